@@ -1,0 +1,3 @@
+//! chat-svc
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! comet-svc
+
+fn main() {}

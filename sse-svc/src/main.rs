@@ -1,0 +1,3 @@
+//! sse-svc
+
+fn main() {}
