@@ -1,0 +1,116 @@
+//! What every bus has to pass: each promise of [`Bus`], asked of a bus and of a second handle on the same order.
+//!
+//! `connect` gives one more process's view of the same bus; for a bus of one process, the same one again.
+
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    live::reader::{Limit, Reader},
+    pure::{ChannelName, Payload, Since},
+};
+
+fn channel(name: &str) -> ChannelName {
+    name.parse().unwrap()
+}
+
+fn draft(name: &str, data: impl serde::Serialize) -> Draft {
+    Draft::new(channel(name), Payload::from_value(&data))
+}
+
+/// Reads until `count` messages have come, with their ids and data.
+async fn take(reader: &mut Reader, count: usize) -> Vec<(Cursor, String)> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        let batch = tokio::time::timeout(Duration::from_secs(10), reader.next(Limit::default()));
+        let batch = batch.await.expect("messages come within ten seconds").expect("the log is open");
+        assert_eq!(batch.gap, None);
+        taken.extend(batch.messages.iter().map(|m| (m.id, m.draft.payload.plain_json().into_owned())));
+    }
+    taken
+}
+
+/// Runs the whole suite on a bus; `connect` is called for each process's view of it.
+pub(crate) async fn suite<F: Future<Output = Arc<dyn Bus>>>(connect: impl Fn() -> F) {
+    ids_grow_and_arrive_in_order_everywhere(connect().await, connect().await).await;
+    a_batch_is_added_together(connect().await).await;
+    a_key_adds_once(connect().await, connect().await).await;
+    publishers_at_once_agree_on_one_order(connect().await, connect().await).await;
+    a_cursor_of_one_process_resumes_on_another(connect().await, connect().await).await;
+}
+
+async fn ids_grow_and_arrive_in_order_everywhere(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
+    one.ready().expect("a bus at work is ready");
+    let mut here = Reader::open(one.log(), &[channel("order.a"), channel("order.b")], Since::Now);
+    let mut there = Reader::open(other.log(), &[channel("order.a"), channel("order.b")], Since::Now);
+    let mut sent = Vec::new();
+    for n in 0..50 {
+        let bus = if n % 3 == 0 { &other } else { &one };
+        let name = if n % 2 == 0 { "order.a" } else { "order.b" };
+        let ids = bus.publish(Publication::new(vec![draft(name, n)])).await.unwrap();
+        sent.push((ids[0], n.to_string()));
+    }
+    assert!(sent.is_sorted_by(|a, b| a.0 < b.0), "ids grow: {sent:?}");
+    assert_eq!(take(&mut here, 50).await, sent);
+    assert_eq!(take(&mut there, 50).await, sent);
+}
+
+async fn a_batch_is_added_together(bus: Arc<dyn Bus>) {
+    let mut reader = Reader::open(bus.log(), &[channel("batch.a"), channel("batch.b")], Since::Now);
+    let drafts = vec![draft("batch.a", 1), draft("batch.b", 2), draft("batch.a", 3)];
+    let ids = bus.publish(Publication::new(drafts)).await.unwrap();
+    let expected: Vec<_> = ids.iter().copied().zip(["1", "2", "3"].map(str::to_owned)).collect();
+    assert_eq!(take(&mut reader, 3).await, expected);
+    assert_eq!(bus.publish(Publication::new(Vec::new())).await, Ok(Vec::new()), "nothing is no fault");
+}
+
+async fn a_key_adds_once(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
+    let mut reader = Reader::open(one.log(), &[channel("key.a")], Since::Now);
+    let key = |scope: &str| Some(IdempotencyKey { scope: scope.into(), key: "k".into() });
+    let publication = |data: &str, scope| Publication { drafts: vec![draft("key.a", data), draft("key.a", data)], key: key(scope) };
+    let first = one.publish(publication("first", "me")).await.unwrap();
+    assert_eq!(one.publish(publication("again", "me")).await.unwrap(), first);
+    assert_eq!(other.publish(publication("elsewhere", "me")).await.unwrap(), first);
+    let yours = other.publish(publication("yours", "you")).await.unwrap();
+    assert_ne!(yours, first);
+    let data: Vec<_> = take(&mut reader, 4).await.into_iter().map(|(_, data)| data).collect();
+    assert_eq!(data, ["\"first\"", "\"first\"", "\"yours\"", "\"yours\""]);
+}
+
+async fn publishers_at_once_agree_on_one_order(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
+    let mut readers = [&one, &other].map(|bus| Reader::open(bus.log(), &[channel("race.a"), channel("race.b")], Since::Now));
+    let publishers: Vec<_> = (0..8)
+        .map(|publisher| {
+            let bus = if publisher % 2 == 0 { one.clone() } else { other.clone() };
+            tokio::spawn(async move {
+                let mut ids = Vec::new();
+                for n in 0..50 {
+                    let name = if n % 2 == 0 { "race.a" } else { "race.b" };
+                    ids.extend(bus.publish(Publication::new(vec![draft(name, (publisher, n))])).await.unwrap());
+                }
+                ids
+            })
+        })
+        .collect();
+    let mut all = HashSet::new();
+    for publisher in publishers {
+        let ids = publisher.await.unwrap();
+        assert!(ids.is_sorted_by(|a, b| a < b), "each publisher's ids grow");
+        all.extend(ids);
+    }
+    assert_eq!(all.len(), 400, "no id twice");
+    let [here, there] = [take(&mut readers[0], 400).await, take(&mut readers[1], 400).await];
+    assert!(here.is_sorted_by(|a, b| a.0 < b.0));
+    assert_eq!(here, there);
+}
+
+async fn a_cursor_of_one_process_resumes_on_another(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        ids.extend(one.publish(Publication::new(vec![draft("resume", n)])).await.unwrap());
+    }
+    other.reach(ids[9]).await;
+    let mut reader = Reader::open(other.log(), &[channel("resume")], Since::After(ids[3]));
+    let expected: Vec<_> = (4..10).map(|n| (ids[n], n.to_string())).collect();
+    assert_eq!(take(&mut reader, 6).await, expected);
+}

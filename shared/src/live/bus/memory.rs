@@ -1,0 +1,130 @@
+//! The bus of a single process: the log itself gives the order.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    future::ready,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+
+use super::{Answer, Bus, BusError, IdempotencyKey, Publication, REPEATABLE_FOR};
+use crate::{
+    live::log::{Limits, Log},
+    pure::Cursor,
+};
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A clock that reads milliseconds since the Unix epoch. It may stand still and go back.
+pub type Clock = fn() -> u64;
+
+/// All in this process. Restarting it forgets everything: cursors of before are then told of a gap.
+pub struct MemoryBus {
+    log: Arc<Log>,
+    clock: Clock,
+    answers: Mutex<Answers>,
+}
+
+impl MemoryBus {
+    /// A bus with an empty log, by `clock`.
+    #[must_use]
+    pub fn new(limits: Limits, clock: Clock) -> Self {
+        let log = Arc::new(Log::new(limits, Cursor::new(clock(), 0)));
+        Self { log, clock, answers: Mutex::default() }
+    }
+
+    fn publish_now(&self, publication: Publication) -> Result<Vec<Cursor>, BusError> {
+        let now_ms = (self.clock)();
+        let Some(key) = publication.key else { return Ok(self.log.append(publication.drafts, now_ms)) };
+        // Held over the append, so that of two with the same key at once one adds and the other is answered.
+        let mut answers = self.answers.lock();
+        if let Some(ids) = answers.get(&key, now_ms) {
+            return Ok(ids);
+        }
+        answers.make_room(&key, publication.drafts.len())?;
+        let ids = self.log.append(publication.drafts, now_ms);
+        answers.insert(key, ids.clone(), now_ms);
+        Ok(ids)
+    }
+}
+
+impl Bus for MemoryBus {
+    fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    fn publish(&self, publication: Publication) -> Answer<'_, Result<Vec<Cursor>, BusError>> {
+        Box::pin(ready(self.publish_now(publication)))
+    }
+
+    fn reach(&self, _: Cursor) -> Answer<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn ready(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, bool> {
+        Box::pin(ready(true))
+    }
+}
+
+impl fmt::Debug for MemoryBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBus").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+/// What was answered to publications with a key, for as long as they may be asked for again.
+#[derive(Default)]
+struct Answers {
+    ids: HashMap<Arc<IdempotencyKey>, Vec<Cursor>>,
+    /// The same keys, oldest first, with the time at which each is forgotten.
+    until: VecDeque<(u64, Arc<IdempotencyKey>)>,
+    bytes: usize,
+}
+
+impl Answers {
+    /// Memory that keys and their answers may take. Refusing beyond it is safe; forgetting one early is not.
+    const MOST_BYTES: usize = 64 * 1024 * 1024;
+    /// What a key costs beside its text and its ids.
+    const OVERHEAD: usize = 160;
+
+    fn cost(key: &IdempotencyKey, ids: usize) -> usize {
+        Self::OVERHEAD + key.scope.len() + key.key.len() + ids * size_of::<Cursor>()
+    }
+
+    fn get(&mut self, key: &IdempotencyKey, now_ms: u64) -> Option<Vec<Cursor>> {
+        while let Some((_, key)) = self.until.pop_front_if(|(until, _)| *until <= now_ms) {
+            if let Some(ids) = self.ids.remove(&key) {
+                self.bytes -= Self::cost(&key, ids.len());
+            }
+        }
+        self.ids.get(key).cloned()
+    }
+
+    fn make_room(&self, key: &IdempotencyKey, ids: usize) -> Result<(), BusError> {
+        let fits = self.bytes + Self::cost(key, ids) <= Self::MOST_BYTES;
+        fits.then_some(()).ok_or(BusError::Keys)
+    }
+
+    fn insert(&mut self, key: IdempotencyKey, ids: Vec<Cursor>, now_ms: u64) {
+        let key = Arc::new(key);
+        self.bytes += Self::cost(&key, ids.len());
+        let lifetime = u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX);
+        self.until.push_back((now_ms.saturating_add(lifetime), key.clone()));
+        self.ids.insert(key, ids);
+    }
+}
+
+#[cfg(test)]
+mod tests;

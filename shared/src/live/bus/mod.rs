@@ -1,0 +1,95 @@
+//! What gives messages their order, and its guarantee.
+//!
+//! Publishing goes service → [`Bus`] → every process's [`Log`] → readers. There is one bus for a whole installation;
+//! each process reads only its own log.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::log::Log;
+use crate::pure::{Cursor, Draft};
+
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod memory;
+
+pub use memory::MemoryBus;
+
+/// A future of the bus's, for a trait that stays usable as `Arc<dyn Bus>`: one allocation for each publication.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a publisher wants to be added: all of it or nothing, in this order.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The messages.
+    pub drafts: Vec<Draft>,
+    /// Under which name the publisher may safely ask again.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Publication {
+    /// `drafts`, with no way to ask again.
+    #[must_use]
+    pub fn new(drafts: Vec<Draft>) -> Self {
+        Self { drafts, key: None }
+    }
+}
+
+/// The name of a publication within the publisher's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// Whose key it is: two publishers may choose the same.
+    pub scope: String,
+    /// As the publisher gave it, at most 128 bytes.
+    pub key: String,
+}
+
+/// For how long a publication with the same [`IdempotencyKey`] gets the first answer again.
+pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Why nothing was added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BusError {
+    /// The bus cannot be reached; asking again later may help.
+    #[error("the message bus is away: {0}")]
+    Away(String),
+    /// The bus cannot take more keys in; asking again later, or without a key, will do.
+    #[error("too many idempotency keys are in use")]
+    Keys,
+}
+
+/// One order for all messages of an installation.
+///
+/// # Guarantee
+/// `publish` answers with ids only when the messages have their places in the one order for good; then every log on
+/// this bus has them, or comes to have them, in the order of their ids and each once. So a reader that asks a log for
+/// what comes after a cursor, on whatever process, gets every message with a greater id on its channels that is still
+/// held. An id that a publisher holds is never given to another message, and a later publication never gets a lower one.
+///
+/// What that prevents: were a message visible on one process before its place was final, a client could read `b`, then
+/// reconnect to a process on which `a` took the place before `b`, and with `b` as its cursor never see `a`.
+///
+/// An error means that nothing was added, but for [`BusError::Away`] after the connection broke while the answer was
+/// due: then it is not known, and only an [`IdempotencyKey`] makes asking again safe.
+pub trait Bus: Send + Sync + fmt::Debug + 'static {
+    /// This process's log of what was published.
+    fn log(&self) -> &Arc<Log>;
+
+    /// Adds the messages, all or none, next to each other, and answers with their ids in the same order.
+    ///
+    /// A key that was used in the last [`REPEATABLE_FOR`] adds nothing and gets the ids of then.
+    fn publish(&self, publication: Publication) -> Answer<'_, Result<Vec<Cursor>, BusError>>;
+
+    /// Waits, for a short time at most, until this process's log has come as far as `cursor`, if the bus has.
+    ///
+    /// To be called before a reader is opened on a cursor that another process may have given out.
+    fn reach(&self, cursor: Cursor) -> Answer<'_, ()>;
+
+    /// Whether messages can be published and are coming in.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn ready(&self) -> Result<(), BusError>;
+
+    /// Whether this process holds the lease `name` for the next `ttl`, of all processes on the bus it alone.
+    fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, bool>;
+}

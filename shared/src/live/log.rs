@@ -1,0 +1,389 @@
+//! The one ordered log of a process: what was published, per channel, and who waits for more.
+//!
+//! A bus appends under the writer's lock; the message lands in its channel's history, then the head is moved, then
+//! whoever waits on the channel is woken. A reader takes the head *first* and each history after it, so that what it
+//! finds up to that head is complete over all its channels: every id up to the head was in its history before the
+//! head said so. Nothing here ever waits.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
+use slab::Slab;
+
+use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention};
+
+/// Channels that hold nothing but the memory of what they dropped; beyond these that memory becomes one for all.
+const MOST_TOMBSTONES: usize = 65_536;
+
+/// How much the log holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Of each channel.
+    pub channel: Retention,
+    /// Bytes of memory of all channels together ([`Message::footprint`]); the oldest messages go first.
+    pub total: Option<usize>,
+}
+
+/// The log. One for each process, shared by all its readers.
+pub struct Log {
+    limits: Limits,
+    /// Before this, the log cannot tell what there was.
+    floor: Cursor,
+    /// Everything up to here is in its history. Taken for an instant only, never together with another lock.
+    head: Mutex<Cursor>,
+    closed: AtomicBool,
+    /// One appends at a time: ids grow in the order in which they are taken.
+    writer: Mutex<Writer>,
+}
+
+struct Writer {
+    channels: HashMap<ChannelName, Arc<Channel>>,
+    /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
+    oldest: BTreeMap<Cursor, Arc<Channel>>,
+    footprint: usize,
+    messages: usize,
+    bytes: usize,
+    /// Up to here, channels that nobody remembers may have dropped something.
+    forgotten: Option<Cursor>,
+}
+
+/// One channel: what it holds, and who waits on it.
+pub(super) struct Channel {
+    pub(super) name: ChannelName,
+    pub(super) history: Mutex<History>,
+    waiters: Mutex<Slab<Arc<Waiter>>>,
+}
+
+/// A reader's bell. It stays at its place in each of the reader's channels for as long as the reader lives.
+#[derive(Default)]
+pub(super) struct Waiter {
+    pub(super) bell: AtomicWaker,
+    /// Where the reader is, for the measurement of lag only: the two may be read apart.
+    ms: AtomicU64,
+    seq: AtomicU64,
+}
+
+impl Waiter {
+    pub(super) fn at(&self, cursor: Cursor) {
+        self.ms.store(cursor.ms, Ordering::Relaxed);
+        self.seq.store(cursor.seq, Ordering::Relaxed);
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor::new(self.ms.load(Ordering::Relaxed), self.seq.load(Ordering::Relaxed))
+    }
+}
+
+/// What the log holds and how far its readers are behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Channels that hold something, have dropped something, or are read.
+    pub channels: usize,
+    /// Messages held.
+    pub messages: usize,
+    /// Bytes of data held.
+    pub bytes: usize,
+    /// Bytes of memory, reckoned as [`Message::footprint`].
+    pub footprint: usize,
+    /// Places that readers take, one for each channel of each.
+    pub subscriptions: usize,
+    /// Most messages that are held and that a reader has still before it.
+    pub lag_messages: usize,
+    /// Age in milliseconds of the oldest message that is held and that a reader has still before it.
+    pub lag_ms: u64,
+}
+
+impl Log {
+    /// An empty log. Of what there was up to `floor` it knows nothing: a cursor before it will be told of a gap.
+    #[must_use]
+    pub fn new(limits: Limits, floor: Cursor) -> Self {
+        let writer = Writer {
+            channels: HashMap::new(),
+            oldest: BTreeMap::new(),
+            footprint: 0,
+            messages: 0,
+            bytes: 0,
+            forgotten: None,
+        };
+        Self { limits, floor, head: Mutex::new(floor), closed: AtomicBool::new(false), writer: Mutex::new(writer) }
+    }
+
+    /// The newest id: everything up to it can be read.
+    pub fn head(&self) -> Cursor {
+        *self.head.lock()
+    }
+
+    /// The cursor before which the log cannot tell what there was.
+    #[must_use]
+    pub fn floor(&self) -> Cursor {
+        self.floor
+    }
+
+    /// Appends `drafts` at the ids that the clock, reading `now_ms`, gives them. They become visible together.
+    pub fn append(&self, drafts: Vec<Draft>, now_ms: u64) -> Vec<Cursor> {
+        let mut writer = self.writer.lock();
+        let mut id = self.head();
+        let place = |draft| {
+            id = id.next(now_ms);
+            Message::new(id, draft)
+        };
+        let messages: Vec<Message> = drafts.into_iter().map(place).collect();
+        let ids = messages.iter().map(|message| message.id).collect();
+        let touched = self.insert(&mut writer, messages, now_ms);
+        drop(writer);
+        wake(&touched);
+        ids
+    }
+
+    /// Appends messages that have their ids, which grow from the head on. They become visible together.
+    ///
+    /// # Errors
+    /// The first message that is not newer than what came before it; none is appended then.
+    pub fn append_placed(&self, messages: Vec<Message>, now_ms: u64) -> Result<(), Cursor> {
+        let mut writer = self.writer.lock();
+        let mut last = self.head();
+        for message in &messages {
+            if message.id <= last {
+                return Err(message.id);
+            }
+            last = message.id;
+        }
+        let touched = self.insert(&mut writer, messages, now_ms);
+        drop(writer);
+        wake(&touched);
+        Ok(())
+    }
+
+    fn insert(&self, writer: &mut Writer, messages: Vec<Message>, now_ms: u64) -> Vec<Arc<Channel>> {
+        let mut touched: Vec<Arc<Channel>> = Vec::new();
+        let mut head = None;
+        for message in messages {
+            head = Some(message.id);
+            let channel = writer.insert(message, &self.limits.channel, now_ms);
+            // Batches mostly stay on one channel, or go to a few: a set would cost more than it saves.
+            if touched.len() > 64 || !touched.iter().any(|other| Arc::ptr_eq(other, &channel)) {
+                touched.push(channel);
+            }
+        }
+        if let Some(most) = self.limits.total {
+            while writer.footprint > most && writer.messages > 1 && writer.drop_first() {}
+        }
+        if let Some(head) = head {
+            *self.head.lock() = head;
+        }
+        touched
+    }
+
+    /// Drops what has grown older at `now_ms` than the retention lets it, and forgets channels that hold nothing.
+    ///
+    /// To be called about once a second: between calls, age is looked at only when a channel gets a message.
+    pub fn sweep(&self, now_ms: u64) {
+        let mut writer = self.writer.lock();
+        while let Some((_, channel)) = writer.oldest.first_key_value() {
+            // One age holds for all, so the first that is young enough ends it.
+            if !channel.history.lock().is_over(&self.limits.channel, now_ms) || !writer.drop_first() {
+                break;
+            }
+        }
+        if writer.channels.len() - writer.oldest.len() > MOST_TOMBSTONES {
+            writer.forget_empty();
+        }
+    }
+
+    /// The newest message held on any of `channels`.
+    pub fn newest(&self, channels: &[ChannelName]) -> Option<Arc<Message>> {
+        let head = self.head();
+        let newest = |name| self.find(name)?.history.lock().range(Cursor::ZERO, head).next_back().cloned();
+        channels.iter().filter_map(newest).max_by_key(|message| message.id)
+    }
+
+    /// The newest `count` messages held on `channel` up to and with `last`, oldest first.
+    pub fn latest(&self, channel: &ChannelName, count: usize, last: Cursor) -> Vec<Arc<Message>> {
+        let last = last.min(self.head());
+        let Some(channel) = self.find(channel) else { return Vec::new() };
+        let history = channel.history.lock();
+        let range = history.range(Cursor::ZERO, last);
+        let skipped = range.len().saturating_sub(count);
+        range.skip(skipped).cloned().collect()
+    }
+
+    fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
+        self.writer.lock().channels.get(name).cloned()
+    }
+
+    /// Ends all readers, now and to come, once they have read what is there.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let channels: Vec<_> = self.writer.lock().channels.values().cloned().collect();
+        wake(&channels);
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// What the log holds and how far its readers are behind at `now_ms`. Visits every reader: for scrapes, not paths.
+    pub fn stats(&self, now_ms: u64) -> LogStats {
+        let writer = self.writer.lock();
+        let mut stats = LogStats {
+            channels: writer.channels.len(),
+            messages: writer.messages,
+            bytes: writer.bytes,
+            footprint: writer.footprint,
+            ..LogStats::default()
+        };
+        let channels: Vec<_> = writer.channels.values().cloned().collect();
+        drop(writer);
+        for channel in channels {
+            let slowest = {
+                let waiters = channel.waiters.lock();
+                stats.subscriptions += waiters.len();
+                waiters.iter().map(|(_, waiter)| waiter.cursor()).min()
+            };
+            let Some(slowest) = slowest else { continue };
+            let history = channel.history.lock();
+            let mut ahead = history.range(slowest, Cursor::MAX);
+            stats.lag_messages = stats.lag_messages.max(ahead.len());
+            stats.lag_ms = stats.lag_ms.max(ahead.next().map_or(0, |message| now_ms.saturating_sub(message.time())));
+        }
+        stats
+    }
+
+    /// Seats `waiter` on the channel `name`, which comes to be where it is not yet.
+    pub(super) fn seat(&self, name: &ChannelName, waiter: &Arc<Waiter>) -> (Arc<Channel>, usize) {
+        // Under the writer's lock, so that the channel is not forgotten before the waiter sits on it.
+        let mut writer = self.writer.lock();
+        let channel = writer.channel(name).clone();
+        let key = channel.waiters.lock().insert(waiter.clone());
+        (channel, key)
+    }
+
+    /// Takes a waiter off its seat, and the channel out of the log if nothing would be lost with it.
+    pub(super) fn unseat(&self, channel: &Arc<Channel>, key: usize) {
+        let left = {
+            let mut waiters = channel.waiters.lock();
+            waiters.remove(key);
+            // A channel that thousands have left gives their places back.
+            if waiters.is_empty() {
+                waiters.shrink_to_fit();
+            }
+            waiters.is_empty()
+        };
+        if left && channel.is_blank() {
+            let mut writer = self.writer.lock();
+            if channel.is_blank() && channel.waiters.lock().is_empty() {
+                writer.channels.remove(&channel.name);
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn channel(&mut self, name: &ChannelName) -> &Arc<Channel> {
+        self.channels.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Channel {
+                name: name.clone(),
+                history: Mutex::new(History::new(self.forgotten)),
+                waiters: Mutex::default(),
+            })
+        })
+    }
+
+    fn insert(&mut self, message: Message, retention: &Retention, now_ms: u64) -> Arc<Channel> {
+        let channel = self.channel(&message.draft.channel).clone();
+        self.messages += 1;
+        self.bytes += message.len();
+        self.footprint += message.footprint();
+        let mut history = channel.history.lock();
+        let before = history.oldest().map(|oldest| oldest.id);
+        history.push(Arc::new(message));
+        while history.is_over(retention, now_ms) {
+            let Some(gone) = history.drop_oldest() else { break };
+            self.messages -= 1;
+            self.bytes -= gone.len();
+            self.footprint -= gone.footprint();
+        }
+        let after = history.oldest().map(|oldest| oldest.id);
+        drop(history);
+        self.reorder(&channel, before, after);
+        channel
+    }
+
+    /// Drops the oldest message of all; `false` when there is none.
+    fn drop_first(&mut self) -> bool {
+        let Some((before, channel)) = self.oldest.first_key_value().map(|(id, channel)| (*id, channel.clone())) else {
+            return false;
+        };
+        let mut history = channel.history.lock();
+        if let Some(gone) = history.drop_oldest() {
+            self.messages -= 1;
+            self.bytes -= gone.len();
+            self.footprint -= gone.footprint();
+        }
+        let after = history.oldest().map(|oldest| oldest.id);
+        drop(history);
+        self.reorder(&channel, Some(before), after);
+        true
+    }
+
+    fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.oldest.remove(&before);
+        }
+        if let Some(after) = after {
+            self.oldest.insert(after, channel.clone());
+        }
+    }
+
+    /// Forgets every channel that holds nothing and that nobody reads, and remembers for all of them at once that
+    /// something may have been dropped.
+    fn forget_empty(&mut self) {
+        let forgotten = &mut self.forgotten;
+        self.channels.retain(|_, channel| {
+            let history = channel.history.lock();
+            let stays = !history.is_empty() || !channel.waiters.lock().is_empty();
+            if !stays {
+                *forgotten = (*forgotten).max(history.dropped());
+            }
+            stays
+        });
+        self.channels.shrink_to_fit();
+    }
+}
+
+impl Channel {
+    /// Whether forgetting this channel would lose nothing.
+    fn is_blank(&self) -> bool {
+        let history = self.history.lock();
+        history.is_empty() && history.dropped().is_none()
+    }
+}
+
+/// Rings everybody who waits on `channels`.
+fn wake(channels: &[Arc<Channel>]) {
+    // Rung outside the lock: a waker may run code of the runtime's that comes back here, to unseat its reader.
+    let mut bells: Vec<Waker> = Vec::new();
+    for channel in channels {
+        bells.extend(channel.waiters.lock().iter().filter_map(|(_, waiter)| waiter.bell.take()));
+    }
+    bells.into_iter().for_each(Waker::wake);
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("limits", &self.limits).field("head", &self.head()).finish_non_exhaustive()
+    }
+}

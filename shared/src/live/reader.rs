@@ -1,0 +1,213 @@
+//! A subscription: a cursor on the log that is woken when something comes after it.
+//!
+//! Opening seats the reader's waiter on its channels and then takes the cursor; each poll first hangs up its bell
+//! and then reads. In that order nothing can fall between reading and waiting.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::log::{Channel, Log, Waiter};
+use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
+
+/// How much one read gives out at most. At least one message comes, however large it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of data.
+    pub bytes: usize,
+}
+
+impl Default for Limit {
+    /// About one socket buffer: what a reader takes at a time it holds until it is written.
+    fn default() -> Self {
+        Self { messages: 256, bytes: 64 * 1024 }
+    }
+}
+
+/// What came after the cursor.
+#[derive(Debug)]
+pub struct Batch {
+    /// Something before these messages is lost: to be told first.
+    pub gap: Option<Gap>,
+    /// In id order, over all channels of the reader.
+    pub messages: Vec<Arc<Message>>,
+    /// The cursor after this batch: with it, a reader goes on where this one stopped.
+    pub cursor: Cursor,
+}
+
+/// A subscription to one or more channels. Dropping it ends it.
+pub struct Reader {
+    log: Arc<Log>,
+    seats: Vec<Seat>,
+    waiter: Arc<Waiter>,
+    cursor: Cursor,
+    /// Until the first read: how it differs from those after it.
+    opening: Option<Opening>,
+}
+
+/// A place on one channel.
+struct Seat {
+    channel: Arc<Channel>,
+    key: usize,
+    /// What the channel has dropped up to here, the client was told of, or never asked for.
+    told: Cursor,
+}
+
+/// A start that is no cursor of this log's: what was dropped before it is not missed.
+enum Opening {
+    /// From the oldest message held.
+    Earliest,
+    /// The same, for a client that brought a cursor which the log cannot vouch for and has to be told so.
+    Foreign(Cursor),
+}
+
+impl Reader {
+    /// Subscribes to `channels` from `since` on. A channel named twice counts once.
+    #[must_use]
+    pub fn open(log: &Arc<Log>, channels: &[ChannelName], since: Since) -> Self {
+        let mut reader =
+            Self { log: log.clone(), seats: Vec::new(), waiter: Arc::default(), cursor: Cursor::ZERO, opening: None };
+        reader.seats.reserve_exact(channels.len());
+        for name in channels {
+            reader.add(name);
+        }
+        let head = log.head();
+        match since {
+            Since::Now => reader.cursor = head,
+            Since::Earliest => reader.opening = Some(Opening::Earliest),
+            Since::After(cursor) if cursor > head || (cursor.is_issued() && cursor < log.floor()) => {
+                reader.opening = Some(Opening::Foreign(cursor));
+            }
+            Since::After(cursor) => {
+                reader.cursor = cursor;
+                reader.seats.iter_mut().for_each(|seat| seat.told = Cursor::ZERO);
+            }
+        }
+        reader.waiter.at(reader.cursor);
+        reader
+    }
+
+    /// Reads `channel` too, from the present cursor on.
+    pub fn add(&mut self, channel: &ChannelName) {
+        if !self.reads(channel) {
+            let (channel, key) = self.log.seat(channel, &self.waiter);
+            let told = channel.history.lock().dropped().unwrap_or_default();
+            self.seats.push(Seat { channel, key, told });
+        }
+    }
+
+    /// Reads `channel` no longer.
+    pub fn remove(&mut self, channel: &ChannelName) {
+        if let Some(at) = self.seats.iter().position(|seat| seat.channel.name == *channel) {
+            let seat = self.seats.swap_remove(at);
+            self.log.unseat(&seat.channel, seat.key);
+        }
+    }
+
+    /// Whether `channel` is one of those that are read.
+    #[must_use]
+    pub fn reads(&self, channel: &ChannelName) -> bool {
+        self.seats.iter().any(|seat| seat.channel.name == *channel)
+    }
+
+    /// The channels that are read.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.seats.iter().map(|seat| &seat.channel.name)
+    }
+
+    /// Everything up to here has been given out, or was not for this reader.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// What comes after the cursor, if anything does; the cursor moves on past it.
+    pub fn read(&mut self, limit: Limit) -> Option<Batch> {
+        let head = self.log.head();
+        if head == self.cursor && self.opening.is_none() {
+            return None;
+        }
+        let mut messages: Vec<Arc<Message>> = Vec::new();
+        let mut is_lost = false;
+        for seat in &mut self.seats {
+            let history = seat.channel.history.lock();
+            messages.extend(history.range(self.cursor, head).take(limit.messages.max(1) + 1).cloned());
+            let Some(dropped) = history.dropped() else { continue };
+            if dropped > self.cursor && dropped > seat.told {
+                is_lost |= self.opening.is_none();
+                seat.told = dropped;
+            }
+        }
+        if self.seats.len() > 1 {
+            messages.sort_unstable_by_key(|message| message.id);
+        }
+        let requested = match self.opening.take() {
+            Some(Opening::Foreign(cursor)) => Some(cursor),
+            Some(Opening::Earliest) => None,
+            None => is_lost.then_some(self.cursor),
+        };
+        let gap = requested.map(|requested| Gap {
+            requested,
+            resumed: messages.first().map_or(head, |first| self.place_before(first.id)),
+        });
+        let cut = cut(&messages, limit);
+        let is_cut = cut < messages.len();
+        messages.truncate(cut);
+        self.cursor = messages.last().filter(|_| is_cut).map_or(head, |last| last.id);
+        self.waiter.at(self.cursor);
+        (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, cursor: self.cursor })
+    }
+
+    /// The latest cursor known before `first`, the oldest message that is held after the reader's own: coming back with
+    /// it passes over nothing, and as little as can be of what was dropped counts again.
+    fn place_before(&self, first: Cursor) -> Cursor {
+        let dropped = self.seats.iter().filter_map(|seat| seat.channel.history.lock().dropped());
+        dropped.chain([self.cursor, self.log.floor()]).filter(|place| *place < first).max().unwrap_or_default()
+    }
+
+    /// As [`read`](Self::read), waiting where there is nothing yet; `None` once the log is closed and read to its end.
+    ///
+    /// Cheap to call again at any time; each call replaces the waker of the one before.
+    pub fn poll_read(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
+        self.waiter.bell.register(cx.waker());
+        if let Some(batch) = self.read(limit) {
+            return Poll::Ready(Some(batch));
+        }
+        if self.log.is_closed() { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    /// As [`poll_read`](Self::poll_read), for `async` code. Dropping the future loses nothing.
+    pub async fn next(&mut self, limit: Limit) -> Option<Batch> {
+        poll_fn(|cx| self.poll_read(cx, limit)).await
+    }
+}
+
+/// How many of `messages` `limit` lets through.
+fn cut(messages: &[Arc<Message>], limit: Limit) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |message: &&Arc<Message>| {
+        bytes = bytes.saturating_add(message.len());
+        bytes <= limit.bytes
+    };
+    messages.iter().take(limit.messages).take_while(fits).count().max(1).min(messages.len())
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        for seat in &self.seats {
+            self.log.unseat(&seat.channel, seat.key);
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channels: Vec<_> = self.channels().collect();
+        f.debug_struct("Reader").field("channels", &channels).field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}

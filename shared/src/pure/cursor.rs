@@ -1,0 +1,195 @@
+//! A place in the order of all messages: `<milliseconds>-<sequence>`.
+//!
+//! A message's id is the cursor after it, on every transport. The form is that of a Redis stream entry id
+//! (<https://redis.io/docs/latest/develop/data-types/streams/#entry-ids>), so that a bus may hand its own ids out.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The milliseconds of the first cursor that a clock can have issued (September 2001, thirteen digits).
+///
+/// Anything below says "from the very beginning" and nothing about what its bearer has seen.
+const FIRST_ISSUED: u64 = 1_000_000_000_000;
+
+/// A place between two messages: everything up to and with the message of this id has been seen.
+///
+/// Ordered as the messages are. Text form `<ms>-<seq>`, both decimal and without leading zeros, signs or spaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// Milliseconds since the Unix epoch, as the bus counted them.
+    pub ms: u64,
+    /// Place among the messages of that millisecond, from 0.
+    pub seq: u64,
+}
+
+/// A text that is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a cursor reads <milliseconds>-<sequence>, such as 1763800000000-0")]
+pub struct CursorError;
+
+impl Cursor {
+    /// Before every message.
+    pub const ZERO: Self = Self { ms: 0, seq: 0 };
+    /// After every message.
+    pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
+
+    /// The cursor `<ms>-<seq>`.
+    #[must_use]
+    pub const fn new(ms: u64, seq: u64) -> Self {
+        Self { ms, seq }
+    }
+
+    /// The id of the next message when the clock reads `now_ms`: greater than this one even when the clock stands
+    /// still or has gone back.
+    #[must_use]
+    pub const fn next(self, now_ms: u64) -> Self {
+        if now_ms > self.ms {
+            Self::new(now_ms, 0)
+        } else if let Some(seq) = self.seq.checked_add(1) {
+            Self::new(self.ms, seq)
+        } else {
+            Self::new(self.ms.saturating_add(1), 0)
+        }
+    }
+
+    /// Whether a clock can have issued this: cursors of the last century are how people write "from the start".
+    #[must_use]
+    pub const fn is_issued(self) -> bool {
+        self.ms >= FIRST_ISSUED
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let (ms, seq) = text.split_once('-').ok_or(CursorError)?;
+        Ok(Self::new(decimal(ms)?, decimal(seq)?))
+    }
+}
+
+/// One spelling for each number, so that equal cursors are equal texts: `u64::from_str` would take `+1` and `01`.
+fn decimal(text: &str) -> Result<u64, CursorError> {
+    let canonical = text == "0" || text.starts_with(|c: char| matches!(c, '1'..='9'));
+    if canonical { text.parse().map_err(|_| CursorError) } else { Err(CursorError) }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// From where a subscription reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Since {
+    /// From now on: nothing that is in the log already.
+    #[default]
+    Now,
+    /// From the oldest message that is still held.
+    Earliest,
+    /// After this cursor.
+    After(Cursor),
+}
+
+/// A `since` that is neither a cursor nor `earliest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`since` is a cursor such as 1763800000000-0, or `earliest`; leave it out to read from now on")]
+pub struct SinceError;
+
+impl FromStr for Since {
+    type Err = SinceError;
+
+    fn from_str(text: &str) -> Result<Self, SinceError> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            _ => text.parse().map(Self::After).map_err(|_| SinceError),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Since {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_only_the_canonical_form() {
+        for (text, cursor) in [
+            ("0-0", Cursor::ZERO),
+            ("1763800000000-0", Cursor::new(1_763_800_000_000, 0)),
+            ("18446744073709551615-18446744073709551615", Cursor::MAX),
+        ] {
+            assert_eq!(text.parse(), Ok(cursor));
+            assert_eq!(cursor.to_string(), text);
+        }
+        for text in ["", "-", "1", "1-", "-1", "1-2-3", "01-0", "1-00", "+1-0", "1 -0", " 1-0", "1-0\n", "a-b", "１-0", "18446744073709551616-0", "1-0\0"] {
+            assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_id_is_greater_whatever_the_clock_does() {
+        let at = Cursor::new(10, 3);
+        assert_eq!(at.next(11), Cursor::new(11, 0));
+        assert_eq!(at.next(10), Cursor::new(10, 4));
+        assert_eq!(at.next(2), Cursor::new(10, 4));
+        assert_eq!(Cursor::new(10, u64::MAX).next(9), Cursor::new(11, 0));
+    }
+
+    #[test]
+    fn since_is_a_cursor_or_earliest() {
+        assert_eq!("earliest".parse(), Ok(Since::Earliest));
+        assert_eq!("5-1".parse(), Ok(Since::After(Cursor::new(5, 1))));
+        for text in ["", "now", "Earliest", "latest", "$"] {
+            assert_eq!(text.parse::<Since>(), Err(SinceError), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_value_agree(ms: u64, seq: u64) {
+            let cursor = Cursor::new(ms, seq);
+            prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+
+        #[test]
+        fn any_text_is_refused_or_reads_back_as_itself(text in "\\PC{0,24}|[0-9]{1,21}-[0-9]{1,21}") {
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                prop_assert_eq!(cursor.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn ids_only_grow(start: u64, clock in proptest::collection::vec(any::<u64>(), 1..50)) {
+            let mut id = Cursor::new(start / 2, 0);
+            for now in clock {
+                let next = id.next(now / 2);
+                prop_assert!(next > id);
+                id = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What one channel holds: its newest messages, and the memory of what it has dropped.
+
+use std::{
+    collections::{VecDeque, vec_deque},
+    sync::Arc,
+};
+
+use super::{Cursor, Message};
+
+/// How much a channel holds; whichever ends first. `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Messages.
+    pub count: Option<usize>,
+    /// Bytes of data. The newest message stays however large it is, so that who waits for it gets it.
+    pub bytes: Option<usize>,
+    /// Milliseconds since publication.
+    pub age_ms: Option<u64>,
+}
+
+/// The messages of one channel that are still held, in the order of their ids.
+#[derive(Debug, Default)]
+pub struct History {
+    messages: VecDeque<Arc<Message>>,
+    bytes: usize,
+    dropped: Option<Cursor>,
+}
+
+impl History {
+    /// Holds nothing, and has dropped everything up to `dropped`.
+    #[must_use]
+    pub fn new(dropped: Option<Cursor>) -> Self {
+        Self { dropped, ..Self::default() }
+    }
+
+    /// Adds the newest message. Its id has to be greater than any before it.
+    pub fn push(&mut self, message: Arc<Message>) {
+        debug_assert!(self.messages.back().is_none_or(|last| last.id < message.id));
+        self.bytes += message.len();
+        self.messages.push_back(message);
+    }
+
+    /// Whether `retention` asks at `now_ms` that the oldest message go.
+    #[must_use]
+    pub fn is_over(&self, retention: &Retention, now_ms: u64) -> bool {
+        let Some(oldest) = self.messages.front() else { return false };
+        retention.count.is_some_and(|most| self.messages.len() > most)
+            || (retention.bytes.is_some_and(|most| self.bytes > most) && self.messages.len() > 1)
+            || retention.age_ms.is_some_and(|most| now_ms.saturating_sub(oldest.time()) > most)
+    }
+
+    /// Drops the oldest message and remembers that it did.
+    pub fn drop_oldest(&mut self) -> Option<Arc<Message>> {
+        let oldest = self.messages.pop_front()?;
+        self.bytes -= oldest.len();
+        self.dropped = Some(oldest.id);
+        // A channel that once was busy gives its room back.
+        if self.messages.capacity() > 4 * self.messages.len().max(4) {
+            self.messages.shrink_to(2 * self.messages.len());
+        }
+        Some(oldest)
+    }
+
+    /// The messages after `cursor` up to and with `last`, oldest first.
+    pub fn range(&self, cursor: Cursor, last: Cursor) -> vec_deque::Iter<'_, Arc<Message>> {
+        let from = match self.messages.back() {
+            // Most readers have read all but the newest.
+            Some(newest) if newest.id <= cursor => self.messages.len(),
+            _ => self.messages.partition_point(|message| message.id <= cursor),
+        };
+        let to = match self.messages.back() {
+            Some(newest) if newest.id <= last => self.messages.len(),
+            _ => self.messages.partition_point(|message| message.id <= last),
+        };
+        self.messages.range(from..to.max(from))
+    }
+
+    /// The oldest message held.
+    #[must_use]
+    pub fn oldest(&self) -> Option<&Arc<Message>> {
+        self.messages.front()
+    }
+
+    /// The newest message held.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Arc<Message>> {
+        self.messages.back()
+    }
+
+    /// The newest message that was dropped: who comes with an older cursor has lost something.
+    #[must_use]
+    pub fn dropped(&self) -> Option<Cursor> {
+        self.dropped
+    }
+
+    /// How many messages are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// How many bytes of data are held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::{Draft, Payload};
+
+    fn message(ms: u64, text: &str) -> Arc<Message> {
+        Arc::new(Message::new(Cursor::new(ms, 0), Draft::new("c".parse().unwrap(), Payload::from_text(text))))
+    }
+
+    fn ids(history: &History) -> Vec<u64> {
+        history.range(Cursor::ZERO, Cursor::MAX).map(|message| message.id.ms).collect()
+    }
+
+    fn trimmed(retention: Retention, now_ms: u64) -> Vec<u64> {
+        let mut history = History::default();
+        for ms in 1..=5 {
+            history.push(message(ms, "123456"));
+        }
+        while history.is_over(&retention, now_ms) {
+            history.drop_oldest();
+        }
+        assert_eq!(history.dropped().map_or(0, |cursor| cursor.ms), 5 - history.len() as u64);
+        ids(&history)
+    }
+
+    #[test]
+    fn whichever_limit_ends_first() {
+        let none = Retention::default();
+        assert_eq!(trimmed(none, 1_000_000), [1, 2, 3, 4, 5]);
+        assert_eq!(trimmed(Retention { count: Some(2), ..none }, 5), [4, 5]);
+        assert_eq!(trimmed(Retention { count: Some(0), ..none }, 5), [0; 0]);
+        assert_eq!(trimmed(Retention { bytes: Some(24), ..none }, 5), [3, 4, 5]);
+        assert_eq!(trimmed(Retention { bytes: Some(1), ..none }, 5), [5], "the newest stays");
+        assert_eq!(trimmed(Retention { age_ms: Some(2), ..none }, 5), [3, 4, 5]);
+        assert_eq!(trimmed(Retention { age_ms: Some(2), ..none }, 50), [0; 0]);
+        assert_eq!(trimmed(Retention { age_ms: Some(2), ..none }, 0), [1, 2, 3, 4, 5], "a clock that went back");
+        assert_eq!(trimmed(Retention { count: Some(4), bytes: Some(24), age_ms: Some(1) }, 5), [4, 5]);
+    }
+
+    #[test]
+    fn a_range_is_after_the_cursor_and_up_to_the_last() {
+        let mut history = History::default();
+        for ms in [2, 4, 6] {
+            history.push(message(ms, "x"));
+        }
+        let range = |from, to| -> Vec<u64> {
+            history.range(Cursor::new(from, 0), Cursor::new(to, 0)).map(|message| message.id.ms).collect()
+        };
+        assert_eq!(range(0, 9), [2, 4, 6]);
+        assert_eq!(range(2, 6), [4, 6]);
+        assert_eq!(range(2, 5), [4]);
+        assert_eq!(range(6, 9), [0; 0]);
+        assert_eq!(range(7, 3), [0; 0]);
+    }
+}

@@ -1,0 +1,16 @@
+//! Values and rules without a runtime and without a clock: whoever calls brings the time along.
+
+pub mod access;
+pub mod cursor;
+pub mod gap;
+pub mod history;
+pub mod message;
+pub mod name;
+pub mod payload;
+
+pub use cursor::{Cursor, CursorError, Since};
+pub use gap::Gap;
+pub use history::{History, Retention};
+pub use message::{Draft, Message};
+pub use name::{ChannelName, EventName, NameError};
+pub use payload::{Payload, PayloadError};

@@ -1,0 +1,169 @@
+//! Names of channels and events that exist only when they are right.
+
+use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Bytes of the longest channel name, and characters of the longest event name.
+pub const LONGEST: usize = 128;
+
+/// Event names that Socket.IO's clients keep for themselves
+/// (<https://socket.io/docs/v4/emit-cheatsheet/#reserved-events>).
+pub const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// A name that is not right, with what would be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not a channel name.
+    #[error("a channel name is 1 to {LONGEST} of the characters A-Z a-z 0-9 _ - . ~")]
+    Channel,
+    /// Not an event name.
+    #[error("an event name is 1 to {LONGEST} printable characters")]
+    Event,
+    /// An event name that clients keep for themselves.
+    #[error("the event name `{0}` is reserved by Socket.IO, as are connect, connect_error, disconnect, disconnecting, newListener and removeListener")]
+    Reserved(&'static str),
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a channel: 1 to 128 of `A-Z a-z 0-9 _ - . ~` (the characters that no URL escapes, RFC 3986 §2.3).
+    ChannelName
+}
+
+name! {
+    /// The name of an event: 1 to 128 characters, none of them a control character, none of Socket.IO's own names.
+    EventName
+}
+
+impl FromStr for ChannelName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"_-.~".contains(&b);
+        if (1..=LONGEST).contains(&text.len()) && text.bytes().all(unreserved) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Channel)
+        }
+    }
+}
+
+impl EventName {
+    /// The name of an event that was given none: `message`, which SSE leaves out and Socket.IO emits as such.
+    pub const DEFAULT: &'static str = "message";
+
+    /// Whether this is the name of an event that was given none.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        &*self.0 == Self::DEFAULT
+    }
+}
+
+impl Default for EventName {
+    fn default() -> Self {
+        // One allocation for the process: almost every message bears this name.
+        static DEFAULT: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| EventName::DEFAULT.into());
+        Self(DEFAULT.clone())
+    }
+}
+
+impl FromStr for EventName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text == Self::DEFAULT {
+            return Ok(Self::default());
+        }
+        if let Some(reserved) = RESERVED.iter().find(|name| **name == text) {
+            return Err(NameError::Reserved(reserved));
+        }
+        // At most four bytes a character: the first test spares counting a long text.
+        let fits = !text.is_empty() && text.len() <= 4 * LONGEST && text.chars().count() <= LONGEST;
+        // U+2028 and U+2029 end lines for some readers of our logs and for old JavaScript.
+        let printable = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
+        if fits && text.chars().all(printable) { Ok(Self(text.into())) } else { Err(NameError::Event) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channel_names() {
+        for good in ["a", "chat.lobby", "A-Z_0~9", &"x".repeat(128)] {
+            assert_eq!(good.parse::<ChannelName>().as_deref(), Ok(good));
+        }
+        for bad in ["", "a b", "ä", "a/b", "a*", "a\0", "a\n", "%41", &"x".repeat(129)] {
+            assert_eq!(bad.parse::<ChannelName>(), Err(NameError::Channel), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn event_names() {
+        for good in ["message", "chat message", "ünïcödé 时间", &"é".repeat(128), "a:b"] {
+            assert_eq!(good.parse::<EventName>().as_deref(), Ok(good));
+        }
+        for bad in ["", "a\rb", "a\nb", "a\0b", "\u{7f}", "\u{85}", "a\u{2028}b", &"é".repeat(129), &"x".repeat(600)] {
+            assert_eq!(bad.parse::<EventName>(), Err(NameError::Event), "{bad:?}");
+        }
+        for reserved in RESERVED {
+            assert_eq!(reserved.parse::<EventName>(), Err(NameError::Reserved(reserved)));
+        }
+    }
+}

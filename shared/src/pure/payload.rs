@@ -1,0 +1,252 @@
+//! What a message carries: JSON as it was written, less its white space, with any binary parts beside it.
+//!
+//! The JSON is checked once, when it enters, and its bytes are then copied into each wire form as they are:
+//! numbers keep every digit and objects keep their order.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+/// Data of a message: compact JSON, and the buffers that Socket.IO clients sent inside it.
+///
+/// A buffer's place in the JSON is held by `{"_placeholder":true,"num":<index>}`, as on Socket.IO's own wire
+/// (Socket.IO protocol 5, "Binary event"); readers that know only JSON are shown `{"base64":"…"}` in its stead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    json: Box<str>,
+    attachments: Box<[Bytes]>,
+}
+
+/// Bytes that are no JSON, or JSON that cannot be told apart from binary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// Not UTF-8, which JSON on the wire has to be (RFC 8259 §8.1).
+    #[error("the body is not UTF-8: {0}")]
+    Utf8(#[from] std::str::Utf8Error),
+    /// Not JSON.
+    #[error("the body is not JSON: {0}")]
+    Json(String),
+}
+
+impl Payload {
+    /// Checks that `text` is one JSON value and drops the white space around its tokens.
+    ///
+    /// # Errors
+    /// When it is not UTF-8 or not JSON (RFC 8259), or is a string with an unpaired surrogate, which no text can hold.
+    pub fn from_json(text: &[u8]) -> Result<Self, PayloadError> {
+        let text = std::str::from_utf8(text)?;
+        let value: &serde_json::value::RawValue =
+            serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))?;
+        let value = value.get();
+        if value.starts_with('"') {
+            // SSE shows a string as its text, so its escapes have to stand for characters.
+            serde_json::from_str::<String>(value).map_err(|error| PayloadError::Json(error.to_string()))?;
+        }
+        Ok(Self { json: compact(value), attachments: Box::default() })
+    }
+
+    /// A text, as a JSON string.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self::from_value(&text)
+    }
+
+    /// Anything that serde can write as JSON. What it cannot (a map with keys that are no strings) becomes `null`.
+    #[must_use]
+    pub fn from_value(value: &impl Serialize) -> Self {
+        let json = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
+        Self { json: json.into(), attachments: Box::default() }
+    }
+
+    /// Compact JSON with placeholders, and the buffers they stand for, as a Socket.IO parser gives them out.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn with_attachments(json: &[u8], attachments: Vec<Bytes>) -> Result<Self, PayloadError> {
+        Ok(Self { attachments: attachments.into(), ..Self::from_json(json)? })
+    }
+
+    /// The JSON, with placeholders where there are attachments.
+    #[must_use]
+    pub fn placeholder_json(&self) -> &str {
+        &self.json
+    }
+
+    /// The buffers that the placeholders stand for, in the order of their numbers.
+    #[must_use]
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// The JSON for readers without binary: each buffer reads `{"base64":"…"}`.
+    #[must_use]
+    pub fn plain_json(&self) -> std::borrow::Cow<'_, str> {
+        if self.attachments.is_empty() {
+            return (&*self.json).into();
+        }
+        base64_in_place(&self.json, &self.attachments).into()
+    }
+
+    /// Bytes that this holds on to.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Never: the shortest JSON is one digit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// `json` without the white space between its tokens. `json` has to be valid.
+fn compact(json: &str) -> Box<str> {
+    let is_space = |b: u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
+    if !json.bytes().any(is_space) {
+        return json.into();
+    }
+    let mut compact = String::with_capacity(json.len());
+    let mut rest = json;
+    // Outside strings all is ASCII; a string is copied whole, from its quote to the next one that is not escaped.
+    while let Some(at) = rest.find('"') {
+        let (before, string) = rest.split_at(at);
+        compact.extend(before.split_ascii_whitespace());
+        let end = string_end(string);
+        compact.push_str(&string[..end]);
+        rest = &string[end..];
+    }
+    compact.extend(rest.split_ascii_whitespace());
+    compact.into()
+}
+
+/// The length of the JSON string literal that `text` begins with, quotes included.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Rewrites each placeholder of compact `json` to its buffer in base64.
+///
+/// The placeholder is looked for outside strings only, in the two spellings its two keys can have: what stands in
+/// a string is text that somebody wrote.
+fn base64_in_place(json: &str, attachments: &[Bytes]) -> String {
+    let mut plain = String::with_capacity(json.len() + attachments.iter().map(|a| a.len() / 3 * 4 + 16).sum::<usize>());
+    let mut at = 0;
+    while at < json.len() {
+        let rest = &json[at..];
+        if let Some((number, length)) = placeholder(rest) {
+            use base64::Engine as _;
+            plain.push_str("{\"base64\":\"");
+            let buffer = attachments.get(number).map_or(&[][..], |bytes| bytes);
+            base64::engine::general_purpose::STANDARD.encode_string(buffer, &mut plain);
+            plain.push_str("\"}");
+            at += length;
+        } else if rest.starts_with('"') {
+            let end = string_end(rest);
+            plain.push_str(&rest[..end]);
+            at += end;
+        } else {
+            // To the next byte that can begin a string or a placeholder; both are ASCII, so this is a boundary.
+            let end = rest[1..].find(['"', '{']).map_or(rest.len(), |next| next + 1);
+            plain.push_str(&rest[..end]);
+            at += end;
+        }
+    }
+    plain
+}
+
+/// The number and the length of the placeholder that `json` begins with.
+fn placeholder(json: &str) -> Option<(usize, usize)> {
+    let (rest, after) = if let Some(rest) = json.strip_prefix("{\"_placeholder\":true,\"num\":") {
+        (rest, "}")
+    } else {
+        (json.strip_prefix("{\"num\":")?, ",\"_placeholder\":true}")
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let tail = rest[digits..].strip_prefix(after)?;
+    Some((rest[..digits].parse().ok()?, json.len() - tail.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json(text: &str) -> Result<String, PayloadError> {
+        Payload::from_json(text.as_bytes()).map(|payload| payload.placeholder_json().to_owned())
+    }
+
+    #[test]
+    fn json_keeps_its_digits_and_its_order_and_loses_its_spaces() {
+        for (given, kept) in [
+            ("1", "1"),
+            (" { \"b\" : 1.0 ,\n\"a\":[ 1e400, 12345678901234567890 ] } ", "{\"b\":1.0,\"a\":[1e400,12345678901234567890]}"),
+            ("\" a \\\" b \"", "\" a \\\" b \""),
+            ("[\"\\\\\" , \" x \"]", "[\"\\\\\",\" x \"]"),
+            ("\"时间:1\"", "\"时间:1\""),
+        ] {
+            assert_eq!(json(given).as_deref(), Ok(kept), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for bad in ["", " ", "{", "nul", "1 2", "'a'", "{a:1}", "[1,]", "\"a\nb\"", "\"\\ud800\"", "NaN", "\u{feff}1"] {
+            assert!(matches!(json(bad), Err(PayloadError::Json(_))), "{bad:?}");
+        }
+        assert!(matches!(Payload::from_json(b"\"\xff\""), Err(PayloadError::Utf8(_))));
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        let _ = Payload::from_json(deep.as_bytes());
+    }
+
+    #[test]
+    fn buffers_read_as_base64_where_binary_cannot_go() {
+        let payload = Payload::with_attachments(
+            br#"[{"_placeholder":true,"num":1},"{\"_placeholder\":true,\"num\":0}",{"a":{"num":0,"_placeholder":true}}]"#,
+            vec![Bytes::from_static(b"abc"), Bytes::from_static(b"")],
+        )
+        .unwrap();
+        assert_eq!(
+            payload.plain_json(),
+            r#"[{"base64":""},"{\"_placeholder\":true,\"num\":0}",{"a":{"base64":"YWJj"}}]"#
+        );
+        assert_eq!(Payload::from_text("x").plain_json(), "\"x\"");
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            "\\PC{0,12}|[ \\\\\"{}:,\t\n]{0,8}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                proptest::collection::vec(("\\PC{0,6}", inner), 0..6)
+                    .prop_map(|pairs| pairs.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pretty_becomes_compact(value in any_json()) {
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert_eq!(json(&pretty).unwrap(), serde_json::to_string(&value).unwrap());
+        }
+    }
+}
