@@ -1,0 +1,282 @@
+//! The official browser client, as npm's package `socket.io-client` ships it, for `<script src="/socket.io/socket.io.js">`.
+//!
+//! [`Bundle::open`] reads the package's `dist/` directory once. For each request, a file's name goes to [`Bundle::respond`]
+//! and comes back as an answer, compressed as the client likes it. Routing and CORS are up to the server around it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use bytes::Bytes;
+
+mod negotiate;
+
+use negotiate::Encoding;
+
+/// What the package offers to browsers. Each has its source map beside it, `<name>.map`.
+pub const FILES: [&str; 4] = [
+    "socket.io.js",
+    "socket.io.min.js",
+    "socket.io.esm.min.js",
+    "socket.io.msgpack.min.js",
+];
+
+/// The client's files. Cloning is cheap: clones share them.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Loaded {
+        version: String,
+        etag: HeaderValue,
+        files: Vec<File>,
+    },
+    Missing {
+        directory: PathBuf,
+        reason: String,
+    },
+}
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    plain: Bytes,
+    /// Made at the first request that asks for it.
+    gzip: OnceLock<Bytes>,
+    brotli: OnceLock<Bytes>,
+}
+
+/// Why a directory does not serve as a bundle.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("{0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    #[error("no version of the client in {0}")]
+    Version(PathBuf),
+}
+
+impl Bundle {
+    /// Reads the client's files from `directory`, the `dist/` of npm's `socket.io-client`.
+    ///
+    /// A directory that is missing or incomplete is no failure: everything else of a server works without it. Each request for
+    /// a file is then answered with 404 and a text that says what to do; [`problem`](Self::problem) tells it to the log.
+    pub fn open(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        let inner = match load(&directory) {
+            Ok(inner) => inner,
+            Err(error) => Inner::Missing {
+                directory,
+                reason: error.to_string(),
+            },
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The version of the client, such as `4.8.1`; none where it is missing.
+    pub fn version(&self) -> Option<&str> {
+        match &*self.inner {
+            Inner::Loaded { version, .. } => Some(version),
+            Inner::Missing { .. } => None,
+        }
+    }
+
+    /// Why there are no files, if there are none.
+    pub fn problem(&self) -> Option<&str> {
+        match &*self.inner {
+            Inner::Loaded { .. } => None,
+            Inner::Missing { reason, .. } => Some(reason),
+        }
+    }
+
+    /// Whether `name` is the name of one of the client's files or source maps, whether or not it is there.
+    pub fn is_file(name: &str) -> bool {
+        FILES.contains(&name.strip_suffix(".map").unwrap_or(name))
+    }
+
+    /// The answer to a request for the file `name` (the last part of the path, without the query); `None` when
+    /// [`is_file`](Self::is_file) says no.
+    ///
+    /// `GET` and `HEAD`; anything else is 405. 304 to a matching `If-None-Match`.
+    pub async fn respond(
+        &self,
+        name: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<HttpResponse> {
+        if !Self::is_file(name) {
+            return None;
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Some(
+                HttpResponse::MethodNotAllowed()
+                    .insert_header((header::ALLOW, "GET, HEAD"))
+                    .finish(),
+            );
+        }
+        let (etag, files) = match &*self.inner {
+            Inner::Loaded { etag, files, .. } => (etag, files),
+            Inner::Missing { directory, reason } => return Some(missing(directory, reason)),
+        };
+        let Some(place) = files.iter().position(|file| file.name == name) else {
+            // The package ships this file's siblings, but not this file.
+            return Some(HttpResponse::NotFound().finish());
+        };
+        if negotiate::none_match(headers, etag) {
+            let mut response = HttpResponse::NotModified();
+            caching(&mut response, etag);
+            return Some(response.finish());
+        }
+        let encoding = negotiate::encoding(headers);
+        let body = match self.body(place, encoding).await {
+            Some(body) => body,
+            None => return Some(HttpResponse::InternalServerError().finish()),
+        };
+        let mut response = HttpResponse::Ok();
+        caching(&mut response, etag);
+        response.content_type(if name.ends_with(".map") {
+            "application/json; charset=utf-8"
+        } else {
+            "application/javascript; charset=utf-8"
+        });
+        if let Some(encoding) = encoding.name() {
+            response.insert_header((header::CONTENT_ENCODING, encoding));
+        } else {
+            // Keeps a compressing middleware's hands off: whoever wanted another encoding has not asked for it.
+            response.insert_header((header::CONTENT_ENCODING, "identity"));
+        }
+        Some(response.body(body))
+    }
+
+    /// The bytes of a file in an encoding, which the first to ask for it makes on a thread where time does not matter.
+    async fn body(&self, place: usize, encoding: Encoding) -> Option<Bytes> {
+        let ready = match &*self.inner {
+            Inner::Loaded { files, .. } => files.get(place)?.ready(encoding),
+            Inner::Missing { .. } => None,
+        };
+        if ready.is_some() {
+            return ready;
+        }
+        let inner = Arc::clone(&self.inner);
+        web::block(move || match &*inner {
+            Inner::Loaded { files, .. } => files.get(place).map(|file| file.make(encoding)),
+            Inner::Missing { .. } => None,
+        })
+        .await
+        .ok()
+        .flatten()
+    }
+}
+
+impl File {
+    fn ready(&self, encoding: Encoding) -> Option<Bytes> {
+        match encoding {
+            Encoding::Identity => Some(self.plain.clone()),
+            Encoding::Gzip => self.gzip.get().cloned(),
+            Encoding::Brotli => self.brotli.get().cloned(),
+        }
+    }
+
+    fn make(&self, encoding: Encoding) -> Bytes {
+        match encoding {
+            Encoding::Identity => self.plain.clone(),
+            Encoding::Gzip => self
+                .gzip
+                .get_or_init(|| negotiate::gzip(&self.plain))
+                .clone(),
+            Encoding::Brotli => self
+                .brotli
+                .get_or_init(|| negotiate::brotli(&self.plain))
+                .clone(),
+        }
+    }
+}
+
+fn caching(response: &mut HttpResponseBuilder, etag: &HeaderValue) {
+    response
+        .insert_header((header::CACHE_CONTROL, "public, max-age=0"))
+        .insert_header((header::ETAG, etag.clone()))
+        .insert_header((header::VARY, "Accept-Encoding"));
+}
+
+/// The text is a comment to a browser that came by `<script>`, and plain to a person who looks.
+fn missing(directory: &Path, reason: &str) -> HttpResponse {
+    log::warn!("the Socket.IO client was asked for, but is not there: {reason}");
+    let name = directory
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    HttpResponse::build(StatusCode::NOT_FOUND)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain; charset=utf-8")
+        .body(format!(
+            "/*\n * The Socket.IO client is not installed on this server.\n *\n * Get it with `npm install \
+             socket.io-client`, let the server's setting for the client bundle name\n * the package's directory \
+             `node_modules/socket.io-client/dist` (it now names a directory {name:?}),\n * and start the server again. \
+             Its log says what was missing.\n */\n"
+        ))
+}
+
+fn load(directory: &Path) -> Result<Inner, OpenError> {
+    let mut files = Vec::new();
+    for name in FILES {
+        files.push(read(directory, name.to_owned())?);
+        // Maps serve debuggers only, so that a package without them is complete.
+        files.extend(read(directory, format!("{name}.map")));
+    }
+    let version =
+        version(directory, &files).ok_or_else(|| OpenError::Version(directory.to_owned()))?;
+    let etag = HeaderValue::from_str(&format!("\"{version}\""))
+        .map_err(|_| OpenError::Version(directory.to_owned()))?;
+    Ok(Inner::Loaded {
+        version,
+        etag,
+        files,
+    })
+}
+
+fn read(directory: &Path, name: String) -> Result<File, OpenError> {
+    let path = directory.join(&name);
+    let plain = std::fs::read(&path).map_err(|error| OpenError::Read(path, error))?;
+    Ok(File {
+        name,
+        plain: plain.into(),
+        gzip: OnceLock::new(),
+        brotli: OnceLock::new(),
+    })
+}
+
+/// From `package.json`, one above `dist/` or beside the files; else from the comment at the head of the client.
+fn version(directory: &Path, files: &[File]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Package {
+        version: String,
+    }
+
+    let package = [
+        directory.join("../package.json"),
+        directory.join("package.json"),
+    ]
+    .iter()
+    .filter_map(|path| std::fs::read(path).ok())
+    .find_map(|json| serde_json::from_slice::<Package>(&json).ok())
+    .map(|package| package.version);
+    let head = || {
+        let text = std::str::from_utf8(files.first()?.plain.get(..200)?).ok()?;
+        let (_, version) = text.split_once("Socket.IO v")?;
+        version.split_whitespace().next().map(str::to_owned)
+    };
+    package.or_else(head).filter(|version| {
+        version
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"')
+    })
+}
+
+#[cfg(test)]
+mod tests;

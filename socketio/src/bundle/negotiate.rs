@@ -1,0 +1,93 @@
+//! What a request's headers ask for: an encoding, or nothing at all because the client has it already.
+
+use std::io::Write as _;
+
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use bytes::Bytes;
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Identity,
+    Gzip,
+    Brotli,
+}
+
+impl Encoding {
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Brotli => Some("br"),
+        }
+    }
+}
+
+/// The smallest form that `Accept-Encoding` allows (RFC 9110, section 12.5.3). What has weight 0 is refused; among the rest the size decides, not
+/// the weight, since browsers give none.
+pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
+    let (mut gzip, mut brotli, mut any) = (None, None, None);
+    for value in headers.get_all(header::ACCEPT_ENCODING) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let accepted = !is_zero(parameters);
+            match name.trim().to_ascii_lowercase().as_str() {
+                "br" => brotli = Some(accepted),
+                "gzip" | "x-gzip" => gzip = Some(accepted),
+                "*" => any = Some(accepted),
+                _ => {}
+            }
+        }
+    }
+    let wants = |named: Option<bool>| named.or(any).unwrap_or(false);
+    if wants(brotli) {
+        Encoding::Brotli
+    } else if wants(gzip) {
+        Encoding::Gzip
+    } else {
+        Encoding::Identity
+    }
+}
+
+/// Whether the parameters of a coding say `q=0`.
+fn is_zero(parameters: &str) -> bool {
+    parameters
+        .split(';')
+        .filter_map(|parameter| parameter.trim().strip_prefix(['q', 'Q']))
+        .filter_map(|rest| rest.trim_start().strip_prefix('='))
+        .any(|weight| {
+            weight
+                .trim()
+                .parse::<f32>()
+                .is_ok_and(|weight| weight <= 0.0)
+        })
+}
+
+/// Whether `If-None-Match` names this tag, weak or not, alone or in a list, or any (RFC 9110, section 13.1.2).
+pub(super) fn none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        // Our tags hold no comma, so that a comma within a foreign tag cannot make one of ours.
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim())
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+pub(super) fn gzip(plain: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::GzEncoder::new(
+        Vec::with_capacity(plain.len() / 3),
+        flate2::Compression::best(),
+    );
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(plain);
+    encoder.finish().unwrap_or_default().into()
+}
+
+pub(super) fn brotli(plain: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(plain.len() / 3);
+    let mut encoder = brotli::CompressorWriter::new(&mut out, 16 * 1024, 9, 22);
+    let _ = encoder.write_all(plain);
+    drop(encoder);
+    out.into()
+}

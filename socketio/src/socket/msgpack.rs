@@ -1,0 +1,105 @@
+//! The msgpack parser (npm `socket.io-msgpack-parser`): each Socket.IO packet is one binary message, a map
+//! `{type, nsp, data, id?}`. Bytes stand in the data themselves, so that there are no attachments and no binary types.
+//!
+//! Inside, data has one form whatever the parser, JSON text beside attachments; this file translates.
+//! In:  binary message → [`decode`] → [`Packet`]. Out: [`Packet`] → [`encode`] → binary message.
+//!
+//! A peer's lengths are believed only as far as there are bytes: nothing is allocated for a length alone.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::assemble::Limits;
+use super::packet::{Kind, Packet, Payload};
+use super::text::{ParseError, check_payload};
+use crate::value::Value;
+
+mod read;
+mod write;
+
+/// The packet as the content of one binary message.
+///
+/// # Errors
+/// When the data of the packet is beyond what a [`Value`] holds: see [`Payload::to_value`].
+pub fn encode(packet: &Packet) -> Result<Bytes, ParseError> {
+    let data = match &packet.payload {
+        Some(payload) => Some(payload.to_value()?),
+        None => None,
+    };
+    let members = 2 + u32::from(data.is_some()) + u32::from(packet.id.is_some());
+    let mut out = write::Writer::with_capacity(
+        packet.nsp.len() + 32 + packet.payload.as_ref().map_or(0, Payload::len),
+    );
+    out.map(members);
+    out.string("type");
+    out.value(&Value::from(u64::from(number(packet.kind))));
+    if let Some(data) = &data {
+        out.string("data");
+        out.value(data);
+    }
+    if let Some(id) = packet.id {
+        out.string("id");
+        out.value(&Value::from(id));
+    }
+    out.string("nsp");
+    out.string(&packet.nsp);
+    Ok(out.finish())
+}
+
+/// Reads the content of one binary message.
+///
+/// Members beside the four are skipped. `undefined` is null in arrays and absent at the top; dates become
+/// ISO 8601 strings, as in JSON; infinities and NaN become null, as in JSON.
+///
+/// # Errors
+/// On anything but such a map, and wherever the default parser would refuse the same packet: data of the wrong shape, reserved event names,
+/// nesting and sizes beyond the limits.
+pub fn decode(message: &Bytes, limits: Limits) -> Result<Packet, ParseError> {
+    if message.len() > limits.max_bytes {
+        return Err(ParseError::TooLarge(limits.max_bytes));
+    }
+    let mut reader = read::Reader::new(message);
+    let (mut kind, mut nsp, mut id, mut data) = (None, None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.key()?.as_ref() {
+            "type" => kind = Some(reader.unsigned()?.ok_or(ParseError::Type)?),
+            "nsp" => nsp = Some(ByteString::from(reader.string()?)),
+            "id" => id = reader.unsigned()?,
+            "data" => data = reader.json(limits.max_attachments)?,
+            _ => reader.skip()?,
+        }
+    }
+    reader.end()?;
+    let kind = match kind {
+        Some(0) => Kind::Connect,
+        Some(1) => Kind::Disconnect,
+        Some(2) => Kind::Event,
+        Some(3) => Kind::Ack,
+        Some(4) => Kind::ConnectError,
+        _ => return Err(ParseError::Type),
+    };
+    let payload = data.map(|(json, attachments)| Payload::from_parts(json.into(), attachments));
+    let (json, attachments) = payload.as_ref().map_or(("", 0), |payload| {
+        (&payload.json()[..], payload.attachments().len())
+    });
+    check_payload(kind, json, attachments)?;
+    Ok(Packet {
+        kind,
+        nsp: nsp.ok_or(ParseError::MsgPack("the namespace is missing"))?,
+        id,
+        payload,
+    })
+}
+
+fn number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Connect => 0,
+        Kind::Disconnect => 1,
+        Kind::Event => 2,
+        Kind::Ack => 3,
+        Kind::ConnectError => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests;
