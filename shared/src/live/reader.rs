@@ -211,3 +211,6 @@ impl fmt::Debug for Reader {
         f.debug_struct("Reader").field("channels", &channels).field("cursor", &self.cursor).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+//! Readers against a plain model: a list of everything that was ever published.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    live::log::Limits,
+    pure::{Draft, Payload, Retention},
+};
+
+const START: u64 = 1_763_800_000_000;
+
+fn channel(n: usize) -> ChannelName {
+    format!("c{n}").parse().unwrap()
+}
+
+fn draft(n: usize, bytes: usize) -> Draft {
+    Draft::new(channel(n), Payload::from_text(&"x".repeat(bytes)))
+}
+
+fn log(channel: Retention) -> Arc<Log> {
+    Arc::new(Log::new(Limits { channel, total: None }, Cursor::new(START, 0)))
+}
+
+fn ids(batch: &Batch) -> Vec<Cursor> {
+    batch.messages.iter().map(|message| message.id).collect()
+}
+
+/// What a test does to the log and to its readers.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Lets time pass, or go back, then publishes to these channels at once.
+    Publish { clock: i64, channels: Vec<usize>, bytes: usize },
+    /// Drops what has become too old.
+    Sweep { clock: i64 },
+    /// Opens the reader anew: on these channels, after the n-th newest message, or another place.
+    Open { reader: usize, channels: Vec<usize>, place: Place },
+    /// Reads at most so many.
+    Read { reader: usize, most: usize },
+    /// Has one more channel read, or one less.
+    Change { reader: usize, channel: usize },
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Now,
+    Earliest,
+    Back(usize),
+    BeforeTheLog,
+    Future,
+    Zero,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let channels = || proptest::collection::vec(0..4_usize, 1..4);
+    let place = prop_oneof![
+        3 => Just(Place::Now),
+        2 => Just(Place::Earliest),
+        6 => (0..40_usize).prop_map(Place::Back),
+        1 => Just(Place::BeforeTheLog),
+        1 => Just(Place::Future),
+        1 => Just(Place::Zero),
+    ];
+    let step = prop_oneof![
+        6 => (-3..6_i64, channels(), 0..40_usize).prop_map(|(clock, channels, bytes)| Step::Publish { clock, channels, bytes }),
+        1 => (0..30_i64).prop_map(|clock| Step::Sweep { clock }),
+        2 => (0..3_usize, channels(), place).prop_map(|(reader, channels, place)| Step::Open { reader, channels, place }),
+        5 => (0..3_usize, 1..8_usize).prop_map(|(reader, most)| Step::Read { reader, most }),
+        1 => (0..3_usize, 0..4_usize).prop_map(|(reader, channel)| Step::Change { reader, channel }),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    let limit = |range: std::ops::Range<usize>| proptest::option::weighted(0.6, range);
+    (limit(1..12), limit(1..200), proptest::option::weighted(0.5, 1..40_u64))
+        .prop_map(|(count, bytes, age_ms)| Retention { count, bytes, age_ms })
+}
+
+/// Everything ever published, and of it what is held.
+#[derive(Default)]
+struct Model {
+    all: Vec<(Cursor, usize, usize)>,
+    held: BTreeMap<usize, Vec<(Cursor, usize)>>,
+}
+
+impl Model {
+    fn trim(&mut self, channel: usize, retention: &Retention, now: u64) {
+        let held = self.held.entry(channel).or_default();
+        loop {
+            let Some(oldest) = held.first() else { return };
+            let too_many = retention.count.is_some_and(|most| held.len() > most);
+            let bytes: usize = held.iter().map(|(_, bytes)| bytes).sum();
+            let too_large = retention.bytes.is_some_and(|most| bytes > most) && held.len() > 1;
+            let too_old = retention.age_ms.is_some_and(|most| now.saturating_sub(oldest.0.ms) > most);
+            if !too_many && !too_large && !too_old {
+                return;
+            }
+            held.remove(0);
+        }
+    }
+
+    fn is_held(&self, id: Cursor, channel: usize) -> bool {
+        self.held.get(&channel).is_some_and(|held| held.iter().any(|(other, _)| *other == id))
+    }
+}
+
+/// What the model knows of a reader: its channels, each with the place up to which losses do not count any more.
+struct Expected {
+    reader: Reader,
+    channels: BTreeMap<usize, Cursor>,
+    cursor: Cursor,
+    foreign: Option<Cursor>,
+    earliest: bool,
+}
+
+impl Expected {
+    /// Compares one read with what the model says it has to be.
+    fn check(&mut self, model: &Model, head: Cursor, most: usize) -> Result<(), TestCaseError> {
+        let batch = self.reader.read(Limit { messages: most, bytes: usize::MAX });
+        let channels: Vec<usize> = self.channels.keys().copied().collect();
+        let wanted = |cursor: Cursor| {
+            let after = model.all.iter().filter(|(id, channel, _)| *id > cursor && channels.contains(channel));
+            after.map(|(id, channel, _)| (*id, *channel)).collect::<Vec<_>>()
+        };
+        let (held, lost): (Vec<_>, Vec<_>) =
+            wanted(self.cursor).into_iter().partition(|(id, channel)| model.is_held(*id, *channel));
+        let untold = lost.iter().any(|(id, channel)| *id > self.channels[channel]) && !self.earliest;
+        let is_gap = self.foreign.is_some() || untold;
+        let expected: Vec<_> = held.iter().map(|(id, _)| *id).take(most).collect();
+
+        let Some(batch) = batch else {
+            prop_assert!(expected.is_empty() && !is_gap, "nothing was read, not {expected:?}, gap {is_gap}");
+            self.cursor = head;
+            self.earliest = false;
+            return Ok(());
+        };
+        prop_assert_eq!(ids(&batch), expected.clone());
+        prop_assert_eq!(batch.gap.is_some(), is_gap, "lost {:?} after {}", lost, self.cursor);
+        if let Some(gap) = batch.gap {
+            prop_assert_eq!(gap.requested, self.foreign.unwrap_or(self.cursor));
+            // Coming back with `resumed` misses nothing that is held, and repeats nothing that was seen.
+            let again: Vec<_> = wanted(gap.resumed).into_iter().filter(|(id, channel)| model.is_held(*id, *channel)).collect();
+            prop_assert_eq!(&again, &held);
+            // On one channel it also is no gap again.
+            if self.channels.len() == 1 {
+                let names: Vec<_> = self.channels.keys().map(|n| channel(*n)).collect();
+                let mut back = Reader::open(&self.reader.log, &names, Since::After(gap.resumed));
+                prop_assert_eq!(back.read(Limit::default()).and_then(|batch| batch.gap), None);
+            }
+        }
+        if is_gap || self.earliest {
+            for (id, channel) in &lost {
+                let told = self.channels.get_mut(channel).expect("a channel that is read");
+                *told = (*told).max(*id);
+            }
+        }
+        self.foreign = None;
+        self.earliest = false;
+        self.cursor = if expected.len() < held.len() { expected[expected.len() - 1] } else { head };
+        prop_assert_eq!(batch.cursor, self.cursor);
+        Ok(())
+    }
+}
+
+fn newest_lost(model: &Model, channel: usize) -> Cursor {
+    let lost = model.all.iter().filter(|(id, of, _)| *of == channel && !model.is_held(*id, channel));
+    lost.map(|(id, ..)| *id).max().unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    /// Never a skip, never a repeat, never a gap that is not told or not there.
+    #[test]
+    fn a_reader_sees_what_a_list_would_show(retention in retention(), steps in steps()) {
+        let log = log(retention);
+        let mut model = Model::default();
+        let mut now = START + 1_000;
+        let mut readers: BTreeMap<usize, Expected> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Publish { clock, channels, bytes } => {
+                    now = now.saturating_add_signed(clock);
+                    let drafts = channels.iter().map(|n| draft(*n, bytes)).collect();
+                    let ids = log.append(drafts, now);
+                    for (id, channel) in ids.into_iter().zip(channels) {
+                        prop_assert!(model.all.last().is_none_or(|(last, ..)| *last < id));
+                        model.all.push((id, channel, bytes + 2));
+                        model.held.entry(channel).or_default().push((id, bytes + 2));
+                        model.trim(channel, &retention, now);
+                    }
+                }
+                Step::Sweep { clock } => {
+                    now = now.saturating_add_signed(clock);
+                    log.sweep(now);
+                    // The sweep goes by the oldest of all: as long as that one is young enough it drops nothing.
+                    while let Some((channel, _)) = model.held.iter()
+                        .filter_map(|(channel, held)| Some((*channel, held.first()?.0)))
+                        .min_by_key(|(_, id)| *id)
+                        .filter(|(_, id)| retention.age_ms.is_some_and(|most| now.saturating_sub(id.ms) > most))
+                    {
+                        model.held.get_mut(&channel).unwrap().remove(0);
+                    }
+                }
+                Step::Open { reader, channels, place } => {
+                    let names: Vec<_> = channels.iter().map(|n| channel(*n)).collect();
+                    let head = log.head();
+                    let back = |n: usize| model.all.iter().rev().nth(n).map_or(head, |(id, ..)| *id);
+                    let (since, cursor, foreign) = match place {
+                        Place::Now => (Since::Now, head, None),
+                        Place::Earliest => (Since::Earliest, Cursor::ZERO, None),
+                        Place::Back(n) => (Since::After(back(n)), back(n), None),
+                        Place::Zero => (Since::After(Cursor::ZERO), Cursor::ZERO, None),
+                        Place::BeforeTheLog => {
+                            let cursor = Cursor::new(START - 1, 7);
+                            (Since::After(cursor), Cursor::ZERO, Some(cursor))
+                        }
+                        Place::Future => {
+                            let cursor = Cursor::new(head.ms + 1, 0);
+                            (Since::After(cursor), Cursor::ZERO, Some(cursor))
+                        }
+                    };
+                    let told = |n: &usize| {
+                        let counts = matches!(since, Since::After(_)) && foreign.is_none();
+                        (*n, if counts { Cursor::ZERO } else { newest_lost(&model, *n) })
+                    };
+                    let channels = channels.iter().map(told).collect();
+                    let earliest = matches!(since, Since::Earliest);
+                    let expected = Expected { reader: Reader::open(&log, &names, since), channels, cursor, foreign, earliest };
+                    readers.insert(reader, expected);
+                }
+                Step::Read { reader, most } => {
+                    if let Some(expected) = readers.get_mut(&reader) {
+                        expected.check(&model, log.head(), most)?;
+                    }
+                }
+                Step::Change { reader, channel: n } => {
+                    let Some(expected) = readers.get_mut(&reader) else { continue };
+                    if expected.channels.remove(&n).is_some() {
+                        expected.reader.remove(&channel(n));
+                    } else {
+                        expected.channels.insert(n, newest_lost(&model, n));
+                        expected.reader.add(&channel(n));
+                    }
+                }
+            }
+            let stats = log.stats(now);
+            prop_assert_eq!(stats.messages, model.held.values().map(Vec::len).sum::<usize>());
+            prop_assert_eq!(stats.bytes, model.held.values().flatten().map(|(_, bytes)| bytes).sum::<usize>());
+            prop_assert_eq!(stats.subscriptions, readers.values().map(|expected| expected.channels.len()).sum::<usize>());
+        }
+        for (_, mut expected) in readers {
+            while expected.reader.cursor() != log.head() {
+                expected.check(&model, log.head(), 3)?;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gap_resumes_just_before_the_oldest_message_held() {
+    let log = log(Retention { count: Some(2), ..Retention::default() });
+    let sent: Vec<_> = (0..5).flat_map(|_| log.append(vec![draft(0, 1)], START + 1)).collect();
+    let mut reader = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
+    let batch = reader.read(Limit::default()).unwrap();
+    assert_eq!(batch.gap, Some(Gap { requested: sent[0], resumed: sent[2] }));
+    assert_eq!(ids(&batch), sent[3..]);
+    assert!(reader.read(Limit::default()).is_none());
+}
+
+#[test]
+fn a_restarted_log_tells_who_was_here_before() {
+    let log = log(Retention::default());
+    let before = Cursor::new(START - 5, 0);
+    let gap = |since: &str| {
+        let since = since.parse().unwrap();
+        Reader::open(&log, &[channel(0)], since).read(Limit::default()).and_then(|batch| batch.gap)
+    };
+    assert_eq!(gap(&before.to_string()), Some(Gap { requested: before, resumed: log.head() }));
+    assert_eq!(gap("0-0"), None, "who has seen nothing has lost nothing");
+    assert_eq!(gap("earliest"), None);
+    let future = Cursor::new(START + 1, 0);
+    assert_eq!(gap(&future.to_string()), Some(Gap { requested: future, resumed: log.head() }));
+}
+
+#[test]
+fn bytes_bound_a_read_but_one_message_always_comes() {
+    let log = log(Retention::default());
+    log.append(vec![draft(0, 98), draft(0, 98), draft(0, 998)], START + 1);
+    let mut reader = Reader::open(&log, &[channel(0)], Since::Earliest);
+    let mut next = || reader.read(Limit { messages: 10, bytes: 250 }).map(|batch| batch.messages.len());
+    assert_eq!([next(), next(), next()], [Some(2), Some(1), None]);
+}
+
+#[test]
+fn all_channels_together_stay_within_the_total() {
+    let one = Message::new(Cursor::ZERO, draft(0, 100)).footprint();
+    let limits = Limits { channel: Retention::default(), total: Some(10 * one) };
+    let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
+    let first = log.append(vec![draft(0, 100)], START)[0];
+    for n in 1..100 {
+        log.append(vec![draft(n, 100)], START);
+        assert!(log.stats(START).footprint <= 10 * one);
+    }
+    let mut reader = Reader::open(&log, &[channel(0)], Since::After(Cursor::ZERO));
+    let batch = reader.read(Limit::default()).unwrap();
+    assert_eq!(batch.gap.map(|gap| gap.requested), Some(Cursor::ZERO), "{first} went for room");
+}
+
+#[test]
+fn a_channel_that_nobody_needs_is_gone() {
+    let log = log(Retention { age_ms: Some(10), ..Retention::default() });
+    let reader = Reader::open(&log, &[channel(0), channel(1)], Since::Now);
+    log.append(vec![draft(1, 1)], START);
+    assert_eq!(log.stats(START).channels, 2);
+    drop(reader);
+    assert_eq!(log.stats(START).channels, 1, "the other one holds a message");
+    log.sweep(START + 100);
+    assert_eq!(log.stats(START).messages, 0);
+    assert_eq!(log.stats(START).channels, 1, "and then the memory of having dropped it");
+}
+
+#[test]
+fn lag_is_what_the_slowest_reader_has_before_it() {
+    let log = log(Retention::default());
+    let mut fast = Reader::open(&log, &[channel(0)], Since::Now);
+    let _slow = Reader::open(&log, &[channel(0)], Since::Now);
+    assert_eq!(log.stats(START).lag_messages, 0);
+    log.append(vec![draft(0, 1), draft(0, 1)], START + 5);
+    fast.read(Limit::default());
+    let stats = log.stats(START + 25);
+    assert_eq!((stats.lag_messages, stats.lag_ms, stats.subscriptions), (2, 20, 2));
+}
+
+#[tokio::test]
+async fn a_closed_log_ends_its_readers_when_they_have_read_it() {
+    let log = log(Retention::default());
+    let mut waiting = Reader::open(&log, &[channel(0)], Since::Now);
+    let waiting = tokio::spawn(async move { waiting.next(Limit::default()).await.is_none() });
+    tokio::task::yield_now().await;
+    let mut behind = Reader::open(&log, &[channel(1)], Since::Earliest);
+    log.append(vec![draft(1, 1)], START);
+    log.close();
+    assert!(waiting.await.unwrap());
+    assert!(behind.next(Limit::default()).await.is_some());
+    assert!(behind.next(Limit::default()).await.is_none());
+}
+
+/// Threads publish while tasks subscribe, read, leave and come back with their cursors: the race between looking and
+/// waiting, run for real.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_falls_between_looking_and_waiting() {
+    const EACH: usize = 4_000;
+    let log = log(Retention::default());
+    let start = log.head();
+    let publishers: Vec<_> = (0..3)
+        .map(|publisher| {
+            let log = log.clone();
+            std::thread::spawn(move || {
+                for n in 0..EACH {
+                    log.append(vec![draft(publisher, 1)], START + n as u64 / 10);
+                    if n % 64 == 0 {
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        })
+        .collect();
+    let readers: Vec<_> = (0..8_usize)
+        .map(|n| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                let names: Vec<_> = (0..3).filter(|other| n == 0 || *other != n % 3).map(channel).collect();
+                let (mut cursor, mut seen) = (start, Vec::new());
+                while seen.len() < names.len() * EACH {
+                    let mut reader = Reader::open(&log, &names, Since::After(cursor));
+                    for _ in 0..=seen.len() % 7 {
+                        if seen.len() == names.len() * EACH {
+                            break;
+                        }
+                        let limit = Limit { messages: 1 + n * 5, bytes: usize::MAX };
+                        let batch = tokio::time::timeout(std::time::Duration::from_secs(20), reader.next(limit)).await;
+                        let batch = batch.expect("a reader is woken").expect("the log is open");
+                        assert!(batch.gap.is_none());
+                        seen.extend(ids(&batch));
+                        cursor = batch.cursor;
+                    }
+                }
+                assert!(seen.is_sorted_by(|a, b| a < b), "in order and once");
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
+    assert_eq!(log.stats(START).subscriptions, 0);
+}
