@@ -22,7 +22,9 @@ pub enum NameError {
     #[error("an event name is 1 to {LONGEST} printable characters")]
     Event,
     /// An event name that clients keep for themselves.
-    #[error("the event name `{0}` is reserved by Socket.IO, as are connect, connect_error, disconnect, disconnecting, newListener and removeListener")]
+    #[error(
+        "the event name `{0}` is reserved by Socket.IO, as are connect, connect_error, disconnect, disconnecting, newListener and removeListener"
+    )]
     Reserved(&'static str),
 }
 

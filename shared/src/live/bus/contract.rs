@@ -67,7 +67,8 @@ async fn a_batch_is_added_together(bus: Arc<dyn Bus>) {
 async fn a_key_adds_once(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
     let mut reader = Reader::open(one.log(), &[channel("key.a")], Since::Now);
     let key = |scope: &str| Some(IdempotencyKey { scope: scope.into(), key: "k".into() });
-    let publication = |data: &str, scope| Publication { drafts: vec![draft("key.a", data), draft("key.a", data)], key: key(scope) };
+    let publication =
+        |data: &str, scope| Publication { drafts: vec![draft("key.a", data), draft("key.a", data)], key: key(scope) };
     let first = one.publish(publication("first", "me")).await.unwrap();
     assert_eq!(one.publish(publication("again", "me")).await.unwrap(), first);
     assert_eq!(other.publish(publication("elsewhere", "me")).await.unwrap(), first);
@@ -78,7 +79,8 @@ async fn a_key_adds_once(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
 }
 
 async fn publishers_at_once_agree_on_one_order(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
-    let mut readers = [&one, &other].map(|bus| Reader::open(bus.log(), &[channel("race.a"), channel("race.b")], Since::Now));
+    let mut readers =
+        [&one, &other].map(|bus| Reader::open(bus.log(), &[channel("race.a"), channel("race.b")], Since::Now));
     let publishers: Vec<_> = (0..8)
         .map(|publisher| {
             let bus = if publisher % 2 == 0 { one.clone() } else { other.clone() };

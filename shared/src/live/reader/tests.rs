@@ -142,7 +142,8 @@ impl Expected {
         if let Some(gap) = batch.gap {
             prop_assert_eq!(gap.requested, self.foreign.unwrap_or(self.cursor));
             // Coming back with `resumed` misses nothing that is held, and repeats nothing that was seen.
-            let again: Vec<_> = wanted(gap.resumed).into_iter().filter(|(id, channel)| model.is_held(*id, *channel)).collect();
+            let again: Vec<_> =
+                wanted(gap.resumed).into_iter().filter(|(id, channel)| model.is_held(*id, *channel)).collect();
             prop_assert_eq!(&again, &held);
             // On one channel it also is no gap again.
             if self.channels.len() == 1 {

@@ -1,7 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::{live::bus::contract, pure::{Draft, Payload}};
+use crate::{
+    live::bus::contract,
+    pure::{Draft, Payload},
+};
 
 fn bus(clock: Clock) -> Arc<MemoryBus> {
     Arc::new(MemoryBus::new(Limits::default(), clock))
