@@ -1,0 +1,152 @@
+//! The settings of a server, each with its meaning, its default and what 0 or `None` says.
+
+use std::time::Duration;
+
+use crate::{bundle::Bundle, transport::cors::Origins};
+
+/// All settings. Made with [`Config::default`] and changed field by field, or through [`SocketIo::builder`](crate::SocketIo::builder).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Requests whose path begins so are for this server. Default `/socket.io/`.
+    pub path: String,
+    /// From one pong to the next ping. Default 25 s.
+    pub ping_interval: Duration,
+    /// From a ping to the end of the session when no pong comes. Default 20 s.
+    pub ping_timeout: Duration,
+    /// How long an upgrade to a WebSocket may take. Default 10 s.
+    pub upgrade_timeout: Duration,
+    /// How long a connection may stay without a namespace. Default 45 s.
+    pub connect_timeout: Duration,
+    /// How long the body of a POST may take to come. Default 10 s.
+    pub body_timeout: Duration,
+    /// How long a closed polling session waits for the poll that takes its close packet away. Default 30 s.
+    pub close_timeout: Duration,
+    /// The largest request body, WebSocket frame and (reassembled) WebSocket message, in bytes. Default 1,000,000.
+    pub max_http_buffer_size: usize,
+    /// Whether long-polling is served. Default true.
+    pub polling: bool,
+    /// Whether WebSockets are served. Default true.
+    pub websocket: bool,
+    /// Whether a polling session may become a WebSocket session. Default true.
+    pub allow_upgrades: bool,
+    /// Whether Engine.IO 3, the protocol of Socket.IO 2 clients, is served as well. Default false.
+    pub allow_eio3: bool,
+    /// Whether polling answers may take the form of a script (JSONP), for very old browsers. Default false.
+    pub jsonp: bool,
+    /// Whether clients may speak the msgpack encoding. It is recognised by the first packet, so that ordinary clients are served
+    /// beside it. Default false.
+    pub msgpack: bool,
+    /// Which origins may use the server from a browser. Default: its own only.
+    pub origins: Origins,
+    /// A cookie to set at the polling handshake, for load balancers. Default none.
+    pub cookie: Option<Cookie>,
+    /// Polling answers of this size and more are compressed if the client takes it; `None` never. Default 1,024 bytes.
+    pub compress_from: Option<usize>,
+    /// The client for browsers, served at its official paths. Default `None`: not served.
+    pub client_bundle: Option<Bundle>,
+    /// Take the client's address from `Forwarded` or `X-Forwarded-For`, and its scheme likewise. Right behind a proxy that
+    /// sets them, a lie elsewhere. Default false.
+    pub trust_proxy: bool,
+
+    /// Sessions at one time; beyond, handshakes are refused. 0 means no limit, the default.
+    pub max_connections: usize,
+    /// Bytes that may wait for one client: beyond, volatile messages are dropped, then the client is disconnected with
+    /// [`OutboxOverflow`](crate::DisconnectReason::OutboxOverflow). 0 means no limit. Default 1 MiB.
+    pub outbox_bytes: usize,
+    /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time. Default 32 KiB.
+    pub source_budget: usize,
+    /// Packets that one client may send a second, with bursts of twice as many; beyond, it is disconnected with
+    /// [`RateLimit`](crate::DisconnectReason::RateLimit). 0 means no limit, the default.
+    pub packet_rate: u32,
+    /// Attachments of one binary packet. Default 10.
+    pub max_attachments: usize,
+    /// How long the attachments of a binary packet may take to come. Default 10 s.
+    pub binary_timeout: Duration,
+    /// Acks that one socket may owe at one time. Beyond, asking for another fails at once. 0 means no limit. Default 1,000.
+    pub max_pending_acks: usize,
+    /// Rooms that one socket may be in. Beyond, joins are refused. 0 means no limit. Default 1,000.
+    pub max_rooms: usize,
+    /// Namespaces that one connection may be in. Default 100.
+    pub max_namespaces: usize,
+    /// Connection state recovery. Default none.
+    pub recovery: Option<Recovery>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io/".into(),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(45),
+            body_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(30),
+            max_http_buffer_size: 1_000_000,
+            polling: true,
+            websocket: true,
+            allow_upgrades: true,
+            allow_eio3: false,
+            jsonp: false,
+            msgpack: false,
+            origins: Origins::same_origin(),
+            cookie: None,
+            compress_from: Some(1024),
+            client_bundle: None,
+            trust_proxy: false,
+            max_connections: 0,
+            outbox_bytes: 1 << 20,
+            source_budget: 32 << 10,
+            packet_rate: 0,
+            max_attachments: 10,
+            binary_timeout: Duration::from_secs(10),
+            max_pending_acks: 1000,
+            max_rooms: 1000,
+            max_namespaces: 100,
+            recovery: None,
+        }
+    }
+}
+
+/// A cookie that holds the session's id.
+#[derive(Clone, Debug)]
+pub struct Cookie {
+    /// Its name. Node's default is `io`.
+    pub name: String,
+    /// What follows the value, such as `Path=/; HttpOnly; SameSite=Lax`.
+    pub attributes: String,
+}
+
+impl Default for Cookie {
+    fn default() -> Self {
+        Self {
+            name: "io".into(),
+            attributes: "Path=/; HttpOnly; SameSite=Lax".into(),
+        }
+    }
+}
+
+/// Connection state recovery: a client that was cut off gets its id, its rooms and the events it missed back.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// How long a session is kept after the disconnection. Default 2 min.
+    pub max_disconnection: Duration,
+    /// Whether a recovered socket passes the middlewares unseen, since it did at its first connection. Default true.
+    pub skip_middlewares: bool,
+    /// Packets that [`LocalAdapter`](crate::LocalAdapter) keeps for each namespace. Default 10,000.
+    pub max_packets: usize,
+    /// Bytes of packets that [`LocalAdapter`](crate::LocalAdapter) keeps for each namespace. Default 16 MiB.
+    pub max_bytes: usize,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            max_disconnection: Duration::from_secs(120),
+            skip_middlewares: true,
+            max_packets: 10_000,
+            max_bytes: 16 << 20,
+        }
+    }
+}

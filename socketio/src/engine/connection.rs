@@ -1,0 +1,603 @@
+//! One connection: the pure session, its outbox and its sources behind small locks, shared by its requests and its sockets.
+//!
+//! ```text
+//! POST / WebSocket frame ─▶ receive ─▶ Session ─▶ Peer::on_message
+//! emit, broadcast ─▶ send ─▶ Outbox ─┐
+//! a log ─▶ Source ───────────────────┴─▶ poll_outgoing ─▶ GET answer / WebSocket
+//! ```
+//!
+//! The state's lock is held for a few field accesses at a time: never while application code runs, never over an `.await`.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Core, Handshake, Sid, Source, SourceId,
+    outbox::{Outbox, Pushed},
+    outgoing::{Form, Outgoing},
+    packet::{Data, Packet, Protocol},
+    session::{Next, Overlap, Session, Transport},
+    source::Sources,
+    worker::Worker,
+};
+use crate::{DisconnectReason, stats::Counters};
+
+/// What an application does with a connection. One is made by [`Service::connect`](super::Service::connect) for each.
+pub trait Peer: Send + Sync {
+    /// A message has come. Messages of one connection come one after the other.
+    fn on_message(&self, connection: &Connection, message: Data);
+
+    /// The connection has ended; called once, and nothing is called after it.
+    fn on_close(&self, connection: &Connection, reason: DisconnectReason);
+
+    /// The deadline that [`Connection::set_deadline`] named has passed.
+    fn on_deadline(&self, connection: &Connection, now: Instant) {
+        let _ = (connection, now);
+    }
+}
+
+/// A handle to an Engine.IO connection. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Connection(pub(crate) Arc<Conn>);
+
+pub(crate) struct Conn {
+    pub(crate) sid: Sid,
+    pub(crate) core: Arc<Core>,
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) home: Arc<Worker>,
+    state: Mutex<State>,
+    sources: Mutex<Sources>,
+}
+
+/// Tells the WebSockets of one session apart. A session that began as a WebSocket has the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WebSocketId(u32);
+
+struct State {
+    session: Session,
+    outbox: Outbox,
+    /// Pulled from sources, not yet given to the transport.
+    staged: std::collections::VecDeque<Outgoing>,
+    peer: Option<Arc<dyn Peer>>,
+    peer_deadline: Option<Instant>,
+    /// The heap entry that counts; others of this connection are leftovers.
+    scheduled: Option<Instant>,
+    http: Option<Waker>,
+    websocket: Option<Waker>,
+    websocket_id: WebSocketId,
+    form: Form,
+    /// Whether there may be a source: without one, the hot path takes one lock.
+    has_sources: bool,
+    /// Whether it is in the table and counted.
+    listed: bool,
+    transport: Transport,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        sid: Sid,
+        session: Session,
+        handshake: Arc<Handshake>,
+        home: Arc<Worker>,
+    ) -> Self {
+        let outbox = Outbox::new(core.config.outbox_bytes);
+        let transport = session.transport();
+        Self {
+            sid,
+            core,
+            handshake,
+            home,
+            state: Mutex::new(State {
+                session,
+                outbox,
+                staged: Default::default(),
+                peer: None,
+                peer_deadline: None,
+                scheduled: None,
+                http: None,
+                websocket: None,
+                websocket_id: WebSocketId::default(),
+                form: Form::Text,
+                has_sources: false,
+                listed: true,
+                transport,
+            }),
+            sources: Mutex::default(),
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, then does what follows from the change. Each way into the state leads through here, so this is also
+    /// the one place where a session ends.
+    fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+
+        if state.transport != state.session.transport() {
+            state.transport = state.session.transport();
+            self.counters().upgrades.inc();
+            self.counters().connections_polling.dec();
+            self.counters().connections_websocket.inc();
+        }
+        let deadline = match (state.session.deadline(), state.peer_deadline) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, _) => a,
+        };
+        let schedule = match (deadline, state.scheduled) {
+            (Some(at), Some(scheduled)) if scheduled <= at => None,
+            (Some(at), _) => {
+                state.scheduled = Some(at);
+                Some(at)
+            }
+            (None, _) => None,
+        };
+        let closed = state.session.take_closed().map(|reason| {
+            // 1. The session is closed already: from here on nothing enters it.
+            // 2. What waited is let go, so that a transport that lingers costs nothing.
+            state.outbox.clear();
+            state.staged = Default::default();
+            state.peer_deadline = None;
+            (reason, state.peer.take(), std::mem::take(&mut state.listed))
+        });
+        let wake = closed.is_some() || state.session.is_closed();
+        let wakers = if wake {
+            [state.http.take(), state.websocket.take()]
+        } else {
+            [None, None]
+        };
+        drop(state);
+
+        if let Some(at) = schedule {
+            self.core
+                .workers
+                .schedule(&self.home, at, Arc::downgrade(self));
+        }
+        if let Some((reason, peer, listed)) = closed {
+            // 3. No later request finds it.
+            if listed {
+                self.core.unlist(self, reason);
+            }
+            // 4. Sources may hold locks of their own: they are dropped outside of ours.
+            let sources = self.sources().clear();
+            drop(sources);
+            // 5. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own.
+            if let Some(peer) = peer {
+                let connection = Connection(self.clone());
+                self.core.workers.queue(
+                    &self.home,
+                    Box::new(move || peer.on_close(&connection, reason)),
+                );
+            }
+        }
+        // 6. The transports say goodbye.
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+        result
+    }
+
+    /// Gives the connection to the application and starts its clock.
+    pub(crate) fn start(self: &Arc<Self>, peer: Arc<dyn Peer>) {
+        self.with(|state| {
+            if !state.session.is_closed() {
+                state.peer = Some(peer);
+            }
+        });
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.state().session.transport()
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.state().session.protocol()
+    }
+
+    pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Overlap> {
+        self.with(|state| state.session.begin_poll())
+    }
+
+    pub(crate) fn abort_poll(self: &Arc<Self>) {
+        self.with(|state| state.session.abort_poll());
+    }
+
+    pub(crate) fn begin_post(self: &Arc<Self>) -> Result<(), Overlap> {
+        self.with(|state| state.session.begin_post())
+    }
+
+    pub(crate) fn end_post(self: &Arc<Self>) {
+        self.with(|state| state.session.end_post());
+    }
+
+    /// A second WebSocket is a stranger to the session, even when the first has been given up: each is known by a number.
+    pub(crate) fn attach_websocket(self: &Arc<Self>) -> Option<WebSocketId> {
+        self.with(|state| {
+            let attached = state.session.attach_candidate(Instant::now());
+            attached.then(|| {
+                state.websocket_id = WebSocketId(state.websocket_id.0.wrapping_add(1));
+                state.websocket_id
+            })
+        })
+    }
+
+    pub(crate) fn detach_websocket(self: &Arc<Self>, id: WebSocketId, reason: DisconnectReason) {
+        self.with(|state| {
+            if state.websocket_id == id {
+                state.websocket = None;
+                state.session.detach_websocket(reason);
+            }
+        });
+    }
+
+    pub(crate) fn poll_websocket(
+        self: &Arc<Self>,
+        id: WebSocketId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Item>> {
+        if self.state().websocket_id == id {
+            self.poll_outgoing(Transport::WebSocket, cx)
+        } else {
+            Poll::Ready(None)
+        }
+    }
+
+    pub(crate) fn receive_websocket(self: &Arc<Self>, id: WebSocketId, packet: Packet) {
+        if self.state().websocket_id == id {
+            self.receive(Transport::WebSocket, packet);
+        }
+    }
+
+    pub(crate) fn finish(self: &Arc<Self>, reason: DisconnectReason) {
+        self.with(|state| state.session.finish(reason));
+    }
+
+    /// A packet has come in over `via`. What it makes the session answer is sent by the wake-up.
+    pub(crate) fn receive(self: &Arc<Self>, via: Transport, packet: Packet) {
+        self.counters().packets_in.inc();
+        let (message, peer, wakers) = self.with(|state| {
+            let message = state.session.on_packet(via, packet, Instant::now());
+            let peer = message.is_some().then(|| state.peer.clone()).flatten();
+            // A message changes nothing in the session; anything else may have made it want to say something.
+            let wakers = if message.is_none() {
+                [state.http.take(), state.websocket.take()]
+            } else {
+                [None, None]
+            };
+            (message, peer, wakers)
+        });
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+        if let (Some(message), Some(peer)) = (message, peer) {
+            peer.on_message(&Connection(self.clone()), message);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().session.is_closed()
+    }
+
+    /// A heap entry of this connection is due.
+    pub(crate) fn on_timer(self: &Arc<Self>, entry: Instant, now: Instant) {
+        let (peer, wakers) = self.with(|state| {
+            if state.scheduled != Some(entry) {
+                return (None, [None, None]);
+            }
+            state.scheduled = None;
+            state.session.on_deadline(now);
+            let peer = match state.peer_deadline {
+                Some(at) if at <= now => {
+                    state.peer_deadline = None;
+                    state.peer.clone()
+                }
+                _ => None,
+            };
+            (peer, [state.http.take(), state.websocket.take()])
+        });
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+        if let Some(peer) = peer {
+            peer.on_deadline(&Connection(self.clone()), now);
+        }
+    }
+
+    fn send(self: &Arc<Self>, message: Outgoing) -> bool {
+        let counters = self.counters();
+        let waker = self.with(|state| {
+            if !state.session.is_open() {
+                return Err(());
+            }
+            if message.is_volatile()
+                && !(state.session.is_writable()
+                    && state.outbox.is_empty()
+                    && state.staged.is_empty())
+            {
+                counters.volatile_dropped.inc();
+                return Err(());
+            }
+            match state.outbox.push(message) {
+                Pushed::Queued { dropped } => counters.volatile_dropped.add(dropped as u64),
+                Pushed::Dropped => {
+                    counters.volatile_dropped.inc();
+                    return Err(());
+                }
+                Pushed::Overflow => {
+                    counters.outbox_overflows.inc();
+                    state.session.finish(DisconnectReason::OutboxOverflow);
+                    return Err(());
+                }
+            }
+            Ok(state.active_waker())
+        });
+        match waker {
+            Ok(waker) => {
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                true
+            }
+            Err(()) => false,
+        }
+    }
+
+    /// What the transport `via` sends next; `Ready(None)` says that it has nothing more to do. `Pending` keeps the waker.
+    pub(crate) fn poll_outgoing(
+        self: &Arc<Self>,
+        via: Transport,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Item>> {
+        loop {
+            enum Step {
+                Done(Poll<Option<Item>>),
+                Sources,
+            }
+            let step = self.with(|state| {
+                loop {
+                    let flushing = match state.session.next(via) {
+                        Next::Send(packet) => {
+                            return Step::Done(Poll::Ready(Some(Item::Packet(packet))));
+                        }
+                        Next::End => return Step::Done(Poll::Ready(None)),
+                        Next::Wait => {
+                            state.park(via, cx.waker());
+                            return Step::Done(Poll::Pending);
+                        }
+                        Next::Application => false,
+                        Next::Flush => true,
+                    };
+                    if let Some(message) = state.staged.pop_front().or_else(|| state.outbox.pop()) {
+                        return Step::Done(Poll::Ready(Some(Item::Message(message, state.form))));
+                    }
+                    if flushing {
+                        state.session.flushed();
+                        continue;
+                    }
+                    state.park(via, cx.waker());
+                    return if state.has_sources {
+                        Step::Sources
+                    } else {
+                        Step::Done(Poll::Pending)
+                    };
+                }
+            });
+            match step {
+                Step::Done(Poll::Ready(Some(Item::Message(message, form)))) => {
+                    self.counters().packets_out.inc();
+                    self.counters().bytes_out.add(message.len() as u64);
+                    return Poll::Ready(Some(Item::Message(message, form)));
+                }
+                Step::Done(done) => return done,
+                Step::Sources if self.pull(cx) => {}
+                Step::Sources => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Asks each source once, until one has something. True: there is something staged.
+    fn pull(self: &Arc<Self>, cx: &mut Context<'_>) -> bool {
+        let rounds = self.sources().len();
+        for _ in 0..rounds {
+            let Some((id, mut source)) = self.sources().take_turn() else {
+                return false;
+            };
+            let batch = source.poll_next(cx, self.core.config.source_budget);
+            let ended = matches!(&batch, Poll::Ready(batch) if batch.is_empty());
+            // Whatever is dropped here is dropped after the guard.
+            let left = if ended {
+                let mut sources = self.sources();
+                sources.detach(id);
+                Some(source)
+            } else {
+                let mut sources = self.sources();
+                sources.put_back(id, source)
+            };
+            drop(left);
+            if let Poll::Ready(batch) = batch
+                && !ended
+            {
+                self.with(|state| {
+                    if state.session.is_open() {
+                        state.staged.extend(batch);
+                    }
+                });
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The poll's answer is complete.
+    pub(crate) fn end_poll(self: &Arc<Self>) {
+        self.with(|state| {
+            state.http = None;
+            state.session.end_poll();
+        });
+    }
+}
+
+impl State {
+    fn park(&mut self, via: Transport, waker: &Waker) {
+        let slot = match via {
+            Transport::Polling => &mut self.http,
+            Transport::WebSocket => &mut self.websocket,
+        };
+        match slot {
+            Some(old) if old.will_wake(waker) => {}
+            _ => *slot = Some(waker.clone()),
+        }
+    }
+
+    fn active_waker(&mut self) -> Option<Waker> {
+        match self.session.transport() {
+            Transport::Polling => self.http.take(),
+            Transport::WebSocket => self.websocket.take(),
+        }
+    }
+}
+
+/// One thing for a transport to send.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Packet(Packet),
+    Message(Outgoing, Form),
+}
+
+impl Item {
+    /// As WebSocket bytes, headers included.
+    pub(crate) fn into_websocket(self, protocol: Protocol) -> Bytes {
+        match self {
+            Self::Packet(packet) => {
+                let mut out = bytes::BytesMut::new();
+                super::outgoing::write_frame(&mut out, &packet.encode_frame(protocol));
+                out.freeze()
+            }
+            Self::Message(message, form) => message.frames(form).websocket(protocol).clone(),
+        }
+    }
+}
+
+impl Connection {
+    /// The session's id, which is its secret: show it to nobody but its client.
+    pub fn sid(&self) -> &Sid {
+        &self.0.sid
+    }
+
+    /// What the first request said.
+    pub fn handshake(&self) -> &Arc<Handshake> {
+        &self.0.handshake
+    }
+
+    /// The transport that carries it now.
+    pub fn transport(&self) -> Transport {
+        self.0.transport()
+    }
+
+    /// The Engine.IO revision that the client speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol()
+    }
+
+    /// Queues a message and wakes the transport. False: it was not taken, because the connection has ended, because the
+    /// message is volatile and the client busy, or because the client is too slow, which ends the connection.
+    pub fn send(&self, message: impl Into<Outgoing>) -> bool {
+        self.0.send(message.into())
+    }
+
+    /// Attaches a source of messages; it is asked from now on, whenever the client can take more.
+    pub fn attach(&self, source: impl Source + 'static) -> SourceId {
+        self.attach_boxed(Box::new(source))
+    }
+
+    pub(crate) fn attach_boxed(&self, source: Box<dyn Source>) -> SourceId {
+        let id = self.0.sources().attach(source);
+        let (open, waker) = self.0.with(|state| {
+            state.has_sources = true;
+            (!state.session.is_closed(), state.active_waker())
+        });
+        if !open {
+            // The end of the session may have been before the attachment.
+            self.detach(id);
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        id
+    }
+
+    /// Takes a source off. What was pulled from it already is still sent.
+    pub fn detach(&self, id: SourceId) {
+        let (source, none_left) = {
+            let mut sources = self.0.sources();
+            (sources.detach(id), sources.len() == 0)
+        };
+        drop(source);
+        if none_left {
+            self.0.with(|state| {
+                state.has_sources = self.0.sources().len() > 0;
+            });
+        }
+    }
+
+    /// Ends the connection after what waits has been sent.
+    pub fn close(&self) {
+        let wakers = self.0.with(|state| {
+            state.session.close(Instant::now());
+            [state.http.take(), state.websocket.take()]
+        });
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Ends the connection now, for this reason.
+    pub fn finish(&self, reason: DisconnectReason) {
+        self.0.finish(reason);
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Chooses the encoding of the messages from now on.
+    pub fn set_form(&self, form: Form) {
+        self.0.with(|state| state.form = form);
+    }
+
+    /// Asks for [`Peer::on_deadline`] at this time, in place of the one asked for before.
+    pub fn set_deadline(&self, at: Option<Instant>) {
+        self.0.with(|state| state.peer_deadline = at);
+    }
+
+    /// Runs `job` where handlers can run: here, if this is a server thread.
+    pub(crate) fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+        self.0.core.workers.execute(&self.0.home, job);
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The id is a secret; its beginning is enough to follow one connection in a log.
+        f.debug_tuple("Connection")
+            .field(&&self.0.sid.as_str()[..6])
+            .finish()
+    }
+}

@@ -1,0 +1,168 @@
+//! What the first request of a connection said, kept small: an idle connection keeps it for its whole life.
+
+use std::{
+    net::IpAddr,
+    time::{Instant, SystemTime},
+};
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap},
+};
+
+/// The first request of a connection.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The request's headers.
+    pub headers: Headers,
+    /// The path and query as they came.
+    pub url: Box<str>,
+    /// The address of the client, if known.
+    pub address: Option<IpAddr>,
+    /// Whether the request came from a page of another origin.
+    pub xdomain: bool,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+    /// When it came.
+    pub time: SystemTime,
+    /// The same on the monotonic clock.
+    pub since: Instant,
+}
+
+impl Handshake {
+    pub(crate) fn of(request: &HttpRequest, trust_proxy: bool) -> Self {
+        let info = request.connection_info();
+        let address = if trust_proxy {
+            info.realip_remote_addr().and_then(parse_address)
+        } else {
+            request.peer_addr().map(|peer| peer.ip())
+        };
+        let secure = if trust_proxy {
+            info.scheme() == "https"
+        } else {
+            request.app_config().secure()
+        };
+        Self {
+            headers: Headers::of(request.headers()),
+            url: request
+                .uri()
+                .path_and_query()
+                .map_or("/", |url| url.as_str())
+                .into(),
+            address,
+            xdomain: request.headers().contains_key(header::ORIGIN),
+            secure,
+            time: SystemTime::now(),
+            since: Instant::now(),
+        }
+    }
+
+    /// The query's pairs, decoded, in order.
+    pub fn query(&self) -> Vec<(String, String)> {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        parse_query(query)
+    }
+
+    /// The first value of a query parameter, decoded.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        self.query()
+            .into_iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Milliseconds from 1970 to the request: what Node calls `issued`.
+    pub fn issued(&self) -> u64 {
+        self.time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+}
+
+/// A query string's pairs. What is no UTF-8 after decoding is replaced, as browsers do.
+pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
+    actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
+        .map(actix_web::web::Query::into_inner)
+        .unwrap_or_default()
+}
+
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse()
+        .or_else(|_| text.parse().map(|peer: std::net::SocketAddr| peer.ip()))
+        .ok()
+}
+
+/// The headers of a request as one block of text: the map that they came in takes several times as much.
+#[derive(Clone)]
+pub struct Headers(Box<str>);
+
+impl Headers {
+    fn of(map: &HeaderMap) -> Self {
+        let mut text = String::new();
+        for (name, value) in map {
+            text.push_str(name.as_str());
+            text.push(':');
+            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            text.push('\n');
+        }
+        Self(text.into())
+    }
+
+    /// The first value of a header; its name in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// All headers, names in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.lines().filter_map(|line| line.split_once(':'))
+    }
+}
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Names only: values hold cookies and tokens, and a handshake is a thing one logs.
+        f.debug_set()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn kept_small_and_whole() {
+        let request = TestRequest::with_uri("/socket.io/?EIO=4&token=a%20b&t=")
+            .insert_header(("X-One", "1: 2"))
+            .insert_header(("origin", "http://a.example"))
+            .peer_addr("192.0.2.1:5".parse().unwrap())
+            .to_http_request();
+        let handshake = Handshake::of(&request, false);
+        assert_eq!(handshake.headers.get("x-one"), Some("1: 2"));
+        assert_eq!(handshake.headers.get("missing"), None);
+        assert_eq!(handshake.query_value("token").as_deref(), Some("a b"));
+        assert_eq!(handshake.query_value("t").as_deref(), Some(""));
+        assert_eq!(handshake.address, Some("192.0.2.1".parse().unwrap()));
+        assert!(handshake.xdomain && !handshake.secure);
+        assert!(!format!("{handshake:?}").contains("1: 2"));
+    }
+
+    #[test]
+    fn proxies_are_believed_when_told_so() {
+        let request = TestRequest::default()
+            .insert_header(("x-forwarded-for", "198.51.100.7"))
+            .insert_header(("x-forwarded-proto", "https"))
+            .peer_addr("127.0.0.1:5".parse().unwrap())
+            .to_http_request();
+        let near = Handshake::of(&request, false);
+        assert_eq!(near.address, Some("127.0.0.1".parse().unwrap()));
+        assert!(!near.secure);
+        let far = Handshake::of(&request, true);
+        assert_eq!(far.address, Some("198.51.100.7".parse().unwrap()));
+        assert!(far.secure);
+    }
+}

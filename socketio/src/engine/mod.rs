@@ -1,0 +1,254 @@
+//! Engine.IO: sessions of messages over long-polling and WebSockets, the layer under Socket.IO.
+//!
+//! ```text
+//! HTTP request ─▶ transport ─▶ Connection ─▶ session (pure) ─▶ Peer (the application)
+//! ```
+//!
+//! [`EngineIo`] serves it alone, for applications that want messages and none of the rooms and events above them. The session state
+//! machine in [`session`] and the codecs in [`packet`] and [`payload`] have no I/O and no clock.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer};
+//! use socketio::{Config, DisconnectReason, engine::{Connection, Data, EngineIo, Peer}};
+//!
+//! struct Echo;
+//!
+//! impl Peer for Echo {
+//!     fn on_message(&self, connection: &Connection, message: Data) {
+//!         connection.send(message);
+//!     }
+//!     fn on_close(&self, _: &Connection, reason: DisconnectReason) {
+//!         println!("gone: {reason}");
+//!     }
+//! }
+//!
+//! #[actix_web::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let engine = EngineIo::new(Config::default(), |_: &Connection| Echo);
+//!     HttpServer::new(move || App::new().configure(engine.routes()))
+//!         .bind(("127.0.0.1", 3000))?
+//!         .run()
+//!         .await
+//! }
+//! ```
+
+mod connection;
+mod handshake;
+mod id;
+mod outbox;
+mod outgoing;
+pub mod packet;
+pub mod payload;
+pub mod session;
+mod source;
+mod table;
+pub(crate) mod worker;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use actix_web::web::ServiceConfig;
+
+pub(crate) use self::handshake::parse_query;
+pub(crate) use self::connection::{Conn, Item, WebSocketId};
+pub use self::{
+    connection::{Connection, Peer},
+    handshake::{Handshake, Headers},
+    id::{IdError, Sid},
+    outgoing::{Encoded, Form, Frames, Outgoing},
+    packet::{Data, Protocol},
+    session::Transport,
+    source::{Source, SourceId},
+};
+use self::{
+    session::{Session, SessionConfig},
+    table::Table,
+    worker::Workers,
+};
+use crate::{
+    Config, DisconnectReason, Stats,
+    stats::Counters,
+    transport::{self, errors::Refusal},
+};
+
+/// Makes the [`Peer`] of each new connection.
+pub trait Service: Send + Sync + 'static {
+    /// A connection has opened. Messages sent here arrive right behind the handshake.
+    fn connect(&self, connection: &Connection) -> Arc<dyn Peer>;
+}
+
+impl<F, P> Service for F
+where
+    F: Fn(&Connection) -> P + Send + Sync + 'static,
+    P: Peer + 'static,
+{
+    fn connect(&self, connection: &Connection) -> Arc<dyn Peer> {
+        Arc::new(self(connection))
+    }
+}
+
+/// The answer of a question that runs on the thread that asks it.
+pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Decides whether a connection may open; the error is told to the client.
+pub(crate) type AllowRequest =
+    Arc<dyn Fn(Arc<Handshake>) -> LocalFuture<Result<(), String>> + Send + Sync>;
+
+/// What all connections of a server share.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) workers: Workers,
+    pub(crate) allow_request: Option<AllowRequest>,
+    session: Arc<SessionConfig>,
+    service: Box<dyn Service>,
+    table: Table,
+    closing: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: Config,
+        counters: Arc<Counters>,
+        allow_request: Option<AllowRequest>,
+        service: Box<dyn Service>,
+    ) -> Arc<Self> {
+        let session = Arc::new(SessionConfig {
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            upgrade_timeout: config.upgrade_timeout,
+            close_timeout: config.close_timeout,
+            max_payload: config.max_http_buffer_size,
+            allow_upgrades: config.allow_upgrades && config.websocket,
+        });
+        Arc::new(Self {
+            config,
+            counters,
+            workers: Workers::new(),
+            allow_request,
+            session,
+            service,
+            table: Table::default(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn find(&self, sid: &str) -> Option<Arc<Conn>> {
+        self.table.get(&Sid::parse(sid)?)
+    }
+
+    /// Opens a connection and hands it to the application.
+    pub(crate) fn accept(
+        self: &Arc<Self>,
+        protocol: Protocol,
+        transport: Transport,
+        handshake: Arc<Handshake>,
+    ) -> Result<Arc<Conn>, Refusal> {
+        let limit = self.config.max_connections as u64;
+        if self.closing.load(Ordering::Acquire)
+            || (limit > 0 && self.counters.connections.get() >= limit)
+        {
+            return Err(Refusal::Forbidden("Server is full".into()));
+        }
+        let sid = Sid::random().map_err(|error| {
+            log::error!("{error}");
+            Refusal::BadRequest
+        })?;
+        let session = Session::open(
+            self.session.clone(),
+            protocol,
+            transport,
+            sid.as_str(),
+            Instant::now(),
+        );
+        let home = self.workers.here();
+        let conn = Arc::new(Conn::new(self.clone(), sid, session, handshake, home));
+        self.counters.opened.inc();
+        self.counters.connections.inc();
+        match transport {
+            Transport::Polling => self.counters.connections_polling.inc(),
+            Transport::WebSocket => self.counters.connections_websocket.inc(),
+        }
+        self.table.insert(conn.clone());
+        let peer = self.service.connect(&Connection(conn.clone()));
+        conn.start(peer);
+        // `close` may have looked at the table just before this one was in it.
+        if self.closing.load(Ordering::Acquire) {
+            conn.finish(DisconnectReason::ServerShuttingDown);
+        }
+        Ok(conn)
+    }
+
+    /// Takes an ended connection out of the table and counts its end.
+    pub(crate) fn unlist(&self, conn: &Conn, reason: DisconnectReason) {
+        self.table.remove(&conn.sid);
+        self.counters.connections.dec();
+        match conn.transport() {
+            Transport::Polling => self.counters.connections_polling.dec(),
+            Transport::WebSocket => self.counters.connections_websocket.dec(),
+        }
+        match reason {
+            DisconnectReason::PingTimeout => self.counters.ping_timeouts.inc(),
+            DisconnectReason::ParseError => self.counters.parse_errors.inc(),
+            DisconnectReason::RateLimit => self.counters.rate_limited.inc(),
+            _ => {}
+        }
+    }
+
+    /// Refuses new connections from now on; the ones that are open.
+    pub(crate) fn begin_close(&self) -> Vec<Connection> {
+        self.closing.store(true, Ordering::Release);
+        self.table.all().into_iter().map(Connection).collect()
+    }
+
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        self.table.all().into_iter().map(Connection).collect()
+    }
+}
+
+/// An Engine.IO server. Cloning it shares the sessions.
+#[derive(Clone)]
+pub struct EngineIo(Arc<Core>);
+
+impl EngineIo {
+    /// A server with these settings; `service` makes the peer of each connection.
+    pub fn new(config: Config, service: impl Service) -> Self {
+        Self(Core::new(
+            config,
+            Arc::default(),
+            None,
+            Box::new(service),
+        ))
+    }
+
+    /// Mounts the server at [`Config::path`], for [`App::configure`](actix_web::App::configure).
+    pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        transport::routes(self.0.clone())
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> Stats {
+        self.0.counters.snapshot()
+    }
+
+    /// The open connections.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.0.connections()
+    }
+
+    /// Refuses new connections and closes the open ones.
+    pub fn close(&self) {
+        for connection in self.0.begin_close() {
+            connection.close();
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Messages on their way out: encoded once, shared by all connections that send them.
+//!
+//! ```text
+//! an event ─▶ Frames (messages, and lazily their WebSocket bytes) ─▶ Outgoing ─▶ many outboxes ─▶ write(2)
+//! ```
+//!
+//! A broadcast to ten thousand WebSockets clones one reference count per socket; the bytes that each transport writes, frame
+//! headers included, are the same allocation for all.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::packet::{Data, Packet, Protocol};
+
+/// One or more Engine.IO messages that leave one behind the other with nothing between them: a text and its attachments.
+#[derive(Debug)]
+pub struct Frames {
+    first: Data,
+    rest: Vec<Bytes>,
+    v4: OnceLock<Bytes>,
+    v3: OnceLock<Bytes>,
+}
+
+impl Frames {
+    /// A text message, followed by binary ones.
+    pub fn text(text: &str, attachments: Vec<Bytes>) -> Self {
+        let mut frame = BytesMut::with_capacity(11 + text.len());
+        write_header(&mut frame, OpCode::Text, 1 + text.len());
+        frame.put_u8(b'4');
+        let start = frame.len();
+        frame.put_slice(text.as_bytes());
+        let frame = frame.freeze();
+        // The text and its frame are one allocation; what is cut out was a `str` a moment ago, so the check cannot fail.
+        let first = ByteString::try_from(frame.slice(start..)).unwrap_or_default();
+        let v4 = OnceLock::new();
+        if attachments.is_empty() {
+            let _ = v4.set(frame);
+        }
+        Self {
+            first: Data::Text(first),
+            rest: attachments,
+            v4,
+            v3: OnceLock::new(),
+        }
+    }
+
+    /// A single binary message.
+    pub fn binary(bytes: Bytes) -> Self {
+        Self {
+            first: Data::Binary(bytes),
+            rest: Vec::new(),
+            v4: OnceLock::new(),
+            v3: OnceLock::new(),
+        }
+    }
+
+    /// The messages in order, for transports that do not write WebSocket frames.
+    pub fn packets(&self) -> impl Iterator<Item = Packet> + '_ {
+        let rest = self.rest.iter().cloned().map(Data::Binary);
+        std::iter::once(self.first.clone())
+            .chain(rest)
+            .map(Packet::Message)
+    }
+
+    /// All messages as unmasked WebSocket frames (RFC 6455 §5.2), ready for the wire.
+    pub fn websocket(&self, protocol: Protocol) -> &Bytes {
+        let cache = match protocol {
+            Protocol::V4 => &self.v4,
+            Protocol::V3 => &self.v3,
+        };
+        cache.get_or_init(|| {
+            let mut out = BytesMut::with_capacity(self.len() + 12 * (1 + self.rest.len()));
+            for packet in self.packets() {
+                write_frame(&mut out, &packet.encode_frame(protocol));
+            }
+            out.freeze()
+        })
+    }
+
+    /// Bytes of all messages together, without framing.
+    pub fn len(&self) -> usize {
+        self.first.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Whether there is not a byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Data> for Frames {
+    fn from(data: Data) -> Self {
+        match data {
+            Data::Text(text) => Self::text(&text, Vec::new()),
+            Data::Binary(bytes) => Self::binary(bytes),
+        }
+    }
+}
+
+/// Something that has its frames ready, in one or several forms.
+pub trait Encoded: Send + Sync {
+    /// The frames in the form that the connection chose with
+    /// [`Connection::set_form`](super::Connection::set_form).
+    fn frames(&self, form: Form) -> &Frames;
+
+    /// About how many bytes this is, the same for every form: what counts against an outbox.
+    fn len(&self) -> usize;
+
+    /// Whether there is nothing to send.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Encoded for Frames {
+    fn frames(&self, _: Form) -> &Frames {
+        self
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+/// The encoding that a connection's messages take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// JSON text with binary attachments behind it.
+    #[default]
+    Text,
+    /// One msgpack map a packet.
+    Msgpack,
+}
+
+/// One shared message on its way out. Cloning it costs a reference count.
+#[derive(Clone)]
+pub struct Outgoing {
+    body: Arc<dyn Encoded>,
+    volatile: bool,
+}
+
+impl Outgoing {
+    /// A message that must arrive, or else the connection ends.
+    pub fn new(body: Arc<dyn Encoded>) -> Self {
+        Self {
+            body,
+            volatile: false,
+        }
+    }
+
+    /// The same message, but it may be dropped when the client is slow.
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Whether it may be dropped.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// Bytes that it counts for.
+    pub fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether it holds no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// The frames in the given form.
+    pub fn frames(&self, form: Form) -> &Frames {
+        self.body.frames(form)
+    }
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("len", &self.len())
+            .field("volatile", &self.volatile)
+            .finish()
+    }
+}
+
+impl From<Data> for Outgoing {
+    fn from(data: Data) -> Self {
+        Self::new(Arc::new(Frames::from(data)))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum OpCode {
+    Text = 1,
+    Binary = 2,
+}
+
+/// Appends one frame as a server sends it: final and unmasked.
+pub(crate) fn write_frame(out: &mut BytesMut, data: &Data) {
+    match data {
+        Data::Text(text) => {
+            write_header(out, OpCode::Text, text.len());
+            out.put_slice(text.as_bytes());
+        }
+        Data::Binary(bytes) => {
+            write_header(out, OpCode::Binary, bytes.len());
+            out.put_slice(bytes);
+        }
+    }
+}
+
+fn write_header(out: &mut BytesMut, opcode: OpCode, len: usize) {
+    const FINAL: u8 = 0x80;
+    out.put_u8(FINAL | opcode as u8);
+    if let Ok(short) = u8::try_from(len)
+        && short < 126
+    {
+        out.put_u8(short);
+    } else if let Ok(medium) = u16::try_from(len) {
+        out.put_u8(126);
+        out.put_u16(medium);
+    } else {
+        out.put_u8(127);
+        out.put_u64(len as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        Frames::text(text, vec![]).websocket(Protocol::V4).to_vec()
+    }
+
+    #[test]
+    fn header_lengths() {
+        for (len, header) in [
+            (0, vec![0x81, 1]),
+            (124, vec![0x81, 125]),
+            (125, vec![0x81, 126, 0, 126]),
+            (65_534, vec![0x81, 126, 0xff, 0xff]),
+            (65_535, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = text(&"x".repeat(len));
+            assert_eq!(&frame[..header.len()], header, "{len}");
+            assert_eq!(frame.len(), header.len() + 1 + len);
+        }
+    }
+
+    #[test]
+    fn attachments_follow_their_text() {
+        let frames = Frames::text("5", vec![Bytes::from_static(b"ab")]);
+        assert_eq!(frames.websocket(Protocol::V4)[..], *b"\x81\x0245\x82\x02ab");
+        assert_eq!(
+            frames.websocket(Protocol::V3)[..],
+            *b"\x81\x0245\x82\x03\x04ab"
+        );
+        assert_eq!(frames.packets().count(), 2);
+        assert_eq!(frames.len(), 3);
+    }
+
+    #[test]
+    fn bytes_are_made_once() {
+        let frames = Frames::text("hello", vec![]);
+        let a = frames.websocket(Protocol::V4).as_ptr();
+        assert_eq!(a, frames.websocket(Protocol::V4).as_ptr());
+    }
+}

@@ -1,0 +1,69 @@
+//! Why a connection or a socket ended, by the names that Socket.IO gives.
+
+use std::fmt;
+
+/// Why a socket (or the Engine.IO connection under it) ended.
+///
+/// The first nine carry the names of the Node server, so that code and log lines that know those names go on working;
+/// the last two are this server's own bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The transport failed: a broken frame, an aborted poll, two overlapping requests.
+    TransportError,
+    /// The client closed its transport, or the TCP connection went away.
+    TransportClose,
+    /// The server closed the Engine.IO connection.
+    ForcedClose,
+    /// No pong came within [`ping_timeout`](crate::Config::ping_timeout).
+    PingTimeout,
+    /// The client sent something that is not a packet.
+    ParseError,
+    /// [`SocketIo::close`](crate::SocketIo::close) was called.
+    ServerShuttingDown,
+    /// The server closed the connection because the client broke the order of packets or joined no namespace in time.
+    ForcedServerClose,
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The server took the socket out of the namespace.
+    ServerNamespaceDisconnect,
+    /// More bytes waited for this client than [`outbox_bytes`](crate::Config::outbox_bytes) allows.
+    OutboxOverflow,
+    /// The client sent more packets a second than [`packet_rate`](crate::Config::packet_rate) allows.
+    RateLimit,
+}
+
+impl DisconnectReason {
+    /// The reason as Socket.IO spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportError => "transport error",
+            Self::TransportClose => "transport close",
+            Self::ForcedClose => "forced close",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::ForcedServerClose => "forced server close",
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+            Self::OutboxOverflow => "outbox overflow",
+            Self::RateLimit => "rate limit",
+        }
+    }
+
+    /// Whether a client that ended for this reason may come back to its old session.
+    ///
+    /// Leaving on purpose ends the session for good, and so does sending what is not a packet.
+    pub const fn is_recoverable(self) -> bool {
+        !matches!(
+            self,
+            Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect
+        )
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,116 @@
+//! What the server counts. A snapshot is a plain struct, to be exported in whatever form the application's metrics take.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! stats {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Live counters, one set for a server.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+        }
+
+        /// The counters at one moment; see [`SocketIo::stats`](crate::SocketIo::stats). All but the first four only grow.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.get(),)+ }
+            }
+        }
+
+        impl Stats {
+            /// Each counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+stats! {
+    /// Open Engine.IO sessions.
+    connections,
+    /// Of these, the ones whose transport is long-polling.
+    connections_polling,
+    /// Of these, the ones whose transport is a WebSocket.
+    connections_websocket,
+    /// Sockets connected to namespaces.
+    sockets,
+    /// Sessions opened since the start.
+    opened,
+    /// Sessions that went from polling to a WebSocket.
+    upgrades,
+    /// Engine.IO packets received.
+    packets_in,
+    /// Engine.IO messages sent.
+    packets_out,
+    /// Bytes of messages sent, without framing and before compression.
+    bytes_out,
+    /// Requests refused: the transport is unknown or not allowed.
+    refused_transport,
+    /// Requests refused: no session has this id.
+    refused_sid,
+    /// Requests refused: the method does not open a session.
+    refused_method,
+    /// Requests refused: malformed, or in contradiction to the state of the session.
+    refused_request,
+    /// Requests refused: by origin, by `allow_request`, or because the server is full or closing.
+    refused_forbidden,
+    /// Requests refused: this revision of Engine.IO is not served.
+    refused_protocol,
+    /// Request bodies or frames over the size limit.
+    refused_size,
+    /// Connections to namespaces that were refused, by a middleware or because there is no such namespace.
+    refused_namespace,
+    /// Sessions that ended without a pong in time.
+    ping_timeouts,
+    /// Sessions that ended because they sent what is not a packet.
+    parse_errors,
+    /// Volatile messages dropped.
+    volatile_dropped,
+    /// Sessions ended because too much waited for them.
+    outbox_overflows,
+    /// Sessions ended because they sent too fast.
+    rate_limited,
+    /// Connections that joined no namespace in time.
+    connect_timeouts,
+    /// Binary packets whose attachments did not come in time.
+    binary_timeouts,
+    /// Acks asked for beyond the limit of pending ones.
+    acks_refused,
+    /// Joins beyond the limit of rooms for one socket.
+    rooms_refused,
+    /// Events whose arguments did not fit their handler.
+    bad_arguments,
+    /// Sockets that came back to their session.
+    recovered,
+    /// Sockets that asked for a session which was gone.
+    recovery_missed,
+}
+
+/// One number.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn inc(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn dec(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,84 @@
+//! Refusals: Engine.IO's own codes, bodies and statuses.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+
+use crate::stats::Counters;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("Transport unknown")]
+    UnknownTransport,
+    #[error("Session ID unknown")]
+    UnknownSid,
+    #[error("Bad handshake method")]
+    BadMethod,
+    #[error("Bad request")]
+    BadRequest,
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("Unsupported protocol version")]
+    UnsupportedProtocol,
+    /// Not one of Engine.IO's codes: a plain 413.
+    #[error("Payload too large")]
+    TooLarge,
+    /// Not one of Engine.IO's codes: a plain 408.
+    #[error("Request timeout")]
+    Timeout,
+}
+
+impl Refusal {
+    fn code(&self) -> Option<u8> {
+        match self {
+            Self::UnknownTransport => Some(0),
+            Self::UnknownSid => Some(1),
+            Self::BadMethod => Some(2),
+            Self::BadRequest => Some(3),
+            Self::Forbidden(_) => Some(4),
+            Self::UnsupportedProtocol => Some(5),
+            Self::TooLarge | Self::Timeout => None,
+        }
+    }
+
+    pub(crate) fn count(&self, counters: &Counters) {
+        match self {
+            Self::UnknownTransport => &counters.refused_transport,
+            Self::UnknownSid => &counters.refused_sid,
+            Self::BadMethod => &counters.refused_method,
+            Self::BadRequest | Self::Timeout => &counters.refused_request,
+            Self::Forbidden(_) => &counters.refused_forbidden,
+            Self::UnsupportedProtocol => &counters.refused_protocol,
+            Self::TooLarge => &counters.refused_size,
+        }
+        .inc();
+    }
+
+    /// The answer to an ordinary request.
+    pub(crate) fn into_response(self) -> HttpResponse {
+        match self.code() {
+            Some(code) => {
+                let status = match self {
+                    Self::Forbidden(_) => StatusCode::FORBIDDEN,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                let message = serde_json::Value::from(self.to_string());
+                HttpResponse::build(status)
+                    .insert_header((header::CONTENT_TYPE, "application/json"))
+                    .body(format!(r#"{{"code":{code},"message":{message}}}"#))
+            }
+            None if self == Self::Timeout => HttpResponse::RequestTimeout().finish(),
+            None => HttpResponse::PayloadTooLarge().finish(),
+        }
+    }
+
+    /// The answer to a WebSocket upgrade: whatever is wrong, 400 and the bare message.
+    pub(crate) fn into_upgrade_response(self) -> HttpResponse {
+        HttpResponse::BadRequest()
+            .force_close()
+            .insert_header((header::CONTENT_TYPE, "text/html"))
+            .body(self.to_string())
+    }
+}

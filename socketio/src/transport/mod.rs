@@ -1,0 +1,187 @@
+//! The actix edge: HTTP requests in, [connections](crate::engine::Connection) behind.
+//!
+//! ```text
+//! request ─▶ routes ─▶ check (order fixed by the protocol) ─▶ polling | websocket
+//!                          └─▶ refusal, with CORS headers
+//! ```
+
+mod compress;
+pub(crate) mod cors;
+pub(crate) mod errors;
+mod polling;
+mod websocket;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
+    web::{self, ServiceConfig},
+};
+
+use self::errors::Refusal;
+use crate::engine::{Conn, Core, Handshake, Protocol, Transport};
+
+/// Mounts the server on its path and everything below.
+pub(crate) fn routes(core: Arc<Core>) -> impl FnOnce(&mut ServiceConfig) {
+    move |app| {
+        let pattern = format!("{}{{tail:.*}}", core.config.path);
+        app.service(web::resource(pattern).to(
+            move |request: HttpRequest, payload: web::Payload| serve(core.clone(), request, payload),
+        ));
+    }
+}
+
+async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    if *request.method() == Method::OPTIONS {
+        return cors::preflight(&core.config.origins, &request);
+    }
+    if let Some(bundle) = &core.config.client_bundle
+        && let Some(name) = request.path().strip_prefix(core.config.path.as_str())
+        && let Some(mut response) = bundle.respond(name, request.method(), request.headers()).await
+    {
+        cors::apply(&core.config.origins, request.headers(), response.headers_mut());
+        return response;
+    }
+    let upgrade = wants_upgrade(request.headers());
+    // What the answer needs of the request, which a WebSocket does not keep: a request holds its connection's buffers.
+    let cors = cors::answer(&core.config.origins, request.headers());
+    let result = answer(&core, &request, payload, upgrade).await;
+    match result {
+        Ok(mut response) => {
+            if !upgrade {
+                cors.write(response.headers_mut());
+            }
+            response
+        }
+        Err(refusal) => {
+            refusal.count(&core.counters);
+            log::debug!("refused {}: {refusal}", request.path());
+            if upgrade {
+                refusal.into_upgrade_response()
+            } else {
+                let mut response = refusal.into_response();
+                cors.write(response.headers_mut());
+                response
+            }
+        }
+    }
+}
+
+async fn answer(
+    core: &Arc<Core>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    upgrade: bool,
+) -> Result<HttpResponse, Refusal> {
+    let query = Query::parse(request.query_string());
+    match check(core, request, &query, upgrade).await? {
+        Found::Session(conn) if upgrade => websocket::upgrade(conn, request, payload),
+        Found::Session(conn) => match *request.method() {
+            Method::GET => polling::poll(&conn, request, &query).await,
+            Method::POST => polling::post(&conn, request, payload, &query).await,
+            _ => Err(Refusal::BadRequest),
+        },
+        Found::Handshake(protocol, handshake) if upgrade => {
+            websocket::open(core, protocol, handshake, request, payload)
+        }
+        Found::Handshake(protocol, handshake) => {
+            polling::open(core, protocol, handshake, request, &query).await
+        }
+    }
+}
+
+enum Found {
+    Session(Arc<Conn>),
+    Handshake(Protocol, Arc<Handshake>),
+}
+
+/// Everything that a request must pass before a transport sees it, in the order that decides which error a client is told.
+async fn check(
+    core: &Arc<Core>,
+    request: &HttpRequest,
+    query: &Query,
+    upgrade: bool,
+) -> Result<Found, Refusal> {
+    let config = &core.config;
+    let transport = match query.transport.as_deref() {
+        Some("polling") if config.polling => Transport::Polling,
+        Some("websocket") if config.websocket => Transport::WebSocket,
+        _ => return Err(Refusal::UnknownTransport),
+    };
+    if !cors::is_well_formed(request.headers()) {
+        return Err(Refusal::BadRequest);
+    }
+    if let Some(sid) = query.sid.as_deref().filter(|sid| !sid.is_empty()) {
+        let conn = core.find(sid).ok_or(Refusal::UnknownSid)?;
+        if (!upgrade && conn.transport() != transport)
+            || (upgrade && transport != Transport::WebSocket)
+        {
+            return Err(Refusal::BadRequest);
+        }
+        if upgrade && !config.origins.allow(request.headers()) {
+            return Err(Refusal::Forbidden("Forbidden".into()));
+        }
+        return Ok(Found::Session(conn));
+    }
+    if *request.method() != Method::GET {
+        return Err(Refusal::BadMethod);
+    }
+    if upgrade != (transport == Transport::WebSocket) {
+        return Err(Refusal::BadRequest);
+    }
+    if !config.origins.allow(request.headers()) {
+        return Err(Refusal::Forbidden("Forbidden".into()));
+    }
+    let handshake = Arc::new(Handshake::of(request, config.trust_proxy));
+    if let Some(allow) = &core.allow_request {
+        allow(handshake.clone())
+            .await
+            .map_err(Refusal::Forbidden)?;
+    }
+    let protocol = match query.eio.as_deref() {
+        Some("4") => Protocol::V4,
+        _ if config.allow_eio3 => Protocol::V3,
+        _ => return Err(Refusal::UnsupportedProtocol),
+    };
+    Ok(Found::Handshake(protocol, handshake))
+}
+
+/// The query parameters that Engine.IO knows.
+#[derive(Default)]
+struct Query {
+    transport: Option<String>,
+    eio: Option<String>,
+    sid: Option<String>,
+    /// The number of a JSONP callback.
+    j: Option<String>,
+    /// The client cannot take binary (protocol 3).
+    b64: bool,
+}
+
+impl Query {
+    fn parse(query: &str) -> Self {
+        let mut parsed = Self::default();
+        for (name, value) in crate::engine::parse_query(query) {
+            match name.as_str() {
+                "transport" => parsed.transport = Some(value),
+                "EIO" => parsed.eio = Some(value),
+                "sid" => parsed.sid = Some(value),
+                "j" => parsed.j = Some(value),
+                "b64" => parsed.b64 = !value.is_empty() && value != "0",
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+/// Whether the client asks to leave HTTP. Decides the form of an error, so it looks at what the client wants and not at whether it asks well.
+fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}

@@ -1,0 +1,231 @@
+//! Long-polling: each GET takes what waits, each POST brings packets.
+//!
+//! ```text
+//! GET  ─▶ Conn::begin_poll ─▶ (wait) ─▶ packets ─▶ payload ─▶ compressed ─▶ 200
+//! POST ─▶ body, bounded in size and time ─▶ payload ─▶ packets ─▶ Conn::receive ─▶ `ok`
+//! ```
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    rt::time::timeout,
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+
+use super::{Query, compress::compress, errors::Refusal};
+use crate::{
+    DisconnectReason,
+    engine::{
+        Conn, Core, Data, Handshake, Item, Protocol, Transport,
+        packet::{DecodeError, Packet},
+        payload,
+    },
+};
+
+/// Opens a session; the answer is its first payload.
+pub(super) async fn open(
+    core: &Arc<Core>,
+    protocol: Protocol,
+    handshake: Arc<Handshake>,
+    request: &HttpRequest,
+    query: &Query,
+) -> Result<HttpResponse, Refusal> {
+    let conn = core.accept(protocol, Transport::Polling, handshake)?;
+    let mut response = poll(&conn, request, query).await?;
+    if let Some(cookie) = &core.config.cookie {
+        let value = format!("{}={}; {}", cookie.name, conn.sid, cookie.attributes);
+        match HeaderValue::from_str(&value) {
+            Ok(value) => response.headers_mut().append(header::SET_COOKIE, value),
+            Err(_) => log::error!("the cookie option does not fit a header"),
+        }
+    }
+    Ok(response)
+}
+
+/// Ends the poll when its request is dropped: a client that goes away before the answer has lost what it would have held.
+struct Polling<'a>(&'a Arc<Conn>);
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.0.abort_poll();
+    }
+}
+
+/// Answers a GET as soon as there is something to say.
+pub(super) async fn poll(
+    conn: &Arc<Conn>,
+    request: &HttpRequest,
+    query: &Query,
+) -> Result<HttpResponse, Refusal> {
+    conn.begin_poll().map_err(|_| Refusal::BadRequest)?;
+    let polling = Polling(conn);
+    let packets = poll_fn(|cx| collect(conn, cx)).await;
+    conn.end_poll();
+    drop(polling);
+    if packets.is_empty() {
+        return Err(Refusal::UnknownSid);
+    }
+    Ok(respond(conn, &packets, request, query))
+}
+
+/// All that waits, up to about the budget.
+fn collect(conn: &Arc<Conn>, cx: &mut Context<'_>) -> Poll<Vec<Packet>> {
+    let mut packets = Vec::new();
+    let mut bytes = 0;
+    while bytes < conn.core.config.max_http_buffer_size {
+        match conn.poll_outgoing(Transport::Polling, cx) {
+            Poll::Ready(Some(Item::Packet(packet))) => packets.push(packet),
+            Poll::Ready(Some(Item::Message(message, form))) => {
+                bytes += message.len();
+                packets.extend(message.frames(form).packets());
+            }
+            Poll::Ready(None) => break,
+            Poll::Pending if packets.is_empty() => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(packets)
+}
+
+fn respond(
+    conn: &Arc<Conn>,
+    packets: &[Packet],
+    request: &HttpRequest,
+    query: &Query,
+) -> HttpResponse {
+    let config = &conn.core.config;
+    let jsonp = query.j.as_deref().filter(|_| config.jsonp);
+    let binary = !query.b64 && jsonp.is_none();
+    let (content_type, body): (_, Bytes) =
+        match (payload::encode(packets, conn.protocol(), binary), jsonp) {
+            (Data::Text(text), Some(j)) => (
+                "text/javascript; charset=UTF-8",
+                payload::jsonp::wrap(j, &text).into(),
+            ),
+            (Data::Text(text), None) => ("text/plain; charset=UTF-8", text.into_bytes()),
+            (Data::Binary(bytes), _) => ("application/octet-stream", bytes),
+        };
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, content_type))
+        .insert_header((header::CACHE_CONTROL, "no-store"));
+    if config.compress_from.is_some_and(|from| body.len() >= from) {
+        response.append_header((header::VARY, "Accept-Encoding"));
+        if let Some((compressed, encoding)) = compress(request.headers(), &body) {
+            response.insert_header((header::CONTENT_ENCODING, encoding));
+            return response.body(compressed);
+        }
+    }
+    response.body(body)
+}
+
+/// Ends the POST when its request is answered or dropped.
+struct Posting<'a>(&'a Arc<Conn>);
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        self.0.end_post();
+    }
+}
+
+/// Takes a POST's packets.
+pub(super) async fn post(
+    conn: &Arc<Conn>,
+    request: &HttpRequest,
+    body: web::Payload,
+    query: &Query,
+) -> Result<HttpResponse, Refusal> {
+    conn.begin_post().map_err(|_| Refusal::BadRequest)?;
+    let _posting = Posting(conn);
+    let config = &conn.core.config;
+    let protocol = conn.protocol();
+    let is_binary = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == "application/octet-stream");
+    if is_binary && protocol == Protocol::V4 {
+        conn.finish(DisconnectReason::TransportError);
+        return Err(Refusal::BadRequest);
+    }
+    let limit = config.max_http_buffer_size;
+    let read = timeout(config.body_timeout, read(request, body, limit)).await;
+    let body = match read {
+        Ok(Ok(body)) => body,
+        Ok(Err(Unread::TooLarge)) => return Err(Refusal::TooLarge),
+        Ok(Err(Unread::Aborted)) => {
+            conn.finish(DisconnectReason::TransportError);
+            return Err(Refusal::BadRequest);
+        }
+        Err(_) => {
+            conn.finish(DisconnectReason::TransportError);
+            return Err(Refusal::Timeout);
+        }
+    };
+    if receive(conn, body, protocol, is_binary, query).is_err() {
+        conn.finish(DisconnectReason::ParseError);
+        return Err(Refusal::BadRequest);
+    }
+    // `text/html`: with `text/plain`, some old browsers offer the answer as a download.
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/html"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body("ok"))
+}
+
+/// Hands the packets over one by one, so that those before a bad one count.
+fn receive(
+    conn: &Arc<Conn>,
+    body: Bytes,
+    protocol: Protocol,
+    is_binary: bool,
+    query: &Query,
+) -> Result<(), DecodeError> {
+    let body = if query.j.is_some() && conn.core.config.jsonp {
+        payload::jsonp::unwrap(&body)?
+    } else {
+        body
+    };
+    for packet in payload::Packets::new(body, protocol, is_binary)? {
+        conn.receive(Transport::Polling, packet?);
+        if conn.is_closed() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+enum Unread {
+    TooLarge,
+    Aborted,
+}
+
+async fn read(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    limit: usize,
+) -> Result<Bytes, Unread> {
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|declared| declared > limit) {
+        return Err(Unread::TooLarge);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Unread::Aborted)?;
+        if body.len() + chunk.len() > limit {
+            return Err(Unread::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

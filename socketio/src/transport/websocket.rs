@@ -1,0 +1,318 @@
+//! WebSockets: the body of the `101` answer is the connection.
+//!
+//! ```text
+//! request payload ─▶ frames ─▶ Conn::receive          ┐ both in the body's `poll_next`,
+//! Conn::poll_websocket ─▶ shared frame bytes ─▶ body  ┘ by the task that owns the TCP connection
+//! ```
+//!
+//! There is no actor, no mailbox and no task beside the one that actix runs for the TCP connection anyway. The server asks the body
+//! for more only while its write buffer has room, so a client that does not read is not written for; and what several calls
+//! yield leaves in one write.
+//!
+//! This is the only file that names `actix-web-actors`. The crate is marked deprecated in favour of `actix-ws`; of it we use the
+//! handshake and the frame types, none of its actors. A move would touch this file alone.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_http::ws::{Codec, Item as Part};
+use actix_web::{HttpRequest, HttpResponse, error::PayloadError, web};
+use actix_web_actors::ws::{self, CloseCode, CloseReason, Frame, Message, ProtocolError};
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use futures_util::Stream;
+use tokio_util::codec::{Decoder as _, Encoder as _};
+
+use super::errors::Refusal;
+use crate::{
+    DisconnectReason,
+    engine::{Conn, Core, Data, Handshake, Protocol, Transport, WebSocketId, packet::Packet},
+};
+
+/// Opens a session on a WebSocket.
+pub(super) fn open(
+    core: &Arc<Core>,
+    protocol: Protocol,
+    handshake: Arc<Handshake>,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Refusal> {
+    let mut response = ws::handshake(request).map_err(|_| Refusal::BadRequest)?;
+    let conn = core.accept(protocol, Transport::WebSocket, handshake)?;
+    let body = Body::new(conn, WebSocketId::default(), payload);
+    Ok(response.streaming(body))
+}
+
+/// Offers a WebSocket to a polling session. A session that has one already closes the second.
+pub(super) fn upgrade(
+    conn: Arc<Conn>,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Refusal> {
+    let mut response = ws::handshake(request).map_err(|_| Refusal::BadRequest)?;
+    Ok(match conn.attach_websocket() {
+        Some(id) => response.streaming(Body::new(conn, id, payload)),
+        None => {
+            let goodbye = close_frame(None);
+            response.streaming(futures_util::stream::once(async move {
+                Ok::<_, PayloadError>(goodbye)
+            }))
+        }
+    })
+}
+
+/// One WebSocket.
+struct Body {
+    conn: Arc<Conn>,
+    id: WebSocketId,
+    protocol: Protocol,
+    payload: web::Payload,
+    codec: Codec,
+    /// Bytes of a frame that is not complete. Empty, and without memory, between frames.
+    buffer: BytesMut,
+    partial: Option<Partial>,
+    /// A control frame to send before anything else.
+    reply: Option<Bytes>,
+    close: Option<CloseReason>,
+    ended: bool,
+}
+
+/// A message that comes in fragments.
+struct Partial {
+    is_text: bool,
+    data: BytesMut,
+}
+
+/// What to do after a frame.
+enum After {
+    GoOn,
+    /// The client said goodbye, or broke the protocol.
+    End(DisconnectReason, Option<CloseCode>),
+}
+
+impl Body {
+    fn new(conn: Arc<Conn>, id: WebSocketId, payload: web::Payload) -> Self {
+        Self {
+            protocol: conn.protocol(),
+            codec: Codec::new().max_size(conn.core.config.max_http_buffer_size),
+            conn,
+            id,
+            payload,
+            buffer: BytesMut::new(),
+            partial: None,
+            reply: None,
+            close: None,
+            ended: false,
+        }
+    }
+
+    /// Takes one chunk of input. False: there is none now.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> bool {
+        match Pin::new(&mut self.payload).poll_next(cx) {
+            Poll::Pending => false,
+            Poll::Ready(Some(Ok(chunk))) => {
+                if self.buffer.is_empty() {
+                    self.buffer = match chunk.try_into_mut() {
+                        Ok(whole) => whole,
+                        Err(shared) => BytesMut::from(&shared[..]),
+                    };
+                } else {
+                    self.buffer.extend_from_slice(&chunk);
+                }
+                if let After::End(reason, code) = self.take_frames() {
+                    self.close = code.map(CloseReason::from);
+                    self.conn.detach_websocket(self.id, reason);
+                }
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                }
+                true
+            }
+            Poll::Ready(Some(Err(_)) | None) => {
+                self.ended = true;
+                self.conn
+                    .detach_websocket(self.id, DisconnectReason::TransportClose);
+                true
+            }
+        }
+    }
+
+    fn take_frames(&mut self) -> After {
+        let limit = self.conn.core.config.max_http_buffer_size;
+        loop {
+            // The codec would collect the whole frame before it looks at its length.
+            if declared_length(&self.buffer).is_some_and(|length| length > limit as u64) {
+                return self.too_large();
+            }
+            let frame = match self.codec.decode(&mut self.buffer) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return After::GoOn,
+                Err(ProtocolError::Overflow) => return self.too_large(),
+                Err(error) => {
+                    log::debug!("broken WebSocket frame: {error}");
+                    return After::End(DisconnectReason::TransportError, Some(CloseCode::Protocol));
+                }
+            };
+            let after = self.take_frame(frame, limit);
+            if matches!(after, After::End(..)) || self.conn.is_closed() {
+                return after;
+            }
+        }
+    }
+
+    fn too_large(&self) -> After {
+        self.conn.core.counters.refused_size.inc();
+        After::End(DisconnectReason::TransportError, Some(CloseCode::Size))
+    }
+
+    fn take_frame(&mut self, frame: Frame, limit: usize) -> After {
+        match frame {
+            Frame::Text(text) => self.take_message(true, text),
+            Frame::Binary(bytes) => self.take_message(false, bytes),
+            Frame::Continuation(Part::FirstText(data)) => self.begin(true, &data),
+            Frame::Continuation(Part::FirstBinary(data)) => self.begin(false, &data),
+            Frame::Continuation(Part::Continue(data)) => self.extend(&data, limit),
+            Frame::Continuation(Part::Last(data)) => {
+                if let After::End(reason, code) = self.extend(&data, limit) {
+                    return After::End(reason, code);
+                }
+                match self.partial.take() {
+                    Some(whole) => self.take_message(whole.is_text, whole.data.freeze()),
+                    None => After::GoOn,
+                }
+            }
+            Frame::Ping(data) => {
+                // Only the last of several pings needs its pong (RFC 6455 §5.5.3).
+                self.reply = Some(encode(Message::Pong(data)));
+                After::GoOn
+            }
+            Frame::Pong(_) => After::GoOn,
+            Frame::Close(reason) => {
+                let code = reason.map(|reason| reason.code);
+                After::End(DisconnectReason::TransportClose, code)
+            }
+        }
+    }
+
+    fn begin(&mut self, is_text: bool, data: &[u8]) -> After {
+        self.partial = Some(Partial {
+            is_text,
+            data: BytesMut::from(data),
+        });
+        After::GoOn
+    }
+
+    fn extend(&mut self, data: &[u8], limit: usize) -> After {
+        if let Some(partial) = &mut self.partial {
+            if partial.data.len() + data.len() > limit {
+                return self.too_large();
+            }
+            partial.data.extend_from_slice(data);
+        }
+        After::GoOn
+    }
+
+    fn take_message(&mut self, is_text: bool, bytes: Bytes) -> After {
+        let data = if is_text {
+            match ByteString::try_from(bytes) {
+                Ok(text) => Data::Text(text),
+                Err(_) => {
+                    return After::End(DisconnectReason::TransportError, Some(CloseCode::Invalid));
+                }
+            }
+        } else {
+            Data::Binary(bytes)
+        };
+        match Packet::decode_frame(data, self.protocol) {
+            Ok(packet) => {
+                self.conn.receive_websocket(self.id, packet);
+                After::GoOn
+            }
+            Err(error) => {
+                log::debug!("not a packet: {error}");
+                After::End(DisconnectReason::ParseError, None)
+            }
+        }
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            // One chunk in, then what there is out, so that neither direction starves the other.
+            let progress = this.poll_incoming(cx);
+            if this.ended {
+                continue;
+            }
+            if let Some(reply) = this.reply.take() {
+                return Poll::Ready(Some(Ok(reply)));
+            }
+            match this.conn.poll_websocket(this.id, cx) {
+                Poll::Ready(Some(item)) => {
+                    return Poll::Ready(Some(Ok(item.into_websocket(this.protocol))));
+                }
+                Poll::Ready(None) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Ok(close_frame(this.close.take()))));
+                }
+                Poll::Pending if progress => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.conn
+            .detach_websocket(self.id, DisconnectReason::TransportClose);
+    }
+}
+
+/// The payload length that the frame at the beginning of `buffer` declares, when its header is there (RFC 6455 §5.2).
+fn declared_length(buffer: &[u8]) -> Option<u64> {
+    match buffer.get(1)? & 0x7f {
+        126 => Some(u16::from_be_bytes(buffer.get(2..4)?.try_into().ok()?).into()),
+        127 => Some(u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?)),
+        short => Some(short.into()),
+    }
+}
+
+fn close_frame(reason: Option<CloseReason>) -> Bytes {
+    encode(Message::Close(reason))
+}
+
+fn encode(message: Message) -> Bytes {
+    let mut out = BytesMut::new();
+    // Control frames of ours are always well formed.
+    let _ = Codec::new().encode(message, &mut out);
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_early() {
+        for (bytes, expected) in [
+            (&b"\x81"[..], None),
+            (b"\x81\x85", Some(5)),
+            (b"\x81\xfe\x01", None),
+            (b"\x81\xfe\x01\x00", Some(256)),
+            (b"\x81\xff\0\0\0\0\x40\0\0", None),
+            (b"\x81\xff\0\0\0\0\x40\0\0\0", Some(1 << 30)),
+        ] {
+            assert_eq!(declared_length(bytes), expected);
+        }
+    }
+}
