@@ -1,0 +1,298 @@
+//! What the one who asks may do.
+
+use std::{
+    fmt,
+    future::{Ready, ready},
+    hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{self, HeaderMap},
+    web,
+};
+
+use crate::{
+    edge::{ApiError, Edge, address},
+    pure::{
+        ChannelName,
+        access::{Claims, Grants},
+    },
+};
+
+/// The cookie that may hold the token, for browsers: an `EventSource` cannot send headers.
+pub const TOKEN_COOKIE: &str = "trident_token";
+
+/// The prefix of the channels that hold chat rooms.
+const CHAT: &str = "chat.";
+
+/// Whom limits and repeated requests are counted for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The `sub` of a token.
+    Subject(Arc<str>),
+    /// A token without a `sub`, by a fingerprint of it.
+    Token(u128),
+    /// Nobody that we know, by address.
+    Address(IpAddr),
+}
+
+/// A text that differs for every identity and holds no credential.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subject(subject) => write!(f, "sub:{subject}"),
+            Self::Token(fingerprint) => write!(f, "token:{fingerprint:032x}"),
+            Self::Address(address) => write!(f, "addr:{address}"),
+        }
+    }
+}
+
+/// The one who asks: what is public, and what their token adds to it.
+///
+/// As a handler's argument it is read from the request, which is refused with 401 when its token does not hold.
+#[derive(Clone, Debug)]
+pub struct Access {
+    edge: Edge,
+    address: IpAddr,
+    bearer: Option<Bearer>,
+    /// Why a cookie that was there does not let its bearer publish, or does not count at all.
+    cookie: Cookie,
+}
+
+#[derive(Clone, Debug)]
+struct Bearer {
+    grants: Arc<Grants>,
+    subject: Option<Arc<str>>,
+    fingerprint: u128,
+    expires_at: SystemTime,
+}
+
+/// How far a cookie's token is trusted: browsers send cookies along with requests that other sites' pages make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cookie {
+    /// The token came from elsewhere, or the page that asks is one of ours.
+    Sound,
+    /// No `Origin` came: good enough to read, since nobody else's page can read the answer; not to publish.
+    WithoutOrigin,
+    /// The page is a stranger's: the cookie does not count.
+    Foreign,
+}
+
+impl Access {
+    /// Who makes this request. `Authorization: Bearer` counts more than the cookie.
+    ///
+    /// An `Authorization` of another scheme is none of ours (a proxy in front may use it) and is passed over. Without a
+    /// key no token can hold, so then none is looked at, and nobody has more than what is public.
+    ///
+    /// # Errors
+    /// [`ApiError::BadToken`] when the token that is shown does not hold.
+    pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let edge = request
+            .app_data::<web::Data<Edge>>()
+            .ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
+        let headers = request.headers();
+        let address = address::client(request.peer_addr(), headers, &edge.settings.trusted_proxies);
+        if let Some(token) = bearer(headers)? {
+            return Self::with_token(edge, Some(token), address);
+        }
+        let Some(token) = cookie(headers) else { return Self::with_token(edge, None, address) };
+        let sound = match origin(headers) {
+            None => Cookie::WithoutOrigin,
+            Some(origin) if edge.settings.origins.allow_credentials(origin, host(request)) => Cookie::Sound,
+            Some(_) => Cookie::Foreign,
+        };
+        let token = (sound != Cookie::Foreign).then_some(token);
+        Ok(Self { cookie: sound, ..Self::with_token(edge, token, address)? })
+    }
+
+    /// Who shows this token, from this address: for transports that carry it elsewhere than in a header, as Socket.IO's
+    /// `auth.token` does.
+    ///
+    /// # Errors
+    /// [`ApiError::BadToken`] when the token does not hold.
+    pub fn with_token(edge: &Edge, token: Option<&str>, address: IpAddr) -> Result<Self, ApiError> {
+        let bearer = match token.filter(|_| edge.verifier.has_key()) {
+            Some(token) => {
+                let claims = edge.verifier.verify(token, SystemTime::now());
+                let claims = claims.map_err(|fault| {
+                    edge.metrics.refusals.bad_token.inc();
+                    ApiError::BadToken(fault.to_string())
+                })?;
+                Some(Bearer::new(token, claims))
+            }
+            None => None,
+        };
+        Ok(Self { edge: edge.clone(), address, bearer, cookie: Cookie::Sound })
+    }
+
+    /// Whether they may subscribe to `channel`.
+    #[must_use]
+    pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
+        self.edge.settings.public.allow(channel) || self.grants().is_some_and(|grants| grants.subscribe.allow(channel))
+    }
+
+    /// Whether they may publish to `channel`.
+    #[must_use]
+    pub fn may_publish(&self, channel: &ChannelName) -> bool {
+        self.cookie == Cookie::Sound && self.grants().is_some_and(|grants| grants.publish.allow(channel))
+    }
+
+    /// Whether they may send chat messages to the room of `channel`: whoever may publish there, and in a public room
+    /// everybody.
+    #[must_use]
+    pub fn may_chat(&self, channel: &ChannelName) -> bool {
+        (channel.as_str().starts_with(CHAT) && self.edge.settings.public.allow(channel)) || self.may_publish(channel)
+    }
+
+    /// As [`Access::may_subscribe`], for handlers.
+    ///
+    /// # Errors
+    /// 401 when a token might help, 403 when theirs does not, or when none can.
+    pub fn require_subscribe(&self, channel: &ChannelName) -> Result<(), ApiError> {
+        if self.may_subscribe(channel) { Ok(()) } else { Err(self.refused("subscribe to", channel)) }
+    }
+
+    /// As [`Access::may_publish`], for handlers.
+    ///
+    /// # Errors
+    /// 401 when a token might help, 403 when theirs does not, or when none can.
+    pub fn require_publish(&self, channel: &ChannelName) -> Result<(), ApiError> {
+        if self.may_publish(channel) { Ok(()) } else { Err(self.refused("publish to", channel)) }
+    }
+
+    fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
+        self.edge.metrics.refusals.not_allowed.inc();
+        if !self.edge.verifier.has_key() {
+            let public = if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) opens channels to everybody" } else { "" };
+            return ApiError::forbidden(
+                "no_key",
+                format!(
+                    "nobody may {act} `{channel}` while no key for tokens is configured: set TRIDENT_SECRET (--secret) or \
+                     TRIDENT_JWT_PUBLIC_KEY_FILE (--jwt-public-key-file){public}"
+                ),
+            );
+        }
+        if self.cookie != Cookie::Sound {
+            return ApiError::forbidden(
+                "bad_origin",
+                format!(
+                    "with its token in a cookie, only a page of this host or of an origin in TRIDENT_ORIGINS may {act} \
+                     `{channel}`; anything else sends `Authorization: Bearer`"
+                ),
+            );
+        }
+        match self.bearer {
+            None => ApiError::TokenNeeded(format!("a token is needed to {act} `{channel}`")),
+            Some(_) => {
+                ApiError::forbidden("insufficient_scope", format!("the token does not allow to {act} `{channel}`"))
+            }
+        }
+    }
+
+    fn grants(&self) -> Option<&Grants> {
+        self.bearer.as_ref().map(|bearer| &*bearer.grants)
+    }
+
+    /// When the token ends, and with it the connection that was opened with it. Nothing without a token.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.bearer.as_ref().map(|bearer| bearer.expires_at)
+    }
+
+    /// How long until [`Access::expires_at`]; zero when it has passed.
+    #[must_use]
+    pub fn expires_in(&self, now: SystemTime) -> Option<Duration> {
+        self.expires_at().map(|at| at.duration_since(now).unwrap_or_default())
+    }
+
+    /// The `sub` of the token.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.bearer.as_ref()?.subject.as_deref()
+    }
+
+    /// Whom limits and repeated requests are counted for.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        match &self.bearer {
+            Some(Bearer { subject: Some(subject), .. }) => Identity::Subject(subject.clone()),
+            Some(bearer) => Identity::Token(bearer.fingerprint),
+            None => Identity::Address(address::counted(self.address)),
+        }
+    }
+
+    /// The client's address, seen through trusted proxies.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
+impl FromRequest for Access {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+impl Bearer {
+    fn new(token: &str, claims: Claims) -> Self {
+        // Two hashes of the same token under different prefixes: who cannot sign tokens cannot look for two that agree.
+        let half = |prefix: u8| {
+            let mut hasher = DefaultHasher::new();
+            (prefix, token).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        // A date that no clock can hold is never.
+        let exp = Duration::try_from_secs_f64(claims.exp).ok().and_then(|exp| UNIX_EPOCH.checked_add(exp));
+        let far = Duration::from_secs(100 * 366 * 86_400);
+        Self {
+            grants: Arc::new(claims.trident),
+            subject: claims.sub.map(Arc::from),
+            fingerprint: half(0) << 64 | half(1),
+            expires_at: exp.unwrap_or_else(|| SystemTime::now() + far),
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut tokens = headers.get_all(header::AUTHORIZATION).filter_map(|value| {
+        let value = value.to_str().ok()?;
+        let (scheme, token) = value.trim_start().split_once(' ').unwrap_or((value, ""));
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match (tokens.next(), tokens.next()) {
+        (Some(_), Some(_)) => Err(ApiError::BadToken("two tokens in `Authorization`; one is accepted".to_owned())),
+        (token, _) => Ok(token),
+    }
+}
+
+/// The token of the cookie; when there are several, the first, which is that of the most specific path (RFC 6265 §5.4).
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == TOKEN_COOKIE)
+        .map(|(_, value)| value.trim_matches('"'))
+        .filter(|value| !value.is_empty())
+}
+
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    // One that cannot be read is a stranger's.
+    headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default())
+}
+
+/// The host that the client asked for, as it wrote it.
+fn host(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(header::HOST).and_then(|host| host.to_str().ok())
+}

@@ -1,0 +1,278 @@
+//! Which pages may read our answers: CORS (Fetch standard §3.2) by a list of origins.
+//!
+//! The browser sends `Origin`; [`Origins`] says whether that page is one of ours; the layer in [`super::server`] puts
+//! the headers on every answer, errors too, since a page that cannot read an error cannot tell what is wrong. The same
+//! list answers for Socket.IO's handshake and for WebSocket upgrades, which CORS itself does not cover.
+
+use std::{fmt, str::FromStr};
+
+use actix_web::http::{
+    Method,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+
+/// Headers that pages may send, beyond those that are always allowed.
+const ALLOWED_HEADERS: &str = "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
+/// Headers of answers that pages may read, beyond those that they always may.
+const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
+const ALLOWED_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+/// Seconds for which a browser need not ask again; more than two hours none of them keeps.
+const MAX_AGE: &str = "7200";
+
+/// The origins whose pages may read our answers and connect to us.
+///
+/// A page of the very host that was asked is always allowed. An entry `https://example.org` is that origin exactly, with
+/// the scheme's own port; `https://example.org:*` is any port; loopback hosts (`localhost`, 127.0.0.0/8, `[::1]`) without a
+/// port are any port, as development servers choose theirs. `*` is everybody, but without credentials; `null` is what
+/// sandboxed frames and local files send, without credentials too. `none` is nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    listed: Vec<Entry>,
+    anybody: bool,
+    null: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    scheme: String,
+    host: String,
+    /// `None` is any.
+    port: Option<u16>,
+}
+
+/// An origin that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no origin; accepted are scheme://host[:port], scheme://host:*, `*`, `null` and `none`")]
+pub struct OriginError(String);
+
+/// Whether a page may read an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It may, and its cookies count.
+    WithCredentials,
+    /// It may, as everybody may.
+    WithoutCredentials,
+    No,
+}
+
+impl Origins {
+    /// Whether a page of `origin` may connect to us when it asks for `host` (the header `Host`).
+    #[must_use]
+    pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
+        self.verdict(origin, host) != Verdict::No
+    }
+
+    /// As [`Origins::allows`], and cookies that come along count: everybody (`*`) does not suffice for that.
+    #[must_use]
+    pub fn allow_credentials(&self, origin: &str, host: Option<&str>) -> bool {
+        self.verdict(origin, host) == Verdict::WithCredentials
+    }
+
+    fn verdict(&self, origin: &str, host: Option<&str>) -> Verdict {
+        let open = |open: bool| if open { Verdict::WithoutCredentials } else { Verdict::No };
+        if origin == "null" {
+            return open(self.null || self.anybody);
+        }
+        let Some((scheme, name, port)) = split(origin) else { return open(self.anybody) };
+        let listed = |entry: &Entry| {
+            entry.scheme == scheme && entry.host == name && entry.port.is_none_or(|listed| Some(listed) == port)
+        };
+        if self.listed.iter().any(listed) || same_host(&scheme, &name, port, host) {
+            Verdict::WithCredentials
+        } else {
+            open(self.anybody)
+        }
+    }
+
+    /// Puts the headers of CORS on an answer to a request with these headers. `Vary: Origin` always goes on, so that no
+    /// cache gives one page's answer to another (Fetch standard §3.2.5).
+    pub fn mark(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+        vary_by_origin(answer);
+        let Some(value) = request.get(header::ORIGIN) else { return };
+        let (Ok(origin), host) = (value.to_str(), host(request)) else { return };
+        match self.verdict(origin, host) {
+            Verdict::No => return,
+            Verdict::WithoutCredentials if self.anybody => {
+                answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+                // An answer that a handler marked by itself must not end up with both.
+                answer.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
+            }
+            Verdict::WithoutCredentials => {
+                answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value.clone());
+                answer.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
+            }
+            Verdict::WithCredentials => {
+                answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value.clone());
+                answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            }
+        }
+        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+    }
+
+    /// Puts on an answer what a preflight asks for, beyond [`Origins::mark`]; nothing for pages that are not allowed.
+    pub fn mark_preflight(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+        let allowed = request
+            .get(header::ORIGIN)
+            .and_then(|origin| origin.to_str().ok())
+            .is_some_and(|origin| self.allows(origin, host(request)));
+        if !allowed {
+            return;
+        }
+        answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(ALLOWED_METHODS));
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(request));
+        answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
+    }
+}
+
+/// Our own list, and what the page asks for: clients of Socket.IO send headers of their own (`extraHeaders`), and a page
+/// that may connect at all gains nothing by a header that we do not read.
+fn allowed_headers(request: &HeaderMap) -> HeaderValue {
+    let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|asked| asked.to_str().ok());
+    let mut list = ALLOWED_HEADERS.to_owned();
+    let known = |name: &str| ALLOWED_HEADERS.split(", ").any(|known| known.eq_ignore_ascii_case(name));
+    for name in asked.unwrap_or_default().split(',').map(str::trim).take(32) {
+        if !name.is_empty() && !known(name) && name.len() <= 64 && name.parse::<HeaderName>().is_ok() {
+            list.push_str(", ");
+            list.push_str(name);
+        }
+    }
+    HeaderValue::from_str(&list).unwrap_or(HeaderValue::from_static(ALLOWED_HEADERS))
+}
+
+/// Whether a request asks what it would be allowed to do, and does nothing itself.
+#[must_use]
+pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn host(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok())
+}
+
+fn vary_by_origin(answer: &mut HeaderMap) {
+    let named = |value: &HeaderValue| {
+        let value = value.to_str().unwrap_or_default();
+        value.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("origin"))
+    };
+    if !answer.get_all(header::VARY).any(named) {
+        answer.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+/// Whether the page lies on the host that it asks. The scheme is not compared: TLS ends in the proxy before us. Without
+/// a port, the host's port is that of the page's scheme.
+fn same_host(scheme: &str, name: &str, port: Option<u16>, host: Option<&str>) -> bool {
+    let Some((asked, asked_port)) = host.and_then(authority) else { return false };
+    let asked_port = match asked_port {
+        Port::None => default_port(scheme),
+        Port::Number(number) => Some(number),
+        Port::Any => return false,
+    };
+    asked == name && asked_port == port
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    None,
+    Number(u16),
+    Any,
+}
+
+/// Scheme, host and port of an origin in lower case; the port is the scheme's own when none is written.
+fn split(origin: &str) -> Option<(String, String, Option<u16>)> {
+    let (scheme, rest) = origin.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let (host, port) = authority(rest)?;
+    match port {
+        Port::None => Some((scheme.clone(), host, default_port(&scheme))),
+        Port::Number(port) => Some((scheme, host, Some(port))),
+        Port::Any => None,
+    }
+}
+
+fn authority(text: &str) -> Option<(String, Port)> {
+    let (host, port) = match text.rfind(':') {
+        // The colons of an IPv6 host lie within its brackets.
+        Some(colon) if !text[colon..].contains(']') => (&text[..colon], Some(&text[colon + 1..])),
+        _ => (text, None),
+    };
+    let port = match port {
+        None => Port::None,
+        Some("*") => Port::Any,
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => Port::Number(port.parse().ok()?),
+        Some(_) => return None,
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-._~[]:".contains(c);
+    let bracketed = host.starts_with('[') == host.ends_with(']') && (host.starts_with('[') || !host.contains(':'));
+    (!host.is_empty() && host.chars().all(legal) && bracketed).then(|| (host.to_ascii_lowercase(), port))
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+impl FromStr for Origins {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let mut origins = Self::default();
+        for entry in text.split(',').map(str::trim) {
+            match entry {
+                "" if text.trim().is_empty() => {}
+                "none" => {}
+                "*" => origins.anybody = true,
+                "null" => origins.null = true,
+                entry => origins.listed.push(Entry::read(entry)?),
+            }
+        }
+        Ok(origins)
+    }
+}
+
+impl Entry {
+    fn read(text: &str) -> Result<Self, OriginError> {
+        let read = || {
+            // A slash at the end is a common slip; anything behind it would be a path, which origins have not.
+            let (scheme, rest) = text.strip_suffix('/').unwrap_or(text).split_once("://")?;
+            let scheme = scheme.to_ascii_lowercase();
+            let starts = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+            if !starts || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) {
+                return None;
+            }
+            let (host, port) = authority(rest)?;
+            let port = match port {
+                Port::Any => None,
+                Port::Number(port) => Some(port),
+                Port::None if is_loopback(&host) => None,
+                Port::None => default_port(&scheme),
+            };
+            Some(Self { scheme, host, port })
+        };
+        read().ok_or_else(|| OriginError(text.chars().take(80).flat_map(char::escape_default).collect()))
+    }
+}
+
+impl fmt::Display for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = self.listed.iter().map(|entry| {
+            let port = entry.port.map_or("*".to_owned(), |port| port.to_string());
+            format!("{}://{}:{port}", entry.scheme, entry.host)
+        });
+        let all: Vec<String> =
+            listed.chain(self.anybody.then(|| "*".to_owned())).chain(self.null.then(|| "null".to_owned())).collect();
+        f.write_str(if all.is_empty() { "none" } else { "" })?;
+        f.write_str(&all.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests;

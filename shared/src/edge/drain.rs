@@ -1,0 +1,167 @@
+//! The way out: says once that the process ends, and counts what is still being answered.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use tokio::sync::Notify;
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// Whether the process is on its way out. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct Drain(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    begun: AtomicBool,
+    /// Woken once, when it begins.
+    beginning: Notify,
+    /// What is to be done then. Taken out under the lock, called outside of it.
+    acts: Mutex<Option<Vec<Act>>>,
+    in_flight: AtomicUsize,
+    /// Woken whenever nothing is in flight any more.
+    idle: Notify,
+}
+
+impl Drain {
+    /// Does `act` when the drain begins, or at once when it has: ends the log's readers, tells Socket.IO.
+    ///
+    /// Acts are called in the order they came in, on the thread that begins the drain, and must not block.
+    pub fn on_begin(&self, act: impl FnOnce() + Send + 'static) {
+        {
+            let mut acts = self.0.acts.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.is_draining() {
+                acts.get_or_insert_default().push(Box::new(act));
+                return;
+            }
+        }
+        act();
+    }
+
+    /// Begins the drain; again has no effect.
+    pub fn begin(&self) {
+        let acts = {
+            // Under the lock that `on_begin` looks at it with: an act is either among these or called there.
+            let mut acts = self.0.acts.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.0.begun.swap(true, SeqCst) {
+                return;
+            }
+            acts.take().unwrap_or_default()
+        };
+        for act in acts {
+            act();
+        }
+        self.0.beginning.notify_waiters();
+    }
+
+    /// Whether the drain has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.begun.load(SeqCst)
+    }
+
+    /// Waits until the drain begins.
+    pub async fn begun(&self) {
+        let beginning = self.0.beginning.notified();
+        let mut beginning = std::pin::pin!(beginning);
+        // Enrolled before the look, or a drain that begins between the two would be missed.
+        beginning.as_mut().enable();
+        if !self.is_draining() {
+            beginning.await;
+        }
+    }
+
+    /// Counts a request as being answered until the guard is dropped.
+    pub(super) fn enter(&self) -> InFlight {
+        self.0.in_flight.fetch_add(1, SeqCst);
+        InFlight(self.clone())
+    }
+
+    /// Requests that are being answered, their bodies' whole life included.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(SeqCst)
+    }
+
+    /// Waits until nothing is being answered.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.0.idle.notified();
+            let mut idle = std::pin::pin!(idle);
+            idle.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("begun", &self.is_draining()).field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+/// One request that is being answered.
+#[derive(Debug)]
+pub(super) struct InFlight(Drain);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.0.in_flight.fetch_sub(1, SeqCst) == 1 {
+            self.0.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn acts_are_done_once_in_order_and_late_ones_at_once() {
+        let (drain, order) = (Drain::default(), Arc::new(Mutex::new(Vec::new())));
+        for n in 1..=3 {
+            let order = order.clone();
+            drain.on_begin(move || order.lock().unwrap().push(n));
+        }
+        assert!(!drain.is_draining() && order.lock().unwrap().is_empty());
+        drain.begin();
+        drain.begin();
+        let late = order.clone();
+        drain.on_begin(move || late.lock().unwrap().push(4));
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
+        drain.begun().await;
+    }
+
+    #[tokio::test]
+    async fn waits_for_the_beginning_and_for_the_last_request() {
+        let drain = Drain::default();
+        let done = Arc::new(AtomicU32::new(0));
+        let (first, second) = (drain.enter(), drain.enter());
+        let waiting = {
+            let (drain, done) = (drain.clone(), done.clone());
+            tokio::spawn(async move {
+                drain.begun().await;
+                done.store(1, SeqCst);
+                drain.idle().await;
+            })
+        };
+        tokio::task::yield_now().await;
+        assert_eq!(done.load(SeqCst), 0);
+        drain.begin();
+        drop(first);
+        tokio::task::yield_now().await;
+        assert!(done.load(SeqCst) == 1 && !waiting.is_finished());
+        drop(second);
+        waiting.await.unwrap();
+    }
+}

@@ -1,0 +1,42 @@
+//! A response body that keeps something alive for as long as it lives itself.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    body::{BodySize, MessageBody},
+    web::Bytes,
+};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// `body`, and a guard that is dropped with it: when the last byte was written, when the client went away, or when
+    /// the server ends. What has to be undone at the end of a connection is undone there and nowhere else.
+    #[derive(Debug)]
+    pub struct Guarded<B, G> {
+        #[pin]
+        body: B,
+        guard: G,
+    }
+}
+
+impl<B, G> Guarded<B, G> {
+    /// Keeps `guard` for as long as `body` lives.
+    pub fn new(body: B, guard: G) -> Self {
+        Self { body, guard }
+    }
+}
+
+impl<B: MessageBody, G> MessageBody for Guarded<B, G> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.project().body.poll_next(cx)
+    }
+}

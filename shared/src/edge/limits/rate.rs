@@ -1,0 +1,92 @@
+//! A rate for each identity, in bounded memory.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
+
+use crate::edge::{ApiError, auth::Identity};
+
+/// Identities that have a bucket of their own; beyond that many at once they share.
+const MOST: usize = 65_536;
+/// Buckets that the rest share.
+const SHARED: u64 = 1024;
+/// Checks between two looks at whether buckets can go.
+const SWEEP_EVERY: u32 = 16_384;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Bucket {
+    Own(Identity),
+    Shared(u64),
+}
+
+/// So many a second for each identity, a second's worth at once.
+#[derive(Debug)]
+pub(super) struct Rate {
+    limiter: DefaultKeyedRateLimiter<Bucket>,
+    per_second: NonZeroU32,
+    checks: AtomicU32,
+}
+
+impl Rate {
+    /// None of 0 is no limit.
+    pub(super) fn per_second(per_second: u32) -> Option<Self> {
+        let per_second = NonZeroU32::new(per_second)?;
+        let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(per_second));
+        Some(Self { limiter, per_second, checks: AtomicU32::new(0) })
+    }
+
+    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), ApiError> {
+        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else {
+            return Err(self.refused(number, 60));
+        };
+        // Nothing to publish is nothing to count.
+        let Some(number) = number else { return Ok(()) };
+        self.sweep();
+        match self.limiter.check_key_n(&self.bucket(identity), number) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(self.limiter.clock().now());
+                // `Retry-After` has whole seconds; one too few would be refused again.
+                Err(self.refused(number.get() as usize, wait.as_secs() + 1))
+            }
+            Err(_) => Err(ApiError::TooMany {
+                message: format!(
+                    "{number} messages at once are more than {} a second let through at all; send smaller batches",
+                    self.per_second
+                ),
+                retry_after: 1,
+            }),
+        }
+    }
+
+    fn refused(&self, number: usize, retry_after: u64) -> ApiError {
+        let message = format!(
+            "{number} more would be over the {} messages a second accepted from one token or address",
+            self.per_second
+        );
+        ApiError::TooMany { message, retry_after }
+    }
+
+    /// Buckets that are full again say nothing and go, from time to time.
+    fn sweep(&self) {
+        if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            self.limiter.retain_recent();
+            self.limiter.shrink_to_fit();
+        }
+    }
+
+    /// When very many identities come at once, the rest share buckets by hash: memory stays bounded, and nobody passes
+    /// without being counted.
+    fn bucket(&self, identity: &Identity) -> Bucket {
+        if self.limiter.len() < MOST {
+            return Bucket::Own(identity.clone());
+        }
+        let mut hasher = DefaultHasher::new();
+        identity.hash(&mut hasher);
+        Bucket::Shared(hasher.finish() % SHARED)
+    }
+}

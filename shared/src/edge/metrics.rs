@@ -1,0 +1,212 @@
+//! Figures for operators: what happens here, how much, and how far behind.
+//!
+//! Whatever is counted on the way of a message is a handle that lies ready, so that counting is one relaxed atomic
+//! addition; labels are looked up once, when the process starts. Figures that somebody else keeps (the log, the
+//! operating system) are asked for when `/metrics` is read.
+
+mod collectors;
+mod refusals;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Mutex};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web,
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+pub use collectors::LogFigures;
+pub use refusals::Refusals;
+
+use super::{ApiError, Edge};
+
+/// How messages reach a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `GET /events`.
+    Sse,
+    /// `GET /data?mode=longpoll`.
+    LongPoll,
+    /// `GET /data?mode=poll`.
+    Poll,
+    /// `GET /data?mode=stream`.
+    Stream,
+    /// Socket.IO over a WebSocket.
+    WebSocket,
+    /// Socket.IO over HTTP polling.
+    Polling,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Sse, Self::LongPoll, Self::Poll, Self::Stream, Self::WebSocket, Self::Polling];
+
+    /// The name, as metrics and logs have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::LongPoll => "longpoll",
+            Self::Poll => "poll",
+            Self::Stream => "stream",
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is counted for one transport. Cloning it clones the handles: the figures are the same.
+#[derive(Clone, Debug, Default)]
+pub struct TransportMetrics {
+    /// Connections held open now. [`super::limits::Slot`] keeps it.
+    pub connections: Gauge,
+    /// Connections ever opened. [`super::limits::Slot`] keeps it.
+    pub opened: Counter,
+    /// Messages handed to clients: one message to a thousand clients counts a thousand.
+    pub deliveries: Counter,
+    /// Gaps that clients were told of.
+    pub gaps: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTransport {
+    transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: String,
+    method: &'static str,
+    status: &'static str,
+}
+
+/// The figures of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Messages that were published here and are in the log.
+    pub publishes: Counter,
+    /// Publishes that were answered from the memory of an `Idempotency-Key`.
+    pub repeats: Counter,
+    /// What was refused, by reason.
+    pub refusals: Refusals,
+    transports: [TransportMetrics; Transport::ALL.len()],
+    requests: Family<ByRoute, Counter>,
+    /// Requests that are being answered, streams included.
+    pub(super) in_flight: Gauge,
+    registry: Mutex<Registry>,
+}
+
+impl Metrics {
+    /// All figures at zero, for the service of this name and version.
+    #[must_use]
+    pub fn new(service: &str, version: &str) -> Self {
+        let mut registry = Registry::default();
+        collectors::process(&mut registry);
+        collectors::build(&mut registry, service, version);
+        let trident = registry.sub_registry_with_prefix("trident");
+
+        let (publishes, repeats, in_flight) = (Counter::default(), Counter::default(), Gauge::default());
+        trident.register("publishes", "Messages published through this process", publishes.clone());
+        trident.register("publish_repeats", "Publishes answered again by their Idempotency-Key", repeats.clone());
+        trident.register("http_requests_in_flight", "Requests being answered, streams included", in_flight.clone());
+
+        let connections = Family::<ByTransport, Gauge>::default();
+        let opened = Family::<ByTransport, Counter>::default();
+        let deliveries = Family::<ByTransport, Counter>::default();
+        let gaps = Family::<ByTransport, Counter>::default();
+        trident.register("connections", "Connections held open", connections.clone());
+        trident.register("connections_opened", "Connections ever opened", opened.clone());
+        trident.register("deliveries", "Messages handed to clients", deliveries.clone());
+        trident.register("gaps", "Gaps that clients were told of", gaps.clone());
+        let transports = Transport::ALL.map(|transport| {
+            let label = ByTransport { transport: transport.name() };
+            TransportMetrics {
+                connections: connections.get_or_create(&label).clone(),
+                opened: opened.get_or_create(&label).clone(),
+                deliveries: deliveries.get_or_create(&label).clone(),
+                gaps: gaps.get_or_create(&label).clone(),
+            }
+        });
+
+        let requests = Family::<ByRoute, Counter>::default();
+        trident.register("http_requests", "Answers begun, by route, method and class of status", requests.clone());
+        let refusals = Refusals::register(trident);
+        Self { publishes, repeats, refusals, transports, requests, in_flight, registry: Mutex::new(registry) }
+    }
+
+    /// The figures of a transport; keep a clone where messages pass.
+    #[must_use]
+    pub fn transport(&self, transport: Transport) -> &TransportMetrics {
+        &self.transports[transport as usize]
+    }
+
+    /// Asks `figures` for the state of the log whenever `/metrics` is read. To be called once.
+    pub fn watch_log(&self, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
+        collectors::log(&mut self.registry(), figures);
+    }
+
+    /// Counts an answer. `route` is the pattern that matched, never the path: strangers choose paths.
+    pub(super) fn answered(&self, route: Option<String>, method: &str, status: u16) {
+        const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "PUT"];
+        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        let status = match status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        let route = route.unwrap_or_else(|| "unmatched".to_owned());
+        self.requests.get_or_create(&ByRoute { route, method, status }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    /// None in practice: writing to a string does not fail.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(8 * 1024);
+        text::encode(&mut text, &self.registry())?;
+        Ok(text)
+    }
+
+    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        // A panic while the text was written has changed nothing here.
+        self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// `GET /metrics`: OpenMetrics 1.0 to who asks for it, and the same as Prometheus text 0.0.4 to everybody else; no type
+/// is used that the older form does not know.
+///
+/// # Errors
+/// None in practice.
+pub async fn handler(edge: web::Data<Edge>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let accepted = request.headers().get_all(header::ACCEPT);
+    let open = accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("application/openmetrics-text"));
+    let kind = if open {
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
+    let text = edge.metrics.encode().map_err(ApiError::internal)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, kind))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(text))
+}

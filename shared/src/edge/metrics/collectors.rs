@@ -1,0 +1,123 @@
+//! Figures that are asked for when they are read.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric},
+    metrics::{
+        MetricType,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+    },
+    registry::Registry,
+};
+
+/// The state of the log at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogFigures {
+    /// Channels that hold something or are read.
+    pub channels: usize,
+    /// Messages held.
+    pub messages: usize,
+    /// Bytes held, of data and of what was encoded from it.
+    pub bytes: usize,
+    /// Readers on the log.
+    pub readers: usize,
+    /// Messages between the head and the reader that is furthest behind.
+    pub lag_messages: u64,
+    /// How long the oldest message that this reader has not read has been there.
+    pub lag: Duration,
+}
+
+fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> fmt::Result
+where
+    ConstGauge<N>: EncodeMetric,
+    N: EncodeGaugeValue,
+{
+    let metric = ConstGauge::new(value);
+    metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+struct Log<F>(F);
+
+impl<F> fmt::Debug for Log<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let log = (self.0)();
+        let int = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let lag = i64::try_from(log.lag_messages).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "trident_log_channels", "Channels in the log", int(log.channels))?;
+        gauge(&mut encoder, "trident_log_messages", "Messages held by the log", int(log.messages))?;
+        gauge(&mut encoder, "trident_log_bytes", "Bytes held by the log", int(log.bytes))?;
+        gauge(&mut encoder, "trident_log_readers", "Readers on the log", int(log.readers))?;
+        gauge(&mut encoder, "trident_lag_messages", "Messages that the slowest reader is behind", lag)?;
+        gauge(&mut encoder, "trident_lag_seconds", "Seconds that the slowest reader is behind", log.lag.as_secs_f64())
+    }
+}
+
+pub(super) fn log(registry: &mut Registry, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Log(figures)));
+}
+
+/// Which version runs, in the way that Prometheus's own exporters tell it.
+pub(super) fn build(registry: &mut Registry, service: &str, version: &str) {
+    let info = Family::<Vec<(String, String)>, Gauge>::default();
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    info.get_or_create(&vec![label("service", service), label("version", version)]).set(1);
+    registry.register("trident_build_info", "Always 1; the labels say what runs", info);
+}
+
+/// What the operating system says of this process (Linux: `/proc/self`; elsewhere nothing), under Prometheus's own names.
+#[derive(Debug)]
+struct Process {
+    started: f64,
+}
+
+pub(super) fn process(registry: &mut Registry) {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    registry.register_collector(Box::new(Process { started }));
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(&mut encoder, "process_start_time_seconds", "Start of the process, seconds since 1970", self.started)?;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if let Some(bytes) = kib(&status, "VmRSS:") {
+            gauge(&mut encoder, "process_resident_memory_bytes", "Resident memory", bytes)?;
+        }
+        if let Some(threads) = number(&status, "Threads:") {
+            gauge(&mut encoder, "process_threads", "Threads", threads)?;
+        }
+        // The size of the directory (Linux 6.2 and later) spares listing a hundred thousand entries.
+        let open = std::fs::metadata("/proc/self/fd").ok().map(|fds| fds.len()).filter(|fds| *fds > 0).or_else(|| {
+            let entries = std::fs::read_dir("/proc/self/fd").ok()?;
+            u64::try_from(entries.count()).ok()
+        });
+        if let Some(open) = open.and_then(|open| i64::try_from(open).ok()) {
+            gauge(&mut encoder, "process_open_fds", "Open file descriptors", open)?;
+        }
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        if let Some(most) = number(&limits, "Max open files") {
+            gauge(&mut encoder, "process_max_fds", "Most file descriptors that may be open", most)?;
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str, name: &str) -> Option<i64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+fn kib(text: &str, name: &str) -> Option<i64> {
+    number(text, name).map(|kib| kib * 1024)
+}

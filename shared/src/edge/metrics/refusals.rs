@@ -1,0 +1,59 @@
+//! What was refused, by reason.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: &'static str,
+}
+
+macro_rules! refusals {
+    ($($(#[doc = $about:literal])* $name:ident)*) => {
+        /// A counter for each reason, in `trident_refusals_total{reason="…"}`.
+        #[derive(Clone, Debug, Default)]
+        pub struct Refusals {
+            $($(#[doc = $about])* pub $name: Counter,)*
+        }
+
+        impl Refusals {
+            pub(super) fn register(registry: &mut Registry) -> Self {
+                let family = Family::<ByReason, Counter>::default();
+                registry.register("refusals", "Requests, connections and packets refused, by reason", family.clone());
+                Self {
+                    $($name: family.get_or_create(&ByReason { reason: stringify!($name) }).clone(),)*
+                }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// `TRIDENT_MAX_CONNECTIONS` was reached.
+    connections
+    /// `TRIDENT_MAX_CONNECTIONS_PER_ADDRESS` was reached.
+    connections_per_address
+    /// `TRIDENT_PUBLISH_RATE` was reached.
+    publish_rate
+    /// `TRIDENT_SOCKET_RATE` was reached.
+    socket_rate
+    /// A body larger than `TRIDENT_MAX_BODY`.
+    body_size
+    /// A body slower than `TRIDENT_BODY_TIMEOUT`.
+    slow_body
+    /// A request whose head did not come in time on a connection that had served before.
+    slow_head
+    /// A token that does not hold.
+    bad_token
+    /// A channel that the asker may not use.
+    not_allowed
+    /// A page of an origin that is not allowed (Socket.IO, WebSocket).
+    bad_origin
+    /// The process is on its way out.
+    draining
+    /// The bus was away.
+    bus_away
+}

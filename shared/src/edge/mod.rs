@@ -1,0 +1,28 @@
+//! What the HTTP side of every service needs.
+//!
+//! A request comes in through [`server`], whose layer counts it, answers CORS ([`cors`]) and brings errors into one form
+//! ([`error`]); its handler reads the query ([`query`]), asks [`auth`] who it is from and [`limits`] whether there is
+//! room, and reads a body with [`body`]. [`settings`] say how, [`metrics`] and [`health`] tell how it goes, [`logging`]
+//! writes it down.
+
+pub mod address;
+pub mod auth;
+pub mod body;
+pub mod cors;
+pub mod drain;
+pub mod error;
+pub mod guarded;
+pub mod health;
+pub mod layer;
+pub mod limits;
+pub mod logging;
+pub mod metrics;
+pub mod query;
+pub mod server;
+pub mod settings;
+mod watch;
+
+pub use auth::Access;
+pub use error::ApiError;
+pub use server::Edge;
+pub use settings::Settings;

@@ -1,0 +1,268 @@
+//! Start and ordered stop of a service's HTTP server.
+//!
+//! [`bind`] opens the port, [`start`] serves on it, [`Running::until_signal`] waits for the end: a signal, and then not
+//! ready, every stream ended, what is being answered finished, out within ten seconds.
+//!
+//! What is set here against actix's defaults, and why:
+//! - `h1_allow_half_closed(false)`: a client that is gone is noticed at once, and not at the second write to it;
+//! - `max_connections`: actix stops accepting at 25,600 a worker, silently; our own limit answers with an error, so
+//!   actix's lies above it;
+//! - `keep_alive` 75 s: longer than nginx keeps an upstream connection (60 s), so that it is never we who close one
+//!   that nginx is about to send a request on;
+//! - `client_request_timeout`: a client has so long for the head of its first request; [`super::watch`] sees to the later
+//!   ones, which actix does not time;
+//! - `shutdown_timeout`: streams are ended by us, so what is left after it hangs.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    HttpServer,
+    dev::ServerHandle,
+    rt::{self, task::JoinHandle},
+    web::ServiceConfig,
+};
+
+use super::{
+    auth::Verifier, drain::Drain, health::Readiness, layer, limits::Limits, metrics::Metrics, settings::ServiceDefaults,
+    settings::Settings, watch,
+};
+
+/// How long an idle connection is kept for its client's next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections that wait to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also counts.
+const BACKLOG: i32 = 4096;
+/// How long the last requests that were on their way when the drain began are waited for, before the port closes.
+const SETTLE: Duration = Duration::from_millis(100);
+/// After so long actix lets go of whatever is still open.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
+/// After so long the process ends whatever is still open.
+const HARD_END: Duration = Duration::from_millis(9500);
+
+/// What the HTTP side of one process shares: its settings and what is counted and decided by them. Clones are one and
+/// the same. It is made once, outside of the closure that actix calls for each worker.
+#[derive(Clone, Debug)]
+pub struct Edge(Arc<Shared>);
+
+/// The fields of an [`Edge`].
+#[derive(Debug)]
+pub struct Shared {
+    /// The settings of the process.
+    pub settings: Settings,
+    /// Its figures.
+    pub metrics: Arc<Metrics>,
+    /// The keys that tokens are checked with.
+    pub verifier: Verifier,
+    /// Connections and rates.
+    pub limits: Limits,
+    /// Whether it can serve.
+    pub readiness: Readiness,
+    /// Whether it is on its way out.
+    pub drain: Drain,
+}
+
+impl Edge {
+    /// The edge of the process with these settings.
+    #[must_use]
+    pub fn new(settings: Settings, service: &ServiceDefaults) -> Self {
+        let metrics = Arc::new(Metrics::new(service.name, service.version));
+        Self(Arc::new(Shared {
+            verifier: Verifier::new(&settings),
+            limits: Limits::new(&settings, metrics.clone()),
+            readiness: Readiness::default(),
+            drain: Drain::default(),
+            metrics,
+            settings,
+        }))
+    }
+}
+
+impl Deref for Edge {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Opens the port at `address`; port 0 is any free one.
+///
+/// # Errors
+/// When the address is taken, not ours, or not allowed.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the process before it to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // `[::]` is every address, IPv4 too, whatever the machine's default is.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves `routes` on `listener`, in `TRIDENT_WORKERS` threads, until the [`Running`] is stopped. To be called within an
+/// actix runtime.
+///
+/// `routes` is called once for each worker: what they share is made before, and moved in.
+///
+/// # Errors
+/// When the listener has no address, or threads cannot be started.
+pub fn start<F>(listener: TcpListener, edge: &Edge, routes: F) -> io::Result<Running>
+where
+    F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let address = listener.local_addr()?;
+    let settings = &edge.settings;
+    let watch = watch::Watch::start(settings.header_timeout, KEEP_ALIVE, edge.metrics.clone());
+    let app_edge = edge.clone();
+    let server = HttpServer::new(move || layer::app(app_edge.clone(), routes.clone()))
+        .workers(settings.workers)
+        .max_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(settings.header_timeout)
+        .client_disconnect_timeout(Duration::from_secs(2))
+        .h1_allow_half_closed(false)
+        .tcp_nodelay(true)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+        .disable_signals()
+        .on_connect(move |connection, data| watch.accept(connection, data))
+        .listen(listener)?
+        .run();
+    let handle = server.handle();
+    let server = rt::spawn(server);
+    log::info!("listening on http://{address} with {} workers", settings.workers);
+    Ok(Running { address, edge: edge.clone(), handle, server })
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    edge: Edge,
+    handle: ServerHandle,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as the beginning of URLs: `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What it shares.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// The ordered stop: not ready; what was registered with [`Drain::on_begin`] ends the streams; the port closes; what
+    /// is being answered is finished. Takes 10 s at most; what is open then is cut.
+    pub async fn stop(self) {
+        let Self { edge, handle, server, .. } = self;
+        let begun = tokio::time::Instant::now();
+        edge.readiness.not_ready("draining", "the process is on its way out");
+        edge.drain.begin();
+        let ordered = async {
+            // Requests that are on their way are still read and answered, with `Connection: close`. Then the port is
+            // closed, and not merely left alone: a connection to a closed port fails at once and is made elsewhere.
+            tokio::time::sleep(SETTLE).await;
+            handle.stop(true).await;
+            // The server's future ends by itself once its workers have.
+            let _ = server.await;
+        };
+        let on_time = tokio::time::timeout(HARD_END, ordered).await.is_ok();
+        let left = edge.drain.in_flight();
+        if on_time && left == 0 {
+            log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());
+        } else {
+            log::warn!("stopped with {left} requests cut after {:.1} s", begun.elapsed().as_secs_f64());
+        }
+    }
+
+    /// The end at once: every connection is cut. For tests of clients that have to cope.
+    pub async fn kill(self) {
+        self.handle.stop(false).await;
+        let _ = self.server.await;
+    }
+
+    /// Waits for SIGTERM or SIGINT, then stops in order; a second signal ends the process at once, with 128 + its number
+    /// as shells have it.
+    ///
+    /// # Errors
+    /// When signals cannot be listened for, or when the server ended by itself.
+    pub async fn until_signal(mut self) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            ended = &mut self.server => {
+                return ended.map_err(io::Error::other)?.and(Err(io::Error::other("the server ended by itself")));
+            }
+            (name, _) = signals.next() => log::info!("{name}: stopping; again ends at once"),
+        }
+        tokio::select! {
+            () = self.stop() => Ok(()),
+            (name, number) = signals.next() => {
+                log::warn!("{name} again: ending at once");
+                std::process::exit(128 + number)
+            }
+        }
+    }
+}
+
+/// The signals that ask for the end.
+#[cfg(unix)]
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> (&'static str, i32) {
+        tokio::select! {
+            _ = self.term.recv() => ("SIGTERM", 15),
+            _ = self.int.recv() => ("SIGINT", 2),
+        }
+    }
+}
+
+/// Where there are no signals, Ctrl-C is all there is.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> (&'static str, i32) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        ("Ctrl-C", 2)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The settings of a process: flag, else environment, else default; every fault told at once.
+//!
+//! [`table`] names each setting with its default; [`sources`] finds the text that counts for it; [`values`] reads that
+//! text; and [`Settings`] is what comes out when nothing was wrong. A binary calls [`Settings::parse`], which prints the
+//! faults and exits with 2; one with subcommands of its own uses [`Settings::augment`] and [`Settings::from_matches`].
+
+mod bus;
+mod fault;
+mod secret;
+mod sources;
+mod table;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use bus::{BusAddress, RedisAddress};
+pub use fault::Fault;
+pub use secret::Secret;
+use sources::Sources;
+
+use super::{address::Network, auth::PublicKey, cors::Origins};
+use crate::pure::{Retention, access::Patterns};
+
+/// What differs from one binary to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceDefaults {
+    /// The name of the binary, as in `sse-svc`.
+    pub name: &'static str,
+    /// One line on what it does, for `--help`.
+    pub about: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Where it listens unless told otherwise, as in `0.0.0.0:8083`.
+    pub listen: &'static str,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings of a process, each one right by itself. `None` of a limit means no limit.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the order of messages comes from.
+    pub bus: BusAddress,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// How much each channel holds.
+    pub retention: Retention,
+    /// Bytes that all channels hold together.
+    pub history_total: Option<usize>,
+    /// Bytes of a request's body.
+    pub max_body: Option<usize>,
+    /// Connections held open for a client at a time: streams, long polls, Socket.IO sessions.
+    pub max_connections: Option<usize>,
+    /// The same from one address (IPv6: from one /64).
+    pub max_connections_per_address: Option<usize>,
+    /// Messages a second from one token, or from one address without a token.
+    pub publish_rate: Option<u32>,
+    /// Socket.IO packets a second from one socket.
+    pub socket_rate: Option<u32>,
+    /// Silence on a stream after which a sign of life is written.
+    pub keepalive: Duration,
+    /// How long a stream lives before its client has to come again; ± 20 % in use.
+    pub max_age: Option<Duration>,
+    /// How long the head of a request may take to arrive.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take to arrive.
+    pub body_timeout: Duration,
+    /// The key of HS256 tokens.
+    pub secret: Option<Secret>,
+    /// The keys of RS256, ES256 and EdDSA tokens.
+    pub public_keys: Vec<PublicKey>,
+    /// What `aud` of a token must hold.
+    pub audience: Option<String>,
+    /// Channels that anybody may subscribe to.
+    pub public: Patterns,
+    /// Pages of which origins may read our answers.
+    pub origins: Origins,
+    /// Whether the demo channels tick.
+    pub demo: bool,
+    /// How log lines are written.
+    pub log: LogFormat,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Where the files of the Socket.IO client lie.
+    pub client_dir: Option<PathBuf>,
+    /// What is odd but no fault, to be logged once logging stands.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// The settings of this process, from its arguments and environment.
+    ///
+    /// Prints every fault and exits with 2 when there is one; prints and exits for `--help` and `--version` too.
+    #[must_use]
+    pub fn parse(service: &ServiceDefaults) -> Self {
+        let command = clap::Command::new(service.name).about(service.about).version(service.version);
+        let matches = Self::augment(command, service).get_matches();
+        Self::from_matches(&matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
+    }
+
+    /// Adds a flag for each setting to `command`. They are global: subcommands take them too.
+    #[must_use]
+    pub fn augment(command: clap::Command, service: &ServiceDefaults) -> clap::Command {
+        table::augment(command, service)
+    }
+
+    /// The settings from what `command` (after [`Settings::augment`]) matched and from the environment.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub fn from_matches(
+        matches: &clap::ArgMatches,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        service: &ServiceDefaults,
+    ) -> Result<Self, Vec<Fault>> {
+        Self::read(Sources::new(matches, env, service))
+    }
+
+    /// As [`Settings::from_matches`], and prints every fault and exits with 2 when there is one.
+    #[must_use]
+    pub fn from_matches_or_exit(matches: &clap::ArgMatches, service: &ServiceDefaults) -> Self {
+        Self::from_matches(matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
+    }
+
+    /// The settings from given arguments (without the program's name) and a given environment.
+    ///
+    /// # Errors
+    /// Every fault that was found; a flag that does not exist is one too.
+    pub fn from_sources<'a>(
+        service: &ServiceDefaults,
+        args: impl IntoIterator<Item = &'a str>,
+        env: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Vec<Fault>> {
+        let command = Self::augment(clap::Command::new(service.name).no_binary_name(true), service);
+        let matches = command.try_get_matches_from(args).map_err(|error| vec![Fault::arguments(&error)])?;
+        Self::from_matches(&matches, env.into_iter().map(|(name, value)| (name.into(), value.into())), service)
+    }
+
+    fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
+        let bus = from.read(&table::BUS, str::parse);
+        let listen = from.read(&table::LISTEN, values::listen);
+        let workers = from.read(&table::WORKERS, values::workers);
+        let count = from.read(&table::HISTORY_COUNT, values::limit);
+        let bytes = from.read(&table::HISTORY_BYTES, values::size_limit);
+        let age = from.read(&table::HISTORY_AGE, values::duration_limit);
+        let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit);
+        let max_body = from.read(&table::MAX_BODY, values::size_limit);
+        let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
+        let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
+        let publish_rate = from.read(&table::PUBLISH_RATE, values::rate);
+        let socket_rate = from.read(&table::SOCKET_RATE, values::rate);
+        let keepalive = from.read(&table::KEEPALIVE, values::duration_above_zero);
+        let max_age = from.read(&table::MAX_AGE, values::duration_limit);
+        let header_timeout = from.read(&table::HEADER_TIMEOUT, values::duration_above_zero);
+        let body_timeout = from.read(&table::BODY_TIMEOUT, values::duration_above_zero);
+        let secret = secret::read(&mut from);
+        let public_keys = from.read(&table::JWT_PUBLIC_KEY_FILE, values::public_keys);
+        let audience = from.read(&table::JWT_AUDIENCE, values::text);
+        let public = from.read(&table::PUBLIC, |text| text.parse::<Patterns>().map_err(|error| error.to_string()));
+        let origins = from.read(&table::ORIGINS, |text| text.parse::<Origins>().map_err(|error| error.to_string()));
+        let demo = from.read(&table::DEMO, values::on_off);
+        let log = from.read(&table::LOG, values::log_format);
+        let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);
+        let client_dir = from.read(&table::CLIENT_DIR, values::directory);
+        let (faults, mut warnings) = from.finish();
+
+        let settings = || {
+            Some(Self {
+                bus: bus?,
+                listen: listen?,
+                workers: workers?,
+                retention: Retention {
+                    count: count?,
+                    bytes: bytes?,
+                    age_ms: age?.map(|age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                },
+                history_total: history_total?,
+                max_body: max_body?,
+                max_connections: max_connections?,
+                max_connections_per_address: max_connections_per_address?,
+                publish_rate: publish_rate?,
+                socket_rate: socket_rate?,
+                keepalive: keepalive?,
+                max_age: max_age?,
+                header_timeout: header_timeout?,
+                body_timeout: body_timeout?,
+                secret: secret?,
+                public_keys: public_keys?,
+                audience: audience?,
+                public: public?,
+                origins: origins?,
+                demo: demo?,
+                log: log?,
+                trusted_proxies: trusted_proxies?,
+                client_dir: client_dir?,
+                warnings: Vec::new(),
+            })
+        };
+        match settings() {
+            Some(mut settings) if faults.is_empty() => {
+                if let (Some(channel), Some(total)) = (settings.retention.bytes, settings.history_total)
+                    && channel > total
+                {
+                    warnings.push(format!(
+                        "TRIDENT_HISTORY_BYTES ({channel} bytes a channel) is more than TRIDENT_HISTORY_TOTAL ({total} \
+                         bytes in all), which will end first"
+                    ));
+                }
+                settings.warnings = warnings;
+                Ok(settings)
+            }
+            // A value is missing only when its fault was told.
+            _ => Err(faults),
+        }
+    }
+}

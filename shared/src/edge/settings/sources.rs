@@ -1,0 +1,120 @@
+//! Finds the text that counts for a setting: the flag, else the environment, else the default.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt};
+
+use super::{
+    Fault, ServiceDefaults,
+    table::{self, Setting},
+};
+
+/// The prefix of our variables.
+pub(super) const PREFIX: &str = "TRIDENT_";
+
+/// The texts of all settings, and the faults found while reading them.
+pub(super) struct Sources<'a> {
+    matches: &'a clap::ArgMatches,
+    env: BTreeMap<String, OsString>,
+    service: &'a ServiceDefaults,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn new(
+        matches: &'a clap::ArgMatches,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        service: &'a ServiceDefaults,
+    ) -> Self {
+        let ours = |(name, value): (OsString, OsString)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+            Some((name, value))
+        };
+        Self { matches, env: env.into_iter().filter_map(ours).collect(), service, faults: Vec::new() }
+    }
+
+    /// Reads a setting; tells the fault and gives nothing when its text is wrong.
+    pub(super) fn read<T, E: fmt::Display>(
+        &mut self,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = match self.text(setting) {
+            Ok(text) => text,
+            Err(fault) => {
+                self.faults.push(fault);
+                return None;
+            }
+        };
+        match parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.faults.push(Fault::new(setting, message));
+                None
+            }
+        }
+    }
+
+    /// A variable that is set but empty counts as not set: compose files and unit files write those.
+    fn text(&self, setting: &Setting) -> Result<String, Fault> {
+        if let Some(text) = self.matches.get_one::<String>(setting.key) {
+            return Ok(text.clone());
+        }
+        match self.env.get(&setting.variable()) {
+            Some(text) if !text.is_empty() => match text.to_str() {
+                Some(text) => Ok(text.to_owned()),
+                None => Err(Fault::new(setting, "the value is no UTF-8")),
+            },
+            _ => Ok(setting.default_for(self.service).to_owned()),
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    /// The faults, and a warning for each variable of our prefix that is no setting.
+    ///
+    /// A warning and not a fault, since others write into our environment: Kubernetes sets `TRIDENT_PORT=tcp://…` and its
+    /// like for a service that is called `trident`; those are passed over without a word.
+    pub(super) fn finish(self) -> (Vec<Fault>, Vec<String>) {
+        let known = |name: &str| table::ALL.iter().any(|setting| setting.variable() == name);
+        let warnings = self
+            .env
+            .iter()
+            .filter(|(name, value)| !known(name) && !is_service_link(name, &value.to_string_lossy()))
+            .map(|(name, _)| {
+                let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
+                let near = table::ALL.iter().map(Setting::variable).min_by_key(|known| distance(known, &name));
+                match near.filter(|known| distance(known, &name) <= 3) {
+                    Some(near) => format!("{name} is no setting and has no effect; did you mean {near}?"),
+                    None => format!("{name} is no setting and has no effect; --help lists those there are"),
+                }
+            })
+            .collect();
+        (self.faults, warnings)
+    }
+}
+
+/// Whether Kubernetes sets this variable for a service of the name.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let part = |part: &str| name.contains(part);
+    value.starts_with("tcp://")
+        || value.starts_with("udp://")
+        || name.ends_with("_SERVICE_HOST")
+        || part("_SERVICE_PORT")
+        || (part("_PORT_") && (part("_TCP") || part("_UDP")))
+}
+
+/// How many letters have to be put in, taken out or changed to get from one name to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,202 @@
+//! A response that does not end: the body is the connection, and the body is a cursor on the log.
+//!
+//! The web server polls the body while its write buffer has room; the body polls its reader, and what the reader finds
+//! goes out as one chunk. A client that does not read leaves the buffer full, so nobody polls, and all that the
+//! connection costs meanwhile is its cursor. There is no task and no queue here, and one timer for all that is timed.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::{Bytes, BytesMut};
+use rand::RngExt as _;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    live::reader::{Batch, Limit, Reader},
+    pure::{Gap, Message},
+};
+
+/// How a transport writes what a stream has to say.
+pub trait Form: Unpin + 'static {
+    /// The first bytes, sent at once.
+    fn opening(&self) -> Bytes;
+    /// A message, encoded once for all readers.
+    fn message<'a>(&self, message: &'a Message) -> &'a Bytes;
+    /// That something is lost.
+    fn gap(&self, gap: &Gap) -> Bytes;
+    /// A sign of life.
+    fn keep_alive(&self) -> Bytes;
+    /// The last bytes before the server ends the stream.
+    fn closing(&self) -> Bytes;
+}
+
+/// What is told of a stream to those who count.
+pub trait Tally: Unpin + 'static {
+    /// So many messages, and a gap or none, were handed to the connection.
+    fn delivered(&self, messages: usize, has_gap: bool);
+}
+
+/// The delay after which a client is asked to come back: 2,000 to 4,000 ms, drawn for each, so that many that lost their
+/// connection at once do not come back at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry(u16);
+
+impl Retry {
+    /// Another draw.
+    #[must_use]
+    pub fn draw() -> Self {
+        Self(rand::rng().random_range(2_000..=4_000))
+    }
+
+    /// Another draw for the same client.
+    #[must_use]
+    pub fn redrawn(self) -> Self {
+        Self::draw()
+    }
+
+    /// Milliseconds.
+    #[must_use]
+    pub fn millis(self) -> u16 {
+        self.0
+    }
+}
+
+/// `age`, give or take a fifth: streams that began together do not end together.
+#[must_use]
+pub fn jittered(age: Duration) -> Duration {
+    age.mul_f64(rand::rng().random_range(0.8..=1.2))
+}
+
+/// When a stream says something or ends by the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// After how long a silence a sign of life is sent.
+    pub keep_alive: Duration,
+    /// When the stream ends, if it does: at its greatest age, or when the token expires, whichever comes first.
+    pub end: Option<Instant>,
+}
+
+/// A streamed response body.
+pub struct Stream<F, T> {
+    reader: Reader,
+    form: F,
+    tally: T,
+    times: Times,
+    /// When something was last written.
+    written: Instant,
+    timer: Pin<Box<Sleep>>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Live,
+    Ended,
+}
+
+impl<F: Form, T: Tally> Stream<F, T> {
+    /// Streams what `reader` finds, in `form`, until `times` or the log end it.
+    pub fn new(reader: Reader, form: F, tally: T, times: Times) -> Self {
+        let written = Instant::now();
+        let mut stream =
+            Self { reader, form, tally, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };
+        let due = stream.due();
+        stream.timer.as_mut().reset(due);
+        stream
+    }
+
+    /// When the timer has to go off next.
+    fn due(&self) -> Instant {
+        // A keep-alive of none is one in thirty years, as tokio counts "never".
+        let silence = self.written.checked_add(self.times.keep_alive).unwrap_or_else(|| self.written + NEVER);
+        self.times.end.map_or(silence, |end| silence.min(end))
+    }
+
+    fn chunk(&self, batch: &Batch) -> Bytes {
+        self.tally.delivered(batch.messages.len(), batch.gap.is_some());
+        if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
+            return self.form.message(message).clone();
+        }
+        let gap = batch.gap.map(|gap| self.form.gap(&gap)).unwrap_or_default();
+        let frames = || batch.messages.iter().map(|message| self.form.message(message));
+        let mut chunk = BytesMut::with_capacity(gap.len() + frames().map(Bytes::len).sum::<usize>());
+        chunk.extend_from_slice(&gap);
+        frames().for_each(|frame| chunk.extend_from_slice(frame));
+        chunk.freeze()
+    }
+
+    /// What comes next: messages, or a sign of life, or the end.
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match self.reader.poll_read(cx, Limit::default()) {
+            Poll::Ready(Some(batch)) => return Poll::Ready(self.chunk(&batch)),
+            Poll::Ready(None) => return Poll::Ready(self.end()),
+            Poll::Pending => {}
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if self.times.end.is_some_and(|end| end <= now) {
+                return Poll::Ready(self.end());
+            }
+            let is_silent = now.saturating_duration_since(self.written) >= self.times.keep_alive;
+            if is_silent {
+                self.written = now;
+            }
+            // What was written since the timer was set did not move it: that would cost every message. It does now.
+            let due = self.due();
+            self.timer.as_mut().reset(due);
+            if is_silent {
+                return Poll::Ready(self.form.keep_alive());
+            }
+        }
+    }
+
+    fn end(&mut self) -> Bytes {
+        self.phase = Phase::Ended;
+        self.form.closing()
+    }
+}
+
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+impl<F: Form, T: Tally> MessageBody for Stream<F, T> {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        // A form may have nothing to say at its opening or its end; an empty chunk would read as the end of the body.
+        let chunk = loop {
+            let chunk = match this.phase {
+                Phase::Opening => {
+                    this.phase = Phase::Live;
+                    this.form.opening()
+                }
+                Phase::Live => ready!(this.poll_live(cx)),
+                Phase::Ended => return Poll::Ready(None),
+            };
+            if !chunk.is_empty() {
+                break chunk;
+            }
+        };
+        this.written = Instant::now();
+        Poll::Ready(Some(Ok(chunk)))
+    }
+}
+
+impl<F, T> fmt::Debug for Stream<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("reader", &self.reader).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
