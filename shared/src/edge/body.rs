@@ -1,14 +1,14 @@
 //! Reads a request's body: all of it, within a size and within a time.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use actix_web::{
     HttpRequest,
     error::PayloadError,
     http::header,
-    web::{Bytes, BytesMut, Payload},
+    web::{Bytes, BytesMut},
 };
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 
 use super::{ApiError, Edge};
 
@@ -20,7 +20,11 @@ use super::{ApiError, Edge};
 /// # Errors
 /// 413 for a body that is too large (at once, when its length is told), 408 for one that is too slow, 415 for one that
 /// is compressed, 400 for one that breaks off or is framed wrongly.
-pub async fn read(edge: &Edge, request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
+pub async fn read(
+    edge: &Edge,
+    request: &HttpRequest,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
+) -> Result<Bytes, ApiError> {
     let result = read_within(request, payload, edge.settings.max_body, edge.settings.body_timeout).await;
     match &result {
         Err(ApiError::TooLarge { .. }) => edge.metrics.refusals.body_size.inc(),
@@ -32,7 +36,7 @@ pub async fn read(edge: &Edge, request: &HttpRequest, payload: Payload) -> Resul
 
 async fn read_within(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
     limit: Option<usize>,
     within: Duration,
 ) -> Result<Bytes, ApiError> {
@@ -45,6 +49,7 @@ async fn read_within(
     if told.is_some_and(|told: usize| told > limit) {
         return Err(ApiError::TooLarge { limit });
     }
+    let mut payload = pin!(payload);
     let body = async {
         // What a client says of its length is worth no memory before it has sent something.
         let mut body = BytesMut::with_capacity(told.unwrap_or(0).min(16 * 1024));
@@ -69,5 +74,68 @@ fn broken(error: PayloadError) -> ApiError {
     match error {
         PayloadError::Overflow => ApiError::invalid("bad_body", "the body is framed wrongly"),
         error => ApiError::invalid("bad_body", format!("the body broke off: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use futures_util::stream::{self, pending};
+
+    use super::*;
+
+    type Chunk = Result<Bytes, PayloadError>;
+
+    async fn read(headers: &[(&str, &str)], payload: impl Stream<Item = Chunk>, limit: Option<usize>) -> Result<Bytes, String> {
+        let mut request = TestRequest::post();
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        let read = read_within(&request.to_http_request(), payload, limit, Duration::from_secs(10)).await;
+        read.map_err(|error| error.code().to_owned())
+    }
+
+    fn chunks(chunks: &[&'static str]) -> impl Stream<Item = Chunk> + use<> {
+        stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect::<Vec<_>>())
+    }
+
+    #[actix_web::test]
+    async fn the_whole_body_up_to_the_limit() {
+        assert_eq!(read(&[], chunks(&["ab", "", "cd"]), Some(4)).await, Ok(Bytes::from("abcd")));
+        assert_eq!(read(&[], chunks(&["ab", "cd"]), Some(3)).await, Err("too_large".to_owned()));
+        assert_eq!(read(&[], chunks(&["ab", "cd"]), None).await, Ok(Bytes::from("abcd")));
+        assert_eq!(read(&[], chunks(&[]), Some(1)).await, Ok(Bytes::new()));
+    }
+
+    #[actix_web::test]
+    async fn a_length_that_is_told_is_refused_before_anything_is_read() {
+        let told = [("content-length", "5")];
+        assert_eq!(read(&told, pending(), Some(4)).await, Err("too_large".to_owned()));
+    }
+
+    #[actix_web::test]
+    async fn a_compressed_body_is_refused() {
+        let coded = [("content-encoding", "gzip")];
+        assert_eq!(read(&coded, chunks(&["x"]), None).await, Err("unsupported_media_type".to_owned()));
+        assert_eq!(read(&[("content-encoding", "Identity")], chunks(&["x"]), None).await, Ok(Bytes::from("x")));
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_breaks_off_is_the_clients_fault() {
+        let broken = stream::iter([Ok(Bytes::from("x")), Err(PayloadError::Incomplete(None))]);
+        assert_eq!(read(&[], broken, None).await, Err("bad_body".to_owned()));
+    }
+
+    /// The clock is tokio's, which goes on by itself when nothing else is to be done.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_is_for_the_whole_body() {
+        // A byte every second, for ever: never silent for long, and still too slow.
+        let drip = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let begun = tokio::time::Instant::now();
+        assert_eq!(read(&[], drip, None).await, Err("too_slow".to_owned()));
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
     }
 }

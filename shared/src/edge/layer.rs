@@ -4,9 +4,11 @@
 //! error of actix's own gets our form, CORS headers go on, a process on its way out asks the client to leave the
 //! connection, and the body carries the count until its last byte.
 
+use std::sync::Arc;
+
 use actix_web::{
-    App, Error, HttpResponse, Resource,
-    body::{BoxBody, MessageBody},
+    App, Error, HttpRequest, HttpResponse, Resource,
+    body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method, StatusCode,
@@ -17,7 +19,14 @@ use actix_web::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{ApiError, Edge, drain::InFlight, error, guarded::Guarded, health, metrics};
+use super::{
+    ApiError, Edge,
+    connection::{Busy, Connection},
+    drain::InFlight,
+    error,
+    guarded::Guarded,
+    health, metrics,
+};
 
 /// The application of a service: its own routes, `/healthz`, `/readyz`, `/metrics`, a 404 in our form for everything
 /// else, and this layer around all of it. For the server, and for tests without one.
@@ -52,7 +61,7 @@ fn read_only(path: &str) -> Resource {
 pub fn resource(path: &str, methods: &[Method]) -> Resource {
     let mut methods = methods.to_vec();
     methods.push(Method::OPTIONS);
-    web::resource(path).default_service(web::to(move |request: actix_web::HttpRequest| {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| {
         let methods = methods.clone();
         async move {
             if request.method() == Method::OPTIONS {
@@ -68,14 +77,17 @@ pub fn resource(path: &str, methods: &[Method]) -> Resource {
 #[derive(Debug)]
 pub struct Counted {
     _in_flight: InFlight,
+    busy: Option<Busy>,
     gauge: Gauge,
 }
 
 impl Counted {
-    fn new(edge: &Edge) -> Self {
+    fn new(edge: &Edge, request: &HttpRequest) -> Self {
         let gauge = edge.metrics.in_flight.clone();
         gauge.inc();
-        Self { _in_flight: edge.drain.enter(), gauge }
+        // Requests that came over no socket of ours, as in tests, have no connection to watch.
+        let busy = request.conn_data::<Arc<Connection>>().cloned().map(Busy::new);
+        Self { _in_flight: edge.drain.enter(), busy, gauge }
     }
 }
 
@@ -91,7 +103,7 @@ async fn layer(
 ) -> Result<ServiceResponse<Guarded<BoxBody, Counted>>, Error> {
     let edge = request.app_data::<web::Data<Edge>>().cloned();
     let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
-    let counted = Counted::new(&edge);
+    let mut counted = Counted::new(&edge, request.request());
     let method = request.method().clone();
 
     let mut response = if super::cors::is_preflight(&method, request.headers()) {
@@ -123,6 +135,9 @@ async fn layer(
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     edge.metrics.answered(request.match_pattern(), method.as_str(), status.as_u16());
+    if let (Some(busy), BodySize::Sized(bytes)) = (&mut counted.busy, response.response().body().size()) {
+        busy.sized(bytes);
+    }
     Ok(response.map_body(|_, body| Guarded::new(body, counted)))
 }
 

@@ -8,7 +8,9 @@
 pub mod address;
 pub mod auth;
 pub mod body;
+mod connection;
 pub mod cors;
+pub mod demo;
 pub mod drain;
 pub mod error;
 pub mod guarded;
@@ -17,10 +19,14 @@ pub mod layer;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod publish;
+pub mod open_files;
 pub mod query;
 pub mod server;
+pub mod service;
 pub mod settings;
-mod watch;
+pub mod stream;
+pub mod subscribe;
 
 pub use auth::Access;
 pub use error::ApiError;

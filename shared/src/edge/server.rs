@@ -9,8 +9,8 @@
 //!   actix's lies above it;
 //! - `keep_alive` 75 s: longer than nginx keeps an upstream connection (60 s), so that it is never we who close one
 //!   that nginx is about to send a request on;
-//! - `client_request_timeout`: a client has so long for the head of its first request; [`super::watch`] sees to the later
-//!   ones, which actix does not time;
+//! - `client_request_timeout`: a client has so long for the head of its first request; `connection` sees to the later ones,
+//!   which actix does not time;
 //! - `shutdown_timeout`: streams are ended by us, so what is left after it hangs.
 
 use std::{
@@ -29,8 +29,14 @@ use actix_web::{
 };
 
 use super::{
-    auth::Verifier, drain::Drain, health::Readiness, layer, limits::Limits, metrics::Metrics, settings::ServiceDefaults,
-    settings::Settings, watch,
+    auth::Verifier,
+    connection::Watch,
+    drain::Drain,
+    health::Readiness,
+    layer,
+    limits::Limits,
+    metrics::Metrics,
+    settings::{ServiceDefaults, Settings},
 };
 
 /// How long an idle connection is kept for its client's next request.
@@ -120,14 +126,21 @@ pub fn start<F>(listener: TcpListener, edge: &Edge, routes: F) -> io::Result<Run
 where
     F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
+    start_with(listener, edge, routes, KEEP_ALIVE)
+}
+
+fn start_with<F>(listener: TcpListener, edge: &Edge, routes: F, keep_alive: Duration) -> io::Result<Running>
+where
+    F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+{
     let address = listener.local_addr()?;
     let settings = &edge.settings;
-    let watch = watch::Watch::start(settings.header_timeout, KEEP_ALIVE, edge.metrics.clone());
+    let watch = Watch::start(keep_alive, settings.header_timeout, edge.metrics.clone());
     let app_edge = edge.clone();
     let server = HttpServer::new(move || layer::app(app_edge.clone(), routes.clone()))
         .workers(settings.workers)
         .max_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(keep_alive)
         .client_request_timeout(settings.header_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
         .h1_allow_half_closed(false)

@@ -1,0 +1,157 @@
+//! What is set on an accepted socket, and the watch over connections that ask for nothing.
+//!
+//! Actix times the head of a connection's first request and the silence between two requests; as soon as one byte of a
+//! later head has come it times nothing any more, and a client that stops there holds its connection for good. So each
+//! connection notes when its last answer ended, and one that has had no request in flight for longer than any honest
+//! client takes is shut down from here. That needs a second descriptor of each socket, which costs an entry in the
+//! process's table and nothing else.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering::{Acquire, Relaxed, Release}},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::{dev::Extensions, rt};
+use socket2::{SockRef, Socket};
+
+use super::metrics::Metrics;
+
+/// A peer that takes nothing of what was sent for so long is gone, or might as well be (TCP_USER_TIMEOUT, RFC 5482).
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that the kernel takes for a peer before our writes wait (it takes twice that in memory). Its own choice grows to
+/// megabytes, which would hide a slow reader from us and hold messages that are long out of date.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes a second that a client has to take of an answer that is already written.
+const SLOWEST: u64 = 16 * 1024;
+/// How long the rest of a stream may take to go out once the stream has ended; what is buffered then is bounded.
+const STREAM_REST: Duration = Duration::from_secs(60);
+
+/// Watches the connections of a server.
+#[derive(Clone)]
+pub(super) struct Watch(Arc<Inner>);
+
+struct Inner {
+    epoch: Instant,
+    /// How long a connection may go without a request in flight.
+    silence: Duration,
+    connections: Mutex<Vec<Weak<Connection>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// One connection; lives as long as actix serves it.
+pub(super) struct Connection {
+    socket: Socket,
+    watch: Arc<Inner>,
+    in_flight: AtomicU32,
+    /// When it is shut down unless a request is in flight, in milliseconds of the watch.
+    deadline: AtomicU64,
+}
+
+impl Watch {
+    /// Shuts down connections that have had no request in flight for `keep_alive` and `header_timeout` together.
+    pub(super) fn start(keep_alive: Duration, header_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        let silence = keep_alive + header_timeout;
+        let inner = Arc::new(Inner { epoch: Instant::now(), silence, connections: Mutex::default(), metrics });
+        let weak = Arc::downgrade(&inner);
+        let mut ticks = tokio::time::interval((silence / 16).clamp(Duration::from_millis(50), Duration::from_secs(5)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        rt::spawn(async move {
+            loop {
+                ticks.tick().await;
+                // Gone when the server is.
+                let Some(inner) = weak.upgrade() else { return };
+                inner.sweep();
+            }
+        });
+        Self(inner)
+    }
+
+    /// To be called for each accepted socket; `data` goes along with each of its requests.
+    pub(super) fn accept(&self, connection: &dyn Any, data: &mut Extensions) {
+        let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() else { return };
+        let socket = SockRef::from(stream);
+        // An option that this system does not know is one that we go without.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        // No descriptor left: the connection is served all the same, and only its later heads are not timed.
+        let Ok(socket) = socket.try_clone() else { return };
+        let inner = &self.0;
+        let connection = Arc::new(Connection {
+            socket,
+            watch: inner.clone(),
+            in_flight: AtomicU32::new(0),
+            deadline: AtomicU64::new(inner.deadline(Duration::ZERO)),
+        });
+        inner.connections().push(Arc::downgrade(&connection));
+        data.insert(connection);
+    }
+}
+
+impl Inner {
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    fn deadline(&self, more: Duration) -> u64 {
+        self.now().saturating_add((self.silence + more).as_millis() as u64)
+    }
+
+    fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sweep(&self) {
+        let now = self.now();
+        let mut overdue = Vec::new();
+        self.connections().retain(|connection| {
+            let Some(connection) = connection.upgrade() else { return false };
+            let due = connection.in_flight.load(Acquire) == 0 && connection.deadline.load(Relaxed) < now;
+            if due {
+                overdue.push(connection);
+            }
+            !due
+        });
+        for connection in overdue {
+            // Actix sees the end of the stream and lets go of the connection. An error means that it already has.
+            let _ = connection.socket.shutdown(std::net::Shutdown::Both);
+            self.metrics.refusals.slow_head.inc();
+        }
+    }
+}
+
+/// A request of a connection is in flight until this is dropped.
+pub(super) struct Busy {
+    connection: Arc<Connection>,
+    rest: Duration,
+}
+
+impl Busy {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        connection.in_flight.fetch_add(1, Relaxed);
+        Self { connection, rest: STREAM_REST }
+    }
+
+    /// The answer has so many bytes, all of which may lie in our buffer when its body ends.
+    pub(super) fn sized(&mut self, bytes: u64) {
+        self.rest = Duration::from_secs(bytes / SLOWEST);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // The deadline first: the sweep must not see the connection free with the deadline of long ago.
+        self.connection.deadline.store(self.connection.watch.deadline(self.rest), Relaxed);
+        self.connection.in_flight.fetch_sub(1, Release);
+    }
+}
+
+impl std::fmt::Debug for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Busy").finish_non_exhaustive()
+    }
+}

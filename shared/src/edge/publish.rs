@@ -1,0 +1,203 @@
+//! Publishing over HTTP: `POST /events` and `POST /data`.
+//!
+//! Everything is checked before anything is added: who asks, the query, the body, every line of a batch, every channel.
+//! Then it goes to the bus in one piece, and the answer is the ids it got there.
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Access, ApiError, body,
+    query::{Parameter, Query},
+    service::Service,
+    subscribe::{CHANNEL, channels},
+};
+use crate::{
+    live::bus::{BusError, IdempotencyKey, Publication},
+    pure::{ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError},
+};
+
+const EVENT: Parameter = Parameter::once("event");
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Bytes of the longest key.
+const LONGEST_KEY: usize = 128;
+
+/// The handler of both routes.
+///
+/// # Errors
+/// What is wrong with the request, or that the bus is away; nothing was added then.
+pub async fn handler(
+    request: HttpRequest,
+    access: Access,
+    service: web::Data<Service>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (query, kind) = (request.query_string(), Kind::of(&request)?);
+    let query = Query::read(query, kind.parameters())?;
+    let key = idempotency_key(&request, &access)?;
+    let addressed = kind.is_addressed().then(|| Addressed::read(&query)).transpose()?;
+    // What can be said without the body is said without the body.
+    for channel in addressed.iter().flat_map(|addressed| &addressed.channels) {
+        access.require_publish(channel)?;
+    }
+    let body = body::read(&service.edge, &request, payload).await?;
+    let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
+    let drafts = match addressed {
+        Some(addressed) => addressed.drafts(&kind, &body)?,
+        None => lines(&body, &access)?,
+    };
+    service.edge.limits.publish(&access.identity(), drafts.len())?;
+    let count = drafts.len();
+    let ids = service.bus.publish(Publication { drafts, key }).await.map_err(|error| away(&service, &error))?;
+    service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    let mut answer = HttpResponse::Created();
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(match ids[..] {
+        [id] if is_one => answer.json(One { id }),
+        _ => answer.json(Many { ids }),
+    })
+}
+
+fn away(service: &Service, error: &BusError) -> ApiError {
+    service.edge.metrics.refusals.bus_away.inc();
+    let code = match error {
+        BusError::Away(_) => "bus_away",
+        BusError::Keys => "too_many_keys",
+    };
+    ApiError::unavailable(code, error)
+}
+
+#[derive(Serialize)]
+struct One {
+    id: Cursor,
+}
+
+#[derive(Serialize)]
+struct Many {
+    ids: Vec<Cursor>,
+}
+
+/// What the body is.
+enum Kind {
+    Json,
+    Text,
+    Lines,
+}
+
+impl Kind {
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        const ACCEPTED: &str = "accepted as Content-Type: application/json (any JSON), text/plain (a text), \
+                                application/x-ndjson (a message a line)";
+        let given = request.headers().get(header::CONTENT_TYPE);
+        let Some(given) = given else {
+            return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
+        };
+        let refuse = |what: &str| Err(ApiError::UnsupportedMediaType(format!("{what}; {ACCEPTED}, in UTF-8")));
+        let Some(mime) = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()) else {
+            return refuse("the Content-Type is none");
+        };
+        if mime.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
+            return refuse("the charset of the body is not UTF-8");
+        }
+        match mime.essence_str() {
+            "application/json" => Ok(Self::Json),
+            "text/plain" => Ok(Self::Text),
+            "application/x-ndjson" => Ok(Self::Lines),
+            _ => refuse("a body of this Content-Type is not understood"),
+        }
+    }
+
+    /// Whether the query says where the body goes, and not the body itself.
+    fn is_addressed(&self) -> bool {
+        !matches!(self, Self::Lines)
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        if self.is_addressed() { &[CHANNEL, EVENT] } else { &[] }
+    }
+}
+
+/// Where one body goes.
+struct Addressed {
+    channels: Vec<ChannelName>,
+    event: EventName,
+}
+
+impl Addressed {
+    fn read(query: &Query<'_>) -> Result<Self, ApiError> {
+        let channels = channels(query)?;
+        if channels.is_empty() {
+            return Err(ApiError::invalid("bad_channel", "`channel` is missing: name the channel to publish to, or several"));
+        }
+        let event = query.get(EVENT.name).map_or_else(|| Ok(EventName::default()), str::parse).map_err(bad_event)?;
+        Ok(Self { channels, event })
+    }
+
+    fn drafts(self, kind: &Kind, body: &[u8]) -> Result<Vec<Draft>, ApiError> {
+        let payload = match kind {
+            Kind::Text => {
+                let text = std::str::from_utf8(body).map_err(|error| bad_body(PayloadError::Utf8(error)))?;
+                Payload::from_text(text)
+            }
+            _ => Payload::from_json(body).map_err(bad_body)?,
+        };
+        let draft = |channel| Draft::new(channel, payload.clone()).event(self.event.clone());
+        Ok(self.channels.into_iter().map(draft).collect())
+    }
+}
+
+/// A line of a batch.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    channel: ChannelName,
+    #[serde(default)]
+    event: EventName,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// The messages of a batch; blank lines are passed over.
+fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
+    let body = std::str::from_utf8(body).map_err(|error| bad_body(PayloadError::Utf8(error)))?;
+    let mut drafts: Vec<Draft> = Vec::new();
+    for (at, line) in body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let refuse = |error: &dyn std::fmt::Display| {
+            let message = format!("line {}: {error}; a line is {{\"channel\":…,\"event\"?:…,\"data\":…}}", at + 1);
+            ApiError::invalid("bad_line", message)
+        };
+        let line: Line<'_> = serde_json::from_str(line).map_err(|error| refuse(&error))?;
+        let payload = Payload::from_json(line.data.get().as_bytes()).map_err(|error| refuse(&error))?;
+        // A batch mostly stays on one channel, which then needs to be asked for only once.
+        if drafts.last().is_none_or(|last| last.channel != line.channel) {
+            access.require_publish(&line.channel)?;
+        }
+        drafts.push(Draft::new(line.channel, payload).event(line.event));
+    }
+    if drafts.is_empty() {
+        return Err(ApiError::invalid("bad_body", "the batch holds no message"));
+    }
+    Ok(drafts)
+}
+
+fn idempotency_key(request: &HttpRequest, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
+    let mut given = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(key) = given.next() else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    match key.filter(|_| given.next().is_none()) {
+        Some(key) => Ok(Some(IdempotencyKey { scope: access.identity().to_string(), key: key.to_owned() })),
+        None => {
+            let message = format!("{IDEMPOTENCY_KEY} is one header of 1 to {LONGEST_KEY} visible ASCII characters");
+            Err(ApiError::invalid("bad_idempotency_key", message))
+        }
+    }
+}
+
+fn bad_event(error: NameError) -> ApiError {
+    ApiError::invalid("bad_event", error)
+}
+
+fn bad_body(error: PayloadError) -> ApiError {
+    ApiError::invalid("bad_body", error)
+}

@@ -1,0 +1,100 @@
+//! A process of Trident: its edge, its bus, and what goes on beside the requests.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{rt, web, web::ServiceConfig};
+
+use super::{
+    Edge, Settings,
+    metrics::LogFigures,
+    server::{self, Running},
+    settings::{BusAddress, ServiceDefaults},
+};
+use crate::live::{
+    bus::{Bus, BusError, MemoryBus, memory::wall_clock},
+    log::{Limits, Log},
+};
+
+/// How often what has become too old is dropped, and the bus is asked how it is.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// What the routes of a service work with. Clones are one and the same.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Settings, and what is counted and decided by them.
+    pub edge: Edge,
+    /// Where messages get their order.
+    pub bus: Arc<dyn Bus>,
+}
+
+impl Service {
+    /// Connects to the bus that the settings name and begins the upkeep of its log. To be called within an actix runtime.
+    ///
+    /// # Errors
+    /// When there is no such bus.
+    pub fn open(settings: Settings, defaults: &ServiceDefaults) -> Result<Self, BusError> {
+        let limits = Limits { channel: settings.retention, total: settings.history_total };
+        let bus: Arc<dyn Bus> = match &settings.bus {
+            BusAddress::Memory => Arc::new(MemoryBus::new(limits, wall_clock)),
+            BusAddress::Redis(_) => return Err(BusError::Away("this build knows the memory bus alone".into())),
+        };
+        Ok(Self::on(bus, settings, defaults))
+    }
+
+    /// A service on `bus`.
+    #[must_use]
+    pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
+        let service = Self { edge: Edge::new(settings, defaults), bus };
+        let log = service.log().clone();
+        service.edge.metrics.watch_log(move || figures(&log));
+        let log = service.log().clone();
+        service.edge.drain.on_begin(move || log.close());
+        rt::spawn(service.clone().upkeep());
+        service
+    }
+
+    /// The log of this process.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        self.bus.log()
+    }
+
+    /// Serves `routes` on `listener`; they find this service as `web::Data`.
+    ///
+    /// # Errors
+    /// As [`server::start`].
+    pub fn start<F>(&self, listener: TcpListener, routes: F) -> io::Result<Running>
+    where
+        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+    {
+        let data = web::Data::new(self.clone());
+        server::start(listener, &self.edge, move |config: &mut ServiceConfig| {
+            config.app_data(data);
+            routes(config);
+        })
+    }
+
+    async fn upkeep(self) {
+        let mut tick = tokio::time::interval(UPKEEP);
+        while !self.edge.drain.is_draining() {
+            tick.tick().await;
+            self.log().sweep(wall_clock());
+            match self.bus.ready() {
+                Ok(()) => self.edge.readiness.ready("bus_away"),
+                Err(error) => self.edge.readiness.not_ready("bus_away", error.to_string()),
+            }
+        }
+    }
+}
+
+fn figures(log: &Log) -> LogFigures {
+    let stats = log.stats(wall_clock());
+    LogFigures {
+        channels: stats.channels,
+        messages: stats.messages,
+        bytes: stats.footprint,
+        readers: stats.subscriptions,
+        lag_messages: u64::try_from(stats.lag_messages).unwrap_or(u64::MAX),
+        lag: Duration::from_millis(stats.lag_ms),
+    }
+}

@@ -1,0 +1,81 @@
+//! What a client wants to read, as it says so in a request: channels, and from where.
+
+use std::{fmt, sync::Arc};
+
+use actix_web::http::header::HeaderValue;
+
+use super::{Access, ApiError, query::{Parameter, Query}};
+use crate::{
+    live::{bus::Bus, reader::Reader},
+    pure::{ChannelName, Cursor, NameError, Since, cursor::SinceError},
+};
+
+/// Channels that one subscription may name.
+pub const MOST_CHANNELS: usize = 128;
+/// The parameter that names a channel.
+pub const CHANNEL: Parameter = Parameter::repeated("channel", MOST_CHANNELS);
+/// The parameter that says from where.
+pub const SINCE: Parameter = Parameter::once("since");
+
+/// A subscription that its asker may have.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// At least one.
+    pub channels: Vec<ChannelName>,
+    /// From where.
+    pub since: Since,
+}
+
+impl Subscription {
+    /// Reads `channel` (where there is none, `otherwise`) and `since` from the query and asks `access`.
+    ///
+    /// # Errors
+    /// 400 for a name that is none or a cursor that is none; 401 or 403 for a channel that is not open to the asker.
+    pub fn read(query: &Query<'_>, access: &Access, otherwise: &str) -> Result<Self, ApiError> {
+        let mut channels = channels(query)?;
+        if channels.is_empty() {
+            channels.push(otherwise.parse().map_err(ApiError::internal)?);
+        }
+        for channel in &channels {
+            access.require_subscribe(channel)?;
+        }
+        let since = query.get(SINCE.name).map_or(Ok(Since::Now), str::parse).map_err(bad_cursor)?;
+        Ok(Self { channels, since })
+    }
+
+    /// A reader on this process's log, which is waited for if another process has come further.
+    pub async fn open(&self, bus: &Arc<dyn Bus>) -> Reader {
+        if let Since::After(cursor) = self.since {
+            bus.reach(cursor).await;
+        }
+        Reader::open(bus.log(), &self.channels, self.since)
+    }
+}
+
+/// The channels that a query names, each once.
+///
+/// # Errors
+/// 400 for a name that is none.
+pub fn channels(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
+    let mut channels = Vec::new();
+    for name in query.all(CHANNEL.name) {
+        let channel = name.parse().map_err(|error: NameError| ApiError::invalid("bad_channel", error))?;
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
+}
+
+/// The cursor in a header that browsers send by themselves.
+///
+/// # Errors
+/// 400 when it is none.
+pub fn header_cursor(name: &str, value: &HeaderValue) -> Result<Cursor, ApiError> {
+    let cursor = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    cursor.ok_or_else(|| bad_cursor(format_args!("the header {name} holds no cursor: {SinceError}")))
+}
+
+fn bad_cursor(error: impl fmt::Display) -> ApiError {
+    ApiError::invalid("bad_cursor", error)
+}
