@@ -16,12 +16,7 @@ mod negotiate;
 use negotiate::Encoding;
 
 /// What the package offers to browsers. Each has its source map beside it, `<name>.map`.
-pub const FILES: [&str; 4] = [
-    "socket.io.js",
-    "socket.io.min.js",
-    "socket.io.esm.min.js",
-    "socket.io.msgpack.min.js",
-];
+pub const FILES: [&str; 4] = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 
 /// The client's files. Cloning is cheap: clones share them.
 #[derive(Debug, Clone)]
@@ -31,15 +26,8 @@ pub struct Bundle {
 
 #[derive(Debug)]
 enum Inner {
-    Loaded {
-        version: String,
-        etag: HeaderValue,
-        files: Vec<File>,
-    },
-    Missing {
-        directory: PathBuf,
-        reason: String,
-    },
+    Loaded { version: String, etag: HeaderValue, files: Vec<File> },
+    Missing { directory: PathBuf, reason: String },
 }
 
 #[derive(Debug)]
@@ -69,14 +57,9 @@ impl Bundle {
         let directory = directory.into();
         let inner = match load(&directory) {
             Ok(inner) => inner,
-            Err(error) => Inner::Missing {
-                directory,
-                reason: error.to_string(),
-            },
+            Err(error) => Inner::Missing { directory, reason: error.to_string() },
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// The version of the client, such as `4.8.1`; none where it is missing.
@@ -104,21 +87,12 @@ impl Bundle {
     /// [`is_file`](Self::is_file) says no.
     ///
     /// `GET` and `HEAD`; anything else is 405. 304 to a matching `If-None-Match`.
-    pub async fn respond(
-        &self,
-        name: &str,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> Option<HttpResponse> {
+    pub async fn respond(&self, name: &str, method: &Method, headers: &HeaderMap) -> Option<HttpResponse> {
         if !Self::is_file(name) {
             return None;
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Some(
-                HttpResponse::MethodNotAllowed()
-                    .insert_header((header::ALLOW, "GET, HEAD"))
-                    .finish(),
-            );
+            return Some(HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish());
         }
         let (etag, files) = match &*self.inner {
             Inner::Loaded { etag, files, .. } => (etag, files),
@@ -186,14 +160,8 @@ impl File {
     fn make(&self, encoding: Encoding) -> Bytes {
         match encoding {
             Encoding::Identity => self.plain.clone(),
-            Encoding::Gzip => self
-                .gzip
-                .get_or_init(|| negotiate::gzip(&self.plain))
-                .clone(),
-            Encoding::Brotli => self
-                .brotli
-                .get_or_init(|| negotiate::brotli(&self.plain))
-                .clone(),
+            Encoding::Gzip => self.gzip.get_or_init(|| negotiate::gzip(&self.plain)).clone(),
+            Encoding::Brotli => self.brotli.get_or_init(|| negotiate::brotli(&self.plain)).clone(),
         }
     }
 }
@@ -208,9 +176,7 @@ fn caching(response: &mut HttpResponseBuilder, etag: &HeaderValue) {
 /// The text is a comment to a browser that came by `<script>`, and plain to a person who looks.
 fn missing(directory: &Path, reason: &str) -> HttpResponse {
     log::warn!("the Socket.IO client was asked for, but is not there: {reason}");
-    let name = directory
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name = directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     HttpResponse::build(StatusCode::NOT_FOUND)
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("text/plain; charset=utf-8")
@@ -229,26 +195,16 @@ fn load(directory: &Path) -> Result<Inner, OpenError> {
         // Maps serve debuggers only, so that a package without them is complete.
         files.extend(read(directory, format!("{name}.map")));
     }
-    let version =
-        version(directory, &files).ok_or_else(|| OpenError::Version(directory.to_owned()))?;
-    let etag = HeaderValue::from_str(&format!("\"{version}\""))
-        .map_err(|_| OpenError::Version(directory.to_owned()))?;
-    Ok(Inner::Loaded {
-        version,
-        etag,
-        files,
-    })
+    let version = version(directory, &files).ok_or_else(|| OpenError::Version(directory.to_owned()))?;
+    let etag =
+        HeaderValue::from_str(&format!("\"{version}\"")).map_err(|_| OpenError::Version(directory.to_owned()))?;
+    Ok(Inner::Loaded { version, etag, files })
 }
 
 fn read(directory: &Path, name: String) -> Result<File, OpenError> {
     let path = directory.join(&name);
     let plain = std::fs::read(&path).map_err(|error| OpenError::Read(path, error))?;
-    Ok(File {
-        name,
-        plain: plain.into(),
-        gzip: OnceLock::new(),
-        brotli: OnceLock::new(),
-    })
+    Ok(File { name, plain: plain.into(), gzip: OnceLock::new(), brotli: OnceLock::new() })
 }
 
 /// From `package.json`, one above `dist/` or beside the files; else from the comment at the head of the client.
@@ -258,24 +214,17 @@ fn version(directory: &Path, files: &[File]) -> Option<String> {
         version: String,
     }
 
-    let package = [
-        directory.join("../package.json"),
-        directory.join("package.json"),
-    ]
-    .iter()
-    .filter_map(|path| std::fs::read(path).ok())
-    .find_map(|json| serde_json::from_slice::<Package>(&json).ok())
-    .map(|package| package.version);
+    let package = [directory.join("../package.json"), directory.join("package.json")]
+        .iter()
+        .filter_map(|path| std::fs::read(path).ok())
+        .find_map(|json| serde_json::from_slice::<Package>(&json).ok())
+        .map(|package| package.version);
     let head = || {
         let text = std::str::from_utf8(files.first()?.plain.get(..200)?).ok()?;
         let (_, version) = text.split_once("Socket.IO v")?;
         version.split_whitespace().next().map(str::to_owned)
     };
-    package.or_else(head).filter(|version| {
-        version
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'"')
-    })
+    package.or_else(head).filter(|version| version.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'))
 }
 
 #[cfg(test)]

@@ -116,17 +116,12 @@ impl Value {
             Self::Number(number) => Json::Number(number),
             Self::String(text) => Json::String(text),
             Self::Array(items) => Json::Array(items.into_iter().map(Self::into_plain).collect()),
-            Self::Object(members) => Json::Object(
-                members
-                    .into_iter()
-                    .map(|(key, value)| (key, value.into_plain()))
-                    .collect(),
-            ),
-            Self::Binary(bytes) => Json::Object(
-                [("base64".to_owned(), Json::String(json::base64(&bytes)))]
-                    .into_iter()
-                    .collect(),
-            ),
+            Self::Object(members) => {
+                Json::Object(members.into_iter().map(|(key, value)| (key, value.into_plain())).collect())
+            }
+            Self::Binary(bytes) => {
+                Json::Object([("base64".to_owned(), Json::String(json::base64(&bytes)))].into_iter().collect())
+            }
         }
     }
 }
@@ -140,12 +135,9 @@ impl From<serde_json::Value> for Value {
             Json::Number(number) => Self::Number(number),
             Json::String(text) => Self::String(text),
             Json::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
-            Json::Object(members) => Self::Object(
-                members
-                    .into_iter()
-                    .map(|(key, value)| (key, Self::from(value)))
-                    .collect(),
-            ),
+            Json::Object(members) => {
+                Self::Object(members.into_iter().map(|(key, value)| (key, Self::from(value))).collect())
+            }
         }
     }
 }
@@ -285,4 +277,4 @@ impl<'de> Visitor<'de> for BinaryVisitor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -55,12 +55,7 @@ fn is_zero(parameters: &str) -> bool {
         .split(';')
         .filter_map(|parameter| parameter.trim().strip_prefix(['q', 'Q']))
         .filter_map(|rest| rest.trim_start().strip_prefix('='))
-        .any(|weight| {
-            weight
-                .trim()
-                .parse::<f32>()
-                .is_ok_and(|weight| weight <= 0.0)
-        })
+        .any(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0))
 }
 
 /// Whether `If-None-Match` names this tag, weak or not, alone or in a list, or any (RFC 9110, section 13.1.2).
@@ -75,10 +70,7 @@ pub(super) fn none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 }
 
 pub(super) fn gzip(plain: &[u8]) -> Bytes {
-    let mut encoder = flate2::write::GzEncoder::new(
-        Vec::with_capacity(plain.len() / 3),
-        flate2::Compression::best(),
-    );
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(plain.len() / 3), flate2::Compression::best());
     // Writing to memory cannot fail.
     let _ = encoder.write_all(plain);
     encoder.finish().unwrap_or_default().into()

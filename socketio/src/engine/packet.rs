@@ -230,11 +230,7 @@ impl Packet {
     }
 
     /// Reads the text form of one packet; `text` is a part of `whole`, and the packet will share its buffer.
-    pub(super) fn decode_text(
-        whole: &ByteString,
-        text: &str,
-        protocol: Protocol,
-    ) -> Result<Self, DecodeError> {
+    pub(super) fn decode_text(whole: &ByteString, text: &str, protocol: Protocol) -> Result<Self, DecodeError> {
         let mut chars = text.chars();
         let kind = chars.next().ok_or(DecodeError::Empty)?;
         let rest = chars.as_str();
@@ -253,10 +249,7 @@ impl Packet {
                     Protocol::V3 => match rest.strip_prefix('4') {
                         Some(encoded) => encoded,
                         None => {
-                            return Err(rest
-                                .chars()
-                                .next()
-                                .map_or(DecodeError::Empty, DecodeError::UnknownType));
+                            return Err(rest.chars().next().map_or(DecodeError::Empty, DecodeError::UnknownType));
                         }
                     },
                 };
@@ -277,4 +270,4 @@ fn base64_mark(protocol: Protocol) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

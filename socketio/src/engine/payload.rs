@@ -24,9 +24,7 @@ pub const MAX_PACKETS: usize = 16_384;
 pub fn encode(packets: &[Packet], protocol: Protocol, supports_binary: bool) -> Data {
     match protocol {
         Protocol::V4 => Data::Text(v4::encode(packets)),
-        Protocol::V3 if supports_binary && packets.iter().any(is_binary) => {
-            Data::Binary(v3::encode_binary(packets))
-        }
+        Protocol::V3 if supports_binary && packets.iter().any(is_binary) => Data::Binary(v3::encode_binary(packets)),
         Protocol::V3 => Data::Text(v3::encode_text(packets)),
     }
 }
@@ -34,11 +32,7 @@ pub fn encode(packets: &[Packet], protocol: Protocol, supports_binary: bool) -> 
 /// Reads one HTTP body. `is_binary` says whether it came as `application/octet-stream`.
 ///
 /// All or nothing: the first bad packet, or more than [`MAX_PACKETS`], refuses the body.
-pub fn decode(
-    body: Bytes,
-    protocol: Protocol,
-    is_binary: bool,
-) -> Result<Vec<Packet>, DecodeError> {
+pub fn decode(body: Bytes, protocol: Protocol, is_binary: bool) -> Result<Vec<Packet>, DecodeError> {
     let mut packets = Vec::new();
     for packet in Packets::new(body, protocol, is_binary)? {
         if packets.len() == MAX_PACKETS {

@@ -10,9 +10,7 @@ use std::vec;
 
 use bytestring::ByteString;
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::Error;
 use serde_json::value::RawValue;
@@ -212,16 +210,8 @@ where
 {
     type Error = Error;
 
-    fn deserialize_tuple<V: Visitor<'de>>(
-        mut self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        SeqAccessDeserializer::new(Spread {
-            items: self.items.by_ref(),
-            left: len,
-        })
-        .deserialize_any(visitor)
+    fn deserialize_tuple<V: Visitor<'de>>(mut self, len: usize, visitor: V) -> Result<V::Value, Error> {
+        SeqAccessDeserializer::new(Spread { items: self.items.by_ref(), left: len }).deserialize_any(visitor)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -241,7 +231,10 @@ where
     }
 }
 
-/// The arguments as members of a tuple: as many as it asks for, absent ones included.
+/// The length of a tuple that takes as many arguments as there are.
+pub(crate) const ALL: usize = usize::MAX;
+
+/// The arguments as members of a tuple: as many as it asks for, absent ones included unless it asks for [`ALL`].
 struct Spread<'a, I> {
     items: &'a mut vec::IntoIter<I>,
     left: usize,
@@ -253,23 +246,21 @@ where
 {
     type Error = Error;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Error> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
             None => return Ok(None),
         }
         match self.items.next() {
             Some(item) => seed.deserialize(item),
+            None if self.left > ALL / 2 => return Ok(None),
             None => seed.deserialize(Absent),
         }
         .map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+        Some(self.left.min(self.items.len()))
     }
 }
 

@@ -23,10 +23,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_attachments: 10,
-            max_bytes: 2_000_000,
-        }
+        Self { max_attachments: 10, max_bytes: 2_000_000 }
     }
 }
 
@@ -48,10 +45,7 @@ struct Waiting {
 impl Assembler {
     /// An assembler with these limits.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            waiting: None,
-        }
+        Self { limits, waiting: None }
     }
 
     /// Whether a packet has announced attachments that have not come yet.
@@ -70,19 +64,11 @@ impl Assembler {
         if text.len() > self.limits.max_bytes {
             return Err(ParseError::TooLarge(self.limits.max_bytes));
         }
-        let Decoded {
-            packet,
-            attachments: due,
-        } = text::decode(text, self.limits.max_attachments)?;
+        let Decoded { packet, attachments: due } = text::decode(text, self.limits.max_attachments)?;
         if due == 0 {
             return Ok(Some(packet));
         }
-        self.waiting = Some(Box::new(Waiting {
-            packet,
-            due,
-            bytes: text.len(),
-            attachments: Vec::new(),
-        }));
+        self.waiting = Some(Box::new(Waiting { packet, due, bytes: text.len(), attachments: Vec::new() }));
         Ok(None)
     }
 
@@ -101,14 +87,8 @@ impl Assembler {
             self.waiting = Some(waiting);
             return Ok(None);
         }
-        let Waiting {
-            mut packet,
-            attachments,
-            ..
-        } = *waiting;
-        packet.payload = packet
-            .payload
-            .map(|payload| Payload::from_parts(payload.into_parts().0, attachments));
+        let Waiting { mut packet, attachments, .. } = *waiting;
+        packet.payload = packet.payload.map(|payload| Payload::from_parts(payload.into_parts().0, attachments));
         Ok(Some(packet))
     }
 }

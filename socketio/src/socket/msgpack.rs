@@ -27,9 +27,7 @@ pub fn encode(packet: &Packet) -> Result<Bytes, ParseError> {
         None => None,
     };
     let members = 2 + u32::from(data.is_some()) + u32::from(packet.id.is_some());
-    let mut out = write::Writer::with_capacity(
-        packet.nsp.len() + 32 + packet.payload.as_ref().map_or(0, Payload::len),
-    );
+    let mut out = write::Writer::with_capacity(packet.nsp.len() + 32 + packet.payload.as_ref().map_or(0, Payload::len));
     out.map(members);
     out.string("type");
     out.value(&Value::from(u64::from(number(packet.kind))));
@@ -79,16 +77,10 @@ pub fn decode(message: &Bytes, limits: Limits) -> Result<Packet, ParseError> {
         _ => return Err(ParseError::Type),
     };
     let payload = data.map(|(json, attachments)| Payload::from_parts(json.into(), attachments));
-    let (json, attachments) = payload.as_ref().map_or(("", 0), |payload| {
-        (&payload.json()[..], payload.attachments().len())
-    });
+    let (json, attachments) =
+        payload.as_ref().map_or(("", 0), |payload| (&payload.json()[..], payload.attachments().len()));
     check_payload(kind, json, attachments)?;
-    Ok(Packet {
-        kind,
-        nsp: nsp.ok_or(ParseError::MsgPack("the namespace is missing"))?,
-        id,
-        payload,
-    })
+    Ok(Packet { kind, nsp: nsp.ok_or(ParseError::MsgPack("the namespace is missing"))?, id, payload })
 }
 
 fn number(kind: Kind) -> u8 {

@@ -16,14 +16,8 @@ use super::args;
 use crate::value::{self, Value, json};
 
 /// Event names that mean something else to clients or servers, so that no packet may carry them.
-pub const RESERVED_EVENTS: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
+pub const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// Whether `event` is one of [`RESERVED_EVENTS`].
 pub fn is_reserved(event: &str) -> bool {
@@ -64,32 +58,17 @@ pub struct Packet {
 impl Packet {
     /// A packet without data or id.
     pub fn new(kind: Kind, nsp: ByteString) -> Self {
-        Self {
-            kind,
-            nsp,
-            id: None,
-            payload: None,
-        }
+        Self { kind, nsp, id: None, payload: None }
     }
 
     /// An event. With an `id` it asks for an acknowledgement.
     pub fn event(nsp: ByteString, id: Option<u64>, payload: Payload) -> Self {
-        Self {
-            kind: Kind::Event,
-            nsp,
-            id,
-            payload: Some(payload),
-        }
+        Self { kind: Kind::Event, nsp, id, payload: Some(payload) }
     }
 
     /// The acknowledgement of event `id`.
     pub fn ack(nsp: ByteString, id: u64, payload: Payload) -> Self {
-        Self {
-            kind: Kind::Ack,
-            nsp,
-            id: Some(id),
-            payload: Some(payload),
-        }
+        Self { kind: Kind::Ack, nsp, id: Some(id), payload: Some(payload) }
     }
 
     /// The name, if this is an event.
@@ -102,9 +81,7 @@ impl Packet {
 
     /// The attachments; none for most packets.
     pub fn attachments(&self) -> &[Bytes] {
-        self.payload
-            .as_ref()
-            .map_or(&[], |payload| &payload.attachments)
+        self.payload.as_ref().map_or(&[], |payload| &payload.attachments)
     }
 }
 
@@ -126,10 +103,7 @@ impl Payload {
     /// # Errors
     /// When `data` fails to serialize.
     pub fn plain<T: Serialize + ?Sized>(data: &T) -> Result<Self, serde_json::Error> {
-        Ok(Self::from_parts(
-            serde_json::to_string(data)?.into(),
-            Vec::new(),
-        ))
+        Ok(Self::from_parts(serde_json::to_string(data)?.into(), Vec::new()))
     }
 
     /// The event `name` with its arguments. A tuple in `args` is that many arguments, `()` is none, anything else is one.
@@ -212,11 +186,7 @@ impl Payload {
     /// # Errors
     /// When it has another shape than `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        if self.attachments.is_empty() {
-            serde_json::from_str(&self.json)
-        } else {
-            value::from_value(self.to_value()?)
-        }
+        if self.attachments.is_empty() { serde_json::from_str(&self.json) } else { value::from_value(self.to_value()?) }
     }
 
     /// The whole as a value, to look into data of unknown shape.
@@ -232,10 +202,7 @@ impl Payload {
     /// What is not an array stays as it is.
     #[must_use]
     pub fn with_string_arg(&self, arg: &str) -> Self {
-        Self {
-            json: args::append_string(&self.json, arg),
-            attachments: self.attachments.clone(),
-        }
+        Self { json: args::append_string(&self.json, arg), attachments: self.attachments.clone() }
     }
 }
 

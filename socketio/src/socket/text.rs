@@ -130,15 +130,7 @@ pub fn decode(text: &ByteString, max_attachments: usize) -> Result<Decoded, Pars
     let json = &rest[digits..];
     check_payload(kind, json, attachments)?;
     let payload = (!json.is_empty()).then(|| Payload::from_parts(text.slice_ref(json), Vec::new()));
-    Ok(Decoded {
-        packet: Packet {
-            kind,
-            nsp,
-            id,
-            payload,
-        },
-        attachments,
-    })
+    Ok(Decoded { packet: Packet { kind, nsp, id, payload }, attachments })
 }
 
 fn attachment_count(number: &str, max: usize) -> Result<usize, ParseError> {

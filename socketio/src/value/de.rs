@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
-    Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::Error;
@@ -133,11 +132,7 @@ impl<'de> Deserializer<'de> for Value {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -154,10 +149,7 @@ impl<'de> Deserializer<'de> for Value {
                 match (members.next(), members.next()) {
                     (Some((variant, content)), None) => (variant, Some(content)),
                     _ => {
-                        return Err(Error::invalid_value(
-                            Unexpected::Map,
-                            &"an object with one member",
-                        ));
+                        return Err(Error::invalid_value(Unexpected::Map, &"an object with one member"));
                     }
                 }
             }
@@ -233,11 +225,7 @@ impl<'de> Deserializer<'de> for Key {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -268,10 +256,7 @@ impl<'de> EnumAccess<'de> for Variant {
     type Error = Error;
     type Variant = Content;
 
-    fn variant_seed<S: serde::de::DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Content), Error> {
+    fn variant_seed<S: serde::de::DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Content), Error> {
         let variant = seed.deserialize(Value::String(self.variant))?;
         Ok((variant, Content(self.content)))
     }
@@ -286,10 +271,7 @@ impl<'de> VariantAccess<'de> for Content {
         self.0.map_or(Ok(()), <()>::deserialize)
     }
 
-    fn newtype_variant_seed<S: serde::de::DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<S::Value, Error> {
+    fn newtype_variant_seed<S: serde::de::DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Error> {
         seed.deserialize(self.0.unwrap_or_default())
     }
 
@@ -297,11 +279,7 @@ impl<'de> VariantAccess<'de> for Content {
         self.0.unwrap_or_default().deserialize_any(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         self.0.unwrap_or_default().deserialize_any(visitor)
     }
 }

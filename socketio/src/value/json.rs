@@ -39,10 +39,7 @@ pub(crate) fn write_to<T: Serialize + ?Sized>(
     attachments: &mut Vec<Bytes>,
     data: &T,
 ) -> Result<(), Error> {
-    data.serialize(&mut serde_json::Serializer::with_formatter(
-        json,
-        Placeholders { attachments },
-    ))
+    data.serialize(&mut serde_json::Serializer::with_formatter(json, Placeholders { attachments }))
 }
 
 pub(crate) fn into_string(json: Vec<u8>) -> Result<String, Error> {
@@ -60,11 +57,7 @@ impl Formatter for Placeholders<'_> {
     where
         W: ?Sized + io::Write,
     {
-        write!(
-            writer,
-            r#"{{"{PLACEHOLDER}":true,"{NUM}":{}}}"#,
-            self.attachments.len()
-        )?;
+        write!(writer, r#"{{"{PLACEHOLDER}":true,"{NUM}":{}}}"#, self.attachments.len())?;
         self.attachments.push(Bytes::copy_from_slice(value));
         Ok(())
     }

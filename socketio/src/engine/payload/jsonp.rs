@@ -43,10 +43,8 @@ pub fn wrap(j: &str, payload: &str) -> String {
 /// A form turns line feeds into CR LF, so clients send a line feed as backslash `n`, and a backslash `n` of the
 /// payload's own with a second backslash before it; both are undone here.
 pub fn unwrap(form: &[u8]) -> Result<Bytes, DecodeError> {
-    let value = form
-        .split(|&byte| byte == b'&')
-        .find_map(|field| field.strip_prefix(b"d="))
-        .ok_or(DecodeError::NoData)?;
+    let value =
+        form.split(|&byte| byte == b'&').find_map(|field| field.strip_prefix(b"d=")).ok_or(DecodeError::NoData)?;
     let decoded = percent_decode(value);
     let text = std::str::from_utf8(&decoded).map_err(|_| DecodeError::Utf8)?;
     Ok(unescape_newlines(text).into_owned().into())
@@ -74,9 +72,7 @@ fn percent_decode(value: &[u8]) -> Vec<u8> {
 }
 
 fn nibble(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|nibble| u8::try_from(nibble).ok())
+    char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok())
 }
 
 fn unescape_newlines(text: &str) -> Cow<'_, str> {
@@ -101,3 +97,6 @@ fn unescape_newlines(text: &str) -> Cow<'_, str> {
     out.push_str(rest);
     Cow::Owned(out)
 }
+
+#[cfg(test)]
+mod tests;

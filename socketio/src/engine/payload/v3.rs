@@ -64,11 +64,7 @@ pub(super) struct TextPackets {
 
 impl TextPackets {
     pub(super) fn new(body: ByteString) -> Self {
-        Self {
-            body,
-            at: 0,
-            started: false,
-        }
+        Self { body, at: 0, started: false }
     }
 
     pub(super) fn next(&mut self) -> Option<Result<Packet, DecodeError>> {
@@ -81,11 +77,7 @@ impl TextPackets {
                 // `0:` stands for "no packets".
                 Ok((start, end)) if start == end => {}
                 Ok((start, end)) => {
-                    return Some(Packet::decode_text(
-                        &self.body,
-                        &self.body[start..end],
-                        Protocol::V3,
-                    ));
+                    return Some(Packet::decode_text(&self.body, &self.body[start..end], Protocol::V3));
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -95,11 +87,7 @@ impl TextPackets {
     /// Finds the next packet and steps over it.
     fn take(&mut self) -> Result<(usize, usize), DecodeError> {
         let rest = &self.body[self.at..];
-        let colon = rest
-            .bytes()
-            .take(MAX_DIGITS + 1)
-            .position(|byte| byte == b':')
-            .ok_or(DecodeError::Length)?;
+        let colon = rest.bytes().take(MAX_DIGITS + 1).position(|byte| byte == b':').ok_or(DecodeError::Length)?;
         let units = number(rest[..colon].bytes().map(|byte| byte.wrapping_sub(b'0')))?;
         let len = utf16_prefix(&rest[colon + 1..], units).ok_or(DecodeError::Length)?;
         let start = self.at + colon + 1;
@@ -152,10 +140,7 @@ impl BinaryPackets {
             .ok_or(DecodeError::Length)?;
         let len = number(self.rest[1..end].iter().copied())?;
         let start = end + 1;
-        let stop = start
-            .checked_add(len)
-            .filter(|&stop| stop <= self.rest.len())
-            .ok_or(DecodeError::Length)?;
+        let stop = start.checked_add(len).filter(|&stop| stop <= self.rest.len()).ok_or(DecodeError::Length)?;
         let packet = self.rest.slice(start..stop);
         self.rest = self.rest.slice(stop..);
         Ok(packet)

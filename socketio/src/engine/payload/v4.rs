@@ -10,10 +10,7 @@ pub(super) fn encode(packets: &[Packet]) -> ByteString {
     if let [packet] = packets {
         return packet.encode_text(Protocol::V4);
     }
-    let len: usize = packets
-        .iter()
-        .map(|packet| packet.text_len(Protocol::V4) + 1)
-        .sum();
+    let len: usize = packets.iter().map(|packet| packet.text_len(Protocol::V4) + 1).sum();
     let mut out = String::with_capacity(len);
     for (n, packet) in packets.iter().enumerate() {
         if n > 0 {

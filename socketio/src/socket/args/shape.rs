@@ -87,11 +87,7 @@ impl Serializer for Probe {
         Err(ONE)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: &T,
-    ) -> Result<Never, Answer> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<Never, Answer> {
         Err(ONE)
     }
 
@@ -109,11 +105,7 @@ impl Serializer for Probe {
         Err(ONE)
     }
 
-    fn serialize_tuple_struct(
-        self,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleStruct, Answer> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Answer> {
         Err(ONE)
     }
 

@@ -81,10 +81,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Any data as JSON text and attachments; nothing where `undefined` stands.
-    pub(super) fn json(
-        &mut self,
-        max_attachments: usize,
-    ) -> Result<Option<(String, Vec<Bytes>)>, ParseError> {
+    pub(super) fn json(&mut self, max_attachments: usize) -> Result<Option<(String, Vec<Bytes>)>, ParseError> {
         let item = self.item()?;
         if matches!(item, Item::Undefined) {
             return Ok(None);
@@ -109,11 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), ParseError> {
-        if self.at == self.message.len() {
-            Ok(())
-        } else {
-            Err(bad("bytes behind the packet"))
-        }
+        if self.at == self.message.len() { Ok(()) } else { Err(bad("bytes behind the packet")) }
     }
 
     fn write_json(
@@ -259,17 +252,11 @@ impl<'a> Reader<'a> {
 
     /// Of all extensions only those of the official parser's encoder are known.
     fn extension(&mut self) -> Result<(), ParseError> {
-        if self.u8()? == NOTEPACK {
-            Ok(())
-        } else {
-            Err(bad("unknown extension"))
-        }
+        if self.u8()? == NOTEPACK { Ok(()) } else { Err(bad("unknown extension")) }
     }
 
     fn str(&mut self, len: u32) -> Result<Item<'a>, ParseError> {
-        std::str::from_utf8(self.take(len)?)
-            .map(Item::Str)
-            .map_err(|_| bad("text is not valid UTF-8"))
+        std::str::from_utf8(self.take(len)?).map(Item::Str).map_err(|_| bad("text is not valid UTF-8"))
     }
 
     fn u8(&mut self) -> Result<u8, ParseError> {
@@ -286,9 +273,7 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
         let message: &'a [u8] = self.message;
-        let (taken, _) = message[self.at..]
-            .split_first_chunk()
-            .ok_or(bad("the message ends too soon"))?;
+        let (taken, _) = message[self.at..].split_first_chunk().ok_or(bad("the message ends too soon"))?;
         self.at += N;
         Ok(*taken)
     }
@@ -338,19 +323,11 @@ fn date(json: &mut String, milliseconds: i64) {
     json.push('"');
     match year {
         0..=9999 => display(json, format_args!("{year:04}")),
-        _ => display(
-            json,
-            format_args!("{}{:06}", if year < 0 { '-' } else { '+' }, year.abs()),
-        ),
+        _ => display(json, format_args!("{}{:06}", if year < 0 { '-' } else { '+' }, year.abs())),
     }
     let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (seconds, milliseconds) = (of_day / 1000 % 60, of_day % 1000);
-    display(
-        json,
-        format_args!(
-            "-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}Z\""
-        ),
-    );
+    display(json, format_args!("-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}Z\""));
 }
 
 /// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar extended both ways.
@@ -364,11 +341,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (year, month, day)
 }

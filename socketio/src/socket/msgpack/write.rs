@@ -11,9 +11,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self {
-            out: rmp::buffer::ByteBuf::with_capacity(bytes),
-        }
+        Self { out: rmp::buffer::ByteBuf::with_capacity(bytes) }
     }
 
     pub(super) fn finish(self) -> Bytes {
