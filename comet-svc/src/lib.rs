@@ -1,1 +1,53 @@
-//! comet-svc
+//! The comet transport: `/data`, polled, long-polled or streamed, where the client brings its cursor along.
+//!
+//! A request is read into an [`ask::Ask`]; a stream becomes a reader that is the body of its response, the other modes
+//! open a reader, take what there is or what comes, and answer ([`answer`]). `POST /data` publishes.
+
+mod answer;
+mod ask;
+mod data;
+mod page;
+mod wire;
+
+use actix_web::{
+    http::Method,
+    web::{self, ServiceConfig},
+};
+pub use page::home;
+use serde::Serialize;
+use shared::{
+    edge::{demo, layer::resource, publish, service::Service, settings::ServiceDefaults},
+    pure::Payload,
+};
+
+/// What this service is called and where it listens unless told.
+pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
+    name: "comet-svc",
+    about: "Polling, long polling and streaming from Trident's log: /data",
+    version: env!("CARGO_PKG_VERSION"),
+    listen: "0.0.0.0:8081",
+};
+
+/// The demo channel, and what is read where no channel is named.
+const RANDOM: &str = "random";
+
+/// The routes of this service: `/data` and its page at `/comet`.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(
+            resource("/data", &[Method::GET, Method::HEAD, Method::POST])
+                .route(web::get().to(data::handler))
+                .route(web::head().to(data::handler))
+                .route(web::post().to(publish::handler)),
+        )
+        .configure(page::routes);
+}
+
+/// Begins the ticking of the channel `random`: `{"code": <0..100>}`.
+pub fn start_demo(service: &Service) {
+    #[derive(Serialize)]
+    struct Random {
+        code: f64,
+    }
+    demo::tick(service, RANDOM, || Payload::from_value(&Random { code: rand::random::<f64>() * 100.0 }));
+}

@@ -1,3 +1,19 @@
-//! comet-svc
+//! The comet transport as a process of its own.
 
-fn main() {}
+use std::io;
+
+use shared::edge::{Settings, logging, service::Service};
+
+#[actix_web::main]
+async fn main() -> io::Result<()> {
+    let settings = Settings::parse(&comet_svc::DEFAULTS);
+    logging::init(settings.log);
+    let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
+    comet_svc::start_demo(&service);
+    service
+        .run(|config| {
+            comet_svc::routes(config);
+            comet_svc::home(config);
+        })
+        .await
+}

@@ -1,1 +1,49 @@
-//! sse-svc
+//! The SSE transport: `/events`, where every message is an event and every event's id is a cursor.
+//!
+//! A request names channels and a cursor; it becomes a reader on the log, and the reader becomes the body of a response
+//! that goes on until its time is over. `POST /events` publishes.
+
+mod events;
+mod page;
+mod wire;
+
+use actix_web::{
+    http::Method,
+    web::{self, ServiceConfig},
+};
+pub use page::home;
+use shared::{
+    edge::{demo, layer::resource, publish, service::Service, settings::ServiceDefaults},
+    pure::Payload,
+};
+
+/// What this service is called and where it listens unless told.
+pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
+    name: "sse-svc",
+    about: "Server-sent events from Trident's log: /events",
+    version: env!("CARGO_PKG_VERSION"),
+    listen: "0.0.0.0:8083",
+};
+
+/// The demo channel, and what is read where no channel is named.
+const TIME: &str = "time";
+
+/// The routes of this service: `/events` and its page at `/sse`.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .service(
+            resource("/events", &[Method::GET, Method::HEAD, Method::POST])
+                .route(web::get().to(events::handler))
+                .route(web::head().to(events::handler))
+                .route(web::post().to(publish::handler)),
+        )
+        .configure(page::routes);
+}
+
+/// Begins the ticking of the channel `time`: the second of the minute, as a text.
+pub fn start_demo(service: &Service) {
+    demo::tick(service, TIME, || {
+        let second = shared::live::bus::memory::wall_clock() / 1_000 % 60;
+        Payload::from_text(&format!("时间:{second}"))
+    });
+}

@@ -1,3 +1,19 @@
-//! sse-svc
+//! The SSE transport as a process of its own.
 
-fn main() {}
+use std::io;
+
+use shared::edge::{Settings, logging, service::Service};
+
+#[actix_web::main]
+async fn main() -> io::Result<()> {
+    let settings = Settings::parse(&sse_svc::DEFAULTS);
+    logging::init(settings.log);
+    let service = Service::open(settings, &sse_svc::DEFAULTS).map_err(io::Error::other)?;
+    sse_svc::start_demo(&service);
+    service
+        .run(|config| {
+            sse_svc::routes(config);
+            sse_svc::home(config);
+        })
+        .await
+}

@@ -26,7 +26,7 @@ use super::{
     ApiError, Settings,
     address::counted,
     auth::Identity,
-    metrics::{Metrics, Transport},
+    metrics::{Metrics, Transport, TransportMetrics},
 };
 
 /// Parts of the table of addresses, each with a lock of its own, so that workers seldom meet.
@@ -157,6 +157,12 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// The figures of the transport that the connection is counted under.
+    #[must_use]
+    pub fn figures(&self) -> &TransportMetrics {
+        self.limits.0.metrics.transport(self.transport)
+    }
+
     /// Counts the connection under another transport from now on, as when Socket.IO goes over from polling to WebSocket.
     pub fn change_transport(&mut self, transport: Transport) {
         let metrics = &self.limits.0.metrics;

@@ -19,6 +19,7 @@ pub mod layer;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod page;
 pub mod publish;
 pub mod open_files;
 pub mod query;

@@ -49,6 +49,9 @@ impl Service {
         service.edge.metrics.watch_log(move || figures(&log));
         let log = service.log().clone();
         service.edge.drain.on_begin(move || log.close());
+        for warning in &service.edge.settings.warnings {
+            log::warn!("{warning}");
+        }
         rt::spawn(service.clone().upkeep());
         service
     }
@@ -72,6 +75,20 @@ impl Service {
             config.app_data(data);
             routes(config);
         })
+    }
+
+    /// Serves `routes` where the settings say, until a signal asks for the end.
+    ///
+    /// # Errors
+    /// When the address cannot be had, which the error names, or as [`Running::until_signal`].
+    pub async fn run<F>(&self, routes: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+    {
+        let address = self.edge.settings.listen;
+        let listener = server::bind(address)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address} (TRIDENT_LISTEN): {error}")))?;
+        self.start(listener, routes)?.until_signal().await
     }
 
     async fn upkeep(self) {

@@ -10,7 +10,7 @@ use std::{
     future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix_web::body::{BodySize, MessageBody};
@@ -18,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::{Access, Settings, limits::Slot};
 use crate::{
     live::reader::{Batch, Limit, Reader},
     pure::{Gap, Message},
@@ -35,12 +36,6 @@ pub trait Form: Unpin + 'static {
     fn keep_alive(&self) -> Bytes;
     /// The last bytes before the server ends the stream.
     fn closing(&self) -> Bytes;
-}
-
-/// What is told of a stream to those who count.
-pub trait Tally: Unpin + 'static {
-    /// So many messages, and a gap or none, were handed to the connection.
-    fn delivered(&self, messages: usize, has_gap: bool);
 }
 
 /// The delay after which a client is asked to come back: 2,000 to 4,000 ms, drawn for each, so that many that lost their
@@ -69,9 +64,16 @@ impl Retry {
 }
 
 /// `age`, give or take a fifth: streams that began together do not end together.
-#[must_use]
-pub fn jittered(age: Duration) -> Duration {
+fn jittered(age: Duration) -> Duration {
     age.mul_f64(rand::rng().random_range(0.8..=1.2))
+}
+
+/// The end of a stream that begins now: at `max_age`, give or take, or when the token expires.
+fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
+    let age = max_age.map(jittered);
+    let token = access.expires_in(SystemTime::now());
+    let left = [age, token].into_iter().flatten().min();
+    left.and_then(|left| Instant::now().checked_add(left))
 }
 
 /// When a stream says something or ends by the clock.
@@ -83,11 +85,19 @@ pub struct Times {
     pub end: Option<Instant>,
 }
 
+impl Times {
+    /// As the settings have it, for a stream of this asker's that begins now.
+    #[must_use]
+    pub fn of(settings: &Settings, access: &Access) -> Self {
+        Self { keep_alive: settings.keepalive, end: end(settings.max_age, access) }
+    }
+}
+
 /// A streamed response body.
-pub struct Stream<F, T> {
+pub struct Stream<F> {
     reader: Reader,
     form: F,
-    tally: T,
+    slot: Slot,
     times: Times,
     /// When something was last written.
     written: Instant,
@@ -102,12 +112,12 @@ enum Phase {
     Ended,
 }
 
-impl<F: Form, T: Tally> Stream<F, T> {
-    /// Streams what `reader` finds, in `form`, until `times` or the log end it.
-    pub fn new(reader: Reader, form: F, tally: T, times: Times) -> Self {
+impl<F: Form> Stream<F> {
+    /// Streams what `reader` finds, in `form`, counted with `slot`, until `times` or the log end it.
+    pub fn new(reader: Reader, form: F, slot: Slot, times: Times) -> Self {
         let written = Instant::now();
         let mut stream =
-            Self { reader, form, tally, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };
+            Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };
         let due = stream.due();
         stream.timer.as_mut().reset(due);
         stream
@@ -121,7 +131,9 @@ impl<F: Form, T: Tally> Stream<F, T> {
     }
 
     fn chunk(&self, batch: &Batch) -> Bytes {
-        self.tally.delivered(batch.messages.len(), batch.gap.is_some());
+        let figures = self.slot.figures();
+        figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
+        figures.gaps.inc_by(batch.gap.is_some().into());
         if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
             return self.form.message(message).clone();
         }
@@ -167,7 +179,7 @@ impl<F: Form, T: Tally> Stream<F, T> {
 
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-impl<F: Form, T: Tally> MessageBody for Stream<F, T> {
+impl<F: Form> MessageBody for Stream<F> {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
@@ -195,7 +207,7 @@ impl<F: Form, T: Tally> MessageBody for Stream<F, T> {
     }
 }
 
-impl<F, T> fmt::Debug for Stream<F, T> {
+impl<F> fmt::Debug for Stream<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("reader", &self.reader).field("phase", &self.phase).finish_non_exhaustive()
     }

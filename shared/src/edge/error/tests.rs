@@ -1,4 +1,4 @@
-use actix_web::{App, HttpRequest, error, http::header::HeaderName, middleware, test, web};
+use actix_web::{App, HttpRequest, error, http::header::HeaderName, middleware, test as web_test, web};
 
 use super::*;
 
@@ -92,7 +92,7 @@ async fn what_actix_answers_by_itself_gets_our_form() {
     async fn ours() -> Result<HttpResponse, ApiError> {
         Err(ApiError::invalid("bad_mode", "x"))
     }
-    let app = test::init_service(
+    let app = web_test::init_service(
         App::new()
             .wrap(middleware::from_fn(|request: actix_web::dev::ServiceRequest, next: middleware::Next<BoxBody>| async move {
                 Ok::<_, actix_web::Error>(same_shape(next.call(request).await?))
@@ -114,10 +114,10 @@ async fn what_actix_answers_by_itself_gets_our_form() {
         ("GET", "/number/x", 404, r#"{"error":{"code":"not_found","message":"nothing lies at this path"}}"#),
         ("POST", "/json", 415, "unsupported_media_type"),
     ] {
-        let request = test::TestRequest::default().method(method.parse().unwrap()).uri(path).to_request();
-        let response = test::call_service(&app, request).await;
+        let request = web_test::TestRequest::default().method(method.parse().unwrap()).uri(path).to_request();
+        let response = web_test::call_service(&app, request).await;
         assert_eq!(response.status().as_u16(), status, "{method} {path}");
-        let text = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
+        let text = String::from_utf8(web_test::read_body(response).await.to_vec()).unwrap();
         assert!(text == body || text.contains(&format!("\"code\":\"{body}\"")), "{method} {path}: {text}");
     }
 }

@@ -1,0 +1,213 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SERVICE: ServiceDefaults =
+    ServiceDefaults { name: "test-svc", about: "A service.", version: "1.2.3", listen: "0.0.0.0:8083" };
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let settings = Settings::from_sources(&SERVICE, args.iter().copied(), env.iter().copied());
+    settings.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let settings = read(&[], &[]).unwrap();
+    assert_eq!(settings.bus, BusAddress::Memory);
+    assert_eq!(settings.listen, "0.0.0.0:8083".parse().unwrap());
+    assert!(settings.workers >= 1);
+    assert_eq!(
+        settings.retention,
+        Retention { count: Some(1000), bytes: Some(8 << 20), age_ms: Some(3_600_000) }
+    );
+    assert_eq!((settings.history_total, settings.max_body), (Some(512 << 20), Some(64 << 10)));
+    assert_eq!((settings.keepalive, settings.max_age), (Duration::from_secs(15), Some(Duration::from_secs(600))));
+    assert_eq!(settings.public.to_string(), "random,time,chat.*,public.*");
+    assert!(settings.origins.allows("http://localhost:3000", None) && settings.demo);
+    assert_eq!((settings.log, settings.max_connections_per_address), (LogFormat::Text, None));
+    assert!(settings.secret.is_none() && settings.public_keys.is_empty() && settings.warnings.is_empty());
+}
+
+#[test]
+fn a_flag_counts_more_than_the_environment_and_that_more_than_the_default() {
+    let env = [("TRIDENT_MAX_BODY", "1KiB"), ("TRIDENT_LISTEN", ":9"), ("TRIDENT_MAX_AGE", "")];
+    let settings = read(&["--max-body", "2KiB"], &env).unwrap();
+    assert_eq!(settings.max_body, Some(2048));
+    assert_eq!(settings.listen, "0.0.0.0:9".parse().unwrap());
+    assert_eq!(settings.max_age, Some(Duration::from_secs(600)), "set but empty is not set");
+    assert_eq!(read(&["--max-body=0"], &env).unwrap().max_body, None, "0 is no limit");
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_setting() {
+    let faults = read(
+        &["--workers", "0", "--demo", "maybe"],
+        &[("TRIDENT_BUS", "http://x"), ("TRIDENT_KEEPALIVE", "15"), ("TRIDENT_SECRET", "short"), ("TRIDENT_PUBLIC", "a*b")],
+    )
+    .unwrap_err();
+    let expected = [
+        "TRIDENT_BUS (--bus): not the address of a bus; accepted are `memory` and",
+        "TRIDENT_WORKERS (--workers): `0` is no number of threads; accepted are 1 to 512",
+        "TRIDENT_KEEPALIVE (--keepalive): `15` is no duration; accepted are",
+        "TRIDENT_SECRET (--secret): the secret has 5 bytes; HS256 takes 32",
+        "TRIDENT_PUBLIC (--public): `a*b` is no pattern",
+        "TRIDENT_DEMO (--demo): `maybe` is neither; accepted are `on` and `off`",
+    ];
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.starts_with(expected), "{fault}");
+    }
+}
+
+#[test]
+fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
+    for (flag, bad) in [
+        ("--listen", &["", "8080", "example.org:80", "1.2.3.4", "1.2.3.4:99999"][..]),
+        ("--history-count", &["-1", "1.5", "many"]),
+        ("--history-bytes", &["8 MiB x", "MiB", "1e6", "99999999999GiB", "-1"]),
+        ("--history-age", &["1", "h", "1h30", "1y", "99999999999d", "1.5h", "-1s"]),
+        ("--keepalive", &["0", "0s"]),
+        ("--publish-rate", &["fast", "-1", "4294967296"]),
+        ("--origins", &["localhost", "https://*.example.org"]),
+        ("--trusted-proxies", &["10.0.0.0/33", "proxy"]),
+        ("--log", &["xml"]),
+        ("--client-dir", &["/nowhere/at/all"]),
+        ("--jwt-public-key-file", &["/nowhere/at/all.pem"]),
+        ("--secret-file", &["/nowhere/at/all"]),
+        ("--bus", &["redis", "redis://", "redis://:1", "redis://h:0", "redis://h:x", "redis://h/x", "redis://[::1", "redis://a b"]),
+    ] {
+        for bad in bad {
+            let faults = read(&[flag, bad], &[]).unwrap_err();
+            assert_eq!(faults.len(), 1, "{flag} {bad}: {faults:?}");
+            assert!(faults[0].contains(&format!("({flag}): ")), "{flag} {bad}: {faults:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_flag_is_told_by_the_parser() {
+    let faults = read(&["--max-bodies", "1"], &[]).unwrap_err();
+    assert!(faults[0].contains("--max-bodies") && faults[0].contains("--max-body"), "{faults:?}");
+}
+
+#[test]
+fn unknown_variables_are_warned_of_unless_an_orchestrator_made_them() {
+    let settings = read(
+        &[],
+        &[
+            ("TRIDENT_KEEP_ALIVE", "15s"),
+            ("TRIDENT_COLOUR", "red"),
+            ("TRIDENT_PORT", "tcp://10.0.0.1:80"),
+            ("TRIDENT_SERVICE_HOST", "10.0.0.1"),
+            ("TRIDENT_SERVICE_PORT_HTTP", "80"),
+            ("TRIDENT_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("OTHER", "x"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        settings.warnings,
+        [
+            "TRIDENT_COLOUR is no setting and has no effect; --help lists those there are",
+            "TRIDENT_KEEP_ALIVE is no setting and has no effect; did you mean TRIDENT_KEEPALIVE?",
+        ]
+    );
+}
+
+#[test]
+fn more_for_a_channel_than_for_all_is_warned_of() {
+    let warnings = read(&["--history-total", "1MiB"], &[]).unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("TRIDENT_HISTORY_TOTAL"), "{warnings:?}");
+}
+
+#[test]
+fn buses() {
+    for good in ["redis://h", "redis://h:6379/0", "rediss://u:p@h:1/2", "redis://:p@ss@h", "redis://[::1]:6379", "redis://h/?protocol=resp3"] {
+        let BusAddress::Redis(address) = read(&["--bus", good], &[]).unwrap().bus else { panic!("{good}") };
+        assert_eq!(address.url(), good);
+    }
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let bus = "redis://user:hunter2@h:1/0";
+    let settings = read(&["--secret", SECRET, "--bus", bus], &[]).unwrap();
+    let printed = format!("{settings:?} {:?} {}", settings.bus, settings.bus);
+    assert!(!printed.contains("hunter2") && !printed.contains(SECRET), "{printed}");
+    assert!(printed.contains("redis://…@h:1/0"), "{printed}");
+    for bad in ["redis://user:hunter2@h:x", "http://user:hunter2@h", "redis://user:hunter2@"] {
+        let faults = read(&["--bus", bad], &[]).unwrap_err();
+        assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
+    }
+    let faults = read(&[], &[("TRIDENT_SECRET", "hunter2")]).unwrap_err();
+    assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
+}
+
+#[test]
+fn a_secret_may_lie_in_a_file_but_not_in_two_places() {
+    let file = std::env::temp_dir().join(format!("trident-secret-{}", std::process::id()));
+    std::fs::write(&file, format!("{SECRET}\r\n")).unwrap();
+    let path = file.to_str().unwrap();
+    let settings = read(&["--secret-file", path], &[]).unwrap();
+    assert_eq!(settings.secret.unwrap().as_bytes(), SECRET.as_bytes());
+    let faults = read(&["--secret-file", path, "--secret", SECRET], &[]).unwrap_err();
+    assert!(faults.len() == 1 && faults[0].contains("both this and TRIDENT_SECRET are set"), "{faults:?}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn sizes_and_durations() {
+    for (text, bytes) in [("0", 0), ("1000000", 1_000_000), ("64KiB", 65_536), ("8mib", 8 << 20), ("1GiB", 1 << 30), ("2kB", 2000), ("3M", 3_000_000), ("7B", 7)] {
+        assert_eq!(values::size(text), Ok(bytes), "{text}");
+    }
+    for (text, ms) in [("0", 0), ("0s", 0), ("500ms", 500), ("15s", 15_000), ("10m", 600_000), ("1h", 3_600_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("1m500ms", 60_500)] {
+        assert_eq!(values::duration(text), Ok(Duration::from_millis(ms)), "{text}");
+    }
+}
+
+/// The flags stay usable by subcommands, before and after the subcommand's name.
+#[test]
+fn a_binary_may_add_subcommands() {
+    let command = || {
+        Settings::augment(clap::Command::new("x").no_binary_name(true), &SERVICE)
+            .subcommand(clap::Command::new("token").arg(clap::Arg::new("ttl").long("ttl")))
+    };
+    for args in [["--secret", SECRET, "token", "--ttl", "1h"], ["token", "--ttl", "1h", "--secret", SECRET]] {
+        let matches = command().try_get_matches_from(args).unwrap();
+        let settings = Settings::from_matches(&matches, [], &SERVICE).unwrap();
+        assert_eq!(settings.secret.unwrap().as_bytes(), SECRET.as_bytes(), "{args:?}");
+        assert_eq!(matches.subcommand_matches("token").unwrap().get_one::<String>("ttl").unwrap(), "1h");
+    }
+}
+
+#[test]
+fn help_names_every_setting_its_variable_and_its_default() {
+    let help = Settings::augment(clap::Command::new("x"), &SERVICE).render_long_help().to_string();
+    for setting in table::ALL {
+        assert!(help.contains(&format!("--{} <", setting.flag())), "{}", setting.flag());
+        assert!(help.contains(&format!("[env: {}]", setting.variable())), "{}", setting.variable());
+    }
+    for part in ["[default: 0.0.0.0:8083]", "[default: 8MiB]", "[default: 15s]", "Limits (0 = no limit)"] {
+        assert!(help.contains(part), "{part}\n{help}");
+    }
+    assert!(!help.contains("[default: ]"));
+}
+
+proptest! {
+    /// Whatever stands in a setting, it is taken or told; nothing panics, and no message holds a control character.
+    #[test]
+    fn any_text_is_taken_or_told(at in 0..table::ALL.len(), text in ".{0,60}") {
+        let setting = &table::ALL[at];
+        let variable = setting.variable();
+        if let Err(faults) = read(&[], &[(variable.as_str(), text.as_str())]) {
+            prop_assert!(faults.iter().all(|fault| !fault.contains(char::is_control)), "{:?}", faults);
+        }
+    }
+
+    #[test]
+    fn durations_add_up(h in 0_u64..100, m in 0_u64..100, s in 0_u64..100) {
+        let text = format!("{h}h{m}m{s}s");
+        prop_assert_eq!(values::duration(&text), Ok(Duration::from_secs(h * 3600 + m * 60 + s)));
+    }
+}

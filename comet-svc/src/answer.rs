@@ -1,0 +1,111 @@
+//! Answers to polls: a batch of messages, one message's data, or nothing new.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::header::{self, HeaderName},
+};
+use bytes::{Bytes, BytesMut};
+use shared::{
+    edge::metrics::TransportMetrics,
+    live::reader::{Batch, Reader},
+    pure::{Cursor, Since},
+};
+
+use crate::{
+    ask::{Ask, Format, Mode},
+    wire,
+};
+
+/// Batches and streams are answers to one moment.
+pub(crate) const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+/// A raw answer may be kept, if it is asked for again each time: browsers then bring the cursor along by themselves.
+const REVALIDATE: (HeaderName, &str) = (header::CACHE_CONTROL, "max-age=0");
+const GAP: &str = "Trident-Gap";
+
+/// The answer to a poll that found `batch`, or nothing.
+pub(crate) fn answer(ask: &Ask, reader: &Reader, found: Option<Batch>, figures: &TransportMetrics) -> HttpResponse {
+    let empty = || Batch { gap: None, messages: Vec::new(), cursor: reader.cursor() };
+    match (ask.format, found) {
+        (Format::Batch, found) => batch(&found.unwrap_or_else(empty), figures),
+        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(&found, figures),
+        (Format::Raw, None) => nothing(ask, reader.cursor()),
+        // Lost, and nothing after it yet: the client has to learn the new cursor, so this is no 304.
+        (Format::Raw, Some(found)) => {
+            count(&found, figures);
+            let mut answer = HttpResponse::NoContent();
+            tell_gap(tagged(&mut answer, found.cursor), &found).finish()
+        }
+    }
+}
+
+/// `{"cursor":…,"gap":…,"messages":[…]}`.
+fn batch(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
+    count(batch, figures);
+    HttpResponse::Ok().content_type("application/json").insert_header(NO_STORE).body(batch_json(batch))
+}
+
+fn batch_json(batch: &Batch) -> Bytes {
+    let lines = || batch.messages.iter().map(|message| wire::line(message));
+    let mut json = BytesMut::with_capacity(80 + lines().map(Bytes::len).sum::<usize>());
+    let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
+    json.extend_from_slice(head.as_bytes());
+    for (at, line) in lines().enumerate() {
+        if at > 0 {
+            json.extend_from_slice(b",");
+        }
+        json.extend_from_slice(line.trim_ascii_end());
+    }
+    json.extend_from_slice(b"]}");
+    json.freeze()
+}
+
+/// The data of the first message, whose id is the cursor to come back with.
+pub(crate) fn raw(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
+    count(batch, figures);
+    let line = batch.messages.first().map(|message| wire::raw_line(message).clone()).unwrap_or_default();
+    let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
+    let mut answer = HttpResponse::Ok();
+    tell_gap(tagged(&mut answer, cursor), batch);
+    answer.content_type("application/json").body(line.slice(..line.len().saturating_sub(1)))
+}
+
+/// Nothing new after `cursor`, which is told so that the client can go on from there.
+///
+/// A poll with a validator gets 304, and the validator back, since it is what the client's copy is kept under (RFC 9110
+/// §15.4.5).
+pub(crate) fn nothing(ask: &Ask, cursor: Cursor) -> HttpResponse {
+    match ask.subscription.since {
+        Since::After(known) if ask.mode == Mode::Poll && ask.is_conditional => {
+            tagged(&mut HttpResponse::NotModified(), known).finish()
+        }
+        _ => tagged(&mut HttpResponse::NoContent(), cursor).finish(),
+    }
+}
+
+fn tell_gap<'a>(answer: &'a mut HttpResponseBuilder, batch: &Batch) -> &'a mut HttpResponseBuilder {
+    if let Some(gap) = batch.gap {
+        answer.insert_header((GAP, gap.resumed.to_string()));
+    }
+    answer
+}
+
+/// The headers of a raw answer.
+pub(crate) fn tagged(answer: &mut HttpResponseBuilder, cursor: Cursor) -> &mut HttpResponseBuilder {
+    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(REVALIDATE)
+}
+
+/// The head of a stream.
+pub(crate) fn streamed() -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Ok();
+    answer
+        .content_type("application/x-ndjson")
+        .insert_header(NO_STORE)
+        // nginx then hands each line on as it comes.
+        .insert_header(("X-Accel-Buffering", "no"));
+    answer
+}
+
+fn count(batch: &Batch, figures: &TransportMetrics) {
+    figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
+    figures.gaps.inc_by(batch.gap.is_some().into());
+}

@@ -1,0 +1,182 @@
+//! What a request for `/data` asks for.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap},
+};
+use shared::{
+    edge::{
+        Access, ApiError,
+        query::{Parameter, Query},
+        subscribe::{CHANNEL, SINCE, Subscription},
+    },
+    pure::{Cursor, Since, cursor::SinceError},
+};
+
+const MODE: Parameter = Parameter::once("mode");
+const WAIT: Parameter = Parameter::once("wait");
+const LIMIT: Parameter = Parameter::once("limit");
+const FORMAT: Parameter = Parameter::once("format");
+
+const LINES: &str = "application/x-ndjson";
+
+/// A request for `/data`, understood.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// What to read, and after which cursor.
+    pub(crate) subscription: Subscription,
+    /// How to wait.
+    pub(crate) mode: Mode,
+    /// How to answer.
+    pub(crate) format: Format,
+    /// How long a long poll waits.
+    pub(crate) wait: Duration,
+    /// Most messages of a batch.
+    pub(crate) limit: usize,
+    /// Whether the cursor came as a validator, so that "nothing new" may be a 304.
+    pub(crate) is_conditional: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    LongPoll,
+    Poll,
+    Stream,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Messages with their ids, any number of them.
+    Batch,
+    /// The data of one message alone.
+    Raw,
+}
+
+impl Ask {
+    /// Reads the query and the headers.
+    ///
+    /// # Errors
+    /// 400 for what is not understood, 401 and 403 as [`Subscription::read`].
+    pub(crate) fn read(request: &HttpRequest, access: &Access) -> Result<Self, ApiError> {
+        let accepted = [CHANNEL, SINCE, MODE, WAIT, LIMIT, FORMAT];
+        let query = Query::read(request.query_string(), &accepted)?;
+        let mut subscription = Subscription::read(&query, access, crate::RANDOM)?;
+        let validator = if_none_match(request.headers())?;
+        if let Some(cursor) = validator {
+            subscription.since = Since::After(cursor);
+        }
+        let mode = match query.get(MODE.name) {
+            None if accepts_lines(request.headers()) => Mode::Stream,
+            None | Some("longpoll") => Mode::LongPoll,
+            Some("poll") => Mode::Poll,
+            Some("stream") => Mode::Stream,
+            Some(_) => return Err(ApiError::invalid("bad_mode", "`mode` is longpoll, poll or stream")),
+        };
+        let is_bare = query.get(CHANNEL.name).is_none() && query.get(SINCE.name).is_none();
+        let format = match query.get(FORMAT.name) {
+            None if is_bare => Format::Raw,
+            None | Some("batch") => Format::Batch,
+            Some("raw") => Format::Raw,
+            Some(_) => return Err(ApiError::invalid("bad_format", "`format` is batch or raw")),
+        };
+        Ok(Self {
+            subscription,
+            mode,
+            format,
+            wait: Duration::from_secs(number(&query, WAIT, 25, 60, "seconds")?),
+            limit: usize::try_from(number(&query, LIMIT, 100, 1_000, "messages")?).unwrap_or(usize::MAX),
+            is_conditional: validator.is_some(),
+        })
+    }
+}
+
+/// A parameter that is a whole number from 1 to `most`.
+fn number(query: &Query<'_>, parameter: Parameter, otherwise: u64, most: u64, unit: &str) -> Result<u64, ApiError> {
+    let Some(text) = query.get(parameter.name) else { return Ok(otherwise) };
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| is_plain && (1..=most).contains(number));
+    number.ok_or_else(|| {
+        let (name, code) = match parameter.name {
+            name @ "wait" => (name, "bad_wait"),
+            name => (name, "bad_limit"),
+        };
+        ApiError::invalid(code, format!("`{name}` is a whole number of {unit} from 1 to {most}"))
+    })
+}
+
+/// Whether the client asks for lines of JSON by name. `*/*` is no such wish.
+fn accepts_lines(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_lines = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(LINES));
+        // A weight of nothing is a refusal (RFC 9110 §12.4.2).
+        let is_refused = |part: &str| {
+            let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            weight.and_then(|weight| weight.parse::<f32>().ok()).is_some_and(|weight| weight <= 0.0)
+        };
+        is_lines && !parts.any(is_refused)
+    })
+}
+
+/// The cursor in `If-None-Match` (RFC 9110 §13.1.2), weak or strong: of several the newest, since the client has them all.
+/// `*` names no cursor.
+fn if_none_match(headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
+    let mut newest: Option<Cursor> = None;
+    for value in headers.get_all(header::IF_NONE_MATCH) {
+        let value = value.to_str().map_err(|_| bad_validator())?;
+        for tag in value.split(',').map(str::trim).filter(|tag| !tag.is_empty() && *tag != "*") {
+            let tag = tag.strip_prefix("W/").unwrap_or(tag);
+            let cursor = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let cursor = cursor.and_then(|cursor| cursor.parse().ok()).ok_or_else(bad_validator)?;
+            newest = newest.max(Some(cursor));
+        }
+    }
+    Ok(newest)
+}
+
+fn bad_validator() -> ApiError {
+    let message = format!("If-None-Match holds no cursor in quotes, such as \"1763800000000-0\": {SinceError}");
+    ApiError::invalid("bad_cursor", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn headers(name: &str, value: &str) -> HeaderMap {
+        TestRequest::default().insert_header((name, value)).to_http_request().headers().clone()
+    }
+
+    #[test]
+    fn validators_are_cursors_in_quotes() {
+        for (value, cursor) in [
+            ("\"5-1\"", Some(Cursor::new(5, 1))),
+            ("W/\"5-1\"", Some(Cursor::new(5, 1))),
+            ("\"5-1\", W/\"7-0\",\"6-0\"", Some(Cursor::new(7, 0))),
+            ("*", None),
+        ] {
+            assert_eq!(if_none_match(&headers("If-None-Match", value)).unwrap(), cursor, "{value}");
+        }
+        for value in ["5-1", "\"5\"", "\"5-1", "w/\"5-1\"", "\"\"", "\"5-1\" \"6-1\""] {
+            assert_eq!(if_none_match(&headers("If-None-Match", value)).unwrap_err().code(), "bad_cursor", "{value}");
+        }
+    }
+
+    #[test]
+    fn lines_are_asked_for_by_name() {
+        for (value, is_asked) in [
+            ("application/x-ndjson", true),
+            ("text/html, Application/X-NDJSON;q=0.5", true),
+            ("application/x-ndjson;q=0", false),
+            ("*/*", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(accepts_lines(&headers("Accept", value)), is_asked, "{value}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `GET /data`: poll, long poll and stream.
+
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::Method,
+    web,
+};
+use futures_util::stream;
+use shared::{
+    edge::{
+        Access, ApiError,
+        metrics::Transport,
+        service::Service,
+        stream::{Stream, Times},
+    },
+    live::reader::{Batch, Limit, Reader},
+    pure::{Message, Since},
+};
+
+use crate::{
+    answer::{self, NO_STORE},
+    ask::{Ask, Format, Mode},
+    wire::Lines,
+};
+
+/// Answers with what comes after the cursor; `HEAD` gets the headers that a `GET` would, as far as they are known
+/// without waiting.
+pub(crate) async fn handler(
+    request: HttpRequest,
+    access: Access,
+    service: web::Data<Service>,
+) -> Result<HttpResponse, ApiError> {
+    let ask = Ask::read(&request, &access)?;
+    if request.method() == Method::HEAD {
+        return Ok(head(&ask, &service));
+    }
+    let slot = |transport| service.edge.limits.connect(access.address(), transport);
+    match ask.mode {
+        Mode::Stream => {
+            let slot = slot(Transport::Stream)?;
+            let times = Times::of(&service.edge.settings, &access);
+            let reader = ask.subscription.open(&service.bus).await;
+            Ok(answer::streamed().body(Stream::new(reader, Lines(ask.format), slot, times)))
+        }
+        Mode::Poll => {
+            let slot = slot(Transport::Poll)?;
+            let mut reader = ask.subscription.open(&service.bus).await;
+            if let Some(newest) = newest(&ask, &service) {
+                return Ok(answer::raw(&Batch { gap: None, cursor: newest.id, messages: vec![newest] }, slot.figures()));
+            }
+            let batch = reader.read(limit(&ask));
+            Ok(answer::answer(&ask, &reader, batch, slot.figures()))
+        }
+        Mode::LongPoll => {
+            let slot = slot(Transport::LongPoll)?;
+            let mut reader = ask.subscription.open(&service.bus).await;
+            // What was opened with a token ends with it.
+            let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
+            let batch = tokio::time::timeout(wait, reader.next(limit(&ask))).await;
+            // `None` is a log that is closed: the process ends, and the client is answered and goes elsewhere.
+            Ok(answer::answer(&ask, &reader, batch.ok().flatten(), slot.figures()))
+        }
+    }
+}
+
+/// How much one answer takes. A raw answer takes one message, and the next one only once this has been asked for.
+fn limit(ask: &Ask) -> Limit {
+    match ask.format {
+        Format::Raw => Limit { messages: 1, bytes: usize::MAX },
+        // As many as were asked for, but not a thousand of the largest.
+        Format::Batch => Limit { messages: ask.limit, bytes: 8 * 1024 * 1024 },
+    }
+}
+
+/// What a raw poll without a cursor gets: the newest message there is.
+fn newest(ask: &Ask, service: &Service) -> Option<Arc<Message>> {
+    let is_wanted = ask.mode == Mode::Poll && ask.format == Format::Raw && ask.subscription.since == Since::Now;
+    is_wanted.then(|| service.log().newest(&ask.subscription.channels)).flatten()
+}
+
+fn head(ask: &Ask, service: &Service) -> HttpResponse {
+    match (ask.mode, ask.format) {
+        // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
+        (Mode::Stream, _) => answer::streamed().streaming(stream::empty::<Result<_, Infallible>>()),
+        (_, Format::Batch) => HttpResponse::Ok().content_type("application/json").insert_header(NO_STORE).finish(),
+        (_, Format::Raw) => {
+            let mut reader = Reader::open(service.log(), &ask.subscription.channels, ask.subscription.since);
+            let next = newest(ask, service).map(|newest| newest.id);
+            let next = next.or_else(|| reader.read(limit(ask)).map(|batch| batch.cursor));
+            match next {
+                Some(cursor) => answer::tagged(&mut HttpResponse::Ok(), cursor).content_type("application/json").finish(),
+                None => answer::nothing(ask, reader.cursor()),
+            }
+        }
+    }
+}
+

@@ -1,0 +1,64 @@
+//! `GET /events`: an event stream (WHATWG HTML, "Server-sent events").
+
+use std::convert::Infallible;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{Method, header},
+    web,
+};
+use futures_util::stream;
+use shared::{
+    edge::{
+        Access, ApiError,
+        metrics::Transport,
+        query::Query,
+        service::Service,
+        stream::{Form as _, Retry, Stream, Times},
+        subscribe::{CHANNEL, SINCE, Subscription, header_cursor},
+    },
+    pure::Since,
+};
+
+use crate::wire::EventStream;
+
+const LAST_EVENT_ID: &str = "Last-Event-ID";
+
+/// Streams what comes after the cursor; `HEAD` gets the headers alone.
+///
+/// A browser's `EventSource` never comes back after a status but 200, so a server that has no room says so with an empty
+/// stream, and with the time after which to come back.
+pub(crate) async fn handler(
+    request: HttpRequest,
+    access: Access,
+    service: web::Data<Service>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::read(request.query_string(), &[CHANNEL, SINCE])?;
+    let mut subscription = Subscription::read(&query, &access, crate::TIME)?;
+    // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
+    if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
+        subscription.since = Since::After(header_cursor(LAST_EVENT_ID, id)?);
+    }
+    let mut answer = head();
+    if request.method() == Method::HEAD {
+        // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
+        return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
+    }
+    let form = EventStream { retry: Retry::draw() };
+    let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
+        return Ok(answer.body(form.closing()));
+    };
+    let times = Times::of(&service.edge.settings, &access);
+    let reader = subscription.open(&service.bus).await;
+    Ok(answer.body(Stream::new(reader, form, slot, times)))
+}
+
+fn head() -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Ok();
+    answer
+        .insert_header((header::CONTENT_TYPE, "text/event-stream;charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // nginx then hands each event on as it comes.
+        .insert_header(("X-Accel-Buffering", "no"));
+    answer
+}

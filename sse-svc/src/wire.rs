@@ -1,0 +1,125 @@
+//! Messages as an event stream has them (WHATWG HTML, "Server-sent events",
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+
+use bytes::Bytes;
+use shared::{
+    edge::stream::{Form, Retry},
+    pure::{
+        Gap, Message,
+        message::Wire,
+    },
+};
+
+/// The form of `/events`: each message one event, whose id is its cursor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventStream {
+    /// How soon a browser comes back after the end.
+    pub(crate) retry: Retry,
+}
+
+impl Form for EventStream {
+    fn opening(&self) -> Bytes {
+        // The comment makes proxies and clients show the stream as open before there is a message.
+        format!("retry: {}\n: connected\n\n", self.retry.millis()).into()
+    }
+
+    fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
+        message.wire(Wire::Sse, event)
+    }
+
+    fn gap(&self, gap: &Gap) -> Bytes {
+        // Two cursors cannot but serialize.
+        let data = serde_json::to_string(gap).unwrap_or_default();
+        format!("event: gap\nid: {}\ndata: {data}\n\n", gap.resumed).into()
+    }
+
+    fn keep_alive(&self) -> Bytes {
+        Bytes::from_static(b": keep-alive\n\n")
+    }
+
+    fn closing(&self) -> Bytes {
+        // Drawn anew: when a server stops, all its streams end at once, and they are not to come back at once.
+        format!("retry: {}\n\n", self.retry.redrawn().millis()).into()
+    }
+}
+
+/// One event: `id`, `event` unless it is `message`, and a `data` line for each line of a text.
+fn event(message: &Message) -> Bytes {
+    let draft = &message.draft;
+    let mut frame = String::with_capacity(64 + draft.event.len() + draft.payload.len());
+    frame.push_str("id: ");
+    frame.push_str(&message.id.to_string());
+    if !draft.event.is_default() {
+        frame.push_str("\nevent: ");
+        frame.push_str(&draft.event);
+    }
+    let json = draft.payload.plain_json();
+    match json.starts_with('"').then(|| serde_json::from_str::<String>(&json)) {
+        Some(Ok(text)) => lines(&text).for_each(|line| data(&mut frame, line)),
+        _ => data(&mut frame, &json),
+    }
+    frame.push_str("\n\n");
+    frame.into()
+}
+
+fn data(frame: &mut String, line: &str) {
+    frame.push_str("\ndata: ");
+    frame.push_str(line);
+}
+
+/// The lines of `text` as an event stream ends them: by CRLF, LF or CR. A CR left inside would let who wrote the text
+/// begin a field of its own.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\r', '\n']) else { return rest.take() };
+        let after = if text[end..].starts_with("\r\n") { end + 2 } else { end + 1 };
+        rest = Some(&text[after..]);
+        Some(&text[..end])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::pure::{Cursor, Draft, Payload};
+
+    use super::*;
+
+    fn frame(event_name: &str, json: &str) -> String {
+        let payload = Payload::from_json(json.as_bytes()).unwrap();
+        let draft = Draft::new("c".parse().unwrap(), payload).event(event_name.parse().unwrap());
+        let bytes = event(&Message::new(Cursor::new(1_763_800_000_000, 5), draft));
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_one_event() {
+        assert_eq!(frame("message", "{\"code\": 5}"), "id: 1763800000000-5\ndata: {\"code\":5}\n\n");
+        assert_eq!(frame("chat message", "[1]"), "id: 1763800000000-5\nevent: chat message\ndata: [1]\n\n");
+        assert_eq!(frame("message", "null"), "id: 1763800000000-5\ndata: null\n\n");
+    }
+
+    #[test]
+    fn a_text_goes_out_as_its_lines() {
+        for (text, data) in [
+            ("时间:7", "data: 时间:7"),
+            ("", "data: "),
+            ("a\nb", "data: a\ndata: b"),
+            ("a\r\nb\rc\n", "data: a\ndata: b\ndata: c\ndata: "),
+            ("\r\r\n\n", "data: \ndata: \ndata: \ndata: "),
+            (" led", "data:  led"),
+            ("x\rid: forged\revent: forged", "data: x\ndata: id: forged\ndata: event: forged"),
+        ] {
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(frame("message", &json), format!("id: 1763800000000-5\n{data}\n\n"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_an_event_with_the_cursor_to_come_back_with() {
+        let gap = Gap { requested: Cursor::new(1, 2), resumed: Cursor::new(3, 4) };
+        let form = EventStream { retry: Retry::draw() };
+        assert_eq!(form.gap(&gap), "event: gap\nid: 3-4\ndata: {\"requested\":\"1-2\",\"resumed\":\"3-4\"}\n\n");
+    }
+}
