@@ -136,10 +136,10 @@ impl Metrics {
         let transports = Transport::ALL.map(|transport| {
             let label = ByTransport { transport: transport.name() };
             TransportMetrics {
-                connections: connections.get_or_create(&label).clone(),
-                opened: opened.get_or_create(&label).clone(),
-                deliveries: deliveries.get_or_create(&label).clone(),
-                gaps: gaps.get_or_create(&label).clone(),
+                connections: connections.get_or_create_owned(&label),
+                opened: opened.get_or_create_owned(&label),
+                deliveries: deliveries.get_or_create_owned(&label),
+                gaps: gaps.get_or_create_owned(&label),
             }
         });
 

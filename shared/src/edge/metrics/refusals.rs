@@ -24,7 +24,7 @@ macro_rules! refusals {
                 let family = Family::<ByReason, Counter>::default();
                 registry.register("refusals", "Requests, connections and packets refused, by reason", family.clone());
                 Self {
-                    $($name: family.get_or_create(&ByReason { reason: stringify!($name) }).clone(),)*
+                    $($name: family.get_or_create_owned(&ByReason { reason: stringify!($name) }),)*
                 }
             }
         }
