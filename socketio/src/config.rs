@@ -120,10 +120,7 @@ pub struct Cookie {
 
 impl Default for Cookie {
     fn default() -> Self {
-        Self {
-            name: "io".into(),
-            attributes: "Path=/; HttpOnly; SameSite=Lax".into(),
-        }
+        Self { name: "io".into(), attributes: "Path=/; HttpOnly; SameSite=Lax".into() }
     }
 }
 

@@ -35,6 +35,11 @@ pub trait Peer: Send + Sync {
     /// The connection has ended; called once, and nothing is called after it.
     fn on_close(&self, connection: &Connection, reason: DisconnectReason);
 
+    /// The server stops: what the application has to say is said now, before the connection is closed.
+    fn on_shut_down(&self, connection: &Connection, reason: DisconnectReason) {
+        let _ = (connection, reason);
+    }
+
     /// The deadline that [`Connection::set_deadline`] named has passed.
     fn on_deadline(&self, connection: &Connection, now: Instant) {
         let _ = (connection, now);
@@ -157,17 +162,11 @@ impl Conn {
             (reason, state.peer.take(), std::mem::take(&mut state.listed))
         });
         let wake = closed.is_some() || state.session.is_closed();
-        let wakers = if wake {
-            [state.http.take(), state.websocket.take()]
-        } else {
-            [None, None]
-        };
+        let wakers = if wake { [state.http.take(), state.websocket.take()] } else { [None, None] };
         drop(state);
 
         if let Some(at) = schedule {
-            self.core
-                .workers
-                .schedule(&self.home, at, Arc::downgrade(self));
+            self.core.workers.schedule(&self.home, at, Arc::downgrade(self));
         }
         if let Some((reason, peer, listed)) = closed {
             // 3. No later request finds it.
@@ -180,10 +179,7 @@ impl Conn {
             // 5. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own.
             if let Some(peer) = peer {
                 let connection = Connection(self.clone());
-                self.core.workers.queue(
-                    &self.home,
-                    Box::new(move || peer.on_close(&connection, reason)),
-                );
+                self.core.workers.queue(&self.home, Box::new(move || peer.on_close(&connection, reason)));
             }
         }
         // 6. The transports say goodbye.
@@ -246,16 +242,8 @@ impl Conn {
         });
     }
 
-    pub(crate) fn poll_websocket(
-        self: &Arc<Self>,
-        id: WebSocketId,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Item>> {
-        if self.state().websocket_id == id {
-            self.poll_outgoing(Transport::WebSocket, cx)
-        } else {
-            Poll::Ready(None)
-        }
+    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        if self.state().websocket_id == id { self.poll_outgoing(Transport::WebSocket, cx) } else { Poll::Ready(None) }
     }
 
     pub(crate) fn receive_websocket(self: &Arc<Self>, id: WebSocketId, packet: Packet) {
@@ -275,11 +263,7 @@ impl Conn {
             let message = state.session.on_packet(via, packet, Instant::now());
             let peer = message.is_some().then(|| state.peer.clone()).flatten();
             // A message changes nothing in the session; anything else may have made it want to say something.
-            let wakers = if message.is_none() {
-                [state.http.take(), state.websocket.take()]
-            } else {
-                [None, None]
-            };
+            let wakers = if message.is_none() { [state.http.take(), state.websocket.take()] } else { [None, None] };
             (message, peer, wakers)
         });
         for waker in wakers.into_iter().flatten() {
@@ -326,9 +310,7 @@ impl Conn {
                 return Err(());
             }
             if message.is_volatile()
-                && !(state.session.is_writable()
-                    && state.outbox.is_empty()
-                    && state.staged.is_empty())
+                && !(state.session.is_writable() && state.outbox.is_empty() && state.staged.is_empty())
             {
                 counters.volatile_dropped.inc();
                 return Err(());
@@ -359,11 +341,7 @@ impl Conn {
     }
 
     /// What the transport `via` sends next; `Ready(None)` says that it has nothing more to do. `Pending` keeps the waker.
-    pub(crate) fn poll_outgoing(
-        self: &Arc<Self>,
-        via: Transport,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Item>> {
+    pub(crate) fn poll_outgoing(self: &Arc<Self>, via: Transport, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
             enum Step {
                 Done(Poll<Option<Item>>),
@@ -391,11 +369,7 @@ impl Conn {
                         continue;
                     }
                     state.park(via, cx.waker());
-                    return if state.has_sources {
-                        Step::Sources
-                    } else {
-                        Step::Done(Poll::Pending)
-                    };
+                    return if state.has_sources { Step::Sources } else { Step::Done(Poll::Pending) };
                 }
             });
             match step {
@@ -567,6 +541,15 @@ impl Connection {
         }
     }
 
+    /// Tells the application that the server stops, then closes.
+    pub(crate) fn shut_down(&self, reason: DisconnectReason) {
+        let peer = self.0.state().peer.clone();
+        if let Some(peer) = peer {
+            peer.on_shut_down(self, reason);
+        }
+        self.close();
+    }
+
     /// Ends the connection now, for this reason.
     pub fn finish(&self, reason: DisconnectReason) {
         self.0.finish(reason);
@@ -596,8 +579,6 @@ impl Connection {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The id is a secret; its beginning is enough to follow one connection in a log.
-        f.debug_tuple("Connection")
-            .field(&&self.0.sid.as_str()[..6])
-            .finish()
+        f.debug_tuple("Connection").field(&&self.0.sid.as_str()[..6]).finish()
     }
 }

@@ -37,18 +37,10 @@ impl Handshake {
         } else {
             request.peer_addr().map(|peer| peer.ip())
         };
-        let secure = if trust_proxy {
-            info.scheme() == "https"
-        } else {
-            request.app_config().secure()
-        };
+        let secure = if trust_proxy { info.scheme() == "https" } else { request.app_config().secure() };
         Self {
             headers: Headers::of(request.headers()),
-            url: request
-                .uri()
-                .path_and_query()
-                .map_or("/", |url| url.as_str())
-                .into(),
+            url: request.uri().path_and_query().map_or("/", |url| url.as_str()).into(),
             address,
             xdomain: request.headers().contains_key(header::ORIGIN),
             secure,
@@ -65,9 +57,7 @@ impl Handshake {
 
     /// The first value of a query parameter, decoded.
     pub fn query_value(&self, name: &str) -> Option<String> {
-        self.query()
-            .into_iter()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        self.query().into_iter().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// Milliseconds from 1970 to the request: what Node calls `issued`.
@@ -87,9 +77,7 @@ pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
 
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    bare.parse()
-        .or_else(|_| text.parse().map(|peer: std::net::SocketAddr| peer.ip()))
-        .ok()
+    bare.parse().or_else(|_| text.parse().map(|peer: std::net::SocketAddr| peer.ip())).ok()
 }
 
 /// The headers of a request as one block of text: the map that they came in takes several times as much.
@@ -110,8 +98,7 @@ impl Headers {
 
     /// The first value of a header; its name in lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        self.iter().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// All headers, names in lower case.
@@ -123,9 +110,7 @@ impl Headers {
 impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Names only: values hold cookies and tokens, and a handshake is a thing one logs.
-        f.debug_set()
-            .entries(self.iter().map(|(name, _)| name))
-            .finish()
+        f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 

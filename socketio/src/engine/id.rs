@@ -16,19 +16,14 @@ impl Sid {
         let mut raw = [0; 15];
         SysRng.try_fill_bytes(&mut raw).map_err(|_| IdError)?;
         let mut text = [0; 20];
-        URL_SAFE_NO_PAD
-            .encode_slice(raw, &mut text)
-            .map_err(|_| IdError)?;
+        URL_SAFE_NO_PAD.encode_slice(raw, &mut text).map_err(|_| IdError)?;
         Ok(Self(text))
     }
 
     /// The id, if `text` has the form of one.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 20] = text.as_bytes().try_into().ok()?;
-        bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            .then_some(Self(bytes))
+        bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).then_some(Self(bytes))
     }
 
     /// The characters.

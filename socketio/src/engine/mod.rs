@@ -58,8 +58,8 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 
-pub(crate) use self::handshake::parse_query;
 pub(crate) use self::connection::{Conn, Item, WebSocketId};
+pub(crate) use self::handshake::parse_query;
 pub use self::{
     connection::{Connection, Peer},
     handshake::{Handshake, Headers},
@@ -100,12 +100,11 @@ where
 pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Decides whether a connection may open; the error is told to the client.
-pub(crate) type AllowRequest =
-    Arc<dyn Fn(Arc<Handshake>) -> LocalFuture<Result<(), String>> + Send + Sync>;
+pub(crate) type AllowRequest = Arc<dyn Fn(Arc<Handshake>) -> LocalFuture<Result<(), String>> + Send + Sync>;
 
 /// What all connections of a server share.
 pub(crate) struct Core {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) workers: Workers,
     pub(crate) allow_request: Option<AllowRequest>,
@@ -117,8 +116,9 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(
-        config: Config,
+        config: Arc<Config>,
         counters: Arc<Counters>,
+        workers: Workers,
         allow_request: Option<AllowRequest>,
         service: Box<dyn Service>,
     ) -> Arc<Self> {
@@ -133,7 +133,7 @@ impl Core {
         Arc::new(Self {
             config,
             counters,
-            workers: Workers::new(),
+            workers,
             allow_request,
             session,
             service,
@@ -154,22 +154,14 @@ impl Core {
         handshake: Arc<Handshake>,
     ) -> Result<Arc<Conn>, Refusal> {
         let limit = self.config.max_connections as u64;
-        if self.closing.load(Ordering::Acquire)
-            || (limit > 0 && self.counters.connections.get() >= limit)
-        {
+        if self.closing.load(Ordering::Acquire) || (limit > 0 && self.counters.connections.get() >= limit) {
             return Err(Refusal::Forbidden("Server is full".into()));
         }
         let sid = Sid::random().map_err(|error| {
             log::error!("{error}");
             Refusal::BadRequest
         })?;
-        let session = Session::open(
-            self.session.clone(),
-            protocol,
-            transport,
-            sid.as_str(),
-            Instant::now(),
-        );
+        let session = Session::open(self.session.clone(), protocol, transport, sid.as_str(), Instant::now());
         let home = self.workers.here();
         let conn = Arc::new(Conn::new(self.clone(), sid, session, handshake, home));
         self.counters.opened.inc();
@@ -222,12 +214,7 @@ pub struct EngineIo(Arc<Core>);
 impl EngineIo {
     /// A server with these settings; `service` makes the peer of each connection.
     pub fn new(config: Config, service: impl Service) -> Self {
-        Self(Core::new(
-            config,
-            Arc::default(),
-            None,
-            Box::new(service),
-        ))
+        Self(Core::new(Arc::new(config), Arc::default(), Workers::new(), None, Box::new(service)))
     }
 
     /// Mounts the server at [`Config::path`], for [`App::configure`](actix_web::App::configure).

@@ -9,7 +9,7 @@ const ENTRY_COST: usize = 64;
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(super) enum Pushed {
     /// It waits. So many volatile ones were dropped to make room.
     Queued {
         /// How many.
@@ -23,7 +23,7 @@ pub enum Pushed {
 
 /// A queue of messages that never holds more than `limit` bytes.
 #[derive(Debug)]
-pub struct Outbox {
+pub(super) struct Outbox {
     queue: VecDeque<Outgoing>,
     bytes: usize,
     limit: usize,
@@ -32,17 +32,12 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty queue. A limit of 0 means none.
-    pub fn new(limit: usize) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            bytes: 0,
-            limit: if limit == 0 { usize::MAX } else { limit },
-            volatile: 0,
-        }
+    pub(super) fn new(limit: usize) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, limit: if limit == 0 { usize::MAX } else { limit }, volatile: 0 }
     }
 
     /// Appends a message: when there is no room, volatile messages go first (the oldest of them first).
-    pub fn push(&mut self, message: Outgoing) -> Pushed {
+    pub(super) fn push(&mut self, message: Outgoing) -> Pushed {
         let cost = message.len() + ENTRY_COST;
         let mut dropped = 0;
         if self.bytes + cost > self.limit {
@@ -64,12 +59,7 @@ impl Outbox {
     fn drop_volatile(&mut self, need: usize) -> usize {
         let before = self.volatile;
         if before > 0 {
-            let Self {
-                queue,
-                bytes,
-                limit,
-                volatile,
-            } = self;
+            let Self { queue, bytes, limit, volatile } = self;
             queue.retain(|message| {
                 let keep = !message.is_volatile() || *bytes + need <= *limit;
                 if !keep {
@@ -83,7 +73,7 @@ impl Outbox {
     }
 
     /// Takes the oldest message out. An emptied queue gives its memory back, since most connections idle.
-    pub fn pop(&mut self) -> Option<Outgoing> {
+    pub(super) fn pop(&mut self) -> Option<Outgoing> {
         let message = self.queue.pop_front()?;
         self.bytes -= message.len() + ENTRY_COST;
         self.volatile -= usize::from(message.is_volatile());
@@ -94,12 +84,12 @@ impl Outbox {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Drops all that waits.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self::new(self.limit);
     }
 }
@@ -133,9 +123,7 @@ mod tests {
     #[test]
     fn tiny_messages_are_bounded_too() {
         let mut outbox = Outbox::new(1000);
-        let fit = (0..)
-            .take_while(|_| outbox.push(message(0)) != Pushed::Overflow)
-            .count();
+        let fit = (0..).take_while(|_| outbox.push(message(0)) != Pushed::Overflow).count();
         assert_eq!(fit, 1000 / ENTRY_COST);
     }
 

@@ -38,30 +38,18 @@ impl Frames {
         if attachments.is_empty() {
             let _ = v4.set(frame);
         }
-        Self {
-            first: Data::Text(first),
-            rest: attachments,
-            v4,
-            v3: OnceLock::new(),
-        }
+        Self { first: Data::Text(first), rest: attachments, v4, v3: OnceLock::new() }
     }
 
     /// A single binary message.
     pub fn binary(bytes: Bytes) -> Self {
-        Self {
-            first: Data::Binary(bytes),
-            rest: Vec::new(),
-            v4: OnceLock::new(),
-            v3: OnceLock::new(),
-        }
+        Self { first: Data::Binary(bytes), rest: Vec::new(), v4: OnceLock::new(), v3: OnceLock::new() }
     }
 
     /// The messages in order, for transports that do not write WebSocket frames.
     pub fn packets(&self) -> impl Iterator<Item = Packet> + '_ {
         let rest = self.rest.iter().cloned().map(Data::Binary);
-        std::iter::once(self.first.clone())
-            .chain(rest)
-            .map(Packet::Message)
+        std::iter::once(self.first.clone()).chain(rest).map(Packet::Message)
     }
 
     /// All messages as unmasked WebSocket frames (RFC 6455 §5.2), ready for the wire.
@@ -144,10 +132,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// A message that must arrive, or else the connection ends.
     pub fn new(body: Arc<dyn Encoded>) -> Self {
-        Self {
-            body,
-            volatile: false,
-        }
+        Self { body, volatile: false }
     }
 
     /// The same message, but it may be dropped when the client is slow.
@@ -179,10 +164,7 @@ impl Outgoing {
 
 impl std::fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outgoing")
-            .field("len", &self.len())
-            .field("volatile", &self.volatile)
-            .finish()
+        f.debug_struct("Outgoing").field("len", &self.len()).field("volatile", &self.volatile).finish()
     }
 }
 
@@ -255,10 +237,7 @@ mod tests {
     fn attachments_follow_their_text() {
         let frames = Frames::text("5", vec![Bytes::from_static(b"ab")]);
         assert_eq!(frames.websocket(Protocol::V4)[..], *b"\x81\x0245\x82\x02ab");
-        assert_eq!(
-            frames.websocket(Protocol::V3)[..],
-            *b"\x81\x0245\x82\x03\x04ab"
-        );
+        assert_eq!(frames.websocket(Protocol::V3)[..], *b"\x81\x0245\x82\x03\x04ab");
         assert_eq!(frames.packets().count(), 2);
         assert_eq!(frames.len(), 3);
     }

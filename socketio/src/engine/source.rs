@@ -76,10 +76,7 @@ impl Sources {
     pub(crate) fn attach(&mut self, source: Box<dyn Source>) -> SourceId {
         let id = SourceId(self.next_id);
         self.next_id += 1;
-        self.slots.push(Slot {
-            id,
-            source: Some(source),
-        });
+        self.slots.push(Slot { id, source: Some(source) });
         id
     }
 
@@ -94,10 +91,7 @@ impl Sources {
     }
 
     pub(crate) fn clear(&mut self) -> Vec<Box<dyn Source>> {
-        std::mem::take(&mut self.slots)
-            .into_iter()
-            .filter_map(|slot| slot.source)
-            .collect()
+        std::mem::take(&mut self.slots).into_iter().filter_map(|slot| slot.source).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -118,11 +112,7 @@ impl Sources {
     }
 
     /// Puts it back, or returns it if it was detached meanwhile.
-    pub(crate) fn put_back(
-        &mut self,
-        id: SourceId,
-        source: Box<dyn Source>,
-    ) -> Option<Box<dyn Source>> {
+    pub(crate) fn put_back(&mut self, id: SourceId, source: Box<dyn Source>) -> Option<Box<dyn Source>> {
         match self.slots.iter_mut().find(|slot| slot.id == id) {
             Some(slot) => {
                 slot.source = Some(source);

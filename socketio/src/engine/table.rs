@@ -18,9 +18,7 @@ impl Table {
     fn shard(&self, sid: &Sid) -> std::sync::MutexGuard<'_, HashMap<Sid, Arc<Conn>>> {
         // Ids are random, so the first two characters spread them.
         let spread = sid.as_str().bytes().take(2).fold(0, |sum, byte| sum * 7 + usize::from(byte));
-        self.shards[spread % SHARDS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[spread % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn get(&self, sid: &Sid) -> Option<Arc<Conn>> {

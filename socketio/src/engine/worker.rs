@@ -88,10 +88,7 @@ thread_local! {
 impl Workers {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Shared {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            live: Mutex::default(),
-        }))
+        Self(Arc::new(Shared { id: NEXT.fetch_add(1, Ordering::Relaxed), live: Mutex::default() }))
     }
 
     /// This thread's worker, started on first use. To be called from a request only: it needs the thread's runtime.
@@ -99,9 +96,7 @@ impl Workers {
         if let Some(worker) = self.current() {
             return worker;
         }
-        let worker = Arc::new(Worker {
-            inbox: Mutex::default(),
-        });
+        let worker = Arc::new(Worker { inbox: Mutex::default() });
         {
             let mut live = lock(&self.0.live);
             let orphan = std::mem::take(&mut live.orphan);
@@ -112,11 +107,7 @@ impl Workers {
             here.retain(|(id, _)| *id != self.0.id);
             here.push((self.0.id, worker.clone()));
         });
-        actix_web::rt::spawn(Driver {
-            workers: self.clone(),
-            worker: worker.clone(),
-            sleep: None,
-        });
+        actix_web::rt::spawn(Driver { workers: self.clone(), worker: worker.clone(), sleep: None });
         worker
     }
 
@@ -153,6 +144,19 @@ impl Workers {
             inbox.timers.push(Reverse(Entry { at, conn }));
             first
         });
+    }
+
+    /// Runs a future on this thread if it is a worker, on another if not.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let job: Job = Box::new(move || drop(actix_web::rt::spawn(future)));
+        if self.current().is_some() {
+            return job();
+        }
+        let first = lock(&self.0.live).workers.first().cloned();
+        match first {
+            Some(worker) => self.queue(&worker, job),
+            None => lock(&self.0.live).orphan.jobs.push_back(job),
+        }
     }
 
     /// Puts something into the inbox of `home`, or of whoever is still there. `put` says whether the driver must look.
@@ -225,9 +229,7 @@ impl Future for Driver {
                     this.sleep = None;
                     return Poll::Pending;
                 };
-                let sleep = this
-                    .sleep
-                    .get_or_insert_with(|| Box::pin(sleep_until(next.into())));
+                let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(next.into())));
                 if sleep.deadline() != next.into() {
                     sleep.as_mut().reset(next.into());
                 }
@@ -251,8 +253,7 @@ impl Future for Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         let mut live = lock(&self.workers.0.live);
-        live.workers
-            .retain(|worker| !Arc::ptr_eq(worker, &self.worker));
+        live.workers.retain(|worker| !Arc::ptr_eq(worker, &self.worker));
         let mut left = std::mem::take(&mut *lock(&self.worker.inbox));
         left.waker = None;
         lock(&self.worker.inbox).closed = true;
@@ -273,9 +274,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(crate) fn run(mut handler: Pin<Box<dyn Future<Output = ()>>>) {
     let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         // Whatever it waits for is asked again by the task, with a waker that wakes.
-        handler
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
+        handler.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }));
     match first {
         Ok(Poll::Ready(())) => {}

@@ -1,7 +1,12 @@
 //! Socket.IO proper: packets and their parsers, without I/O.
 
-mod args;
+pub(crate) mod args;
 pub mod assemble;
+pub mod client;
+pub(crate) mod handle;
 pub mod msgpack;
 pub mod packet;
 pub mod text;
+
+#[cfg(test)]
+mod vectors;

@@ -83,10 +83,7 @@ mod tests {
             ("gzip;q=oops", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(
-                header::ACCEPT_ENCODING,
-                HeaderValue::from_str(accept).unwrap(),
-            );
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap());
             assert_eq!(choose(&headers), expected, "{accept}");
         }
         assert_eq!(choose(&HeaderMap::new()), None);

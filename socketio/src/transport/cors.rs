@@ -49,14 +49,8 @@ impl Origins {
         let list = origins.into_iter().map(|origin| {
             let origin = origin.as_ref().trim_end_matches('/').to_ascii_lowercase();
             match origin.strip_suffix(":*") {
-                Some(bare) => Allowed {
-                    origin: bare.to_owned(),
-                    any_port: true,
-                },
-                None => Allowed {
-                    origin,
-                    any_port: false,
-                },
+                Some(bare) => Allowed { origin: bare.to_owned(), any_port: true },
+                None => Allowed { origin, any_port: false },
             }
         });
         Self(Policy::List(list.collect()))
@@ -74,17 +68,15 @@ impl Origins {
             Policy::Decide(decide) => decide(origin),
             Policy::List(list) => {
                 let origin = origin.to_ascii_lowercase();
-                list.iter().any(|allowed| {
-                    match origin.strip_prefix(allowed.origin.as_str()) {
-                        Some("") => true,
-                        Some(rest) => {
-                            allowed.any_port
-                                && rest.strip_prefix(':').is_some_and(|port| {
-                                    !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
-                                })
-                        }
-                        None => false,
+                list.iter().any(|allowed| match origin.strip_prefix(allowed.origin.as_str()) {
+                    Some("") => true,
+                    Some(rest) => {
+                        allowed.any_port
+                            && rest
+                                .strip_prefix(':')
+                                .is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
                     }
+                    None => false,
                 })
             }
         }
@@ -94,9 +86,7 @@ impl Origins {
     pub(crate) fn allow(&self, request: &HeaderMap) -> bool {
         match request.get(header::ORIGIN) {
             None => true,
-            Some(origin) => origin
-                .to_str()
-                .is_ok_and(|origin| is_same_origin(origin, request) || self.permits(origin)),
+            Some(origin) => origin.to_str().is_ok_and(|origin| is_same_origin(origin, request) || self.permits(origin)),
         }
     }
 }
@@ -121,9 +111,7 @@ fn is_same_origin(origin: &str, request: &HeaderMap) -> bool {
 
 /// Whether the `Origin` header, if any, is one that a header may hold.
 pub(super) fn is_well_formed(request: &HeaderMap) -> bool {
-    request
-        .get(header::ORIGIN)
-        .is_none_or(|origin| origin.to_str().is_ok())
+    request.get(header::ORIGIN).is_none_or(|origin| origin.to_str().is_ok())
 }
 
 /// The CORS headers of an answer, decided before the request is let go.
@@ -138,16 +126,9 @@ pub(super) fn answer(origins: &Origins, request: &HeaderMap) -> Answer {
     let allow = if any {
         Some(HeaderValue::from_static("*"))
     } else {
-        request
-            .get(header::ORIGIN)
-            .filter(|_| origins.allow(request))
-            .cloned()
+        request.get(header::ORIGIN).filter(|_| origins.allow(request)).cloned()
     };
-    Answer {
-        vary: !any,
-        credentials: !any && allow.is_some(),
-        allow,
-    }
+    Answer { vary: !any, credentials: !any && allow.is_some(), allow }
 }
 
 impl Answer {
@@ -159,10 +140,7 @@ impl Answer {
             response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allow);
         }
         if self.credentials {
-            response.insert(
-                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
+            response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
 }
@@ -178,21 +156,12 @@ pub(super) fn preflight(origins: &Origins, request: &HttpRequest) -> HttpRespons
     let headers = response.headers_mut();
     apply(origins, request.headers(), headers);
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET,POST,OPTIONS"),
-        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
         if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-            headers.append(
-                header::VARY,
-                HeaderValue::from_static("Access-Control-Request-Headers"),
-            );
+            headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
         }
-        headers.insert(
-            header::ACCESS_CONTROL_MAX_AGE,
-            HeaderValue::from_static("600"),
-        );
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
 }

@@ -29,9 +29,10 @@ use crate::engine::{Conn, Core, Handshake, Protocol, Transport};
 pub(crate) fn routes(core: Arc<Core>) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
         let pattern = format!("{}{{tail:.*}}", core.config.path);
-        app.service(web::resource(pattern).to(
-            move |request: HttpRequest, payload: web::Payload| serve(core.clone(), request, payload),
-        ));
+        app.service(
+            web::resource(pattern)
+                .to(move |request: HttpRequest, payload: web::Payload| serve(core.clone(), request, payload)),
+        );
     }
 }
 
@@ -88,9 +89,7 @@ async fn answer(
         Found::Handshake(protocol, handshake) if upgrade => {
             websocket::open(core, protocol, handshake, request, payload)
         }
-        Found::Handshake(protocol, handshake) => {
-            polling::open(core, protocol, handshake, request, &query).await
-        }
+        Found::Handshake(protocol, handshake) => polling::open(core, protocol, handshake, request, &query).await,
     }
 }
 
@@ -100,12 +99,7 @@ enum Found {
 }
 
 /// Everything that a request must pass before a transport sees it, in the order that decides which error a client is told.
-async fn check(
-    core: &Arc<Core>,
-    request: &HttpRequest,
-    query: &Query,
-    upgrade: bool,
-) -> Result<Found, Refusal> {
+async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: bool) -> Result<Found, Refusal> {
     let config = &core.config;
     let transport = match query.transport.as_deref() {
         Some("polling") if config.polling => Transport::Polling,
@@ -117,9 +111,7 @@ async fn check(
     }
     if let Some(sid) = query.sid.as_deref().filter(|sid| !sid.is_empty()) {
         let conn = core.find(sid).ok_or(Refusal::UnknownSid)?;
-        if (!upgrade && conn.transport() != transport)
-            || (upgrade && transport != Transport::WebSocket)
-        {
+        if (!upgrade && conn.transport() != transport) || (upgrade && transport != Transport::WebSocket) {
             return Err(Refusal::BadRequest);
         }
         if upgrade && !config.origins.allow(request.headers()) {
@@ -138,9 +130,7 @@ async fn check(
     }
     let handshake = Arc::new(Handshake::of(request, config.trust_proxy));
     if let Some(allow) = &core.allow_request {
-        allow(handshake.clone())
-            .await
-            .map_err(Refusal::Forbidden)?;
+        allow(handshake.clone()).await.map_err(Refusal::Forbidden)?;
     }
     let protocol = match query.eio.as_deref() {
         Some("4") => Protocol::V4,
@@ -181,7 +171,5 @@ impl Query {
 
 /// Whether the client asks to leave HTTP. Decides the form of an error, so it looks at what the client wants and not at whether it asks well.
 fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -60,11 +60,7 @@ impl Drop for Polling<'_> {
 }
 
 /// Answers a GET as soon as there is something to say.
-pub(super) async fn poll(
-    conn: &Arc<Conn>,
-    request: &HttpRequest,
-    query: &Query,
-) -> Result<HttpResponse, Refusal> {
+pub(super) async fn poll(conn: &Arc<Conn>, request: &HttpRequest, query: &Query) -> Result<HttpResponse, Refusal> {
     conn.begin_poll().map_err(|_| Refusal::BadRequest)?;
     let polling = Polling(conn);
     let packets = poll_fn(|cx| collect(conn, cx)).await;
@@ -95,28 +91,17 @@ fn collect(conn: &Arc<Conn>, cx: &mut Context<'_>) -> Poll<Vec<Packet>> {
     Poll::Ready(packets)
 }
 
-fn respond(
-    conn: &Arc<Conn>,
-    packets: &[Packet],
-    request: &HttpRequest,
-    query: &Query,
-) -> HttpResponse {
+fn respond(conn: &Arc<Conn>, packets: &[Packet], request: &HttpRequest, query: &Query) -> HttpResponse {
     let config = &conn.core.config;
     let jsonp = query.j.as_deref().filter(|_| config.jsonp);
     let binary = !query.b64 && jsonp.is_none();
-    let (content_type, body): (_, Bytes) =
-        match (payload::encode(packets, conn.protocol(), binary), jsonp) {
-            (Data::Text(text), Some(j)) => (
-                "text/javascript; charset=UTF-8",
-                payload::jsonp::wrap(j, &text).into(),
-            ),
-            (Data::Text(text), None) => ("text/plain; charset=UTF-8", text.into_bytes()),
-            (Data::Binary(bytes), _) => ("application/octet-stream", bytes),
-        };
+    let (content_type, body): (_, Bytes) = match (payload::encode(packets, conn.protocol(), binary), jsonp) {
+        (Data::Text(text), Some(j)) => ("text/javascript; charset=UTF-8", payload::jsonp::wrap(j, &text).into()),
+        (Data::Text(text), None) => ("text/plain; charset=UTF-8", text.into_bytes()),
+        (Data::Binary(bytes), _) => ("application/octet-stream", bytes),
+    };
     let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, content_type))
-        .insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::CONTENT_TYPE, content_type)).insert_header((header::CACHE_CONTROL, "no-store"));
     if config.compress_from.is_some_and(|from| body.len() >= from) {
         response.append_header((header::VARY, "Accept-Encoding"));
         if let Some((compressed, encoding)) = compress(request.headers(), &body) {
@@ -147,10 +132,8 @@ pub(super) async fn post(
     let _posting = Posting(conn);
     let config = &conn.core.config;
     let protocol = conn.protocol();
-    let is_binary = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value == "application/octet-stream");
+    let is_binary =
+        request.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");
     if is_binary && protocol == Protocol::V4 {
         conn.finish(DisconnectReason::TransportError);
         return Err(Refusal::BadRequest);
@@ -188,11 +171,7 @@ fn receive(
     is_binary: bool,
     query: &Query,
 ) -> Result<(), DecodeError> {
-    let body = if query.j.is_some() && conn.core.config.jsonp {
-        payload::jsonp::unwrap(&body)?
-    } else {
-        body
-    };
+    let body = if query.j.is_some() && conn.core.config.jsonp { payload::jsonp::unwrap(&body)? } else { body };
     for packet in payload::Packets::new(body, protocol, is_binary)? {
         conn.receive(Transport::Polling, packet?);
         if conn.is_closed() {
@@ -207,15 +186,9 @@ enum Unread {
     Aborted,
 }
 
-async fn read(
-    request: &HttpRequest,
-    mut payload: web::Payload,
-    limit: usize,
-) -> Result<Bytes, Unread> {
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+async fn read(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Unread> {
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|declared| declared > limit) {
         return Err(Unread::TooLarge);
     }

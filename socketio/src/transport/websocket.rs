@@ -47,19 +47,13 @@ pub(super) fn open(
 }
 
 /// Offers a WebSocket to a polling session. A session that has one already closes the second.
-pub(super) fn upgrade(
-    conn: Arc<Conn>,
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<HttpResponse, Refusal> {
+pub(super) fn upgrade(conn: Arc<Conn>, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
     let mut response = ws::handshake(request).map_err(|_| Refusal::BadRequest)?;
     Ok(match conn.attach_websocket() {
         Some(id) => response.streaming(Body::new(conn, id, payload)),
         None => {
             let goodbye = close_frame(None);
-            response.streaming(futures_util::stream::once(async move {
-                Ok::<_, PayloadError>(goodbye)
-            }))
+            response.streaming(futures_util::stream::once(async move { Ok::<_, PayloadError>(goodbye) }))
         }
     })
 }
@@ -133,8 +127,7 @@ impl Body {
             }
             Poll::Ready(Some(Err(_)) | None) => {
                 self.ended = true;
-                self.conn
-                    .detach_websocket(self.id, DisconnectReason::TransportClose);
+                self.conn.detach_websocket(self.id, DisconnectReason::TransportClose);
                 true
             }
         }
@@ -198,10 +191,7 @@ impl Body {
     }
 
     fn begin(&mut self, is_text: bool, data: &[u8]) -> After {
-        self.partial = Some(Partial {
-            is_text,
-            data: BytesMut::from(data),
-        });
+        self.partial = Some(Partial { is_text, data: BytesMut::from(data) });
         After::GoOn
     }
 
@@ -273,8 +263,7 @@ impl Stream for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.conn
-            .detach_websocket(self.id, DisconnectReason::TransportClose);
+        self.conn.detach_websocket(self.id, DisconnectReason::TransportClose);
     }
 }
 

@@ -132,18 +132,8 @@ pub struct Session {
 
 impl Session {
     /// Opens a session; its first packet out is the handshake.
-    pub fn open(
-        config: Arc<SessionConfig>,
-        protocol: Protocol,
-        transport: Transport,
-        sid: &str,
-        now: Instant,
-    ) -> Self {
-        let upgrades = if transport == Transport::Polling && config.allow_upgrades {
-            r#"["websocket"]"#
-        } else {
-            "[]"
-        };
+    pub fn open(config: Arc<SessionConfig>, protocol: Protocol, transport: Transport, sid: &str, now: Instant) -> Self {
+        let upgrades = if transport == Transport::Polling && config.allow_upgrades { r#"["websocket"]"# } else { "[]" };
         let open = format!(
             r#"{{"sid":"{sid}","upgrades":{upgrades},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
             config.ping_interval.as_millis(),
@@ -244,9 +234,7 @@ impl Session {
             && self.transport == Transport::Polling
             && matches!(self.upgrade, Upgrade::None);
         if free {
-            self.upgrade = Upgrade::Attached {
-                deadline: now + self.config.upgrade_timeout,
-            };
+            self.upgrade = Upgrade::Attached { deadline: now + self.config.upgrade_timeout };
         }
         free
     }
@@ -304,10 +292,7 @@ impl Session {
                 self.candidate = Some(Packet::Pong(ByteString::from_static("probe")));
                 if let Upgrade::Attached { deadline } = self.upgrade {
                     self.release_poll();
-                    self.upgrade = Upgrade::Probed {
-                        deadline,
-                        noop: now + NOOP_INTERVAL,
-                    };
+                    self.upgrade = Upgrade::Probed { deadline, noop: now + NOOP_INTERVAL };
                 }
             }
             (Packet::Upgrade, _) if self.is_open() => {
@@ -354,11 +339,7 @@ impl Session {
             Phase::Closing { flushed: true, .. } => {
                 // Polling: `finish` turns the open poll into the close packet.
                 self.finish(DisconnectReason::ForcedClose);
-                if via == Transport::Polling {
-                    self.next(via)
-                } else {
-                    Next::End
-                }
+                if via == Transport::Polling { self.next(via) } else { Next::End }
             }
             Phase::Closed => Next::End,
         }
@@ -376,10 +357,7 @@ impl Session {
     pub fn close(&mut self, now: Instant) {
         if self.is_open() {
             self.drop_candidate();
-            self.phase = Phase::Closing {
-                deadline: now + self.config.close_timeout,
-                flushed: false,
-            };
+            self.phase = Phase::Closing { deadline: now + self.config.close_timeout, flushed: false };
         }
     }
 
@@ -429,17 +407,12 @@ impl Session {
             Phase::Open => {}
         }
         match self.upgrade {
-            Upgrade::Attached { deadline } | Upgrade::Probed { deadline, .. }
-                if deadline <= now =>
-            {
+            Upgrade::Attached { deadline } | Upgrade::Probed { deadline, .. } if deadline <= now => {
                 self.drop_candidate();
             }
             Upgrade::Probed { deadline, noop } if noop <= now => {
                 self.release_poll();
-                self.upgrade = Upgrade::Probed {
-                    deadline,
-                    noop: now + NOOP_INTERVAL,
-                };
+                self.upgrade = Upgrade::Probed { deadline, noop: now + NOOP_INTERVAL };
             }
             _ => {}
         }

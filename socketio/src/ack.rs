@@ -1,0 +1,180 @@
+//! Acknowledgements, in both directions.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::rt::time::{Sleep, sleep};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::oneshot;
+
+use crate::{
+    EncodedPacket, Socket,
+    socket::packet::{Packet, Payload},
+};
+
+/// The client's wish to have an event answered. Given to every event handler; whether the client asked is
+/// [`Ack::is_wanted`], and answering one who did not ask does nothing.
+#[derive(Clone)]
+pub struct Ack(Option<Arc<Wanted>>);
+
+struct Wanted {
+    socket: Socket,
+    id: u64,
+    sent: AtomicBool,
+}
+
+impl Ack {
+    pub(crate) fn new(socket: &Socket, id: Option<u64>) -> Self {
+        Self(id.map(|id| Arc::new(Wanted { socket: socket.clone(), id, sent: AtomicBool::new(false) })))
+    }
+
+    /// Whether the client waits for an answer.
+    pub fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Answers: a tuple is several arguments, `()` none, anything else one. Only the first answer goes out.
+    ///
+    /// # Errors
+    /// What serde says against the arguments.
+    pub fn send<T: Serialize + ?Sized>(&self, args: &T) -> Result<(), serde_json::Error> {
+        if self.0.is_some() {
+            self.send_payload(Payload::ack(args)?);
+        }
+        Ok(())
+    }
+
+    fn send_payload(&self, payload: Payload) {
+        if let Some(wanted) = &self.0
+            && !wanted.sent.swap(true, Ordering::Relaxed)
+        {
+            let nsp = wanted.socket.namespace().name().clone();
+            let packet = EncodedPacket::from(Packet::ack(nsp, wanted.id, payload));
+            wanted.socket.connection().send(packet);
+        }
+    }
+}
+
+impl std::fmt::Debug for Ack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Ack").field(&self.0.as_ref().map(|wanted| wanted.id)).finish()
+    }
+}
+
+/// Why an answer did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// It did not come in time.
+    #[error("the client did not answer in time")]
+    Timeout,
+    /// The socket has gone.
+    #[error("the socket has disconnected")]
+    Disconnected,
+    /// The socket owes too many answers already; see [`Config::max_pending_acks`](crate::Config::max_pending_acks).
+    #[error("too many answers are pending")]
+    TooManyPending,
+    /// The event could not be sent.
+    #[error(transparent)]
+    Emit(#[from] crate::EmitError),
+    /// The answer's arguments are not of the type asked for.
+    #[error("the answer does not fit: {0}")]
+    Arguments(serde_json::Error),
+}
+
+/// What an answer is given to, on whatever thread it comes in.
+pub(crate) type OnAck = Box<dyn FnOnce(Result<Payload, AckError>) + Send>;
+
+/// The answer to an event, once it comes. The event has been sent already; dropping this forgets the answer.
+#[must_use = "the event has been sent; await this for its answer"]
+pub struct AckFuture<R> {
+    pending: Result<Pending, Option<AckError>>,
+    answer: PhantomData<fn() -> R>,
+}
+
+struct Pending {
+    socket: Socket,
+    id: u64,
+    answer: oneshot::Receiver<Result<Payload, AckError>>,
+    timeout: Option<Duration>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<R> AckFuture<R> {
+    pub(crate) fn failed(error: AckError) -> Self {
+        Self { pending: Err(Some(error)), answer: PhantomData }
+    }
+
+    pub(crate) fn new(
+        socket: Socket,
+        id: u64,
+        answer: oneshot::Receiver<Result<Payload, AckError>>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self { pending: Ok(Pending { socket, id, answer, timeout, sleep: None }), answer: PhantomData }
+    }
+}
+
+impl<R: DeserializeOwned> Future for AckFuture<R> {
+    type Output = Result<R, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let pending = match &mut self.pending {
+            Ok(pending) => pending,
+            Err(error) => return Poll::Ready(Err(error.take().unwrap_or(AckError::Disconnected))),
+        };
+        if let Poll::Ready(answer) = Pin::new(&mut pending.answer).poll(cx) {
+            let answer = answer.unwrap_or(Err(AckError::Disconnected));
+            return Poll::Ready(answer.and_then(|payload| payload.ack_args().map_err(AckError::Arguments)));
+        }
+        if let Some(timeout) = pending.timeout {
+            let sleep = pending.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(AckError::Timeout));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<R> Drop for AckFuture<R> {
+    fn drop(&mut self) {
+        if let Ok(pending) = &self.pending {
+            pending.socket.forget_ack(pending.id);
+        }
+    }
+}
+
+/// The answers to a broadcast.
+#[derive(Debug)]
+pub struct Responses<R> {
+    /// In the order in which they came.
+    pub answers: Vec<R>,
+    /// How many sockets did not answer in time, answered something else, or went away.
+    pub missing: usize,
+}
+
+/// Gathers the answers to one broadcast.
+#[derive(Clone)]
+pub struct AckSink(pub(crate) Arc<dyn Fn(Result<Payload, AckError>) + Send + Sync>);
+
+impl AckSink {
+    /// Hands one answer in: the arguments as a JSON array.
+    pub fn answer(&self, payload: Payload) {
+        (self.0)(Ok(payload));
+    }
+
+    /// One socket will not answer.
+    pub fn missing(&self) {
+        (self.0)(Err(AckError::Disconnected));
+    }
+}

@@ -1,0 +1,276 @@
+//! The sockets of one namespace on this server, and what adapters do with them.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use bytestring::ByteString;
+
+use crate::{
+    AckSink, EncodedPacket, Outgoing, Room, Selector, Socket,
+    rooms::{Rooms, TooManyRooms},
+};
+
+/// The sockets of one namespace on this server, with their rooms.
+///
+/// Nothing here runs a handler: what a call causes, such as the end of a client that is too slow, is told to the application later. So an
+/// adapter may hold a lock of its own over any of these calls.
+pub struct Local {
+    name: ByteString,
+    members: RwLock<Members>,
+}
+
+#[derive(Default)]
+pub(crate) struct Members {
+    sockets: HashMap<ByteString, Socket>,
+    rooms: Rooms,
+}
+
+/// A socket, here or on another server, at the time of the question.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SocketInfo {
+    /// Its id.
+    pub id: ByteString,
+    /// Its rooms, its own among them.
+    pub rooms: Vec<Room>,
+    /// What [`Socket::set_data`] said.
+    pub data: serde_json::Value,
+    /// The address of its client, if known.
+    pub address: Option<std::net::IpAddr>,
+    /// When its connection opened, in milliseconds since 1970.
+    pub issued: u64,
+}
+
+impl SocketInfo {
+    /// A socket of another server.
+    pub fn remote(id: impl Into<ByteString>, rooms: Vec<Room>, data: serde_json::Value) -> Self {
+        Self { id: id.into(), rooms, data, address: None, issued: 0 }
+    }
+
+    fn of(socket: &Socket, rooms: &[Room]) -> Self {
+        let mut all = vec![socket.id().clone()];
+        all.extend_from_slice(rooms);
+        Self {
+            id: socket.id().clone(),
+            rooms: all,
+            data: socket.data(),
+            address: socket.handshake().address,
+            issued: socket.handshake().issued(),
+        }
+    }
+}
+
+impl Local {
+    pub(crate) fn new(name: ByteString) -> Self {
+        Self { name, members: RwLock::default() }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Members> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Members> {
+        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of the namespace.
+    pub fn name(&self) -> &ByteString {
+        &self.name
+    }
+
+    /// Sends a packet to the sockets that match; to how many.
+    pub fn deliver(&self, to: &Selector, packet: &EncodedPacket, volatile: bool) -> usize {
+        let mut message = Outgoing::from(packet);
+        if volatile {
+            message = message.volatile();
+        }
+        let mut count = 0;
+        self.read().each(to, |socket| {
+            socket.connection().send(message.clone());
+            count += 1;
+        });
+        count
+    }
+
+    /// Sends a packet to one socket. False: it is not here, or did not take it.
+    pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> bool {
+        let mut message = Outgoing::from(packet);
+        if volatile {
+            message = message.volatile();
+        }
+        match self.read().sockets.get(sid) {
+            Some(socket) => socket.connection().send(message),
+            None => false,
+        }
+    }
+
+    /// Sends a packet that has an id to the sockets that match, and their answers into `acks`; to how many.
+    pub fn deliver_with_ack(&self, to: &Selector, packet: &EncodedPacket, acks: &AckSink) -> usize {
+        let Some(id) = packet.packet().id else {
+            return 0;
+        };
+        let mut count = 0;
+        self.read().each(to, |socket| {
+            let acks = acks.clone();
+            if socket.expect_ack(id, Box::new(move |answer| (acks.0)(answer))).is_ok() {
+                count += 1;
+                if !socket.connection().send(packet) {
+                    socket.forget_ack(id);
+                    count -= 1;
+                }
+            }
+        });
+        count
+    }
+
+    /// The sockets that match.
+    pub fn sockets(&self, to: &Selector) -> Vec<SocketInfo> {
+        let members = self.read();
+        let mut found = Vec::new();
+        members.each(to, |socket| found.push(SocketInfo::of(socket, members.rooms.of(socket.id()))));
+        found
+    }
+
+    /// Handles to the sockets that match.
+    pub fn handles(&self, to: &Selector) -> Vec<Socket> {
+        let mut found = Vec::new();
+        self.read().each(to, |socket| found.push(socket.clone()));
+        found
+    }
+
+    /// One socket.
+    pub fn socket(&self, sid: &str) -> Option<Socket> {
+        self.read().sockets.get(sid).cloned()
+    }
+
+    /// How many sockets there are.
+    pub fn len(&self) -> usize {
+        self.read().sockets.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rooms that have members, with how many; sockets' own rooms aside.
+    pub fn rooms(&self) -> Vec<(Room, usize)> {
+        self.read().rooms.all().map(|(room, size)| (room.clone(), size)).collect()
+    }
+
+    /// The rooms of a socket, its own aside.
+    pub fn rooms_of(&self, sid: &str) -> Vec<Room> {
+        self.read().rooms.of(sid).to_vec()
+    }
+
+    /// Puts the sockets that match into rooms.
+    pub fn join(&self, to: &Selector, rooms: &[Room]) {
+        for socket in self.handles(to) {
+            // A socket that is in too many rooms has been counted and logged.
+            let _ = socket.join(rooms);
+        }
+    }
+
+    /// Takes the sockets that match out of rooms.
+    pub fn leave(&self, to: &Selector, rooms: &[Room]) {
+        for socket in self.handles(to) {
+            socket.leave(rooms);
+        }
+    }
+
+    /// Disconnects the sockets that match, or their connections if `close`.
+    pub fn disconnect(&self, to: &Selector, close: bool) {
+        for socket in self.handles(to) {
+            if close {
+                socket.close_connection();
+            } else {
+                socket.disconnect();
+            }
+        }
+    }
+
+    pub(crate) fn insert(&self, socket: &Socket, rooms: Vec<Room>) {
+        let mut members = self.write();
+        members.sockets.insert(socket.id().clone(), socket.clone());
+        for room in rooms {
+            // The session had them before, so they are within the limit.
+            let _ = members.rooms.join(socket.id(), room, 0);
+        }
+    }
+
+    /// Takes a socket out; its rooms come back.
+    pub(crate) fn remove(&self, sid: &ByteString) -> Vec<Room> {
+        let mut members = self.write();
+        members.sockets.remove(sid);
+        if members.sockets.capacity() > 64 && members.sockets.len() * 4 < members.sockets.capacity() {
+            members.sockets.shrink_to_fit();
+        }
+        members.rooms.leave_all(sid)
+    }
+
+    /// Joins rooms, unless the socket is no longer here; the ones that were new, and what stood against the rest.
+    pub(crate) fn join_one(
+        &self,
+        sid: &ByteString,
+        rooms: &[Room],
+        limit: usize,
+    ) -> (Vec<Room>, Result<(), TooManyRooms>) {
+        let mut joined = Vec::new();
+        let mut members = self.write();
+        // Looked up under the same lock under which its end takes it out: a join that comes late finds nothing to leak into.
+        if members.sockets.contains_key(sid) {
+            for room in rooms {
+                match members.rooms.join(sid, room.clone(), limit) {
+                    Ok(true) => joined.push(room.clone()),
+                    Ok(false) => {}
+                    Err(error) => return (joined, Err(error)),
+                }
+            }
+        }
+        (joined, Ok(()))
+    }
+
+    pub(crate) fn leave_one(&self, sid: &ByteString, rooms: &[Room]) -> Vec<Room> {
+        let mut members = self.write();
+        rooms.iter().filter(|room| members.rooms.leave(sid, room)).cloned().collect()
+    }
+}
+
+impl Members {
+    /// Calls `f` once for each socket that matches.
+    fn each(&self, to: &Selector, mut f: impl FnMut(&Socket)) {
+        let excepted = |sid: &ByteString| to.except.iter().any(|room| self.rooms.contains(room, sid));
+        match to.rooms.as_slice() {
+            [] => {
+                for (sid, socket) in &self.sockets {
+                    if !excepted(sid) {
+                        f(socket);
+                    }
+                }
+            }
+            rooms => {
+                // A socket is met in the first of the rooms that it is in.
+                for (at, room) in rooms.iter().enumerate() {
+                    let own = self.sockets.get_key_value(room).map(|(sid, _)| sid);
+                    for sid in own.into_iter().chain(self.rooms.members(room)) {
+                        let met = rooms[..at].iter().any(|earlier| self.rooms.contains(earlier, sid));
+                        if !met
+                            && !excepted(sid)
+                            && let Some(socket) = self.sockets.get(sid)
+                        {
+                            f(socket);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("name", &self.name).finish_non_exhaustive()
+    }
+}

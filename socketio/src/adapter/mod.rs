@@ -1,0 +1,189 @@
+//! What stands between rooms and a cluster.
+//!
+//! ```text
+//! io.to("room").emit ─▶ Adapter::broadcast ─▶ (other servers, a log, …) ─▶ Local::deliver ─▶ sockets of this server
+//! reconnect ─▶ Adapter::restore_session ─▶ Adapter::resume ─▶ the socket, in its rooms, with what it missed
+//! ```
+//!
+//! Every method has a default that serves one server alone, on the [`Local`] part of a namespace that each call is given. An
+//! adapter for a cluster overrides what must reach further, and calls [`Local`] for what other servers ask of this one.
+
+mod local;
+pub(crate) mod recovery;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use bytestring::ByteString;
+
+pub use self::local::{Local, SocketInfo};
+pub use self::recovery::LocalAdapter;
+use crate::{AckSink, EncodedPacket, Room, Selector};
+
+/// A future that any thread may run.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What went wrong between servers.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AdapterError(pub String);
+
+/// An event on its way to many.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// The event, encoded once.
+    pub packet: EncodedPacket,
+    /// For whom.
+    pub to: Selector,
+    /// It may be dropped for those who are busy, and is not kept for those who are away.
+    pub volatile: bool,
+    /// For the sockets of this server only.
+    pub local: bool,
+}
+
+/// A session that a client may come back to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// The socket's id.
+    pub sid: ByteString,
+    /// The secret by which the client asks for the session.
+    pub pid: ByteString,
+    /// The rooms besides its own.
+    pub rooms: Vec<Room>,
+    /// What [`Socket::set_data`](crate::Socket::set_data) said last.
+    pub data: serde_json::Value,
+}
+
+/// A session found again.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The session.
+    pub session: Session,
+    /// The offset that the client brought.
+    pub offset: String,
+    /// What it missed, in order. [`Adapter::resume`] may complete it.
+    pub missed: Vec<EncodedPacket>,
+}
+
+/// Lets a restored socket into its rooms with what it missed: to be called once, with whatever lock held that keeps
+/// broadcasts out in between.
+pub type Admit<'a> = &'a mut dyn FnMut(Vec<EncodedPacket>);
+
+/// Carries what concerns many sockets, which may be on many servers.
+///
+/// One adapter serves all namespaces of a server; the namespace is told by `local`.
+///
+/// **Guarantee.** When the future of [`broadcast`](Self::broadcast) has ended well, each socket that matched from before the call until
+/// its end has been given the packet or will be, or is a recoverable session that will be given it when it comes back. Two broadcasts
+/// started one after the other on one thread arrive in this order. Without the second half of the first sentence a client that is
+/// cut off between a message and the next poll would silently lose that message.
+#[allow(unused_variables)]
+pub trait Adapter: Send + Sync + 'static {
+    /// Sends an event to the sockets that match.
+    fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
+        local.deliver(&broadcast.to, &broadcast.packet, broadcast.volatile);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Sends an event to one socket of this server. Synchronous, so that an event and the ack behind it keep their order.
+    ///
+    /// For adapters that keep packets for recovery: here is where to append the offset. False: the socket is not there, or did not
+    /// take it.
+    fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> bool {
+        local.send(sid, &packet, volatile)
+    }
+
+    /// Sends an event that wants an answer to the sockets that match, each answer into `acks`. The packet has its id. Gives the number of
+    /// sockets that were asked.
+    fn broadcast_with_ack<'a>(
+        &'a self,
+        local: &'a Local,
+        broadcast: Broadcast,
+        timeout: Duration,
+        acks: AckSink,
+    ) -> BoxFuture<'a, Result<usize, AdapterError>> {
+        let asked = local.deliver_with_ack(&broadcast.to, &broadcast.packet, &acks);
+        Box::pin(std::future::ready(Ok(asked)))
+    }
+
+    /// The sockets that match.
+    fn fetch_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+    ) -> BoxFuture<'a, Result<Vec<SocketInfo>, AdapterError>> {
+        Box::pin(std::future::ready(Ok(local.sockets(&to))))
+    }
+
+    /// Puts the sockets that match into rooms.
+    fn join_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+        rooms: Vec<Room>,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        local.join(&to, &rooms);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Takes the sockets that match out of rooms.
+    fn leave_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+        rooms: Vec<Room>,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        local.leave(&to, &rooms);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Disconnects the sockets that match, or their whole connections if `close`.
+    fn disconnect_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+        close: bool,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        local.disconnect(&to, close);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Sends an event to the other servers. Alone, there are none.
+    fn server_side_emit<'a>(
+        &'a self,
+        local: &'a Local,
+        event: &'a str,
+        args: serde_json::Value,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// A socket of this server has joined rooms.
+    fn joined(&self, local: &Local, sid: &ByteString, rooms: &[Room]) {}
+
+    /// A socket of this server has left rooms, by itself or by its end.
+    fn left(&self, local: &Local, sid: &ByteString, rooms: &[Room]) {}
+
+    /// A socket has been cut off, for a reason that allows it to come back within `keep`.
+    fn persist_session(&self, local: &Local, session: Session, keep: Duration) {}
+
+    /// Looks for the session that a client asks for, and takes it out: a second client with the same secret must not get it too.
+    fn restore_session<'a>(
+        &'a self,
+        local: &'a Local,
+        pid: &'a str,
+        offset: &'a str,
+    ) -> BoxFuture<'a, Option<Restored>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Calls `admit` with what the socket missed, at a moment where nothing can be sent to its rooms between the last of these
+    /// packets and its presence in them.
+    fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
+        admit(restored.missed);
+    }
+
+    /// The id of a new socket. The default is random; a cluster may want to tell its servers apart by it. Ids must not be guessable.
+    fn new_sid(&self, local: &Local) -> Option<ByteString> {
+        crate::engine::Sid::random().ok().map(|sid| sid.as_str().into())
+    }
+}

@@ -1,0 +1,120 @@
+//! A Socket.IO packet encoded once, for however many sockets it goes to.
+
+use std::sync::{Arc, OnceLock};
+
+use bytestring::ByteString;
+use serde::Serialize;
+
+use crate::{
+    engine::{Encoded, Form, Frames, Outgoing},
+    socket::{
+        msgpack,
+        packet::{Packet, Payload},
+        text,
+    },
+};
+
+/// A packet with its wire forms: JSON text with attachments, and msgpack when the first client asks for that. Cloning it costs a
+/// reference count, and so does sending it.
+///
+/// ```
+/// use socketio::EncodedPacket;
+///
+/// let packet = EncodedPacket::event("/", "news", &("headline", 1)).unwrap();
+/// let for_everybody = packet.clone();
+/// assert_eq!(packet.packet().payload.as_ref().unwrap().json(), r#"["news","headline",1]"#);
+/// # drop(for_everybody);
+/// ```
+#[derive(Clone)]
+pub struct EncodedPacket(Arc<Inner>);
+
+struct Inner {
+    packet: Packet,
+    size: usize,
+    text: OnceLock<Frames>,
+    msgpack: OnceLock<Frames>,
+}
+
+impl EncodedPacket {
+    /// An event for a namespace. A tuple is several arguments, `()` none, anything else one.
+    ///
+    /// # Errors
+    /// What serde says against the arguments.
+    pub fn event<T: Serialize + ?Sized>(
+        nsp: impl Into<ByteString>,
+        event: &str,
+        args: &T,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self::from(Packet::event(nsp.into(), None, Payload::event(event, args)?)))
+    }
+
+    /// The packet itself.
+    pub fn packet(&self) -> &Packet {
+        &self.0.packet
+    }
+
+    /// The same event with `offset` as its last argument, as connection state recovery wants it.
+    pub fn with_offset(&self, offset: &str) -> Self {
+        let mut packet = self.0.packet.clone();
+        packet.payload = packet.payload.map(|payload| payload.with_string_arg(offset));
+        Self::from(packet)
+    }
+
+    /// The name, if it is an event.
+    pub fn event_name(&self) -> Option<std::borrow::Cow<'_, str>> {
+        self.0.packet.event_name()
+    }
+
+    /// Bytes that it counts for.
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+}
+
+impl From<Packet> for EncodedPacket {
+    fn from(packet: Packet) -> Self {
+        let size = packet.payload.as_ref().map_or(0, Payload::len) + packet.nsp.len() + 4;
+        Self(Arc::new(Inner { packet, size, text: OnceLock::new(), msgpack: OnceLock::new() }))
+    }
+}
+
+impl Encoded for Inner {
+    fn frames(&self, form: Form) -> &Frames {
+        match form {
+            Form::Text => self.text.get_or_init(|| {
+                let (text, attachments) = text::encode(&self.packet);
+                Frames::text(&text, attachments)
+            }),
+            Form::Msgpack => self.msgpack.get_or_init(|| {
+                let bytes = msgpack::encode(&self.packet).unwrap_or_else(|error| {
+                    // The payload was made from values, or checked when it came in.
+                    log::error!("a packet has no msgpack form: {error}");
+                    bytes::Bytes::new()
+                });
+                Frames::binary(bytes)
+            }),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.size
+    }
+}
+
+impl From<EncodedPacket> for Outgoing {
+    fn from(packet: EncodedPacket) -> Self {
+        Self::new(packet.0)
+    }
+}
+
+impl From<&EncodedPacket> for Outgoing {
+    fn from(packet: &EncodedPacket) -> Self {
+        Self::new(packet.0.clone())
+    }
+}
+
+impl std::fmt::Debug for EncodedPacket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.packet.fmt(f)
+    }
+}

@@ -1,0 +1,342 @@
+//! Namespaces: handlers for those who connect, and the way to reach them all.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytestring::ByteString;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Ack, BroadcastOperator, Config, ConnectError, DisconnectReason, EmitError, EncodedPacket, Event, IntoRooms, Room,
+    Socket,
+    adapter::{Adapter, Local},
+    broadcast::Sending,
+    engine::worker::Workers,
+    handler::{self, DisconnectHandler, EventHandler, Middleware, SocketHandler},
+    server::Registry,
+    socket::{
+        handle::check_name,
+        packet::{Packet, Payload},
+    },
+    stats::Counters,
+};
+
+/// What all namespaces of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) adapter: Arc<dyn Adapter>,
+    pub(crate) workers: Workers,
+}
+
+/// A namespace. Cloning it is cheap, and all clones are the same namespace.
+#[derive(Clone)]
+pub struct Namespace(Arc<Inner>);
+
+struct Inner {
+    local: Local,
+    handlers: Arc<Handlers>,
+    shared: Arc<Shared>,
+    registry: Weak<Registry>,
+    ack_ids: AtomicU64,
+    /// Sockets on their way in: a dynamic namespace is not given up while there are some.
+    entering: AtomicUsize,
+    dynamic: bool,
+}
+
+type List<T> = RwLock<Vec<T>>;
+
+/// The handlers of a namespace, or of all namespaces that a function chose.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    connect: List<SocketHandler>,
+    middlewares: List<Middleware>,
+    events: List<(ByteString, EventHandler)>,
+    any: List<EventHandler>,
+    disconnect: List<DisconnectHandler>,
+    server: List<ServerHandler>,
+}
+
+pub(crate) type ServerHandler = Arc<dyn Fn(&str, &serde_json::Value) + Send + Sync>;
+
+fn add<T>(list: &List<T>, item: T) {
+    list.write().unwrap_or_else(PoisonError::into_inner).push(item);
+}
+
+fn all<T: Clone>(list: &List<T>) -> Vec<T> {
+    list.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+impl Handlers {
+    pub(crate) fn connect(&self) -> Vec<SocketHandler> {
+        all(&self.connect)
+    }
+
+    pub(crate) fn middlewares(&self) -> Vec<Middleware> {
+        all(&self.middlewares)
+    }
+
+    pub(crate) fn disconnect(&self) -> Vec<DisconnectHandler> {
+        all(&self.disconnect)
+    }
+
+    pub(crate) fn for_event(&self, name: &str) -> Vec<EventHandler> {
+        let mut found = all(&self.any);
+        let events = self.events.read().unwrap_or_else(PoisonError::into_inner);
+        found.extend(events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
+        found
+    }
+}
+
+/// What can be registered on a namespace and on a family of namespaces alike.
+macro_rules! registration {
+    () => {
+        /// Called for each socket that connects. Here is where to register its handlers: events wait until this first waits for
+        /// something itself.
+        pub fn on_connect<F>(&self, handler: F) -> &Self
+        where
+            F: AsyncFn(Socket) + Send + Sync + 'static,
+        {
+            add(&self.handlers().connect, handler::socket(handler));
+            self
+        }
+
+        /// Looks at each socket before it connects, in the order of registration. An error refuses the client, which gets its
+        /// message and data as `connect_error`.
+        pub fn middleware<F>(&self, middleware: F) -> &Self
+        where
+            F: AsyncFn(Socket) -> Result<(), ConnectError> + Send + Sync + 'static,
+        {
+            add(&self.handlers().middlewares, handler::middleware(middleware));
+            self
+        }
+
+        /// Handles an event of every socket, with one handler for all: what idle sockets in great numbers want, and otherwise the same as
+        /// [`Socket::on`].
+        pub fn on<T, F>(&self, event: impl Into<ByteString>, handler: F) -> &Self
+        where
+            T: DeserializeOwned + 'static,
+            F: AsyncFn(Socket, T, Ack) + Send + Sync + 'static,
+        {
+            add(&self.handlers().events, (event.into(), handler::event(handler)));
+            self
+        }
+
+        /// Handles every event of every socket, before the handlers of that event.
+        pub fn on_any<F>(&self, handler: F) -> &Self
+        where
+            F: AsyncFn(Socket, Event, Ack) + Send + Sync + 'static,
+        {
+            add(&self.handlers().any, handler::any(handler));
+            self
+        }
+
+        /// Called when a socket has gone, after its own handlers.
+        pub fn on_disconnect<F>(&self, handler: F) -> &Self
+        where
+            F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
+        {
+            add(&self.handlers().disconnect, handler::disconnect(handler));
+            self
+        }
+
+        /// Called with each event that another server sent by
+        /// [`server_side_emit`](Namespace::server_side_emit).
+        pub fn on_server_event(&self, handler: impl Fn(&str, &serde_json::Value) + Send + Sync + 'static) -> &Self {
+            add(&self.handlers().server, Arc::new(handler));
+            self
+        }
+    };
+}
+
+impl Namespace {
+    pub(crate) fn new(
+        name: ByteString,
+        handlers: Arc<Handlers>,
+        shared: Arc<Shared>,
+        registry: Weak<Registry>,
+        dynamic: bool,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            local: Local::new(name),
+            handlers,
+            shared,
+            registry,
+            ack_ids: AtomicU64::new(0),
+            entering: AtomicUsize::new(0),
+            dynamic,
+        }))
+    }
+
+    registration!();
+
+    /// Its name, with the slash.
+    pub fn name(&self) -> &ByteString {
+        self.0.local.name()
+    }
+
+    /// Its sockets on this server.
+    pub fn local(&self) -> &Local {
+        &self.0.local
+    }
+
+    /// A socket of this server.
+    pub fn socket(&self, id: &str) -> Option<Socket> {
+        self.0.local.socket(id)
+    }
+
+    /// Everybody in these rooms. Rooms named in several calls add up; each socket is reached once.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`to`](Self::to), as one says it before `fetch_sockets`.
+    pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// Everybody but those in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+
+    /// Everybody on this server.
+    pub fn on_this_server(&self) -> BroadcastOperator {
+        self.broadcast().local()
+    }
+
+    /// Everybody who is not busy.
+    pub fn volatile(&self) -> BroadcastOperator {
+        self.broadcast().volatile()
+    }
+
+    /// Everybody, with a time limit for answers.
+    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
+        self.broadcast().timeout(timeout)
+    }
+
+    /// Everybody.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        BroadcastOperator::new(self.clone())
+    }
+
+    /// Sends an event to everybody; see [`BroadcastOperator::emit`].
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
+        self.broadcast().emit(event, args)
+    }
+
+    /// Sends an event to the other servers' namespaces of this name.
+    ///
+    /// # Errors
+    /// When the arguments cannot be encoded, or the others not reached.
+    pub async fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        let args = serde_json::to_value(args)?;
+        Ok(self.adapter().server_side_emit(&self.0.local, event, args).await?)
+    }
+
+    /// Hands an event of another server to this one's handlers: for adapters.
+    pub fn receive_server_event(&self, event: &str, args: &serde_json::Value) {
+        for handler in all(&self.0.handlers.server) {
+            handler(event, args);
+        }
+    }
+
+    /// Encodes an event for this namespace, to be sent any number of times.
+    ///
+    /// # Errors
+    /// When the name is reserved or the arguments cannot be encoded.
+    pub fn encode<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EncodedPacket, EmitError> {
+        let payload = self.payload(event, args)?;
+        Ok(EncodedPacket::from(Packet::event(self.name().clone(), None, payload)))
+    }
+
+    pub(crate) fn payload<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<Payload, EmitError> {
+        check_name(event)?;
+        Ok(Payload::event(event, args)?)
+    }
+
+    /// The number that ties an event and its answers together: one for a broadcast, however many answer.
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.0.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
+        &self.0.shared.adapter
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.shared.config
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.shared.counters
+    }
+
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.0.shared.workers
+    }
+
+    pub(crate) fn handlers(&self) -> &Handlers {
+        &self.0.handlers
+    }
+
+    /// One more is on the way in; false if the namespace has been given up meanwhile.
+    pub(crate) fn entering(&self) {
+        self.0.entering.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One that was on the way in has arrived, or turned back.
+    pub(crate) fn entered(&self) {
+        self.0.entering.fetch_sub(1, Ordering::AcqRel);
+        self.left_by_one();
+    }
+
+    /// A dynamic namespace goes with its last socket: otherwise clients could fill the memory with names.
+    pub(crate) fn left_by_one(&self) {
+        if self.0.dynamic
+            && self.is_unused()
+            && let Some(registry) = self.0.registry.upgrade()
+        {
+            registry.remove_unused(self);
+        }
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.0.entering.load(Ordering::Acquire) == 0 && self.0.local.is_empty()
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The rooms that have members on this server; sockets' own rooms aside.
+    pub fn rooms(&self) -> Vec<(Room, usize)> {
+        self.0.local.rooms()
+    }
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Namespace").field(self.name()).finish()
+    }
+}
+
+/// All namespaces whose names a function accepts: made by [`SocketIo::of_matching`](crate::SocketIo::of_matching). What is registered here holds for
+/// each of them, also for those that are there already. A namespace of the family begins with its first socket and ends with its last.
+#[derive(Clone)]
+pub struct NamespaceFamily {
+    pub(crate) handlers: Arc<Handlers>,
+}
+
+impl NamespaceFamily {
+    fn handlers(&self) -> &Handlers {
+        &self.handlers
+    }
+
+    registration!();
+}
