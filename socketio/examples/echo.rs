@@ -9,6 +9,7 @@ use socketio::{Args, Origins, Socket, SocketIo, Value};
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
+    env_logger::init();
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
 
     let io = SocketIo::builder()

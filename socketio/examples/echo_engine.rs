@@ -24,6 +24,7 @@ impl Peer for Echo {
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
+    env_logger::init();
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
 
     let mut config = Config::default();

@@ -36,6 +36,7 @@ pub use self::{
     server::{Builder, SocketIo},
     socket::handle::{EmitError, Socket},
     stats::Stats,
+    time::iso as iso_date,
     transport::cors::Origins,
     value::{Binary, Value},
 };

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-/// `2025-01-31T12:00:00.000Z`.
-pub(crate) fn iso(time: SystemTime) -> String {
+/// A time as JavaScript writes a `Date` into JSON: `2025-01-31T12:00:00.000Z`. Times before 1970 are written as its beginning.
+pub fn iso(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);
