@@ -55,10 +55,7 @@ impl DisconnectReason {
     ///
     /// Leaving on purpose ends the session for good, and so does sending what is not a packet.
     pub const fn is_recoverable(self) -> bool {
-        !matches!(
-            self,
-            Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect
-        )
+        !matches!(self, Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
     }
 }
 
