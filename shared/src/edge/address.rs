@@ -79,19 +79,23 @@ impl fmt::Display for Network {
 /// Without a peer (a request that came over no socket) it is 0.0.0.0.
 #[must_use]
 pub fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let Some(peer) = peer.map(|peer| peer.ip().to_canonical()) else {
+    let fields = headers.get_all(HeaderName::from_static("x-forwarded-for"));
+    let fields: Vec<&str> = fields.map(|value| value.to_str().unwrap_or_default()).collect();
+    through(peer.map(|peer| peer.ip()), &fields, trusted)
+}
+
+/// As [`client`], for the fields of `X-Forwarded-For` in the order in which they came.
+#[must_use]
+pub fn through(peer: Option<IpAddr>, fields: &[&str], trusted: &[Network]) -> IpAddr {
+    let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
         return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     };
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(peer) {
         return peer;
     }
-    // Several fields are one list (RFC 9110 §5.3).
-    let fields: Vec<&str> = headers
-        .get_all(HeaderName::from_static("x-forwarded-for"))
-        .map(|value| value.to_str().unwrap_or_default())
-        .collect();
     let mut client = peer;
+    // Several fields are one list (RFC 9110 §5.3).
     for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
         match forwarded(hop.trim()) {
             Some(address) => client = address,

@@ -71,6 +71,11 @@ impl Rate {
         ApiError::TooMany { message, retry_after }
     }
 
+    #[cfg(test)]
+    pub(super) fn buckets(&self) -> usize {
+        self.limiter.len()
+    }
+
     /// Buckets that are full again say nothing and go, from time to time.
     fn sweep(&self) {
         if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {

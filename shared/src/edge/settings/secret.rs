@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Fault, Sources, table};
+use super::{Fault, Sources, table, values};
 
 /// Bytes of the shortest secret: a key as long as the hash (RFC 7518 §3.2).
 const SHORTEST: usize = 32;
@@ -47,7 +47,7 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<Option<Secret>> {
         if path.is_empty() {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", values::shown(path)))?;
         // Editors and `echo` end a file with a line break that is no part of the secret.
         Secret::new(text.trim_end_matches(['\r', '\n'])).map(Some)
     })?;

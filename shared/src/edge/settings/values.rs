@@ -15,7 +15,7 @@ const MOST_WORKERS: usize = 512;
 type Value<T> = Result<T, String>;
 
 /// A text as it may be told in a fault: short, without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     format!("`{short}`")
 }
