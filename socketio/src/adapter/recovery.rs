@@ -27,7 +27,7 @@ pub struct LocalAdapter {
 struct Store {
     /// Begins every offset: offsets of an earlier life of this server are no offsets.
     epoch: Sid,
-    /// The number of the oldest packet held.
+    /// The number of the oldest packet held. The first of all is 1, so that 0 is an offset before it.
     first: u64,
     packets: VecDeque<Kept>,
     bytes: usize,
@@ -71,13 +71,13 @@ fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
 
 impl Store {
     fn new(epoch: Sid) -> Self {
-        Self { epoch, first: 0, packets: VecDeque::new(), bytes: 0, sessions: HashMap::new(), sweep: None }
+        Self { epoch, first: 1, packets: VecDeque::new(), bytes: 0, sessions: HashMap::new(), sweep: None }
     }
 
     /// Keeps a packet; what comes back is the one to send, with its offset.
     fn keep(&mut self, packet: &EncodedPacket, to: Selector, limits: &Recovery, now: Instant) -> EncodedPacket {
         let number = self.first + self.packets.len() as u64;
-        let packet = packet.with_offset(&format!("{}.{number}", self.epoch));
+        let packet = packet.with_offset(&self.offset(number));
         self.bytes += packet.size();
         self.packets.push_back(Kept { packet: packet.clone(), to, at: now });
         while let Some(oldest) = self.packets.front()
@@ -90,6 +90,23 @@ impl Store {
             self.first += 1;
         }
         packet
+    }
+
+    fn offset(&self, number: u64) -> String {
+        format!("{}.{number}", self.epoch)
+    }
+
+    /// The offset of the latest packet.
+    fn latest(&self) -> String {
+        self.offset(self.first + self.packets.len() as u64 - 1)
+    }
+
+    /// A packet that is not kept. Clients take any string at the end of an event for an offset, so one that ends in a string
+    /// gets the offset of the latest packet, which is right: whoever sees this one has seen that one.
+    fn guard(&self, packet: EncodedPacket) -> EncodedPacket {
+        let ends_in_string = packet.packet().id.is_none()
+            && packet.packet().payload.as_ref().is_some_and(|payload| payload.json().ends_with("\"]"));
+        if ends_in_string { packet.with_offset(&self.latest()) } else { packet }
     }
 
     /// The place behind the packet with this offset, if all that came after it is still held.
@@ -126,11 +143,15 @@ impl Store {
 impl Adapter for LocalAdapter {
     fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
         let Broadcast { packet, to, volatile, .. } = broadcast;
-        match self.store(local.name()).filter(|_| !volatile) {
+        match self.store(local.name()) {
             Some((limits, store)) => {
                 let mut store = lock(&store);
-                let packet = store.keep(&packet, to.clone(), limits, Instant::now());
-                local.deliver(&to, &packet, false);
+                let packet = if volatile {
+                    store.guard(packet)
+                } else {
+                    store.keep(&packet, to.clone(), limits, Instant::now())
+                };
+                local.deliver(&to, &packet, volatile);
             }
             None => {
                 local.deliver(&to, &packet, volatile);
@@ -140,12 +161,15 @@ impl Adapter for LocalAdapter {
     }
 
     fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> bool {
-        let wants_offset = !volatile && packet.packet().id.is_none();
-        match self.store(local.name()).filter(|_| wants_offset) {
+        match self.store(local.name()) {
             Some((limits, store)) => {
                 let mut store = lock(&store);
-                let packet = store.keep(&packet, Selector::one(sid.clone()), limits, Instant::now());
-                local.send(sid, &packet, false)
+                let packet = if volatile {
+                    store.guard(packet)
+                } else {
+                    store.keep(&packet, Selector::one(sid.clone()), limits, Instant::now())
+                };
+                local.send(sid, &packet, volatile)
             }
             None => local.send(sid, &packet, volatile),
         }
@@ -173,9 +197,7 @@ impl Adapter for LocalAdapter {
                 return None;
             }
             let missed = store.missed(&away.session, offset)?;
-            // An offset was found, so there has been a packet, and this names the last.
-            let last = store.first + store.packets.len() as u64 - 1;
-            let offset = format!("{}.{last}", store.epoch);
+            let offset = store.latest();
             Some(Restored { session: away.session, offset, missed })
         });
         Box::pin(std::future::ready(restored))
@@ -199,5 +221,82 @@ impl Adapter for LocalAdapter {
 impl std::fmt::Debug for LocalAdapter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalAdapter").field("recovery", &self.recovery).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(args: &impl serde::Serialize) -> EncodedPacket {
+        EncodedPacket::event("/", "e", args).unwrap()
+    }
+
+    fn session(rooms: &[&str]) -> Session {
+        Session {
+            sid: "me".into(),
+            pid: "secret".into(),
+            rooms: rooms.iter().map(|room| (*room).into()).collect(),
+            data: serde_json::Value::Null,
+        }
+    }
+
+    fn to(room: &str) -> Selector {
+        Selector { rooms: vec![room.into()], except: vec![] }
+    }
+
+    fn json(packet: &EncodedPacket) -> String {
+        packet.packet().payload.as_ref().unwrap().json().to_string()
+    }
+
+    #[test]
+    fn missed_is_what_came_after_to_the_rooms() {
+        let mut store = Store::new(Sid::random().unwrap());
+        let (limits, now) = (Recovery::default(), Instant::now());
+        let before = store.latest();
+        let one = store.keep(&packet(&1), to("a"), &limits, now);
+        let _ = store.keep(&packet(&2), to("b"), &limits, now);
+        let three = store.keep(&packet(&3), to("me"), &limits, now);
+        let excepted = Selector { rooms: vec![], except: vec!["a".into()] };
+        let _ = store.keep(&packet(&4), excepted, &limits, now);
+        let all = |offset: &str| store.missed(&session(&["a"]), offset).map(|m| m.iter().map(json).collect::<Vec<_>>());
+        assert_eq!(all(&before), Some(vec![json(&one), json(&three)]));
+        assert_eq!(all(&store.offset(1)), Some(vec![json(&three)]));
+        assert_eq!(all(&store.latest()), Some(vec![]));
+        for bad in ["", "x", "x.1", &store.offset(5), &store.offset(u64::MAX), &format!("{}.-1", store.epoch)] {
+            assert_eq!(all(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_cannot_be_resumed() {
+        let mut store = Store::new(Sid::random().unwrap());
+        let limits = Recovery { max_packets: 2, ..Recovery::default() };
+        let now = Instant::now();
+        for n in 0..5 {
+            store.keep(&packet(&n), to("a"), &limits, now);
+        }
+        assert_eq!((store.packets.len(), store.first), (2, 4));
+        assert_eq!(store.position(&store.offset(2)), None);
+        assert_eq!(store.position(&store.offset(3)), Some(0));
+        // Time drops, too.
+        store.keep(&packet(&5), to("a"), &limits, now + limits.max_disconnection * 2);
+        assert_eq!(store.packets.len(), 1);
+        let held: usize = store.packets.iter().map(|kept| kept.packet.size()).sum();
+        assert_eq!(store.bytes, held);
+    }
+
+    #[test]
+    fn strings_at_the_end_are_guarded() {
+        let store = Store::new(Sid::random().unwrap());
+        let offset = store.latest();
+        for (plain, guarded) in [
+            (packet(&"bob"), format!(r#"["e","bob","{offset}"]"#)),
+            (packet(&()), format!(r#"["e","{offset}"]"#)),
+            (packet(&1), r#"["e",1]"#.to_owned()),
+            (packet(&("a", true)), r#"["e","a",true]"#.to_owned()),
+        ] {
+            assert_eq!(json(&store.guard(plain)), guarded);
+        }
     }
 }

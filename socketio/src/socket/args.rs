@@ -34,7 +34,7 @@ pub(super) fn write<T: Serialize + ?Sized>(name: Option<&str>, args: &T) -> Resu
             // The tuple writes itself as `[a,b]`. Its bracket becomes ours, or the comma behind the name.
             let at = text.len();
             json::write_to(&mut text, &mut attachments, args)?;
-            if name.is_some() {
+            if name.is_some() && text.get(at + 1) != Some(&b']') {
                 text[at] = b',';
             } else {
                 text.remove(at);

@@ -1,1 +1,464 @@
+//! Each line of the protocol's life of a session, in virtual time.
 
+use super::*;
+
+const PROBE: ByteString = ByteString::from_static("probe");
+
+/// A session and its clock.
+struct World {
+    session: Session,
+    now: Instant,
+    start: Instant,
+}
+
+fn config() -> Arc<SessionConfig> {
+    Arc::new(SessionConfig {
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(20),
+        upgrade_timeout: Duration::from_secs(10),
+        close_timeout: Duration::from_secs(30),
+        max_payload: 1_000_000,
+        allow_upgrades: true,
+    })
+}
+
+impl World {
+    fn new(protocol: Protocol, transport: Transport) -> Self {
+        let now = Instant::now();
+        let session = Session::open(config(), protocol, transport, "SID", now);
+        Self { session, now, start: now }
+    }
+
+    fn polling() -> Self {
+        let mut world = Self::new(Protocol::V4, Transport::Polling);
+        assert!(matches!(world.poll()[..], [Packet::Open(_)]));
+        world
+    }
+
+    fn websocket() -> Self {
+        let mut world = Self::new(Protocol::V4, Transport::WebSocket);
+        assert!(matches!(world.out(Transport::WebSocket)[..], [Packet::Open(_)]));
+        world
+    }
+
+    /// All that the transport would send now.
+    fn out(&mut self, via: Transport) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        loop {
+            match self.session.next(via) {
+                Next::Send(packet) => packets.push(packet),
+                Next::Flush => self.session.flushed(),
+                Next::Application | Next::Wait | Next::End => return packets,
+            }
+        }
+    }
+
+    /// A GET that is answered if there is something to say, and stays open if not.
+    fn poll(&mut self) -> Vec<Packet> {
+        self.session.begin_poll().unwrap();
+        self.answer()
+    }
+
+    /// What an open GET is answered with now.
+    fn answer(&mut self) -> Vec<Packet> {
+        let packets = self.out(Transport::Polling);
+        if !packets.is_empty() {
+            self.session.end_poll();
+        }
+        packets
+    }
+
+    fn receive(&mut self, via: Transport, packet: Packet) -> Option<Data> {
+        self.session.on_packet(via, packet, self.now)
+    }
+
+    /// Lets time pass, firing each deadline at its moment.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.session.deadline().filter(|at| *at <= end) {
+            self.now = at;
+            self.session.on_deadline(at);
+        }
+        self.now = end;
+    }
+
+    fn closed(&mut self) -> Option<DisconnectReason> {
+        self.session.take_closed()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+}
+
+fn ping() -> Packet {
+    Packet::Ping(ByteString::new())
+}
+
+fn pong() -> Packet {
+    Packet::Pong(ByteString::new())
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn handshake_has_exactly_its_keys() {
+    for (transport, upgrades) in [(Transport::Polling, r#"["websocket"]"#), (Transport::WebSocket, "[]")] {
+        let mut session = Session::open(config(), Protocol::V4, transport, "SID", Instant::now());
+        session.begin_poll().unwrap();
+        let expected = format!(
+            r#"{{"sid":"SID","upgrades":{upgrades},"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}}"#
+        );
+        assert_eq!(session.next(transport), Next::Send(Packet::Open(expected.into())));
+    }
+}
+
+#[test]
+fn no_upgrades_are_offered_when_there_are_none() {
+    let config = SessionConfig { allow_upgrades: false, ..(*config()).clone() };
+    let mut session = Session::open(Arc::new(config), Protocol::V4, Transport::Polling, "SID", Instant::now());
+    session.begin_poll().unwrap();
+    assert!(
+        matches!(session.next(Transport::Polling), Next::Send(Packet::Open(text)) if text.contains(r#""upgrades":[]"#))
+    );
+    session.end_poll();
+    assert!(!session.attach_candidate(Instant::now()));
+}
+
+#[test]
+fn server_pings_and_the_pong_arms_the_timer_again() {
+    let mut world = World::websocket();
+    for _ in 0..3 {
+        world.pass(secs(24));
+        assert_eq!(world.out(Transport::WebSocket), []);
+        world.pass(secs(1));
+        assert_eq!(world.out(Transport::WebSocket), [ping()]);
+        world.pass(secs(7));
+        world.receive(Transport::WebSocket, pong());
+    }
+    assert_eq!(world.closed(), None);
+}
+
+#[test]
+fn no_pong_ends_the_session_after_the_timeout() {
+    let mut world = World::websocket();
+    world.pass(secs(44));
+    assert_eq!(world.closed(), None);
+    world.pass(secs(1));
+    assert_eq!(world.closed(), Some(DisconnectReason::PingTimeout));
+    assert_eq!(world.elapsed(), secs(45));
+    assert_eq!(world.session.deadline(), None);
+    assert_eq!(world.session.next(Transport::WebSocket), Next::End);
+}
+
+#[test]
+fn a_pong_nobody_asked_for_does_no_harm() {
+    let mut world = World::websocket();
+    world.pass(secs(20));
+    world.receive(Transport::WebSocket, pong());
+    world.pass(secs(24));
+    assert_eq!(world.out(Transport::WebSocket), []);
+    world.pass(secs(1));
+    assert_eq!(world.out(Transport::WebSocket), [ping()]);
+}
+
+#[test]
+fn ping_waits_for_the_poll() {
+    let mut world = World::polling();
+    world.pass(secs(30));
+    assert_eq!(world.poll(), [ping()]);
+    world.receive(Transport::Polling, pong());
+    assert_eq!(world.poll(), []);
+    world.pass(secs(25));
+    assert_eq!(world.answer(), [ping()]);
+}
+
+#[test]
+fn heartbeat_in_the_wrong_direction() {
+    let cases = [(Protocol::V4, ping()), (Protocol::V3, pong())];
+    for (protocol, packet) in cases {
+        let mut world = World::new(protocol, Transport::WebSocket);
+        world.receive(Transport::WebSocket, packet);
+        assert_eq!(world.closed(), Some(DisconnectReason::TransportError), "{protocol:?}");
+    }
+}
+
+#[test]
+fn protocol_3_clients_ping() {
+    let mut world = World::new(Protocol::V3, Transport::WebSocket);
+    world.out(Transport::WebSocket);
+    for _ in 0..3 {
+        world.pass(secs(40));
+        world.receive(Transport::WebSocket, Packet::Ping("x".into()));
+        assert_eq!(world.out(Transport::WebSocket), [Packet::Pong("x".into())]);
+    }
+    world.pass(secs(44));
+    assert_eq!(world.closed(), None);
+    world.pass(secs(1));
+    assert_eq!(world.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+#[test]
+fn messages_pass_and_other_packets_are_ignored() {
+    let mut world = World::websocket();
+    assert_eq!(world.receive(Transport::WebSocket, Packet::Message("a".into())), Some("a".into()));
+    for packet in [Packet::Noop, Packet::Upgrade, Packet::Open("{}".into())] {
+        assert_eq!(world.receive(Transport::WebSocket, packet), None);
+    }
+    assert_eq!(world.closed(), None);
+}
+
+#[test]
+fn overlapping_polls() {
+    let mut world = World::polling();
+    assert_eq!(world.poll(), []);
+    assert_eq!(world.session.begin_poll(), Err(Overlap));
+    assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
+    assert_eq!(world.answer(), [Packet::Close]);
+}
+
+#[test]
+fn overlapping_posts() {
+    let mut world = World::polling();
+    world.session.begin_post().unwrap();
+    world.session.end_post();
+    world.session.begin_post().unwrap();
+    assert_eq!(world.session.begin_post(), Err(Overlap));
+    assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
+}
+
+#[test]
+fn a_poll_that_the_client_gives_up() {
+    let mut world = World::polling();
+    world.poll();
+    world.session.abort_poll();
+    assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
+    // One that has been answered is no longer there to be given up.
+    let mut world = World::polling();
+    world.session.abort_poll();
+    assert_eq!(world.closed(), None);
+}
+
+#[test]
+fn close_by_the_client_releases_the_poll() {
+    let mut world = World::polling();
+    world.poll();
+    world.receive(Transport::Polling, Packet::Close);
+    assert_eq!(world.closed(), Some(DisconnectReason::TransportClose));
+    assert_eq!(world.answer(), [Packet::Noop]);
+}
+
+#[test]
+fn close_by_the_server_with_a_poll_open() {
+    let mut world = World::polling();
+    world.poll();
+    world.session.close(world.now);
+    assert_eq!(world.answer(), [Packet::Close]);
+    assert_eq!(world.closed(), Some(DisconnectReason::ForcedClose));
+}
+
+#[test]
+fn close_by_the_server_waits_for_the_next_poll() {
+    let mut world = World::polling();
+    world.session.close(world.now);
+    world.pass(secs(29));
+    assert_eq!(world.closed(), None);
+    assert_eq!(world.poll(), [Packet::Close]);
+    assert_eq!(world.closed(), Some(DisconnectReason::ForcedClose));
+}
+
+#[test]
+fn close_by_the_server_does_not_wait_for_ever() {
+    let mut world = World::polling();
+    world.session.close(world.now);
+    world.pass(secs(30));
+    assert_eq!(world.closed(), Some(DisconnectReason::ForcedClose));
+    assert_eq!(world.session.deadline(), None);
+}
+
+#[test]
+fn close_flushes_the_application_first() {
+    let mut world = World::websocket();
+    world.session.close(world.now);
+    assert_eq!(world.session.next(Transport::WebSocket), Next::Flush);
+    assert_eq!(world.session.next(Transport::WebSocket), Next::Flush);
+    world.session.flushed();
+    assert_eq!(world.session.next(Transport::WebSocket), Next::End);
+    assert_eq!(world.closed(), Some(DisconnectReason::ForcedClose));
+}
+
+#[test]
+fn a_closing_session_takes_nothing() {
+    let mut world = World::polling();
+    world.session.close(world.now);
+    assert_eq!(world.receive(Transport::Polling, Packet::Message("late".into())), None);
+    assert!(!world.session.is_open() && !world.session.is_writable());
+    assert!(!world.session.attach_candidate(world.now));
+}
+
+#[test]
+fn only_the_first_reason_counts() {
+    let mut world = World::websocket();
+    world.session.finish(DisconnectReason::ParseError);
+    world.session.finish(DisconnectReason::PingTimeout);
+    world.session.close(world.now);
+    world.receive(Transport::WebSocket, Packet::Close);
+    world.session.detach_websocket(DisconnectReason::TransportClose);
+    assert_eq!(world.closed(), Some(DisconnectReason::ParseError));
+    assert_eq!(world.closed(), None);
+}
+
+#[test]
+fn a_lost_websocket() {
+    let mut world = World::websocket();
+    world.session.detach_websocket(DisconnectReason::TransportClose);
+    assert_eq!(world.closed(), Some(DisconnectReason::TransportClose));
+}
+
+fn probe(world: &mut World) {
+    assert!(world.session.attach_candidate(world.now));
+    world.receive(Transport::WebSocket, Packet::Ping(PROBE));
+    assert_eq!(world.out(Transport::WebSocket), [Packet::Pong(PROBE)]);
+}
+
+#[test]
+fn upgrade_frees_the_poll_again_and_again() {
+    let mut world = World::polling();
+    world.poll();
+    probe(&mut world);
+    assert_eq!(world.answer(), [Packet::Noop]);
+    // The client had not seen the probe's answer and polled once more: each poll gets its noop within 100 ms.
+    for _ in 0..5 {
+        assert_eq!(world.poll(), []);
+        world.pass(Duration::from_millis(99));
+        assert_eq!(world.answer(), []);
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.answer(), [Packet::Noop]);
+    }
+    world.receive(Transport::WebSocket, Packet::Upgrade);
+    assert_eq!(world.session.transport(), Transport::WebSocket);
+    world.pass(Duration::from_millis(500));
+    assert_eq!(world.out(Transport::WebSocket), []);
+}
+
+#[test]
+fn messages_flow_over_polling_until_the_upgrade() {
+    let mut world = World::polling();
+    probe(&mut world);
+    world.session.begin_poll().unwrap();
+    assert_eq!(world.session.next(Transport::Polling), Next::Application);
+    assert_eq!(world.session.next(Transport::WebSocket), Next::Wait);
+    world.receive(Transport::WebSocket, Packet::Upgrade);
+    // The poll that was still open goes away empty; the application's messages take the WebSocket.
+    assert_eq!(world.session.next(Transport::Polling), Next::Send(Packet::Noop));
+    assert_eq!(world.session.next(Transport::WebSocket), Next::Application);
+}
+
+#[test]
+fn a_ping_that_waited_takes_the_websocket() {
+    let mut world = World::polling();
+    world.pass(secs(24));
+    probe(&mut world);
+    world.pass(secs(1));
+    world.receive(Transport::WebSocket, Packet::Upgrade);
+    assert_eq!(world.out(Transport::WebSocket), [ping()]);
+}
+
+#[test]
+fn an_upgrade_that_takes_too_long_costs_the_candidate_alone() {
+    for probed in [false, true] {
+        let mut world = World::polling();
+        assert!(world.session.attach_candidate(world.now));
+        if probed {
+            world.receive(Transport::WebSocket, Packet::Ping(PROBE));
+            world.out(Transport::WebSocket);
+        }
+        world.pass(Duration::from_millis(9_999));
+        assert_eq!(world.session.next(Transport::WebSocket), Next::Wait);
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.session.next(Transport::WebSocket), Next::End);
+        assert_eq!(world.closed(), None);
+        assert_eq!(world.session.transport(), Transport::Polling);
+        // Another may try.
+        assert!(world.session.attach_candidate(world.now));
+    }
+}
+
+#[test]
+fn a_candidate_that_says_something_else_is_dropped() {
+    let cases = [Packet::Message("x".into()), ping(), pong(), Packet::Close, Packet::Noop];
+    for packet in cases {
+        let mut world = World::polling();
+        assert!(world.session.attach_candidate(world.now));
+        assert_eq!(world.receive(Transport::WebSocket, packet), None);
+        assert_eq!(world.session.next(Transport::WebSocket), Next::End);
+        assert_eq!(world.closed(), None);
+    }
+}
+
+#[test]
+fn a_second_websocket_is_not_attached() {
+    let mut world = World::polling();
+    assert!(world.session.attach_candidate(world.now));
+    assert!(!world.session.attach_candidate(world.now));
+    world.receive(Transport::WebSocket, Packet::Ping(PROBE));
+    world.receive(Transport::WebSocket, Packet::Upgrade);
+    assert!(!world.session.attach_candidate(world.now));
+}
+
+#[test]
+fn a_lost_candidate_leaves_the_session() {
+    let mut world = World::polling();
+    probe(&mut world);
+    world.session.detach_websocket(DisconnectReason::TransportClose);
+    assert_eq!(world.closed(), None);
+    assert!(world.session.attach_candidate(world.now));
+}
+
+#[test]
+fn packets_over_the_old_transport_are_dropped_after_the_upgrade() {
+    let mut world = World::polling();
+    probe(&mut world);
+    world.receive(Transport::WebSocket, Packet::Upgrade);
+    assert_eq!(world.receive(Transport::Polling, Packet::Message("late".into())), None);
+    world.session.abort_poll();
+    assert_eq!(world.closed(), None);
+}
+
+#[test]
+fn writable_means_that_a_transport_waits() {
+    let mut world = World::polling();
+    assert!(!world.session.is_writable());
+    world.poll();
+    assert!(world.session.is_writable());
+    world.session.abort_poll();
+    assert!(!world.session.is_writable());
+    assert!(World::websocket().session.is_writable());
+}
+
+#[test]
+fn ends_in_every_state() {
+    type Setup = fn(&mut World);
+    let states: [(&str, Setup); 6] = [
+        ("idle", |_| {}),
+        ("poll open", |world| drop(world.poll())),
+        ("posting", |world| world.session.begin_post().unwrap()),
+        ("attached", |world| assert!(world.session.attach_candidate(world.now))),
+        ("probed", probe),
+        ("closing", |world| world.session.close(world.now)),
+    ];
+    for (name, setup) in states {
+        let mut world = World::polling();
+        setup(&mut world);
+        world.session.finish(DisconnectReason::ParseError);
+        assert_eq!(world.closed(), Some(DisconnectReason::ParseError), "{name}");
+        assert_eq!(world.session.deadline(), None, "{name}");
+        assert_eq!(world.session.next(Transport::WebSocket), Next::End, "{name}");
+        let expected: &[Packet] = if name == "poll open" { &[Packet::Close] } else { &[] };
+        assert_eq!(world.out(Transport::Polling), expected, "{name}");
+        world.pass(secs(100));
+        assert_eq!(world.closed(), None, "{name}");
+    }
+}
