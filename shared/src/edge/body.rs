@@ -64,9 +64,7 @@ async fn read_within(
     };
     match tokio::time::timeout(within, body).await {
         Ok(body) => body,
-        Err(_) => {
-            Err(ApiError::TooSlow(format!("the body did not arrive within {} s", within.as_secs_f64())))
-        }
+        Err(_) => Err(ApiError::TooSlow(format!("the body did not arrive within {} s", within.as_secs_f64()))),
     }
 }
 
@@ -86,7 +84,11 @@ mod tests {
 
     type Chunk = Result<Bytes, PayloadError>;
 
-    async fn read(headers: &[(&str, &str)], payload: impl Stream<Item = Chunk>, limit: Option<usize>) -> Result<Bytes, String> {
+    async fn read(
+        headers: &[(&str, &str)],
+        payload: impl Stream<Item = Chunk>,
+        limit: Option<usize>,
+    ) -> Result<Bytes, String> {
         let mut request = TestRequest::post();
         for header in headers {
             request = request.append_header(*header);

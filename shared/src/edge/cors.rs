@@ -12,7 +12,8 @@ use actix_web::http::{
 };
 
 /// Headers that pages may send, beyond those that are always allowed.
-const ALLOWED_HEADERS: &str = "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
+const ALLOWED_HEADERS: &str =
+    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
 /// Headers of answers that pages may read, beyond those that they always may.
 const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, OPTIONS";

@@ -69,7 +69,8 @@ fn is_unprintable(c: char) -> bool {
 fn json(record: &Record<'_>, now: SystemTime) -> String {
     let mut line = String::with_capacity(160);
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let _ = write!(line, "{{\"ts\":\"{}\",\"level\":\"{}\",\"target\":", rfc3339(since.as_millis() as u64), record.level());
+    let _ =
+        write!(line, "{{\"ts\":\"{}\",\"level\":\"{}\",\"target\":", rfc3339(since.as_millis() as u64), record.level());
     line.push_str(&quoted(record.target()));
     line.push_str(",\"message\":");
     line.push_str(&quoted(&record.args().to_string()));

@@ -12,11 +12,7 @@ mod tests;
 
 use std::{fmt, sync::Mutex};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header,
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -47,8 +43,7 @@ pub enum Transport {
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Sse, Self::LongPoll, Self::Poll, Self::Stream, Self::WebSocket, Self::Polling];
+    pub const ALL: [Self; 6] = [Self::Sse, Self::LongPoll, Self::Poll, Self::Stream, Self::WebSocket, Self::Polling];
 
     /// The name, as metrics and logs have it.
     #[must_use]
@@ -198,7 +193,8 @@ impl Metrics {
 /// None in practice.
 pub async fn handler(edge: web::Data<Edge>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let accepted = request.headers().get_all(header::ACCEPT);
-    let open = accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("application/openmetrics-text"));
+    let open =
+        accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("application/openmetrics-text"));
     let kind = if open {
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     } else {

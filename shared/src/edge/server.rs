@@ -39,16 +39,28 @@ use super::{
     settings::{ServiceDefaults, Settings},
 };
 
-/// How long an idle connection is kept for its client's next request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Connections that wait to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also counts.
 const BACKLOG: i32 = 4096;
-/// How long the last requests that were on their way when the drain began are waited for, before the port closes.
-const SETTLE: Duration = Duration::from_millis(100);
-/// After so long actix lets go of whatever is still open.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
-/// After so long the process ends whatever is still open.
-const HARD_END: Duration = Duration::from_millis(9500);
+
+/// The times that no setting names. Tests have others.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// How long an idle connection is kept for its client's next request.
+    keep_alive: Duration,
+    /// How long the port stays open after the drain began, for requests that were on their way.
+    settle: Duration,
+    /// After so many whole seconds of the stop actix lets go of whatever is still open.
+    shutdown: u64,
+    /// After so long the stop is over, whatever is still open.
+    hard_end: Duration,
+}
+
+const TIMES: Times = Times {
+    keep_alive: Duration::from_secs(75),
+    settle: Duration::from_millis(100),
+    shutdown: 8,
+    hard_end: Duration::from_millis(9500),
+};
 
 /// What the HTTP side of one process shares: its settings and what is counted and decided by them. Clones are one and
 /// the same. It is made once, outside of the closure that actix calls for each worker.
@@ -126,26 +138,26 @@ pub fn start<F>(listener: TcpListener, edge: &Edge, routes: F) -> io::Result<Run
 where
     F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    start_with(listener, edge, routes, KEEP_ALIVE)
+    start_with(listener, edge, routes, TIMES)
 }
 
-fn start_with<F>(listener: TcpListener, edge: &Edge, routes: F, keep_alive: Duration) -> io::Result<Running>
+fn start_with<F>(listener: TcpListener, edge: &Edge, routes: F, times: Times) -> io::Result<Running>
 where
     F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
     let settings = &edge.settings;
-    let watch = Watch::start(keep_alive, settings.header_timeout, edge.metrics.clone());
+    let watch = Watch::start(times.keep_alive, settings.header_timeout, edge.metrics.clone());
     let app_edge = edge.clone();
     let server = HttpServer::new(move || layer::app(app_edge.clone(), routes.clone()))
         .workers(settings.workers)
         .max_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
-        .keep_alive(keep_alive)
+        .keep_alive(times.keep_alive)
         .client_request_timeout(settings.header_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
         .h1_allow_half_closed(false)
         .tcp_nodelay(true)
-        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+        .shutdown_timeout(times.shutdown)
         .disable_signals()
         .on_connect(move |connection, data| watch.accept(connection, data))
         .listen(listener)?
@@ -153,7 +165,7 @@ where
     let handle = server.handle();
     let server = rt::spawn(server);
     log::info!("listening on http://{address} with {} workers", settings.workers);
-    Ok(Running { address, edge: edge.clone(), handle, server })
+    Ok(Running { address, edge: edge.clone(), handle, server, times })
 }
 
 /// A server that serves.
@@ -163,6 +175,7 @@ pub struct Running {
     edge: Edge,
     handle: ServerHandle,
     server: JoinHandle<io::Result<()>>,
+    times: Times,
 }
 
 impl Running {
@@ -187,19 +200,19 @@ impl Running {
     /// The ordered stop: not ready; what was registered with [`Drain::on_begin`] ends the streams; the port closes; what
     /// is being answered is finished. Takes 10 s at most; what is open then is cut.
     pub async fn stop(self) {
-        let Self { edge, handle, server, .. } = self;
+        let Self { edge, handle, server, times, .. } = self;
         let begun = tokio::time::Instant::now();
         edge.readiness.not_ready("draining", "the process is on its way out");
         edge.drain.begin();
         let ordered = async {
             // Requests that are on their way are still read and answered, with `Connection: close`. Then the port is
             // closed, and not merely left alone: a connection to a closed port fails at once and is made elsewhere.
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(times.settle).await;
             handle.stop(true).await;
             // The server's future ends by itself once its workers have.
             let _ = server.await;
         };
-        let on_time = tokio::time::timeout(HARD_END, ordered).await.is_ok();
+        let on_time = tokio::time::timeout(times.hard_end, ordered).await.is_ok();
         let left = edge.drain.in_flight();
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());

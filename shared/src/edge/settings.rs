@@ -163,7 +163,7 @@ impl Settings {
         let socket_rate = from.read(&table::SOCKET_RATE, values::rate);
         let keepalive = from.read(&table::KEEPALIVE, values::duration_above_zero);
         let max_age = from.read(&table::MAX_AGE, values::duration_limit);
-        let header_timeout = from.read(&table::HEADER_TIMEOUT, values::duration_above_zero);
+        let header_timeout = from.read(&table::HEADER_TIMEOUT, values::header_timeout);
         let body_timeout = from.read(&table::BODY_TIMEOUT, values::duration_above_zero);
         let secret = secret::read(&mut from);
         let public_keys = from.read(&table::JWT_PUBLIC_KEY_FILE, values::public_keys);

@@ -168,7 +168,8 @@ impl Access {
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
         self.edge.metrics.refusals.not_allowed.inc();
         if !self.edge.verifier.has_key() {
-            let public = if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) opens channels to everybody" } else { "" };
+            let public =
+                if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) opens channels to everybody" } else { "" };
             return ApiError::forbidden(
                 "no_key",
                 format!(

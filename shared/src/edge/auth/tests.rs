@@ -69,11 +69,7 @@ fn a_minted_token_holds_until_it_ends() {
 
 #[test]
 fn each_kind_of_key_verifies_its_tokens_and_no_others() {
-    let table = [
-        ("RS256", RSA, TOKEN_RS256),
-        ("ES256", P256, TOKEN_ES256),
-        ("EdDSA", ED25519, TOKEN_EDDSA),
-    ];
+    let table = [("RS256", RSA, TOKEN_RS256), ("ES256", P256, TOKEN_ES256), ("EdDSA", ED25519, TOKEN_EDDSA)];
     for (algorithm, pem, token) in table {
         let verifier = Verifier::with_keys(None, keys(&[(pem, None)]), None);
         assert_eq!(verifier.verify(token, at(0)).unwrap().sub.as_deref(), Some("ann"), "{algorithm}");
@@ -206,9 +202,13 @@ fn token(publish: &str, subscribe: &str) -> String {
 fn without_a_token_the_public_is_all_there_is() {
     let edge = edge(&["--secret", SECRET]);
     let access = access(&edge, &[]).unwrap();
-    for (name, subscribe, chat) in
-        [("random", true, false), ("time", true, false), ("chat.x", true, true), ("public.x", true, false), ("news", false, false)]
-    {
+    for (name, subscribe, chat) in [
+        ("random", true, false),
+        ("time", true, false),
+        ("chat.x", true, true),
+        ("public.x", true, false),
+        ("news", false, false),
+    ] {
         let channel = channel(name);
         assert_eq!((access.may_subscribe(&channel), access.may_chat(&channel)), (subscribe, chat), "{name}");
         assert!(!access.may_publish(&channel), "{name}");
@@ -251,7 +251,10 @@ fn a_token_that_does_not_hold_is_told_and_counted_whatever_is_asked() {
     }
     assert_eq!(edge.metrics.refusals.bad_token.get(), 5);
     assert!(access(&edge, &[("authorization", &good), ("authorization", &good)]).is_err());
-    assert!(access(&edge, &[("authorization", "Basic eDp5")]).unwrap().subject().is_none(), "another scheme is not ours");
+    assert!(
+        access(&edge, &[("authorization", "Basic eDp5")]).unwrap().subject().is_none(),
+        "another scheme is not ours"
+    );
     assert!(access(&edge, &[("cookie", "trident_token=; other=1")]).unwrap().subject().is_none());
 }
 

@@ -66,12 +66,18 @@ impl PublicKey {
             keys.push(Self::from_block(&block[..end], kid)?);
             rest = &block[end..];
         }
-        if keys.is_empty() { Err("no PEM block in it; accepted are PEM files with public keys".to_owned()) } else { Ok(keys) }
+        if keys.is_empty() {
+            Err("no PEM block in it; accepted are PEM files with public keys".to_owned())
+        } else {
+            Ok(keys)
+        }
     }
 
     fn from_block(block: &str, kid: Option<&str>) -> Result<Self, String> {
         if block.lines().next().is_some_and(|line| line.contains("PRIVATE KEY")) {
-            return Err("it holds a private key; give its public key, and keep the private one with the issuer".to_owned());
+            return Err(
+                "it holds a private key; give its public key, and keep the private one with the issuer".to_owned()
+            );
         }
         let (pem, kid) = (block.as_bytes(), kid.map(ToOwned::to_owned));
         if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
@@ -156,7 +162,12 @@ impl Verifier {
         let fits = |key: &&PublicKey| name(key.algorithm) == header.alg;
         let named = |key: &&PublicKey| key.kid.is_some() && key.kid == header.kid;
         let any_named = self.keys.iter().filter(fits).any(|key| named(&key));
-        self.keys.iter().filter(fits).filter(|key| !any_named || named(key)).map(|key| (key.algorithm, &key.key)).collect()
+        self.keys
+            .iter()
+            .filter(fits)
+            .filter(|key| !any_named || named(key))
+            .map(|key| (key.algorithm, &key.key))
+            .collect()
     }
 
     fn algorithms(&self) -> String {
@@ -187,7 +198,8 @@ fn header(token: &str) -> Result<Header, TokenFault> {
         return Err(malformed("three parts with dots between are expected"));
     };
     let bytes = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed("its header is no base64url"))?;
-    let header: Header = serde_json::from_slice(&bytes).map_err(|_| malformed("its header is no JSON with an `alg`"))?;
+    let header: Header =
+        serde_json::from_slice(&bytes).map_err(|_| malformed("its header is no JSON with an `alg`"))?;
     if header.crit.is_some() {
         // RFC 7515 §4.1.11: extensions that are not understood make a token invalid, and we understand none.
         return Err(malformed("its header has `crit` extensions, none of which are understood"));

@@ -61,7 +61,22 @@ fn which_pages_are_allowed() {
 
 #[test]
 fn lists_that_are_none() {
-    for bad in ["example.org", "https://", "https://a b", "https://example.org/x", "https://e:99999", "https://e:x", "a,,b", "://x", "https://*.example.org", "http://a@b", "http://[::1", "http://::1", "1x://y", "http://localhost,"] {
+    for bad in [
+        "example.org",
+        "https://",
+        "https://a b",
+        "https://example.org/x",
+        "https://e:99999",
+        "https://e:x",
+        "a,,b",
+        "://x",
+        "https://*.example.org",
+        "http://a@b",
+        "http://[::1",
+        "http://::1",
+        "1x://y",
+        "http://localhost,",
+    ] {
         let told = bad.parse::<Origins>().unwrap_err().to_string();
         assert!(told.contains("is no origin; accepted are"), "{bad}: {told}");
     }
@@ -131,7 +146,8 @@ fn preflights_are_told_what_is_allowed() {
     let mut answer = HeaderMap::new();
     origins(DEFAULT).mark_preflight(&request, &mut answer);
     let allowed = text(&answer, "access-control-allow-headers").unwrap();
-    for name in ["Last-Event-ID", "Authorization", "If-None-Match", "Idempotency-Key", "Content-Type", "Cache-Control"] {
+    for name in ["Last-Event-ID", "Authorization", "If-None-Match", "Idempotency-Key", "Content-Type", "Cache-Control"]
+    {
         assert!(allowed.split(", ").any(|allowed| allowed == name), "{allowed}");
     }
     assert!(allowed.ends_with(", x-mine, X-Other"), "{allowed}");

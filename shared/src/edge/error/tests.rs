@@ -8,7 +8,8 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 
 #[test]
 fn each_error_has_its_status_and_its_headers() {
-    let table: [(ApiError, u16, &str, Option<(&str, &str)>); 12] = [
+    type Row = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
+    let table: [Row; 12] = [
         (ApiError::invalid("bad_cursor", "x"), 400, "bad_cursor", None),
         (
             ApiError::TokenNeeded("x".into()),
@@ -29,10 +30,7 @@ fn each_error_has_its_status_and_its_headers() {
             ApiError::forbidden("insufficient_scope", "x"),
             403,
             "insufficient_scope",
-            Some((
-                "www-authenticate",
-                r#"Bearer realm="trident", error="insufficient_scope", error_description="x""#,
-            )),
+            Some(("www-authenticate", r#"Bearer realm="trident", error="insufficient_scope", error_description="x""#)),
         ),
         (ApiError::NotFound, 404, "not_found", None),
         (
@@ -94,9 +92,11 @@ async fn what_actix_answers_by_itself_gets_our_form() {
     }
     let app = web_test::init_service(
         App::new()
-            .wrap(middleware::from_fn(|request: actix_web::dev::ServiceRequest, next: middleware::Next<BoxBody>| async move {
-                Ok::<_, actix_web::Error>(same_shape(next.call(request).await?))
-            }))
+            .wrap(middleware::from_fn(
+                |request: actix_web::dev::ServiceRequest, next: middleware::Next<BoxBody>| async move {
+                    Ok::<_, actix_web::Error>(same_shape(next.call(request).await?))
+                },
+            ))
             .route("/fail", web::get().to(fail))
             .route("/own", web::get().to(own))
             .route("/ours", web::get().to(ours))

@@ -64,7 +64,8 @@ async fn every_answer_can_be_read_by_our_pages_errors_too() {
         assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE.1), "{method} {path}");
         assert_eq!(answer.header("vary"), Some("Origin"), "{method} {path}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}");
-        let stranger = ask(&edge(), method, path, &[&[("origin", "https://stranger.example")], &headers[1..]].concat()).await;
+        let stranger =
+            ask(&edge(), method, path, &[&[("origin", "https://stranger.example")], &headers[1..]].concat()).await;
         assert_eq!(stranger.header("access-control-allow-origin"), None, "{method} {path}");
         assert_eq!(stranger.header("vary"), Some("Origin"), "{method} {path}");
     }
@@ -72,9 +73,11 @@ async fn every_answer_can_be_read_by_our_pages_errors_too() {
 
 #[actix_web::test]
 async fn errors_have_one_form() {
-    for (method, path, status, code) in
-        [("GET", "/nowhere", 404, "not_found"), ("POST", "/thing", 405, "method_not_allowed"), ("GET", "/fail", 500, "internal")]
-    {
+    for (method, path, status, code) in [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("POST", "/thing", 405, "method_not_allowed"),
+        ("GET", "/fail", 500, "internal"),
+    ] {
         let answer = ask(&edge(), method, path, &[]).await;
         let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, body["error"]["code"].as_str()), (status, Some(code)), "{method} {path}");
@@ -83,7 +86,9 @@ async fn errors_have_one_form() {
     assert_eq!(ask(&edge(), "POST", "/thing", &[]).await.header("allow"), Some("GET, OPTIONS"));
     assert_eq!(ask(&edge(), "OPTIONS", "/thing", &[]).await.header("allow"), Some("GET, OPTIONS"));
     let refused = ask(&edge(), "GET", "/thing", &[("authorization", "Bearer x")]).await;
-    assert!(refused.header("www-authenticate").unwrap().starts_with("Bearer realm=\"trident\", error=\"invalid_token\""));
+    assert!(
+        refused.header("www-authenticate").unwrap().starts_with("Bearer realm=\"trident\", error=\"invalid_token\"")
+    );
 }
 
 #[actix_web::test]
@@ -100,7 +105,11 @@ async fn health_readiness_and_metrics() {
     assert_eq!(ask(&edge, "GET", "/readyz", &[]).await.status, 200);
     let text = ask(&edge, "GET", "/metrics", &[]).await;
     assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert!(text.body.contains(r#"trident_http_requests_total{route="/readyz",method="GET",status="5xx"} 1"#), "{}", text.body);
+    assert!(
+        text.body.contains(r#"trident_http_requests_total{route="/readyz",method="GET",status="5xx"} 1"#),
+        "{}",
+        text.body
+    );
     let accept = ("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
     let open = ask(&edge, "GET", "/metrics", &[accept]).await;
     assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));

@@ -55,7 +55,8 @@ impl FromStr for BusAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const ACCEPTED: &str = "accepted are `memory` and `redis://[user:password@]host[:port][/database]` (`rediss://` for TLS)";
+        const ACCEPTED: &str =
+            "accepted are `memory` and `redis://[user:password@]host[:port][/database]` (`rediss://` for TLS)";
         if text == "memory" {
             return Ok(Self::Memory);
         }
@@ -79,7 +80,9 @@ impl FromStr for BusAddress {
         if host.is_empty() {
             return bad("the URL names no host");
         }
-        if !port.is_empty() && port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
+        if !port.is_empty()
+            && port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0)
+        {
             return bad("the URL's port is no number from 1 to 65535");
         }
         let database = tail.split(['?', '#']).next().unwrap_or_default().trim_matches('/');

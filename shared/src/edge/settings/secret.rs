@@ -47,7 +47,8 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<Option<Secret>> {
         if path.is_empty() {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", values::shown(path)))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", values::shown(path)))?;
         // Editors and `echo` end a file with a line break that is no part of the secret.
         Secret::new(text.trim_end_matches(['\r', '\n'])).map(Some)
     })?;

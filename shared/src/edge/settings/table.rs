@@ -80,7 +80,7 @@ settings! {
     "Times" {
         KEEPALIVE "DURATION" "15s" "Silence on a stream after which a sign of life is written"
         MAX_AGE "DURATION" "10m" "Life of a stream, ± 20 %, before the client comes again (0 = no end)"
-        HEADER_TIMEOUT "DURATION" "10s" "How long the head of a request may take"
+        HEADER_TIMEOUT "DURATION" "10s" "How long the head of a request may take (1s and more)"
         BODY_TIMEOUT "DURATION" "10s" "How long the body of a request may take"
     }
 }

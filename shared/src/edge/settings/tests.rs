@@ -17,10 +17,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(settings.bus, BusAddress::Memory);
     assert_eq!(settings.listen, "0.0.0.0:8083".parse().unwrap());
     assert!(settings.workers >= 1);
-    assert_eq!(
-        settings.retention,
-        Retention { count: Some(1000), bytes: Some(8 << 20), age_ms: Some(3_600_000) }
-    );
+    assert_eq!(settings.retention, Retention { count: Some(1000), bytes: Some(8 << 20), age_ms: Some(3_600_000) });
     assert_eq!((settings.history_total, settings.max_body), (Some(512 << 20), Some(64 << 10)));
     assert_eq!((settings.keepalive, settings.max_age), (Duration::from_secs(15), Some(Duration::from_secs(600))));
     assert_eq!(settings.public.to_string(), "random,time,chat.*,public.*");
@@ -43,7 +40,12 @@ fn a_flag_counts_more_than_the_environment_and_that_more_than_the_default() {
 fn every_fault_is_told_at_once_with_its_setting() {
     let faults = read(
         &["--workers", "0", "--demo", "maybe"],
-        &[("TRIDENT_BUS", "http://x"), ("TRIDENT_KEEPALIVE", "15"), ("TRIDENT_SECRET", "short"), ("TRIDENT_PUBLIC", "a*b")],
+        &[
+            ("TRIDENT_BUS", "http://x"),
+            ("TRIDENT_KEEPALIVE", "15"),
+            ("TRIDENT_SECRET", "short"),
+            ("TRIDENT_PUBLIC", "a*b"),
+        ],
     )
     .unwrap_err();
     let expected = [
@@ -68,6 +70,7 @@ fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
         ("--history-bytes", &["8 MiB x", "MiB", "1e6", "99999999999GiB", "-1"]),
         ("--history-age", &["1", "h", "1h30", "1y", "99999999999d", "1.5h", "-1s"]),
         ("--keepalive", &["0", "0s"]),
+        ("--header-timeout", &["0", "999ms"]),
         ("--publish-rate", &["fast", "-1", "4294967296"]),
         ("--origins", &["localhost", "https://*.example.org"]),
         ("--trusted-proxies", &["10.0.0.0/33", "proxy"]),
@@ -75,7 +78,19 @@ fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
         ("--client-dir", &["/nowhere/at/all"]),
         ("--jwt-public-key-file", &["/nowhere/at/all.pem"]),
         ("--secret-file", &["/nowhere/at/all"]),
-        ("--bus", &["redis", "redis://", "redis://:1", "redis://h:0", "redis://h:x", "redis://h/x", "redis://[::1", "redis://a b"]),
+        (
+            "--bus",
+            &[
+                "redis",
+                "redis://",
+                "redis://:1",
+                "redis://h:0",
+                "redis://h:x",
+                "redis://h/x",
+                "redis://[::1",
+                "redis://a b",
+            ],
+        ),
     ] {
         for bad in bad {
             let faults = read(&[flag, bad], &[]).unwrap_err();
@@ -123,7 +138,14 @@ fn more_for_a_channel_than_for_all_is_warned_of() {
 
 #[test]
 fn buses() {
-    for good in ["redis://h", "redis://h:6379/0", "rediss://u:p@h:1/2", "redis://:p@ss@h", "redis://[::1]:6379", "redis://h/?protocol=resp3"] {
+    for good in [
+        "redis://h",
+        "redis://h:6379/0",
+        "rediss://u:p@h:1/2",
+        "redis://:p@ss@h",
+        "redis://[::1]:6379",
+        "redis://h/?protocol=resp3",
+    ] {
         let BusAddress::Redis(address) = read(&["--bus", good], &[]).unwrap().bus else { panic!("{good}") };
         assert_eq!(address.url(), good);
     }
@@ -158,10 +180,29 @@ fn a_secret_may_lie_in_a_file_but_not_in_two_places() {
 
 #[test]
 fn sizes_and_durations() {
-    for (text, bytes) in [("0", 0), ("1000000", 1_000_000), ("64KiB", 65_536), ("8mib", 8 << 20), ("1GiB", 1 << 30), ("2kB", 2000), ("3M", 3_000_000), ("7B", 7)] {
+    for (text, bytes) in [
+        ("0", 0),
+        ("1000000", 1_000_000),
+        ("64KiB", 65_536),
+        ("8mib", 8 << 20),
+        ("1GiB", 1 << 30),
+        ("2kB", 2000),
+        ("3M", 3_000_000),
+        ("7B", 7),
+    ] {
         assert_eq!(values::size(text), Ok(bytes), "{text}");
     }
-    for (text, ms) in [("0", 0), ("0s", 0), ("500ms", 500), ("15s", 15_000), ("10m", 600_000), ("1h", 3_600_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("1m500ms", 60_500)] {
+    for (text, ms) in [
+        ("0", 0),
+        ("0s", 0),
+        ("500ms", 500),
+        ("15s", 15_000),
+        ("10m", 600_000),
+        ("1h", 3_600_000),
+        ("1h30m", 5_400_000),
+        ("7d", 604_800_000),
+        ("1m500ms", 60_500),
+    ] {
         assert_eq!(values::duration(text), Ok(Duration::from_millis(ms)), "{text}");
     }
 }

@@ -33,7 +33,9 @@ pub(super) fn listen(text: &str) -> Value<SocketAddr> {
         };
         Some(SocketAddr::new(IpAddr::V4(ip), port.parse().ok()?))
     });
-    named.ok_or_else(|| format!("{} is no address to listen on; accepted is ip:port, as 0.0.0.0:8080 or [::]:8080", shown(text)))
+    named.ok_or_else(|| {
+        format!("{} is no address to listen on; accepted is ip:port, as 0.0.0.0:8080 or [::]:8080", shown(text))
+    })
 }
 
 /// A number of threads; `cores` is one for each core.
@@ -93,7 +95,19 @@ pub(super) fn duration_limit(text: &str) -> Value<Option<Duration>> {
 /// A duration that is not 0.
 pub(super) fn duration_above_zero(text: &str) -> Value<Duration> {
     match duration(text)? {
-        duration if duration.is_zero() => Err("must be more than 0; accepted are durations as 500ms, 15s, 10m".to_owned()),
+        duration if duration.is_zero() => {
+            Err("must be more than 0; accepted are durations as 500ms, 15s, 10m".to_owned())
+        }
+        duration => Ok(duration),
+    }
+}
+
+/// A duration of at least a second: the server times heads by a clock that ticks twice a second.
+pub(super) fn header_timeout(text: &str) -> Value<Duration> {
+    match duration(text)? {
+        duration if duration < Duration::from_secs(1) => {
+            Err(format!("{} is too short; accepted are 1s and more", shown(text)))
+        }
         duration => Ok(duration),
     }
 }
@@ -161,7 +175,9 @@ pub(super) fn networks(text: &str) -> Value<Vec<Network>> {
     if text.is_empty() || text == "none" {
         return Ok(Vec::new());
     }
-    text.split(',').map(|network| network.trim().parse().map_err(|error: crate::edge::address::NetworkError| error.to_string())).collect()
+    text.split(',')
+        .map(|network| network.trim().parse().map_err(|error: crate::edge::address::NetworkError| error.to_string()))
+        .collect()
 }
 
 /// A directory that exists, or nothing when it is empty.
