@@ -1,3 +1,20 @@
-//! chat-svc
+//! The Socket.IO transport as a process of its own.
 
-fn main() {}
+use std::io;
+
+use chat_svc::Chat;
+use shared::edge::{Settings, logging, service::Service};
+
+#[actix_web::main]
+async fn main() -> io::Result<()> {
+    let settings = Settings::parse(&chat_svc::DEFAULTS);
+    logging::init(settings.log);
+    let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
+    let chat = Chat::new(&service);
+    service
+        .run(move |config| {
+            chat.routes(config);
+            chat_svc::home(config);
+        })
+        .await
+}

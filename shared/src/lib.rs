@@ -13,3 +13,5 @@
 pub mod edge;
 pub mod live;
 pub mod pure;
+#[cfg(feature = "testing")]
+pub mod testing;

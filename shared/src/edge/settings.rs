@@ -19,6 +19,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 pub use bus::{BusAddress, RedisAddress};
 pub use fault::Fault;
 pub use secret::Secret;
+pub use values::duration;
 use sources::Sources;
 
 use super::{address::Network, auth::PublicKey, cors::Origins};

@@ -126,6 +126,20 @@ impl Reader {
         self.cursor
     }
 
+    /// Whether the next read will tell of a gap.
+    #[must_use]
+    pub fn is_gap(&self) -> bool {
+        let is_lost = |seat: &Seat| {
+            let dropped = seat.channel.history.lock().dropped();
+            dropped.is_some_and(|dropped| dropped > self.cursor && dropped > seat.told)
+        };
+        match self.opening {
+            Some(Opening::Foreign(_)) => true,
+            Some(Opening::Earliest) => false,
+            None => self.seats.iter().any(is_lost),
+        }
+    }
+
     /// What comes after the cursor, if anything does; the cursor moves on past it.
     pub fn read(&mut self, limit: Limit) -> Option<Batch> {
         let head = self.log.head();

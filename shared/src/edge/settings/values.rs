@@ -113,7 +113,10 @@ pub(super) fn header_timeout(text: &str) -> Value<Duration> {
 }
 
 /// `500ms`, `15s`, `10m`, `1h`, `7d`, and several of them after one another, as `1h30m`. Only 0 goes without a unit.
-pub(crate) fn duration(text: &str) -> Value<Duration> {
+///
+/// # Errors
+/// What is accepted.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{} is no duration; accepted are 500ms, 15s, 10m, 1h, 7d", shown(text));
     if text == "0" {
         return Ok(Duration::ZERO);

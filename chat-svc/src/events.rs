@@ -1,0 +1,251 @@
+//! What chat clients ask for, each answered by an ack.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::{
+    edge::service::Service,
+    live::bus::Publication,
+    pure::{ChannelName, Cursor, Draft, EventName, Since},
+};
+use socketio::{Namespace, Socket, Value};
+
+use crate::{
+    member::{MOST_CHANNELS, Member},
+    presence::{self, Presence},
+    reply::{Done, Held, Joined, Named, Outcome, Refusal, Said, Subscribed},
+    wire::{self, CHANNEL_OF_ROOM},
+};
+
+/// The event of a chat message, on the wire and in the log.
+pub(crate) const CHAT_MESSAGE: &str = "chat message";
+/// Messages of before that who joins a room is shown.
+const HISTORY: usize = 50;
+/// Characters of the longest name.
+const LONGEST_NAME: usize = 40;
+/// How long a reader that is behind is waited for before something older than its place is asked of it.
+const CATCH_UP_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What the events work with.
+#[derive(Clone)]
+pub(crate) struct Chat {
+    pub(crate) service: Service,
+    pub(crate) presence: Presence,
+    pub(crate) namespace: Namespace,
+}
+
+impl Chat {
+    /// `chat message`: into the log, and from there to everybody in the room that the member speaks in.
+    pub(crate) async fn say(&self, member: &Member, what: Option<&Value>) -> Outcome<Said> {
+        let what = what.ok_or_else(|| Refusal::new("bad_message", "a chat message has one argument, the message"))?;
+        let (channel, from) = {
+            let state = member.state();
+            (state.rooms.last().cloned(), state.name.clone())
+        };
+        let channel = channel.ok_or_else(|| Refusal::new("no_room", "you are in no room: `join` one first"))?;
+        if !member.access.may_chat(&channel) {
+            return Err(Refusal::new("forbidden", format!("you may not write to `{channel}`")));
+        }
+        let payload = wire::payload(what).map_err(|error| Refusal::new("bad_message", error))?;
+        let edge = &self.service.edge;
+        if let Some(most) = edge.settings.max_body.filter(|most| payload.len() > *most) {
+            edge.metrics.refusals.body_size.inc();
+            return Err(Refusal::new("too_large", format!("a message is at most {most} bytes long")));
+        }
+        edge.limits.publish(&member.access.identity(), 1)?;
+        let event: EventName = CHAT_MESSAGE.parse()?;
+        let draft = Draft { from: Some(from), ..Draft::new(channel, payload).event(event) };
+        let ids = self.service.bus.publish(Publication::new(vec![draft])).await?;
+        edge.metrics.publishes.inc();
+        ids.first().map(|id| Said { id: *id }).ok_or_else(|| Refusal::new("internal", "the log gave no id"))
+    }
+
+    /// `join`: from now on the member reads this room and speaks in it. Answers with `reply`, since what it borrows does
+    /// not outlive this.
+    pub(crate) async fn join(&self, socket: &Socket, member: &Member, room: Option<&Value>, reply: impl FnOnce(&Outcome<Joined<'_>>)) {
+        match self.enter(socket, member, room) {
+            Ok((channel, cursor)) => {
+                let present = presence::present(&self.namespace, &channel).await;
+                let held = self.service.log().latest(&channel, HISTORY, cursor);
+                let messages = held.iter().map(|message| Held::of(message)).collect();
+                reply(&Ok(Joined { room: room_of(&channel), present, messages }));
+            }
+            Err(refusal) => reply(&Err(refusal)),
+        }
+    }
+
+    /// Puts a member into a room; the place in the log from which on it reads there.
+    pub(crate) fn enter(&self, socket: &Socket, member: &Member, room: Option<&Value>) -> Outcome<(ChannelName, Cursor)> {
+        let channel = channel_of(room)?;
+        member.access.require_subscribe(&channel)?;
+        socket.join(channel.as_str()).map_err(|error| Refusal::new("too_many_rooms", error))?;
+        let (is_new, cursor) = {
+            let mut state = member.state();
+            let is_new = !state.rooms.contains(&channel);
+            if is_new && !state.subscriptions.contains(&channel) && state.is_full(1) {
+                drop(state);
+                socket.leave(channel.as_str());
+                return Err(too_many_channels());
+            }
+            state.rooms.retain(|other| *other != channel);
+            state.rooms.push(channel.clone());
+            state.feed.add(&channel);
+            (is_new, state.feed.cursor())
+        };
+        member.record(socket);
+        if is_new {
+            self.presence.changed([&channel]);
+        }
+        Ok((channel, cursor))
+    }
+
+    /// `leave`: the member then speaks in the room that they joined last of the others.
+    pub(crate) fn leave(&self, socket: &Socket, member: &Member, room: Option<&Value>) -> Outcome<Done> {
+        let channel = channel_of(room)?;
+        socket.leave(channel.as_str());
+        {
+            let mut state = member.state();
+            state.rooms.retain(|other| *other != channel);
+            state.release(&channel);
+        }
+        member.record(socket);
+        self.presence.changed([&channel]);
+        Ok(Done {})
+    }
+
+    /// `name`: how others see the member from now on.
+    pub(crate) fn name(&self, socket: &Socket, member: &Member, name: Option<&Value>) -> Outcome<Named> {
+        let name = name.and_then(Value::as_str).map(str::trim).filter(|name| {
+            let length = name.chars().count();
+            (1..=LONGEST_NAME).contains(&length) && !name.chars().any(char::is_control)
+        });
+        let name: Arc<str> = name
+            .ok_or_else(|| Refusal::new("bad_name", format!("a name is 1 to {LONGEST_NAME} printable characters")))?
+            .into();
+        let rooms = {
+            let mut state = member.state();
+            state.name = name.clone();
+            state.rooms.clone()
+        };
+        member.record(socket);
+        self.presence.changed(&rooms);
+        Ok(Named { name })
+    }
+
+    /// `typing`: told to the others in the room, if they can be told right now.
+    pub(crate) fn typing(&self, socket: &Socket, member: &Member, is_typing: Option<&Value>) -> Outcome<Done> {
+        #[derive(Serialize)]
+        struct Typing<'a> {
+            room: &'a str,
+            from: &'a str,
+            typing: bool,
+        }
+        let Some(Value::Bool(typing)) = is_typing else {
+            return Err(Refusal::new("bad_typing", "`typing` has one argument, true or false"));
+        };
+        let (channel, from) = {
+            let state = member.state();
+            (state.rooms.last().cloned(), state.name.clone())
+        };
+        let channel = channel.ok_or_else(|| Refusal::new("no_room", "you are in no room: `join` one first"))?;
+        let told = Typing { room: room_of(&channel), from: &from, typing: *typing };
+        // Begun when it is made, and nobody waits for it to reach the last of them.
+        drop(socket.to(channel.as_str()).volatile().emit("typing", &told));
+        Ok(Done {})
+    }
+
+    /// `subscribe({channels, since})`: any channels of the log, from now on or after a cursor.
+    pub(crate) async fn subscribe(&self, socket: &Socket, member: &Member, what: Option<&Value>) -> Outcome<Subscribed> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            channels: Vec<ChannelName>,
+            #[serde(default)]
+            since: Option<Since>,
+        }
+        const SHAPE: &str = "`subscribe` has one argument, {channels: [name, …], since?: cursor or \"earliest\"}";
+        let Wanted { channels, since } = read(what, SHAPE)?;
+        if channels.is_empty() || channels.len() > MOST_CHANNELS {
+            return Err(Refusal::new("bad_channel", format!("name 1 to {MOST_CHANNELS} channels; {SHAPE}")));
+        }
+        for channel in &channels {
+            member.access.require_subscribe(channel)?;
+        }
+        if let Some(Since::After(cursor)) = since {
+            self.service.bus.reach(cursor).await;
+            self.wait_for(member, cursor).await?;
+        }
+        let cursor = {
+            let mut state = member.state();
+            let new = channels.iter().filter(|channel| !state.rooms.contains(channel) && !state.subscriptions.contains(channel));
+            let new: Vec<_> = new.cloned().collect();
+            if state.is_full(new.len()) || state.feed.is_full() {
+                return Err(too_many_channels());
+            }
+            state.subscriptions.extend(channels.iter().filter(|channel| new.contains(channel)).cloned());
+            state.subscriptions.dedup();
+            let cursor = match since {
+                Some(Since::After(cursor)) => cursor,
+                _ => state.feed.cursor(),
+            };
+            state.feed.add_since(channels, since.unwrap_or_default());
+            cursor
+        };
+        member.record(socket);
+        Ok(Subscribed { cursor })
+    }
+
+    /// Waits until the live reader has come as far as `cursor`: what it has still before it would otherwise come although
+    /// the client has seen it. Only a client that reads slowly has to wait at all.
+    async fn wait_for(&self, member: &Member, cursor: Cursor) -> Outcome<()> {
+        let cursor = cursor.min(self.service.log().head());
+        let behind = async {
+            while member.state().feed.cursor() < cursor {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(CATCH_UP_WITHIN, behind)
+            .await
+            .map_err(|_| Refusal::new("too_slow", "this connection is behind; ask again when it has caught up"))
+    }
+
+    /// `unsubscribe({channels})`. Rooms that the member is in go on.
+    pub(crate) fn unsubscribe(&self, socket: &Socket, member: &Member, what: Option<&Value>) -> Outcome<Done> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Unwanted {
+            channels: Vec<ChannelName>,
+        }
+        let Unwanted { channels } = read(what, "`unsubscribe` has one argument, {channels: [name, …]}")?;
+        {
+            let mut state = member.state();
+            state.subscriptions.retain(|channel| !channels.contains(channel));
+            for channel in &channels {
+                state.release(channel);
+            }
+        }
+        member.record(socket);
+        Ok(Done {})
+    }
+}
+
+fn too_many_channels() -> Refusal {
+    Refusal::new("too_many_channels", format!("a connection reads {MOST_CHANNELS} channels at most"))
+}
+
+fn read<T: serde::de::DeserializeOwned>(what: Option<&Value>, shape: &str) -> Outcome<T> {
+    let what = what.cloned().ok_or_else(|| Refusal::new("bad_arguments", shape))?;
+    socketio::value::from_value(what).map_err(|error| Refusal::new("bad_arguments", format!("{error}; {shape}")))
+}
+
+/// The channel of the room that an argument names.
+fn channel_of(room: Option<&Value>) -> Outcome<ChannelName> {
+    let room = room.and_then(Value::as_str).filter(|room| !room.is_empty());
+    let channel = room.and_then(|room| format!("{CHANNEL_OF_ROOM}{room}").parse().ok());
+    let accepted = "a room's name is 1 to 123 of the characters A-Z a-z 0-9 _ - . ~";
+    channel.ok_or_else(|| Refusal::new("bad_room", accepted))
+}
+
+fn room_of(channel: &ChannelName) -> &str {
+    channel.strip_prefix(CHANNEL_OF_ROOM).unwrap_or(channel)
+}

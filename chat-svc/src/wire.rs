@@ -1,0 +1,100 @@
+//! Messages of the log as Socket.IO events, and what clients send as messages of the log.
+
+use std::sync::OnceLock;
+
+use serde::Serialize;
+use shared::pure::{Cursor, Gap, Message, Payload, PayloadError};
+use socketio::{
+    EncodedPacket, Value,
+    socket::packet::{Packet, Payload as Args},
+};
+
+/// The namespace of the chat.
+pub(crate) const NAMESPACE: &str = "/";
+/// What the channel of a room is called before the room's name.
+pub(crate) const CHANNEL_OF_ROOM: &str = "chat.";
+/// The event that says that something is lost.
+const GAP: &str = "gap";
+
+/// What comes with each message: `{id, channel, room, from, time}`.
+#[derive(Serialize)]
+pub(crate) struct Meta<'a> {
+    pub(crate) id: Cursor,
+    channel: &'a str,
+    /// The room whose channel it is, if it is a room's.
+    room: Option<&'a str>,
+    /// Who said it, if a chat client did.
+    from: Option<&'a str>,
+    time: u64,
+}
+
+impl<'a> Meta<'a> {
+    pub(crate) fn of(message: &'a Message) -> Self {
+        let channel = message.draft.channel.as_str();
+        Self {
+            id: message.id,
+            channel,
+            room: channel.strip_prefix(CHANNEL_OF_ROOM),
+            from: message.draft.from.as_deref(),
+            time: message.time(),
+        }
+    }
+}
+
+/// A message as an event, in the two forms that clients need: with the offset that connection state recovery wants as the
+/// last argument, and without it, for clients of Socket.IO 2.
+pub(crate) struct Event {
+    with_offset: EncodedPacket,
+    plain: OnceLock<EncodedPacket>,
+}
+
+impl Event {
+    /// The event of a message, encoded once for all sockets.
+    pub(crate) fn of(message: &Message, is_plain: bool) -> EncodedPacket {
+        let encode = |message: &Message| Self {
+            with_offset: event(message, Some(&message.id.to_string())),
+            plain: OnceLock::new(),
+        };
+        match message.packet(encode) {
+            Some(known) if is_plain => known.plain.get_or_init(|| event(message, None)).clone(),
+            Some(known) => known.with_offset.clone(),
+            None => event(message, (!is_plain).then(|| message.id.to_string()).as_deref()),
+        }
+    }
+}
+
+/// `[event, data, meta, offset?]`, the data as it was published.
+pub(crate) fn event(message: &Message, offset: Option<&str>) -> EncodedPacket {
+    let draft = &message.draft;
+    let meta = Meta::of(message);
+    let mut json = format!("[{},{},{}", text(&*draft.event), draft.payload.placeholder_json(), text(&meta));
+    if let Some(offset) = offset {
+        json.push(',');
+        json.push_str(&text(offset));
+    }
+    json.push(']');
+    let args = Args::from_parts(json.into(), draft.payload.attachments().to_vec());
+    Packet::event(NAMESPACE.into(), None, args).into()
+}
+
+/// Strings and structs of strings and numbers, which cannot but serialize.
+fn text<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A gap as an event.
+pub(crate) fn gap(gap: &Gap, offset: Option<&str>) -> EncodedPacket {
+    let args = match offset {
+        Some(offset) => EncodedPacket::event(NAMESPACE, GAP, &(gap, offset)),
+        None => EncodedPacket::event(NAMESPACE, GAP, gap),
+    };
+    // Cursors cannot but serialize.
+    args.unwrap_or_else(|_| Packet::event(NAMESPACE.into(), None, Args::from_parts("[\"gap\"]".into(), Vec::new())).into())
+}
+
+/// What a client sent, as a message carries it: binary stays binary.
+pub(crate) fn payload(value: &Value) -> Result<Payload, PayloadError> {
+    let (json, attachments) =
+        Args::from_value(value).map_err(|error| PayloadError::Json(error.to_string()))?.into_parts();
+    Payload::with_attachments(json.as_bytes(), attachments)
+}

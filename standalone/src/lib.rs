@@ -1,0 +1,53 @@
+//! All of Trident in one process on one port: the three transports on one memory bus, with nothing else installed.
+
+pub mod cli;
+mod page;
+pub mod token;
+mod welcome;
+
+use std::io;
+
+use actix_web::web::ServiceConfig;
+use shared::edge::{
+    Settings, logging,
+    service::Service,
+    settings::{Secret, ServiceDefaults},
+};
+
+/// What this process is called and where it listens unless told.
+pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
+    name: "standalone",
+    about: "Trident in one process: comet at /data, Socket.IO at /socket.io, SSE at /events",
+    version: env!("CARGO_PKG_VERSION"),
+    listen: "0.0.0.0:8080",
+};
+
+/// The routes of all three services, their pages, and the start page at `/`.
+pub fn routes(service: &Service) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+    let chat = chat_svc::Chat::new(service);
+    move |config| {
+        config
+            .configure(comet_svc::routes)
+            .configure(sse_svc::routes)
+            .configure(|config| chat.routes(config))
+            .configure(page::routes);
+    }
+}
+
+/// Serves until a signal asks for the end. Without a key for tokens, makes one for as long as it lives.
+///
+/// # Errors
+/// When there is no bus or the address cannot be had.
+pub async fn serve(mut settings: Settings) -> io::Result<()> {
+    logging::init(settings.log);
+    let is_own_key = settings.secret.is_none() && settings.public_keys.is_empty();
+    if is_own_key {
+        settings.secret = Some(token::fresh_secret()?);
+    }
+    let service = Service::open(settings, &DEFAULTS).map_err(io::Error::other)?;
+    comet_svc::start_demo(&service);
+    sse_svc::start_demo(&service);
+    let own_key: Option<&Secret> = service.edge.settings.secret.as_ref().filter(|_| is_own_key);
+    eprint!("{}", welcome::text(&service.edge.settings, own_key)?);
+    service.run(routes(&service)).await
+}

@@ -1,0 +1,53 @@
+//! `standalone token`: a signed token on stdout, and nothing else there, so that `$(…)` takes it.
+
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use clap::ArgMatches;
+use rand::{TryRng as _, rngs::SysRng};
+use shared::{
+    edge::{
+        Settings,
+        auth::{TokenRequest, mint},
+        settings::Secret,
+    },
+    pure::access::Patterns,
+};
+
+/// Prints the token that `matches` asks for.
+///
+/// # Errors
+/// Without `TRIDENT_SECRET`: there is nothing to sign with.
+pub fn print(settings: &Settings, matches: &ArgMatches) -> Result<(), String> {
+    let secret = settings.secret.as_ref().ok_or(
+        "there is nothing to sign with: set TRIDENT_SECRET (--secret) to the same text as the servers', \
+         32 bytes or more, as `openssl rand -hex 32` makes them",
+    )?;
+    let patterns = |name| matches.get_one::<Patterns>(name).cloned().unwrap_or_default();
+    let text = |name| matches.get_one::<String>(name).cloned();
+    let request = TokenRequest {
+        publish: patterns("publish"),
+        subscribe: patterns("subscribe"),
+        ttl: matches.get_one("ttl").copied().unwrap_or(Duration::from_secs(3600)),
+        subject: text("sub"),
+        audience: text("aud").or_else(|| settings.audience.clone()),
+    };
+    if request.publish.is_empty() && request.subscribe.is_empty() {
+        eprintln!("note: this token opens nothing; --publish and --subscribe say which channels");
+    }
+    println!("{}", mint(secret, &request, SystemTime::now()).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+/// A secret that nobody knows: 256 bits from the operating system.
+///
+/// # Errors
+/// When the operating system has none to give.
+pub fn fresh_secret() -> io::Result<Secret> {
+    let mut bytes = [0_u8; 32];
+    SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Secret::new(&text).map_err(io::Error::other)
+}
