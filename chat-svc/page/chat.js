@@ -113,8 +113,6 @@ function rowOf(message) {
 const laid = new Map();
 function show() {
   const room = roomOf(current);
-  const scroll = part("scroll");
-  const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
   const wanted = [];
   let missedBefore = false;
   for (const message of room.messages) {
@@ -134,8 +132,20 @@ function show() {
     if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
   });
   for (const message of laid.keys()) if (!room.messages.includes(message)) laid.delete(message);
-  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+  if (following) toEnd();
 }
+
+// The end of the talk stays in sight, whatever grows or shrinks, until the reader scrolls up.
+let following = true;
+function toEnd() {
+  following = true;
+  part("scroll").scrollTop = part("scroll").scrollHeight;
+}
+part("scroll").addEventListener("scroll", () => {
+  const { scrollHeight, scrollTop, clientHeight } = part("scroll");
+  following = scrollHeight - scrollTop - clientHeight < 60;
+});
+new ResizeObserver(() => following && toEnd()).observe(part("scroll"));
 
 function rule(key, text) {
   const held = laid.get(key);
@@ -262,7 +272,7 @@ async function enter(name) {
   showRooms();
   showTyping();
   show();
-  part("scroll").scrollTop = part("scroll").scrollHeight;
+  toEnd();
 }
 
 async function quit(name) {
@@ -367,7 +377,7 @@ part("form").addEventListener("submit", (event) => {
   part("text").value = "";
   typed(false);
   send(message);
-  part("scroll").scrollTop = part("scroll").scrollHeight;
+  toEnd();
 });
 
 let lastTyped = 0;

@@ -157,7 +157,8 @@ fn enter(chat: &events::Chat, socket: &Socket) {
         _ => {
             log::info!("chat: {} has come", socket.id());
             let is_plain = socket.connection().protocol() == socketio::engine::Protocol::V3;
-            let name = format!("guest-{}", socket.id().get(..4).unwrap_or_default());
+            let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
+            let name = format!("guest-{letters}");
             let member = Member::new(access, slot, name.into(), Feed::open(chat.service.log(), &[], is_plain));
             if let Err(refusal) = chat.enter(socket, &member, Some(&Value::from(FIRST_ROOM))) {
                 log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());

@@ -11,10 +11,9 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
     let chat = Chat::new(&service);
-    service
-        .run(move |config| {
-            chat.routes(config);
-            chat_svc::home(config);
-        })
-        .await
+    let running = service.start(service.listen()?, move |config| {
+        chat.routes(config);
+        chat_svc::home(config);
+    })?;
+    running.until_signal().await
 }

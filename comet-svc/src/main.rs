@@ -10,10 +10,9 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
     comet_svc::start_demo(&service);
-    service
-        .run(|config| {
-            comet_svc::routes(config);
-            comet_svc::home(config);
-        })
-        .await
+    let running = service.start(service.listen()?, |config| {
+        comet_svc::routes(config);
+        comet_svc::home(config);
+    })?;
+    running.until_signal().await
 }

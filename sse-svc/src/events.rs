@@ -15,9 +15,8 @@ use shared::{
         query::Query,
         service::Service,
         stream::{Form as _, Retry, Stream, Times},
-        subscribe::{CHANNEL, SINCE, Subscription, header_cursor},
+        subscribe::{CHANNEL, SINCE, Subscription, header_since},
     },
-    pure::Since,
 };
 
 use crate::wire::EventStream;
@@ -37,7 +36,7 @@ pub(crate) async fn handler(
     let mut subscription = Subscription::read(&query, &access, crate::TIME)?;
     // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
     if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
-        subscription.since = Since::After(header_cursor(LAST_EVENT_ID, id)?);
+        subscription.since = header_since(LAST_EVENT_ID, id)?;
     }
     let mut answer = head();
     if request.method() == Method::HEAD {

@@ -10,10 +10,9 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &sse_svc::DEFAULTS).map_err(io::Error::other)?;
     sse_svc::start_demo(&service);
-    service
-        .run(|config| {
-            sse_svc::routes(config);
-            sse_svc::home(config);
-        })
-        .await
+    let running = service.start(service.listen()?, |config| {
+        sse_svc::routes(config);
+        sse_svc::home(config);
+    })?;
+    running.until_signal().await
 }

@@ -45,9 +45,10 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
         settings.secret = Some(token::fresh_secret()?);
     }
     let service = Service::open(settings, &DEFAULTS).map_err(io::Error::other)?;
+    let listener = service.listen()?;
     comet_svc::start_demo(&service);
     sse_svc::start_demo(&service);
     let own_key: Option<&Secret> = service.edge.settings.secret.as_ref().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, own_key)?);
-    service.run(routes(&service)).await
+    service.start(listener, routes(&service))?.until_signal().await
 }

@@ -77,18 +77,15 @@ impl Service {
         })
     }
 
-    /// Serves `routes` where the settings say, until a signal asks for the end.
+    /// Opens the port that the settings name.
     ///
     /// # Errors
-    /// When the address cannot be had, which the error names, or as [`Running::until_signal`].
-    pub async fn run<F>(&self, routes: F) -> io::Result<()>
-    where
-        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
-    {
+    /// When it cannot be had; the error names it.
+    pub fn listen(&self) -> io::Result<TcpListener> {
         let address = self.edge.settings.listen;
-        let listener = server::bind(address)
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address} (TRIDENT_LISTEN): {error}")))?;
-        self.start(listener, routes)?.until_signal().await
+        server::bind(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address} (TRIDENT_LISTEN): {error}"))
+        })
     }
 
     async fn upkeep(self) {
