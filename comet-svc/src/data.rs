@@ -2,11 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::Method,
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use futures_util::stream;
 use shared::{
     edge::{
@@ -48,7 +44,10 @@ pub(crate) async fn handler(
             let slot = slot(Transport::Poll)?;
             let mut reader = ask.subscription.open(&service.bus).await;
             if let Some(newest) = newest(&ask, &service) {
-                return Ok(answer::raw(&Batch { gap: None, cursor: newest.id, messages: vec![newest] }, slot.figures()));
+                return Ok(answer::raw(
+                    &Batch { gap: None, cursor: newest.id, messages: vec![newest] },
+                    slot.figures(),
+                ));
             }
             let batch = reader.read(limit(&ask));
             Ok(answer::answer(&ask, &reader, batch, slot.figures()))
@@ -90,10 +89,11 @@ fn head(ask: &Ask, service: &Service) -> HttpResponse {
             let next = newest(ask, service).map(|newest| newest.id);
             let next = next.or_else(|| reader.read(limit(ask)).map(|batch| batch.cursor));
             match next {
-                Some(cursor) => answer::tagged(&mut HttpResponse::Ok(), cursor).content_type("application/json").finish(),
+                Some(cursor) => {
+                    answer::tagged(&mut HttpResponse::Ok(), cursor).content_type("application/json").finish()
+                }
                 None => answer::nothing(ask, reader.cursor()),
             }
         }
     }
 }
-

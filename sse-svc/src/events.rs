@@ -8,15 +8,13 @@ use actix_web::{
     web,
 };
 use futures_util::stream;
-use shared::{
-    edge::{
-        Access, ApiError,
-        metrics::Transport,
-        query::Query,
-        service::Service,
-        stream::{Form as _, Retry, Stream, Times},
-        subscribe::{CHANNEL, SINCE, Subscription, header_since},
-    },
+use shared::edge::{
+    Access, ApiError,
+    metrics::Transport,
+    query::Query,
+    service::Service,
+    stream::{Form as _, Retry, Stream, Times},
+    subscribe::{CHANNEL, SINCE, Subscription, header_since},
 };
 
 use crate::wire::EventStream;

@@ -4,10 +4,7 @@
 use bytes::Bytes;
 use shared::{
     edge::stream::{Form, Retry},
-    pure::{
-        Gap, Message,
-        message::Wire,
-    },
+    pure::{Gap, Message, message::Wire},
 };
 
 /// The form of `/events`: each message one event, whose id is its cursor.

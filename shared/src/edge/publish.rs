@@ -49,13 +49,17 @@ pub async fn handler(
     };
     service.edge.limits.publish(&access.identity(), drafts.len())?;
     let count = drafts.len();
-    let ids = service.bus.publish(Publication { drafts, key }).await.map_err(|error| away(&service, &error))?;
-    service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    let published = service.bus.publish(Publication { drafts, key }).await.map_err(|error| away(&service, &error))?;
+    if published.is_repeat {
+        service.edge.metrics.repeats.inc();
+    } else {
+        service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
     let mut answer = HttpResponse::Created();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(match ids[..] {
+    Ok(match published.ids[..] {
         [id] if is_one => answer.json(One { id }),
-        _ => answer.json(Many { ids }),
+        _ => answer.json(Many { ids: published.ids }),
     })
 }
 

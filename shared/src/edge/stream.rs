@@ -147,6 +147,11 @@ impl<F: Form> Stream<F> {
 
     /// What comes next: messages, or a sign of life, or the end.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        // Before the reader is asked: on a busy channel it always has something, and a token that has expired would go
+        // on being served.
+        if self.times.end.is_some_and(|end| end <= Instant::now()) {
+            return Poll::Ready(self.end());
+        }
         match self.reader.poll_read(cx, Limit::default()) {
             Poll::Ready(Some(batch)) => return Poll::Ready(self.chunk(&batch)),
             Poll::Ready(None) => return Poll::Ready(self.end()),

@@ -7,7 +7,7 @@ use actix_web::http::header::HeaderValue;
 use super::{Access, ApiError, query::{Parameter, Query}};
 use crate::{
     live::{bus::Bus, reader::Reader},
-    pure::{ChannelName, Cursor, NameError, Since, cursor::SinceError},
+    pure::{ChannelName, NameError, Since, cursor::SinceError},
 };
 
 /// Channels that one subscription may name.
@@ -67,13 +67,13 @@ pub fn channels(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
     Ok(channels)
 }
 
-/// The cursor in a header that browsers send by themselves.
+/// From where, as a header says it that browsers send by themselves: in the words of `since`.
 ///
 /// # Errors
-/// 400 when it is none.
-pub fn header_cursor(name: &str, value: &HeaderValue) -> Result<Cursor, ApiError> {
-    let cursor = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    cursor.ok_or_else(|| bad_cursor(format_args!("the header {name} holds no cursor: {SinceError}")))
+/// 400 when it is neither a cursor nor `earliest`.
+pub fn header_since(name: &str, value: &HeaderValue) -> Result<Since, ApiError> {
+    let since = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    since.ok_or_else(|| bad_cursor(format_args!("the header {name} holds no cursor: {SinceError}")))
 }
 
 fn bad_cursor(error: impl fmt::Display) -> ApiError {

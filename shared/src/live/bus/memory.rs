@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Answer, Bus, BusError, IdempotencyKey, Publication, REPEATABLE_FOR};
+use super::{Answer, Bus, BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR};
 use crate::{
     live::log::{Limits, Log},
     pure::Cursor,
@@ -41,18 +41,19 @@ impl MemoryBus {
         Self { log, clock, answers: Mutex::default() }
     }
 
-    fn publish_now(&self, publication: Publication) -> Result<Vec<Cursor>, BusError> {
+    fn publish_now(&self, publication: Publication) -> Result<Published, BusError> {
         let now_ms = (self.clock)();
-        let Some(key) = publication.key else { return Ok(self.log.append(publication.drafts, now_ms)) };
+        let added = |ids| Published { ids, is_repeat: false };
+        let Some(key) = publication.key else { return Ok(added(self.log.append(publication.drafts, now_ms))) };
         // Held over the append, so that of two with the same key at once one adds and the other is answered.
         let mut answers = self.answers.lock();
         if let Some(ids) = answers.get(&key, now_ms) {
-            return Ok(ids);
+            return Ok(Published { ids, is_repeat: true });
         }
         answers.make_room(&key, publication.drafts.len())?;
         let ids = self.log.append(publication.drafts, now_ms);
         answers.insert(key, ids.clone(), now_ms);
-        Ok(ids)
+        Ok(added(ids))
     }
 }
 
@@ -61,7 +62,7 @@ impl Bus for MemoryBus {
         &self.log
     }
 
-    fn publish(&self, publication: Publication) -> Answer<'_, Result<Vec<Cursor>, BusError>> {
+    fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>> {
         Box::pin(ready(self.publish_now(publication)))
     }
 

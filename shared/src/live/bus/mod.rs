@@ -43,6 +43,24 @@ pub struct IdempotencyKey {
     pub key: String,
 }
 
+/// What was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The ids of the messages, in the order of the drafts.
+    pub ids: Vec<Cursor>,
+    /// Whether this is the answer to an earlier publication with the same [`IdempotencyKey`], and nothing was added.
+    pub is_repeat: bool,
+}
+
+/// The ids.
+impl std::ops::Deref for Published {
+    type Target = [Cursor];
+
+    fn deref(&self) -> &[Cursor] {
+        &self.ids
+    }
+}
+
 /// For how long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
 
@@ -77,7 +95,7 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// Adds the messages, all or none, next to each other, and answers with their ids in the same order.
     ///
     /// A key that was used in the last [`REPEATABLE_FOR`] adds nothing and gets the ids of then.
-    fn publish(&self, publication: Publication) -> Answer<'_, Result<Vec<Cursor>, BusError>>;
+    fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>>;
 
     /// Waits, for a short time at most, until this process's log has come as far as `cursor`, if the bus has.
     ///
