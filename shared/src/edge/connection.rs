@@ -3,15 +3,18 @@
 //! Actix times the head of a connection's first request and the silence between two requests; as soon as one byte of a
 //! later head has come it times nothing any more, and a client that stops there holds its connection for good. So each
 //! connection notes when its last answer ended, and one that has had no request in flight for longer than any honest
-//! client takes is shut down from here. That needs a second descriptor of each socket, which costs an entry in the
-//! process's table and nothing else.
+//! client takes is shut down from here.
+//!
+//! That needs a second descriptor of the socket. A connection that turns into a stream gives it back, and closes at the
+//! stream's end instead of waiting for another head; so idle streams, of which there are many, cost one descriptor each.
+//! When descriptors run short, connections go unwatched rather than unserved.
 
 use std::{
     any::Any,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{
-            AtomicU32, AtomicU64,
+            AtomicU32, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -21,7 +24,7 @@ use std::{
 use actix_web::{dev::Extensions, rt};
 use socket2::{SockRef, Socket};
 
-use super::metrics::Metrics;
+use super::{metrics::Metrics, open_files};
 
 /// A peer that takes nothing of what was sent for so long is gone, or might as well be (TCP_USER_TIMEOUT, RFC 5482).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,8 +33,6 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes a second that a client has to take of an answer that is already written.
 const SLOWEST: u64 = 16 * 1024;
-/// How long the rest of a stream may take to go out once the stream has ended; what is buffered then is bounded.
-const STREAM_REST: Duration = Duration::from_secs(60);
 
 /// Watches the connections of a server.
 #[derive(Clone)]
@@ -42,23 +43,47 @@ struct Inner {
     /// How long a connection may go without a request in flight.
     silence: Duration,
     connections: Mutex<Vec<Weak<Connection>>>,
+    /// Second descriptors that are open.
+    watched: AtomicUsize,
+    most_watched: usize,
     metrics: Arc<Metrics>,
 }
 
 /// One connection; lives as long as actix serves it.
 pub(super) struct Connection {
-    socket: Socket,
+    /// Gone when the connection became a stream.
+    socket: Mutex<Option<Watched>>,
     watch: Arc<Inner>,
     in_flight: AtomicU32,
     /// When it is shut down unless a request is in flight, in milliseconds of the watch.
     deadline: AtomicU64,
 }
 
+/// The second descriptor of a socket, counted.
+struct Watched {
+    socket: Socket,
+    watch: Arc<Inner>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.watch.watched.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Watch {
     /// Shuts down connections that have had no request in flight for `keep_alive` and `header_timeout` together.
     pub(super) fn start(keep_alive: Duration, header_timeout: Duration, metrics: Arc<Metrics>) -> Self {
         let silence = keep_alive + header_timeout;
-        let inner = Arc::new(Inner { epoch: Instant::now(), silence, connections: Mutex::default(), metrics });
+        let inner = Arc::new(Inner {
+            epoch: Instant::now(),
+            silence,
+            connections: Mutex::default(),
+            watched: AtomicUsize::new(0),
+            // The rest of the descriptors is for connections themselves.
+            most_watched: open_files::limit() / 3,
+            metrics,
+        });
         let weak = Arc::downgrade(&inner);
         let mut ticks = tokio::time::interval((silence / 16).clamp(Duration::from_millis(50), Duration::from_secs(5)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -81,11 +106,12 @@ impl Watch {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
-        // No descriptor left: the connection is served all the same, and only its later heads are not timed.
-        let Ok(socket) = socket.try_clone() else { return };
         let inner = &self.0;
+        let room = inner.watched.load(Relaxed) < inner.most_watched;
+        let Some(socket) = room.then(|| socket.try_clone().ok()).flatten() else { return };
+        inner.watched.fetch_add(1, Relaxed);
         let connection = Arc::new(Connection {
-            socket,
+            socket: Mutex::new(Some(Watched { socket, watch: inner.clone() })),
             watch: inner.clone(),
             in_flight: AtomicU32::new(0),
             deadline: AtomicU64::new(inner.deadline(Duration::ZERO)),
@@ -104,7 +130,7 @@ impl Inner {
         self.now().saturating_add((self.silence + more).as_millis() as u64)
     }
 
-    fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection>>> {
+    fn connections(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,6 +139,9 @@ impl Inner {
         let mut overdue = Vec::new();
         self.connections().retain(|connection| {
             let Some(connection) = connection.upgrade() else { return false };
+            if connection.socket().is_none() {
+                return false;
+            }
             let due = connection.in_flight.load(Acquire) == 0 && connection.deadline.load(Relaxed) < now;
             if due {
                 overdue.push(connection);
@@ -120,10 +149,18 @@ impl Inner {
             !due
         });
         for connection in overdue {
-            // Actix sees the end of the stream and lets go of the connection. An error means that it already has.
-            let _ = connection.socket.shutdown(std::net::Shutdown::Both);
-            self.metrics.refusals.slow_head.inc();
+            if let Some(watched) = connection.socket().take() {
+                // Actix sees the end of the stream and lets go of the connection. An error means that it already has.
+                let _ = watched.socket.shutdown(std::net::Shutdown::Both);
+                self.metrics.refusals.slow_head.inc();
+            }
         }
+    }
+}
+
+impl Connection {
+    fn socket(&self) -> MutexGuard<'_, Option<Watched>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,7 +173,12 @@ pub(super) struct Busy {
 impl Busy {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         connection.in_flight.fetch_add(1, Relaxed);
-        Self { connection, rest: STREAM_REST }
+        Self { connection, rest: Duration::ZERO }
+    }
+
+    /// The answer is a stream, and the connection closes when it ends: nothing is left to watch.
+    pub(super) fn streams(&mut self) {
+        self.connection.socket().take();
     }
 
     /// The answer has so many bytes, all of which may lie in our buffer when its body ends.

@@ -24,8 +24,6 @@ struct Inner {
     /// What is to be done then. Taken out under the lock, called outside of it.
     acts: Mutex<Option<Vec<Act>>>,
     in_flight: AtomicUsize,
-    /// Woken whenever nothing is in flight any more.
-    idle: Notify,
 }
 
 impl Drain {
@@ -87,19 +85,6 @@ impl Drain {
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.load(SeqCst)
     }
-
-    /// Waits until nothing is being answered.
-    pub async fn idle(&self) {
-        loop {
-            let idle = self.0.idle.notified();
-            let mut idle = std::pin::pin!(idle);
-            idle.as_mut().enable();
-            if self.in_flight() == 0 {
-                return;
-            }
-            idle.await;
-        }
-    }
 }
 
 impl fmt::Debug for Drain {
@@ -114,16 +99,12 @@ pub(super) struct InFlight(Drain);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.0.0.in_flight.fetch_sub(1, SeqCst) == 1 {
-            self.0.0.idle.notify_waiters();
-        }
+        self.0.0.in_flight.fetch_sub(1, SeqCst);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
-
     use super::*;
 
     #[tokio::test]
@@ -143,25 +124,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waits_for_the_beginning_and_for_the_last_request() {
+    async fn whoever_waits_for_the_beginning_is_woken() {
         let drain = Drain::default();
-        let done = Arc::new(AtomicU32::new(0));
-        let (first, second) = (drain.enter(), drain.enter());
-        let waiting = {
-            let (drain, done) = (drain.clone(), done.clone());
-            tokio::spawn(async move {
-                drain.begun().await;
-                done.store(1, SeqCst);
-                drain.idle().await;
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let drain = drain.clone();
+                tokio::spawn(async move { drain.begun().await })
             })
-        };
+            .collect();
         tokio::task::yield_now().await;
-        assert_eq!(done.load(SeqCst), 0);
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
         drain.begin();
+        for waiting in waiting {
+            waiting.await.unwrap();
+        }
+        drain.begun().await;
+    }
+
+    #[test]
+    fn requests_are_counted_while_they_live() {
+        let drain = Drain::default();
+        let (first, second) = (drain.enter(), drain.enter());
+        assert_eq!(drain.in_flight(), 2);
         drop(first);
-        tokio::task::yield_now().await;
-        assert!(done.load(SeqCst) == 1 && !waiting.is_finished());
         drop(second);
-        waiting.await.unwrap();
+        assert_eq!(drain.in_flight(), 0);
     }
 }

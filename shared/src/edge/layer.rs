@@ -4,7 +4,7 @@
 //! error of actix's own gets our form, CORS headers go on, a process on its way out asks the client to leave the
 //! connection, and the body carries the count until its last byte.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use actix_web::{
     App, Error, HttpRequest, HttpResponse, Resource,
@@ -47,7 +47,7 @@ pub fn app(
         .configure(routes)
         .service(read_only("/healthz").route(web::get().to(health::healthz)).route(web::head().to(health::healthz)))
         .service(read_only("/readyz").route(web::get().to(health::readyz)).route(web::head().to(health::readyz)))
-        .service(read_only("/metrics").route(web::get().to(metrics::handler)))
+        .service(read_only("/metrics").route(web::get().to(metrics::handler)).route(web::head().to(metrics::handler)))
         .default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NotFound)))
         .wrap(from_fn(layer))
 }
@@ -104,6 +104,7 @@ async fn layer(
     let edge = request.app_data::<web::Data<Edge>>().cloned();
     let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
     let mut counted = Counted::new(&edge, request.request());
+    warn_of_proxy(&edge, request.request());
     let method = request.method().clone();
 
     let mut response = if super::cors::is_preflight(&method, request.headers()) {
@@ -135,10 +136,36 @@ async fn layer(
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     edge.metrics.answered(request.match_pattern(), method.as_str(), status.as_u16());
-    if let (Some(busy), BodySize::Sized(bytes)) = (&mut counted.busy, response.response().body().size()) {
-        busy.sized(bytes);
+    match (response.response().body().size(), &mut counted.busy) {
+        (BodySize::Sized(bytes), Some(busy)) => busy.sized(bytes),
+        (BodySize::Stream, busy) => {
+            // See `connection` for why a connection is not used again after a stream.
+            if status != StatusCode::SWITCHING_PROTOCOLS {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+            busy.iter_mut().for_each(Busy::streams);
+        }
+        _ => {}
     }
     Ok(response.map_body(|_, body| Guarded::new(body, counted)))
+}
+
+/// Says once that a proxy nobody named stands before us: limits would count all its clients as one, and that one would
+/// soon have had enough.
+fn warn_of_proxy(edge: &Edge, request: &HttpRequest) {
+    static ONCE: Once = Once::new();
+    if ONCE.is_completed() || !request.headers().contains_key(header::X_FORWARDED_FOR) {
+        return;
+    }
+    let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else { return };
+    if !edge.settings.trusted_proxies.iter().any(|network| network.contains(peer)) {
+        ONCE.call_once(|| {
+            log::warn!(
+                "X-Forwarded-For from {peer} is not believed; if this is your proxy, name it in TRIDENT_TRUSTED_PROXIES, or \
+                 limits count all its clients as one"
+            );
+        });
+    }
 }
 
 /// The headers that CORS looks at, kept where the request does not come back.

@@ -1,4 +1,4 @@
-//! How many file descriptors the process may open: two for each connection, and some more.
+//! How many file descriptors the process may open: one for each stream, two for any other connection, and some more.
 
 use super::settings::Settings;
 
@@ -27,15 +27,28 @@ pub fn raise(settings: &Settings) {
     }
 }
 
+/// How many descriptors may be open now.
+#[cfg(unix)]
+pub(super) fn limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// As good as any number.
+#[cfg(not(unix))]
+pub(super) fn limit() -> usize {
+    usize::MAX
+}
+
 /// Elsewhere there is no such limit.
 #[cfg(not(unix))]
 pub fn raise(_: &Settings) {}
 
 /// What to say when so many descriptors do not suffice.
 fn too_few(descriptors: u64, connections: Option<usize>) -> Option<String> {
-    let wanted = (connections? * 2 + OTHERS) as u64;
+    let wanted = (connections? + OTHERS) as u64;
     (descriptors < wanted).then(|| {
-        let room = descriptors.saturating_sub(OTHERS as u64) / 2;
+        let room = descriptors.saturating_sub(OTHERS as u64);
         format!(
             "only {descriptors} files may be open, which is room for {room} connections; for TRIDENT_MAX_CONNECTIONS allow \
              {wanted} (ulimit -n, LimitNOFILE=, compose `ulimits`)"
@@ -52,6 +65,6 @@ mod tests {
         assert_eq!(too_few(1 << 20, Some(100_000)), None);
         assert_eq!(too_few(1024, None), None);
         let warning = too_few(1024, Some(1000)).unwrap();
-        assert!(warning.contains("room for 384 connections") && warning.contains("allow 2256"), "{warning}");
+        assert!(warning.contains("room for 768 connections") && warning.contains("allow 1256"), "{warning}");
     }
 }

@@ -36,6 +36,7 @@ use super::{
     layer,
     limits::Limits,
     metrics::Metrics,
+    open_files,
     settings::{ServiceDefaults, Settings},
 };
 
@@ -138,6 +139,7 @@ pub fn start<F>(listener: TcpListener, edge: &Edge, routes: F) -> io::Result<Run
 where
     F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
+    open_files::raise(&edge.settings);
     start_with(listener, edge, routes, TIMES)
 }
 
@@ -164,7 +166,7 @@ where
         .run();
     let handle = server.handle();
     let server = rt::spawn(server);
-    log::info!("listening on http://{address} with {} workers", settings.workers);
+    log::info!("listening on http://{address}, {} workers", settings.workers);
     Ok(Running { address, edge: edge.clone(), handle, server, times })
 }
 

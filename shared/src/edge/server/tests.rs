@@ -260,6 +260,24 @@ async fn a_later_head_that_does_not_come_is_given_up() {
     running.kill().await;
 }
 
+/// A stream is not watched, since its connection is not used again: neither cut while it lasts, nor left open after it.
+#[actix_web::test]
+async fn a_stream_lasts_and_its_connection_ends_with_it() {
+    let (running, gate) = serve(&[]);
+    let edge = running.edge().clone();
+    let mut client = Client::new(&running).await;
+    let head = client.send(&get("/stream")).await.read_to("line\n").await;
+    assert!(head.to_lowercase().contains("connection: close"), "{head}");
+    // By the time that this one is cut, the stream would have been, too.
+    let mut slow = Client::new(&running).await;
+    slow.send(&get("/healthz")).await.read_to("ok\"}").await;
+    slow.send("GET").await.read_to_end().await;
+    assert_eq!((edge.drain.in_flight(), edge.metrics.refusals.slow_head.get()), (1, 1));
+    gate.open();
+    assert!(client.read_to_end().await.ends_with("0\r\n\r\n"));
+    running.kill().await;
+}
+
 #[actix_web::test]
 async fn an_idle_connection_is_closed_in_peace() {
     let (running, _) = serve(&[]);
