@@ -14,7 +14,7 @@ use actix_web::{
 use super::layer::resource;
 
 /// Nothing from elsewhere, no script or style inside the page, no page of others around it (CSP level 3).
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; \
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'self'";
 
 /// A file of a page.
