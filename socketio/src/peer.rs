@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytestring::ByteString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ConnectError, DisconnectReason, EncodedPacket, Namespace, Socket,
@@ -49,6 +49,22 @@ struct RecoveryRequest {
     pid: Option<serde_json::Value>,
     #[serde(default)]
     offset: Option<serde_json::Value>,
+}
+
+/// The payload of a refusal.
+#[derive(Serialize)]
+struct Refusal<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a serde_json::Value>,
+}
+
+/// The payload of a consent.
+#[derive(Serialize)]
+struct Consent<'a> {
+    sid: &'a ByteString,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<&'a ByteString>,
 }
 
 impl ClientPeer {
@@ -250,20 +266,16 @@ impl ClientPeer {
     fn refuse(&self, connection: &Connection, nsp: &ByteString, error: &ConnectError) {
         self.registry.shared.counters.refused_namespace.inc();
         self.state().client.refused(nsp);
-        let data = match connection.protocol() {
-            Protocol::V4 => {
-                let mut data = serde_json::Map::new();
-                data.insert("message".into(), error.message.clone().into());
-                if let Some(more) = &error.data {
-                    data.insert("data".into(), more.clone());
-                }
-                data.into()
-            }
+        let payload = match connection.protocol() {
+            Protocol::V4 => Payload::plain(&Refusal { message: &error.message, data: error.data.as_ref() }),
             // Clients of Socket.IO 2 take the data or the message, whichever there is.
-            Protocol::V3 => error.data.clone().unwrap_or_else(|| error.message.clone().into()),
+            Protocol::V3 => match &error.data {
+                Some(data) => Payload::plain(data),
+                None => Payload::plain(&error.message),
+            },
         };
         let mut packet = Packet::new(Kind::ConnectError, nsp.clone());
-        packet.payload = Payload::plain(&data).ok();
+        packet.payload = payload.ok();
         connection.send(EncodedPacket::from(packet));
     }
 }
@@ -366,12 +378,7 @@ impl Drop for Entering<'_> {
 fn consent(socket: &Socket) -> Packet {
     let mut packet = Packet::new(Kind::Connect, socket.namespace().name().clone());
     if socket.connection().protocol() == Protocol::V4 {
-        let mut data = serde_json::Map::new();
-        data.insert("sid".into(), socket.id().to_string().into());
-        if let Some(pid) = socket.pid() {
-            data.insert("pid".into(), pid.to_string().into());
-        }
-        packet.payload = Payload::plain(&data).ok();
+        packet.payload = Payload::plain(&Consent { sid: socket.id(), pid: socket.pid() }).ok();
     }
     packet
 }

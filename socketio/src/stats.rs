@@ -10,7 +10,7 @@ macro_rules! stats {
             $(pub(crate) $name: Counter,)+
         }
 
-        /// The counters at one moment; see [`SocketIo::stats`](crate::SocketIo::stats). All but the first four only grow.
+        /// The counters at one moment; see [`SocketIo::stats`](crate::SocketIo::stats). All but the first five only grow.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -39,6 +39,8 @@ stats! {
     connections_polling,
     /// Of these, the ones whose transport is a WebSocket.
     connections_websocket,
+    /// Polls that wait for something to say.
+    polls_waiting,
     /// Sockets connected to namespaces.
     sockets,
     /// Sessions opened since the start.

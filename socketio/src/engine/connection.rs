@@ -207,7 +207,15 @@ impl Conn {
     }
 
     pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Overlap> {
-        self.with(|state| state.session.begin_poll())
+        let begun = self.with(|state| state.session.begin_poll());
+        if begun.is_ok() {
+            self.counters().polls_waiting.inc();
+        }
+        begun
+    }
+
+    pub(crate) fn has_poll(&self) -> bool {
+        self.state().session.has_poll()
     }
 
     pub(crate) fn abort_poll(self: &Arc<Self>) {
@@ -416,6 +424,11 @@ impl Conn {
             }
         }
         false
+    }
+
+    /// The poll has its answer, or nobody waits for one.
+    pub(crate) fn release_poll(&self) {
+        self.counters().polls_waiting.dec();
     }
 
     /// The poll's answer is complete.

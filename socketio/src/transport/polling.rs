@@ -9,12 +9,13 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
-    rt::time::timeout,
+    rt::time::{sleep, timeout},
     web,
 };
 use bytes::{Bytes, BytesMut};
@@ -55,6 +56,7 @@ struct Polling<'a>(&'a Arc<Conn>);
 
 impl Drop for Polling<'_> {
     fn drop(&mut self) {
+        self.0.release_poll();
         self.0.abort_poll();
     }
 }
@@ -152,6 +154,9 @@ pub(super) async fn post(
             return Err(Refusal::Timeout);
         }
     };
+    if is_goodbye(&body, protocol) {
+        wait_for_poll(conn).await;
+    }
     if receive(conn, body, protocol, is_binary, query).is_err() {
         conn.finish(DisconnectReason::ParseError);
         return Err(Refusal::BadRequest);
@@ -161,6 +166,25 @@ pub(super) async fn post(
         .insert_header((header::CONTENT_TYPE, "text/html"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body("ok"))
+}
+
+/// Whether this is a close packet and nothing else.
+fn is_goodbye(body: &[u8], protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::V4 => body == b"1",
+        Protocol::V3 => body == b"1:1",
+    }
+}
+
+/// A client that leaves sends its goodbye while its poll is under way, on another TCP connection, perhaps to another thread: the
+/// goodbye can overtake the poll, which would then find no session instead of a clean end.
+async fn wait_for_poll(conn: &Arc<Conn>) {
+    for _ in 0..5 {
+        if conn.has_poll() {
+            return;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Hands the packets over one by one, so that those before a bad one count.

@@ -197,6 +197,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a GET waits.
+    pub fn has_poll(&self) -> bool {
+        !matches!(self.poll, Poll::Idle)
+    }
+
     /// The answer to the GET is complete.
     pub fn end_poll(&mut self) {
         self.poll = Poll::Idle;

@@ -1,0 +1,411 @@
+//! The Engine.IO server as clients see it: statuses, headers and bodies, request by request.
+
+mod support;
+
+use std::{io::Write as _, time::Duration};
+
+use socketio::{
+    Config, DisconnectReason, Origins,
+    engine::{Connection, Data, EngineIo, Peer},
+};
+use support::{Answer, Frame, Running, post, sid};
+
+struct Echo;
+
+impl Peer for Echo {
+    fn on_message(&self, connection: &Connection, message: Data) {
+        if message == Data::from("close me") {
+            connection.close();
+        } else {
+            connection.send(message);
+        }
+    }
+
+    fn on_close(&self, _: &Connection, _: DisconnectReason) {}
+}
+
+fn start(change: impl FnOnce(&mut Config)) -> (Running, EngineIo) {
+    let mut config = Config::default();
+    config.path = "/engine.io/".into();
+    change(&mut config);
+    let engine = EngineIo::new(config, |_: &Connection| Echo);
+    let mounted = engine.clone();
+    (Running::start(move || mounted.routes()), engine)
+}
+
+const OPEN: &str = "/engine.io/?EIO=4&transport=polling";
+
+fn session(sid: &str) -> String {
+    format!("{OPEN}&sid={sid}")
+}
+
+#[test]
+fn polling_from_handshake_to_goodbye() {
+    let (server, engine) = start(|_| {});
+    let answer = server.get(OPEN);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("set-cookie"), None);
+    let sid = sid(&answer.body);
+    assert_eq!(sid.len(), 20);
+    assert_eq!(
+        answer.body,
+        format!(
+            r#"0{{"sid":"{sid}","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}}"#
+        )
+    );
+
+    let answer = server.post(&session(&sid), "4hello\u{1e}bAQIDBA==\u{1e}4wörld");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+    assert_eq!(answer.header("content-type"), Some("text/html"));
+    let answer = server.get(&session(&sid));
+    assert_eq!(answer.body, "4hello\u{1e}bAQIDBA==\u{1e}4wörld");
+
+    let mut poll = server.connect();
+    write!(poll, "GET {} HTTP/1.1\r\nHost: x\r\n\r\n", session(&sid)).unwrap();
+    // On another connection, and so perhaps sooner than the poll above.
+    assert_eq!(server.post(&session(&sid), "1").status, 200);
+    let answer = Answer::read(&mut poll);
+    assert_eq!((answer.status, answer.body.as_str()), (200, "6"));
+    assert_eq!(server.get(&session(&sid)).body, r#"{"code":1,"message":"Session ID unknown"}"#);
+    assert_eq!(engine.stats().connections, 0);
+}
+
+#[test]
+fn refusals() {
+    let (server, engine) = start(|_| {});
+    let known = session(&server.open("/engine.io/"));
+    let websocket = known.replace("polling", "websocket");
+    for (method, path, status, body) in [
+        ("GET", "/engine.io/", 400, r#"{"code":0,"message":"Transport unknown"}"#),
+        ("GET", "/engine.io/?EIO=4&transport=webtransport", 400, r#"{"code":0,"message":"Transport unknown"}"#),
+        ("GET", "/engine.io/?EIO=4&transport=polling&sid=nobody", 400, r#"{"code":1,"message":"Session ID unknown"}"#),
+        ("POST", OPEN, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
+        ("PUT", OPEN, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
+        ("GET", "/engine.io/?EIO=4&transport=websocket", 400, r#"{"code":3,"message":"Bad request"}"#),
+        ("GET", websocket.as_str(), 400, r#"{"code":3,"message":"Bad request"}"#),
+        ("DELETE", known.as_str(), 400, r#"{"code":3,"message":"Bad request"}"#),
+        ("GET", "/engine.io/?EIO=3&transport=polling", 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
+        ("GET", "/engine.io/?transport=polling", 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
+    ] {
+        let answer = server
+            .http(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!((answer.status, answer.body.as_str()), (status, body), "{method} {path}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("vary"), Some("Origin"));
+    }
+    assert_eq!(engine.stats().refused_method, 2);
+    // What is below the path is the path, what is beside it is not.
+    assert_eq!(server.get("/engine.io/anything?EIO=4&transport=polling").status, 200);
+    assert_eq!(server.get("/engine.ioo/?EIO=4&transport=polling").status, 404);
+}
+
+#[test]
+fn refused_upgrades_are_bare() {
+    let (server, _engine) = start(|_| {});
+    for (query, message) in [
+        ("EIO=4&transport=abc", "Transport unknown"),
+        ("EIO=3&transport=websocket", "Unsupported protocol version"),
+        ("EIO=4&transport=websocket&sid=nobody", "Session ID unknown"),
+    ] {
+        let answer = server.http(&format!(
+            "GET /engine.io/?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ));
+        assert_eq!((answer.status, answer.body.as_str()), (400, message));
+        assert_eq!(answer.header("content-type"), Some("text/html"));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+}
+
+#[test]
+fn overlapping_polls_end_the_session() {
+    let (server, engine) = start(|_| {});
+    let path = session(&server.open("/engine.io/"));
+    let mut first = server.connect();
+    write!(first, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    support::eventually("the poll waits", || engine.stats().polls_waiting == 1);
+    assert_eq!(server.get(&path).status, 400);
+    let answer = Answer::read(&mut first);
+    assert_eq!((answer.status, answer.body.as_str()), (200, "1"));
+    assert_eq!(server.get(&path).status, 400);
+    assert_eq!(engine.stats().connections, 0);
+}
+
+#[test]
+fn overlapping_posts_end_the_session() {
+    let (server, engine) = start(|_| {});
+    let path = session(&server.open("/engine.io/"));
+    let mut first = server.connect();
+    write!(first, "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n4half of").unwrap();
+    support::eventually("the second finds the first", || {
+        server.post(&path, "4a").status == 400 || engine.stats().connections == 0
+    });
+    assert_eq!(engine.stats().connections, 0);
+}
+
+#[test]
+fn a_poll_given_up_ends_the_session() {
+    let (server, engine) = start(|_| {});
+    let path = session(&server.open("/engine.io/"));
+    let mut poll = server.connect();
+    write!(poll, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    support::eventually("the poll waits", || engine.stats().polls_waiting == 1);
+    drop(poll);
+    support::eventually("the session ends", || engine.stats().connections == 0);
+}
+
+#[test]
+fn bad_posts() {
+    let (server, engine) = start(|config| config.max_http_buffer_size = 100);
+    let open = || session(&server.open("/engine.io/"));
+
+    let path = open();
+    assert_eq!(server.http(&post(&path, "application/octet-stream", "4a")).status, 400);
+    assert_eq!(server.get(&path).status, 400);
+
+    let path = open();
+    assert_eq!(server.post(&path, "abc").status, 400);
+    assert_eq!(server.get(&path).status, 400);
+
+    // Too large, declared or not, is refused and costs no session.
+    let path = open();
+    assert_eq!(server.post(&path, &format!("4{}", "a".repeat(100))).status, 413);
+    let chunked = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n",
+        "4".repeat(101)
+    );
+    assert_eq!(server.http(&chunked).status, 413);
+    assert_eq!(server.post(&path, "4fits").status, 200);
+    assert_eq!(server.get(&path).body, "4fits");
+    assert_eq!(engine.stats().refused_size, 2);
+}
+
+#[test]
+fn closing_waits_for_the_next_poll() {
+    let (server, engine) = start(|_| {});
+    let path = session(&server.open("/engine.io/"));
+    server.post(&path, "4a\u{1e}4close me");
+    let answer = server.get(&path);
+    assert_eq!(answer.body, "4a\u{1e}1");
+    assert_eq!(server.get(&path).status, 400);
+    assert_eq!(engine.stats().connections, 0);
+}
+
+#[test]
+fn heartbeat_over_both_transports() {
+    let (server, engine) = start(|config| {
+        config.ping_interval = Duration::from_millis(60);
+        config.ping_timeout = Duration::from_millis(60);
+    });
+    let path = session(&server.open("/engine.io/"));
+    for _ in 0..3 {
+        assert_eq!(server.get(&path).body, "2");
+        assert_eq!(server.post(&path, "3").status, 200);
+    }
+    let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
+    assert!(matches!(socket.next(), Some(Frame::Text(open)) if open.contains(r#""upgrades":[]"#)));
+    for _ in 0..3 {
+        assert_eq!(socket.next(), Some(Frame::Text("2".into())));
+        socket.send("3");
+    }
+    assert_eq!(socket.closed(), None);
+    support::eventually("both time out", || engine.stats().ping_timeouts == 2);
+    assert_eq!(server.get(&path).status, 400);
+}
+
+#[test]
+fn websocket_echo_fragments_and_control_frames() {
+    let (server, _engine) = start(|_| {});
+    let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
+    socket.text();
+    socket.send("4hello");
+    assert_eq!(socket.next(), Some(Frame::Text("4hello".into())));
+    socket.send_binary(&[1, 2, 3]);
+    assert_eq!(socket.next(), Some(Frame::Binary(vec![1, 2, 3])));
+    let long = format!("4{}", "x".repeat(70_000));
+    socket.send(&long);
+    assert_eq!(socket.next(), Some(Frame::Text(long)));
+    // A message in three fragments, with a ping between them.
+    socket.frame(0x01, b"4a");
+    socket.frame(0x89, b"?");
+    socket.frame(0x00, b"b");
+    socket.frame(0x80, b"c");
+    assert_eq!(socket.next(), Some(Frame::Pong(b"?".to_vec())));
+    assert_eq!(socket.next(), Some(Frame::Text("4abc".into())));
+    socket.frame(0x88, &1000_u16.to_be_bytes());
+    assert_eq!(socket.closed(), Some(1000));
+}
+
+#[test]
+fn websockets_that_break_the_rules() {
+    let (server, engine) = start(|config| config.max_http_buffer_size = 1000);
+    type Attack = fn(&mut support::WebSocket);
+    let attacks: [(&str, Attack, Option<u16>); 7] = [
+        ("too large", |socket| socket.send(&"4".repeat(1001)), Some(1009)),
+        (
+            "declares a gigabyte",
+            |socket| socket.stream.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0]).unwrap(),
+            Some(1009),
+        ),
+        (
+            "too large in fragments",
+            |socket| {
+                socket.frame(0x01, &[b'4'; 600]);
+                socket.frame(0x80, &[b'4'; 600]);
+            },
+            Some(1009),
+        ),
+        ("not masked", |socket| socket.stream.write_all(b"\x81\x014").unwrap(), Some(1002)),
+        ("not UTF-8", |socket| socket.frame(0x81, b"4\xff"), Some(1007)),
+        ("not a packet", |socket| socket.send("abc"), None),
+        ("a client's ping", |socket| socket.send("2"), None),
+    ];
+    for (name, attack, code) in attacks {
+        let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
+        socket.text();
+        attack(&mut socket);
+        assert_eq!(socket.closed(), code, "{name}");
+    }
+    support::eventually("all are gone", || engine.stats().connections == 0);
+}
+
+#[test]
+fn upgrade() {
+    let (server, engine) = start(|_| {});
+    let sid = server.open("/engine.io/");
+    let path = session(&sid);
+    let mut poll = server.connect();
+    write!(poll, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    support::eventually("the poll waits", || engine.stats().polls_waiting == 1);
+
+    let mut socket = server.websocket(&format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"));
+    // A second candidate is turned away.
+    let mut second = server.websocket(&format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"));
+    assert_eq!(second.closed(), None);
+    socket.send("2probe");
+    assert_eq!(socket.text(), "3probe");
+    assert_eq!(Answer::read(&mut poll).body, "6");
+    // Still polling: the next poll is released as well.
+    assert_eq!(server.get(&path).body, "6");
+    server.post(&path, "4over polling");
+    socket.send("5");
+    assert_eq!(socket.text(), "4over polling");
+    socket.send("4over websocket");
+    assert_eq!(socket.text(), "4over websocket");
+    assert_eq!(server.get(&path).body, r#"{"code":3,"message":"Bad request"}"#);
+    let mut third = server.websocket(&format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"));
+    assert_eq!(third.closed(), None);
+    let stats = engine.stats();
+    assert_eq!((stats.upgrades, stats.connections_polling, stats.connections_websocket), (1, 0, 1));
+    drop(socket);
+    support::eventually("it is noticed", || engine.stats().connections == 0);
+    assert_eq!(engine.stats().connections_websocket, 0);
+}
+
+#[test]
+fn large_answers_are_compressed() {
+    let (server, _engine) = start(|_| {});
+    let path = session(&server.open("/engine.io/"));
+    let ask = |encoding: &str| {
+        server.http(&format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept-Encoding: {encoding}\r\n\r\n"
+        ))
+    };
+    let message = format!("4{}", "a".repeat(1023));
+    for (encoding, expected) in [("gzip, deflate, br", Some("gzip")), ("deflate", Some("deflate")), ("br", None)] {
+        server.post(&path, &message);
+        let answer = ask(encoding);
+        assert_eq!(answer.header("content-encoding"), expected);
+        assert_eq!(answer.raw_body.len() < 200, expected.is_some());
+    }
+    server.post(&path, &message[..1023]);
+    assert_eq!(ask("gzip").header("content-encoding"), None);
+}
+
+#[test]
+fn cors() {
+    let (server, _engine) = start(|config| config.origins = Origins::list(["https://good.example"]));
+    let ask = |method: &str, origin: &str, more: &str| {
+        server.http(&format!(
+            "{method} {OPEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nOrigin: {origin}\r\n{more}\r\n"
+        ))
+    };
+    let answer = ask("GET", "https://good.example", "");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://good.example"));
+    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(answer.header("vary"), Some("Origin"));
+
+    // Errors too.
+    let answer = ask("PUT", "https://good.example", "");
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (400, Some("https://good.example")));
+
+    let answer = ask("GET", "https://evil.example", "");
+    assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"code":4,"message":"Forbidden"}"#));
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(ask("GET", "http://x", "").status, 200);
+
+    let answer = ask("OPTIONS", "https://good.example", "Access-Control-Request-Headers: x-custom\r\n");
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://good.example"));
+    assert_eq!(answer.header("access-control-allow-headers"), Some("x-custom"));
+
+    let (server, _engine) = start(|config| config.origins = Origins::any());
+    let answer = server.get(OPEN);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+}
+
+#[test]
+fn the_cookie_is_set_once() {
+    let (server, _engine) = start(|config| config.cookie = Some(socketio::Cookie::default()));
+    let answer = server.get(OPEN);
+    let sid = sid(&answer.body);
+    assert_eq!(answer.header("set-cookie"), Some(format!("io={sid}; Path=/; HttpOnly; SameSite=Lax").as_str()));
+    server.post(&session(&sid), "4a");
+    assert_eq!(server.get(&session(&sid)).header("set-cookie"), None);
+}
+
+#[test]
+fn protocol_3_and_jsonp() {
+    let (server, _engine) = start(|config| {
+        config.allow_eio3 = true;
+        config.jsonp = true;
+        config.ping_interval = Duration::from_secs(100);
+    });
+    let open = "/engine.io/?EIO=3&transport=polling";
+    let answer = server.get(&format!("{open}&b64=1"));
+    let (length, packet) = answer.body.split_once(':').unwrap();
+    assert_eq!(length.parse(), Ok(packet.len()));
+    let path = format!("{open}&sid={}", sid(packet));
+    server.post(&path, "6:4hello10:b4AQIDBA==1:2");
+    let answer = server.get(&format!("{path}&b64=1"));
+    assert_eq!(answer.body, "1:36:4hello10:b4AQIDBA==");
+    server.post(&path, "2:4a10:b4AQIDBA==");
+    let answer = server.get(&path);
+    assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(answer.raw_body, b"\x00\x02\xff4a\x01\x05\xff\x04\x01\x02\x03\x04");
+
+    let answer = server.get(&format!("{OPEN}&j=7"));
+    assert_eq!(answer.header("content-type"), Some("text/javascript; charset=UTF-8"));
+    assert!(answer.body.starts_with(r#"___eio[7]("0{\"sid\":"#), "{}", answer.body);
+    let sid = answer.body.split(r#"sid\":\""#).nth(1).unwrap()[..20].to_owned();
+    let path = format!("{}&j=8", session(&sid));
+    let form = post(&path, "application/x-www-form-urlencoded", "d=4%E2%80%A8%22hi%22");
+    assert_eq!(server.http(&form).body, "ok");
+    assert_eq!(server.get(&path).body, r#"___eio[8]("4\u2028\"hi\"");"#);
+}
+
+#[test]
+fn a_full_server_and_a_closing_one() {
+    let (server, engine) = start(|config| config.max_connections = 2);
+    server.open("/engine.io/");
+    let mut socket = server.websocket("/engine.io/?EIO=4&transport=websocket");
+    socket.text();
+    assert_eq!(server.get(OPEN).status, 403);
+    engine.close();
+    assert_eq!(socket.closed(), None);
+    assert_eq!(server.get(OPEN).status, 403);
+}
