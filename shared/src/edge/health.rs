@@ -21,7 +21,9 @@ impl Readiness {
         let reason = reason.into();
         let before = self.reasons().insert(code, reason.clone());
         if before.is_none() {
-            log::warn!("not ready: {reason}");
+            // An ordered stop is no cause for alarm.
+            let level = if code == "draining" { log::Level::Info } else { log::Level::Warn };
+            log::log!(level, "not ready: {reason}");
         }
     }
 
