@@ -54,6 +54,8 @@ pub struct Reader {
 struct Seat {
     channel: Arc<Channel>,
     key: usize,
+    /// Nothing of this channel up to here is wanted, even where the reader's cursor is before it.
+    from: Cursor,
     /// What the channel has dropped up to here, the client was told of, or never asked for.
     told: Cursor,
 }
@@ -94,10 +96,15 @@ impl Reader {
 
     /// Reads `channel` too, from the present cursor on.
     pub fn add(&mut self, channel: &ChannelName) {
+        self.add_from(channel, Cursor::ZERO);
+    }
+
+    /// Reads `channel` too, from the present cursor on and nothing up to `from`, which may be further.
+    pub fn add_from(&mut self, channel: &ChannelName, from: Cursor) {
         if !self.reads(channel) {
             let (channel, key) = self.log.seat(channel, &self.waiter);
             let told = channel.history.lock().dropped().unwrap_or_default();
-            self.seats.push(Seat { channel, key, told });
+            self.seats.push(Seat { channel, key, from, told });
         }
     }
 
@@ -131,7 +138,7 @@ impl Reader {
     pub fn is_gap(&self) -> bool {
         let is_lost = |seat: &Seat| {
             let dropped = seat.channel.history.lock().dropped();
-            dropped.is_some_and(|dropped| dropped > self.cursor && dropped > seat.told)
+            dropped.is_some_and(|dropped| dropped > self.cursor.max(seat.from) && dropped > seat.told)
         };
         match self.opening {
             Some(Opening::Foreign(_)) => true,
@@ -150,9 +157,10 @@ impl Reader {
         let mut is_lost = false;
         for seat in &mut self.seats {
             let history = seat.channel.history.lock();
-            messages.extend(history.range(self.cursor, head).take(limit.messages.max(1) + 1).cloned());
+            let after = self.cursor.max(seat.from);
+            messages.extend(history.range(after, head).take(limit.messages.max(1) + 1).cloned());
             let Some(dropped) = history.dropped() else { continue };
-            if dropped > self.cursor && dropped > seat.told {
+            if dropped > after && dropped > seat.told {
                 is_lost |= self.opening.is_none();
                 seat.told = dropped;
             }

@@ -39,8 +39,8 @@ enum Step {
     Open { reader: usize, channels: Vec<usize>, place: Place },
     /// Reads at most so many.
     Read { reader: usize, most: usize },
-    /// Has one more channel read, or one less.
-    Change { reader: usize, channel: usize },
+    /// Has one more channel read, up to the n-th newest message not at all, or one less.
+    Change { reader: usize, channel: usize, from: Option<usize> },
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..30_i64).prop_map(|clock| Step::Sweep { clock }),
         2 => (0..3_usize, channels(), place).prop_map(|(reader, channels, place)| Step::Open { reader, channels, place }),
         5 => (0..3_usize, 1..8_usize).prop_map(|(reader, most)| Step::Read { reader, most }),
-        1 => (0..3_usize, 0..4_usize).prop_map(|(reader, channel)| Step::Change { reader, channel }),
+        2 => (0..3_usize, 0..4_usize, proptest::option::of(0..10_usize))
+            .prop_map(|(reader, channel, from)| Step::Change { reader, channel, from }),
     ];
     proptest::collection::vec(step, 1..120)
 }
@@ -107,10 +108,17 @@ impl Model {
     }
 }
 
+/// What of a channel does not count: losses that were told, and everything up to where it is wanted from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    told: Cursor,
+    from: Cursor,
+}
+
 /// What the model knows of a reader: its channels, each with the place up to which losses do not count any more.
 struct Expected {
     reader: Reader,
-    channels: BTreeMap<usize, Cursor>,
+    channels: BTreeMap<usize, Told>,
     cursor: Cursor,
     foreign: Option<Cursor>,
     earliest: bool,
@@ -120,14 +128,15 @@ impl Expected {
     /// Compares one read with what the model says it has to be.
     fn check(&mut self, model: &Model, head: Cursor, most: usize) -> Result<(), TestCaseError> {
         let batch = self.reader.read(Limit { messages: most, bytes: usize::MAX });
-        let channels: Vec<usize> = self.channels.keys().copied().collect();
+        let channels = self.channels.clone();
         let wanted = |cursor: Cursor| {
-            let after = model.all.iter().filter(|(id, channel, _)| *id > cursor && channels.contains(channel));
+            let is_wanted = |id: Cursor, n: &usize| channels.get(n).is_some_and(|told| id > told.from.max(cursor));
+            let after = model.all.iter().filter(|(id, channel, _)| is_wanted(*id, channel));
             after.map(|(id, channel, _)| (*id, *channel)).collect::<Vec<_>>()
         };
         let (held, lost): (Vec<_>, Vec<_>) =
             wanted(self.cursor).into_iter().partition(|(id, channel)| model.is_held(*id, *channel));
-        let untold = lost.iter().any(|(id, channel)| *id > self.channels[channel]) && !self.earliest;
+        let untold = lost.iter().any(|(id, channel)| *id > self.channels[channel].told) && !self.earliest;
         let is_gap = self.foreign.is_some() || untold;
         let expected: Vec<_> = held.iter().map(|(id, _)| *id).take(most).collect();
 
@@ -146,7 +155,7 @@ impl Expected {
                 wanted(gap.resumed).into_iter().filter(|(id, channel)| model.is_held(*id, *channel)).collect();
             prop_assert_eq!(&again, &held);
             // On one channel it also is no gap again.
-            if self.channels.len() == 1 {
+            if self.channels.len() == 1 && self.channels.values().all(|told| told.from == Cursor::ZERO) {
                 let names: Vec<_> = self.channels.keys().map(|n| channel(*n)).collect();
                 let mut back = Reader::open(&self.reader.log, &names, Since::After(gap.resumed));
                 prop_assert_eq!(back.read(Limit::default()).and_then(|batch| batch.gap), None);
@@ -155,7 +164,7 @@ impl Expected {
         if is_gap || self.earliest {
             for (id, channel) in &lost {
                 let told = self.channels.get_mut(channel).expect("a channel that is read");
-                *told = (*told).max(*id);
+                told.told = told.told.max(*id);
             }
         }
         self.foreign = None;
@@ -226,7 +235,8 @@ proptest! {
                     };
                     let told = |n: &usize| {
                         let counts = matches!(since, Since::After(_)) && foreign.is_none();
-                        (*n, if counts { Cursor::ZERO } else { newest_lost(&model, *n) })
+                        let told = if counts { Cursor::ZERO } else { newest_lost(&model, *n) };
+                        (*n, Told { told, from: Cursor::ZERO })
                     };
                     let channels = channels.iter().map(told).collect();
                     let earliest = matches!(since, Since::Earliest);
@@ -238,13 +248,15 @@ proptest! {
                         expected.check(&model, log.head(), most)?;
                     }
                 }
-                Step::Change { reader, channel: n } => {
+                Step::Change { reader, channel: n, from } => {
                     let Some(expected) = readers.get_mut(&reader) else { continue };
                     if expected.channels.remove(&n).is_some() {
                         expected.reader.remove(&channel(n));
                     } else {
-                        expected.channels.insert(n, newest_lost(&model, n));
-                        expected.reader.add(&channel(n));
+                        let from = from.map(|back| model.all.iter().rev().nth(back).map_or(log.head(), |(id, ..)| *id));
+                        let from = from.unwrap_or_default();
+                        expected.channels.insert(n, Told { told: newest_lost(&model, n), from });
+                        expected.reader.add_from(&channel(n), from);
                     }
                 }
             }
