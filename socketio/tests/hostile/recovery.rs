@@ -1,0 +1,201 @@
+//! Connection state recovery: what a client that was cut off gets when it comes back, in which order, and who gets nothing.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use socketio::{Binary, Recovery};
+
+use crate::raw::{Message, WebSocket};
+use crate::server::{Server, start_with};
+
+struct Visitor {
+    socket: WebSocket,
+    sid: String,
+    pid: String,
+}
+
+fn server() -> Server {
+    start_with(|config| config.recovery = Some(Recovery::default()))
+}
+
+#[track_caller]
+fn visit(server: &Server) -> Visitor {
+    let mut socket = server.websocket();
+    socket.text("40");
+    let (sid, pid) = ids(&socket.next_text());
+    Visitor { socket, sid, pid }
+}
+
+#[track_caller]
+fn ids(connected: &str) -> (String, String) {
+    let connected: Value = serde_json::from_str(connected.strip_prefix("40").unwrap()).unwrap();
+    let text = |key: &str| connected[key].as_str().unwrap().to_owned();
+    (text("sid"), text("pid"))
+}
+
+/// The name, the arguments but the last, and the last, which is the offset.
+#[track_caller]
+fn stored(event: &str) -> (Value, String) {
+    let mut items: Vec<Value> = serde_json::from_str(event.strip_prefix("42").unwrap()).unwrap();
+    let offset = items.pop().unwrap().as_str().expect("an offset").to_owned();
+    (items.into(), offset)
+}
+
+#[track_caller]
+fn return_with(server: &Server, pid: &str, offset: &str) -> WebSocket {
+    let mut socket = server.websocket();
+    socket.text(&format!("40{}", serde_json::json!({ "pid": pid, "offset": offset })));
+    socket
+}
+
+#[test]
+fn missed_events_come_first() {
+    let server = server();
+    let namespace = server.io.of("/");
+    let mut visitor = visit(&server);
+    drop(namespace.emit("news", &0));
+    let (event, offset) = stored(&visitor.socket.next_text());
+    assert_eq!(event, serde_json::json!(["news", 0]));
+
+    drop(visitor.socket);
+    assert_eq!(server.end(), "/ transport close");
+    drop(namespace.emit("news", &1));
+    drop(namespace.emit("news", &(2, "text")));
+    drop(namespace.emit("news", &Binary::from("three")));
+
+    let mut socket = return_with(&server, &visitor.pid, &offset);
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 1]));
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 2, "text"]));
+    let binary = socket.next_text();
+    assert!(binary.starts_with("451-[\"news\",{\"_placeholder\":true,\"num\":0},\""), "{binary}");
+    assert_eq!(socket.next(), Message::Binary(b"three".to_vec()));
+    assert_eq!(ids(&socket.next_text()), (visitor.sid, visitor.pid));
+    // And on it goes.
+    drop(namespace.emit("news", &4));
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 4]));
+}
+
+#[test]
+fn rooms_come_back() {
+    let server = server();
+    let namespace = server.io.of("/");
+    let mut visitor = visit(&server);
+    let handle = namespace.socket(&visitor.sid).unwrap();
+    handle.join("den").unwrap();
+    drop(namespace.to("den").emit("in", &()));
+    let (_, offset) = stored(&visitor.socket.next_text());
+    drop(visitor.socket);
+    server.end();
+    drop(namespace.to("den").emit("in", &1));
+    drop(namespace.to("elsewhere").emit("in", &2));
+    drop(namespace.to(visitor.sid.as_str()).emit("in", &3));
+    let mut socket = return_with(&server, &visitor.pid, &offset);
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["in", 1]));
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["in", 3]));
+    assert_eq!(ids(&socket.next_text()).0, visitor.sid);
+    drop(namespace.to("den").emit("in", &4));
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["in", 4]));
+    assert!(namespace.socket(&visitor.sid).unwrap().recovered());
+}
+
+#[test]
+fn what_is_not_stored() {
+    let server = server();
+    let namespace = server.io.of("/");
+    let mut visitor = visit(&server);
+    drop(namespace.emit("news", &0));
+    let (_, offset) = stored(&visitor.socket.next_text());
+    // Neither volatile nor asking events carry an offset.
+    drop(namespace.volatile().emit("gone", &1));
+    visitor.socket.expect("42[\"gone\",1]");
+    visitor.socket.text("42[\"ask\"]");
+    let question = visitor.socket.next_text();
+    assert!(question.ends_with("[\"question\"]"), "{question}");
+    drop(visitor.socket);
+    server.end();
+    drop(namespace.volatile().emit("gone", &2));
+    let mut socket = return_with(&server, &visitor.pid, &offset);
+    assert_eq!(ids(&socket.next_text()).0, visitor.sid);
+}
+
+#[test]
+fn a_session_is_taken_once() {
+    let server = server();
+    let mut visitor = visit(&server);
+    drop(server.io.of("/").emit("news", &0));
+    let (_, offset) = stored(&visitor.socket.next_text());
+    drop(visitor.socket);
+    server.end();
+    let mut first = return_with(&server, &visitor.pid, &offset);
+    assert_eq!(ids(&first.next_text()).0, visitor.sid);
+    let mut second = return_with(&server, &visitor.pid, &offset);
+    let (sid, pid) = ids(&second.next_text());
+    assert_ne!(sid, visitor.sid);
+    assert_ne!(pid, visitor.pid);
+    first.text("42[\"id\"]");
+    assert_eq!(stored(&first.next_text()).0, serde_json::json!(["id", visitor.sid]));
+}
+
+#[test]
+fn a_session_that_still_lives_is_not_given_away() {
+    let server = server();
+    let mut visitor = visit(&server);
+    drop(server.io.of("/").emit("news", &0));
+    let (_, offset) = stored(&visitor.socket.next_text());
+    let mut thief = return_with(&server, &visitor.pid, &offset);
+    assert_ne!(ids(&thief.next_text()).0, visitor.sid);
+    visitor.socket.text("42[\"id\"]");
+    assert_eq!(stored(&visitor.socket.next_text()).0, serde_json::json!(["id", visitor.sid]));
+}
+
+#[test]
+fn who_left_does_not_come_back() {
+    for goodbye in ["41", "42[\"leave\"]", "42{}"] {
+        let server = server();
+        let mut visitor = visit(&server);
+        drop(server.io.of("/").emit("news", &0));
+        let (_, offset) = stored(&visitor.socket.next_text());
+        visitor.socket.text(goodbye);
+        server.end();
+        let mut socket = return_with(&server, &visitor.pid, &offset);
+        assert_ne!(ids(&socket.next_text()).0, visitor.sid, "{goodbye}");
+    }
+}
+
+#[test]
+fn nonsense_begins_anew() {
+    let server = server();
+    let visitor = visit(&server);
+    drop(visitor.socket);
+    server.end();
+    for auth in [
+        r#"{"pid":"unknown","offset":"x"}"#,
+        r#"{"pid":"","offset":""}"#,
+        r#"{"pid":1,"offset":2}"#,
+        r#"{"pid":null}"#,
+        r#"{"pid":["a"],"offset":{}}"#,
+        r#"{"offset":"x"}"#,
+        &format!(r#"{{"pid":"{}","offset":"never given"}}"#, visitor.pid),
+    ] {
+        let mut socket = server.websocket();
+        socket.text(&format!("40{auth}"));
+        let (sid, pid) = ids(&socket.next_text());
+        assert_ne!(sid, visitor.sid, "{auth}");
+        assert_ne!(pid, visitor.pid, "{auth}");
+    }
+}
+
+#[test]
+fn too_late() {
+    let server = start_with(|config| {
+        config.recovery = Some(Recovery { max_disconnection: Duration::from_millis(50), ..Recovery::default() });
+    });
+    let mut visitor = visit(&server);
+    drop(server.io.of("/").emit("news", &0));
+    let (_, offset) = stored(&visitor.socket.next_text());
+    drop(visitor.socket);
+    server.end();
+    std::thread::sleep(Duration::from_millis(100));
+    let mut socket = return_with(&server, &visitor.pid, &offset);
+    assert_ne!(ids(&socket.next_text()).0, visitor.sid);
+}
