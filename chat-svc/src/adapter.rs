@@ -83,8 +83,7 @@ impl LogAdapter {
     /// The feed of a session from an offset on, if that can be told.
     fn feed(&self, session: &Session, offset: &str) -> Option<Feed> {
         let profile: Profile = serde_json::from_value(session.data.clone()).ok()?;
-        let channels = profile.channels();
-        Feed::resume(self.bus.log(), &channels, profile.catch_ups.into(), offset.parse().ok()?)
+        Feed::resume(self.bus.log(), profile.plan, offset.parse().ok()?)
     }
 }
 
@@ -93,12 +92,7 @@ impl Adapter for LogAdapter {
         self.sessions.lock().keep(session, Instant::now(), keep);
     }
 
-    fn restore_session<'a>(
-        &'a self,
-        _: &'a Local,
-        pid: &'a str,
-        offset: &'a str,
-    ) -> BoxFuture<'a, Option<Restored>> {
+    fn restore_session<'a>(&'a self, _: &'a Local, pid: &'a str, offset: &'a str) -> BoxFuture<'a, Option<Restored>> {
         Box::pin(async move {
             let place: Offset = offset.parse().ok()?;
             self.bus.reach(place.cursor()).await;

@@ -9,9 +9,7 @@ use std::{
 use actix_web::{rt, web::ServiceConfig};
 use serde::Deserialize;
 use shared::edge::{Access, ApiError, address, metrics, service::Service};
-use socketio::{
-    Ack, Args, ConnectError, Origins, Recovery, Socket, SocketIo, Transport, Value, bundle::Bundle,
-};
+use socketio::{Ack, Args, ConnectError, Origins, Recovery, Socket, SocketIo, Transport, Value, bundle::Bundle};
 
 use crate::{
     adapter::{LogAdapter, Resumed},
@@ -159,7 +157,7 @@ fn enter(chat: &events::Chat, socket: &Socket) {
             let is_plain = socket.connection().protocol() == socketio::engine::Protocol::V3;
             let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
             let name = format!("guest-{letters}");
-            let member = Member::new(access, slot, name.into(), Feed::open(chat.service.log(), &[], is_plain));
+            let member = Member::new(access, slot, name.into(), Feed::new(chat.service.log(), is_plain));
             if let Err(refusal) = chat.enter(socket, &member, Some(&Value::from(FIRST_ROOM))) {
                 log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());
             }

@@ -23,9 +23,6 @@ pub(crate) const CHAT_MESSAGE: &str = "chat message";
 const HISTORY: usize = 50;
 /// Characters of the longest name.
 const LONGEST_NAME: usize = 40;
-/// How long a reader that is behind is waited for before something older than its place is asked of it.
-const CATCH_UP_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
-
 /// What the events work with.
 #[derive(Clone)]
 pub(crate) struct Chat {
@@ -62,7 +59,13 @@ impl Chat {
 
     /// `join`: from now on the member reads this room and speaks in it. Answers with `reply`, since what it borrows does
     /// not outlive this.
-    pub(crate) async fn join(&self, socket: &Socket, member: &Member, room: Option<&Value>, reply: impl FnOnce(&Outcome<Joined<'_>>)) {
+    pub(crate) async fn join(
+        &self,
+        socket: &Socket,
+        member: &Member,
+        room: Option<&Value>,
+        reply: impl FnOnce(&Outcome<Joined<'_>>),
+    ) {
         match self.enter(socket, member, room) {
             Ok((channel, cursor)) => {
                 let present = presence::present(&self.namespace, &channel).await;
@@ -75,7 +78,12 @@ impl Chat {
     }
 
     /// Puts a member into a room; the place in the log from which on it reads there.
-    pub(crate) fn enter(&self, socket: &Socket, member: &Member, room: Option<&Value>) -> Outcome<(ChannelName, Cursor)> {
+    pub(crate) fn enter(
+        &self,
+        socket: &Socket,
+        member: &Member,
+        room: Option<&Value>,
+    ) -> Outcome<(ChannelName, Cursor)> {
         let channel = channel_of(room)?;
         member.access.require_subscribe(&channel)?;
         socket.join(channel.as_str()).map_err(|error| Refusal::new("too_many_rooms", error))?;
@@ -89,8 +97,7 @@ impl Chat {
             }
             state.rooms.retain(|other| *other != channel);
             state.rooms.push(channel.clone());
-            state.feed.add(&channel);
-            (is_new, state.feed.cursor())
+            (is_new, state.feed.add(vec![channel.clone()], Since::Now))
         };
         member.record(socket);
         if is_new {
@@ -155,7 +162,12 @@ impl Chat {
     }
 
     /// `subscribe({channels, since})`: any channels of the log, from now on or after a cursor.
-    pub(crate) async fn subscribe(&self, socket: &Socket, member: &Member, what: Option<&Value>) -> Outcome<Subscribed> {
+    pub(crate) async fn subscribe(
+        &self,
+        socket: &Socket,
+        member: &Member,
+        what: Option<&Value>,
+    ) -> Outcome<Subscribed> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
@@ -173,40 +185,24 @@ impl Chat {
         }
         if let Some(Since::After(cursor)) = since {
             self.service.bus.reach(cursor).await;
-            self.wait_for(member, cursor).await?;
         }
         let cursor = {
             let mut state = member.state();
-            let new = channels.iter().filter(|channel| !state.rooms.contains(channel) && !state.subscriptions.contains(channel));
-            let new: Vec<_> = new.cloned().collect();
-            if state.is_full(new.len()) || state.feed.is_full() {
+            let more: Vec<_> =
+                channels.iter().filter(|channel| !state.subscriptions.contains(channel)).cloned().collect();
+            let new = more.iter().filter(|channel| !state.rooms.contains(channel)).count();
+            if state.is_full(new) || state.feed.is_full() {
                 return Err(too_many_channels());
             }
-            state.subscriptions.extend(channels.iter().filter(|channel| new.contains(channel)).cloned());
-            state.subscriptions.dedup();
-            let cursor = match since {
-                Some(Since::After(cursor)) => cursor,
-                _ => state.feed.cursor(),
-            };
-            state.feed.add_since(channels, since.unwrap_or_default());
-            cursor
+            for channel in more {
+                if !state.subscriptions.contains(&channel) {
+                    state.subscriptions.push(channel);
+                }
+            }
+            state.feed.add(channels, since.unwrap_or_default())
         };
         member.record(socket);
         Ok(Subscribed { cursor })
-    }
-
-    /// Waits until the live reader has come as far as `cursor`: what it has still before it would otherwise come although
-    /// the client has seen it. Only a client that reads slowly has to wait at all.
-    async fn wait_for(&self, member: &Member, cursor: Cursor) -> Outcome<()> {
-        let cursor = cursor.min(self.service.log().head());
-        let behind = async {
-            while member.state().feed.cursor() < cursor {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(CATCH_UP_WITHIN, behind)
-            .await
-            .map_err(|_| Refusal::new("too_slow", "this connection is behind; ask again when it has caught up"))
     }
 
     /// `unsubscribe({channels})`. Rooms that the member is in go on.

@@ -1,11 +1,11 @@
 //! What one socket reads: a cursor on the log for all its channels, and older places of which it is still to be shown what
 //! came after.
 //!
-//! A subscription from now on joins the live reader. One from an older cursor first gets a reader of its own up to the
-//! live one's place; while there is such a catch-up the live reader waits, so that each channel comes in order. Every
-//! event carries an offset that says exactly what came before it: the live cursor alone, or with the number and the
-//! cursor of the catch-up that it belongs to. With it and the list of catch-ups, which is kept with the session, a client
-//! that was cut off goes on where it stopped.
+//! A subscription from now on joins the live reader, from the head of the log on. One from a cursor that the live reader
+//! has passed first gets a reader of its own up to the live one's place; while there is such a catch-up the live reader
+//! waits, so that each channel comes in order. Every event carries an offset that says exactly what came before it: the
+//! live cursor alone, or with the number and the cursor of the catch-up that it belongs to. With it and the [`Plan`],
+//! which is kept with the session, a client that was cut off goes on where it stopped.
 
 use std::{
     collections::VecDeque,
@@ -47,11 +47,21 @@ impl CatchUp {
     }
 }
 
+/// What is read, as a session keeps it: with an offset, it makes the same feed again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// The channels, and from where on each is wanted live.
+    channels: Vec<(ChannelName, Cursor)>,
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    catch_ups: VecDeque<CatchUp>,
+}
+
 /// What an event's offset says: everything before it has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offset {
     live: Cursor,
-    /// The catch-up that the event belongs to, and the place in it.
+    /// The number of the catch-up that the event belongs to, and the place in it: those before it are done. At place
+    /// [`Cursor::ZERO`] it has not begun.
     catch_up: Option<(u64, Cursor)>,
 }
 
@@ -100,9 +110,9 @@ pub(crate) struct Pulled {
 pub(crate) struct Feed {
     log: Arc<Log>,
     live: Reader,
-    /// Those that are under way, the first of them with its reader, and those of late that are done.
-    catch_ups: VecDeque<CatchUp>,
-    /// The catch-up that is read, by its place in the list.
+    /// What the live reader reads, and the catch-ups: those of late that are done, and those that are not.
+    plan: Plan,
+    /// The catch-up that is read, by its place in the plan.
     reading: usize,
     reader: Option<Reader>,
     next_number: u64,
@@ -113,44 +123,39 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Reads `channels` from now on.
-    pub(crate) fn open(log: &Arc<Log>, channels: &[ChannelName], is_plain: bool) -> Self {
-        Self {
-            log: log.clone(),
-            live: Reader::open(log, channels, Since::Now),
-            catch_ups: VecDeque::new(),
-            reading: 0,
-            reader: None,
-            next_number: 0,
-            waker: None,
-            is_plain,
-        }
+    /// Reads nothing yet.
+    pub(crate) fn new(log: &Arc<Log>, is_plain: bool) -> Self {
+        let live = Reader::open(log, &[], Since::Now);
+        let plan = Plan::default();
+        Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number: 0, waker: None, is_plain }
     }
 
-    /// Goes on after `offset`, with the catch-ups that the session remembers. `None` if it remembers too little.
-    pub(crate) fn resume(
-        log: &Arc<Log>,
-        channels: &[ChannelName],
-        catch_ups: Vec<CatchUp>,
-        offset: Offset,
-    ) -> Option<Self> {
-        let live = Reader::open(log, channels, Since::After(offset.live));
-        let mut feed = Self { live, ..Self::open(log, &[], false) };
-        feed.next_number = catch_ups.last().map_or(0, |last| last.number + 1);
-        feed.catch_ups = catch_ups.into();
+    /// Goes on after `offset` with what was planned. `None` if the plan knows nothing of the offset's catch-up any more.
+    pub(crate) fn resume(log: &Arc<Log>, plan: Plan, offset: Offset) -> Option<Self> {
+        let mut live = Reader::open(log, &[], Since::After(offset.live));
+        for (channel, from) in &plan.channels {
+            live.claim(channel, *from);
+        }
+        let (mut reading, mut reader) = (plan.catch_ups.len(), None);
         match offset.catch_up {
             Some((number, cursor)) => {
-                feed.reading = feed.catch_ups.iter().position(|catch_up| catch_up.number == number)?;
-                let at = feed.catch_ups.get(feed.reading)?;
-                feed.reader = Some(Reader::open(log, &at.channels, Since::After(cursor)));
+                // Those that are not remembered any more may have been before it or after it.
+                plan.catch_ups.front().filter(|first| first.number <= number)?;
+                reading = plan.catch_ups.iter().position(|catch_up| catch_up.number >= number).unwrap_or(reading);
+                reader = plan
+                    .catch_ups
+                    .get(reading)
+                    .filter(|catch_up| catch_up.number == number && cursor > Cursor::ZERO)
+                    .map(|catch_up| Reader::open(log, &catch_up.channels, Since::After(cursor)));
             }
-            // A catch-up began after the last event that the client has if the live reader was not past it by then.
+            // A catch-up began after the last event that the client has if the live reader was not past its end by then.
             None => {
-                let begun = |catch_up: &CatchUp| catch_up.until >= offset.live;
-                feed.reading = feed.catch_ups.iter().position(begun).unwrap_or(feed.catch_ups.len());
+                let is_begun_later = |catch_up: &CatchUp| catch_up.until >= offset.live;
+                reading = plan.catch_ups.iter().position(is_begun_later).unwrap_or(reading);
             }
         }
-        Some(feed)
+        let next_number = plan.catch_ups.back().map_or(0, |last| last.number + 1);
+        Some(Self { log: log.clone(), live, plan, reading, reader, next_number, waker: None, is_plain: false })
     }
 
     /// Whether something after its place is lost.
@@ -158,25 +163,46 @@ impl Feed {
         self.live.is_gap() || self.reader.as_ref().is_some_and(Reader::is_gap)
     }
 
-    /// Where the live reader is.
-    pub(crate) fn cursor(&self) -> Cursor {
-        self.live.cursor()
-    }
-
-    /// The catch-ups that a session has to remember.
-    pub(crate) fn catch_ups(&self) -> &VecDeque<CatchUp> {
-        &self.catch_ups
+    /// What a session has to keep.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// How many channels are read.
     pub(crate) fn channels(&self) -> usize {
-        self.live.channels().count()
+        self.plan.channels.len()
     }
 
-    /// Reads `channel` too, from the live place on.
-    pub(crate) fn add(&mut self, channel: &ChannelName) {
-        self.live.add(channel);
-        self.wake();
+    /// Reads `channels` from `since` on, those of them that it does not read yet, or all of them again from an older place.
+    /// Gives the cursor that they are read from, the head of the log for those from now on.
+    pub(crate) fn add(&mut self, channels: Vec<ChannelName>, since: Since) -> Cursor {
+        let (head, live) = (self.log.head(), self.live.cursor());
+        let (from, older) = match since {
+            Since::Now => (head, None),
+            // What the live reader has not come to yet: it comes to it by itself.
+            Since::After(cursor) if (live..=head).contains(&cursor) => (cursor, None),
+            Since::After(cursor) => (live, Some(Some(cursor))),
+            Since::Earliest => (live, Some(None)),
+        };
+        for channel in &channels {
+            if !self.live.reads(channel) {
+                self.live.add_from(channel, from);
+                self.plan.channels.push((channel.clone(), from));
+            }
+        }
+        if let Some(since) = older {
+            if self.plan.catch_ups.len() >= MOST_CATCH_UPS && self.reading > 0 {
+                self.plan.catch_ups.pop_front();
+                self.reading -= 1;
+            }
+            let number = self.next_number;
+            self.next_number += 1;
+            self.plan.catch_ups.push_back(CatchUp { number, channels, since, until: live });
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        older.flatten().unwrap_or(from)
     }
 
     /// Reads `channel` no longer. A catch-up that is under way goes on without it.
@@ -185,48 +211,21 @@ impl Feed {
         if let Some(reader) = &mut self.reader {
             reader.remove(channel);
         }
-        for catch_up in &mut self.catch_ups {
+        self.plan.channels.retain(|(other, _)| other != channel);
+        for catch_up in &mut self.plan.catch_ups {
             catch_up.channels.retain(|other| other != channel);
         }
     }
 
-    /// Reads `channels` from `since` on: up to the live place for themselves, and then with the others.
-    pub(crate) fn add_since(&mut self, channels: Vec<ChannelName>, since: Since) {
-        for channel in &channels {
-            self.live.add(channel);
-        }
-        let since = match since {
-            Since::Now => None,
-            Since::Earliest => Some(None),
-            Since::After(cursor) => Some(Some(cursor)),
-        };
-        if let Some(since) = since {
-            if self.catch_ups.len() == MOST_CATCH_UPS && self.reading > 0 {
-                self.catch_ups.pop_front();
-                self.reading -= 1;
-            }
-            let number = self.next_number;
-            self.next_number += 1;
-            self.catch_ups.push_back(CatchUp { number, channels, since, until: self.live.cursor() });
-        }
-        self.wake();
-    }
-
-    /// Whether more catch-ups are under way than a session remembers.
+    /// Whether there are as many catch-ups under way as a session remembers.
     pub(crate) fn is_full(&self) -> bool {
-        self.catch_ups.len() >= MOST_CATCH_UPS && self.reading == 0
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.plan.catch_ups.len() >= MOST_CATCH_UPS && self.reading == 0
     }
 
     /// What comes next, about `budget` bytes of it.
     pub(crate) fn poll_pull(&mut self, cx: &Context<'_>, budget: usize) -> Poll<Pulled> {
         let limit = Limit { messages: 256, bytes: budget };
-        while let Some(catch_up) = self.catch_ups.get(self.reading) {
+        while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
             let (number, until) = (catch_up.number, catch_up.until);
             let reader = self.reader.get_or_insert_with(|| catch_up.open(&self.log));
             let batch = reader.read(limit);
@@ -253,21 +252,25 @@ impl Feed {
     fn encode(&self, batch: &Batch, catch_up: Option<(u64, Cursor)>) -> Pulled {
         let mut pulled = Pulled::default();
         let live = self.live.cursor();
+        // A live place that every catch-up ended before says by itself that they are done.
+        let settled = self.plan.catch_ups.iter().map(|catch_up| catch_up.until).max().unwrap_or_default();
         let offset = |at: Cursor| match catch_up {
             _ if self.is_plain => None,
-            None => Some(Offset { live: at, catch_up: None }.to_string()),
-            Some((number, _)) => Some(Offset { live, catch_up: Some((number, at)) }.to_string()),
+            None if at > settled => Some(Offset { live: at, catch_up: None }),
+            None => Some(Offset { live: at, catch_up: Some((self.next_number, Cursor::ZERO)) }),
+            Some((number, _)) => Some(Offset { live, catch_up: Some((number, at)) }),
         };
+        let offset = |at| offset(at).map(|offset| offset.to_string());
         if let Some(gap) = &batch.gap {
             pulled.packets.push(wire::gap(gap, offset(gap.resumed).as_deref()));
             pulled.gaps += 1;
         }
         for message in &batch.messages {
             let packet = match catch_up {
-                None => Event::of(message, self.is_plain),
+                None if message.id > settled => Event::of(message, self.is_plain),
                 // What is newer comes from the live reader.
                 Some((_, until)) if message.id > until => break,
-                Some(_) => wire::event(message, offset(message.id).as_deref()),
+                _ => wire::event(message, offset(message.id).as_deref()),
             };
             pulled.packets.push(packet);
             pulled.messages += 1;
@@ -278,6 +281,9 @@ impl Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("live", &self.live).field("catch_ups", &self.catch_ups).finish_non_exhaustive()
+        f.debug_struct("Feed").field("live", &self.live).field("plan", &self.plan).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

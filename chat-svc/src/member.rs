@@ -1,7 +1,6 @@
 //! Somebody in the chat: who they are, what they read, where they speak. Lives with the socket.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -14,7 +13,7 @@ use shared::{
 };
 use socketio::{Outgoing, Socket, Source};
 
-use crate::feed::{CatchUp, Feed};
+use crate::feed::{Feed, Plan};
 
 /// Rooms and channels that one socket may read.
 pub(crate) const MOST_CHANNELS: usize = 128;
@@ -45,17 +44,8 @@ pub(crate) struct Profile {
     pub(crate) rooms: Vec<ChannelName>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscriptions: Vec<ChannelName>,
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    pub(crate) catch_ups: VecDeque<CatchUp>,
-}
-
-impl Profile {
-    /// All channels that are read.
-    pub(crate) fn channels(&self) -> Vec<ChannelName> {
-        let mut channels = self.rooms.clone();
-        channels.extend(self.subscriptions.iter().filter(|channel| !self.rooms.contains(channel)).cloned());
-        channels
-    }
+    #[serde(default)]
+    pub(crate) plan: Plan,
 }
 
 impl Member {
@@ -84,7 +74,7 @@ impl Member {
                 name: state.name.clone(),
                 rooms: state.rooms.clone(),
                 subscriptions: state.subscriptions.clone(),
-                catch_ups: state.feed.catch_ups().clone(),
+                plan: state.feed.plan().clone(),
             }
         };
         // Names and cursors cannot but serialize.

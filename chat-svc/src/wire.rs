@@ -89,7 +89,9 @@ pub(crate) fn gap(gap: &Gap, offset: Option<&str>) -> EncodedPacket {
         None => EncodedPacket::event(NAMESPACE, GAP, gap),
     };
     // Cursors cannot but serialize.
-    args.unwrap_or_else(|_| Packet::event(NAMESPACE.into(), None, Args::from_parts("[\"gap\"]".into(), Vec::new())).into())
+    args.unwrap_or_else(|_| {
+        Packet::event(NAMESPACE.into(), None, Args::from_parts("[\"gap\"]".into(), Vec::new())).into()
+    })
 }
 
 /// What a client sent, as a message carries it: binary stays binary.

@@ -108,6 +108,15 @@ impl Reader {
         }
     }
 
+    /// As [`add_from`](Self::add_from), for a client that comes back: what was dropped after the cursor and after `from` is
+    /// missed, even if it was dropped before now.
+    pub fn claim(&mut self, channel: &ChannelName, from: Cursor) {
+        self.add_from(channel, from);
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.channel.name == *channel) {
+            seat.told = Cursor::ZERO;
+        }
+    }
+
     /// Reads `channel` no longer.
     pub fn remove(&mut self, channel: &ChannelName) {
         if let Some(at) = self.seats.iter().position(|seat| seat.channel.name == *channel) {

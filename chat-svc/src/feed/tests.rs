@@ -1,0 +1,172 @@
+//! A feed against a plain model, with a client that is cut off at any moment and comes back with the last offset it got.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use shared::{
+    live::log::Limits,
+    pure::{Draft, Payload, Retention},
+};
+
+use super::*;
+
+const START: u64 = 1_763_800_000_000;
+
+fn channel(n: usize) -> ChannelName {
+    format!("c{n}").parse().unwrap()
+}
+
+fn draft(n: usize) -> Draft {
+    Draft::new(channel(n), Payload::from_value(&n))
+}
+
+fn log(count: Option<usize>) -> Arc<Log> {
+    let channel = Retention { count, ..Retention::default() };
+    Arc::new(Log::new(Limits { channel, total: None }, Cursor::new(START, 0)))
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(Vec<usize>),
+    /// From now on, from the oldest, or from the n-th newest message.
+    Subscribe(Vec<usize>, Option<Option<usize>>),
+    Unsubscribe(usize),
+    /// The connection takes what there is, about so many bytes.
+    Pull(usize),
+    /// So many of the packets that were sent reach the client.
+    Receive(usize),
+    /// The rest does not; the client comes back.
+    Cut,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let channels = || proptest::collection::vec(0..4_usize, 1..4);
+    let step = prop_oneof![
+        6 => channels().prop_map(Step::Publish),
+        3 => (channels(), proptest::option::of(proptest::option::of(0..20_usize)))
+            .prop_map(|(channels, since)| Step::Subscribe(channels, since)),
+        1 => (0..4_usize).prop_map(Step::Unsubscribe),
+        4 => (1..20_usize).prop_map(Step::Pull),
+        4 => (1..6_usize).prop_map(Step::Receive),
+        2 => Just(Step::Cut),
+    ];
+    proptest::collection::vec(step, 1..100)
+}
+
+/// What a packet says: its channel and id, and the offset.
+fn read(packet: &EncodedPacket) -> (String, Cursor, String) {
+    let json = packet.packet().payload.as_ref().unwrap().json();
+    let (_, _, meta, offset): (String, serde_json::Value, serde_json::Value, String) =
+        serde_json::from_str(json).unwrap();
+    (meta["channel"].as_str().unwrap().to_owned(), meta["id"].as_str().unwrap().parse().unwrap(), offset)
+}
+
+fn pull(feed: &mut Feed, budget: usize) -> Option<Pulled> {
+    match feed.poll_pull(&Context::from_waker(Waker::noop()), budget) {
+        Poll::Ready(pulled) => Some(pulled),
+        Poll::Pending => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    /// Each message of each subscription, once and in order, whenever the client was cut off.
+    #[test]
+    fn a_client_that_is_cut_off_misses_and_repeats_nothing(steps in steps()) {
+        let log = log(None);
+        let mut feed = Feed::new(&log, false);
+        let mut all: Vec<(usize, Cursor)> = Vec::new();
+        let mut wanted: BTreeMap<usize, Cursor> = BTreeMap::new();
+        let mut sent: VecDeque<EncodedPacket> = VecDeque::new();
+        let mut received: BTreeMap<usize, Vec<Cursor>> = BTreeMap::new();
+        let mut offset: Option<String> = None;
+        for step in steps {
+            match step {
+                Step::Publish(channels) => {
+                    let ids = log.append(channels.iter().map(|n| draft(*n)).collect(), START + 1);
+                    all.extend(channels.into_iter().zip(ids));
+                }
+                Step::Subscribe(channels, since) => {
+                    let new: Vec<usize> = channels.into_iter().filter(|n| !wanted.contains_key(n)).collect();
+                    if new.is_empty() || feed.is_full() {
+                        continue;
+                    }
+                    let back = |n: usize| all.iter().rev().nth(n).map_or(log.head(), |(_, id)| *id);
+                    let (since, from) = match since {
+                        None => (Since::Now, log.head()),
+                        Some(None) => (Since::Earliest, Cursor::ZERO),
+                        Some(Some(n)) => (Since::After(back(n)), back(n)),
+                    };
+                    let mut names: Vec<_> = new.iter().map(|n| channel(*n)).collect();
+                    names.sort();
+                    names.dedup();
+                    feed.add(names, since);
+                    for n in new {
+                        wanted.insert(n, from);
+                        received.remove(&n);
+                    }
+                }
+                Step::Unsubscribe(n) => {
+                    // What was sent before may still come, so that only clients that got everything know the end of it.
+                    if sent.is_empty() {
+                        wanted.remove(&n);
+                        feed.remove(&channel(n));
+                        received.remove(&n);
+                    }
+                }
+                Step::Pull(budget) => sent.extend(pull(&mut feed, budget).unwrap_or_default().packets),
+                Step::Receive(count) => {
+                    for packet in sent.drain(..count.min(sent.len())) {
+                        let (name, id, at) = read(&packet);
+                        received.entry(name[1..].parse().unwrap()).or_default().push(id);
+                        offset = Some(at);
+                    }
+                }
+                Step::Cut => {
+                    let Some(offset) = &offset else { continue };
+                    sent.clear();
+                    let plan = serde_json::from_value(serde_json::to_value(feed.plan()).unwrap()).unwrap();
+                    feed = Feed::resume(&log, plan, offset.parse().unwrap()).expect("the plan knows its offsets");
+                    prop_assert!(!feed.is_gap());
+                }
+            }
+        }
+        while let Some(pulled) = pull(&mut feed, 10) {
+            prop_assert_eq!(pulled.gaps, 0);
+            sent.extend(pulled.packets);
+        }
+        for packet in sent {
+            let (name, id, _) = read(&packet);
+            received.entry(name[1..].parse().unwrap()).or_default().push(id);
+        }
+        for (n, from) in wanted {
+            let expected: Vec<_> = all.iter().filter(|(of, id)| *of == n && *id > from).map(|(_, id)| *id).collect();
+            prop_assert_eq!(received.remove(&n).unwrap_or_default(), expected, "channel {} from {}", n, from);
+        }
+    }
+}
+
+#[test]
+fn a_feed_that_has_lost_something_says_so() {
+    let log = log(Some(2));
+    let mut feed = Feed::new(&log, false);
+    feed.add(vec![channel(0)], Since::Now);
+    let plan = feed.plan().clone();
+    let ids: Vec<_> = (0..4).flat_map(|_| log.append(vec![draft(0)], START)).collect();
+    let resumed = |at: Cursor| Feed::resume(&log, plan.clone(), at.to_string().parse().unwrap()).unwrap();
+    assert!(resumed(ids[0]).is_gap());
+    assert!(!resumed(ids[1]).is_gap());
+    let pulled = pull(&mut feed, 1_000).unwrap();
+    assert_eq!((pulled.gaps, pulled.messages), (1, 2));
+}
+
+#[test]
+fn offsets_read_as_they_are_written() {
+    for text in ["1763800000000-0", "1763800000000-5/3/1763800000000-2"] {
+        assert_eq!(text.parse::<Offset>().unwrap().to_string(), text);
+    }
+    for text in ["", "5", "5-1/", "5-1/2", "5-1/x/5-0", "5-1/1/5-0/", "Q83zPpi"] {
+        assert!(text.parse::<Offset>().is_err(), "{text:?}");
+    }
+}
