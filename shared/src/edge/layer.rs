@@ -11,7 +11,7 @@ use actix_web::{
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
-        ConnectionType, Method, StatusCode,
+        ConnectionType, Method, StatusCode, Version,
         header::{self, HeaderMap, HeaderValue},
     },
     middleware::{Next, from_fn},
@@ -139,6 +139,8 @@ async fn layer(
     match (response.response().body().size(), &mut counted.busy) {
         (BodySize::Sized(bytes), Some(busy)) => busy.sized(bytes),
         (BodySize::Stream, busy) => {
+            // HTTP/1.0 knows no chunks (RFC 9112 §6.1), and yet actix would send them: there the connection's end is the body's.
+            response.response_mut().head_mut().no_chunking(request.version() < Version::HTTP_11);
             // See `connection` for why a connection is not used again after a stream.
             if status != StatusCode::SWITCHING_PROTOCOLS {
                 response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

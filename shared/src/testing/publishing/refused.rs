@@ -107,7 +107,9 @@ pub async fn kinds_of_body(route: Route) {
     ] {
         let answer = route.post(&site, "?channel=a").body(kind, "1").await;
         assert_eq!(answer.error(), (415, "unsupported_media_type".into()), "{kind}");
-        assert!(["application/json", "text/plain", "application/x-ndjson"].iter().all(|k| answer.message().contains(k)));
+        assert!(
+            ["application/json", "text/plain", "application/x-ndjson"].iter().all(|k| answer.message().contains(k))
+        );
     }
     let none = route.post(&site, "?channel=a").send().await;
     assert_eq!(none.error(), (415, "unsupported_media_type".into()));
@@ -120,9 +122,9 @@ pub async fn kinds_of_body(route: Route) {
 pub async fn bodies_that_are_none(route: Route) {
     let site = route.site();
     let long = format!("[{}", "[".repeat(60_000));
-    for body in [
-        "", " ", "{", "1 2", "{'a':1}", "nul", "NaN", "01", "[1,]", "\"\u{1}\"", "\"\\ud800\"", "\u{feff}1", &long,
-    ] {
+    for body in
+        ["", " ", "{", "1 2", "{'a':1}", "nul", "NaN", "01", "[1,]", "\"\u{1}\"", "\"\\ud800\"", "\u{feff}1", &long]
+    {
         let answer = route.post(&site, "?channel=a").body(JSON, body.to_owned()).await;
         assert_eq!(answer.error(), (400, "bad_body".into()), "{body:.20}");
     }
@@ -277,7 +279,9 @@ pub async fn other_methods(route: Route) {
     assert_eq!((options.status, &*options.header("Allow")), (204, "GET, HEAD, POST, OPTIONS"));
     let preflight = |origin: &str| {
         let ask = site.ask(Method::OPTIONS, route.path).header("Origin", origin);
-        ask.header("Access-Control-Request-Method", "POST").header("Access-Control-Request-Headers", "idempotency-key").send()
+        ask.header("Access-Control-Request-Method", "POST")
+            .header("Access-Control-Request-Headers", "idempotency-key")
+            .send()
     };
     let ours = preflight("http://127.0.0.1:8000").await;
     assert_eq!((ours.status, &*ours.header("Access-Control-Allow-Origin")), (204, "http://127.0.0.1:8000"));

@@ -50,7 +50,11 @@ pub async fn a_key_at_once_adds_once(route: Route) {
     assert!(answers.iter().all(|answer| ids(answer) == first));
     assert_eq!((site.held("a").len(), site.held("b").len()), (1, 1));
     let metrics = &site.service.edge.metrics;
-    assert_eq!((metrics.publishes.get(), metrics.repeats.get()), (2, 15), "messages that are in the log; answers again");
+    assert_eq!(
+        (metrics.publishes.get(), metrics.repeats.get()),
+        (2, 15),
+        "messages that are in the log; answers again"
+    );
 }
 
 /// Two publishers who chose the same key do not get each other's answers; one with a new token keeps theirs.

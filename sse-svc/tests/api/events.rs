@@ -1,0 +1,244 @@
+//! What a stream looks like, and who gets one.
+
+use actix_web::http::Method;
+use shared::{
+    edge::metrics::Transport,
+    testing::{PATIENCE, sse::Event, until},
+};
+
+use crate::site;
+
+#[actix_web::test]
+async fn the_bytes_are_as_browsers_and_proxies_need_them() {
+    let site = site(&[]);
+    let id = site.publish("public.a", "{ \"code\": 1.50 }").await;
+    let mut connection = site.connect().await;
+    connection.request("GET", "/events?channel=public.a&since=earliest", &[]).await;
+    let head = connection.head().await;
+    let has = |line: &str| head.contains(&format!("\r\n{line}\r\n"));
+    assert!(head.starts_with("http/1.1 200 ok\r\n"), "{head}");
+    assert!(has("content-type: text/event-stream;charset=utf-8"), "{head}");
+    assert!(has("cache-control: no-store") && has("x-accel-buffering: no"), "{head}");
+    assert!(has("vary: origin") && has("transfer-encoding: chunked"), "{head}");
+    assert!(!head.contains("content-length") && !head.contains("content-encoding"), "{head}");
+
+    let opening = String::from_utf8(connection.chunk().await).unwrap();
+    let retry = opening.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n: connected\n\n"));
+    assert!((2_000..=4_000).contains(&retry.unwrap().parse::<u32>().unwrap()), "{opening:?}");
+    let expected = format!("id: {id}\ndata: {{\"code\":1.50}}\n\n");
+    assert_eq!(String::from_utf8(connection.chunk().await).unwrap(), expected);
+    let id = site.publish_as("public.a", "chat message", "\"x\\r\\ny\\rz\\n\"").await;
+    let expected = format!("id: {id}\nevent: chat message\ndata: x\ndata: y\ndata: z\ndata: \n\n");
+    assert_eq!(String::from_utf8(connection.chunk().await).unwrap(), expected);
+}
+
+#[actix_web::test]
+async fn the_time_to_come_back_differs() {
+    let site = site(&[]);
+    let mut drawn = std::collections::HashSet::new();
+    for _ in 0..12 {
+        let mut events = site.get("/events").events().await;
+        assert_eq!(events.next().await, Some(Event::Comment("connected".into())));
+        let Some(Event::Retry(retry)) = events.next().await else { panic!("a `retry` is in the opening") };
+        assert!((2_000..=4_000).contains(&retry.as_millis()));
+        drawn.insert(retry);
+    }
+    assert!(drawn.len() > 6, "{drawn:?}");
+}
+
+#[actix_web::test]
+async fn a_text_is_its_lines_and_anything_else_is_json() {
+    let site = site(&[]);
+    let mut events = site.get("/events?channel=public.a").events().await;
+    for (json, data) in [
+        ("\"\\u65f6间:7\"", "时间:7"),
+        ("\"\"", ""),
+        ("\" a\\n\\n b\"", " a\n\n b"),
+        ("\"a\\r\\nb\\rc\\nd\"", "a\nb\nc\nd"),
+        ("\"\\rid: 9-9\\revent: forged\\r\\r\"", "\nid: 9-9\nevent: forged\n\n"),
+        ("\"a\\u0000b\\u2028c\"", "a\0b\u{2028}c"),
+        ("{ \"a\\n\" : [1.0, 12345678901234567890] }", "{\"a\\n\":[1.0,12345678901234567890]}"),
+        ("null", "null"),
+        ("5e400", "5e400"),
+    ] {
+        let id = site.publish("public.a", json).await;
+        let message = events.message().await.unwrap();
+        assert_eq!((message.id.unwrap(), message.event), (id.to_string().into(), None), "{json}");
+        assert_eq!(message.data, *data, "{json}");
+    }
+}
+
+#[actix_web::test]
+async fn several_channels_come_in_the_order_of_their_ids() {
+    let site = site(&[]);
+    let names: Vec<_> = (0..128).map(|n| format!("public.{n}")).collect();
+    let query = names.iter().map(|name| format!("channel={name}")).collect::<Vec<_>>().join("&");
+    let mut events = site.get(&format!("/events?{query}&since=earliest")).events().await;
+    let mut expected = Vec::new();
+    for n in 0..200 {
+        // A stride that visits the channels out of their order.
+        let id = site.publish(&names[n * 37 % 128], n.to_string()).await;
+        expected.push((id.to_string(), n.to_string()));
+        site.publish("public.other", "0").await;
+    }
+    assert_eq!(events.take(200).await, expected);
+    let again = site.get(&format!("/events?{query}&since=earliest")).events().await.take(200).await;
+    assert_eq!(again, expected);
+
+    let answer = site.get(&format!("/events?{query}&channel=public.128")).send().await;
+    assert_eq!(answer.error(), (400, "repeated_parameter".into()));
+    assert!(answer.message().contains("128"), "{}", answer.message());
+}
+
+#[actix_web::test]
+async fn a_channel_named_twice_counts_once() {
+    let site = site(&[]);
+    let mut events = site.get("/events?channel=public.a&channel=public.a").events().await;
+    let ids = [site.publish("public.a", "1").await, site.publish("public.a", "2").await];
+    assert_eq!(events.take(2).await, [(ids[0].to_string(), "1".into()), (ids[1].to_string(), "2".into())]);
+}
+
+#[actix_web::test]
+async fn without_a_channel_it_is_the_clock() {
+    let site = site(&[("TRIDENT_DEMO", "on")]);
+    let silent = crate::site(&[]);
+    sse_svc::start_demo(&site.service);
+    sse_svc::start_demo(&silent.service);
+    let mut events = site.get("/events?since=earliest").events().await;
+    let ticks = events.take(2).await;
+    for (_, data) in &ticks {
+        let second = data.strip_prefix("时间:").unwrap();
+        assert!(second.parse::<u8>().unwrap() < 60 && (second == "0" || !second.starts_with('0')), "{data}");
+    }
+    assert_ne!(ticks[0].1, ticks[1].1, "a second lies between two ticks");
+    assert!(silent.held("time").is_empty(), "TRIDENT_DEMO=off");
+}
+
+#[actix_web::test]
+async fn head_answers_the_headers_and_no_body() {
+    let site = site(&[]);
+    let mut connection = site.connect().await;
+    connection.request("HEAD", "/events", &[]).await;
+    let head = connection.head().await;
+    assert!(head.starts_with("http/1.1 200 ok\r\n"), "{head}");
+    for line in ["content-type: text/event-stream;charset=utf-8", "cache-control: no-store", "x-accel-buffering: no"] {
+        assert!(head.contains(&format!("\r\n{line}\r\n")), "{head}");
+    }
+    assert_eq!(connection.to_end().await, b"", "a stream's connection is not used again");
+    let mut connection = site.connect().await;
+    connection.request("HEAD", "/events?since=x", &[]).await;
+    assert!(connection.head().await.starts_with("http/1.1 400 "));
+    // The next answer follows at once: nothing of a body lies between.
+    connection.request("GET", "/events?since=x", &[]).await;
+    assert!(connection.head().await.starts_with("http/1.1 400 "));
+    assert_eq!(site.service.edge.metrics.transport(Transport::Sse).opened.get(), 0);
+}
+
+/// A client of HTTP/1.0 knows no chunks (RFC 9112 §7.1): it reads to the end of the connection.
+#[actix_web::test]
+async fn an_old_client_gets_no_chunks() {
+    let site = site(&[("TRIDENT_MAX_AGE", "200ms")]);
+    let id = site.publish("public.a", "1").await;
+    let mut connection = site.connect().await;
+    connection.write("GET /events?channel=public.a&since=earliest HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
+    let head = connection.head().await;
+    assert!(!head.contains("transfer-encoding"), "{head}");
+    let body = String::from_utf8(connection.to_end().await).unwrap();
+    assert!(body.starts_with("retry: ") && body.contains(&format!("\n\nid: {id}\ndata: 1\n\nretry: ")), "{body}");
+}
+
+#[actix_web::test]
+async fn what_is_not_understood_is_told() {
+    let site = site(&[]);
+    let long = "c".repeat(129);
+    for (query, code) in [
+        ("since=x".to_owned(), "bad_cursor"),
+        ("since=".to_owned(), "bad_cursor"),
+        ("since=1".to_owned(), "bad_cursor"),
+        ("since=01-0".to_owned(), "bad_cursor"),
+        ("since=1-0%0A".to_owned(), "bad_cursor"),
+        ("since=-1-0".to_owned(), "bad_cursor"),
+        ("since=18446744073709551616-0".to_owned(), "bad_cursor"),
+        ("since=Earliest".to_owned(), "bad_cursor"),
+        ("channel=".to_owned(), "bad_channel"),
+        ("channel=a/b".to_owned(), "bad_channel"),
+        ("channel=time&channel=a%00".to_owned(), "bad_channel"),
+        (format!("channel={long}"), "bad_channel"),
+        ("since=1-0&since=1-0".to_owned(), "repeated_parameter"),
+        ("chanel=time".to_owned(), "unknown_parameter"),
+        ("mode=stream".to_owned(), "unknown_parameter"),
+        ("event=x".to_owned(), "unknown_parameter"),
+        ("channel=%F".to_owned(), "bad_encoding"),
+        ("channel=%FF".to_owned(), "bad_encoding"),
+    ] {
+        let answer = site.get(&format!("/events?{query}")).header("Origin", "http://localhost:1").send().await;
+        assert_eq!(answer.error(), (400, code.into()), "{query}");
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), "http://localhost:1", "{query}");
+    }
+    for id in ["x", "1", "\"1-0\"", "1-0, 2-0", "1-0-0"] {
+        let answer = site.get("/events?since=1-0").header("Last-Event-ID", id).send().await;
+        assert_eq!(answer.error(), (400, "bad_cursor".into()), "{id}");
+        assert!(answer.message().contains("Last-Event-ID"), "{}", answer.message());
+    }
+    assert_eq!(site.get("/event").send().await.error(), (404, "not_found".into()));
+    assert_eq!(site.ask(Method::PUT, "/events").send().await.error(), (405, "method_not_allowed".into()));
+}
+
+#[actix_web::test]
+async fn a_channel_is_read_by_who_may() {
+    let site = site(&[]);
+    let token = site.token("", "inner.*,one");
+    let get = |channel: &str| site.get(&format!("/events?channel={channel}"));
+    for open in ["random", "time", "chat.lobby", "public.a"] {
+        assert_eq!(get(open).open().await.status, 200, "{open}");
+    }
+    for (channel, status) in [("inner.a", 200), ("one", 200), ("public.a", 200), ("two", 403), ("inner", 403)] {
+        let answer = get(channel).token(&token).open().await;
+        assert_eq!(answer.status, status, "{channel}");
+    }
+    let answer = get("public.a&channel=inner.a").send().await;
+    assert_eq!(answer.error(), (401, "token_needed".into()));
+    assert_eq!(answer.header("WWW-Authenticate"), "Bearer realm=\"trident\"");
+    assert_eq!(get("inner.a").token("a.b.c").send().await.error(), (401, "bad_token".into()));
+    let closed = crate::site(&[("TRIDENT_SECRET", "")]);
+    assert_eq!(closed.get("/events?channel=inner.a").send().await.error(), (403, "no_key".into()));
+
+    // An EventSource sends no header of its own; its cookie counts, unless the page is a stranger's.
+    let cookie = format!("trident_token={token}");
+    let with_cookie = || get("inner.a").header("Cookie", &cookie);
+    assert_eq!(with_cookie().open().await.status, 200);
+    assert_eq!(with_cookie().header("Origin", "http://localhost:8080").open().await.status, 200);
+    let foreign = with_cookie().header("Origin", "https://evil.example").send().await;
+    assert_eq!(foreign.error().0 / 100, 4);
+}
+
+#[actix_web::test]
+async fn pages_of_ours_may_read_and_nobody_elses() {
+    let site = site(&[]);
+    let ours = site.get("/events").header("Origin", "http://localhost:5173").open().await;
+    assert_eq!(ours.header("Access-Control-Allow-Origin"), "http://localhost:5173");
+    assert_eq!(ours.header("Access-Control-Allow-Credentials"), "true");
+    assert_eq!(ours.header("Vary"), "Origin");
+    let foreign = site.get("/events").header("Origin", "https://evil.example").open().await;
+    assert_eq!((foreign.status, &*foreign.header("Access-Control-Allow-Origin")), (200, ""));
+    assert_eq!(foreign.header("Vary"), "Origin");
+}
+
+#[actix_web::test]
+async fn what_passes_is_counted() {
+    let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
+    let figures = site.service.edge.metrics.transport(Transport::Sse).clone();
+    let first = site.publish("public.a", "1").await;
+    for n in 0..3 {
+        site.publish("public.a", n.to_string()).await;
+    }
+    let mut events = site.get(&format!("/events?channel=public.a&since={first}")).events().await;
+    events.take(3).await;
+    assert_eq!((figures.connections.get(), figures.opened.get()), (1, 1));
+    assert_eq!((figures.deliveries.get(), figures.gaps.get()), (2, 1));
+    drop(events);
+    // Nothing is written to it: that the client is gone has to be noticed all the same, and long before the keep-alive.
+    assert!(PATIENCE < site.service.edge.settings.keepalive);
+    until("the connection is given back", || figures.connections.get() == 0).await;
+    assert_eq!(site.service.edge.limits.connections(), 0);
+}

@@ -1,0 +1,14 @@
+//! `/events`, held to what docs/PROTOCOL.md says of it, over real connections.
+
+mod endings;
+mod events;
+mod publishing;
+mod resuming;
+mod slow;
+
+use shared::testing::Site;
+
+/// The service, with settings beyond the usual.
+fn site(settings: &[(&str, &str)]) -> Site {
+    Site::start(&sse_svc::DEFAULTS, settings, sse_svc::routes)
+}

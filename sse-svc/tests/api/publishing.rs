@@ -1,0 +1,3 @@
+//! `POST /events`.
+
+shared::publish_suite!("/events", crate::site);
