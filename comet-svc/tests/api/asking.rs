@@ -1,0 +1,153 @@
+//! What may be asked for, and by whom.
+
+use actix_web::http::Method;
+use shared::edge::metrics::Transport;
+
+use crate::{publish, site};
+
+#[actix_web::test]
+async fn what_is_not_understood_is_told() {
+    let site = site(&[]);
+    for (query, code) in [
+        ("mode=push", "bad_mode"),
+        ("mode=", "bad_mode"),
+        ("mode=Poll", "bad_mode"),
+        ("format=json", "bad_format"),
+        ("format=", "bad_format"),
+        ("wait=0", "bad_wait"),
+        ("wait=61", "bad_wait"),
+        ("wait=1.5", "bad_wait"),
+        ("wait=%2B1", "bad_wait"),
+        ("wait=-1", "bad_wait"),
+        ("wait=", "bad_wait"),
+        ("wait=99999999999999999999999", "bad_wait"),
+        ("limit=0", "bad_limit"),
+        ("limit=1001", "bad_limit"),
+        ("limit=x", "bad_limit"),
+        ("limit=1e2", "bad_limit"),
+        ("since=x", "bad_cursor"),
+        ("since=", "bad_cursor"),
+        ("since=1-", "bad_cursor"),
+        ("channel=", "bad_channel"),
+        ("channel=%E6%97%B6", "bad_channel"),
+        ("mode=poll&mode=poll", "repeated_parameter"),
+        ("wait=1&wait=1", "repeated_parameter"),
+        ("limit=1&limit=1", "repeated_parameter"),
+        ("format=raw&format=raw", "repeated_parameter"),
+        ("since=1-0&since=1-0", "repeated_parameter"),
+        ("chanel=a", "unknown_parameter"),
+        ("event=a", "unknown_parameter"),
+        ("_=1763800000000", "unknown_parameter"),
+        ("since=%", "bad_encoding"),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let ask = site.ask(method.clone(), &format!("/data?{query}"));
+            let answer = ask.header("Origin", "http://127.0.0.1:1").send().await;
+            assert_eq!(answer.header("Access-Control-Allow-Origin"), "http://127.0.0.1:1", "{query}");
+            if method == Method::HEAD {
+                assert_eq!(answer.status, 400, "{query}");
+            } else {
+                assert_eq!(answer.error(), (400, code.into()), "{query}");
+                assert_eq!(answer.header("Cache-Control"), "no-store", "{query}");
+            }
+        }
+    }
+    let answer = site.get("/data?chanel=a&x=1").send().await;
+    assert!(answer.message().contains("`chanel`, `x`"), "{}", answer.message());
+    let many: Vec<_> = (0..129).map(|n| format!("channel=public.{n}")).collect();
+    let answer = site.get(&format!("/data?mode=poll&{}", many.join("&"))).send().await;
+    assert_eq!(answer.error(), (400, "repeated_parameter".into()));
+    for tag in ["1-0", "\"1\"", "\"1-0", "W/1-0", "\"x\"", "\"1-0\", \"x\"", "\"1-0\" \"2-0\""] {
+        let answer = site.get("/data?mode=poll").header("If-None-Match", tag).send().await;
+        assert_eq!(answer.error(), (400, "bad_cursor".into()), "{tag}");
+        assert!(answer.message().contains("If-None-Match"), "{}", answer.message());
+    }
+    assert_eq!(site.get("/data/").send().await.error(), (404, "not_found".into()));
+}
+
+#[actix_web::test]
+async fn a_channel_is_read_by_who_may() {
+    let site = site(&[]);
+    let token = site.token("", "inner.*");
+    for mode in ["poll", "longpoll&since=0-0", "stream"] {
+        site.publish("inner.a", "1").await;
+        let get = |channel: &str| site.get(&format!("/data?mode={mode}&channel={channel}"));
+        assert_eq!(get("inner.a").send().await.error(), (401, "token_needed".into()), "{mode}");
+        assert_eq!(get("inner.a").token("x.y.z").send().await.error(), (401, "bad_token".into()), "{mode}");
+        assert_eq!(get("other").token(&token).send().await.error(), (403, "insufficient_scope".into()), "{mode}");
+        assert_eq!(get("inner.a&channel=other").token(&token).send().await.error().0, 403, "{mode}");
+        assert_eq!(get("inner.a").token(&token).open().await.status, 200, "{mode}");
+        let cookie = format!("trident_token={token}");
+        assert_eq!(get("inner.a").header("Cookie", &cookie).open().await.status, 200, "{mode}");
+        let foreign = get("inner.a").header("Cookie", &cookie).header("Origin", "https://evil.example").send().await;
+        assert_eq!(foreign.error().0 / 100, 4, "{mode}");
+        let head = site.ask(Method::HEAD, &format!("/data?mode={mode}&channel=inner.a")).send().await;
+        assert_eq!(head.status, 401, "{mode}");
+    }
+}
+
+#[actix_web::test]
+async fn lines_are_asked_for_by_accept_too() {
+    let site = site(&[]);
+    let lines = site.get("/data").header("Accept", "text/html, application/x-ndjson;q=0.9").open().await;
+    assert_eq!((lines.status, &*lines.header("Content-Type")), (200, "application/x-ndjson"));
+    // A mode that is named counts more; `*/*` names none.
+    let poll = site.get("/data?mode=poll").header("Accept", "application/x-ndjson").send().await;
+    assert_eq!(poll.status, 204);
+    publish(&site, "random", 1).await;
+    let any = site.get("/data?since=earliest").header("Accept", "*/*").send().await;
+    assert_eq!(any.header("Content-Type"), "application/json");
+}
+
+#[actix_web::test]
+async fn without_a_channel_it_is_random_numbers() {
+    let site = site(&[("TRIDENT_DEMO", "on")]);
+    let silent = crate::site(&[]);
+    comet_svc::start_demo(&site.service);
+    comet_svc::start_demo(&silent.service);
+    let mut codes = Vec::new();
+    let mut tag = "\"0-0\"".to_owned();
+    for _ in 0..2 {
+        let answer = site.get("/data").header("If-None-Match", &tag).send().await;
+        let json = answer.json();
+        assert_eq!((answer.status, json.as_object().unwrap().len()), (200, 1), "{json}");
+        let code = json["code"].as_f64().unwrap();
+        assert!((0.0..100.0).contains(&code), "{code}");
+        codes.push(code);
+        tag = answer.header("ETag");
+    }
+    assert_ne!(codes[0], codes[1], "a new one each second");
+    assert!(silent.held("random").is_empty(), "TRIDENT_DEMO=off");
+}
+
+#[actix_web::test]
+async fn head_has_the_headers_of_get_and_does_not_wait() {
+    let site = site(&[]);
+    let ids = publish(&site, "random", 2).await;
+    let head = async |query: &str| site.ask(Method::HEAD, &format!("/data{query}")).send().await;
+
+    let answer = head("?since=earliest").await;
+    assert_eq!((answer.status, &*answer.header("Content-Type")), (200, "application/json"));
+    assert_eq!(answer.header("Cache-Control") + &answer.header("ETag"), "no-store");
+    let answer = head("?format=raw&since=earliest").await;
+    assert_eq!((answer.status, answer.header("ETag")), (200, format!("\"{}\"", ids[0])));
+    assert_eq!(answer.header("Cache-Control"), "max-age=0");
+    let answer = head("?mode=poll").await;
+    assert_eq!((answer.status, answer.header("ETag")), (200, format!("\"{}\"", ids[1])));
+    let answer = head("").await;
+    assert_eq!((answer.status, answer.header("ETag")), (204, format!("\"{}\"", ids[1])), "a GET would wait");
+    let answer = head("?mode=stream").await;
+    assert_eq!((answer.status, &*answer.header("Content-Type")), (200, "application/x-ndjson"));
+    assert_eq!((&*answer.header("Cache-Control"), &*answer.header("X-Accel-Buffering")), ("no-store", "no"));
+
+    // Nothing of a body lies between two answers.
+    let mut connection = site.connect().await;
+    for _ in 0..2 {
+        connection.request("HEAD", "/data?since=earliest", &[]).await;
+        assert!(connection.head().await.starts_with("http/1.1 200 "));
+    }
+    connection.request("HEAD", "/data?mode=push", &[]).await;
+    assert!(connection.head().await.starts_with("http/1.1 400 "));
+    let figures = |transport| site.service.edge.metrics.transport(transport).opened.get();
+    assert_eq!(figures(Transport::LongPoll) + figures(Transport::Stream) + figures(Transport::Poll), 0);
+}

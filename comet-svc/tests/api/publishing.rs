@@ -1,0 +1,3 @@
+//! `POST /data`.
+
+shared::publish_suite!("/data", crate::site);
