@@ -63,7 +63,7 @@ function showCode(id, code) {
   bar.style.height = `${Math.max(2, Math.min(100, code))}%`;
   part("comet-sparks").append(bar);
   while (part("comet-sparks").childElementCount > BARS) part("comet-sparks").firstElementChild.remove();
-  tape("comet", id, "random", "Comet", JSON.stringify({ code }));
+  tape("comet", id, "random", "Comet", `{"code": ${Math.round(code * 100) / 100}}`);
 }
 
 // ---- SSE: the browser keeps the cursor ----

@@ -1,0 +1,156 @@
+// What a test runs against. Three stacks, each with its own ports, processes and log:
+//   standalone  one process
+//   gateway     nginx → comet-svc, chat-svc, sse-svc, each with a log of its own
+//   one log     nginx → standalone three times over: the gateway where messages cross from one transport to another
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort, start } from "./process.js";
+import { SECRET } from "./token.js";
+import { until } from "./wait.js";
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+export const OUT = path.join(ROOT, "e2e/out");
+mkdirSync(OUT, { recursive: true });
+
+export const STANDALONE = "standalone";
+export const GATEWAY = "gateway";
+export const ONE_LOG = "one log behind the gateway";
+
+function binary(name) {
+  const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || "target");
+  const profiles = process.env.TRIDENT_E2E_PROFILE ? [process.env.TRIDENT_E2E_PROFILE] : ["debug", "release"];
+  const found = profiles.map((profile) => path.join(target, profile, name)).find(existsSync);
+  if (!found) throw new Error(`no ${name} under ${target}: \`make build\` first`);
+  return found;
+}
+
+function status(url) {
+  return new Promise((resolve) => {
+    get(url, { agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).on("error", () => resolve(0));
+  });
+}
+
+/** Starts a service or standalone and waits until it is ready. */
+export async function startService(name, settings = {}, port = undefined) {
+  port ??= await freePort();
+  const clean = Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_"));
+  const env = {
+    ...Object.fromEntries(clean),
+    RUST_LOG: process.env.RUST_LOG ?? "info",
+    TRIDENT_LISTEN: `127.0.0.1:${port}`,
+    TRIDENT_SECRET: SECRET,
+    TRIDENT_CLIENT_DIR: path.join(ROOT, "web/vendor/node_modules/socket.io-client/dist"),
+    ...settings,
+  };
+  const service = start(binary(name), [], env);
+  const base = `http://127.0.0.1:${port}`;
+  try {
+    await until(`${name} ready`, async () => {
+      if (!service.alive()) throw new Error(`${name} ended`);
+      return (await status(`${base}/readyz`)) === 200;
+    }, { within: 20_000 });
+  } catch (error) {
+    await service.stop("SIGKILL");
+    throw new Error(`${error.message}\n${service.said()}`);
+  }
+  return { ...service, name, port, base };
+}
+
+/** The project's nginx.conf with other addresses, and not one line else changed. */
+function configuration(folder, port, upstreams) {
+  const changes = [
+    ["server comet-svc:8081 ", `server 127.0.0.1:${upstreams.comet} `],
+    ["server chat-svc:8082 ", `server 127.0.0.1:${upstreams.chat} `],
+    ["server sse-svc:8083 ", `server 127.0.0.1:${upstreams.sse} `],
+    ["listen 8080 ", `listen 127.0.0.1:${port} `],
+    ["root /usr/share/trident/web;", `root ${path.join(ROOT, "web")};`],
+    ["pid /run/nginx.pid;", `pid ${folder}/pid;`],
+    ["error_log /var/log/nginx/error.log", `error_log ${folder}/error.log`],
+    ["access_log /var/log/nginx/access.log", `access_log ${folder}/access.log`],
+  ];
+  let text = readFileSync(path.join(ROOT, "nginx.conf"), "utf8");
+  for (const [from, to] of changes) {
+    if (text.split(from).length !== 2) throw new Error(`nginx.conf should say "${from}" once`);
+    text = text.replace(from, to);
+  }
+  // Where whoever runs the tests may write.
+  const places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${folder}/${kind};`);
+  text = text.replace("http {\n", `http {\n${places.join("\n")}\n`);
+  if (process.getuid?.() === 0) text = `user root;\n${text}`; // the pages may lie where only root may look
+  const file = path.join(folder, "nginx.conf");
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Starts nginx in front of `upstreams`, ports by name, and waits until it answers. */
+export async function startGateway(upstreams) {
+  const port = await freePort();
+  const folder = mkdtempSync(path.join(tmpdir(), "trident-nginx-"));
+  const file = configuration(folder, port, upstreams);
+  const nginx = start("nginx", ["-c", file, "-e", `${folder}/error.log`, "-g", "daemon off;"], process.env);
+  const base = `http://127.0.0.1:${port}`;
+  const told = () => `${nginx.said()}\n${existsSync(`${folder}/error.log`) ? readFileSync(`${folder}/error.log`, "utf8") : ""}`;
+  try {
+    await until("nginx ready", async () => {
+      if (!nginx.alive()) throw new Error("nginx ended");
+      return (await status(`${base}/healthz`)) === 200;
+    });
+  } catch (error) {
+    await nginx.stop("SIGKILL");
+    throw new Error(`${error.message}\n${told()}`);
+  }
+  return {
+    ...nginx,
+    port,
+    base,
+    told,
+    test: () => execFileSync("nginx", ["-t", "-q", "-c", file, "-e", `${folder}/error.log`], { stdio: "pipe" }),
+    async stop() {
+      await nginx.stop("SIGTERM");
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Starts one of the three stacks. `base` is where clients go. */
+export async function startStack(kind, settings = {}) {
+  const parts = [];
+  try {
+    if (kind === GATEWAY) {
+      for (const name of ["comet-svc", "chat-svc", "sse-svc"]) parts.push(await startService(name, settings));
+    } else {
+      parts.push(await startService("standalone", settings));
+    }
+    const services = Object.fromEntries(parts.map((part) => [part.name, part]));
+    let gateway;
+    if (kind !== STANDALONE) {
+      const port = (name) => (services[name] ?? services.standalone).port;
+      gateway = await startGateway({ comet: port("comet-svc"), chat: port("chat-svc"), sse: port("sse-svc") });
+      parts.push(gateway);
+    }
+    return {
+      kind,
+      base: parts.at(-1).base,
+      port: parts.at(-1).port,
+      services,
+      gateway,
+      said: () => parts.map((part) => part.said()).join("\n"),
+      alive: () => parts.every((part) => part.alive()),
+      /** In the order in which they would be taken down: the gateway last to come, first to go. */
+      async stop() {
+        for (const part of parts.toReversed()) await part.stop();
+      },
+    };
+  } catch (error) {
+    for (const part of parts) await part.stop("SIGKILL").catch(() => {});
+    throw error;
+  }
+}
