@@ -125,7 +125,7 @@ impl BroadcastOperator {
     ) -> Result<Responses<R>, EmitError> {
         let payload = self.namespace.payload(event, args)?;
         let name = self.namespace.name().clone();
-        let id = self.namespace.next_ack_id();
+        let id = self.namespace.local().next_ack_id();
         let packet = EncodedPacket::from(Packet::event(name, Some(id), payload));
 
         let gathered = Arc::new(Gathered::default());
@@ -293,8 +293,6 @@ struct Forget<'a> {
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        for socket in self.namespace.local().handles(self.to) {
-            socket.forget_ack(self.id);
-        }
+        self.namespace.local().forget_acks(self.to, self.id);
     }
 }

@@ -60,6 +60,13 @@ impl EncodedPacket {
         Self::from(packet)
     }
 
+    /// The same event, asking for an answer by this number.
+    pub fn with_ack_id(&self, id: u64) -> Self {
+        let mut packet = self.0.packet.clone();
+        packet.id = Some(id);
+        Self::from(packet)
+    }
+
     /// The name, if it is an event.
     pub fn event_name(&self) -> Option<std::borrow::Cow<'_, str>> {
         self.0.packet.event_name()

@@ -1,4 +1,129 @@
 //! A Socket.IO server for actix-web.
+//!
+//! It speaks to the official clients as they are, from JavaScript, Python, Swift, Java and the rest, over long-polling and WebSockets, with
+//! acknowledgements, rooms, binary data and connection state recovery. It mounts into an actix-web application like any
+//! other routes, needs no actor and no task for each client, and keeps an idle client under 15 kB.
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer};
+//! use serde::{Deserialize, Serialize};
+//! use socketio::SocketIo;
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Message {
+//!     text: String,
+//! }
+//!
+//! #[actix_web::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let io = SocketIo::builder().build();
+//!
+//!     io.of("/").on_connect(async |socket| {
+//!         socket.join("lobby").ok();
+//!         socket.on("chat message", async |socket, message: Message, ack| {
+//!             socket.to("lobby").emit("chat message", &message);
+//!             ack.send("delivered").ok();
+//!         });
+//!         socket.on_disconnect(async |socket, reason| println!("{} left: {reason}", socket.id()));
+//!     });
+//!
+//!     HttpServer::new(move || App::new().configure(io.routes()))
+//!         .h1_allow_half_closed(false) // notice at once when a client with an open poll goes away
+//!         .bind(("127.0.0.1", 3000))?
+//!         .run()
+//!         .await
+//! }
+//! ```
+//!
+//! In a page, with the official client:
+//!
+//! ```js
+//! const socket = io("http://localhost:3000");
+//! socket.emit("chat message", { text: "hello" }, (answer) => console.log(answer));
+//! socket.on("chat message", (message) => console.log(message.text));
+//! ```
+//!
+//! # Handlers
+//!
+//! A handler is an async closure or function of the socket, the event's arguments and the ack. The arguments' type says how many there
+//! are: a tuple for several, `()` for none, [`Args`] for any number of any type, and anything else for one. The same holds for what is
+//! sent. Binary data is [`Binary`] anywhere in a type, or [`Value`] where the type is open.
+//!
+//! | JavaScript | handler | `emit`, `ack.send` |
+//! | --- | --- | --- |
+//! | `("a")` | `async \|socket, (), ack\|` | `emit("a", &())` |
+//! | `("a", 1)` | `async \|socket, n: u32, ack\|` | `emit("a", &1)` |
+//! | `("a", 1, "x")` | `async \|socket, (n, s): (u32, String), ack\|` | `emit("a", &(1, "x"))` |
+//! | `("a", [1, 2])` | `async \|socket, list: Vec<u32>, ack\|` | `emit("a", &vec![1, 2])` |
+//! | `("a", buffer)` | `async \|socket, bytes: Binary, ack\|` | `emit("a", &Binary(bytes))` |
+//! | `("a", ...args)` | `async \|socket, args: Args, ack\|` | `emit("a", &args)` |
+//!
+//! Handlers run on the server thread that receives the packet, so their futures need not be `Send`. Events of one socket start in the order in which they came: each handler runs
+//! to where it first waits, then the next one starts, as in Node. A panic ends its handler and nothing else. Handlers that are the
+//! same for all sockets can be registered once, with [`Namespace::on`], which costs idle sockets nothing.
+//!
+//! # Coming from Node
+//!
+//! | Node | here |
+//! | --- | --- |
+//! | `new Server(httpServer, options)` | [`SocketIo::builder`], [`Config`], [`SocketIo::routes`] |
+//! | `io.on("connection", fn)`, `io.of("/x").on(…)` | [`SocketIo::of`], [`Namespace::on_connect`] |
+//! | `io.of(/regex/)`, `io.of(fn)` | [`SocketIo::of_matching`] |
+//! | `io.use(fn)`, `socket.use(fn)` | [`Namespace::middleware`], [`Socket::middleware`] |
+//! | `allowRequest` | [`Builder::allow_request`] |
+//! | `socket.on(event, fn)`, `socket.onAny(fn)` | [`Socket::on`], [`Socket::on_any`] |
+//! | `socket.on("disconnecting" \| "disconnect", fn)` | [`Socket::on_disconnecting`], [`Socket::on_disconnect`], [`DisconnectReason`] |
+//! | `socket.emit(event, ...args)`, `socket.volatile.emit` | [`Socket::emit`], [`Socket::emit_volatile`] |
+//! | `socket.emitWithAck`, `socket.timeout(ms).emitWithAck` | [`Socket::emit_with_ack`], [`Socket::emit_with_ack_timeout`] |
+//! | `io.timeout(ms).emitWithAck` | [`BroadcastOperator::emit_with_ack`] |
+//! | `io.to(room).except(room).local.volatile.emit` | [`BroadcastOperator`] |
+//! | `socket.to(room).emit`, `socket.broadcast.emit` | [`Socket::to`], [`Socket::broadcast`] |
+//! | `socket.join`, `socket.leave`, `socket.rooms` | [`Socket::join`], [`Socket::leave`], [`Socket::rooms`] |
+//! | `io.in(room).fetchSockets()`, `socketsJoin`, `socketsLeave`, `disconnectSockets` | the same on [`BroadcastOperator`] |
+//! | `io.serverSideEmit` | [`Namespace::server_side_emit`], [`Namespace::on_server_event`] |
+//! | `socket.handshake`, `socket.handshake.auth` | [`Socket::handshake`], [`Socket::auth`], [`Socket::handshake_json`] |
+//! | `socket.data` | [`Socket::set_data`] (JSON, seen by other servers), [`Socket::insert`] (any type, here) |
+//! | `socket.disconnect()`, `socket.disconnect(true)` | [`Socket::disconnect`], [`Socket::close_connection`] |
+//! | `socket.recovered`, `connectionStateRecovery` | [`Socket::recovered`], [`Config::recovery`] |
+//! | `io.adapter(…)` | [`Adapter`], [`Builder::adapter`] |
+//! | `io.close()` | [`SocketIo::close`] |
+//! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
+//!
+//! # What is supported
+//!
+//! | | |
+//! | --- | --- |
+//! | protocols | Engine.IO 4 with Socket.IO 5; Engine.IO 3 with Socket.IO 2 clients ([`Config::allow_eio3`]) |
+//! | transports | long-polling, JSONP ([`Config::jsonp`]), WebSocket, upgrade from the one to the other; no WebTransport |
+//! | encodings | JSON with binary attachments; msgpack, recognised by its first packet ([`Config::msgpack`]) |
+//! | compression | polling answers with gzip and deflate; no `permessage-deflate` |
+//! | origins | [`Origins`]: the server's own, a list, any, or a function; a cookie for load balancers ([`Config::cookie`]) |
+//! | recovery | id, rooms, data and missed events after a cut ([`Config::recovery`]); in memory, or by an [`Adapter`] |
+//! | many servers | by an [`Adapter`]; the one provided serves one server alone |
+//! | client files | [`bundle::Bundle`], from the official package |
+//!
+//! # Slow clients
+//!
+//! What is sent to a client waits in its outbox, bounded in bytes: see [`Config::outbox_bytes`] for what happens beyond. An application that has the messages anyway, in a
+//! log or a ring, need not queue them for anybody: it attaches a [`Source`] to each socket, which is asked for more when the client has taken what it
+//! was given. An [`EncodedPacket`] is encoded once for all who get it, and its WebSocket frames are shared down to the last byte before the socket.
+//!
+//! # Limits
+//!
+//! All bounds are settings with defaults, listed in [`Config`], and everything that they refuse is counted in [`Stats`]. Two things are for
+//! the HTTP server to bound: how long a request's headers may take
+//! ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)) and how long a peer may leave its TCP connection without
+//! taking anything: while such a client holds a full write buffer, actix-web does not ask the connection for anything, so that
+//! its session ends in time but its TCP connection stays until the kernel gives up. Set `TCP_USER_TIMEOUT` on the listener.
+//!
+//! # Under the hood
+//!
+//! The protocol is in state machines and codecs without I/O and without a clock: [`engine::session`], [`engine::packet`], [`engine::payload`],
+//! [`socket::client`] and the codecs beside it. Around them, [`engine::Connection`] is one small allocation behind one lock; the
+//! HTTP answer itself is the connection's task; and one heap of deadlines a thread is the clock of all its sessions. [`engine::EngineIo`]
+//! serves Engine.IO alone.
 
 mod ack;
 pub mod adapter;

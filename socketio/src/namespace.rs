@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -43,7 +43,6 @@ struct Inner {
     handlers: Arc<Handlers>,
     shared: Arc<Shared>,
     registry: Weak<Registry>,
-    ack_ids: AtomicU64,
     /// Sockets on their way in: a dynamic namespace is not given up while there are some.
     entering: AtomicUsize,
     dynamic: bool,
@@ -167,7 +166,6 @@ impl Namespace {
             handlers,
             shared,
             registry,
-            ack_ids: AtomicU64::new(0),
             entering: AtomicUsize::new(0),
             dynamic,
         }))
@@ -258,11 +256,6 @@ impl Namespace {
     pub(crate) fn payload<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<Payload, EmitError> {
         check_name(event)?;
         Ok(Payload::event(event, args)?)
-    }
-
-    /// The number that ties an event and its answers together: one for a broadcast, however many answer.
-    pub(crate) fn next_ack_id(&self) -> u64 {
-        self.0.ack_ids.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {

@@ -191,7 +191,8 @@ impl SocketIo {
 
     /// Refuses new connections, ends all sockets with
     /// [`ServerShuttingDown`](DisconnectReason::ServerShuttingDown) and closes the transports. Clients come back by themselves, to this
-    /// server or another; their sessions are kept if recovery is on. To be called from a server thread or a task of one.
+    /// server or another; their sessions are kept if recovery is on. The end of each takes a moment: when
+    /// [`Stats::connections`] is 0, all are gone. To be called before the HTTP server is stopped, whose stop waits for open answers.
     pub fn close(&self) {
         for connection in self.core.begin_close() {
             connection.shut_down(DisconnectReason::ServerShuttingDown);

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytestring::ByteString;
@@ -19,6 +22,7 @@ use crate::{
 pub struct Local {
     name: ByteString,
     members: RwLock<Members>,
+    ack_ids: AtomicU64,
 }
 
 #[derive(Default)]
@@ -64,7 +68,7 @@ impl SocketInfo {
 
 impl Local {
     pub(crate) fn new(name: ByteString) -> Self {
-        Self { name, members: RwLock::default() }
+        Self { name, members: RwLock::default(), ack_ids: AtomicU64::new(0) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Members> {
@@ -123,6 +127,19 @@ impl Local {
             }
         });
         count
+    }
+
+    /// The number that ties an event and its answers together: one for a broadcast, however many answer. Numbers of other servers mean
+    /// nothing here, so an event of theirs gets a new one: [`EncodedPacket::with_ack_id`].
+    pub fn next_ack_id(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Answers that have not come by now are not waited for.
+    pub fn forget_acks(&self, to: &Selector, id: u64) {
+        for socket in self.handles(to) {
+            socket.forget_ack(id);
+        }
     }
 
     /// The sockets that match.

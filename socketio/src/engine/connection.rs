@@ -117,7 +117,7 @@ impl Conn {
         }
     }
 
-    fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.core.counters
     }
 
@@ -207,11 +207,7 @@ impl Conn {
     }
 
     pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Overlap> {
-        let begun = self.with(|state| state.session.begin_poll());
-        if begun.is_ok() {
-            self.counters().polls_waiting.inc();
-        }
-        begun
+        self.with(|state| state.session.begin_poll())
     }
 
     pub(crate) fn has_poll(&self) -> bool {
@@ -424,11 +420,6 @@ impl Conn {
             }
         }
         false
-    }
-
-    /// The poll has its answer, or nobody waits for one.
-    pub(crate) fn release_poll(&self) {
-        self.counters().polls_waiting.dec();
     }
 
     /// The poll's answer is complete.

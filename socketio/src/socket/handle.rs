@@ -189,7 +189,7 @@ impl Socket {
     /// });
     /// # }
     /// ```
-    pub fn on<T, F>(&self, event: impl Into<ByteString>, handler: F)
+    pub fn on<T, F>(&self, event: impl Into<ByteString>, handler: F) -> &Self
     where
         T: DeserializeOwned + 'static,
         F: AsyncFn(Socket, T, Ack) + Send + Sync + 'static,
@@ -198,6 +198,8 @@ impl Socket {
         if state.phase != Phase::Disconnected {
             state.events.push((event.into(), handler::event(handler)));
         }
+        drop(state);
+        self
     }
 
     /// Takes all handlers of an event off.
@@ -302,7 +304,7 @@ impl Socket {
             Ok(payload) => payload,
             Err(error) => return AckFuture::failed(error.into()),
         };
-        let id = self.0.namespace.next_ack_id();
+        let id = self.0.namespace.local().next_ack_id();
         let (tx, rx) = oneshot::channel();
         let answer: OnAck = Box::new(move |answer| drop(tx.send(answer)));
         if let Err(error) = self.expect_ack(id, answer) {

@@ -51,22 +51,30 @@ pub(super) async fn open(
     Ok(response)
 }
 
-/// Ends the poll when its request is dropped: a client that goes away before the answer has lost what it would have held.
-struct Polling<'a>(&'a Arc<Conn>);
+/// A poll under way. Dropped before its answer is there, it ends the session: a client that goes away has lost what it would have held.
+struct Polling<'a> {
+    conn: &'a Arc<Conn>,
+    answered: bool,
+}
 
 impl Drop for Polling<'_> {
     fn drop(&mut self) {
-        self.0.release_poll();
-        self.0.abort_poll();
+        self.conn.counters().polls_waiting.dec();
+        if self.answered {
+            self.conn.end_poll();
+        } else {
+            self.conn.abort_poll();
+        }
     }
 }
 
 /// Answers a GET as soon as there is something to say.
 pub(super) async fn poll(conn: &Arc<Conn>, request: &HttpRequest, query: &Query) -> Result<HttpResponse, Refusal> {
     conn.begin_poll().map_err(|_| Refusal::BadRequest)?;
-    let polling = Polling(conn);
+    conn.counters().polls_waiting.inc();
+    let mut polling = Polling { conn, answered: false };
     let packets = poll_fn(|cx| collect(conn, cx)).await;
-    conn.end_poll();
+    polling.answered = true;
     drop(polling);
     if packets.is_empty() {
         return Err(Refusal::UnknownSid);
