@@ -1,0 +1,79 @@
+//! One client that goes from transport to transport with nothing but its cursor, while messages are published and its
+//! connections are cut at any byte.
+
+mod client;
+mod cursors;
+
+use client::{Client, Got};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use shared::{edge::settings::ServiceDefaults, testing::Site};
+
+const MESSAGES: usize = 2_000;
+const CHANNELS: [&str; 2] = ["public.a", "public.b"];
+
+/// Comet and SSE on one server.
+fn site(settings: &[(&str, &str)]) -> Site {
+    const DEFAULTS: ServiceDefaults = ServiceDefaults { name: "hop", about: "", version: "0", listen: "127.0.0.1:0" };
+    Site::start(&DEFAULTS, settings, |config| {
+        config.configure(comet_svc::routes).configure(sse_svc::routes);
+    })
+}
+
+/// Posts so many messages in batches of random sizes; the ids that were answered.
+async fn publish(site: &Site, rng: &mut StdRng, largest: usize) -> Vec<String> {
+    let token = site.token("public.*", "");
+    let mut ids: Vec<String> = Vec::new();
+    while ids.len() < MESSAGES {
+        let size = rng.random_range(1..=largest).min(MESSAGES - ids.len());
+        let line = |n: usize| {
+            let text = "时间\r\n".repeat(n % 7);
+            format!("{}\n", serde_json::json!({"channel": CHANNELS[n * 3 % 5 % 2], "data": {"n": n, "text": text}}))
+        };
+        let body: String = (ids.len()..ids.len() + size).map(line).collect();
+        let path = if rng.random() { "/data" } else { "/events" };
+        let answer = site.ask("POST".parse().unwrap(), path).token(&token).body("application/x-ndjson", body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        ids.extend(answer.json()["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
+    }
+    ids
+}
+
+#[actix_web::test]
+async fn each_message_comes_once_and_in_order() {
+    let (seed, site) = (rand::random::<u64>(), site(&[("TRIDENT_HISTORY_COUNT", "2000")]));
+    println!("seed {seed}");
+    let mut client = Client::new(&site, seed);
+    let mut rng = StdRng::seed_from_u64(!seed);
+    let (sent, ()) = tokio::join!(publish(&site, &mut rng, 4), client.hop_to(MESSAGES - 1));
+    let expected: Vec<_> = sent.into_iter().enumerate().map(|(n, id)| Got::Message { id, n }).collect();
+    if let Some(at) = (0..MESSAGES).find(|at| client.got.get(*at) != Some(&expected[*at])) {
+        panic!("seed {seed}: at {at} {:?} instead of {:?}", client.got.get(at), expected[at]);
+    }
+    assert_eq!(client.got.len(), MESSAGES);
+    assert!(client.hops.iter().all(|(cut, whole)| cut + whole > 20), "every transport had its share: {:?}", client.hops);
+    assert!(client.hops.iter().map(|(cut, _)| cut).sum::<usize>() > 100, "{:?}", client.hops);
+}
+
+#[actix_web::test]
+async fn every_loss_is_announced_and_nothing_else_is() {
+    let (seed, site) = (rand::random::<u64>(), site(&[("TRIDENT_HISTORY_COUNT", "20")]));
+    println!("seed {seed}");
+    let mut client = Client::new(&site, seed);
+    let mut rng = StdRng::seed_from_u64(!seed);
+    let (sent, ()) = tokio::join!(publish(&site, &mut rng, 120), client.hop_to(MESSAGES - 1));
+    let (mut next, mut is_told, mut losses) = (0, false, 0);
+    for got in &client.got {
+        match got {
+            Got::Gap => is_told = true,
+            Got::Message { id, n } => {
+                assert_eq!(id, &sent[*n], "seed {seed}");
+                assert!(*n >= next, "seed {seed}: {n} came after {}", next - 1);
+                assert_eq!(*n > next, is_told, "seed {seed}: {n} came where {next} was due; a gap was told: {is_told}");
+                losses += usize::from(is_told);
+                (next, is_told) = (n + 1, false);
+            }
+        }
+    }
+    assert_eq!(next, MESSAGES, "seed {seed}");
+    assert!(losses > 3, "the retention was too small to hold them: {losses} losses");
+}
