@@ -4,10 +4,15 @@
 //! whoever waits on the channel is woken. A reader takes the head *first* and each history after it, so that what it
 //! finds up to that head is complete over all its channels: every id up to the head was in its history before the
 //! head said so. Nothing here ever waits.
+//!
+//! On a bus of several processes the log is a copy, and a copy can be behind. Until it has been [filled](Log::filled)
+//! its readers see nothing; and a reader whose cursor is newer than the head waits until the bus has been
+//! [asked](Log::begin_probe) how far it is, before that cursor is called none of this log's.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -36,16 +41,46 @@ pub struct Limits {
 /// The log. One for each process, shared by all its readers.
 pub struct Log {
     limits: Limits,
-    /// Before this, the log cannot tell what there was.
-    floor: Cursor,
-    /// Everything up to here is in its history. Taken for an instant only, never together with another lock.
-    head: Mutex<Cursor>,
+    /// What readers go by. Taken for an instant only, before no other lock.
+    state: Mutex<State>,
     closed: AtomicBool,
     /// One appends at a time: ids grow in the order in which they are taken.
     writer: Mutex<Writer>,
+    /// Readers that cannot be told yet whether their cursor is one of this log's.
+    parked: Mutex<Vec<Arc<Waiter>>>,
+}
+
+/// How far the log is, and how much it can tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    /// Everything up to here is in its history.
+    pub(super) head: Cursor,
+    /// Before this, the log cannot tell what there was.
+    pub(super) floor: Cursor,
+    /// The head at the moment from which readers may see anything.
+    pub(super) start: Option<Cursor>,
+    /// Questions to the bus, how far it is, that have been begun.
+    asked: u64,
+    /// The last of them whose answer the log has come up with. `None`: there is nobody to ask, the log is the bus.
+    answered: Option<u64>,
+}
+
+impl State {
+    /// The question whose answer says whether a cursor newer than the head is none of this log's.
+    pub(super) fn question(&self) -> u64 {
+        // Not the one that is under way: the cursor may be newer than its answer.
+        self.asked + 1
+    }
+
+    /// Whether that question has been answered.
+    pub(super) fn is_answered(&self, question: u64) -> bool {
+        self.answered.is_none_or(|answered| answered >= question)
+    }
 }
 
 struct Writer {
+    /// The newest id: the head, but for a log that is being filled.
+    last: Cursor,
     channels: HashMap<ChannelName, Arc<Channel>>,
     /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
     oldest: BTreeMap<Cursor, Arc<Channel>>,
@@ -70,6 +105,8 @@ pub(super) struct Waiter {
     /// Where the reader is, for the measurement of lag only: the two may be read apart.
     ms: AtomicU64,
     seq: AtomicU64,
+    /// Whether it is among those that wait for the end of a probe.
+    is_parked: AtomicBool,
 }
 
 impl Waiter {
@@ -106,7 +143,19 @@ impl Log {
     /// An empty log. Of what there was up to `floor` it knows nothing: a cursor before it will be told of a gap.
     #[must_use]
     pub fn new(limits: Limits, floor: Cursor) -> Self {
+        Self::with(limits, State { head: floor, floor, start: Some(floor), asked: 0, answered: None })
+    }
+
+    /// A log that is going to be a copy of what the bus holds, and that shows its readers nothing until it is
+    /// [`filled`](Self::filled).
+    #[must_use]
+    pub fn unfilled(limits: Limits) -> Self {
+        Self::with(limits, State { head: Cursor::ZERO, floor: Cursor::ZERO, start: None, asked: 0, answered: Some(0) })
+    }
+
+    fn with(limits: Limits, state: State) -> Self {
         let writer = Writer {
+            last: state.head,
             channels: HashMap::new(),
             oldest: BTreeMap::new(),
             footprint: 0,
@@ -114,24 +163,117 @@ impl Log {
             bytes: 0,
             forgotten: None,
         };
-        Self { limits, floor, head: Mutex::new(floor), closed: AtomicBool::new(false), writer: Mutex::new(writer) }
+        Self {
+            limits,
+            state: Mutex::new(state),
+            closed: AtomicBool::new(false),
+            writer: Mutex::new(writer),
+            parked: Mutex::default(),
+        }
     }
 
     /// The newest id: everything up to it can be read.
     pub fn head(&self) -> Cursor {
-        *self.head.lock()
+        self.state().head
     }
 
     /// The cursor before which the log cannot tell what there was.
     #[must_use]
     pub fn floor(&self) -> Cursor {
-        self.floor
+        self.state().floor
+    }
+
+    /// Whether readers see what there is; before, they wait.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.state().start.is_some()
+    }
+
+    pub(super) fn state(&self) -> State {
+        *self.state.lock()
+    }
+
+    /// Shows an unfilled log to its readers: who came for what is new gets what comes after this moment, and cursors
+    /// older than `floor` are told of a gap.
+    pub fn filled(&self, floor: Cursor) {
+        let writer = self.writer.lock();
+        let head = writer.last.max(floor);
+        {
+            let mut state = self.state.lock();
+            state.floor = floor;
+            state.head = head;
+            state.start.get_or_insert(head);
+        }
+        let channels: Vec<_> = writer.channels.values().cloned().collect();
+        drop(writer);
+        wake(&channels);
+    }
+
+    /// Notes that something up to `last`, on whatever channel, may be lost, and goes on after it: every reader whose
+    /// cursor is older is told of a gap. What is held stays and is still read.
+    ///
+    /// Does nothing where `last` is not newer than what there is.
+    pub fn lose(&self, last: Cursor) {
+        let mut writer = self.writer.lock();
+        if last <= writer.last {
+            return;
+        }
+        writer.last = last;
+        writer.forgotten = Some(last);
+        let channels: Vec<_> = writer.channels.values().cloned().collect();
+        channels.iter().for_each(|channel| channel.history.lock().lose(last));
+        self.show(last);
+        drop(writer);
+        wake(&channels);
+    }
+
+    /// Begins a question to the bus, how far it is. The answer counts for all readers that are there already.
+    pub fn begin_probe(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.asked += 1;
+        state.asked
+    }
+
+    /// Notes that the log has come as far as the bus was at `probe`: a reader that came before it with a cursor which
+    /// is still newer has one of another log's.
+    pub fn end_probe(&self, probe: u64) {
+        {
+            let mut state = self.state.lock();
+            state.answered = state.answered.max(Some(probe));
+        }
+        let parked = mem::take(&mut *self.parked.lock());
+        for waiter in parked {
+            // In this order: one that looks in between and has to go on waiting comes to the list again.
+            waiter.is_parked.store(false, Ordering::Release);
+            waiter.bell.wake();
+        }
+    }
+
+    /// Has `waiter` woken at the end of the next probe.
+    pub(super) fn park(&self, waiter: &Arc<Waiter>) {
+        if waiter.is_parked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut parked = self.parked.lock();
+        if parked.len() == parked.capacity() {
+            // The bus may be away for long, and clients come and go: who has gone makes room.
+            parked.retain(|waiter| Arc::strong_count(waiter) > 1);
+        }
+        parked.push(waiter.clone());
+    }
+
+    /// Moves the head, which readers of an unfilled log do not see yet.
+    fn show(&self, head: Cursor) {
+        let mut state = self.state.lock();
+        if state.start.is_some() {
+            state.head = head;
+        }
     }
 
     /// Appends `drafts` at the ids that the clock, reading `now_ms`, gives them. They become visible together.
     pub fn append(&self, drafts: Vec<Draft>, now_ms: u64) -> Vec<Cursor> {
         let mut writer = self.writer.lock();
-        let mut id = self.head();
+        let mut id = writer.last;
         let place = |draft| {
             id = id.next(now_ms);
             Message::new(id, draft)
@@ -150,7 +292,7 @@ impl Log {
     /// The first message that is not newer than what came before it; none is appended then.
     pub fn append_placed(&self, messages: Vec<Message>, now_ms: u64) -> Result<(), Cursor> {
         let mut writer = self.writer.lock();
-        let mut last = self.head();
+        let mut last = writer.last;
         for message in &messages {
             if message.id <= last {
                 return Err(message.id);
@@ -165,9 +307,8 @@ impl Log {
 
     fn insert(&self, writer: &mut Writer, messages: Vec<Message>, now_ms: u64) -> Vec<Arc<Channel>> {
         let mut touched: Vec<Arc<Channel>> = Vec::new();
-        let mut head = None;
         for message in messages {
-            head = Some(message.id);
+            writer.last = message.id;
             let channel = writer.insert(message, &self.limits.channel, now_ms);
             // Batches mostly stay on one channel, or go to a few: a set would cost more than it saves.
             if touched.len() > 64 || !touched.iter().any(|other| Arc::ptr_eq(other, &channel)) {
@@ -177,9 +318,7 @@ impl Log {
         if let Some(most) = self.limits.total {
             while writer.footprint > most && writer.messages > 1 && writer.drop_first() {}
         }
-        if let Some(head) = head {
-            *self.head.lock() = head;
-        }
+        self.show(writer.last);
         touched
     }
 
@@ -279,9 +418,9 @@ impl Log {
             }
             waiters.is_empty()
         };
-        if left && channel.is_blank() {
+        if left && channel.history.lock().is_empty() {
             let mut writer = self.writer.lock();
-            if channel.is_blank() && channel.waiters.lock().is_empty() {
+            if channel.is_blank(writer.forgotten) && channel.waiters.lock().is_empty() {
                 writer.channels.remove(&channel.name);
             }
         }
@@ -365,10 +504,10 @@ impl Writer {
 }
 
 impl Channel {
-    /// Whether forgetting this channel would lose nothing.
-    fn is_blank(&self) -> bool {
+    /// Whether forgetting this channel would lose nothing, where `forgotten` is remembered for all.
+    fn is_blank(&self, forgotten: Option<Cursor>) -> bool {
         let history = self.history.lock();
-        history.is_empty() && history.dropped().is_none()
+        history.is_empty() && history.dropped() <= forgotten
     }
 }
 

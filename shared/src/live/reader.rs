@@ -2,6 +2,8 @@
 //!
 //! Opening seats the reader's waiter on its channels and then takes the cursor; each poll first hangs up its bell
 //! and then reads. In that order nothing can fall between reading and waiting.
+//!
+//! Where the log cannot tell yet what a cursor means, the reader waits for it as it waits for a message.
 
 use std::{
     fmt,
@@ -10,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::log::{Channel, Log, Waiter};
+use super::log::{Channel, Log, State, Waiter};
 use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
 
 /// How much one read gives out at most. At least one message comes, however large it is.
@@ -66,6 +68,12 @@ enum Opening {
     Earliest,
     /// The same, for a client that brought a cursor which the log cannot vouch for and has to be told so.
     Foreign(Cursor),
+    /// The log cannot tell yet where this is: it has not been filled, or is behind the cursor and may come up to it.
+    Unsettled {
+        since: Since,
+        /// What the bus has to have answered before a cursor beyond the head is called foreign.
+        question: u64,
+    },
 }
 
 impl Reader {
@@ -78,20 +86,42 @@ impl Reader {
         for name in channels {
             reader.add(name);
         }
-        let head = log.head();
-        match since {
-            Since::Now => reader.cursor = head,
-            Since::Earliest => reader.opening = Some(Opening::Earliest),
-            Since::After(cursor) if cursor > head || (cursor.is_issued() && cursor < log.floor()) => {
-                reader.opening = Some(Opening::Foreign(cursor));
+        let state = log.state();
+        reader.settle(since, state.question(), &state);
+        if let (Since::Now, Some(_)) = (since, state.start) {
+            reader.cursor = state.head;
+        }
+        reader.waiter.at(if reader.is_settled() { reader.cursor } else { Cursor::MAX });
+        reader
+    }
+
+    fn is_settled(&self) -> bool {
+        !matches!(self.opening, Some(Opening::Unsettled { .. }))
+    }
+
+    /// Takes the place that `since` means in a log in `state`, if that can be told.
+    fn settle(&mut self, since: Since, question: u64, state: &State) {
+        self.opening = None;
+        match (since, state.start) {
+            (_, None) => self.opening = Some(Opening::Unsettled { since, question }),
+            (Since::Now, Some(start)) => self.cursor = start,
+            (Since::Earliest, _) => self.opening = Some(Opening::Earliest),
+            (Since::After(cursor), _) if cursor > state.head && !state.is_answered(question) => {
+                self.opening = Some(Opening::Unsettled { since, question });
             }
-            Since::After(cursor) => {
-                reader.cursor = cursor;
-                reader.seats.iter_mut().for_each(|seat| seat.told = Cursor::ZERO);
+            (Since::After(cursor), _) if cursor > state.head || (cursor.is_issued() && cursor < state.floor) => {
+                self.cursor = Cursor::ZERO;
+                self.opening = Some(Opening::Foreign(cursor));
+            }
+            (Since::After(cursor), _) => {
+                self.cursor = cursor;
+                self.seats.iter_mut().for_each(|seat| seat.told = Cursor::ZERO);
             }
         }
-        reader.waiter.at(reader.cursor);
-        reader
+        // Where a client that leaves before it is known would go on.
+        if let Some(Opening::Unsettled { since: Since::After(cursor), .. }) = self.opening {
+            self.cursor = cursor;
+        }
     }
 
     /// Reads `channel` too, from the present cursor on.
@@ -150,14 +180,23 @@ impl Reader {
             dropped.is_some_and(|dropped| dropped > self.cursor.max(seat.from) && dropped > seat.told)
         };
         match self.opening {
-            Some(Opening::Foreign(_)) => true,
-            Some(Opening::Earliest) => false,
+            // Of a cursor that nobody can place yet, nobody can say that nothing is lost after it.
+            Some(Opening::Foreign(_) | Opening::Unsettled { since: Since::After(_), .. }) => true,
+            Some(Opening::Earliest | Opening::Unsettled { .. }) => false,
             None => self.seats.iter().any(is_lost),
         }
     }
 
     /// What comes after the cursor, if anything does; the cursor moves on past it.
     pub fn read(&mut self, limit: Limit) -> Option<Batch> {
+        if let Some(Opening::Unsettled { since, question }) = self.opening {
+            // Parked first, so that no answer falls between looking and waiting.
+            self.log.park(&self.waiter);
+            self.settle(since, question, &self.log.state());
+            if !self.is_settled() {
+                return None;
+            }
+        }
         let head = self.log.head();
         if head == self.cursor && self.opening.is_none() {
             return None;
@@ -179,7 +218,7 @@ impl Reader {
         }
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
-            Some(Opening::Earliest) => None,
+            Some(Opening::Earliest | Opening::Unsettled { .. }) => None,
             None => is_lost.then_some(self.cursor),
         };
         let gap = requested.map(|requested| Gap {

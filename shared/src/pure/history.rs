@@ -53,12 +53,17 @@ impl History {
     pub fn drop_oldest(&mut self) -> Option<Arc<Message>> {
         let oldest = self.messages.pop_front()?;
         self.bytes -= oldest.len();
-        self.dropped = Some(oldest.id);
+        self.lose(oldest.id);
         // A channel that once was busy gives its room back.
         if self.messages.capacity() > 4 * self.messages.len().max(4) {
             self.messages.shrink_to(2 * self.messages.len());
         }
         Some(oldest)
+    }
+
+    /// Remembers that something up to `last` may be lost, beside what is held.
+    pub fn lose(&mut self, last: Cursor) {
+        self.dropped = self.dropped.max(Some(last));
     }
 
     /// The messages after `cursor` up to and with `last`, oldest first.
@@ -87,7 +92,7 @@ impl History {
         self.messages.back()
     }
 
-    /// The newest message that was dropped: who comes with an older cursor has lost something.
+    /// The newest message that was dropped or may be lost: who comes with an older cursor has missed something.
     #[must_use]
     pub fn dropped(&self) -> Option<Cursor> {
         self.dropped

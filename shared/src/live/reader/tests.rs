@@ -35,6 +35,8 @@ enum Step {
     Publish { clock: i64, channels: Vec<usize>, bytes: usize },
     /// Drops what has become too old.
     Sweep { clock: i64 },
+    /// Learns that something may be lost: up to a place so far from now.
+    Lose { clock: i64 },
     /// Opens the reader anew: on these channels, after the n-th newest message, or another place.
     Open { reader: usize, channels: Vec<usize>, place: Place },
     /// Reads at most so many.
@@ -66,6 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (-3..6_i64, channels(), 0..40_usize).prop_map(|(clock, channels, bytes)| Step::Publish { clock, channels, bytes }),
         1 => (0..30_i64).prop_map(|clock| Step::Sweep { clock }),
+        1 => (-3..30_i64).prop_map(|clock| Step::Lose { clock }),
         2 => (0..3_usize, channels(), place).prop_map(|(reader, channels, place)| Step::Open { reader, channels, place }),
         5 => (0..3_usize, 1..8_usize).prop_map(|(reader, most)| Step::Read { reader, most }),
         2 => (0..3_usize, 0..4_usize, proptest::option::of(0..10_usize))
@@ -158,7 +161,9 @@ impl Expected {
             if self.channels.len() == 1 && self.channels.values().all(|told| told.from == Cursor::ZERO) {
                 let names: Vec<_> = self.channels.keys().map(|n| channel(*n)).collect();
                 let mut back = Reader::open(&self.reader.log, &names, Since::After(gap.resumed));
-                prop_assert_eq!(back.read(Limit::default()).and_then(|batch| batch.gap), None);
+                let again = back.read(Limit::default()).and_then(|batch| batch.gap);
+                // But for losses that lie between messages which are held.
+                prop_assert_eq!(again.is_some(), lost.iter().any(|(id, _)| *id > gap.resumed));
             }
         }
         if is_gap || self.earliest {
@@ -214,6 +219,12 @@ proptest! {
                     {
                         model.held.get_mut(&channel).unwrap().remove(0);
                     }
+                }
+                Step::Lose { clock } => {
+                    let last = log.head().next(now.saturating_add_signed(clock));
+                    log.lose(last);
+                    // As if something had been published to every channel and was held by none.
+                    model.all.extend((0..4).map(|n| (last, n, 0)));
                 }
                 Step::Open { reader, channels, place } => {
                     let names: Vec<_> = channels.iter().map(|n| channel(*n)).collect();
@@ -297,6 +308,89 @@ fn a_restarted_log_tells_who_was_here_before() {
     assert_eq!(gap("earliest"), None);
     let future = Cursor::new(START + 1, 0);
     assert_eq!(gap(&future.to_string()), Some(Gap { requested: future, resumed: log.head() }));
+}
+
+#[test]
+fn a_log_that_may_have_lost_something_tells_everybody_once() {
+    let log = log(Retention::default());
+    let sent = log.append(vec![draft(0, 1), draft(0, 1)], START + 1);
+    let mut idle = Reader::open(&log, &[channel(1)], Since::Now);
+    let mut behind = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
+    let lost = Cursor::new(START + 9, 0);
+    log.lose(lost);
+    log.lose(sent[1]);
+    assert_eq!(log.head(), lost, "what is older than the head changes nothing");
+    let after = log.append(vec![draft(1, 1)], START + 1);
+    assert!(after[0] > lost, "ids go on after it");
+    let batch = idle.read(Limit::default()).unwrap();
+    assert_eq!(batch.gap, Some(Gap { requested: sent[1], resumed: lost }));
+    assert_eq!(ids(&batch), after);
+    let batch = behind.read(Limit::default()).unwrap();
+    assert_eq!((batch.gap.is_some(), ids(&batch)), (true, vec![sent[1]]), "what is held is still read");
+    assert!(idle.read(Limit::default()).is_none() && behind.read(Limit::default()).is_none());
+    let mut new = Reader::open(&log, &[channel(2)], Since::After(sent[1]));
+    assert!(new.read(Limit::default()).unwrap().gap.is_some(), "on channels that were not there then, too");
+    let mut new = Reader::open(&log, &[channel(2)], Since::After(lost));
+    assert!(new.read(Limit::default()).is_none());
+}
+
+/// An unfilled log with readers from everywhere on it; then filled with three messages, of which the log has the last two.
+#[test]
+fn readers_of_a_log_that_is_not_filled_wait_and_then_get_their_place() {
+    let log = Arc::new(Log::unfilled(Limits::default()));
+    let at = |ms: u64| Cursor::new(START + ms, 0);
+    let open = |since| Reader::open(&log, &[channel(0)], since);
+    let message = |ms| Message::new(at(ms), draft(0, 1));
+    let mut now = open(Since::Now);
+    let mut earliest = open(Since::Earliest);
+    let mut within = open(Since::After(at(2)));
+    let mut older = open(Since::After(at(0)));
+    let mut ahead = open(Since::After(at(9)));
+    let mut all = [&mut now, &mut earliest, &mut within, &mut older, &mut ahead];
+    log.append_placed(vec![message(2), message(3)], 0).unwrap();
+    assert!(all.iter_mut().all(|reader| reader.read(Limit::default()).is_none()), "half filled is not filled");
+    assert_eq!((log.head(), log.is_filled(), all[2].cursor()), (Cursor::ZERO, false, at(2)));
+
+    log.filled(at(1));
+    log.append_placed(vec![message(4)], 0).unwrap();
+    let told: Vec<_> = all.iter_mut().map(|reader| reader.read(Limit::default())).collect();
+    let told: Vec<_> = told.iter().map(|batch| batch.as_ref().map(|batch| (batch.gap.is_some(), ids(batch)))).collect();
+    assert_eq!(
+        told,
+        [
+            Some((false, vec![at(4)])),
+            Some((false, vec![at(2), at(3), at(4)])),
+            Some((false, vec![at(3), at(4)])),
+            Some((true, vec![at(2), at(3), at(4)])),
+            None,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_cursor_ahead_of_the_log_is_foreign_only_once_the_bus_was_asked_after_it_came() {
+    let log = Arc::new(Log::unfilled(Limits::default()));
+    let at = |ms: u64| Cursor::new(START + ms, 0);
+    log.filled(at(1));
+    let early = log.begin_probe();
+    let open = |cursor| Reader::open(&log, &[channel(0)], Since::After(cursor));
+    let (mut reached, foreign) = (open(at(5)), open(at(9)));
+    log.end_probe(early);
+    assert!(reached.is_gap() && reached.read(Limit::default()).is_none(), "that was asked before");
+
+    let waiting = tokio::spawn(async move {
+        let mut foreign = foreign;
+        foreign.next(Limit::default()).await
+    });
+    tokio::task::yield_now().await;
+    let probe = log.begin_probe();
+    log.append_placed(vec![Message::new(at(5), draft(0, 1)), Message::new(at(6), draft(0, 1))], 0).unwrap();
+    let batch = reached.read(Limit::default()).unwrap();
+    assert_eq!((batch.gap, ids(&batch)), (None, vec![at(6)]), "the log has come up to it");
+    log.end_probe(probe);
+    let batch = waiting.await.unwrap().unwrap();
+    assert_eq!(batch.gap, Some(Gap { requested: at(9), resumed: at(1) }));
+    assert_eq!(ids(&batch), [at(5), at(6)]);
 }
 
 #[test]
