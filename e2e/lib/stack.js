@@ -112,6 +112,7 @@ export async function startGateway(upstreams) {
     port,
     base,
     told,
+    workers: () => readFileSync(`/proc/${nginx.pid}/task/${nginx.pid}/children`, "utf8").split(" ").filter(Boolean),
     test: () => execFileSync("nginx", ["-t", "-q", "-c", file, "-e", `${folder}/error.log`], { stdio: "pipe" }),
     async stop() {
       await nginx.stop("SIGTERM");

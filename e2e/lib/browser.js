@@ -1,0 +1,33 @@
+// Headless Chromium as Debian packages it, and pages that count every complaint.
+
+import { existsSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+export function launch() {
+  const executablePath = process.env.CHROMIUM || ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
+  if (!executablePath) throw new Error("no Chromium: install it, or say where it is by CHROMIUM");
+  return chromium.launch({ executablePath, args: FLAGS });
+}
+
+export const SIZES = {
+  desktop: { viewport: { width: 1280, height: 860 } },
+  phone: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
+};
+
+/** A tab in a profile of its own; `page.complaints` holds errors and warnings of the console, exceptions and failed requests. */
+export async function tab(browser, options = {}) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) page.complaints.push(`${message.type()}: ${message.text()} (${message.location().url})`);
+  });
+  page.on("pageerror", (error) => page.complaints.push(`exception: ${error.stack}`));
+  page.on("requestfailed", (request) => {
+    // A page that lets go of its own request does so on purpose.
+    if (request.failure()?.errorText !== "net::ERR_ABORTED") page.complaints.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
+  });
+  return page;
+}

@@ -1,0 +1,114 @@
+// The gateway while something changes: its own reload, a service that goes and comes back.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { io } from "socket.io-client";
+import { ask, openEvents, openLines, publish } from "../lib/http.js";
+import { GATEWAY, ONE_LOG, startService, startStack } from "../lib/stack.js";
+import { bearer } from "../lib/token.js";
+import { soon, until } from "../lib/wait.js";
+
+const connected = (socket) => soon("connect", new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject)));
+
+describe("nginx.conf", () => {
+  let stack;
+  before(async () => {
+    stack = await startStack(ONE_LOG);
+  });
+  after(() => stack?.stop());
+
+  test("is accepted without a warning", () => {
+    stack.gateway.test();
+    // A machine that grants fewer open files is told of, and served as far as they go.
+    const complaints = stack.gateway.told().split("\n").filter((line) => /\[(warn|emerg|alert)\]/.test(line) && !line.includes("RLIMIT_NOFILE"));
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a reload ends no stream, no long poll and no WebSocket", { timeout: 60_000 }, async () => {
+    const sse = await openEvents(`${stack.base}/events?channel=public.reload`);
+    await sse.next((item) => item.retry);
+    const stream = await openLines(`${stack.base}/data?mode=stream&channel=public.reload`);
+    const socket = io(stack.base, { transports: ["websocket"], reconnection: false, forceNew: true });
+    await connected(socket);
+    const told = new Promise((resolve) => socket.on("chat message", resolve));
+    const { cursor } = (await ask(`${stack.base}/data?mode=poll&channel=public.reload`)).json();
+    const longPoll = ask(`${stack.base}/data?channel=public.reload&since=${cursor}&wait=30`);
+    let dropped;
+    socket.on("disconnect", (reason) => { dropped = reason; });
+
+    // The same file again: new workers take new connections, the old one keeps what it has.
+    const old = stack.gateway.workers();
+    stack.gateway.signal("SIGHUP");
+    await until("new workers", () => stack.gateway.workers().some((pid) => !old.includes(pid)));
+    for (let at = 0; at < 20; at += 1) assert.equal((await ask(`${stack.base}/healthz`)).status, 200);
+
+    const id = await publish(stack.base, "public.reload", "after the reload");
+    await Promise.all([sse.next((item) => item.id === id), stream.next((item) => item.value.id === id)]);
+    assert.equal((await longPoll).json().messages[0].id, id);
+    socket.emit("chat message", "still here");
+    assert.equal(await soon("the echo", told), "still here");
+    assert.equal(dropped, undefined);
+    assert.equal(sse.ended || stream.ended, false);
+    assert.ok(stack.gateway.workers().some((pid) => old.includes(pid)), "an old worker still serves what began with it");
+    socket.close();
+    await Promise.all([sse.close(), stream.close()]);
+  });
+});
+
+describe("a service behind the gateway goes and comes back", () => {
+  let stack;
+  before(async () => {
+    stack = await startStack(GATEWAY);
+  });
+  after(() => stack?.stop());
+
+  test("readers of /events are told to come again, all others get an error that says so", { timeout: 60_000 }, async () => {
+    const { services, base } = stack;
+    const sse = await openEvents(`${base}/events?channel=public.away`);
+    await sse.next((item) => item.retry);
+    await services["sse-svc"].stop();
+    await soon("the end of the stream", sse.closed);
+
+    const retries = new Set();
+    for (let at = 0; at < 30; at += 1) {
+      const stream = await ask(`${base}/events`, { headers: { Accept: "text/event-stream", Origin: "http://localhost:1" } });
+      assert.equal(stream.status, 200, "EventSource gives up on anything else");
+      assert.match(stream.headers["content-type"], /^text\/event-stream/);
+      assert.equal(stream.headers["cache-control"], "no-store");
+      assert.equal(stream.headers["access-control-allow-origin"], "http://localhost:1");
+      retries.add(/^retry: (\d+)$/m.exec(stream.body)[1]);
+    }
+    assert.ok(retries.size > 1, "all come back at once");
+    for (const retry of retries) assert.ok(retry >= 2_000 && retry <= 4_000, retry);
+
+    const post = await ask(`${base}/events?channel=a`, { method: "POST", headers: { "Content-Type": "text/plain", ...bearer() }, body: "x" });
+    assert.ok([502, 503, 504].includes(post.status), String(post.status));
+    assert.equal(post.json().error.code, "service_away");
+    assert.ok(Number(post.headers["retry-after"]) > 0);
+    assert.equal((await ask(`${base}/sse`)).headers["retry-after"], "2");
+    assert.equal((await ask(`${base}/data?mode=poll&channel=public.away`)).status, 200, "the others go on");
+
+    const back = await startService("sse-svc", {}, services["sse-svc"].port);
+    try {
+      const id = await until("publishing again", () => publish(base, "public.away", 1).catch(() => null));
+      const again = await openEvents(`${base}/events?channel=public.away&since=earliest`);
+      await again.next((item) => item.id === id);
+      await again.close();
+    } finally {
+      await back.stop();
+    }
+  });
+
+  test("comet and Socket.IO away: 502 or 503 with Retry-After", { timeout: 30_000 }, async () => {
+    const { services, base } = stack;
+    await services["comet-svc"].stop();
+    await services["chat-svc"].stop();
+    for (const path of ["/data", "/comet", "/chat", "/socket.io/?EIO=4&transport=polling"]) {
+      const answer = await ask(base + path);
+      assert.ok([502, 503].includes(answer.status), `${path}: ${answer.status}`);
+      assert.equal(answer.json().error.code, "service_away");
+      assert.equal(answer.headers["retry-after"], "2");
+    }
+    assert.equal((await ask(`${base}/`)).status, 200);
+  });
+});
