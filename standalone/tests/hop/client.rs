@@ -19,6 +19,21 @@ pub(crate) enum Got {
     Gap,
 }
 
+impl Got {
+    /// The number of a message.
+    pub(crate) fn number(&self) -> Option<usize> {
+        self.id().map(|(_, n)| n)
+    }
+
+    /// Id and number of a message.
+    pub(crate) fn id(&self) -> Option<(&str, usize)> {
+        match self {
+            Self::Message { id, n } => Some((id, *n)),
+            Self::Gap => None,
+        }
+    }
+}
+
 /// The ways to read.
 #[derive(Clone, Copy, Debug)]
 enum Way {
@@ -64,8 +79,8 @@ impl<'a> Client<'a> {
         // Often within the head or the first message, at times far into the backlog.
         let mut left = match self.rng.random_range(0..3) {
             0 => self.rng.random_range(0..600),
-            1 => self.rng.random_range(300..3_000),
-            _ => self.rng.random_range(300..60_000),
+            1 => self.rng.random_range(300..2_000),
+            _ => self.rng.random_range(300..8_000),
         };
         let (mut bytes, mut taken) = (Vec::new(), 0);
         while left > 0 {

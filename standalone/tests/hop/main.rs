@@ -19,6 +19,11 @@ fn site(settings: &[(&str, &str)]) -> Site {
     })
 }
 
+/// The channel of the message with this number.
+fn channel_of(n: usize) -> usize {
+    n * 3 % 5 % 2
+}
+
 /// Posts so many messages in batches of random sizes; the ids that were answered.
 async fn publish(site: &Site, rng: &mut StdRng, largest: usize) -> Vec<String> {
     let token = site.token("public.*", "");
@@ -27,7 +32,7 @@ async fn publish(site: &Site, rng: &mut StdRng, largest: usize) -> Vec<String> {
         let size = rng.random_range(1..=largest).min(MESSAGES - ids.len());
         let line = |n: usize| {
             let text = "时间\r\n".repeat(n % 7);
-            format!("{}\n", serde_json::json!({"channel": CHANNELS[n * 3 % 5 % 2], "data": {"n": n, "text": text}}))
+            format!("{}\n", serde_json::json!({"channel": CHANNELS[channel_of(n)], "data": {"n": n, "text": text}}))
         };
         let body: String = (ids.len()..ids.len() + size).map(line).collect();
         let path = if rng.random() { "/data" } else { "/events" };
@@ -61,19 +66,39 @@ async fn every_loss_is_announced_and_nothing_else_is() {
     let mut client = Client::new(&site, seed);
     let mut rng = StdRng::seed_from_u64(!seed);
     let (sent, ()) = tokio::join!(publish(&site, &mut rng, 120), client.hop_to(MESSAGES - 1));
-    let (mut next, mut is_told, mut losses) = (0, false, 0);
-    for got in &client.got {
-        match got {
-            Got::Gap => is_told = true,
-            Got::Message { id, n } => {
-                assert_eq!(id, &sent[*n], "seed {seed}");
-                assert!(*n >= next, "seed {seed}: {n} came after {}", next - 1);
-                assert_eq!(*n > next, is_told, "seed {seed}: {n} came where {next} was due; a gap was told: {is_told}");
-                losses += usize::from(is_told);
-                (next, is_told) = (n + 1, false);
+    let numbers: Vec<_> = client.got.iter().filter_map(Got::number).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "seed {seed}: each once and in order");
+    assert!(client.got.iter().all(|got| got.id().is_none_or(|(id, n)| id == sent[n])), "seed {seed}");
+    assert_eq!(numbers.last(), Some(&(MESSAGES - 1)), "seed {seed}");
+
+    // A gap stands before the first message after it, of whichever channel; so each channel is looked at by itself.
+    let mut is_explained = vec![false; client.got.len()];
+    let mut losses = 0;
+    for channel in 0..CHANNELS.len() {
+        let mut due = (0..MESSAGES).filter(|n| channel_of(*n) == channel).peekable();
+        let mut told = Vec::new();
+        for (at, got) in client.got.iter().enumerate() {
+            let Some(n) = got.number() else {
+                told.push(at);
+                continue;
+            };
+            if channel_of(n) != channel {
+                continue;
             }
+            let mut is_lost = false;
+            while due.next_if(|due| *due < n).is_some() {
+                is_lost = true;
+            }
+            assert_eq!(due.next(), Some(n));
+            assert!(!is_lost || !told.is_empty(), "seed {seed}: something before {n} is lost and nobody said so");
+            losses += usize::from(is_lost);
+            told.drain(..).for_each(|gap| is_explained[gap] |= is_lost);
         }
+        // What came too late for a message of this channel after it explains nothing, unless that was the end.
+        told.into_iter().for_each(|gap| is_explained[gap] |= due.peek().is_some());
     }
-    assert_eq!(next, MESSAGES, "seed {seed}");
+    for (at, got) in client.got.iter().enumerate() {
+        assert!(*got != Got::Gap || is_explained[at], "seed {seed}: a gap where nothing was lost, at {at}");
+    }
     assert!(losses > 3, "the retention was too small to hold them: {losses} losses");
 }
