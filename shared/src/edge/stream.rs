@@ -217,3 +217,6 @@ impl<F> fmt::Debug for Stream<F> {
         f.debug_struct("Stream").field("reader", &self.reader).field("phase", &self.phase).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
