@@ -5,6 +5,10 @@
 //! Socket::emit ─▶ Adapter::send ─▶ Connection
 //! ```
 
+mod carry;
+mod life;
+mod rooms;
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
@@ -17,11 +21,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 use crate::{
-    Ack, AckError, AckFuture, BroadcastOperator, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake,
-    IntoRooms, Namespace, Room, Source, SourceId, TooManyRooms,
+    Ack, AckError, AckFuture, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake, Namespace, SourceId,
     ack::OnAck,
-    adapter::Session,
-    engine::{Connection, worker::run},
+    engine::Connection,
     handler::{self, DisconnectHandler, EventHandler, EventMiddleware},
     socket::packet::{Kind, Packet, Payload, is_reserved},
 };
@@ -342,124 +344,6 @@ impl Socket {
         drop(gone);
     }
 
-    // ---- rooms ----
-
-    /// Joins rooms. A socket that has gone joins nothing.
-    ///
-    /// # Errors
-    /// When it would be in more than [`Config::max_rooms`](crate::Config::max_rooms); those before the limit are joined.
-    pub fn join(&self, rooms: impl IntoRooms) -> Result<(), TooManyRooms> {
-        let limit = self.0.namespace.config().max_rooms;
-        let local = self.0.namespace.local();
-        let (joined, result) = local.join_one(&self.0.id, &rooms.into_rooms(), limit);
-        if !joined.is_empty() {
-            self.0.namespace.adapter().joined(local, &self.0.id, &joined);
-        }
-        if let Err(error) = result {
-            self.0.namespace.counters().rooms_refused.inc();
-            log::warn!("{}: {error}", self.0.id);
-        }
-        result
-    }
-
-    /// Leaves rooms.
-    pub fn leave(&self, rooms: impl IntoRooms) {
-        let local = self.0.namespace.local();
-        let left = local.leave_one(&self.0.id, &rooms.into_rooms());
-        if !left.is_empty() {
-            self.0.namespace.adapter().left(local, &self.0.id, &left);
-        }
-    }
-
-    /// The rooms that it is in besides its own.
-    pub fn rooms(&self) -> Vec<Room> {
-        self.0.namespace.local().rooms_of(&self.0.id)
-    }
-
-    /// Everybody in these rooms but this socket.
-    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.broadcast().to(rooms)
-    }
-
-    /// The same as [`to`](Self::to).
-    pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.to(rooms)
-    }
-
-    /// Everybody but this socket and those in these rooms.
-    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.broadcast().except(rooms)
-    }
-
-    /// Everybody in the namespace but this socket.
-    pub fn broadcast(&self) -> BroadcastOperator {
-        BroadcastOperator::new(self.0.namespace.clone()).except(self.0.id.clone())
-    }
-
-    // ---- what it carries ----
-
-    /// Keeps a value with the socket, one of each type; the one before comes back.
-    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
-        let key = TypeId::of::<T>();
-        let mut state = self.state();
-        let new: Arc<dyn Any + Send + Sync> = Arc::new(value);
-        let old = match state.extensions.iter_mut().find(|(id, _)| *id == key) {
-            Some((_, slot)) => Some(std::mem::replace(slot, new)),
-            None => {
-                state.extensions.push((key, new));
-                None
-            }
-        };
-        drop(state);
-        old.and_then(|old| old.downcast().ok())
-    }
-
-    /// The value of this type that was kept.
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let key = TypeId::of::<T>();
-        let found = self.state().extensions.iter().find(|(id, _)| *id == key).map(|(_, value)| value.clone());
-        found.and_then(|value| value.downcast().ok())
-    }
-
-    /// Takes the value of this type away.
-    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let key = TypeId::of::<T>();
-        let mut state = self.state();
-        let at = state.extensions.iter().position(|(id, _)| *id == key)?;
-        let (_, value) = state.extensions.swap_remove(at);
-        drop(state);
-        value.downcast().ok()
-    }
-
-    /// JSON that other servers see in [`fetch_sockets`](BroadcastOperator::fetch_sockets), and that recovery brings back. Null at first.
-    pub fn data(&self) -> serde_json::Value {
-        self.state().data.clone()
-    }
-
-    /// Sets [`data`](Self::data).
-    pub fn set_data(&self, data: impl Into<serde_json::Value>) {
-        self.state().data = data.into();
-    }
-
-    /// Attaches a source of packets that are pulled when the client can take more. It goes with the socket.
-    pub fn attach(&self, source: impl Source + 'static) -> SourceId {
-        let id = self.0.connection.attach(source);
-        let mut state = self.state();
-        if state.phase == Phase::Disconnected {
-            drop(state);
-            self.0.connection.detach(id);
-        } else {
-            state.sources.push(id);
-        }
-        id
-    }
-
-    /// Takes a source off.
-    pub fn detach(&self, source: SourceId) {
-        self.state().sources.retain(|id| *id != source);
-        self.0.connection.detach(source);
-    }
-
     // ---- its end ----
 
     /// Takes the socket out of the namespace; the client is told. The connection stays for its other namespaces.
@@ -476,172 +360,6 @@ impl Socket {
     pub fn close_connection(&self) {
         self.disconnect();
         self.0.connection.close();
-    }
-
-    /// The one way out, whatever the reason; only the first call counts.
-    pub(crate) fn end(&self, reason: DisconnectReason) {
-        {
-            let mut state = self.state();
-            if !matches!(state.phase, Phase::Entering | Phase::Connected) {
-                state.phase = Phase::Disconnected;
-                return;
-            }
-            state.phase = Phase::Disconnected;
-        }
-        let socket = self.clone();
-        // Handlers need a server thread; from any other, all of what follows is handed to one, so that its order holds.
-        self.0.connection.execute(Box::new(move || socket.finish(reason)));
-    }
-
-    fn finish(&self, reason: DisconnectReason) {
-        let inner = &*self.0;
-        // 1. Handlers that want to see the rooms see them.
-        let disconnecting = std::mem::take(&mut self.state().disconnecting);
-        for handler in disconnecting {
-            run(handler(self.clone(), reason));
-        }
-        // 2. The session is kept before the rooms are left, so that no event falls between.
-        let local = inner.namespace.local();
-        if let (Some(pid), Some(recovery), true) =
-            (&inner.pid, &inner.namespace.config().recovery, reason.is_recoverable())
-        {
-            let session = Session {
-                sid: inner.id.clone(),
-                pid: pid.clone(),
-                rooms: local.rooms_of(&inner.id),
-                data: self.data(),
-            };
-            inner.namespace.adapter().persist_session(local, session, recovery.max_disconnection);
-        }
-        // 3. Nobody finds it any more.
-        let rooms = local.remove(&inner.id);
-        (inner.exit)(self);
-        if !rooms.is_empty() {
-            inner.namespace.adapter().left(local, &inner.id, &rooms);
-        }
-        inner.namespace.counters().sockets.dec();
-        // 4. Whoever waits for it is told. Handlers go last: they may hold this very socket, and would keep it for ever.
-        let (acks, sources, handlers, rest) = {
-            let mut state = self.state();
-            (
-                std::mem::take(&mut state.acks),
-                std::mem::take(&mut state.sources),
-                std::mem::take(&mut state.disconnect),
-                (
-                    std::mem::take(&mut state.events),
-                    std::mem::take(&mut state.any),
-                    std::mem::take(&mut state.middlewares),
-                    std::mem::take(&mut state.early),
-                ),
-            )
-        };
-        for source in sources {
-            inner.connection.detach(source);
-        }
-        for (_, answer) in acks {
-            answer(Err(AckError::Disconnected));
-        }
-        for handler in handlers {
-            run(handler(self.clone(), reason));
-        }
-        for handler in inner.namespace.handlers().disconnect() {
-            run(handler(self.clone(), reason));
-        }
-        drop(rest);
-        inner.namespace.left_by_one();
-    }
-
-    // ---- what the connection calls ----
-
-    /// The namespace has taken it: from here on it is connected, and events wait for [`Socket::open`].
-    pub(crate) fn enter(&self) {
-        let mut state = self.state();
-        if state.phase == Phase::Connecting {
-            state.phase = Phase::Entering;
-        }
-    }
-
-    /// Its handlers are registered: what waited is handled.
-    pub(crate) fn open(&self) {
-        loop {
-            let early = {
-                let mut state = self.state();
-                if state.phase != Phase::Entering {
-                    return;
-                }
-                if state.early.is_empty() {
-                    state.phase = Phase::Connected;
-                    return;
-                }
-                std::mem::take(&mut state.early)
-            };
-            for (event, id) in early {
-                self.handle(event, id);
-            }
-        }
-    }
-
-    /// An event has come.
-    pub(crate) fn dispatch(&self, payload: Payload, id: Option<u64>) {
-        let event = Event::new(payload);
-        {
-            let mut state = self.state();
-            match state.phase {
-                Phase::Connected => {}
-                Phase::Connecting | Phase::Entering => {
-                    state.early.push((event, id));
-                    return;
-                }
-                Phase::Disconnected => return,
-            }
-        }
-        self.handle(event, id);
-    }
-
-    fn handle(&self, event: Event, id: Option<u64>) {
-        let ack = Ack::new(self, id);
-        let middlewares = self.state().middlewares.clone();
-        if middlewares.is_empty() {
-            self.call_handlers(&event, &ack);
-            return;
-        }
-        let socket = self.clone();
-        run(Box::pin(async move {
-            for middleware in middlewares {
-                if let Err(error) = middleware(socket.clone(), event.clone()).await {
-                    log::debug!("{}: {:?} kept from its handlers: {error}", socket.id(), event.name());
-                    return;
-                }
-            }
-            socket.call_handlers(&event, &ack);
-        }));
-    }
-
-    fn call_handlers(&self, event: &Event, ack: &Ack) {
-        let name = event.name();
-        let mut handlers = self.0.namespace.handlers().for_event(&name);
-        {
-            let state = self.state();
-            handlers.extend(state.any.iter().cloned());
-            handlers.extend(state.events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
-        }
-        for handler in handlers {
-            match handler(self, event, ack) {
-                Ok(future) => run(future),
-                Err(error) => {
-                    self.0.namespace.counters().bad_arguments.inc();
-                    log::debug!("{}: arguments of {name:?} do not fit their handler: {error}", self.0.id);
-                }
-            }
-        }
-    }
-
-    /// An answer has come. One that nobody waits for is ignored.
-    pub(crate) fn on_ack(&self, id: u64, payload: Payload) {
-        let answer = self.state().acks.remove(&id);
-        if let Some(answer) = answer {
-            answer(Ok(payload));
-        }
     }
 
     pub(crate) fn pid(&self) -> Option<&ByteString> {

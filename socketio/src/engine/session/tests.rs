@@ -1,5 +1,7 @@
 //! Each line of the protocol's life of a session, in virtual time.
 
+use std::time::Duration;
+
 use super::*;
 
 const PROBE: ByteString = ByteString::from_static("probe");

@@ -14,42 +14,19 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
-
-use super::{
-    Core, Handshake, Sid, Source, SourceId,
+use super::{Connection, Peer};
+use crate::engine::{
+    Core, Handshake, Sid,
     outbox::{Outbox, Pushed},
     outgoing::{Form, Outgoing},
-    packet::{Data, Packet, Protocol},
-    session::{Next, Overlap, Session, Transport},
+    packet::{Packet, Protocol},
+    session::{Overlap, Session, Transport},
     source::Sources,
     worker::Worker,
 };
 use crate::{DisconnectReason, stats::Counters};
 
-/// What an application does with a connection. One is made by [`Service::connect`](super::Service::connect) for each.
-pub trait Peer: Send + Sync {
-    /// A message has come. Messages of one connection come one after the other.
-    fn on_message(&self, connection: &Connection, message: Data);
-
-    /// The connection has ended; called once, and nothing is called after it.
-    fn on_close(&self, connection: &Connection, reason: DisconnectReason);
-
-    /// The server stops: what the application has to say is said now, before the connection is closed.
-    fn on_shut_down(&self, connection: &Connection, reason: DisconnectReason) {
-        let _ = (connection, reason);
-    }
-
-    /// The deadline that [`Connection::set_deadline`] named has passed.
-    fn on_deadline(&self, connection: &Connection, now: Instant) {
-        let _ = (connection, now);
-    }
-}
-
-/// A handle to an Engine.IO connection. Cloning it is cheap.
-#[derive(Clone)]
-pub struct Connection(pub(crate) Arc<Conn>);
-
+/// What the requests, the timer and the sockets of one connection share.
 pub(crate) struct Conn {
     pub(crate) sid: Sid,
     pub(crate) core: Arc<Core>,
@@ -63,21 +40,21 @@ pub(crate) struct Conn {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WebSocketId(u32);
 
-struct State {
-    session: Session,
-    outbox: Outbox,
+pub(super) struct State {
+    pub(super) session: Session,
+    pub(super) outbox: Outbox,
     /// Pulled from sources, not yet given to the transport.
-    staged: std::collections::VecDeque<Outgoing>,
-    peer: Option<Arc<dyn Peer>>,
-    peer_deadline: Option<Instant>,
+    pub(super) staged: std::collections::VecDeque<Outgoing>,
+    pub(super) peer: Option<Arc<dyn Peer>>,
+    pub(super) peer_deadline: Option<Instant>,
     /// The heap entry that counts; others of this connection are leftovers.
     scheduled: Option<Instant>,
-    http: Option<Waker>,
-    websocket: Option<Waker>,
+    pub(super) http: Option<Waker>,
+    pub(super) websocket: Option<Waker>,
     websocket_id: WebSocketId,
-    form: Form,
+    pub(super) form: Form,
     /// Whether there may be a source: without one, the hot path takes one lock.
-    has_sources: bool,
+    pub(super) has_sources: bool,
     /// Whether it is in the table and counted.
     listed: bool,
     transport: Transport,
@@ -121,17 +98,17 @@ impl Conn {
         &self.core.counters
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sources(&self) -> MutexGuard<'_, Sources> {
+    pub(super) fn sources(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, then does what follows from the change. Each way into the state leads through here, so this is also
     /// the one place where a session ends.
-    fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
+    pub(super) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
 
@@ -246,7 +223,7 @@ impl Conn {
         });
     }
 
-    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<super::Item>> {
         if self.state().websocket_id == id { self.poll_outgoing(Transport::WebSocket, cx) } else { Poll::Ready(None) }
     }
 
@@ -307,7 +284,7 @@ impl Conn {
         }
     }
 
-    fn send(self: &Arc<Self>, message: Outgoing) -> bool {
+    pub(super) fn send(self: &Arc<Self>, message: Outgoing) -> bool {
         let counters = self.counters();
         let waker = self.with(|state| {
             if !state.session.is_open() {
@@ -344,84 +321,6 @@ impl Conn {
         }
     }
 
-    /// What the transport `via` sends next; `Ready(None)` says that it has nothing more to do. `Pending` keeps the waker.
-    pub(crate) fn poll_outgoing(self: &Arc<Self>, via: Transport, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        loop {
-            enum Step {
-                Done(Poll<Option<Item>>),
-                Sources,
-            }
-            let step = self.with(|state| {
-                loop {
-                    let flushing = match state.session.next(via) {
-                        Next::Send(packet) => {
-                            return Step::Done(Poll::Ready(Some(Item::Packet(packet))));
-                        }
-                        Next::End => return Step::Done(Poll::Ready(None)),
-                        Next::Wait => {
-                            state.park(via, cx.waker());
-                            return Step::Done(Poll::Pending);
-                        }
-                        Next::Application => false,
-                        Next::Flush => true,
-                    };
-                    if let Some(message) = state.staged.pop_front().or_else(|| state.outbox.pop()) {
-                        return Step::Done(Poll::Ready(Some(Item::Message(message, state.form))));
-                    }
-                    if flushing {
-                        state.session.flushed();
-                        continue;
-                    }
-                    state.park(via, cx.waker());
-                    return if state.has_sources { Step::Sources } else { Step::Done(Poll::Pending) };
-                }
-            });
-            match step {
-                Step::Done(Poll::Ready(Some(Item::Message(message, form)))) => {
-                    self.counters().packets_out.inc();
-                    self.counters().bytes_out.add(message.len() as u64);
-                    return Poll::Ready(Some(Item::Message(message, form)));
-                }
-                Step::Done(done) => return done,
-                Step::Sources if self.pull(cx) => {}
-                Step::Sources => return Poll::Pending,
-            }
-        }
-    }
-
-    /// Asks each source once, until one has something. True: there is something staged.
-    fn pull(self: &Arc<Self>, cx: &mut Context<'_>) -> bool {
-        let rounds = self.sources().len();
-        for _ in 0..rounds {
-            let Some((id, mut source)) = self.sources().take_turn() else {
-                return false;
-            };
-            let batch = source.poll_next(cx, self.core.config.source_budget);
-            let ended = matches!(&batch, Poll::Ready(batch) if batch.is_empty());
-            // Whatever is dropped here is dropped after the guard.
-            let left = if ended {
-                let mut sources = self.sources();
-                sources.detach(id);
-                Some(source)
-            } else {
-                let mut sources = self.sources();
-                sources.put_back(id, source)
-            };
-            drop(left);
-            if let Poll::Ready(batch) = batch
-                && !ended
-            {
-                self.with(|state| {
-                    if state.session.is_open() {
-                        state.staged.extend(batch);
-                    }
-                });
-                return true;
-            }
-        }
-        false
-    }
-
     /// The poll's answer is complete.
     pub(crate) fn end_poll(self: &Arc<Self>) {
         self.with(|state| {
@@ -432,7 +331,7 @@ impl Conn {
 }
 
 impl State {
-    fn park(&mut self, via: Transport, waker: &Waker) {
+    pub(super) fn park(&mut self, via: Transport, waker: &Waker) {
         let slot = match via {
             Transport::Polling => &mut self.http,
             Transport::WebSocket => &mut self.websocket,
@@ -443,146 +342,10 @@ impl State {
         }
     }
 
-    fn active_waker(&mut self) -> Option<Waker> {
+    pub(super) fn active_waker(&mut self) -> Option<Waker> {
         match self.session.transport() {
             Transport::Polling => self.http.take(),
             Transport::WebSocket => self.websocket.take(),
         }
-    }
-}
-
-/// One thing for a transport to send.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Packet(Packet),
-    Message(Outgoing, Form),
-}
-
-impl Item {
-    /// As WebSocket bytes, headers included.
-    pub(crate) fn into_websocket(self, protocol: Protocol) -> Bytes {
-        match self {
-            Self::Packet(packet) => {
-                let mut out = bytes::BytesMut::new();
-                super::outgoing::write_frame(&mut out, &packet.encode_frame(protocol));
-                out.freeze()
-            }
-            Self::Message(message, form) => message.frames(form).websocket(protocol).clone(),
-        }
-    }
-}
-
-impl Connection {
-    /// The session's id, which is its secret: show it to nobody but its client.
-    pub fn sid(&self) -> &Sid {
-        &self.0.sid
-    }
-
-    /// What the first request said.
-    pub fn handshake(&self) -> &Arc<Handshake> {
-        &self.0.handshake
-    }
-
-    /// The transport that carries it now.
-    pub fn transport(&self) -> Transport {
-        self.0.transport()
-    }
-
-    /// The Engine.IO revision that the client speaks.
-    pub fn protocol(&self) -> Protocol {
-        self.0.protocol()
-    }
-
-    /// Queues a message and wakes the transport. False: it was not taken, because the connection has ended, because the
-    /// message is volatile and the client busy, or because the client is too slow, which ends the connection.
-    pub fn send(&self, message: impl Into<Outgoing>) -> bool {
-        self.0.send(message.into())
-    }
-
-    /// Attaches a source of messages; it is asked from now on, whenever the client can take more.
-    pub fn attach(&self, source: impl Source + 'static) -> SourceId {
-        self.attach_boxed(Box::new(source))
-    }
-
-    pub(crate) fn attach_boxed(&self, source: Box<dyn Source>) -> SourceId {
-        let id = self.0.sources().attach(source);
-        let (open, waker) = self.0.with(|state| {
-            state.has_sources = true;
-            (!state.session.is_closed(), state.active_waker())
-        });
-        if !open {
-            // The end of the session may have been before the attachment.
-            self.detach(id);
-        }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        id
-    }
-
-    /// Takes a source off. What was pulled from it already is still sent.
-    pub fn detach(&self, id: SourceId) {
-        let (source, none_left) = {
-            let mut sources = self.0.sources();
-            (sources.detach(id), sources.len() == 0)
-        };
-        drop(source);
-        if none_left {
-            self.0.with(|state| {
-                state.has_sources = self.0.sources().len() > 0;
-            });
-        }
-    }
-
-    /// Ends the connection after what waits has been sent.
-    pub fn close(&self) {
-        let wakers = self.0.with(|state| {
-            state.session.close(Instant::now());
-            [state.http.take(), state.websocket.take()]
-        });
-        for waker in wakers.into_iter().flatten() {
-            waker.wake();
-        }
-    }
-
-    /// Tells the application that the server stops, then closes.
-    pub(crate) fn shut_down(&self, reason: DisconnectReason) {
-        let peer = self.0.state().peer.clone();
-        if let Some(peer) = peer {
-            peer.on_shut_down(self, reason);
-        }
-        self.close();
-    }
-
-    /// Ends the connection now, for this reason.
-    pub fn finish(&self, reason: DisconnectReason) {
-        self.0.finish(reason);
-    }
-
-    /// Whether the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    /// Chooses the encoding of the messages from now on.
-    pub fn set_form(&self, form: Form) {
-        self.0.with(|state| state.form = form);
-    }
-
-    /// Asks for [`Peer::on_deadline`] at this time, in place of the one asked for before.
-    pub fn set_deadline(&self, at: Option<Instant>) {
-        self.0.with(|state| state.peer_deadline = at);
-    }
-
-    /// Runs `job` where handlers can run: here, if this is a server thread.
-    pub(crate) fn execute(&self, job: Box<dyn FnOnce() + Send>) {
-        self.0.core.workers.execute(&self.0.home, job);
-    }
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The id is a secret; its beginning is enough to follow one connection in a log.
-        f.debug_tuple("Connection").field(&&self.0.sid.as_str()[..6]).finish()
     }
 }

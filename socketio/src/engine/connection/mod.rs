@@ -1,0 +1,157 @@
+//! A handle to one connection, and what the application is to it.
+//!
+//! The connection itself is in `conn`: what its requests and its sockets share.
+
+mod conn;
+mod pull;
+
+use std::{sync::Arc, time::Instant};
+
+pub(crate) use self::{
+    conn::{Conn, WebSocketId},
+    pull::Item,
+};
+use super::{
+    Form, Handshake, Outgoing, Sid, Source, SourceId,
+    packet::{Data, Protocol},
+    session::Transport,
+};
+use crate::DisconnectReason;
+
+/// What an application does with a connection. One is made by [`Service::connect`](super::Service::connect) for each.
+pub trait Peer: Send + Sync {
+    /// A message has come. Messages of one connection come one after the other.
+    fn on_message(&self, connection: &Connection, message: Data);
+
+    /// The connection has ended; called once, and nothing is called after it.
+    fn on_close(&self, connection: &Connection, reason: DisconnectReason);
+
+    /// The server stops: what the application has to say is said now, before the connection is closed.
+    fn on_shut_down(&self, connection: &Connection, reason: DisconnectReason) {
+        let _ = (connection, reason);
+    }
+
+    /// The deadline that [`Connection::set_deadline`] named has passed.
+    fn on_deadline(&self, connection: &Connection, now: Instant) {
+        let _ = (connection, now);
+    }
+}
+
+/// A handle to an Engine.IO connection. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Connection(pub(crate) Arc<Conn>);
+
+impl Connection {
+    /// The session's id, which is its secret: show it to nobody but its client.
+    pub fn sid(&self) -> &Sid {
+        &self.0.sid
+    }
+
+    /// What the first request said.
+    pub fn handshake(&self) -> &Arc<Handshake> {
+        &self.0.handshake
+    }
+
+    /// The transport that carries it now.
+    pub fn transport(&self) -> Transport {
+        self.0.transport()
+    }
+
+    /// The Engine.IO revision that the client speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol()
+    }
+
+    /// Queues a message and wakes the transport. False: it was not taken, because the connection has ended, because the
+    /// message is volatile and the client busy, or because the client is too slow, which ends the connection.
+    pub fn send(&self, message: impl Into<Outgoing>) -> bool {
+        self.0.send(message.into())
+    }
+
+    /// Attaches a source of messages; it is asked from now on, whenever the client can take more.
+    pub fn attach(&self, source: impl Source + 'static) -> SourceId {
+        self.attach_boxed(Box::new(source))
+    }
+
+    pub(crate) fn attach_boxed(&self, source: Box<dyn Source>) -> SourceId {
+        let id = self.0.sources().attach(source);
+        let (open, waker) = self.0.with(|state| {
+            state.has_sources = true;
+            (!state.session.is_closed(), state.active_waker())
+        });
+        if !open {
+            // The end of the session may have been before the attachment.
+            self.detach(id);
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        id
+    }
+
+    /// Takes a source off. What was pulled from it already is still sent.
+    pub fn detach(&self, id: SourceId) {
+        let (source, none_left) = {
+            let mut sources = self.0.sources();
+            (sources.detach(id), sources.len() == 0)
+        };
+        drop(source);
+        if none_left {
+            self.0.with(|state| {
+                state.has_sources = self.0.sources().len() > 0;
+            });
+        }
+    }
+
+    /// Ends the connection after what waits has been sent.
+    pub fn close(&self) {
+        let wakers = self.0.with(|state| {
+            state.session.close(Instant::now());
+            [state.http.take(), state.websocket.take()]
+        });
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Tells the application that the server stops, then closes.
+    pub(crate) fn shut_down(&self, reason: DisconnectReason) {
+        let peer = self.0.state().peer.clone();
+        if let Some(peer) = peer {
+            peer.on_shut_down(self, reason);
+        }
+        self.close();
+    }
+
+    /// Ends the connection now, for this reason.
+    pub fn finish(&self, reason: DisconnectReason) {
+        self.0.finish(reason);
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Chooses the encoding of the messages from now on.
+    pub fn set_form(&self, form: Form) {
+        self.0.with(|state| state.form = form);
+    }
+
+    /// Asks for [`Peer::on_deadline`] at this time, in place of the one asked for before.
+    pub fn set_deadline(&self, at: Option<Instant>) {
+        self.0.with(|state| state.peer_deadline = at);
+    }
+
+    /// Runs `job` where handlers can run: here, if this is a server thread.
+    pub(crate) fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+        self.0.core.workers.execute(&self.0.home, job);
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The id is a secret; its beginning is enough to follow one connection in a log.
+        f.debug_tuple("Connection").field(&&self.0.sid.as_str()[..6]).finish()
+    }
+}

@@ -1,0 +1,66 @@
+//! The words that a session and its owner speak to each other in.
+
+use std::time::Duration;
+
+use crate::engine::packet::Packet;
+
+/// The times and sizes of a session, the same for all sessions of a server.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// From one pong to the next ping.
+    pub ping_interval: Duration,
+    /// From a ping to the pong that it must get.
+    pub ping_timeout: Duration,
+    /// How long a WebSocket may take from its opening to the packet `5`.
+    pub upgrade_timeout: Duration,
+    /// How long a closed session waits for the poll that takes the close packet away.
+    pub close_timeout: Duration,
+    /// Told to the client in the handshake: the largest request body that the server takes.
+    pub max_payload: usize,
+    /// Whether a polling session may become a WebSocket session.
+    pub allow_upgrades: bool,
+}
+
+/// How often an open poll is answered with a noop while the client's WebSocket is probing.
+///
+/// A single noop can cross the client's next poll on the wire, and the client would then wait for ever for that poll to
+/// return before it sends `5`.
+pub const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The way packets travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// A WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// The name in the query parameter `transport`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// What a transport does now, as told by [`Session::next`].
+#[derive(Debug, PartialEq)]
+pub enum Next {
+    /// Send this packet, then ask again.
+    Send(Packet),
+    /// Send what the application has; when it has nothing, wait to be woken.
+    Application,
+    /// Send what the application still has; when that is out, call [`Session::flushed`] and ask again.
+    Flush,
+    /// Wait to be woken.
+    Wait,
+    /// The answer is complete; for a WebSocket, send its close frame and end.
+    End,
+}
+
+/// Two requests of one session overlapped, which ends the session: answer this one with 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlap;

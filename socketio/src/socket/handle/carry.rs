@@ -1,0 +1,73 @@
+//! What a socket carries for the application: values, JSON that other servers see, and sources.
+
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+};
+
+use super::{Phase, Socket};
+use crate::{Source, SourceId};
+
+impl Socket {
+    /// Keeps a value with the socket, one of each type; the one before comes back.
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
+        let key = TypeId::of::<T>();
+        let mut state = self.state();
+        let new: Arc<dyn Any + Send + Sync> = Arc::new(value);
+        let old = match state.extensions.iter_mut().find(|(id, _)| *id == key) {
+            Some((_, slot)) => Some(std::mem::replace(slot, new)),
+            None => {
+                state.extensions.push((key, new));
+                None
+            }
+        };
+        drop(state);
+        old.and_then(|old| old.downcast().ok())
+    }
+
+    /// The value of this type that was kept.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let key = TypeId::of::<T>();
+        let found = self.state().extensions.iter().find(|(id, _)| *id == key).map(|(_, value)| value.clone());
+        found.and_then(|value| value.downcast().ok())
+    }
+
+    /// Takes the value of this type away.
+    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let key = TypeId::of::<T>();
+        let mut state = self.state();
+        let at = state.extensions.iter().position(|(id, _)| *id == key)?;
+        let (_, value) = state.extensions.swap_remove(at);
+        drop(state);
+        value.downcast().ok()
+    }
+
+    /// JSON that other servers see in [`fetch_sockets`](BroadcastOperator::fetch_sockets), and that recovery brings back. Null at first.
+    pub fn data(&self) -> serde_json::Value {
+        self.state().data.clone()
+    }
+
+    /// Sets [`data`](Self::data).
+    pub fn set_data(&self, data: impl Into<serde_json::Value>) {
+        self.state().data = data.into();
+    }
+
+    /// Attaches a source of packets that are pulled when the client can take more. It goes with the socket.
+    pub fn attach(&self, source: impl Source + 'static) -> SourceId {
+        let id = self.0.connection.attach(source);
+        let mut state = self.state();
+        if state.phase == Phase::Disconnected {
+            drop(state);
+            self.0.connection.detach(id);
+        } else {
+            state.sources.push(id);
+        }
+        id
+    }
+
+    /// Takes a source off.
+    pub fn detach(&self, source: SourceId) {
+        self.state().sources.retain(|id| *id != source);
+        self.0.connection.detach(source);
+    }
+}

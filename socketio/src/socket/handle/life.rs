@@ -1,0 +1,174 @@
+//! The life of a socket between the connection that feeds it and its end.
+//!
+//! ```text
+//! enter ─▶ (the namespace's handlers run once) ─▶ open ─▶ dispatch … ─▶ end ─▶ finish
+//! ```
+
+use super::{Phase, Socket};
+use crate::{Ack, AckError, DisconnectReason, Event, adapter::Session, engine::worker::run, socket::packet::Payload};
+
+impl Socket {
+    /// The one way out, whatever the reason; only the first call counts.
+    pub(crate) fn end(&self, reason: DisconnectReason) {
+        {
+            let mut state = self.state();
+            if !matches!(state.phase, Phase::Entering | Phase::Connected) {
+                state.phase = Phase::Disconnected;
+                return;
+            }
+            state.phase = Phase::Disconnected;
+        }
+        let socket = self.clone();
+        // Handlers need a server thread; from any other, all of what follows is handed to one, so that its order holds.
+        self.0.connection.execute(Box::new(move || socket.finish(reason)));
+    }
+
+    fn finish(&self, reason: DisconnectReason) {
+        let inner = &*self.0;
+        // 1. Handlers that want to see the rooms see them.
+        let disconnecting = std::mem::take(&mut self.state().disconnecting);
+        for handler in disconnecting {
+            run(handler(self.clone(), reason));
+        }
+        // 2. The session is kept before the rooms are left, so that no event falls between.
+        let local = inner.namespace.local();
+        if let (Some(pid), Some(recovery), true) =
+            (&inner.pid, &inner.namespace.config().recovery, reason.is_recoverable())
+        {
+            let session = Session {
+                sid: inner.id.clone(),
+                pid: pid.clone(),
+                rooms: local.rooms_of(&inner.id),
+                data: self.data(),
+            };
+            inner.namespace.adapter().persist_session(local, session, recovery.max_disconnection);
+        }
+        // 3. Nobody finds it any more.
+        let rooms = local.remove(&inner.id);
+        (inner.exit)(self);
+        if !rooms.is_empty() {
+            inner.namespace.adapter().left(local, &inner.id, &rooms);
+        }
+        inner.namespace.counters().sockets.dec();
+        // 4. Whoever waits for it is told. Handlers go last: they may hold this very socket, and would keep it for ever.
+        let (acks, sources, handlers, rest) = {
+            let mut state = self.state();
+            (
+                std::mem::take(&mut state.acks),
+                std::mem::take(&mut state.sources),
+                std::mem::take(&mut state.disconnect),
+                (
+                    std::mem::take(&mut state.events),
+                    std::mem::take(&mut state.any),
+                    std::mem::take(&mut state.middlewares),
+                    std::mem::take(&mut state.early),
+                ),
+            )
+        };
+        for source in sources {
+            inner.connection.detach(source);
+        }
+        for (_, answer) in acks {
+            answer(Err(AckError::Disconnected));
+        }
+        for handler in handlers {
+            run(handler(self.clone(), reason));
+        }
+        for handler in inner.namespace.handlers().disconnect() {
+            run(handler(self.clone(), reason));
+        }
+        drop(rest);
+        inner.namespace.left_by_one();
+    }
+
+    /// The namespace has taken it: from here on it is connected, and events wait for [`Socket::open`].
+    pub(crate) fn enter(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Connecting {
+            state.phase = Phase::Entering;
+        }
+    }
+
+    /// Its handlers are registered: what waited is handled.
+    pub(crate) fn open(&self) {
+        loop {
+            let early = {
+                let mut state = self.state();
+                if state.phase != Phase::Entering {
+                    return;
+                }
+                if state.early.is_empty() {
+                    state.phase = Phase::Connected;
+                    return;
+                }
+                std::mem::take(&mut state.early)
+            };
+            for (event, id) in early {
+                self.handle(event, id);
+            }
+        }
+    }
+
+    /// An event has come.
+    pub(crate) fn dispatch(&self, payload: Payload, id: Option<u64>) {
+        let event = Event::new(payload);
+        {
+            let mut state = self.state();
+            match state.phase {
+                Phase::Connected => {}
+                Phase::Connecting | Phase::Entering => {
+                    state.early.push((event, id));
+                    return;
+                }
+                Phase::Disconnected => return,
+            }
+        }
+        self.handle(event, id);
+    }
+
+    fn handle(&self, event: Event, id: Option<u64>) {
+        let ack = Ack::new(self, id);
+        let middlewares = self.state().middlewares.clone();
+        if middlewares.is_empty() {
+            self.call_handlers(&event, &ack);
+            return;
+        }
+        let socket = self.clone();
+        run(Box::pin(async move {
+            for middleware in middlewares {
+                if let Err(error) = middleware(socket.clone(), event.clone()).await {
+                    log::debug!("{}: {:?} kept from its handlers: {error}", socket.id(), event.name());
+                    return;
+                }
+            }
+            socket.call_handlers(&event, &ack);
+        }));
+    }
+
+    fn call_handlers(&self, event: &Event, ack: &Ack) {
+        let name = event.name();
+        let mut handlers = self.0.namespace.handlers().for_event(&name);
+        {
+            let state = self.state();
+            handlers.extend(state.any.iter().cloned());
+            handlers.extend(state.events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
+        }
+        for handler in handlers {
+            match handler(self, event, ack) {
+                Ok(future) => run(future),
+                Err(error) => {
+                    self.0.namespace.counters().bad_arguments.inc();
+                    log::debug!("{}: arguments of {name:?} do not fit their handler: {error}", self.0.id);
+                }
+            }
+        }
+    }
+
+    /// An answer has come. One that nobody waits for is ignored.
+    pub(crate) fn on_ack(&self, id: u64, payload: Payload) {
+        let answer = self.state().acks.remove(&id);
+        if let Some(answer) = answer {
+            answer(Ok(payload));
+        }
+    }
+}

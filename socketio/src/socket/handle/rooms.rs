@@ -1,0 +1,58 @@
+//! The rooms of a socket, and those whom it reaches through them.
+
+use super::Socket;
+use crate::{BroadcastOperator, IntoRooms, Room, TooManyRooms};
+
+impl Socket {
+    /// Joins rooms. A socket that has gone joins nothing.
+    ///
+    /// # Errors
+    /// When it would be in more than [`Config::max_rooms`](crate::Config::max_rooms); those before the limit are joined.
+    pub fn join(&self, rooms: impl IntoRooms) -> Result<(), TooManyRooms> {
+        let limit = self.0.namespace.config().max_rooms;
+        let local = self.0.namespace.local();
+        let (joined, result) = local.join_one(&self.0.id, &rooms.into_rooms(), limit);
+        if !joined.is_empty() {
+            self.0.namespace.adapter().joined(local, &self.0.id, &joined);
+        }
+        if let Err(error) = result {
+            self.0.namespace.counters().rooms_refused.inc();
+            log::warn!("{}: {error}", self.0.id);
+        }
+        result
+    }
+
+    /// Leaves rooms.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        let local = self.0.namespace.local();
+        let left = local.leave_one(&self.0.id, &rooms.into_rooms());
+        if !left.is_empty() {
+            self.0.namespace.adapter().left(local, &self.0.id, &left);
+        }
+    }
+
+    /// The rooms that it is in besides its own.
+    pub fn rooms(&self) -> Vec<Room> {
+        self.0.namespace.local().rooms_of(&self.0.id)
+    }
+
+    /// Everybody in these rooms but this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// Everybody but this socket and those in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+
+    /// Everybody in the namespace but this socket.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        BroadcastOperator::new(self.0.namespace.clone()).except(self.0.id.clone())
+    }
+}

@@ -1,0 +1,120 @@
+//! How connections are refused, and how they end.
+
+use std::{sync::Arc, time::Duration};
+
+use socketio::{DisconnectReason, SocketIo};
+
+use crate::{
+    WEBSOCKET, join, list, start,
+    support::{WebSocket, eventually},
+};
+
+#[test]
+fn reasons_for_the_end() {
+    let (server, io) = start(
+        SocketIo::builder()
+            .ping_interval(Duration::from_millis(50))
+            .ping_timeout(Duration::from_millis(50))
+            .configure(|config| config.packet_rate = 20),
+    );
+    let reasons = list::<(bool, DisconnectReason)>();
+    let keep = reasons.clone();
+    io.of("/").on_connect(async move |socket| {
+        let keep = keep.clone();
+        socket.join("a").unwrap();
+        socket.on_disconnecting(async |socket, _| assert_eq!(socket.rooms().len(), 1));
+        socket.on_disconnect(async move |socket, reason| {
+            // Too late to join anything.
+            socket.join("b").unwrap();
+            keep.lock().unwrap().push((socket.rooms().is_empty() && !socket.is_connected(), reason));
+        });
+        socket.on("out", async |socket, (), _| socket.disconnect());
+        socket.on("close", async |socket, (), _| socket.connection().close());
+    });
+    type Leave = fn(&mut WebSocket);
+    let leave: [(Leave, DisconnectReason); 9] = [
+        (|client| client.send("41"), DisconnectReason::ClientNamespaceDisconnect),
+        (|client| client.send(r#"42["out"]"#), DisconnectReason::ServerNamespaceDisconnect),
+        (|client| client.send(r#"42["close"]"#), DisconnectReason::ForcedClose),
+        (|client| client.frame(0x88, b""), DisconnectReason::TransportClose),
+        (|client| client.stream.shutdown(std::net::Shutdown::Both).unwrap(), DisconnectReason::TransportClose),
+        (|client| client.frame(0x81, b"\xff"), DisconnectReason::TransportError),
+        (|client| client.send("42{}"), DisconnectReason::ParseError),
+        (|client| client.send("40"), DisconnectReason::ForcedServerClose),
+        (|_| {}, DisconnectReason::PingTimeout),
+    ];
+    for (at, (leave, expected)) in leave.into_iter().enumerate() {
+        let (mut client, _) = join(&server, "40");
+        leave(&mut client);
+        eventually(expected.as_str(), || reasons.lock().unwrap().len() == at + 1);
+        assert_eq!(reasons.lock().unwrap()[at], (true, expected));
+    }
+    let (mut client, _) = join(&server, "40");
+    for _ in 0..50 {
+        client.send(r#"42["x"]"#);
+    }
+    eventually("too fast", || reasons.lock().unwrap().last().unwrap().1 == DisconnectReason::RateLimit);
+    let (_client, _) = join(&server, "40");
+    io.close();
+    eventually("closed", || reasons.lock().unwrap().last().unwrap().1 == DisconnectReason::ServerShuttingDown);
+    eventually("none left", || io.stats().sockets == 0 && io.stats().connections == 0);
+}
+
+#[test]
+fn no_namespace_in_time() {
+    let (server, io) = start(SocketIo::builder().connect_timeout(Duration::from_millis(30)));
+    let mut client = server.websocket(WEBSOCKET);
+    client.text();
+    assert_eq!(client.closed(), None);
+    assert_eq!(io.stats().connect_timeouts, 1);
+}
+
+#[test]
+fn allow_request_decides() {
+    let (server, io) =
+        start(SocketIo::builder().allow_request(async |handshake| match handshake.query_value("key").as_deref() {
+            Some("good") => Ok(()),
+            _ => Err("no key".into()),
+        }));
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let answer = server.get(path);
+    assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"code":4,"message":"no key"}"#));
+    assert_eq!(server.get(&format!("{path}&key=good")).status, 200);
+    assert_eq!(io.stats().refused_forbidden, 1);
+}
+
+#[test]
+fn slow_clients_are_cut_off_and_volatile_events_go_first() {
+    let (server, io) = start(SocketIo::builder().configure(|config| config.outbox_bytes = 100_000));
+    let (client, _) = join(&server, "40");
+    let big = "x".repeat(10_000);
+    // The client does not read: kernel buffers fill, then the outbox, and volatile events are dropped long before.
+    let mut sent = 0;
+    while io.stats().connections > 0 {
+        drop(io.of("/").volatile().emit("v", &big));
+        drop(io.emit("e", &big));
+        sent += 1;
+        assert!(sent < 100_000, "nothing is bounded");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    assert_eq!(io.stats().outbox_overflows, 1);
+    assert!(io.stats().volatile_dropped > 0);
+    drop(client);
+}
+
+#[test]
+fn sockets_and_connections_are_let_go() {
+    let (server, io) = start(SocketIo::builder());
+    let alive = Arc::new(());
+    let held = alive.clone();
+    io.of("/").on_connect(async move |socket| {
+        let (held, me) = (held.clone(), socket.clone());
+        // A handler that holds its own socket is the leak that everybody writes once.
+        socket.on("x", async move |_, (), _| drop((held.clone(), me.clone())));
+    });
+    for _ in 0..10 {
+        let (client, _) = join(&server, "40");
+        drop(client);
+    }
+    eventually("only the connection handler holds it", || Arc::strong_count(&alive) == 2);
+}
