@@ -35,8 +35,7 @@ impl Server {
     fn start() -> Self {
         // Free a moment ago; should somebody take it meanwhile, the start fails and says so.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut child =
-            standalone().env("TRIDENT_LISTEN", address.to_string()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = standalone().env("TRIDENT_LISTEN", address.to_string()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         while !said.contains("Authorization") {

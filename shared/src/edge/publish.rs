@@ -132,7 +132,10 @@ impl Addressed {
     fn read(query: &Query<'_>) -> Result<Self, ApiError> {
         let channels = channels(query)?;
         if channels.is_empty() {
-            return Err(ApiError::invalid("bad_channel", "`channel` is missing: name the channel to publish to, or several"));
+            return Err(ApiError::invalid(
+                "bad_channel",
+                "`channel` is missing: name the channel to publish to, or several",
+            ));
         }
         let event = query.get(EVENT.name).map_or_else(|| Ok(EventName::default()), str::parse).map_err(bad_event)?;
         Ok(Self { channels, event })

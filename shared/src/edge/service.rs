@@ -11,7 +11,7 @@ use super::{
     settings::{BusAddress, ServiceDefaults},
 };
 use crate::live::{
-    bus::{Bus, BusError, MemoryBus, memory::wall_clock},
+    bus::{Bus, BusError, MemoryBus, RedisBus, memory::wall_clock},
     log::{Limits, Log},
 };
 
@@ -28,15 +28,17 @@ pub struct Service {
 }
 
 impl Service {
-    /// Connects to the bus that the settings name and begins the upkeep of its log. To be called within an actix runtime.
+    /// Opens the bus that the settings name and begins the upkeep of its log. To be called within an actix runtime.
+    ///
+    /// A Redis is connected to meanwhile; until that has happened, and while it is away, the process is not ready.
     ///
     /// # Errors
-    /// When there is no such bus.
+    /// When the settings name no bus that could be.
     pub fn open(settings: Settings, defaults: &ServiceDefaults) -> Result<Self, BusError> {
         let limits = Limits { channel: settings.retention, total: settings.history_total };
         let bus: Arc<dyn Bus> = match &settings.bus {
             BusAddress::Memory => Arc::new(MemoryBus::new(limits, wall_clock)),
-            BusAddress::Redis(_) => return Err(BusError::Away("this build knows the memory bus alone".into())),
+            BusAddress::Redis(address) => Arc::new(RedisBus::open(address.url(), limits)?),
         };
         Ok(Self::on(bus, settings, defaults))
     }
@@ -45,6 +47,7 @@ impl Service {
     #[must_use]
     pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
         let service = Self { edge: Edge::new(settings, defaults), bus };
+        service.ask_bus();
         let log = service.log().clone();
         service.edge.metrics.watch_log(move || figures(&log));
         let log = service.log().clone();
@@ -93,10 +96,14 @@ impl Service {
         while !self.edge.drain.is_draining() {
             tick.tick().await;
             self.log().sweep(wall_clock());
-            match self.bus.ready() {
-                Ok(()) => self.edge.readiness.ready("bus_away"),
-                Err(error) => self.edge.readiness.not_ready("bus_away", error.to_string()),
-            }
+            self.ask_bus();
+        }
+    }
+
+    fn ask_bus(&self) {
+        match self.bus.ready() {
+            Ok(()) => self.edge.readiness.ready("bus_away"),
+            Err(error) => self.edge.readiness.not_ready("bus_away", error.to_string()),
         }
     }
 }

@@ -19,8 +19,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 pub use bus::{BusAddress, RedisAddress};
 pub use fault::Fault;
 pub use secret::Secret;
-pub use values::duration;
 use sources::Sources;
+pub use values::duration;
 
 use super::{address::Network, auth::PublicKey, cors::Origins};
 use crate::pure::{Retention, access::Patterns};

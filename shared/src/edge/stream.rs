@@ -220,3 +220,6 @@ impl<F> fmt::Debug for Stream<F> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests;

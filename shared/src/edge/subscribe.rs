@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use actix_web::http::header::HeaderValue;
 
-use super::{Access, ApiError, query::{Parameter, Query}};
+use super::{
+    Access, ApiError,
+    query::{Parameter, Query},
+};
 use crate::{
     live::{bus::Bus, reader::Reader},
     pure::{ChannelName, NameError, Since, cursor::SinceError},

@@ -16,7 +16,8 @@ async fn after(site: &Site, cursor: &str) -> Vec<(&'static str, String)> {
         let line: Value = serde_json::from_str(line).unwrap();
         line["id"].as_str().map_or("gap".to_owned(), ToOwned::to_owned)
     };
-    let batch = |batch: &Value| if batch["gap"] == true { "gap".to_owned() } else { id(&batch["messages"][0].to_string()) };
+    let batch =
+        |batch: &Value| if batch["gap"] == true { "gap".to_owned() } else { id(&batch["messages"][0].to_string()) };
     let raw = |answer: shared::testing::Answer| {
         if answer.headers.contains_key("Trident-Gap") { "gap".into() } else { answer.header("ETag").replace('"', "") }
     };
@@ -71,11 +72,7 @@ async fn a_cursor_of_each_transport_resumes_on_the_others() {
     let raw = site.get(&format!("/data?{path}&format=raw")).send().await;
     let line = site.get(&format!("/data?{path}&mode=stream")).open().await.line().await.unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
-    for resumed in [
-        event.id.unwrap().as_ref(),
-        &*raw.header("Trident-Gap"),
-        line["gap"]["resumed"].as_str().unwrap(),
-    ] {
+    for resumed in [event.id.unwrap().as_ref(), &*raw.header("Trident-Gap"), line["gap"]["resumed"].as_str().unwrap()] {
         for (way, first) in after(&site, resumed).await {
             assert_eq!(first, sent[3], "{way}");
         }

@@ -55,7 +55,11 @@ async fn each_message_comes_once_and_in_order() {
         panic!("seed {seed}: at {at} {:?} instead of {:?}", client.got.get(at), expected[at]);
     }
     assert_eq!(client.got.len(), MESSAGES);
-    assert!(client.hops.iter().all(|(cut, whole)| cut + whole > 20), "every transport had its share: {:?}", client.hops);
+    assert!(
+        client.hops.iter().all(|(cut, whole)| cut + whole > 20),
+        "every transport had its share: {:?}",
+        client.hops
+    );
     assert!(client.hops.iter().map(|(cut, _)| cut).sum::<usize>() > 100, "{:?}", client.hops);
 }
 
