@@ -220,6 +220,3 @@ impl<F> fmt::Debug for Stream<F> {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

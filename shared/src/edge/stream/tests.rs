@@ -1,6 +1,6 @@
-//! By tokio's clock, which is paused and goes on by itself when nothing else is to be done.
+//! Streams polled by hand, under a clock that moves only when told.
 
-use std::{future::poll_fn, net::Ipv4Addr, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 
 use super::*;
 use crate::{
@@ -9,131 +9,148 @@ use crate::{
         metrics::{Metrics, Transport},
         settings::ServiceDefaults,
     },
-    live::log::{self, Log},
-    pure::{Cursor, Draft, Payload, Since, message::Wire},
+    live::log::{Limits as LogLimits, Log},
+    pure::{ChannelName, Cursor, Draft, Payload, Retention, Since, message::Wire},
 };
 
-/// Nothing to say at the opening and at the end, as lines of JSON have it.
-struct Plain;
+const START: u64 = 1_763_800_000_000;
 
-impl Form for Plain {
+/// One letter for each thing that a stream says.
+struct Letters {
+    opening: &'static str,
+}
+
+impl Form for Letters {
     fn opening(&self) -> Bytes {
-        Bytes::new()
+        Bytes::from_static(self.opening.as_bytes())
     }
 
     fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
-        message.wire(Wire::RawLine, |message| message.draft.payload.plain_json().into_owned().into())
+        message.wire(Wire::Line, |message| message.draft.payload.plain_json().into_owned().into())
     }
 
-    fn gap(&self, gap: &Gap) -> Bytes {
-        format!("gap {} ", gap.requested).into()
+    fn gap(&self, _: &Gap) -> Bytes {
+        Bytes::from_static(b"G")
     }
 
     fn keep_alive(&self) -> Bytes {
-        Bytes::from_static(b".")
+        Bytes::from_static(b"K")
     }
 
     fn closing(&self) -> Bytes {
-        Bytes::new()
+        Bytes::from_static(b"C")
     }
 }
 
-fn publish(log: &Log, json: &str) {
-    log.append(vec![Draft::new("c".parse().unwrap(), Payload::from_json(json.as_bytes()).unwrap())], 1);
+struct Bench {
+    log: Arc<Log>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
 }
 
-fn stream(log: &Arc<Log>, since: Since, end: Option<Duration>) -> Stream<Plain> {
-    const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
-    let limits = Limits::new(&Settings::from_sources(&SERVICE, [], []).unwrap(), Arc::new(Metrics::new("test", "0")));
-    let slot = limits.connect(Ipv4Addr::LOCALHOST.into(), Transport::Stream).unwrap();
-    let times = Times { keep_alive: Duration::from_secs(15), end: end.map(|end| Instant::now() + end) };
-    Stream::new(Reader::open(log, &["c".parse().unwrap()], since), Plain, slot, times)
-}
+impl Bench {
+    fn new(count: Option<usize>) -> Self {
+        let service = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+        let settings = Settings::from_sources(&service, [], []).unwrap();
+        let metrics = Arc::new(Metrics::new("test", "0"));
+        let channel = Retention { count, ..Retention::default() };
+        let log = Log::new(LogLimits { channel, total: None }, Cursor::new(START, 0));
+        Self { log: Arc::new(log), limits: Limits::new(&settings, metrics.clone()), metrics }
+    }
 
-fn new_log(count: Option<usize>) -> Arc<Log> {
-    let mut limits = log::Limits::default();
-    limits.channel.count = count;
-    Arc::new(Log::new(limits, Cursor::ZERO))
-}
+    fn channel() -> ChannelName {
+        "c".parse().unwrap()
+    }
 
-/// The next chunk, and the seconds since the beginning.
-async fn next(stream: &mut Stream<Plain>, begun: Instant) -> (Option<String>, u64) {
-    let chunk = poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await;
-    let chunk = chunk.map(|chunk| String::from_utf8(chunk.unwrap().to_vec()).unwrap());
-    assert_ne!(chunk.as_deref(), Some(""), "an empty chunk would end the body");
-    (chunk, begun.elapsed().as_secs())
-}
+    fn publish(&self, count: u64) {
+        let draft = |n| Draft::new(Self::channel(), Payload::from_value(&n));
+        self.log.append((0..count).map(draft).collect(), START + 1);
+    }
 
-#[tokio::test(start_paused = true)]
-async fn silence_is_counted_from_what_was_written_last() {
-    let (log, begun) = (new_log(None), Instant::now());
-    let mut stream = stream(&log, Since::Now, None);
-    assert_eq!(next(&mut stream, begun).await, (Some(".".into()), 15));
-    assert_eq!(next(&mut stream, begun).await, (Some(".".into()), 30));
-    let publisher = {
-        let log = log.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-            publish(&log, "1");
-            tokio::time::sleep(Duration::from_secs(14)).await;
-            publish(&log, "2");
-        })
-    };
-    assert_eq!(next(&mut stream, begun).await, (Some("1".into()), 40));
-    assert_eq!(next(&mut stream, begun).await, (Some("2".into()), 54));
-    assert_eq!(next(&mut stream, begun).await, (Some(".".into()), 69));
-    publisher.await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn it_ends_on_time_between_signs_of_life() {
-    let (log, begun) = (new_log(None), Instant::now());
-    let mut stream = stream(&log, Since::Now, Some(Duration::from_secs(40)));
-    assert_eq!(next(&mut stream, begun).await, (Some(".".into()), 15));
-    assert_eq!(next(&mut stream, begun).await, (Some(".".into()), 30));
-    assert_eq!(next(&mut stream, begun).await, (None, 40));
-    assert_eq!(next(&mut stream, begun).await, (None, 40), "and stays ended");
-}
-
-/// A reader that always finds something never waits, and a token would never expire for it.
-#[tokio::test(start_paused = true)]
-async fn it_ends_on_time_however_busy_it_is() {
-    let (log, begun) = (new_log(None), Instant::now());
-    let mut stream = stream(&log, Since::Now, Some(Duration::from_secs(5)));
-    let mut chunks = 0;
-    loop {
-        publish(&log, "1");
-        match next(&mut stream, begun).await {
-            (Some(_), _) => chunks += 1,
-            (None, seconds) => break assert_eq!((chunks, seconds), (5, 5)),
-        }
-        assert!(chunks < 100, "it goes on for ever");
-        tokio::time::advance(Duration::from_secs(1)).await;
+    fn stream(&self, opening: &'static str, times: Times) -> Pin<Box<Stream<Letters>>> {
+        let reader = Reader::open(&self.log, &[Self::channel()], Since::After(Cursor::ZERO));
+        let slot = self.limits.connect([127, 0, 0, 1].into(), Transport::Sse).unwrap();
+        Box::pin(Stream::new(reader, Letters { opening }, slot, times))
     }
 }
 
+async fn next(stream: &mut Pin<Box<Stream<Letters>>>) -> Option<String> {
+    let chunk = poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
+    chunk.map(|chunk| match chunk {
+        Ok(chunk) => String::from_utf8(chunk.to_vec()).unwrap(),
+    })
+}
+
+const EVERY_15_S: Times = Times { keep_alive: Duration::from_secs(15), end: None };
+
 #[tokio::test(start_paused = true)]
-async fn what_has_gathered_goes_out_at_once_and_the_end_after_it() {
-    let (log, begun) = (new_log(Some(3)), Instant::now());
-    publish(&log, "1");
-    let since = Since::After(log.head());
-    for json in ["2", "3", "4", "5", "6"] {
-        publish(&log, json);
+async fn says_something_at_once_and_then_all_there_is_in_one_chunk() {
+    let bench = Bench::new(None);
+    bench.publish(3);
+    let mut stream = bench.stream("O", EVERY_15_S);
+    assert_eq!(next(&mut stream).await.as_deref(), Some("O"));
+    assert_eq!(next(&mut stream).await.as_deref(), Some("012"));
+    assert_eq!(bench.metrics.transport(Transport::Sse).deliveries.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_comes_before_what_is_after_it() {
+    let bench = Bench::new(Some(2));
+    bench.publish(4);
+    let mut stream = bench.stream("", EVERY_15_S);
+    assert_eq!(next(&mut stream).await.as_deref(), Some("G23"), "and an opening of nothing is no chunk");
+    assert_eq!(bench.metrics.transport(Transport::Sse).gaps.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_comes_after_silence_and_silence_is_counted_from_the_last_word() {
+    let bench = Bench::new(None);
+    let mut stream = bench.stream("O", EVERY_15_S);
+    next(&mut stream).await;
+    let begun = Instant::now();
+    assert_eq!(next(&mut stream).await.as_deref(), Some("K"));
+    assert_eq!(begun.elapsed().as_secs(), 15);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    bench.publish(1);
+    assert_eq!(next(&mut stream).await.as_deref(), Some("0"));
+    let spoken = Instant::now();
+    assert_eq!(next(&mut stream).await.as_deref(), Some("K"));
+    assert_eq!(spoken.elapsed().as_secs(), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_in_its_time_even_when_there_is_always_something_to_say() {
+    let bench = Bench::new(None);
+    let end = Some(Instant::now() + Duration::from_secs(20));
+    let mut stream = bench.stream("O", Times { end, ..EVERY_15_S });
+    let mut said = String::new();
+    while let Some(chunk) = next(&mut stream).await {
+        said += &chunk;
+        bench.publish(1);
+        tokio::time::sleep(Duration::from_secs(5)).await;
     }
-    let mut stream = stream(&log, since, None);
-    log.close();
-    assert_eq!(next(&mut stream, begun).await, (Some("gap 1-0 456".into()), 0));
-    assert_eq!(next(&mut stream, begun).await, (None, 0));
-    let figures = stream.slot.figures();
-    assert_eq!((figures.deliveries.get(), figures.gaps.get()), (3, 1));
+    assert_eq!(said, "O000C");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_with_its_log_after_the_last_message() {
+    let bench = Bench::new(None);
+    let mut stream = bench.stream("O", EVERY_15_S);
+    next(&mut stream).await;
+    bench.publish(1);
+    bench.log.close();
+    assert_eq!(next(&mut stream).await.as_deref(), Some("0"));
+    assert_eq!(next(&mut stream).await.as_deref(), Some("C"));
+    assert_eq!(next(&mut stream).await, None);
+    assert_eq!(bench.limits.connections(), 1);
+    drop(stream);
+    assert_eq!(bench.limits.connections(), 0, "the place is given back with the stream");
 }
 
 #[test]
-fn draws_lie_within_their_bounds_and_differ() {
-    let ages: Vec<_> = (0..200).map(|_| jittered(Duration::from_secs(600)).as_secs()).collect();
-    assert!(ages.iter().all(|age| (480..=720).contains(age)));
-    assert!(ages.iter().any(|age| *age < 560) && ages.iter().any(|age| *age > 640));
-    let retries: Vec<_> = (0..200).map(|_| Retry::draw().millis()).collect();
-    assert!(retries.iter().all(|millis| (2_000..=4_000).contains(millis)));
-    assert!(retries.iter().any(|millis| *millis < 2_700) && retries.iter().any(|millis| *millis > 3_300));
+fn many_that_began_together_do_not_end_together() {
+    let ends: Vec<_> = (0..1_000).map(|_| jittered(Duration::from_secs(600)).as_secs()).collect();
+    assert!(ends.iter().all(|end| (480..=720).contains(end)));
+    assert!(ends.iter().max().unwrap() - ends.iter().min().unwrap() > 200);
+    assert!((0..1_000).all(|_| (2_000..=4_000).contains(&Retry::draw().millis())));
 }
