@@ -1,0 +1,133 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{publisher::Via, reader::Transport};
+
+/// Measures a server that pushes: what idle connections cost, what deliveries cost and how long they take, how much can be
+/// published. A line of JSON for each run on stdout, tables on stderr.
+#[derive(Debug, Parser)]
+#[command(name = "trident-bench", version)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Target {
+    /// Start this `standalone` for each run, without limits, and stop it after it.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "target/release/standalone")]
+    pub(crate) server: PathBuf,
+    /// Threads of a server that is started.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: u16,
+    /// Let the kernel choose the cores. Otherwise a server that is started has the last one, the load the first.
+    #[arg(long, global = true)]
+    pub(crate) no_pin: bool,
+    /// Measure the server that listens here instead.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) at: Option<SocketAddr>,
+    /// The process id of that server, whose memory and time are then told.
+    #[arg(long, global = true, requires = "at")]
+    pub(crate) pid: Option<u32>,
+    /// A token with which messages may be published to it.
+    #[arg(long, global = true, requires = "at", env = "TRIDENT_BENCH_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Let that server be on another machine. It will not thank you.
+    #[arg(long, global = true, requires = "at")]
+    pub(crate) allow_remote: bool,
+}
+
+/// What is done to it.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Hold connections open that get nothing.
+    Idle {
+        #[arg(long, value_enum)]
+        transport: Transport,
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        connections: u32,
+    },
+    /// Publish to many readers.
+    Fanout(Fanout),
+    /// Publish to nobody.
+    Publish {
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        connections: u32,
+        /// Messages in each request.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        batch: u32,
+        #[command(flatten)]
+        stretch: Stretch,
+    },
+    /// All of these in turn, with the bare limit beside them.
+    Suite {
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        connections: u32,
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        readers: u32,
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        rounds: u32,
+        #[command(flatten)]
+        stretch: Stretch,
+    },
+    /// The server of the bare limit.
+    #[command(hide = true)]
+    BareServer { listen: SocketAddr },
+}
+
+/// Messages to many.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Fanout {
+    #[arg(long, value_enum)]
+    pub(crate) transport: Transport,
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) readers: u32,
+    /// Over which readers and messages are dealt out in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) channels: u32,
+    #[arg(long, value_enum, default_value = "http")]
+    pub(crate) via: Via,
+    /// Messages in flight at most: sent, and not yet with all who are to get them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) window: u32,
+    /// Messages a second, instead of as many as the window lets through.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    #[command(flatten)]
+    pub(crate) stretch: Stretch,
+}
+
+/// How long, and with messages of what size.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    /// Bytes of each message, which is a text.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(34..=65_536))]
+    payload: u32,
+    /// How long is measured, after a fifth of it to warm up.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
+impl Stretch {
+    pub(crate) fn payload(self) -> usize {
+        self.payload as usize
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        self.seconds.clamp(0.1, 3600.0)
+    }
+
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.seconds())
+    }
+
+    pub(crate) fn warm_up(self) -> Duration {
+        self.duration().div_f64(5.0)
+    }
+}

@@ -1,0 +1,160 @@
+//! Readers, one for each transport: bytes from the server in, stamps that were heard and bytes for the server out.
+//!
+//! No socket and no clock here: [`crowd`](crate::crowd) reads and writes for thousands of these at once. Each reader goes
+//! through its transport's greeting by itself and is ready when nothing that is published from then on may pass it.
+
+pub(crate) mod bare;
+mod longpoll;
+mod polling;
+mod stream;
+mod websocket;
+
+use std::{io::Write as _, rc::Rc};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub(crate) use websocket::WebSocket;
+
+use crate::{stamp::Stamp, wire::Malformed};
+
+/// How a reader gets its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// Server-sent events.
+    Sse,
+    /// A line of JSON for each message, without end.
+    Stream,
+    /// Comet: a request that waits, and then the next.
+    Longpoll,
+    /// Socket.IO over WebSocket.
+    Websocket,
+    /// Socket.IO over HTTP long polling.
+    Polling,
+    /// `write(2)` to each socket and nothing else, by a server of this program's: the limit.
+    Bare,
+}
+
+impl Transport {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::Stream => "stream",
+            Self::Longpoll => "longpoll",
+            Self::Websocket => "websocket",
+            Self::Polling => "polling",
+            Self::Bare => "bare",
+        }
+    }
+}
+
+/// What went wrong with one connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the server answered {0} to {1}")]
+    Status(u16, &'static str),
+    #[error("the server refused: {0}")]
+    Refused(&'static str),
+    #[error("the server ended the connection")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// For the `Host` header.
+    pub(crate) host: Rc<str>,
+    /// The channel; without one, a Socket.IO reader only joins the namespace.
+    pub(crate) channel: Option<Rc<str>>,
+}
+
+impl Site {
+    fn channel(&self) -> &str {
+        self.channel.as_deref().unwrap_or("public.bench")
+    }
+
+    /// What a Socket.IO reader asks for once it is connected: a packet that is acked.
+    fn subscription(&self) -> Option<String> {
+        self.channel.as_ref().map(|channel| format!("420[\"subscribe\",{{\"channels\":[\"{channel}\"]}}]"))
+    }
+}
+
+/// A reader of any transport.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Stream(stream::Stream),
+    Longpoll(longpoll::Longpoll),
+    WebSocket(WebSocket),
+    Polling(polling::Polling),
+    Bare(bare::Bare),
+}
+
+impl Reader {
+    /// A reader that has not said anything yet.
+    pub(crate) fn new(transport: Transport, site: Site) -> Self {
+        match transport {
+            Transport::Sse | Transport::Stream => Self::Stream(stream::Stream::new(transport, site)),
+            Transport::Longpoll => Self::Longpoll(longpoll::Longpoll::new(site)),
+            Transport::Websocket => {
+                let question = site.subscription();
+                Self::WebSocket(WebSocket::new(site.host, question))
+            }
+            Transport::Polling => Self::Polling(polling::Polling::new(site)),
+            Transport::Bare => Self::Bare(bare::Bare::default()),
+        }
+    }
+
+    /// Writes what is said first, once the connection stands.
+    pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Stream(reader) => reader.begin(out),
+            Self::Longpoll(reader) => reader.begin(out),
+            Self::WebSocket(reader) => reader.begin(out),
+            Self::Polling(reader) => reader.begin(out),
+            Self::Bare(_) => out.push(bare::READER),
+        }
+    }
+
+    /// Takes what came, tells `heard` of each stamp in it, and writes what is said to it.
+    ///
+    /// # Errors
+    /// When the server says what it must not, or refuses.
+    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>, heard: &mut dyn FnMut(Stamp)) -> Result<(), Fault> {
+        match self {
+            Self::Stream(reader) => reader.feed(bytes, heard),
+            Self::Longpoll(reader) => reader.feed(bytes, out, heard),
+            Self::WebSocket(reader) => reader.feed(bytes, out, heard),
+            Self::Polling(reader) => reader.feed(bytes, out, heard),
+            Self::Bare(reader) => {
+                reader.feed(bytes, heard);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether everything that is published from now on will come.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::Stream(reader) => reader.is_ready(),
+            Self::Longpoll(reader) => reader.is_ready(),
+            Self::WebSocket(reader) => reader.is_ready(),
+            Self::Polling(reader) => reader.is_ready(),
+            Self::Bare(reader) => reader.is_ready(),
+        }
+    }
+}
+
+/// Appends a `GET` of `target` with further header lines, each ended by CRLF.
+fn get(out: &mut Vec<u8>, host: &str, target: std::fmt::Arguments<'_>, headers: &str) {
+    // A vector takes all that is written to it.
+    let _ = write!(out, "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: trident-bench\r\n{headers}\r\n");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Publishing over HTTP to a channel that nobody reads: connections that each send a request when the one before it is
+//! answered.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+
+use super::{TICK, channel};
+use crate::{
+    crowd::{Clock, connect},
+    progress::Progress,
+    publisher::head,
+    reader::Fault,
+    report::{Latency, Publish, Share},
+    server::Server,
+    stamp::{self, Stamp},
+    usage::Cpu,
+    wire::http::{Decoder, Piece},
+};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) connections: usize,
+    pub(crate) payload: usize,
+    /// Messages in each request; more than one go as lines of JSON.
+    pub(crate) batch: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+}
+
+/// A request, the same each time.
+fn request(host: &str, token: Option<&str>, plan: &Plan) -> Vec<u8> {
+    let mut message = Vec::new();
+    Stamp { seq: 0, nanos: 0 }.write(plan.payload, &mut message);
+    let (query, kind, body) = if plan.batch > 1 {
+        let line = [format!("{{\"channel\":\"{}\",\"data\":\"", channel(0)).as_bytes(), &message, b"\"}\n"].concat();
+        (String::new(), "application/x-ndjson", line.repeat(plan.batch))
+    } else {
+        (format!("?channel={}", channel(0)), "text/plain", message)
+    };
+    let mut request = head(host, &query, kind, body.len(), token).into_bytes();
+    request.extend_from_slice(&body);
+    request
+}
+
+struct Connection {
+    stream: TcpStream,
+    http: Decoder,
+    /// Bytes of the present request that the kernel has taken.
+    written: usize,
+    begun: u64,
+}
+
+impl Connection {
+    /// Writes what it takes of the present request.
+    fn write(&mut self, request: &[u8]) -> io::Result<()> {
+        while self.written < request.len() {
+            match self.stream.write(&request[self.written..]) {
+                Ok(written) => self.written += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads; whether the answer to the present request is complete.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<bool, Fault> {
+        let mut is_answered = false;
+        loop {
+            let read = match self.stream.read(buffer) {
+                Ok(0) => return Err(Fault::Closed),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(is_answered),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let mut bytes = &buffer[..read];
+            while let Some(piece) = self.http.next(&mut bytes)? {
+                match piece {
+                    Piece::Head(201) | Piece::Body(_) => {}
+                    Piece::Head(status) => return Err(Fault::Status(status, "a message")),
+                    Piece::End => is_answered = true,
+                }
+            }
+            if read < buffer.len() {
+                return Ok(is_answered);
+            }
+        }
+    }
+}
+
+struct Mark {
+    at: Instant,
+    server: Option<Cpu>,
+    own: Cpu,
+}
+
+impl Mark {
+    fn now(server: &Server) -> io::Result<Self> {
+        Ok(Self { at: Instant::now(), server: server.cpu(), own: Cpu::of(std::process::id())? })
+    }
+}
+
+/// Publishes to `server` as `plan` says.
+///
+/// # Errors
+/// When a connection or a message fails.
+pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
+    let mut progress = Progress::new(format!("publish, {} a request", plan.batch));
+    let plan = Plan { payload: plan.payload.max(stamp::LEN), ..plan };
+    let request = request(&server.address.to_string(), server.token.as_deref(), &plan);
+    let (mut poll, mut events, clock) = (Poll::new()?, Events::with_capacity(1024), Clock::new());
+    let mut buffer = vec![0; 256 * 1024];
+    let mut connections = Vec::with_capacity(plan.connections);
+    for number in 0..plan.connections {
+        let mut stream = connect(server.address, None)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(number), interest)?;
+        connections.push(Connection { stream, http: Decoder::default(), written: 0, begun: clock.nanos() });
+    }
+
+    let mut latency = Histogram::<u64>::new(3).map_err(|_| Fault::Refused("a histogram"))?;
+    let begun = Instant::now();
+    let mut before = None;
+    while begun.elapsed() < plan.warm_up + plan.duration {
+        if before.is_none() && begun.elapsed() >= plan.warm_up {
+            latency.reset();
+            before = Some(Mark::now(server)?);
+        }
+        progress.tell("measuring", format_args!("{} requests", latency.len()));
+        poll.poll(&mut events, Some(TICK))?;
+        for event in &events {
+            let Some(connection) = connections.get_mut(event.token().0) else { continue };
+            if connection.stream.peer_addr().is_err() {
+                continue;
+            }
+            if event.is_readable() && connection.read(&mut buffer)? {
+                let now = clock.nanos();
+                latency.saturating_record(now - connection.begun);
+                connection.begun = now;
+                connection.written = 0;
+            }
+            connection.write(&request)?;
+        }
+    }
+    let (after, before) = (Mark::now(server)?, before.ok_or(Fault::Refused("to be measured for no time"))?);
+    let elapsed = after.at - before.at;
+    let requests = latency.len();
+    let server_cpu = after.server.zip(before.server).map(|(after, before)| after.since(before));
+    let per_second = requests as f64 / elapsed.as_secs_f64();
+    Ok(Publish {
+        connections: plan.connections,
+        payload: plan.payload,
+        batch: plan.batch,
+        requests_per_second: per_second,
+        messages_per_second: per_second * plan.batch as f64,
+        server_cpu_us_per_request: server_cpu.map(|cpu| cpu.total().as_secs_f64() * 1e6 / requests.max(1) as f64),
+        latency_us: Latency::of(&latency),
+        server: server_cpu.map(|cpu| Share::of(cpu, elapsed)),
+        load: Share::of(after.own.since(before.own), elapsed),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_holds_as_many_messages_as_were_asked_for() {
+        let second = Duration::from_secs(1);
+        let plan = Plan { connections: 1, payload: 40, batch: 1, warm_up: second, duration: second };
+        let text = String::from_utf8(request("h", Some("t"), &plan)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Length: 40\r") || head.ends_with("Content-Length: 40"), "{head}");
+        assert!(head.contains("Authorization: Bearer t\r\n") && body.len() == 40);
+        let text = String::from_utf8(request("h", None, &Plan { batch: 3, ..plan })).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+        assert_eq!(body.lines().count(), 3);
+        for line in body.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["data"].as_str().unwrap().len(), 40);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! All of it in turn, as docs/PERFORMANCE.md has it: every server fresh for its run, kinds of fan-out interleaved round by
+//! round with the bare limit, so that what else the machine does falls on all alike.
+
+use super::{fanout, idle, publish};
+use crate::{
+    publisher::Via,
+    reader::{Fault, Transport},
+    report::{self, Run},
+    server::Server,
+};
+
+/// How large.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) connections: usize,
+    pub(crate) readers: usize,
+    pub(crate) payload: usize,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+}
+
+const IDLE: [Transport; 4] = [Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Websocket];
+const FANOUT: [Transport; 6] =
+    [Transport::Bare, Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Websocket, Transport::Polling];
+const WINDOWS: [usize; 2] = [1, 32];
+/// Requests of so many messages.
+const BATCHES: [usize; 2] = [1, 1000];
+
+/// Runs everything against servers that `start` starts for the transport that it is given.
+///
+/// # Errors
+/// When a server cannot be started, or a run fails.
+pub(crate) fn run(size: Size, start: impl Fn(Transport) -> Result<Server, Fault>) -> Result<Vec<Run>, Fault> {
+    let mut runs = Vec::new();
+    let mut keep = |run: Run| {
+        report::line(&run)?;
+        runs.push(run);
+        Ok::<(), Fault>(())
+    };
+    for transport in IDLE {
+        let server = start(transport)?;
+        keep(Run::Idle(idle::run(&server, transport, size.connections)?))?;
+    }
+    let duration = std::time::Duration::from_secs_f64(size.seconds);
+    let warm_up = duration.div_f64(5.0);
+    for _ in 0..size.rounds {
+        for window in WINDOWS {
+            for transport in FANOUT {
+                let server = start(transport)?;
+                let plan = fanout::Plan {
+                    transport,
+                    readers: size.readers,
+                    channels: 1,
+                    via: Via::Http,
+                    payload: size.payload,
+                    window,
+                    rate: None,
+                    warm_up,
+                    duration,
+                };
+                keep(Run::Fanout(fanout::run(&server, plan)?))?;
+            }
+        }
+    }
+    for batch in BATCHES {
+        let server = start(Transport::Sse)?;
+        let plan = publish::Plan { connections: 64, payload: size.payload, batch, warm_up, duration };
+        keep(Run::Publish(publish::run(&server, plan)?))?;
+    }
+    Ok(runs)
+}

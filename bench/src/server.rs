@@ -1,0 +1,195 @@
+//! The server that is measured: one that runs already, or one that is started for a run and stopped by its id after it.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+use crate::usage::{self, Cpu};
+
+/// How long a server may take until it is ready, and until it has stopped.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Of tokens, which are good on loopback and for one run.
+const SECRET: &str = "a secret for the length of a benchmark, known to everybody";
+
+/// Which cores are for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pinning {
+    /// For the server.
+    pub(crate) server: usize,
+    /// For this process.
+    pub(crate) load: usize,
+}
+
+impl Pinning {
+    /// The last core for the server and the first for the load; none where there is only one.
+    pub(crate) fn of_this_machine() -> Option<Self> {
+        let allowed = sched_getaffinity(None).ok()?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        let load = cores.next()?;
+        Some(Self { load, server: cores.next_back()? })
+    }
+
+    fn only(core: usize) -> io::Result<()> {
+        let mut set = CpuSet::new();
+        set.set(core);
+        Ok(sched_setaffinity(None, &set)?)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// Where it may be looked at from inside.
+    pid: Option<u32>,
+    /// With which messages may be published to it.
+    pub(crate) token: Option<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// One that runs already.
+    pub(crate) fn given(address: SocketAddr, pid: Option<u32>, token: Option<String>) -> Self {
+        Self { address, pid, token, child: None }
+    }
+
+    /// Starts `program`, a `standalone`, with `workers` threads and no limits on a free port of this machine's.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is not ready in time.
+    pub(crate) fn start(program: &Path, workers: usize, pinning: Option<Pinning>) -> io::Result<Self> {
+        let minted = Command::new(program)
+            .args(["token", "--publish", "*", "--ttl", "1h"])
+            .env("TRIDENT_SECRET", SECRET)
+            .stderr(Stdio::null())
+            .output()?;
+        let token = String::from_utf8_lossy(&minted.stdout).trim().to_owned();
+        let address = free_address()?;
+        let mut command = Command::new(program);
+        command
+            .env("TRIDENT_LISTEN", address.to_string())
+            .env("TRIDENT_SECRET", SECRET)
+            .env("TRIDENT_WORKERS", workers.to_string())
+            .env("TRIDENT_DEMO", "off")
+            .env("RUST_LOG", "error");
+        for limit in ["PUBLISH_RATE", "SOCKET_RATE", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_BODY"] {
+            command.env(format!("TRIDENT_{limit}"), "0");
+        }
+        let mut server = Self::spawn(command, address, pinning)?;
+        server.token = Some(token);
+        server.wait(|address| get(address, "/readyz"))?;
+        Ok(server)
+    }
+
+    /// Starts this program again as the server of [`bare`](crate::bare).
+    pub(crate) fn bare(pinning: Option<Pinning>) -> io::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bare-server", &address.to_string()]);
+        let server = Self::spawn(command, address, pinning)?;
+        server.wait(|address| TcpStream::connect(address).is_ok())?;
+        Ok(server)
+    }
+
+    fn spawn(mut command: Command, address: SocketAddr, pinning: Option<Pinning>) -> io::Result<Self> {
+        // A child begins on the cores of its parent, so this process goes where the child is to stay, and comes back.
+        if let Some(pinning) = pinning {
+            Pinning::only(pinning.server)?;
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        if let Some(pinning) = pinning {
+            Pinning::only(pinning.load)?;
+        }
+        let child = child?;
+        Ok(Self { address, pid: Some(child.id()), token: None, child: Some(child) })
+    }
+
+    fn wait(&self, is_ready: impl Fn(SocketAddr) -> bool) -> io::Result<()> {
+        let begun = Instant::now();
+        while !is_ready(self.address) {
+            if begun.elapsed() > PATIENCE {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is not ready"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Processor time that it has used so far, if it may be looked at.
+    pub(crate) fn cpu(&self) -> Option<Cpu> {
+        Cpu::of(self.pid?).ok()
+    }
+
+    /// Bytes that it holds, if it may be looked at.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        usage::resident(self.pid?).ok()
+    }
+}
+
+impl Drop for Server {
+    /// Stops what was started here, and waits for it: by a signal first, then by force.
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// A port that nobody listened on a moment ago.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+fn get(address: SocketAddr, path: &str) -> bool {
+    let asked = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head == *b"HTTP/1.1 200")
+    };
+    asked().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_is_an_answer_of_200() {
+        for (answer, expected) in [("HTTP/1.1 200 OK\r\n\r\n", true), ("HTTP/1.1 503 No\r\n\r\n", false), ("", false)] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let answering = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let read = stream.read(&mut request).unwrap();
+                assert!(request[..read].starts_with(b"GET /readyz HTTP/1.1\r\n"));
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            assert_eq!(get(address, "/readyz"), expected, "{answer:?}");
+            answering.join().unwrap();
+        }
+        assert!(!get(free_address().unwrap(), "/readyz"));
+    }
+}
