@@ -11,8 +11,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
-    mem,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},

@@ -60,7 +60,7 @@ pub struct Message {
 
 impl Message {
     /// What a message costs beside its data: this struct, its names, its place in a history.
-    const OVERHEAD: usize = 320;
+    pub(crate) const OVERHEAD: usize = 320;
 
     /// `draft` at `id`.
     #[must_use]

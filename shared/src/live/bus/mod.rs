@@ -11,8 +11,10 @@ use crate::pure::{Cursor, Draft};
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod memory;
+pub mod redis;
 
 pub use memory::MemoryBus;
+pub use redis::RedisBus;
 
 /// A future of the bus's, for a trait that stays usable as `Arc<dyn Bus>`: one allocation for each publication.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

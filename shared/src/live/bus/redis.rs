@@ -1,0 +1,203 @@
+//! The bus of many processes: one stream in Redis gives the order, and every process tails it into its own log.
+//!
+//! Publishing: [`RedisBus::publish`] → a queue bounded in bytes → [`publisher`], which sends what has gathered in one
+//! script → Redis → the ids. Reading: Redis → [`tail`] → the log → readers, on this process and on all others alike.
+//! [`link`] connects, joins the stream, keeps the two at work and begins anew, with growing pauses, when anything
+//! breaks; [`pulse`] looks once a second whether the stream is still there and has it trimmed.
+//!
+//! No reader ever waits for Redis. While it is away publishing is refused, the log stays as it is, and cursors that
+//! only another process can know are left undecided. See `docs/decisions/0020-redis-bus.md`.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{Answer, Bus, BusError, Publication, Published};
+use crate::{
+    live::log::{Limits, Log},
+    pure::{Cursor, Message},
+};
+
+mod entry;
+mod ledger;
+mod link;
+mod publisher;
+mod pulse;
+mod scripts;
+mod tail;
+
+use link::Link;
+use publisher::Job;
+use scripts::Scripts;
+
+/// A publication is answered within this time: with its ids, or that Redis is away.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
+/// How long a client's cursor that is ahead of the log is waited for before its reader is opened all the same.
+const REACH_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of publications that wait for Redis at a time, in kilobytes. Beyond them publishers wait, and are then refused.
+const ROOM_KIB: usize = 32 * 1024;
+
+/// A Redis, tailed. Dropping it ends its connections.
+pub struct RedisBus {
+    log: Arc<Log>,
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedSender<Job>,
+    room: Arc<Semaphore>,
+    /// Who holds the leases of this process.
+    owner: String,
+    link: AbortHandle,
+}
+
+/// Of a lost connection nothing is kept but what is here.
+#[derive(Debug)]
+struct Shared {
+    phase: Mutex<Phase>,
+    /// The newest id that a publication of this process got.
+    given: Mutex<Cursor>,
+    /// Nothing before this is needed in the stream.
+    needed: Mutex<Cursor>,
+    /// The log's head; sent again without having moved when a probe has ended.
+    progress: watch::Sender<Cursor>,
+    /// Somebody wants to know how far the stream is.
+    wanted: Notify,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    /// No connection, and why.
+    Away(String),
+    /// Publishing works; what is in the stream is still coming in.
+    Filling(Line),
+    /// All is well.
+    Ready(Line),
+}
+
+/// A connection to send commands on. Clones share it.
+#[derive(Clone, Debug)]
+struct Line {
+    connection: MultiplexedConnection,
+    scripts: Arc<Scripts>,
+}
+
+impl Shared {
+    fn line(&self) -> Result<Line, BusError> {
+        match &*self.phase.lock() {
+            Phase::Away(why) => Err(BusError::Away(why.clone())),
+            Phase::Filling(line) | Phase::Ready(line) => Ok(line.clone()),
+        }
+    }
+}
+
+impl RedisBus {
+    /// The bus at `url` (`redis://` or `rediss://`), with a log of this process's within `limits`.
+    ///
+    /// Comes back at once and connects meanwhile; until the log is filled, [`ready`](Bus::ready) says so. To be called
+    /// within a tokio runtime, on which the connections then live.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn open(url: &str, limits: Limits) -> Result<Self, BusError> {
+        let log = Arc::new(Log::unfilled(limits));
+        let shared = Arc::new(Shared {
+            phase: Mutex::new(Phase::Away("not connected to Redis yet".into())),
+            given: Mutex::default(),
+            needed: Mutex::default(),
+            progress: watch::Sender::new(Cursor::ZERO),
+            wanted: Notify::new(),
+        });
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let link = Link::new(url, limits, log.clone(), shared.clone())?;
+        let link = tokio::spawn(link.run(queue)).abort_handle();
+        let owner = format!("{:032x}", rand::random::<u128>());
+        Ok(Self { log, shared, jobs, room: Arc::new(Semaphore::new(ROOM_KIB)), owner, link })
+    }
+
+    async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {
+        if publication.drafts.is_empty() {
+            return Ok(Published::default());
+        }
+        self.shared.line()?;
+        let deadline = Instant::now() + PUBLISH_WITHIN;
+        let away = |why: &str| BusError::Away(why.into());
+        let wanted = u32::try_from(room(&publication).min(ROOM_KIB)).unwrap_or(u32::MAX);
+        let permit = timeout_at(deadline, self.room.clone().acquire_many_owned(wanted)).await;
+        let Ok(Ok(permit)) = permit else { return Err(away("more is published than Redis takes in")) };
+        let (answer, answered) = oneshot::channel();
+        let job = Job { publication, answer, _permit: permit };
+        self.jobs.send(job).map_err(|_| away("the connection to Redis has been given up"))?;
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(away("the connection to Redis broke while its answer was due")),
+            Err(_) => Err(away("Redis did not answer in time")),
+        }
+    }
+}
+
+/// What a publication takes of the room for those that wait, in kilobytes.
+fn room(publication: &Publication) -> usize {
+    let bytes: usize = publication.drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
+    bytes.div_ceil(1024)
+}
+
+impl Bus for RedisBus {
+    fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>> {
+        Box::pin(self.publish_within(publication))
+    }
+
+    fn reach(&self, cursor: Cursor) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let state = self.log.state();
+            if state.head >= cursor || !matches!(*self.shared.phase.lock(), Phase::Ready(_)) {
+                return;
+            }
+            let mut progress = self.shared.progress.subscribe();
+            self.shared.wanted.notify_one();
+            let is_told = |head: &Cursor| *head >= cursor || self.log.state().is_answered(state.question());
+            // Too late is no fault: the reader goes on waiting by itself.
+            let _ = timeout(REACH_WITHIN, progress.wait_for(is_told)).await;
+        })
+    }
+
+    fn ready(&self) -> Result<(), BusError> {
+        match &*self.shared.phase.lock() {
+            Phase::Ready(_) => Ok(()),
+            Phase::Filling(_) => Err(BusError::Away("the log is being filled from Redis".into())),
+            Phase::Away(why) => Err(BusError::Away(why.clone())),
+        }
+    }
+
+    fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let Ok(Line { mut connection, scripts }) = self.shared.line() else { return false };
+            let mut call = scripts::call(&scripts.lease, &[&format!("{}{name}", scripts::LEASE)]);
+            call.arg(&self.owner).arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            let held: redis::RedisResult<i64> = scripts::run(&mut connection, &call).await;
+            held.is_ok_and(|held| held == 1)
+        })
+    }
+}
+
+impl Drop for RedisBus {
+    fn drop(&mut self) {
+        self.link.abort();
+    }
+}
+
+impl fmt::Debug for RedisBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBus").field("log", &self.log).field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! A message as an entry of the stream, and back: `channel`, `event`, `data`, and where there are any `from` and
+//! `attachments`.
+//!
+//! The field names are the same in nearly all entries, so that Redis keeps them once for each node of the stream. All
+//! attachments share one field, each with its length before it (four bytes, little-endian), so that the number of
+//! fields is bounded whatever a client sends. An entry with the field `break` is no message: it says that something
+//! before it may be lost.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::{Bytes, BytesMut};
+use redis::{Cmd, Value};
+
+use crate::pure::{Cursor, Draft, EventName, Message, Payload};
+
+/// What stands at a place of the stream.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A message.
+    Message(Message),
+    /// Something before this place may be lost.
+    Break,
+    /// Nothing that we wrote; what is wrong with it.
+    Strange(String),
+}
+
+/// An entry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: Cursor,
+    pub(super) what: What,
+    /// Tells its content from another's.
+    pub(super) digest: u64,
+}
+
+/// Writes the number of `draft`'s fields and values, and these, as arguments of `call`.
+pub(super) fn write(call: &mut Cmd, draft: &Draft) {
+    let attachments = draft.payload.attachments();
+    let width = 6 + 2 * usize::from(draft.from.is_some()) + 2 * usize::from(!attachments.is_empty());
+    call.arg(width);
+    call.arg("channel").arg(draft.channel.as_str());
+    call.arg("event").arg(draft.event.as_str());
+    call.arg("data").arg(draft.payload.placeholder_json());
+    if let Some(from) = &draft.from {
+        call.arg("from").arg(&**from);
+    }
+    if !attachments.is_empty() {
+        call.arg("attachments").arg(&join(attachments)[..]);
+    }
+}
+
+fn join(attachments: &[Bytes]) -> BytesMut {
+    let mut joined = BytesMut::with_capacity(attachments.iter().map(|attachment| 4 + attachment.len()).sum());
+    for attachment in attachments {
+        let length = u32::try_from(attachment.len()).unwrap_or(u32::MAX);
+        joined.extend_from_slice(&length.to_le_bytes());
+        joined.extend_from_slice(attachment);
+    }
+    joined
+}
+
+fn split(mut joined: Bytes) -> Option<Vec<Bytes>> {
+    let mut attachments = Vec::new();
+    while !joined.is_empty() {
+        let length = u32::from_le_bytes(joined.get(..4)?.try_into().ok()?);
+        let end = usize::try_from(length).ok()?.checked_add(4).filter(|end| *end <= joined.len())?;
+        attachments.push(joined.split_to(end).slice(4..));
+    }
+    Some(attachments)
+}
+
+/// Reads `[id, [field, value, …]]`, as Redis answers it; `None` when it is not even that.
+pub(super) fn read(value: Value) -> Option<Entry> {
+    let Value::Array(entry) = value else { return None };
+    let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
+    let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
+    let digest = digest(&fields);
+    let what = message(fields)
+        .map_or_else(What::Strange, |draft| draft.map_or(What::Break, |draft| What::Message(Message::new(id, draft))));
+    Some(Entry { id, what, digest })
+}
+
+/// Tells the content of entries apart, within one process.
+pub(super) fn digest(fields: &[Value]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for field in fields {
+        if let Value::BulkString(bytes) = field {
+            bytes.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
+    let (mut channel, mut event, mut data, mut from, mut attachments) = (None, None, None, None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
+            return Err("a field is no text".into());
+        };
+        match &name[..] {
+            b"channel" => channel = Some(text(value)?.parse().map_err(wrong)?),
+            b"event" => event = Some(text(value)?.parse::<EventName>().map_err(wrong)?),
+            b"data" => data = Some(value),
+            b"from" => from = Some(text(value)?.into()),
+            b"attachments" => attachments = Some(split(value.into()).ok_or("attachments of another length")?),
+            b"break" => return Ok(None),
+            // Of a later version.
+            _ => {}
+        }
+    }
+    let data = data.ok_or("no field `data`")?;
+    let payload = Payload::with_attachments(&data, attachments.unwrap_or_default()).map_err(wrong)?;
+    let channel = channel.ok_or("no field `channel`")?;
+    Ok(Some(Draft { channel, event: event.unwrap_or_default(), payload, from }))
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(wrong)
+}
+
+fn wrong(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(draft: &Draft) -> Vec<Value> {
+        let mut call = Cmd::new();
+        write(&mut call, draft);
+        let args: Vec<_> = call
+            .args_iter()
+            .map(|arg| match arg {
+                redis::Arg::Simple(bytes) => bytes.to_vec(),
+                _ => unreachable!("only values"),
+            })
+            .collect();
+        assert_eq!(args[0], (args.len() - 1).to_string().into_bytes());
+        args[1..].iter().cloned().map(Value::BulkString).collect()
+    }
+
+    fn entry(fields: Vec<Value>) -> Entry {
+        read(Value::Array(vec![Value::BulkString(b"1763800000000-7".to_vec()), Value::Array(fields)])).unwrap()
+    }
+
+    fn bulk(texts: &[&str]) -> Vec<Value> {
+        texts.iter().map(|text| Value::BulkString(text.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let binary = Payload::with_attachments(
+            br#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+            vec![Bytes::from_static(b"\x00\xff\r\n"), Bytes::new()],
+        );
+        let plain = Draft::new("chat.lobby".parse().unwrap(), Payload::from_text("时间\r\n"));
+        let drafts = [
+            plain.clone(),
+            plain.clone().event("chat message".parse().unwrap()),
+            Draft { from: Some("Zoë".into()), ..plain.clone() },
+            Draft { payload: binary.unwrap(), ..plain },
+        ];
+        for draft in drafts {
+            let fields = sent(&draft);
+            let entry = entry(fields.clone());
+            assert_eq!((entry.id, entry.digest), (Cursor::new(1_763_800_000_000, 7), digest(&fields)));
+            let What::Message(message) = entry.what else { panic!("{entry:?}") };
+            assert_eq!(message.draft, draft);
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_is_taken_if_it_can_be() {
+        let by_hand = entry(bulk(&["data", " [1, 2] ", "channel", "news", "colour", "red"]));
+        let What::Message(message) = by_hand.what else { panic!("{by_hand:?}") };
+        assert_eq!((message.draft.payload.placeholder_json(), &*message.draft.event), ("[1,2]", "message"));
+        assert!(matches!(entry(bulk(&["break", "1"])).what, What::Break));
+        for strange in [
+            &["channel", "news"][..],
+            &["data", "1"],
+            &["channel", "no spaces", "data", "1"],
+            &["channel", "news", "data", "nul"],
+            &["channel", "news", "data", "1", "event", "connect"],
+            &["channel", "news", "data", "1", "attachments", "\u{5}\0\0\0abc"],
+            &["channel", "news", "data", "1", "attachments", "abc"],
+        ] {
+            let entry = entry(bulk(strange));
+            assert!(matches!(entry.what, What::Strange(_)), "{strange:?}: {entry:?}");
+        }
+        assert!(read(Value::Nil).is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! From the queue of publications to Redis: what has gathered goes in one script, several of them under way at a time.
+//!
+//! With few publishers each publication goes by itself, at once; with many, the script's own cost is shared.
+
+use std::convert::Infallible;
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use redis::RedisError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::{
+    Line, Shared, entry,
+    link::{LinkError, is_fatal},
+    scripts::{self, KEY, STREAM},
+};
+use crate::{
+    live::bus::{BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR},
+    pure::Cursor,
+};
+
+/// Scripts under way at a time.
+const MOST_UNDER_WAY: usize = 4;
+/// Publications in one script, which nothing else in Redis can interrupt.
+const MOST_TOGETHER: usize = 128;
+/// Bytes in one script, about; a larger publication goes by itself.
+pub(super) const MOST_BYTES: usize = 256 * 1024;
+
+/// A publication, and who waits for its ids.
+pub(super) struct Job {
+    pub(super) publication: Publication,
+    pub(super) answer: oneshot::Sender<Result<Published, BusError>>,
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl Job {
+    pub(super) fn refuse(self, error: BusError) {
+        // Who does not wait any more needs no answer.
+        let _ = self.answer.send(Err(error));
+    }
+
+    fn bytes(&self) -> usize {
+        self.publication.drafts.iter().map(|draft| draft.payload.len()).sum()
+    }
+}
+
+/// Publishes until the connection breaks. Publications under way then are dropped, which tells who waits for them.
+pub(super) async fn run(
+    line: &Line,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    shared: &Shared,
+) -> Result<Infallible, LinkError> {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(sent) = under_way.next() => {
+                let (batch, answer): (Vec<Job>, Result<Vec<String>, RedisError>) = sent;
+                answer_all(batch, answer, shared)?;
+            }
+            Some(job) = jobs.recv(), if under_way.len() < MOST_UNDER_WAY => {
+                let batch = gather(job, jobs);
+                if !batch.is_empty() {
+                    under_way.push(send(line.clone(), batch));
+                }
+            }
+            // The bus is gone, and this with it in a moment.
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// `first` and what waits behind it, as far as it goes together.
+fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Vec<Job> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut next = Some(first);
+    while let Some(job) = next {
+        // Whoever gave up was told that Redis is away: it is better not to add it any more.
+        if !job.answer.is_closed() {
+            bytes += job.bytes();
+            batch.push(job);
+        }
+        next = if batch.len() < MOST_TOGETHER && bytes < MOST_BYTES { jobs.try_recv().ok() } else { None };
+    }
+    batch
+}
+
+async fn send(line: Line, batch: Vec<Job>) -> (Vec<Job>, Result<Vec<String>, RedisError>) {
+    let Line { mut connection, scripts } = line;
+    let mut keys = vec![STREAM.to_owned()];
+    keys.extend(batch.iter().filter_map(|job| job.publication.key.as_ref().map(key)));
+    let mut call = scripts::call(&scripts.publish, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+    call.arg(u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX));
+    let mut keyed = 1;
+    for Job { publication, .. } in &batch {
+        keyed += usize::from(publication.key.is_some());
+        call.arg(if publication.key.is_some() { keyed } else { 0 }).arg(publication.drafts.len());
+        publication.drafts.iter().for_each(|draft| entry::write(&mut call, draft));
+    }
+    let answer = scripts::run(&mut connection, &call).await;
+    (batch, answer)
+}
+
+/// Where a publication is remembered. The length keeps scope and key apart, whatever they hold.
+fn key(IdempotencyKey { scope, key }: &IdempotencyKey) -> String {
+    format!("{KEY}{}:{scope}:{key}", scope.len())
+}
+
+fn answer_all(batch: Vec<Job>, answer: Result<Vec<String>, RedisError>, shared: &Shared) -> Result<(), LinkError> {
+    let answers = match answer {
+        Ok(answers) if answers.len() == batch.len() => answers,
+        Ok(_) => return Err(LinkError::Answer("publishing")),
+        Err(error) if is_fatal(&error) => {
+            if error.code().is_some() {
+                // Said by Redis itself: nothing was added.
+                batch.into_iter().for_each(|job| job.refuse(BusError::Away(error.to_string())));
+            }
+            return Err(error.into());
+        }
+        Err(error) => {
+            log::warn!("Redis refuses publications: {error}");
+            batch.into_iter().for_each(|job| job.refuse(BusError::Away(error.to_string())));
+            return Ok(());
+        }
+    };
+    for (job, answer) in batch.into_iter().zip(answers) {
+        let published = published(&answer).ok_or(LinkError::Answer("publishing"))?;
+        if let Some(last) = published.ids.last() {
+            let mut given = shared.given.lock();
+            *given = (*given).max(*last);
+        }
+        let _ = job.answer.send(Ok(published));
+    }
+    Ok(())
+}
+
+/// Reads `n` or `r` and the ids.
+fn published(answer: &str) -> Option<Published> {
+    let (is_repeat, ids) = match answer.split_at_checked(1)? {
+        ("n", ids) => (false, ids),
+        ("r", ids) => (true, ids),
+        _ => return None,
+    };
+    let ids = ids.split(' ').map(|id| id.parse::<Cursor>().ok()).collect::<Option<_>>()?;
+    Some(Published { ids, is_repeat })
+}

@@ -1,0 +1,68 @@
+//! What Redis runs for us in one piece, and the keys it runs on.
+//!
+//! All keys share the hash slot of the stream, `{trident:log}` being the stream's own name in the others', so that a
+//! script finds them together on a Redis Cluster too.
+
+use redis::{
+    Cmd, FromRedisValue, RedisResult, ServerErrorKind,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cmd,
+};
+
+/// The one stream.
+pub(super) const STREAM: &str = "trident:log";
+/// The id of the latest entry that says that something before it may be lost.
+pub(super) const BREAK: &str = "{trident:log}:break";
+/// The id of the first entry as of the last trimming.
+pub(super) const EDGE: &str = "{trident:log}:edge";
+/// Before the name of a lease.
+pub(super) const LEASE: &str = "{trident:log}:lease:";
+/// Before an idempotency key.
+pub(super) const KEY: &str = "{trident:log}:key:";
+
+/// The digests by which the scripts are called.
+#[derive(Clone, Debug)]
+pub(super) struct Scripts {
+    pub(super) publish: String,
+    pub(super) join: String,
+    pub(super) pulse: String,
+    pub(super) lease: String,
+}
+
+impl Scripts {
+    /// Hands the scripts to the Redis at the other end of `connection`.
+    pub(super) async fn load(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+        let mut pipeline = redis::pipe();
+        for source in [
+            include_str!("scripts/publish.lua"),
+            include_str!("scripts/join.lua"),
+            include_str!("scripts/pulse.lua"),
+            include_str!("scripts/lease.lua"),
+        ] {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
+        }
+        let (publish, join, pulse, lease) = pipeline.query_async(connection).await?;
+        Ok(Self { publish, join, pulse, lease })
+    }
+}
+
+/// The call of a script by its digest, on `keys`.
+pub(super) fn call(digest: &str, keys: &[&str]) -> Cmd {
+    let mut call = cmd("EVALSHA");
+    call.arg(digest).arg(keys.len()).arg(keys);
+    call
+}
+
+/// Runs the call of a script. When Redis has forgotten its scripts (`SCRIPT FLUSH`), it is given them again.
+pub(super) async fn run<T: FromRedisValue>(connection: &mut MultiplexedConnection, call: &Cmd) -> RedisResult<T> {
+    let answer = connection.req_packed_command(call).await.and_then(redis::Value::extract_error);
+    let answer = match answer {
+        Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
+            // Nothing of the call has run. Digests follow from the sources, so the call stays as it is.
+            Scripts::load(connection).await?;
+            connection.req_packed_command(call).await.and_then(redis::Value::extract_error)
+        }
+        answer => answer,
+    };
+    Ok(redis::from_redis_value(answer?)?)
+}

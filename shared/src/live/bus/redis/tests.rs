@@ -1,0 +1,161 @@
+//! The bus against a Redis of its own, which is killed, emptied, set back, and cut off in every way.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::{
+    live::{
+        bus::{IdempotencyKey, contract},
+        reader::{Batch, Limit, Reader},
+    },
+    pure::{ChannelName, Draft, Payload, Retention, Since},
+};
+
+mod faults;
+mod losses;
+mod proxy;
+mod server;
+
+use server::Server;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn channel(name: &str) -> ChannelName {
+    name.parse().unwrap()
+}
+
+fn publication(name: &str, data: impl serde::Serialize) -> Publication {
+    Publication::new(vec![Draft::new(channel(name), Payload::from_value(&data))])
+}
+
+fn open(url: &str) -> RedisBus {
+    RedisBus::open(url, Limits::default()).unwrap()
+}
+
+/// Waits until `is_so`, and says what it waited for when it is not.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waited = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+async fn ready(bus: &RedisBus) {
+    until("the bus is ready", || bus.ready().is_ok()).await;
+}
+
+async fn connect(url: &str) -> RedisBus {
+    let bus = open(url);
+    ready(&bus).await;
+    bus
+}
+
+/// Publishes, again and again while Redis is away.
+async fn publish(bus: &RedisBus, publication: Publication) -> Published {
+    assert!(publication.key.is_some() || bus.ready().is_ok(), "without a key only what is sent once is added once");
+    let mut tries = 0;
+    loop {
+        match bus.publish(publication.clone()).await {
+            Ok(published) => return published,
+            Err(error) => assert!(tries < 600, "{error}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn next(reader: &mut Reader) -> Batch {
+    timeout(PATIENCE, reader.next(Limit::default())).await.expect("something comes").expect("the log is open")
+}
+
+/// Reads `count` messages: their ids, and whether a gap was told.
+async fn take(reader: &mut Reader, count: usize) -> (Vec<Cursor>, bool) {
+    let (mut ids, mut is_gap) = (Vec::new(), false);
+    while ids.len() < count {
+        let batch = next(reader).await;
+        is_gap |= batch.gap.is_some();
+        ids.extend(batch.messages.iter().map(|message| message.id));
+    }
+    (ids, is_gap)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract() {
+    let server = Server::start().await;
+    contract::suite(|| async { Arc::new(connect(&server.url()).await) as Arc<dyn Bus> }).await;
+}
+
+#[tokio::test]
+async fn everything_about_a_message_arrives_on_every_process() {
+    let server = Server::start().await;
+    let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
+    let binary = bytes::Bytes::from_static(b"\0\xff\r\n$5\r\n");
+    let payload = Payload::with_attachments(br#"{"a":{"_placeholder":true,"num":0}}"#, vec![binary]).unwrap();
+    let draft = Draft::new(channel("chat.lobby"), payload).event("chat message".parse().unwrap());
+    let draft = Draft { from: Some("Zoë".into()), ..draft };
+    let mut reader = Reader::open(other.log(), &[channel("chat.lobby")], Since::Now);
+    let ids = one.publish(Publication::new(vec![draft.clone()])).await.unwrap().ids;
+    let batch = next(&mut reader).await;
+    assert_eq!((batch.messages[0].id, &batch.messages[0].draft), (ids[0], &draft));
+}
+
+#[tokio::test]
+async fn a_lease_is_held_by_one_and_passes_on_when_it_is_gone() {
+    let server = Server::start().await;
+    let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
+    let ttl = Duration::from_millis(400);
+    assert!(one.lease("tick", ttl).await && !other.lease("tick", ttl).await);
+    assert!(one.lease("tick", ttl).await, "renewed");
+    assert!(other.lease("another", ttl).await);
+    drop(one);
+    let started = Instant::now();
+    while !other.lease("tick", ttl).await {
+        assert!(started.elapsed() < 5 * ttl, "a lease ends with its time");
+        tokio::time::sleep(ttl / 20).await;
+    }
+    assert!(started.elapsed() >= ttl / 2);
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_given_to_it_again() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    let first = bus.publish(publication("a", 1)).await.unwrap();
+    server.command(&["SCRIPT", "FLUSH"]).await;
+    let second = bus.publish(publication("a", 2)).await.unwrap();
+    assert!(first.ids < second.ids);
+}
+
+#[tokio::test]
+async fn entries_of_others_hands_are_taken_or_passed_over() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    let mut reader = Reader::open(bus.log(), &[channel("news")], Since::Now);
+    server.command(&["XADD", scripts::STREAM, "*", "colour", "red"]).await;
+    server.command(&["XADD", scripts::STREAM, "*", "channel", "news", "data", "{\"by\": \"hand\"}"]).await;
+    assert_eq!(next(&mut reader).await.messages[0].draft.payload.placeholder_json(), r#"{"by":"hand"}"#);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_none_is_told_within_a_moment() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    let ids = bus.publish(publication("a", 1)).await.unwrap().ids;
+    bus.reach(ids[0]).await;
+    let future = Cursor::new(ids[0].ms + 1_000_000, 0);
+    let started = Instant::now();
+    bus.reach(future).await;
+    let mut reader = Reader::open(bus.log(), &[channel("a")], Since::After(future));
+    let batch = next(&mut reader).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(batch.gap.map(|gap| gap.requested), Some(future));
+    assert_eq!(batch.messages[0].id, ids[0]);
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_and_does_not_show_its_password() {
+    let error = RedisBus::open("redis://:secret@[::1/", Limits::default()).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
