@@ -235,7 +235,7 @@ impl EngineIo {
     /// Refuses new connections and closes the open ones.
     pub fn close(&self) {
         for connection in self.0.begin_close() {
-            connection.close();
+            connection.shut_down(DisconnectReason::ServerShuttingDown);
         }
     }
 }

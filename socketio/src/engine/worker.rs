@@ -27,6 +27,9 @@ use actix_web::rt::time::{Sleep, sleep_until};
 
 use super::connection::Conn;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// The workers of one engine. Cloning shares them.
@@ -254,9 +257,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let mut live = lock(&self.workers.0.live);
         live.workers.retain(|worker| !Arc::ptr_eq(worker, &self.worker));
-        let mut left = std::mem::take(&mut *lock(&self.worker.inbox));
-        left.waker = None;
-        lock(&self.worker.inbox).closed = true;
+        let left = std::mem::replace(&mut *lock(&self.worker.inbox), Inbox { closed: true, ..Inbox::default() });
         match live.workers.first() {
             Some(heir) => lock(&heir.inbox).adopt(left),
             None => live.orphan.adopt(left),

@@ -20,7 +20,7 @@ use crate::engine::{
     outbox::{Outbox, Pushed},
     outgoing::{Form, Outgoing},
     packet::{Packet, Protocol},
-    session::{Overlap, Session, Transport},
+    session::{Refused, Session, Transport},
     source::Sources,
     worker::Worker,
 };
@@ -150,16 +150,21 @@ impl Conn {
             if listed {
                 self.core.unlist(self, reason);
             }
-            // 4. Sources may hold locks of their own: they are dropped outside of ours.
+            // 4. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own:
+            //    whoever sends may hold locks, and so may a source that is dropped.
             let sources = self.sources().clear();
-            drop(sources);
-            // 5. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own.
-            if let Some(peer) = peer {
+            if peer.is_some() || !sources.is_empty() {
                 let connection = Connection(self.clone());
-                self.core.workers.queue(&self.home, Box::new(move || peer.on_close(&connection, reason)));
+                let tell = move || {
+                    drop(sources);
+                    if let Some(peer) = peer {
+                        peer.on_close(&connection, reason);
+                    }
+                };
+                self.core.workers.queue(&self.home, Box::new(tell));
             }
         }
-        // 6. The transports say goodbye.
+        // 5. The transports say goodbye.
         for waker in wakers.into_iter().flatten() {
             waker.wake();
         }
@@ -183,7 +188,7 @@ impl Conn {
         self.state().session.protocol()
     }
 
-    pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Overlap> {
+    pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Refused> {
         self.with(|state| state.session.begin_poll())
     }
 
@@ -195,7 +200,7 @@ impl Conn {
         self.with(|state| state.session.abort_poll());
     }
 
-    pub(crate) fn begin_post(self: &Arc<Self>) -> Result<(), Overlap> {
+    pub(crate) fn begin_post(self: &Arc<Self>) -> Result<(), Refused> {
         self.with(|state| state.session.begin_post())
     }
 

@@ -121,6 +121,12 @@ impl Connection {
             peer.on_shut_down(self, reason);
         }
         self.close();
+        // Nobody will be here to answer a poll that is yet to come.
+        self.0.with(|state| {
+            if state.session.transport() == Transport::Polling && !state.session.has_poll() {
+                state.session.finish(DisconnectReason::ForcedClose);
+            }
+        });
     }
 
     /// Ends the connection now, for this reason.

@@ -19,7 +19,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytestring::ByteString;
 
-pub use self::terms::{NOOP_INTERVAL, Next, Overlap, SessionConfig, Transport};
+pub use self::terms::{NOOP_INTERVAL, Next, Refused, SessionConfig, Transport};
 use super::packet::{Data, Packet, Protocol};
 use crate::DisconnectReason;
 
@@ -125,10 +125,14 @@ impl Session {
     }
 
     /// A GET has come. On `Err` the session is closed and the earlier GET gets the close packet.
-    pub fn begin_poll(&mut self) -> Result<(), Overlap> {
+    pub fn begin_poll(&mut self) -> Result<(), Refused> {
+        // The session may have moved on since the request was let in.
+        if self.is_closed() || self.transport != Transport::Polling {
+            return Err(Refused);
+        }
         if !matches!(self.poll, Poll::Idle) {
             self.finish(DisconnectReason::TransportError);
-            return Err(Overlap);
+            return Err(Refused);
         }
         self.poll = Poll::Open;
         Ok(())
@@ -155,10 +159,13 @@ impl Session {
     }
 
     /// A POST has come. On `Err` the session is closed.
-    pub fn begin_post(&mut self) -> Result<(), Overlap> {
+    pub fn begin_post(&mut self) -> Result<(), Refused> {
+        if self.is_closed() || self.transport != Transport::Polling {
+            return Err(Refused);
+        }
         if self.posting {
             self.finish(DisconnectReason::TransportError);
-            return Err(Overlap);
+            return Err(Refused);
         }
         self.posting = true;
         Ok(())

@@ -61,6 +61,6 @@ pub enum Next {
     End,
 }
 
-/// Two requests of one session overlapped, which ends the session: answer this one with 400.
+/// The session does not take this request: answer it with 400. If it overlapped with another of its kind, the session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overlap;
+pub struct Refused;
