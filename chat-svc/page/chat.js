@@ -345,8 +345,9 @@ function onDisconnect(reason) {
   away = true;
   for (const room of rooms.values()) room.typing.clear();
   showTyping();
-  const ours = reason === "io server disconnect";
-  showState("down", "away", ours ? "The server has closed this connection. Reload the page to come back." : "The connection is lost. Trying again; what you write waits here.");
+  // The client comes back by itself unless the server sent it away; then we ask again, a little later.
+  if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2_000 + Math.random() * 2_000);
+  showState("down", "away", "The connection is lost. Trying again; what you write waits here.");
 }
 
 function start() {

@@ -252,7 +252,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await other.locator("#text").press("Enter");
       await away.locator(".said", { hasText: "before" }).waitFor();
       await away.context().setOffline(true);
-      // Going offline cuts no WebSocket that is there, so the page lets go of its own.
+      // The event by which a browser tells its pages; the client gives its WebSocket up then.
       await away.evaluate(() => globalThis.dispatchEvent(new Event("offline")));
       await away.locator('#state[data-state="down"]').waitFor();
       for (const text of ["one", "two"]) {
