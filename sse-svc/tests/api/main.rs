@@ -1,5 +1,7 @@
 //! `/events`, held to what docs/PROTOCOL.md says of it, over real connections.
 
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
 mod endings;
 mod events;
 mod publishing;

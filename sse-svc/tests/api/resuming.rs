@@ -38,7 +38,7 @@ async fn every_id_is_a_cursor() {
     for (at, id) in sent.iter().enumerate() {
         let mut events = since(&site, id).await;
         let last = site.publish("public.a", "9").await.to_string();
-        let expected: Vec<_> = sent[at + 1..].iter().cloned().collect();
+        let expected = sent[at + 1..].to_vec();
         assert_eq!(ids(&mut events, expected.len()).await, expected);
         // What was published since, by earlier rounds too, comes after it and nothing between is lost.
         while ids(&mut events, 1).await[0] != last {}

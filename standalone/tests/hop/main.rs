@@ -1,6 +1,8 @@
 //! One client that goes from transport to transport with nothing but its cursor, while messages are published and its
 //! connections are cut at any byte.
 
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
 mod client;
 mod cursors;
 
