@@ -109,6 +109,32 @@ impl Default for Config {
     }
 }
 
+/// Times beyond this are as good as for ever, and can be added to a clock without overflow.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Config {
+    /// The same settings with every value one that the server can work with: times that clocks can take, and a path between slashes.
+    pub(crate) fn normalized(mut self) -> Self {
+        for time in [
+            &mut self.ping_interval,
+            &mut self.ping_timeout,
+            &mut self.upgrade_timeout,
+            &mut self.connect_timeout,
+            &mut self.body_timeout,
+            &mut self.close_timeout,
+            &mut self.binary_timeout,
+        ] {
+            *time = (*time).min(FOR_EVER);
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.max_disconnection = recovery.max_disconnection.min(FOR_EVER);
+        }
+        let bare = self.path.trim_matches('/');
+        self.path = if bare.is_empty() { "/".into() } else { format!("/{bare}/") };
+        self
+    }
+}
+
 /// A cookie that holds the session's id.
 #[derive(Clone, Debug)]
 pub struct Cookie {
@@ -145,5 +171,22 @@ impl Default for Recovery {
             max_packets: 10_000,
             max_bytes: 16 << 20,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_settings_are_made_workable() {
+        for (path, expected) in
+            [("/socket.io/", "/socket.io/"), ("socket.io", "/socket.io/"), ("/a/b", "/a/b/"), ("", "/"), ("/", "/")]
+        {
+            let config = Config { path: path.into(), ..Config::default() };
+            assert_eq!(config.normalized().path, expected);
+        }
+        let config = Config { ping_interval: Duration::MAX, ..Config::default() };
+        assert_eq!(config.normalized().ping_interval, FOR_EVER);
     }
 }

@@ -312,6 +312,7 @@ impl Builder {
     /// The server. It answers once it is mounted.
     pub fn build(self) -> SocketIo {
         let Self { config, adapter, allow_request } = self;
+        let config = config.normalized();
         let adapter = adapter.unwrap_or_else(|| Arc::new(LocalAdapter::new(config.recovery.clone())));
         let config = Arc::new(config);
         let workers = Workers::new();

@@ -63,6 +63,8 @@ stats! {
     refused_request,
     /// Requests refused: by origin, by `allow_request`, or because the server is full or closing.
     refused_forbidden,
+    /// Of these, the ones refused by origin.
+    refused_origin,
     /// Requests refused: this revision of Engine.IO is not served.
     refused_protocol,
     /// Request bodies or frames over the size limit.

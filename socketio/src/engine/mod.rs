@@ -214,7 +214,7 @@ pub struct EngineIo(Arc<Core>);
 impl EngineIo {
     /// A server with these settings; `service` makes the peer of each connection.
     pub fn new(config: Config, service: impl Service) -> Self {
-        Self(Core::new(Arc::new(config), Arc::default(), Workers::new(), None, Box::new(service)))
+        Self(Core::new(Arc::new(config.normalized()), Arc::default(), Workers::new(), None, Box::new(service)))
     }
 
     /// Mounts the server at [`Config::path`], for [`App::configure`](actix_web::App::configure).

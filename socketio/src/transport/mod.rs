@@ -114,8 +114,8 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: 
         if (!upgrade && conn.transport() != transport) || (upgrade && transport != Transport::WebSocket) {
             return Err(Refusal::BadRequest);
         }
-        if upgrade && !config.origins.allow(request.headers()) {
-            return Err(Refusal::Forbidden("Forbidden".into()));
+        if upgrade {
+            check_origin(core, request)?;
         }
         return Ok(Found::Session(conn));
     }
@@ -125,9 +125,7 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: 
     if upgrade != (transport == Transport::WebSocket) {
         return Err(Refusal::BadRequest);
     }
-    if !config.origins.allow(request.headers()) {
-        return Err(Refusal::Forbidden("Forbidden".into()));
-    }
+    check_origin(core, request)?;
     let handshake = Arc::new(Handshake::of(request, config.trust_proxy));
     if let Some(allow) = &core.allow_request {
         allow(handshake.clone()).await.map_err(Refusal::Forbidden)?;
@@ -138,6 +136,15 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: 
         _ => return Err(Refusal::UnsupportedProtocol),
     };
     Ok(Found::Handshake(protocol, handshake))
+}
+
+/// Browsers apply CORS to polling alone, and only to what is read: whoever may not use the server must not get in at all.
+fn check_origin(core: &Core, request: &HttpRequest) -> Result<(), Refusal> {
+    if core.config.origins.allow(request.headers()) {
+        return Ok(());
+    }
+    core.counters.refused_origin.inc();
+    Err(Refusal::Forbidden("Forbidden".into()))
 }
 
 /// The query parameters that Engine.IO knows.
