@@ -3,16 +3,17 @@
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and what dependencies may be
-#   make e2e      services, gateway and pages with real clients (needs Node, nginx and Chromium)
+#   make e2e      services, gateway and pages with real clients (needs Node, nginx, Chromium and Python)
 #   make clean
 
 export CARGO_TARGET_DIR ?= target
 
 CLIENT_DIR := web/vendor/node_modules/socket.io-client/dist
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+PYTHON := $(CARGO_TARGET_DIR)/e2e-python
 SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc
 
-.PHONY: run test check fmt clippy deny client e2e build clean
+.PHONY: run test check fmt clippy deny client build e2e e2e-system e2e-socketio clean
 
 run: client
 	TRIDENT_CLIENT_DIR="$${TRIDENT_CLIENT_DIR:-$(CLIENT_DIR)}" cargo run --release --locked -p standalone
@@ -46,13 +47,27 @@ $(CLIENT_DIR)/socket.io.js: web/vendor/package-lock.json
 build:
 	cargo build --locked $(SERVICES)
 
-e2e: build client e2e/node_modules/.package-lock.json
+e2e: e2e-system e2e-socketio
+
+# Services, gateway and pages from outside.
+e2e-system: build client e2e/node_modules/.package-lock.json
 	cd e2e && npm test
 
-e2e/node_modules/.package-lock.json: e2e/package-lock.json
-	cd e2e && $(NPM_CI)
+# The Socket.IO server with the official clients, in JavaScript and in Python.
+e2e-socketio: e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
+	cargo build --locked -p socketio --examples
+	cd e2e/socketio && npm test
+	$(PYTHON)/bin/python -m unittest discover -s e2e/socketio/python
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && $(NPM_CI)
+	touch $@
+
+$(PYTHON)/ready: e2e/socketio/python/requirements.txt
+	python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/out web/vendor/node_modules
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/out web/vendor/node_modules
