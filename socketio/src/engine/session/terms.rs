@@ -46,14 +46,14 @@ impl Transport {
     }
 }
 
-/// What a transport does now, as told by [`Session::next`].
+/// What a transport does now, as told by [`Session::next`](super::Session::next).
 #[derive(Debug, PartialEq)]
 pub enum Next {
     /// Send this packet, then ask again.
     Send(Packet),
     /// Send what the application has; when it has nothing, wait to be woken.
     Application,
-    /// Send what the application still has; when that is out, call [`Session::flushed`] and ask again.
+    /// Send what the application still has; when that is out, call [`Session::flushed`](super::Session::flushed) and ask again.
     Flush,
     /// Wait to be woken.
     Wait,
