@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConnectError, DisconnectReason, EncodedPacket, Namespace, Socket,
+    ConnectError, DisconnectReason, EncodedPacket, Namespace, Outgoing, Socket,
     adapter::{Restored, Session},
     engine::{Connection, Data, Peer, Protocol, Sid, worker::run},
     rate::Bucket,
@@ -189,7 +189,7 @@ impl ClientPeer {
                     for packet in missed {
                         connection.send(packet);
                     }
-                    connection.send(consent.clone());
+                    connection.send(Outgoing::from(&consent).apart());
                     local.insert(socket, rooms.clone());
                 });
                 if !rooms.is_empty() {
@@ -197,7 +197,7 @@ impl ClientPeer {
                 }
             }
             None => {
-                connection.send(consent);
+                connection.send(Outgoing::from(consent).apart());
                 local.insert(socket, Vec::new());
             }
         }

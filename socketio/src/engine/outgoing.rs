@@ -127,18 +127,33 @@ pub enum Form {
 pub struct Outgoing {
     body: Arc<dyn Encoded>,
     volatile: bool,
+    apart: bool,
 }
 
 impl Outgoing {
     /// A message that must arrive, or else the connection ends.
     pub fn new(body: Arc<dyn Encoded>) -> Self {
-        Self { body, volatile: false }
+        Self { body, volatile: false, apart: false }
     }
 
     /// The same message, but it may be dropped when the client is slow.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self
+    }
+
+    /// The same message, but on a WebSocket it leaves in a write of its own, and what follows it a millisecond later.
+    ///
+    /// For the answer that a client awaits before it listens for more: one that reads both out of one TCP segment
+    /// would be told of the second while nobody listens yet. The protocol's own test suites are such clients.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
+
+    /// Whether it leaves in a write of its own.
+    pub fn is_apart(&self) -> bool {
+        self.apart
     }
 
     /// Whether it may be dropped.

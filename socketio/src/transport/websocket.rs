@@ -13,9 +13,11 @@
 //! handshake and the frame types, none of its actors. A move would touch this file alone.
 
 use std::{
+    future::Future as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_http::ws::{Codec, Item as Part};
@@ -24,6 +26,7 @@ use actix_web_actors::ws::{self, CloseCode, CloseReason, Frame, Message, Protoco
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use futures_util::Stream;
+use tokio::time::{Sleep, sleep};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use super::errors::Refusal;
@@ -71,8 +74,13 @@ struct Body {
     /// A control frame to send before anything else.
     reply: Option<Bytes>,
     close: Option<CloseReason>,
+    /// Nothing goes out until this is over: see [`Outgoing::apart`](crate::Outgoing::apart).
+    pause: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
+
+/// How long a message that leaves apart stays alone. The shortest that the runtime can wait.
+const APART: Duration = Duration::from_millis(1);
 
 /// A message that comes in fragments.
 struct Partial {
@@ -99,6 +107,7 @@ impl Body {
             partial: None,
             reply: None,
             close: None,
+            pause: None,
             ended: false,
         }
     }
@@ -246,8 +255,18 @@ impl Stream for Body {
             if let Some(reply) = this.reply.take() {
                 return Poll::Ready(Some(Ok(reply)));
             }
+            if let Some(pause) = &mut this.pause {
+                match pause.as_mut().poll(cx) {
+                    Poll::Ready(()) => this.pause = None,
+                    Poll::Pending if progress => continue,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
             match this.conn.poll_websocket(this.id, cx) {
                 Poll::Ready(Some(item)) => {
+                    if item.is_apart() {
+                        this.pause = Some(Box::pin(sleep(APART)));
+                    }
                     return Poll::Ready(Some(Ok(item.into_websocket(this.protocol))));
                 }
                 Poll::Ready(None) => {

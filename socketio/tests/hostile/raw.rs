@@ -83,6 +83,15 @@ impl Tcp {
         }
     }
 
+    /// What is there once something is there.
+    #[track_caller]
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        if self.unread.is_empty() {
+            self.fill();
+        }
+        std::mem::take(&mut self.unread)
+    }
+
     #[track_caller]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         while self.unread.len() < len {

@@ -102,6 +102,11 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// See [`Outgoing::apart`].
+    pub(crate) fn is_apart(&self) -> bool {
+        matches!(self, Self::Message(message, _) if message.is_apart())
+    }
+
     /// As WebSocket bytes, headers included.
     pub(crate) fn into_websocket(self, protocol: Protocol) -> Bytes {
         match self {
