@@ -20,7 +20,7 @@ use socketio::{
 };
 
 use crate::{
-    feed::{Feed, Offset},
+    feed::{Feed, Offset, Pulled},
     member::Profile,
 };
 
@@ -29,8 +29,8 @@ const MOST_SESSIONS: usize = 100_000;
 /// Bytes of missed messages that are sent before the client is let in. The rest is pulled behind it, in the same order.
 const FIRST_BYTES: usize = 256 * 1024;
 
-/// What a recovered socket goes on reading. Kept with the socket until the chat takes it.
-pub(crate) struct Resumed(pub(crate) Mutex<Option<Feed>>);
+/// What a recovered socket goes on reading, and what it was given already. Kept with the socket until the chat takes it.
+pub(crate) struct Resumed(pub(crate) Mutex<Option<(Feed, Pulled)>>);
 
 /// See the module.
 pub(crate) struct LogAdapter {
@@ -107,17 +107,17 @@ impl Adapter for LogAdapter {
         let Some(mut feed) = self.feed(&restored.session, &restored.offset) else {
             return admit(Vec::new());
         };
-        let mut missed: Vec<EncodedPacket> = Vec::new();
+        let mut missed = Pulled::default();
         let mut room = FIRST_BYTES;
         while room > 0 {
             let Poll::Ready(pulled) = feed.poll_pull(&Context::from_waker(Waker::noop()), room) else { break };
             let bytes = pulled.packets.iter().map(EncodedPacket::size).sum::<usize>();
             room = room.saturating_sub(bytes.max(1));
-            missed.extend(pulled.packets);
+            missed.extend(pulled);
         }
-        admit(missed);
+        admit(std::mem::take(&mut missed.packets));
         if let Some(socket) = local.socket(&restored.session.sid) {
-            socket.insert(Resumed(Mutex::new(Some(feed))));
+            socket.insert(Resumed(Mutex::new(Some((feed, missed)))));
         }
     }
 }

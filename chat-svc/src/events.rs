@@ -23,6 +23,7 @@ pub(crate) const CHAT_MESSAGE: &str = "chat message";
 const HISTORY: usize = 50;
 /// Characters of the longest name.
 const LONGEST_NAME: usize = 40;
+
 /// What the events work with.
 #[derive(Clone)]
 pub(crate) struct Chat {
@@ -109,12 +110,15 @@ impl Chat {
     /// `leave`: the member then speaks in the room that they joined last of the others.
     pub(crate) fn leave(&self, socket: &Socket, member: &Member, room: Option<&Value>) -> Outcome<Done> {
         let channel = channel_of(room)?;
-        socket.leave(channel.as_str());
         {
             let mut state = member.state();
+            if !state.rooms.contains(&channel) {
+                return Ok(Done {});
+            }
             state.rooms.retain(|other| *other != channel);
             state.release(&channel);
         }
+        socket.leave(channel.as_str());
         member.record(socket);
         self.presence.changed([&channel]);
         Ok(Done {})
@@ -171,15 +175,15 @@ impl Chat {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
-            channels: Vec<ChannelName>,
+            channels: Vec<String>,
             #[serde(default)]
-            since: Option<Since>,
+            since: Option<String>,
         }
         const SHAPE: &str = "`subscribe` has one argument, {channels: [name, …], since?: cursor or \"earliest\"}";
         let Wanted { channels, since } = read(what, SHAPE)?;
-        if channels.is_empty() || channels.len() > MOST_CHANNELS {
-            return Err(Refusal::new("bad_channel", format!("name 1 to {MOST_CHANNELS} channels; {SHAPE}")));
-        }
+        let channels = channels_of(&channels, SHAPE)?;
+        let since: Option<Since> =
+            since.map(|since| since.parse()).transpose().map_err(|error| Refusal::new("bad_cursor", error))?;
         for channel in &channels {
             member.access.require_subscribe(channel)?;
         }
@@ -210,9 +214,11 @@ impl Chat {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Unwanted {
-            channels: Vec<ChannelName>,
+            channels: Vec<String>,
         }
-        let Unwanted { channels } = read(what, "`unsubscribe` has one argument, {channels: [name, …]}")?;
+        const SHAPE: &str = "`unsubscribe` has one argument, {channels: [name, …]}";
+        let Unwanted { channels } = read(what, SHAPE)?;
+        let channels = channels_of(&channels, SHAPE)?;
         {
             let mut state = member.state();
             state.subscriptions.retain(|channel| !channels.contains(channel));
@@ -232,6 +238,21 @@ fn too_many_channels() -> Refusal {
 fn read<T: serde::de::DeserializeOwned>(what: Option<&Value>, shape: &str) -> Outcome<T> {
     let what = what.cloned().ok_or_else(|| Refusal::new("bad_arguments", shape))?;
     socketio::value::from_value(what).map_err(|error| Refusal::new("bad_arguments", format!("{error}; {shape}")))
+}
+
+/// The channels of these names, each once.
+fn channels_of(names: &[String], shape: &str) -> Outcome<Vec<ChannelName>> {
+    if names.is_empty() || names.len() > MOST_CHANNELS {
+        return Err(Refusal::new("bad_channel", format!("name 1 to {MOST_CHANNELS} channels; {shape}")));
+    }
+    let mut channels: Vec<ChannelName> = Vec::with_capacity(names.len());
+    for name in names {
+        let channel = name.parse()?;
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
 }
 
 /// The channel of the room that an argument names.

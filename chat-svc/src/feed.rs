@@ -17,6 +17,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use shared::{
+    edge::metrics::TransportMetrics,
     live::{
         log::Log,
         reader::{Batch, Limit, Reader},
@@ -104,6 +105,21 @@ pub(crate) struct Pulled {
     pub(crate) packets: Vec<EncodedPacket>,
     pub(crate) messages: usize,
     pub(crate) gaps: usize,
+}
+
+impl Pulled {
+    /// Adds what was pulled after it.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.packets.extend(more.packets);
+        self.messages += more.messages;
+        self.gaps += more.gaps;
+    }
+
+    /// Counts it as handed to a client.
+    pub(crate) fn count(&self, figures: &TransportMetrics) {
+        figures.deliveries.inc_by(u64::try_from(self.messages).unwrap_or(u64::MAX));
+        figures.gaps.inc_by(u64::try_from(self.gaps).unwrap_or(u64::MAX));
+    }
 }
 
 /// See the module.

@@ -5,6 +5,8 @@
 //! appears in the chat, and a client that was cut off goes on after the last message that it saw.
 
 mod adapter;
+mod arrival;
+mod census;
 mod chat;
 mod events;
 mod feed;

@@ -105,10 +105,7 @@ impl Source for Reading {
             Poll::Ready(pulled) => pulled,
             Poll::Pending => return Poll::Pending,
         };
-        let slot = self.0.slot.lock();
-        let figures = slot.figures();
-        figures.deliveries.inc_by(u64::try_from(pulled.messages).unwrap_or(u64::MAX));
-        figures.gaps.inc_by(u64::try_from(pulled.gaps).unwrap_or(u64::MAX));
+        pulled.count(self.0.slot.lock().figures());
         Poll::Ready(pulled.packets.into_iter().map(Outgoing::from).collect())
     }
 }

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use shared::{edge::Edge, pure::ChannelName};
 use socketio::{Namespace, SocketInfo};
+use tokio::time::MissedTickBehavior;
 
 use crate::{member::Profile, reply::Present, wire::CHANNEL_OF_ROOM};
 
@@ -32,6 +33,8 @@ impl Presence {
             present: Present,
         }
         let mut tick = tokio::time::interval(PERIOD);
+        // After a tick that came late the next keeps its distance: a room is told once a second at most.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !edge.drain.is_draining() {
             tick.tick().await;
             let rooms = std::mem::take(&mut *self.0.lock());

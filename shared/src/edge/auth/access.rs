@@ -130,6 +130,29 @@ impl Access {
         Ok(Self { edge: edge.clone(), address, bearer, cookie: Cookie::Sound })
     }
 
+    /// Who opened a connection that asks for many things later, as Socket.IO's do: by the token that is `shown` in its
+    /// first message, or else by the headers of its first request.
+    ///
+    /// A cookie counts here whether or not an `Origin` came with it: a stranger's page cannot read the answer that it needs
+    /// to go on with the connection, and a WebSocket always names its page.
+    ///
+    /// # Errors
+    /// [`ApiError::BadToken`] when the token does not hold.
+    pub fn of_handshake(
+        edge: &Edge,
+        shown: Option<&str>,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<Self, ApiError> {
+        if let Some(token) = shown.map_or_else(|| bearer(headers), |token| Ok(Some(token)))? {
+            return Self::with_token(edge, Some(token), address);
+        }
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let is_ours = |origin| edge.settings.origins.allow_credentials(origin, host);
+        let token = cookie(headers).filter(|_| origin(headers).is_none_or(is_ours));
+        Self::with_token(edge, token, address)
+    }
+
     /// Whether they may subscribe to `channel`.
     #[must_use]
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {

@@ -1,0 +1,149 @@
+//! Who comes in: whether there is a place for them, what they may do, and whether they are new or go on.
+//!
+//! ```text
+//! handshake ─▶ allow ─▶ (the namespace) ─▶ admit: token, place ─▶ enter: a new member, or the one of before
+//! ```
+
+use std::{sync::Arc, time::SystemTime};
+
+use actix_web::{
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+    rt,
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use shared::edge::{
+    Access, ApiError, Edge, address,
+    limits::{Refused, Slot},
+    metrics,
+    service::Service,
+};
+use socketio::{ConnectError, Handshake, Socket, Transport, Value, engine::Protocol};
+
+use crate::{
+    adapter::Resumed,
+    events,
+    feed::Feed,
+    member::{Member, Profile, Reading},
+};
+
+/// Where everybody comes in.
+const FIRST_ROOM: &str = "lobby";
+
+/// Whether another connection may be opened at all. Refused here, a client tries again by itself; after a refusal by
+/// [`admit`] it does not.
+pub(crate) fn allow(edge: &Edge) -> Result<(), String> {
+    if edge.settings.max_connections.is_some_and(|most| edge.limits.connections() >= most) {
+        edge.metrics.refusals.connections.inc();
+        return Err(Refused::Total.to_string());
+    }
+    Ok(())
+}
+
+/// The token in `auth`, if there is one.
+#[derive(Deserialize)]
+struct Auth {
+    #[serde(default)]
+    token: Option<String>,
+}
+
+/// Who has been looked at and is on the way in.
+struct Arriving(Mutex<Option<(Access, Slot)>>);
+
+/// Looks at who comes in: their token, whether they may read what they read before, and whether there is a place for
+/// them.
+pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectError> {
+    let edge = &service.edge;
+    let handshake = socket.handshake();
+    let headers = headers(handshake);
+    let forwarded: Vec<&str> =
+        handshake.headers.iter().filter(|(name, _)| *name == "x-forwarded-for").map(|(_, value)| value).collect();
+    let address = address::through(handshake.address, &forwarded, &edge.settings.trusted_proxies);
+    let auth: Auth = socket.auth().map_err(|_| refuse(ApiError::BadToken("`auth.token` is a string".to_owned())))?;
+    let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
+    if socket.recovered() {
+        // The session may have been opened with a token that has ended since, or that this client does not show.
+        let profile: Profile = serde_json::from_value(socket.data()).unwrap_or_default();
+        for channel in profile.rooms.iter().chain(&profile.subscriptions) {
+            access.require_subscribe(channel).map_err(refuse)?;
+        }
+    }
+    let slot = edge.limits.connect(address, counted_as(socket)).map_err(|refused| refuse(refused.into()))?;
+    socket.insert(Arriving(Mutex::new(Some((access, slot)))));
+    Ok(())
+}
+
+fn headers(handshake: &Handshake) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in handshake.headers.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+fn refuse(error: ApiError) -> ConnectError {
+    ConnectError::new(error.to_string()).with_data(serde_json::json!({ "code": error.code() }))
+}
+
+/// What a socket's connection is counted as.
+pub(crate) fn counted_as(socket: &Socket) -> metrics::Transport {
+    match socket.connection().transport() {
+        Transport::WebSocket => metrics::Transport::WebSocket,
+        Transport::Polling => metrics::Transport::Polling,
+    }
+}
+
+/// Somebody is in: a new member in the first room, or one who was cut off and goes on.
+pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
+    let Some((access, slot)) = socket.remove::<Arriving>().and_then(|arriving| arriving.0.lock().take()) else {
+        socket.disconnect();
+        return;
+    };
+    let expires_in = access.expires_in(SystemTime::now());
+    let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
+    let profile: Option<Profile> = serde_json::from_value(socket.data()).ok();
+    let member = match (resumed, profile) {
+        (Some((feed, missed)), Some(profile)) => {
+            log::info!("chat: {} is back", socket.id());
+            missed.count(slot.figures());
+            Member::resumed(access, slot, profile, feed)
+        }
+        _ => {
+            log::info!("chat: {} has come", socket.id());
+            let is_plain = socket.connection().protocol() == Protocol::V3;
+            let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
+            let name = format!("guest-{letters}");
+            let member = Member::new(access, slot, name.into(), Feed::new(chat.service.log(), is_plain));
+            if let Err(refusal) = chat.enter(socket, &member, Some(&Value::from(FIRST_ROOM))) {
+                log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());
+            }
+            member
+        }
+    };
+    chat.presence.changed(&member.state().rooms);
+    socket.insert(Arc::clone(&member));
+    socket.attach(Reading(member));
+    if let Some(left) = expires_in {
+        let ending = socket.clone();
+        socket.insert(Expiry(rt::spawn(async move {
+            tokio::time::sleep(left).await;
+            ending.close_connection();
+        })));
+    }
+}
+
+/// Ends a connection with the token that it was opened with; is itself ended when the socket goes before.
+struct Expiry(rt::task::JoinHandle<()>);
+
+impl Drop for Expiry {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Lets go of what was begun for a socket that has left.
+pub(crate) fn forget(socket: &Socket) {
+    socket.remove::<Expiry>();
+}
