@@ -11,13 +11,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use bytes::{Bytes, BytesMut};
 use redis::{Cmd, Value};
 
-use crate::pure::{Cursor, Draft, EventName, Message, Payload};
+use crate::pure::{Cursor, Draft, EventName, Payload};
 
 /// What stands at a place of the stream.
 #[derive(Debug)]
 pub(super) enum What {
     /// A message.
-    Message(Message),
+    Message(Draft),
     /// Something before this place may be lost.
     Break,
     /// Nothing that we wrote; what is wrong with it.
@@ -75,8 +75,7 @@ pub(super) fn read(value: Value) -> Option<Entry> {
     let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
     let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
     let digest = digest(&fields);
-    let what = message(fields)
-        .map_or_else(What::Strange, |draft| draft.map_or(What::Break, |draft| What::Message(Message::new(id, draft))));
+    let what = message(fields).map_or_else(What::Strange, |draft| draft.map_or(What::Break, What::Message));
     Some(Entry { id, what, digest })
 }
 
@@ -166,16 +165,16 @@ mod tests {
             let fields = sent(&draft);
             let entry = entry(fields.clone());
             assert_eq!((entry.id, entry.digest), (Cursor::new(1_763_800_000_000, 7), digest(&fields)));
-            let What::Message(message) = entry.what else { panic!("{entry:?}") };
-            assert_eq!(message.draft, draft);
+            let What::Message(read) = entry.what else { panic!("{entry:?}") };
+            assert_eq!(read, draft);
         }
     }
 
     #[test]
     fn what_others_wrote_is_taken_if_it_can_be() {
         let by_hand = entry(bulk(&["data", " [1, 2] ", "channel", "news", "colour", "red"]));
-        let What::Message(message) = by_hand.what else { panic!("{by_hand:?}") };
-        assert_eq!((message.draft.payload.placeholder_json(), &*message.draft.event), ("[1,2]", "message"));
+        let What::Message(draft) = by_hand.what else { panic!("{by_hand:?}") };
+        assert_eq!((draft.payload.placeholder_json(), &*draft.event), ("[1,2]", "message"));
         assert!(matches!(entry(bulk(&["break", "1"])).what, What::Break));
         for strange in [
             &["channel", "news"][..],

@@ -132,7 +132,8 @@ impl Tail {
                 self.lose(before(edge.min(id)));
             }
             let bytes = match what {
-                What::Message(message) => {
+                What::Message(draft) => {
+                    let message = Message::new(id, draft);
                     let bytes = message.footprint();
                     messages.push(message);
                     bytes
