@@ -54,12 +54,16 @@ impl fmt::Display for Identity {
 
 /// The one who asks: what is public, and what their token adds to it.
 ///
-/// As a handler's argument it is read from the request, which is refused with 401 when its token does not hold.
+/// As a handler's argument it is read from the request. A token that does not hold adds nothing and ends nothing: what is
+/// public stays open to its bearer, and what would take a token is refused with what is wrong with theirs. So a cookie that
+/// has expired does not keep a page from the channels that everybody may read.
 #[derive(Clone, Debug)]
 pub struct Access {
     edge: Edge,
     address: IpAddr,
     bearer: Option<Bearer>,
+    /// What is wrong with the token that was shown.
+    fault: Option<Arc<str>>,
     /// Why a cookie that was there does not let its bearer publish, or does not count at all.
     cookie: Cookie,
 }
@@ -90,24 +94,26 @@ impl Access {
     /// key no token can hold, so then none is looked at, and nobody has more than what is public.
     ///
     /// # Errors
-    /// [`ApiError::BadToken`] when the token that is shown does not hold.
+    /// [`ApiError::Internal`] when the application was built without its edge.
     pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let edge = request
             .app_data::<web::Data<Edge>>()
             .ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
         let headers = request.headers();
         let address = address::client(request.peer_addr(), headers, &edge.settings.trusted_proxies);
-        if let Some(token) = bearer(headers)? {
-            return Self::with_token(edge, Some(token), address);
+        match bearer(headers) {
+            Ok(None) => {}
+            Ok(token) => return Ok(Self::with_any_token(edge, token, address)),
+            Err(fault) => return Ok(Self { fault: Some(fault.into()), ..Self::with_any_token(edge, None, address) }),
         }
-        let Some(token) = cookie(headers) else { return Self::with_token(edge, None, address) };
+        let Some(token) = cookie(headers) else { return Ok(Self::with_any_token(edge, None, address)) };
         let sound = match origin(headers) {
             None => Cookie::WithoutOrigin,
             Some(origin) if edge.settings.origins.allow_credentials(origin, host(request)) => Cookie::Sound,
             Some(_) => Cookie::Foreign,
         };
         let token = (sound != Cookie::Foreign).then_some(token);
-        Ok(Self { cookie: sound, ..Self::with_token(edge, token, address)? })
+        Ok(Self { cookie: sound, ..Self::with_any_token(edge, token, address) })
     }
 
     /// Who shows this token, from this address: for transports that carry it elsewhere than in a header, as Socket.IO's
@@ -116,18 +122,26 @@ impl Access {
     /// # Errors
     /// [`ApiError::BadToken`] when the token does not hold.
     pub fn with_token(edge: &Edge, token: Option<&str>, address: IpAddr) -> Result<Self, ApiError> {
-        let bearer = match token.filter(|_| edge.verifier.has_key()) {
-            Some(token) => {
-                let claims = edge.verifier.verify(token, SystemTime::now());
-                let claims = claims.map_err(|fault| {
+        let access = Self::with_any_token(edge, token, address);
+        match &access.fault {
+            None => Ok(access),
+            Some(fault) => Err(ApiError::BadToken(fault.to_string())),
+        }
+    }
+
+    /// As [`Access::with_token`], where a token that does not hold is none.
+    fn with_any_token(edge: &Edge, token: Option<&str>, address: IpAddr) -> Self {
+        let (mut bearer, mut fault) = (None, None);
+        if let Some(token) = token.filter(|_| edge.verifier.has_key()) {
+            match edge.verifier.verify(token, SystemTime::now()) {
+                Ok(claims) => bearer = Some(Bearer::new(token, claims)),
+                Err(told) => {
                     edge.metrics.refusals.bad_token.inc();
-                    ApiError::BadToken(fault.to_string())
-                })?;
-                Some(Bearer::new(token, claims))
+                    fault = Some(told.to_string().into());
+                }
             }
-            None => None,
-        };
-        Ok(Self { edge: edge.clone(), address, bearer, cookie: Cookie::Sound })
+        }
+        Self { edge: edge.clone(), address, bearer, fault, cookie: Cookie::Sound }
     }
 
     /// Who opened a connection that asks for many things later, as Socket.IO's do: by the token that is `shown` in its
@@ -137,20 +151,21 @@ impl Access {
     /// to go on with the connection, and a WebSocket always names its page.
     ///
     /// # Errors
-    /// [`ApiError::BadToken`] when the token does not hold.
+    /// [`ApiError::BadToken`] when a token that was not merely a cookie does not hold: who shows one means to be somebody.
     pub fn of_handshake(
         edge: &Edge,
         shown: Option<&str>,
         headers: &HeaderMap,
         address: IpAddr,
     ) -> Result<Self, ApiError> {
-        if let Some(token) = shown.map_or_else(|| bearer(headers), |token| Ok(Some(token)))? {
+        let explicit = shown.map_or_else(|| bearer(headers), |token| Ok(Some(token)));
+        if let Some(token) = explicit.map_err(|fault| ApiError::BadToken(fault.to_owned()))? {
             return Self::with_token(edge, Some(token), address);
         }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let is_ours = |origin| edge.settings.origins.allow_credentials(origin, host);
         let token = cookie(headers).filter(|_| origin(headers).is_none_or(is_ours));
-        Self::with_token(edge, token, address)
+        Ok(Self::with_any_token(edge, token, address))
     }
 
     /// Whether they may subscribe to `channel`.
@@ -200,6 +215,9 @@ impl Access {
                      TRIDENT_JWT_PUBLIC_KEY_FILE (--jwt-public-key-file){public}"
                 ),
             );
+        }
+        if let Some(fault) = &self.fault {
+            return ApiError::BadToken(fault.to_string());
         }
         if self.cookie != Cookie::Sound {
             return ApiError::forbidden(
@@ -287,14 +305,14 @@ impl Bearer {
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let mut tokens = headers.get_all(header::AUTHORIZATION).filter_map(|value| {
         let value = value.to_str().ok()?;
         let (scheme, token) = value.trim_start().split_once(' ').unwrap_or((value, ""));
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     match (tokens.next(), tokens.next()) {
-        (Some(_), Some(_)) => Err(ApiError::BadToken("two tokens in `Authorization`; one is accepted".to_owned())),
+        (Some(_), Some(_)) => Err("two tokens in `Authorization`; one is accepted"),
         (token, _) => Ok(token),
     }
 }

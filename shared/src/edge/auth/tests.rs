@@ -235,7 +235,7 @@ fn a_token_adds_to_what_is_public() {
 }
 
 #[test]
-fn a_token_that_does_not_hold_is_told_and_counted_whatever_is_asked() {
+fn a_token_that_does_not_hold_is_told_and_counted_where_one_is_needed() {
     let edge = edge(&["--secret", SECRET]);
     let good = format!("Bearer {}", token("*", "*"));
     for headers in [
@@ -246,11 +246,16 @@ fn a_token_that_does_not_hold_is_told_and_counted_whatever_is_asked() {
         // The header counts more than the cookie, and two headers are one too many.
         &[("authorization", "Bearer x"), ("cookie", "trident_token=y")],
     ] {
-        let refused = access(&edge, headers).unwrap_err();
-        assert_eq!((refused.status_code(), refused.code()), (StatusCode::UNAUTHORIZED, "bad_token"), "{headers:?}");
+        let access = access(&edge, headers).unwrap();
+        assert!(access.may_subscribe(&channel("random")), "what is public stays open");
+        for refused in [access.require_subscribe(&channel("inner")), access.require_publish(&channel("random"))] {
+            let refused = refused.unwrap_err();
+            assert_eq!((refused.status_code(), refused.code()), (StatusCode::UNAUTHORIZED, "bad_token"), "{headers:?}");
+        }
     }
     assert_eq!(edge.metrics.refusals.bad_token.get(), 5);
-    assert!(access(&edge, &[("authorization", &good), ("authorization", &good)]).is_err());
+    let two = access(&edge, &[("authorization", &good), ("authorization", &good)]).unwrap();
+    assert_eq!(two.require_publish(&channel("random")).unwrap_err().code(), "bad_token");
     assert!(
         access(&edge, &[("authorization", "Basic eDp5")]).unwrap().subject().is_none(),
         "another scheme is not ours"

@@ -17,9 +17,15 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(
             resource("/thing", &[Method::GET])
-                .route(web::get().to(async |_: Access| HttpResponse::Ok().content_type("text/plain").body("hello"))),
+                .route(web::get().to(async || HttpResponse::Ok().content_type("text/plain").body("hello"))),
         )
+        .service(web::resource("/secret").to(secret))
         .service(web::resource("/fail").to(async || Err::<HttpResponse, _>(ApiError::internal("hunter2"))));
+}
+
+async fn secret(access: Access) -> Result<HttpResponse, ApiError> {
+    access.require_subscribe(&"secret".parse().unwrap())?;
+    Ok(HttpResponse::Ok().finish())
 }
 
 struct Answer {
@@ -55,7 +61,7 @@ async fn every_answer_can_be_read_by_our_pages_errors_too() {
         ("GET", "/nowhere", &[PAGE], 404),
         ("DELETE", "/thing", &[PAGE], 405),
         ("GET", "/fail", &[PAGE], 500),
-        ("GET", "/thing", &[PAGE, ("authorization", "Bearer x")], 401),
+        ("GET", "/secret", &[PAGE, ("authorization", "Bearer x")], 401),
         ("OPTIONS", "/thing", &[PAGE], 204),
         ("OPTIONS", "/nowhere", &[PAGE, ("access-control-request-method", "POST")], 204),
     ] {
@@ -85,7 +91,7 @@ async fn errors_have_one_form() {
     }
     assert_eq!(ask(&edge(), "POST", "/thing", &[]).await.header("allow"), Some("GET, OPTIONS"));
     assert_eq!(ask(&edge(), "OPTIONS", "/thing", &[]).await.header("allow"), Some("GET, OPTIONS"));
-    let refused = ask(&edge(), "GET", "/thing", &[("authorization", "Bearer x")]).await;
+    let refused = ask(&edge(), "GET", "/secret", &[("authorization", "Bearer x")]).await;
     assert!(
         refused.header("www-authenticate").unwrap().starts_with("Bearer realm=\"trident\", error=\"invalid_token\"")
     );
