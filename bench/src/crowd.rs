@@ -144,12 +144,15 @@ impl Member {
             self.reader.begin(out);
             self.say(out)?;
         }
+        if !is_readable {
+            return Ok(());
+        }
         // Readiness is told once for all that has come: what a read leaves behind would stay there.
-        while is_readable {
+        loop {
             let read = match self.stream.read(buffer) {
                 Ok(0) => return Err(Fault::Closed),
                 Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -158,10 +161,9 @@ impl Member {
             self.say(out)?;
             // A short read has emptied the socket; asking again would only cost a call.
             if read < buffer.len() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Writes what a reader says: a few hundred bytes, for which an honest server always leaves room.

@@ -21,6 +21,13 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// Counts nanoseconds, to three digits, up to a minute; what takes longer counts as a minute.
+    pub(crate) fn histogram() -> Histogram<u64> {
+        const LONGEST: u64 = 60_000_000_000;
+        // Only a range or a precision that it cannot have is an error, and it can have these.
+        Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| unreachable!())
+    }
+
     /// Of nanoseconds.
     pub(crate) fn of(nanos: &Histogram<u64>) -> Self {
         let micros = |nanos: u64| nanos as f64 / 1000.0;
@@ -117,4 +124,19 @@ pub(crate) fn line(run: &Run) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(&line)?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_are_told_by_rank_in_microseconds() {
+        let mut nanos = Latency::histogram();
+        (1..=1000).for_each(|micros| nanos.saturating_record(micros * 1000));
+        nanos.saturating_record(u64::MAX);
+        let latency = Latency::of(&nanos);
+        assert!((latency.p50 - 501.0).abs() < 1.0 && (latency.p99 - 991.0).abs() < 2.0, "{latency:?}");
+        assert!((latency.max - 60e6).abs() < 60e3, "{latency:?}");
+    }
 }

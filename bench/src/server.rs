@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -54,12 +55,36 @@ pub(crate) struct Server {
     /// With which messages may be published to it.
     pub(crate) token: Option<String>,
     child: Option<Child>,
+    said: Said,
+}
+
+/// The last that a server said on stderr, for when it fails.
+#[derive(Clone, Debug, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    /// Bytes that are kept.
+    const MOST: usize = 8 * 1024;
+
+    fn listen(&self, mut stderr: impl io::Read) {
+        let mut buffer = [0; 1024];
+        while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+            let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            text.extend_from_slice(&buffer[..read]);
+            let over = text.len().saturating_sub(Self::MOST);
+            text.drain(..over);
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
 }
 
 impl Server {
     /// One that runs already.
     pub(crate) fn given(address: SocketAddr, pid: Option<u32>, token: Option<String>) -> Self {
-        Self { address, pid, token, child: None }
+        Self { address, pid, token, child: None, said: Said::default() }
     }
 
     /// Starts `program`, a `standalone`, with `workers` threads and no limits on a free port of this machine's.
@@ -95,7 +120,7 @@ impl Server {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bare-server", &address.to_string()]);
-        let server = Self::spawn(command, address, pinning)?;
+        let mut server = Self::spawn(command, address, pinning)?;
         server.wait(|address| TcpStream::connect(address).is_ok())?;
         Ok(server)
     }
@@ -105,19 +130,26 @@ impl Server {
         if let Some(pinning) = pinning {
             Pinning::only(pinning.server)?;
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         if let Some(pinning) = pinning {
             Pinning::only(pinning.load)?;
         }
-        let child = child?;
-        Ok(Self { address, pid: Some(child.id()), token: None, child: Some(child) })
+        let mut child = child?;
+        let said = Said::default();
+        if let Some(stderr) = child.stderr.take() {
+            let said = said.clone();
+            std::thread::spawn(move || said.listen(stderr));
+        }
+        Ok(Self { address, pid: Some(child.id()), token: None, child: Some(child), said })
     }
 
-    fn wait(&self, is_ready: impl Fn(SocketAddr) -> bool) -> io::Result<()> {
+    fn wait(&mut self, is_ready: impl Fn(SocketAddr) -> bool) -> io::Result<()> {
         let begun = Instant::now();
         while !is_ready(self.address) {
-            if begun.elapsed() > PATIENCE {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is not ready"));
+            let is_gone = self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+            if is_gone || begun.elapsed() > PATIENCE {
+                let what = if is_gone { "has ended" } else { "is not ready" };
+                return Err(io::Error::other(format!("the server {what}; it said:\n{}", self.said.text())));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -174,6 +206,23 @@ fn get(address: SocketAddr, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_ends_says_why() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such luck >&2; exit 3"]);
+        let mut server = Server::spawn(command, free_address().unwrap(), None).unwrap();
+        let error = server.wait(|_| false).unwrap_err().to_string();
+        assert!(error.contains("has ended"), "{error}");
+        assert!(Server::start(Path::new("/no/such/program"), 1, None).is_err());
+    }
+
+    #[test]
+    fn of_much_that_is_said_the_last_is_kept() {
+        let said = Said::default();
+        said.listen(&[&[b'a'; 20_000][..], b"the end"].concat()[..]);
+        assert!(said.text().len() == Said::MOST && said.text().ends_with("the end"));
+    }
 
     #[test]
     fn readiness_is_an_answer_of_200() {

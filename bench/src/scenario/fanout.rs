@@ -144,7 +144,7 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Fanout, Fault> {
         flight: Flight::default(),
         orders: vec![Order::default(); plan.readers],
         tally: Tally::default(),
-        latency: Histogram::new(3).map_err(|_| Fault::Refused("a histogram"))?,
+        latency: Latency::histogram(),
         channels: channels.len() as u64,
     };
     let readers = (0..channels.len()).map(|channel| u32::try_from(readers_of(channel)).unwrap_or(u32::MAX)).collect();

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use super::{TICK, channel};
@@ -126,7 +125,7 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
         connections.push(Connection { stream, http: Decoder::default(), written: 0, begun: clock.nanos() });
     }
 
-    let mut latency = Histogram::<u64>::new(3).map_err(|_| Fault::Refused("a histogram"))?;
+    let mut latency = Latency::histogram();
     let begun = Instant::now();
     let mut before = None;
     while begun.elapsed() < plan.warm_up + plan.duration {
