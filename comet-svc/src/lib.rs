@@ -6,10 +6,12 @@
 mod answer;
 mod ask;
 mod data;
+mod fit;
 mod page;
 mod wire;
 
 use actix_web::{
+    dev::Service as _,
     http::Method,
     web::{self, ServiceConfig},
 };
@@ -38,7 +40,13 @@ pub fn routes(config: &mut ServiceConfig) {
             resource("/data", &[Method::GET, Method::HEAD, Method::POST])
                 .route(web::get().to(data::handler))
                 .route(web::head().to(data::handler))
-                .route(web::post().to(publish::handler)),
+                .route(web::post().to(publish::handler))
+                .wrap_fn(|mut request, next| {
+                    if request.method() == Method::GET {
+                        fit::fit(request.headers_mut());
+                    }
+                    next.call(request)
+                }),
         )
         .configure(page::routes);
 }
