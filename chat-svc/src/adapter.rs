@@ -127,3 +127,6 @@ impl fmt::Debug for LogAdapter {
         f.debug_struct("LogAdapter").field("bus", &self.bus).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

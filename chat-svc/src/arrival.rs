@@ -129,7 +129,10 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
         let ending = socket.clone();
         socket.insert(Expiry(rt::spawn(async move {
             tokio::time::sleep(left).await;
-            ending.close_connection();
+            log::info!("chat: the token of {} has ended", ending.id());
+            // Not a disconnection from the namespace, after which clients stay away: with a newer token they come back by
+            // themselves, to the same session.
+            ending.connection().close();
         })));
     }
 }

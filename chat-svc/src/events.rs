@@ -266,3 +266,43 @@ fn channel_of(room: Option<&Value>) -> Outcome<ChannelName> {
 fn room_of(channel: &ChannelName) -> &str {
     channel.strip_prefix(CHANNEL_OF_ROOM).unwrap_or(channel)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_are_channels() {
+        let longest = "r".repeat(123);
+        for (room, channel) in [
+            (Value::from("lobby"), Some("chat.lobby".to_owned())),
+            (Value::from("a-b_c.d~"), Some("chat.a-b_c.d~".to_owned())),
+            (Value::from(longest.as_str()), Some(format!("chat.{longest}"))),
+            (Value::from("r".repeat(124)), None),
+            (Value::from(""), None),
+            (Value::from("a b"), None),
+            (Value::from("*"), None),
+            (Value::from("茶"), None),
+            (Value::Bool(true), None),
+        ] {
+            let found = channel_of(Some(&room)).ok();
+            assert_eq!(found.as_ref().map(ToString::to_string), channel, "{room:?}");
+            if let (Some(channel), Some(room)) = (found, room.as_str()) {
+                assert_eq!(room_of(&channel), room);
+            }
+        }
+        assert!(channel_of(None).is_err());
+    }
+
+    #[test]
+    fn each_channel_once() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let read =
+            |given: &[&str]| channels_of(&names(given), "").map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(read(&["b", "a", "b"]).unwrap(), names(&["b", "a"]));
+        assert!(read(&[]).is_err());
+        assert!(read(&["a", "b c"]).is_err());
+        assert!(read(&["a"; MOST_CHANNELS]).is_ok());
+        assert!(read(&["a"; MOST_CHANNELS + 1]).is_err());
+    }
+}

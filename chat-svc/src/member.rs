@@ -109,3 +109,74 @@ impl Source for Reading {
         Poll::Ready(pulled.packets.into_iter().map(Outgoing::from).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        live::log::{Limits, Log},
+        pure::{Cursor, Retention, Since},
+    };
+
+    use super::*;
+
+    fn channel(name: &str) -> ChannelName {
+        name.parse().unwrap()
+    }
+
+    fn state(rooms: &[&str], subscriptions: &[&str]) -> State {
+        let log = Arc::new(Log::new(Limits { channel: Retention::default(), total: None }, Cursor::new(1, 0)));
+        let mut feed = Feed::new(&log, false);
+        let [rooms, subscriptions] =
+            [rooms, subscriptions].map(|names| names.iter().map(|name| channel(name)).collect());
+        feed.add([&rooms, &subscriptions].into_iter().flatten().cloned().collect::<Vec<_>>(), Since::Now);
+        State { name: "Mei".into(), rooms, subscriptions, feed }
+    }
+
+    #[test]
+    fn a_channel_is_read_as_long_as_a_room_or_a_subscription_wants_it() {
+        for (rooms, subscriptions, left) in [
+            (&["chat.a"][..], &[][..], 1),
+            (&[], &["chat.a"], 1),
+            (&["chat.a"], &["chat.a"], 1),
+            (&["chat.b"], &["chat.c"], 2),
+            (&[], &[], 0),
+        ] {
+            let mut state = state(rooms, subscriptions);
+            state.release(&channel("chat.a"));
+            assert_eq!(state.feed.channels(), left, "{rooms:?} {subscriptions:?}");
+        }
+        let mut state = state(&["chat.a", "chat.b"], &[]);
+        state.rooms.retain(|room| room.as_str() != "chat.a");
+        state.release(&channel("chat.a"));
+        assert_eq!(state.feed.channels(), 1);
+    }
+
+    #[test]
+    fn full_is_full_with_what_is_still_to_come() {
+        let names: Vec<String> = (0..MOST_CHANNELS).map(|n| format!("c{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (have, more, full) in
+            [(0, MOST_CHANNELS, false), (0, MOST_CHANNELS + 1, true), (127, 1, false), (128, 0, false), (128, 1, true)]
+        {
+            assert_eq!(state(&names[..have], &[]).is_full(more), full, "{have} + {more}");
+        }
+    }
+
+    #[test]
+    fn a_profile_survives_its_session() {
+        let state = state(&["chat.a"], &["news"]);
+        let profile = Profile {
+            name: state.name.clone(),
+            rooms: state.rooms.clone(),
+            subscriptions: state.subscriptions.clone(),
+            plan: state.feed.plan().clone(),
+        };
+        let read: Profile = serde_json::from_value(serde_json::to_value(&profile).unwrap()).unwrap();
+        assert_eq!(
+            (read.name, read.rooms, read.subscriptions, read.plan),
+            (profile.name, profile.rooms, profile.subscriptions, profile.plan)
+        );
+        // What a socket carries before it is somebody.
+        assert!(serde_json::from_value::<Profile>(serde_json::Value::Null).is_err());
+    }
+}
