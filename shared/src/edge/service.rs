@@ -119,3 +119,6 @@ fn figures(log: &Log) -> LogFigures {
         lag: Duration::from_millis(stats.lag_ms),
     }
 }
+
+#[cfg(test)]
+mod tests;
