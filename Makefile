@@ -4,6 +4,7 @@
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and what dependencies may be
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Chromium and Python)
+#   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
 
 export CARGO_TARGET_DIR ?= target
@@ -11,9 +12,11 @@ export CARGO_TARGET_DIR ?= target
 CLIENT_DIR := web/vendor/node_modules/socket.io-client/dist
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 PYTHON := $(CARGO_TARGET_DIR)/e2e-python
+FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack
+FUZZ_SECONDS ?= 600
 SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc
 
-.PHONY: run test check fmt clippy deny client build e2e e2e-system e2e-socketio clean
+.PHONY: run test check fmt clippy deny client build e2e e2e-system e2e-socketio fuzz clean
 
 run: client
 	TRIDENT_CLIENT_DIR="$${TRIDENT_CLIENT_DIR:-$(CLIENT_DIR)}" cargo run --release --locked -p standalone
@@ -54,7 +57,7 @@ e2e-system: build client e2e/node_modules/.package-lock.json
 	cd e2e && npm test
 
 # The Socket.IO server with the official clients, in JavaScript and in Python.
-e2e-socketio: e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
+e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 	cargo build --locked -p socketio --examples
 	cd e2e/socketio && npm test
 	$(PYTHON)/bin/python -m unittest discover -s e2e/socketio/python
@@ -67,6 +70,14 @@ $(PYTHON)/ready: e2e/socketio/python/requirements.txt
 	python3 -m venv $(PYTHON)
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
+# What it finds new stays in fuzz/corpus, which is no part of the repository; what breaks it, in fuzz/artifacts.
+fuzz:
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/socket_text.dict || exit 1; \
+	done
 
 clean:
 	cargo clean
