@@ -94,9 +94,13 @@ pub(crate) fn tagged(answer: &mut HttpResponseBuilder, cursor: Cursor) -> &mut H
     answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(REVALIDATE)
 }
 
-/// The head of a stream.
-pub(crate) fn streamed() -> HttpResponseBuilder {
+/// The head of a stream that begins after `place`, where that is known: a client that is cut off before the first line has
+/// no other cursor to come back with.
+pub(crate) fn streamed(place: Option<Cursor>) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
+    if let Some(place) = place {
+        answer.insert_header((header::ETAG, format!("\"{place}\"")));
+    }
     answer
         .content_type("application/x-ndjson")
         .insert_header(NO_STORE)

@@ -38,7 +38,7 @@ pub(crate) async fn handler(
             let slot = slot(Transport::Stream)?;
             let times = Times::of(&service.edge.settings, &access);
             let reader = ask.subscription.open(&service.bus).await;
-            Ok(answer::streamed().body(Stream::new(reader, Lines(ask.format), slot, times)))
+            Ok(answer::streamed(reader.place()).body(Stream::new(reader, Lines(ask.format), slot, times)))
         }
         Mode::Poll => {
             let slot = slot(Transport::Poll)?;
@@ -82,7 +82,10 @@ fn newest(ask: &Ask, service: &Service) -> Option<Arc<Message>> {
 fn head(ask: &Ask, service: &Service) -> HttpResponse {
     match (ask.mode, ask.format) {
         // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
-        (Mode::Stream, _) => answer::streamed().streaming(stream::empty::<Result<_, Infallible>>()),
+        (Mode::Stream, _) => {
+            let reader = Reader::open(service.log(), &ask.subscription.channels, ask.subscription.since);
+            answer::streamed(reader.place()).streaming(stream::empty::<Result<_, Infallible>>())
+        }
         (_, Format::Batch) => HttpResponse::Ok().content_type("application/json").insert_header(NO_STORE).finish(),
         (_, Format::Raw) => {
             let mut reader = Reader::open(service.log(), &ask.subscription.channels, ask.subscription.since);

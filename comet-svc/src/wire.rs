@@ -14,7 +14,8 @@ use crate::ask::Format;
 pub(crate) struct Lines(pub(crate) Format);
 
 impl Form for Lines {
-    fn opening(&self) -> Bytes {
+    /// Nothing: the place is in the head, as the `ETag`.
+    fn opening(&self, _: Option<Cursor>) -> Bytes {
         Bytes::new()
     }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use shared::{
     edge::stream::{Form, Retry},
-    pure::{Gap, Message, message::Wire},
+    pure::{Cursor, Gap, Message, message::Wire},
 };
 
 /// The form of `/events`: each message one event, whose id is its cursor.
@@ -15,9 +15,16 @@ pub(crate) struct EventStream {
 }
 
 impl Form for EventStream {
-    fn opening(&self) -> Bytes {
+    fn opening(&self, place: Option<Cursor>) -> Bytes {
         // The comment makes proxies and clients show the stream as open before there is a message.
-        format!("retry: {}\n: connected\n\n", self.retry.millis()).into()
+        let mut opening = format!("retry: {}\n: connected\n", self.retry.millis());
+        if let Some(place) = place {
+            // An event without data is none, and yet its id is kept and sent on coming back (WHATWG HTML, "dispatch the
+            // event"): what is published between a first connection that broke and the next is not passed over.
+            opening.push_str(&format!("id: {place}\n"));
+        }
+        opening.push('\n');
+        opening.into()
     }
 
     fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
@@ -79,7 +86,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use shared::pure::{Cursor, Draft, Payload};
+    use shared::pure::{Draft, Payload};
 
     use super::*;
 

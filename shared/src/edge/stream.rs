@@ -21,13 +21,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{Access, Settings, limits::Slot};
 use crate::{
     live::reader::{Batch, Limit, Reader},
-    pure::{Gap, Message},
+    pure::{Cursor, Gap, Message},
 };
 
 /// How a transport writes what a stream has to say.
 pub trait Form: Unpin + 'static {
-    /// The first bytes, sent at once.
-    fn opening(&self) -> Bytes;
+    /// The first bytes, sent at once. `place` is the cursor that the stream begins after, where it is known: a client that
+    /// is cut off before its first message has no other to come back with.
+    fn opening(&self, place: Option<Cursor>) -> Bytes;
     /// A message, encoded once for all readers.
     fn message<'a>(&self, message: &'a Message) -> &'a Bytes;
     /// That something is lost.
@@ -198,7 +199,7 @@ impl<F: Form> MessageBody for Stream<F> {
             let chunk = match this.phase {
                 Phase::Opening => {
                     this.phase = Phase::Live;
-                    this.form.opening()
+                    this.form.opening(this.reader.place())
                 }
                 Phase::Live => ready!(this.poll_live(cx)),
                 Phase::Ended => return Poll::Ready(None),

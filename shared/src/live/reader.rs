@@ -133,7 +133,9 @@ impl Reader {
     pub fn add_from(&mut self, channel: &ChannelName, from: Cursor) {
         if !self.reads(channel) {
             let (channel, key) = self.log.seat(channel, &self.waiter);
-            let told = channel.history.lock().dropped().unwrap_or_default();
+            let dropped = channel.history.lock().dropped().unwrap_or_default();
+            // Of what is dropped already and not shown yet, the reader may still have to be told; see `read`.
+            let told = dropped.min(self.log.head());
             self.seats.push(Seat { channel, key, from, told });
         }
     }
@@ -170,6 +172,13 @@ impl Reader {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// As [`cursor`](Self::cursor), for a client that may have to come back before it is given anything; nothing while
+    /// coming back with it could mean another place than the one that was asked for.
+    #[must_use]
+    pub fn place(&self) -> Option<Cursor> {
+        self.opening.is_none().then_some(self.cursor)
     }
 
     /// Whether the next read will tell of a gap.
@@ -210,7 +219,9 @@ impl Reader {
             let Some(dropped) = history.dropped() else { continue };
             if dropped > after && dropped > seat.told {
                 is_lost |= self.opening.is_none();
-                seat.told = dropped;
+                // A batch larger than what a channel holds drops its own beginning before any of it is shown: a place
+                // beyond the head, which the gap of this read does not reach. The next read tells of it.
+                seat.told = dropped.min(head);
             }
         }
         if self.seats.len() > 1 {

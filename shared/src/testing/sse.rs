@@ -42,8 +42,11 @@ impl Events {
     /// The next event that a page would be told of; nothing at the end.
     pub async fn message(&mut self) -> Option<Message> {
         loop {
-            if let Event::Message(message) = self.next().await? {
-                return Some(message);
+            match self.next().await? {
+                // The opening: an id without data, of which a page is told nothing.
+                Event::Message(message) if message.retry.is_some() => {}
+                Event::Message(message) => return Some(message),
+                _ => {}
             }
         }
     }

@@ -21,7 +21,7 @@ async fn ends(events: &mut Events) {
 async fn opened(events: impl Future<Output = Events>) -> Events {
     let mut events = events.await;
     assert!(matches!(events.next().await, Some(Event::Comment(_))));
-    assert!(matches!(events.next().await, Some(Event::Retry(_))));
+    assert!(matches!(events.next().await, Some(Event::Message(opening)) if opening.retry.is_some()));
     events
 }
 

@@ -39,7 +39,8 @@ async fn the_time_to_come_back_differs() {
     for _ in 0..12 {
         let mut events = site.get("/events").events().await;
         assert_eq!(events.next().await, Some(Event::Comment("connected".into())));
-        let Some(Event::Retry(retry)) = events.next().await else { panic!("a `retry` is in the opening") };
+        let Some(Event::Message(opening)) = events.next().await else { panic!("the opening has an id") };
+        let retry = opening.retry.expect("a `retry` is in the opening");
         assert!((2_000..=4_000).contains(&retry.as_millis()));
         drawn.insert(retry);
     }

@@ -54,6 +54,39 @@ async fn without_a_cursor_it_is_from_now_on() {
     assert_eq!(ids(&mut events, 1).await, [next]);
 }
 
+/// A browser whose first connection breaks before any message comes back with the id of the opening, which it was told
+/// without being told of a message.
+#[actix_web::test]
+async fn what_comes_between_a_first_connection_and_the_next_is_not_passed_over() {
+    let site = site(&[]);
+    publish(&site, "public.a", 2).await;
+    let mut connection = site.connect().await;
+    connection.request("GET", "/events?channel=public.a", &[]).await;
+    connection.head().await;
+    let opening = String::from_utf8(connection.chunk().await).unwrap();
+    let id = opening.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    assert!(opening.ends_with(&format!("\n: connected\nid: {id}\n\n")), "{opening:?}");
+    drop(connection);
+
+    let between = site.publish("public.a", "3").await.to_string();
+    let back = site.get("/events?channel=public.a").header("Last-Event-ID", id);
+    assert_eq!(ids(&mut back.events().await, 1).await, [between]);
+}
+
+/// `earliest` is no cursor: asked for again it means the same.
+#[actix_web::test]
+async fn an_opening_names_no_place_that_was_not_asked_for() {
+    let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
+    let sent = publish(&site, "public.a", 4).await;
+    for (since, place) in [("earliest", None), ("9999999999999-0", None), (&*sent[3], Some(&*sent[3]))] {
+        let mut connection = site.connect().await;
+        connection.request("GET", &format!("/events?channel=public.a&since={since}"), &[]).await;
+        connection.head().await;
+        let opening = String::from_utf8(connection.chunk().await).unwrap();
+        assert_eq!(opening.lines().find_map(|line| line.strip_prefix("id: ")), place, "{opening:?}");
+    }
+}
+
 #[actix_web::test]
 async fn the_header_beats_the_parameter() {
     let site = site(&[]);

@@ -21,7 +21,7 @@ struct Letters {
 }
 
 impl Form for Letters {
-    fn opening(&self) -> Bytes {
+    fn opening(&self, _: Option<Cursor>) -> Bytes {
         Bytes::from_static(self.opening.as_bytes())
     }
 

@@ -284,6 +284,28 @@ proptest! {
     }
 }
 
+/// A batch larger than what a channel holds has dropped its own beginning before any of it is shown; who reads or comes
+/// just then is told of that beginning too.
+#[test]
+fn what_was_dropped_before_it_was_shown_is_told_of_once_it_is() {
+    let log = log(Retention::default());
+    let ids_of = |count, now| log.append((0..count).map(|_| draft(0, 1)).collect(), now);
+    let sent = ids_of(2, START + 1);
+    let mut behind = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
+    // As it is in the midst of such an append.
+    let (unshown, shown) = (Cursor::new(START + 5, 0), Cursor::new(START + 5, 1));
+    behind.seats[0].channel.history.lock().lose(unshown);
+    let mut new = Reader::open(&log, &[channel(0)], Since::Now);
+    assert_eq!((new.place(), behind.read(Limit::default()).map(|batch| batch.cursor)), (Some(sent[1]), Some(sent[1])));
+    let draft = draft(0, 1);
+    log.append_placed(vec![Message::new(shown, draft)], START + 5).unwrap();
+    for reader in [&mut behind, &mut new] {
+        let batch = reader.read(Limit::default()).unwrap();
+        assert_eq!(batch.gap, Some(Gap { requested: sent[1], resumed: unshown }));
+        assert_eq!(ids(&batch), [shown]);
+    }
+}
+
 #[test]
 fn a_gap_resumes_just_before_the_oldest_message_held() {
     let log = log(Retention { count: Some(2), ..Retention::default() });
