@@ -171,9 +171,15 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
     let mut drafts: Vec<Draft> = Vec::new();
     for (at, line) in body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let refuse = |error: &dyn std::fmt::Display| {
+            // To serde each line is the first of a text of its own.
+            let error = error.to_string().replace(" at line 1 column ", " at column ");
             let message = format!("line {}: {error}; a line is {{\"channel\":…,\"event\"?:…,\"data\":…}}", at + 1);
             ApiError::invalid("bad_line", message)
         };
+        // Derived readers of structs take a list of the fields' values too.
+        if !line.trim_start().starts_with('{') {
+            return Err(refuse(&"it is no JSON object"));
+        }
         let line: Line<'_> = serde_json::from_str(line).map_err(|error| refuse(&error))?;
         let payload = Payload::from_json(line.data.get().as_bytes()).map_err(|error| refuse(&error))?;
         // A batch mostly stays on one channel, which then needs to be asked for only once.
