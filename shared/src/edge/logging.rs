@@ -16,9 +16,13 @@ use log::{
 
 use super::settings::LogFormat;
 
+/// What is written unless `RUST_LOG` says otherwise. Actix logs as an error of the server what a client sent that is no
+/// HTTP, and every scanner sends some: a line for each, of which nobody could do anything.
+const DEFAULT: &str = "info,actix_server=warn,actix_http::h1=off";
+
 /// Sets the process's logger. Doing it twice keeps the first, so tests may call it too.
 pub fn init(format: LogFormat) {
-    let env = env_logger::Env::default().default_filter_or("info,actix_server=warn");
+    let env = env_logger::Env::default().default_filter_or(DEFAULT);
     let mut builder = env_logger::Builder::from_env(env);
     match format {
         LogFormat::Json => {

@@ -58,7 +58,7 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
         gauge(&mut encoder, "trident_log_channels", "Channels in the log", int(log.channels))?;
         gauge(&mut encoder, "trident_log_messages", "Messages held by the log", int(log.messages))?;
         gauge(&mut encoder, "trident_log_bytes", "Bytes held by the log", int(log.bytes))?;
-        gauge(&mut encoder, "trident_log_readers", "Readers on the log", int(log.readers))?;
+        gauge(&mut encoder, "trident_log_readers", "Readers of the log, each on each channel", int(log.readers))?;
         gauge(&mut encoder, "trident_lag_messages", "Messages that the slowest reader is behind", lag)?;
         gauge(&mut encoder, "trident_lag_seconds", "Seconds that the slowest reader is behind", log.lag.as_secs_f64())
     }

@@ -84,7 +84,9 @@ impl<'a> Sources<'a> {
             .map(|(name, _)| {
                 let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
                 let near = table::ALL.iter().map(Setting::variable).min_by_key(|known| distance(known, &name));
-                match near.filter(|known| distance(known, &name) <= 3) {
+                // Of a short name three letters are all there is.
+                let close = (name.len().saturating_sub("TRIDENT_".len()) / 3).min(3);
+                match near.filter(|known| distance(known, &name) <= close) {
                     Some(near) => format!("{name} is no setting and has no effect; did you mean {near}?"),
                     None => format!("{name} is no setting and has no effect; --help lists those there are"),
                 }

@@ -113,6 +113,7 @@ fn unknown_variables_are_warned_of_unless_an_orchestrator_made_them() {
         &[
             ("TRIDENT_KEEP_ALIVE", "15s"),
             ("TRIDENT_COLOUR", "red"),
+            ("TRIDENT_FOO", "1"),
             ("TRIDENT_PORT", "tcp://10.0.0.1:80"),
             ("TRIDENT_SERVICE_HOST", "10.0.0.1"),
             ("TRIDENT_SERVICE_PORT_HTTP", "80"),
@@ -125,6 +126,7 @@ fn unknown_variables_are_warned_of_unless_an_orchestrator_made_them() {
         settings.warnings,
         [
             "TRIDENT_COLOUR is no setting and has no effect; --help lists those there are",
+            "TRIDENT_FOO is no setting and has no effect; --help lists those there are",
             "TRIDENT_KEEP_ALIVE is no setting and has no effect; did you mean TRIDENT_KEEPALIVE?",
         ]
     );
