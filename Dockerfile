@@ -1,0 +1,61 @@
+# One image for each service, from one build. Needs BuildKit (the default; before Docker 23: DOCKER_BUILDKIT=1).
+#
+#   docker build --target sse-svc -t sse-svc .      (comet-svc, chat-svc, standalone)
+#
+# The images hold the binary, and nothing that runs as root: a read-only file system will do.
+
+# The official Socket.IO client, which chat-svc serves.
+FROM node:20-bookworm-slim AS client
+WORKDIR /client
+COPY web/vendor/package.json web/vendor/package-lock.json ./
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund --loglevel=error
+
+# All binaries. What cargo fetches and builds is kept between builds, so that a change costs only what it touches.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /src
+# `dev` builds in a fraction of the time, for trying things out.
+ARG CARGO_PROFILE=release
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone \
+ && mkdir /binaries \
+ && for name in comet-svc chat-svc sse-svc standalone; do \
+      cp "target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE")/$name" /binaries/; \
+    done
+
+FROM debian:bookworm-slim AS service
+# For Redis over TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+USER 10001:10001
+WORKDIR /srv
+# That the process lives. Whether it can serve is at /readyz: restarting it would not bring Redis back.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["bash", "-c", \
+  "exec 3<>\"/dev/tcp/127.0.0.1/$PORT\" && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && head -1 <&3 | grep -q ' 200 '"]
+STOPSIGNAL SIGTERM
+
+FROM service AS comet-svc
+ENV PORT=8081
+EXPOSE 8081
+COPY --from=build /binaries/comet-svc /usr/local/bin/
+ENTRYPOINT ["comet-svc"]
+
+FROM service AS sse-svc
+ENV PORT=8083
+EXPOSE 8083
+COPY --from=build /binaries/sse-svc /usr/local/bin/
+ENTRYPOINT ["sse-svc"]
+
+FROM service AS chat-svc
+ENV PORT=8082 TRIDENT_CLIENT_DIR=/usr/share/trident/client
+EXPOSE 8082
+COPY --from=client /client/node_modules/socket.io-client/dist /usr/share/trident/client
+COPY --from=build /binaries/chat-svc /usr/local/bin/
+ENTRYPOINT ["chat-svc"]
+
+FROM service AS standalone
+ENV PORT=8080 TRIDENT_CLIENT_DIR=/usr/share/trident/client
+EXPOSE 8080
+COPY --from=client /client/node_modules/socket.io-client/dist /usr/share/trident/client
+COPY --from=build /binaries/standalone /usr/local/bin/
+ENTRYPOINT ["standalone"]
