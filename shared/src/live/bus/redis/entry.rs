@@ -33,19 +33,16 @@ pub(super) struct Entry {
     pub(super) digest: u64,
 }
 
-/// Writes the number of `draft`'s fields and values, and these, as arguments of `call`.
+/// Writes `draft` as arguments of `call`, in the order that the script for publishing reads them in.
 pub(super) fn write(call: &mut Cmd, draft: &Draft) {
     let attachments = draft.payload.attachments();
-    let width = 6 + 2 * usize::from(draft.from.is_some()) + 2 * usize::from(!attachments.is_empty());
-    call.arg(width);
-    call.arg("channel").arg(draft.channel.as_str());
-    call.arg("event").arg(draft.event.as_str());
-    call.arg("data").arg(draft.payload.placeholder_json());
+    let kind = u8::from(draft.from.is_some()) + 2 * u8::from(!attachments.is_empty());
+    call.arg(kind).arg(draft.channel.as_str()).arg(draft.event.as_str()).arg(draft.payload.placeholder_json());
     if let Some(from) = &draft.from {
-        call.arg("from").arg(&**from);
+        call.arg(&**from);
     }
     if !attachments.is_empty() {
-        call.arg("attachments").arg(&join(attachments)[..]);
+        call.arg(&join(attachments)[..]);
     }
 }
 
@@ -126,18 +123,29 @@ fn wrong(error: impl std::fmt::Display) -> String {
 mod tests {
     use super::*;
 
+    /// The fields that the script makes of what is written.
     fn sent(draft: &Draft) -> Vec<Value> {
         let mut call = Cmd::new();
         write(&mut call, draft);
-        let args: Vec<_> = call
-            .args_iter()
-            .map(|arg| match arg {
-                redis::Arg::Simple(bytes) => bytes.to_vec(),
-                _ => unreachable!("only values"),
-            })
-            .collect();
-        assert_eq!(args[0], (args.len() - 1).to_string().into_bytes());
-        args[1..].iter().cloned().map(Value::BulkString).collect()
+        let args = call.args_iter().map(|arg| match arg {
+            redis::Arg::Simple(bytes) => bytes.to_vec(),
+            _ => unreachable!("only values"),
+        });
+        let args: Vec<_> = args.collect();
+        let more: &[&str] = match &args[0][..] {
+            b"0" => &[],
+            b"1" => &["from"],
+            b"2" => &["attachments"],
+            b"3" => &["from", "attachments"],
+            kind => panic!("{kind:?}"),
+        };
+        let names = ["channel", "event", "data"].iter().chain(more);
+        assert_eq!(names.clone().count(), args.len() - 1);
+        names
+            .zip(&args[1..])
+            .flat_map(|(name, value)| [name.as_bytes().to_vec(), value.clone()])
+            .map(Value::BulkString)
+            .collect()
     }
 
     fn entry(fields: Vec<Value>) -> Entry {
@@ -159,7 +167,8 @@ mod tests {
             plain.clone(),
             plain.clone().event("chat message".parse().unwrap()),
             Draft { from: Some("Zoë".into()), ..plain.clone() },
-            Draft { payload: binary.unwrap(), ..plain },
+            Draft { payload: binary.clone().unwrap(), ..plain.clone() },
+            Draft { payload: binary.unwrap(), from: Some("Zoë".into()), ..plain },
         ];
         for draft in drafts {
             let fields = sent(&draft);

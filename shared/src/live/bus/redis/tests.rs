@@ -92,13 +92,27 @@ async fn everything_about_a_message_arrives_on_every_process() {
     let server = Server::start().await;
     let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
     let binary = bytes::Bytes::from_static(b"\0\xff\r\n$5\r\n");
-    let payload = Payload::with_attachments(br#"{"a":{"_placeholder":true,"num":0}}"#, vec![binary]).unwrap();
-    let draft = Draft::new(channel("chat.lobby"), payload).event("chat message".parse().unwrap());
-    let draft = Draft { from: Some("Zoë".into()), ..draft };
+    let binary = Payload::with_attachments(br#"{"a":{"_placeholder":true,"num":0}}"#, vec![binary]).unwrap();
+    let plain =
+        Draft::new(channel("chat.lobby"), Payload::from_text("时间\r\n")).event("chat message".parse().unwrap());
+    let named = |draft: &Draft| Draft { from: Some("Zoë".into()), ..draft.clone() };
+    let binary = Draft { payload: binary, ..plain.clone() };
+    let drafts = vec![named(&plain), named(&binary), plain, binary];
     let mut reader = Reader::open(other.log(), &[channel("chat.lobby")], Since::Now);
-    let ids = one.publish(Publication::new(vec![draft.clone()])).await.unwrap().ids;
-    let batch = next(&mut reader).await;
-    assert_eq!((batch.messages[0].id, &batch.messages[0].draft), (ids[0], &draft));
+    let key = Some(IdempotencyKey { scope: "a:b".into(), key: "c d".into() });
+    let publication = Publication { drafts: drafts.clone(), key };
+    let published = one.publish(publication.clone()).await.unwrap();
+    // The repeated one is passed over, to the one behind it.
+    let (again, behind) =
+        tokio::join!(other.publish(publication), other.publish(Publication::new(vec![drafts[0].clone()])));
+    assert_eq!(again, Ok(Published { is_repeat: true, ..published.clone() }));
+    let mut read = Vec::new();
+    while read.len() < 5 {
+        read.extend(next(&mut reader).await.messages.iter().map(|message| (message.id, message.draft.clone())));
+    }
+    let ids = published.ids.into_iter().chain(behind.unwrap().ids);
+    let expected: Vec<_> = ids.zip(drafts.iter().chain(&drafts[..1]).cloned()).collect();
+    assert_eq!(read, expected);
 }
 
 #[tokio::test]
