@@ -1,5 +1,7 @@
 //! The command as it is typed: tokens, faults, and what is said at the start.
 
+#![allow(clippy::unwrap_used, reason = "it is how a test fails")]
+
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
