@@ -297,8 +297,9 @@ mod tests {
     #[test]
     fn each_channel_once() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let read =
-            |given: &[&str]| channels_of(&names(given), "").map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let read = |given: &[&str]| {
+            channels_of(&names(given), "").map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
         assert_eq!(read(&["b", "a", "b"]).unwrap(), names(&["b", "a"]));
         assert!(read(&[]).is_err());
         assert!(read(&["a", "b c"]).is_err());
