@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rmp::Marker;
 
 use crate::socket::text::ParseError;
+use crate::time::iso_of_millis;
 use crate::value::MAX_NESTING;
 
 /// Type of the extensions that `notepack.io` uses for `undefined`, dates and array buffers.
@@ -127,7 +128,11 @@ impl<'a> Reader<'a> {
             Item::Signed(number) => display(json, number),
             Item::Float(number) => float(json, number)?,
             Item::Str(text) => string(json, text)?,
-            Item::Date(milliseconds) => date(json, milliseconds),
+            // Out of the range of JavaScript's dates it is null there, too.
+            Item::Date(milliseconds) => match iso_of_millis(milliseconds) {
+                Some(date) => string(json, &date)?,
+                None => json.push_str("null"),
+            },
             Item::Bin(bytes) => {
                 if attachments.len() == max_attachments {
                     return Err(ParseError::TooManyAttachments(max_attachments));
@@ -307,41 +312,4 @@ fn string(json: &mut String, text: &str) -> Result<(), ParseError> {
 fn float(json: &mut String, number: f64) -> Result<(), ParseError> {
     json.push_str(&serde_json::to_string(&number)?);
     Ok(())
-}
-
-/// As JavaScript's `Date.prototype.toJSON`; a date out of its range is null there, too.
-fn date(json: &mut String, milliseconds: i64) {
-    const DAY: i64 = 86_400_000;
-    /// The last moment a JavaScript date can be, a hundred million days from 1970.
-    const END: i64 = 100_000_000 * DAY;
-    if !(-END..=END).contains(&milliseconds) {
-        json.push_str("null");
-        return;
-    }
-    let (days, of_day) = (milliseconds.div_euclid(DAY), milliseconds.rem_euclid(DAY));
-    let (year, month, day) = civil(days);
-    json.push('"');
-    match year {
-        0..=9999 => display(json, format_args!("{year:04}")),
-        _ => display(json, format_args!("{}{:06}", if year < 0 { '-' } else { '+' }, year.abs())),
-    }
-    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (seconds, milliseconds) = (of_day / 1000 % 60, of_day % 1000);
-    display(json, format_args!("-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}Z\""));
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar extended both ways.
-///
-/// Counts from 0000-03-01, so that the leap day is a year's last, in eras of 400 years, all alike.
-fn civil(days: i64) -> (i64, i64, i64) {
-    const ERA: i64 = 146_097;
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day)
 }
