@@ -231,6 +231,8 @@ async function send(message) {
       take(message.room, { ...message, fate: undefined, mine: false });
     }
     message.id = answer.id ?? message.id;
+  } else if (message.id) {
+    message.fate = "sent"; // the ack was lost with a connection, and the message itself has come back to us
   } else if (message.fate === "waiting") {
     message.fate = "failed";
     message.why = answer.error?.message ?? "refused";
@@ -350,6 +352,16 @@ function onDisconnect(reason) {
   showState("down", "away", "The connection is lost. Trying again; what you write waits here.");
 }
 
+/** The rooms of the last visit. What lies in the storage may be anything. */
+function remembered() {
+  try {
+    const names = JSON.parse(memory.get("trident.rooms") ?? "[]");
+    return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
 function start() {
   if (typeof globalThis.io !== "function") {
     showState("down", "no client", "The Socket.IO client could not be loaded from /socket.io/socket.io.js.");
@@ -427,6 +439,6 @@ part("side-toggle").addEventListener("click", () => {
 // Served at the root of its own service this page has no sisters to link to.
 part("nav").hidden = !location.pathname.endsWith("/chat");
 roomOf(FIRST_ROOM);
-for (const name of JSON.parse(memory.get("trident.rooms") ?? "[]")) roomOf(name);
+for (const name of remembered()) roomOf(name);
 showRooms();
 start();

@@ -4,7 +4,11 @@
 //! handshake ─▶ allow ─▶ (the namespace) ─▶ admit: token, place ─▶ enter: a new member, or the one of before
 //! ```
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use actix_web::{
     http::header::{HeaderMap, HeaderName, HeaderValue},
@@ -115,7 +119,8 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
             let is_plain = socket.connection().protocol() == Protocol::V3;
             let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
             let name = format!("guest-{letters}");
-            let member = Member::new(access, slot, name.into(), Feed::new(chat.service.log(), is_plain));
+            let member =
+                Member::new(access, slot, name.into(), Feed::new(chat.service.log(), session_number(socket), is_plain));
             if let Err(refusal) = chat.enter(socket, &member, Some(&Value::from(FIRST_ROOM))) {
                 log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());
             }
@@ -135,6 +140,14 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
             ending.connection().close();
         })));
     }
+}
+
+/// A number that differs from session to session of a client, made of the socket's id, which is random.
+fn session_number(socket: &Socket) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    socket.id().hash(&mut hasher);
+    // Half of the bits do.
+    hasher.finish() as u32
 }
 
 /// Ends a connection with the token that it was opened with; is itself ended when the socket goes before.

@@ -6,6 +6,9 @@
 //! waits, so that each channel comes in order. Every event carries an offset that says exactly what came before it: the
 //! live cursor alone, or with the number and the cursor of the catch-up that it belongs to. With it and the [`Plan`],
 //! which is kept with the session, a client that was cut off goes on where it stopped.
+//!
+//! Numbers of catch-ups begin anew with each session, yet are told apart: official clients keep the last offset of a
+//! session that could not be recovered, and show it for the next one until an event of that has come.
 
 use std::{
     collections::VecDeque,
@@ -51,10 +54,24 @@ impl CatchUp {
 /// What is read, as a session keeps it: with an offset, it makes the same feed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
+    /// Tells this session's catch-ups from those of others: the upper half of their numbers.
+    #[serde(default)]
+    session: u32,
     /// The channels, and from where on each is wanted live.
     channels: Vec<(ChannelName, Cursor)>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     catch_ups: VecDeque<CatchUp>,
+}
+
+impl Plan {
+    fn first_number(&self) -> u64 {
+        u64::from(self.session) << 32
+    }
+
+    /// Whether a catch-up of this number belongs to this session.
+    fn is_mine(&self, number: u64) -> bool {
+        number >> 32 == u64::from(self.session)
+    }
 }
 
 /// What an event's offset says: everything before it has been seen.
@@ -139,11 +156,12 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Reads nothing yet.
-    pub(crate) fn new(log: &Arc<Log>, is_plain: bool) -> Self {
+    /// Reads nothing yet. `session` is another number for each session of a client.
+    pub(crate) fn new(log: &Arc<Log>, session: u32, is_plain: bool) -> Self {
         let live = Reader::open(log, &[], Since::Now);
-        let plan = Plan::default();
-        Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number: 0, waker: None, is_plain }
+        let plan = Plan { session, ..Plan::default() };
+        let next_number = plan.first_number();
+        Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, is_plain }
     }
 
     /// Goes on after `offset` with what was planned. `None` if the plan knows nothing of the offset's catch-up any more.
@@ -153,7 +171,7 @@ impl Feed {
             live.claim(channel, *from);
         }
         let (mut reading, mut reader) = (plan.catch_ups.len(), None);
-        match offset.catch_up {
+        match offset.catch_up.filter(|(number, _)| plan.is_mine(*number)) {
             Some((number, cursor)) => {
                 // Those that are not remembered any more may have been before it or after it.
                 plan.catch_ups.front().filter(|first| first.number <= number)?;
@@ -164,13 +182,14 @@ impl Feed {
                     .filter(|catch_up| catch_up.number == number && cursor > Cursor::ZERO)
                     .map(|catch_up| Reader::open(log, &catch_up.channels, Since::After(cursor)));
             }
-            // A catch-up began after the last event that the client has if the live reader was not past its end by then.
+            // A catch-up began after the last event that the client has if the live reader was not past its end by then. An
+            // event of an earlier session was before all of them.
             None => {
                 let is_begun_later = |catch_up: &CatchUp| catch_up.until >= offset.live;
                 reading = plan.catch_ups.iter().position(is_begun_later).unwrap_or(reading);
             }
         }
-        let next_number = plan.catch_ups.back().map_or(0, |last| last.number + 1);
+        let next_number = plan.catch_ups.back().map_or(plan.first_number(), |last| last.number + 1);
         Some(Self { log: log.clone(), live, plan, reading, reader, next_number, waker: None, is_plain: false })
     }
 

@@ -172,7 +172,7 @@ impl ClientPeer {
         socket.open();
         // Its end may have come before it was in the lists that its end clears.
         if !socket.is_connected() {
-            namespace.local().remove(socket.id());
+            namespace.local().remove(&socket);
         }
     }
 

@@ -85,7 +85,7 @@ async fn publish(bus: &Arc<dyn Bus>, count: usize) -> Vec<Cursor> {
 
 /// The session of somebody who reads the lobby.
 fn reader(bus: &Arc<dyn Bus>) -> Session {
-    let mut feed = Feed::new(bus.log(), false);
+    let mut feed = Feed::new(bus.log(), 7, false);
     feed.add(vec!["chat.lobby".parse().unwrap()], Since::Now);
     let profile = Profile { name: "Mei".into(), plan: feed.plan().clone(), ..Profile::default() };
     Session { data: serde_json::to_value(profile).unwrap(), ..session("pid", "sid") }
@@ -105,7 +105,9 @@ async fn what_can_be_recovered_and_what_not() {
         ("pid", ids[0].to_string(), false),
         ("pid", "9".to_owned(), false),
         ("pid", String::new(), false),
-        ("pid", format!("{}/7/{}", ids[4], ids[3]), false),
+        // A catch-up of this session that it does not remember, and one of another session.
+        ("pid", format!("{}/{}/{}", ids[4], 7_u64 << 32 | 5, ids[3]), false),
+        ("pid", format!("{}/5/{}", ids[4], ids[3]), true),
         ("another", ids[4].to_string(), false),
     ] {
         adapter.persist_session(local, session.clone(), KEEP);

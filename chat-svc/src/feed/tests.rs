@@ -37,6 +37,8 @@ enum Step {
     Receive(usize),
     /// The rest does not; the client comes back.
     Cut,
+    /// The same, and the session is gone: it asks for everything again after what it has, and keeps its old offset.
+    Fresh,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -49,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (1..20_usize).prop_map(Step::Pull),
         4 => (1..6_usize).prop_map(Step::Receive),
         2 => Just(Step::Cut),
+        1 => Just(Step::Fresh),
     ];
     proptest::collection::vec(step, 1..100)
 }
@@ -75,12 +78,13 @@ proptest! {
     #[test]
     fn a_client_that_is_cut_off_misses_and_repeats_nothing(steps in steps()) {
         let log = log(None);
-        let mut feed = Feed::new(&log, false);
+        let mut feed = Feed::new(&log, 7, false);
         let mut all: Vec<(usize, Cursor)> = Vec::new();
         let mut wanted: BTreeMap<usize, Cursor> = BTreeMap::new();
         let mut sent: VecDeque<EncodedPacket> = VecDeque::new();
         let mut received: BTreeMap<usize, Vec<Cursor>> = BTreeMap::new();
         let mut offset: Option<String> = None;
+        let mut session = 7;
         for step in steps {
             match step {
                 Step::Publish(channels) => {
@@ -123,6 +127,15 @@ proptest! {
                         offset = Some(at);
                     }
                 }
+                Step::Fresh => {
+                    sent.clear();
+                    session += 1;
+                    feed = Feed::new(&log, session, false);
+                    for (n, from) in &wanted {
+                        let last = received.get(n).and_then(|ids| ids.last()).unwrap_or(from);
+                        feed.add(vec![channel(*n)], Since::After(*last));
+                    }
+                }
                 Step::Cut => {
                     let Some(offset) = &offset else { continue };
                     sent.clear();
@@ -150,7 +163,7 @@ proptest! {
 #[test]
 fn a_feed_that_has_lost_something_says_so() {
     let log = log(Some(2));
-    let mut feed = Feed::new(&log, false);
+    let mut feed = Feed::new(&log, 7, false);
     feed.add(vec![channel(0)], Since::Now);
     let plan = feed.plan().clone();
     let ids: Vec<_> = (0..4).flat_map(|_| log.append(vec![draft(0)], START)).collect();

@@ -217,9 +217,14 @@ impl Local {
         }
     }
 
-    /// Takes a socket out; its rooms come back.
-    pub(crate) fn remove(&self, sid: &ByteString) -> Vec<Room> {
+    /// Takes a socket out; its rooms come back. Nothing happens when another has its id by now: the session is there for the
+    /// client to come back to before the old socket is gone.
+    pub(crate) fn remove(&self, socket: &Socket) -> Vec<Room> {
+        let sid = socket.id();
         let mut members = self.write();
+        if members.sockets.get(sid).is_none_or(|other| other != socket) {
+            return Vec::new();
+        }
         members.sockets.remove(sid);
         if members.sockets.capacity() > 64 && members.sockets.len() * 4 < members.sockets.capacity() {
             members.sockets.shrink_to_fit();

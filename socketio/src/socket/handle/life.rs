@@ -44,7 +44,7 @@ impl Socket {
             inner.namespace.adapter().persist_session(local, session, recovery.max_disconnection);
         }
         // 3. Nobody finds it any more.
-        let rooms = local.remove(&inner.id);
+        let rooms = local.remove(self);
         (inner.exit)(self);
         if !rooms.is_empty() {
             inner.namespace.adapter().left(local, &inner.id, &rooms);
