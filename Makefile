@@ -82,3 +82,10 @@ fuzz:
 clean:
 	cargo clean
 	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/out web/vendor/node_modules
+
+# The tables of docs/PERFORMANCE.md, and the runs that they are of as lines of JSON. Takes about ten minutes.
+.PHONY: bench
+bench:
+	cargo build --release --locked -p standalone -p bench
+	"$(CARGO_TARGET_DIR)/release/trident-bench" --server "$(CARGO_TARGET_DIR)/release/standalone" suite \
+	  > "$(CARGO_TARGET_DIR)/bench.jsonl"
