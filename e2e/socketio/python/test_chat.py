@@ -42,11 +42,10 @@ class Chat(unittest.TestCase):
                 self.assertTrue(answer["ok"], answer)
                 said.append((message, answer["id"]))
         for _, heard in members:
-            for message, number in said:
-                data, meta = heard.next()[:2]
-                self.assertEqual(data, message)
-                self.assertEqual(meta["id"], number)
-                self.assertEqual(meta["room"], room)
+            # This client hands each event to a thread of its own, so that their order is lost there.
+            events = [heard.next() for _ in said]
+            self.assertEqual({meta["id"]: data for data, meta, *_ in events}, {number: message for message, number in said})
+            self.assertEqual({meta["room"] for _, meta, *_ in events}, {room})
 
     def test_subscriptions(self):
         client, _ = self.connect()

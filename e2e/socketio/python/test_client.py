@@ -122,7 +122,8 @@ class EveryKind:
         self.assertEqual(echo.next()[: len(values)], values)
         for n in range(100):
             client.emit("echo", n)
-        self.assertEqual([echo.next()[0] for _ in range(100)], list(range(100)))
+        # This client hands each event to a thread of its own, so that their order is lost there.
+        self.assertEqual(sorted(echo.next()[0] for _ in range(100)), list(range(100)))
 
     def test_acknowledgements(self):
         client = self.connect()
