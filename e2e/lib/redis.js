@@ -1,0 +1,84 @@
+// A redis-server of a test's own: it can be stopped, killed, frozen, and come back with its file or without, on the same port.
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { freePort, start } from "./process.js";
+import { until } from "./wait.js";
+
+/** The first line of the answer to a command, such as `+PONG` or `:3`; throws when nobody answers. */
+function firstLine(port, words, within = 2_000) {
+  return new Promise((resolve, reject) => {
+    const line = connect(port, "127.0.0.1", () => {
+      const parts = words.map((word) => `$${Buffer.byteLength(String(word))}\r\n${word}\r\n`);
+      line.write(`*${words.length}\r\n${parts.join("")}`);
+    });
+    let text = "";
+    line.setTimeout(within, () => line.destroy(new Error(`redis-server: no answer within ${within} ms`)));
+    line.on("data", (bytes) => {
+      text += bytes;
+      if (!text.includes("\r\n")) return;
+      resolve(text.split("\r\n")[0]);
+      line.destroy();
+    });
+    line.on("error", reject);
+    line.on("close", () => reject(new Error("redis-server ended the connection")));
+  });
+}
+
+/**
+ * Starts one on a free port of the loopback, with an append-only file as docker-compose.yml has it: each write is in the
+ * file before it is acknowledged, so that a process that is killed loses nothing of it.
+ */
+export async function startRedis() {
+  const port = await freePort();
+  const home = mkdtempSync(path.join(tmpdir(), "trident-redis-"));
+  const data = path.join(home, "data");
+  const settings = { bind: "127.0.0.1", port, dir: data, appendonly: "yes", appendfsync: "everysec", save: "", "maxmemory-policy": "noeviction", daemonize: "no" };
+  let server;
+
+  const redis = {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    alive: () => server.alive(),
+    pid: () => server.pid,
+    said: () => server.said(),
+    /** The first line of the answer to a command. */
+    ask: (...words) => firstLine(port, words),
+    /** Starts it with what its folder holds, and waits until that is read and it answers. */
+    async start() {
+      mkdirSync(data, { recursive: true });
+      server = start("redis-server", Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]), process.env);
+      await until("redis-server ready", async () => {
+        if (!server.alive()) throw new Error(`redis-server ended\n${server.said()}`);
+        return (await redis.ask("PING").catch(() => "")) === "+PONG";
+      });
+      return redis;
+    },
+    /** Ends it in order: what is not yet in its file is written. */
+    stop: () => server.stop("SIGTERM"),
+    /** Ends it as `kill -9` does. */
+    kill: () => server.stop("SIGKILL"),
+    /** Throws its file away. Only while it is not running. */
+    forget() {
+      if (server.alive()) throw new Error("redis-server runs, and would write its file again");
+      rmSync(data, { recursive: true, force: true });
+    },
+    /** Nothing is answered and no connection ends, until `thaw`. */
+    freeze: () => server.signal("SIGSTOP"),
+    thaw: () => server.signal("SIGCONT"),
+    /** Ends it for good. */
+    async close() {
+      redis.thaw();
+      await redis.kill();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+  try {
+    return await redis.start();
+  } catch (error) {
+    await redis.close();
+    throw error;
+  }
+}
