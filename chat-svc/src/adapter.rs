@@ -82,7 +82,7 @@ impl LogAdapter {
 
     /// The feed of a session from an offset on, if that can be told.
     fn feed(&self, session: &Session, offset: &str) -> Option<Feed> {
-        let profile: Profile = serde_json::from_value(session.data.clone()).ok()?;
+        let profile: Profile = session.data.read().ok()?;
         Feed::resume(self.bus.log(), profile.plan, offset.parse().ok()?)
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     if socket.recovered() {
         // The session may have been opened with a token that has ended since, or that this client does not show.
-        let profile: Profile = serde_json::from_value(socket.data()).unwrap_or_default();
+        let profile: Profile = socket.data().read().unwrap_or_default();
         for channel in profile.rooms.iter().chain(&profile.subscriptions) {
             access.require_subscribe(channel).map_err(refuse)?;
         }
@@ -107,7 +107,7 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
     };
     let expires_in = access.expires_in(SystemTime::now());
     let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
-    let profile: Option<Profile> = serde_json::from_value(socket.data()).ok();
+    let profile: Option<Profile> = socket.data().read().ok();
     let member = match (resumed, profile) {
         (Some((feed, missed)), Some(profile)) => {
             log::info!("chat: {} is back", socket.id());

@@ -77,8 +77,9 @@ impl Member {
                 plan: state.feed.plan().clone(),
             }
         };
-        // Names and cursors cannot but serialize.
-        socket.set_data(serde_json::to_value(profile).unwrap_or_default());
+        if let Err(error) = socket.set_data(&profile) {
+            log::error!("{}: {error}", socket.id());
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn present(namespace: &Namespace, channel: &ChannelName) -> Pre
         log::warn!("other servers were not asked who is in {channel}: {error}");
         namespace.local().sockets(&socketio::Selector::one(channel.as_str()))
     });
-    let name = |socket: SocketInfo| serde_json::from_value::<Profile>(socket.data).unwrap_or_default().name;
+    let name = |socket: SocketInfo| socket.data.read::<Profile>().unwrap_or_default().name;
     let count = sockets.len();
     let members = (count <= MOST_NAMES).then(|| {
         let mut names: Vec<_> = sockets.into_iter().map(name).collect();

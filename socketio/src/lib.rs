@@ -159,7 +159,10 @@ pub use self::{
     reason::DisconnectReason,
     rooms::{IntoRooms, Room, Selector, TooManyRooms},
     server::{Builder, SocketIo},
-    socket::handle::{EmitError, Socket},
+    socket::{
+        data::SocketData,
+        handle::{EmitError, Socket},
+    },
     stats::Stats,
     time::iso as iso_date,
     transport::cors::Origins,

@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConnectError, DisconnectReason, EncodedPacket, Namespace, Outgoing, Socket,
+    ConnectError, DisconnectReason, EncodedPacket, Namespace, Outgoing, Socket, SocketData,
     adapter::{Restored, Session},
     engine::{Connection, Data, Peer, Protocol, Sid, worker::run},
     rate::Bucket,
@@ -241,7 +241,7 @@ impl ClientPeer {
                     Protocol::V3 => legacy_id(connection, namespace.name()),
                 };
                 let pid = if recovers { Some(ByteString::from(Sid::random().ok()?.as_str())) } else { None };
-                (id, pid, serde_json::Value::Null)
+                (id, pid, SocketData::default())
             }
         };
         let peer = self.this.clone();

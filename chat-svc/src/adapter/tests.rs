@@ -4,7 +4,7 @@ use shared::{
     live::{bus::MemoryBus, bus::Publication, log::Limits},
     pure::{ChannelName, Cursor, Draft, Payload, Retention, Since},
 };
-use socketio::SocketIo;
+use socketio::{SocketData, SocketIo};
 
 use super::*;
 
@@ -12,7 +12,7 @@ const KEEP: Duration = Duration::from_secs(120);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn session(pid: &str, sid: &str) -> Session {
-    Session { sid: sid.into(), pid: pid.into(), rooms: Vec::new(), data: serde_json::Value::Null }
+    Session { sid: sid.into(), pid: pid.into(), rooms: Vec::new(), data: SocketData::default() }
 }
 
 fn sid(session: Option<Session>) -> Option<String> {
@@ -88,7 +88,7 @@ fn reader(bus: &Arc<dyn Bus>) -> Session {
     let mut feed = Feed::new(bus.log(), 7, false);
     feed.add(vec!["chat.lobby".parse().unwrap()], Since::Now);
     let profile = Profile { name: "Mei".into(), plan: feed.plan().clone(), ..Profile::default() };
-    Session { data: serde_json::to_value(profile).unwrap(), ..session("pid", "sid") }
+    Session { data: SocketData::of(&profile).unwrap(), ..session("pid", "sid") }
 }
 
 #[actix_web::test]

@@ -11,7 +11,7 @@ use std::{
 use bytestring::ByteString;
 
 use crate::{
-    AckSink, EncodedPacket, Outgoing, Room, Selector, Socket,
+    AckSink, EncodedPacket, Outgoing, Room, Selector, Socket, SocketData,
     rooms::{Rooms, TooManyRooms},
 };
 
@@ -40,7 +40,7 @@ pub struct SocketInfo {
     /// Its rooms, its own among them.
     pub rooms: Vec<Room>,
     /// What [`Socket::set_data`] said.
-    pub data: serde_json::Value,
+    pub data: SocketData,
     /// The address of its client, if known.
     pub address: Option<std::net::IpAddr>,
     /// When its connection opened, in milliseconds since 1970.
@@ -49,7 +49,7 @@ pub struct SocketInfo {
 
 impl SocketInfo {
     /// A socket of another server.
-    pub fn remote(id: impl Into<ByteString>, rooms: Vec<Room>, data: serde_json::Value) -> Self {
+    pub fn remote(id: impl Into<ByteString>, rooms: Vec<Room>, data: SocketData) -> Self {
         Self { id: id.into(), rooms, data, address: None, issued: 0 }
     }
 

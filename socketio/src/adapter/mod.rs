@@ -17,7 +17,7 @@ use bytestring::ByteString;
 
 pub use self::local::{Local, SocketInfo};
 pub use self::recovery::LocalAdapter;
-use crate::{AckSink, EncodedPacket, Room, Selector};
+use crate::{AckSink, EncodedPacket, Room, Selector, SocketData};
 
 /// A future that any thread may run.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,7 +50,7 @@ pub struct Session {
     /// The rooms besides its own.
     pub rooms: Vec<Room>,
     /// What [`Socket::set_data`](crate::Socket::set_data) said last.
-    pub data: serde_json::Value,
+    pub data: SocketData,
 }
 
 /// A session found again.

@@ -227,6 +227,7 @@ impl std::fmt::Debug for LocalAdapter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SocketData;
 
     fn packet(args: &impl serde::Serialize) -> EncodedPacket {
         EncodedPacket::event("/", "e", args).unwrap()
@@ -237,7 +238,7 @@ mod tests {
             sid: "me".into(),
             pid: "secret".into(),
             rooms: rooms.iter().map(|room| (*room).into()).collect(),
-            data: serde_json::Value::Null,
+            data: SocketData::default(),
         }
     }
 

@@ -21,7 +21,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 use crate::{
-    Ack, AckError, AckFuture, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake, Namespace, SourceId,
+    Ack, AckError, AckFuture, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake, Namespace, SocketData,
+    SourceId,
     ack::OnAck,
     engine::Connection,
     handler::{self, DisconnectHandler, EventHandler, EventMiddleware},
@@ -73,7 +74,7 @@ struct State {
     acks: HashMap<u64, OnAck>,
     sources: Vec<SourceId>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
-    data: serde_json::Value,
+    data: SocketData,
     /// What came before the namespace's handler had its first step.
     early: Vec<(Event, Option<u64>)>,
 }
@@ -94,7 +95,7 @@ pub(crate) struct NewSocket {
     pub(crate) pid: Option<ByteString>,
     pub(crate) recovered: bool,
     pub(crate) auth: Option<Payload>,
-    pub(crate) data: serde_json::Value,
+    pub(crate) data: SocketData,
     pub(crate) namespace: Namespace,
     pub(crate) connection: Connection,
     pub(crate) exit: Box<dyn Fn(&Socket) + Send + Sync>,

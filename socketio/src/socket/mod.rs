@@ -3,6 +3,7 @@
 pub(crate) mod args;
 pub mod assemble;
 pub mod client;
+pub(crate) mod data;
 pub(crate) mod handle;
 pub mod msgpack;
 pub mod packet;

@@ -13,7 +13,7 @@ fn recovery() -> (Running, SocketIo) {
     let (server, io) = start(SocketIo::builder().recovery(Recovery::default()));
     io.of("/").on("join", async |socket, room: String, ack| {
         socket.join(room).unwrap();
-        socket.set_data(7);
+        socket.set_data(&7).unwrap();
         ack.send(&()).unwrap();
     });
     io.of("/").on("state", async |socket, (), ack| {

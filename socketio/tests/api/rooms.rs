@@ -1,6 +1,6 @@
 //! Who is reached.
 
-use socketio::SocketIo;
+use socketio::{SocketData, SocketIo};
 
 use crate::{join, start, support::eventually};
 
@@ -67,7 +67,7 @@ fn rooms_and_operators() {
 #[test]
 fn remote_control_of_many() {
     let (server, io) = start(SocketIo::builder());
-    io.of("/").on_connect(async |socket| socket.set_data("somebody"));
+    io.of("/").on_connect(async |socket| socket.set_data("somebody").unwrap());
     let (mut one, id) = join(&server, "40");
     let (mut two, _) = join(&server, "40");
     let system = actix_web::rt::System::new();
@@ -77,7 +77,7 @@ fn remote_control_of_many() {
         io.in_("x").fetch_sockets().await.unwrap()
     });
     assert_eq!(sockets.len(), 1);
-    assert_eq!((sockets[0].id.as_ref(), &sockets[0].data), (id.as_str(), &"somebody".into()));
+    assert_eq!((sockets[0].id.as_ref(), &sockets[0].data), (id.as_str(), &SocketData::of("somebody").unwrap()));
     assert_eq!(sockets[0].rooms, [id.as_str(), "x"]);
     system.block_on(io.in_("x").disconnect_sockets(false)).unwrap();
     assert_eq!(one.text(), "41");

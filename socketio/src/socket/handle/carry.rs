@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use serde::Serialize;
+
 use super::{Phase, Socket};
-use crate::{Source, SourceId};
+use crate::{SocketData, Source, SourceId};
 
 impl Socket {
     /// Keeps a value with the socket, one of each type; the one before comes back.
@@ -42,14 +44,28 @@ impl Socket {
         value.downcast().ok()
     }
 
-    /// JSON that other servers see in [`fetch_sockets`](BroadcastOperator::fetch_sockets), and that recovery brings back. Null at first.
-    pub fn data(&self) -> serde_json::Value {
+    /// JSON that other servers see in [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets), and that recovery brings back. Null at
+    /// first.
+    ///
+    /// ```no_run
+    /// # fn example(socket: &socketio::Socket) -> Result<(), serde_json::Error> {
+    /// socket.set_data(&("Mei", 7))?;
+    /// let (name, points): (String, u32) = socket.data().read()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn data(&self) -> SocketData {
         self.state().data.clone()
     }
 
     /// Sets [`data`](Self::data).
-    pub fn set_data(&self, data: impl Into<serde_json::Value>) {
-        self.state().data = data.into();
+    ///
+    /// # Errors
+    /// What serde says against the value; the data stays as it was.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), serde_json::Error> {
+        let new = SocketData::of(data)?;
+        let old = std::mem::replace(&mut self.state().data, new);
+        drop(old);
+        Ok(())
     }
 
     /// Attaches a source of packets that are pulled when the client can take more. It goes with the socket.
