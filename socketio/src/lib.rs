@@ -82,7 +82,7 @@
 //! | `socket.to(room).emit`, `socket.broadcast.emit` | [`Socket::to`], [`Socket::broadcast`] |
 //! | `socket.join`, `socket.leave`, `socket.rooms` | [`Socket::join`], [`Socket::leave`], [`Socket::rooms`] |
 //! | `io.in(room).fetchSockets()`, `socketsJoin`, `socketsLeave`, `disconnectSockets` | the same on [`BroadcastOperator`] |
-//! | `io.serverSideEmit` | [`Namespace::server_side_emit`], [`Namespace::on_server_event`] |
+//! | `io.serverSideEmit` | [`Namespace::server_side_emit`], [`Namespace::server_side_emit_with_ack`], [`Namespace::on_server_event`] |
 //! | `socket.handshake`, `socket.handshake.auth` | [`Socket::handshake`], [`Socket::auth`], [`Socket::handshake_json`] |
 //! | `socket.data` | [`Socket::set_data`] (JSON, seen by other servers), [`Socket::insert`] (any type, here) |
 //! | `socket.disconnect()`, `socket.disconnect(true)` | [`Socket::disconnect`], [`Socket::close_connection`] |
@@ -140,6 +140,7 @@ mod rate;
 mod reason;
 mod rooms;
 mod server;
+mod server_event;
 pub mod socket;
 mod stats;
 mod time;
@@ -155,10 +156,11 @@ pub use self::{
     engine::{Handshake, Headers, Outgoing, Source, SourceId, Transport},
     event::{Args, Event},
     handler::ConnectError,
-    namespace::{Namespace, NamespaceFamily},
+    namespace::{Namespace, NamespaceFamily, WeakNamespace},
     reason::DisconnectReason,
     rooms::{IntoRooms, Room, Selector, TooManyRooms},
     server::{Builder, SocketIo},
+    server_event::ServerEvent,
     socket::{
         data::SocketData,
         handle::{EmitError, Socket},

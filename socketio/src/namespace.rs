@@ -12,8 +12,8 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Ack, BroadcastOperator, Config, ConnectError, DisconnectReason, EmitError, EncodedPacket, Event, IntoRooms, Room,
-    Socket,
+    Ack, BroadcastOperator, Config, ConnectError, DisconnectReason, EmitError, EncodedPacket, Event, IntoRooms,
+    Responses, Room, ServerEvent, Socket,
     adapter::{Adapter, Local},
     broadcast::Sending,
     engine::worker::Workers,
@@ -32,6 +32,23 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) adapter: Arc<dyn Adapter>,
     pub(crate) workers: Workers,
+}
+
+/// A namespace that may be gone; see [`Namespace::downgrade`].
+#[derive(Clone)]
+pub struct WeakNamespace(Weak<Inner>);
+
+impl WeakNamespace {
+    /// The namespace, if it is still there.
+    pub fn upgrade(&self) -> Option<Namespace> {
+        self.0.upgrade().map(Namespace)
+    }
+}
+
+impl std::fmt::Debug for WeakNamespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("WeakNamespace").field(&self.upgrade()).finish()
+    }
 }
 
 /// A namespace. Cloning it is cheap, and all clones are the same namespace.
@@ -61,7 +78,7 @@ pub(crate) struct Handlers {
     server: List<ServerHandler>,
 }
 
-pub(crate) type ServerHandler = Arc<dyn Fn(&str, &serde_json::Value) + Send + Sync>;
+pub(crate) type ServerHandler = Arc<dyn Fn(&ServerEvent) + Send + Sync>;
 
 fn add<T>(list: &List<T>, item: T) {
     list.write().unwrap_or_else(PoisonError::into_inner).push(item);
@@ -144,9 +161,9 @@ macro_rules! registration {
             self
         }
 
-        /// Called with each event that another server sent by
-        /// [`server_side_emit`](Namespace::server_side_emit).
-        pub fn on_server_event(&self, handler: impl Fn(&str, &serde_json::Value) + Send + Sync + 'static) -> &Self {
+        /// Called with each event that another server sent by [`server_side_emit`](Namespace::server_side_emit), in the order in which they came, on the
+        /// adapter's thread: what takes time is to be spawned, with a clone of the event if it wants an answer.
+        pub fn on_server_event(&self, handler: impl Fn(&ServerEvent) + Send + Sync + 'static) -> &Self {
             add(&self.handlers().server, Arc::new(handler));
             self
         }
@@ -228,20 +245,50 @@ impl Namespace {
         self.broadcast().emit(event, args)
     }
 
-    /// Sends an event to the other servers' namespaces of this name.
+    /// Sends an event to the other servers' namespaces of this name, where [`on_server_event`](Self::on_server_event) takes it. A tuple is several arguments, `()` none,
+    /// anything else one. Only JSON is sure to arrive as it is.
     ///
     /// # Errors
     /// When the arguments cannot be encoded, or the others not reached.
     pub async fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let args = serde_json::to_value(args)?;
-        Ok(self.adapter().server_side_emit(&self.0.local, event, args).await?)
+        let event = self.payload(event, args)?;
+        Ok(self.adapter().server_side_emit(self.local(), event).await?)
+    }
+
+    /// The same, and waits until each of the others has answered, by [`ServerEvent::answer`], or the adapter has waited long enough.
+    ///
+    /// # Errors
+    /// When the arguments cannot be encoded, or the others not reached.
+    pub async fn server_side_emit_with_ack<R: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<Responses<R>, EmitError> {
+        let event = self.payload(event, args)?;
+        let Responses { answers, missing } = self.adapter().server_side_emit_with_ack(self.local(), event).await?;
+        let asked = answers.len() + missing;
+        let answers: Vec<R> = answers.into_iter().filter_map(|answer| serde_json::from_value(answer).ok()).collect();
+        Ok(Responses { missing: asked - answers.len(), answers })
     }
 
     /// Hands an event of another server to this one's handlers: for adapters.
-    pub fn receive_server_event(&self, event: &str, args: &serde_json::Value) {
+    pub fn receive_server_event(&self, event: &ServerEvent) {
         for handler in all(&self.0.handlers.server) {
-            handler(event, args);
+            handler(event);
         }
+    }
+
+    /// How many servers there are in the cluster, this one included.
+    ///
+    /// # Errors
+    /// When others cannot be asked.
+    pub async fn server_count(&self) -> Result<usize, EmitError> {
+        Ok(self.adapter().server_count(self.local()).await?)
+    }
+
+    /// A handle that does not keep the namespace, for those whom the namespace itself holds, such as adapters.
+    pub fn downgrade(&self) -> WeakNamespace {
+        WeakNamespace(Arc::downgrade(&self.0))
     }
 
     /// Encodes an event for this namespace, to be sent any number of times.

@@ -87,12 +87,17 @@ impl Registry {
         };
         let (_, handlers) = accepting.into_iter().find(|(accepts, _)| accepts(name))?;
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        let namespace = namespaces
-            .by_name
-            .entry(name.clone())
-            .or_insert_with(|| Namespace::new(name.clone(), handlers, self.shared.clone(), self.this.clone(), true));
+        let namespace =
+            namespaces.by_name.entry(name.clone()).or_insert_with(|| self.open(name.clone(), handlers, true));
         namespace.entering();
         Some(namespace.clone())
+    }
+
+    /// Makes a namespace. To be called with the namespaces locked, so that the adapter hears of a name's beginnings and ends in order.
+    fn open(&self, name: ByteString, handlers: Arc<Handlers>, dynamic: bool) -> Namespace {
+        let namespace = Namespace::new(name, handlers, self.shared.clone(), self.this.clone(), dynamic);
+        self.shared.adapter.opened(&namespace);
+        namespace
     }
 
     /// Gives a dynamic namespace up, unless somebody came in meanwhile.
@@ -101,6 +106,7 @@ impl Registry {
         let listed = namespaces.by_name.get(namespace.name()).is_some_and(|listed| listed.is(namespace));
         if listed && namespace.is_unused() {
             namespaces.by_name.remove(namespace.name());
+            self.shared.adapter.closed(namespace.local());
         }
     }
 }
@@ -130,13 +136,7 @@ impl SocketIo {
         let name = if name.starts_with('/') { ByteString::from(name) } else { ByteString::from(format!("/{name}")) };
         let registry = &self.registry;
         let mut namespaces = registry.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        namespaces
-            .by_name
-            .entry(name.clone())
-            .or_insert_with(|| {
-                Namespace::new(name, Arc::default(), registry.shared.clone(), Arc::downgrade(registry), false)
-            })
-            .clone()
+        namespaces.by_name.entry(name.clone()).or_insert_with(|| registry.open(name, Arc::default(), false)).clone()
     }
 
     /// All namespaces whose name `accepts` says yes to. They are made when the first client asks for them.

@@ -177,6 +177,12 @@ impl Local {
         self.read().rooms.all().map(|(room, size)| (room.clone(), size)).collect()
     }
 
+    /// Whether anybody is in a room, which may be a socket's own: what is sent to another one is for nobody here.
+    pub fn has_room(&self, room: &str) -> bool {
+        let members = self.read();
+        members.sockets.contains_key(room) || members.rooms.members(room).next().is_some()
+    }
+
     /// The rooms of a socket, its own aside.
     pub fn rooms_of(&self, sid: &str) -> Vec<Room> {
         self.read().rooms.of(sid).to_vec()

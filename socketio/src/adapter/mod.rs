@@ -2,11 +2,16 @@
 //!
 //! ```text
 //! io.to("room").emit ─▶ Adapter::broadcast ─▶ (other servers, a log, …) ─▶ Local::deliver ─▶ sockets of this server
+//! another server ─▶ the adapter, which knows the namespace from Adapter::opened ─▶ Local, Namespace::receive_server_event
 //! reconnect ─▶ Adapter::restore_session ─▶ Adapter::resume ─▶ the socket, in its rooms, with what it missed
 //! ```
 //!
 //! Every method has a default that serves one server alone, on the [`Local`] part of a namespace that each call is given. An
 //! adapter for a cluster overrides what must reach further, and calls [`Local`] for what other servers ask of this one.
+//!
+//! Adapters stack: one that adds something of its own, such as recovery, holds another as `Arc<dyn Adapter>` and passes on to it
+//! every method that it does not override. [`opened`](Adapter::opened) and [`closed`](Adapter::closed) belong to these, or the inner one never hears
+//! of a namespace; so do [`joined`](Adapter::joined) and [`left`](Adapter::left).
 
 mod local;
 pub(crate) mod recovery;
@@ -17,7 +22,7 @@ use bytestring::ByteString;
 
 pub use self::local::{Local, SocketInfo};
 pub use self::recovery::LocalAdapter;
-use crate::{AckSink, EncodedPacket, Room, Selector, SocketData};
+use crate::{AckSink, EncodedPacket, Namespace, Responses, Room, Selector, SocketData, socket::packet::Payload};
 
 /// A future that any thread may run.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -78,6 +83,21 @@ pub type Admit<'a> = &'a mut dyn FnMut(Vec<EncodedPacket>);
 /// cut off between a message and the next poll would silently lose that message.
 #[allow(unused_variables)]
 pub trait Adapter: Send + Sync + 'static {
+    /// A namespace is there from now on. What other servers have for its sockets is given to [`Namespace::local`], and their events
+    /// to [`Namespace::receive_server_event`]. The namespace holds the adapter, so what is kept here is [`Namespace::downgrade`].
+    ///
+    /// Called while namespaces are locked: calls in the order of what happened, which must not come back to the
+    /// [`SocketIo`](crate::SocketIo) for namespaces, nor block.
+    fn opened(&self, namespace: &Namespace) {}
+
+    /// A dynamic namespace is gone with its last socket. Called as [`opened`](Self::opened); one of the same name may be opened after.
+    fn closed(&self, local: &Local) {}
+
+    /// How many servers there are, this one included.
+    fn server_count<'a>(&'a self, local: &'a Local) -> BoxFuture<'a, Result<usize, AdapterError>> {
+        Box::pin(std::future::ready(Ok(1)))
+    }
+
     /// Sends an event to the sockets that match.
     fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
         local.deliver(&broadcast.to, &broadcast.packet, broadcast.volatile);
@@ -147,14 +167,18 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Sends an event to the other servers. Alone, there are none.
-    fn server_side_emit<'a>(
+    /// Sends an event to the other servers: its name and arguments, `["name", …]`. Alone, there are none.
+    fn server_side_emit<'a>(&'a self, local: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Sends an event to the other servers and waits for one answer of each, for as long as the adapter is set to.
+    fn server_side_emit_with_ack<'a>(
         &'a self,
         local: &'a Local,
-        event: &'a str,
-        args: serde_json::Value,
-    ) -> BoxFuture<'a, Result<(), AdapterError>> {
-        Box::pin(std::future::ready(Ok(())))
+        event: Payload,
+    ) -> BoxFuture<'a, Result<Responses<serde_json::Value>, AdapterError>> {
+        Box::pin(std::future::ready(Ok(Responses { answers: Vec::new(), missing: 0 })))
     }
 
     /// A socket of this server has joined rooms.
