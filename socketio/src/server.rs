@@ -16,7 +16,7 @@ use crate::{
     adapter::Adapter,
     broadcast::Sending,
     bundle::Bundle,
-    engine::{AllowRequest, Connection, Core, Peer, Service, worker::Workers},
+    engine::{Admission, Connection, Core, Peer, Service, worker::Workers},
     namespace::{Handlers, Shared},
     peer::ClientPeer,
     transport,
@@ -212,7 +212,7 @@ impl std::fmt::Debug for SocketIo {
 pub struct Builder {
     config: Config,
     adapter: Option<Arc<dyn Adapter>>,
-    allow_request: Option<AllowRequest>,
+    admission: Admission,
 }
 
 impl Builder {
@@ -288,6 +288,10 @@ impl Builder {
 
     /// Asked before a connection opens, with its first request. The error is told to the client, with status 403.
     ///
+    /// What it returns is kept until the connection ends, also when that never comes to a namespace: a place among those that an
+    /// address may have, for example, given back by its `Drop`. [`Connection::permit`](crate::engine::Connection::permit) gives it to
+    /// whoever knows its type; `()` is nothing to keep.
+    ///
     /// ```no_run
     /// # use socketio::SocketIo;
     /// let io = SocketIo::builder()
@@ -297,21 +301,36 @@ impl Builder {
     ///     })
     ///     .build();
     /// ```
-    pub fn allow_request<F>(mut self, allow: F) -> Self
+    pub fn allow_request<F, P>(mut self, allow: F) -> Self
     where
-        F: AsyncFn(Arc<Handshake>) -> Result<(), String> + Send + Sync + 'static,
+        F: AsyncFn(Arc<Handshake>) -> Result<P, String> + Send + Sync + 'static,
+        P: Send + Sync + 'static,
     {
-        let allow = Arc::new(allow);
-        self.allow_request = Some(Arc::new(move |handshake| {
-            let allow = allow.clone();
-            Box::pin(async move { allow(handshake).await })
-        }));
+        self.admission.set_allow_request(allow);
+        self
+    }
+
+    /// Asked for the first characters of each session's id: for a load balancer that sends the requests of one session to one server
+    /// by hashing them, since all but the first carry the id as `sid` in their query.
+    ///
+    /// The balancer chooses four characters, sends the first request to the server that it hashes them to, and names them in a
+    /// header. At most four of the characters `A-Z a-z 0-9 _ -` are taken, which leaves 96 random bits; anything else is passed over. A
+    /// client can name what it likes here, to be with one server, unless the balancer overwrites the header.
+    ///
+    /// ```no_run
+    /// # use socketio::SocketIo;
+    /// let io = SocketIo::builder()
+    ///     .sid_prefix(|handshake| handshake.headers.get("x-session-key").map(Into::into))
+    ///     .build();
+    /// ```
+    pub fn sid_prefix(mut self, prefix: impl Fn(&Handshake) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.admission.set_sid_prefix(prefix);
         self
     }
 
     /// The server. It answers once it is mounted.
     pub fn build(self) -> SocketIo {
-        let Self { config, adapter, allow_request } = self;
+        let Self { config, adapter, admission } = self;
         let config = config.normalized();
         let adapter = adapter.unwrap_or_else(|| Arc::new(LocalAdapter::new(config.recovery.clone())));
         let config = Arc::new(config);
@@ -325,7 +344,7 @@ impl Builder {
         });
         let registry = Arc::new_cyclic(|this| Registry { shared, this: this.clone(), namespaces: RwLock::default() });
         let service = Box::new(Connector(registry.clone()));
-        let core = Core::new(config, counters, workers, allow_request, service);
+        let core = Core::new(config, counters, workers, admission, service);
         let io = SocketIo { registry, core };
         io.of("/");
         io

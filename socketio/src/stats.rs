@@ -65,6 +65,8 @@ stats! {
     refused_forbidden,
     /// Of these, the ones refused by origin.
     refused_origin,
+    /// Of the refused ones, those refused because there were [`Config::max_connections`](crate::Config::max_connections).
+    refused_full,
     /// Requests refused: this revision of Engine.IO is not served.
     refused_protocol,
     /// Request bodies or frames over the size limit.
@@ -108,6 +110,11 @@ impl Counter {
 
     pub(crate) fn inc(&self) {
         self.add(1);
+    }
+
+    /// Counts one more unless that would be more than `limit`: of several threads only as many get in as there are places.
+    pub(crate) fn inc_below(&self, limit: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_ok()
     }
 
     pub(crate) fn dec(&self) {

@@ -10,6 +10,8 @@ use actix_web::{
     http::header::{self, HeaderMap},
 };
 
+use super::Transport;
+
 /// The first request of a connection.
 #[derive(Clone, Debug)]
 pub struct Handshake {
@@ -19,6 +21,8 @@ pub struct Handshake {
     pub url: Box<str>,
     /// The address of the client, if known.
     pub address: Option<IpAddr>,
+    /// The transport that it asks for. A session may go over to another later.
+    pub transport: Transport,
     /// Whether the request came from a page of another origin.
     pub xdomain: bool,
     /// Whether the connection is encrypted.
@@ -30,7 +34,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    pub(crate) fn of(request: &HttpRequest, trust_proxy: bool) -> Self {
+    pub(crate) fn of(request: &HttpRequest, transport: Transport, trust_proxy: bool) -> Self {
         let info = request.connection_info();
         let address = if trust_proxy {
             info.realip_remote_addr().and_then(parse_address)
@@ -42,6 +46,7 @@ impl Handshake {
             headers: Headers::of(request.headers()),
             url: request.uri().path_and_query().map_or("/", |url| url.as_str()).into(),
             address,
+            transport,
             xdomain: request.headers().contains_key(header::ORIGIN),
             secure,
             time: SystemTime::now(),
@@ -126,7 +131,7 @@ mod tests {
             .insert_header(("origin", "http://a.example"))
             .peer_addr("192.0.2.1:5".parse().unwrap())
             .to_http_request();
-        let handshake = Handshake::of(&request, false);
+        let handshake = Handshake::of(&request, Transport::Polling, false);
         assert_eq!(handshake.headers.get("x-one"), Some("1: 2"));
         assert_eq!(handshake.headers.get("missing"), None);
         assert_eq!(handshake.query_value("token").as_deref(), Some("a b"));
@@ -143,10 +148,10 @@ mod tests {
             .insert_header(("x-forwarded-proto", "https"))
             .peer_addr("127.0.0.1:5".parse().unwrap())
             .to_http_request();
-        let near = Handshake::of(&request, false);
+        let near = Handshake::of(&request, Transport::Polling, false);
         assert_eq!(near.address, Some("127.0.0.1".parse().unwrap()));
         assert!(!near.secure);
-        let far = Handshake::of(&request, true);
+        let far = Handshake::of(&request, Transport::Polling, true);
         assert_eq!(far.address, Some("198.51.100.7".parse().unwrap()));
         assert!(far.secure);
     }

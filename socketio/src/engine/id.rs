@@ -20,10 +20,23 @@ impl Sid {
         Ok(Self(text))
     }
 
+    /// A new id that begins with `prefix`: up to four characters of those that ids are made of, so that at least 96 bits are random. Any
+    /// other prefix is passed over.
+    ///
+    /// # Errors
+    /// As [`random`](Self::random).
+    pub fn beginning_with(prefix: &str) -> Result<Self, IdError> {
+        let mut sid = Self::random()?;
+        if prefix.len() <= LONGEST_PREFIX && prefix.bytes().all(is_of_ids) {
+            sid.0[..prefix.len()].copy_from_slice(prefix.as_bytes());
+        }
+        Ok(sid)
+    }
+
     /// The id, if `text` has the form of one.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 20] = text.as_bytes().try_into().ok()?;
-        bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).then_some(Self(bytes))
+        bytes.iter().copied().all(is_of_ids).then_some(Self(bytes))
     }
 
     /// The characters.
@@ -31,6 +44,13 @@ impl Sid {
         // Both constructors let ASCII pass only.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// Characters of an id that need not be random. Each of the other sixteen is six random bits.
+const LONGEST_PREFIX: usize = 4;
+
+fn is_of_ids(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// The operating system gave no random bytes.
@@ -62,6 +82,20 @@ mod tests {
         assert_eq!(Sid::parse(a.as_str()), Some(a));
         for bad in ["", "short", "0123456789012345678é", "0123456789 123456789"] {
             assert_eq!(Sid::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn prefixes_of_ids() {
+        for prefix in ["", "a", "0af3", "-_Z9"] {
+            let (a, b) = (Sid::beginning_with(prefix).unwrap(), Sid::beginning_with(prefix).unwrap());
+            assert!(a.as_str().starts_with(prefix) && a != b);
+            assert_eq!(Sid::parse(a.as_str()), Some(a));
+        }
+        for bad in ["a b", "a+", "é", "12345", "a\n", "\0"] {
+            let sid = Sid::beginning_with(bad).unwrap();
+            assert!(!sid.as_str().starts_with(bad));
+            assert_eq!(Sid::parse(sid.as_str()), Some(sid));
         }
     }
 }

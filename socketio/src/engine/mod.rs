@@ -34,6 +34,7 @@
 //! }
 //! ```
 
+mod admission;
 mod connection;
 mod handshake;
 mod id;
@@ -47,8 +48,6 @@ mod table;
 pub(crate) mod worker;
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -58,6 +57,7 @@ use std::{
 
 use actix_web::web::ServiceConfig;
 
+pub(crate) use self::admission::{Admission, Permit};
 pub(crate) use self::connection::{Conn, Item, WebSocketId};
 pub(crate) use self::handshake::parse_query;
 pub use self::{
@@ -96,18 +96,12 @@ where
     }
 }
 
-/// The answer of a question that runs on the thread that asks it.
-pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-
-/// Decides whether a connection may open; the error is told to the client.
-pub(crate) type AllowRequest = Arc<dyn Fn(Arc<Handshake>) -> LocalFuture<Result<(), String>> + Send + Sync>;
-
 /// What all connections of a server share.
 pub(crate) struct Core {
     pub(crate) config: Arc<Config>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) workers: Workers,
-    pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) admission: Admission,
     session: Arc<SessionConfig>,
     service: Box<dyn Service>,
     table: Table,
@@ -119,7 +113,7 @@ impl Core {
         config: Arc<Config>,
         counters: Arc<Counters>,
         workers: Workers,
-        allow_request: Option<AllowRequest>,
+        admission: Admission,
         service: Box<dyn Service>,
     ) -> Arc<Self> {
         let session = Arc::new(SessionConfig {
@@ -134,7 +128,7 @@ impl Core {
             config,
             counters,
             workers,
-            allow_request,
+            admission,
             session,
             service,
             table: Table::default(),
@@ -150,22 +144,28 @@ impl Core {
     pub(crate) fn accept(
         self: &Arc<Self>,
         protocol: Protocol,
-        transport: Transport,
         handshake: Arc<Handshake>,
+        permit: Option<Permit>,
     ) -> Result<Arc<Conn>, Refusal> {
-        let limit = self.config.max_connections as u64;
-        if self.closing.load(Ordering::Acquire) || (limit > 0 && self.counters.connections.get() >= limit) {
-            return Err(Refusal::Forbidden("Server is full".into()));
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Refusal::Forbidden("Server is closing".into()));
         }
-        let sid = Sid::random().map_err(|error| {
+        let sid = self.new_sid(&handshake).map_err(|error| {
             log::error!("{error}");
             Refusal::BadRequest
         })?;
+        let limit = match self.config.max_connections {
+            0 => u64::MAX,
+            limit => limit as u64,
+        };
+        if !self.counters.connections.inc_below(limit) {
+            return Err(Refusal::Full);
+        }
+        let transport = handshake.transport;
         let session = Session::open(self.session.clone(), protocol, transport, sid.as_str(), Instant::now());
         let home = self.workers.here();
-        let conn = Arc::new(Conn::new(self.clone(), sid, session, handshake, home));
+        let conn = Arc::new(Conn::new(self.clone(), sid, session, handshake, permit, home));
         self.counters.opened.inc();
-        self.counters.connections.inc();
         match transport {
             Transport::Polling => self.counters.connections_polling.inc(),
             Transport::WebSocket => self.counters.connections_websocket.inc(),
@@ -178,6 +178,13 @@ impl Core {
             conn.finish(DisconnectReason::ServerShuttingDown);
         }
         Ok(conn)
+    }
+
+    fn new_sid(&self, handshake: &Handshake) -> Result<Sid, IdError> {
+        match self.admission.prefix(handshake) {
+            Some(prefix) => Sid::beginning_with(&prefix),
+            None => Sid::random(),
+        }
     }
 
     /// Takes an ended connection out of the table and counts its end.
@@ -214,7 +221,13 @@ pub struct EngineIo(Arc<Core>);
 impl EngineIo {
     /// A server with these settings; `service` makes the peer of each connection.
     pub fn new(config: Config, service: impl Service) -> Self {
-        Self(Core::new(Arc::new(config.normalized()), Arc::default(), Workers::new(), None, Box::new(service)))
+        Self(Core::new(
+            Arc::new(config.normalized()),
+            Arc::default(),
+            Workers::new(),
+            Admission::default(),
+            Box::new(service),
+        ))
     }
 
     /// Mounts the server at [`Config::path`], for [`App::configure`](actix_web::App::configure).

@@ -16,8 +16,8 @@ pub(super) struct Table {
 
 impl Table {
     fn shard(&self, sid: &Sid) -> std::sync::MutexGuard<'_, HashMap<Sid, Arc<Conn>>> {
-        // Ids are random, so the first two characters spread them.
-        let spread = sid.as_str().bytes().take(2).fold(0, |sum, byte| sum * 7 + usize::from(byte));
+        // Ids end in random characters, whatever they begin with.
+        let spread = sid.as_str().bytes().rev().take(2).fold(0, |sum, byte| sum * 7 + usize::from(byte));
         self.shards[spread % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -20,6 +20,9 @@ pub(crate) enum Refusal {
     BadRequest,
     #[error("{0}")]
     Forbidden(String),
+    /// There are as many connections as there may be: Engine.IO's code for whatever the server forbids.
+    #[error("Server is full")]
+    Full,
     #[error("Unsupported protocol version")]
     UnsupportedProtocol,
     /// Not one of Engine.IO's codes: a plain 413.
@@ -37,19 +40,22 @@ impl Refusal {
             Self::UnknownSid => Some(1),
             Self::BadMethod => Some(2),
             Self::BadRequest => Some(3),
-            Self::Forbidden(_) => Some(4),
+            Self::Forbidden(_) | Self::Full => Some(4),
             Self::UnsupportedProtocol => Some(5),
             Self::TooLarge | Self::Timeout => None,
         }
     }
 
     pub(crate) fn count(&self, counters: &Counters) {
+        if *self == Self::Full {
+            counters.refused_full.inc();
+        }
         match self {
             Self::UnknownTransport => &counters.refused_transport,
             Self::UnknownSid => &counters.refused_sid,
             Self::BadMethod => &counters.refused_method,
             Self::BadRequest | Self::Timeout => &counters.refused_request,
-            Self::Forbidden(_) => &counters.refused_forbidden,
+            Self::Forbidden(_) | Self::Full => &counters.refused_forbidden,
             Self::UnsupportedProtocol => &counters.refused_protocol,
             Self::TooLarge => &counters.refused_size,
         }
@@ -61,7 +67,7 @@ impl Refusal {
         match self.code() {
             Some(code) => {
                 let status = match self {
-                    Self::Forbidden(_) => StatusCode::FORBIDDEN,
+                    Self::Forbidden(_) | Self::Full => StatusCode::FORBIDDEN,
                     _ => StatusCode::BAD_REQUEST,
                 };
                 let message = serde_json::Value::from(self.to_string());

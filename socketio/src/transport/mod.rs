@@ -23,7 +23,7 @@ use actix_web::{
 };
 
 use self::errors::Refusal;
-use crate::engine::{Conn, Core, Handshake, Protocol, Transport};
+use crate::engine::{Conn, Core, Handshake, Permit, Protocol, Transport};
 
 /// Mounts the server on its path and everything below.
 pub(crate) fn routes(core: Arc<Core>) -> impl FnOnce(&mut ServiceConfig) {
@@ -86,16 +86,27 @@ async fn answer(
             Method::POST => polling::post(&conn, request, payload, &query).await,
             _ => Err(Refusal::BadRequest),
         },
-        Found::Handshake(protocol, handshake) if upgrade => {
-            websocket::open(core, protocol, handshake, request, payload)
-        }
-        Found::Handshake(protocol, handshake) => polling::open(core, protocol, handshake, request, &query).await,
+        Found::Arrival(arrival) if upgrade => websocket::open(core, arrival, request, payload),
+        Found::Arrival(arrival) => polling::open(core, arrival, request, &query).await,
     }
 }
 
 enum Found {
     Session(Arc<Conn>),
-    Handshake(Protocol, Arc<Handshake>),
+    Arrival(Arrival),
+}
+
+/// Somebody who may come in.
+struct Arrival {
+    protocol: Protocol,
+    handshake: Arc<Handshake>,
+    permit: Option<Permit>,
+}
+
+impl Arrival {
+    fn enter(self, core: &Arc<Core>) -> Result<Arc<Conn>, Refusal> {
+        core.accept(self.protocol, self.handshake, self.permit)
+    }
 }
 
 /// Everything that a request must pass before a transport sees it, in the order that decides which error a client is told.
@@ -126,16 +137,14 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: 
         return Err(Refusal::BadRequest);
     }
     check_origin(core, request)?;
-    let handshake = Arc::new(Handshake::of(request, config.trust_proxy));
-    if let Some(allow) = &core.allow_request {
-        allow(handshake.clone()).await.map_err(Refusal::Forbidden)?;
-    }
+    let handshake = Arc::new(Handshake::of(request, transport, config.trust_proxy));
+    let permit = core.admission.allow(&handshake).await.map_err(Refusal::Forbidden)?;
     let protocol = match query.eio.as_deref() {
         Some("4") => Protocol::V4,
         _ if config.allow_eio3 => Protocol::V3,
         _ => return Err(Refusal::UnsupportedProtocol),
     };
-    Ok(Found::Handshake(protocol, handshake))
+    Ok(Found::Arrival(Arrival { protocol, handshake, permit }))
 }
 
 /// Browsers apply CORS to polling alone, and only to what is read: whoever may not use the server must not get in at all.

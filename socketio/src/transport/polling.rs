@@ -21,11 +21,11 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use super::{Query, compress::compress, errors::Refusal};
+use super::{Arrival, Query, compress::compress, errors::Refusal};
 use crate::{
     DisconnectReason,
     engine::{
-        Conn, Core, Data, Handshake, Item, Protocol, Transport,
+        Conn, Core, Data, Item, Protocol, Transport,
         packet::{DecodeError, Packet},
         payload,
     },
@@ -34,12 +34,11 @@ use crate::{
 /// Opens a session; the answer is its first payload.
 pub(super) async fn open(
     core: &Arc<Core>,
-    protocol: Protocol,
-    handshake: Arc<Handshake>,
+    arrival: Arrival,
     request: &HttpRequest,
     query: &Query,
 ) -> Result<HttpResponse, Refusal> {
-    let conn = core.accept(protocol, Transport::Polling, handshake)?;
+    let conn = arrival.enter(core)?;
     let mut response = poll(&conn, request, query).await?;
     if let Some(cookie) = &core.config.cookie {
         let value = format!("{}={}; {}", cookie.name, conn.sid, cookie.attributes);

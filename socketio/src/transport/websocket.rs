@@ -29,22 +29,21 @@ use futures_util::Stream;
 use tokio::time::{Sleep, sleep};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
-use super::errors::Refusal;
+use super::{Arrival, errors::Refusal};
 use crate::{
     DisconnectReason,
-    engine::{Conn, Core, Data, Handshake, Protocol, Transport, WebSocketId, packet::Packet},
+    engine::{Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
 };
 
 /// Opens a session on a WebSocket.
 pub(super) fn open(
     core: &Arc<Core>,
-    protocol: Protocol,
-    handshake: Arc<Handshake>,
+    arrival: Arrival,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
     let mut response = ws::handshake(request).map_err(|_| Refusal::BadRequest)?;
-    let conn = core.accept(protocol, Transport::WebSocket, handshake)?;
+    let conn = arrival.enter(core)?;
     let body = Body::new(conn, WebSocketId::default(), payload);
     Ok(response.streaming(body))
 }

@@ -70,20 +70,6 @@ fn no_namespace_in_time() {
 }
 
 #[test]
-fn allow_request_decides() {
-    let (server, io) =
-        start(SocketIo::builder().allow_request(async |handshake| match handshake.query_value("key").as_deref() {
-            Some("good") => Ok(()),
-            _ => Err("no key".into()),
-        }));
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let answer = server.get(path);
-    assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"code":4,"message":"no key"}"#));
-    assert_eq!(server.get(&format!("{path}&key=good")).status, 200);
-    assert_eq!(io.stats().refused_forbidden, 1);
-}
-
-#[test]
 fn slow_clients_are_cut_off_and_volatile_events_go_first() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.outbox_bytes = 100_000));
     let (client, _) = join(&server, "40");

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod acks;
+mod admission;
 mod ends;
 mod events;
 mod recovery;

@@ -16,7 +16,7 @@ use std::{
 
 use super::{Connection, Peer};
 use crate::engine::{
-    Core, Handshake, Sid,
+    Core, Handshake, Permit, Sid,
     outbox::{Outbox, Pushed},
     outgoing::{Form, Outgoing},
     packet::{Packet, Protocol},
@@ -46,6 +46,8 @@ pub(super) struct State {
     /// Pulled from sources, not yet given to the transport.
     pub(super) staged: std::collections::VecDeque<Outgoing>,
     pub(super) peer: Option<Arc<dyn Peer>>,
+    /// Held for the application from the first request to the end.
+    pub(super) permit: Option<Permit>,
     pub(super) peer_deadline: Option<Instant>,
     /// The heap entry that counts; others of this connection are leftovers.
     scheduled: Option<Instant>,
@@ -66,6 +68,7 @@ impl Conn {
         sid: Sid,
         session: Session,
         handshake: Arc<Handshake>,
+        permit: Option<Permit>,
         home: Arc<Worker>,
     ) -> Self {
         let outbox = Outbox::new(core.config.outbox_bytes);
@@ -80,6 +83,7 @@ impl Conn {
                 outbox,
                 staged: Default::default(),
                 peer: None,
+                permit,
                 peer_deadline: None,
                 scheduled: None,
                 http: None,
@@ -136,7 +140,7 @@ impl Conn {
             state.outbox.clear();
             state.staged = Default::default();
             state.peer_deadline = None;
-            (reason, state.peer.take(), std::mem::take(&mut state.listed))
+            (reason, state.peer.take(), state.permit.take(), std::mem::take(&mut state.listed))
         });
         let wake = closed.is_some() || state.session.is_closed();
         let wakers = if wake { [state.http.take(), state.websocket.take()] } else { [None, None] };
@@ -145,21 +149,22 @@ impl Conn {
         if let Some(at) = schedule {
             self.core.workers.schedule(&self.home, at, Arc::downgrade(self));
         }
-        if let Some((reason, peer, listed)) = closed {
+        if let Some((reason, peer, permit, listed)) = closed {
             // 3. No later request finds it.
             if listed {
                 self.core.unlist(self, reason);
             }
             // 4. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own:
-            //    whoever sends may hold locks, and so may a source that is dropped.
+            //    whoever sends may hold locks, and so may a source or a permit that is dropped.
             let sources = self.sources().clear();
-            if peer.is_some() || !sources.is_empty() {
+            if peer.is_some() || permit.is_some() || !sources.is_empty() {
                 let connection = Connection(self.clone());
                 let tell = move || {
                     drop(sources);
                     if let Some(peer) = peer {
                         peer.on_close(&connection, reason);
                     }
+                    drop(permit);
                 };
                 self.core.workers.queue(&self.home, Box::new(tell));
             }
@@ -178,6 +183,10 @@ impl Conn {
                 state.peer = Some(peer);
             }
         });
+    }
+
+    pub(super) fn permit(&self) -> Option<Permit> {
+        self.state().permit.clone()
     }
 
     pub(crate) fn transport(&self) -> Transport {

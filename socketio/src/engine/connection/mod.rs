@@ -52,6 +52,11 @@ impl Connection {
         &self.0.handshake
     }
 
+    /// What [`allow_request`](crate::Builder::allow_request) returned for this connection, while that is open.
+    pub fn permit<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.permit()?.downcast().ok()
+    }
+
     /// The transport that carries it now.
     pub fn transport(&self) -> Transport {
         self.0.transport()
