@@ -1,11 +1,12 @@
 //! Who comes in: whether there is a place for them, what they may do, and whether they are new or go on.
 //!
 //! ```text
-//! handshake ─▶ allow ─▶ (the namespace) ─▶ admit: token, place ─▶ enter: a new member, or the one of before
+//! handshake ─▶ allow: a place ─▶ (the namespace) ─▶ admit: token ─▶ enter: a new member, or the one of before
 //! ```
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
     sync::Arc,
     time::SystemTime,
 };
@@ -16,12 +17,7 @@ use actix_web::{
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
-use shared::edge::{
-    Access, ApiError, Edge, address,
-    limits::{Refused, Slot},
-    metrics,
-    service::Service,
-};
+use shared::edge::{Access, ApiError, Edge, address, limits::Slot, metrics, service::Service};
 use socketio::{ConnectError, Handshake, Socket, Transport, Value, engine::Protocol};
 
 use crate::{
@@ -34,14 +30,34 @@ use crate::{
 /// Where everybody comes in.
 const FIRST_ROOM: &str = "lobby";
 
-/// Whether another connection may be opened at all. Refused here, a client tries again by itself; after a refusal by
+/// The header in which the gateway names the four characters that it hashed a session to this server by.
+const SESSION_KEY: &str = "trident-session-key";
+
+/// The place of a connection, which it holds from its first request to its end, whether or not it ever comes to the chat.
+pub(crate) type Place = Mutex<Slot>;
+
+/// A place for another connection, if there is one. Refused here, a client tries again by itself; after a refusal by
 /// [`admit`] it does not.
-pub(crate) fn allow(edge: &Edge) -> Result<(), String> {
-    if edge.settings.max_connections.is_some_and(|most| edge.limits.connections() >= most) {
-        edge.metrics.refusals.connections.inc();
-        return Err(Refused::Total.to_string());
-    }
-    Ok(())
+pub(crate) fn allow(edge: &Edge, handshake: &Handshake) -> Result<Place, String> {
+    let slot = edge.limits.connect(address(edge, handshake), counted_as(handshake.transport));
+    slot.map(Mutex::new).map_err(|refused| refused.to_string())
+}
+
+/// How a session's id begins behind a gateway that finds the session's server by that. From anybody but a proxy that is
+/// trusted it is a stranger's wish to be with one server, and does not count.
+pub(crate) fn session_key(edge: &Edge, handshake: &Handshake) -> Option<String> {
+    let key = handshake.headers.get(SESSION_KEY)?;
+    let peer = handshake.address?;
+    let is_trusted = edge.settings.trusted_proxies.iter().any(|network| network.contains(peer));
+    let is_key = key.len() == 4 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_trusted && is_key).then(|| key.to_owned())
+}
+
+/// The client's address, seen through the proxies that are trusted.
+fn address(edge: &Edge, handshake: &Handshake) -> IpAddr {
+    let forwarded: Vec<&str> =
+        handshake.headers.iter().filter(|(name, _)| *name == "x-forwarded-for").map(|(_, value)| value).collect();
+    address::through(handshake.address, &forwarded, &edge.settings.trusted_proxies)
 }
 
 /// The token in `auth`, if there is one.
@@ -52,17 +68,14 @@ struct Auth {
 }
 
 /// Who has been looked at and is on the way in.
-struct Arriving(Mutex<Option<(Access, Slot)>>);
+struct Arriving(Mutex<Option<Access>>);
 
-/// Looks at who comes in: their token, whether they may read what they read before, and whether there is a place for
-/// them.
+/// Looks at who comes in: their token, and whether they may read what they read before.
 pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectError> {
     let edge = &service.edge;
     let handshake = socket.handshake();
     let headers = headers(handshake);
-    let forwarded: Vec<&str> =
-        handshake.headers.iter().filter(|(name, _)| *name == "x-forwarded-for").map(|(_, value)| value).collect();
-    let address = address::through(handshake.address, &forwarded, &edge.settings.trusted_proxies);
+    let address = address(edge, handshake);
     let auth: Auth = socket.auth().map_err(|_| refuse(ApiError::BadToken("`auth.token` is a string".to_owned())))?;
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     if socket.recovered() {
@@ -72,8 +85,7 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
             access.require_subscribe(channel).map_err(refuse)?;
         }
     }
-    let slot = edge.limits.connect(address, counted_as(socket)).map_err(|refused| refuse(refused.into()))?;
-    socket.insert(Arriving(Mutex::new(Some((access, slot)))));
+    socket.insert(Arriving(Mutex::new(Some(access))));
     Ok(())
 }
 
@@ -91,9 +103,9 @@ fn refuse(error: ApiError) -> ConnectError {
     ConnectError::new(error.to_string()).with_data(serde_json::json!({ "code": error.code() }))
 }
 
-/// What a socket's connection is counted as.
-pub(crate) fn counted_as(socket: &Socket) -> metrics::Transport {
-    match socket.connection().transport() {
+/// What a connection is counted as.
+pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
+    match transport {
         Transport::WebSocket => metrics::Transport::WebSocket,
         Transport::Polling => metrics::Transport::Polling,
     }
@@ -101,26 +113,33 @@ pub(crate) fn counted_as(socket: &Socket) -> metrics::Transport {
 
 /// Somebody is in: a new member in the first room, or one who was cut off and goes on.
 pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
-    let Some((access, slot)) = socket.remove::<Arriving>().and_then(|arriving| arriving.0.lock().take()) else {
+    let access = socket.remove::<Arriving>().and_then(|arriving| arriving.0.lock().take());
+    // A connection that has ended meanwhile has no place.
+    let (Some(access), Some(place)) = (access, socket.connection().permit::<Place>()) else {
         socket.disconnect();
         return;
     };
+    place.lock().change_transport(counted_as(socket.connection().transport()));
     let expires_in = access.expires_in(SystemTime::now());
     let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
     let profile: Option<Profile> = socket.data().read().ok();
     let member = match (resumed, profile) {
         (Some((feed, missed)), Some(profile)) => {
             log::info!("chat: {} is back", socket.id());
-            missed.count(slot.figures());
-            Member::resumed(access, slot, profile, feed)
+            missed.count(place.lock().figures());
+            Member::resumed(access, place, profile, feed)
         }
         _ => {
             log::info!("chat: {} has come", socket.id());
             let is_plain = socket.connection().protocol() == Protocol::V3;
             let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
             let name = format!("guest-{letters}");
-            let member =
-                Member::new(access, slot, name.into(), Feed::new(chat.service.log(), session_number(socket), is_plain));
+            let member = Member::new(
+                access,
+                place,
+                name.into(),
+                Feed::new(chat.service.log(), session_number(socket), is_plain),
+            );
             if let Err(refusal) = chat.enter(socket, &member, Some(&Value::from(FIRST_ROOM))) {
                 log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());
             }
@@ -163,3 +182,6 @@ impl Drop for Expiry {
 pub(crate) fn forget(socket: &Socket) {
     socket.remove::<Expiry>();
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub(crate) async fn take(io: SocketIo, service: Service) {
         if now.upgrades != before.upgrades {
             for socket in io.of(NAMESPACE).local().handles(&Selector::default()) {
                 let Some(member) = socket.get::<std::sync::Arc<Member>>() else { continue };
-                member.slot.lock().change_transport(counted_as(&socket));
+                member.place.lock().change_transport(counted_as(socket.connection().transport()));
             }
         }
         before = now;

@@ -70,7 +70,7 @@ impl Chat {
 }
 
 fn server(service: &Service) -> SocketIo {
-    let edge = service.edge.clone();
+    let (edge, allowing) = (service.edge.clone(), service.edge.clone());
     let settings = &service.edge.settings;
     let origins = settings.origins.clone();
     let directory = settings.client_dir.clone().unwrap_or_else(|| {
@@ -87,9 +87,9 @@ fn server(service: &Service) -> SocketIo {
         .recovery(Recovery { skip_middlewares: false, ..Recovery::default() })
         .client_bundle(bundle)
         .adapter(Arc::new(LogAdapter::new(service.bus.clone())))
-        .allow_request(async move |_| arrival::allow(&edge))
+        .allow_request(async move |handshake| arrival::allow(&allowing, &handshake))
+        .sid_prefix(move |handshake| arrival::session_key(&edge, handshake))
         .configure(|config| {
-            config.max_connections = settings.max_connections.unwrap_or(0);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
             config.allow_eio3 = true;
             config.msgpack = true;

@@ -7,13 +7,13 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use shared::{
-    edge::{Access, limits::Slot},
-    pure::ChannelName,
-};
+use shared::{edge::Access, pure::ChannelName};
 use socketio::{Outgoing, Socket, Source};
 
-use crate::feed::{Feed, Plan};
+use crate::{
+    arrival::Place,
+    feed::{Feed, Plan},
+};
 
 /// Rooms and channels that one socket may read.
 pub(crate) const MOST_CHANNELS: usize = 128;
@@ -22,8 +22,8 @@ pub(crate) const MOST_CHANNELS: usize = 128;
 pub(crate) struct Member {
     /// What they may do.
     pub(crate) access: Access,
-    /// Their connection, as it is counted.
-    pub(crate) slot: Mutex<Slot>,
+    /// Their connection's place, by which it is counted.
+    pub(crate) place: Arc<Place>,
     state: Mutex<State>,
 }
 
@@ -49,16 +49,16 @@ pub(crate) struct Profile {
 }
 
 impl Member {
-    pub(crate) fn new(access: Access, slot: Slot, name: Arc<str>, feed: Feed) -> Arc<Self> {
+    pub(crate) fn new(access: Access, place: Arc<Place>, name: Arc<str>, feed: Feed) -> Arc<Self> {
         let state = State { name, rooms: Vec::new(), subscriptions: Vec::new(), feed };
-        Arc::new(Self { access, slot: Mutex::new(slot), state: Mutex::new(state) })
+        Arc::new(Self { access, place, state: Mutex::new(state) })
     }
 
     /// Goes on as the one whose session this was.
-    pub(crate) fn resumed(access: Access, slot: Slot, profile: Profile, feed: Feed) -> Arc<Self> {
+    pub(crate) fn resumed(access: Access, place: Arc<Place>, profile: Profile, feed: Feed) -> Arc<Self> {
         let Profile { name, rooms, subscriptions, .. } = profile;
         let state = State { name, rooms, subscriptions, feed };
-        Arc::new(Self { access, slot: Mutex::new(slot), state: Mutex::new(state) })
+        Arc::new(Self { access, place, state: Mutex::new(state) })
     }
 
     /// What changes of them. Not to be held while sockets are spoken to.
@@ -106,7 +106,7 @@ impl Source for Reading {
             Poll::Ready(pulled) => pulled,
             Poll::Pending => return Poll::Pending,
         };
-        pulled.count(self.0.slot.lock().figures());
+        pulled.count(self.0.place.lock().figures());
         Poll::Ready(pulled.packets.into_iter().map(Outgoing::from).collect())
     }
 }

@@ -169,13 +169,36 @@ describe("chat, limits", () => {
     const { base } = await serve({ TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "2" });
     const first = await chat(base);
     await chat(base, WAYS["polling only"]);
-    assert.equal((await refused(base)).data.code, "too_many_requests");
-    assert.equal(await figure(base, 'trident_refusals_total{reason="connections_per_address"}'), 1);
+    for (const options of Object.values(WAYS)) await refused(base, options);
+    const answer = await ask(`${base}/socket.io/?EIO=4&transport=polling`);
+    assert.deepEqual([answer.status, answer.json().code], [403, 4]);
+    assert.match(answer.json().message, /TRIDENT_MAX_CONNECTIONS_PER_ADDRESS/);
+    assert.ok((await figure(base, 'trident_refusals_total{reason="connections_per_address"}')) >= 4);
     // Another address, as the proxy in front says it, has places of its own.
     (await chat(base, { extraHeaders: { "X-Forwarded-For": "203.0.113.9" } })).close();
     first.close();
     await until("the place is free", async () => (await figure(base, 'trident_connections{transport="websocket"}')) === 0);
     await chat(base);
+  });
+
+  test("a session that never comes to the chat has a place too", async () => {
+    const { base } = await serve({ TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "2" });
+    const open = () => ask(`${base}/socket.io/?EIO=4&transport=polling`);
+    assert.deepEqual([(await open()).status, (await open()).status, (await open()).status], [200, 200, 403]);
+    assert.equal(await figure(base, 'trident_connections{transport="polling"}'), 2);
+    // Another address has places of its own.
+    (await chat(base, { extraHeaders: { "X-Forwarded-For": "203.0.113.9" } })).close();
+  });
+
+  test("the gateway says how the id of a session begins", async () => {
+    const { base } = await serve({});
+    const open = async (key) => {
+      const answer = await ask(`${base}/socket.io/?EIO=4&transport=polling`, { headers: { "Trident-Session-Key": key } });
+      return JSON.parse(answer.body.slice(1)).sid;
+    };
+    assert.match(await open("0af3"), /^0af3[\w-]{16}$/);
+    const other = await open("not a key");
+    assert.match(other, /^[\w-]{20}$/);
   });
 
   test("TRIDENT_SOCKET_RATE", async () => {

@@ -72,7 +72,8 @@
 //! | `io.on("connection", fn)`, `io.of("/x").on(…)` | [`SocketIo::of`], [`Namespace::on_connect`] |
 //! | `io.of(/regex/)`, `io.of(fn)` | [`SocketIo::of_matching`] |
 //! | `io.use(fn)`, `socket.use(fn)` | [`Namespace::middleware`], [`Socket::middleware`] |
-//! | `allowRequest` | [`Builder::allow_request`] |
+//! | `allowRequest` | [`Builder::allow_request`], which may also hold something for the connection's time |
+//! | `io.engine.generateId` | [`Builder::sid_prefix`]; the rest of an id is random |
 //! | `socket.on(event, fn)`, `socket.onAny(fn)` | [`Socket::on`], [`Socket::on_any`] |
 //! | `socket.on("disconnecting" \| "disconnect", fn)` | [`Socket::on_disconnecting`], [`Socket::on_disconnect`], [`DisconnectReason`] |
 //! | `socket.emit(event, ...args)`, `socket.volatile.emit` | [`Socket::emit`], [`Socket::emit_volatile`] |
@@ -103,6 +104,18 @@
 //! | recovery | id, rooms, data and missed events after a cut ([`Config::recovery`]); in memory, or by an [`Adapter`] |
 //! | many servers | by an [`Adapter`]; the one provided serves one server alone |
 //! | client files | [`bundle::Bundle`], from the official package |
+//!
+//! # Behind a load balancer
+//!
+//! A WebSocket stays with its server by itself. A polling session is many requests, all of which but the first name it as `sid` in the
+//! query, and all of them must come to the server that has it. Two ways lead there:
+//!
+//! - [`Config::cookie`], for balancers that follow a cookie and clients that keep one;
+//! - [`Builder::sid_prefix`], for balancers that can hash a part of the query, which every client sends: the balancer makes up four
+//!   characters for a request without `sid`, sends it where it hashes them to, and names them in a header; the server begins the session's
+//!   id with them; and every later request is hashed by the first four characters of its `sid`.
+//!
+//! [`Config::trust_proxy`] says whether `X-Forwarded-For` is believed. What reaches the sockets of other servers, such as an event to a room, is for an [`Adapter`].
 //!
 //! # Slow clients
 //!

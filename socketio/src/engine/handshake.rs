@@ -89,16 +89,23 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 #[derive(Clone)]
 pub struct Headers(Box<str>);
 
-impl Headers {
-    fn of(map: &HeaderMap) -> Self {
+/// Names and values as a request has them, for an application's own tests: names are in lower case, and no line is broken.
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
         let mut text = String::new();
-        for (name, value) in map {
-            text.push_str(name.as_str());
+        for (name, value) in headers {
+            text.push_str(name.as_ref());
             text.push(':');
-            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            text.push_str(value.as_ref());
             text.push('\n');
         }
         Self(text.into())
+    }
+}
+
+impl Headers {
+    fn of(map: &HeaderMap) -> Self {
+        map.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
     }
 
     /// The first value of a header; its name in lower case.
