@@ -38,14 +38,15 @@ pub(crate) fn answer(ask: &Ask, reader: &Reader, found: Option<Batch>, figures: 
     }
 }
 
-/// `{"cursor":…,"gap":…,"messages":[…]}`.
+/// `{"cursor":…,"gap":…,"messages":[…]}`; where a gap resumes is in the header, as on a raw answer.
 fn batch(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
-    HttpResponse::Ok().content_type("application/json").insert_header(NO_STORE).body(batch_json(batch))
+    let mut answer = HttpResponse::Ok();
+    tell_gap(&mut answer, batch).content_type("application/json").insert_header(NO_STORE).body(batch_json(batch))
 }
 
 fn batch_json(batch: &Batch) -> Bytes {
-    let lines = || batch.messages.iter().map(|message| wire::line(message));
+    let lines = || batch.messages.iter().map(|message| message.line());
     let mut json = BytesMut::with_capacity(80 + lines().map(Bytes::len).sum::<usize>());
     let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
     json.extend_from_slice(head.as_bytes());

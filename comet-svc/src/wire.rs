@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use shared::{
     edge::stream::Form,
-    pure::{ChannelName, Cursor, EventName, Gap, Message, message::Wire},
+    pure::{Cursor, Gap, Message, message::Wire},
 };
 
 use crate::ask::Format;
@@ -14,14 +14,14 @@ use crate::ask::Format;
 pub(crate) struct Lines(pub(crate) Format);
 
 impl Form for Lines {
-    /// Nothing: the place is in the head, as the `ETag`.
+    /// An empty line, which proxies and clients see at once; the place is in the head, as the `ETag`.
     fn opening(&self, _: Option<Cursor>) -> Bytes {
-        Bytes::new()
+        Bytes::from_static(b"\n")
     }
 
     fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
         match self.0 {
-            Format::Batch => line(message),
+            Format::Batch => message.line(),
             Format::Raw => raw_line(message),
         }
     }
@@ -45,27 +45,6 @@ impl Form for Lines {
     }
 }
 
-/// The whole message as JSON, and the end of the line.
-pub(crate) fn line(message: &Message) -> &Bytes {
-    #[derive(Serialize)]
-    struct Whole<'a> {
-        id: Cursor,
-        channel: &'a ChannelName,
-        event: &'a EventName,
-        data: &'a serde_json::value::RawValue,
-        time: u64,
-    }
-    message.wire(Wire::Line, |message| {
-        let data = message.draft.payload.plain_json();
-        let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
-        let draft = &message.draft;
-        let whole = Whole { id: message.id, channel: &draft.channel, event: &draft.event, data, time: message.time() };
-        let mut line = serde_json::to_vec(&whole).unwrap_or_default();
-        line.push(b'\n');
-        line.into()
-    })
-}
-
 /// The data alone, and the end of the line.
 pub(crate) fn raw_line(message: &Message) -> &Bytes {
     message.wire(Wire::RawLine, |message| {
@@ -82,15 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_a_line() {
+    fn raw_lines_are_the_data_alone() {
         let payload = Payload::from_json(b"{\"b\": 1.50, \"a\": \"x\\ny\"}").unwrap();
-        let draft = Draft::new("news".parse().unwrap(), payload).event("a \"b\"".parse().unwrap());
-        let message = Message::new(Cursor::new(1_763_800_000_000, 2), draft);
-        assert_eq!(
-            line(&message),
-            "{\"id\":\"1763800000000-2\",\"channel\":\"news\",\"event\":\"a \\\"b\\\"\",\
-             \"data\":{\"b\":1.50,\"a\":\"x\\ny\"},\"time\":1763800000000}\n"
-        );
+        let message = Message::new(Cursor::new(5, 0), Draft::new("news".parse().unwrap(), payload));
         assert_eq!(raw_line(&message), "{\"b\":1.50,\"a\":\"x\\ny\"}\n");
     }
 

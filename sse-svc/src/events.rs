@@ -11,14 +11,15 @@ use futures_util::stream;
 use shared::edge::{
     Access, ApiError,
     metrics::Transport,
-    query::Query,
+    query::{Parameter, Query},
     service::Service,
     stream::{Form as _, Retry, Stream, Times},
     subscribe::{CHANNEL, SINCE, Subscription, header_since},
 };
 
-use crate::wire::EventStream;
+use crate::wire::{EventStream, Format};
 
+const FORMAT: Parameter = Parameter::once("format");
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 /// Streams what comes after the cursor; `HEAD` gets the headers alone.
@@ -30,8 +31,13 @@ pub(crate) async fn handler(
     access: Access,
     service: web::Data<Service>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::read(request.query_string(), &[CHANNEL, SINCE])?;
+    let query = Query::read(request.query_string(), &[CHANNEL, SINCE, FORMAT])?;
     let mut subscription = Subscription::read(&query, &access, crate::TIME)?;
+    let format = match query.get(FORMAT.name) {
+        None | Some("raw") => Format::Raw,
+        Some("message") => Format::Message,
+        Some(_) => return Err(ApiError::invalid("bad_format", "`format` is raw or message")),
+    };
     // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
     if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
         subscription.since = header_since(LAST_EVENT_ID, id)?;
@@ -41,7 +47,7 @@ pub(crate) async fn handler(
         // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
         return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
     }
-    let form = EventStream { retry: Retry::draw() };
+    let form = EventStream { format, retry: Retry::draw() };
     let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
         return Ok(answer.body(form.closing()));
     };

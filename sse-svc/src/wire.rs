@@ -7,9 +7,20 @@ use shared::{
     pure::{Cursor, Gap, Message, message::Wire},
 };
 
+/// What an event has as its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// The data of the message, and the event is the message's: what `EventSource` is made for.
+    Raw,
+    /// The whole message, for who reads several channels, or has to tell a text from a number. Then the only event but
+    /// `message` is a gap.
+    Message,
+}
+
 /// The form of `/events`: each message one event, whose id is its cursor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventStream {
+    pub(crate) format: Format,
     /// How soon a browser comes back after the end.
     pub(crate) retry: Retry,
 }
@@ -28,7 +39,10 @@ impl Form for EventStream {
     }
 
     fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
-        message.wire(Wire::Sse, event)
+        match self.format {
+            Format::Raw => message.wire(Wire::Sse, event),
+            Format::Message => message.wire(Wire::SseWhole, whole),
+        }
     }
 
     fn gap(&self, gap: &Gap) -> Bytes {
@@ -63,6 +77,16 @@ fn event(message: &Message) -> Bytes {
         _ => data(&mut frame, &json),
     }
     frame.push_str("\n\n");
+    frame.into()
+}
+
+/// One event whose data is the whole message, which is one line of JSON.
+fn whole(message: &Message) -> Bytes {
+    let line = message.line();
+    let mut frame = Vec::with_capacity(32 + line.len());
+    frame.extend_from_slice(format!("id: {}\ndata: ", message.id).as_bytes());
+    frame.extend_from_slice(line);
+    frame.push(b'\n');
     frame.into()
 }
 
@@ -105,6 +129,17 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_message_is_the_data_of_one_event() {
+        let payload = Payload::from_json(b"\"a\\nb\"").unwrap();
+        let draft = Draft::new("c".parse().unwrap(), payload).event("gap".parse().unwrap());
+        let form = EventStream { format: Format::Message, retry: Retry::draw() };
+        assert_eq!(
+            form.message(&Message::new(Cursor::new(7, 5), draft)),
+            "id: 7-5\ndata: {\"id\":\"7-5\",\"channel\":\"c\",\"event\":\"gap\",\"data\":\"a\\nb\",\"time\":7}\n\n"
+        );
+    }
+
+    #[test]
     fn a_text_goes_out_as_its_lines() {
         for (text, data) in [
             ("时间:7", "data: 时间:7"),
@@ -123,7 +158,7 @@ mod tests {
     #[test]
     fn a_gap_is_an_event_with_the_cursor_to_come_back_with() {
         let gap = Gap { requested: Cursor::new(1, 2), resumed: Cursor::new(3, 4) };
-        let form = EventStream { retry: Retry::draw() };
+        let form = EventStream { format: Format::Message, retry: Retry::draw() };
         assert_eq!(form.gap(&gap), "event: gap\nid: 3-4\ndata: {\"requested\":\"1-2\",\"resumed\":\"3-4\"}\n\n");
     }
 }

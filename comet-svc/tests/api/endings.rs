@@ -14,6 +14,7 @@ async fn a_stream_ends_at_its_age() {
     let site = site(&[("TRIDENT_MAX_AGE", "300ms")]);
     let begun = Instant::now();
     let mut lines = site.get("/data?mode=stream").open().await;
+    assert_eq!(lines.line().await.as_deref(), Some(""), "the opening");
     assert_eq!(lines.line().await, None);
     assert!((240..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
@@ -25,6 +26,7 @@ async fn streams_and_long_polls_end_with_their_token() {
     let begun = Instant::now();
     let ask = |query: &str| site.get(&format!("/data?channel=inner{query}")).token(&token);
     let mut lines = ask("&mode=stream").open().await;
+    assert_eq!(lines.line().await.as_deref(), Some(""), "the opening");
     let (end, batch, raw) = tokio::join!(lines.line(), ask("").send(), ask("&format=raw").send());
     assert!((300..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     assert_eq!((end, batch.status, raw.status), (None, 200, 204));
@@ -91,6 +93,7 @@ async fn a_stop_ends_streams_and_answers_long_polls() {
     let mut bytes = site.connect().await;
     bytes.request("GET", "/data?mode=stream", &[]).await;
     bytes.head().await;
+    assert_eq!(bytes.chunk().await, b"\n", "the opening");
     let batch = site.get("/data?channel=public.a&wait=60").send();
     let raw = site.get("/data?wait=60").send();
     let begun = Instant::now();

@@ -7,10 +7,11 @@ use shared::testing::{Open, Site};
 use crate::{publish, site};
 
 async fn open(site: &Site, query: &str) -> Open {
-    let open = site.get(&format!("/data?mode=stream{query}")).open().await;
+    let mut open = site.get(&format!("/data?mode=stream{query}")).open().await;
     assert_eq!((open.status, &*open.header("Content-Type")), (200, "application/x-ndjson"));
     assert_eq!((&*open.header("Cache-Control"), &*open.header("X-Accel-Buffering")), ("no-store", "no"));
     assert_eq!(open.header("Vary"), "Origin");
+    assert_eq!(open.line().await.as_deref(), Some(""), "the opening, at once");
     open
 }
 
@@ -30,7 +31,7 @@ async fn the_bytes_are_as_they_are_written() {
     }
 }
 
-/// The head comes at once, before there is anything to write.
+/// The head and an empty line come at once, before there is anything to write.
 #[actix_web::test]
 async fn a_bare_stream_is_data_from_now_on() {
     let site = site(&[]);
@@ -49,7 +50,9 @@ async fn what_comes_between_a_first_connection_and_the_next_is_not_passed_over()
     assert_eq!(site.ask(Method::HEAD, "/data?mode=stream&channel=public.a").send().await.header("ETag"), tag);
     let between = site.publish("public.a", "4").await;
     let back = site.get("/data?mode=stream&channel=public.a").header("If-None-Match", &tag);
-    assert!(back.open().await.line().await.unwrap().contains(&format!("{between}")));
+    let mut back = back.open().await;
+    assert_eq!(back.line().await.unwrap(), "");
+    assert!(back.line().await.unwrap().contains(&format!("{between}")));
     assert_eq!(open(&site, "&channel=public.a&since=earliest").await.header("ETag"), "", "no cursor was asked for");
 }
 
@@ -67,6 +70,7 @@ async fn a_stream_begins_after_its_cursor() {
     }
     let with_tag = site.get("/data?mode=stream&channel=public.a&channel=public.b");
     let mut lines = with_tag.header("If-None-Match", &format!("\"{}\"", sent[18])).open().await;
+    assert_eq!(lines.line().await.unwrap(), "");
     assert!(lines.line().await.unwrap().contains(&sent[19]));
     let mut lines = open(&site, "&format=raw&channel=public.a&since=earliest").await;
     assert_eq!(lines.line().await.unwrap(), "0");

@@ -7,6 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{ChannelName, Cursor, EventName, Payload};
 
@@ -40,8 +42,10 @@ impl Draft {
 /// A wire form that readers of a transport share: encoded by the first of them, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// One event of an event stream.
+    /// One event of an event stream, with the data alone.
     Sse,
+    /// One event of an event stream, with the whole message as its data.
+    SseWhole,
     /// The whole message as a line of JSON.
     Line,
     /// The data alone as a line of JSON.
@@ -54,7 +58,7 @@ pub struct Message {
     pub id: Cursor,
     /// What was published.
     pub draft: Draft,
-    wires: [OnceLock<Bytes>; 3],
+    wires: [OnceLock<Bytes>; 4],
     packet: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -77,6 +81,28 @@ impl Message {
     /// The bytes of `wire`, encoded by `encode` unless somebody did before.
     pub fn wire(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.wires[wire as usize].get_or_init(|| encode(self))
+    }
+
+    /// The whole message as a line of JSON, with the end of the line: `id`, `channel`, `event`, `data`, `time`.
+    pub fn line(&self) -> &Bytes {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            id: Cursor,
+            channel: &'a ChannelName,
+            event: &'a EventName,
+            data: &'a RawValue,
+            time: u64,
+        }
+        self.wire(Wire::Line, |message| {
+            let data = message.draft.payload.plain_json();
+            let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
+            let draft = &message.draft;
+            let whole =
+                Whole { id: message.id, channel: &draft.channel, event: &draft.event, data, time: message.time() };
+            let mut line = serde_json::to_vec(&whole).unwrap_or_default();
+            line.push(b'\n');
+            line.into()
+        })
     }
 
     /// The packet of a transport that keeps a type of its own for it, encoded by `encode` unless somebody did before.
@@ -108,5 +134,22 @@ impl Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("id", &self.id).field("draft", &self.draft).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_line() {
+        let payload = Payload::from_json(b"{\"b\": 1.50, \"a\": \"x\\ny\"}").unwrap();
+        let draft = Draft::new("news".parse().unwrap(), payload).event("a \"b\"".parse().unwrap());
+        let message = Message::new(Cursor::new(1_763_800_000_000, 2), draft);
+        assert_eq!(
+            message.line(),
+            "{\"id\":\"1763800000000-2\",\"channel\":\"news\",\"event\":\"a \\\"b\\\"\",\
+             \"data\":{\"b\":1.50,\"a\":\"x\\ny\"},\"time\":1763800000000}\n"
+        );
     }
 }

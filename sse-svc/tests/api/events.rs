@@ -32,6 +32,36 @@ async fn the_bytes_are_as_browsers_and_proxies_need_them() {
     assert_eq!(String::from_utf8(connection.chunk().await).unwrap(), expected);
 }
 
+/// What raw events cannot tell apart: channels, a text from a number, a gap from a message of that name.
+#[actix_web::test]
+async fn events_of_whole_messages_are_told_apart() {
+    let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
+    let dropped = site.publish("public.a", "1").await;
+    site.publish("public.a", "2").await;
+    let sent = [
+        site.publish("public.b", "5").await,
+        site.publish_as("public.a", "gap", "{\"requested\":\"1-1\",\"resumed\":\"2-2\"}").await,
+        site.publish_as("public.a", "a b", "\"5\"").await,
+    ];
+    let path = format!("/events?channel=public.a&channel=public.b&format=message&since={}-0", dropped.ms - 1);
+    let mut events = site.get(&path).events().await;
+    let mut told = Vec::new();
+    while told.len() < 4 {
+        let message = events.message().await.unwrap();
+        told.push((message.event, message.data));
+    }
+    let names: Vec<_> = told.iter().map(|(event, _)| event.as_deref()).collect();
+    assert_eq!(names, [Some("gap"), None, None, None]);
+    let whole: Vec<serde_json::Value> = told[1..].iter().map(|(_, data)| serde_json::from_str(data).unwrap()).collect();
+    for (message, id) in whole.iter().zip(sent) {
+        assert_eq!((&message["id"], &message["time"]), (&id.to_string().into(), &id.ms.into()));
+    }
+    let of = |name: &str| whole.iter().map(|message| message[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("channel"), ["public.b", "public.a", "public.a"]);
+    assert_eq!(of("event"), ["message", "gap", "a b"]);
+    assert_eq!((&whole[0]["data"], &whole[2]["data"]), (&5.into(), &"5".into()));
+}
+
 #[actix_web::test]
 async fn the_time_to_come_back_differs() {
     let site = site(&[]);
@@ -168,6 +198,7 @@ async fn what_is_not_understood_is_told() {
         ("since=1-0&since=1-0".to_owned(), "repeated_parameter"),
         ("chanel=time".to_owned(), "unknown_parameter"),
         ("mode=stream".to_owned(), "unknown_parameter"),
+        ("format=batch".to_owned(), "bad_format"),
         ("event=x".to_owned(), "unknown_parameter"),
         ("channel=%F".to_owned(), "bad_encoding"),
         ("channel=%FF".to_owned(), "bad_encoding"),
