@@ -168,6 +168,11 @@ pub struct Responses<R> {
 pub struct AckSink(pub(crate) Arc<dyn Fn(Result<Payload, AckError>) + Send + Sync>);
 
 impl AckSink {
+    /// A sink that hands what comes in to a function, on whatever thread that is: for adapters, which ask sockets here for servers elsewhere.
+    pub fn new(take: impl Fn(Result<Payload, AckError>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
     /// Hands one answer in: the arguments as a JSON array.
     pub fn answer(&self, payload: Payload) {
         (self.0)(Ok(payload));

@@ -179,7 +179,7 @@ pub use self::{
         handle::{EmitError, Socket},
     },
     stats::Stats,
-    time::iso as iso_date,
+    time::{iso as iso_date, iso_of_millis as iso_date_of_millis},
     transport::cors::Origins,
     value::{Binary, Value},
 };

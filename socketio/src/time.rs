@@ -14,7 +14,7 @@ pub fn iso(time: SystemTime) -> String {
 }
 
 /// The same of milliseconds since 1970, also before it; nothing where a `Date` would be invalid.
-pub(crate) fn iso_of_millis(milliseconds: i64) -> Option<String> {
+pub fn iso_of_millis(milliseconds: i64) -> Option<String> {
     if !(-END..=END).contains(&milliseconds) {
         return None;
     }

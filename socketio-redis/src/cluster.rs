@@ -1,0 +1,225 @@
+//! What the adapter and its connections share: the namespaces, the way to Redis, and the questions that are open.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytestring::ByteString;
+use parking_lot::{Mutex, RwLock};
+use redis::aio::MultiplexedConnection;
+use socketio::{Namespace, WeakNamespace, adapter::AdapterError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    Config,
+    channels::{self, Channels},
+    link::Change,
+    publisher::{Job, Waiting},
+    questions::Questions,
+    stats::Counters,
+};
+
+pub(crate) struct Cluster {
+    pub(crate) config: Config,
+    /// Tells this server from the others. Known to all of them.
+    pub(crate) uid: String,
+    pub(crate) pulse: String,
+    pub(crate) counters: Counters,
+    pub(crate) questions: Questions,
+    namespaces: RwLock<Namespaces>,
+    changes: mpsc::UnboundedSender<Change>,
+    jobs: mpsc::UnboundedSender<Job>,
+    pub(crate) waiting: Arc<Waiting>,
+    phase: Mutex<Phase>,
+    is_ready: watch::Sender<bool>,
+}
+
+/// How it is with Redis.
+pub(crate) enum Phase {
+    /// It cannot be reached; why.
+    Away(String),
+    Ready(MultiplexedConnection),
+}
+
+#[derive(Default)]
+struct Namespaces {
+    by_name: HashMap<ByteString, Arc<Node>>,
+    /// By what is subscribed to.
+    routes: HashMap<String, Route>,
+}
+
+/// Where a message goes that comes by a subscription.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) node: Arc<Node>,
+    pub(crate) what: Carries,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Events,
+    Requests,
+    Responses,
+}
+
+/// A namespace of this server.
+pub(crate) struct Node {
+    pub(crate) namespace: WeakNamespace,
+    pub(crate) channels: Channels,
+    /// Whether its channels are subscribed to.
+    pub(crate) is_subscribed: watch::Sender<bool>,
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        config: Config,
+        uid: String,
+        changes: mpsc::UnboundedSender<Change>,
+        jobs: mpsc::UnboundedSender<Job>,
+    ) -> Self {
+        Self {
+            pulse: channels::pulse(&config.key, &uid),
+            config,
+            uid,
+            counters: Counters::default(),
+            questions: Questions::default(),
+            namespaces: RwLock::default(),
+            changes,
+            jobs,
+            waiting: Arc::default(),
+            phase: Mutex::new(Phase::Away("no connection has been made yet".into())),
+            is_ready: watch::Sender::new(false),
+        }
+    }
+
+    // ---- namespaces ----
+
+    pub(crate) fn open(&self, namespace: &Namespace) {
+        let node = Arc::new(Node {
+            namespace: namespace.downgrade(),
+            channels: Channels::new(&self.config.key, namespace.name(), &self.uid),
+            is_subscribed: watch::Sender::new(false),
+        });
+        let mut namespaces = self.namespaces.write();
+        let Channels { pattern, request, response, own_response, .. } = &node.channels;
+        for (subscription, what) in [
+            (pattern, Carries::Events),
+            (request, Carries::Requests),
+            (response, Carries::Responses),
+            (own_response, Carries::Responses),
+        ] {
+            namespaces.routes.insert(subscription.clone(), Route { node: node.clone(), what });
+        }
+        namespaces.by_name.insert(namespace.name().clone(), node.clone());
+        // Under the lock, so that openings and closings of a name are subscribed in their order. The other end ends last.
+        let _ = self.changes.send(Change::Opened(node));
+    }
+
+    pub(crate) fn close(&self, name: &str) {
+        let mut namespaces = self.namespaces.write();
+        let Some(node) = namespaces.by_name.remove(name) else { return };
+        let Channels { pattern, request, response, own_response, .. } = &node.channels;
+        for subscription in [pattern, request, response, own_response] {
+            namespaces.routes.remove(subscription);
+        }
+        let _ = self.changes.send(Change::Closed(node));
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Option<Arc<Node>> {
+        self.namespaces.read().by_name.get(name).cloned()
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.namespaces.read().by_name.values().cloned().collect()
+    }
+
+    pub(crate) fn route(&self, subscription: &str) -> Option<Route> {
+        self.namespaces.read().routes.get(subscription).cloned()
+    }
+
+    // ---- Redis ----
+
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.is_ready.borrow()
+    }
+
+    pub(crate) fn watch_ready(&self) -> watch::Receiver<bool> {
+        self.is_ready.subscribe()
+    }
+
+    /// Redis is there, and everything is subscribed to.
+    pub(crate) fn set_ready(&self, connection: MultiplexedConnection) {
+        *self.phase.lock() = Phase::Ready(connection);
+        self.is_ready.send_replace(true);
+    }
+
+    /// Redis has gone, or has not come. Whether it was there.
+    pub(crate) fn set_away(&self, why: String) -> bool {
+        let before = std::mem::replace(&mut *self.phase.lock(), Phase::Away(why));
+        self.is_ready.send_replace(false);
+        for node in self.nodes() {
+            node.is_subscribed.send_replace(false);
+        }
+        self.questions.drop_all();
+        matches!(before, Phase::Ready(_))
+    }
+
+    /// The connection for commands.
+    pub(crate) fn connection(&self) -> Result<MultiplexedConnection, AdapterError> {
+        match &*self.phase.lock() {
+            Phase::Ready(connection) => Ok(connection.clone()),
+            Phase::Away(why) => Err(away(why)),
+        }
+    }
+
+    /// Hands a message in to be published, behind all that were handed in before. What comes back tells how it went.
+    pub(crate) fn publish(&self, channel: String, message: Vec<u8>) -> Result<Published, AdapterError> {
+        let (answer, published) = oneshot::channel();
+        let sent = self.hand_in(channel, message, Some(answer));
+        if sent.is_err() {
+            self.counters.failed.inc();
+        }
+        sent.map(|()| Published(published))
+    }
+
+    /// The same, where nobody waits to hear.
+    pub(crate) fn answer(&self, channel: String, message: Vec<u8>) {
+        if let Err(error) = self.hand_in(channel, message, None) {
+            self.counters.failed.inc();
+            log::debug!("a question of another server is not answered: {error}");
+        }
+    }
+
+    fn hand_in(
+        &self,
+        channel: String,
+        message: Vec<u8>,
+        answer: Option<oneshot::Sender<Result<(), String>>>,
+    ) -> Result<(), AdapterError> {
+        // Under the lock: what is handed in after Redis went away must not wait for it to come back.
+        let phase = self.phase.lock();
+        if let Phase::Away(why) = &*phase {
+            return Err(away(why));
+        }
+        let bytes = channel.len() + message.len();
+        let room = self.waiting.take(bytes, self.config.max_waiting_bytes);
+        let room = room.ok_or_else(|| AdapterError("Redis cannot keep up: too much waits for it already".into()))?;
+        self.jobs.send(Job { channel, message, answer, room }).map_err(|_| away("the adapter has ended"))
+    }
+}
+
+/// What is under way to Redis.
+pub(crate) struct Published(oneshot::Receiver<Result<(), String>>);
+
+impl Published {
+    /// Waits until Redis has it.
+    pub(crate) async fn wait(self) -> Result<(), AdapterError> {
+        match self.0.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(away(&why)),
+            Err(_) => Err(away("the adapter has ended")),
+        }
+    }
+}
+
+pub(crate) fn away(why: &str) -> AdapterError {
+    AdapterError(format!("other servers cannot be reached: {why}"))
+}

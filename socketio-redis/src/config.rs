@@ -1,0 +1,64 @@
+//! What can be set.
+
+use std::{fmt, time::Duration};
+
+/// Settings of a [`RedisAdapter`](crate::RedisAdapter). All servers of a cluster need the same [`key`](Self::key) and the same Redis.
+///
+/// ```
+/// let config = socketio_redis::Config { key: "chat".into(), ..socketio_redis::Config::new("redis://127.0.0.1/") };
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    /// Where Redis is: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. The number of the database means nothing to
+    /// channels.
+    pub url: String,
+    /// What the names of all channels begin with: `key` of Node's adapter and emitter. `socket.io` by default, as there.
+    pub key: String,
+    /// How long answers of other servers are waited for: `requestsTimeout` in Node. 5 s by default, as there.
+    pub request_timeout: Duration,
+    /// Whether answers go to the one who asked rather than to all: `publishOnSpecificResponseChannel` in Node. Spares the others work;
+    /// servers with adapters before 7.2 do not hear such answers. Off by default, as in Node.
+    pub specific_responses: bool,
+    /// How often the way to Redis and back is tried while nothing else shows that it is open. 5 s by default.
+    pub heartbeat: Duration,
+    /// Bytes of messages that may wait for Redis to take them; what comes beyond is refused. 32 MiB by default.
+    pub max_waiting_bytes: usize,
+    /// Bytes of a message from another server; larger ones are ignored. 16 MiB by default.
+    pub max_message_bytes: usize,
+}
+
+impl Config {
+    /// The defaults, with the Redis at this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            key: "socket.io".to_owned(),
+            request_timeout: Duration::from_secs(5),
+            specific_responses: false,
+            heartbeat: Duration::from_secs(5),
+            max_waiting_bytes: 32 << 20,
+            max_message_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Default for Config {
+    /// The defaults, with a Redis on this host.
+    fn default() -> Self {
+        Self::new("redis://127.0.0.1:6379/")
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("Config")
+            .field("key", &self.key)
+            .field("request_timeout", &self.request_timeout)
+            .field("specific_responses", &self.specific_responses)
+            .field("heartbeat", &self.heartbeat)
+            .field("max_waiting_bytes", &self.max_waiting_bytes)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .finish_non_exhaustive()
+    }
+}

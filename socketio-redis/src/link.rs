@@ -1,0 +1,253 @@
+//! The two connections to Redis: made, subscribed, kept at work, and made anew when anything breaks.
+//!
+//! One publishes, the other listens. They live and die together, so that a server either takes part or knows that it does not.
+//! What shows that both are open all the way is the pulse: a message to itself, published on the one and heard on the other.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use rand::RngExt as _;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult,
+    aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream},
+    io::tcp::TcpSettings,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    cluster::{Cluster, Node},
+    publisher::{self, Job},
+    receive,
+};
+
+/// How long a connection may take to come up, and an answer to come in.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The first pause after a connection broke, about; each one after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Silence after which the kernel asks whether the other end still lives.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// Namespaces subscribed to in one command.
+const NODES_TOGETHER: usize = 256;
+
+/// A namespace has come or gone.
+pub(crate) enum Change {
+    Opened(Arc<Node>),
+    Closed(Arc<Node>),
+}
+
+/// Why the link had to be given up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    #[error("no connection within {} s", PATIENCE.as_secs())]
+    Connecting,
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Answer,
+    #[error("the connection that listens is closed")]
+    Closed,
+    #[error("what is published does not come back")]
+    Deaf,
+}
+
+/// Where Redis is, checked. No connection is made yet.
+pub(crate) fn client(url: &str) -> RedisResult<Client> {
+    let info: ConnectionInfo = url.into_connection_info()?;
+    if url.starts_with("rediss:") {
+        // An error says that the process has chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    Client::open(info.set_tcp_settings(tcp))
+}
+
+/// Keeps the link up for as long as it is polled.
+pub(crate) async fn run(
+    client: Client,
+    cluster: Arc<Cluster>,
+    mut changes: mpsc::UnboundedReceiver<Change>,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+) {
+    let mut pause = FIRST_PAUSE;
+    let mut is_told = false;
+    loop {
+        let Err(error) = session(&client, &cluster, &mut changes, &mut jobs).await;
+        let why = format!("Redis is away: {error}");
+        if cluster.set_away(why.clone()) {
+            cluster.counters.away.inc();
+            pause = FIRST_PAUSE;
+            is_told = false;
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            log::warn!("{why}. Events reach the sockets of this server alone until it is back.");
+        }
+        // What was handed in just before it was known; nothing of it has been sent.
+        while let Ok(job) = jobs.try_recv() {
+            job.end(&cluster, Err(why.clone()));
+        }
+        let jitter = rand::rng().random_range(0.5..1.0);
+        sleep(pause.mul_f64(jitter)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn session(
+    client: &Client,
+    cluster: &Arc<Cluster>,
+    changes: &mut mpsc::UnboundedReceiver<Change>,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+) -> Result<Infallible, LinkError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE))
+        .set_write_backpressure_boundary(publisher::MOST_BYTES);
+    let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let listening: PubSub = timeout(PATIENCE, client.get_async_pubsub()).await.map_err(|_| LinkError::Connecting)??;
+    let (sink, stream) = listening.split();
+    let heard = watch::Sender::new(0);
+    tokio::select! {
+        end = listen(stream, cluster, &heard) => end,
+        end = take_part(connection, sink, cluster, changes, jobs, &heard) => end,
+    }
+}
+
+/// Takes in what comes. Nothing in here waits, so messages are acted upon in the order in which Redis sent them.
+async fn listen(
+    mut stream: PubSubStream,
+    cluster: &Arc<Cluster>,
+    heard: &watch::Sender<u64>,
+) -> Result<Infallible, LinkError> {
+    while let Some(message) = stream.next().await {
+        let channel = message.get_channel_name();
+        let payload = message.get_payload_bytes();
+        if channel == cluster.pulse {
+            let number = std::str::from_utf8(payload).ok().and_then(|number| number.parse().ok());
+            heard.send_modify(|heard| *heard = number.unwrap_or(*heard));
+            continue;
+        }
+        let pattern = message.get_pattern::<Option<String>>().ok().flatten();
+        receive::message(cluster, pattern.as_deref().unwrap_or(channel), channel, payload);
+    }
+    Err(LinkError::Closed)
+}
+
+async fn take_part(
+    connection: MultiplexedConnection,
+    mut sink: PubSubSink,
+    cluster: &Arc<Cluster>,
+    changes: &mut mpsc::UnboundedReceiver<Change>,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    heard: &watch::Sender<u64>,
+) -> Result<Infallible, LinkError> {
+    // What has changed so far is in the list, and the rest follows.
+    while changes.try_recv().is_ok() {}
+    answered(sink.subscribe(&cluster.pulse)).await?;
+    subscribe(&mut sink, &cluster.nodes()).await?;
+    pulse(connection.clone(), 1, cluster, heard).await?;
+    cluster.set_ready(connection.clone());
+    log::info!("Redis is there: this server is {} in the cluster {:?}", cluster.uid, cluster.config.key);
+    tokio::select! {
+        end = follow(sink, changes) => end,
+        end = publisher::run(connection.clone(), jobs, cluster) => end,
+        end = beat(connection, cluster, heard) => end,
+    }
+}
+
+/// Subscribes to the channels of namespaces that come, and takes back those of namespaces that go.
+async fn follow(mut sink: PubSubSink, changes: &mut mpsc::UnboundedReceiver<Change>) -> Result<Infallible, LinkError> {
+    let mut next = changes.recv().await;
+    while let Some(change) = next.take() {
+        match change {
+            Change::Opened(node) => {
+                let mut nodes = vec![node];
+                while nodes.len() < NODES_TOGETHER {
+                    match changes.try_recv() {
+                        Ok(Change::Opened(node)) => nodes.push(node),
+                        Ok(closed) => {
+                            next = Some(closed);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                subscribe(&mut sink, &nodes).await?;
+            }
+            Change::Closed(node) => {
+                let channels = &node.channels;
+                answered(sink.punsubscribe(&channels.pattern)).await?;
+                answered(sink.unsubscribe(&[&channels.request, &channels.response, &channels.own_response][..]))
+                    .await?;
+            }
+        }
+        if next.is_none() {
+            next = changes.recv().await;
+        }
+    }
+    // The adapter is gone, and this with it in a moment.
+    std::future::pending().await
+}
+
+/// Each channel once, however often Redis is told: the number of those who listen is the number of servers.
+async fn subscribe(sink: &mut PubSubSink, nodes: &[Arc<Node>]) -> Result<(), LinkError> {
+    for nodes in nodes.chunks(NODES_TOGETHER) {
+        let patterns: Vec<&String> = nodes.iter().map(|node| &node.channels.pattern).collect();
+        answered(sink.psubscribe(patterns)).await?;
+        let channels: Vec<&String> = nodes
+            .iter()
+            .flat_map(|node| [&node.channels.response, &node.channels.own_response, &node.channels.request])
+            .collect();
+        answered(sink.subscribe(channels)).await?;
+        for node in nodes {
+            node.is_subscribed.send_replace(true);
+        }
+    }
+    Ok(())
+}
+
+async fn answered(command: impl Future<Output = RedisResult<()>>) -> Result<(), LinkError> {
+    Ok(timeout(PATIENCE, command).await.map_err(|_| LinkError::Answer)??)
+}
+
+/// Tries the way round now and then.
+async fn beat(
+    connection: MultiplexedConnection,
+    cluster: &Arc<Cluster>,
+    heard: &watch::Sender<u64>,
+) -> Result<Infallible, LinkError> {
+    let mut number = 1;
+    loop {
+        sleep(cluster.config.heartbeat).await;
+        cluster.questions.sweep(Instant::now());
+        number += 1;
+        pulse(connection.clone(), number, cluster, heard).await?;
+    }
+}
+
+/// Publishes a number and waits until it is heard.
+async fn pulse(
+    mut connection: MultiplexedConnection,
+    number: u64,
+    cluster: &Arc<Cluster>,
+    heard: &watch::Sender<u64>,
+) -> Result<(), LinkError> {
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(&cluster.pulse).arg(number);
+    let () = publish.query_async(&mut connection).await?;
+    let mut heard = heard.subscribe();
+    // It may stand behind much else.
+    let coming = timeout(cluster.config.request_timeout.max(PATIENCE), heard.wait_for(|heard| *heard >= number));
+    match coming.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(LinkError::Deaf),
+    }
+}
