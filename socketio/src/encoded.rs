@@ -9,7 +9,7 @@ use crate::{
     engine::{Encoded, Form, Frames, Outgoing},
     socket::{
         msgpack,
-        packet::{Packet, Payload},
+        packet::{Kind, Packet, Payload},
         text,
     },
 };
@@ -55,9 +55,13 @@ impl EncodedPacket {
 
     /// The same event with `offset` as its last argument, as connection state recovery wants it.
     pub fn with_offset(&self, offset: &str) -> Self {
-        let mut packet = self.0.packet.clone();
-        packet.payload = packet.payload.map(|payload| payload.with_string_arg(offset));
-        Self::from(packet)
+        self.0.with_offset(offset).into()
+    }
+
+    /// Whether a client that can be recovered would take the end of this event for an offset: official clients do so with any string,
+    /// unless the event wants an answer.
+    pub fn ends_in_string(&self) -> bool {
+        self.0.ends_in_string()
     }
 
     /// The same event, asking for an answer by this number.
@@ -85,6 +89,20 @@ impl From<Packet> for EncodedPacket {
     }
 }
 
+impl Inner {
+    fn with_offset(&self, offset: &str) -> Packet {
+        let mut packet = self.packet.clone();
+        packet.payload = packet.payload.map(|payload| payload.with_string_arg(offset));
+        packet
+    }
+
+    fn ends_in_string(&self) -> bool {
+        let Packet { kind: Kind::Event, id: None, payload: Some(payload), .. } = &self.packet else { return false };
+        let arguments = payload.json().trim_end().strip_suffix(']').unwrap_or_default();
+        arguments.trim_end().ends_with('"')
+    }
+}
+
 impl Encoded for Inner {
     fn frames(&self, form: Form) -> &Frames {
         match form {
@@ -106,6 +124,14 @@ impl Encoded for Inner {
     fn len(&self) -> usize {
         self.size
     }
+
+    fn with_offset(&self, offset: &str) -> Option<Arc<dyn Encoded>> {
+        self.ends_in_string().then(|| EncodedPacket::from(self.with_offset(offset)).0 as Arc<dyn Encoded>)
+    }
+
+    fn wants_offset(&self) -> bool {
+        self.ends_in_string()
+    }
 }
 
 impl From<EncodedPacket> for Outgoing {
@@ -123,5 +149,41 @@ impl From<&EncodedPacket> for Outgoing {
 impl std::fmt::Debug for EncodedPacket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.packet.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_in_a_string_takes_an_offset() {
+        let raw =
+            |json: &str| EncodedPacket::from(Packet::event("/".into(), None, Payload::from_parts(json.into(), vec![])));
+        for (packet, expected) in [
+            (raw(r#"["e","bob"]"#), Some(r#"["e","bob","o"]"#)),
+            // Of an event without arguments the name is the last string.
+            (raw(r#"["e"]"#), Some(r#"["e","o"]"#)),
+            (raw("[\"e\" , \"\" ]\n"), Some("[\"e\" , \"\" ,\"o\"]")),
+            (raw(r#"["e",1]"#), None),
+            (raw(r#"["e",["x"]]"#), None),
+            (raw(r#"["e",{"x":"y"}]"#), None),
+            (raw(r#"["e","x"]"#).with_ack_id(7), None),
+            (EncodedPacket::from(Packet::ack("/".into(), 7, Payload::ack("x").unwrap())), None),
+        ] {
+            assert_eq!(packet.ends_in_string(), expected.is_some(), "{packet:?}");
+            let message = Outgoing::from(&packet);
+            let stamped = message.clone().with_offset("o");
+            let Some(expected) = expected else {
+                assert_eq!(stamped.frames(Form::Text).len(), message.frames(Form::Text).len());
+                continue;
+            };
+            assert_eq!(packet.with_offset("o").packet().payload.as_ref().unwrap().json().trim(), expected);
+            for form in [Form::Text, Form::Msgpack] {
+                let expected = packet.with_offset("o");
+                let frames = |outgoing: &Outgoing| outgoing.frames(form).packets().collect::<Vec<_>>();
+                assert_eq!(frames(&stamped), frames(&Outgoing::from(expected)), "{packet:?}");
+            }
+        }
     }
 }

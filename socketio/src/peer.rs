@@ -165,10 +165,12 @@ impl ClientPeer {
             return self.give_back(&namespace, restored);
         }
         namespace.counters().sockets.inc();
+        let held = connection.hold();
         self.admit(&namespace, &socket, restored);
         for handler in namespace.handlers().connect() {
             run(handler(socket.clone()));
         }
+        drop(held);
         socket.open();
         // Its end may have come before it was in the lists that its end clears.
         if !socket.is_connected() {

@@ -12,6 +12,7 @@ use bytestring::ByteString;
 
 use crate::{
     AckSink, EncodedPacket, Outgoing, Room, Selector, Socket, SocketData,
+    engine::Party,
     rooms::{Rooms, TooManyRooms},
 };
 
@@ -21,6 +22,8 @@ use crate::{
 /// adapter may hold a lock of its own over any of these calls.
 pub struct Local {
     name: ByteString,
+    /// By which a connection knows its socket of this namespace.
+    party: Party,
     members: RwLock<Members>,
     ack_ids: AtomicU64,
 }
@@ -68,7 +71,7 @@ impl SocketInfo {
 
 impl Local {
     pub(crate) fn new(name: ByteString) -> Self {
-        Self { name, members: RwLock::default(), ack_ids: AtomicU64::new(0) }
+        Self { name, party: Party::new(), members: RwLock::default(), ack_ids: AtomicU64::new(0) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Members> {
@@ -84,12 +87,18 @@ impl Local {
         &self.name
     }
 
+    pub(crate) fn party(&self) -> Party {
+        self.party
+    }
+
+    fn message(&self, packet: &EncodedPacket, volatile: bool) -> Outgoing {
+        let message = Outgoing::from(packet).of(self.party);
+        if volatile { message.volatile() } else { message }
+    }
+
     /// Sends a packet to the sockets that match; to how many.
     pub fn deliver(&self, to: &Selector, packet: &EncodedPacket, volatile: bool) -> usize {
-        let mut message = Outgoing::from(packet);
-        if volatile {
-            message = message.volatile();
-        }
+        let message = self.message(packet, volatile);
         let mut count = 0;
         self.read().each(to, |socket| {
             socket.connection().send(message.clone());
@@ -100,10 +109,7 @@ impl Local {
 
     /// Sends a packet to one socket. False: it is not here, or did not take it.
     pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> bool {
-        let mut message = Outgoing::from(packet);
-        if volatile {
-            message = message.volatile();
-        }
+        let message = self.message(packet, volatile);
         match self.read().sockets.get(sid) {
             Some(socket) => socket.connection().send(message),
             None => false,

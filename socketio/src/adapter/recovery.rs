@@ -104,9 +104,7 @@ impl Store {
     /// A packet that is not kept. Clients take any string at the end of an event for an offset, so one that ends in a string
     /// gets the offset of the latest packet, which is right: whoever sees this one has seen that one.
     fn guard(&self, packet: EncodedPacket) -> EncodedPacket {
-        let ends_in_string = packet.packet().id.is_none()
-            && packet.packet().payload.as_ref().is_some_and(|payload| payload.json().ends_with("\"]"));
-        if ends_in_string { packet.with_offset(&self.latest()) } else { packet }
+        if packet.ends_in_string() { packet.with_offset(&self.latest()) } else { packet }
     }
 
     /// The place behind the packet with this offset, if all that came after it is still held.

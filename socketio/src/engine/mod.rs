@@ -60,6 +60,7 @@ use actix_web::web::ServiceConfig;
 pub(crate) use self::admission::{Admission, Permit};
 pub(crate) use self::connection::{Conn, Item, WebSocketId};
 pub(crate) use self::handshake::parse_query;
+pub(crate) use self::outgoing::Party;
 pub use self::{
     connection::{Connection, Peer},
     handshake::{Handshake, Headers},

@@ -83,6 +83,13 @@ impl Outbox {
         Some(message)
     }
 
+    /// Puts a message back that was just taken out.
+    pub(super) fn unpop(&mut self, message: Outgoing) {
+        self.bytes += message.len() + ENTRY_COST;
+        self.volatile += usize::from(message.is_volatile());
+        self.queue.push_front(message);
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -7,7 +7,13 @@
 //! A broadcast to ten thousand WebSockets clones one reference count per socket; the bytes that each transport writes, frame
 //! headers included, are the same allocation for all.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -100,6 +106,18 @@ pub trait Encoded: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The same with an offset of connection state recovery at its end, if a client would otherwise take for one what stands there; see
+    /// [`Source::offset`](super::Source::offset).
+    fn with_offset(&self, offset: &str) -> Option<Arc<dyn Encoded>> {
+        let _ = offset;
+        None
+    }
+
+    /// Whether [`with_offset`](Self::with_offset) has something to give.
+    fn wants_offset(&self) -> bool {
+        false
+    }
 }
 
 impl Encoded for Frames {
@@ -122,10 +140,24 @@ pub enum Form {
     Msgpack,
 }
 
+/// Tells the parties of one connection apart, such as its sockets in several namespaces: whose message this is, and whose source that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Party(NonZeroU32);
+
+impl Party {
+    /// Another one than all before, unless there have been four thousand million.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self(NonZeroU32::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX))
+    }
+}
+
 /// One shared message on its way out. Cloning it costs a reference count.
 #[derive(Clone)]
 pub struct Outgoing {
     body: Arc<dyn Encoded>,
+    /// Whose sources say what offset it takes along, if it wants one.
+    party: Option<Party>,
     volatile: bool,
     apart: bool,
 }
@@ -133,7 +165,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// A message that must arrive, or else the connection ends.
     pub fn new(body: Arc<dyn Encoded>) -> Self {
-        Self { body, volatile: false, apart: false }
+        Self { body, party: None, volatile: false, apart: false }
     }
 
     /// The same message, but it may be dropped when the client is slow.
@@ -148,6 +180,24 @@ impl Outgoing {
     /// would be told of the second while nobody listens yet. The protocol's own test suites are such clients.
     pub fn apart(mut self) -> Self {
         self.apart = true;
+        self
+    }
+
+    /// The same message, with an offset from the sources of this party if it wants one.
+    pub(crate) fn of(mut self, party: Party) -> Self {
+        self.party = Some(party);
+        self
+    }
+
+    /// Whose sources are to be asked for an offset before this leaves.
+    pub(crate) fn wants_offset(&self) -> Option<Party> {
+        self.party.filter(|_| self.body.wants_offset())
+    }
+
+    pub(crate) fn with_offset(mut self, offset: &str) -> Self {
+        if let Some(body) = self.body.with_offset(offset) {
+            self.body = body;
+        }
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Party};
 
 /// A stream of messages that somebody else keeps, such as a cursor on a log.
 ///
@@ -51,6 +51,17 @@ pub trait Source: Send {
     /// The waker may change from call to call (a polling client brings another with each request), so only the last counts.
     /// This runs on the connection's thread with no lock of the connection held; it must not block.
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>>;
+
+    /// The offset of connection state recovery that says "everything that this source has given out, and nothing more". Of a socket's
+    /// sources the first that has one counts.
+    ///
+    /// For applications that recover from what they keep themselves, with an [`Adapter`](crate::Adapter) of their own. Official clients
+    /// take any string at the end of an event for their offset, so each event to the socket that ends in one, by whatever way it
+    /// came, takes this along as one more argument. It is asked for at the moment when the event leaves, behind all that the source
+    /// gave out and before anything that it is yet to give; as `poll_next`, with no lock of the connection held.
+    fn offset(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Names an attached source, to take it off again.
@@ -66,17 +77,28 @@ pub(crate) struct Sources {
     turn: usize,
 }
 
+pub(crate) enum Taken {
+    Source(SourceId, Box<dyn Source>),
+    /// It is being asked for more right now.
+    Busy,
+    NoSuch,
+}
+
 struct Slot {
     id: SourceId,
+    /// Whose source this is.
+    party: Option<Party>,
     /// Absent while it is being polled.
     source: Option<Box<dyn Source>>,
 }
 
 impl Sources {
-    pub(crate) fn attach(&mut self, source: Box<dyn Source>) -> SourceId {
+    pub(crate) fn attach(&mut self, party: Option<Party>, source: Box<dyn Source>) -> SourceId {
         let id = SourceId(self.next_id);
         self.next_id += 1;
-        self.slots.push(Slot { id, source: Some(source) });
+        // Nearly all connections have one source, for as long as they live.
+        self.slots.reserve_exact(1);
+        self.slots.push(Slot { id, party, source: Some(source) });
         id
     }
 
@@ -109,6 +131,14 @@ impl Sources {
             }
         }
         None
+    }
+
+    /// Takes the n-th source of a party out, to be asked without a lock.
+    pub(crate) fn take_of(&mut self, party: Party, n: usize) -> Taken {
+        match self.slots.iter_mut().filter(|slot| slot.party == Some(party)).nth(n) {
+            None => Taken::NoSuch,
+            Some(slot) => slot.source.take().map_or(Taken::Busy, |source| Taken::Source(slot.id, source)),
+        }
     }
 
     /// Puts it back, or returns it if it was detached meanwhile.

@@ -21,8 +21,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 use crate::{
-    Ack, AckError, AckFuture, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake, Namespace, SocketData,
-    SourceId,
+    Ack, AckError, AckFuture, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake, Namespace, Outgoing,
+    SocketData, SourceId,
     ack::OnAck,
     engine::Connection,
     handler::{self, DisconnectHandler, EventHandler, EventMiddleware},
@@ -274,10 +274,11 @@ impl Socket {
         if taken || volatile || self.is_connected() { Ok(()) } else { Err(EmitError::Disconnected) }
     }
 
-    /// Sends a packet that was encoded before, as it is: for one that goes to many sockets by other means than rooms. False: it was
-    /// not taken.
+    /// Sends a packet that was encoded before, without the adapter: for one that goes to many sockets by other means than rooms. False:
+    /// it was not taken.
     pub fn send(&self, packet: &EncodedPacket) -> bool {
-        self.is_connected() && self.0.connection.send(packet)
+        let message = Outgoing::from(packet).of(self.0.namespace.local().party());
+        self.is_connected() && self.0.connection.send(message)
     }
 
     /// Sends an event and asks for an answer, for which it waits until the socket goes. The answer's arguments are read as

@@ -1,10 +1,21 @@
 //! Messages that are pulled.
 
-use std::{sync::Arc, sync::Mutex, task::Context, task::Poll, task::Waker};
+use std::{
+    io::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use socketio::{EncodedPacket, Outgoing, SocketIo, Source};
+use socketio::{Adapter, EncodedPacket, Outgoing, Recovery, Selector, SocketIo, Source};
 
-use crate::{join, start, support::eventually};
+use crate::{
+    join, start,
+    support::{Answer, Frame, Running, eventually},
+};
 
 /// Numbers from a shared log, as many as there are.
 struct Numbers {
@@ -76,4 +87,209 @@ fn sources_are_pulled_in_order_over_every_transport() {
     client.send("41");
     // What is left: ours, the handler's, and the polling client's.
     eventually("it is detached", || Arc::strong_count(&log) == 3);
+}
+
+/// A log of events, as an application keeps it that recovers from it: the offset of each is its number.
+#[derive(Default)]
+struct Log {
+    events: Vec<Outgoing>,
+    waiting: Vec<Waker>,
+}
+
+impl Log {
+    fn append(log: &Mutex<Self>) {
+        let waiting = {
+            let mut log = log.lock().unwrap();
+            let number = log.events.len() + 1;
+            let event = EncodedPacket::event("/", "kept", &(number, offset(number))).unwrap();
+            log.events.push(event.into());
+            std::mem::take(&mut log.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn offset(number: usize) -> String {
+    format!("after {number}")
+}
+
+struct Cursor {
+    log: Arc<Mutex<Log>>,
+    next: usize,
+}
+
+impl Source for Cursor {
+    fn poll_next(&mut self, cx: &mut Context<'_>, _: usize) -> Poll<Vec<Outgoing>> {
+        let mut log = self.log.lock().unwrap();
+        // A few at a time, so that direct events come between those of one batch if they can.
+        let batch: Vec<_> = log.events[self.next..].iter().take(3).cloned().collect();
+        if batch.is_empty() {
+            log.waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.next += batch.len();
+        Poll::Ready(batch)
+    }
+
+    fn offset(&self) -> Option<String> {
+        Some(offset(self.next))
+    }
+}
+
+/// A server whose sockets read a log from its beginning, and threads that append to it and send direct events of all kinds the while.
+fn busy(test: impl FnOnce(&Running, &SocketIo)) {
+    let (server, io) = start(SocketIo::builder().recovery(Recovery::default()).adapter(Arc::new(Alone)));
+    let log: Arc<Mutex<Log>> = Arc::default();
+    let shared = log.clone();
+    io.of("/").on_connect(async move |socket| {
+        // Late enough for the threads below to find the socket before it has its source.
+        std::thread::sleep(Duration::from_millis(2));
+        socket.join("room").unwrap();
+        socket.attach(Cursor { log: shared.clone(), next: 0 });
+    });
+    io.of("/").on("whisper", async |socket, text: String, ack| {
+        socket.emit("direct", &text).unwrap();
+        socket.send(&EncodedPacket::event("/", "direct", &text).unwrap());
+        ack.send(&"no event, and so without an offset").unwrap();
+    });
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                Log::append(&log);
+                if !pause(&done) {
+                    break;
+                }
+            }
+        });
+        scope.spawn(|| {
+            for n in 0.. {
+                drop(io.to("room").emit("direct", &("to the room", n.to_string())));
+                drop(io.emit("direct", &()));
+                drop(io.of("/").volatile().emit("direct", &"volatile"));
+                drop(io.emit("object", &serde_json::json!({ "n": n })));
+                // As an adapter does with what another server sent.
+                let foreign = EncodedPacket::event("/", "direct", &"foreign").unwrap();
+                io.of("/").local().deliver(&Selector::default(), &foreign, false);
+                if !pause(&done) {
+                    break;
+                }
+            }
+        });
+        // The threads end with the test, also when it fails.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let _end = End(&done);
+        test(&server, &io);
+    });
+}
+
+/// A short while; false once it is over.
+fn pause(done: &AtomicBool) -> bool {
+    std::thread::sleep(Duration::from_micros(300));
+    !done.load(Ordering::Relaxed)
+}
+
+/// An adapter that keeps nothing, since the log is kept elsewhere.
+struct Alone;
+
+impl Adapter for Alone {}
+
+/// Follows what a client gets: the offsets of direct events must say what came before them, no more and no less.
+#[derive(Default)]
+struct Follower {
+    kept: usize,
+    direct: usize,
+}
+
+impl Follower {
+    fn take(&mut self, packet: &str) {
+        let Some(json) = packet.strip_prefix("42") else { return };
+        let event: Vec<serde_json::Value> = serde_json::from_str(json).unwrap();
+        match event[0].as_str().unwrap() {
+            "kept" => {
+                self.kept += 1;
+                assert_eq!(event[1], self.kept, "in order, and each once");
+            }
+            "direct" => {
+                self.direct += 1;
+                assert_eq!(*event.last().unwrap(), *offset(self.kept), "{packet}");
+            }
+            "object" => assert_eq!(event.len(), 2),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.kept > 200 && self.direct > 200
+    }
+}
+
+#[test]
+fn a_direct_event_takes_the_offset_of_what_came_before_it() {
+    busy(|server, _| {
+        for _ in 0..5 {
+            let mut follower = Follower::default();
+            let (mut client, _) = join(server, "40");
+            client.send(r#"421["whisper","psst"]"#);
+            let mut is_acked = false;
+            while !follower.is_done() || !is_acked {
+                let packet = client.text();
+                is_acked |= packet == r#"431["no event, and so without an offset"]"#;
+                follower.take(&packet);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_same_over_polling_and_through_an_upgrade() {
+    busy(|server, io| {
+        for _ in 0..5 {
+            let mut follower = Follower::default();
+            let sid = server.open("/socket.io/");
+            let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+            // A poll is under way while the socket comes in, and so perhaps on another thread.
+            let mut early = server.connect();
+            write!(early, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            server.post(&path, "40");
+            Answer::read(&mut early).body.split('\u{1e}').for_each(|packet| follower.take(packet));
+            let poll = |follower: &mut Follower| {
+                let body = server.get(&path).body;
+                body.split('\u{1e}').for_each(|packet| follower.take(packet));
+                body == "6"
+            };
+            while follower.kept < 30 {
+                poll(&mut follower);
+            }
+            let before = io.stats().upgrades;
+            let mut socket = server.websocket(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
+            socket.send("2probe");
+            assert_eq!(socket.next(), Some(Frame::Text("3probe".into())));
+            // The official client lets its poll come back before it goes over.
+            while !poll(&mut follower) {}
+            socket.send("5");
+            let so_far = follower.direct;
+            while !follower.is_done() || follower.direct < so_far + 100 {
+                follower.take(&socket.text());
+            }
+            assert_eq!(io.stats().upgrades, before + 1);
+        }
+    });
+}
+
+#[test]
+fn without_a_session_to_come_back_to_nobody_looks_for_offsets() {
+    let (server, io) = start(SocketIo::builder());
+    io.of("/").on_connect(async |socket| {
+        socket.attach(Cursor { log: Arc::default(), next: 0 });
+    });
+    let (mut client, _) = join(&server, "40");
+    eventually("it is in", || io.stats().sockets == 1);
+    drop(io.emit("direct", &"text"));
+    assert_eq!(client.text(), r#"42["direct","text"]"#);
 }

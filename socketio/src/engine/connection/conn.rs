@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) form: Form,
     /// Whether there may be a source: without one, the hot path takes one lock.
     pub(super) has_sources: bool,
+    /// How many there are who hold messages back; see [`Connection::hold`].
+    pub(super) holds: u32,
     /// Whether it is in the table and counted.
     listed: bool,
     transport: Transport,
@@ -91,6 +93,7 @@ impl Conn {
                 websocket_id: WebSocketId::default(),
                 form: Form::Text,
                 has_sources: false,
+                holds: 0,
                 listed: true,
                 transport,
             }),

@@ -12,7 +12,7 @@ pub(crate) use self::{
     pull::Item,
 };
 use super::{
-    Form, Handshake, Outgoing, Sid, Source, SourceId,
+    Form, Handshake, Outgoing, Party, Sid, Source, SourceId,
     packet::{Data, Protocol},
     session::Transport,
 };
@@ -75,11 +75,12 @@ impl Connection {
 
     /// Attaches a source of messages; it is asked from now on, whenever the client can take more.
     pub fn attach(&self, source: impl Source + 'static) -> SourceId {
-        self.attach_boxed(Box::new(source))
+        self.attach_boxed(None, Box::new(source))
     }
 
-    pub(crate) fn attach_boxed(&self, source: Box<dyn Source>) -> SourceId {
-        let id = self.0.sources().attach(source);
+    /// The same for a source that says what offset the messages of this party take along.
+    pub(crate) fn attach_boxed(&self, party: Option<Party>, source: Box<dyn Source>) -> SourceId {
+        let id = self.0.sources().attach(party, source);
         let (open, waker) = self.0.with(|state| {
             state.has_sources = true;
             (!state.session.is_closed(), state.active_waker())
@@ -106,6 +107,13 @@ impl Connection {
                 state.has_sources = self.0.sources().len() > 0;
             });
         }
+    }
+
+    /// Holds back what the application sends until the guard is dropped, so that what is set up meanwhile is there before any of it
+    /// leaves.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.0.with(|state| state.holds += 1);
+        Held(self)
     }
 
     /// Ends the connection after what waits has been sent.
@@ -157,6 +165,21 @@ impl Connection {
     /// Runs `job` where handlers can run: here, if this is a server thread.
     pub(crate) fn execute(&self, job: Box<dyn FnOnce() + Send>) {
         self.0.core.workers.execute(&self.0.home, job);
+    }
+}
+
+/// See [`Connection::hold`].
+pub(crate) struct Held<'a>(&'a Connection);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let waker = self.0.0.with(|state| {
+            state.holds -= 1;
+            state.active_waker()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 

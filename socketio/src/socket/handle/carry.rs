@@ -69,8 +69,13 @@ impl Socket {
     }
 
     /// Attaches a source of packets that are pulled when the client can take more. It goes with the socket.
+    ///
+    /// Attached in the first step of a handler of [`on_connect`](crate::Namespace::on_connect), it is there before any event to the
+    /// socket leaves.
     pub fn attach(&self, source: impl Source + 'static) -> SourceId {
-        let id = self.0.connection.attach(source);
+        // Only a client that has a session to come back to knows offsets.
+        let party = self.0.pid.is_some().then(|| self.0.namespace.local().party());
+        let id = self.0.connection.attach_boxed(party, Box::new(source));
         let mut state = self.state();
         if state.phase == Phase::Disconnected {
             drop(state);
