@@ -257,6 +257,31 @@ impl Feed {
         self.plan.catch_ups.len() >= MOST_CATCH_UPS && self.reading == 0
     }
 
+    /// What an event that is no message says of the place: everything pulled so far came before it. Nothing for a client that
+    /// knows no offsets.
+    pub(crate) fn offset(&self) -> Option<Offset> {
+        let live = self.live.cursor();
+        Some(match self.plan.catch_ups.get(self.reading) {
+            _ if self.is_plain => return None,
+            // One that has not begun reads on from where it is to begin, be that the oldest message.
+            Some(catch_up) => {
+                let at = self.reader.as_ref().map_or(Cursor::ZERO, Reader::cursor);
+                Offset { live, catch_up: Some((catch_up.number, at)) }
+            }
+            None => self.live_at(live, self.settled()),
+        })
+    }
+
+    /// A live place after this one says by itself that all catch-ups are done: every one of them ended before it.
+    fn settled(&self) -> Cursor {
+        self.plan.catch_ups.iter().map(|catch_up| catch_up.until).max().unwrap_or_default()
+    }
+
+    /// The offset of a live place, all catch-ups being done.
+    fn live_at(&self, live: Cursor, settled: Cursor) -> Offset {
+        Offset { live, catch_up: (live <= settled).then_some((self.next_number, Cursor::ZERO)) }
+    }
+
     /// What comes next, about `budget` bytes of it.
     pub(crate) fn poll_pull(&mut self, cx: &Context<'_>, budget: usize) -> Poll<Pulled> {
         let limit = Limit { messages: 256, bytes: budget };
@@ -286,13 +311,10 @@ impl Feed {
 
     fn encode(&self, batch: &Batch, catch_up: Option<(u64, Cursor)>) -> Pulled {
         let mut pulled = Pulled::default();
-        let live = self.live.cursor();
-        // A live place that every catch-up ended before says by itself that they are done.
-        let settled = self.plan.catch_ups.iter().map(|catch_up| catch_up.until).max().unwrap_or_default();
+        let (live, settled) = (self.live.cursor(), self.settled());
         let offset = |at: Cursor| match catch_up {
             _ if self.is_plain => None,
-            None if at > settled => Some(Offset { live: at, catch_up: None }),
-            None => Some(Offset { live: at, catch_up: Some((self.next_number, Cursor::ZERO)) }),
+            None => Some(self.live_at(at, settled)),
             Some((number, _)) => Some(Offset { live, catch_up: Some((number, at)) }),
         };
         let offset = |at| offset(at).map(|offset| offset.to_string());

@@ -109,6 +109,10 @@ impl Source for Reading {
         pulled.count(self.0.place.lock().figures());
         Poll::Ready(pulled.packets.into_iter().map(Outgoing::from).collect())
     }
+
+    fn offset(&self) -> Option<String> {
+        self.0.state().feed.offset().map(|offset| offset.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ enum Step {
     Unsubscribe(usize),
     /// The connection takes what there is, about so many bytes.
     Pull(usize),
+    /// An event that is no message leaves, with the offset of its moment.
+    Direct,
     /// So many of the packets that were sent reach the client.
     Receive(usize),
     /// The rest does not; the client comes back.
@@ -49,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(channels, since)| Step::Subscribe(channels, since)),
         1 => (0..4_usize).prop_map(Step::Unsubscribe),
         4 => (1..20_usize).prop_map(Step::Pull),
+        3 => Just(Step::Direct),
         4 => (1..6_usize).prop_map(Step::Receive),
         2 => Just(Step::Cut),
         1 => Just(Step::Fresh),
@@ -56,12 +59,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..100)
 }
 
-/// What a packet says: its channel and id, and the offset.
-fn read(packet: &EncodedPacket) -> (String, Cursor, String) {
+/// What a packet says: its channel and id, if it is a message, and the offset.
+fn read(packet: &EncodedPacket) -> (Option<(usize, Cursor)>, String) {
     let json = packet.packet().payload.as_ref().unwrap().json();
     let (_, _, meta, offset): (String, serde_json::Value, serde_json::Value, String) =
         serde_json::from_str(json).unwrap();
-    (meta["channel"].as_str().unwrap().to_owned(), meta["id"].as_str().unwrap().parse().unwrap(), offset)
+    let message = meta["channel"]
+        .as_str()
+        .map(|name| (name[1..].parse().unwrap(), meta["id"].as_str().unwrap().parse().unwrap()));
+    (message, offset)
 }
 
 fn pull(feed: &mut Feed, budget: usize) -> Option<Pulled> {
@@ -120,10 +126,16 @@ proptest! {
                     }
                 }
                 Step::Pull(budget) => sent.extend(pull(&mut feed, budget).unwrap_or_default().packets),
+                Step::Direct => {
+                    let at = feed.offset().expect("a client that knows offsets").to_string();
+                    sent.push_back(EncodedPacket::event("/", "direct", &((), (), at)).unwrap());
+                }
                 Step::Receive(count) => {
                     for packet in sent.drain(..count.min(sent.len())) {
-                        let (name, id, at) = read(&packet);
-                        received.entry(name[1..].parse().unwrap()).or_default().push(id);
+                        let (message, at) = read(&packet);
+                        if let Some((of, id)) = message {
+                            received.entry(of).or_default().push(id);
+                        }
                         offset = Some(at);
                     }
                 }
@@ -150,8 +162,9 @@ proptest! {
             sent.extend(pulled.packets);
         }
         for packet in sent {
-            let (name, id, _) = read(&packet);
-            received.entry(name[1..].parse().unwrap()).or_default().push(id);
+            if let (Some((of, id)), _) = read(&packet) {
+                received.entry(of).or_default().push(id);
+            }
         }
         for (n, from) in wanted {
             let expected: Vec<_> = all.iter().filter(|(of, id)| *of == n && *id > from).map(|(_, id)| *id).collect();
