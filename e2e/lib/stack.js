@@ -64,12 +64,14 @@ export async function startService(name, settings = {}, port = undefined) {
   return { ...service, name, port, base };
 }
 
-/** The project's nginx.conf with other addresses, and not one line else changed. */
+/** The project's nginx.conf with other addresses, one `server` line for each replica, and not one line else changed. */
 function configuration(folder, port, upstreams) {
+  const rest = "max_fails=2 fail_timeout=2s;";
+  const replicas = (ports) => [ports].flat().map((one) => `server 127.0.0.1:${one} ${rest}`).join("\n");
   const changes = [
-    ["server comet-svc:8081 ", `server 127.0.0.1:${upstreams.comet} `],
-    ["server chat-svc:8082 ", `server 127.0.0.1:${upstreams.chat} `],
-    ["server sse-svc:8083 ", `server 127.0.0.1:${upstreams.sse} `],
+    [`server comet-svc:8081 ${rest}`, replicas(upstreams.comet)],
+    [`server chat-svc:8082 ${rest}`, replicas(upstreams.chat)],
+    [`server sse-svc:8083 ${rest}`, replicas(upstreams.sse)],
     ["listen 8080 ", `listen 127.0.0.1:${port} `],
     ["root /usr/share/trident/web;", `root ${path.join(ROOT, "web")};`],
     ["pid /run/nginx.pid;", `pid ${folder}/pid;`],
@@ -90,7 +92,7 @@ function configuration(folder, port, upstreams) {
   return file;
 }
 
-/** Starts nginx in front of `upstreams`, ports by name, and waits until it answers. */
+/** Starts nginx in front of `upstreams`, a port or the ports of all replicas by name, and waits until it answers. */
 export async function startGateway(upstreams) {
   const port = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), "trident-nginx-"));
@@ -107,12 +109,20 @@ export async function startGateway(upstreams) {
     await nginx.stop("SIGKILL");
     throw new Error(`${error.message}\n${told()}`);
   }
+  const workers = () => readFileSync(`/proc/${nginx.pid}/task/${nginx.pid}/children`, "utf8").split(" ").filter(Boolean);
   return {
     ...nginx,
     port,
     base,
     told,
-    workers: () => readFileSync(`/proc/${nginx.pid}/task/${nginx.pid}/children`, "utf8").split(" ").filter(Boolean),
+    workers,
+    /** Reloads with other replicas, and waits until new workers serve them. */
+    async serve(others) {
+      const before = workers();
+      configuration(folder, port, others);
+      nginx.signal("SIGHUP");
+      await until("new workers", () => workers().some((pid) => !before.includes(pid)));
+    },
     test: () => execFileSync("nginx", ["-t", "-q", "-c", file, "-e", `${folder}/error.log`], { stdio: "pipe" }),
     async stop() {
       await nginx.stop("SIGTERM");
