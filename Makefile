@@ -3,7 +3,7 @@
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and what dependencies may be
-#   make e2e      services, gateway and pages with real clients (needs Node, nginx, Chromium and Python)
+#   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
 
@@ -16,7 +16,7 @@ FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack
 FUZZ_SECONDS ?= 600
 SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc
 
-.PHONY: run test check fmt clippy deny client build e2e e2e-system e2e-socketio fuzz clean
+.PHONY: run test check fmt clippy deny client build e2e e2e-system e2e-socketio e2e-cluster fuzz clean
 
 run: client
 	TRIDENT_CLIENT_DIR="$${TRIDENT_CLIENT_DIR:-$(CLIENT_DIR)}" cargo run --release --locked -p standalone
@@ -50,7 +50,7 @@ $(CLIENT_DIR)/socket.io.js: web/vendor/package-lock.json
 build:
 	cargo build --locked $(SERVICES)
 
-e2e: e2e-system e2e-socketio
+e2e: e2e-system e2e-socketio e2e-cluster
 
 # Services, gateway and pages from outside.
 e2e-system: build client e2e/node_modules/.package-lock.json
@@ -61,6 +61,11 @@ e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON
 	cargo build --locked -p socketio --examples
 	cd e2e/socketio && npm test
 	$(PYTHON)/bin/python -m unittest discover -s e2e/socketio/python
+
+# Rust and Node servers in one cluster: the official Redis adapter and emitter.
+e2e-cluster: e2e/cluster/node_modules/.package-lock.json
+	cargo build --locked -p socketio-redis --example cluster
+	cd e2e/cluster && npm test
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && $(NPM_CI)
@@ -81,7 +86,7 @@ fuzz:
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/out web/vendor/node_modules
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules
 
 # The tables of docs/PERFORMANCE.md, and the runs that they are of as lines of JSON. Takes about ten minutes.
 .PHONY: bench
