@@ -20,6 +20,7 @@ use crate::{
     handler::{self, DisconnectHandler, EventHandler, Middleware, SocketHandler},
     server::Registry,
     socket::{
+        client::ClientConfig,
         handle::check_name,
         packet::{Packet, Payload},
     },
@@ -29,6 +30,7 @@ use crate::{
 /// What all namespaces of a server share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    pub(crate) client: Arc<ClientConfig>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) adapter: Arc<dyn Adapter>,
     pub(crate) workers: Workers,

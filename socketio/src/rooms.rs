@@ -109,6 +109,10 @@ impl Rooms {
         if limit > 0 && rooms.len() >= limit {
             return Err(TooManyRooms(limit));
         }
+        if rooms.is_empty() {
+            // Most sockets are in one room, and there are many of them.
+            rooms.reserve_exact(1);
+        }
         rooms.push(room.clone());
         self.members.entry(room).or_default().insert(sid.clone());
         Ok(true)

@@ -19,6 +19,7 @@ use crate::{
     engine::{Admission, Connection, Core, Peer, Service, worker::Workers},
     namespace::{Handlers, Shared},
     peer::ClientPeer,
+    socket::{assemble::Limits, client::ClientConfig},
     transport,
 };
 
@@ -338,6 +339,7 @@ impl Builder {
         let counters = Arc::default();
         let shared = Arc::new(Shared {
             config: config.clone(),
+            client: Arc::new(client_config(&config)),
             counters: Arc::clone(&counters),
             adapter,
             workers: workers.clone(),
@@ -348,5 +350,18 @@ impl Builder {
         let io = SocketIo { registry, core };
         io.of("/");
         io
+    }
+}
+
+fn client_config(config: &Config) -> ClientConfig {
+    ClientConfig {
+        connect_timeout: config.connect_timeout,
+        binary_timeout: config.binary_timeout,
+        max_namespaces: config.max_namespaces,
+        msgpack: config.msgpack,
+        limits: Limits {
+            max_attachments: config.max_attachments,
+            max_bytes: config.max_http_buffer_size.saturating_mul(2),
+        },
     }
 }

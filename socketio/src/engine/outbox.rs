@@ -1,4 +1,6 @@
 //! What is one client's own (acks, direct emits, pushes) while its transport is busy: a queue bounded in bytes.
+//!
+//! Most connections idle, so an empty queue is one pointer.
 
 use std::collections::VecDeque;
 
@@ -21,47 +23,93 @@ pub(super) enum Pushed {
     Overflow,
 }
 
-/// A queue of messages that never holds more than `limit` bytes.
-#[derive(Debug)]
-pub(super) struct Outbox {
-    queue: VecDeque<Outgoing>,
+/// A queue of messages that never holds more bytes than it is allowed.
+#[derive(Debug, Default)]
+pub(super) struct Outbox(Option<Box<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Outgoing>,
     bytes: usize,
-    limit: usize,
     volatile: usize,
 }
 
 impl Outbox {
-    /// An empty queue. A limit of 0 means none.
-    pub(super) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, limit: if limit == 0 { usize::MAX } else { limit }, volatile: 0 }
+    /// Appends a message unless more than `limit` bytes would wait, where 0 means no limit: when there is no room, volatile messages go
+    /// first (the oldest of them first).
+    pub(super) fn push(&mut self, message: Outgoing, limit: usize) -> Pushed {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let pushed = self.0.get_or_insert_default().push(message, limit);
+        self.free_if_empty();
+        pushed
     }
 
-    /// Appends a message: when there is no room, volatile messages go first (the oldest of them first).
-    pub(super) fn push(&mut self, message: Outgoing) -> Pushed {
+    /// Takes the oldest message out.
+    pub(super) fn pop(&mut self) -> Option<Outgoing> {
+        let queue = self.0.as_mut()?;
+        let message = queue.messages.pop_front()?;
+        queue.uncount(&message);
+        self.free_if_empty();
+        Some(message)
+    }
+
+    /// Puts a message back that was just taken out.
+    pub(super) fn unpop(&mut self, message: Outgoing) {
+        let queue = self.0.get_or_insert_default();
+        queue.count(&message);
+        queue.messages.push_front(message);
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Drops all that waits.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    fn free_if_empty(&mut self) {
+        self.0.take_if(|queue| queue.messages.is_empty());
+    }
+}
+
+impl Queue {
+    fn push(&mut self, message: Outgoing, limit: usize) -> Pushed {
         let cost = message.len() + ENTRY_COST;
         let mut dropped = 0;
-        if self.bytes + cost > self.limit {
+        if self.bytes + cost > limit {
             if message.is_volatile() {
                 return Pushed::Dropped;
             }
-            dropped = self.drop_volatile(cost);
-            if self.bytes + cost > self.limit {
+            dropped = self.drop_volatile(cost, limit);
+            if self.bytes + cost > limit {
                 return Pushed::Overflow;
             }
         }
-        self.bytes += cost;
-        self.volatile += usize::from(message.is_volatile());
-        self.queue.push_back(message);
+        self.count(&message);
+        self.messages.push_back(message);
         Pushed::Queued { dropped }
     }
 
+    fn count(&mut self, message: &Outgoing) {
+        self.bytes += message.len() + ENTRY_COST;
+        self.volatile += usize::from(message.is_volatile());
+    }
+
+    fn uncount(&mut self, message: &Outgoing) {
+        self.bytes -= message.len() + ENTRY_COST;
+        self.volatile -= usize::from(message.is_volatile());
+    }
+
     /// Makes room for `need` bytes as far as volatile messages allow; how many went.
-    fn drop_volatile(&mut self, need: usize) -> usize {
+    fn drop_volatile(&mut self, need: usize, limit: usize) -> usize {
         let before = self.volatile;
         if before > 0 {
-            let Self { queue, bytes, limit, volatile } = self;
-            queue.retain(|message| {
-                let keep = !message.is_volatile() || *bytes + need <= *limit;
+            let Self { messages, bytes, volatile } = self;
+            messages.retain(|message| {
+                let keep = !message.is_volatile() || *bytes + need <= limit;
                 if !keep {
                     *bytes -= message.len() + ENTRY_COST;
                     *volatile -= 1;
@@ -70,34 +118,6 @@ impl Outbox {
             });
         }
         before - self.volatile
-    }
-
-    /// Takes the oldest message out. An emptied queue gives its memory back, since most connections idle.
-    pub(super) fn pop(&mut self) -> Option<Outgoing> {
-        let message = self.queue.pop_front()?;
-        self.bytes -= message.len() + ENTRY_COST;
-        self.volatile -= usize::from(message.is_volatile());
-        if self.queue.is_empty() && self.queue.capacity() > 8 {
-            self.queue = VecDeque::new();
-        }
-        Some(message)
-    }
-
-    /// Puts a message back that was just taken out.
-    pub(super) fn unpop(&mut self, message: Outgoing) {
-        self.bytes += message.len() + ENTRY_COST;
-        self.volatile += usize::from(message.is_volatile());
-        self.queue.push_front(message);
-    }
-
-    /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Drops all that waits.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.limit);
     }
 }
 
@@ -112,33 +132,54 @@ mod tests {
 
     #[test]
     fn volatile_goes_first_then_the_client() {
-        let mut outbox = Outbox::new(3 * (100 + ENTRY_COST));
-        assert_eq!(outbox.push(message(100)), Pushed::Queued { dropped: 0 });
+        const LIMIT: usize = 3 * (100 + ENTRY_COST);
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 0 });
         let volatile = message(100).volatile();
-        assert_eq!(outbox.push(volatile.clone()), Pushed::Queued { dropped: 0 });
-        assert_eq!(outbox.push(volatile.clone()), Pushed::Queued { dropped: 0 });
-        assert_eq!(outbox.push(volatile), Pushed::Dropped);
-        assert_eq!(outbox.push(message(100)), Pushed::Queued { dropped: 1 });
-        assert_eq!(outbox.push(message(100)), Pushed::Queued { dropped: 1 });
-        assert_eq!(outbox.push(message(100)), Pushed::Overflow);
+        assert_eq!(outbox.push(volatile.clone(), LIMIT), Pushed::Queued { dropped: 0 });
+        assert_eq!(outbox.push(volatile.clone(), LIMIT), Pushed::Queued { dropped: 0 });
+        assert_eq!(outbox.push(volatile, LIMIT), Pushed::Dropped);
+        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 1 });
+        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 1 });
+        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Overflow);
         assert!(outbox.pop().is_some_and(|m| !m.is_volatile()));
-        assert_eq!(outbox.push(message(100)), Pushed::Queued { dropped: 0 });
-        while outbox.pop().is_some() {}
-        assert_eq!((outbox.bytes, outbox.volatile), (0, 0));
+        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 0 });
+        while outbox.pop().is_some() {
+            let queue = outbox.0.as_ref();
+            let (bytes, volatile) = queue.map_or((0, 0), |queue| (queue.bytes, queue.volatile));
+            let left = queue.map_or(0, |queue| queue.messages.len());
+            assert_eq!((bytes, volatile), (left * (100 + ENTRY_COST), 0));
+        }
+        assert!(outbox.is_empty(), "and without memory");
     }
 
     #[test]
     fn tiny_messages_are_bounded_too() {
-        let mut outbox = Outbox::new(1000);
-        let fit = (0..).take_while(|_| outbox.push(message(0)) != Pushed::Overflow).count();
+        let mut outbox = Outbox::default();
+        let fit = (0..).take_while(|_| outbox.push(message(0), 1000) != Pushed::Overflow).count();
         assert_eq!(fit, 1000 / ENTRY_COST);
     }
 
     #[test]
+    fn what_is_put_back_comes_first() {
+        let mut outbox = Outbox::default();
+        for len in [1, 2] {
+            outbox.push(message(len).volatile(), 0);
+        }
+        let first = outbox.pop().unwrap();
+        outbox.unpop(first);
+        assert_eq!(outbox.pop().map(|message| message.len()), Some(1));
+        let last = outbox.pop().unwrap();
+        outbox.unpop(last);
+        assert_eq!(outbox.pop().map(|message| message.len()), Some(2));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
     fn no_limit() {
-        let mut outbox = Outbox::new(0);
+        let mut outbox = Outbox::default();
         for _ in 0..1000 {
-            assert_eq!(outbox.push(message(1000)), Pushed::Queued { dropped: 0 });
+            assert_eq!(outbox.push(message(1000), 0), Pushed::Queued { dropped: 0 });
         }
     }
 }

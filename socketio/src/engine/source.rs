@@ -66,15 +66,15 @@ pub trait Source: Send {
 
 /// Names an attached source, to take it off again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId(pub(crate) u64);
+pub struct SourceId(pub(crate) u32);
 
 /// The sources of one connection.
 #[derive(Default)]
 pub(crate) struct Sources {
     slots: Vec<Slot>,
-    next_id: u64,
+    next_id: u32,
     /// Where the next round starts, so that one busy source does not starve the others.
-    turn: usize,
+    turn: u32,
 }
 
 pub(crate) enum Taken {
@@ -95,7 +95,7 @@ struct Slot {
 impl Sources {
     pub(crate) fn attach(&mut self, party: Option<Party>, source: Box<dyn Source>) -> SourceId {
         let id = SourceId(self.next_id);
-        self.next_id += 1;
+        self.next_id = self.next_id.wrapping_add(1);
         // Nearly all connections have one source, for as long as they live.
         self.slots.reserve_exact(1);
         self.slots.push(Slot { id, party, source: Some(source) });
@@ -122,10 +122,10 @@ impl Sources {
 
     /// Takes the source whose turn it is out, to be polled without a lock.
     pub(crate) fn take_turn(&mut self) -> Option<(SourceId, Box<dyn Source>)> {
-        let len = self.slots.len();
-        for _ in 0..len {
-            self.turn = (self.turn + 1) % len;
-            let slot = &mut self.slots[self.turn];
+        for _ in 0..self.slots.len() {
+            self.turn = self.turn.wrapping_add(1);
+            let at = self.turn as usize % self.slots.len();
+            let slot = &mut self.slots[at];
             if let Some(source) = slot.source.take() {
                 return Some((slot.id, source));
             }

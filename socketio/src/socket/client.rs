@@ -10,7 +10,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytestring::ByteString;
 
@@ -94,7 +97,7 @@ enum Parser {
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Client {
-    config: ClientConfig,
+    config: Arc<ClientConfig>,
     parser: Parser,
     members: Vec<(ByteString, Member)>,
     connect_deadline: Option<Instant>,
@@ -103,12 +106,12 @@ pub struct Client {
 
 impl Client {
     /// A connection that has just opened.
-    pub fn new(config: ClientConfig, now: Instant) -> Self {
+    pub fn new(config: Arc<ClientConfig>, now: Instant) -> Self {
         Self {
-            config,
             parser: Parser::Unknown,
             members: Vec::new(),
             connect_deadline: Some(now + config.connect_timeout),
+            config,
             binary_deadline: None,
         }
     }
@@ -247,6 +250,8 @@ impl Client {
     fn set(&mut self, nsp: &ByteString, member: Option<Member>) {
         self.members.retain(|(name, _)| name != nsp);
         if let Some(member) = member {
+            // Nearly all clients are in one namespace, and in it for good.
+            self.members.reserve_exact(1);
             self.members.push((nsp.clone(), member));
         }
     }

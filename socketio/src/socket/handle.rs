@@ -5,47 +5,34 @@
 //! Socket::emit ─▶ Adapter::send ─▶ Connection
 //! ```
 
+//!
+//! Here is who it is. What it listens to is in `listen`, what it sends in `send`, its rooms in `rooms`, what it keeps for the
+//! application in `carry`, its way from the first event to the last in `life`.
+
 mod carry;
 mod life;
+mod listen;
 mod rooms;
+mod send;
 
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bytestring::ByteString;
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::oneshot;
+use serde::de::DeserializeOwned;
 
+use self::listen::Listeners;
+pub use self::send::EmitError;
+pub(crate) use self::send::check_name;
 use crate::{
-    Ack, AckError, AckFuture, ConnectError, DisconnectReason, EncodedPacket, Event, Handshake, Namespace, Outgoing,
-    SocketData, SourceId,
+    DisconnectReason, EncodedPacket, Handshake, Namespace, SocketData, SourceId,
     ack::OnAck,
     engine::Connection,
-    handler::{self, DisconnectHandler, EventHandler, EventMiddleware},
-    socket::packet::{Kind, Packet, Payload, is_reserved},
+    socket::packet::{Kind, Packet, Payload},
 };
-
-/// Why an event was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// The name is one that Socket.IO keeps for itself.
-    #[error("{0:?} is a reserved event name")]
-    ReservedName(String),
-    /// The arguments cannot be written.
-    #[error("the arguments cannot be encoded: {0}")]
-    Encode(#[from] serde_json::Error),
-    /// The socket has gone.
-    #[error("the socket has disconnected")]
-    Disconnected,
-    /// Other servers could not be reached.
-    #[error("the adapter failed: {0}")]
-    Adapter(#[from] crate::adapter::AdapterError),
-}
 
 /// A client in a namespace. Cloning it is cheap, and all clones are the same socket.
 #[derive(Clone)]
@@ -55,28 +42,28 @@ struct Inner {
     id: ByteString,
     pid: Option<ByteString>,
     recovered: bool,
-    auth: Option<Payload>,
+    auth: Option<Box<Payload>>,
     namespace: Namespace,
     connection: Connection,
-    /// Tells the connection that the socket is out; it holds the connection's list of sockets.
-    exit: Box<dyn Fn(&Socket) + Send + Sync>,
+    exit: Weak<dyn Exit>,
     state: Mutex<State>,
 }
 
+/// What a socket leaves at its end: the list of its connection's sockets.
+pub(crate) trait Exit: Send + Sync {
+    fn exit(&self, socket: &Socket);
+}
+
+/// What changes. Sockets idle in great numbers, most of them without anything of the boxed kind.
 #[derive(Default)]
 struct State {
     phase: Phase,
-    events: Vec<(ByteString, EventHandler)>,
-    any: Vec<EventHandler>,
-    middlewares: Vec<EventMiddleware>,
-    disconnecting: Vec<DisconnectHandler>,
-    disconnect: Vec<DisconnectHandler>,
-    acks: HashMap<u64, OnAck>,
+    listeners: Option<Box<Listeners>>,
+    #[expect(clippy::box_collection, reason = "a pointer to nothing is a sixth of an empty table")]
+    acks: Option<Box<HashMap<u64, OnAck>>>,
     sources: Vec<SourceId>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
     data: SocketData,
-    /// What came before the namespace's handler had its first step.
-    early: Vec<(Event, Option<u64>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +74,8 @@ enum Phase {
     /// It is in, but its handlers are not registered yet.
     Entering,
     Connected,
+    /// Its end has begun: it takes part in nothing, and may still be told whom to tell.
+    Leaving,
     Disconnected,
 }
 
@@ -98,21 +87,19 @@ pub(crate) struct NewSocket {
     pub(crate) data: SocketData,
     pub(crate) namespace: Namespace,
     pub(crate) connection: Connection,
-    pub(crate) exit: Box<dyn Fn(&Socket) + Send + Sync>,
+    pub(crate) exit: Weak<dyn Exit>,
 }
 
 impl Socket {
     pub(crate) fn new(new: NewSocket) -> Self {
         let NewSocket { id, pid, recovered, auth, data, namespace, connection, exit } = new;
-        let state = Mutex::new(State { data, ..State::default() });
+        let (auth, state) = (auth.map(Box::new), Mutex::new(State { data, ..State::default() }));
         Self(Arc::new(Inner { id, pid, recovered, auth, namespace, connection, exit, state }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    // ---- who it is ----
 
     /// Its id, which may be shown to others. It is also the name of the room that it alone is in.
     pub fn id(&self) -> &ByteString {
@@ -175,179 +162,6 @@ impl Socket {
         self.0.recovered
     }
 
-    // ---- what it does ----
-
-    /// Handles an event. The handler is given the socket, the arguments and the ack; `T` is a tuple for several
-    /// arguments, `()` for none, [`Args`](crate::Args) for any, or else the type of the first. Events whose arguments do not fit are counted and
-    /// logged, and the handler is not called.
-    ///
-    /// Events are handled in the order in which they come: each handler runs to where it first waits before the next is started.
-    ///
-    /// ```no_run
-    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Answer { ok: bool }
-    /// # fn example(socket: &socketio::Socket) {
-    /// socket.on("chat message", async |socket, (room, text): (String, String), ack| {
-    ///     socket.to(&room).emit("chat message", &text);
-    ///     ack.send(&Answer { ok: true }).ok();
-    /// });
-    /// # }
-    /// ```
-    pub fn on<T, F>(&self, event: impl Into<ByteString>, handler: F) -> &Self
-    where
-        T: DeserializeOwned + 'static,
-        F: AsyncFn(Socket, T, Ack) + Send + Sync + 'static,
-    {
-        let mut state = self.state();
-        if state.phase != Phase::Disconnected {
-            state.events.push((event.into(), handler::event(handler)));
-        }
-        drop(state);
-        self
-    }
-
-    /// Takes all handlers of an event off.
-    pub fn off(&self, event: &str) {
-        let gone: Vec<_> = {
-            let mut state = self.state();
-            let events = std::mem::take(&mut state.events);
-            let (gone, kept) = events.into_iter().partition(|(name, _)| name == event);
-            state.events = kept;
-            gone
-        };
-        drop(gone);
-    }
-
-    /// Handles every event, before the handlers of that event.
-    pub fn on_any<F>(&self, handler: F)
-    where
-        F: AsyncFn(Socket, Event, Ack) + Send + Sync + 'static,
-    {
-        let mut state = self.state();
-        if state.phase != Phase::Disconnected {
-            state.any.push(handler::any(handler));
-        }
-    }
-
-    /// Looks at each event before its handlers. An error keeps it from them.
-    pub fn middleware<F>(&self, middleware: F)
-    where
-        F: AsyncFn(Socket, Event) -> Result<(), ConnectError> + Send + Sync + 'static,
-    {
-        self.state().middlewares.push(handler::event_middleware(middleware));
-    }
-
-    /// Called when the socket goes, while it is still in its rooms (until the handler first waits).
-    pub fn on_disconnecting<F>(&self, handler: F)
-    where
-        F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
-    {
-        self.state().disconnecting.push(handler::disconnect(handler));
-    }
-
-    /// Called when the socket has gone.
-    pub fn on_disconnect<F>(&self, handler: F)
-    where
-        F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
-    {
-        self.state().disconnect.push(handler::disconnect(handler));
-    }
-
-    /// Sends an event to this client. A tuple is several arguments, `()` none, anything else one.
-    ///
-    /// # Errors
-    /// When the arguments cannot be encoded, the name is reserved, or the socket has gone.
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.emit_with(event, args, false)
-    }
-
-    /// Sends an event that may be dropped if the client is busy.
-    ///
-    /// # Errors
-    /// As [`emit`](Self::emit).
-    pub fn emit_volatile<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.emit_with(event, args, true)
-    }
-
-    fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T, volatile: bool) -> Result<(), EmitError> {
-        let packet = self.0.namespace.encode(event, args)?;
-        let taken = self.0.namespace.adapter().send(self.0.namespace.local(), &self.0.id, packet, volatile);
-        if taken || volatile || self.is_connected() { Ok(()) } else { Err(EmitError::Disconnected) }
-    }
-
-    /// Sends a packet that was encoded before, without the adapter: for one that goes to many sockets by other means than rooms. False:
-    /// it was not taken.
-    pub fn send(&self, packet: &EncodedPacket) -> bool {
-        let message = Outgoing::from(packet).of(self.0.namespace.local().party());
-        self.is_connected() && self.0.connection.send(message)
-    }
-
-    /// Sends an event and asks for an answer, for which it waits until the socket goes. The answer's arguments are read as
-    /// those of an event: a tuple for several, or else the first.
-    ///
-    /// ```no_run
-    /// # async fn example(socket: &socketio::Socket) -> Result<(), socketio::AckError> {
-    /// let (name, age): (String, u32) = socket.emit_with_ack("who", &()).await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
-        self.ask(event, args, None)
-    }
-
-    /// The same, giving up after a while.
-    pub fn emit_with_ack_timeout<R: DeserializeOwned>(
-        &self,
-        timeout: Duration,
-        event: &str,
-        args: &(impl Serialize + ?Sized),
-    ) -> AckFuture<R> {
-        self.ask(event, args, Some(timeout))
-    }
-
-    fn ask<R>(&self, event: &str, args: &(impl Serialize + ?Sized), timeout: Option<Duration>) -> AckFuture<R> {
-        let payload = match self.0.namespace.payload(event, args) {
-            Ok(payload) => payload,
-            Err(error) => return AckFuture::failed(error.into()),
-        };
-        let id = self.0.namespace.local().next_ack_id();
-        let (tx, rx) = oneshot::channel();
-        let answer: OnAck = Box::new(move |answer| drop(tx.send(answer)));
-        if let Err(error) = self.expect_ack(id, answer) {
-            return AckFuture::failed(error);
-        }
-        let packet = Packet::event(self.0.namespace.name().clone(), Some(id), payload);
-        self.0.connection.send(EncodedPacket::from(packet));
-        AckFuture::new(self.clone(), id, rx, timeout)
-    }
-
-    pub(crate) fn expect_ack(&self, id: u64, answer: OnAck) -> Result<(), AckError> {
-        let limit = self.0.namespace.config().max_pending_acks;
-        let mut state = self.state();
-        if !matches!(state.phase, Phase::Entering | Phase::Connected) {
-            return Err(AckError::Disconnected);
-        }
-        if limit > 0 && state.acks.len() >= limit {
-            drop(state);
-            self.0.namespace.counters().acks_refused.inc();
-            return Err(AckError::TooManyPending);
-        }
-        state.acks.insert(id, answer);
-        Ok(())
-    }
-
-    pub(crate) fn forget_ack(&self, id: u64) {
-        let gone = {
-            let mut state = self.state();
-            let gone = state.acks.remove(&id);
-            if state.acks.is_empty() {
-                state.acks = HashMap::new();
-            }
-            gone
-        };
-        drop(gone);
-    }
-
-    // ---- its end ----
-
     /// Takes the socket out of the namespace; the client is told. The connection stays for its other namespaces.
     pub fn disconnect(&self) {
         let packet = Packet::new(Kind::Disconnect, self.0.namespace.name().clone());
@@ -381,8 +195,4 @@ impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Socket").field("id", &self.0.id).field("nsp", self.0.namespace.name()).finish()
     }
-}
-
-pub(crate) fn check_name(event: &str) -> Result<(), EmitError> {
-    if is_reserved(event) { Err(EmitError::ReservedName(event.to_owned())) } else { Ok(()) }
 }

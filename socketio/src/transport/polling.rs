@@ -76,7 +76,8 @@ pub(super) async fn poll(conn: &Arc<Conn>, request: &HttpRequest, query: &Query)
     polling.answered = true;
     drop(polling);
     if packets.is_empty() {
-        return Err(Refusal::UnknownSid);
+        // It came in before the packet by which the client had changed to a WebSocket, and is answered as if after it.
+        return Err(if conn.is_closed() { Refusal::UnknownSid } else { Refusal::BadRequest });
     }
     Ok(respond(conn, &packets, request, query))
 }

@@ -28,6 +28,30 @@ fn step_by_step() {
     server.assert_no_end();
 }
 
+/// On several threads a poll can come in before the `5` behind which it was sent.
+#[test]
+fn a_poll_that_overtakes_the_change_is_refused_too() {
+    let server = start();
+    for _ in 0..50 {
+        let session = server.open();
+        session.join();
+        let mut socket = WebSocket::connect(server.address, &session.websocket_path());
+        socket.text("2probe");
+        socket.expect("3probe");
+        let mut poll = session.begin_poll();
+        eventually(|| (server.io.stats().polls_waiting == 1).then_some(()));
+        socket.text("5");
+        let answer = poll.response();
+        if answer.status == 400 {
+            answer.assert_error(400, 3, "Bad request");
+            return;
+        }
+        // Slower than the next noop.
+        assert_eq!(answer.text(), "6");
+    }
+    panic!("each of them got a noop");
+}
+
 #[test]
 fn what_waits_goes_by_the_websocket() {
     let server = start();

@@ -44,7 +44,7 @@ pub(super) struct State {
     pub(super) session: Session,
     pub(super) outbox: Outbox,
     /// Pulled from sources, not yet given to the transport.
-    pub(super) staged: std::collections::VecDeque<Outgoing>,
+    pub(super) staged: std::vec::IntoIter<Outgoing>,
     pub(super) peer: Option<Arc<dyn Peer>>,
     /// Held for the application from the first request to the end.
     pub(super) permit: Option<Permit>,
@@ -73,7 +73,6 @@ impl Conn {
         permit: Option<Permit>,
         home: Arc<Worker>,
     ) -> Self {
-        let outbox = Outbox::new(core.config.outbox_bytes);
         let transport = session.transport();
         Self {
             sid,
@@ -82,8 +81,8 @@ impl Conn {
             home,
             state: Mutex::new(State {
                 session,
-                outbox,
-                staged: Default::default(),
+                outbox: Outbox::default(),
+                staged: Vec::new().into_iter(),
                 peer: None,
                 permit,
                 peer_deadline: None,
@@ -141,7 +140,7 @@ impl Conn {
             // 1. The session is closed already: from here on nothing enters it.
             // 2. What waited is let go, so that a transport that lingers costs nothing.
             state.outbox.clear();
-            state.staged = Default::default();
+            state.staged = Vec::new().into_iter();
             state.peer_deadline = None;
             (reason, state.peer.take(), state.permit.take(), std::mem::take(&mut state.listed))
         });
@@ -308,12 +307,12 @@ impl Conn {
                 return Err(());
             }
             if message.is_volatile()
-                && !(state.session.is_writable() && state.outbox.is_empty() && state.staged.is_empty())
+                && !(state.session.is_writable() && state.outbox.is_empty() && state.staged.len() == 0)
             {
                 counters.volatile_dropped.inc();
                 return Err(());
             }
-            match state.outbox.push(message) {
+            match state.outbox.push(message, self.core.config.outbox_bytes) {
                 Pushed::Queued { dropped } => counters.volatile_dropped.add(dropped as u64),
                 Pushed::Dropped => {
                     counters.volatile_dropped.inc();

@@ -35,7 +35,7 @@ impl Conn {
                     // Of one transport alone the sources are asked in between its messages. During an upgrade the other one may be at
                     // it right now, and what it pulled is then to leave first.
                     let done = self.with(|state| match stamped {
-                        Some(stamped) if state.staged.is_empty() => {
+                        Some(stamped) if state.staged.len() == 0 => {
                             Some(Poll::Ready(Some(Item::Message(stamped, form))))
                         }
                         Some(_) => {
@@ -78,7 +78,7 @@ impl Conn {
                     // Staged before the source is back in its place: whoever finds it there finds all that it gave out gone before.
                     self.with(|state| {
                         if state.session.is_open() {
-                            state.staged.extend(batch);
+                            state.stage(batch);
                         }
                     });
                     true
@@ -129,6 +129,13 @@ impl Conn {
 }
 
 impl State {
+    /// Puts what was pulled behind what was pulled before and is still here, which there is only while two transports are at it.
+    fn stage(&mut self, batch: Vec<Outgoing>) {
+        let before = std::mem::take(&mut self.staged);
+        self.staged =
+            if before.len() == 0 { batch.into_iter() } else { before.chain(batch).collect::<Vec<_>>().into_iter() };
+    }
+
     fn step(&mut self, via: Transport, cx: &Context<'_>) -> Step {
         loop {
             let flushing = match self.session.next(via) {
@@ -145,7 +152,11 @@ impl State {
                 self.park(via, cx.waker());
                 return Step::Done(Poll::Pending);
             }
-            if let Some(message) = self.staged.pop_front() {
+            if let Some(message) = self.staged.next() {
+                if self.staged.len() == 0 {
+                    // Most connections idle: an empty batch keeps no memory.
+                    self.staged = Vec::new().into_iter();
+                }
                 return Step::Done(Poll::Ready(Some(Item::Message(message, self.form))));
             }
             if let Some(message) = self.outbox.pop() {

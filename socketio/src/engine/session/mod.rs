@@ -10,34 +10,25 @@
 //! The session knows nothing of sockets, tasks or clocks. It also does not hold the application's messages: those wait beside
 //! it in an outbox, and [`Session::next`] says when the transport may take them. After each call that takes `&mut self`
 //! the caller looks at [`Session::take_closed`] and [`Session::deadline`] again.
+//!
+//! Here is what all transports share: opening, packets in, packets out, the end. The requests of long-polling are in `requests`, the
+//! change to a WebSocket in `upgrade`, what time does in `clock`.
 
+mod clock;
+mod requests;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytestring::ByteString;
 
 pub use self::terms::{NOOP_INTERVAL, Next, Refused, SessionConfig, Transport};
+use self::{requests::Poll, upgrade::Upgrade};
 use super::packet::{Data, Packet, Protocol};
 use crate::DisconnectReason;
-
-#[derive(Debug)]
-enum Poll {
-    Idle,
-    /// A GET waits and may carry anything.
-    Open,
-    /// A GET waits and is to be answered with this packet alone.
-    Answer(Packet),
-}
-
-#[derive(Debug)]
-enum Upgrade {
-    None,
-    Attached { deadline: Instant },
-    Probed { deadline: Instant, noop: Instant },
-}
 
 #[derive(Debug)]
 enum Phase {
@@ -58,11 +49,12 @@ pub struct Session {
     transport: Transport,
     phase: Phase,
     closed: Option<DisconnectReason>,
+    /// Packets of its own that are to go out. Without memory while there are none, as in an idle session.
     control: VecDeque<Packet>,
     poll: Poll,
     posting: bool,
-    upgrade: Upgrade,
-    candidate: Option<Packet>,
+    /// The WebSocket that is to become the transport. Few sessions have one at any moment.
+    upgrade: Option<Box<Upgrade>>,
     heartbeat: Instant,
     awaiting_pong: bool,
 }
@@ -90,8 +82,7 @@ impl Session {
             control: VecDeque::from([Packet::Open(ByteString::from(open))]),
             poll: Poll::Idle,
             posting: false,
-            upgrade: Upgrade::None,
-            candidate: None,
+            upgrade: None,
             heartbeat,
             awaiting_pong: false,
         }
@@ -119,82 +110,7 @@ impl Session {
 
     /// Whether a message handed over now would leave at once, as far as the session can tell.
     pub fn is_writable(&self) -> bool {
-        self.is_open()
-            && self.control.is_empty()
-            && (self.transport == Transport::WebSocket || matches!(self.poll, Poll::Open))
-    }
-
-    /// A GET has come. On `Err` the session is closed and the earlier GET gets the close packet.
-    pub fn begin_poll(&mut self) -> Result<(), Refused> {
-        // The session may have moved on since the request was let in.
-        if self.is_closed() || self.transport != Transport::Polling {
-            return Err(Refused);
-        }
-        if !matches!(self.poll, Poll::Idle) {
-            self.finish(DisconnectReason::TransportError);
-            return Err(Refused);
-        }
-        self.poll = Poll::Open;
-        Ok(())
-    }
-
-    /// Whether a GET waits.
-    pub fn has_poll(&self) -> bool {
-        !matches!(self.poll, Poll::Idle)
-    }
-
-    /// The answer to the GET is complete.
-    pub fn end_poll(&mut self) {
-        self.poll = Poll::Idle;
-    }
-
-    /// The client gave up the GET before it was answered: packets may be lost, so the session cannot go on.
-    pub fn abort_poll(&mut self) {
-        if !matches!(self.poll, Poll::Idle) {
-            self.poll = Poll::Idle;
-            if self.transport == Transport::Polling {
-                self.finish(DisconnectReason::TransportError);
-            }
-        }
-    }
-
-    /// A POST has come. On `Err` the session is closed.
-    pub fn begin_post(&mut self) -> Result<(), Refused> {
-        if self.is_closed() || self.transport != Transport::Polling {
-            return Err(Refused);
-        }
-        if self.posting {
-            self.finish(DisconnectReason::TransportError);
-            return Err(Refused);
-        }
-        self.posting = true;
-        Ok(())
-    }
-
-    /// The POST is over.
-    pub fn end_post(&mut self) {
-        self.posting = false;
-    }
-
-    /// A WebSocket has opened for this session. False: there is one already, so close this one.
-    pub fn attach_candidate(&mut self, now: Instant) -> bool {
-        let free = self.is_open()
-            && self.config.allow_upgrades
-            && self.transport == Transport::Polling
-            && matches!(self.upgrade, Upgrade::None);
-        if free {
-            self.upgrade = Upgrade::Attached { deadline: now + self.config.upgrade_timeout };
-        }
-        free
-    }
-
-    /// The WebSocket is gone. It takes the session along only if it carried it.
-    pub fn detach_websocket(&mut self, reason: DisconnectReason) {
-        if self.transport == Transport::WebSocket {
-            self.finish(reason);
-        } else {
-            self.drop_candidate();
-        }
+        self.is_open() && self.control.is_empty() && (self.transport == Transport::WebSocket || self.poll == Poll::Open)
     }
 
     /// Takes a packet in. What comes back is a message for the application.
@@ -204,7 +120,7 @@ impl Session {
         }
         if via != self.transport {
             if via == Transport::WebSocket {
-                self.on_candidate_packet(packet, now);
+                self.on_candidate_packet(&packet, now);
             }
             return None;
         }
@@ -216,6 +132,8 @@ impl Session {
                 self.heartbeat = now + self.config.ping_interval;
             }
             (Packet::Ping(data), Protocol::V3) => {
+                // One pong answers all pings that came since the last: a flood of them does not pile up.
+                self.control.retain(|packet| !matches!(packet, Packet::Pong(_)));
                 self.control.push_back(Packet::Pong(data));
                 self.heartbeat = now + self.config.ping_interval + self.config.ping_timeout;
             }
@@ -224,9 +142,7 @@ impl Session {
                 self.finish(DisconnectReason::TransportError);
             }
             (Packet::Close, _) => {
-                if matches!(self.poll, Poll::Open) {
-                    self.poll = Poll::Answer(Packet::Noop);
-                }
+                self.release_poll();
                 self.finish(DisconnectReason::TransportClose);
             }
             (Packet::Open(_) | Packet::Upgrade | Packet::Noop, _) => {}
@@ -234,57 +150,20 @@ impl Session {
         None
     }
 
-    fn on_candidate_packet(&mut self, packet: Packet, now: Instant) {
-        match (&packet, &self.upgrade) {
-            (_, Upgrade::None) => {}
-            (Packet::Ping(data), _) if data == "probe" => {
-                self.candidate = Some(Packet::Pong(ByteString::from_static("probe")));
-                if let Upgrade::Attached { deadline } = self.upgrade {
-                    self.release_poll();
-                    self.upgrade = Upgrade::Probed { deadline, noop: now + NOOP_INTERVAL };
-                }
-            }
-            (Packet::Upgrade, _) if self.is_open() => {
-                self.release_poll();
-                self.upgrade = Upgrade::None;
-                self.transport = Transport::WebSocket;
-                // The candidate's answer to the probe goes first if it is still here.
-                if let Some(pong) = self.candidate.take() {
-                    self.control.push_front(pong);
-                }
-            }
-            _ => self.drop_candidate(),
-        }
-    }
-
     /// What the transport `via` does now.
     pub fn next(&mut self, via: Transport) -> Next {
         if via == Transport::Polling {
-            match &mut self.poll {
+            match self.poll {
                 Poll::Idle => return Next::End,
-                Poll::Answer(packet) => {
-                    let packet = std::mem::replace(packet, Packet::Noop);
-                    self.poll = Poll::Idle;
-                    return Next::Send(packet);
-                }
+                Poll::Noop | Poll::Close => return Next::Send(self.answer_poll()),
                 Poll::Open => {}
             }
         } else if via != self.transport {
-            return match (self.candidate.take(), &self.upgrade) {
-                (Some(packet), _) => Next::Send(packet),
-                (None, Upgrade::None) => Next::End,
-                (None, _) => Next::Wait,
-            };
+            return self.next_for_candidate();
         }
         match self.phase {
-            Phase::Open => match self.control.pop_front() {
-                Some(packet) => Next::Send(packet),
-                None => Next::Application,
-            },
-            Phase::Closing { flushed: false, .. } => match self.control.pop_front() {
-                Some(packet) => Next::Send(packet),
-                None => Next::Flush,
-            },
+            Phase::Open => self.pop_control().map_or(Next::Application, Next::Send),
+            Phase::Closing { flushed: false, .. } => self.pop_control().map_or(Next::Flush, Next::Send),
             Phase::Closing { flushed: true, .. } => {
                 // Polling: `finish` turns the open poll into the close packet.
                 self.finish(DisconnectReason::ForcedClose);
@@ -292,6 +171,14 @@ impl Session {
             }
             Phase::Closed => Next::End,
         }
+    }
+
+    fn pop_control(&mut self) -> Option<Packet> {
+        let packet = self.control.pop_front()?;
+        if self.control.is_empty() {
+            self.control = VecDeque::new();
+        }
+        Some(packet)
     }
 
     /// What the application had at the time of [`Session::close`] is on its way.
@@ -305,7 +192,7 @@ impl Session {
     /// its next one, and is given up after [`SessionConfig::close_timeout`].
     pub fn close(&mut self, now: Instant) {
         if self.is_open() {
-            self.drop_candidate();
+            self.upgrade = None;
             self.phase = Phase::Closing { deadline: now + self.config.close_timeout, flushed: false };
         }
     }
@@ -318,72 +205,14 @@ impl Session {
         self.phase = Phase::Closed;
         self.closed = Some(reason);
         self.control = VecDeque::new();
-        self.drop_candidate();
-        if matches!(self.poll, Poll::Open) {
-            self.poll = Poll::Answer(Packet::Close);
+        self.upgrade = None;
+        if self.poll == Poll::Open {
+            self.poll = Poll::Close;
         }
     }
 
     /// The reason for which the session has ended, once.
     pub fn take_closed(&mut self) -> Option<DisconnectReason> {
         self.closed.take()
-    }
-
-    /// When [`Session::on_deadline`] is to be called at the latest. `None` once closed.
-    pub fn deadline(&self) -> Option<Instant> {
-        let base = match self.phase {
-            Phase::Open => self.heartbeat,
-            Phase::Closing { deadline, .. } => return Some(deadline),
-            Phase::Closed => return None,
-        };
-        Some(match self.upgrade {
-            Upgrade::None => base,
-            Upgrade::Attached { deadline } => base.min(deadline),
-            Upgrade::Probed { deadline, noop } => base.min(deadline).min(noop),
-        })
-    }
-
-    /// The time is `now`: does everything that is due.
-    pub fn on_deadline(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Closed => return,
-            Phase::Closing { deadline, .. } => {
-                if deadline <= now {
-                    self.finish(DisconnectReason::ForcedClose);
-                }
-                return;
-            }
-            Phase::Open => {}
-        }
-        match self.upgrade {
-            Upgrade::Attached { deadline } | Upgrade::Probed { deadline, .. } if deadline <= now => {
-                self.drop_candidate();
-            }
-            Upgrade::Probed { deadline, noop } if noop <= now => {
-                self.release_poll();
-                self.upgrade = Upgrade::Probed { deadline, noop: now + NOOP_INTERVAL };
-            }
-            _ => {}
-        }
-        if self.heartbeat <= now {
-            if self.protocol == Protocol::V3 || self.awaiting_pong {
-                self.finish(DisconnectReason::PingTimeout);
-            } else {
-                self.awaiting_pong = true;
-                self.heartbeat = now + self.config.ping_timeout;
-                self.control.push_back(Packet::Ping(ByteString::new()));
-            }
-        }
-    }
-
-    fn release_poll(&mut self) {
-        if matches!(self.poll, Poll::Open) {
-            self.poll = Poll::Answer(Packet::Noop);
-        }
-    }
-
-    fn drop_candidate(&mut self) {
-        self.upgrade = Upgrade::None;
-        self.candidate = None;
     }
 }

@@ -366,9 +366,21 @@ fn messages_flow_over_polling_until_the_upgrade() {
     assert_eq!(world.session.next(Transport::Polling), Next::Application);
     assert_eq!(world.session.next(Transport::WebSocket), Next::Wait);
     world.receive(Transport::WebSocket, Packet::Upgrade);
-    // The poll that was still open goes away empty; the application's messages take the WebSocket.
-    assert_eq!(world.session.next(Transport::Polling), Next::Send(Packet::Noop));
+    // A poll that is open now has overtaken the packet on another connection: there is nothing for it, not even a noop. The
+    // application's messages take the WebSocket.
+    assert!(!world.session.has_poll());
+    assert_eq!(world.session.next(Transport::Polling), Next::End);
     assert_eq!(world.session.next(Transport::WebSocket), Next::Application);
+}
+
+#[test]
+fn a_flood_of_pings_of_an_old_client_does_not_pile_up() {
+    let mut world = World::new(Protocol::V3, Transport::Polling);
+    assert!(matches!(world.poll()[..], [Packet::Open(_)]));
+    for n in 0..1000 {
+        world.receive(Transport::Polling, Packet::Ping(n.to_string().into()));
+    }
+    assert_eq!(world.poll(), [Packet::Pong("999".into())]);
 }
 
 #[test]

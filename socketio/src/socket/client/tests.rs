@@ -18,7 +18,7 @@ fn say(client: &mut Client, text: &str) -> Result<Option<Input>, DisconnectReaso
 
 /// A client that is in the namespace `/`.
 fn joined() -> Client {
-    let mut client = Client::new(config(), Instant::now());
+    let mut client = Client::new(config().into(), Instant::now());
     assert!(matches!(say(&mut client, "0"), Ok(Some(Input::Connect { .. }))));
     assert!(client.joined(&"/".into()));
     client
@@ -27,7 +27,7 @@ fn joined() -> Client {
 #[test]
 fn what_closes_the_connection() {
     use DisconnectReason::{ForcedServerClose as Order, ParseError as Parse};
-    let fresh = || Client::new(config(), Instant::now());
+    let fresh = || Client::new(config().into(), Instant::now());
     for (mut client, text, expected) in [
         (fresh(), "2[\"a\"]", Order),
         (fresh(), "1", Order),
@@ -95,11 +95,11 @@ fn while_joining() {
         ("0", DisconnectReason::ForcedServerClose),
         ("1", DisconnectReason::ForcedServerClose),
     ] {
-        let mut client = Client::new(config(), Instant::now());
+        let mut client = Client::new(config().into(), Instant::now());
         assert!(say(&mut client, "0").is_ok());
         assert_eq!(say(&mut client, text), Err(expected), "{text}");
     }
-    let mut client = Client::new(config(), Instant::now());
+    let mut client = Client::new(config().into(), Instant::now());
     assert!(say(&mut client, "0").is_ok());
     client.refused(&"/".into());
     assert!(!client.joined(&"/".into()));
@@ -108,7 +108,7 @@ fn while_joining() {
 
 #[test]
 fn names_with_a_query_are_the_names_without() {
-    let mut client = Client::new(config(), Instant::now());
+    let mut client = Client::new(config().into(), Instant::now());
     assert_eq!(say(&mut client, "0/x?token=a,"), Ok(Some(Input::Connect { nsp: "/x?token=a".into(), auth: None })));
     assert!(client.joined(&"/x".into()));
     assert_eq!(say(&mut client, "0/x?token=b,"), Err(DisconnectReason::ForcedServerClose));
@@ -127,13 +127,13 @@ fn namespaces_are_bounded() {
 fn times() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let mut client = Client::new(config(), start);
+    let mut client = Client::new(config().into(), start);
     assert_eq!(client.deadline(), Some(at(45)));
     assert_eq!(client.on_deadline(at(44)), None);
     assert_eq!(client.on_deadline(at(45)), Some(Overdue::Connect));
     assert_eq!(client.deadline(), None);
 
-    let mut client = Client::new(config(), start);
+    let mut client = Client::new(config().into(), start);
     assert!(client.on_message("0".into(), at(1)).is_ok());
     // Asking is not joining.
     assert_eq!(client.deadline(), Some(at(45)));
@@ -154,12 +154,12 @@ fn times() {
 #[test]
 fn msgpack_is_known_by_the_first_packet() {
     let connect = msgpack::encode(&Packet::new(Kind::Connect, "/".into())).unwrap();
-    let mut client = Client::new(config(), Instant::now());
+    let mut client = Client::new(config().into(), Instant::now());
     assert!(client.on_message(Data::Binary(connect.clone()), Instant::now()).is_ok());
     assert_eq!(client.form(), Form::Msgpack);
     assert_eq!(say(&mut client, "0/x,"), Err(DisconnectReason::ParseError));
 
-    let mut plain = Client::new(ClientConfig { msgpack: false, ..config() }, Instant::now());
+    let mut plain = Client::new(ClientConfig { msgpack: false, ..config() }.into(), Instant::now());
     assert_eq!(plain.on_message(Data::Binary(connect.clone()), Instant::now()), Err(DisconnectReason::ParseError));
     assert_eq!(joined().on_message(Data::Binary(connect), Instant::now()), Err(DisconnectReason::ParseError));
 }

@@ -19,6 +19,7 @@ impl Socket {
         let old = match state.extensions.iter_mut().find(|(id, _)| *id == key) {
             Some((_, slot)) => Some(std::mem::replace(slot, new)),
             None => {
+                reserve_one(&mut state.extensions);
                 state.extensions.push((key, new));
                 None
             }
@@ -81,6 +82,7 @@ impl Socket {
             drop(state);
             self.0.connection.detach(id);
         } else {
+            reserve_one(&mut state.sources);
             state.sources.push(id);
         }
         id
@@ -90,5 +92,12 @@ impl Socket {
     pub fn detach(&self, source: SourceId) {
         self.state().sources.retain(|id| *id != source);
         self.0.connection.detach(source);
+    }
+}
+
+/// Makes room for the first item and no more, since there is seldom a second and there are many sockets.
+fn reserve_one<T>(list: &mut Vec<T>) {
+    if list.is_empty() {
+        list.reserve_exact(1);
     }
 }

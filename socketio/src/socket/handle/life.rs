@@ -4,7 +4,7 @@
 //! enter ─▶ (the namespace's handlers run once) ─▶ open ─▶ dispatch … ─▶ end ─▶ finish
 //! ```
 
-use super::{Phase, Socket};
+use super::{Phase, Socket, listen::Listeners};
 use crate::{Ack, AckError, DisconnectReason, Event, adapter::Session, engine::worker::run, socket::packet::Payload};
 
 impl Socket {
@@ -12,11 +12,14 @@ impl Socket {
     pub(crate) fn end(&self, reason: DisconnectReason) {
         {
             let mut state = self.state();
-            if !matches!(state.phase, Phase::Entering | Phase::Connected) {
-                state.phase = Phase::Disconnected;
-                return;
+            match state.phase {
+                Phase::Entering | Phase::Connected => state.phase = Phase::Leaving,
+                Phase::Connecting => {
+                    state.phase = Phase::Disconnected;
+                    return;
+                }
+                Phase::Leaving | Phase::Disconnected => return,
             }
-            state.phase = Phase::Disconnected;
         }
         let socket = self.clone();
         // Handlers need a server thread; from any other, all of what follows is handed to one, so that its order holds.
@@ -26,7 +29,10 @@ impl Socket {
     fn finish(&self, reason: DisconnectReason) {
         let inner = &*self.0;
         // 1. Handlers that want to see the rooms see them.
-        let disconnecting = std::mem::take(&mut self.state().disconnecting);
+        let disconnecting = match &mut self.state().listeners {
+            Some(listeners) => std::mem::take(&mut listeners.disconnecting),
+            None => Vec::new(),
+        };
         for handler in disconnecting {
             run(handler(self.clone(), reason));
         }
@@ -45,39 +51,32 @@ impl Socket {
         }
         // 3. Nobody finds it any more.
         let rooms = local.remove(self);
-        (inner.exit)(self);
+        if let Some(exit) = inner.exit.upgrade() {
+            exit.exit(self);
+        }
         if !rooms.is_empty() {
             inner.namespace.adapter().left(local, &inner.id, &rooms);
         }
         inner.namespace.counters().sockets.dec();
         // 4. Whoever waits for it is told. Handlers go last: they may hold this very socket, and would keep it for ever.
-        let (acks, sources, handlers, rest) = {
+        let (acks, sources, listeners) = {
             let mut state = self.state();
-            (
-                std::mem::take(&mut state.acks),
-                std::mem::take(&mut state.sources),
-                std::mem::take(&mut state.disconnect),
-                (
-                    std::mem::take(&mut state.events),
-                    std::mem::take(&mut state.any),
-                    std::mem::take(&mut state.middlewares),
-                    std::mem::take(&mut state.early),
-                ),
-            )
+            state.phase = Phase::Disconnected;
+            (state.acks.take(), std::mem::take(&mut state.sources), state.listeners.take())
         };
+        let Listeners { disconnect, .. } = listeners.map_or_else(Listeners::default, |listeners| *listeners);
         for source in sources {
             inner.connection.detach(source);
         }
-        for (_, answer) in acks {
+        for (_, answer) in acks.into_iter().flat_map(|acks| *acks) {
             answer(Err(AckError::Disconnected));
         }
-        for handler in handlers {
+        for handler in disconnect {
             run(handler(self.clone(), reason));
         }
         for handler in inner.namespace.handlers().disconnect() {
             run(handler(self.clone(), reason));
         }
-        drop(rest);
         inner.namespace.left_by_one();
     }
 
@@ -97,11 +96,13 @@ impl Socket {
                 if state.phase != Phase::Entering {
                     return;
                 }
-                if state.early.is_empty() {
-                    state.phase = Phase::Connected;
-                    return;
+                match &mut state.listeners {
+                    Some(listeners) if !listeners.early.is_empty() => std::mem::take(&mut listeners.early),
+                    _ => {
+                        state.phase = Phase::Connected;
+                        return;
+                    }
                 }
-                std::mem::take(&mut state.early)
             };
             for (event, id) in early {
                 self.handle(event, id);
@@ -117,10 +118,10 @@ impl Socket {
             match state.phase {
                 Phase::Connected => {}
                 Phase::Connecting | Phase::Entering => {
-                    state.early.push((event, id));
+                    state.listeners.get_or_insert_default().early.push((event, id));
                     return;
                 }
-                Phase::Disconnected => return,
+                Phase::Leaving | Phase::Disconnected => return,
             }
         }
         self.handle(event, id);
@@ -128,7 +129,10 @@ impl Socket {
 
     fn handle(&self, event: Event, id: Option<u64>) {
         let ack = Ack::new(self, id);
-        let middlewares = self.state().middlewares.clone();
+        let middlewares = match &self.state().listeners {
+            Some(listeners) => listeners.middlewares.clone(),
+            None => Vec::new(),
+        };
         if middlewares.is_empty() {
             self.call_handlers(&event, &ack);
             return;
@@ -150,8 +154,10 @@ impl Socket {
         let mut handlers = self.0.namespace.handlers().for_event(&name);
         {
             let state = self.state();
-            handlers.extend(state.any.iter().cloned());
-            handlers.extend(state.events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
+            if let Some(own) = &state.listeners {
+                handlers.extend(own.any.iter().cloned());
+                handlers.extend(own.events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
+            }
         }
         for handler in handlers {
             match handler(self, event, ack) {
@@ -166,8 +172,7 @@ impl Socket {
 
     /// An answer has come. One that nobody waits for is ignored.
     pub(crate) fn on_ack(&self, id: u64, payload: Payload) {
-        let answer = self.state().acks.remove(&id);
-        if let Some(answer) = answer {
+        if let Some(answer) = self.take_ack(id) {
             answer(Ok(payload));
         }
     }

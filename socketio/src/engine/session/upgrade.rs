@@ -1,0 +1,88 @@
+//! From long-polling to a WebSocket: `2probe`, `3probe`, a noop for the open poll now and then, `5`.
+
+use std::time::Instant;
+
+use bytestring::ByteString;
+
+use super::{NOOP_INTERVAL, Next, Session, Transport, requests::Poll};
+use crate::{DisconnectReason, engine::packet::Packet};
+
+/// A WebSocket on its way to carry the session.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// When it is given up.
+    pub(super) deadline: Instant,
+    /// When the open poll gets its next noop. There is none to be sent before the probe.
+    pub(super) noop: Option<Instant>,
+    /// Whether the answer to the probe is still to be sent.
+    owes_pong: bool,
+}
+
+impl Session {
+    /// A WebSocket has opened for this session. False: there is one already, so close this one.
+    pub fn attach_candidate(&mut self, now: Instant) -> bool {
+        let free = self.is_open()
+            && self.config.allow_upgrades
+            && self.transport == Transport::Polling
+            && self.upgrade.is_none();
+        if free {
+            let deadline = now + self.config.upgrade_timeout;
+            self.upgrade = Some(Box::new(Upgrade { deadline, noop: None, owes_pong: false }));
+        }
+        free
+    }
+
+    /// The WebSocket is gone. It takes the session along only if it carried it.
+    pub fn detach_websocket(&mut self, reason: DisconnectReason) {
+        if self.transport == Transport::WebSocket {
+            self.finish(reason);
+        } else {
+            self.upgrade = None;
+        }
+    }
+
+    pub(super) fn on_candidate_packet(&mut self, packet: &Packet, now: Instant) {
+        let Some(upgrade) = &mut self.upgrade else { return };
+        match packet {
+            Packet::Ping(data) if data == "probe" => {
+                upgrade.owes_pong = true;
+                if upgrade.noop.is_none() {
+                    upgrade.noop = Some(now + NOOP_INTERVAL);
+                    self.release_poll();
+                }
+            }
+            Packet::Upgrade if self.is_open() => self.upgrade(),
+            _ => self.upgrade = None,
+        }
+    }
+
+    fn upgrade(&mut self) {
+        let owes_pong = self.upgrade.take().is_some_and(|upgrade| upgrade.owes_pong);
+        self.transport = Transport::WebSocket;
+        // Clients let their poll come back before they send `5`. One that is open all the same was sent behind it and has come in
+        // before it, on another connection: it is refused like any that comes later.
+        if self.poll == Poll::Open {
+            self.poll = Poll::Idle;
+        }
+        // The answer to the probe goes first if it is still here.
+        if owes_pong {
+            self.control.push_front(probe_answer());
+        }
+    }
+
+    /// What the WebSocket does that does not carry the session yet.
+    pub(super) fn next_for_candidate(&mut self) -> Next {
+        match &mut self.upgrade {
+            None => Next::End,
+            Some(upgrade) if upgrade.owes_pong => {
+                upgrade.owes_pong = false;
+                Next::Send(probe_answer())
+            }
+            Some(_) => Next::Wait,
+        }
+    }
+}
+
+fn probe_answer() -> Packet {
+    Packet::Pong(ByteString::from_static("probe"))
+}

@@ -1,0 +1,132 @@
+//! What a socket sends: events, and those that want an answer.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::oneshot;
+
+use super::{Phase, Socket};
+use crate::{
+    AckError, AckFuture, EncodedPacket, Outgoing,
+    ack::OnAck,
+    socket::packet::{Packet, is_reserved},
+};
+
+/// Why an event was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The name is one that Socket.IO keeps for itself.
+    #[error("{0:?} is a reserved event name")]
+    ReservedName(String),
+    /// The arguments cannot be written.
+    #[error("the arguments cannot be encoded: {0}")]
+    Encode(#[from] serde_json::Error),
+    /// The socket has gone.
+    #[error("the socket has disconnected")]
+    Disconnected,
+    /// Other servers could not be reached.
+    #[error("the adapter failed: {0}")]
+    Adapter(#[from] crate::adapter::AdapterError),
+}
+
+pub(crate) fn check_name(event: &str) -> Result<(), EmitError> {
+    if is_reserved(event) { Err(EmitError::ReservedName(event.to_owned())) } else { Ok(()) }
+}
+
+impl Socket {
+    /// Sends an event to this client. A tuple is several arguments, `()` none, anything else one.
+    ///
+    /// # Errors
+    /// When the arguments cannot be encoded, the name is reserved, or the socket has gone.
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        self.emit_with(event, args, false)
+    }
+
+    /// Sends an event that may be dropped if the client is busy.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn emit_volatile<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        self.emit_with(event, args, true)
+    }
+
+    fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T, volatile: bool) -> Result<(), EmitError> {
+        let packet = self.0.namespace.encode(event, args)?;
+        let taken = self.0.namespace.adapter().send(self.0.namespace.local(), &self.0.id, packet, volatile);
+        if taken || volatile || self.is_connected() { Ok(()) } else { Err(EmitError::Disconnected) }
+    }
+
+    /// Sends a packet that was encoded before, without the adapter: for one that goes to many sockets by other means than rooms. False:
+    /// it was not taken.
+    pub fn send(&self, packet: &EncodedPacket) -> bool {
+        let message = Outgoing::from(packet).of(self.0.namespace.local().party());
+        self.is_connected() && self.0.connection.send(message)
+    }
+
+    /// Sends an event and asks for an answer, for which it waits until the socket goes. The answer's arguments are read as
+    /// those of an event: a tuple for several, or else the first.
+    ///
+    /// ```no_run
+    /// # async fn example(socket: &socketio::Socket) -> Result<(), socketio::AckError> {
+    /// let (name, age): (String, u32) = socket.emit_with_ack("who", &()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
+        self.ask(event, args, None)
+    }
+
+    /// The same, giving up after a while.
+    pub fn emit_with_ack_timeout<R: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> AckFuture<R> {
+        self.ask(event, args, Some(timeout))
+    }
+
+    fn ask<R>(&self, event: &str, args: &(impl Serialize + ?Sized), timeout: Option<Duration>) -> AckFuture<R> {
+        let payload = match self.0.namespace.payload(event, args) {
+            Ok(payload) => payload,
+            Err(error) => return AckFuture::failed(error.into()),
+        };
+        let id = self.0.namespace.local().next_ack_id();
+        let (tx, rx) = oneshot::channel();
+        let answer: OnAck = Box::new(move |answer| drop(tx.send(answer)));
+        if let Err(error) = self.expect_ack(id, answer) {
+            return AckFuture::failed(error);
+        }
+        let packet = Packet::event(self.0.namespace.name().clone(), Some(id), payload);
+        self.0.connection.send(EncodedPacket::from(packet));
+        AckFuture::new(self.clone(), id, rx, timeout)
+    }
+
+    pub(crate) fn expect_ack(&self, id: u64, answer: OnAck) -> Result<(), AckError> {
+        let limit = self.0.namespace.config().max_pending_acks;
+        let mut state = self.state();
+        if !matches!(state.phase, Phase::Entering | Phase::Connected) {
+            return Err(AckError::Disconnected);
+        }
+        let acks = state.acks.get_or_insert_default();
+        if limit > 0 && acks.len() >= limit {
+            drop(state);
+            self.0.namespace.counters().acks_refused.inc();
+            return Err(AckError::TooManyPending);
+        }
+        acks.insert(id, answer);
+        Ok(())
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        drop(self.take_ack(id));
+    }
+
+    /// Whoever waits for this answer; the memory goes with the last of them.
+    pub(super) fn take_ack(&self, id: u64) -> Option<OnAck> {
+        let mut state = self.state();
+        let answer = state.acks.as_mut()?.remove(&id);
+        state.acks.take_if(|acks| acks.is_empty());
+        answer
+    }
+}
