@@ -3,6 +3,7 @@
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and what dependencies may be
+#   make web      the client library in web/client: built, and its own tests (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
@@ -16,7 +17,7 @@ FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack
 FUZZ_SECONDS ?= 600
 SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc
 
-.PHONY: run test check fmt clippy deny client build e2e e2e-system e2e-socketio e2e-cluster fuzz clean
+.PHONY: run test check fmt clippy deny client web build e2e e2e-system e2e-socketio e2e-cluster e2e-client fuzz clean
 
 run: client
 	TRIDENT_CLIENT_DIR="$${TRIDENT_CLIENT_DIR:-$(CLIENT_DIR)}" cargo run --release --locked -p standalone
@@ -47,10 +48,17 @@ $(CLIENT_DIR)/socket.io.js: web/vendor/package-lock.json
 	cd web/vendor && $(NPM_CI)
 	touch $@
 
+# The client library: dist/, and the tests that need no server.
+web: web/client/dist/index.js
+	cd web/client && npm test
+
+web/client/dist/index.js: $(wildcard web/client/src/*.ts web/client/src/*/*.ts web/client/*.js*) web/client/node_modules/.package-lock.json
+	cd web/client && npm run build
+
 build:
 	cargo build --locked $(SERVICES)
 
-e2e: e2e-system e2e-socketio e2e-cluster
+e2e: e2e-system e2e-socketio e2e-cluster e2e-client
 
 # Services, gateway and pages from outside.
 e2e-system: build client e2e/node_modules/.package-lock.json
@@ -66,6 +74,10 @@ e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON
 e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 	cargo build --locked -p socketio-redis --example cluster
 	cd e2e/cluster && npm test
+
+# The client library against real servers and a proxy that does its worst, in Node and in Chromium.
+e2e-client: build client web e2e/node_modules/.package-lock.json
+	cd e2e && npm run test:client
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && $(NPM_CI)
@@ -86,7 +98,7 @@ fuzz:
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist
 
 # The tables of docs/PERFORMANCE.md, and the runs that they are of as lines of JSON. Takes about ten minutes.
 .PHONY: bench

@@ -3,12 +3,16 @@
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+export const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-export function launch() {
+export function executable() {
   const executablePath = process.env.CHROMIUM || ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
   if (!executablePath) throw new Error("no Chromium: install it, or say where it is by CHROMIUM");
-  return chromium.launch({ executablePath, args: FLAGS });
+  return executablePath;
+}
+
+export function launch() {
+  return chromium.launch({ executablePath: executable(), args: FLAGS });
 }
 
 export const SIZES = {

@@ -1,0 +1,153 @@
+// The client library in Chromium, as pages load it: one file, minified, with the official Socket.IO client beside it.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { chromium } from "playwright-core";
+import { executable, FLAGS, tab } from "../lib/browser.js";
+import { ONE_LOG, startStack } from "../lib/stack.js";
+import { until } from "../lib/wait.js";
+import { Proxy } from "./proxy.js";
+import { head, Writer } from "./writer.js";
+
+let drawn = 0;
+
+describe("client in Chromium", () => {
+  let stack;
+  let browser;
+  let proxy;
+  let page;
+  before(async () => {
+    stack = await startStack(ONE_LOG, { TRIDENT_HISTORY_COUNT: "5000", TRIDENT_KEEPALIVE: "1s" });
+    // Pages are kept when they are left, as they are for people.
+    browser = await chromium.launch({ executablePath: executable(), args: FLAGS, ignoreDefaultArgs: ["--disable-back-forward-cache"] });
+  });
+  after(async () => {
+    await browser?.close();
+    await stack?.stop();
+  });
+  beforeEach(async () => {
+    proxy = await Proxy.start(stack.base);
+    page = await tab(browser);
+  });
+  afterEach(async () => {
+    await page.context().close();
+    await proxy.close();
+  });
+
+  async function begin(query = {}) {
+    const channel = `public.page-${process.pid}-${(drawn += 1)}`;
+    const since = await head(stack.base, channel);
+    await page.goto(`${proxy.base}/page/client.html?${new URLSearchParams({ channel, since, ...query })}`);
+    const writer = new Writer(stack.base, channel);
+    const count = () => page.evaluate(() => window.ids.length);
+    return {
+      writer,
+      count,
+      log: () => page.locator("#log li").allTextContents(),
+      shows: (state) => page.waitForFunction((state) => document.getElementById("state").textContent === state, state, { timeout: 30_000 }),
+      async all() {
+        await writer.arrived(count, 60_000);
+        assert.deepEqual(await page.evaluate(() => window.ids), writer.ids);
+        assert.deepEqual(await page.evaluate(() => window.gaps), []);
+      },
+    };
+  }
+
+  test("WebSockets blocked, then event streams buffered, then everything cut for 20 s: 1,000 messages once and in order, and the page says what happened", { timeout: 180_000 }, async () => {
+    const client = await begin();
+    await client.shows("open websocket");
+    const writing = client.writer.to(1_000, 350);
+    await until("some by WebSocket", async () => (await client.count()) > 50);
+    proxy.set("websocket", "refuse");
+    await client.shows("open sse");
+    const bySse = await client.count();
+    await until("some by event stream", async () => (await client.count()) > bySse + 50);
+    proxy.set("sse", "hold");
+    await client.shows("open stream");
+    const byStream = await client.count();
+    await until("some by stream", async () => (await client.count()) > byStream + 50);
+    proxy.cut();
+    await new Promise((resolve) => setTimeout(resolve, 20_000));
+    const during = await client.count();
+    assert.ok(client.writer.ids.length > during, "and meanwhile others publish");
+    proxy.mend();
+    await writing;
+    await client.all();
+    const log = (await client.log()).join("\n");
+    for (const said of [
+      /open websocket/,
+      /connecting sse \(websocket: /,
+      /open sse/,
+      /connecting stream \(sse: nothing came within 6 s: something between holds it back\)/,
+      /open stream/,
+      /waiting stream, again in \d+ ms \(stream: /,
+      /open \w+ [^\n]*$/,
+    ]) assert.match(log, said);
+  });
+
+  test("nothing to complain about, on one way after the other", async () => {
+    const client = await begin();
+    await client.shows("open websocket");
+    await client.writer.to(50);
+    await client.all();
+    assert.deepEqual(page.complaints, []);
+    const plain = await begin({ plain: "" });
+    await plain.shows("open sse");
+    await plain.writer.to(50);
+    await plain.all();
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("a page that is left and come back to goes on where it was", async () => {
+    const client = await begin();
+    await client.shows("open websocket");
+    await client.writer.to(20);
+    await client.all();
+    await page.evaluate(() => { window.mark = "the same page"; });
+    await page.goto(`${proxy.base}/healthz`);
+    await client.writer.to(40);
+    await page.goBack({ waitUntil: "commit" });
+    assert.equal(await page.evaluate(() => window.mark), "the same page", "it was kept, since it held no connection");
+    await client.all();
+    const log = (await client.log()).join("\n");
+    assert.match(log, /hidden websocket \(the page was left\)\nconnecting websocket \(the page is shown again\)/);
+  });
+
+  test("a device that loses its network comes back when it has one", async () => {
+    const client = await begin({ plain: "" });
+    await client.shows("open sse");
+    await client.writer.to(20);
+    await client.all();
+    await page.context().setOffline(true);
+    proxy.cut();
+    await client.shows("waiting sse");
+    await client.writer.to(40);
+    proxy.mend();
+    const asked = proxy.count.sse;
+    await page.context().setOffline(false);
+    await client.all();
+    assert.equal(proxy.count.sse, asked + 1);
+    assert.match((await client.log()).join("\n"), /waiting sse, again in \d+ ms[^\n]*\nconnecting sse \(the network is back\)/);
+  });
+
+  test("a page of another origin may read as well", async () => {
+    const channel = `public.page-${process.pid}-${(drawn += 1)}`;
+    const since = await head(stack.base, channel);
+    const writer = new Writer(stack.base, channel);
+    await writer.to(10);
+    await page.goto(`${proxy.base}/page/client.html?channel=public.nothing`);
+    for (const transport of ["websocket", "sse", "stream", "longpoll"]) {
+      const ids = await page.evaluate(async ({ url, channel, since, transport }) => {
+        const { connect } = await import("/dist/trident-client.min.js");
+        const { socketio } = await import("/dist/trident-client-socketio.min.js");
+        const read = [];
+        for await (const { id } of connect({ url, channels: [channel], since, transports: [transport], websocket: socketio(window.io) })) {
+          if (read.push(id) === 10) break;
+        }
+        return read;
+      }, { url: stack.base, channel, since, transport });
+      assert.deepEqual(ids, writer.ids, transport);
+    }
+    assert.deepEqual(page.complaints, []);
+  });
+});

@@ -1,0 +1,269 @@
+import { Core, TIMING, type CoreOptions, type Effect } from "./core.js";
+import type { End } from "./end.js";
+import { ask, Ended } from "./http.js";
+import type { Cursor, Gap, Message } from "./message.js";
+import type { Closed, ConnectOptions, Events, State, TransportName } from "./options.js";
+import { watchPage } from "./page.js";
+import { baseOf, tokenOf, TridentError } from "./server.js";
+import type { Sink, Transport, Wanted } from "./transport.js";
+import { longpoll } from "./transports/longpoll.js";
+import { sse } from "./transports/sse.js";
+import { stream } from "./transports/stream.js";
+
+type Item = { message: Message } | { gap: Gap };
+type Reading = { resolve(result: IteratorResult<Message, undefined>): void; reject(error: unknown): void };
+
+/** Timers may be late, and machines sleep: it is looked at least so often whether something is overdue, in milliseconds. */
+const GLANCE = 5_000;
+
+/** See {@link connect}. */
+export class Connection implements AsyncIterableIterator<Message> {
+  /** The place after the last message that the application was given: store it, and give it as `since`. */
+  cursor: Cursor | undefined;
+  state: State;
+
+  #options: ConnectOptions;
+  #transports: { [name: string]: Transport };
+  #core: Core;
+  #base: URL;
+  #queue: Item[] = [];
+  #most: number;
+  #listeners: { [Type in keyof Events]: Set<(event: Events[Type]) => void> } = {
+    message: new Set(), gap: new Set(), state: new Set(), closed: new Set(),
+  };
+  #reading: Reading[] = [];
+  #isIterated = false;
+  #closed: Closed | undefined;
+  /** The error at the end, until whoever iterates has had it. */
+  #untold: TridentError | undefined;
+  #attempt: AbortController | undefined;
+  /** Goes off at the end. */
+  #life = new AbortController();
+  #isBusy = false;
+  #isHeld = false;
+  #roomFor: (() => void)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #clock = { wall: Date.now(), now: 0 };
+  #unwatch: () => void;
+
+  constructor(options: ConnectOptions) {
+    const { websocket, since, token, signal, timing = {} } = options;
+    this.#options = options;
+    this.#transports = { ...(websocket && { websocket }), sse, stream, longpoll };
+    const transports = options.transports ?? Object.keys(this.#transports);
+    const missing = transports.find((name) => !this.#transports[name]);
+    if (missing || transports.length === 0) throw new TypeError(`no transport ${missing ?? "at all"}; \`websocket\` needs socketio()`);
+    if (options.channels.length === 0) throw new TypeError("name a channel");
+    this.#base = baseOf(options.url);
+    this.#most = Math.max(1, options.queue ?? 512);
+    this.cursor = since === "earliest" ? undefined : since;
+    this.state = { phase: "waiting", transport: transports[0] as TransportName, why: "start", message: "", retryIn: 0 };
+    this.#core = new Core({ transports, since, timing, canRefresh: typeof token === "function" } as CoreOptions);
+    const happens = (what: (now: number) => void) => () => this.#happens(what);
+    this.#unwatch = watchPage({
+      hide: happens(() => this.#core.hide()),
+      show: happens((now) => this.#core.show(now)),
+      offline: happens(() => this.#core.offline()),
+      online: happens((now) => this.#core.online(now)),
+      awake: happens((now) => this.#core.tick(now)),
+    });
+    const abort = (): void => this.close("the signal went off");
+    signal?.addEventListener("abort", abort, { signal: this.#life.signal });
+    // Whoever made it may listen before anything happens.
+    queueMicrotask(() => (signal?.aborted ? abort() : this.#happens((now) => this.#core.start(now))));
+  }
+
+  /** Calls `listener` for each event of a type, and gives what ends that. Messages wait until somebody listens or iterates. */
+  on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void {
+    const listeners = this.#listeners[type];
+    listeners.add(listener);
+    if (type === "message") queueMicrotask(() => this.#deliver());
+    return () => void listeners.delete(listener);
+  }
+
+  /** Ends it for good. What has come and was not read can still be read. */
+  close(message = "closed from here"): void {
+    this.#happens(() => this.#core.close({ why: "closed", message }));
+  }
+
+  [Symbol.asyncIterator](): this {
+    this.#isIterated = true;
+    return this;
+  }
+
+  /** The next message. After the end what has come is given first; then an error, if it was refused. */
+  next(): Promise<IteratorResult<Message, undefined>> {
+    this.#isIterated = true;
+    return new Promise((resolve, reject) => {
+      this.#reading.push({ resolve, reject });
+      this.#deliver();
+    });
+  }
+
+  /** Leaving a `for await` closes the connection. */
+  return(): Promise<IteratorResult<Message, undefined>> {
+    this.close();
+    this.#queue = [];
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Lets something happen to the core, does what it then wants, and sets the alarm. */
+  #happens(what: (now: number) => void): void {
+    what(this.#now());
+    // A listener may let something happen while effects are done: its effects come after them.
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    for (let effects = this.#core.take(); effects.length > 0; effects = this.#core.take()) {
+      for (const effect of effects) this.#do(effect);
+    }
+    this.#isBusy = false;
+    clearTimeout(this.#timer);
+    const left = this.#core.deadline() - this.#clock.now;
+    if (left < Infinity && !this.#closed) {
+      this.#timer = setTimeout(() => this.#happens((now) => this.#core.tick(now)), Math.max(0, Math.min(left, GLANCE)));
+    }
+  }
+
+  /** By the clock on the wall, since others stand still while a machine sleeps; but never backwards. */
+  #now(): number {
+    const wall = Date.now();
+    this.#clock.now += Math.max(0, wall - this.#clock.wall);
+    this.#clock.wall = wall;
+    return this.#clock.now;
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.do) {
+      case "connect":
+        return this.#connect(effect);
+      case "disconnect":
+        return this.#attempt?.abort();
+      case "anchor":
+        // It is worth a try, and no more.
+        return void this.#anchor().catch(() => {});
+      case "message":
+      case "gap":
+        this.#queue.push(effect);
+        this.#deliver();
+        if (!this.#isFull()) return;
+        this.#isHeld = true;
+        return this.#core.hold();
+      case "state": {
+        const { phase, transport, retryIn, end } = effect;
+        this.state = { phase, transport: transport as TransportName, retryIn, why: end.why, message: end.message };
+        this.#emit("state", this.state);
+        if (phase === "closed") this.#end(end);
+      }
+    }
+  }
+
+  #end(end: End): void {
+    this.#unwatch();
+    this.#life.abort();
+    const { why, message } = end;
+    this.#untold = why === "closed" ? undefined : new TridentError(end);
+    this.#closed = { why, message, error: this.#untold };
+    this.#roomFor.splice(0).forEach((resolve) => resolve());
+    this.#emit("closed", this.#closed);
+    this.#deliver();
+  }
+
+  #connect({ transport, since, refresh }: Effect & { do: "connect" }): void {
+    const attempt = (this.#attempt = new AbortController());
+    const { signal } = attempt;
+    // What an attempt has to say counts until the next begins.
+    const tell = (what: (now: number) => void): void => {
+      if (!signal.aborted) this.#happens(what);
+    };
+    const sink: Sink = {
+      opened: (silence) => tell((now) => this.#core.opened(now, silence)),
+      heard: () => tell((now) => this.#core.heard(now)),
+      message: (message) => tell((now) => this.#core.message(now, message)),
+      gap: (gap) => tell((now) => this.#core.gap(now, gap)),
+      retry: (milliseconds) => tell(() => this.#core.retry(milliseconds)),
+      place: (cursor) => tell(() => this.#place(cursor)),
+      isFull: () => this.#isFull(),
+      room: () => (this.#isHeld ? new Promise((resolve) => this.#roomFor.push(resolve)) : Promise.resolve()),
+    };
+    const run = async (): Promise<End> => {
+      const wanted = await this.#wanted(since, refresh);
+      signal.throwIfAborted();
+      return (this.#transports[transport] as Transport)(wanted, sink, signal);
+    };
+    run()
+      .catch((error: unknown): End => {
+        if (error instanceof Ended) return error.end;
+        return { why: "network", message: error instanceof Error ? String(error.cause ?? error.message) : String(error) };
+      })
+      .then((end) => tell((now) => this.#core.over(now, end)));
+  }
+
+  async #wanted(since: Wanted["since"], isRefused: boolean): Promise<Wanted> {
+    const { channels, credentials = "same-origin", timing, token } = this.#options;
+    return {
+      base: this.#base,
+      channels,
+      since,
+      token: await tokenOf(token, isRefused),
+      credentials,
+      silence: timing?.silence ?? TIMING.silence,
+      room: this.#most,
+    };
+  }
+
+  /** Asks where the log stands, so that a first connection that comes to nothing leaves a place to begin after. */
+  async #anchor(): Promise<void> {
+    const wanted = await this.#wanted(undefined, false);
+    const response = await ask(wanted, "data", { mode: "poll", format: "batch" }, "application/json", this.#life.signal);
+    const { cursor } = await response.json();
+    this.#happens(() => this.#core.anchored(cursor));
+  }
+
+  #place(cursor: Cursor): void {
+    this.#core.place(cursor);
+    if (this.#queue.length === 0) this.cursor = this.#core.cursor;
+  }
+
+  #isFull(): boolean {
+    return this.#queue.length >= this.#most;
+  }
+
+  /** Gives what has come to who iterates, or else to who listens. */
+  #deliver(): void {
+    while (this.#reading.length > 0 || (!this.#isIterated && this.#listeners.message.size > 0)) {
+      const item = this.#queue.shift();
+      if (!item) break;
+      if ("gap" in item) {
+        this.cursor = item.gap.resumed;
+        this.#emit("gap", item.gap);
+      } else {
+        this.cursor = item.message.id;
+        // Settled first, for a listener may ask for the next; whoever waits gets to know after the listeners.
+        this.#reading.shift()?.resolve({ done: false, value: item.message });
+        this.#emit("message", item.message);
+      }
+    }
+    if (this.#isHeld && this.#queue.length <= this.#most / 2) {
+      this.#isHeld = false;
+      this.#happens((now) => this.#core.release(now));
+      this.#roomFor.splice(0).forEach((resolve) => resolve());
+    }
+    if (!this.#closed || this.#queue.length > 0) return;
+    for (const { resolve, reject } of this.#reading.splice(0)) {
+      if (this.#untold) reject(this.#untold);
+      else resolve({ done: true, value: undefined });
+      this.#untold = undefined;
+    }
+  }
+
+  #emit<Type extends keyof Events>(type: Type, event: Events[Type]): void {
+    for (const listener of this.#listeners[type]) {
+      try {
+        listener(event);
+      } catch (error) {
+        // The listener's own business; the connection goes on.
+        queueMicrotask(() => { throw error; });
+      }
+    }
+  }
+}

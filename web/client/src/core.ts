@@ -1,0 +1,288 @@
+/**
+ * The connection without input, output or a clock.
+ *
+ * ```text
+ *                       ┌───────────────────── over: the cursor is kept ────────────────────┐
+ *                       ▼                                                                   │
+ *  start ─▶ waiting ─ due ─▶ connecting ─ opened ─▶ open ─ message, gap, heard ─▶ deliver ──┤
+ *              ▲                  └─ nothing within `open`: held back ──────────────────────┤
+ *              └─ shown ─ hidden ◀─ page left                                               └─▶ closed: refused, told to
+ * ```
+ *
+ * Whoever drives it calls a method for what happened, with the time, then does what `take()` gives, in order, and calls
+ * `tick` no later than at `deadline()`.
+ */
+import { Choice } from "./choice.js";
+import type { End } from "./end.js";
+import { isAfter, type Cursor, type Gap, type Message } from "./message.js";
+
+export type Phase = "waiting" | "connecting" | "open" | "hidden" | "closed";
+
+/** What whoever drives it is to do. */
+export type Effect =
+  | { do: "connect"; transport: string; since: Cursor | undefined; refresh: boolean }
+  | { do: "disconnect" }
+  /** Find out where the log stands, beside a first connection that takes its time. */
+  | { do: "anchor" }
+  | { do: "message"; message: Message }
+  | { do: "gap"; gap: Gap }
+  | { do: "state"; phase: Phase; transport: string; end: End; retryIn: number };
+
+/** All in milliseconds. */
+export interface Timing {
+  /** From the attempt to the opening bytes. */
+  open: number;
+  /** The longest time without a sign of life. The server gives one every 15 s. */
+  silence: number;
+  /** The first wait after a failure; twice as long after each. */
+  backoff: number;
+  /** The longest such wait. */
+  backoffMost: number;
+  /** How long a transport that failed is avoided; twice as long each time. */
+  avoid: number;
+}
+
+export const TIMING: Timing = { open: 6_000, silence: 35_000, backoff: 500, backoffMost: 30_000, avoid: 60_000 };
+
+/** A connection that lived for so long after its opening bytes, or brought a message, is not held back. */
+const PROOF = 2_000;
+/** How long a first connection may take before the cursor is asked for beside it. */
+const ANCHOR = 1_000;
+
+export interface CoreOptions {
+  /** The names of the transports, the best first. */
+  transports: readonly string[];
+  since?: Cursor | "earliest" | undefined;
+  timing?: Partial<Timing>;
+  /** Whether another token can be had when one is refused. */
+  canRefresh?: boolean;
+  /** From 0 to below 1. */
+  random?: () => number;
+}
+
+export class Core {
+  phase: Phase = "waiting";
+  /** The place after all that was delivered: where the next connection begins. */
+  cursor: Cursor | undefined;
+
+  #choice: Choice;
+  #timing: Timing;
+  #options: CoreOptions;
+  #random: () => number;
+  #effects: Effect[] = [];
+  /** When the attempt began. */
+  #began = 0;
+  #openedAt = 0;
+  #heard = 0;
+  #silence = 0;
+  #isProven = false;
+  #hasWorked = false;
+  #due = 0;
+  #failures = 0;
+  /** The event stream's own wish, in milliseconds. */
+  #retry = 0;
+  #isHeld = false;
+  #isOffline = false;
+  #isAnchored = false;
+  #isRefreshed = false;
+  /** What led to the state that it is in. */
+  #last: End = { why: "start", message: "" };
+
+  constructor(options: CoreOptions) {
+    this.#options = options;
+    this.#timing = { ...TIMING, ...options.timing };
+    this.#random = options.random ?? Math.random;
+    this.#choice = new Choice(options.transports, this.#timing.avoid);
+    if (options.since !== "earliest") this.cursor = options.since;
+  }
+
+  /** What is to be done, in order; each is given once. */
+  take(): Effect[] {
+    return this.#effects.splice(0);
+  }
+
+  /** When `tick` is due; `Infinity` for never. */
+  deadline(): number {
+    if (this.phase === "waiting") return this.#isHeld ? Infinity : this.#due;
+    if (this.phase === "connecting") return this.#mayAnchor() ? this.#began + ANCHOR : this.#began + this.#timing.open;
+    if (this.phase !== "open" || this.#isHeld) return Infinity;
+    return Math.min(this.#heard + this.#silence, this.#choice.better());
+  }
+
+  start(now: number): void {
+    if (this.phase === "waiting") this.#connect(now, this.#last);
+  }
+
+  /** Time has passed, perhaps more than was asked for: a machine that slept finds its connection silent at once. */
+  tick(now: number): void {
+    const { open } = this.#timing;
+    if (this.phase === "waiting") {
+      if (!this.#isHeld && now >= this.#due) this.#connect(now, this.#last);
+    } else if (this.phase === "connecting") {
+      if (now >= this.#began + open) {
+        this.over(now, { why: "buffered", message: `nothing came within ${open / 1_000} s: something between holds it back` });
+      } else if (now >= this.#began + ANCHOR && this.#mayAnchor()) {
+        this.#isAnchored = true;
+        this.#effects.push({ do: "anchor" });
+      }
+    } else if (this.phase === "open" && !this.#isHeld) {
+      if (now >= this.#heard + this.#silence) {
+        this.over(now, { why: "silent", message: `no sign of life for ${Math.round((now - this.#heard) / 1_000)} s` });
+      } else if (now >= this.#choice.better()) {
+        this.over(now, { why: "better", message: "a better transport is given another try" });
+      }
+    }
+  }
+
+  /** The opening bytes have come. A transport with signs of life of its own says how long it may be silent. */
+  opened(now: number, silence = this.#timing.silence): void {
+    if (this.phase !== "connecting") return this.heard(now);
+    this.phase = "open";
+    this.#openedAt = this.#heard = now;
+    this.#silence = silence;
+    this.#isProven = this.#isRefreshed = false;
+    this.#state(this.#last);
+  }
+
+  /** Something has come, whatever it says. */
+  heard(now: number): void {
+    if (this.phase !== "open") return;
+    this.#heard = now;
+    if (now >= this.#openedAt + PROOF) this.#prove();
+  }
+
+  message(now: number, message: Message): void {
+    this.opened(now);
+    this.#prove();
+    if (this.cursor !== undefined && !isAfter(message.id, this.cursor)) return;
+    this.cursor = message.id;
+    this.#effects.push({ do: "message", message });
+  }
+
+  /** Delivery goes on after `gap.resumed`, which may be before the cursor: a log that began anew counts from its own start. */
+  gap(now: number, gap: Gap): void {
+    this.opened(now);
+    this.cursor = gap.resumed;
+    this.#effects.push({ do: "gap", gap });
+  }
+
+  /** There is nothing for this connection up to `cursor` but what was delivered. */
+  place(cursor: Cursor): void {
+    if (this.cursor === undefined || isAfter(cursor, this.cursor)) this.cursor = cursor;
+  }
+
+  /** The answer to `anchor`. Once a connection stands it comes too late: what it passes over may be on the way. */
+  anchored(cursor: Cursor): void {
+    if (this.phase !== "open") this.cursor ??= cursor;
+  }
+
+  /** The server asks to stay away for so long after an end. */
+  retry(milliseconds: number): void {
+    this.#retry = milliseconds;
+  }
+
+  /** The connection has ended, or was not to be had. */
+  over(now: number, end: End): void {
+    if (this.phase !== "connecting" && this.phase !== "open") return;
+    end = { ...end, message: `${this.#choice.name}: ${end.message}` };
+    this.#effects.push({ do: "disconnect" });
+    if (end.why === "refused") {
+      if (end.status !== 401 || !this.#options.canRefresh || this.#isRefreshed) return this.close(end);
+      this.#isRefreshed = true;
+      return this.#connect(now, { ...end, why: "token" });
+    }
+    if (end.why === "better" || end.why === "full") return this.#wait(now, 0, end);
+
+    const isItsOwn = ["buffered", "blocked"].includes(end.why) || (end.why === "silent" && !this.#isProven);
+    if (isItsOwn || !this.#isProven) this.#choice.fail(now, isItsOwn);
+    const isLeft = this.#choice.isLeft(now);
+    // Refused by something that is not the server, on every way there is, and never otherwise.
+    if (!isLeft && !this.#hasWorked && [400, 401, 403].includes(end.status ?? 0)) return this.close({ ...end, why: "refused" });
+    if (isItsOwn && isLeft) return this.#wait(now, 0, end);
+    const { backoff, backoffMost } = this.#timing;
+    const most = Math.min(backoffMost, backoff * 2 ** Math.min(this.#failures++, 16));
+    const jittered = most * (1 + this.#random()) / 2;
+    const least = this.#isOffline ? backoffMost : Math.max(end.retryAfter ?? 0, this.#retry);
+    this.#wait(now, Math.max(jittered, least), end);
+  }
+
+  /** The application reads no more for now. Nothing is asked for, and silence means nothing. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** The application reads again. */
+  release(now: number): void {
+    this.#isHeld = false;
+    this.#heard = now;
+    this.tick(now);
+  }
+
+  /** The page goes away, perhaps to come back as it was: an open connection would keep a browser from storing it. */
+  hide(): void {
+    if (this.phase === "closed") return;
+    this.#effects.push({ do: "disconnect" });
+    this.phase = "hidden";
+    this.#state({ why: "hidden", message: "the page was left" });
+  }
+
+  show(now: number): void {
+    if (this.phase === "hidden") this.#wait(now, 0, { why: "shown", message: "the page is shown again" });
+  }
+
+  offline(): void {
+    this.#isOffline = true;
+  }
+
+  /** What was open belongs to the network of before, and what was waited for is here. */
+  online(now: number): void {
+    this.#isOffline = false;
+    if (this.phase === "hidden" || this.phase === "closed") return;
+    this.#effects.push({ do: "disconnect" });
+    this.#failures = 0;
+    this.#wait(now, 0, { why: "online", message: "the network is back" });
+  }
+
+  /** For good. */
+  close(end: End): void {
+    if (this.phase === "closed") return;
+    this.#effects.push({ do: "disconnect" });
+    this.phase = "closed";
+    this.#state(end);
+  }
+
+  #mayAnchor(): boolean {
+    return !this.#isAnchored && this.cursor === undefined && this.#options.since === undefined;
+  }
+
+  #prove(): void {
+    if (this.#isProven) return;
+    this.#isProven = this.#hasWorked = true;
+    this.#failures = 0;
+    this.#choice.prove();
+  }
+
+  #wait(now: number, delay: number, end: End): void {
+    if (delay === 0 && !this.#isHeld) return this.#connect(now, end);
+    this.#last = end;
+    this.#due = now + delay;
+    this.phase = "waiting";
+    this.#state(end, delay);
+  }
+
+  #connect(now: number, end: End): void {
+    this.#last = end;
+    const transport = this.#choice.next(now);
+    this.phase = "connecting";
+    this.#began = now;
+    this.#retry = 0;
+    this.#isProven = false;
+    this.#state(end);
+    const since = this.cursor ?? this.#options.since;
+    this.#effects.push({ do: "connect", transport, since, refresh: this.#isRefreshed });
+  }
+
+  #state(end: End, retryIn = 0): void {
+    this.#effects.push({ do: "state", phase: this.phase, transport: this.#choice.name, end, retryIn });
+  }
+}

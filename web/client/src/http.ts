@@ -1,0 +1,72 @@
+import type { End } from "./end.js";
+import type { Sink, Wanted } from "./transport.js";
+
+/** Thrown by what a transport calls, and given by it as its end. */
+export class Ended extends Error {
+  constructor(readonly end: End) {
+    super(end.message);
+  }
+}
+
+/**
+ * Asks for a path below the base and gives the answer if it is of `type`.
+ *
+ * The cursor goes into the query, not into `Last-Event-ID` or `If-None-Match`: no proxy takes it out, and a page of another
+ * origin needs no preflight for it.
+ *
+ * @throws {Ended} for any other answer
+ */
+export async function ask(wanted: Wanted, path: string, query: object, type: string, signal: AbortSignal): Promise<Response> {
+  const url = new URL(path, wanted.base);
+  for (const channel of wanted.channels) url.searchParams.append("channel", channel);
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
+  const headers: HeadersInit = { Accept: type };
+  if (wanted.token) headers["Authorization"] = `Bearer ${wanted.token}`;
+  const response = await fetch(url, { headers, signal, cache: "no-store", credentials: wanted.credentials });
+  if (response.ok && response.headers.get("Content-Type")?.startsWith(type)) return response;
+  throw new Ended(await refusal(response));
+}
+
+/** What an answer says that is not the one that was asked for. */
+export async function refusal(response: Response): Promise<End> {
+  const { status } = response;
+  const text = await response.text().catch(() => "");
+  let error: { code?: string; message?: string } | undefined;
+  try {
+    error = JSON.parse(text).error;
+  } catch {
+    // Not the server's words: a proxy's page, or nothing.
+  }
+  const isBusy = status === 408 || status === 429 || status >= 500;
+  const isRefused = error?.code && [400, 401, 403].includes(status);
+  return {
+    why: isRefused ? "refused" : isBusy ? "busy" : "blocked",
+    status,
+    code: error?.code,
+    message: error?.message ?? `answered ${status}, and not by the server`,
+    retryAfter: retryAfter(response.headers.get("Retry-After")),
+  };
+}
+
+/** `Retry-After` (RFC 9110 §10.2.3), seconds or a date, as milliseconds from now. */
+export function retryAfter(value: string | null): number | undefined {
+  if (!value) return undefined;
+  const seconds = Number(value);
+  const milliseconds = Number.isNaN(seconds) ? Date.parse(value) - Date.now() : seconds * 1_000;
+  return milliseconds > 0 ? milliseconds : undefined;
+}
+
+/**
+ * The text of a body, piece by piece, asked for only while there is room: what is not asked for stays with the server.
+ */
+export async function pieces(response: Response, sink: Sink, piece: (text: string) => void): Promise<End> {
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  for (;;) {
+    await sink.room();
+    const next = await reader?.read();
+    if (!next || next.done) return { why: "ended", message: "the server ended the stream" };
+    piece(decoder.decode(next.value, { stream: true }));
+    sink.heard();
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * Trident's client: messages of any channels, once and in order, over whichever transport works.
+ *
+ * ```text
+ * Connection ─ what happened ─▶ Core ─ what to do ─▶ Connection ─▶ a Transport ─▶ Sink ─▶ Core …
+ *                                 └─ message, gap ─▶ queue ─▶ for await, on("message")
+ * ```
+ */
+import { Connection } from "./connection.js";
+import type { ConnectOptions } from "./options.js";
+
+export { Connection };
+export type { Phase, Timing } from "./core.js";
+export type { Why } from "./end.js";
+export type { Cursor, Gap, Message } from "./message.js";
+export { isAfter } from "./message.js";
+export type { Closed, ConnectOptions, Events, State, TransportName } from "./options.js";
+export { publish } from "./publish.js";
+export type { Publication, PublishOptions } from "./publish.js";
+export { TridentError } from "./server.js";
+export type { Token } from "./server.js";
+export type { Transport } from "./transport.js";
+
+/**
+ * Connects, and stays so: messages come once and in order, over reconnects and changes of transport, and what is lost is
+ * told as a gap. It ends when it is closed, or when the server refuses it for good.
+ *
+ * ```js
+ * for await (const message of connect({ url, channels: ["news"] })) show(message);
+ * ```
+ *
+ * @throws {TypeError} for options that no connection can be made with
+ */
+export function connect(options: ConnectOptions): Connection {
+  return new Connection(options);
+}

@@ -1,0 +1,30 @@
+/** A message's id, and the place in the log after it: `<milliseconds>-<sequence>`. It means the same on every transport. */
+export type Cursor = string;
+
+/** A message, the same whichever way it came. */
+export interface Message<T = unknown> {
+  readonly id: Cursor;
+  readonly channel: string;
+  readonly event: string;
+  readonly data: T;
+  /** When it was published: milliseconds since the Unix epoch. */
+  readonly time: number;
+}
+
+/** Something between `requested` and `resumed` is no longer held and will not come; delivery goes on after `resumed`. */
+export interface Gap {
+  readonly requested: Cursor;
+  readonly resumed: Cursor;
+}
+
+/** Whether `a` is after `b`. Both parts are counted in 64 bits, more than a number holds, so they are compared as digits. */
+export function isAfter(a: Cursor, b: Cursor): boolean {
+  const [ms = "", sequence = ""] = a.split("-");
+  const [otherMs = "", otherSequence = ""] = b.split("-");
+  return ms === otherMs ? isMore(sequence, otherSequence) : isMore(ms, otherMs);
+}
+
+/** Whole numbers as the server writes them, without leading zeros. */
+function isMore(a: string, b: string): boolean {
+  return a.length === b.length ? a > b : a.length > b.length;
+}

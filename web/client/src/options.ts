@@ -1,0 +1,54 @@
+import type { Phase, Timing } from "./core.js";
+import type { Why } from "./end.js";
+import type { Cursor, Gap, Message } from "./message.js";
+import type { Token, TridentError } from "./server.js";
+import type { Transport } from "./transport.js";
+
+export type TransportName = "websocket" | "sse" | "stream" | "longpoll";
+
+export interface ConnectOptions {
+  /** Where the server is, such as `https://push.example.org/`; a page may leave it out for its own host. */
+  url?: string | URL | undefined;
+  /** 1 to 128 channels. */
+  channels: readonly string[];
+  /** From where: a cursor, or the oldest message held; without it, from now on. */
+  since?: Cursor | "earliest" | undefined;
+  /** A JWT, or a function that is asked for one before each connection. */
+  token?: Token | undefined;
+  /** The transports that may be used, the best first. Without it all, and `websocket` if that is given. */
+  transports?: readonly TransportName[] | undefined;
+  /** `socketio()` of `trident-client/socketio`. */
+  websocket?: Transport | undefined;
+  /** Whether cookies go along; as with `fetch`, without it only to the page's own origin. */
+  credentials?: RequestCredentials | undefined;
+  /** Messages that may wait to be read, about; nothing more is then taken in. 512 unless told. */
+  queue?: number | undefined;
+  /** Closes the connection. */
+  signal?: AbortSignal | undefined;
+  timing?: Partial<Timing> | undefined;
+}
+
+/** What a connection does, and why. */
+export interface State {
+  readonly phase: Phase;
+  readonly transport: TransportName;
+  readonly why: Why;
+  /** In words, for a log; may be empty. */
+  readonly message: string;
+  /** Milliseconds until the next attempt, when it is waiting. */
+  readonly retryIn: number;
+}
+
+export interface Closed {
+  readonly why: Why;
+  readonly message: string;
+  /** There is none if the connection was closed from here. */
+  readonly error?: TridentError | undefined;
+}
+
+export interface Events {
+  message: Message;
+  gap: Gap;
+  state: State;
+  closed: Closed;
+}

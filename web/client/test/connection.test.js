@@ -1,0 +1,265 @@
+// The connection as an application sees it, with servers that say what the test wants.
+
+import assert from "node:assert/strict";
+import { afterEach, describe, test } from "node:test";
+import { connect, TridentError } from "../dist/index.js";
+import { event, json, refuse, serve, stream, until } from "./server.js";
+
+const ends = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function server(answer) {
+  const started = await serve(answer);
+  ends.push(() => started.close());
+  return started;
+}
+
+function open(url, options = {}) {
+  const connection = connect({ url, channels: ["c"], transports: ["sse"], timing: { backoff: 10 }, ...options });
+  ends.push(() => connection.close());
+  return connection;
+}
+
+async function take(connection, count) {
+  const taken = [];
+  while (taken.length < count) taken.push((await connection.next()).value.data);
+  return taken;
+}
+
+const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+
+describe("reading", () => {
+  test("by `for await`, which closes the connection when it is left", async () => {
+    const { url, asked } = await server((_, response) => {
+      const send = stream(response);
+      for (const n of numbers(2, 9)) send(n);
+    });
+    const connection = open(url);
+    const read = [];
+    for await (const message of connection) {
+      read.push(message);
+      assert.equal(connection.cursor, message.id);
+      if (read.length === 3) break;
+    }
+    assert.deepEqual(read[0], { id: "2-0", channel: "c", event: "message", data: 2, time: 2 });
+    assert.equal(connection.state.phase, "closed");
+    assert.deepEqual(await connection.next(), { done: true, value: undefined });
+    assert.equal(asked[0].query.get("format"), "message");
+  });
+
+  test("by a listener, from the first message on, however late it comes", async () => {
+    const { url } = await server((_, response) => [2, 3, 4].forEach(stream(response)));
+    const connection = open(url);
+    await until("open", () => connection.state.phase === "open");
+    const read = [];
+    const off = connection.on("message", (message) => read.push(message.data));
+    await until("all", () => read.length === 3);
+    off();
+    assert.deepEqual(read, [2, 3, 4]);
+  });
+
+  test("a gap is told in its place, and moves the cursor", async () => {
+    const { url } = await server((_, response) => {
+      const send = stream(response);
+      send(2);
+      response.write('event: gap\nid: 7-0\ndata: {"requested":"2-0","resumed":"7-0"}\n\n');
+      send(8);
+    });
+    const connection = open(url);
+    const told = [];
+    connection.on("gap", (gap) => told.push(`${gap.requested}→${gap.resumed} ${connection.cursor}`));
+    await until("open", () => connection.state.phase === "open");
+    assert.deepEqual(await take(connection, 1), [2]);
+    assert.deepEqual(told, []);
+    assert.deepEqual(await take(connection, 1), [8]);
+    assert.deepEqual(told, ["2-0→7-0 7-0"]);
+  });
+
+  test("a listener that throws does not take the connection with it", async (t) => {
+    const { url } = await server((_, response) => [2, 3].forEach(stream(response)));
+    const connection = open(url);
+    await until("open", () => connection.state.phase === "open");
+    const thrown = [];
+    const later = globalThis.queueMicrotask;
+    t.mock.method(globalThis, "queueMicrotask", (what) => later(() => {
+      try {
+        what();
+      } catch (error) {
+        thrown.push(error.message);
+      }
+    }));
+    const read = [];
+    connection.on("message", ({ data }) => {
+      read.push(data);
+      if (data === 2) throw new Error("its own");
+    });
+    await until("both", () => read.length === 2);
+    assert.deepEqual(thrown, ["its own"]);
+  });
+
+  test("a listener and a reader, one of whom asks from within the other, each get all in order", async () => {
+    const { url } = await server((_, response) => numbers(2, 9).forEach(stream(response)));
+    const connection = open(url);
+    const [heard, read] = [[], []];
+    connection.on("message", ({ data }) => {
+      heard.push(data);
+      if (data < 9) void connection.next().then(({ value }) => read.push(value.data));
+    });
+    read.push(...(await take(connection, 1)));
+    await until("all", () => read.length === 8);
+    assert.deepEqual([heard, read.sort()], [numbers(2, 9), numbers(2, 9)]);
+  });
+
+  test("closing from within a listener ends it there", async () => {
+    const { url } = await server((_, response) => numbers(2, 50).forEach(stream(response)));
+    const connection = open(url);
+    const states = [];
+    connection.on("state", ({ phase }) => states.push(phase));
+    connection.on("message", ({ data }) => data === 3 && connection.close());
+    await until("closed", () => connection.state.phase === "closed");
+    assert.equal(states.at(-1), "closed");
+  });
+});
+
+describe("who does not read", () => {
+  const SIZE = 4_000;
+  const COUNT = 20_000;
+
+  test("is not sent to: the stream stands still, and all of it comes when it is read", async () => {
+    let written = 0;
+    const { url } = await server((_, response) => {
+      stream(response);
+      const pump = () => {
+        while (written < COUNT) {
+          written += 1;
+          if (!response.write(event(written + 1, { n: written, fill: "x".repeat(SIZE) }))) return response.once("drain", pump);
+        }
+      };
+      pump();
+    });
+    const connection = open(url, { queue: 100 });
+    let [before, still] = [-1, 0];
+    await until("the server is stopped", () => {
+      still = written === before ? still + 1 : 0;
+      before = written;
+      return still > 30;
+    });
+    assert.ok(written < COUNT / 2, `${written} of ${COUNT} messages went out unread`);
+    for (let n = 1; n <= COUNT; n += 1) assert.equal((await connection.next()).value.data.n, n);
+  });
+
+  test("asks for no more by long polls either", async () => {
+    const { url, asked } = await server((_, response, { searchParams }) => {
+      const since = Number((searchParams.get("since") ?? "1-0").split("-")[0]);
+      const limit = Number(searchParams.get("limit"));
+      const messages = numbers(since + 1, since + limit).map((n) => ({ id: `${n}-0`, channel: "c", event: "message", data: n, time: n }));
+      json(response, 200, { cursor: `${since + limit}-0`, gap: false, messages });
+    });
+    const connection = open(url, { transports: ["longpoll"], queue: 50 });
+    await until("full", () => asked.length > 0 && connection.state.phase === "open");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(asked.length, 1);
+    assert.equal(connection.cursor, undefined, "nothing was given out, so there is nothing to go on after");
+    assert.deepEqual(await take(connection, 500), numbers(2, 501));
+    assert.ok(asked.length <= 12, `${asked.length} requests`);
+  });
+});
+
+describe("the end", () => {
+  for (const [status, code] of [[400, "bad_cursor"], [401, "token_needed"], [403, "insufficient_scope"]]) {
+    test(`${status}: the reason is told, and whoever reads gets it as an error`, async () => {
+      const { url, asked } = await server((_, response) => refuse(response, status, code));
+      const connection = open(url, { transports: ["sse", "longpoll"] });
+      const closed = new Promise((resolve) => connection.on("closed", resolve));
+      await assert.rejects(connection.next(), (error) => error instanceof TridentError && error.code === code && error.status === status);
+      assert.equal((await closed).error.code, code);
+      assert.deepEqual(await connection.next(), { done: true, value: undefined }, "once");
+      assert.equal(asked.length, 1);
+    });
+  }
+
+  test("what came before it is read first", async () => {
+    const { url } = await server((_, response) => {
+      if (!first) return refuse(response, 403, "insufficient_scope");
+      first = false;
+      [2, 3].forEach(stream(response));
+      response.end();
+    });
+    let first = true;
+    const connection = open(url);
+    await until("closed", () => connection.state.phase === "closed");
+    assert.deepEqual(await take(connection, 2), [2, 3]);
+    await assert.rejects(connection.next(), TridentError);
+  });
+
+  test("a signal ends it, with what waits", async () => {
+    const { url } = await server((_, response) => void stream(response));
+    const controller = new AbortController();
+    const connection = open(url, { signal: controller.signal });
+    const next = connection.next();
+    await until("open", () => connection.state.phase === "open");
+    controller.abort();
+    assert.deepEqual(await next, { done: true, value: undefined });
+    const late = open(url, { signal: controller.signal });
+    assert.deepEqual(await late.next(), { done: true, value: undefined });
+  });
+
+  test("closed at once, it asks for nothing", async () => {
+    const { url, asked } = await server((_, response) => void stream(response));
+    const connection = open(url);
+    connection.close();
+    assert.deepEqual(await connection.next(), { done: true, value: undefined });
+    assert.equal(asked.length, 0);
+  });
+
+  test("what no connection can be made with is told at once", () => {
+    const url = "http://127.0.0.1:9/";
+    assert.throws(() => connect({ url, channels: [] }), TypeError);
+    assert.throws(() => connect({ url, channels: ["c"], transports: ["websocket"] }), /websocket/);
+    assert.throws(() => connect({ url, channels: ["c"], transports: [] }), TypeError);
+    assert.throws(() => connect({ url: "nowhere", channels: ["c"] }), TypeError);
+  });
+});
+
+test("a token is asked for before each connection, and once more when it is refused", async () => {
+  const { url, asked } = await server((request, response) => {
+    if (request.headers.authorization === "Bearer old") return refuse(response, 401, "bad_token");
+    const send = stream(response);
+    send(asked.length + 1);
+    if (asked.length === 2) response.end();
+  });
+  const refused = [];
+  const tokens = ["old", "new", "newer"];
+  const connection = open(url, {
+    token: async (isRefused) => {
+      refused.push(isRefused);
+      return tokens.shift();
+    },
+  });
+  assert.deepEqual(await take(connection, 2), [3, 4]);
+  assert.deepEqual(asked.map(({ headers }) => headers.authorization), ["Bearer old", "Bearer new", "Bearer newer"]);
+  assert.deepEqual(refused, [false, true, false]);
+});
+
+test("the cursor goes along over changes of transport", async () => {
+  const { url, asked } = await server((_, response, { pathname }) => {
+    if (pathname === "/events") {
+      if (asked.length > 1) return response.writeHead(403).end("<h1>no streams here</h1>");
+      stream(response)(2);
+      return response.end();
+    }
+    response.writeHead(200, { "Content-Type": "application/x-ndjson", ETag: 'W/"2-0"' });
+    response.write('\n{"id":"3-0","channel":"c","event":"message","data":"时","time":3}\n{"gap":{"requested":"3-0","resumed":"5-0"}}\n{"id":"6-0","channel":"c","ev');
+    setTimeout(() => response.write('ent":"message","data":6,"time":6}\n\n'), 20);
+  });
+  const connection = open(url, { transports: ["sse", "stream"], timing: { backoff: 10 } });
+  const [gaps, told] = [[], []];
+  connection.on("gap", (gap) => gaps.push(gap));
+  connection.on("state", ({ phase, transport, why, message }) => told.push(`${phase} ${transport} ${why} ${message}`));
+  assert.deepEqual(await take(connection, 3), [2, "时", 6]);
+  assert.deepEqual(gaps, [{ requested: "3-0", resumed: "5-0" }]);
+  assert.deepEqual(asked.map(({ path, query }) => [path, query.get("since")]), [["/events", null], ["/events", "2-0"], ["/data", "2-0"]]);
+  assert.ok(told.includes("connecting stream blocked sse: answered 403, and not by the server"), told.join("\n"));
+});

@@ -1,0 +1,33 @@
+// What an application written in TypeScript sees. It is checked, not run.
+
+import { connect, publish, TridentError, type Cursor, type Gap, type Message } from "trident-client";
+import { socketio } from "trident-client/socketio";
+import { io } from "socket.io-client";
+
+const connection = connect({
+  url: new URL("https://push.example.org/"),
+  channels: ["news"],
+  since: "earliest",
+  token: async (isRefused: boolean) => (isRefused ? "new" : undefined),
+  transports: ["websocket", "sse"],
+  websocket: socketio(io),
+  timing: { silence: 20_000 },
+});
+connect({ channels: ["news"], websocket: socketio(), since: connection.cursor });
+
+const off: () => void = connection.on("message", (message: Message) => void message.channel);
+connection.on("gap", ({ requested, resumed }: Gap) => [requested, resumed] satisfies Cursor[]);
+connection.on("state", ({ phase, retryIn }) => phase === "waiting" && retryIn > 0);
+connection.on("closed", ({ error }) => error instanceof TridentError && error.status === 403);
+// @ts-expect-error there is no such event
+connection.on("open", () => {});
+// @ts-expect-error nor such a transport
+connect({ channels: ["news"], transports: ["carrier pigeon"] });
+
+for await (const { id, data } of connection) {
+  // @ts-expect-error what comes is anybody's guess until it was looked at
+  data.hello;
+  const cursor: Cursor = await publish({ channel: "copy", data }, { key: id });
+  if (cursor) break;
+}
+off();

@@ -1,0 +1,234 @@
+// Which transport when, and how long to wait: all in virtual time.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { ALL, Drive } from "./drive.js";
+
+describe("which transport", () => {
+  test("the best first, and one that is held back or refused is left at once", () => {
+    const drive = new Drive().start();
+    drive.over("blocked").until(6_500);
+    drive.opened();
+    assert.deepEqual(drive.told(), ["0 connect websocket after 5-0", "0 connect sse after 5-0", "6000 connect stream after 5-0"]);
+    assert.deepEqual([drive.state.phase, drive.state.transport, drive.state.end.why], ["open", "stream", "buffered"]);
+    assert.match(drive.state.end.message, /^sse: nothing came within 6 s/);
+  });
+
+  test("three failures that may be the network's, and the next is tried", () => {
+    const drive = new Drive({ transports: ["sse", "longpoll"] }).start();
+    for (let n = 0; n < 3; n += 1) drive.over("network").again();
+    assert.deepEqual(drive.told().map((line) => line.split(" ")[2]), ["sse", "sse", "sse", "longpoll"]);
+  });
+
+  test("one that worked is gone back to after a break", () => {
+    const drive = new Drive().start();
+    for (let n = 0; n < 20; n += 1) drive.opened().message(`${n + 6}-0`).over("network").after(500);
+    assert.ok(drive.told().every((line) => line.includes("connect websocket")));
+  });
+
+  test("one that opens and breaks before it is of use is not gone back to for ever", () => {
+    const drive = new Drive({ transports: ["sse", "longpoll"] }).start();
+    for (let n = 0; n < 3; n += 1) drive.opened().over("network").again();
+    assert.equal(drive.transport, "longpoll");
+  });
+
+  test("silence after the opening bytes alone is the transport's fault; after signs of life it is the network's", () => {
+    const held = new Drive().start().opened().until(35_000);
+    assert.deepEqual(held.told().at(-1), "35000 connect sse after 5-0");
+    const broken = new Drive().start().opened().after(15_000);
+    broken.do((core, now) => core.heard(now));
+    broken.until(50_000).again();
+    assert.match(broken.told().at(-1), /^50499.* connect websocket/);
+  });
+
+  test("a better one is tried again, each time later", () => {
+    const drive = new Drive({ transports: ["sse", "longpoll"] }).start();
+    const tries = [];
+    for (let n = 0; n < 6; n += 1) {
+      drive.after(6_000).opened();
+      assert.deepEqual([drive.transport, drive.core.phase], ["longpoll", "open"]);
+      const from = drive.now;
+      while (drive.transport === "longpoll") {
+        drive.after(1_000);
+        drive.do((core, now) => core.heard(now));
+      }
+      tries.push(Math.round((drive.now - from) / 60_000));
+    }
+    assert.deepEqual(tries, [1, 2, 4, 8, 16, 32]);
+    drive.opened().message("6-0").over("ended").after(500);
+    assert.equal(drive.transport, "sse", "and stays once it works");
+  });
+
+  test("when all are avoided they are taken in turn, each after a wait, and none is avoided for longer", () => {
+    const drive = new Drive({ timing: { backoffMost: 1_000 } }).start();
+    for (const name of [...ALL, ...ALL, ...ALL]) {
+      assert.equal(drive.transport, name);
+      drive.over("blocked").again();
+    }
+    const waits = drive.told().map((line, at, all) => (at === 0 ? 0 : parseInt(line, 10) - parseInt(all[at - 1], 10)));
+    assert.deepEqual(waits.slice(0, 4), [0, 0, 0, 0]);
+    assert.ok(waits.slice(4).every((wait) => wait >= 499), waits.join(" "));
+    while (drive.transport !== "longpoll") drive.over("blocked").again();
+    drive.opened().message("6-0").told();
+    for (let n = 0; drive.transport === "longpoll" && n < 100; n += 1) drive.after(1_000).do((core, now) => core.heard(now));
+    assert.equal(drive.told()[0], "60000 connect websocket after 6-0");
+  });
+});
+
+describe("how long to wait", () => {
+  for (const [random, share] of [[0, 0.5], [0.999_999, 1]]) {
+    test(`twice as long each time, up to 30 s, less up to a half by chance (${random})`, () => {
+      const drive = new Drive({ transports: ["sse"], random: () => random }).start();
+      for (const most of [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+        drive.over("network");
+        assert.equal(Math.round(drive.state.retryIn), most * share);
+        drive.again();
+      }
+      drive.opened().after(2_000);
+      drive.do((core, now) => core.heard(now));
+      drive.over("network");
+      assert.equal(Math.round(drive.state.retryIn), 500 * share, "and from the beginning once it was of use");
+    });
+  }
+
+  test("never sooner than the server asks: Retry-After, and an event stream's retry", () => {
+    const drive = new Drive({ transports: ["sse"] }).start();
+    drive.over("busy", { retryAfter: 7_000 });
+    assert.equal(drive.state.retryIn, 7_000);
+    drive.after(7_000).opened();
+    drive.do((core) => core.retry(3_141));
+    drive.message("6-0").over("ended");
+    assert.equal(drive.state.retryIn, 3_141);
+    drive.after(3_141).over("network");
+    assert.ok(drive.state.retryIn < 3_141, "that of a stream is its own");
+  });
+});
+
+describe("refused", () => {
+  for (const status of [400, 403]) {
+    test(`${status} is the end`, () => {
+      const drive = new Drive({ canRefresh: true }).start().over("refused", { status });
+      assert.deepEqual(drive.told().at(-1), "0 closed: refused");
+      assert.equal(drive.core.deadline(), Infinity);
+    });
+  }
+
+  test("401 with a token that cannot be asked for again is the end", () => {
+    assert.deepEqual(new Drive().start().over("refused", { status: 401 }).told().at(-1), "0 closed: refused");
+  });
+
+  test("401 asks for another token, once", () => {
+    const drive = new Drive({ canRefresh: true }).start().over("refused", { status: 401 });
+    assert.deepEqual(drive.told().at(-1), "0 connect websocket after 5-0 with another token");
+    drive.over("refused", { status: 401 });
+    assert.deepEqual(drive.told().at(-1), "0 closed: refused");
+  });
+
+  test("and once more after it was accepted in between", () => {
+    const drive = new Drive({ canRefresh: true }).start().over("refused", { status: 401 }).opened().message("6-0");
+    drive.over("refused", { status: 401 });
+    assert.match(drive.told().at(-1), /with another token$/);
+  });
+
+  test("403 by somebody else is the transport's failure, until it is on all of them", () => {
+    const drive = new Drive().start();
+    for (const name of ALL) {
+      assert.equal(drive.transport, name);
+      drive.over("blocked", { status: 403 });
+    }
+    assert.equal(drive.told().at(-1), "0 closed: refused");
+  });
+
+  test("and not even then where it has worked before", () => {
+    const drive = new Drive().start().opened().message("6-0");
+    for (let n = 0; n < 2 * ALL.length; n += 1) drive.over("blocked", { status: 403 }).again();
+    assert.equal(drive.core.phase, "connecting");
+  });
+});
+
+describe("messages", () => {
+  test("come once and in order, whatever is sent again", () => {
+    const drive = new Drive().start().opened();
+    for (const id of ["5-0", "6-0", "6-1", "6-0", "6-1", "4-9", "6-10", "6-2", "10-0", "9-9"]) drive.message(id);
+    assert.deepEqual(drive.delivered, ["6-0", "6-1", "6-10", "10-0"]);
+    drive.over("network").after(500);
+    assert.equal(drive.told().at(-1).split(" after ")[1], "10-0");
+  });
+
+  test("after a gap delivery goes on where it says, also before the cursor", () => {
+    const drive = new Drive({ since: "900-0" }).start().opened();
+    drive.do((core, now) => core.gap(now, { requested: "900-0", resumed: "5-0" }));
+    drive.message("5-0").message("6-0");
+    assert.deepEqual(drive.delivered, ["gap 5-0", "6-0"]);
+  });
+
+  test("a place moves the cursor on, and never back", () => {
+    const drive = new Drive().start().opened();
+    for (const place of ["7-0", "6-0"]) drive.do((core) => core.place(place));
+    assert.equal(drive.core.cursor, "7-0");
+  });
+
+  test("`earliest` stands until there is a cursor", () => {
+    const drive = new Drive({ since: "earliest" }).start().over("blocked").opened().message("6-0").over("ended").after(500);
+    assert.deepEqual(drive.told().map((line) => line.split(" after ")[1]), ["earliest", "earliest", "6-0"]);
+  });
+
+  test("a first connection that takes its time leaves a place to begin after", () => {
+    const drive = new Drive({ since: undefined }).start().until(1_000);
+    assert.equal(drive.told().at(-1), "1000 anchor");
+    drive.do((core) => core.anchored("8-0"));
+    drive.until(6_000);
+    assert.deepEqual(drive.told(), ["6000 connect sse after 8-0"]);
+    drive.opened().do((core) => core.anchored("9-0"));
+    assert.equal(drive.core.cursor, "8-0", "what it would pass over may be on the way");
+  });
+});
+
+describe("pages and machines", () => {
+  test("a page that is left holds no connection, and goes on when it is shown", () => {
+    const drive = new Drive().start().opened().message("6-0");
+    assert.equal(drive.do((core) => core.hide())[0].do, "disconnect");
+    drive.after(3_600_000);
+    assert.equal(drive.core.phase, "hidden");
+    drive.do((core, now) => core.show(now));
+    assert.equal(drive.told().at(-1), "3600000 connect websocket after 6-0");
+  });
+
+  test("a machine that slept finds its connection silent", () => {
+    const drive = new Drive().start().opened().message("6-0");
+    drive.now += 600_000;
+    drive.do((core, now) => core.tick(now));
+    assert.equal(drive.state.end.why, "silent");
+    assert.match(drive.state.end.message, /no sign of life for 600 s/);
+  });
+
+  test("without a network the waits are long, and over when it is back", () => {
+    const drive = new Drive().start().opened().message("6-0");
+    drive.do((core) => core.offline());
+    drive.over("network");
+    assert.equal(drive.state.retryIn, 30_000);
+    drive.after(5_000).do((core, now) => core.online(now));
+    assert.equal(drive.told().at(-1), "5000 connect websocket after 6-0");
+  });
+
+  test("who does not read is not written to, and no silence is held against the server", () => {
+    const drive = new Drive().start().opened().message("6-0");
+    drive.do((core) => core.hold());
+    assert.equal(drive.core.deadline(), Infinity);
+    drive.after(3_600_000).over("full");
+    assert.equal(drive.core.phase, "waiting");
+    assert.equal(drive.core.deadline(), Infinity);
+    drive.do((core, now) => core.release(now));
+    assert.equal(drive.told().at(-1), "3600000 connect websocket after 6-0");
+  });
+
+  test("closed is closed", () => {
+    const drive = new Drive().start().opened();
+    drive.do((core) => core.close({ why: "closed", message: "" }));
+    drive.told();
+    const late = ["hide", "show", "online", "offline", "release", "tick", "heard"];
+    for (const what of late) drive.do((core, now) => core[what](now));
+    drive.over("network").after(100_000);
+    assert.deepEqual(drive.told(), []);
+  });
+});
