@@ -8,23 +8,15 @@ use socketio::{
     adapter::{Adapter, AdapterError, BoxFuture, Broadcast, Local},
     socket::packet::Payload,
 };
-use tokio::{
-    runtime::Handle,
-    sync::mpsc,
-    task::AbortHandle,
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
-};
+use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::Instant};
 
 use crate::{
     Config, Stats,
-    cluster::{Cluster, Node, Published, away},
+    channels::Channels,
+    cluster::{Cluster, Published},
     link,
-    questions::Question,
     wire::{WireError, event, request, response::Response},
 };
-
-/// How often, while answers are waited for, it is asked how many servers are left to give some.
-const RECOUNT: Duration = Duration::from_millis(500);
 
 /// Why there is no adapter.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +34,7 @@ pub enum ConnectError {
 ///
 /// One adapter serves one server, with all its namespaces. It ends when it is dropped.
 pub struct RedisAdapter {
-    cluster: Arc<Cluster>,
+    pub(crate) cluster: Arc<Cluster>,
     link: AbortHandle,
 }
 
@@ -104,121 +96,28 @@ impl RedisAdapter {
         Ok(rooms)
     }
 
-    fn node(&self, local: &Local) -> Result<Arc<Node>, AdapterError> {
-        let node = self.cluster.node(local.name());
-        node.ok_or_else(|| AdapterError(format!("the adapter has not been told of the namespace {}", local.name())))
-    }
-
-    /// How many servers listen to requests, this one included.
-    async fn count(&self, node: &Node) -> Result<usize, AdapterError> {
-        let mut connection = self.cluster.connection()?;
-        let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(&node.channels.request);
-        let counted: Result<(String, usize), _> = command.query_async(&mut connection).await;
-        counted.map(|(_, count)| count).map_err(|error| away(&error.to_string()))
-    }
-
-    /// How many servers there are besides this one, which has to be among them for their answers to be heard.
-    async fn others(&self, node: &Node) -> Result<usize, AdapterError> {
-        self.cluster.connection()?;
-        let patience = Instant::now() + self.cluster.config.request_timeout;
-        let mut subscribed = node.is_subscribed.subscribe();
-        let coming = timeout_at(patience, subscribed.wait_for(|subscribed| *subscribed)).await;
-        let is_subscribed = coming.is_ok_and(|subscribed| subscribed.is_ok());
-        if !is_subscribed {
-            return Err(away("the namespace is not subscribed to"));
-        }
-        Ok(self.count(node).await?.saturating_sub(1))
-    }
-
-    /// Asks all other servers, and gathers one answer of each.
-    async fn ask(&self, local: &Local, id: &str, question: Vec<u8>) -> Result<Vec<Response>, AdapterError> {
-        let node = self.node(local)?;
-        let others = self.others(&node).await?;
-        if others == 0 {
-            return Ok(Vec::new());
-        }
-        let mut open = self.cluster.questions.ask(id);
-        self.cluster.publish(node.channels.request.clone(), question)?.wait().await?;
-        let until = Instant::now() + self.cluster.config.request_timeout;
-        let (answers, missing) = self.gather(&node, &mut open, others, until).await?;
-        match missing {
-            0 => Ok(answers),
-            _ => Err(AdapterError(format!("{missing} of {others} other servers did not answer in time"))),
-        }
-    }
-
-    /// Gathers answers until each of `others` has given one, and how many have not. A server that goes meanwhile is not waited for.
-    async fn gather(
-        &self,
-        node: &Node,
-        open: &mut Question<'_>,
-        mut others: usize,
-        until: Instant,
-    ) -> Result<(Vec<Response>, usize), AdapterError> {
-        let mut answers = Vec::new();
-        let mut recount = interval(RECOUNT);
-        recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        recount.reset();
-        while answers.len() < others {
-            tokio::select! {
-                answer = open.answers.recv() => {
-                    answers.push(answer.ok_or_else(|| away("Redis went away before all had answered"))?);
-                }
-                _ = recount.tick() => {
-                    others = others.min(self.count(node).await?.saturating_sub(1));
-                }
-                () = tokio::time::sleep_until(until) => break,
-            }
-        }
-        let missing = others.saturating_sub(answers.len());
-        Ok((answers, missing))
-    }
-
-    /// Gives an order to all servers, this one included, and waits until it has been carried out here.
-    async fn order(
-        &self,
-        local: &Local,
-        id: &str,
-        order: Result<Vec<u8>, WireError>,
-        carry_out: impl FnOnce(),
-    ) -> Result<(), AdapterError> {
-        match self.try_order(local, id, order).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // The sockets of this server do not depend on Redis.
-                carry_out();
-                Err(error)
-            }
-        }
-    }
-
-    async fn try_order(&self, local: &Local, id: &str, order: Result<Vec<u8>, WireError>) -> Result<(), AdapterError> {
-        let node = self.node(local)?;
-        self.others(&node).await?;
-        let mut echo = self.cluster.questions.expect_echo(id);
-        self.cluster.publish(node.channels.request.clone(), order.map_err(unwritten)?)?.wait().await?;
-        let until = Instant::now() + self.cluster.config.request_timeout;
-        match timeout_at(until, echo.answers.recv()).await {
-            Ok(Some(())) => Ok(()),
-            Ok(None) => Err(away("Redis went away before the order came back")),
-            Err(_) => Err(away("the order did not come back in time")),
-        }
+    /// Where a namespace's messages go. One that is closed here, and of which the application has kept a handle, may be open elsewhere.
+    fn channels(&self, local: &Local) -> Channels {
+        Channels::new(&self.cluster.config.key, local.name(), &self.cluster.uid)
     }
 
     fn publish_event(&self, local: &Local, broadcast: &Broadcast) -> Result<Published, AdapterError> {
-        let node = self.node(local)?;
         // Whoever is away need not write it for nobody.
         if let Err(error) = self.cluster.connection() {
             self.cluster.counters.failed.inc();
             return Err(error);
         }
         let message = event::encode(&self.cluster.uid, broadcast).map_err(unwritten)?;
-        self.cluster.publish(node.channels.events_for(&broadcast.to.rooms), message)
+        let rooms = &broadcast.to.rooms;
+        let channel = match self.cluster.node(local.name()) {
+            Some(node) => node.channels.events_for(rooms),
+            None => self.channels(local).events_for(rooms),
+        };
+        self.cluster.publish(channel, message)
     }
 }
 
-fn unwritten(error: WireError) -> AdapterError {
+pub(crate) fn unwritten(error: WireError) -> AdapterError {
     AdapterError(format!("it cannot be written for other servers: {error}"))
 }
 
@@ -338,9 +237,8 @@ impl Adapter for RedisAdapter {
 
     fn server_side_emit<'a>(&'a self, local: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(async move {
-            let node = self.node(local)?;
             let message = request::encode_emit(&self.cluster.uid, None, &event).map_err(unwritten)?;
-            self.cluster.publish(node.channels.request.clone(), message)?.wait().await
+            self.cluster.publish(self.channels(local).request, message)?.wait().await
         })
     }
 

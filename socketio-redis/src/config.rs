@@ -17,7 +17,7 @@ pub struct Config {
     /// How long answers of other servers are waited for: `requestsTimeout` in Node. 5 s by default, as there.
     pub request_timeout: Duration,
     /// Whether answers go to the one who asked rather than to all: `publishOnSpecificResponseChannel` in Node. Spares the others work;
-    /// servers with adapters before 7.2 do not hear such answers. Off by default, as in Node.
+    /// adapters that are too old to know the option may not hear such answers. Off by default, as in Node.
     pub specific_responses: bool,
     /// How often the way to Redis and back is tried while nothing else shows that it is open. 5 s by default.
     pub heartbeat: Duration,

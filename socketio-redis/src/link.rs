@@ -35,6 +35,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Silence after which the kernel asks whether the other end still lives.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// The way to Redis is not tried more often than this.
+const SHORTEST_BEAT: Duration = Duration::from_millis(100);
 /// Namespaces subscribed to in one command.
 const NODES_TOGETHER: usize = 256;
 
@@ -226,7 +228,7 @@ async fn beat(
 ) -> Result<Infallible, LinkError> {
     let mut number = 1;
     loop {
-        sleep(cluster.config.heartbeat).await;
+        sleep(cluster.config.heartbeat.max(SHORTEST_BEAT)).await;
         cluster.questions.sweep(Instant::now());
         number += 1;
         pulse(connection.clone(), number, cluster, heard).await?;

@@ -102,7 +102,7 @@
 //! | compression | polling answers with gzip and deflate; no `permessage-deflate` |
 //! | origins | [`Origins`]: the server's own, a list, any, or a function; a cookie for load balancers ([`Config::cookie`]) |
 //! | recovery | id, rooms, data and missed events after a cut ([`Config::recovery`]); in memory, or by an [`Adapter`] |
-//! | many servers | by an [`Adapter`]; the one provided serves one server alone |
+//! | many servers | by an [`Adapter`]; the one in here serves one server alone, crate `socketio-redis` a cluster, of Node's servers too |
 //! | client files | [`bundle::Bundle`], from the official package |
 //!
 //! # Behind a load balancer

@@ -14,7 +14,7 @@ const lines = [];
 let name;
 const take = (channel, message) => {
   const bytes = Buffer.from(message);
-  const id = /"requestId":"(\w{6})"/.exec(bytes.toString("latin1")) ?? /requestId\xa6(\w{6})/.exec(bytes.toString("latin1"));
+  const id = /"requestId":"([\w-]{6})"/.exec(bytes.toString("latin1")) ?? /requestId\xa6([\w-]{6})/.exec(bytes.toString("latin1"));
   let hex = bytes.toString("hex");
   if (id && id[1] !== "QQQQQQ") hex = hex.replaceAll(Buffer.from(id[1]).toString("hex"), Buffer.from("QQQQQQ").toString("hex"));
   lines.push(`${name} ${channel} ${hex}`);

@@ -1,0 +1,162 @@
+//! Questions and orders to the sockets and servers of the whole cluster.
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use socketio::{Responses, Room};
+
+use crate::{
+    Cluster,
+    support::{Frame, WebSocket, eventually},
+};
+
+#[test]
+fn sockets_of_all_servers_are_found() {
+    let (cluster, [one, two, three]) = Cluster::of();
+    two.io.of("/").on_connect(async |socket| socket.set_data(&json!({ "name": "Zoë" })).unwrap());
+    let (_here, here_id) = one.client("/", &["a"]);
+    let (_there, there_id) = two.client("/", &["a", "b"]);
+    let (_other, _) = three.client("/", &[]);
+    let mut found = cluster.wait(one.io.in_("a").fetch_sockets()).unwrap();
+    found.sort_by_key(|socket| socket.id != here_id);
+    assert_eq!(found.iter().map(|socket| &socket.id[..]).collect::<Vec<_>>(), [&here_id[..], &there_id[..]]);
+    let mut rooms = found[1].rooms.clone();
+    rooms.sort();
+    let mut expected: Vec<Room> = vec!["a".into(), "b".into(), there_id.into()];
+    expected.sort();
+    assert_eq!(rooms, expected);
+    assert_eq!(found[1].data.read::<Value>().unwrap(), json!({ "name": "Zoë" }));
+    assert_eq!(found[1].address, Some([127, 0, 0, 1].into()));
+    assert!(found[1].issued > 1_600_000_000_000);
+    assert_eq!(cluster.wait(one.io.of("/").server_count()).unwrap(), 3);
+    assert_eq!(cluster.wait(one.io.of("/").broadcast().fetch_sockets()).unwrap().len(), 3);
+    assert!(cluster.wait(one.adapter.all_rooms(&one.io.of("/"))).unwrap().contains("b"));
+}
+
+#[test]
+fn an_order_has_been_carried_out_here_when_it_ends_and_soon_elsewhere() {
+    let (cluster, [one, two]) = Cluster::of();
+    let (_here, here_id) = one.client("/", &[]);
+    let (mut there, there_id) = two.client("/", &["spared"]);
+    let rooms = |node: &crate::Node, id: &str| node.io.of("/").local().rooms_of(id);
+    cluster.wait(one.io.of("/").broadcast().sockets_join(["a", "b"])).unwrap();
+    assert_eq!(rooms(&one, &here_id), ["a", "b"]);
+    eventually("it is in its rooms", || rooms(&two, &there_id).len() == 3);
+    cluster.wait(two.io.in_("a").except("spared").sockets_leave("b")).unwrap();
+    eventually("it has left", || rooms(&one, &here_id) == ["a"]);
+    assert_eq!(rooms(&two, &there_id).len(), 3);
+    cluster.wait(one.io.in_("spared").disconnect_sockets(true)).unwrap();
+    assert_eq!(there.text(), "41");
+    there.closed();
+    assert_eq!(one.io.of("/").local().len(), 1);
+}
+
+/// Reads until the question, and answers it.
+fn answer(client: &mut WebSocket, with: &str) {
+    let question = client.text();
+    let id = question.strip_prefix("42").and_then(|rest| rest.split('[').next()).unwrap();
+    client.send(&format!("43{id}{with}"));
+}
+
+#[test]
+fn sockets_of_all_servers_are_asked() {
+    let (cluster, [one, two, three]) = Cluster::of();
+    let mut clients = [one.join(&["a"]), two.join(&["a"]), two.join(&["a"]), three.join(&["a"]), three.join(&[])];
+    let mut asked: Responses<socketio::Value> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for (client, with) in clients.iter_mut().zip(["[1]", "[2]", r#"["three"]"#]) {
+                answer(client, with);
+            }
+            // In binary.
+            let question = clients[3].text();
+            let id = question.strip_prefix("42").and_then(|rest| rest.split('[').next()).unwrap().to_owned();
+            clients[3].send(&format!(r#"461-{id}[{{"_placeholder":true,"num":0}}]"#));
+            clients[3].send_binary(b"four");
+        });
+        cluster.wait(one.io.to("a").timeout(Duration::from_secs(10)).emit_with_ack("?", &"text")).unwrap()
+    });
+    asked.answers.sort_by_key(|answer| format!("{answer:?}"));
+    assert_eq!(asked.missing, 0);
+    let four = socketio::Value::from(bytes::Bytes::from_static(b"four"));
+    assert_eq!(asked.answers, [four, 1_u64.into(), 2_u64.into(), "three".into()]);
+}
+
+#[test]
+fn sockets_that_do_not_answer_are_counted() {
+    let (cluster, [one, two]) = Cluster::of();
+    let mut clients = [one.join(&[]), two.join(&[]), two.join(&[])];
+    let asked: Responses<Value> = std::thread::scope(|scope| {
+        scope.spawn(|| answer(&mut clients[1], "[]"));
+        cluster.wait(one.io.of("/").timeout(Duration::from_millis(700)).emit_with_ack("?", &())).unwrap()
+    });
+    assert_eq!((asked.answers.len(), asked.missing), (0, 3), "no answer that could be read");
+    let nobody: Responses<Value> = cluster.wait(one.io.to("nobody").emit_with_ack("?", &())).unwrap();
+    assert_eq!((nobody.answers.len(), nobody.missing), (0, 0));
+    assert!(matches!(clients[2].next(), Some(Frame::Text(_))));
+}
+
+#[test]
+fn servers_tell_each_other_and_answer() {
+    let (cluster, [one, two, three]) = Cluster::of();
+    let (said, heard) = mpsc::channel();
+    for (name, node) in [("one", &one), ("two", &two), ("three", &three)] {
+        let said = Mutex::new(said.clone());
+        node.io.of("/").on_server_event(move |event| {
+            let args: (u32, String) = event.args().unwrap_or_default();
+            said.lock().unwrap().send((name, event.name().into_owned(), args)).unwrap();
+            match &*event.name() {
+                "load" => event.answer(&json!({ "of": name })).unwrap(),
+                "panic" => panic!("the application's fault"),
+                _ => {}
+            }
+        });
+    }
+    let namespace = one.io.of("/");
+    cluster.wait(namespace.server_side_emit("hello", &(7, "x"))).unwrap();
+    let mut names: Vec<_> = (0..2).map(|_| heard.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [("three", "hello".to_owned(), (7, "x".to_owned())), ("two", "hello".to_owned(), (7, "x".to_owned()))]
+    );
+
+    // A handler that panics harms nothing.
+    cluster.wait(namespace.server_side_emit("panic", &())).unwrap();
+    let mut answers: Responses<Value> = cluster.wait(namespace.server_side_emit_with_ack("load", &())).unwrap();
+    answers.answers.sort_by_key(ToString::to_string);
+    assert_eq!((answers.answers, answers.missing), (vec![json!({ "of": "three" }), json!({ "of": "two" })], 0));
+    // Nobody answers, which is told in time.
+    let silent: Responses<Value> = cluster.wait(namespace.server_side_emit_with_ack("hello", &())).unwrap();
+    assert_eq!((silent.answers.len(), silent.missing), (0, 2));
+}
+
+#[test]
+fn a_server_that_goes_is_not_waited_for_and_one_that_is_silent_is_an_error() {
+    let (cluster, [one]) = Cluster::of();
+    let _client = one.join(&[]);
+    // It counts as a server and never answers.
+    let listens = || {
+        let mut connection = cluster.redis.connect();
+        redis::cmd("SUBSCRIBE").arg("socket.io-request#/#").exec(&mut connection).unwrap();
+        connection
+    };
+    let silent = Arc::new(Mutex::new(Some(listens())));
+    let begun = Instant::now();
+    let error = cluster.wait(one.io.to("a").fetch_sockets()).unwrap_err().to_string();
+    assert!(error.contains("1 of 1 other servers did not answer in time"), "{error}");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+
+    let begun = Instant::now();
+    let goes = silent.clone();
+    let gone = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(goes.lock().unwrap().take());
+    });
+    let found = cluster.wait(one.io.of("/").broadcast().fetch_sockets()).unwrap();
+    gone.join().unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}

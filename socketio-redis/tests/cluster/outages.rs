@@ -1,0 +1,117 @@
+//! Redis is away, and comes back.
+
+use socketio::{EmitError, SocketIo};
+use socketio_redis::{Config, ConnectError, RedisAdapter};
+
+use crate::{
+    Cluster,
+    redis_server::{RedisServer, free_port},
+    support::eventually,
+};
+
+fn is_away<T: std::fmt::Debug>(result: Result<T, EmitError>) {
+    let error = result.unwrap_err();
+    assert!(
+        matches!(&error, EmitError::Adapter(adapter) if adapter.0.contains("other servers cannot be reached")),
+        "{error}"
+    );
+}
+
+#[test]
+fn while_redis_is_away_everything_reaches_the_sockets_here() {
+    let (mut cluster, [one, two]) = Cluster::of();
+    let (mut client, id) = one.client("/", &[]);
+    let mut other = two.join(&[]);
+    for round in 1..=2 {
+        cluster.redis.kill();
+        eventually("it is noticed", || !one.adapter.is_connected() && !two.adapter.is_connected());
+        let io = &one.io;
+        is_away(cluster.wait(io.emit("alone", &round)));
+        assert_eq!(client.text(), format!(r#"42["alone",{round}]"#));
+        is_away(cluster.wait(io.of("/").broadcast().fetch_sockets()));
+        is_away(cluster.wait(io.of("/").server_count()));
+        is_away(cluster.wait(io.of("/").server_side_emit("hello", &())));
+        is_away(cluster.wait(io.of("/").broadcast().sockets_join("a")));
+        assert_eq!(io.of("/").local().rooms_of(&id), ["a"]);
+        is_away(cluster.wait(io.of("/").broadcast().sockets_leave("a")));
+        assert!(io.of("/").local().rooms_of(&id).is_empty());
+        let asked = std::thread::scope(|scope| {
+            scope.spawn(|| assert!(client.text().starts_with("42")));
+            cluster.wait(io.of("/").broadcast().emit_with_ack::<u8>("?", &()))
+        });
+        is_away(asked);
+        // Local for good.
+        cluster.wait(io.of("/").on_this_server().emit("local", &())).unwrap();
+        assert_eq!(client.text(), r#"42["local"]"#);
+
+        cluster.redis.run();
+        cluster.wait(async { tokio::join!(one.adapter.connected(), two.adapter.connected()) });
+        cluster.wait(one.io.emit("back", &round)).unwrap();
+        assert_eq!(client.text(), format!(r#"42["back",{round}]"#));
+        assert_eq!(other.text(), format!(r#"42["back",{round}]"#));
+        cluster.wait(two.io.emit("back", &())).unwrap();
+        assert_eq!(client.text(), r#"42["back"]"#);
+        assert_eq!(other.text(), r#"42["back"]"#);
+        assert_eq!(cluster.wait(one.io.of("/").server_count()).unwrap(), 2);
+    }
+    let stats = one.adapter.stats();
+    assert_eq!((stats.connected, stats.away), (true, 2));
+    assert_eq!(stats.published, 2);
+    assert!(stats.failed >= 2, "{stats:?}");
+}
+
+#[test]
+fn a_redis_that_is_not_there_yet_is_waited_for() {
+    let mut cluster = Cluster::new();
+    let port = free_port();
+    let config = Config { url: format!("redis://127.0.0.1:{port}/"), ..cluster.config() };
+    let node = cluster.add_with(config, SocketIo::builder(), |adapter| adapter);
+    let mut client = node.join(&[]);
+    is_away(cluster.wait(node.io.emit("alone", &())));
+    assert_eq!(client.text(), r#"42["alone"]"#);
+    cluster.redis = RedisServer::on(port);
+    cluster.wait(node.adapter.connected());
+    cluster.wait(node.io.emit("together", &())).unwrap();
+    assert_eq!(client.text(), r#"42["together"]"#);
+    assert_eq!(node.adapter.stats().away, 0, "it had not been there");
+}
+
+/// Each namespace is subscribed to once, or there would seem to be more servers than there are.
+#[test]
+fn connections_that_are_cut_are_made_anew() {
+    let (cluster, [one, two]) = Cluster::of();
+    let mut client = two.join(&[]);
+    for kind in ["pubsub", "normal"] {
+        let before = one.adapter.stats().away + two.adapter.stats().away;
+        let mut connection = cluster.redis.connect();
+        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes").exec(&mut connection).unwrap();
+        eventually("both notice", || one.adapter.stats().away + two.adapter.stats().away == before + 2);
+        cluster.wait(async { tokio::join!(one.adapter.connected(), two.adapter.connected()) });
+        cluster.wait(one.io.emit("after", &kind)).unwrap();
+        assert_eq!(client.text(), format!(r#"42["after","{kind}"]"#));
+        eventually("two are counted", || cluster.wait(one.io.of("/").server_count()).ok() == Some(2));
+    }
+}
+
+#[test]
+fn an_adapter_that_is_dropped_leaves_the_cluster() {
+    let (cluster, [one]) = Cluster::of();
+    let adapter = cluster.adapter(cluster.config());
+    let io = SocketIo::builder().adapter(adapter.clone()).build();
+    cluster.wait(adapter.connected());
+    assert_eq!(cluster.wait(one.io.of("/").server_count()).unwrap(), 2);
+    drop((io, adapter));
+    eventually("it has left", || cluster.wait(one.io.of("/").server_count()).unwrap() == 1);
+}
+
+#[test]
+fn what_cannot_be_is_told_at_once() {
+    let cluster = Cluster::new();
+    assert!(matches!(RedisAdapter::connect(cluster.config()), Err(ConnectError::NoRuntime)));
+    let _within = cluster.runtime.enter();
+    for url in ["", "nonsense", "http://127.0.0.1/", "redis://user:secret@[/"] {
+        let error = RedisAdapter::connect(Config::new(url)).unwrap_err();
+        assert!(matches!(error, ConnectError::Url), "{url}");
+        assert!(!format!("{error} {error:?} {:?}", Config::new(url)).contains("secret"));
+    }
+}
