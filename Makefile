@@ -3,7 +3,7 @@
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and what dependencies may be
-#   make web      the client library in web/client: built, and its own tests (needs Node)
+#   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
@@ -48,12 +48,16 @@ $(CLIENT_DIR)/socket.io.js: web/vendor/package-lock.json
 	cd web/vendor && $(NPM_CI)
 	touch $@
 
-# The client library: dist/, and the tests that need no server.
-web: web/client/dist/index.js
+# The client library: dist/, and the tests that need no server. The playground: dist/, which any server of files can serve.
+web: web/client/dist/index.js web/playground/dist/index.html
 	cd web/client && npm test
 
 web/client/dist/index.js: $(wildcard web/client/src/*.ts web/client/src/*/*.ts web/client/*.js*) web/client/node_modules/.package-lock.json
 	cd web/client && npm run build
+
+web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
+	cd web/playground && npm run build
+	touch $@
 
 build:
 	cargo build --locked $(SERVICES)
@@ -75,7 +79,7 @@ e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 	cargo build --locked -p socketio-redis --example cluster
 	cd e2e/cluster && npm test
 
-# The client library against real servers and a proxy that does its worst, in Node and in Chromium.
+# The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
 e2e-client: build client web e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
@@ -98,7 +102,7 @@ fuzz:
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules web/playground/dist
 
 # The tables of docs/PERFORMANCE.md, and the runs that they are of as lines of JSON. Takes about ten minutes.
 .PHONY: bench

@@ -9,7 +9,9 @@ import { ROOT } from "../lib/stack.js";
 
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css" };
 /** What it serves of its own, by the beginning of the path. */
-const FILES = { "/page/": "e2e/client/page", "/dist/": "web/client/dist" };
+const FILES = { "/page/": "e2e/client/page", "/dist/": "web/client/dist", "/playground/": "web/playground/dist" };
+/** As the gateway sends it with its pages. */
+const POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
 /** Which transport a request belongs to, if to one. */
 function transportOf(request) {
@@ -79,7 +81,7 @@ export class Proxy {
     const { pathname } = new URL(request.url, this.base);
     const folder = Object.keys(FILES).find((start) => pathname.startsWith(start));
     // What is above the folder cannot be named: a URL's path is without `..`.
-    if (folder) return this.#file(path.join(ROOT, FILES[folder], pathname.slice(folder.length)), response);
+    if (folder) return this.#file(path.join(ROOT, FILES[folder], pathname.slice(folder.length) || "index.html"), response);
     const what = this.to[transport] ?? "pass";
     if (what === "refuse") {
       response.writeHead(403, { "Content-Type": "text/html" }).end("<h1>not in this house</h1>");
@@ -129,7 +131,7 @@ export class Proxy {
 
   #file(file, response) {
     if (!existsSync(file)) return void response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream" });
+    response.writeHead(200, { "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream", "Content-Security-Policy": POLICY });
     createReadStream(file).pipe(response);
   }
 

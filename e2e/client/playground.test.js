@@ -1,0 +1,148 @@
+// The playground in Chromium: every button, both languages, a phone; what is published comes once on each of the three ways.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { launch, SIZES, tab } from "../lib/browser.js";
+import { ONE_LOG, OUT, startStack } from "../lib/stack.js";
+import { token } from "../lib/token.js";
+import { Proxy } from "./proxy.js";
+import { Writer } from "./writer.js";
+
+const PANES = ["comet", "chat", "sse"];
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let drawn = 0;
+
+describe("playground", () => {
+  let stack;
+  let browser;
+  let proxy;
+  let page;
+  before(async () => {
+    stack = await startStack(ONE_LOG);
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await stack?.stop();
+  });
+  beforeEach(async () => {
+    proxy = await Proxy.start(stack.base);
+  });
+  afterEach(async () => {
+    await page?.context().close();
+    await proxy.close();
+  });
+
+  async function visit(options = SIZES.desktop, channel = `public.play-${process.pid}-${(drawn += 1)}`) {
+    page = await tab(browser, { locale: "en-GB", ...options });
+    await page.goto(`${proxy.base}/playground/?channel=${channel}`);
+    for (const pane of PANES) await shows(pane, ".state", "open");
+    return new Writer(stack.base, channel);
+  }
+
+  const within = (pane, selector) => page.locator(`#${pane} ${selector}`);
+  const shows = (pane, selector, text) => within(pane, selector).filter({ hasText: text }).first().waitFor({ timeout: 15_000 });
+  const ids = (pane) => within(pane, ".messages .id").allTextContents();
+  const all = async (writer) => {
+    for (const pane of PANES) {
+      await page.waitForFunction(([pane, count]) => document.querySelector(`#${pane} [data-show=count]`).textContent === count, [pane, String(writer.ids.length)]);
+      assert.deepEqual(await ids(pane), writer.ids.toReversed().slice(0, 40), pane);
+    }
+  };
+  const axe = async (what) => {
+    await page.evaluate(AXE);
+    const { violations } = await page.evaluate(() => window.axe.run());
+    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`), [], what);
+  };
+
+  test("the demo channel ticks in all three panes", async () => {
+    await visit(SIZES.desktop, "random");
+    for (const pane of PANES) await shows(pane, ".messages .data", '{"code":');
+    await page.waitForFunction(() => /\d+ ms.*\d+ ms.*\d+ ms/.test(document.getElementById("chart-summary").textContent));
+    assert.ok(await page.locator("#chart canvas").isVisible());
+    await page.screenshot({ path: path.join(OUT, "playground.png"), fullPage: true });
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("a cut pane and one on another transport catch up, and nothing is lost", async () => {
+    const writer = await visit();
+    await writer.to(10);
+    await all(writer);
+    for (const pane of PANES) await within(pane, "button").click();
+    for (const pane of PANES) await shows(pane, ".state", "cut");
+    await writer.to(30);
+    // Old enough to count as caught up with.
+    await page.waitForFunction(([time]) => Date.now() - time > 2_500, [Number(writer.ids.at(-1).split("-")[0])]);
+    for (const pane of PANES) await within(pane, "button").click();
+    await all(writer);
+    for (const pane of PANES) await shows(pane, ".note", `Gone on after ${writer.ids[9]}`);
+    for (const pane of PANES) await shows(pane, ".note", "20 messages caught up with, none lost");
+    for (const [at, transport] of ["longpoll", "sse", "stream", "websocket"].entries()) {
+      for (const pane of PANES) await within(pane, "select").selectOption(transport);
+      await writer.to(40 + 10 * at);
+      await all(writer);
+    }
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("publishing by the form, with the command that does the same", async () => {
+    await visit();
+    await page.getByLabel("Token").fill(token());
+    await page.locator("#event").fill("greeting");
+    await page.getByLabel("Data").fill("it's 时间");
+    const command = await page.locator("#curl").textContent();
+    assert.match(command, /^curl 'http:\/\/127\.0\.0\.1:\d+\/events\?channel=public\.play-[^']+&event=greeting'/);
+    assert.ok(command.includes(`-d '"it'\\''s 时间"'`), command);
+    assert.ok(!command.includes(token()), "no token is shown");
+    await page.getByRole("button", { name: "Publish" }).click();
+    for (const pane of PANES) await shows(pane, ".messages .data", "it's 时间");
+    const [id] = await ids("sse");
+    assert.equal(await page.locator("#published").textContent(), `Published as ${id}.`);
+    await page.getByLabel("Token").fill("");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.locator("#published.bad").filter({ hasText: "token_needed" }).waitFor();
+  });
+
+  test("another channel, by the keyboard alone", async () => {
+    const writer = await visit();
+    await writer.to(3);
+    await all(writer);
+    await page.getByLabel("Channel").first().focus();
+    await page.keyboard.press("ControlOrMeta+A");
+    await page.keyboard.type("time");
+    await page.keyboard.press("Enter");
+    for (const pane of PANES) await shows(pane, ".messages .data", "时间:");
+    assert.match(page.url(), /\?channel=time$/);
+    await page.locator("#comet button").focus();
+    await page.keyboard.press("Enter");
+    await shows("comet", ".state", "cut");
+    await page.keyboard.press("Enter");
+    await shows("comet", ".state", "open");
+    assert.deepEqual(page.complaints, []);
+  });
+
+  for (const [size, options] of Object.entries(SIZES)) {
+    for (const colorScheme of ["light", "dark"]) {
+      test(`labels and contrast, in both languages: ${size}, ${colorScheme}`, async () => {
+        const writer = await visit({ ...options, colorScheme });
+        await writer.to(5);
+        await all(writer);
+        await axe("English");
+        await page.getByRole("button", { name: "中文" }).click();
+        await shows("comet", ".state", "已连接");
+        assert.equal(await page.locator("html").getAttribute("lang"), "zh-CN");
+        assert.equal(await page.title(), "Trident 演练场");
+        await axe("中文");
+        const [width, wide] = await page.evaluate(() => [document.documentElement.clientWidth, document.documentElement.scrollWidth]);
+        assert.equal(wide, width, "nothing sticks out");
+        await page.screenshot({ path: path.join(OUT, `playground-${size}-${colorScheme}.png`), fullPage: true });
+        await page.reload();
+        await shows("sse", ".state", "已连接");
+        assert.deepEqual(page.complaints, []);
+      });
+    }
+  }
+});

@@ -1,0 +1,56 @@
+import { publish, TridentError } from "trident-client";
+import { say } from "./text.js";
+
+interface Draft {
+  token: string;
+  channel: string;
+  event: string;
+  data: unknown;
+}
+
+/** What the form holds. Data that is no JSON is a text. */
+function read(form: HTMLFormElement): Draft {
+  const field = (name: string): string => (form.elements.namedItem(name) as HTMLInputElement).value;
+  let data: unknown = field("data");
+  try {
+    data = JSON.parse(field("data"));
+  } catch {
+    // A text.
+  }
+  return { token: field("token").trim(), channel: field("channel"), event: field("event"), data };
+}
+
+/** As a POSIX shell takes it for one word. */
+const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The command that does the same. The token stays where it is typed in. */
+function curl({ token, channel, event, data }: Draft): string {
+  const url = new URL("/events", location.origin);
+  url.searchParams.set("channel", channel);
+  if (event) url.searchParams.set("event", event);
+  const lines = [`curl ${quote(url.href)}`];
+  if (token) lines.push('-H "Authorization: Bearer $TOKEN"');
+  lines.push("-H 'Content-Type: application/json'", `-d ${quote(JSON.stringify(data))}`);
+  return lines.join(" \\\n  ");
+}
+
+/** Lets the form publish, and shows the command for it. */
+export function publishForm(form: HTMLFormElement, command: HTMLElement, told: HTMLOutputElement): void {
+  const show = (): void => {
+    command.textContent = curl(read(form));
+  };
+  form.addEventListener("input", show);
+  form.addEventListener("submit", async (submission) => {
+    submission.preventDefault();
+    const { token, channel, event, data } = read(form);
+    try {
+      const id = await publish({ channel, data, event: event || undefined }, { url: location.origin, token, attempts: 2 });
+      told.textContent = say("published", { id });
+      told.classList.remove("bad");
+    } catch (error) {
+      told.textContent = error instanceof TridentError ? `${error.code ?? ""} ${error.message}` : String(error);
+      told.classList.add("bad");
+    }
+  });
+  show();
+}
