@@ -1,0 +1,129 @@
+// What a person with curl finds on every route. For anything that serves all of them: one process, or a gateway.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+import { ask, openEvents, openLines } from "../lib/http.js";
+
+const ID = /^\d{13}-\d+$/;
+
+/** Declares the tests of all routes; `stackOf()` gives what has the `base` to ask, once they run. */
+export function checkRoutes(stackOf) {
+  const base = () => stackOf().base;
+  const get = (path, headers = {}) => ask(base() + path, { headers });
+
+  test("a bare GET /data is one value as JSON, its cursor in the ETag", async () => {
+    const said = execFileSync("curl", ["-sS", "--max-time", "20", `${base()}/data`], { encoding: "utf8" });
+    const { code } = JSON.parse(said);
+    assert.ok(code >= 0 && code <= 100, said);
+    const answer = await get("/data");
+    assert.equal(answer.status, 200);
+    assert.match(answer.headers["content-type"], /^application\/json/);
+    assert.equal(answer.headers["cache-control"], "max-age=0");
+    assert.match(answer.headers.etag, /^"\d{13}-\d+"$/);
+  });
+
+  test("/events tells the time each second, with ids that grow", async () => {
+    const stream = await openEvents(`${base()}/events`);
+    assert.equal(stream.status, 200);
+    assert.equal(stream.headers["content-type"], "text/event-stream;charset=utf-8");
+    assert.equal(stream.headers["cache-control"], "no-store");
+    assert.equal(stream.headers["x-accel-buffering"], "no");
+    const { retry } = await stream.next((item) => item.retry);
+    assert.ok(retry >= 2_000 && retry <= 4_000, String(retry));
+    const ticks = [];
+    while (ticks.length < 4) ticks.push(await stream.next((item) => item.id));
+    await stream.close();
+    for (const [at, tick] of ticks.entries()) {
+      assert.match(tick.data, /^时间:\d{1,2}$/);
+      assert.match(tick.id, ID);
+      assert.equal(tick.event, "message");
+      if (at > 0) {
+        const apart = Number(tick.id.split("-")[0]) - Number(ticks[at - 1].id.split("-")[0]);
+        assert.ok(apart > 500 && apart < 1_500, `${apart} ms apart`);
+      }
+    }
+  });
+
+  test("/data?mode=stream writes a line each second", async () => {
+    const stream = await openLines(`${base()}/data?mode=stream`);
+    assert.equal(stream.status, 200);
+    assert.match(stream.headers["content-type"], /^application\/x-ndjson/);
+    assert.equal(stream.headers["x-accel-buffering"], "no");
+    await stream.next();
+    for (const before of [stream.items[0].at, undefined]) {
+      const line = await stream.next();
+      assert.equal(typeof line.value.code, "number");
+      if (before) assert.ok(line.at - before > 500 && line.at - before < 1_500, `${line.at - before} ms apart`);
+    }
+    await stream.close();
+  });
+
+  test("the pages, their files and the start page", async () => {
+    for (const [page, files, word] of [
+      ["/comet", ["/comet.js", "/comet.css"], "Comet"],
+      ["/chat", ["/chat.js", "/chat.css"], "Chat"],
+      ["/sse", ["/sse.js", "/sse.css"], "Server-sent events"],
+      ["/", ["/index.js", "/index.css"], "Trident"],
+    ]) {
+      const answer = await get(page);
+      assert.equal(answer.status, 200, page);
+      assert.match(answer.headers["content-type"], /^text\/html; ?charset=utf-8$/);
+      assert.match(answer.headers["content-security-policy"], /default-src 'self'/, page);
+      assert.equal(answer.headers["x-content-type-options"], "nosniff");
+      assert.ok(answer.body.includes(word), page);
+      assert.doesNotMatch(answer.body, /<style|\sstyle=|\son[a-z]+=|https?:\/\/(?!www\.w3\.org)/, `${page} holds something inline or from elsewhere`);
+      assert.doesNotMatch(answer.body, /<script(?![^>]*src=)/, page);
+      for (const file of files) {
+        const part = await get(file);
+        assert.equal(part.status, 200, file);
+        assert.match(part.headers["content-type"], file.endsWith("js") ? /^(text|application)\/javascript/ : /^text\/css/);
+        assert.ok(part.headers.etag, file);
+        const again = await get(file, { "If-None-Match": part.headers.etag });
+        assert.equal(again.status, 304, file);
+      }
+      assert.equal((await ask(base() + page, { method: "HEAD" })).status, 200, page);
+      assert.equal((await ask(base() + page, { method: "POST", body: "x" })).status, 405, page);
+    }
+  });
+
+  test("the official client of Socket.IO, and its handshake", async () => {
+    const bundle = await get("/socket.io/socket.io.js");
+    assert.equal(bundle.status, 200);
+    assert.match(bundle.headers["content-type"], /javascript/);
+    assert.ok(bundle.body.includes("Socket.IO v4"));
+    assert.equal((await get("/socket.io/socket.io.js", { "If-None-Match": bundle.headers.etag })).status, 304);
+    const shake = await get("/socket.io/?EIO=4&transport=polling");
+    assert.equal(shake.status, 200);
+    assert.deepEqual(Object.keys(JSON.parse(shake.body.slice(1))), ["sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"]);
+  });
+
+  test("errors have one form, and pages of allowed origins may read them", async () => {
+    const headers = { Origin: "http://localhost:5173" };
+    for (const [path, status, code] of [
+      ["/nothing-here", 404, "not_found"],
+      ["/data?since=never", 400, "bad_cursor"],
+      ["/events?chanel=a", 400, "unknown_parameter"],
+    ]) {
+      const answer = await get(path, headers);
+      assert.equal(answer.status, status, path);
+      assert.equal(answer.json().error.code, code);
+      assert.ok(answer.json().error.message);
+      assert.equal(answer.headers["access-control-allow-origin"], headers.Origin, path);
+      assert.match(answer.headers.vary, /Origin/, path);
+    }
+    const stranger = await get("/data?since=never", { Origin: "http://elsewhere.example" });
+    assert.equal(stranger.headers["access-control-allow-origin"], undefined);
+  });
+
+  test("preflights are answered on both transports", async () => {
+    for (const path of ["/data", "/events"]) {
+      const headers = { Origin: "http://127.0.0.1:9", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key" };
+      const answer = await ask(base() + path, { method: "OPTIONS", headers });
+      assert.equal(answer.status, 204, path);
+      assert.equal(answer.headers["access-control-allow-origin"], headers.Origin);
+      assert.match(answer.headers["access-control-allow-headers"], /Authorization/i);
+      assert.match(answer.headers["access-control-allow-headers"], /Idempotency-Key/i);
+    }
+  });
+}

@@ -1,0 +1,99 @@
+// `docker compose up` for real: the routes, many replicas, a replica killed, Redis restarted, fewer replicas again.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { checkRoutes } from "../checks/routes.js";
+import { chat, leaveAll } from "../lib/chat.js";
+import { ask, openEvents, openLines } from "../lib/http.js";
+import { chance } from "../lib/random.js";
+import { until } from "../lib/wait.js";
+import { Follower, Publisher, Wanderer } from "./followers.js";
+import { bringUp } from "./installation.js";
+
+const MINUTES = 60_000;
+const SERVICES = ["comet-svc", "chat-svc", "sse-svc"];
+const CHANNEL = "public.compose";
+
+describe("docker compose up", () => {
+  let installation;
+  before(async () => {
+    installation = await bringUp();
+  }, { timeout: 55 * MINUTES });
+  after(async () => {
+    leaveAll();
+    await installation?.takeDown();
+  }, { timeout: 3 * MINUTES });
+
+  checkRoutes(() => installation);
+
+  test("nothing runs as root or may write to its image, and all is well", { timeout: 2 * MINUTES }, async () => {
+    for (const service of ["redis", "gateway", ...SERVICES]) {
+      const [container] = await until(`${service} healthy`, async () => {
+        const all = await installation.containers(service);
+        return all.length === 1 && all[0].health === "healthy" && all;
+      }, { within: MINUTES, every: 500 });
+      assert.ok(!["", "0", "root"].includes(container.user), `${service} runs as "${container.user}"`);
+      assert.ok(container.readOnly, service);
+    }
+  });
+
+  test("more replicas: the gateway finds them, and load spreads", { timeout: 5 * MINUTES }, async () => {
+    await installation.scale({ "sse-svc": 3, "comet-svc": 2, "chat-svc": 3 });
+    const { base } = installation;
+    const streams = await Promise.all([
+      ...Array.from({ length: 30 }, () => openEvents(`${base}/events?channel=${CHANNEL}`)),
+      ...Array.from({ length: 30 }, () => openLines(`${base}/data?mode=stream&channel=${CHANNEL}`)),
+    ]);
+    const clients = await Promise.all(Array.from({ length: 40 }, () => chat(base, { transports: ["polling"] })));
+    for (const [service, transport, count] of [["sse-svc", "sse", 3], ["comet-svc", "stream", 2], ["chat-svc", "polling", 3]]) {
+      const containers = await installation.containers(service);
+      assert.equal(containers.length, count);
+      const shares = await Promise.all(containers.map((one) => installation.figure(one, `trident_connections{transport="${transport}"}`)));
+      assert.ok(shares.every((share) => share > 0), `${service}: ${shares.join(", ")}`);
+    }
+    // Polling alone, from one address: every request of a session finds the replica that holds it.
+    for (let round = 0; round < 3; round += 1) {
+      const text = `round ${round}`;
+      assert.ok((await clients[round].say(text)).ok);
+      await Promise.all(clients.map((client) => client.hears("chat message", (said) => said === text)));
+    }
+    for (const client of clients) assert.deepEqual(client.disconnects, []);
+    leaveAll();
+    await Promise.all(streams.map((stream) => stream.close()));
+  });
+
+  test("replicas killed, Redis restarted, fewer replicas: nothing lost, nothing twice", { timeout: 10 * MINUTES }, async () => {
+    const { base } = installation;
+    const { cursor } = (await ask(`${base}/data?mode=poll&channel=${CHANNEL}`)).json();
+    const publisher = new Publisher(base, CHANNEL, 50);
+    const readers = [
+      ...Array.from({ length: 9 }, () => new Follower(base, CHANNEL, cursor)),
+      ...Array.from({ length: 6 }, (_, seed) => new Wanderer(base, CHANNEL, cursor, chance(seed + 1)).start()),
+    ];
+    const published = (more) => {
+      const goal = publisher.ids.length + more;
+      return until(`${more} more messages`, () => publisher.ids.length >= goal, { within: MINUTES });
+    };
+    await published(100);
+
+    for (const service of SERVICES) {
+      const [first] = await installation.containers(service);
+      const before = await installation.known(service);
+      await installation.docker("kill", first.id);
+      await until(`the gateway forgets ${first.name}`, async () => (await installation.known(service)).length === before.length - 1, { within: MINUTES, every: 250 });
+      await published(50);
+    }
+    await installation.compose(["restart", "redis"], 2 * MINUTES);
+    await published(100);
+    await installation.scale({ "sse-svc": 1, "comet-svc": 1, "chat-svc": 1 });
+    await published(50);
+
+    await publisher.stop();
+    const last = publisher.ids.at(-1);
+    for (const reader of readers) if (reader instanceof Follower) await until("a stream has all", () => reader.taken.some(({ id }) => id === last) || reader.stream?.items.some(({ id }) => id === last), { within: MINUTES });
+    for (const reader of readers) if (reader instanceof Wanderer) await until("a wanderer has all", () => reader.taken.some(({ id }) => id === last), { within: MINUTES });
+    await Promise.all(readers.map((reader) => reader.stop()));
+    for (const reader of readers) assert.deepEqual(reader.taken.map(({ id, gap }) => id ?? `gap ${gap}`), publisher.ids);
+    assert.ok(readers.some((reader) => reader.opened > 1), "no stream was cut: nothing was tried");
+  });
+});

@@ -1,0 +1,112 @@
+// The installation that docker-compose.yml describes, brought up for real under a name, a port and a network of its own.
+
+import { execFile, spawnSync } from "node:child_process";
+import { freePort } from "../lib/process.js";
+import { ROOT } from "../lib/stack.js";
+import { SECRET } from "../lib/token.js";
+import { until } from "../lib/wait.js";
+import { ask } from "../lib/http.js";
+
+const PROJECT = "trident-e2e";
+
+/** Runs a command and gives what it wrote; throws with what it said when it fails or takes longer than `within`. */
+function run(command, args, { within = 120_000, env = process.env } = {}) {
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { cwd: ROOT, env, timeout: within, killSignal: "SIGINT", maxBuffer: 64 << 20 }, (error, out, err) => {
+      if (error) reject(new Error(`${command} ${args.join(" ")}: ${error.killed ? `not within ${within} ms` : error.code}\n${out.slice(-2_000)}\n${err.slice(-4_000)}`));
+      else resolve(out);
+    });
+  });
+}
+
+/** How Compose is called here: the plugin of Docker if it has it, or docker-compose. */
+function composeCommand() {
+  const works = (command, ...args) => spawnSync(command, args, { stdio: "ignore", timeout: 20_000 }).status === 0;
+  if (!works("docker", "info")) throw new Error("no Docker engine answers: `make e2e-compose` needs one");
+  if (works("docker", "compose", "version")) return ["docker", "compose"];
+  if (works("docker-compose", "version")) return ["docker-compose"];
+  throw new Error("there is no `docker compose` and no `docker-compose`");
+}
+
+/** Builds what is to be built, starts everything, and waits until the gateway serves. */
+export async function bringUp() {
+  const [command, ...words] = composeCommand();
+  const port = await freePort();
+  const env = {
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TRIDENT_"))),
+    DOCKER_BUILDKIT: "1",
+    COMPOSE_DOCKER_CLI_BUILD: "1",
+    CARGO_PROFILE: process.env.CARGO_PROFILE ?? "dev",
+    TRIDENT_PORT: `127.0.0.1:${port}`,
+    TRIDENT_SUBNET: process.env.TRIDENT_E2E_SUBNET ?? "10.87.32",
+    TRIDENT_SECRET: SECRET,
+  };
+  const args = (rest) => [...words, "-p", PROJECT, ...rest];
+  const compose = (rest, within) => run(command, args(rest), { within, env });
+  const docker = (...rest) => run("docker", rest, { within: 60_000 });
+  const down = ["down", "--volumes", "--remove-orphans", "--timeout", "15"];
+  // Whatever becomes of us.
+  let isUp = true;
+  const leave = () => isUp && spawnSync(command, args(down), { cwd: ROOT, env, stdio: "ignore", timeout: 120_000 });
+  process.once("exit", leave);
+
+  const installation = {
+    base: `http://127.0.0.1:${port}`,
+    compose,
+    docker,
+    /** The containers of a service, oldest first: `{id, name, address, user, readOnly, health}`. */
+    async containers(service) {
+      const ids = (await compose(["ps", "-q", service])).split("\n").filter(Boolean);
+      if (ids.length === 0) return [];
+      const all = JSON.parse(await docker("inspect", ...ids));
+      return all
+        .filter((one) => one.State.Running)
+        .sort((one, other) => (one.Created < other.Created ? -1 : 1))
+        .map((one) => ({
+          id: one.Id,
+          name: one.Name.slice(1),
+          address: Object.entries(one.NetworkSettings.Networks).find(([network]) => network.endsWith("_front"))?.[1].IPAddress,
+          user: one.Config.User,
+          readOnly: one.HostConfig.ReadonlyRootfs,
+          health: one.State.Health?.Status,
+        }));
+    },
+    /** Sets how many replicas of each service there are, and waits until the gateway asks exactly those. */
+    async scale(counts) {
+      const scales = Object.entries(counts).flatMap(([service, count]) => ["--scale", `${service}=${count}`]);
+      await compose(["up", "-d", "--no-recreate", "--no-build", ...scales], 180_000);
+      for (const [service, count] of Object.entries(counts)) {
+        await until(`the gateway knows ${count} of ${service}`, async () => (await installation.known(service)).length === count, { within: 60_000, every: 250 });
+      }
+    },
+    /** The replicas of a service that the gateway asks, as addresses with ports. */
+    async known(service) {
+      const [gateway] = await installation.containers("gateway");
+      const text = await docker("exec", gateway.id, "cat", "/run/trident/nginx.conf");
+      const upstream = new RegExp(`upstream ${service.replace("-svc", "")} \\{([^}]*)\\}`).exec(text)[1];
+      return [...upstream.matchAll(/^ *server (\S+) /gm)].map(([, address]) => address);
+    },
+    /** A figure of a replica's `/metrics`, 0 where there is none. */
+    async figure(container, name) {
+      const request = 'exec 3<>"/dev/tcp/127.0.0.1/$PORT"; printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3';
+      const text = await docker("exec", container.id, "bash", "-c", request);
+      const line = text.split("\n").find((found) => found.startsWith(`${name} `));
+      return Number(line?.trim().split(" ").at(-1) ?? 0);
+    },
+    logs: () => compose(["logs", "--no-color", "--tail=60"]).catch((error) => error.message),
+    async takeDown() {
+      await compose(down, 120_000);
+      isUp = false;
+    },
+  };
+  try {
+    await compose(["build"], 45 * 60_000);
+    await compose(["up", "-d", "--no-build"], 5 * 60_000);
+    await until("the gateway serves", async () => (await ask(`${installation.base}/data?mode=poll&channel=public.up`).catch(() => null))?.status === 200, { within: 60_000, every: 250 });
+    return installation;
+  } catch (error) {
+    error.message += `\n${await installation.logs()}`;
+    await installation.takeDown().catch(() => {});
+    throw error;
+  }
+}
