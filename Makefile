@@ -5,6 +5,7 @@
 #   make check    formatting, lints, and what dependencies may be
 #   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
+#   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
 
@@ -82,6 +83,12 @@ e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 # The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
 e2e-client: build client web e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
+
+# The installation of docker-compose.yml, with what cargo builds fastest unless CARGO_PROFILE says otherwise.
+.PHONY: e2e-compose
+e2e-compose: e2e/node_modules/.package-lock.json
+	@docker info >/dev/null 2>&1 || { echo "make e2e-compose needs a Docker engine, and none answers"; exit 1; }
+	cd e2e && CARGO_PROFILE="$${CARGO_PROFILE:-dev}" npm run test:compose
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && $(NPM_CI)

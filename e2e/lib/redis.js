@@ -7,8 +7,8 @@ import path from "node:path";
 import { freePort, start } from "./process.js";
 import { until } from "./wait.js";
 
-/** The first line of the answer to a command, such as `+PONG` or `:3`; throws when nobody answers. */
-function firstLine(port, words, within = 2_000) {
+/** The answer to a command as far as `enough(text)` wants it; throws when nobody answers. */
+function answer(port, words, enough, within = 2_000) {
   return new Promise((resolve, reject) => {
     const line = connect(port, "127.0.0.1", () => {
       const parts = words.map((word) => `$${Buffer.byteLength(String(word))}\r\n${word}\r\n`);
@@ -18,13 +18,23 @@ function firstLine(port, words, within = 2_000) {
     line.setTimeout(within, () => line.destroy(new Error(`redis-server: no answer within ${within} ms`)));
     line.on("data", (bytes) => {
       text += bytes;
-      if (!text.includes("\r\n")) return;
-      resolve(text.split("\r\n")[0]);
+      if (!enough(text)) return;
+      resolve(text);
       line.destroy();
     });
     line.on("error", reject);
     line.on("close", () => reject(new Error("redis-server ended the connection")));
   });
+}
+
+/** The first line of the answer to a command, such as `+PONG` or `:3`. */
+const firstLine = async (port, words) => (await answer(port, words, (text) => text.includes("\r\n"))).split("\r\n")[0];
+
+/** An answer that is one text (RESP's bulk string), such as that of `INFO`. */
+async function bulk(port, words) {
+  const whole = (text) => text.includes("\r\n") && Buffer.byteLength(text) >= text.indexOf("\r\n") + 4 + Number(text.slice(1, text.indexOf("\r\n")));
+  const text = await answer(port, words, whole);
+  return text.slice(text.indexOf("\r\n") + 2, -2);
 }
 
 /**
@@ -46,6 +56,8 @@ export async function startRedis() {
     said: () => server.said(),
     /** The first line of the answer to a command. */
     ask: (...words) => firstLine(port, words),
+    /** The answer to a command that answers with a text. */
+    whole: (...words) => bulk(port, words),
     /** Starts it with what its folder holds, and waits until that is read and it answers. */
     async start() {
       mkdirSync(data, { recursive: true });

@@ -1,0 +1,51 @@
+// The demo channels with several replicas: one ticks, whoever it is, and another one takes over when that is killed.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { openEvents } from "../lib/http.js";
+import { startRedis } from "../lib/redis.js";
+import { startService } from "../lib/stack.js";
+import { until } from "../lib/wait.js";
+
+for (const [channel, service] of [["random", "comet-svc"], ["time", "sse-svc"]]) {
+  describe(`${channel}, ticked by one of three ${service}`, () => {
+    const running = [];
+    let redis;
+    const start = async (name, settings = {}) => {
+      const one = await startService(name, { TRIDENT_BUS: redis.url, ...settings });
+      running.push(one);
+      return one;
+    };
+    before(async () => {
+      redis = await startRedis();
+    });
+    after(async () => {
+      for (const one of running) await one.stop();
+      await redis?.close();
+    });
+
+    test("never two at once, and none for three seconds at most when the one is killed", { timeout: 60_000 }, async () => {
+      const reader = await start("standalone", { TRIDENT_DEMO: "off" });
+      const stream = await openEvents(`${reader.base}/events?channel=${channel}`);
+      const ticks = () => stream.items.filter((item) => item.id && item.data).map((item) => Number(item.id.split("-")[0]));
+      const more = (count) => {
+        const goal = ticks().length + count;
+        return until(`${count} ticks of ${channel}`, () => ticks().length >= goal, { within: 20_000 });
+      };
+      // Alone, it is the one who ticks; those who come later wait for their turn.
+      const first = await start(service);
+      await more(2);
+      await Promise.all([start(service), start(service)]);
+      await more(4);
+      const killed = ticks().length;
+      await first.stop("SIGKILL");
+      await more(5);
+      await stream.close();
+
+      const apart = ticks().slice(1).map((at, index) => at - ticks()[index]);
+      assert.ok(Math.min(...apart) > 700, `two in one second: ${apart.join(", ")}`);
+      assert.ok(Math.max(...apart) <= 3_000, `too long without: ${apart.join(", ")}`);
+      assert.ok(Math.max(...apart.slice(killed - 1)) > 1_200, `nobody took over: ${apart.join(", ")}`);
+    });
+  });
+}
