@@ -37,7 +37,11 @@ impl Chat {
         let chat = events::Chat { service: service.clone(), presence: presence.clone(), namespace: namespace.clone() };
 
         let guarded = service.clone();
-        namespace.middleware(async move |socket| arrival::admit(&guarded, &socket));
+        namespace.middleware(async move |socket| {
+            // A client that came back to a process that has just begun would be given what is new, and not what it missed.
+            guarded.bus.filled().await;
+            arrival::admit(&guarded, &socket)
+        });
         let entered = chat.clone();
         namespace.on_connect(async move |socket| arrival::enter(&entered, &socket));
         let left = chat.clone();

@@ -70,6 +70,10 @@ impl Bus for MemoryBus {
         Box::pin(ready(()))
     }
 
+    fn filled(&self) -> Answer<'_, ()> {
+        Box::pin(ready(()))
+    }
+
     fn ready(&self) -> Result<(), BusError> {
         Ok(())
     }

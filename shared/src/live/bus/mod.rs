@@ -104,6 +104,10 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// To be called before a reader is opened on a cursor that another process may have given out.
     fn reach(&self, cursor: Cursor) -> Answer<'_, ()>;
 
+    /// Waits until this process's log shows what there is, for as long as that takes: only then can it be told what a
+    /// reader that begins now has missed.
+    fn filled(&self) -> Answer<'_, ()>;
+
     /// Whether messages can be published and are coming in.
     ///
     /// # Errors

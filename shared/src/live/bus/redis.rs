@@ -168,6 +168,13 @@ impl Bus for RedisBus {
         })
     }
 
+    fn filled(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            // The sender is ours, so it does not go before the answer.
+            let _ = self.shared.progress.subscribe().wait_for(|_| self.log.is_filled()).await;
+        })
+    }
+
     fn ready(&self) -> Result<(), BusError> {
         match &*self.shared.phase.lock() {
             Phase::Ready(_) => Ok(()),

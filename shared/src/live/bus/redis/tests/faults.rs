@@ -27,6 +27,21 @@ async fn a_cursor_ahead_of_a_process_that_is_cut_off_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_process_that_begins_while_redis_is_away_is_waited_for() {
+    let server = Server::start().await;
+    let before = connect(&server.url()).await.publish(publication("a", 0)).await.unwrap().ids;
+    let proxy = Proxy::start(server.port()).await;
+    proxy.set(Way::Stalled);
+    let bus = open(&proxy.url());
+    assert!(timeout(Duration::from_secs(1), bus.filled()).await.is_err(), "nothing has come in yet");
+    proxy.set(Way::Open);
+    timeout(PATIENCE, bus.filled()).await.expect("it comes in");
+    let mut reader = Reader::open(bus.log(), &[channel("a")], Since::Earliest);
+    assert_eq!(take(&mut reader, 1).await, (before, false));
+    timeout(Duration::ZERO, bus.filled()).await.expect("once is for ever");
+}
+
+#[tokio::test]
 async fn a_redis_that_does_not_answer_is_away_and_takes_no_more_than_it_may() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
