@@ -6,6 +6,7 @@
 #   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
+#   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
 
@@ -68,6 +69,11 @@ e2e: e2e-system e2e-socketio e2e-cluster e2e-client
 # Services, gateway and pages from outside.
 e2e-system: build client e2e/node_modules/.package-lock.json
 	cd e2e && npm test
+
+# Replicas of every service on one Redis, with faults: docs/FAULTS.md. Needs redis-server.
+.PHONY: e2e-faults
+e2e-faults: build client e2e/node_modules/.package-lock.json
+	cd e2e && npm run --silent test:faults
 
 # The Socket.IO server with the official clients, in JavaScript and in Python.
 e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
