@@ -38,6 +38,8 @@ export async function bringUp() {
     COMPOSE_DOCKER_CLI_BUILD: "1",
     CARGO_PROFILE: process.env.CARGO_PROFILE ?? "dev",
     TRIDENT_PORT: `127.0.0.1:${port}`,
+    // The images of whoever works here with docker-compose.yml stay as they are.
+    TRIDENT_TAG: "e2e",
     TRIDENT_SUBNET: process.env.TRIDENT_E2E_SUBNET ?? "10.87.32",
     TRIDENT_SECRET: SECRET,
   };
@@ -100,6 +102,8 @@ export async function bringUp() {
     },
   };
   try {
+    // What a run that was cut off has left.
+    await compose(down, 120_000);
     await compose(["build"], 45 * 60_000);
     await compose(["up", "-d", "--no-build"], 5 * 60_000);
     await until("the gateway serves", async () => (await ask(`${installation.base}/data?mode=poll&channel=public.up`).catch(() => null))?.status === 200, { within: 60_000, every: 250 });
