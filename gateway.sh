@@ -5,10 +5,12 @@
 #
 # nginx takes a name with several addresses for one place in the ring by which it chooses a session's replica, and looks
 # names up only when it starts: so the names are looked up here. Reloading touches no answer that is under way.
+#
+#   gateway.sh [nginx.conf [folder to write to]]
 set -eu
 
-source=${TRIDENT_NGINX_CONF:-/etc/nginx/nginx.conf}
-folder=/run/trident
+source=${1:-/etc/nginx/nginx.conf}
+folder=${2:-/run/trident}
 services="comet-svc:8081 chat-svc:8082 sse-svc:8083"
 nginx=$$ # what this shell becomes in the end
 
@@ -38,13 +40,16 @@ configuration() {
   for service in $services; do
     echo "replicas $service $(cat "$folder/$service")"
   done | awk -v origins="${TRIDENT_ORIGINS:-}" '
-    function quoted(text) { gsub(/[.\[\]]/, "\\\\&", text); return text }
+    function quoted(text) { gsub(/[.+\[\]]/, "\\\\&", text); return text }
+    # A line of the map for an entry of TRIDENT_ORIGINS, or nothing for what is none.
     function origin(text) {
       if (text == "*") return "\"~.\" \"*\";"
       if (text == "null") return "\"null\" \"*\";"
-      if (text !~ /^https?:\/\/[][A-Za-z0-9.:_-]+(:\*)?$/) return ""
-      if (sub(/:\*$/, "", text) || text ~ /^https?:\/\/(localhost|127[0-9.]+|\[::1\])$/)
+      if (text !~ /^[a-z][a-z0-9+.-]*:\/\/[][a-z0-9.:_-]+(:\*)?$/) return ""
+      if (sub(/:\*$/, "", text) || text ~ /:\/\/([^:]*\.)?localhost$|:\/\/127(\.[0-9]+)+$|:\/\/\[::1\]$/)
         return "\"~^" quoted(text) "(:[0-9]+)?$\" $http_origin;"
+      if (text ~ /^https:/) sub(/:443$/, "", text)
+      if (text ~ /^http:/) sub(/:80$/, "", text)
       return "\"" text "\" $http_origin;"
     }
     $1 == "replicas" { for (at = 3; at <= NF; at++) list[$2] = list[$2] " " $at; next }
@@ -54,11 +59,13 @@ configuration() {
       next
     }
     /# TRIDENT_ORIGINS$/ && origins != "" {
-      count = split(origins, entries, ",")
-      for (at = 1; at <= count; at++) {
-        gsub(/[ \t]/, "", entries[at])
-        if ((line = origin(entries[at])) != "") print "        " line
-      }
+      # Everybody comes last: who is named may also bring cookies. nginx refuses what is said twice.
+      count = split(tolower(origins), entries, ",")
+      for (round = 0; round < 2; round++)
+        for (at = 1; at <= count; at++) {
+          gsub(/[ \t]|\/+$/, "", entries[at])
+          if ((entries[at] == "*") == round && (line = origin(entries[at])) != "" && !said[line]++) print "        " line
+        }
       next
     }
     { print }
@@ -71,8 +78,7 @@ configuration >"$folder/nginx.conf"
 
 (
   while sleep 1 && kill -0 "$nginx"; do
-    look || continue
-    configuration >"$folder/next"
+    look && configuration >"$folder/next" || continue
     cmp -s "$folder/next" "$folder/nginx.conf" && continue
     mv "$folder/next" "$folder/nginx.conf"
     kill -HUP "$nginx"
