@@ -30,6 +30,8 @@ use crate::{
 /// Where everybody comes in.
 const FIRST_ROOM: &str = "lobby";
 
+/// What is looked at of a first request's headers, and so kept: who asks, from where, through whom.
+pub(crate) const HEADERS: [&str; 6] = ["authorization", "cookie", "host", "origin", "x-forwarded-for", SESSION_KEY];
 /// The header in which the gateway names the four characters that it hashed a session to this server by.
 const SESSION_KEY: &str = "trident-session-key";
 

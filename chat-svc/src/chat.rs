@@ -95,6 +95,7 @@ fn server(service: &Service) -> SocketIo {
         .sid_prefix(move |handshake| arrival::session_key(&edge, handshake))
         .configure(|config| {
             config.packet_rate = settings.socket_rate.unwrap_or(0);
+            config.kept_headers = Some(arrival::HEADERS.map(str::to_owned).to_vec());
             config.allow_eio3 = true;
             config.msgpack = true;
         })

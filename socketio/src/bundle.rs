@@ -121,9 +121,6 @@ impl Bundle {
         });
         if let Some(encoding) = encoding.name() {
             response.insert_header((header::CONTENT_ENCODING, encoding));
-        } else {
-            // Keeps a compressing middleware's hands off: whoever wanted another encoding has not asked for it.
-            response.insert_header((header::CONTENT_ENCODING, "identity"));
         }
         Some(response.body(body))
     }

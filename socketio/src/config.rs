@@ -45,6 +45,10 @@ pub struct Config {
     pub compress_from: Option<usize>,
     /// The client for browsers, served at its official paths. Default `None`: not served.
     pub client_bundle: Option<Bundle>,
+    /// The headers of the first request that a connection keeps, by their names in lower case; `None`, the default, is all of them. A
+    /// browser's are several hundred bytes for as long as it is connected, cookies not counted, of which an application may want two.
+    /// [`allow_request`](crate::Builder::allow_request) and [`sid_prefix`](crate::Builder::sid_prefix) see no others.
+    pub kept_headers: Option<Vec<String>>,
     /// Take the client's address from `Forwarded` or `X-Forwarded-For`, and its scheme likewise. Right behind a proxy that
     /// sets them, a lie elsewhere. Default false.
     pub trust_proxy: bool,
@@ -94,6 +98,7 @@ impl Default for Config {
             cookie: None,
             compress_from: Some(1024),
             client_bundle: None,
+            kept_headers: None,
             trust_proxy: false,
             max_connections: 0,
             outbox_bytes: 1 << 20,

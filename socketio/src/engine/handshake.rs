@@ -11,6 +11,7 @@ use actix_web::{
 };
 
 use super::Transport;
+use crate::Config;
 
 /// The first request of a connection.
 #[derive(Clone, Debug)]
@@ -34,7 +35,8 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    pub(crate) fn of(request: &HttpRequest, transport: Transport, trust_proxy: bool) -> Self {
+    pub(crate) fn of(request: &HttpRequest, transport: Transport, config: &Config) -> Self {
+        let trust_proxy = config.trust_proxy;
         let info = request.connection_info();
         let address = if trust_proxy {
             info.realip_remote_addr().and_then(parse_address)
@@ -43,7 +45,7 @@ impl Handshake {
         };
         let secure = if trust_proxy { info.scheme() == "https" } else { request.app_config().secure() };
         Self {
-            headers: Headers::of(request.headers()),
+            headers: Headers::of(request.headers(), config.kept_headers.as_deref()),
             url: request.uri().path_and_query().map_or("/", |url| url.as_str()).into(),
             address,
             transport,
@@ -104,8 +106,13 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
 }
 
 impl Headers {
-    fn of(map: &HeaderMap) -> Self {
-        map.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
+    /// Those of a request that are to be kept.
+    fn of(map: &HeaderMap, kept: Option<&[String]>) -> Self {
+        let is_kept = |name: &str| kept.is_none_or(|kept| kept.iter().any(|kept| kept == name));
+        map.iter()
+            .filter(|(name, _)| is_kept(name.as_str()))
+            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+            .collect()
     }
 
     /// The first value of a header; its name in lower case.
@@ -138,7 +145,7 @@ mod tests {
             .insert_header(("origin", "http://a.example"))
             .peer_addr("192.0.2.1:5".parse().unwrap())
             .to_http_request();
-        let handshake = Handshake::of(&request, Transport::Polling, false);
+        let handshake = Handshake::of(&request, Transport::Polling, &Config::default());
         assert_eq!(handshake.headers.get("x-one"), Some("1: 2"));
         assert_eq!(handshake.headers.get("missing"), None);
         assert_eq!(handshake.query_value("token").as_deref(), Some("a b"));
@@ -146,6 +153,10 @@ mod tests {
         assert_eq!(handshake.address, Some("192.0.2.1".parse().unwrap()));
         assert!(handshake.xdomain && !handshake.secure);
         assert!(!format!("{handshake:?}").contains("1: 2"));
+        let config = Config { kept_headers: Some(vec!["x-one".into(), "x-two".into()]), ..Config::default() };
+        let handshake = Handshake::of(&request, Transport::Polling, &config);
+        assert_eq!(handshake.headers.iter().collect::<Vec<_>>(), [("x-one", "1: 2")]);
+        assert!(handshake.xdomain);
     }
 
     #[test]
@@ -155,10 +166,10 @@ mod tests {
             .insert_header(("x-forwarded-proto", "https"))
             .peer_addr("127.0.0.1:5".parse().unwrap())
             .to_http_request();
-        let near = Handshake::of(&request, Transport::Polling, false);
+        let near = Handshake::of(&request, Transport::Polling, &Config::default());
         assert_eq!(near.address, Some("127.0.0.1".parse().unwrap()));
         assert!(!near.secure);
-        let far = Handshake::of(&request, Transport::Polling, true);
+        let far = Handshake::of(&request, Transport::Polling, &Config { trust_proxy: true, ..Config::default() });
         assert_eq!(far.address, Some("198.51.100.7".parse().unwrap()));
         assert!(far.secure);
     }

@@ -137,7 +137,7 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: 
         return Err(Refusal::BadRequest);
     }
     check_origin(core, request)?;
-    let handshake = Arc::new(Handshake::of(request, transport, config.trust_proxy));
+    let handshake = Arc::new(Handshake::of(request, transport, config));
     let permit = core.admission.allow(&handshake).await.map_err(Refusal::Forbidden)?;
     let protocol = match query.eio.as_deref() {
         Some("4") => Protocol::V4,

@@ -10,7 +10,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::Instant,
 };
 
@@ -20,7 +20,7 @@ use crate::engine::{
     outbox::{Outbox, Pushed},
     outgoing::{Form, Outgoing},
     packet::{Packet, Protocol},
-    session::{Refused, Session, Transport},
+    session::{Session, Transport},
     source::Sources,
     worker::Worker,
 };
@@ -38,7 +38,7 @@ pub(crate) struct Conn {
 
 /// Tells the WebSockets of one session apart. A session that began as a WebSocket has the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct WebSocketId(u32);
+pub(crate) struct WebSocketId(pub(super) u32);
 
 pub(super) struct State {
     pub(super) session: Session,
@@ -53,7 +53,7 @@ pub(super) struct State {
     scheduled: Option<Instant>,
     pub(super) http: Option<Waker>,
     pub(super) websocket: Option<Waker>,
-    websocket_id: WebSocketId,
+    pub(super) websocket_id: WebSocketId,
     pub(super) form: Form,
     /// Whether there may be a source: without one, the hot path takes one lock.
     pub(super) has_sources: bool,
@@ -199,56 +199,6 @@ impl Conn {
         self.state().session.protocol()
     }
 
-    pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Refused> {
-        self.with(|state| state.session.begin_poll())
-    }
-
-    pub(crate) fn has_poll(&self) -> bool {
-        self.state().session.has_poll()
-    }
-
-    pub(crate) fn abort_poll(self: &Arc<Self>) {
-        self.with(|state| state.session.abort_poll());
-    }
-
-    pub(crate) fn begin_post(self: &Arc<Self>) -> Result<(), Refused> {
-        self.with(|state| state.session.begin_post())
-    }
-
-    pub(crate) fn end_post(self: &Arc<Self>) {
-        self.with(|state| state.session.end_post());
-    }
-
-    /// A second WebSocket is a stranger to the session, even when the first has been given up: each is known by a number.
-    pub(crate) fn attach_websocket(self: &Arc<Self>) -> Option<WebSocketId> {
-        self.with(|state| {
-            let attached = state.session.attach_candidate(Instant::now());
-            attached.then(|| {
-                state.websocket_id = WebSocketId(state.websocket_id.0.wrapping_add(1));
-                state.websocket_id
-            })
-        })
-    }
-
-    pub(crate) fn detach_websocket(self: &Arc<Self>, id: WebSocketId, reason: DisconnectReason) {
-        self.with(|state| {
-            if state.websocket_id == id {
-                state.websocket = None;
-                state.session.detach_websocket(reason);
-            }
-        });
-    }
-
-    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<super::Item>> {
-        if self.state().websocket_id == id { self.poll_outgoing(Transport::WebSocket, cx) } else { Poll::Ready(None) }
-    }
-
-    pub(crate) fn receive_websocket(self: &Arc<Self>, id: WebSocketId, packet: Packet) {
-        if self.state().websocket_id == id {
-            self.receive(Transport::WebSocket, packet);
-        }
-    }
-
     pub(crate) fn finish(self: &Arc<Self>, reason: DisconnectReason) {
         self.with(|state| state.session.finish(reason));
     }
@@ -335,14 +285,6 @@ impl Conn {
             }
             Err(()) => false,
         }
-    }
-
-    /// The poll's answer is complete.
-    pub(crate) fn end_poll(self: &Arc<Self>) {
-        self.with(|state| {
-            state.http = None;
-            state.session.end_poll();
-        });
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod conn;
 mod pull;
+mod requests;
 
 use std::{sync::Arc, time::Instant};
 

@@ -1,0 +1,79 @@
+//! What the requests of a connection tell it: polls, posts and WebSockets as they come and go.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use super::{
+    conn::{Conn, WebSocketId},
+    pull::Item,
+};
+use crate::{
+    DisconnectReason,
+    engine::{
+        packet::Packet,
+        session::{Refused, Transport},
+    },
+};
+
+impl Conn {
+    pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Refused> {
+        self.with(|state| state.session.begin_poll())
+    }
+
+    pub(crate) fn has_poll(&self) -> bool {
+        self.state().session.has_poll()
+    }
+
+    pub(crate) fn abort_poll(self: &Arc<Self>) {
+        self.with(|state| state.session.abort_poll());
+    }
+
+    pub(crate) fn begin_post(self: &Arc<Self>) -> Result<(), Refused> {
+        self.with(|state| state.session.begin_post())
+    }
+
+    pub(crate) fn end_post(self: &Arc<Self>) {
+        self.with(|state| state.session.end_post());
+    }
+
+    /// A second WebSocket is a stranger to the session, even when the first has been given up: each is known by a number.
+    pub(crate) fn attach_websocket(self: &Arc<Self>) -> Option<WebSocketId> {
+        self.with(|state| {
+            let attached = state.session.attach_candidate(Instant::now());
+            attached.then(|| {
+                state.websocket_id = WebSocketId(state.websocket_id.0.wrapping_add(1));
+                state.websocket_id
+            })
+        })
+    }
+
+    pub(crate) fn detach_websocket(self: &Arc<Self>, id: WebSocketId, reason: DisconnectReason) {
+        self.with(|state| {
+            if state.websocket_id == id {
+                state.websocket = None;
+                state.session.detach_websocket(reason);
+            }
+        });
+    }
+
+    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        if self.state().websocket_id == id { self.poll_outgoing(Transport::WebSocket, cx) } else { Poll::Ready(None) }
+    }
+
+    pub(crate) fn receive_websocket(self: &Arc<Self>, id: WebSocketId, packet: Packet) {
+        if self.state().websocket_id == id {
+            self.receive(Transport::WebSocket, packet);
+        }
+    }
+
+    /// The poll's answer is complete.
+    pub(crate) fn end_poll(self: &Arc<Self>) {
+        self.with(|state| {
+            state.http = None;
+            state.session.end_poll();
+        });
+    }
+}

@@ -1,0 +1,167 @@
+//! What a server is made of: settings, an adapter, and who may come in.
+
+use std::{sync::Arc, time::Duration};
+
+use super::SocketIo;
+use crate::{
+    Config, Handshake, LocalAdapter, Origins, Recovery,
+    adapter::Adapter,
+    bundle::Bundle,
+    engine::{Admission, Core, worker::Workers},
+    namespace::Shared,
+    socket::{assemble::Limits, client::ClientConfig},
+};
+
+/// Builds a [`SocketIo`].
+#[derive(Default)]
+#[must_use = "a server is made by `build`"]
+pub struct Builder {
+    config: Config,
+    adapter: Option<Arc<dyn Adapter>>,
+    admission: Admission,
+}
+
+impl Builder {
+    /// All settings at once.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes settings in place.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::builder()
+    ///     .configure(|config| {
+    ///         config.allow_eio3 = true;
+    ///         config.max_connections = 10_000;
+    ///     })
+    ///     .build();
+    /// # drop(io);
+    /// ```
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Where it is mounted; see [`Config::path`].
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.config.path = path.into();
+        self
+    }
+
+    /// See [`Config::ping_interval`].
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.config.ping_interval = interval;
+        self
+    }
+
+    /// See [`Config::ping_timeout`].
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.config.ping_timeout = timeout;
+        self
+    }
+
+    /// See [`Config::connect_timeout`].
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// See [`Config::origins`].
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.config.origins = origins;
+        self
+    }
+
+    /// See [`Config::recovery`].
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.config.recovery = Some(recovery);
+        self
+    }
+
+    /// See [`Config::client_bundle`].
+    pub fn client_bundle(mut self, bundle: Bundle) -> Self {
+        self.config.client_bundle = Some(bundle);
+        self
+    }
+
+    /// What stands between rooms and a cluster. Default: a [`LocalAdapter`], for one server alone.
+    pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
+    /// Asked before a connection opens, with its first request. The error is told to the client, with status 403.
+    ///
+    /// What it returns is kept until the connection ends, also when that never comes to a namespace: a place among those that an
+    /// address may have, for example, given back by its `Drop`. [`Connection::permit`](crate::engine::Connection::permit) gives it to
+    /// whoever knows its type; `()` is nothing to keep.
+    ///
+    /// ```no_run
+    /// # use socketio::SocketIo;
+    /// let io = SocketIo::builder()
+    ///     .allow_request(async |handshake| match handshake.headers.get("x-key") {
+    ///         Some("open sesame") => Ok(()),
+    ///         _ => Err("no key".into()),
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn allow_request<F, P>(mut self, allow: F) -> Self
+    where
+        F: AsyncFn(Arc<Handshake>) -> Result<P, String> + Send + Sync + 'static,
+        P: Send + Sync + 'static,
+    {
+        self.admission.set_allow_request(allow);
+        self
+    }
+
+    /// Asked for the first characters of each session's id: for a load balancer that sends the requests of one session to one server
+    /// by hashing them, since all but the first carry the id as `sid` in their query.
+    ///
+    /// The balancer chooses four characters, sends the first request to the server that it hashes them to, and names them in a
+    /// header. At most four of the characters `A-Z a-z 0-9 _ -` are taken, which leaves 96 random bits; anything else is passed over. A
+    /// client can name what it likes here, to be with one server, unless the balancer overwrites the header.
+    ///
+    /// ```no_run
+    /// # use socketio::SocketIo;
+    /// let io = SocketIo::builder()
+    ///     .sid_prefix(|handshake| handshake.headers.get("x-session-key").map(Into::into))
+    ///     .build();
+    /// ```
+    pub fn sid_prefix(mut self, prefix: impl Fn(&Handshake) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.admission.set_sid_prefix(prefix);
+        self
+    }
+
+    /// The server. It answers once it is mounted.
+    pub fn build(self) -> SocketIo {
+        let Self { config, adapter, admission } = self;
+        let config = config.normalized();
+        let adapter = adapter.unwrap_or_else(|| Arc::new(LocalAdapter::new(config.recovery.clone())));
+        let config = Arc::new(config);
+        let workers = Workers::new();
+        let counters = Arc::default();
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            client: Arc::new(client_config(&config)),
+            counters: Arc::clone(&counters),
+            adapter,
+            workers: workers.clone(),
+        });
+        SocketIo::new(shared, |service| Core::new(config, counters, workers, admission, service))
+    }
+}
+
+fn client_config(config: &Config) -> ClientConfig {
+    ClientConfig {
+        connect_timeout: config.connect_timeout,
+        binary_timeout: config.binary_timeout,
+        max_namespaces: config.max_namespaces,
+        msgpack: config.msgpack,
+        limits: Limits {
+            max_attachments: config.max_attachments,
+            max_bytes: config.max_http_buffer_size.saturating_mul(2),
+        },
+    }
+}
