@@ -178,7 +178,9 @@ impl Socket {
         self.0.connection.close();
     }
 
-    pub(crate) fn pid(&self) -> Option<&ByteString> {
+    /// The secret by which its client may come back to its session, where recovery is on and the client knows of it. Not to be shown
+    /// to anybody: who has it has the session.
+    pub fn pid(&self) -> Option<&ByteString> {
         self.0.pid.as_ref()
     }
 }
