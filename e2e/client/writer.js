@@ -1,5 +1,6 @@
 // A backend that publishes numbers, a few at a time, and knows the ids of all of them.
 
+import { randomBytes } from "node:crypto";
 import { ask } from "../lib/http.js";
 import { bearer } from "../lib/token.js";
 import { until } from "../lib/wait.js";
@@ -19,6 +20,8 @@ export async function head(base, channel) {
 
 export class Writer {
   ids = [];
+  /** Bytes of chance that go along with each number. */
+  fill = 0;
 
   constructor(base, channel) {
     Object.assign(this, { base, channel });
@@ -28,10 +31,14 @@ export class Writer {
   async to(count, pause = 0) {
     while (this.ids.length < count) {
       const size = Math.min(10, count - this.ids.length);
-      const lines = Array.from({ length: size }, (_, at) => ({ channel: this.channel, data: { n: this.ids.length + at } }));
+      const lines = Array.from({ length: size }, (_, at) => ({ channel: this.channel, data: this.#data(this.ids.length + at) }));
       this.ids.push(...(await publishAll(this.base, lines)));
       if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
     }
+  }
+
+  #data(n) {
+    return this.fill > 0 ? { n, fill: randomBytes(this.fill).toString("base64") } : { n };
   }
 
   /** Waits until `read()` gives as many as were published. */

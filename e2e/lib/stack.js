@@ -64,8 +64,8 @@ export async function startService(name, settings = {}, port = undefined) {
   return { ...service, name, port, base };
 }
 
-/** The project's nginx.conf with other addresses, one `server` line for each replica, and not one line else changed. */
-function configuration(folder, port, upstreams) {
+/** The project's nginx.conf with other addresses, one `server` line for each replica, and not one line else changed but by `spoil`. */
+function configuration(folder, port, upstreams, spoil) {
   const rest = "max_fails=2 fail_timeout=2s;";
   const replicas = (ports) => [ports].flat().map((one) => `server 127.0.0.1:${one} ${rest}`).join("\n");
   const changes = [
@@ -88,15 +88,18 @@ function configuration(folder, port, upstreams) {
   text = text.replace("http {\n", `http {\n${places.join("\n")}\n`);
   if (process.getuid?.() === 0) text = `user root;\n${text}`; // the pages may lie where only root may look
   const file = path.join(folder, "nginx.conf");
-  writeFileSync(file, text);
+  writeFileSync(file, spoil(text));
   return file;
 }
 
-/** Starts nginx in front of `upstreams`, a port or the ports of all replicas by name, and waits until it answers. */
-export async function startGateway(upstreams) {
+/**
+ * Starts nginx in front of `upstreams`, a port or the ports of all replicas by name, and waits until it answers. `spoil` makes
+ * another configuration of the project's.
+ */
+export async function startGateway(upstreams, spoil = (text) => text) {
   const port = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), "trident-nginx-"));
-  const file = configuration(folder, port, upstreams);
+  const file = configuration(folder, port, upstreams, spoil);
   const nginx = start("nginx", ["-c", file, "-e", `${folder}/error.log`, "-g", "daemon off;"], process.env);
   const base = `http://127.0.0.1:${port}`;
   const told = () => `${nginx.said()}\n${existsSync(`${folder}/error.log`) ? readFileSync(`${folder}/error.log`, "utf8") : ""}`;
@@ -119,7 +122,7 @@ export async function startGateway(upstreams) {
     /** Reloads with other replicas, and waits until new workers serve them. */
     async serve(others) {
       const before = workers();
-      configuration(folder, port, others);
+      configuration(folder, port, others, spoil);
       nginx.signal("SIGHUP");
       await until("new workers", () => workers().some((pid) => !before.includes(pid)));
     },

@@ -1,0 +1,80 @@
+// The client library behind nginx as others configure it: it buffers whatever it is told by whom, and knows no WebSockets.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { io } from "socket.io-client";
+import { connect } from "../../web/client/dist/index.js";
+import { socketio } from "../../web/client/dist/transports/socketio.js";
+import { STANDALONE, startGateway, startStack } from "../lib/stack.js";
+import { until } from "../lib/wait.js";
+import { head, Writer } from "./writer.js";
+
+/** Compression without a flush for each piece: the usual way in which streams are held back. */
+const BUFFERED = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; gzip_min_length 0; gzip_types text/event-stream application/x-ndjson;";
+const buffered = (text) => text.replace("gzip off;", "").replaceAll("proxy_buffering off;", BUFFERED);
+const bufferedEvents = (text) => text.replace("gzip off;", "").replace(/(location = \/events \{[^}]*)proxy_buffering off;/, `$1${BUFFERED}`);
+const withoutUpgrades = (text) => text.replace("proxy_set_header Upgrade $upgrade_to;", "proxy_set_header Upgrade '';");
+
+describe("client behind nginx", () => {
+  let stack;
+  before(async () => {
+    stack = await startStack(STANDALONE, { TRIDENT_HISTORY_COUNT: "5000", TRIDENT_KEEPALIVE: "500ms" });
+  });
+  after(() => stack?.stop());
+
+  async function begin(t, spoil) {
+    const { port } = stack;
+    const gateway = await startGateway({ comet: port, chat: port, sse: port }, spoil);
+    t.after(() => gateway.stop());
+    const channel = `public.nginx-${gateway.port}`;
+    const since = await head(stack.base, channel);
+    const timing = { open: 1_500, silence: 2_500 };
+    const connection = connect({ url: gateway.base, channels: [channel], since, websocket: socketio(io), timing });
+    t.after(() => connection.close());
+    const [read, told] = [[], []];
+    connection.on("message", ({ id }) => read.push(id));
+    connection.on("gap", (gap) => assert.fail(JSON.stringify(gap)));
+    connection.on("state", ({ phase, transport, message }) => told.push(`${phase} ${transport} ${message}`));
+    const writer = new Writer(stack.base, channel);
+    return {
+      writer,
+      told,
+      on: (transport) => until(`open on ${transport}`, () => connection.state.phase === "open" && connection.state.transport === transport).catch((error) => {
+        throw new Error(`${error.message}\n${told.join("\n")}`);
+      }),
+      async all() {
+        await writer.arrived(() => read.length, 30_000);
+        assert.deepEqual(read, writer.ids);
+      },
+    };
+  }
+
+  for (const [what, spoil, transport] of [
+    ["as the project has it", (text) => text, "websocket"],
+    ["without WebSockets", withoutUpgrades, "sse"],
+    ["without WebSockets, and event streams buffered", (text) => bufferedEvents(withoutUpgrades(text)), "stream"],
+    ["without WebSockets, and everything buffered", (text) => buffered(withoutUpgrades(text)), "longpoll"],
+    ["everything buffered", buffered, "websocket"],
+  ]) {
+    test(`${what}: ${transport}, and every message once and in order`, async (t) => {
+      const client = await begin(t, spoil);
+      await client.on(transport);
+      await client.writer.to(500, 20);
+      await client.all();
+      // What was found wanting is not tried again for a while.
+      assert.ok(client.told.filter((line) => line.startsWith("connecting")).length <= 4, client.told.join("\n"));
+    });
+  }
+
+  test("a buffer that overflows lets a stream through by fits and starts: what stays in it is missed, and fetched another way", async (t) => {
+    const client = await begin(t, (text) => buffered(withoutUpgrades(text)));
+    // So much from the beginning on that the opening is pushed out, and it looks well.
+    client.writer.fill = 3_000;
+    await client.writer.to(500, 20);
+    await client.all();
+    await client.on("longpoll");
+    assert.ok(client.told.some((line) => /: no sign of life/.test(line)), client.told.join("\n"));
+    await client.writer.to(510);
+    await client.all();
+  });
+});
