@@ -1,6 +1,7 @@
 // Readers and a publisher that never give up, whatever happens between them: each reader keeps what came, in its order.
 
 import { randomUUID } from "node:crypto";
+import { io } from "socket.io-client";
 import { Hopper } from "../lib/hopper.js";
 import { ask, openEvents } from "../lib/http.js";
 import { bearer } from "../lib/token.js";
@@ -91,5 +92,43 @@ export class Wanderer extends Hopper {
   async stop() {
     this.#on = false;
     await this.running;
+  }
+}
+
+/** The official client of Socket.IO: it comes back by itself, and where its session is not recovered it asks again, from its last id on. */
+export class Listener {
+  taken = [];
+  opened = 0;
+
+  constructor(base, channel, cursor, transports) {
+    Object.assign(this, { channel, cursor });
+    this.socket = io(base, { transports, forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 400, timeout: 5_000 });
+    this.socket.on("connect", () => {
+      this.opened += 1;
+      if (!this.socket.recovered || !this.subscribed) this.#subscribe(this.socket.id);
+    });
+    this.socket.onAny((event, data, meta) => {
+      if (event === "gap") this.taken.push({ gap: (this.cursor = data.resumed) });
+      else if (meta?.channel === channel) this.taken.push({ id: (this.cursor = meta.id) });
+    });
+  }
+
+  /** Lets go first, so that what arrives meanwhile does not come twice when an answer was lost on its way. */
+  async #subscribe(id) {
+    this.subscribed = false;
+    const ask = (...words) => this.socket.timeout(5_000).emitWithAck(...words).catch(() => null);
+    while (this.socket.connected && this.socket.id === id) {
+      const left = await ask("unsubscribe", { channels: [this.channel] });
+      const answer = left?.ok && this.socket.id === id ? await ask("subscribe", { channels: [this.channel], since: this.cursor }) : null;
+      if (answer?.ok && this.socket.id === id) {
+        this.subscribed = true;
+        return;
+      }
+      await sleep(100);
+    }
+  }
+
+  async stop() {
+    this.socket.close();
   }
 }
