@@ -4,8 +4,8 @@
 //! the other way round ([`Payload`](crate::socket::packet::Payload)). A [`Value`] is made where a packet has attachments, and
 //! where somebody wants to look into data of unknown shape.
 //!
-//! In:  JSON text with placeholders, and the attachments → [`json::parse`] → [`Value`] → [`from_value`] → the user's type.
-//! Out: the user's type → [`json::write`] → JSON text with placeholders, and the attachments.
+//! In:  JSON text with placeholders, and the attachments → `json::parse` → [`Value`] → [`from_value`] → the user's type.
+//! Out: the user's type → `json::write` → JSON text with placeholders, and the attachments.
 //!
 //! Bytes are what serde calls bytes: [`Binary`] here, `serde_bytes` elsewhere.
 

@@ -2,7 +2,7 @@
 //!
 //! A POST body goes through [`Packets`] (or [`decode`], which collects it); the packets queued for a client become the answer to
 //! its GET through [`encode`]. The two protocols share nothing but the packets inside, so each has a file:
-//! protocol 4 joins them with a separator ([`v4`]), protocol 3 writes lengths before them ([`v3`]). Around
+//! protocol 4 joins them with a separator (`v4`), protocol 3 writes lengths before them (`v3`). Around
 //! either, clients that can only load scripts get [`jsonp`].
 //!
 //! Specification: Engine.IO protocol 4, "Payload encoding"; Engine.IO protocol 3, the same heading.

@@ -104,3 +104,31 @@ fn sockets_and_connections_are_let_go() {
     }
     eventually("only the connection handler holds it", || Arc::strong_count(&alive) == 2);
 }
+
+#[test]
+fn handlers_come_off_and_the_last_word_is_heard() {
+    let (server, io) = start(SocketIo::builder());
+    let heard = list::<&'static str>();
+    let keep = heard.clone();
+    io.of("/").on_connect(async move |socket| {
+        socket.on("a", async |socket, (), _| socket.emit("a", &()).unwrap());
+        socket.on("b", async |socket, (), _| socket.emit("b", &()).unwrap());
+        socket.on("off", async |socket, (), _| socket.off("a"));
+        let keep = keep.clone();
+        // Whoever sees the end begin may still ask to be told that it is over.
+        socket.on_disconnecting(async move |socket, _| {
+            let keep = keep.clone();
+            keep.lock().unwrap().push("going");
+            socket.on_disconnect(async move |_, _| keep.lock().unwrap().push("gone"));
+        });
+    });
+    let (mut client, _) = join(&server, "40");
+    client.send(r#"42["a"]"#);
+    assert_eq!(client.text(), r#"42["a"]"#);
+    client.send(r#"42["off"]"#);
+    client.send(r#"42["a"]"#);
+    client.send(r#"42["b"]"#);
+    assert_eq!(client.text(), r#"42["b"]"#);
+    client.send("41");
+    eventually("the end", || *heard.lock().unwrap() == ["going", "gone"]);
+}

@@ -6,6 +6,7 @@ mod acks;
 mod admission;
 mod ends;
 mod events;
+mod handshake;
 mod recovery;
 mod rooms;
 mod sources;

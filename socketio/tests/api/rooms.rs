@@ -89,3 +89,23 @@ fn remote_control_of_many() {
     assert_eq!(two.text(), "41");
     assert_eq!((two.closed(), one.text().as_str()), (None, "41"));
 }
+
+#[test]
+fn too_many_rooms_are_refused_and_counted() {
+    let (server, io) = start(SocketIo::builder().configure(|config| config.max_rooms = 2));
+    io.of("/").on("join", async |socket, rooms: Vec<String>, ack| {
+        let joined = socket.join(rooms).is_ok();
+        ack.send(&(joined, socket.rooms().len())).unwrap();
+    });
+    let (mut client, _) = join(&server, "40");
+    for (rooms, answer) in [
+        (r#"["a"]"#, "430[true,1]"),
+        (r#"["a","b"]"#, "430[true,2]"),
+        (r#"["c"]"#, "430[false,2]"),
+        (r#"["b"]"#, "430[true,2]"),
+    ] {
+        client.send(&format!(r#"420["join",{rooms}]"#));
+        assert_eq!(client.text(), answer, "{rooms}");
+    }
+    assert_eq!(io.stats().rooms_refused, 1);
+}
