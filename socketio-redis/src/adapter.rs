@@ -70,7 +70,7 @@ impl RedisAdapter {
         // Neither sender ends before this.
         let _ = ready.wait_for(|ready| *ready).await;
         for node in self.cluster.nodes() {
-            let _ = node.is_subscribed.subscribe().wait_for(|subscribed| *subscribed).await;
+            node.is_subscribed().await;
         }
     }
 
@@ -107,7 +107,7 @@ impl RedisAdapter {
             self.cluster.counters.failed.inc();
             return Err(error);
         }
-        let message = event::encode(&self.cluster.uid, broadcast).map_err(unwritten)?;
+        let message = event::encode(&self.cluster.own_events, broadcast).map_err(unwritten)?;
         let rooms = &broadcast.to.rooms;
         let channel = match self.cluster.node(local.name()) {
             Some(node) => node.channels.events_for(rooms),

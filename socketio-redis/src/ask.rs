@@ -40,13 +40,10 @@ impl RedisAdapter {
     async fn listening(&self, node: &Node) -> Result<(), AdapterError> {
         self.cluster.connection()?;
         let patience = Instant::now() + self.cluster.config.request_timeout;
-        let mut subscribed = node.is_subscribed.subscribe();
-        let coming = timeout_at(patience, subscribed.wait_for(|subscribed| *subscribed)).await;
-        let is_subscribed = coming.is_ok_and(|subscribed| subscribed.is_ok());
-        if !is_subscribed {
-            return Err(away("the namespace is not subscribed to"));
+        match timeout_at(patience, node.is_subscribed()).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(away("the namespace is not subscribed to")),
         }
-        Ok(())
     }
 
     /// How many servers there are besides this one.

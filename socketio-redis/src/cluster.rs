@@ -15,12 +15,16 @@ use crate::{
     publisher::{Job, Waiting},
     questions::Questions,
     stats::Counters,
+    wire::event,
 };
 
 pub(crate) struct Cluster {
     pub(crate) config: Config,
     /// Tells this server from the others. Known to all of them.
     pub(crate) uid: String,
+    /// What each event of its own begins with on the wire.
+    pub(crate) own_events: Vec<u8>,
+    /// Where it talks to itself.
     pub(crate) pulse: String,
     pub(crate) counters: Counters,
     pub(crate) questions: Questions,
@@ -64,8 +68,36 @@ pub(crate) enum Carries {
 pub(crate) struct Node {
     pub(crate) namespace: WeakNamespace,
     pub(crate) channels: Channels,
-    /// Whether its channels are subscribed to.
-    pub(crate) is_subscribed: watch::Sender<bool>,
+    pub(crate) standing: watch::Sender<Standing>,
+}
+
+/// Whether a namespace's channels are subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not yet, or not again.
+    Waiting,
+    Subscribed,
+    /// They will not be any more: it is gone.
+    Closed,
+}
+
+impl Node {
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        self.standing.send_if_modified(|now| {
+            let is_new = *now != Standing::Closed && *now != standing;
+            if is_new {
+                *now = standing;
+            }
+            is_new
+        });
+    }
+
+    /// Waits until its channels are subscribed to. False: they never will be.
+    pub(crate) async fn is_subscribed(&self) -> bool {
+        let mut standing = self.standing.subscribe();
+        let settled = standing.wait_for(|standing| *standing != Standing::Waiting).await;
+        settled.is_ok_and(|standing| *standing == Standing::Subscribed)
+    }
 }
 
 impl Cluster {
@@ -77,6 +109,7 @@ impl Cluster {
     ) -> Self {
         Self {
             pulse: channels::pulse(&config.key, &uid),
+            own_events: event::prefix(&uid),
             config,
             uid,
             counters: Counters::default(),
@@ -96,7 +129,7 @@ impl Cluster {
         let node = Arc::new(Node {
             namespace: namespace.downgrade(),
             channels: Channels::new(&self.config.key, namespace.name(), &self.uid),
-            is_subscribed: watch::Sender::new(false),
+            standing: watch::Sender::new(Standing::Waiting),
         });
         let mut namespaces = self.namespaces.write();
         let Channels { pattern, request, response, own_response, .. } = &node.channels;
@@ -120,6 +153,7 @@ impl Cluster {
         for subscription in [pattern, request, response, own_response] {
             namespaces.routes.remove(subscription);
         }
+        node.set_standing(Standing::Closed);
         let _ = self.changes.send(Change::Closed(node));
     }
 
@@ -156,7 +190,7 @@ impl Cluster {
         let before = std::mem::replace(&mut *self.phase.lock(), Phase::Away(why));
         self.is_ready.send_replace(false);
         for node in self.nodes() {
-            node.is_subscribed.send_replace(false);
+            node.set_standing(Standing::Waiting);
         }
         self.questions.drop_all();
         matches!(before, Phase::Ready(_))

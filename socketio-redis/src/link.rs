@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{Cluster, Node},
+    cluster::{Cluster, Node, Standing},
     publisher::{self, Job},
     receive,
 };
@@ -210,7 +210,7 @@ async fn subscribe(sink: &mut PubSubSink, nodes: &[Arc<Node>]) -> Result<(), Lin
             .collect();
         answered(sink.subscribe(channels)).await?;
         for node in nodes {
-            node.is_subscribed.send_replace(true);
+            node.set_standing(Standing::Subscribed);
         }
     }
     Ok(())

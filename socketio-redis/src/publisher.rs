@@ -125,3 +125,25 @@ fn is_fatal(error: &RedisError) -> bool {
     const OF_NO_USE: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH"];
     error.code().is_none_or(|code| OF_NO_USE.contains(&code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let waiting = Arc::<Waiting>::default();
+        let first = waiting.take(60, 100).unwrap();
+        let second = waiting.take(40, 100).unwrap();
+        assert!(waiting.take(1, 100).is_none());
+        drop(first);
+        let third = waiting.take(60, 100).unwrap();
+        assert!(waiting.take(1, 100).is_none());
+        drop((second, third));
+        // One that is larger than the bound goes alone.
+        let large = waiting.take(1_000, 100).unwrap();
+        assert!(waiting.take(1, 100).is_none());
+        drop(large);
+        assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
+    }
+}

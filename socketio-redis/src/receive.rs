@@ -59,14 +59,14 @@ type Done = Result<bool, WireError>;
 
 fn on_event(cluster: &Arc<Cluster>, node: &Node, namespace: &Namespace, channel: &str, payload: &[u8]) -> Done {
     let local = namespace.local();
-    // Told by the channel alone, before anything is decoded.
+    // Told before anything is decoded: what this server sent itself, and what is for a room that nobody here is in.
+    if payload.starts_with(&cluster.own_events) {
+        return Ok(false);
+    }
     if node.channels.room(channel).is_some_and(|room| !local.has_room(room)) {
         return Ok(false);
     }
     let Some(event) = event::decode(payload, namespace.name())? else { return Ok(false) };
-    if event.uid == cluster.uid {
-        return Ok(false);
-    }
     local.deliver(&event.to, &event.packet, event.volatile);
     Ok(true)
 }

@@ -21,19 +21,25 @@ const BINARY_EVENT: u64 = 5;
 /// An event from another server, or an emitter.
 #[derive(Debug)]
 pub(crate) struct Event {
-    /// Who sent it.
-    pub(crate) uid: String,
     pub(crate) packet: EncodedPacket,
     pub(crate) to: Selector,
     pub(crate) volatile: bool,
 }
 
-/// Writes an event of the server `uid`.
-pub(crate) fn encode(uid: &str, broadcast: &Broadcast) -> Result<Vec<u8>, WireError> {
-    let Broadcast { packet, to, volatile, .. } = broadcast;
-    let mut out = ByteBuf::with_capacity(packet.size() + 64);
+/// What each event of the server `uid` begins with.
+pub(crate) fn prefix(uid: &str) -> Vec<u8> {
+    let mut out = ByteBuf::new();
     write_array(&mut out, 3);
     write_str(&mut out, uid);
+    out.into_vec()
+}
+
+/// Writes an event that begins with `prefix`.
+pub(crate) fn encode(prefix: &[u8], broadcast: &Broadcast) -> Result<Vec<u8>, WireError> {
+    let Broadcast { packet, to, volatile, .. } = broadcast;
+    let mut out = Vec::with_capacity(prefix.len() + packet.size() + 64);
+    out.extend_from_slice(prefix);
+    let mut out = ByteBuf::from_vec(out);
     write_packet(&mut out, packet.packet())?;
     write_map(&mut out, 3);
     write_selector(&mut out, to);
@@ -75,18 +81,14 @@ fn write_rooms(out: &mut ByteBuf, rooms: &[Room]) {
 /// Reads an event for the namespace `nsp`; nothing if it is for another one, whose name makes the same channel.
 pub(crate) fn decode(message: &[u8], nsp: &str) -> Result<Option<Event>, WireError> {
     let message = msgpack::read(message)?;
-    let (uid, packet, opts) = match message.as_array() {
-        Some([uid, packet, opts, ..]) => (uid, packet, opts),
-        Some([uid, packet]) => (uid, packet, &Value::Null),
+    // First stands who sent it, which each sender knows of its own: [`prefix`].
+    let (packet, opts) = match message.as_array() {
+        Some([_, packet, opts, ..]) => (packet, opts),
+        Some([_, packet]) => (packet, &Value::Null),
         _ => return Err(WireError::Shape("the event")),
     };
     let Some(packet) = read_packet(Some(packet), nsp)? else { return Ok(None) };
-    Ok(Some(Event {
-        uid: super::text(uid).unwrap_or_default().to_string(),
-        packet: packet.into(),
-        to: selector(opts),
-        volatile: flag(opts.get("flags"), "volatile"),
-    }))
+    Ok(Some(Event { packet: packet.into(), to: selector(opts), volatile: flag(opts.get("flags"), "volatile") }))
 }
 
 /// Reads a packet that is an event for the namespace `nsp`, which is `/` when it is not said.

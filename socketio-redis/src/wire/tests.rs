@@ -80,41 +80,43 @@ fn events_are_written_as_node_writes_them() {
     let channels = Channels::new("socket.io", NSP, "AAAAAA");
     for (name, broadcast) in table {
         let (channel, expected) = &vectors[name];
-        let written = event::encode("AAAAAA", &broadcast).unwrap();
+        let written = event::encode(&event::prefix("AAAAAA"), &broadcast).unwrap();
         assert_eq!(written, *expected, "{name}: {}", String::from_utf8_lossy(&written));
         assert_eq!(channels.events_for(&broadcast.to.rooms), *channel, "{name}");
 
         let read = event::decode(expected, NSP).unwrap().unwrap();
-        assert_eq!((&read.uid[..], read.to, read.volatile), ("AAAAAA", broadcast.to, broadcast.volatile), "{name}");
+        assert_eq!((read.to, read.volatile), (broadcast.to, broadcast.volatile), "{name}");
         assert_eq!(read.packet.packet(), broadcast.packet.packet(), "{name}");
     }
 }
 
 #[test]
 fn events_are_read_as_node_means_them() {
-    for (name, uid, to, volatile, json) in [
-        ("event-undefined", "AAAAAA", selector(&[], &[]), false, r#"["news",null,{},[null]]"#),
+    for (name, to, volatile, json) in [
+        ("event-undefined", selector(&[], &[]), false, r#"["news",null,{},[null]]"#),
         (
             "event-dates",
-            "AAAAAA",
             selector(&[], &[]),
             false,
             r#"["news","2023-11-14T22:13:20.000Z","2023-11-14T22:13:20.123Z","1969-12-31T23:59:59.999Z","3084-12-12T12:41:28.832Z"]"#,
         ),
-        ("event-number-rooms", "AAAAAA", selector(&["1", "b"], &["2"]), false, r#"["news",1]"#),
-        ("event-compress", "AAAAAA", selector(&["a"], &[]), false, r#"["news",1]"#),
-        ("emitter-event", "emitter", selector(&[], &[]), false, r#"["news",1,{"_placeholder":true,"num":0}]"#),
-        ("emitter-room", "emitter", selector(&["a"], &[]), true, r#"["news"]"#),
-        ("emitter-rooms", "emitter", selector(&["a", "b"], &["c"]), false, r#"["news"]"#),
+        ("event-number-rooms", selector(&["1", "b"], &["2"]), false, r#"["news",1]"#),
+        ("event-compress", selector(&["a"], &[]), false, r#"["news",1]"#),
+        ("emitter-event", selector(&[], &[]), false, r#"["news",1,{"_placeholder":true,"num":0}]"#),
+        ("emitter-room", selector(&["a"], &[]), true, r#"["news"]"#),
+        ("emitter-rooms", selector(&["a", "b"], &["c"]), false, r#"["news"]"#),
     ] {
         let read = event::decode(&vector(name), NSP).unwrap().unwrap();
-        assert_eq!((&read.uid[..], read.to, read.volatile), (uid, to, volatile), "{name}");
+        assert_eq!((read.to, read.volatile), (to, volatile), "{name}");
         assert_eq!(read.packet.packet().payload.as_ref().unwrap().json(), json, "{name}");
     }
     assert_eq!(
         event::decode(&vector("emitter-event"), NSP).unwrap().unwrap().packet.packet().attachments(),
         [bytes(2).0]
     );
+    // By this a server knows its own, before anything is decoded.
+    assert!(vector("event").starts_with(&event::prefix("AAAAAA")));
+    assert!(!vector("emitter-event").starts_with(&event::prefix("AAAAAA")));
     assert!(event::decode(&vector("event"), "/").unwrap().is_none(), "of another namespace");
 }
 
@@ -371,8 +373,8 @@ proptest! {
     fn events_read_back(value in any_value(), rooms in proptest::collection::vec(".{0,9}", 0..4), volatile: bool) {
         let to = Selector { rooms: rooms.iter().map(|room| room.as_str().into()).collect(), except: vec!["x".into()] };
         let sent = broadcast(&to_value(&value).unwrap(), to, volatile);
-        let read = event::decode(&event::encode("me", &sent).unwrap(), NSP).unwrap().unwrap();
-        prop_assert_eq!((&read.uid[..], &read.to, read.volatile), ("me", &sent.to, volatile));
+        let read = event::decode(&event::encode(&event::prefix("me"), &sent).unwrap(), NSP).unwrap().unwrap();
+        prop_assert_eq!((&read.to, read.volatile), (&sent.to, volatile));
         prop_assert_eq!(read.packet.packet(), sent.packet.packet());
     }
 

@@ -43,6 +43,24 @@ fn a_dynamic_namespace_is_subscribed_to_while_it_is_there() {
     }
 }
 
+/// The application may keep a namespace that is gone here, and others may have it.
+#[test]
+fn a_namespace_that_is_gone_still_speaks() {
+    let (cluster, [one, two]) = Cluster::of();
+    for node in [&one, &two] {
+        node.io.of_matching(|name| name.starts_with("/room-"));
+    }
+    let (mut here, _) = one.client("/room-1", &[]);
+    let kept = one.io.namespaces().into_iter().find(|namespace| namespace.name() == "/room-1").unwrap();
+    here.send("41/room-1,");
+    eventually("it is gone", || one.io.namespaces().len() == 1);
+    let (mut there, _) = two.client("/room-1", &[]);
+    cluster.wait(async { tokio::join!(one.adapter.connected(), two.adapter.connected()) });
+    cluster.wait(kept.emit("from afar", &())).unwrap();
+    assert_eq!(there.text(), r#"42/room-1,["from afar"]"#);
+    assert!(cluster.wait(kept.broadcast().fetch_sockets()).is_err(), "answers would not be heard");
+}
+
 #[test]
 fn names_that_mean_something_in_patterns_are_names() {
     let (cluster, [one, two]) = Cluster::of();

@@ -94,6 +94,34 @@ fn connections_that_are_cut_are_made_anew() {
 }
 
 #[test]
+fn a_redis_that_says_nothing_is_away_and_what_waits_for_it_is_bounded() {
+    let cluster = Cluster::new();
+    let config = Config { max_waiting_bytes: 10_000, ..cluster.config() };
+    let node = cluster.add_with(config, SocketIo::builder(), |adapter| adapter);
+    cluster.wait(node.adapter.connected());
+    let mut client = node.join(&[]);
+    cluster.redis.freeze();
+    let sent: Vec<_> = (0..20).map(|n| node.io.emit("n", &(n, "x".repeat(1_000)))).collect();
+    let errors: Vec<_> = sent.into_iter().map(|sent| cluster.wait(sent).unwrap_err().to_string()).collect();
+    let refused = errors.iter().filter(|error| error.contains("Redis cannot keep up")).count();
+    assert!((10..20).contains(&refused), "{errors:?}");
+    assert!(errors[0].contains("other servers cannot be reached"), "{errors:?}");
+    for n in 0..20 {
+        assert!(client.text().starts_with(&format!(r#"42["n",{n},"#)));
+    }
+    eventually("it is noticed", || !node.adapter.is_connected());
+    cluster.redis.thaw();
+    cluster.wait(node.adapter.connected());
+    cluster.wait(node.io.emit("back", &())).unwrap();
+    // Also when there is nothing to say.
+    cluster.redis.freeze();
+    eventually("it is noticed", || !node.adapter.is_connected());
+    cluster.redis.thaw();
+    cluster.wait(node.adapter.connected());
+    assert_eq!(node.adapter.stats().failed, 20);
+}
+
+#[test]
 fn an_adapter_that_is_dropped_leaves_the_cluster() {
     let (cluster, [one]) = Cluster::of();
     let adapter = cluster.adapter(cluster.config());
