@@ -39,8 +39,9 @@ pub struct RedisAdapter {
 }
 
 impl RedisAdapter {
-    /// An adapter that connects in the background, on the runtime within which this is called: the one that lives as long as the server, not a
-    /// worker's. A Redis that cannot be reached is waited for; see [`connected`](Self::connected).
+    /// An adapter that connects in the background, on the runtime within which this is called: the one that lives as
+    /// long as the server, not a worker's. A Redis that cannot be reached is waited for; see
+    /// [`connected`](Self::connected).
     ///
     /// # Errors
     /// When the URL is none, or this is called outside of a runtime.
@@ -79,7 +80,7 @@ impl RedisAdapter {
         self.cluster.counters.snapshot(self.is_connected())
     }
 
-    /// The rooms of a namespace that have members on any server. Node counts each socket's own among them, and so it is with those of all servers.
+    /// The rooms of a namespace that have members on any server. As in Node, each socket's own is among them.
     ///
     /// # Errors
     /// When another server could not be asked, or did not answer in time.

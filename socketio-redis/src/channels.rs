@@ -40,7 +40,7 @@ impl Channels {
         }
     }
 
-    /// The one room that a channel is for, if it is for one. As in Node, the channel for no room and that for the room without a name are the same.
+    /// The one room that a channel is for, if it is for one that can be told by it.
     pub(crate) fn room<'a>(&self, channel: &'a str) -> Option<&'a str> {
         channel.strip_prefix(&self.events)?.strip_suffix('#').filter(|room| !room.is_empty())
     }

@@ -31,9 +31,9 @@
 //! }
 //! ```
 //!
-//! Nothing else changes: [`BroadcastOperator`](socketio::BroadcastOperator) reaches the sockets of all servers, unless it is told to stay
-//! [`local`](socketio::BroadcastOperator::local). A client that uses long-polling has to be led to the same server with each request, as in any cluster of
-//! Socket.IO servers.
+//! Nothing else changes: [`BroadcastOperator`](socketio::BroadcastOperator) reaches the sockets of all servers, unless
+//! it is told to stay [`local`](socketio::BroadcastOperator::local). A client that uses long-polling has to be led to
+//! the same server with each request, as in any cluster of Socket.IO servers.
 //!
 //! # What a cluster gives, and what it does not
 //!
@@ -51,31 +51,34 @@
 //!
 //! # While Redis is away
 //!
-//! The adapter connects in the background, with pauses that grow to 2 s, and subscribes anew when Redis is back. A Redis that accepts connections and then says
-//! nothing is found out, too, by a message to itself that has to come back ([`Config::heartbeat`]). Meanwhile everything reaches the sockets of this
-//! server, and the futures end with an [`AdapterError`](socketio::adapter::AdapterError) that says that the others were not reached. [`RedisAdapter::is_connected`] is for readiness
-//! checks, though it is not obvious that a server should be taken out of service for it: its clients are better off with half a cluster than
-//! with no server.
+//! The adapter connects in the background, with pauses that grow to 2 s, and subscribes anew when Redis is back. A
+//! Redis that accepts connections and then says nothing is found out, too, by a message to itself that has to come back
+//! ([`Config::heartbeat`]). Meanwhile everything reaches the sockets of this server, and the futures end with an
+//! [`AdapterError`](socketio::adapter::AdapterError) that says that the others were not reached.
+//! [`RedisAdapter::is_connected`] is for readiness checks, though it is not obvious that a server should be taken out
+//! of service for it: its clients are better off with half a cluster than with no server.
 //!
 //! # Recovery
 //!
 //! As in Node, there is no connection state recovery over this adapter: it keeps no events, so leave
-//! [`Config::recovery`](socketio::Config::recovery) off. To have both, put an adapter of your own on top, which keeps sessions and finds what was missed, and passes
-//! everything else on to this one: see [`socketio::adapter`]. What other servers send does not pass it but goes straight to the sockets. Clients
-//! take any string at the end of an event for their offset; if the sockets have a [`Source`](socketio::Source) with an
-//! [`offset`](socketio::Source::offset), events from elsewhere that end in a string carry it, so that they leave the client's place as it is.
+//! [`Config::recovery`](socketio::Config::recovery) off. To have both, put an adapter of your own on top, which keeps
+//! sessions and finds what was missed, and passes everything else on to this one: see [`socketio::adapter`]. What other
+//! servers send does not pass it but goes straight to the sockets. Clients take any string at the end of an event for
+//! their offset; if the sockets have a [`Source`](socketio::Source) with an [`offset`](socketio::Source::offset),
+//! events from elsewhere that end in a string carry it, so that they leave the client's place as it is.
 //!
 //! # Trust
 //!
-//! Whoever can publish on this Redis can say anything to all clients, and whoever can listen hears everything; answers to `fetch_sockets` hold handshakes
-//! with their headers. Messages that make no sense are counted ([`Stats::ignored`]) and ignored, and none makes a server fail, but
-//! their sender is not checked. The URL may begin with `rediss://`, and Redis' access control can limit a user to `&socket.io*`.
+//! Whoever can publish on this Redis can say anything to all clients, and whoever can listen hears everything; answers
+//! to `fetch_sockets` hold handshakes with their headers. Messages that make no sense are counted ([`Stats::ignored`])
+//! and ignored, and none makes a server fail, but their sender is not checked. The URL may begin with `rediss://`, and
+//! Redis' access control can limit a user to `&socket.io*`.
 //!
 //! # What is supported
 //!
-//! Redis on its own (tried with 7.0), in plain or over TLS. No Redis Cluster with sharded channels (`createShardedAdapter` in Node), no Sentinel, no
-//! streams adapter. Rooms whose names are numbers in Node are their digits here: `io.to(7)` in Node reaches the room `"7"` here, but `io.to("7")` here
-//! not the room `7` there.
+//! Redis on its own (tried with 7.0), in plain or over TLS. No Redis Cluster with sharded channels
+//! (`createShardedAdapter` in Node), no Sentinel, no streams adapter. Rooms whose names are numbers in Node are their
+//! digits here: `io.to(7)` in Node reaches the room `"7"` here, but `io.to("7")` here not the room `7` there.
 
 mod adapter;
 mod ask;

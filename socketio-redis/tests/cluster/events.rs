@@ -35,14 +35,14 @@ fn events_of_each_sender_keep_their_order_and_come_once() {
     });
     cluster.wait(one.io.emit("end", &())).unwrap();
     for client in &mut clients {
-        let heard = events(client, 2 * EVENTS);
+        // The last is heard at once by those on its own server, where others' may be under way still.
+        let heard = events(client, 2 * EVENTS + 1);
         for name in ["one", "two"] {
             let expected: Vec<String> = (0..EVENTS).map(|n| format!(r#"42["{name}",{n}]"#)).collect();
             let of_one: Vec<_> = heard.iter().filter(|event| event.contains(name)).cloned().collect();
             assert_eq!(of_one, expected);
         }
-        // Of the third server, whose events are between those of the others or behind them.
-        assert_eq!(client.text(), r#"42["end"]"#);
+        assert_eq!(heard.iter().filter(|event| *event == r#"42["end"]"#).count(), 1);
     }
     assert_eq!(one.adapter.stats().published, EVENTS as u64 + 1);
     eventually("all is counted", || three.adapter.stats().received == 2 * EVENTS as u64 + 1);
@@ -115,7 +115,7 @@ fn what_makes_no_sense_is_counted_and_ignored() {
     assert_eq!(client.text(), r#"42["news",7]"#);
     let expected = u64::try_from(channels.len() * garbage.len()).unwrap();
     eventually("all is counted", || one.adapter.stats().ignored == expected);
-    assert_eq!(two.adapter.stats().received, 1);
+    eventually("the one that makes sense is counted", || two.adapter.stats().received == 1);
     cluster.wait(two.io.emit("still here", &())).unwrap();
     assert_eq!(client.text(), r#"42["still here"]"#);
 }
