@@ -119,12 +119,14 @@ export async function startGateway(upstreams, spoil = (text) => text) {
     base,
     told,
     workers,
-    /** Reloads with other replicas, and waits until new workers serve them. */
+    /** Reloads with other replicas, and waits until new workers serve them and the old ones take nobody any more. */
     async serve(others) {
       const before = workers();
       configuration(folder, port, others, spoil);
       nginx.signal("SIGHUP");
+      const leaves = (pid) => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("shutting down");
       await until("new workers", () => workers().some((pid) => !before.includes(pid)));
+      await until("the old workers leave", () => before.every(leaves));
     },
     test: () => execFileSync("nginx", ["-t", "-q", "-c", file, "-e", `${folder}/error.log`], { stdio: "pipe" }),
     async stop() {

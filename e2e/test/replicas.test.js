@@ -1,14 +1,17 @@
 // Several replicas of a service behind the gateway: who holds a polling session, and what happens when replicas go and come.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer } from "node:http";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { chat, leaveAll } from "../lib/chat.js";
 import { ask, openEvents, publish } from "../lib/http.js";
+import { freePort, start } from "../lib/process.js";
 import { startRedis } from "../lib/redis.js";
 import { startGateway, startService } from "../lib/stack.js";
 import { bearer } from "../lib/token.js";
-import { until } from "../lib/wait.js";
+import { soon, until } from "../lib/wait.js";
 
 const CLIENTS = 60;
 
@@ -31,11 +34,11 @@ describe("Socket.IO by polling alone, three replicas, all clients of one address
   let redis;
   let gateway;
   let replicas;
-  const start = () => startService("chat-svc", { TRIDENT_BUS: redis.url });
+  const startChat = () => startService("chat-svc", { TRIDENT_BUS: redis.url });
   const upstreams = (...chats) => ({ comet: 9, sse: 9, chat: chats.map((replica) => replica.port) });
   before(async () => {
     redis = await startRedis();
-    replicas = await Promise.all([start(), start(), start()]);
+    replicas = await Promise.all([startChat(), startChat(), startChat()]);
     gateway = await startGateway(upstreams(...replicas));
   });
   after(async () => {
@@ -69,7 +72,7 @@ describe("Socket.IO by polling alone, three replicas, all clients of one address
     // And one comes in its place, at another address: it takes its share, and the others keep theirs.
     const [, second, third] = replicas;
     const kept = clients.map((client) => client.connects.length);
-    const fourth = await start();
+    const fourth = await startChat();
     replicas = [second, third, fourth];
     await gateway.serve(upstreams(...replicas));
     await until("the new one has sessions", async () => (await held(fourth)) > 0, { within: 40_000 });
@@ -101,6 +104,28 @@ describe("Socket.IO by polling alone, three replicas, all clients of one address
     }
   });
 });
+
+/** A port whose connections are neither accepted nor refused: its queue is full, and who listens there is stopped. */
+async function hole() {
+  const port = await freePort();
+  const script = `require("net").createServer().listen({ port: ${port}, host: "127.0.0.1", backlog: 1 }, () => console.log("listens"))`;
+  const listener = start(process.execPath, ["-e", script], process.env);
+  await until("it listens", () => listener.said().includes("listens"));
+  listener.signal("SIGSTOP");
+  const queued = [];
+  await until("its queue is full", async () => {
+    const line = connect(port, "127.0.0.1").on("error", () => {});
+    queued.push(line);
+    return await soon("a connection", once(line, "connect"), 300).then(() => false, () => true);
+  });
+  return {
+    port,
+    async close() {
+      queued.forEach((line) => line.destroy());
+      await listener.stop("SIGKILL");
+    },
+  };
+}
 
 describe("publishing through the gateway while a replica fails", () => {
   let redis;
@@ -153,5 +178,23 @@ describe("publishing through the gateway while a replica fails", () => {
       broken.closeAllConnections();
     });
     for (let at = 0; at < 20; at += 1) await publish(gateway.base, "public.once", at);
+  });
+
+  test("a replica whose host has vanished refuses nobody, and delays only who finds it out", { timeout: 90_000 }, async () => {
+    const vanished = await hole();
+    try {
+      await gateway.serve({ comet: 9, chat: 9, sse: [vanished.port, service.port] });
+      const took = [];
+      for (let at = 0; at < 12; at += 1) {
+        const began = performance.now();
+        await publish(gateway.base, "public.once", at);
+        took.push(performance.now() - began);
+      }
+      assert.ok(Math.max(...took) > 2_500, "nobody was sent to the one that vanished: nothing was tried");
+      assert.ok(Math.max(...took) < 8_000, `publishing took ${Math.max(...took)} ms`);
+      assert.ok(took.filter((one) => one < 1_500).length >= took.length / 2, `most are not delayed: ${took.map(Math.round).join(", ")}`);
+    } finally {
+      await vanished.close();
+    }
   });
 });
