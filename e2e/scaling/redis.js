@@ -17,6 +17,7 @@ import { until } from "../lib/wait.js";
 const REPLICAS = (process.env.REPLICAS ?? "1,2,4,8").split(",").map(Number);
 const BATCHES = (process.env.BATCHES ?? "1,100").split(",").map(Number);
 const SECONDS = process.env.SECONDS_EACH ?? "5";
+const CONNECTIONS = process.env.CONNECTIONS ?? "64";
 const BENCH = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || "target", "release/trident-bench");
 process.env.TRIDENT_E2E_PROFILE ??= "release";
 
@@ -42,7 +43,7 @@ for (const batch of BATCHES) {
       const sent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await redis.whole("INFO", "stats"))[1]);
       const [before, out] = [pids.map(spent), await sent()];
       const { stdout } = await promisify(execFile)(BENCH, [
-        "--at", `127.0.0.1:${replicas[0].port}`, "--token", token(), "publish", "--connections", "256", "--batch", String(batch), "--seconds", SECONDS,
+        "--at", `127.0.0.1:${replicas[0].port}`, "--token", token(), "publish", "--connections", CONNECTIONS, "--batch", String(batch), "--seconds", SECONDS,
       ]);
       const messages = await figure(replicas[0].base, "trident_publishes_total");
       // Those who only read have read all of it when nothing more costs them anything.
