@@ -236,15 +236,21 @@ impl Drop for Sending {
                 if let Some(future) = future.take() {
                     self.namespace.workers().spawn(async move {
                         if let Err(error) = future.await {
-                            log::warn!("a broadcast failed: {error}");
+                            unreached(&error);
                         }
                     });
                 }
             }
+            State::Done(Some(Err(EmitError::Adapter(error)))) => unreached(error),
             State::Done(Some(Err(error))) => log::warn!("an event was not sent: {error}"),
             State::Done(_) => {}
         }
     }
+}
+
+/// Said quietly: when other servers cannot be reached this is so for every event, and the adapter says so once.
+fn unreached(error: &AdapterError) {
+    log::debug!("an event did not reach all servers: {error}");
 }
 
 /// The answers so far.

@@ -160,3 +160,39 @@ fn a_server_that_goes_is_not_waited_for_and_one_that_is_silent_is_an_error() {
     assert_eq!(found.len(), 1);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
+
+/// What adapters before version 6 ask: the ids of sockets, and things of one socket, for which its server answers.
+#[test]
+fn old_questions_are_answered() {
+    let (cluster, [one, two]) = Cluster::of();
+    let (_here, id) = one.client("/", &["a"]);
+    let (mut there, _) = two.client("/", &[]);
+    let mut connection = cluster.redis.connect();
+    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut answers = connection.as_pubsub();
+    answers.subscribe("socket.io-response#/#").unwrap();
+    let rooms = || one.io.of("/").local().rooms_of(&id);
+    let ask = |question: Value| cluster.publish("socket.io-request#/#", question.to_string().as_bytes());
+    let mut next = || -> Value { serde_json::from_slice(answers.get_message().unwrap().get_payload_bytes()).unwrap() };
+
+    ask(json!({ "type": 2, "requestId": "join", "sid": id, "room": "b" }));
+    assert_eq!(next(), json!({ "requestId": "join" }));
+    assert_eq!(rooms(), ["a", "b"]);
+    ask(json!({ "type": 3, "requestId": "leave", "sid": id, "room": "a" }));
+    assert_eq!(next(), json!({ "requestId": "leave" }));
+    assert_eq!(rooms(), ["b"]);
+    ask(json!({ "type": 0, "requestId": "sockets", "uid": "x", "rooms": ["b"] }));
+    let mut found = [next(), next()];
+    found.sort_by_key(|answer| answer["sockets"] == json!([]));
+    assert_eq!(found[0], json!({ "requestId": "sockets", "sockets": [id] }));
+    assert_eq!(found[1], json!({ "requestId": "sockets", "sockets": [] }));
+    ask(json!({ "type": 4, "requestId": "disconnect", "sid": id, "close": false }));
+    assert_eq!(next(), json!({ "requestId": "disconnect" }));
+    eventually("it is gone", || one.io.of("/").local().is_empty());
+    // Nobody has it any more, so nobody answers.
+    ask(json!({ "type": 2, "requestId": "nobody", "sid": id, "room": "b" }));
+    ask(json!({ "type": 1, "requestId": "rooms" }));
+    assert_eq!([next(), next()].map(|answer| answer["requestId"].clone()), ["rooms", "rooms"]);
+    cluster.wait(one.io.emit("still here", &())).unwrap();
+    assert_eq!(there.text(), r#"42["still here"]"#);
+}
