@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::{
-    edge::service::Service,
+    edge::{service::Service, subscribe::require_room},
     live::bus::Publication,
     pure::{ChannelName, Cursor, Draft, EventName, Since},
 };
@@ -87,6 +87,7 @@ impl Chat {
     ) -> Outcome<(ChannelName, Cursor)> {
         let channel = channel_of(room)?;
         member.access.require_subscribe(&channel)?;
+        require_room(&self.service, std::slice::from_ref(&channel))?;
         socket.join(channel.as_str()).map_err(|error| Refusal::new("too_many_rooms", error))?;
         let (is_new, cursor) = {
             let mut state = member.state();
@@ -190,6 +191,7 @@ impl Chat {
         if let Some(Since::After(cursor)) = since {
             self.service.bus.reach(cursor).await;
         }
+        require_room(&self.service, &channels)?;
         let cursor = {
             let mut state = member.state();
             let more: Vec<_> =

@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn state(rooms: &[&str], subscriptions: &[&str]) -> State {
-        let log = Arc::new(Log::new(Limits { channel: Retention::default(), total: None }, Cursor::new(1, 0)));
+        let log = Arc::new(Log::new(Limits::default(), Cursor::new(1, 0)));
         let mut feed = Feed::new(&log, 7, false);
         let [rooms, subscriptions] =
             [rooms, subscriptions].map(|names| names.iter().map(|name| channel(name)).collect());

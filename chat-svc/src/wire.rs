@@ -16,6 +16,9 @@ pub(crate) const CHANNEL_OF_ROOM: &str = "chat.";
 /// The event that says that something is lost.
 const GAP: &str = "gap";
 
+/// Bytes that an event takes beside its data, in each of its forms: its name, its `meta`, and what holds them.
+const COST_BESIDE_DATA: usize = 512;
+
 /// What comes with each message: `{id, channel, room, from, time}`.
 #[derive(Serialize)]
 pub(crate) struct Meta<'a> {
@@ -55,10 +58,18 @@ impl Event {
             with_offset: event(message, Some(&message.id.to_string())),
             plain: OnceLock::new(),
         };
-        match message.packet(encode) {
-            Some(known) if is_plain => known.plain.get_or_init(|| event(message, None)).clone(),
-            Some(known) => known.with_offset.clone(),
-            None => event(message, (!is_plain).then(|| message.id.to_string()).as_deref()),
+        // The arguments, and a frame made of them in each of the two parsers that clients may have.
+        let cost = 3 * (COST_BESIDE_DATA + message.len());
+        match message.packet(cost, encode) {
+            Some(known) if !is_plain => known.with_offset.clone(),
+            Some(known) if known.plain.get().is_some() || message.has_room(cost) => {
+                let make = || {
+                    message.count(cost);
+                    event(message, None)
+                };
+                known.plain.get_or_init(make).clone()
+            }
+            _ => event(message, (!is_plain).then(|| message.id.to_string()).as_deref()),
         }
     }
 }

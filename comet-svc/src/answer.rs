@@ -46,11 +46,11 @@ fn batch(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
 }
 
 fn batch_json(batch: &Batch) -> Bytes {
-    let lines = || batch.messages.iter().map(|message| message.line());
-    let mut json = BytesMut::with_capacity(80 + lines().map(Bytes::len).sum::<usize>());
+    let lines: Vec<Bytes> = batch.messages.iter().map(|message| message.line()).collect();
+    let mut json = BytesMut::with_capacity(80 + lines.iter().map(Bytes::len).sum::<usize>());
     let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
     json.extend_from_slice(head.as_bytes());
-    for (at, line) in lines().enumerate() {
+    for (at, line) in lines.iter().enumerate() {
         if at > 0 {
             json.extend_from_slice(b",");
         }
@@ -63,7 +63,7 @@ fn batch_json(batch: &Batch) -> Bytes {
 /// The data of the first message, whose id is the cursor to come back with.
 pub(crate) fn raw(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
-    let line = batch.messages.first().map(|message| wire::raw_line(message).clone()).unwrap_or_default();
+    let line = batch.messages.first().map(|message| wire::raw_line(message)).unwrap_or_default();
     let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
     let mut answer = HttpResponse::Ok();
     tell_gap(tagged(&mut answer, cursor), batch);

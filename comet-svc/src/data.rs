@@ -37,12 +37,12 @@ pub(crate) async fn handler(
         Mode::Stream => {
             let slot = slot(Transport::Stream)?;
             let times = Times::of(&service.edge.settings, &access);
-            let reader = ask.subscription.open(&service.bus).await;
+            let reader = ask.subscription.open(&service).await?;
             Ok(answer::streamed(reader.place()).body(Stream::new(reader, Lines(ask.format), slot, times)))
         }
         Mode::Poll => {
             let slot = slot(Transport::Poll)?;
-            let mut reader = ask.subscription.open(&service.bus).await;
+            let mut reader = ask.subscription.open(&service).await?;
             if let Some(newest) = newest(&ask, &service) {
                 return Ok(answer::raw(
                     &Batch { gap: None, cursor: newest.id, messages: vec![newest] },
@@ -54,7 +54,7 @@ pub(crate) async fn handler(
         }
         Mode::LongPoll => {
             let slot = slot(Transport::LongPoll)?;
-            let mut reader = ask.subscription.open(&service.bus).await;
+            let mut reader = ask.subscription.open(&service).await?;
             // What was opened with a token ends with it.
             let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
             let batch = tokio::time::timeout(wait, reader.next(limit(&ask))).await;

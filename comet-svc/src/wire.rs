@@ -19,7 +19,7 @@ impl Form for Lines {
         Bytes::from_static(b"\n")
     }
 
-    fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
+    fn message(&self, message: &Message) -> Bytes {
         match self.0 {
             Format::Batch => message.line(),
             Format::Raw => raw_line(message),
@@ -46,7 +46,7 @@ impl Form for Lines {
 }
 
 /// The data alone, and the end of the line.
-pub(crate) fn raw_line(message: &Message) -> &Bytes {
+pub(crate) fn raw_line(message: &Message) -> Bytes {
     message.wire(Wire::RawLine, |message| {
         let mut line = message.draft.payload.plain_json().into_owned();
         line.push('\n');

@@ -24,6 +24,7 @@ use shared::{
 const LIMITS: Limits = Limits {
     channel: Retention { count: Some(1_000), bytes: None, age_ms: Some(3_600_000) },
     total: Some(64 * 1024 * 1024),
+    channels: None,
 };
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

@@ -52,7 +52,9 @@ pub(crate) async fn handler(
         return Ok(answer.body(form.closing()));
     };
     let times = Times::of(&service.edge.settings, &access);
-    let reader = subscription.open(&service.bus).await;
+    let Ok(reader) = subscription.open(&service).await else {
+        return Ok(answer.body(form.closing()));
+    };
     Ok(answer.body(Stream::new(reader, form, slot, times)))
 }
 

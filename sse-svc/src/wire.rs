@@ -38,7 +38,7 @@ impl Form for EventStream {
         opening.into()
     }
 
-    fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
+    fn message(&self, message: &Message) -> Bytes {
         match self.format {
             Format::Raw => message.wire(Wire::Sse, event),
             Format::Message => message.wire(Wire::SseWhole, whole),
@@ -85,7 +85,7 @@ fn whole(message: &Message) -> Bytes {
     let line = message.line();
     let mut frame = Vec::with_capacity(32 + line.len());
     frame.extend_from_slice(format!("id: {}\ndata: ", message.id).as_bytes());
-    frame.extend_from_slice(line);
+    frame.extend_from_slice(&line);
     frame.push(b'\n');
     frame.into()
 }

@@ -72,7 +72,7 @@ fn of_too_many_the_oldest_go() {
 
 /// A bus whose channels hold three messages, and an adapter on it.
 fn adapter() -> (Arc<dyn Bus>, LogAdapter) {
-    let limits = Limits { channel: Retention { count: Some(3), ..Retention::default() }, total: None };
+    let limits = Limits { channel: Retention { count: Some(3), ..Retention::default() }, ..Limits::default() };
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(limits, || 1_763_800_000_000));
     (bus.clone(), LogAdapter::new(bus))
 }

@@ -22,7 +22,7 @@ fn draft(n: usize) -> Draft {
 
 fn log(count: Option<usize>) -> Arc<Log> {
     let channel = Retention { count, ..Retention::default() };
-    Arc::new(Log::new(Limits { channel, total: None }, Cursor::new(START, 0)))
+    Arc::new(Log::new(Limits { channel, ..Limits::default() }, Cursor::new(START, 0)))
 }
 
 #[derive(Clone, Debug)]

@@ -35,7 +35,8 @@ impl Service {
     /// # Errors
     /// When the settings name no bus that could be.
     pub fn open(settings: Settings, defaults: &ServiceDefaults) -> Result<Self, BusError> {
-        let limits = Limits { channel: settings.retention, total: settings.history_total };
+        let limits =
+            Limits { channel: settings.retention, total: settings.history_total, channels: settings.max_channels };
         let bus: Arc<dyn Bus> = match &settings.bus {
             BusAddress::Memory => Arc::new(MemoryBus::new(limits, wall_clock)),
             BusAddress::Redis(address) => Arc::new(RedisBus::open(address.url(), limits)?),

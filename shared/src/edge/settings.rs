@@ -60,6 +60,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Bytes that all channels hold together.
     pub history_total: Option<usize>,
+    /// Channels that hold nothing and are kept all the same, mostly because they are read.
+    pub max_channels: Option<usize>,
     /// Bytes of a request's body.
     pub max_body: Option<usize>,
     /// Connections held open for a client at a time: streams, long polls, Socket.IO sessions.
@@ -157,6 +159,7 @@ impl Settings {
         let bytes = from.read(&table::HISTORY_BYTES, values::size_limit);
         let age = from.read(&table::HISTORY_AGE, values::duration_limit);
         let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit);
+        let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
         let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
         let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
@@ -188,6 +191,7 @@ impl Settings {
                     age_ms: age?.map(|age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
                 },
                 history_total: history_total?,
+                max_channels: max_channels?,
                 max_body: max_body?,
                 max_connections: max_connections?,
                 max_connections_per_address: max_connections_per_address?,

@@ -30,7 +30,7 @@ pub trait Form: Unpin + 'static {
     /// is cut off before its first message has no other to come back with.
     fn opening(&self, place: Option<Cursor>) -> Bytes;
     /// A message, encoded once for all readers.
-    fn message<'a>(&self, message: &'a Message) -> &'a Bytes;
+    fn message(&self, message: &Message) -> Bytes;
     /// That something is lost.
     fn gap(&self, gap: &Gap) -> Bytes;
     /// A sign of life.
@@ -136,13 +136,13 @@ impl<F: Form> Stream<F> {
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
         if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
-            return self.form.message(message).clone();
+            return self.form.message(message);
         }
         let gap = batch.gap.map(|gap| self.form.gap(&gap)).unwrap_or_default();
-        let frames = || batch.messages.iter().map(|message| self.form.message(message));
-        let mut chunk = BytesMut::with_capacity(gap.len() + frames().map(Bytes::len).sum::<usize>());
+        let frames: Vec<Bytes> = batch.messages.iter().map(|message| self.form.message(message)).collect();
+        let mut chunk = BytesMut::with_capacity(gap.len() + frames.iter().map(Bytes::len).sum::<usize>());
         chunk.extend_from_slice(&gap);
-        frames().for_each(|frame| chunk.extend_from_slice(frame));
+        frames.iter().for_each(|frame| chunk.extend_from_slice(frame));
         chunk.freeze()
     }
 

@@ -1,15 +1,16 @@
 //! What a client wants to read, as it says so in a request: channels, and from where.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use actix_web::http::header::HeaderValue;
 
 use super::{
     Access, ApiError,
     query::{Parameter, Query},
+    service::Service,
 };
 use crate::{
-    live::{bus::Bus, reader::Reader},
+    live::reader::Reader,
     pure::{ChannelName, NameError, Since, cursor::SinceError},
 };
 
@@ -47,12 +48,31 @@ impl Subscription {
     }
 
     /// A reader on this process's log, which is waited for if another process has come further.
-    pub async fn open(&self, bus: &Arc<dyn Bus>) -> Reader {
+    ///
+    /// # Errors
+    /// 503 when so many channels are read that there is no place for another; counted.
+    pub async fn open(&self, service: &Service) -> Result<Reader, ApiError> {
         if let Since::After(cursor) = self.since {
-            bus.reach(cursor).await;
+            service.bus.reach(cursor).await;
         }
-        Reader::open(bus.log(), &self.channels, self.since)
+        require_room(service, &self.channels)?;
+        Ok(Reader::open(service.log(), &self.channels, self.since))
     }
+}
+
+/// Whether `channels` can be read here.
+///
+/// # Errors
+/// 503 when so many channels are read that there is no place for another; counted.
+pub fn require_room(service: &Service, channels: &[ChannelName]) -> Result<(), ApiError> {
+    if service.log().has_room(channels) {
+        return Ok(());
+    }
+    service.edge.metrics.refusals.channels.inc();
+    Err(ApiError::unavailable(
+        "too_many_channels",
+        "this server has as many channels open as it may (TRIDENT_MAX_CHANNELS); those that hold messages can still be read",
+    ))
 }
 
 /// The channels that a query names, each once.

@@ -23,18 +23,24 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention};
+use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention, message::Meter};
 
 /// Channels that hold nothing but the memory of what they dropped; beyond these that memory becomes one for all.
 const MOST_TOMBSTONES: usize = 65_536;
+/// What a channel costs beside its name: itself, its place in the tables, the first places of its history and its readers.
+const CHANNEL_OVERHEAD: usize = 640;
 
 /// How much the log holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Of each channel.
     pub channel: Retention,
-    /// Bytes of memory of all channels together ([`Message::footprint`]); the oldest messages go first.
+    /// Bytes of memory of all channels together: messages ([`Message::footprint`]), their wire forms, and what the
+    /// channels that hold them take. The oldest messages go first.
     pub total: Option<usize>,
+    /// Channels that hold nothing and are kept because they are read, or for the memory of what they dropped: who would
+    /// read one more is refused ([`Log::has_room`]).
+    pub channels: Option<usize>,
 }
 
 /// The log. One for each process, shared by all its readers.
@@ -83,11 +89,14 @@ struct Writer {
     channels: HashMap<ChannelName, Arc<Channel>>,
     /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
     oldest: BTreeMap<Cursor, Arc<Channel>>,
-    footprint: usize,
+    /// What all of it takes.
+    meter: Arc<Meter>,
     messages: usize,
     bytes: usize,
     /// Up to here, channels that nobody remembers may have dropped something.
     forgotten: Option<Cursor>,
+    /// Whether it is worth a look, since the last one, which empty channels can be forgotten.
+    may_forget: bool,
 }
 
 /// One channel: what it holds, and who waits on it.
@@ -128,7 +137,7 @@ pub struct LogStats {
     pub messages: usize,
     /// Bytes of data held.
     pub bytes: usize,
-    /// Bytes of memory, reckoned as [`Message::footprint`].
+    /// Bytes of memory, reckoned as [`Limits::total`] is.
     pub footprint: usize,
     /// Places that readers take, one for each channel of each.
     pub subscriptions: usize,
@@ -157,10 +166,11 @@ impl Log {
             last: state.head,
             channels: HashMap::new(),
             oldest: BTreeMap::new(),
-            footprint: 0,
+            meter: Arc::new(Meter::new(limits.total)),
             messages: 0,
             bytes: 0,
             forgotten: None,
+            may_forget: true,
         };
         Self {
             limits,
@@ -314,8 +324,9 @@ impl Log {
                 touched.push(channel);
             }
         }
-        if let Some(most) = self.limits.total {
-            while writer.footprint > most && writer.messages > 1 && writer.drop_first() {}
+        writer.make_room();
+        if writer.may_forget && writer.empty() > MOST_TOMBSTONES {
+            writer.forget_empty();
         }
         self.show(writer.last);
         touched
@@ -332,9 +343,23 @@ impl Log {
                 break;
             }
         }
-        if writer.channels.len() - writer.oldest.len() > MOST_TOMBSTONES {
+        // Wire forms that readers have made since the last append.
+        writer.make_room();
+        writer.may_forget = true;
+        if writer.empty() > MOST_TOMBSTONES {
             writer.forget_empty();
         }
+    }
+
+    /// Whether `channels` can be read: all of those that are not known yet would find a place.
+    pub fn has_room(&self, channels: &[ChannelName]) -> bool {
+        let Some(most) = self.limits.channels else { return true };
+        let mut writer = self.writer.lock();
+        let new = channels.iter().filter(|name| !writer.channels.contains_key(&name[..])).count();
+        if new > 0 && writer.empty() + new > most && writer.may_forget {
+            writer.forget_empty();
+        }
+        new == 0 || writer.empty() + new <= most
     }
 
     /// The newest message held on any of `channels`.
@@ -377,7 +402,7 @@ impl Log {
             channels: writer.channels.len(),
             messages: writer.messages,
             bytes: writer.bytes,
-            footprint: writer.footprint,
+            footprint: writer.meter.used(),
             ..LogStats::default()
         };
         let channels: Vec<_> = writer.channels.values().cloned().collect();
@@ -437,19 +462,17 @@ impl Writer {
         })
     }
 
-    fn insert(&mut self, message: Message, retention: &Retention, now_ms: u64) -> Arc<Channel> {
+    fn insert(&mut self, mut message: Message, retention: &Retention, now_ms: u64) -> Arc<Channel> {
         let channel = self.channel(&message.draft.channel).clone();
         self.messages += 1;
         self.bytes += message.len();
-        self.footprint += message.footprint();
+        message.held_by(&self.meter);
         let mut history = channel.history.lock();
         let before = history.oldest().map(|oldest| oldest.id);
         history.push(Arc::new(message));
         while history.is_over(retention, now_ms) {
             let Some(gone) = history.drop_oldest() else { break };
-            self.messages -= 1;
-            self.bytes -= gone.len();
-            self.footprint -= gone.footprint();
+            self.count_out(&gone);
         }
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
@@ -464,9 +487,7 @@ impl Writer {
         };
         let mut history = channel.history.lock();
         if let Some(gone) = history.drop_oldest() {
-            self.messages -= 1;
-            self.bytes -= gone.len();
-            self.footprint -= gone.footprint();
+            self.count_out(&gone);
         }
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
@@ -478,17 +499,37 @@ impl Writer {
         if before == after {
             return;
         }
-        if let Some(before) = before {
-            self.oldest.remove(&before);
+        match before {
+            Some(before) => drop(self.oldest.remove(&before)),
+            None => self.meter.add(channel.footprint()),
         }
-        if let Some(after) = after {
-            self.oldest.insert(after, channel.clone());
+        match after {
+            Some(after) => drop(self.oldest.insert(after, channel.clone())),
+            None => self.meter.take(channel.footprint()),
         }
+    }
+
+    fn count_out(&mut self, gone: &Message) {
+        self.messages -= 1;
+        self.bytes -= gone.len();
+        gone.let_go();
+    }
+
+    /// Drops the oldest messages until the rest fits. The newest stays however large it is.
+    fn make_room(&mut self) {
+        while self.meter.is_over() && self.messages > 1 && self.drop_first() {}
+    }
+
+    /// Channels that hold nothing.
+    fn empty(&self) -> usize {
+        self.channels.len() - self.oldest.len()
     }
 
     /// Forgets every channel that holds nothing and that nobody reads, and remembers for all of them at once that
     /// something may have been dropped.
     fn forget_empty(&mut self) {
+        // Visits every channel: once for each sweep is often enough, whatever is asked for meanwhile.
+        self.may_forget = false;
         let forgotten = &mut self.forgotten;
         self.channels.retain(|_, channel| {
             let history = channel.history.lock();
@@ -503,6 +544,11 @@ impl Writer {
 }
 
 impl Channel {
+    /// What it takes while it holds something.
+    fn footprint(&self) -> usize {
+        CHANNEL_OVERHEAD + self.name.len()
+    }
+
     /// Whether forgetting this channel would lose nothing, where `forgotten` is remembered for all.
     fn is_blank(&self, forgotten: Option<Cursor>) -> bool {
         let history = self.history.lock();

@@ -12,6 +12,10 @@ use std::{
     task::{Context, Poll},
 };
 
+mod merge;
+
+use merge::{Merge, Taken};
+
 use super::log::{Channel, Log, State, Waiter};
 use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
 
@@ -210,23 +214,27 @@ impl Reader {
         if head == self.cursor && self.opening.is_none() {
             return None;
         }
-        let mut messages: Vec<Arc<Message>> = Vec::new();
         let mut is_lost = false;
-        for seat in &mut self.seats {
-            let history = seat.channel.history.lock();
-            let after = self.cursor.max(seat.from);
-            messages.extend(history.range(after, head).take(limit.messages.max(1) + 1).cloned());
-            let Some(dropped) = history.dropped() else { continue };
-            if dropped > after && dropped > seat.told {
-                is_lost |= self.opening.is_none();
-                // A batch larger than what a channel holds drops its own beginning before any of it is shown: a place
-                // beyond the head, which the gap of this read does not reach. The next read tells of it.
-                seat.told = dropped.min(head);
+        let Taken { messages, is_cut } = loop {
+            let mut merge = Merge::new(head, limit);
+            for (at, seat) in self.seats.iter_mut().enumerate() {
+                let history = seat.channel.history.lock();
+                let after = self.cursor.max(seat.from);
+                merge.begin(at, &history, after);
+                let Some(dropped) = history.dropped() else { continue };
+                if dropped > after && dropped > seat.told {
+                    is_lost |= self.opening.is_none();
+                    // A batch larger than what a channel holds drops its own beginning before any of it is shown: a
+                    // place beyond the head, which the gap of this read does not reach. The next read tells of it.
+                    seat.told = dropped.min(head);
+                }
             }
-        }
-        if self.seats.len() > 1 {
-            messages.sort_unstable_by_key(|message| message.id);
-        }
+            match merge.finish(|at| self.seats[at].channel.history.lock()) {
+                Some(taken) => break taken,
+                // What came first was dropped just now, and with nothing taken there is no place before it to stop at.
+                None => continue,
+            }
+        };
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
             Some(Opening::Earliest | Opening::Unsettled { .. }) => None,
@@ -236,9 +244,6 @@ impl Reader {
             requested,
             resumed: messages.first().map_or(head, |first| self.place_before(first.id)),
         });
-        let cut = cut(&messages, limit);
-        let is_cut = cut < messages.len();
-        messages.truncate(cut);
         self.cursor = messages.last().filter(|_| is_cut).map_or(head, |last| last.id);
         self.waiter.at(self.cursor);
         (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, cursor: self.cursor })
@@ -266,16 +271,6 @@ impl Reader {
     pub async fn next(&mut self, limit: Limit) -> Option<Batch> {
         poll_fn(|cx| self.poll_read(cx, limit)).await
     }
-}
-
-/// How many of `messages` `limit` lets through.
-fn cut(messages: &[Arc<Message>], limit: Limit) -> usize {
-    let mut bytes = 0_usize;
-    let fits = |message: &&Arc<Message>| {
-        bytes = bytes.saturating_add(message.len());
-        bytes <= limit.bytes
-    };
-    messages.iter().take(limit.messages).take_while(fits).count().max(1).min(messages.len())
 }
 
 impl Drop for Reader {

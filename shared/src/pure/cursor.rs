@@ -53,6 +53,16 @@ impl Cursor {
         }
     }
 
+    /// The greatest cursor that is less than this one; of the first, itself.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        match (self.ms, self.seq) {
+            (0, 0) => Self::ZERO,
+            (ms, 0) => Self::new(ms - 1, u64::MAX),
+            (ms, seq) => Self::new(ms, seq - 1),
+        }
+    }
+
     /// Whether a clock can have issued this: cursors of the last century are how people write "from the start".
     #[must_use]
     pub const fn is_issued(self) -> bool {
@@ -174,6 +184,13 @@ mod tests {
         assert_eq!(at.next(10), Cursor::new(10, 4));
         assert_eq!(at.next(2), Cursor::new(10, 4));
         assert_eq!(Cursor::new(10, u64::MAX).next(9), Cursor::new(11, 0));
+    }
+
+    #[test]
+    fn before_a_cursor_there_is_nothing_between() {
+        assert_eq!(Cursor::new(5, 3).before(), Cursor::new(5, 2));
+        assert_eq!(Cursor::new(5, 0).before(), Cursor::new(4, u64::MAX));
+        assert_eq!(Cursor::ZERO.before(), Cursor::ZERO);
     }
 
     #[test]

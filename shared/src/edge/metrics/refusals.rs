@@ -36,6 +36,8 @@ refusals! {
     connections
     /// `TRIDENT_MAX_CONNECTIONS_PER_ADDRESS` was reached.
     connections_per_address
+    /// `TRIDENT_MAX_CHANNELS` was reached.
+    channels
     /// `TRIDENT_PUBLISH_RATE` was reached.
     publish_rate
     /// `TRIDENT_SOCKET_RATE` was reached.

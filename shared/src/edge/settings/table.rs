@@ -59,7 +59,7 @@ settings! {
         HISTORY_COUNT "N" "1000" "Messages a channel"
         HISTORY_BYTES "SIZE" "8MiB" "Bytes a channel"
         HISTORY_AGE "DURATION" "1h" "Age of a message"
-        HISTORY_TOTAL "SIZE" "512MiB" "Bytes of all channels together"
+        HISTORY_TOTAL "SIZE" "512MiB" "Bytes of memory for all channels together, what readers share of it included"
     }
     "Access" {
         SECRET "TEXT" "" "Key of HS256 tokens, 32 bytes or more. Better given by variable or file: flags show in process lists"
@@ -71,6 +71,7 @@ settings! {
         TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is believed; `none` for none"
     }
     "Limits (0 = no limit)" {
+        MAX_CHANNELS "N" "250000" "Channels that are read while they hold nothing; beyond them nobody may read another new one"
         MAX_BODY "SIZE" "64KiB" "Bytes of a request's body"
         MAX_CONNECTIONS "N" "100000" "Streams, long polls and sockets at a time"
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same from one client address (IPv6: one /64)"

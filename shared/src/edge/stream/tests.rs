@@ -25,7 +25,7 @@ impl Form for Letters {
         Bytes::from_static(self.opening.as_bytes())
     }
 
-    fn message<'a>(&self, message: &'a Message) -> &'a Bytes {
+    fn message(&self, message: &Message) -> Bytes {
         message.wire(Wire::Line, |message| message.draft.payload.plain_json().into_owned().into())
     }
 
@@ -54,7 +54,7 @@ impl Bench {
         let settings = Settings::from_sources(&service, [], []).unwrap();
         let metrics = Arc::new(Metrics::new("test", "0"));
         let channel = Retention { count, ..Retention::default() };
-        let log = Log::new(LogLimits { channel, total: None }, Cursor::new(START, 0));
+        let log = Log::new(LogLimits { channel, ..LogLimits::default() }, Cursor::new(START, 0));
         Self { log: Arc::new(log), limits: Limits::new(&settings, metrics.clone()), metrics }
     }
 

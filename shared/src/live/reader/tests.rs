@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     live::log::Limits,
-    pure::{Draft, Payload, Retention},
+    pure::{Draft, Payload, Retention, message::Wire},
 };
 
 const START: u64 = 1_763_800_000_000;
@@ -21,7 +21,7 @@ fn draft(n: usize, bytes: usize) -> Draft {
 }
 
 fn log(channel: Retention) -> Arc<Log> {
-    Arc::new(Log::new(Limits { channel, total: None }, Cursor::new(START, 0)))
+    Arc::new(Log::new(Limits { channel, ..Limits::default() }, Cursor::new(START, 0)))
 }
 
 fn ids(batch: &Batch) -> Vec<Cursor> {
@@ -426,17 +426,77 @@ fn bytes_bound_a_read_but_one_message_always_comes() {
 
 #[test]
 fn all_channels_together_stay_within_the_total() {
-    let one = Message::new(Cursor::ZERO, draft(0, 100)).footprint();
-    let limits = Limits { channel: Retention::default(), total: Some(10 * one) };
+    let limits = Limits { total: Some(20_000), ..Limits::default() };
     let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
     let first = log.append(vec![draft(0, 100)], START)[0];
+    let mut most = 0;
     for n in 1..100 {
         log.append(vec![draft(n, 100)], START);
-        assert!(log.stats(START).footprint <= 10 * one);
+        let stats = log.stats(START);
+        assert!(stats.footprint <= 20_000);
+        most = most.max(stats.messages);
     }
+    assert!((10..30).contains(&most), "{most} messages, each in a channel of its own");
     let mut reader = Reader::open(&log, &[channel(0)], Since::After(Cursor::ZERO));
     let batch = reader.read(Limit::default()).unwrap();
     assert_eq!(batch.gap.map(|gap| gap.requested), Some(Cursor::ZERO), "{first} went for room");
+}
+
+#[test]
+fn what_readers_have_made_of_messages_counts_too() {
+    let limits = Limits { total: Some(100_000), ..Limits::default() };
+    let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
+    log.append((0..80).map(|_| draft(0, 500)).collect(), START);
+    let held = log.stats(START).messages;
+    assert_eq!(held, 80);
+    let mut reader = Reader::open(&log, &[channel(0)], Since::Earliest);
+    let batch = reader.read(Limit { messages: 100, bytes: usize::MAX }).unwrap();
+    for message in &batch.messages {
+        message.wire(Wire::Sse, |message| vec![b'x'; message.len()].into());
+        message.packet(message.len(), |_| ());
+    }
+    let used = log.stats(START).footprint;
+    assert!((100_000..=112_500).contains(&used), "an eighth more at most: {used}");
+    log.sweep(START);
+    let stats = log.stats(START);
+    assert!(stats.footprint <= 100_000 && stats.messages < held, "{stats:?}");
+    drop(batch);
+    while log.stats(START).messages > 1 {
+        log.append(vec![draft(1, 90_000)], START);
+    }
+    let alone = log.stats(START).footprint;
+    assert!((90_000..92_000).contains(&alone), "with the messages their forms are gone: {alone}");
+}
+
+#[test]
+fn channels_that_hold_nothing_are_bounded() {
+    let limits = Limits { channels: Some(3), ..Limits::default() };
+    let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
+    let channels: Vec<_> = (0..5).map(channel).collect();
+    assert!(log.has_room(&channels[..3]) && !log.has_room(&channels[..4]));
+    let reader = Reader::open(&log, &channels[..3], Since::Now);
+    assert!(log.has_room(&channels[..3]), "who reads what is read already takes no more");
+    assert!(!log.has_room(&channels[3..4]));
+    log.append(vec![draft(0, 1), draft(4, 1)], START);
+    assert!(log.has_room(&channels[3..4]), "one of the three holds something now, and is counted as memory");
+    assert!(log.has_room(&channels[4..]), "what holds something can be read");
+    drop(reader);
+    assert!(log.has_room(&[channel(7), channel(8), channel(9)]));
+}
+
+#[test]
+fn the_memory_of_what_empty_channels_dropped_makes_room() {
+    let retention = Retention { age_ms: Some(1), ..Retention::default() };
+    let limits = Limits { channels: Some(2), channel: retention, ..Limits::default() };
+    let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
+    let ids = log.append((0..5).map(|n| draft(n, 1)).collect(), START);
+    log.sweep(START + 10);
+    assert_eq!(log.stats(START).channels, 5);
+    assert!(log.has_room(&[channel(7), channel(8)]));
+    assert_eq!(log.stats(START).channels, 0);
+    let mut reader = Reader::open(&log, &[channel(7)], Since::After(ids[0]));
+    log.append(vec![draft(7, 1)], START + 20);
+    assert!(reader.read(Limit::default()).unwrap().gap.is_some(), "for all of them at once");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Tail {
 
     /// Takes up its place in a stream that is as `joined` says.
     pub(super) fn join(&mut self, joined: &Joined) {
-        let edge = joined.first.map_or(joined.last, before);
+        let edge = joined.first.map_or(joined.last, Cursor::before);
         match self.position {
             None => {
                 self.floor = edge;
@@ -129,7 +129,7 @@ impl Tail {
         for (n, value) in page.into_iter().enumerate() {
             let Entry { id, what, digest } = entry::read(value).ok_or(LinkError::Answer("XREAD"))?;
             if let (0, Some(edge)) = (n, edge) {
-                self.lose(before(edge.min(id)));
+                self.lose(edge.min(id).before());
             }
             let bytes = match what {
                 What::Message(draft) => {
@@ -159,14 +159,6 @@ impl Tail {
     fn append(&self, messages: Vec<Message>) -> Result<(), LinkError> {
         // Ids of one stream grow; if they do not, this is not the stream that we joined.
         self.log.append_placed(messages, wall_clock()).map_err(|_| LinkError::Shortened)
-    }
-}
-
-/// The greatest id that is less than `id`.
-fn before(id: Cursor) -> Cursor {
-    match id.seq.checked_sub(1) {
-        Some(seq) => Cursor::new(id.ms, seq),
-        None => id.ms.checked_sub(1).map_or(Cursor::ZERO, |ms| Cursor::new(ms, u64::MAX)),
     }
 }
 

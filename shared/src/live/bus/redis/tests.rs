@@ -8,7 +8,7 @@ use crate::{
         bus::{IdempotencyKey, contract},
         reader::{Batch, Limit, Reader},
     },
-    pure::{ChannelName, Draft, Payload, Retention, Since},
+    pure::{ChannelName, Draft, Payload, Since},
 };
 
 mod faults;

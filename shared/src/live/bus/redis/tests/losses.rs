@@ -151,7 +151,7 @@ async fn a_stream_that_is_deleted_under_our_hands_is_a_gap() {
 async fn what_was_trimmed_while_a_process_was_away_is_a_gap_and_the_rest_is_delivered() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
-    let limits = Limits { channel: Retention::default(), total: Some(1_000_000) };
+    let limits = Limits { total: Some(1_000_000), ..Limits::default() };
     let bus = |url: &str| RedisBus::open(url, limits).unwrap();
     let (here, there) = (bus(&server.url()), bus(&proxy.url()));
     ready(&here).await;
