@@ -27,6 +27,9 @@ use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention, messa
 
 /// Channels that hold nothing but the memory of what they dropped; beyond these that memory becomes one for all.
 const MOST_TOMBSTONES: usize = 65_536;
+/// Of the memory that the log may take, one for each so many bytes: a small log remembers less, and then a sixteenth at most
+/// goes into it.
+const BYTES_A_TOMBSTONE: usize = 8 * 1024;
 /// What a channel costs beside its name: itself, its place in the tables, the first places of its history and its readers.
 const CHANNEL_OVERHEAD: usize = 640;
 
@@ -95,7 +98,12 @@ struct Writer {
     bytes: usize,
     /// Up to here, channels that nobody remembers may have dropped something.
     forgotten: Option<Cursor>,
-    /// Whether it is worth a look, since the last one, which empty channels can be forgotten.
+    /// Channels that hold nothing and may come together before those that nobody reads are forgotten.
+    tombstones: usize,
+    /// How many empty channels there are when they are forgotten next: as many more as were left the last time, since
+    /// those that are read stay, and looking at all of them for each message would take too long.
+    forget_at: usize,
+    /// Whether they were looked at for a reader since the last sweep.
     may_forget: bool,
 }
 
@@ -162,6 +170,7 @@ impl Log {
     }
 
     fn with(limits: Limits, state: State) -> Self {
+        let tombstones = limits.total.map_or(MOST_TOMBSTONES, |total| MOST_TOMBSTONES.min(total / BYTES_A_TOMBSTONE));
         let writer = Writer {
             last: state.head,
             channels: HashMap::new(),
@@ -170,6 +179,8 @@ impl Log {
             messages: 0,
             bytes: 0,
             forgotten: None,
+            tombstones,
+            forget_at: tombstones,
             may_forget: true,
         };
         Self {
@@ -325,7 +336,7 @@ impl Log {
             }
         }
         writer.make_room();
-        if writer.may_forget && writer.empty() > MOST_TOMBSTONES {
+        if writer.empty() > writer.forget_at {
             writer.forget_empty();
         }
         self.show(writer.last);
@@ -346,7 +357,7 @@ impl Log {
         // Wire forms that readers have made since the last append.
         writer.make_room();
         writer.may_forget = true;
-        if writer.empty() > MOST_TOMBSTONES {
+        if writer.empty() > writer.forget_at {
             writer.forget_empty();
         }
     }
@@ -356,7 +367,7 @@ impl Log {
         let Some(most) = self.limits.channels else { return true };
         let mut writer = self.writer.lock();
         let new = channels.iter().filter(|name| !writer.channels.contains_key(&name[..])).count();
-        if new > 0 && writer.empty() + new > most && writer.may_forget {
+        if new > 0 && writer.empty() + new > most && mem::take(&mut writer.may_forget) {
             writer.forget_empty();
         }
         new == 0 || writer.empty() + new <= most
@@ -528,8 +539,6 @@ impl Writer {
     /// Forgets every channel that holds nothing and that nobody reads, and remembers for all of them at once that
     /// something may have been dropped.
     fn forget_empty(&mut self) {
-        // Visits every channel: once for each sweep is often enough, whatever is asked for meanwhile.
-        self.may_forget = false;
         let forgotten = &mut self.forgotten;
         self.channels.retain(|_, channel| {
             let history = channel.history.lock();
@@ -540,6 +549,7 @@ impl Writer {
             stays
         });
         self.channels.shrink_to_fit();
+        self.forget_at = self.empty() + self.tombstones;
     }
 }
 

@@ -1,0 +1,92 @@
+//! What the log says it takes, against what the allocator gives out.
+
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
+use std::{alloc::System, sync::Arc};
+
+use bytes::Bytes;
+use cap::Cap;
+use shared::{
+    live::{
+        log::{Limits, Log},
+        reader::{Limit, Reader},
+    },
+    pure::{Cursor, Draft, Message, Payload, Since, message::Wire},
+};
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+const START: u64 = 1_763_800_000_000;
+const TOTAL: usize = 16 * 1024 * 1024;
+
+/// Everything that readers of all transports together make of a message.
+fn read_in_every_form(message: &Message) {
+    let form = |message: &Message| Bytes::from(vec![b'x'; message.len() + 64]);
+    for wire in [Wire::Sse, Wire::Line, Wire::RawLine] {
+        message.wire(wire, form);
+    }
+    message.packet(message.len() + 64, |message| vec![b'x'; message.len() + 64]);
+}
+
+/// Fills a log far beyond its limit and gives the most memory that it held, beside what it said.
+fn fill(messages: usize, draft: impl Fn(usize) -> Draft, is_read: bool) -> (usize, usize) {
+    let before = ALLOCATOR.allocated();
+    let log = Arc::new(Log::new(Limits { total: Some(TOTAL), ..Limits::default() }, Cursor::new(START, 0)));
+    let (mut most, mut told) = (0, 0);
+    for n in 0..messages {
+        let draft = draft(n);
+        let name = draft.channel.clone();
+        log.append(vec![draft], START + n as u64);
+        if is_read {
+            let mut reader = Reader::open(&log, &[name], Since::Earliest);
+            while let Some(batch) = reader.read(Limit::default()) {
+                batch.messages.iter().for_each(|message| read_in_every_form(message));
+            }
+        }
+        if n % 64 == 0 {
+            most = most.max(ALLOCATOR.allocated() - before);
+            told = told.max(log.stats(START).footprint);
+        }
+    }
+    (most, told)
+}
+
+/// One test, since the allocator counts for the whole process.
+#[test]
+fn the_log_takes_no_more_memory_than_it_may() {
+    let text = |bytes: usize| Payload::from_text(&"x".repeat(bytes));
+    let kinds: [(&str, usize, Box<dyn Fn(usize) -> Draft>); 5] = [
+        ("tiny", 100_000, Box::new(|_| Draft::new("a".parse().unwrap(), text(1)))),
+        ("large", 1_500, Box::new(|_| Draft::new("a".parse().unwrap(), text(60_000)))),
+        ("a channel each", 60_000, Box::new(|n| Draft::new(format!("{n:0128}").parse().unwrap(), text(10)))),
+        (
+            "long names",
+            40_000,
+            Box::new(|n| {
+                let draft = Draft::new(format!("{:0128}", n % 10).parse().unwrap(), text(10));
+                Draft { from: Some("é".repeat(40).into()), ..draft.event("é".repeat(128).parse().unwrap()) }
+            }),
+        ),
+        (
+            "binary",
+            20_000,
+            Box::new(|_| {
+                let json = br#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+                let attachments = vec![vec![0; 100].into(), vec![0; 1].into()];
+                Draft::new("a".parse().unwrap(), Payload::with_attachments(json, attachments).unwrap())
+            }),
+        ),
+    ];
+    for (kind, messages, draft) in &kinds {
+        for is_read in [false, true] {
+            // A reader that reads all again for each message makes a square of it.
+            let messages = if is_read { (*messages).min(1_500) } else { *messages };
+            let (most, told) = fill(messages, draft, is_read);
+            assert!(most <= TOTAL + TOTAL / 8, "{kind}, read {is_read}: {most} bytes, of {TOTAL} that it may, told {told}");
+            assert!(told <= TOTAL + TOTAL / 8, "{kind}, read {is_read}: {told} told");
+            let is_full = told > TOTAL / 2;
+            assert!(!is_full || most > TOTAL / 4, "{kind}, read {is_read}: so little that it is a waste: {most}");
+        }
+    }
+}
