@@ -119,7 +119,7 @@ impl Source for Reading {
 mod tests {
     use shared::{
         live::log::{Limits, Log},
-        pure::{Cursor, Retention, Since},
+        pure::{Cursor, Since},
     };
 
     use super::*;

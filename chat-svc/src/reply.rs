@@ -33,7 +33,12 @@ impl From<ApiError> for Refusal {
 
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
-        Self::new("bus_away", error)
+        let code = match error {
+            BusError::Away(_) => "bus_away",
+            // Chat messages bear no keys.
+            BusError::Keys | BusError::Reused => "internal",
+        };
+        Self::new(code, error)
     }
 }
 

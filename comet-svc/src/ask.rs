@@ -12,7 +12,7 @@ use shared::{
         query::{Parameter, Query},
         subscribe::{CHANNEL, SINCE, Subscription},
     },
-    pure::{Cursor, Since, cursor::SinceError},
+    pure::{Cursor, Since},
 };
 
 const MODE: Parameter = Parameter::once("mode");
@@ -63,7 +63,7 @@ impl Ask {
         let accepted = [CHANNEL, SINCE, MODE, WAIT, LIMIT, FORMAT];
         let query = Query::read(request.query_string(), &accepted)?;
         let mut subscription = Subscription::read(&query, access, crate::RANDOM)?;
-        let validator = if_none_match(request.headers())?;
+        let validator = if_none_match(request.headers());
         if let Some(cursor) = validator {
             subscription.since = Since::After(cursor);
         }
@@ -122,24 +122,26 @@ fn accepts_lines(headers: &HeaderMap) -> bool {
 }
 
 /// The cursor in `If-None-Match` (RFC 9110 §13.1.2), weak or strong: of several the newest, since the client has them all.
-/// `*` names no cursor.
-fn if_none_match(headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
-    let mut newest: Option<Cursor> = None;
-    for value in headers.get_all(header::IF_NONE_MATCH) {
-        let value = value.to_str().map_err(|_| bad_validator())?;
-        for tag in value.split(',').map(str::trim).filter(|tag| !tag.is_empty() && *tag != "*") {
-            let tag = tag.strip_prefix("W/").unwrap_or(tag);
-            let cursor = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            let cursor = cursor.and_then(|cursor| cursor.parse().ok()).ok_or_else(bad_validator)?;
-            newest = newest.max(Some(cursor));
-        }
-    }
-    Ok(newest)
+///
+/// A validator that is none of ours matches nothing that we have, and so says nothing: a cache or a library in between may
+/// keep others, and `*` names none. A cursor is still found where a server in between has marked it as that of a
+/// compressed answer, as Apache does (`"…-gzip"`), and where its quotes were left out.
+fn if_none_match(headers: &HeaderMap) -> Option<Cursor> {
+    let values = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|tag| cursor(tag.trim())).max()
 }
 
-fn bad_validator() -> ApiError {
-    let message = format!("If-None-Match holds no cursor in quotes, such as \"1763800000000-0\": {SinceError}");
-    ApiError::invalid("bad_cursor", message)
+/// The cursor that an entity tag is of.
+fn cursor(tag: &str) -> Option<Cursor> {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
+    let tag = tag.strip_prefix('"').map_or(Some(tag), |tag| tag.strip_suffix('"'))?;
+    let coding = tag.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(tag.len());
+    let (cursor, coding) = tag.split_at(coding);
+    if !coding.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let cursor = if coding.is_empty() { cursor } else { cursor.trim_end_matches(['-', ';', ':', '.']) };
+    cursor.parse().ok()
 }
 
 #[cfg(test)]
@@ -158,12 +160,19 @@ mod tests {
             ("\"5-1\"", Some(Cursor::new(5, 1))),
             ("W/\"5-1\"", Some(Cursor::new(5, 1))),
             ("\"5-1\", W/\"7-0\",\"6-0\"", Some(Cursor::new(7, 0))),
-            ("*", None),
+            ("5-1", Some(Cursor::new(5, 1))),
+            ("\"5-1-gzip\"", Some(Cursor::new(5, 1))),
+            ("W/\"5-1--gzip\"", Some(Cursor::new(5, 1))),
+            ("\"5-1;br\"", Some(Cursor::new(5, 1))),
+            ("\"33a64df551425fcc55e4d42a148795d9f25f89d4\", \"5-1\"", Some(Cursor::new(5, 1))),
+            ("\"6-\", \"5-1\", *", Some(Cursor::new(5, 1))),
         ] {
-            assert_eq!(if_none_match(&headers("If-None-Match", value)).unwrap(), cursor, "{value}");
+            assert_eq!(if_none_match(&headers("If-None-Match", value)), cursor, "{value}");
         }
-        for value in ["5-1", "\"5\"", "\"5-1", "w/\"5-1\"", "\"\"", "\"5-1\" \"6-1\""] {
-            assert_eq!(if_none_match(&headers("If-None-Match", value)).unwrap_err().code(), "bad_cursor", "{value}");
+        for value in
+            ["*", "\"5\"", "\"5-1", "w/\"5-1\"", "\"\"", "\"5-1\" \"6-1\"", "\"gzip\"", "\"5-gzip\"", "\"5-1-\"", "ü"]
+        {
+            assert_eq!(if_none_match(&headers("If-None-Match", value)), None, "{value}");
         }
     }
 

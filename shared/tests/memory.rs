@@ -83,7 +83,10 @@ fn the_log_takes_no_more_memory_than_it_may() {
             // A reader that reads all again for each message makes a square of it.
             let messages = if is_read { (*messages).min(1_500) } else { *messages };
             let (most, told) = fill(messages, draft, is_read);
-            assert!(most <= TOTAL + TOTAL / 8, "{kind}, read {is_read}: {most} bytes, of {TOTAL} that it may, told {told}");
+            assert!(
+                most <= TOTAL + TOTAL / 8,
+                "{kind}, read {is_read}: {most} bytes, of {TOTAL} that it may, told {told}"
+            );
             assert!(told <= TOTAL + TOTAL / 8, "{kind}, read {is_read}: {told} told");
             let is_full = told > TOTAL / 2;
             assert!(!is_full || most > TOTAL / 4, "{kind}, read {is_read}: so little that it is a waste: {most}");

@@ -62,6 +62,17 @@ pub enum ApiError {
         /// The most bytes that are accepted.
         limit: usize,
     },
+    /// 413: more messages at once than may ever be published in a second.
+    #[error(
+        "{messages} messages at once are more than the {limit} a second that one token or address may publish \
+         (TRIDENT_PUBLISH_RATE), so they would never be let through together; send them in several requests"
+    )]
+    TooManyAtOnce {
+        /// How many there were.
+        messages: usize,
+        /// The most that are accepted in one request.
+        limit: u32,
+    },
     /// 415: a body of a kind that is not understood.
     #[error("{0}")]
     UnsupportedMediaType(String),
@@ -135,6 +146,7 @@ impl ApiError {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::TooSlow(_) => "too_slow",
             Self::TooLarge { .. } => "too_large",
+            Self::TooManyAtOnce { .. } => "batch_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::TooMany { .. } => "too_many_requests",
             Self::Internal(_) => "internal",
@@ -171,7 +183,7 @@ impl ResponseError for ApiError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooManyAtOnce { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -49,7 +49,7 @@ pub async fn handler(
     };
     service.edge.limits.publish(&access.identity(), drafts.len())?;
     let count = drafts.len();
-    let published = service.bus.publish(Publication { drafts, key }).await.map_err(|error| away(&service, &error))?;
+    let published = service.bus.publish(Publication { drafts, key }).await.map_err(|error| refused(&service, error))?;
     if published.is_repeat {
         service.edge.metrics.repeats.inc();
     } else {
@@ -63,13 +63,20 @@ pub async fn handler(
     })
 }
 
-fn away(service: &Service, error: &BusError) -> ApiError {
-    service.edge.metrics.refusals.bus_away.inc();
-    let code = match error {
-        BusError::Away(_) => "bus_away",
-        BusError::Keys => "too_many_keys",
-    };
-    ApiError::unavailable(code, error)
+fn refused(service: &Service, error: BusError) -> ApiError {
+    let refusals = &service.edge.metrics.refusals;
+    match error {
+        BusError::Away(_) => {
+            refusals.bus_away.inc();
+            ApiError::unavailable("bus_away", error)
+        }
+        BusError::Keys => {
+            refusals.idempotency_keys.inc();
+            ApiError::unavailable("too_many_keys", error)
+        }
+        // draft-ietf-httpapi-idempotency-key-header-07 §2.7.
+        BusError::Reused => ApiError::Unprocessable { code: "idempotency_key_reused", message: error.to_string() },
+    }
 }
 
 #[derive(Serialize)]
@@ -160,7 +167,7 @@ impl Addressed {
 struct Line<'a> {
     channel: ChannelName,
     #[serde(default)]
-    event: EventName,
+    event: Option<EventName>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -186,7 +193,7 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
         if drafts.last().is_none_or(|last| last.channel != line.channel) {
             access.require_publish(&line.channel)?;
         }
-        drafts.push(Draft::new(line.channel, payload).event(line.event));
+        drafts.push(Draft::new(line.channel, payload).event(line.event.unwrap_or_default()));
     }
     if drafts.is_empty() {
         return Err(ApiError::invalid("bad_body", "the batch holds no message"));

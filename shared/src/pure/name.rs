@@ -3,6 +3,7 @@
 use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// Bytes of the longest channel name, and characters of the longest event name.
 pub const LONGEST: usize = 128;
@@ -12,6 +13,9 @@ pub const LONGEST: usize = 128;
 pub const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
+/// The event that tells a client of a gap, on SSE and over Socket.IO.
+pub const GAP: &str = "gap";
+
 /// A name that is not right, with what would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -19,8 +23,16 @@ pub enum NameError {
     #[error("a channel name is 1 to {LONGEST} of the characters A-Z a-z 0-9 _ - . ~")]
     Channel,
     /// Not an event name.
-    #[error("an event name is 1 to {LONGEST} printable characters")]
+    #[error(
+        "an event name is 1 to {LONGEST} printable characters; line ends, controls, invisible characters and spaces other \
+         than U+0020 are not accepted"
+    )]
     Event,
+    /// The name under which a server tells of a gap.
+    #[error(
+        "the event name `{GAP}` is the server's own: with it clients are told that messages are lost; choose another"
+    )]
+    Gap,
     /// An event name that clients keep for themselves.
     #[error(
         "the event name `{0}` is reserved by Socket.IO, as are connect, connect_error, disconnect, disconnecting, newListener and removeListener"
@@ -88,7 +100,7 @@ name! {
 }
 
 name! {
-    /// The name of an event: 1 to 128 characters, none of them a control character, none of Socket.IO's own names.
+    /// The name of an event: 1 to 128 printable characters, none of Socket.IO's own names and not [`GAP`].
     EventName
 }
 
@@ -134,11 +146,34 @@ impl FromStr for EventName {
         if let Some(reserved) = RESERVED.iter().find(|name| **name == text) {
             return Err(NameError::Reserved(reserved));
         }
+        if text == GAP {
+            return Err(NameError::Gap);
+        }
         // At most four bytes a character: the first test spares counting a long text.
         let fits = !text.is_empty() && text.len() <= 4 * LONGEST && text.chars().count() <= LONGEST;
-        // U+2028 and U+2029 end lines for some readers of our logs and for old JavaScript.
-        let printable = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
-        if fits && text.chars().all(printable) { Ok(Self(text.into())) } else { Err(NameError::Event) }
+        if fits && text.chars().all(is_printable) { Ok(Self(text.into())) } else { Err(NameError::Event) }
+    }
+}
+
+/// Whether a character shows as itself: by its general category (Unicode §4.5) no control, format or separator of lines,
+/// nothing for private use, and of spaces the common one. Characters of a later Unicode than ours pass.
+///
+/// Format characters turn the direction of what follows or show as nothing, so that two names that look the same are not.
+fn is_printable(c: char) -> bool {
+    match c.general_category() {
+        GeneralCategory::Control
+        | GeneralCategory::Format
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator
+        | GeneralCategory::PrivateUse
+        | GeneralCategory::Surrogate => false,
+        GeneralCategory::SpaceSeparator => c == ' ',
+        // Letters, marks and symbols by their category, and yet nothing is seen of them: grapheme joiner, fillers of
+        // Hangul, inherent vowels of Khmer, blank of Braille.
+        _ => !matches!(
+            c,
+            '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+        ),
     }
 }
 
@@ -158,12 +193,35 @@ mod tests {
 
     #[test]
     fn event_names() {
-        for good in ["message", "chat message", "ünïcödé 时间", &"é".repeat(128), "a:b"] {
+        for good in ["message", "chat message", "ünïcödé 时间", "e\u{301}", "👍🏽", "gaps", &"é".repeat(128), "a:b"]
+        {
             assert_eq!(good.parse::<EventName>().as_deref(), Ok(good));
         }
         for bad in ["", "a\rb", "a\nb", "a\0b", "\u{7f}", "\u{85}", "a\u{2028}b", &"é".repeat(129), &"x".repeat(600)] {
             assert_eq!(bad.parse::<EventName>(), Err(NameError::Event), "{bad:?}");
         }
+        let unseen = [
+            '\u{202e}',
+            '\u{feff}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2066}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{e0041}',
+            '\u{e000}',
+            '\u{3164}',
+            '\u{2800}',
+            '\u{a0}',
+            '\u{3000}',
+            '\u{2029}',
+        ];
+        for c in unseen {
+            for bad in [c.to_string(), format!("a{c}b")] {
+                assert_eq!(bad.parse::<EventName>(), Err(NameError::Event), "{bad:?}");
+            }
+        }
+        assert_eq!("gap".parse::<EventName>(), Err(NameError::Gap));
         for reserved in RESERVED {
             assert_eq!(reserved.parse::<EventName>(), Err(NameError::Reserved(reserved)));
         }

@@ -40,9 +40,8 @@ impl Rate {
     }
 
     pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), ApiError> {
-        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else {
-            return Err(self.refused(number, 60));
-        };
+        let never = || ApiError::TooManyAtOnce { messages: number, limit: self.per_second.get() };
+        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(never()) };
         // Nothing to publish is nothing to count.
         let Some(number) = number else { return Ok(()) };
         self.sweep();
@@ -53,19 +52,15 @@ impl Rate {
                 // `Retry-After` has whole seconds; one too few would be refused again.
                 Err(self.refused(number.get() as usize, wait.as_secs() + 1))
             }
-            Err(_) => Err(ApiError::TooMany {
-                message: format!(
-                    "{number} messages at once are more than {} a second let through at all; send smaller batches",
-                    self.per_second
-                ),
-                retry_after: 1,
-            }),
+            // However long the client waits, so many never fit.
+            Err(_) => Err(never()),
         }
     }
 
     fn refused(&self, number: usize, retry_after: u64) -> ApiError {
         let message = format!(
-            "{number} more would be over the {} messages a second accepted from one token or address",
+            "too many messages: {number} more would be over the {} a second that one token or address may publish \
+             (TRIDENT_PUBLISH_RATE); try again in {retry_after} s",
             self.per_second
         );
         ApiError::TooMany { message, retry_after }

@@ -93,7 +93,7 @@ fn publishing_has_a_rate_for_each_identity() {
     limits.publish(&ann, 0).unwrap();
     // More than a second's worth at once would never pass; that is told instead of a time to wait.
     let told = limits.publish(&Identity::Token(7), 6).unwrap_err().to_string();
-    assert!(told.contains("smaller batches"), "{told}");
+    assert!(told.contains("6 messages") && told.contains("the 5 a second") && told.contains("several"), "{told}");
     assert!(limits.publish(&Identity::Token(8), usize::MAX).is_err());
     assert_eq!(metrics.refusals.publish_rate.get(), 3);
 }

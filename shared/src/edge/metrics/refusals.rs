@@ -58,4 +58,6 @@ refusals! {
     draining
     /// The bus was away.
     bus_away
+    /// No room for another `Idempotency-Key`.
+    idempotency_keys
 }

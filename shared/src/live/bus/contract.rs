@@ -73,8 +73,14 @@ async fn a_key_adds_once(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
     let first = one.publish(publication("first", "me")).await.unwrap();
     assert!(!first.is_repeat);
     let again = Published { is_repeat: true, ..first.clone() };
-    assert_eq!(one.publish(publication("again", "me")).await.unwrap(), again);
-    assert_eq!(other.publish(publication("elsewhere", "me")).await.unwrap(), again);
+    assert_eq!(one.publish(publication("first", "me")).await.unwrap(), again);
+    assert_eq!(other.publish(publication("first", "me")).await.unwrap(), again);
+    for bus in [&one, &other] {
+        assert_eq!(bus.publish(publication("other", "me")).await, Err(BusError::Reused));
+        let less = Publication { drafts: vec![draft("key.a", "first")], key: key("me") };
+        assert_eq!(bus.publish(less).await, Err(BusError::Reused));
+    }
+    assert_eq!(other.publish(publication("first", "me")).await.unwrap(), again, "still");
     let yours = other.publish(publication("yours", "you")).await.unwrap();
     assert!(yours.ids != first.ids && !yours.is_repeat);
     let data: Vec<_> = take(&mut reader, 4).await.into_iter().map(|(_, data)| data).collect();

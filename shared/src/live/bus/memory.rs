@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Answer, Bus, BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR};
+use super::{Answer, Bus, BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR, digest::Digest};
 use crate::{
     live::log::{Limits, Log},
     pure::Cursor,
@@ -47,12 +47,15 @@ impl MemoryBus {
         let Some(key) = publication.key else { return Ok(added(self.log.append(publication.drafts, now_ms))) };
         // Held over the append, so that of two with the same key at once one adds and the other is answered.
         let mut answers = self.answers.lock();
-        if let Some(ids) = answers.get(&key, now_ms) {
-            return Ok(Published { ids, is_repeat: true });
+        let digest = Digest::of(&publication.drafts);
+        match answers.get(&key, now_ms) {
+            Some((first, ids)) if *first == digest => return Ok(Published { ids: ids.clone(), is_repeat: true }),
+            Some(_) => return Err(BusError::Reused),
+            None => {}
         }
         answers.make_room(&key, publication.drafts.len())?;
         let ids = self.log.append(publication.drafts, now_ms);
-        answers.insert(key, ids.clone(), now_ms);
+        answers.insert(key, (digest, ids.clone()), now_ms);
         Ok(added(ids))
     }
 }
@@ -92,7 +95,7 @@ impl fmt::Debug for MemoryBus {
 /// What was answered to publications with a key, for as long as they may be asked for again.
 #[derive(Default)]
 struct Answers {
-    ids: HashMap<Arc<IdempotencyKey>, Vec<Cursor>>,
+    given: HashMap<Arc<IdempotencyKey>, (Digest, Vec<Cursor>)>,
     /// The same keys, oldest first, with the time at which each is forgotten.
     until: VecDeque<(u64, Arc<IdempotencyKey>)>,
     bytes: usize,
@@ -102,19 +105,19 @@ impl Answers {
     /// Memory that keys and their answers may take. Refusing beyond it is safe; forgetting one early is not.
     const MOST_BYTES: usize = 64 * 1024 * 1024;
     /// What a key costs beside its text and its ids.
-    const OVERHEAD: usize = 160;
+    const OVERHEAD: usize = 176;
 
     fn cost(key: &IdempotencyKey, ids: usize) -> usize {
         Self::OVERHEAD + key.scope.len() + key.key.len() + ids * size_of::<Cursor>()
     }
 
-    fn get(&mut self, key: &IdempotencyKey, now_ms: u64) -> Option<Vec<Cursor>> {
+    fn get(&mut self, key: &IdempotencyKey, now_ms: u64) -> Option<&(Digest, Vec<Cursor>)> {
         while let Some((_, key)) = self.until.pop_front_if(|(until, _)| *until <= now_ms) {
-            if let Some(ids) = self.ids.remove(&key) {
+            if let Some((_, ids)) = self.given.remove(&key) {
                 self.bytes -= Self::cost(&key, ids.len());
             }
         }
-        self.ids.get(key).cloned()
+        self.given.get(key)
     }
 
     fn make_room(&self, key: &IdempotencyKey, ids: usize) -> Result<(), BusError> {
@@ -122,12 +125,12 @@ impl Answers {
         fits.then_some(()).ok_or(BusError::Keys)
     }
 
-    fn insert(&mut self, key: IdempotencyKey, ids: Vec<Cursor>, now_ms: u64) {
+    fn insert(&mut self, key: IdempotencyKey, answer: (Digest, Vec<Cursor>), now_ms: u64) {
         let key = Arc::new(key);
-        self.bytes += Self::cost(&key, ids.len());
+        self.bytes += Self::cost(&key, answer.1.len());
         let lifetime = u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX);
         self.until.push_back((now_ms.saturating_add(lifetime), key.clone()));
-        self.ids.insert(key, ids);
+        self.given.insert(key, answer);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::pure::{Cursor, Draft};
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod digest;
 pub mod memory;
 pub mod redis;
 
@@ -73,8 +74,15 @@ pub enum BusError {
     #[error("the message bus is away: {0}")]
     Away(String),
     /// The bus cannot take more keys in; asking again later, or without a key, will do.
-    #[error("too many idempotency keys are in use")]
+    #[error(
+        "too many idempotency keys are in use: none is forgotten before its five minutes; try again later, or without one"
+    )]
     Keys,
+    /// The key was used for something else.
+    #[error(
+        "this idempotency key was used within the last five minutes for other messages; send the same ones, or take a new key"
+    )]
+    Reused,
 }
 
 /// One order for all messages of an installation.
@@ -96,7 +104,8 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
 
     /// Adds the messages, all or none, next to each other, and answers with their ids in the same order.
     ///
-    /// A key that was used in the last [`REPEATABLE_FOR`] adds nothing and gets the ids of then.
+    /// A key that was used in the last [`REPEATABLE_FOR`] for the same messages adds nothing and gets the ids of then; used
+    /// for others it is [`BusError::Reused`].
     fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>>;
 
     /// Waits, for a short time at most, until this process's log has come as far as `cursor`, if the bus has.

@@ -80,6 +80,10 @@ pub async fn a_batch_is_added_in_order(route: Route) {
     assert_eq!(site.held("a"), [message(0, "message", "1.0"), message(2, "message", "null")]);
     assert_eq!(site.held("b"), [message(1, "e v", "\"x\"")]);
 
+    let answer = route.post(&site, "").body(LINES, "{\"channel\":\"a\",\"event\":null,\"data\":0}").await;
+    assert_eq!(super::ids(&answer).len(), 1);
+    assert_eq!(site.held("a").pop().unwrap().1, "message", "an event of null is none");
+
     let answer = route.post(&site, "").body(LINES, "{\"channel\":\"a\",\"data\":{ \"a\" : 1 }}\n").await;
     assert_eq!(super::ids(&answer).len(), 1);
     assert_eq!(data(&site, "a").pop().unwrap(), "{\"a\":1}");

@@ -10,16 +10,16 @@ const JSON: &str = "application/json";
 const KEY: &str = "Idempotency-Key";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The first answer again, to the byte, whatever is sent with the key then.
+/// The first answer again, to the byte.
 pub async fn a_key_adds_once(route: Route) {
     let site = route.site();
     let token = site.token("*", "");
     let post = |query: &str| route.anonymous(&site, query).token(&token);
     let first = post("?channel=a").header(KEY, "k 1").body(JSON, "1").await;
     id(&first);
-    for body in ["1", "2"] {
+    for body in ["1", " 1\n"] {
         let again = post("?channel=a").header(KEY, "k 1").body(JSON, body).await;
-        assert_eq!((again.status, &again.body), (201, &first.body));
+        assert_eq!((again.status, &again.body), (201, &first.body), "also when it is only spaced otherwise");
     }
     let batch = "{\"channel\":\"a\",\"data\":2}\n{\"channel\":\"b\",\"data\":3}";
     let [one, two] = [
@@ -37,13 +37,34 @@ pub async fn a_key_adds_once(route: Route) {
     assert_eq!(site.held("a").len(), 4);
 }
 
+/// 422 for a key that was used for something else, and nothing is added; the first request is still answered.
+pub async fn a_key_of_another_request_is_refused(route: Route) {
+    let site = route.site();
+    let token = site.token("*", "");
+    let post = |query: &str| route.anonymous(&site, query).token(&token).header(KEY, "k");
+    let first = post("?channel=a").body(JSON, "1").await;
+    let batch = "{\"channel\":\"a\",\"data\":1}\n{\"channel\":\"a\",\"data\":1}";
+    for answer in [
+        post("?channel=a").body(JSON, "2").await,
+        post("?channel=b").body(JSON, "1").await,
+        post("?channel=a&event=x").body(JSON, "1").await,
+        post("?channel=a&channel=b").body(JSON, "1").await,
+        post("?channel=a").body("text/plain", "1").await,
+        post("").body("application/x-ndjson", batch).await,
+    ] {
+        assert_eq!(answer.error(), (422, "idempotency_key_reused".into()));
+    }
+    assert_eq!(post("?channel=a").body(JSON, "1").await.body, first.body);
+    assert_eq!((site.held("a").len(), site.held("b").len()), (1, 0));
+}
+
 /// Of many requests that come at once one adds, and all get its answer.
 pub async fn a_key_at_once_adds_once(route: Route) {
     let site = route.site();
     let token = site.token("*", "");
-    let posts = (0..16).map(|n| {
+    let posts = (0..16).map(|_| {
         let ask = route.anonymous(&site, "?channel=a&channel=b").token(&token).header(KEY, "k");
-        ask.body(JSON, n.to_string())
+        ask.body(JSON, "1")
     });
     let answers = join_all(posts).await;
     let first = ids(&answers[0]);

@@ -37,7 +37,7 @@ fn a_key_is_free_again_after_five_minutes() {
     NOW.fetch_add(1, Ordering::Relaxed);
     let later = bus.publish_now(publication("k")).unwrap();
     assert!(later.ids != first.ids && !later.is_repeat);
-    assert_eq!(bus.answers.lock().ids.len(), 1);
+    assert_eq!(bus.answers.lock().given.len(), 1);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
     scripts::{self, KEY, STREAM},
 };
 use crate::{
-    live::bus::{BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR},
+    live::bus::{BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR, digest::Digest},
     pure::Cursor,
 };
 
@@ -91,8 +91,12 @@ async fn send(line: Line, batch: Vec<Job>) -> (Vec<Job>, Result<Vec<String>, Red
     call.arg(u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX));
     let mut keyed = 1;
     for Job { publication, .. } in &batch {
-        keyed += usize::from(publication.key.is_some());
-        call.arg(if publication.key.is_some() { keyed } else { 0 }).arg(publication.drafts.len());
+        if publication.key.is_some() {
+            keyed += 1;
+            call.arg(keyed).arg(publication.drafts.len()).arg(Digest::of(&publication.drafts).to_string());
+        } else {
+            call.arg(0).arg(publication.drafts.len());
+        }
         publication.drafts.iter().for_each(|draft| entry::write(&mut call, draft));
     }
     let answer = scripts::run(&mut connection, &call).await;
@@ -123,22 +127,23 @@ fn answer_all(batch: Vec<Job>, answer: Result<Vec<String>, RedisError>, shared: 
     };
     for (job, answer) in batch.into_iter().zip(answers) {
         let published = published(&answer).ok_or(LinkError::Answer("publishing"))?;
-        if let Some(last) = published.ids.last() {
+        if let Some(last) = published.as_ref().ok().and_then(|published| published.ids.last()) {
             let mut given = shared.given.lock();
             *given = (*given).max(*last);
         }
-        let _ = job.answer.send(Ok(published));
+        let _ = job.answer.send(published);
     }
     Ok(())
 }
 
-/// Reads `n` or `r` and the ids.
-fn published(answer: &str) -> Option<Published> {
+/// Reads `n` or `r` and the ids, or `o`.
+fn published(answer: &str) -> Option<Result<Published, BusError>> {
     let (is_repeat, ids) = match answer.split_at_checked(1)? {
         ("n", ids) => (false, ids),
         ("r", ids) => (true, ids),
+        ("o", "") => return Some(Err(BusError::Reused)),
         _ => return None,
     };
     let ids = ids.split(' ').map(|id| id.parse::<Cursor>().ok()).collect::<Option<_>>()?;
-    Some(Published { ids, is_repeat })
+    Some(Ok(Published { ids, is_repeat }))
 }
