@@ -64,7 +64,7 @@ export function checkRoutes(stackOf) {
       ["/comet", ["/comet.js", "/comet.css"], "Comet"],
       ["/chat", ["/chat.js", "/chat.css"], "Chat"],
       ["/sse", ["/sse.js", "/sse.css"], "Server-sent events"],
-      ["/", ["/index.js", "/index.css"], "Trident"],
+      ["/", ["/index.js", "/index.css", "/base.css"], "Trident"],
     ]) {
       const answer = await get(page);
       assert.equal(answer.status, 200, page);
@@ -85,6 +85,13 @@ export function checkRoutes(stackOf) {
       assert.equal((await ask(base() + page, { method: "HEAD" })).status, 200, page);
       assert.equal((await ask(base() + page, { method: "POST", body: "x" })).status, 405, page);
     }
+  });
+
+  test("the sign that browsers ask for by themselves", async () => {
+    const sign = await get("/favicon.ico");
+    assert.equal(sign.status, 200);
+    assert.equal(sign.headers["content-type"].split(";")[0], "image/svg+xml");
+    assert.match(sign.body, /^<svg /);
   });
 
   test("the official client of Socket.IO, and its handshake", async () => {

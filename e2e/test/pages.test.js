@@ -1,22 +1,11 @@
 // The pages in a real browser: what a person sees, at two sizes, by day and by night.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { SIZES, launch, tab } from "../lib/browser.js";
 import { publish } from "../lib/http.js";
 import { GATEWAY, ONE_LOG, OUT, ROOT, STANDALONE, startService, startStack } from "../lib/stack.js";
-
-test("the part that all style sheets share is the same in all of them", () => {
-  const [first, ...others] = ["comet-svc/page/comet.css", "chat-svc/page/chat.css", "sse-svc/page/sse.css", "web/index.css"].map((file) => {
-    const text = readFileSync(path.join(ROOT, file), "utf8");
-    const end = text.indexOf("/* end of base */");
-    assert.ok(end > 0, file);
-    return text.slice(0, end);
-  });
-  for (const other of others) assert.equal(other, first);
-});
 
 /** What must hold of every page once it lives: nothing complained, nothing sticks out, everything has a name. */
 async function sound(page, what) {

@@ -52,31 +52,29 @@ fn fill(messages: usize, draft: impl Fn(usize) -> Draft, is_read: bool) -> (usiz
     (most, told)
 }
 
+/// Messages of a kind: what they are called, how many there are, and the n-th of them.
+type Kind = (&'static str, usize, fn(usize) -> Draft);
+
+fn text(bytes: usize) -> Payload {
+    Payload::from_text(&"x".repeat(bytes))
+}
+
 /// One test, since the allocator counts for the whole process.
 #[test]
 fn the_log_takes_no_more_memory_than_it_may() {
-    let text = |bytes: usize| Payload::from_text(&"x".repeat(bytes));
-    let kinds: [(&str, usize, Box<dyn Fn(usize) -> Draft>); 5] = [
-        ("tiny", 100_000, Box::new(|_| Draft::new("a".parse().unwrap(), text(1)))),
-        ("large", 1_500, Box::new(|_| Draft::new("a".parse().unwrap(), text(60_000)))),
-        ("a channel each", 60_000, Box::new(|n| Draft::new(format!("{n:0128}").parse().unwrap(), text(10)))),
-        (
-            "long names",
-            40_000,
-            Box::new(|n| {
-                let draft = Draft::new(format!("{:0128}", n % 10).parse().unwrap(), text(10));
-                Draft { from: Some("é".repeat(40).into()), ..draft.event("é".repeat(128).parse().unwrap()) }
-            }),
-        ),
-        (
-            "binary",
-            20_000,
-            Box::new(|_| {
-                let json = br#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
-                let attachments = vec![vec![0; 100].into(), vec![0; 1].into()];
-                Draft::new("a".parse().unwrap(), Payload::with_attachments(json, attachments).unwrap())
-            }),
-        ),
+    let kinds: [Kind; 5] = [
+        ("tiny", 100_000, |_| Draft::new("a".parse().unwrap(), text(1))),
+        ("large", 1_500, |_| Draft::new("a".parse().unwrap(), text(60_000))),
+        ("a channel each", 60_000, |n| Draft::new(format!("{n:0128}").parse().unwrap(), text(10))),
+        ("long names", 40_000, |n| {
+            let draft = Draft::new(format!("{:0128}", n % 10).parse().unwrap(), text(10));
+            Draft { from: Some("é".repeat(40).into()), ..draft.event("é".repeat(128).parse().unwrap()) }
+        }),
+        ("binary", 20_000, |_| {
+            let json = br#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+            let attachments = vec![vec![0; 100].into(), vec![0; 1].into()];
+            Draft::new("a".parse().unwrap(), Payload::with_attachments(json, attachments).unwrap())
+        }),
     ];
     for (kind, messages, draft) in &kinds {
         for is_read in [false, true] {

@@ -131,11 +131,11 @@ mod tests {
     #[test]
     fn a_whole_message_is_the_data_of_one_event() {
         let payload = Payload::from_json(b"\"a\\nb\"").unwrap();
-        let draft = Draft::new("c".parse().unwrap(), payload).event("gap".parse().unwrap());
+        let draft = Draft::new("c".parse().unwrap(), payload).event("x y".parse().unwrap());
         let form = EventStream { format: Format::Message, retry: Retry::draw() };
         assert_eq!(
             form.message(&Message::new(Cursor::new(7, 5), draft)),
-            "id: 7-5\ndata: {\"id\":\"7-5\",\"channel\":\"c\",\"event\":\"gap\",\"data\":\"a\\nb\",\"time\":7}\n\n"
+            "id: 7-5\ndata: {\"id\":\"7-5\",\"channel\":\"c\",\"event\":\"x y\",\"data\":\"a\\nb\",\"time\":7}\n\n"
         );
     }
 

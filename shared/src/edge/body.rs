@@ -42,7 +42,9 @@ async fn read_within(
 ) -> Result<Bytes, ApiError> {
     let coding = request.headers().get(header::CONTENT_ENCODING);
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::UnsupportedMediaType("the body is compressed; accepted is one that is not".to_owned()));
+        return Err(ApiError::UnsupportedMediaType(
+            "compressed bodies are not accepted; send it without Content-Encoding".to_owned(),
+        ));
     }
     let limit = limit.unwrap_or(usize::MAX);
     let told = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -64,15 +66,20 @@ async fn read_within(
     };
     match tokio::time::timeout(within, body).await {
         Ok(body) => body,
-        Err(_) => Err(ApiError::TooSlow(format!("the body did not arrive within {} s", within.as_secs_f64()))),
+        Err(_) => Err(ApiError::TooSlow(format!(
+            "the body did not arrive within {} s (TRIDENT_BODY_TIMEOUT)",
+            within.as_secs_f64()
+        ))),
     }
 }
 
 fn broken(error: PayloadError) -> ApiError {
-    match error {
-        PayloadError::Overflow => ApiError::invalid("bad_body", "the body is framed wrongly"),
-        error => ApiError::invalid("bad_body", format!("the body broke off: {error}")),
-    }
+    let what = match error {
+        PayloadError::Incomplete(_) | PayloadError::Io(_) => "the connection ended before the body was complete",
+        PayloadError::Overflow => "the body is longer than it was said to be",
+        _ => "the body cannot be read: its framing (Content-Length or chunks) is wrong",
+    };
+    ApiError::invalid("bad_body", what)
 }
 
 #[cfg(test)]

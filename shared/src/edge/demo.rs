@@ -3,22 +3,33 @@
 use std::time::Duration;
 
 use actix_web::rt;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::sleep;
 
 use super::service::Service;
 use crate::{
-    live::bus::Publication,
+    live::bus::{Publication, memory::wall_clock},
     pure::{ChannelName, Draft, Payload},
 };
 
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD_MS: u64 = 1_000;
+/// So long after the full second: a timer that is early by a little still finds the second begun.
+const AIM_MS: u64 = 3;
 /// Who ticks, ticks alone for so long; when it dies, another one takes over within this and [`WATCH`], long before three
 /// seconds are over.
 const LEASE: Duration = Duration::from_millis(1_900);
 /// How often the others look whether they are to tick.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Publishes what `data` gives to `channel`, once a second, for as long as the process lives and the settings let it.
+/// How long from `now_ms` on until the next tick: shortly after the full second by the clock, and no second one for the same.
+///
+/// Asked anew for each tick, so that lateness does not add up.
+fn until_next(now_ms: u64) -> Duration {
+    let left = PERIOD_MS - (now_ms + PERIOD_MS - AIM_MS) % PERIOD_MS;
+    // Just before the full second: that was the tick for it, a little early.
+    Duration::from_millis(if left <= AIM_MS { left + PERIOD_MS } else { left })
+}
+
+/// Publishes what `data` gives to `channel`, at each full second, for as long as the process lives and the settings let it.
 ///
 /// Of several processes on one bus one ticks.
 pub fn tick(service: &Service, channel: &'static str, data: fn() -> Payload) {
@@ -28,19 +39,38 @@ pub fn tick(service: &Service, channel: &'static str, data: fn() -> Payload) {
     let Ok(name) = channel.parse::<ChannelName>() else { return };
     let service = service.clone();
     rt::spawn(async move {
-        let mut clock = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !service.edge.drain.is_draining() {
             if !service.bus.lease(channel, LEASE).await {
-                tokio::time::sleep(WATCH).await;
-                clock.reset();
+                sleep(WATCH).await;
                 continue;
             }
             let publication = Publication::new(vec![Draft::new(name.clone(), data())]);
             if let Err(error) = service.bus.publish(publication).await {
                 log::debug!("the demo channel {channel} skips a tick: {error}");
             }
-            clock.tick().await;
+            sleep(until_next(wall_clock())).await;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_aim_at_the_full_second() {
+        for (now, wait) in [(0, 1_003), (2, 1_001), (3, 1_000), (4, 999), (500, 503), (999, 4), (1_000, 1_003)] {
+            assert_eq!(until_next(1_763_800_000_000 + now).as_millis(), wait, "{now}");
+        }
+    }
+
+    /// However late each one is, there is one for each second and it lies in it.
+    #[test]
+    fn lateness_does_not_add_up() {
+        let mut now = 1_763_800_000_123;
+        for second in 1..1_000 {
+            now += u64::try_from(until_next(now).as_millis()).unwrap() + second % 40;
+            assert_eq!(now / 1_000, 1_763_800_000 + second);
+        }
+    }
 }

@@ -48,16 +48,16 @@ pub enum ApiError {
         message: String,
     },
     /// 404: nothing lies there.
-    #[error("nothing lies at this path")]
+    #[error("there is nothing at this path")]
     NotFound,
     /// 405: the path knows other methods.
-    #[error("this path answers to {}", list(.0))]
+    #[error("this method is not accepted here; accepted: {}", list(.0))]
     MethodNotAllowed(Vec<Method>),
     /// 408: the client was too slow to send its body.
     #[error("{0}")]
     TooSlow(String),
     /// 413: the body is too large.
-    #[error("the body is larger than {limit} bytes, the most accepted")]
+    #[error("the body is larger than the {limit} bytes that are accepted (TRIDENT_MAX_BODY)")]
     TooLarge {
         /// The most bytes that are accepted.
         limit: usize,
@@ -277,7 +277,7 @@ fn described(status: StatusCode, detail: Option<String>) -> (&'static str, Strin
     let or = |text: &str| detail.clone().unwrap_or_else(|| text.to_owned());
     match status {
         StatusCode::NOT_FOUND => ("not_found", ApiError::NotFound.to_string()),
-        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path does not answer to this method".to_owned()),
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this method is not accepted here".to_owned()),
         StatusCode::REQUEST_TIMEOUT => ("too_slow", or("the request took too long to arrive")),
         StatusCode::PAYLOAD_TOO_LARGE => ("too_large", or("the body is too large")),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", or("the body is of a kind not understood")),

@@ -25,7 +25,7 @@ use super::{
     drain::InFlight,
     error,
     guarded::Guarded,
-    health, metrics,
+    health, metrics, page,
 };
 
 /// The application of a service: its own routes, `/healthz`, `/readyz`, `/metrics`, a 404 in our form for everything
@@ -45,6 +45,7 @@ pub fn app(
     App::new()
         .app_data(web::Data::new(edge))
         .configure(routes)
+        .configure(page::common)
         .service(read_only("/healthz").route(web::get().to(health::healthz)).route(web::head().to(health::healthz)))
         .service(read_only("/readyz").route(web::get().to(health::readyz)).route(web::head().to(health::readyz)))
         .service(read_only("/metrics").route(web::get().to(metrics::handler)).route(web::head().to(metrics::handler)))

@@ -51,10 +51,12 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The process holds as many as it may.
-    #[error("this server holds as many connections as it may (TRIDENT_MAX_CONNECTIONS)")]
+    #[error("this server has as many connections open as it may (TRIDENT_MAX_CONNECTIONS); try again later")]
     Total,
     /// The client's address does.
-    #[error("this address holds as many connections as it may (TRIDENT_MAX_CONNECTIONS_PER_ADDRESS)")]
+    #[error(
+        "your address has as many connections open as it may (TRIDENT_MAX_CONNECTIONS_PER_ADDRESS); close one or try again later"
+    )]
     Address,
 }
 

@@ -7,8 +7,8 @@ const OTHERS: usize = 256;
 /// Beyond this nobody gains; kernels refuse more than `fs.nr_open`, by default just this.
 const MOST: u64 = 1 << 20;
 
-/// Raises the limit of open files as far as it may be raised, and warns when it does not suffice for the connections
-/// that the settings allow. Shells and service starters commonly set a soft limit of 1,024 that is meant for programs
+/// Raises the limit of open files as far as it may be raised, and says so when it does not suffice for the connections
+/// that the settings allow: as a warning where the operator asked for so many. Shells and service starters commonly set a soft limit of 1,024 that is meant for programs
 /// which cannot handle more.
 #[cfg(unix)]
 pub fn raise(settings: &Settings) {
@@ -22,8 +22,10 @@ pub fn raise(settings: &Settings) {
             Err(error) => log::warn!("cannot raise the limit of open files from {current} to {wanted}: {error}"),
         }
     }
-    if let Some(warning) = too_few(current, settings.max_connections) {
-        log::warn!("{warning}");
+    if let Some(told) = too_few(current, settings.max_connections) {
+        // Of a limit that nobody has set it is no fault that the machine has less.
+        let level = if settings.max_connections_asked_for { log::Level::Warn } else { log::Level::Info };
+        log::log!(level, "{told}");
     }
 }
 

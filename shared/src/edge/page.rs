@@ -54,6 +54,19 @@ impl File {
     }
 }
 
+/// What is there on every server: the style that all pages share, and the sign that browsers ask for by themselves on pages
+/// that name none, as on answers that are opened in a tab.
+pub(super) fn common(config: &mut ServiceConfig) {
+    let sign = include_str!("../../../web/favicon.svg");
+    serve(
+        config,
+        &[
+            File::css("/base.css", include_str!("../../../web/base.css")),
+            File { path: "/favicon.ico", content_type: "image/svg+xml", body: sign },
+        ],
+    );
+}
+
 /// Adds routes for `files`.
 pub fn serve(config: &mut ServiceConfig, files: &[File]) {
     for file in files.iter().copied() {

@@ -106,7 +106,7 @@ impl Kind {
         };
         let refuse = |what: &str| Err(ApiError::UnsupportedMediaType(format!("{what}; {ACCEPTED}, in UTF-8")));
         let Some(mime) = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()) else {
-            return refuse("the Content-Type is none");
+            return refuse("the Content-Type is not a media type");
         };
         if mime.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
             return refuse("the charset of the body is not UTF-8");
@@ -115,7 +115,7 @@ impl Kind {
             "application/json" => Ok(Self::Json),
             "text/plain" => Ok(Self::Text),
             "application/x-ndjson" => Ok(Self::Lines),
-            _ => refuse("a body of this Content-Type is not understood"),
+            _ => refuse("bodies of this Content-Type are not accepted"),
         }
     }
 
@@ -154,6 +154,12 @@ impl Addressed {
                 let text = std::str::from_utf8(body).map_err(|error| bad_body(PayloadError::Utf8(error)))?;
                 Payload::from_text(text)
             }
+            _ if body.trim_ascii().is_empty() => {
+                return Err(ApiError::invalid(
+                    "bad_body",
+                    "the body is empty; with Content-Type application/json it must be a JSON value",
+                ));
+            }
             _ => Payload::from_json(body).map_err(bad_body)?,
         };
         let draft = |channel| Draft::new(channel, payload.clone()).event(self.event.clone());
@@ -185,7 +191,7 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
         };
         // Derived readers of structs take a list of the fields' values too.
         if !line.trim_start().starts_with('{') {
-            return Err(refuse(&"it is no JSON object"));
+            return Err(refuse(&"not a JSON object"));
         }
         let line: Line<'_> = serde_json::from_str(line).map_err(|error| refuse(&error))?;
         let payload = Payload::from_json(line.data.get().as_bytes()).map_err(|error| refuse(&error))?;
@@ -208,7 +214,7 @@ fn idempotency_key(request: &HttpRequest, access: &Access) -> Result<Option<Idem
     match key.filter(|_| given.next().is_none()) {
         Some(key) => Ok(Some(IdempotencyKey { scope: access.identity().to_string(), key: key.to_owned() })),
         None => {
-            let message = format!("{IDEMPOTENCY_KEY} is one header of 1 to {LONGEST_KEY} visible ASCII characters");
+            let message = format!("{IDEMPOTENCY_KEY} must come once, with 1 to {LONGEST_KEY} visible ASCII characters");
             Err(ApiError::invalid("bad_idempotency_key", message))
         }
     }

@@ -66,6 +66,8 @@ pub struct Settings {
     pub max_body: Option<usize>,
     /// Connections held open for a client at a time: streams, long polls, Socket.IO sessions.
     pub max_connections: Option<usize>,
+    /// Whether the operator asked for so many, and it is not merely the default.
+    pub max_connections_asked_for: bool,
     /// The same from one address (IPv6: from one /64).
     pub max_connections_per_address: Option<usize>,
     /// Messages a second from one token, or from one address without a token.
@@ -162,6 +164,7 @@ impl Settings {
         let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
         let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
+        let max_connections_asked_for = from.is_given(&table::MAX_CONNECTIONS);
         let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
         let publish_rate = from.read(&table::PUBLISH_RATE, values::rate);
         let socket_rate = from.read(&table::SOCKET_RATE, values::rate);
@@ -194,6 +197,7 @@ impl Settings {
                 max_channels: max_channels?,
                 max_body: max_body?,
                 max_connections: max_connections?,
+                max_connections_asked_for,
                 max_connections_per_address: max_connections_per_address?,
                 publish_rate: publish_rate?,
                 socket_rate: socket_rate?,

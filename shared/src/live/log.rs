@@ -23,7 +23,7 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention, message::Meter};
+use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention, meter::Meter};
 
 /// Channels that hold nothing but the memory of what they dropped; beyond these that memory becomes one for all.
 const MOST_TOMBSTONES: usize = 65_536;

@@ -185,13 +185,13 @@ pub enum ClaimsFault {
     #[error("the token expired {0} s ago")]
     Expired(u64),
     /// `nbf` is yet to come.
-    #[error("the token holds only from {0} s on (claim nbf)")]
+    #[error("the token is not valid yet, but will be in {0} s (claim nbf)")]
     Early(u64),
     /// `aud` is missing or names somebody else.
-    #[error("the token is not meant for this server (claim aud)")]
+    #[error("the token is meant for somebody else: its claim aud does not name this server (TRIDENT_JWT_AUDIENCE)")]
     Audience,
     /// `exp` or `nbf` is no date.
-    #[error("the token's exp and nbf must be seconds since 1970")]
+    #[error("the token's claims exp and nbf must be numbers of seconds since 1970")]
     Date,
 }
 

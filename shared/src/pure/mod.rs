@@ -5,6 +5,7 @@ pub mod cursor;
 pub mod gap;
 pub mod history;
 pub mod message;
+pub(crate) mod meter;
 pub mod name;
 pub mod payload;
 

@@ -204,7 +204,8 @@ impl Access {
     }
 
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
-        self.edge.metrics.refusals.not_allowed.inc();
+        let refusals = &self.edge.metrics.refusals;
+        if self.cookie == Cookie::Sound { &refusals.not_allowed } else { &refusals.bad_origin }.inc();
         if !self.edge.verifier.has_key() {
             let public =
                 if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) opens channels to everybody" } else { "" };
@@ -229,9 +230,15 @@ impl Access {
             );
         }
         match self.bearer {
-            None => ApiError::TokenNeeded(format!("a token is needed to {act} `{channel}`")),
+            None => ApiError::TokenNeeded(format!(
+                "a token is needed to {act} `{channel}`; send it as `Authorization: Bearer <token>`"
+            )),
             Some(_) => {
-                ApiError::forbidden("insufficient_scope", format!("the token does not allow to {act} `{channel}`"))
+                let claim = if act == "publish to" { "publish" } else { "subscribe" };
+                ApiError::forbidden(
+                    "insufficient_scope",
+                    format!("this token may not {act} `{channel}`: no pattern of its claim trident.{claim} matches"),
+                )
             }
         }
     }
@@ -312,7 +319,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     match (tokens.next(), tokens.next()) {
-        (Some(_), Some(_)) => Err("two tokens in `Authorization`; one is accepted"),
+        (Some(_), Some(_)) => Err("`Authorization` came with two tokens; one is accepted"),
         (token, _) => Ok(token),
     }
 }

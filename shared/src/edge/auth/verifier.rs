@@ -25,13 +25,13 @@ const LONGEST: usize = 8 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// Not a JSON Web Token, or one that is not ours to read.
-    #[error("the token is malformed: {0}")]
+    #[error("this is not a token that can be read: {0}")]
     Malformed(String),
     /// Signed in a way that no key here is for.
-    #[error("the token's algorithm is not accepted here; accepted: {0}")]
+    #[error("tokens signed with this algorithm (alg) are not accepted here; accepted: {0}")]
     Algorithm(String),
     /// Signed with another key, or changed since.
-    #[error("the token's signature does not match any key here")]
+    #[error("the token's signature is of a key that this server does not know, or the token was changed since")]
     Signature,
     /// Well signed, and yet not valid now or here.
     #[error(transparent)]
@@ -195,11 +195,11 @@ fn header(token: &str) -> Result<Header, TokenFault> {
     }
     let mut parts = token.split('.');
     let (Some(first), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(malformed("three parts with dots between are expected"));
+        return Err(malformed("a JSON Web Token has three parts with dots between"));
     };
-    let bytes = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed("its header is no base64url"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed("its header is not base64url"))?;
     let header: Header =
-        serde_json::from_slice(&bytes).map_err(|_| malformed("its header is no JSON with an `alg`"))?;
+        serde_json::from_slice(&bytes).map_err(|_| malformed("its header is not JSON with an `alg`"))?;
     if header.crit.is_some() {
         // RFC 7515 §4.1.11: extensions that are not understood make a token invalid, and we understand none.
         return Err(malformed("its header has `crit` extensions, none of which are understood"));
@@ -217,9 +217,14 @@ fn signed(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Option
     match jsonwebtoken::decode::<Claims>(token, key, &validation) {
         Ok(data) => Ok(Some(data.claims)),
         Err(error) => match error.kind() {
-            ErrorKind::Json(error) => Err(TokenFault::Malformed(format!("its claims: {error}"))),
+            ErrorKind::Json(error) => {
+                // Where in the claims says nothing to who sees them encoded.
+                let error = error.to_string();
+                let what = error.split(" at line ").next().unwrap_or_default();
+                Err(TokenFault::Malformed(format!("its claims are not as expected: {what}")))
+            }
             ErrorKind::Base64(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidToken => {
-                Err(TokenFault::Malformed("it is no base64url throughout".to_owned()))
+                Err(TokenFault::Malformed("one of its parts is not base64url".to_owned()))
             }
             _ => Ok(None),
         },

@@ -105,13 +105,13 @@ async fn what_actix_answers_by_itself_gets_our_form() {
     )
     .await;
     for (method, path, status, body) in [
-        ("GET", "/nowhere", 404, r#"{"error":{"code":"not_found","message":"nothing lies at this path"}}"#),
-        ("POST", "/fail", 404, r#"{"error":{"code":"not_found","message":"nothing lies at this path"}}"#),
+        ("GET", "/nowhere", 404, r#"{"error":{"code":"not_found","message":"there is nothing at this path"}}"#),
+        ("POST", "/fail", 404, r#"{"error":{"code":"not_found","message":"there is nothing at this path"}}"#),
         ("GET", "/fail", 500, r#"{"error":{"code":"internal","message":"internal error"}}"#),
         ("GET", "/own", 400, "Transport unknown"),
         ("GET", "/ours", 400, r#"{"error":{"code":"bad_mode","message":"x"}}"#),
         ("GET", "/number/7", 200, "7"),
-        ("GET", "/number/x", 404, r#"{"error":{"code":"not_found","message":"nothing lies at this path"}}"#),
+        ("GET", "/number/x", 404, r#"{"error":{"code":"not_found","message":"there is nothing at this path"}}"#),
         ("POST", "/json", 400, "bad_request"),
     ] {
         let request = web_test::TestRequest::default().method(method.parse().unwrap()).uri(path).to_request();

@@ -52,10 +52,8 @@ refusals! {
     bad_token
     /// A channel that the asker may not use.
     not_allowed
-    /// A page of an origin that is not allowed (Socket.IO, WebSocket).
+    /// A page of an origin that is not allowed, or a cookie from one (Socket.IO, WebSocket, publishing).
     bad_origin
-    /// The process is on its way out.
-    draining
     /// The bus was away.
     bus_away
     /// No room for another `Idempotency-Key`.

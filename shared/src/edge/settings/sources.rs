@@ -67,6 +67,12 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Whether a setting was given, as a flag or by the environment.
+    pub(super) fn is_given(&self, setting: &Setting) -> bool {
+        let in_env = self.env.get(&setting.variable()).is_some_and(|text| !text.is_empty());
+        self.matches.contains_id(setting.key) || in_env
+    }
+
     pub(super) fn fault(&mut self, fault: Fault) {
         self.faults.push(fault);
     }

@@ -71,7 +71,7 @@ pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
     /// The bus cannot be reached; asking again later may help.
-    #[error("the message bus is away: {0}")]
+    #[error("the message bus cannot be reached, try again later: {0}")]
     Away(String),
     /// The bus cannot take more keys in; asking again later, or without a key, will do.
     #[error(
