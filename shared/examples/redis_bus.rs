@@ -33,8 +33,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = args.next().ok_or("which Redis? redis://host:port [seconds]")?;
     let seconds = args.next().map_or(Ok(5), |seconds| seconds.parse())?;
     let time = Duration::from_secs(seconds);
-    let one: Arc<dyn Bus> = Arc::new(RedisBus::open(&url, LIMITS)?);
-    let other: Arc<dyn Bus> = Arc::new(RedisBus::open(&url, LIMITS)?);
+    let one: Arc<dyn Bus> = Arc::new(RedisBus::open(&url, None, LIMITS)?);
+    let other: Arc<dyn Bus> = Arc::new(RedisBus::open(&url, None, LIMITS)?);
     while let Some(error) = one.ready().err().or(other.ready().err()) {
         println!("{error}");
         tokio::time::sleep(Duration::from_millis(200)).await;

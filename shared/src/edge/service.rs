@@ -39,7 +39,9 @@ impl Service {
             Limits { channel: settings.retention, total: settings.history_total, channels: settings.max_channels };
         let bus: Arc<dyn Bus> = match &settings.bus {
             BusAddress::Memory => Arc::new(MemoryBus::new(limits, wall_clock)),
-            BusAddress::Redis(address) => Arc::new(RedisBus::open(address.url(), limits)?),
+            BusAddress::Redis(address) => {
+                Arc::new(RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?)
+            }
         };
         Ok(Self::on(bus, settings, defaults))
     }

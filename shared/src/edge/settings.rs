@@ -52,6 +52,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// Where the order of messages comes from.
     pub bus: BusAddress,
+    /// The authorities that the Redis' certificate may be signed by, as PEM; none: those of the system.
+    pub redis_ca: Option<Vec<u8>>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Threads that serve requests.
@@ -155,6 +157,7 @@ impl Settings {
 
     fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
         let bus = from.read(&table::BUS, str::parse);
+        let redis_ca = from.read(&table::REDIS_CA_FILE, values::authorities);
         let listen = from.read(&table::LISTEN, values::listen);
         let workers = from.read(&table::WORKERS, values::workers);
         let count = from.read(&table::HISTORY_COUNT, values::limit);
@@ -186,6 +189,7 @@ impl Settings {
         let settings = || {
             Some(Self {
                 bus: bus?,
+                redis_ca: redis_ca?,
                 listen: listen?,
                 workers: workers?,
                 retention: Retention {
@@ -226,6 +230,9 @@ impl Settings {
                         "TRIDENT_HISTORY_BYTES ({channel} bytes a channel) is more than TRIDENT_HISTORY_TOTAL ({total} \
                          bytes in all), which will end first"
                     ));
+                }
+                if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {
+                    warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is no rediss:// URL".to_owned());
                 }
                 settings.warnings = warnings;
                 Ok(settings)

@@ -40,7 +40,7 @@ async fn events_of_whole_messages_are_told_apart() {
     site.publish("public.a", "2").await;
     let sent = [
         site.publish("public.b", "5").await,
-        site.publish_as("public.a", "gap", "{\"requested\":\"1-1\",\"resumed\":\"2-2\"}").await,
+        site.publish_as("public.a", "gaps", "{\"requested\":\"1-1\",\"resumed\":\"2-2\"}").await,
         site.publish_as("public.a", "a b", "\"5\"").await,
     ];
     let path = format!("/events?channel=public.a&channel=public.b&format=message&since={}-0", dropped.ms - 1);
@@ -58,7 +58,7 @@ async fn events_of_whole_messages_are_told_apart() {
     }
     let of = |name: &str| whole.iter().map(|message| message[name].clone()).collect::<Vec<_>>();
     assert_eq!(of("channel"), ["public.b", "public.a", "public.a"]);
-    assert_eq!(of("event"), ["message", "gap", "a b"]);
+    assert_eq!(of("event"), ["message", "gaps", "a b"]);
     assert_eq!((&whole[0]["data"], &whole[2]["data"]), (&5.into(), &"5".into()));
 }
 

@@ -11,6 +11,14 @@ pub enum BusAddress {
     Redis(RedisAddress),
 }
 
+impl BusAddress {
+    /// Whether it is a Redis that is spoken to over TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Redis(address) if address.url().starts_with("rediss:"))
+    }
+}
+
 /// The URL of a Redis: `redis://` or `rediss://` (TLS), `[user][:password]@`, host, `:port`, `/database`.
 ///
 /// Printing it leaves the password out.

@@ -78,6 +78,7 @@ fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
         ("--client-dir", &["/nowhere/at/all"]),
         ("--jwt-public-key-file", &["/nowhere/at/all.pem"]),
         ("--secret-file", &["/nowhere/at/all"]),
+        ("--redis-ca-file", &["/nowhere/at/all", "/dev/null", "Cargo.toml"]),
         (
             "--bus",
             &[

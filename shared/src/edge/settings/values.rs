@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
 use super::LogFormat;
 use crate::edge::{address::Network, auth::PublicKey};
 
@@ -190,6 +192,18 @@ pub(super) fn directory(text: &str) -> Value<Option<PathBuf>> {
     }
     let path = PathBuf::from(text);
     if path.is_dir() { Ok(Some(path)) } else { Err(format!("{} is no directory that can be read", shown(text))) }
+}
+
+/// A PEM file with certificates, or nothing when the path is empty.
+pub(super) fn authorities(path: &str) -> Value<Option<Vec<u8>>> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let pem = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", shown(path)))?;
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if !certificates.is_empty() => Ok(Some(pem)),
+        _ => Err(format!("{} holds no certificates; accepted is a PEM file with CERTIFICATE blocks", shown(path))),
+    }
 }
 
 /// A list of PEM files, each with one or several public keys; `name=path` names the key for tokens' `kid`.

@@ -97,12 +97,15 @@ impl Shared {
 impl RedisBus {
     /// The bus at `url` (`redis://` or `rediss://`), with a log of this process's within `limits`.
     ///
+    /// `authorities` are those, as PEM, that the certificate of a `rediss://` server may be signed by; none: those of the
+    /// system.
+    ///
     /// Comes back at once and connects meanwhile; until the log is filled, [`ready`](Bus::ready) says so. To be called
     /// within a tokio runtime, on which the connections then live.
     ///
     /// # Errors
-    /// When the URL is none.
-    pub fn open(url: &str, limits: Limits) -> Result<Self, BusError> {
+    /// When the URL is none, or `authorities` are none.
+    pub fn open(url: &str, authorities: Option<&[u8]>, limits: Limits) -> Result<Self, BusError> {
         let log = Arc::new(Log::unfilled(limits));
         let shared = Arc::new(Shared {
             phase: Mutex::new(Phase::Away("not connected to Redis yet".into())),
@@ -112,7 +115,7 @@ impl RedisBus {
             wanted: Notify::new(),
         });
         let (jobs, queue) = mpsc::unbounded_channel();
-        let link = Link::new(url, limits, log.clone(), shared.clone())?;
+        let link = Link::new(url, authorities, limits, log.clone(), shared.clone())?;
         let link = tokio::spawn(link.run(queue)).abort_handle();
         let owner = format!("{:032x}", rand::random::<u128>());
         Ok(Self { log, shared, jobs, room: Arc::new(Semaphore::new(ROOM_KIB)), owner, link })

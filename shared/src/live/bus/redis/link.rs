@@ -7,8 +7,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates,
+    Value, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::{sync::mpsc, time::sleep};
 
@@ -42,6 +42,15 @@ pub(super) enum LinkError {
     /// Redis, or the way to it.
     #[error("{0}")]
     Redis(#[from] RedisError),
+    /// The server shows a certificate that does not hold.
+    #[error(
+        "its certificate is not accepted ({0}); TRIDENT_REDIS_CA_FILE names the authorities that it may be signed by, and \
+         the host in the URL has to be one that it is for"
+    )]
+    Certificate(String),
+    /// The server only repeats what another one says.
+    #[error("the address leads to a replica, which takes no messages; it has to lead to the primary")]
+    Replica,
     /// An answer that no such command has.
     #[error("the answer to {0} makes no sense")]
     Answer(&'static str),
@@ -72,9 +81,15 @@ pub(super) struct Joined {
 }
 
 impl Link {
-    pub(super) fn new(url: &str, limits: Limits, log: Arc<Log>, shared: Arc<Shared>) -> Result<Self, BusError> {
+    pub(super) fn new(
+        url: &str,
+        authorities: Option<&[u8]>,
+        limits: Limits,
+        log: Arc<Log>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, BusError> {
         // Errors of the URL's may show it, and it may hold a password.
-        let bad = |_| BusError::Away("the URL of the Redis is none".into());
+        let bad = |_| BusError::Away("the URL of the Redis, or the file of its authorities, is none".into());
         let info: ConnectionInfo = url.into_connection_info().map_err(bad)?;
         if url.starts_with("rediss:") {
             // An error says that the process has chosen already.
@@ -82,7 +97,14 @@ impl Link {
         }
         let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(bad)?;
+        let info = info.set_tcp_settings(tcp);
+        let client = match authorities.filter(|_| url.starts_with("rediss:")) {
+            None => Client::open(info),
+            Some(pem) => {
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) })
+            }
+        };
+        let client = client.map_err(bad)?;
         let tail = Tail::new(limits, log.clone(), shared.clone());
         Ok(Self { client, limits, log, shared, tail })
     }
@@ -130,12 +152,18 @@ impl Link {
         }
     }
 
-    async fn connect(&self, patience: Duration) -> RedisResult<MultiplexedConnection> {
+    async fn connect(&self, patience: Duration) -> Result<MultiplexedConnection, LinkError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(patience))
             .set_write_backpressure_boundary(publisher::MOST_BYTES);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| {
+            // As rustls words it; the error itself lies behind two others that keep it to themselves.
+            match error.to_string().split_once("invalid peer certificate: ") {
+                Some((_, what)) => LinkError::Certificate(what.trim_end_matches(')').to_owned()),
+                None => error.into(),
+            }
+        })
     }
 
     /// Finds out where the stream is, and sees to it that it goes on after everything that this process knows of.
@@ -161,9 +189,12 @@ impl Link {
     }
 }
 
-/// What tells one run of a server from every other.
+/// What tells one run of a server from every other; the server has to be one that takes messages.
 async fn identity(connection: &mut MultiplexedConnection) -> Result<String, LinkError> {
-    let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
+    let info: String = redis::cmd("INFO").query_async(connection).await?;
+    if info.lines().any(|line| line.trim_end() == "role:slave") {
+        return Err(LinkError::Replica);
+    }
     let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
     run.map(str::to_owned).ok_or(LinkError::Answer("INFO"))
 }

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod faults;
+mod guarded;
 mod losses;
 mod proxy;
 mod server;
@@ -29,7 +30,7 @@ fn publication(name: &str, data: impl serde::Serialize) -> Publication {
 }
 
 fn open(url: &str) -> RedisBus {
-    RedisBus::open(url, Limits::default()).unwrap()
+    RedisBus::open(url, None, Limits::default()).unwrap()
 }
 
 /// Waits until `is_so`, and says what it waited for when it is not.
@@ -170,6 +171,6 @@ async fn a_cursor_that_is_none_is_told_within_a_moment() {
 
 #[tokio::test]
 async fn an_address_that_is_none_is_refused_and_does_not_show_its_password() {
-    let error = RedisBus::open("redis://:secret@[::1/", Limits::default()).unwrap_err();
+    let error = RedisBus::open("redis://:secret@[::1/", None, Limits::default()).unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
 }

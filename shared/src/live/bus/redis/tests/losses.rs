@@ -152,7 +152,7 @@ async fn what_was_trimmed_while_a_process_was_away_is_a_gap_and_the_rest_is_deli
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
     let limits = Limits { total: Some(1_000_000), ..Limits::default() };
-    let bus = |url: &str| RedisBus::open(url, limits).unwrap();
+    let bus = |url: &str| RedisBus::open(url, None, limits).unwrap();
     let (here, there) = (bus(&server.url()), bus(&proxy.url()));
     ready(&here).await;
     ready(&there).await;

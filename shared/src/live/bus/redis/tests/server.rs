@@ -15,32 +15,64 @@ pub(super) struct Server {
     child: Option<Child>,
     port: u16,
     dir: PathBuf,
-    is_kept: bool,
+    options: Vec<String>,
+    /// How it is spoken to: before the host, and the authority of its certificate if it has one.
+    before_host: String,
+    authority: Option<String>,
 }
 
 impl Server {
     /// One that keeps nothing when it ends.
     pub(super) async fn start() -> Self {
-        Self::with(false).await
+        Self::with(&["--appendonly", "no"], "redis://").await
     }
 
     /// One that has everything it acknowledged in a file.
     pub(super) async fn kept() -> Self {
-        Self::with(true).await
+        Self::with(&["--appendonly", "yes"], "redis://").await
     }
 
-    async fn with(is_kept: bool) -> Self {
-        // Free a moment ago; should another take it meanwhile, the start says so.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let dir = std::env::temp_dir().join(format!("trident-redis-{}-{port}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let mut server = Self { child: None, port, dir, is_kept };
+    /// One with these options, whose URL begins with `before_host`.
+    pub(super) async fn with(options: &[&str], before_host: &str) -> Self {
+        let mut server = Self::prepared(options, before_host);
         server.run().await;
         server
     }
 
+    /// One that takes nothing but TLS: its certificate is `certificate`, of `key`, signed by `authority`.
+    pub(super) async fn encrypted(certificate: &str, key: &str, authority: &str) -> Self {
+        let mut server = Self::prepared_encrypted(certificate, key, authority);
+        server.run().await;
+        server
+    }
+
+    /// The same, not running yet.
+    pub(super) fn prepared_encrypted(certificate: &str, key: &str, authority: &str) -> Self {
+        let mut server = Self::prepared(&[], "rediss://");
+        let mut option = |name: &str, text: &str| {
+            let file = server.dir.join(name);
+            fs::write(&file, text).unwrap();
+            server.options.extend([format!("--tls-{name}"), file.to_str().unwrap().to_owned()]);
+        };
+        option("cert-file", certificate);
+        option("key-file", key);
+        option("ca-cert-file", authority);
+        server.options.extend(["--tls-auth-clients", "no"].map(str::to_owned));
+        server.authority = Some(authority.to_owned());
+        server
+    }
+
+    fn prepared(options: &[&str], before_host: &str) -> Self {
+        // Free a moment ago; should another take it meanwhile, the start says so.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = std::env::temp_dir().join(format!("trident-redis-{}-{port}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self { child: None, port, dir, options, before_host: before_host.to_owned(), authority: None }
+    }
+
     pub(super) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("{}127.0.0.1:{}", self.before_host, self.port)
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -49,12 +81,7 @@ impl Server {
 
     /// Starts it (again), on the same port and with what it has kept.
     pub(super) async fn run(&mut self) {
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--dir"]).arg(&self.dir);
-        command.args(if self.is_kept { ["--appendonly", "yes"] } else { ["--appendonly", "no"] });
-        command.args(["--appendfsync", "always"]).stdout(Stdio::null());
-        let child = command.spawn().expect("redis-server has to be installed: these tests run on a real one");
-        self.child = Some(child);
+        self.run_unasked();
         let started = Instant::now();
         while self.ask(&["PING"]).await.is_err() {
             let exit = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -62,6 +89,18 @@ impl Server {
             assert!(started.elapsed() < Duration::from_secs(10), "redis-server does not answer");
             sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// As [`run`](Self::run), without waiting until it answers.
+    pub(super) fn run_unasked(&mut self) {
+        let mut command = Command::new("redis-server");
+        let port = self.port.to_string();
+        let ports = if self.authority.is_some() { ["0", &port] } else { [&port, "0"] };
+        command.args(["--bind", "127.0.0.1", "--port", ports[0], "--tls-port", ports[1]]);
+        command.args(["--save", "", "--appendfsync", "always", "--dir"]).arg(&self.dir);
+        command.args(&self.options).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server has to be installed: these tests run on a real one");
+        self.child = Some(child);
     }
 
     /// Ends it at once, as a crash would.
@@ -87,7 +126,14 @@ impl Server {
     }
 
     async fn ask(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(self.url())?;
+        let client = match &self.authority {
+            None => redis::Client::open(self.url())?,
+            Some(pem) => {
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                let root_cert = Some(pem.clone().into_bytes());
+                redis::Client::build_with_tls(self.url(), redis::TlsCertificates { client_tls: None, root_cert })?
+            }
+        };
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await
     }
