@@ -40,15 +40,15 @@ pub fn routes(service: &Service) -> impl FnOnce(&mut ServiceConfig) + Clone + Se
 /// When there is no bus or the address cannot be had.
 pub async fn serve(mut settings: Settings) -> io::Result<()> {
     logging::init(settings.log);
-    let is_own_key = settings.secret.is_none() && settings.public_keys.is_empty();
+    let is_own_key = settings.secrets.is_empty() && settings.public_keys.is_empty();
     if is_own_key {
-        settings.secret = Some(token::fresh_secret()?);
+        settings.secrets.push(token::fresh_secret()?);
     }
     let service = Service::open(settings, &DEFAULTS).map_err(io::Error::other)?;
     let listener = service.listen()?;
     comet_svc::start_demo(&service);
     sse_svc::start_demo(&service);
-    let own_key: Option<&Secret> = service.edge.settings.secret.as_ref().filter(|_| is_own_key);
+    let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, own_key)?);
     service.start(listener, routes(&service))?.until_signal().await
 }

@@ -21,7 +21,7 @@ use shared::{
 /// # Errors
 /// Without `TRIDENT_SECRET`: there is nothing to sign with.
 pub fn print(settings: &Settings, matches: &ArgMatches) -> Result<(), String> {
-    let secret = settings.secret.as_ref().ok_or(
+    let secret = settings.secrets.first().ok_or(
         "there is nothing to sign with: set TRIDENT_SECRET (--secret) to the same text as the servers', \
          32 bytes or more, as `openssl rand -hex 32` makes them",
     )?;

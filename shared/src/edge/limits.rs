@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-use rate::Rate;
+use rate::{Over, Rate};
 
 use super::{
     ApiError, Settings,
@@ -43,6 +43,7 @@ struct Inner {
     /// Only addresses that hold a connection are in it, so it is bounded by the connections.
     addresses: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
     hasher: RandomState,
+    connect: Option<Rate>,
     publish: Option<Rate>,
     metrics: Arc<Metrics>,
 }
@@ -58,6 +59,17 @@ pub enum Refused {
         "your address has as many connections open as it may (TRIDENT_MAX_CONNECTIONS_PER_ADDRESS); close one or try again later"
     )]
     Address,
+    /// The client's address comes too often.
+    #[error(
+        "your address opens connections faster than it may ({limit} a second, TRIDENT_CONNECT_RATE); try again in \
+         {retry_after} s"
+    )]
+    Rate {
+        /// How many a second are let in.
+        limit: u32,
+        /// Seconds until the next one is.
+        retry_after: u64,
+    },
 }
 
 /// For transports that answer with an error; SSE answers 200, a `retry:` and the end instead.
@@ -66,6 +78,7 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Total => Self::unavailable("too_many_connections", refused),
             Refused::Address => Self::TooMany { message: refused.to_string(), retry_after: 2 },
+            Refused::Rate { retry_after, .. } => Self::TooMany { message: refused.to_string(), retry_after },
         }
     }
 }
@@ -80,6 +93,7 @@ impl Limits {
             total: AtomicUsize::new(0),
             addresses: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
+            connect: settings.connect_rate.and_then(Rate::per_second),
             publish: settings.publish_rate.and_then(Rate::per_second),
             metrics,
         }))
@@ -92,6 +106,13 @@ impl Limits {
     pub fn connect(&self, address: IpAddr, transport: Transport) -> Result<Slot, Refused> {
         let inner = &*self.0;
         let refusals = &inner.metrics.refusals;
+        if let Some(rate) = &inner.connect
+            && let Err(over) = rate.check(&Identity::Address(counted(address)), 1)
+        {
+            refusals.connect_rate.inc();
+            let retry_after = if let Over::Now { retry_after } = over { retry_after } else { 1 };
+            return Err(Refused::Rate { limit: rate.limit(), retry_after });
+        }
         // Taken first and given back if it was one too many: two threads cannot both get the last place.
         if inner.total.fetch_add(1, Relaxed) >= inner.most.unwrap_or(usize::MAX) {
             inner.total.fetch_sub(1, Relaxed);
@@ -127,11 +148,22 @@ impl Limits {
     /// A second's worth may come at once; a batch of more than that never passes, and is told so.
     ///
     /// # Errors
-    /// [`ApiError::TooMany`] with the seconds to wait; counted.
+    /// [`ApiError::TooMany`] with the seconds to wait, or [`ApiError::TooManyAtOnce`]; counted.
     pub fn publish(&self, identity: &Identity, messages: usize) -> Result<(), ApiError> {
         let Some(rate) = &self.0.publish else { return Ok(()) };
-        rate.check(identity, messages).inspect_err(|_| {
+        let limit = rate.limit();
+        rate.check(identity, messages).map_err(|over| {
             self.0.metrics.refusals.publish_rate.inc();
+            match over {
+                Over::Never => ApiError::TooManyAtOnce { messages, limit },
+                Over::Now { retry_after } => {
+                    let message = format!(
+                        "too many messages: {messages} more would be over the {limit} a second that one token or address \
+                         may publish (TRIDENT_PUBLISH_RATE); try again in {retry_after} s"
+                    );
+                    ApiError::TooMany { message, retry_after }
+                }
+            }
         })
     }
 }

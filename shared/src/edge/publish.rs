@@ -4,8 +4,7 @@
 //! Then it goes to the bus in one piece, and the answer is the ids it got there.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use super::{
     Access, ApiError, body,
@@ -15,7 +14,10 @@ use super::{
 };
 use crate::{
     live::bus::{BusError, IdempotencyKey, Publication},
-    pure::{ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError},
+    pure::{
+        ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError,
+        batch::{self, BatchError},
+    },
 };
 
 const EVENT: Parameter = Parameter::once("event");
@@ -167,42 +169,19 @@ impl Addressed {
     }
 }
 
-/// A line of a batch.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'a> {
-    channel: ChannelName,
-    #[serde(default)]
-    event: Option<EventName>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-/// The messages of a batch; blank lines are passed over.
+/// The messages of a batch, all of which the asker may publish.
 fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
-    let body = std::str::from_utf8(body).map_err(|error| bad_body(PayloadError::Utf8(error)))?;
-    let mut drafts: Vec<Draft> = Vec::new();
-    for (at, line) in body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let refuse = |error: &dyn std::fmt::Display| {
-            // To serde each line is the first of a text of its own.
-            let error = error.to_string().replace(" at line 1 column ", " at column ");
-            let message = format!("line {}: {error}; a line is {{\"channel\":…,\"event\"?:…,\"data\":…}}", at + 1);
-            ApiError::invalid("bad_line", message)
-        };
-        // Derived readers of structs take a list of the fields' values too.
-        if !line.trim_start().starts_with('{') {
-            return Err(refuse(&"not a JSON object"));
-        }
-        let line: Line<'_> = serde_json::from_str(line).map_err(|error| refuse(&error))?;
-        let payload = Payload::from_json(line.data.get().as_bytes()).map_err(|error| refuse(&error))?;
+    let drafts = batch::read(body).map_err(|error| {
+        let code = if matches!(error, BatchError::Line { .. }) { "bad_line" } else { "bad_body" };
+        ApiError::invalid(code, error)
+    })?;
+    let mut asked: Option<&ChannelName> = None;
+    for draft in &drafts {
         // A batch mostly stays on one channel, which then needs to be asked for only once.
-        if drafts.last().is_none_or(|last| last.channel != line.channel) {
-            access.require_publish(&line.channel)?;
+        if asked != Some(&draft.channel) {
+            access.require_publish(&draft.channel)?;
         }
-        drafts.push(Draft::new(line.channel, payload).event(line.event.unwrap_or_default()));
-    }
-    if drafts.is_empty() {
-        return Err(ApiError::invalid("bad_body", "the batch holds no message"));
+        asked = Some(&draft.channel);
     }
     Ok(drafts)
 }

@@ -72,6 +72,8 @@ pub struct Settings {
     pub max_connections_asked_for: bool,
     /// The same from one address (IPv6: from one /64).
     pub max_connections_per_address: Option<usize>,
+    /// Streams, polls and sockets a second from one address (IPv6: from one /64).
+    pub connect_rate: Option<u32>,
     /// Messages a second from one token, or from one address without a token.
     pub publish_rate: Option<u32>,
     /// Socket.IO packets a second from one socket.
@@ -84,8 +86,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
-    /// The key of HS256 tokens.
-    pub secret: Option<Secret>,
+    /// The keys of HS256 tokens: the first signs, all verify.
+    pub secrets: Vec<Secret>,
     /// The keys of RS256, ES256 and EdDSA tokens.
     pub public_keys: Vec<PublicKey>,
     /// What `aud` of a token must hold.
@@ -169,13 +171,14 @@ impl Settings {
         let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
         let max_connections_asked_for = from.is_given(&table::MAX_CONNECTIONS);
         let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
+        let connect_rate = from.read(&table::CONNECT_RATE, values::rate);
         let publish_rate = from.read(&table::PUBLISH_RATE, values::rate);
         let socket_rate = from.read(&table::SOCKET_RATE, values::rate);
         let keepalive = from.read(&table::KEEPALIVE, values::duration_above_zero);
         let max_age = from.read(&table::MAX_AGE, values::duration_limit);
         let header_timeout = from.read(&table::HEADER_TIMEOUT, values::header_timeout);
         let body_timeout = from.read(&table::BODY_TIMEOUT, values::duration_above_zero);
-        let secret = secret::read(&mut from);
+        let secrets = secret::read(&mut from);
         let public_keys = from.read(&table::JWT_PUBLIC_KEY_FILE, values::public_keys);
         let audience = from.read(&table::JWT_AUDIENCE, values::text);
         let public = from.read(&table::PUBLIC, |text| text.parse::<Patterns>().map_err(|error| error.to_string()));
@@ -203,13 +206,14 @@ impl Settings {
                 max_connections: max_connections?,
                 max_connections_asked_for,
                 max_connections_per_address: max_connections_per_address?,
+                connect_rate: connect_rate?,
                 publish_rate: publish_rate?,
                 socket_rate: socket_rate?,
                 keepalive: keepalive?,
                 max_age: max_age?,
                 header_timeout: header_timeout?,
                 body_timeout: body_timeout?,
-                secret: secret?,
+                secrets: secrets?,
                 public_keys: public_keys?,
                 audience: audience?,
                 public: public?,

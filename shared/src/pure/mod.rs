@@ -1,6 +1,7 @@
 //! Values and rules without a runtime and without a clock: whoever calls brings the time along.
 
 pub mod access;
+pub mod batch;
 pub mod cursor;
 pub mod gap;
 pub mod history;

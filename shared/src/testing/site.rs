@@ -113,7 +113,7 @@ impl Site {
             subject: subject.map(ToOwned::to_owned),
             audience: None,
         };
-        let secret = self.service.edge.settings.secret.as_ref().expect("the site has a secret");
+        let secret = self.service.edge.settings.secrets.first().expect("the site has a secret");
         mint(secret, &request, SystemTime::now()).unwrap()
     }
 

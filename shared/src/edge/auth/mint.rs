@@ -38,5 +38,6 @@ pub fn mint(secret: &Secret, request: &TokenRequest, now: SystemTime) -> Result<
         aud: request.audience.clone().map(Audience::One),
         trident: Grants { publish: request.publish.clone(), subscribe: request.subscribe.clone() },
     };
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
+    let header = Header { kid: secret.kid().map(ToOwned::to_owned), ..Header::new(Algorithm::HS256) };
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes()))
 }

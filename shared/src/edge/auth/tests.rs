@@ -58,7 +58,7 @@ fn forged(header: &str, claims: &str) -> String {
 
 #[test]
 fn a_minted_token_holds_until_it_ends() {
-    let verifier = Verifier::with_keys(Some(&secret()), vec![], None);
+    let verifier = Verifier::with_keys([&secret()], vec![], None);
     let token = mint(&secret(), &request("news*", ""), at(1000)).unwrap();
     let claims = verifier.verify(&token, at(1059)).unwrap();
     assert_eq!((claims.exp, claims.sub.as_deref()), (1060.0, Some("ann")));
@@ -71,14 +71,14 @@ fn a_minted_token_holds_until_it_ends() {
 fn each_kind_of_key_verifies_its_tokens_and_no_others() {
     let table = [("RS256", RSA, TOKEN_RS256), ("ES256", P256, TOKEN_ES256), ("EdDSA", ED25519, TOKEN_EDDSA)];
     for (algorithm, pem, token) in table {
-        let verifier = Verifier::with_keys(None, keys(&[(pem, None)]), None);
+        let verifier = Verifier::with_keys([], keys(&[(pem, None)]), None);
         assert_eq!(verifier.verify(token, at(0)).unwrap().sub.as_deref(), Some("ann"), "{algorithm}");
         for (other, _, token) in table.iter().filter(|(other, ..)| *other != algorithm) {
             let told = verifier.verify(token, at(0)).unwrap_err();
             assert_eq!(told, TokenFault::Algorithm(algorithm.to_owned()), "{other}");
         }
     }
-    let all = Verifier::with_keys(Some(&secret()), keys(&[(RSA, None), (P256, None), (ED25519, None)]), None);
+    let all = Verifier::with_keys([&secret()], keys(&[(RSA, None), (P256, None), (ED25519, None)]), None);
     for (algorithm, _, token) in table {
         assert!(all.verify(token, at(0)).is_ok(), "{algorithm}");
     }
@@ -87,7 +87,7 @@ fn each_kind_of_key_verifies_its_tokens_and_no_others() {
 /// The classic of 2015: the public key, which anybody has, used as the secret of an HMAC.
 #[test]
 fn a_public_key_is_no_secret() {
-    let verifier = Verifier::with_keys(None, keys(&[(RSA, None)]), None);
+    let verifier = Verifier::with_keys([], keys(&[(RSA, None)]), None);
     let claims = r#"{"exp":2000000000}"#;
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode(claims));
     let key = jsonwebtoken::EncodingKey::from_secret(RSA.as_bytes());
@@ -101,7 +101,7 @@ fn a_public_key_is_no_secret() {
 
 #[test]
 fn what_does_not_hold_is_told_by_its_reason() {
-    let verifier = Verifier::with_keys(Some(&secret()), vec![], None);
+    let verifier = Verifier::with_keys([&secret()], vec![], None);
     let good = forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000}"#);
     assert!(verifier.verify(&good, at(0)).is_ok());
     let (message, signature) = good.rsplit_once('.').unwrap();
@@ -139,27 +139,48 @@ fn what_does_not_hold_is_told_by_its_reason() {
 
 #[test]
 fn a_kid_picks_its_key_and_an_unknown_one_tries_all() {
-    let named = Verifier::with_keys(None, keys(&[(RSA, Some("first")), (RSA_SECOND, Some("second"))]), None);
+    let named = Verifier::with_keys([], keys(&[(RSA, Some("first")), (RSA_SECOND, Some("second"))]), None);
     assert!(named.verify(TOKEN_RS256_SECOND, at(0)).is_ok());
     assert!(named.verify(TOKEN_RS256, at(0)).is_ok(), "without a kid every key is tried");
-    let swapped = Verifier::with_keys(None, keys(&[(RSA, Some("second")), (RSA_SECOND, Some("first"))]), None);
+    let swapped = Verifier::with_keys([], keys(&[(RSA, Some("second")), (RSA_SECOND, Some("first"))]), None);
     assert_eq!(swapped.verify(TOKEN_RS256_SECOND, at(0)).unwrap_err(), TokenFault::Signature);
-    let unnamed = Verifier::with_keys(None, keys(&[(RSA, None), (RSA_SECOND, None)]), None);
+    let unnamed = Verifier::with_keys([], keys(&[(RSA, None), (RSA_SECOND, None)]), None);
     assert!(unnamed.verify(TOKEN_RS256_SECOND, at(0)).is_ok());
-    let gone = Verifier::with_keys(None, keys(&[(RSA, Some("first"))]), None);
+    let gone = Verifier::with_keys([], keys(&[(RSA, Some("first"))]), None);
     assert_eq!(gone.verify(TOKEN_RS256_SECOND, at(0)).unwrap_err(), TokenFault::Signature);
+}
+
+/// A secret is exchanged by adding the new one before the old one, and taking the old one away when its tokens have ended.
+#[test]
+fn secrets_are_exchanged_without_anybody_noticing() {
+    let (old, new) = ("o".repeat(32), "n".repeat(32));
+    let settings = |text: &str| Settings::from_sources(&SERVICE, ["--secret", text], []).unwrap().secrets;
+    for (before, after) in [(old.clone(), format!("{new},{old}")), (format!("1={old}"), format!("2={new},1={old}"))] {
+        let (before, during) = (settings(&before), settings(&after));
+        let token = mint(&before[0], &request("news", ""), at(0)).unwrap();
+        let newer = mint(&during[0], &request("news", ""), at(0)).unwrap();
+        let verify = |secrets: &[Secret], token: &str| Verifier::with_keys(secrets, vec![], None).verify(token, at(0));
+        assert!(verify(&during, &token).is_ok() && verify(&during, &newer).is_ok());
+        assert_eq!(verify(&before, &newer).unwrap_err(), TokenFault::Signature);
+        assert_eq!(verify(&during[..1], &token).unwrap_err(), TokenFault::Signature, "the old one is gone");
+    }
+    // A name does not let another key in.
+    let named = settings(&format!("a={old},b={new}"));
+    let swapped = settings(&format!("b={old}"));
+    let token = mint(&swapped[0], &request("news", ""), at(0)).unwrap();
+    assert_eq!(Verifier::with_keys(&named, vec![], None).verify(&token, at(0)).unwrap_err(), TokenFault::Signature);
 }
 
 #[test]
 fn an_audience_that_is_set_has_to_be_there() {
-    let verifier = Verifier::with_keys(Some(&secret()), vec![], Some("push".to_owned()));
+    let verifier = Verifier::with_keys([&secret()], vec![], Some("push".to_owned()));
     let mut asked = request("", "");
     let token = mint(&secret(), &asked, at(0)).unwrap();
     assert_eq!(verifier.verify(&token, at(0)).unwrap_err(), TokenFault::Claims(ClaimsFault::Audience));
     asked.audience = Some("push".to_owned());
     assert!(verifier.verify(&mint(&secret(), &asked, at(0)).unwrap(), at(0)).is_ok());
     // Set on the token alone it says nothing that we would have to heed.
-    let open = Verifier::with_keys(Some(&secret()), vec![], None);
+    let open = Verifier::with_keys([&secret()], vec![], None);
     assert!(open.verify(&mint(&secret(), &asked, at(0)).unwrap(), at(0)).is_ok());
 }
 
@@ -329,7 +350,7 @@ proptest! {
     /// No text but the token itself passes for it.
     #[test]
     fn no_changed_token_holds(at in 0_usize..200, with in "[A-Za-z0-9._-]") {
-        let verifier = Verifier::with_keys(Some(&secret()), vec![], None);
+        let verifier = Verifier::with_keys([&secret()], vec![], None);
         let good = forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"sub":"ann"}"#);
         let at = at % good.len();
         let changed = format!("{}{with}{}", &good[..at], &good[at + 1..]);
@@ -339,7 +360,7 @@ proptest! {
 
     #[test]
     fn any_text_is_refused_without_a_panic(text in ".{0,200}") {
-        let verifier = Verifier::with_keys(Some(&secret()), keys(&[(P256, None)]), None);
+        let verifier = Verifier::with_keys([&secret()], keys(&[(P256, None)]), None);
         prop_assert!(verifier.verify(&text, at(0)).is_err());
     }
 }

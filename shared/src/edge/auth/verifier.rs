@@ -1,6 +1,6 @@
 //! Checks tokens: JSON Web Tokens (RFC 7519) that are signed with a key of ours.
 //!
-//! Each key is bound to one algorithm, HS256 to the secret, and RS256, ES256 or EdDSA to a public key by its kind. The
+//! Each key is bound to one algorithm, HS256 to the secrets, and RS256, ES256 or EdDSA to a public key by its kind. The
 //! header of a token only picks among the keys of the algorithm it names, so it can neither switch a public key into
 //! an HMAC secret nor get by with `none` (RFC 8725 §3.1, §3.2).
 
@@ -38,9 +38,13 @@ pub enum TokenFault {
     Claims(#[from] ClaimsFault),
 }
 
-/// A public key that tokens are verified with, and the one algorithm that it is for.
+/// A public key that tokens are verified with.
 #[derive(Clone, Debug)]
-pub struct PublicKey {
+pub struct PublicKey(Key);
+
+/// A key, the name that tokens call it by, and the one algorithm that it is for.
+#[derive(Clone, Debug)]
+struct Key {
     kid: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -83,19 +87,19 @@ impl PublicKey {
         if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
             // PKCS #1 of a modulus of 256 bytes takes a few more than that.
             return match key.try_get_as_bytes() {
-                Ok(der) if der.len() > 256 => Ok(Self { kid, algorithm: Algorithm::RS256, key }),
+                Ok(der) if der.len() > 256 => Ok(Self(Key { kid, algorithm: Algorithm::RS256, key })),
                 _ => Err("the RSA key is shorter than 2048 bits (RFC 7518 §3.3)".to_owned()),
             };
         }
         if let Ok(key) = DecodingKey::from_ec_pem(pem) {
             // An uncompressed point of P-256 (SEC 1 §2.3.3) is 65 bytes; other curves are for other algorithms.
             return match key.try_get_as_bytes() {
-                Ok(point) if point.len() == 65 => Ok(Self { kid, algorithm: Algorithm::ES256, key }),
+                Ok(point) if point.len() == 65 => Ok(Self(Key { kid, algorithm: Algorithm::ES256, key })),
                 _ => Err("the elliptic curve is not P-256, the one of ES256".to_owned()),
             };
         }
         match DecodingKey::from_ed_pem(pem) {
-            Ok(key) => Ok(Self { kid, algorithm: Algorithm::EdDSA, key }),
+            Ok(key) => Ok(Self(Key { kid, algorithm: Algorithm::EdDSA, key })),
             Err(_) => Err("a PEM block is no public key of RSA, P-256 or Ed25519".to_owned()),
         }
     }
@@ -104,8 +108,7 @@ impl PublicKey {
 /// The keys of this server, and what they are asked.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
-    secret: Option<DecodingKey>,
-    keys: Vec<PublicKey>,
+    keys: Vec<Key>,
     audience: Option<String>,
 }
 
@@ -121,19 +124,28 @@ impl Verifier {
     /// The keys that the settings name.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self::with_keys(settings.secret.as_ref(), settings.public_keys.clone(), settings.audience.clone())
+        Self::with_keys(&settings.secrets, settings.public_keys.clone(), settings.audience.clone())
     }
 
     /// These keys; `audience`, when given, has to be in every token's `aud`.
     #[must_use]
-    pub fn with_keys(secret: Option<&Secret>, keys: Vec<PublicKey>, audience: Option<String>) -> Self {
-        Self { secret: secret.map(|secret| DecodingKey::from_secret(secret.as_bytes())), keys, audience }
+    pub fn with_keys<'a>(
+        secrets: impl IntoIterator<Item = &'a Secret>,
+        public: Vec<PublicKey>,
+        audience: Option<String>,
+    ) -> Self {
+        let secrets = secrets.into_iter().map(|secret| Key {
+            kid: secret.kid().map(ToOwned::to_owned),
+            algorithm: Algorithm::HS256,
+            key: DecodingKey::from_secret(secret.as_bytes()),
+        });
+        Self { keys: secrets.chain(public.into_iter().map(|public| public.0)).collect(), audience }
     }
 
     /// Whether there is a key at all; without one nobody can show a token that holds.
     #[must_use]
     pub fn has_key(&self) -> bool {
-        self.secret.is_some() || !self.keys.is_empty()
+        !self.keys.is_empty()
     }
 
     /// The claims of `token`, when it holds at `now`.
@@ -156,11 +168,8 @@ impl Verifier {
     /// The keys that a token with this header may be signed with: those of its algorithm, and of these the ones with its
     /// `kid`. A `kid` that no key bears only says that the operator did not name the keys; then all of them are tried.
     fn candidates(&self, header: &Header) -> Vec<(Algorithm, &DecodingKey)> {
-        if header.alg == "HS256" {
-            return self.secret.iter().map(|secret| (Algorithm::HS256, secret)).collect();
-        }
-        let fits = |key: &&PublicKey| name(key.algorithm) == header.alg;
-        let named = |key: &&PublicKey| key.kid.is_some() && key.kid == header.kid;
+        let fits = |key: &&Key| name(key.algorithm) == header.alg;
+        let named = |key: &&Key| key.kid.is_some() && key.kid == header.kid;
         let any_named = self.keys.iter().filter(fits).any(|key| named(&key));
         self.keys
             .iter()
@@ -171,8 +180,7 @@ impl Verifier {
     }
 
     fn algorithms(&self) -> String {
-        let mut names: Vec<&str> = self.secret.iter().map(|_| "HS256").collect();
-        names.extend(self.keys.iter().map(|key| name(key.algorithm)));
+        let mut names: Vec<&str> = self.keys.iter().map(|key| name(key.algorithm)).collect();
         names.dedup();
         names.join(", ")
     }

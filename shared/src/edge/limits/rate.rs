@@ -8,7 +8,7 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
 
-use crate::edge::{ApiError, auth::Identity};
+use crate::edge::auth::Identity;
 
 /// Identities that have a bucket of their own; beyond that many at once they share.
 const MOST: usize = 65_536;
@@ -21,6 +21,18 @@ const SWEEP_EVERY: u32 = 16_384;
 enum Bucket {
     Own(Identity),
     Shared(u64),
+}
+
+/// Why something is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Too many just now.
+    Now {
+        /// Seconds until so many are let through.
+        retry_after: u64,
+    },
+    /// More at once than are let through in a second.
+    Never,
 }
 
 /// So many a second for each identity, a second's worth at once.
@@ -39,10 +51,13 @@ impl Rate {
         Some(Self { limiter, per_second, checks: AtomicU32::new(0) })
     }
 
-    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), ApiError> {
-        let never = || ApiError::TooManyAtOnce { messages: number, limit: self.per_second.get() };
-        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(never()) };
-        // Nothing to publish is nothing to count.
+    /// Lets `number` through, or none of them.
+    ///
+    /// # Errors
+    /// When they would be too many now, or ever.
+    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), Over> {
+        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(Over::Never) };
+        // Nothing is nothing to count.
         let Some(number) = number else { return Ok(()) };
         self.sweep();
         match self.limiter.check_key_n(&self.bucket(identity), number) {
@@ -50,20 +65,16 @@ impl Rate {
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
                 // `Retry-After` has whole seconds; one too few would be refused again.
-                Err(self.refused(number.get() as usize, wait.as_secs() + 1))
+                Err(Over::Now { retry_after: wait.as_secs() + 1 })
             }
             // However long the client waits, so many never fit.
-            Err(_) => Err(never()),
+            Err(_) => Err(Over::Never),
         }
     }
 
-    fn refused(&self, number: usize, retry_after: u64) -> ApiError {
-        let message = format!(
-            "too many messages: {number} more would be over the {} a second that one token or address may publish \
-             (TRIDENT_PUBLISH_RATE); try again in {retry_after} s",
-            self.per_second
-        );
-        ApiError::TooMany { message, retry_after }
+    /// How many a second.
+    pub(super) fn limit(&self) -> u32 {
+        self.per_second.get()
     }
 
     #[cfg(test)]

@@ -46,6 +46,20 @@ fn an_ipv6_site_is_one_address() {
 }
 
 #[test]
+fn connections_have_a_rate_for_each_address() {
+    let (limits, metrics) = limits(&["--connect-rate", "3"]);
+    let connect = |text: &str| limits.connect(address(text), Transport::Sse);
+    for _ in 0..3 {
+        connect("2001:db8::1").unwrap();
+    }
+    let refused = connect("2001:db8::2").unwrap_err();
+    assert!(matches!(refused, Refused::Rate { limit: 3, retry_after: 1..=2 }), "{refused:?}");
+    assert!(matches!(ApiError::from(refused), ApiError::TooMany { .. }) && refused.to_string().contains("3 a second"));
+    assert!(connect("2001:db8:0:1::1").is_ok(), "another address is not held up");
+    assert_eq!((metrics.refusals.connect_rate.get(), limits.connections()), (1, 0));
+}
+
+#[test]
 fn a_change_of_transport_moves_the_count() {
     let (limits, metrics) = limits(&[]);
     let mut slot = limits.connect(address("1.1.1.1"), Transport::Polling).unwrap();

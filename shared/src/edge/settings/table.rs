@@ -63,8 +63,8 @@ settings! {
         HISTORY_TOTAL "SIZE" "512MiB" "Bytes of memory for all channels together, what readers share of it included"
     }
     "Access" {
-        SECRET "TEXT" "" "Key of HS256 tokens, 32 bytes or more. Better given by variable or file: flags show in process lists"
-        SECRET_FILE "FILE" "" "File that holds the key of HS256 tokens"
+        SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, 32 bytes or more each; the first signs, all verify. Better given by variable or file: flags show in process lists"
+        SECRET_FILE "FILE" "" "File that holds the keys of HS256 tokens, one a line"
         JWT_PUBLIC_KEY_FILE "[KID=]FILE,…" "" "PEM files with public keys of RS256, ES256 or EdDSA tokens"
         JWT_AUDIENCE "TEXT" "" "Accept only tokens with this in their claim `aud`"
         PUBLIC "PATTERN,…" "random,time,chat.*,public.*" "Channels that anybody may subscribe to; `none` for none"
@@ -76,6 +76,7 @@ settings! {
         MAX_BODY "SIZE" "64KiB" "Bytes of a request's body"
         MAX_CONNECTIONS "N" "100000" "Streams, long polls and sockets at a time"
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same from one client address (IPv6: one /64)"
+        CONNECT_RATE "N" "0" "Streams, polls and sockets a second that one client address may open"
         PUBLISH_RATE "N" "10000" "Messages a second from one token or address"
         SOCKET_RATE "N" "1000" "Socket.IO packets a second from one socket"
     }

@@ -23,7 +23,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(settings.public.to_string(), "random,time,chat.*,public.*");
     assert!(settings.origins.allows("http://localhost:3000", None) && settings.demo);
     assert_eq!((settings.log, settings.max_connections_per_address), (LogFormat::Text, None));
-    assert!(settings.secret.is_none() && settings.public_keys.is_empty() && settings.warnings.is_empty());
+    assert!(settings.secrets.is_empty() && settings.public_keys.is_empty() && settings.warnings.is_empty());
 }
 
 #[test]
@@ -175,9 +175,37 @@ fn a_secret_may_lie_in_a_file_but_not_in_two_places() {
     std::fs::write(&file, format!("{SECRET}\r\n")).unwrap();
     let path = file.to_str().unwrap();
     let settings = read(&["--secret-file", path], &[]).unwrap();
-    assert_eq!(settings.secret.unwrap().as_bytes(), SECRET.as_bytes());
+    assert_eq!(settings.secrets[0].as_bytes(), SECRET.as_bytes());
     let faults = read(&["--secret-file", path, "--secret", SECRET], &[]).unwrap_err();
     assert!(faults.len() == 1 && faults[0].contains("both this and TRIDENT_SECRET are set"), "{faults:?}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn secrets_are_exchanged_by_naming_two() {
+    let (new, old) = ("n".repeat(32), "o".repeat(32));
+    let base64 = "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=";
+    let read = |text: &str| {
+        let secrets = read(&["--secret", text], &[]).unwrap().secrets;
+        let told = |secret: &Secret| {
+            (secret.kid().map(ToOwned::to_owned), String::from_utf8(secret.as_bytes().to_vec()).unwrap())
+        };
+        secrets.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&format!("{new}, {old},")), [(None, new.clone()), (None, old.clone())]);
+    assert_eq!(read(&format!("2026={new},{old}")), [(Some("2026".to_owned()), new.clone()), (None, old.clone())]);
+    assert_eq!(read(base64), [(None, base64.to_owned())], "what ends in `=` has no name");
+    assert_eq!(read(&format!("k={base64}")), [(Some("k".to_owned()), base64.to_owned())]);
+    for bad in [format!("{new},short"), format!("a={new},a={old}")] {
+        let faults = super::tests::read(&["--secret", &bad], &[]).unwrap_err();
+        assert!(faults.len() == 1 && !faults[0].contains(&new) && !faults[0].contains("short"), "{faults:?}");
+    }
+    let file = std::env::temp_dir().join(format!("trident-secrets-{}", std::process::id()));
+    std::fs::write(&file, format!("2026={new}\r\n\n{old}\n")).unwrap();
+    let settings = super::tests::read(&["--secret-file", file.to_str().unwrap()], &[]).unwrap();
+    assert_eq!(settings.secrets.iter().map(Secret::kid).collect::<Vec<_>>(), [Some("2026"), None]);
+    std::fs::write(&file, "\n").unwrap();
+    assert!(super::tests::read(&["--secret-file", file.to_str().unwrap()], &[]).is_err());
     std::fs::remove_file(file).unwrap();
 }
 
@@ -220,7 +248,7 @@ fn a_binary_may_add_subcommands() {
     for args in [["--secret", SECRET, "token", "--ttl", "1h"], ["token", "--ttl", "1h", "--secret", SECRET]] {
         let matches = command().try_get_matches_from(args).unwrap();
         let settings = Settings::from_matches(&matches, [], &SERVICE).unwrap();
-        assert_eq!(settings.secret.unwrap().as_bytes(), SECRET.as_bytes(), "{args:?}");
+        assert_eq!(settings.secrets[0].as_bytes(), SECRET.as_bytes(), "{args:?}");
         assert_eq!(matches.subcommand_matches("token").unwrap().get_one::<String>("ttl").unwrap(), "1h");
     }
 }

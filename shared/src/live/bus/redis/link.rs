@@ -7,8 +7,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates,
-    Value, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsCertificates, Value,
+    aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::{sync::mpsc, time::sleep};
 
