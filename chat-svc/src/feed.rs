@@ -216,6 +216,8 @@ impl Feed {
             Since::Now => (head, None),
             // What the live reader has not come to yet: it comes to it by itself.
             Since::After(cursor) if (live..=head).contains(&cursor) => (cursor, None),
+            // From another process, which is further, or from nowhere: which of the two, the catch-up finds out.
+            Since::After(cursor) if cursor > head => (cursor, Some(Some(cursor))),
             Since::After(cursor) => (live, Some(Some(cursor))),
             Since::Earliest => (live, Some(None)),
         };
@@ -288,6 +290,17 @@ impl Feed {
         while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
             let (number, until) = (catch_up.number, catch_up.until);
             let reader = self.reader.get_or_insert_with(|| catch_up.open(&self.log));
+            if reader.poll_settled(cx).is_pending() {
+                self.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if let (Some(nowhere), None) = (catch_up.since, reader.place()) {
+                // None of this log's after all: the live reader does not wait for it.
+                for (channel, from) in self.plan.channels.iter_mut().filter(|(_, from)| *from == nowhere) {
+                    *from = until;
+                    self.live.want_from(channel, until);
+                }
+            }
             let batch = reader.read(limit);
             let cursor = reader.cursor();
             if cursor >= until {

@@ -196,3 +196,54 @@ fn offsets_read_as_they_are_written() {
         assert!(text.parse::<Offset>().is_err(), "{text:?}");
     }
 }
+
+/// A log that is behind others of its bus, and a feed on it that is asked for channel 0 after a cursor from elsewhere.
+fn behind(cursor: Cursor) -> (Arc<Log>, Feed, impl Fn(u64)) {
+    let log = Arc::new(Log::unfilled(Limits::default()));
+    log.filled(Cursor::new(START, 1));
+    let coming = log.clone();
+    let come = move |n| {
+        let message = shared::pure::Message::new(Cursor::new(START, n), draft(0));
+        coming.append_placed(vec![message], START).unwrap();
+    };
+    come(2);
+    let mut feed = Feed::new(&log, 7, false);
+    feed.add(vec![channel(0)], Since::After(cursor));
+    assert!(pull(&mut feed, 1_000).is_none(), "nobody knows yet what the cursor means");
+    (log, feed, come)
+}
+
+fn told(feed: &mut Feed) -> (usize, Vec<u64>) {
+    let (mut gaps, mut ids) = (0, Vec::new());
+    while let Some(pulled) = pull(feed, 1_000) {
+        gaps += pulled.gaps;
+        let messages =
+            pulled.packets.iter().filter(|packet| packet.packet().payload.as_ref().unwrap().json().contains("channel"));
+        ids.extend(messages.filter_map(|packet| read(packet).0).map(|(_, id)| id.seq));
+    }
+    (gaps, ids)
+}
+
+#[test]
+fn a_cursor_from_a_process_that_is_further_repeats_nothing() {
+    let (_log, mut feed, come) = behind(Cursor::new(START, 5));
+    for n in 3..=4 {
+        come(n);
+    }
+    assert_eq!(told(&mut feed), (0, vec![]), "the client has them");
+    for n in 5..=7 {
+        come(n);
+    }
+    assert_eq!(told(&mut feed), (0, vec![6, 7]));
+}
+
+#[test]
+fn a_cursor_from_nowhere_is_a_gap_and_what_comes_before_it_is_not_passed_over() {
+    let (log, mut feed, come) = behind(Cursor::new(START, 50));
+    let probe = log.begin_probe();
+    come(3);
+    log.end_probe(probe);
+    assert_eq!(told(&mut feed), (1, vec![2, 3]));
+    come(4);
+    assert_eq!(told(&mut feed), (0, vec![4]));
+}

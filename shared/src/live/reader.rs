@@ -153,6 +153,14 @@ impl Reader {
         }
     }
 
+    /// Of `channel`, which is read, nothing up to `from` is wanted; what is after it is, also where that was passed over until
+    /// now.
+    pub fn want_from(&mut self, channel: &ChannelName, from: Cursor) {
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.channel.name == *channel) {
+            seat.from = from;
+        }
+    }
+
     /// Reads `channel` no longer.
     pub fn remove(&mut self, channel: &ChannelName) {
         if let Some(at) = self.seats.iter().position(|seat| seat.channel.name == *channel) {
@@ -200,15 +208,27 @@ impl Reader {
         }
     }
 
-    /// What comes after the cursor, if anything does; the cursor moves on past it.
-    pub fn read(&mut self, limit: Limit) -> Option<Batch> {
+    /// Whether it is known what the place that the reader was opened at means, after another look.
+    fn look(&mut self) -> bool {
         if let Some(Opening::Unsettled { since, question }) = self.opening {
             // Parked first, so that no answer falls between looking and waiting.
             self.log.park(&self.waiter);
             self.settle(since, question, &self.log.state());
-            if !self.is_settled() {
-                return None;
-            }
+        }
+        self.is_settled()
+    }
+
+    /// Waits until it is known what the place that the reader was opened at means: whether there is a gap after it
+    /// ([`is_gap`](Self::is_gap)), or else that [`cursor`](Self::cursor) is it.
+    pub fn poll_settled(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.waiter.bell.register(cx.waker());
+        if self.look() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What comes after the cursor, if anything does; the cursor moves on past it.
+    pub fn read(&mut self, limit: Limit) -> Option<Batch> {
+        if !self.look() {
+            return None;
         }
         let head = self.log.head();
         if head == self.cursor && self.opening.is_none() {
