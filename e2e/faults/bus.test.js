@@ -73,6 +73,20 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     cluster.ways[0].stall(false);
   });
 
+  fault("half of the replicas cannot reach Redis, and all others are killed: everybody comes to one that is behind", async (trial) => {
+    const [way] = cluster.ways;
+    way.stall(true);
+    await trial.publish(4, 30_000, trial.publishers.filter(({ keyed }) => keyed !== undefined));
+    const others = cluster.replicas.filter((replica) => !cluster.behind(0).includes(replica));
+    await Promise.all(others.map((replica) => replica.process.stop("SIGKILL")));
+    const sockets = trial.readers.filter(({ socket }) => socket);
+    await until("all to be there", () => sockets.every(({ socket }) => socket.connected), { within: 20_000 });
+    // Longer than a replica waits for what a cursor means before it says that it cannot know.
+    await sleep(3_000);
+    way.stall(false);
+    await Promise.all(others.map((replica) => replica.start()));
+  });
+
   fault("the way to Redis breaks off in the middle of an answer, 30 times", async (trial) => {
     for (let at = 0; at < 30; at += 1) {
       const way = cluster.ways[at % cluster.ways.length];

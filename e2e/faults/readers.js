@@ -22,7 +22,10 @@ function exchange(url, headers, signal, { head = () => {}, text = () => {} } = {
       response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, whole: response.complete }));
       response.on("error", () => resolve({ status: response.statusCode, headers: response.headers, whole: false }));
     });
-    request.on("error", () => resolve({ status: 0, headers: {}, whole: false }));
+    const nothing = () => resolve({ status: 0, headers: {}, whole: false });
+    request.on("error", nothing);
+    // Whatever it was that ended it.
+    request.on("close", nothing);
     request.end();
   });
 }
