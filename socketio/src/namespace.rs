@@ -115,7 +115,8 @@ impl Handlers {
 macro_rules! registration {
     () => {
         /// Called for each socket that connects. Here is where to register its handlers: events wait until this first waits for
-        /// something itself.
+        /// something itself. Nothing leaves for the client before that either, so that a [`Source`](crate::Source) attached here comes
+        /// before whatever others send.
         pub fn on_connect<F>(&self, handler: F) -> &Self
         where
             F: AsyncFn(Socket) + Send + Sync + 'static,
