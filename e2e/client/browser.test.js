@@ -137,16 +137,17 @@ describe("client in Chromium", () => {
     await writer.to(10);
     await page.goto(`${proxy.base}/page/client.html?channel=public.nothing`);
     for (const transport of ["websocket", "sse", "stream", "longpoll"]) {
-      const ids = await page.evaluate(async ({ url, channel, since, transport }) => {
+      const { read, told } = await page.evaluate(async ({ url, channel, since, transport }) => {
         const { connect } = await import("/dist/trident-client.min.js");
         const { socketio } = await import("/dist/trident-client-socketio.min.js");
-        const read = [];
-        for await (const { id } of connect({ url, channels: [channel], since, transports: [transport], websocket: socketio(window.io) })) {
-          if (read.push(id) === 10) break;
-        }
-        return read;
+        const [read, told] = [[], []];
+        const signal = AbortSignal.timeout(30_000);
+        const connection = connect({ url, channels: [channel], since, transports: [transport], websocket: socketio(window.io), signal });
+        connection.on("state", ({ phase, message }) => told.push(`${phase} ${message}`));
+        for await (const { id } of connection) if (read.push(id) === 10) break;
+        return { read, told };
       }, { url: stack.base, channel, since, transport });
-      assert.deepEqual(ids, writer.ids, transport);
+      assert.deepEqual(read, writer.ids, `${transport}: ${told.join("; ")}`);
     }
     assert.deepEqual(page.complaints, []);
   });
