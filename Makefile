@@ -7,6 +7,7 @@
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
+#   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
 
@@ -74,6 +75,12 @@ e2e-system: build client e2e/node_modules/.package-lock.json
 .PHONY: e2e-faults
 e2e-faults: build client e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:faults
+
+# 3,000 clients on three replicas of each service: docs/FAULTS.md. Release build, since it prints how long deliveries take.
+.PHONY: e2e-many
+e2e-many: client e2e/node_modules/.package-lock.json
+	cargo build --release --locked -p comet-svc -p chat-svc -p sse-svc
+	cd e2e && TRIDENT_E2E_PROFILE=release npm run --silent test:many
 
 # The Socket.IO server with the official clients, in JavaScript and in Python.
 e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
