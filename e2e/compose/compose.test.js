@@ -18,7 +18,7 @@ describe("docker compose up", () => {
   let installation;
   before(async () => {
     installation = await bringUp();
-  }, { timeout: 55 * MINUTES });
+  }, { timeout: 40 * MINUTES });
   after(async () => {
     leaveAll();
     await installation?.takeDown();

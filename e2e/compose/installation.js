@@ -104,7 +104,7 @@ export async function bringUp() {
   try {
     // What a run that was cut off has left.
     await compose(down, 120_000);
-    await compose(["build"], 45 * 60_000);
+    await compose(["build"], 30 * 60_000);
     await compose(["up", "-d", "--no-build"], 5 * 60_000);
     await until("the gateway serves", async () => (await ask(`${installation.base}/data?mode=poll&channel=public.up`).catch(() => null))?.status === 200, { within: 60_000, every: 250 });
     return installation;
