@@ -1,33 +1,43 @@
-//! Recovery from the log: a client that was cut off comes back with an offset, and the offset is a cursor.
+//! Rooms over the replicas, and recovery from the log: a client that was cut off comes back with an offset, and the offset is
+//! a cursor.
 //!
-//! Messages are not kept here a second time. What is kept is who was there: name, rooms and subscriptions, by the secret
-//! that the client has for its session.
+//! Messages are not kept here a second time. What is kept is who was there ([`Sessions`]), by the secret that the client has
+//! for its session. All that concerns many sockets at once is left to another adapter: this process's own, or Redis.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use shared::live::bus::Bus;
 use socketio::{
-    EncodedPacket,
-    adapter::{Adapter, Admit, BoxFuture, Local, Restored, Session},
+    AckSink, EncodedPacket, Namespace, Responses, Room, Selector, ServerEvent, SocketData,
+    adapter::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Local, Restored, Session, SocketInfo},
+    socket::packet::Payload,
 };
+use tokio::time::{sleep, timeout};
 
 use crate::{
     feed::{Feed, Offset, Pulled},
-    member::Profile,
+    sessions::{Holder, Sessions, Taken},
+    wire::NAMESPACE,
 };
 
-/// Sessions kept at most; the oldest go first.
-const MOST_SESSIONS: usize = 100_000;
 /// Bytes of missed messages that are sent before the client is let in. The rest is pulled behind it, in the same order.
 const FIRST_BYTES: usize = 256 * 1024;
+/// How long a client that comes back waits for a log that is being filled.
+const FILLED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a client that comes back waits until the replica of its earlier socket has been told.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
+/// The pause between looks at it.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The server event that ends a socket whose session has gone on to another replica.
+const SUPERSEDED: &str = "trident:superseded";
 
 /// What a recovered socket goes on reading, and what it was given already. Kept with the socket until the chat takes it.
 pub(crate) struct Resumed(pub(crate) Mutex<Option<(Feed, Pulled)>>);
@@ -35,76 +45,94 @@ pub(crate) struct Resumed(pub(crate) Mutex<Option<(Feed, Pulled)>>);
 /// See the module.
 pub(crate) struct LogAdapter {
     bus: Arc<dyn Bus>,
-    sessions: Mutex<Sessions>,
+    sessions: Sessions,
+    inner: Arc<dyn Adapter>,
 }
 
-/// Those who were cut off, by the secret of their session.
-#[derive(Default)]
-struct Sessions {
-    by_pid: HashMap<ByteString, Away>,
-    /// The same, by when they are forgotten, with a number that tells equal times apart.
-    until: BTreeMap<(Instant, u64), ByteString>,
-    next: u64,
-}
-
-struct Away {
-    until: (Instant, u64),
-    session: Session,
-}
-
-impl Sessions {
-    fn keep(&mut self, session: Session, now: Instant, keep: Duration) {
-        while let Some(oldest) = self.until.first_entry() {
-            if oldest.key().0 > now && self.by_pid.len() < MOST_SESSIONS {
-                break;
-            }
-            self.by_pid.remove(&oldest.remove());
-        }
-        let (until, pid) = ((now + keep, self.next), session.pid.clone());
-        self.next += 1;
-        self.until.insert(until, pid.clone());
-        if let Some(before) = self.by_pid.insert(pid, Away { until, session }) {
-            self.until.remove(&before.until);
-        }
-    }
-
-    fn take(&mut self, pid: &str, now: Instant) -> Option<Session> {
-        let away = self.by_pid.remove(pid)?;
-        self.until.remove(&away.until);
-        (away.until.0 > now).then_some(away.session)
-    }
+/// That a session has another socket now.
+#[derive(Serialize, Deserialize)]
+struct Superseded {
+    pid: ByteString,
+    /// Who had it.
+    holder: Holder,
 }
 
 impl LogAdapter {
-    pub(crate) fn new(bus: Arc<dyn Bus>) -> Self {
-        Self { bus, sessions: Mutex::default() }
+    /// Recovers `sessions` from the log of `bus`; `inner` reaches many sockets.
+    pub(crate) fn new(bus: Arc<dyn Bus>, sessions: Sessions, inner: Arc<dyn Adapter>) -> Self {
+        Self { bus, sessions, inner }
     }
 
     /// The feed of a session from an offset on, if that can be told.
-    fn feed(&self, session: &Session, offset: &str) -> Option<Feed> {
-        let profile: Profile = session.data.read().ok()?;
-        Feed::resume(self.bus.log(), profile.plan, offset.parse().ok()?)
+    fn feed(&self, taken: &Taken, offset: &str) -> Option<Feed> {
+        Feed::resume(self.bus.log(), taken.kept.profile.plan.clone(), offset.parse().ok()?)
+    }
+}
+
+/// Listens to other replicas, whose clients have come back to sessions that have a socket here.
+pub(crate) fn hear(sessions: &Sessions, event: &ServerEvent) {
+    if event.name() == SUPERSEDED
+        && let Ok(Superseded { pid, holder }) = event.args()
+    {
+        sessions.superseded(&pid, holder);
     }
 }
 
 impl Adapter for LogAdapter {
-    fn persist_session(&self, _: &Local, session: Session, keep: Duration) {
-        self.sessions.lock().keep(session, Instant::now(), keep);
+    /// Only for sessions that were taken and not let in: the chat saves those of its members itself.
+    fn persist_session(&self, _: &Local, session: Session, _: Duration) {
+        if let Ok(taken) = session.data.read::<Taken>() {
+            self.sessions.give_back(&session.pid, &taken);
+        }
     }
 
-    fn restore_session<'a>(&'a self, _: &'a Local, pid: &'a str, offset: &'a str) -> BoxFuture<'a, Option<Restored>> {
+    fn restore_session<'a>(
+        &'a self,
+        local: &'a Local,
+        pid: &'a str,
+        offset: &'a str,
+    ) -> BoxFuture<'a, Option<Restored>> {
         Box::pin(async move {
+            if local.name() != NAMESPACE {
+                return None;
+            }
             let place: Offset = offset.parse().ok()?;
+            // A replica that has just started does not know yet what came after it.
+            let filled = async {
+                while !self.bus.log().is_filled() {
+                    sleep(PAUSE).await;
+                }
+            };
+            timeout(FILLED_WITHIN, filled).await.ok()?;
             self.bus.reach(place.cursor()).await;
-            let session = self.sessions.lock().take(pid, Instant::now())?;
+            let taken = self.sessions.take(pid).await?;
+            if let Some(holder) = taken.elsewhere {
+                let told = Payload::event(SUPERSEDED, &Superseded { pid: pid.into(), holder }).ok()?;
+                // If it is not told now, it finds out when it saves the session next.
+                match timeout(TOLD_WITHIN, self.inner.server_side_emit(local, told)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => log::debug!("the replica of an earlier socket was not told: {error}"),
+                    Err(_) => log::debug!("the replica of an earlier socket was not told in time"),
+                }
+            }
             // What is lost is told by coming back as somebody new: the application then knows that it has to look.
-            self.feed(&session, offset).filter(|feed| !feed.is_gap())?;
+            if self.feed(&taken, offset).is_none_or(|feed| feed.is_gap()) {
+                self.sessions.forget(&pid.into(), &taken);
+                return None;
+            }
+            let session = Session {
+                sid: taken.kept.sid.clone(),
+                pid: pid.into(),
+                rooms: taken.kept.profile.rooms.iter().map(|room| room.as_str().into()).collect(),
+                data: SocketData::of(&taken).ok()?,
+            };
             Some(Restored { session, offset: offset.to_owned(), missed: Vec::new() })
         })
     }
 
     fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
-        let Some(mut feed) = self.feed(&restored.session, &restored.offset) else {
+        let taken = restored.session.data.read::<Taken>().ok();
+        let Some(mut feed) = taken.and_then(|taken| self.feed(&taken, &restored.offset)) else {
             return admit(Vec::new());
         };
         let mut missed = Pulled::default();
@@ -119,6 +147,95 @@ impl Adapter for LogAdapter {
         if let Some(socket) = local.socket(&restored.session.sid) {
             socket.insert(Resumed(Mutex::new(Some((feed, missed)))));
         }
+    }
+
+    fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
+        self.inner.broadcast(local, broadcast)
+    }
+
+    fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> bool {
+        self.inner.send(local, sid, packet, volatile)
+    }
+
+    fn broadcast_with_ack<'a>(
+        &'a self,
+        local: &'a Local,
+        broadcast: Broadcast,
+        timeout: Duration,
+        acks: AckSink,
+    ) -> BoxFuture<'a, Result<usize, AdapterError>> {
+        self.inner.broadcast_with_ack(local, broadcast, timeout, acks)
+    }
+
+    fn fetch_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+    ) -> BoxFuture<'a, Result<Vec<SocketInfo>, AdapterError>> {
+        self.inner.fetch_sockets(local, to)
+    }
+
+    fn join_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+        rooms: Vec<Room>,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        self.inner.join_sockets(local, to, rooms)
+    }
+
+    fn leave_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+        rooms: Vec<Room>,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        self.inner.leave_sockets(local, to, rooms)
+    }
+
+    fn disconnect_sockets<'a>(
+        &'a self,
+        local: &'a Local,
+        to: Selector,
+        close: bool,
+    ) -> BoxFuture<'a, Result<(), AdapterError>> {
+        self.inner.disconnect_sockets(local, to, close)
+    }
+
+    fn server_side_emit<'a>(&'a self, local: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
+        self.inner.server_side_emit(local, event)
+    }
+
+    fn server_side_emit_with_ack<'a>(
+        &'a self,
+        local: &'a Local,
+        event: Payload,
+    ) -> BoxFuture<'a, Result<Responses<serde_json::Value>, AdapterError>> {
+        self.inner.server_side_emit_with_ack(local, event)
+    }
+
+    fn opened(&self, namespace: &Namespace) {
+        self.inner.opened(namespace);
+    }
+
+    fn closed(&self, local: &Local) {
+        self.inner.closed(local);
+    }
+
+    fn server_count<'a>(&'a self, local: &'a Local) -> BoxFuture<'a, Result<usize, AdapterError>> {
+        self.inner.server_count(local)
+    }
+
+    fn joined(&self, local: &Local, sid: &ByteString, rooms: &[Room]) {
+        self.inner.joined(local, sid, rooms);
+    }
+
+    fn left(&self, local: &Local, sid: &ByteString, rooms: &[Room]) {
+        self.inner.left(local, sid, rooms);
+    }
+
+    fn new_sid(&self, local: &Local) -> Option<ByteString> {
+        self.inner.new_sid(local)
     }
 }
 

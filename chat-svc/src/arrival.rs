@@ -7,7 +7,6 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
-    sync::Arc,
     time::SystemTime,
 };
 
@@ -18,13 +17,14 @@ use actix_web::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 use shared::edge::{Access, ApiError, Edge, address, limits::Slot, metrics, service::Service};
-use socketio::{ConnectError, Handshake, Socket, Transport, Value, engine::Protocol};
+use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, Value, engine::Protocol};
 
 use crate::{
     adapter::Resumed,
     events,
     feed::Feed,
-    member::{Member, Profile, Reading},
+    member::{Member, Reading, show},
+    sessions::Taken,
 };
 
 /// Where everybody comes in.
@@ -82,7 +82,7 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     if socket.recovered() {
         // The session may have been opened with a token that has ended since, or that this client does not show.
-        let profile: Profile = socket.data().read().unwrap_or_default();
+        let profile = socket.data().read::<Taken>().map(|taken| taken.kept.profile).unwrap_or_default();
         for channel in profile.rooms.iter().chain(&profile.subscriptions) {
             access.require_subscribe(channel).map_err(refuse)?;
         }
@@ -124,11 +124,13 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
     place.lock().change_transport(counted_as(socket.connection().transport()));
     let expires_in = access.expires_in(SystemTime::now());
     let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
-    let profile: Option<Profile> = socket.data().read().ok();
-    let member = match (resumed, profile) {
-        (Some((feed, missed)), Some(profile)) => {
+    let taken: Option<Taken> = socket.data().read().ok();
+    let member = match (resumed, &taken) {
+        (Some((feed, missed)), Some(taken)) => {
             log::info!("chat: {} is back", socket.id());
             missed.count(place.lock().figures());
+            let profile = taken.kept.profile.clone();
+            chat.presence.enter(&profile.rooms, &profile.name);
             Member::resumed(access, place, profile, feed)
         }
         _ => {
@@ -148,8 +150,14 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
             member
         }
     };
-    chat.presence.changed(&member.state().rooms);
-    socket.insert(Arc::clone(&member));
+    show(socket, &member.state().name);
+    socket.insert(member);
+    let Some(member) = socket.get::<Member>() else { return };
+    chat.sessions.begin(socket, taken.as_ref());
+    if !socket.is_connected() {
+        // Its end came while it was on its way in, and may have found nothing to end.
+        return chat.left(socket, DisconnectReason::TransportClose);
+    }
     socket.attach(Reading(member));
     if let Some(left) = expires_in {
         let ending = socket.clone();

@@ -4,16 +4,22 @@
 use std::{path::PathBuf, sync::Arc};
 
 use actix_web::{rt, web::ServiceConfig};
-use shared::edge::service::Service;
-use socketio::{Ack, Args, Origins, Recovery, Socket, SocketIo, bundle::Bundle};
+use shared::edge::{service::Service, settings::BusAddress};
+use socketio::{
+    Ack, Args, Namespace, Origins, Recovery, Socket, SocketIo,
+    adapter::{Adapter, LocalAdapter},
+    bundle::Bundle,
+};
+use socketio_redis::{Config, RedisAdapter};
 
 use crate::{
-    adapter::LogAdapter,
-    arrival, census,
+    adapter::{self, LogAdapter},
+    arrival, bridge, census,
     events::{self, CHAT_MESSAGE},
     member::Member,
-    presence::Presence,
+    presence::{Presence, Replica},
     reply,
+    sessions::Sessions,
     wire::NAMESPACE,
 };
 
@@ -31,10 +37,21 @@ impl Chat {
     /// A chat on the service's bus. To be called within an actix runtime.
     #[must_use]
     pub fn new(service: &Service) -> Self {
-        let io = server(service);
+        let recovery = Recovery { skip_middlewares: false, ..Recovery::default() };
+        let sessions = {
+            let settings = &service.edge.settings;
+            Sessions::open(&settings.bus, settings.redis_ca.as_deref(), recovery.max_disconnection)
+        };
+        let cluster = cluster(service);
+        let inner: Arc<dyn Adapter> = match &cluster {
+            Some(cluster) => cluster.clone(),
+            None => Arc::new(LocalAdapter::new(None)),
+        };
+        let adapter = LogAdapter::new(service.bus.clone(), sessions.clone(), inner);
+        let io = server(service, recovery, adapter);
         let namespace = io.of(NAMESPACE);
-        let presence = Presence::default();
-        let chat = events::Chat { service: service.clone(), presence: presence.clone(), namespace: namespace.clone() };
+        let presence = Presence::new(Replica::draw(), cluster.is_some());
+        let chat = events::Chat { service: service.clone(), presence: presence.clone(), sessions: sessions.clone() };
 
         let guarded = service.clone();
         namespace.middleware(async move |socket| {
@@ -48,12 +65,17 @@ impl Chat {
         namespace.on_disconnect(async move |socket, reason| {
             log::info!("chat: {} has left: {reason}", socket.id());
             arrival::forget(&socket);
-            if let Some(member) = socket.remove::<Arc<Member>>() {
-                left.presence.changed(&member.state().rooms);
-            }
+            left.left(&socket, reason);
         });
-        listen(&chat);
+        listen(&namespace, &chat);
+        let hearing = sessions.clone();
+        namespace.on_server_event(move |event| adapter::hear(&hearing, event));
 
+        rt::spawn(sessions.run());
+        census::show(&io, cluster.clone(), service);
+        if let Some(cluster) = cluster {
+            rt::spawn(bridge::run(service.clone(), namespace.clone(), cluster, presence.clone()));
+        }
         rt::spawn(presence.tell(namespace, service.edge.clone()));
         rt::spawn(census::take(io.clone(), service.clone()));
         let closing = io.clone();
@@ -73,7 +95,17 @@ impl Chat {
     }
 }
 
-fn server(service: &Service) -> SocketIo {
+/// How sockets on other replicas are reached, where there may be others.
+fn cluster(service: &Service) -> Option<Arc<RedisAdapter>> {
+    let settings = &service.edge.settings;
+    let BusAddress::Redis(address) = &settings.bus else { return None };
+    let (key, aside) = (settings.socket_io_key.clone(), Some(bridge::ASIDE.to_owned()));
+    let adapter = RedisAdapter::connect(Config { key, aside, ..Config::new(address.url()) });
+    // The bus at this address has been opened by then.
+    adapter.inspect_err(|error| log::error!("this replica stays alone: {error}")).ok()
+}
+
+fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketIo {
     let (edge, allowing) = (service.edge.clone(), service.edge.clone());
     let settings = &service.edge.settings;
     let origins = settings.origins.clone();
@@ -88,9 +120,9 @@ fn server(service: &Service) -> SocketIo {
     SocketIo::builder()
         .origins(Origins::decide(move |origin| origins.allows(origin, None)))
         // Who comes back is looked at again: their token, and whether there is a place for them.
-        .recovery(Recovery { skip_middlewares: false, ..Recovery::default() })
+        .recovery(recovery)
         .client_bundle(bundle)
-        .adapter(Arc::new(LogAdapter::new(service.bus.clone())))
+        .adapter(Arc::new(adapter))
         .allow_request(async move |handshake| arrival::allow(&allowing, &handshake))
         .sid_prefix(move |handshake| arrival::session_key(&edge, handshake))
         .configure(|config| {
@@ -103,14 +135,14 @@ fn server(service: &Service) -> SocketIo {
 }
 
 /// The events of the chat.
-fn listen(chat: &events::Chat) {
+fn listen(namespace: &Namespace, chat: &events::Chat) {
     /// An event whose arguments are looked at one by one, since each way to be wrong has an answer.
     macro_rules! on {
         ($event:expr, $chat:ident, $socket:ident, $member:ident, $first:ident => $outcome:expr) => {{
             let shared = chat.clone();
-            chat.namespace.on($event, async move |$socket: Socket, args: Args, ack: Ack| {
+            namespace.on($event, async move |$socket: Socket, args: Args, ack: Ack| {
                 let ($chat, $first) = (&shared, args.0.first());
-                let Some($member) = $socket.get::<Arc<Member>>() else { return };
+                let Some($member) = $socket.get::<Member>() else { return };
                 let _ = $socket;
                 reply::send(&ack, &$outcome);
             });
@@ -123,8 +155,8 @@ fn listen(chat: &events::Chat) {
     on!("subscribe", chat, socket, member, first => chat.subscribe(&socket, &member, first).await);
     on!("unsubscribe", chat, socket, member, first => chat.unsubscribe(&socket, &member, first));
     let shared = chat.clone();
-    chat.namespace.on("join", async move |socket: Socket, args: Args, ack: Ack| {
-        let Some(member) = socket.get::<Arc<Member>>() else { return };
+    namespace.on("join", async move |socket: Socket, args: Args, ack: Ack| {
+        let Some(member) = socket.get::<Member>() else { return };
         shared.join(&socket, &member, args.0.first(), |outcome| reply::send(&ack, outcome)).await;
     });
 }

@@ -1,6 +1,6 @@
 //! What chat clients ask for, each answered by an ack.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -8,12 +8,14 @@ use shared::{
     live::bus::Publication,
     pure::{ChannelName, Cursor, Draft, EventName, Since},
 };
-use socketio::{Namespace, Socket, Value};
+use socketio::{DisconnectReason, Socket, Value};
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    member::{MOST_CHANNELS, Member},
-    presence::{self, Presence},
+    member::{Hold, MOST_CHANNELS, Member, show},
+    presence::Presence,
     reply::{Done, Held, Joined, Named, Outcome, Refusal, Said, Subscribed},
+    sessions::Sessions,
     wire::{self, CHANNEL_OF_ROOM},
 };
 
@@ -21,6 +23,10 @@ use crate::{
 pub(crate) const CHAT_MESSAGE: &str = "chat message";
 /// Messages of before that who joins a room is shown.
 const HISTORY: usize = 50;
+/// How long a subscription from before waits for a log that is being filled.
+const FILLED_WITHIN: Duration = Duration::from_secs(3);
+/// The pause between looks at it.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Characters of the longest name.
 const LONGEST_NAME: usize = 40;
 
@@ -29,7 +35,7 @@ const LONGEST_NAME: usize = 40;
 pub(crate) struct Chat {
     pub(crate) service: Service,
     pub(crate) presence: Presence,
-    pub(crate) namespace: Namespace,
+    pub(crate) sessions: Sessions,
 }
 
 impl Chat {
@@ -67,15 +73,19 @@ impl Chat {
         room: Option<&Value>,
         reply: impl FnOnce(&Outcome<Joined<'_>>),
     ) {
+        // What comes after the ack comes after it also when the ack has to wait.
+        let held = Hold::on(member);
         match self.enter(socket, member, room) {
             Ok((channel, cursor)) => {
-                let present = presence::present(&self.namespace, &channel).await;
-                let held = self.service.log().latest(&channel, HISTORY, cursor);
-                let messages = held.iter().map(|message| Held::of(message)).collect();
+                self.sessions.saved(socket).await;
+                let present = self.presence.present(&channel);
+                let latest = self.service.log().latest(&channel, HISTORY, cursor);
+                let messages = latest.iter().map(|message| Held::of(message)).collect();
                 reply(&Ok(Joined { room: room_of(&channel), present, messages }));
             }
             Err(refusal) => reply(&Err(refusal)),
         }
+        drop(held);
     }
 
     /// Puts a member into a room; the place in the log from which on it reads there.
@@ -89,7 +99,7 @@ impl Chat {
         member.access.require_subscribe(&channel)?;
         require_room(&self.service, std::slice::from_ref(&channel))?;
         socket.join(channel.as_str()).map_err(|error| Refusal::new("too_many_rooms", error))?;
-        let (is_new, cursor) = {
+        let cursor = {
             let mut state = member.state();
             let is_new = !state.rooms.contains(&channel);
             if is_new && !state.subscriptions.contains(&channel) && state.is_full(1) {
@@ -99,12 +109,11 @@ impl Chat {
             }
             state.rooms.retain(|other| *other != channel);
             state.rooms.push(channel.clone());
-            (is_new, state.feed.add(vec![channel.clone()], Since::Now))
+            if is_new && !state.is_gone {
+                self.presence.enter([&channel], &state.name);
+            }
+            state.feed.add(vec![channel.clone()], Since::Now)
         };
-        member.record(socket);
-        if is_new {
-            self.presence.changed([&channel]);
-        }
         Ok((channel, cursor))
     }
 
@@ -118,10 +127,12 @@ impl Chat {
             }
             state.rooms.retain(|other| *other != channel);
             state.release(&channel);
+            if !state.is_gone {
+                self.presence.leave([&channel], &state.name);
+            }
         }
         socket.leave(channel.as_str());
-        member.record(socket);
-        self.presence.changed([&channel]);
+        self.sessions.changed(socket);
         Ok(Done {})
     }
 
@@ -134,13 +145,15 @@ impl Chat {
         let name: Arc<str> = name
             .ok_or_else(|| Refusal::new("bad_name", format!("a name is 1 to {LONGEST_NAME} printable characters")))?
             .into();
-        let rooms = {
+        {
             let mut state = member.state();
-            state.name = name.clone();
-            state.rooms.clone()
-        };
-        member.record(socket);
-        self.presence.changed(&rooms);
+            let old = std::mem::replace(&mut state.name, name.clone());
+            if !state.is_gone && old != name {
+                self.presence.rename(&state.rooms, &old, &name);
+            }
+        }
+        show(socket, &name);
+        self.sessions.changed(socket);
         Ok(Named { name })
     }
 
@@ -188,10 +201,14 @@ impl Chat {
         for channel in &channels {
             member.access.require_subscribe(channel)?;
         }
-        if let Some(Since::After(cursor)) = since {
-            self.service.bus.reach(cursor).await;
+        if let Some(since) = since {
+            self.filled().await?;
+            if let Since::After(cursor) = since {
+                self.service.bus.reach(cursor).await;
+            }
         }
         require_room(&self.service, &channels)?;
+        let _held = Hold::on(member);
         let cursor = {
             let mut state = member.state();
             let more: Vec<_> =
@@ -207,8 +224,23 @@ impl Chat {
             }
             state.feed.add(channels, since.unwrap_or_default())
         };
-        member.record(socket);
+        self.sessions.saved(socket).await;
         Ok(Subscribed { cursor })
+    }
+
+    /// Waits for a log that is only being filled: it cannot tell yet what came after a cursor.
+    async fn filled(&self) -> Outcome<()> {
+        let filled = async {
+            while !self.service.log().is_filled() {
+                sleep(PAUSE).await;
+            }
+        };
+        timeout(FILLED_WITHIN, filled).await.map_err(|_| {
+            Refusal::new(
+                "bus_away",
+                "what came before cannot be told yet, since the message bus is away: ask again later",
+            )
+        })
     }
 
     /// `unsubscribe({channels})`. Rooms that the member is in go on.
@@ -228,8 +260,17 @@ impl Chat {
                 state.release(channel);
             }
         }
-        member.record(socket);
+        self.sessions.changed(socket);
         Ok(Done {})
+    }
+
+    /// A socket has gone: its member is in no room any more, and may come back to its session if the reason lets it.
+    pub(crate) fn left(&self, socket: &Socket, reason: DisconnectReason) {
+        let Some(member) = socket.remove::<Member>() else { return };
+        self.sessions.ended(socket, &member, reason);
+        let mut state = member.state();
+        state.is_gone = true;
+        self.presence.leave(&state.rooms, &state.name);
     }
 }
 

@@ -151,6 +151,8 @@ pub(crate) struct Feed {
     next_number: u64,
     /// Who waits for more.
     waker: Option<Waker>,
+    /// How many want nothing to be given out for now.
+    holds: u32,
     /// For a client that knows no offsets.
     is_plain: bool,
 }
@@ -161,7 +163,7 @@ impl Feed {
         let live = Reader::open(log, &[], Since::Now);
         let plan = Plan { session, ..Plan::default() };
         let next_number = plan.first_number();
-        Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, is_plain }
+        Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, holds: 0, is_plain }
     }
 
     /// Goes on after `offset` with what was planned. `None` if the plan knows nothing of the offset's catch-up any more.
@@ -190,7 +192,17 @@ impl Feed {
             }
         }
         let next_number = plan.catch_ups.back().map_or(plan.first_number(), |last| last.number + 1);
-        Some(Self { log: log.clone(), live, plan, reading, reader, next_number, waker: None, is_plain: false })
+        Some(Self {
+            log: log.clone(),
+            live,
+            plan,
+            reading,
+            reader,
+            next_number,
+            waker: None,
+            holds: 0,
+            is_plain: false,
+        })
     }
 
     /// Whether something after its place is lost.
@@ -284,8 +296,27 @@ impl Feed {
         Offset { live, catch_up: (live <= settled).then_some((self.next_number, Cursor::ZERO)) }
     }
 
+    /// Gives nothing out until [`release`](Self::release) has been called as often.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    /// See [`hold`](Self::hold).
+    pub(crate) fn release(&mut self) {
+        self.holds -= 1;
+        if self.holds == 0
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
+    }
+
     /// What comes next, about `budget` bytes of it.
     pub(crate) fn poll_pull(&mut self, cx: &Context<'_>, budget: usize) -> Poll<Pulled> {
+        if self.holds > 0 {
+            self.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let limit = Limit { messages: 256, bytes: budget };
         while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
             let (number, until) = (catch_up.number, catch_up.until);

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod arrival;
+mod bridge;
 mod census;
 mod chat;
 mod events;
@@ -14,6 +15,7 @@ mod member;
 mod page;
 mod presence;
 mod reply;
+mod sessions;
 mod wire;
 
 pub use chat::Chat;

@@ -29,6 +29,8 @@ pub(crate) struct Member {
 
 /// What changes of a member.
 pub(crate) struct State {
+    /// They are no longer in the chat: what comes late changes nothing.
+    pub(crate) is_gone: bool,
     pub(crate) name: Arc<str>,
     /// The channels of the rooms that they are in; the last is the one that they speak in.
     pub(crate) rooms: Vec<ChannelName>,
@@ -37,8 +39,8 @@ pub(crate) struct State {
     pub(crate) feed: Feed,
 }
 
-/// What of it others see and a session keeps.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What of it a session keeps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
     pub(crate) name: Arc<str>,
     pub(crate) rooms: Vec<ChannelName>,
@@ -49,16 +51,18 @@ pub(crate) struct Profile {
 }
 
 impl Member {
-    pub(crate) fn new(access: Access, place: Arc<Place>, name: Arc<str>, feed: Feed) -> Arc<Self> {
-        let state = State { name, rooms: Vec::new(), subscriptions: Vec::new(), feed };
-        Arc::new(Self { access, place, state: Mutex::new(state) })
+    pub(crate) fn new(access: Access, place: Arc<Place>, name: Arc<str>, feed: Feed) -> Self {
+        Self::with(access, place, State { is_gone: false, name, rooms: Vec::new(), subscriptions: Vec::new(), feed })
     }
 
     /// Goes on as the one whose session this was.
-    pub(crate) fn resumed(access: Access, place: Arc<Place>, profile: Profile, feed: Feed) -> Arc<Self> {
+    pub(crate) fn resumed(access: Access, place: Arc<Place>, profile: Profile, feed: Feed) -> Self {
         let Profile { name, rooms, subscriptions, .. } = profile;
-        let state = State { name, rooms, subscriptions, feed };
-        Arc::new(Self { access, place, state: Mutex::new(state) })
+        Self::with(access, place, State { is_gone: false, name, rooms, subscriptions, feed })
+    }
+
+    fn with(access: Access, place: Arc<Place>, state: State) -> Self {
+        Self { access, place, state: Mutex::new(state) }
     }
 
     /// What changes of them. Not to be held while sockets are spoken to.
@@ -66,20 +70,26 @@ impl Member {
         self.state.lock()
     }
 
-    /// Writes down with `socket` what others see and a session keeps.
-    pub(crate) fn record(&self, socket: &Socket) {
-        let profile = {
-            let state = self.state();
-            Profile {
-                name: state.name.clone(),
-                rooms: state.rooms.clone(),
-                subscriptions: state.subscriptions.clone(),
-                plan: state.feed.plan().clone(),
-            }
-        };
-        if let Err(error) = socket.set_data(&profile) {
-            log::error!("{}: {error}", socket.id());
+    /// What a session keeps of them.
+    pub(crate) fn profile(&self) -> Profile {
+        let state = self.state();
+        Profile {
+            name: state.name.clone(),
+            rooms: state.rooms.clone(),
+            subscriptions: state.subscriptions.clone(),
+            plan: state.feed.plan().clone(),
         }
+    }
+}
+
+/// Shows other servers what they may see of a member: `{"name": …}`.
+pub(crate) fn show(socket: &Socket, name: &str) {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        name: &'a str,
+    }
+    if let Err(error) = socket.set_data(&Shown { name }) {
+        log::error!("{}: {error}", socket.id());
     }
 }
 
@@ -94,6 +104,22 @@ impl State {
     /// Whether `more` channels that are not read yet are too many.
     pub(crate) fn is_full(&self, more: usize) -> bool {
         self.feed.channels() + more > MOST_CHANNELS
+    }
+}
+
+/// As long as it lives, a member is given nothing of what they read.
+pub(crate) struct Hold<'a>(&'a Member);
+
+impl<'a> Hold<'a> {
+    pub(crate) fn on(member: &'a Member) -> Self {
+        member.state().feed.hold();
+        Self(member)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.state().feed.release();
     }
 }
 
@@ -134,7 +160,7 @@ mod tests {
         let [rooms, subscriptions] =
             [rooms, subscriptions].map(|names| names.iter().map(|name| channel(name)).collect());
         feed.add([&rooms, &subscriptions].into_iter().flatten().cloned().collect::<Vec<_>>(), Since::Now);
-        State { name: "Mei".into(), rooms, subscriptions, feed }
+        State { is_gone: false, name: "Mei".into(), rooms, subscriptions, feed }
     }
 
     #[test]
@@ -176,12 +202,7 @@ mod tests {
             subscriptions: state.subscriptions.clone(),
             plan: state.feed.plan().clone(),
         };
-        let read: Profile = serde_json::from_value(serde_json::to_value(&profile).unwrap()).unwrap();
-        assert_eq!(
-            (read.name, read.rooms, read.subscriptions, read.plan),
-            (profile.name, profile.rooms, profile.subscriptions, profile.plan)
-        );
-        // What a socket carries before it is somebody.
-        assert!(serde_json::from_value::<Profile>(serde_json::Value::Null).is_err());
+        let read: Profile = serde_json::from_str(&serde_json::to_string(&profile).unwrap()).unwrap();
+        assert_eq!(read, profile);
     }
 }

@@ -84,7 +84,7 @@ pub(crate) struct Joined<'a> {
 }
 
 /// Who is in a room.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Present {
     pub(crate) count: usize,
     /// Their names, unless they are too many.

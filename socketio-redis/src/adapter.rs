@@ -102,13 +102,23 @@ impl RedisAdapter {
         Channels::new(&self.cluster.config.key, local.name(), &self.cluster.uid)
     }
 
-    fn publish_event(&self, local: &Local, broadcast: &Broadcast) -> Result<Published, AdapterError> {
+    /// Sends an event to the servers that do not share our [`Config::aside`], and to no socket of this one. The future tells when Redis has it.
+    ///
+    /// # Errors
+    /// When there is no such name, or Redis is away.
+    pub async fn broadcast_aside(&self, local: &Local, broadcast: &Broadcast) -> Result<(), AdapterError> {
+        let aside = self.cluster.aside_events.as_ref();
+        let aside = aside.ok_or_else(|| AdapterError("the adapter has no name to send aside".to_owned()))?;
+        self.publish_as(aside, local, broadcast)?.wait().await
+    }
+
+    fn publish_as(&self, own: &[u8], local: &Local, broadcast: &Broadcast) -> Result<Published, AdapterError> {
         // Whoever is away need not write it for nobody.
         if let Err(error) = self.cluster.connection() {
             self.cluster.counters.failed.inc();
             return Err(error);
         }
-        let message = event::encode(&self.cluster.own_events, broadcast).map_err(unwritten)?;
+        let message = event::encode(own, broadcast).map_err(unwritten)?;
         let rooms = &broadcast.to.rooms;
         let channel = match self.cluster.node(local.name()) {
             Some(node) => node.channels.events_for(rooms),
@@ -148,7 +158,7 @@ impl Adapter for RedisAdapter {
         if broadcast.local {
             return Box::pin(ready(Ok(())));
         }
-        match self.publish_event(local, &broadcast) {
+        match self.publish_as(&self.cluster.own_events, local, &broadcast) {
             Ok(published) => Box::pin(published.wait()),
             Err(error) => Box::pin(ready(Err(error))),
         }

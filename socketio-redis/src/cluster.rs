@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) uid: String,
     /// What each event of its own begins with on the wire.
     pub(crate) own_events: Vec<u8>,
+    /// What each event begins with that servers of its kind send to the others alone.
+    pub(crate) aside_events: Option<Vec<u8>>,
     /// Where it talks to itself.
     pub(crate) pulse: String,
     pub(crate) counters: Counters,
@@ -110,6 +112,7 @@ impl Cluster {
         Self {
             pulse: channels::pulse(&config.key, &uid),
             own_events: event::prefix(&uid),
+            aside_events: config.aside.as_deref().map(event::prefix),
             config,
             uid,
             counters: Counters::default(),

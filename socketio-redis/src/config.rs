@@ -14,6 +14,10 @@ pub struct Config {
     pub url: String,
     /// What the names of all channels begin with: `key` of Node's adapter and emitter. `socket.io` by default, as there.
     pub key: String,
+    /// A name, as of one more server, whose events this server ignores and under which it can send:
+    /// [`broadcast_aside`](crate::RedisAdapter::broadcast_aside). Servers of one kind that share it reach the others of the cluster with what they
+    /// themselves know by another way. None by default.
+    pub aside: Option<String>,
     /// How long answers of other servers are waited for: `requestsTimeout` in Node. 5 s by default, as there.
     pub request_timeout: Duration,
     /// Whether answers go to the one who asked rather than to all: `publishOnSpecificResponseChannel` in Node. Spares the others work;
@@ -33,6 +37,7 @@ impl Config {
         Self {
             url: url.into(),
             key: "socket.io".to_owned(),
+            aside: None,
             request_timeout: Duration::from_secs(5),
             specific_responses: false,
             heartbeat: Duration::from_secs(5),
@@ -54,6 +59,7 @@ impl fmt::Debug for Config {
         // The URL may hold a password.
         f.debug_struct("Config")
             .field("key", &self.key)
+            .field("aside", &self.aside)
             .field("request_timeout", &self.request_timeout)
             .field("specific_responses", &self.specific_responses)
             .field("heartbeat", &self.heartbeat)

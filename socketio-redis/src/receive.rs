@@ -60,7 +60,8 @@ type Done = Result<bool, WireError>;
 fn on_event(cluster: &Arc<Cluster>, node: &Node, namespace: &Namespace, channel: &str, payload: &[u8]) -> Done {
     let local = namespace.local();
     // Told before anything is decoded: what this server sent itself, and what is for a room that nobody here is in.
-    if payload.starts_with(&cluster.own_events) {
+    let is_ours = |ours: &Vec<u8>| payload.starts_with(ours);
+    if is_ours(&cluster.own_events) || cluster.aside_events.as_ref().is_some_and(is_ours) {
         return Ok(false);
     }
     if node.channels.room(channel).is_some_and(|room| !local.has_room(room)) {

@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use collectors::LogFigures;
+pub use collectors::{Figure, LogFigures};
 pub use refusals::Refusals;
 
 use super::{ApiError, Edge};
@@ -153,6 +153,11 @@ impl Metrics {
     /// Asks `figures` for the state of the log whenever `/metrics` is read. To be called once.
     pub fn watch_log(&self, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
         collectors::log(&mut self.registry(), figures);
+    }
+
+    /// Asks for figures that are counted elsewhere whenever `/metrics` is read.
+    pub fn watch_figures(&self, figures: impl Fn() -> Vec<Figure> + Send + Sync + 'static) {
+        collectors::figures(&mut self.registry(), figures);
     }
 
     /// Counts an answer. `route` is the pattern that matched, never the path: strangers choose paths.

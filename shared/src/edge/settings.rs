@@ -54,6 +54,8 @@ pub struct Settings {
     pub bus: BusAddress,
     /// The authorities that the Redis' certificate may be signed by, as PEM; none: those of the system.
     pub redis_ca: Option<Vec<u8>>,
+    /// What the names of the Socket.IO cluster's channels in Redis begin with.
+    pub socket_io_key: String,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Threads that serve requests.
@@ -160,6 +162,7 @@ impl Settings {
     fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
         let bus = from.read(&table::BUS, str::parse);
         let redis_ca = from.read(&table::REDIS_CA_FILE, values::authorities);
+        let socket_io_key = from.read(&table::SOCKET_IO_KEY, values::channel_key);
         let listen = from.read(&table::LISTEN, values::listen);
         let workers = from.read(&table::WORKERS, values::workers);
         let count = from.read(&table::HISTORY_COUNT, values::limit);
@@ -193,6 +196,7 @@ impl Settings {
             Some(Self {
                 bus: bus?,
                 redis_ca: redis_ca?,
+                socket_io_key: socket_io_key?,
                 listen: listen?,
                 workers: workers?,
                 retention: Retention {

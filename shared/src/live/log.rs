@@ -390,6 +390,23 @@ impl Log {
         range.skip(skipped).cloned().collect()
     }
 
+    /// What is held after `cursor` on all channels whose names begin so, in id order, with the cursor after it. Looks at every
+    /// channel: for one reader of everything, not for many.
+    pub fn after(&self, prefix: &str, cursor: Cursor) -> (Vec<Arc<Message>>, Cursor) {
+        let head = self.head();
+        if head <= cursor {
+            return (Vec::new(), cursor);
+        }
+        let is_meant = |channel: &&Arc<Channel>| channel.name.starts_with(prefix);
+        let channels: Vec<_> = self.writer.lock().channels.values().filter(is_meant).cloned().collect();
+        let mut found = Vec::new();
+        for channel in channels {
+            found.extend(channel.history.lock().range(cursor, head).cloned());
+        }
+        found.sort_unstable_by_key(|message| message.id);
+        (found, head)
+    }
+
     fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {
         self.writer.lock().channels.get(name).cloned()
     }

@@ -10,6 +10,7 @@
 pub mod http;
 pub mod publishing;
 pub mod raw;
+pub mod redis;
 mod site;
 pub mod sse;
 

@@ -10,6 +10,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric},
     metrics::{
         MetricType,
+        counter::ConstCounter,
         family::Family,
         gauge::{ConstGauge, Gauge},
     },
@@ -40,6 +41,45 @@ where
 {
     let metric = ConstGauge::new(value);
     metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+/// A number that somebody else counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// The name in full, without the `_total` that counters have at their end.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// How much it is now.
+    pub value: u64,
+    /// Whether it only ever grows.
+    pub is_counter: bool,
+}
+
+struct Figures<F>(F);
+
+impl<F> fmt::Debug for Figures<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+impl<F: Fn() -> Vec<Figure> + Send + Sync + 'static> Collector for Figures<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for Figure { name, help, value, is_counter } in (self.0)() {
+            if is_counter {
+                let metric = ConstCounter::new(value);
+                metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+            } else {
+                gauge(&mut encoder, name, help, i64::try_from(value).unwrap_or(i64::MAX))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn figures(registry: &mut Registry, figures: impl Fn() -> Vec<Figure> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Figures(figures)));
 }
 
 struct Log<F>(F);

@@ -40,6 +40,15 @@ pub(super) fn listen(text: &str) -> Value<SocketAddr> {
     })
 }
 
+/// What the names of channels in Redis begin with: short, and without what ends the name or means something in a pattern.
+pub(super) fn channel_key(text: &str) -> Value<String> {
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '*' | '?' | '[' | ']' | '\\');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is no key; accepted are 1 to 64 visible ASCII characters without # * ? [ ] \\", shown(text)))
+}
+
 /// A number of threads; `cores` is one for each core.
 pub(super) fn workers(text: &str) -> Value<usize> {
     if text == "cores" {

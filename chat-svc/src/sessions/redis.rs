@@ -1,0 +1,158 @@
+//! Sessions in Redis: a hash for each, `{trident:log}:session:<pid>` with the fields `holder` and `session`, which always has
+//! an end of its own. Who holds a session is looked at and changed by scripts, so that two replicas never have it both.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo as _, aio::MultiplexedConnection};
+use socketio::adapter::BoxFuture;
+use tokio::{sync::Notify, task::AbortHandle, time::sleep};
+
+use super::store::{Away, Held, Save, SessionStore, Taken};
+use crate::sessions::store::Holder;
+
+/// Before the secret of a session, in the hash slot of everything else of ours.
+const KEY: &str = "{trident:log}:session:";
+/// How long a connection may take to come up, and an answer to come in.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The first pause after a connection broke; each after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Silence after which the kernel asks whether the other end still lives.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+
+/// See the module. Dropping it ends its connection.
+pub(super) struct RedisStore {
+    shared: Arc<Shared>,
+    link: AbortHandle,
+}
+
+struct Shared {
+    line: Mutex<Result<MultiplexedConnection, Away>>,
+    /// The connection is of no use any more.
+    broken: Notify,
+}
+
+impl RedisStore {
+    /// The Redis at `url`, whose certificate one of `authorities` (PEM) may have signed instead of the system's. Comes back at once and connects meanwhile, on the runtime that this is called in.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub(super) fn open(url: &str, authorities: Option<&[u8]>) -> Result<Self, Away> {
+        // Errors of the URL's may show it, and it may hold a password.
+        let bad = |_| Away("the URL of the Redis is none".to_owned());
+        let info = url.into_connection_info().map_err(bad)?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
+        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let info = info.set_tcp_settings(tcp);
+        let client = match authorities {
+            None => Client::open(info),
+            Some(pem) => {
+                let root_cert = Some(pem.to_vec());
+                Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert })
+            }
+        };
+        let client = client.map_err(bad)?;
+        let shared = Arc::new(Shared {
+            line: Mutex::new(Err(Away("not connected to Redis yet".to_owned()))),
+            broken: Notify::new(),
+        });
+        let link = tokio::spawn(shared.clone().keep_up(client)).abort_handle();
+        Ok(Self { shared, link })
+    }
+
+    async fn ask<T: FromRedisValue>(&self, call: Cmd) -> Result<T, Away> {
+        let mut line = self.shared.line.lock().clone()?;
+        let answer = call.query_async(&mut line).await;
+        answer.map_err(|error| {
+            let away = Away(error.to_string());
+            let before = std::mem::replace(&mut *self.shared.line.lock(), Err(away.clone()));
+            drop(before);
+            self.shared.broken.notify_one();
+            away
+        })
+    }
+}
+
+impl Shared {
+    /// Connects, and again whenever something did not go well: the answer to a call is then no longer known, and a new
+    /// connection is the way to know that none comes late.
+    async fn keep_up(self: Arc<Self>, client: Client) {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match client.get_multiplexed_async_connection_with_config(&config).await {
+                Ok(line) => {
+                    *self.line.lock() = Ok(line);
+                    pause = FIRST_PAUSE;
+                    self.broken.notified().await;
+                }
+                Err(error) => *self.line.lock() = Err(Away(error.to_string())),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// The call of a script on these sessions.
+fn script<'a>(source: &str, pids: impl ExactSizeIterator<Item = &'a str>) -> Cmd {
+    let mut call = redis::cmd("EVAL");
+    call.arg(source).arg(pids.len());
+    for pid in pids {
+        call.arg(format!("{KEY}{pid}"));
+    }
+    call
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl SessionStore for RedisStore {
+    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<Held>, Away>> {
+        Box::pin(async move {
+            let mut call = script(include_str!("scripts/save.lua"), saves.iter().map(|save| &*save.pid));
+            for Save { holder, before, session, keep, .. } in saves {
+                let before = before.map(|before| before.to_string()).unwrap_or_default();
+                call.arg(holder.to_string()).arg(before).arg(milliseconds(*keep));
+                call.arg(session.as_deref().unwrap_or_default());
+            }
+            let told: Vec<u8> = self.ask::<Vec<i64>>(call).await?.into_iter().map(|told| told as u8).collect();
+            if told.len() != saves.len() {
+                return Err(Away("the answer to a save makes no sense".to_owned()));
+            }
+            let held = |told| match told {
+                0 => Held::Yes,
+                1 => Held::Missing,
+                _ => Held::Lost,
+            };
+            Ok(told.into_iter().map(held).collect())
+        })
+    }
+
+    fn take<'a>(&'a self, pid: &'a str, holder: Holder) -> BoxFuture<'a, Result<Option<Taken>, Away>> {
+        Box::pin(async move {
+            let mut call = script(include_str!("scripts/take.lua"), std::iter::once(pid));
+            call.arg(holder.to_string());
+            let found: Option<(String, String, i64)> = self.ask(call).await?;
+            let Some((before, session, left)) = found else { return Ok(None) };
+            // What somebody else wrote under our key is no session.
+            let Ok(before) = before.parse() else { return Ok(None) };
+            let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+            Ok(Some(Taken { session: session.into(), before, left }))
+        })
+    }
+
+    fn outlives_us(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.link.abort();
+    }
+}

@@ -1,0 +1,109 @@
+//! Both stores by one contract, on a Redis of the test's own.
+
+use std::time::Duration;
+
+use shared::testing::redis::Server;
+
+use super::*;
+
+impl Sessions {
+    /// As if a socket of this session had just been cut off.
+    pub(crate) fn keep_for_test(&self, pid: &str, sid: &str, profile: Profile) {
+        let kept = Kept { sid: sid.into(), is_live: false, profile };
+        let until = Instant::now() + self.0.keep;
+        let ended = Ended { holder: Holder::draw(), before: None, session: Some(kept.text()), until };
+        self.0.queue.ended(&pid.into(), ended);
+    }
+}
+
+impl Taken {
+    pub(crate) fn left(&self) -> Duration {
+        Duration::from_millis(self.left)
+    }
+}
+
+async fn redis_store(server: &Server) -> RedisStore {
+    let store = RedisStore::open(&server.url(), None).unwrap();
+    back(&store).await;
+    store
+}
+
+/// Waits until a store can be reached.
+async fn back(store: &dyn SessionStore) {
+    let began = Instant::now();
+    while store.take("nobody", Holder::draw()).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(15), "the store does not come back");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    store::contract::all(&MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn redis_keeps_the_contract() {
+    let server = Server::start().await;
+    store::contract::all(&redis_store(&server).await).await;
+    let keys = server.count(&["DBSIZE"]).await;
+    assert!(keys > 0);
+    let script = "local n = 0 for _, k in ipairs(redis.call('KEYS', '*')) do
+        if redis.call('PTTL', k) > 0 and string.find(k, '^{trident:log}:session:') then n = n + 1 end end return n";
+    assert_eq!(server.count(&["EVAL", script, "0"]).await, keys, "every key is ours and has an end");
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_is_found_again() {
+    let mut server = Server::kept().await;
+    let store = redis_store(&server).await;
+    let save = |session: &str| Save {
+        pid: "pid".into(),
+        holder: Holder::draw(),
+        before: None,
+        session: Some(session.into()),
+        keep: Duration::from_secs(60),
+    };
+    assert_eq!(store.save(&[save("1")]).await, Ok(vec![Held::Yes]));
+    server.kill();
+    assert!(store.take("pid", Holder::draw()).await.is_err());
+    assert!(store.save(&[save("2")]).await.is_err());
+    server.run().await;
+    back(&store).await;
+    assert_eq!(&*store.take("pid", Holder::draw()).await.unwrap().unwrap().session, "1");
+}
+
+#[tokio::test]
+async fn what_is_no_session_is_none() {
+    let server = Server::start().await;
+    let store = redis_store(&server).await;
+    server.command(&["HSET", "{trident:log}:session:odd", "holder", "nobody", "session", "{}"]).await;
+    assert_eq!(store.take("odd", Holder::draw()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn what_cannot_be_saved_yet_is_saved_later() {
+    let mut server = Server::start().await;
+    let sessions = Sessions::on(Box::new(redis_store(&server).await), Duration::from_secs(60));
+    let running = tokio::spawn(sessions.clone().run());
+    server.kill();
+    sessions.keep_for_test("pid", "sid", Profile::default());
+    let began = Instant::now();
+    while !sessions.0.is_away.load(Relaxed) {
+        assert!(began.elapsed() < Duration::from_secs(15), "it was not noticed");
+        sleep(Duration::from_millis(5)).await;
+    }
+    server.run().await;
+    while server.count(&["EXISTS", "{trident:log}:session:pid"]).await == 0 {
+        assert!(began.elapsed() < Duration::from_secs(15), "it was not saved");
+        sleep(Duration::from_millis(5)).await;
+    }
+    running.abort();
+    // From then on it is any replica's, and each time the last one's.
+    let other = Sessions::on(Box::new(redis_store(&server).await), Duration::from_secs(60));
+    for sessions in [&other, &sessions, &other] {
+        let taken = sessions.take("pid").await.expect("it is there");
+        assert_eq!(&*taken.kept.sid, "sid");
+        assert!(taken.left() <= Duration::from_secs(60));
+    }
+}
