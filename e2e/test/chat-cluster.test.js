@@ -3,11 +3,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { WAYS, chat, leaveAll, newRoom } from "../lib/chat.js";
-import { publish } from "../lib/http.js";
 import { startRedis } from "../lib/redis.js";
 import { startService } from "../lib/stack.js";
 import { soon, until } from "../lib/wait.js";
-import { proxy } from "../socketio/support/proxy.js";
+import { proxy } from "../lib/proxy.js";
 
 /** A way to replicas that can be led to another one. */
 async function way(port) {
@@ -26,6 +25,12 @@ describe("chat, several replicas", () => {
     replicas.push(replica);
     return replica;
   };
+  /** Clients that speak in a room, one on each of the first two replicas. */
+  const writers = (room) => Promise.all(replicas.slice(0, 2).map(async ({ base }) => {
+    const writer = await chat(base);
+    await writer.ask("join", room);
+    return writer;
+  }));
   const ways = [];
   const wayTo = async (replica) => {
     const found = await way(replica.port);
@@ -71,12 +76,13 @@ describe("chat, several replicas", () => {
       const { id } = client.socket;
       assert.equal((await client.ask("join", room)).ok, true);
       await client.ask("name", "Nomad");
-      // Polling alone is back before its session is missed only if it has seen something: the offset.
-      await publish(replicas[0].base, `chat.${room}`, text(0), { event: "chat message" });
+      const two = await writers(room);
+      // With the first event comes the first offset, without which nobody is known again.
+      await two[0].say(text(0));
       await client.hears("chat message", (data) => data === text(0));
       let cuts = 0;
       for (let n = 1; n < 500; n += 1) {
-        await publish(replicas[n % 2].base, `chat.${room}`, text(n), { event: "chat message" });
+        assert.equal((await two[n % 2].say(text(n))).ok, true);
         if (n % 25 === 0) {
           const before = client.connects.length;
           line.leadTo(replicas[cuts % 2 === 0 ? 1 : 0].port);
@@ -108,8 +114,9 @@ describe("chat, several replicas", () => {
     await lost.ask("join", room);
     const { id } = client.socket;
     await client.ask("name", "Survivor");
-    const channel = `public.${newRoom()}`;
-    assert.equal((await client.ask("subscribe", { channels: [channel] })).ok, true);
+    const other = newRoom();
+    assert.equal((await client.ask("subscribe", { channels: [`chat.${other}`] })).ok, true);
+    const [writer] = await writers(other);
     await watcher.say("before");
     await client.ask("join", room);
     await watcher.say(text(0));
@@ -119,16 +126,16 @@ describe("chat, several replicas", () => {
     line.refuse(true);
     await victim.stop("SIGKILL");
     for (let n = 1; n <= 50; n += 1) {
-      await publish(replicas[1].base, `chat.${room}`, text(n), { event: "chat message" });
-      await publish(replicas[1].base, channel, n);
+      await watcher.say(text(n));
+      await writer.say(n);
     }
     line.leadTo(replicas[1].port);
     line.refuse(false);
     await until("the way back", () => client.connects.length === 2, { within: 20_000 });
     assert.deepEqual(client.connects[1], { recovered: true, id });
-    await client.hears("message", (data) => data === 50);
+    await client.hears("chat message", (data) => data === 50);
     assert.deepEqual(client.said(room).map(([data]) => data), Array.from({ length: 51 }, (_, n) => text(n)));
-    assert.deepEqual(client.of("message").map(([data]) => data), Array.from({ length: 50 }, (_, n) => n + 1));
+    assert.deepEqual(client.said(other).map(([data]) => data), Array.from({ length: 50 }, (_, n) => n + 1));
     await until("the dead are forgotten", () => names(watcher.of("presence").findLast((args) => args[0].room === room)) === "Survivor Watcher", { within: 15_000 });
     assert.equal((await client.say("on")).ok, true);
     await watcher.hears("chat message", (data, meta) => data === "on" && meta.from === "Survivor" && meta.room === room);
