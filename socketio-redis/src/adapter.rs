@@ -22,8 +22,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is none of a Redis. It is not repeated here, since it may hold a password.
-    #[error("the URL is none of a Redis")]
+    /// The URL is none of a Redis, or [`Config::authorities`] holds no certificates. The URL is not repeated here, since it may hold a
+    /// password.
+    #[error("the URL is none of a Redis, or the authorities are no certificates")]
     Url,
     /// There is no tokio runtime to run on.
     #[error("the adapter has to be made within a tokio runtime, which then carries it")]
@@ -44,10 +45,10 @@ impl RedisAdapter {
     /// [`connected`](Self::connected).
     ///
     /// # Errors
-    /// When the URL is none, or this is called outside of a runtime.
+    /// When the URL or the authorities are none, or this is called outside of a runtime.
     pub fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
-        let client = link::client(&config.url).map_err(|_| ConnectError::Url)?;
+        let client = link::client(&config.url, config.authorities.as_deref()).map_err(|_| ConnectError::Url)?;
         let (changes, changed) = mpsc::unbounded_channel();
         let (jobs, handed_in) = mpsc::unbounded_channel();
         let cluster = Arc::new(Cluster::new(config, random_id(), changes, jobs));

@@ -12,6 +12,8 @@ pub struct Config {
     /// Where Redis is: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. The number of the database means nothing to
     /// channels.
     pub url: String,
+    /// With `rediss://`, the authorities that may have signed the certificate of Redis, as PEM. `None`, the default: those of the public web.
+    pub authorities: Option<Vec<u8>>,
     /// What the names of all channels begin with: `key` of Node's adapter and emitter. `socket.io` by default, as there.
     pub key: String,
     /// A name, as of one more server, whose events this server ignores and under which it can send:
@@ -36,6 +38,7 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            authorities: None,
             key: "socket.io".to_owned(),
             aside: None,
             request_timeout: Duration::from_secs(5),

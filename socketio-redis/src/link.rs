@@ -12,7 +12,7 @@ use std::{
 use futures_util::StreamExt as _;
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates,
     aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream},
     io::tcp::TcpSettings,
 };
@@ -61,8 +61,8 @@ pub(crate) enum LinkError {
     Deaf,
 }
 
-/// Where Redis is, checked. No connection is made yet.
-pub(crate) fn client(url: &str) -> RedisResult<Client> {
+/// Where Redis is, and whose certificate it may show, checked. No connection is made yet.
+pub(crate) fn client(url: &str, authorities: Option<&[u8]>) -> RedisResult<Client> {
     let info: ConnectionInfo = url.into_connection_info()?;
     if url.starts_with("rediss:") {
         // An error says that the process has chosen already.
@@ -70,7 +70,11 @@ pub(crate) fn client(url: &str) -> RedisResult<Client> {
     }
     let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-    Client::open(info.set_tcp_settings(tcp))
+    let info = info.set_tcp_settings(tcp);
+    match authorities.filter(|_| url.starts_with("rediss:")) {
+        Some(pem) => Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) }),
+        None => Client::open(info),
+    }
 }
 
 /// Keeps the link up for as long as it is polled.
