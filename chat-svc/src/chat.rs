@@ -99,8 +99,12 @@ impl Chat {
 fn cluster(service: &Service) -> Option<Arc<RedisAdapter>> {
     let settings = &service.edge.settings;
     let BusAddress::Redis(address) = &settings.bus else { return None };
-    let (key, aside) = (settings.socket_io_key.clone(), Some(bridge::ASIDE.to_owned()));
-    let adapter = RedisAdapter::connect(Config { key, aside, ..Config::new(address.url()) });
+    let adapter = RedisAdapter::connect(Config {
+        authorities: settings.redis_ca.clone(),
+        key: settings.socket_io_key.clone(),
+        aside: Some(bridge::ASIDE.to_owned()),
+        ..Config::new(address.url())
+    });
     // The bus at this address has been opened by then.
     adapter.inspect_err(|error| log::error!("this replica stays alone: {error}")).ok()
 }
