@@ -184,6 +184,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn defaults_are_those_of_node() {
+        let config = Config::default();
+        assert_eq!(config.path, "/socket.io/");
+        for (time, seconds) in [
+            (config.ping_interval, 25),
+            (config.ping_timeout, 20),
+            (config.upgrade_timeout, 10),
+            (config.connect_timeout, 45),
+            (config.close_timeout, 30),
+        ] {
+            assert_eq!(time, Duration::from_secs(seconds));
+        }
+        assert_eq!((config.max_http_buffer_size, config.max_attachments), (1_000_000, 10));
+        assert_eq!((config.allow_eio3, config.jsonp, config.msgpack), (false, false, false));
+        assert!(config.polling && config.websocket && config.allow_upgrades);
+        assert!(config.recovery.is_none() && config.cookie.is_none());
+    }
+
+    #[test]
     fn odd_settings_are_made_workable() {
         for (path, expected) in
             [("/socket.io/", "/socket.io/"), ("socket.io", "/socket.io/"), ("/a/b", "/a/b/"), ("", "/"), ("/", "/")]

@@ -29,6 +29,17 @@ fn allow_request_decides() {
     assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"code":4,"message":"no key"}"#));
     assert_eq!(server.get(&format!("{path}&key=good")).status, 200);
     assert_eq!(io.stats().refused_forbidden, 1);
+    // It is asked behind the method, and before the version.
+    assert!(server.post(path, "").body.starts_with(r#"{"code":2,"#));
+    let version = path.replace("EIO=4", "EIO=9");
+    assert!(server.get(&version).body.starts_with(r#"{"code":4,"#));
+    assert!(server.get(&format!("{version}&key=good")).body.starts_with(r#"{"code":5,"#));
+    // Whoever wants a WebSocket is told in the form of refused upgrades.
+    let answer = server.http(&format!(
+        "GET {WEBSOCKET} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    assert_eq!((answer.status, answer.body.as_str()), (400, "no key"));
 }
 
 /// One of a few places; dropping it gives it back.

@@ -123,6 +123,44 @@ fn socket_middlewares_and_catch_all() {
     assert_eq!((client.text(), client.text()), (r#"42["any","good"]"#.into(), r#"42["good back"]"#.into()));
 }
 
+/// What belongs together stays together, however many speak at once and whatever the transport does meanwhile.
+#[test]
+fn buffers_stay_behind_their_events() {
+    const THREADS: u8 = 4;
+    const EVENTS: u8 = 100;
+    let (server, io) = start(SocketIo::builder());
+    let (mut client, _) = join(&server, "40");
+    let speakers: Vec<_> = (0..THREADS)
+        .map(|speaker| {
+            let io = io.clone();
+            std::thread::spawn(move || {
+                for n in 0..EVENTS {
+                    let buffer = |half: u8| Binary(bytes::Bytes::copy_from_slice(&[speaker, n, half]));
+                    drop(io.emit("b", &(speaker, n, buffer(0), buffer(1))));
+                    drop(io.emit("t", &speaker));
+                }
+            })
+        })
+        .collect();
+    let mut next = [0; THREADS as usize];
+    for _ in 0..2 * usize::from(THREADS) * usize::from(EVENTS) {
+        let text = client.text();
+        if let Some(event) = text.strip_prefix(r#"452-["b","#) {
+            let mut numbers = event.split(',').map(|number| number.parse::<u8>().unwrap_or_default());
+            let (speaker, n) = (numbers.next().unwrap(), numbers.next().unwrap());
+            for half in 0..2 {
+                assert_eq!(client.next(), Some(Frame::Binary(vec![speaker, n, half])), "{text}");
+            }
+            assert_eq!(n, next[usize::from(speaker)], "in order");
+            next[usize::from(speaker)] += 1;
+        } else {
+            assert!(text.starts_with(r#"42["t","#), "{text}");
+        }
+    }
+    assert_eq!(next, [EVENTS; THREADS as usize]);
+    speakers.into_iter().for_each(|speaker| speaker.join().unwrap());
+}
+
 #[test]
 fn extensions_are_by_type() {
     struct Name(&'static str);

@@ -91,6 +91,20 @@ fn refusals() {
 }
 
 #[test]
+fn origins_that_are_none() {
+    let server = start();
+    for (query, code, message) in [
+        ("EIO=4&transport=tobi", 0, "Transport unknown"),
+        ("EIO=4&transport=polling&sid=none", 3, "Bad request"),
+        ("EIO=4&transport=polling", 3, "Bad request"),
+        ("EIO=9&transport=polling", 3, "Bad request"),
+    ] {
+        let response = server.request("GET", &format!("/socket.io/?{query}"), &[("Origin", "http://\u{1f680}")], b"");
+        response.assert_error(400, code, message);
+    }
+}
+
+#[test]
 fn refused_methods_of_a_session() {
     let server = start();
     for method in ["PUT", "DELETE", "PATCH"] {

@@ -105,7 +105,7 @@ fn binary_payloads_of_protocol_3() {
 fn websocket_of_protocol_3() {
     let server = server();
     let mut socket = WebSocket::connect(server.address, "/socket.io/?EIO=3&transport=websocket");
-    assert!(socket.next_text().starts_with("0{"));
+    let open: Value = serde_json::from_str(socket.next_text().strip_prefix('0').unwrap()).unwrap();
     socket.expect("40");
     socket.text("2");
     socket.expect("3");
@@ -115,16 +115,18 @@ fn websocket_of_protocol_3() {
     socket.binary(b"\x04abc");
     socket.expect("451-[\"echo\",{\"_placeholder\":true,\"num\":0}]");
     assert_eq!(socket.next(), Message::Binary(b"\x04abc".to_vec()));
-    // The id is the namespace and the session.
+    // The id is the namespace and the session, and in `/` the session alone, as the client makes it out for itself.
+    let sid = open["sid"].as_str().unwrap();
     socket.text("42[\"id\"]");
-    let id = socket.next_text();
-    assert!(id.starts_with("42[\"id\",\""), "{id}");
+    socket.expect(&format!("42[\"id\",\"{sid}\"]"));
     // Other namespaces are asked for, with their query in the name.
     socket.text("40/admin?token=a,");
     let joined = socket.next_text();
     assert!(joined.starts_with("40/admin"), "{joined}");
     socket.text("42/admin,[\"echo\",2]");
     socket.expect("42/admin,[\"echo\",2]");
+    socket.text("42/admin,[\"id\"]");
+    socket.expect(&format!("42/admin,[\"id\",\"/admin#{sid}\"]"));
     socket.text("40/nowhere,");
     let refusal = socket.next_text();
     assert!(refusal.starts_with("44/nowhere,"), "{refusal}");

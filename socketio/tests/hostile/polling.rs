@@ -43,6 +43,25 @@ fn a_poll_waits() {
     assert_eq!(poll.response().text(), "42[\"echo\",\"late\"]");
 }
 
+/// Between two polls nobody is there to take them.
+#[test]
+fn volatile_events_need_a_poll_that_waits() {
+    let server = start();
+    let session = server.open();
+    session.join();
+    let namespace = server.io.of("/");
+    drop(namespace.volatile().emit("now", &1));
+    drop(namespace.emit("kept", &2));
+    drop(namespace.volatile().emit("now", &3));
+    assert_eq!(session.poll().text(), "42[\"kept\",2]");
+    assert_eq!(server.io.stats().volatile_dropped, 2);
+    let mut poll = session.begin_poll();
+    eventually(|| (server.io.stats().polls_waiting == 1).then_some(()));
+    drop(namespace.volatile().emit("now", &4));
+    assert_eq!(poll.response().text(), "42[\"now\",4]");
+    assert_eq!(server.io.stats().volatile_dropped, 2);
+}
+
 #[test]
 fn overlapping_polls() {
     let server = start();

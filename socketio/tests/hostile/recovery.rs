@@ -192,6 +192,37 @@ fn a_session_that_still_lives_is_for_those_who_know_its_secret() {
     assert_eq!(stored(&visitor.socket.next_text()).0, serde_json::json!(["id", visitor.sid]));
 }
 
+/// Whatever became of the connection, unless somebody meant it to end.
+#[test]
+fn who_was_cut_off_comes_back() {
+    type End = fn(&Server, &mut Visitor);
+    let ends: [(End, &str); 5] = [
+        (|_, visitor| visitor.socket.frame(8, &1000_u16.to_be_bytes()), "/ transport close"),
+        (|_, visitor| visitor.socket.frame(1, b"\xff"), "/ transport error"),
+        (|_, _| {}, "/ ping timeout"),
+        (|_, visitor| visitor.socket.text("40"), "/ forced server close"),
+        (|server, visitor| server.io.of("/").socket(&visitor.sid).unwrap().connection().close(), "/ forced close"),
+    ];
+    for (end, reason) in ends {
+        let server = start_with(|config| {
+            config.recovery = Some(Recovery::default());
+            if reason == "/ ping timeout" {
+                config.ping_interval = Duration::from_millis(100);
+                config.ping_timeout = Duration::from_millis(100);
+            }
+        });
+        let mut visitor = visit(&server);
+        drop(server.io.of("/").emit("news", &0));
+        let (_, offset) = stored(&visitor.socket.next_text());
+        end(&server, &mut visitor);
+        assert_eq!(server.end(), reason);
+        drop(server.io.of("/").emit("news", &1));
+        let mut back = return_with(&server, &visitor.pid, &offset);
+        assert_eq!(stored(&back.next_text()).0, serde_json::json!(["news", 1]), "{reason}");
+        assert_eq!(ids(&back.next_text()).0, visitor.sid, "{reason}");
+    }
+}
+
 #[test]
 fn who_left_does_not_come_back() {
     for goodbye in ["41", "42[\"leave\"]", "42{}"] {
