@@ -19,7 +19,7 @@ use crate::usage::{self, Cpu};
 /// How long a server may take until it is ready, and until it has stopped.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Of tokens, which are good on loopback and for one run.
-const SECRET: &str = "a secret for the length of a benchmark, known to everybody";
+const SECRET: &str = "a secret for the length of a benchmark that everybody knows";
 
 /// Which cores are for whom.
 #[derive(Clone, Copy, Debug)]

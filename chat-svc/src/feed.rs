@@ -147,7 +147,8 @@ pub(crate) struct Feed {
     plan: Plan,
     /// The catch-up that is read, by its place in the plan.
     reading: usize,
-    reader: Option<Reader>,
+    /// Its reader, which few members have at a time.
+    reader: Option<Box<Reader>>,
     next_number: u64,
     /// Who waits for more.
     waker: Option<Waker>,
@@ -197,7 +198,7 @@ impl Feed {
             live,
             plan,
             reading,
-            reader,
+            reader: reader.map(Box::new),
             next_number,
             waker: None,
             holds: 0,
@@ -207,7 +208,7 @@ impl Feed {
 
     /// Whether something after its place is lost.
     pub(crate) fn is_gap(&self) -> bool {
-        self.live.is_gap() || self.reader.as_ref().is_some_and(Reader::is_gap)
+        self.live.is_gap() || self.reader.as_ref().is_some_and(|reader| reader.is_gap())
     }
 
     /// What a session has to keep.
@@ -279,7 +280,7 @@ impl Feed {
             _ if self.is_plain => return None,
             // One that has not begun reads on from where it is to begin, be that the oldest message.
             Some(catch_up) => {
-                let at = self.reader.as_ref().map_or(Cursor::ZERO, Reader::cursor);
+                let at = self.reader.as_ref().map_or(Cursor::ZERO, |reader| reader.cursor());
                 Offset { live, catch_up: Some((catch_up.number, at)) }
             }
             None => self.live_at(live, self.settled()),
@@ -320,7 +321,7 @@ impl Feed {
         let limit = Limit { messages: 256, bytes: budget };
         while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
             let (number, until) = (catch_up.number, catch_up.until);
-            let reader = self.reader.get_or_insert_with(|| catch_up.open(&self.log));
+            let reader = self.reader.get_or_insert_with(|| Box::new(catch_up.open(&self.log)));
             if reader.poll_settled(cx).is_pending() {
                 self.waker = Some(cx.waker().clone());
                 return Poll::Pending;

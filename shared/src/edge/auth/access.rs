@@ -61,7 +61,8 @@ impl fmt::Display for Identity {
 pub struct Access {
     edge: Edge,
     address: IpAddr,
-    bearer: Option<Bearer>,
+    /// Apart, since most are nobody's and there are many.
+    bearer: Option<Arc<Bearer>>,
     /// What is wrong with the token that was shown.
     fault: Option<Arc<str>>,
     /// Why a cookie that was there does not let its bearer publish, or does not count at all.
@@ -134,7 +135,7 @@ impl Access {
         let (mut bearer, mut fault) = (None, None);
         if let Some(token) = token.filter(|_| edge.verifier.has_key()) {
             match edge.verifier.verify(token, SystemTime::now()) {
-                Ok(claims) => bearer = Some(Bearer::new(token, claims)),
+                Ok(claims) => bearer = Some(Arc::new(Bearer::new(token, claims))),
                 Err(told) => {
                     edge.metrics.refusals.bad_token.inc();
                     fault = Some(told.to_string().into());
@@ -268,7 +269,7 @@ impl Access {
     /// Whom limits and repeated requests are counted for.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        match &self.bearer {
+        match self.bearer.as_deref() {
             Some(Bearer { subject: Some(subject), .. }) => Identity::Subject(subject.clone()),
             Some(bearer) => Identity::Token(bearer.fingerprint),
             None => Identity::Address(address::counted(self.address)),

@@ -22,7 +22,8 @@ impl Secret {
     pub fn new(text: &str) -> Result<Self, String> {
         if text.len() < SHORTEST {
             return Err(format!(
-                "the secret has {} bytes; HS256 takes {SHORTEST} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them",
+                "the secret has {} bytes; HS256 takes {SHORTEST} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them; \
+                 between several stands a comma",
                 text.len()
             ));
         }
