@@ -45,6 +45,12 @@
 //! socket.on("chat message", (message) => console.log(message.text));
 //! ```
 //!
+//! The page must be of the same origin, `http://localhost:3000` here: pages of others are refused, also their WebSockets, unless
+//! [`Builder::origins`] names them. [`Builder::client_bundle`] serves the client itself, at `/socket.io/socket.io.js`.
+//!
+//! More to start from is among the crate's examples: `echo`, `echo_engine` for Engine.IO alone, and `e2e`, which uses nearly all of
+//! what is here.
+//!
 //! # Handlers
 //!
 //! A handler is an async closure or function of the socket, the event's arguments and the ack. The arguments' type says how many there
@@ -74,10 +80,11 @@
 //! | `io.use(fn)`, `socket.use(fn)` | [`Namespace::middleware`], [`Socket::middleware`] |
 //! | `allowRequest` | [`Builder::allow_request`], which may also hold something for the connection's time |
 //! | `io.engine.generateId` | [`Builder::sid_prefix`]; the rest of an id is random |
-//! | `socket.on(event, fn)`, `socket.onAny(fn)` | [`Socket::on`], [`Socket::on_any`] |
+//! | `socket.id`, `socket.connected`, `socket.conn` | [`Socket::id`], [`Socket::is_connected`], [`Socket::connection`] |
+//! | `socket.on(event, fn)`, `socket.onAny(fn)`, `socket.off(event)` | [`Socket::on`], [`Socket::on_any`], [`Socket::off`] |
 //! | `socket.on("disconnecting" \| "disconnect", fn)` | [`Socket::on_disconnecting`], [`Socket::on_disconnect`], [`DisconnectReason`] |
 //! | `socket.emit(event, ...args)`, `socket.volatile.emit` | [`Socket::emit`], [`Socket::emit_volatile`] |
-//! | `socket.emitWithAck`, `socket.timeout(ms).emitWithAck` | [`Socket::emit_with_ack`], [`Socket::emit_with_ack_timeout`] |
+//! | `socket.emit(event, ...args, fn)`, `socket.emitWithAck`, `socket.timeout(ms).emitWithAck` | [`Socket::emit_with_ack`], [`Socket::emit_with_ack_timeout`] |
 //! | `io.timeout(ms).emitWithAck` | [`BroadcastOperator::emit_with_ack`] |
 //! | `io.to(room).except(room).local.volatile.emit` | [`BroadcastOperator`] |
 //! | `socket.to(room).emit`, `socket.broadcast.emit` | [`Socket::to`], [`Socket::broadcast`] |
@@ -92,6 +99,9 @@
 //! | `io.close()` | [`SocketIo::close`] |
 //! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
 //!
+//! What is otherwise than there: [`Socket::rooms`] leaves the socket's own id out, which is its room all the same; a socket's
+//! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); a claim to a session that still lives [takes it over](#coming-back-after-a-cut). There is no `onAnyOutgoing`, no `once` and no `compress` flag.
+//!
 //! # What is supported
 //!
 //! | | |
@@ -104,6 +114,8 @@
 //! | recovery | id, rooms, data and missed events after a cut ([`Config::recovery`]); in memory, or by an [`Adapter`] |
 //! | many servers | by an [`Adapter`]; the one in here serves one server alone, crate `socketio-redis` a cluster, of Node's servers too |
 //! | client files | [`bundle::Bundle`], from the official package |
+//!
+//! The repository's `docs/CONFORMANCE.md` has all of it line by line, each with the tests that prove it.
 //!
 //! # Coming back after a cut
 //!

@@ -49,6 +49,22 @@ fn typed_events_and_acks() {
     assert_eq!(io.stats().bad_arguments, 1);
 }
 
+/// As in Node, one handler more is one more, and the namespace's come before the socket's own.
+#[test]
+fn every_handler_of_an_event_is_called() {
+    let (server, io) = start(SocketIo::builder());
+    io.of("/").on("e", async |socket, n: i32, _| socket.emit("namespace", &n).unwrap());
+    io.of("/").on_connect(async |socket| {
+        socket.on("e", async |socket, n: i32, _| socket.emit("first", &n).unwrap());
+        socket.on("e", async |socket, n: i32, _| socket.emit("second", &n).unwrap());
+    });
+    let (mut client, _) = join(&server, "40");
+    client.send(r#"42["e",1]"#);
+    for expected in [r#"42["namespace",1]"#, r#"42["first",1]"#, r#"42["second",1]"#] {
+        assert_eq!(client.text(), expected);
+    }
+}
+
 #[test]
 fn a_handler_that_panics_ends_alone() {
     let (server, io) = start(SocketIo::builder());
