@@ -14,9 +14,9 @@ use crate::{
 const PERIOD_MS: u64 = 1_000;
 /// So long after the full second: a timer that is early by a little still finds the second begun.
 const AIM_MS: u64 = 3;
-/// Who ticks, ticks alone for so long; when it dies, another one takes over within this and [`WATCH`], long before three
-/// seconds are over.
-const LEASE: Duration = Duration::from_millis(1_900);
+/// Who has this ticks alone for so long, which is up to its next tick and half a second more. When it dies, another one has it
+/// within this and [`WATCH`], and is there for the second tick after the last.
+const LEASE: Duration = Duration::from_millis(1_500);
 /// How often the others look whether they are to tick.
 const WATCH: Duration = Duration::from_millis(250);
 
@@ -44,11 +44,11 @@ pub fn tick(service: &Service, channel: &'static str, data: fn() -> Payload) {
                 sleep(WATCH).await;
                 continue;
             }
+            sleep(until_next(wall_clock())).await;
             let publication = Publication::new(vec![Draft::new(name.clone(), data())]);
             if let Err(error) = service.bus.publish(publication).await {
                 log::debug!("the demo channel {channel} skips a tick: {error}");
             }
-            sleep(until_next(wall_clock())).await;
         }
     });
 }
