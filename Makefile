@@ -91,6 +91,7 @@ e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON
 # Rust and Node servers in one cluster: the official Redis adapter and emitter.
 e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 	cargo build --locked -p socketio-redis --example cluster
+	cargo build --locked -p chat-svc
 	cd e2e/cluster && npm test
 
 # The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
