@@ -214,8 +214,11 @@ impl Chat {
             let more: Vec<_> =
                 channels.iter().filter(|channel| !state.subscriptions.contains(channel)).cloned().collect();
             let new = more.iter().filter(|channel| !state.rooms.contains(channel)).count();
-            if state.is_full(new) || state.feed.is_full() {
+            if state.is_full(new) {
                 return Err(too_many_channels());
+            }
+            if since.is_some() && state.feed.is_full(channels.len()) {
+                return Err(Refusal::new("catching_up", STILL_CATCHING_UP));
             }
             for channel in more {
                 if !state.subscriptions.contains(&channel) {
@@ -273,6 +276,10 @@ impl Chat {
         self.presence.leave(&state.rooms, &state.name);
     }
 }
+
+/// More is asked for from older places than a session can remember.
+const STILL_CATCHING_UP: &str =
+    "too much of what was subscribed to before is still on its way; subscribe again when more of it has come";
 
 fn too_many_channels() -> Refusal {
     Refusal::new("too_many_channels", format!("a connection reads {MOST_CHANNELS} channels at most"))

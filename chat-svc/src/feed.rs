@@ -33,6 +33,8 @@ use crate::wire::{self, Event};
 
 /// Catch-ups that a session remembers. A client whose offset belongs to an older one cannot be recovered.
 const MOST_CATCH_UPS: usize = 32;
+/// Channels of all of them together: they are kept with the session, and written anew with each of its changes.
+const MOST_CATCH_UP_CHANNELS: usize = 256;
 
 /// A catch-up as a session keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,7 +243,7 @@ impl Feed {
             }
         }
         if let Some(since) = older {
-            if self.plan.catch_ups.len() >= MOST_CATCH_UPS && self.reading > 0 {
+            while self.reading > 0 && !self.has_room(0, channels.len()) {
                 self.plan.catch_ups.pop_front();
                 self.reading -= 1;
             }
@@ -267,9 +269,16 @@ impl Feed {
         }
     }
 
-    /// Whether there are as many catch-ups under way as a session remembers.
-    pub(crate) fn is_full(&self) -> bool {
-        self.plan.catch_ups.len() >= MOST_CATCH_UPS && self.reading == 0
+    /// Whether so much is still being caught up with that a session could not remember a catch-up of so many more channels.
+    pub(crate) fn is_full(&self, more: usize) -> bool {
+        !self.has_room(self.reading, more)
+    }
+
+    /// Whether the catch-ups from this place on leave room for one of so many channels.
+    fn has_room(&self, from: usize, more: usize) -> bool {
+        let kept = self.plan.catch_ups.range(from..);
+        kept.len() < MOST_CATCH_UPS
+            && kept.map(|catch_up| catch_up.channels.len()).sum::<usize>() + more <= MOST_CATCH_UP_CHANNELS
     }
 
     /// What an event that is no message says of the place: everything pulled so far came before it. Nothing for a client that

@@ -99,7 +99,7 @@ proptest! {
                 }
                 Step::Subscribe(channels, since) => {
                     let new: Vec<usize> = channels.into_iter().filter(|n| !wanted.contains_key(n)).collect();
-                    if new.is_empty() || feed.is_full() {
+                    if new.is_empty() || feed.is_full(new.len()) {
                         continue;
                     }
                     let back = |n: usize| all.iter().rev().nth(n).map_or(log.head(), |(_, id)| *id);
@@ -246,4 +246,30 @@ fn a_cursor_from_nowhere_is_a_gap_and_what_comes_before_it_is_not_passed_over() 
     assert_eq!(told(&mut feed), (1, vec![2, 3]));
     come(4);
     assert_eq!(told(&mut feed), (0, vec![4]));
+}
+
+#[test]
+fn a_plan_stays_small_whatever_is_subscribed_to() {
+    let log = log(None);
+    let mut feed = Feed::new(&log, 7, false);
+    log.append(vec![draft(0)], START + 1);
+    let names = |of: usize| -> Vec<ChannelName> {
+        (0..100).map(|n| format!("{:x>128}", format!("{of}.{n}")).parse().unwrap()).collect()
+    };
+    // What is still to be caught up with is not forgotten, so there is an end to it.
+    for of in 0..2 {
+        assert!(!feed.is_full(100));
+        feed.add(names(of), Since::Earliest);
+    }
+    assert!(feed.is_full(100) && !feed.is_full(56));
+    // What is done is forgotten, the oldest first, for the sake of what is new.
+    for of in 2..40 {
+        let _ = pull(&mut feed, usize::MAX);
+        names(of - 2).iter().for_each(|name| feed.live.remove(name));
+        assert!(!feed.is_full(100));
+        feed.add(names(of), Since::Earliest);
+        let kept: usize = feed.plan().catch_ups.iter().map(|catch_up| catch_up.channels.len()).sum();
+        assert!(kept <= MOST_CATCH_UP_CHANNELS, "{kept}");
+    }
+    assert_eq!(feed.plan().catch_ups.back().unwrap().channels, names(39));
 }
