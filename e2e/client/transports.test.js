@@ -51,7 +51,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           const lines = [
             { channel: a, data: "5" },
             { channel: b, data: 5 },
-            { channel: a, event: "gap", data: { requested: "1-0", resumed: "2-0" } },
+            { channel: a, event: "Gap", data: { requested: "1-0", resumed: "2-0" } },
             { channel: b, event: "chat message", data: "two\nlines\r\n时间:🌊" },
             { channel: a, data: null },
             { channel: b, event: "presence", data: [{ deep: [true, 1.5, ""] }] },
