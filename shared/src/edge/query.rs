@@ -100,10 +100,21 @@ fn not_accepted(unknown: &[String], accepted: &[Parameter]) -> ApiError {
     ApiError::Invalid { code: "unknown_parameter", message: format!("unknown {noun} {unknown}; accepted: {known}") }
 }
 
-/// A stranger's text as it may stand in a message: short, quoted, without control characters.
+/// A stranger's text as it may stand in a message: quoted, without control characters, and short, also where each of its
+/// characters takes several to be shown.
 fn shown(text: &str) -> String {
-    let short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-    format!("`{short}{}`", if text.chars().count() > 40 { "…" } else { "" })
+    const MOST_BYTES: usize = 60;
+    let mut short = String::new();
+    for char in text.chars() {
+        let before = short.len();
+        short.extend(char.escape_debug());
+        if short.len() > MOST_BYTES {
+            short.truncate(before);
+            short.push('…');
+            break;
+        }
+    }
+    format!("`{short}`")
 }
 
 /// Undoes `%` escapes and `+`.
@@ -189,6 +200,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_fault_is_told_shortly_whatever_the_names_are() {
+        for name in ["\u{1f}".repeat(100), "🌊".repeat(100), "\u{10ffff}".repeat(100)] {
+            let (_, message) = read(&vec![name; 20].join("&")).unwrap_err();
+            assert!(message.len() < 700, "{message}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_was_encoded_is_read_back(value in ".{0,40}") {
@@ -199,7 +218,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_told(query in ".{0,200}") {
             if let Err((_, message)) = read(&query) {
-                prop_assert!(!message.contains(char::is_control) && message.len() < 1000);
+                prop_assert!(!message.contains(char::is_control) && message.len() < 700);
             }
         }
     }
