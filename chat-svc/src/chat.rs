@@ -130,6 +130,7 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
         .allow_request(async move |handshake| arrival::allow(&allowing, &handshake))
         .sid_prefix(move |handshake| arrival::session_key(&edge, handshake))
         .configure(|config| {
+            (config.ping_interval, config.ping_timeout) = (settings.ping_interval, settings.ping_timeout);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
             config.kept_headers = Some(arrival::HEADERS.map(str::to_owned).to_vec());
             config.allow_eio3 = true;

@@ -82,6 +82,10 @@ pub struct Settings {
     pub socket_rate: Option<u32>,
     /// Silence on a stream after which a sign of life is written.
     pub keepalive: Duration,
+    /// Time between the pings that a Socket.IO session is sent.
+    pub ping_interval: Duration,
+    /// How long a Socket.IO session may take to answer a ping.
+    pub ping_timeout: Duration,
     /// How long a stream lives before its client has to come again; ± 20 % in use.
     pub max_age: Option<Duration>,
     /// How long the head of a request may take to arrive.
@@ -178,6 +182,8 @@ impl Settings {
         let publish_rate = from.read(&table::PUBLISH_RATE, values::rate);
         let socket_rate = from.read(&table::SOCKET_RATE, values::rate);
         let keepalive = from.read(&table::KEEPALIVE, values::duration_above_zero);
+        let ping_interval = from.read(&table::PING_INTERVAL, values::duration_above_zero);
+        let ping_timeout = from.read(&table::PING_TIMEOUT, values::duration_above_zero);
         let max_age = from.read(&table::MAX_AGE, values::duration_limit);
         let header_timeout = from.read(&table::HEADER_TIMEOUT, values::header_timeout);
         let body_timeout = from.read(&table::BODY_TIMEOUT, values::duration_above_zero);
@@ -214,6 +220,8 @@ impl Settings {
                 publish_rate: publish_rate?,
                 socket_rate: socket_rate?,
                 keepalive: keepalive?,
+                ping_interval: ping_interval?,
+                ping_timeout: ping_timeout?,
                 max_age: max_age?,
                 header_timeout: header_timeout?,
                 body_timeout: body_timeout?,

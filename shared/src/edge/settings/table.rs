@@ -83,6 +83,8 @@ settings! {
     }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Silence on a stream after which a sign of life is written"
+        PING_INTERVAL "DURATION" "25s" "Time between the pings that a Socket.IO session is sent"
+        PING_TIMEOUT "DURATION" "20s" "How long a Socket.IO session may take to answer a ping"
         MAX_AGE "DURATION" "10m" "Life of a stream, ± 20 %, before the client comes again (0 = no end)"
         HEADER_TIMEOUT "DURATION" "10s" "How long the head of a request may take (1s and more)"
         BODY_TIMEOUT "DURATION" "10s" "How long the body of a request may take"

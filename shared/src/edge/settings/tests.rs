@@ -19,6 +19,7 @@ fn defaults_are_those_of_the_contract() {
     assert!(settings.workers >= 1);
     assert_eq!(settings.retention, Retention { count: Some(1000), bytes: Some(8 << 20), age_ms: Some(3_600_000) });
     assert_eq!((settings.history_total, settings.max_body), (Some(512 << 20), Some(64 << 10)));
+    assert_eq!((settings.ping_interval, settings.ping_timeout), (Duration::from_secs(25), Duration::from_secs(20)));
     assert_eq!((settings.keepalive, settings.max_age), (Duration::from_secs(15), Some(Duration::from_secs(600))));
     assert_eq!(settings.public.to_string(), "random,time,chat.*,public.*");
     assert!(settings.origins.allows("http://localhost:3000", None) && settings.demo);
@@ -70,6 +71,8 @@ fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
         ("--history-bytes", &["8 MiB x", "MiB", "1e6", "99999999999GiB", "-1"]),
         ("--history-age", &["1", "h", "1h30", "1y", "99999999999d", "1.5h", "-1s"]),
         ("--keepalive", &["0", "0s"]),
+        ("--ping-interval", &["0", "0s"]),
+        ("--ping-timeout", &["0s"]),
         ("--header-timeout", &["0", "999ms"]),
         ("--publish-rate", &["fast", "-1", "4294967296"]),
         ("--origins", &["localhost", "https://*.example.org"]),
