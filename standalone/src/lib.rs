@@ -1,7 +1,12 @@
 //! All of Trident in one process on one port: the three transports on one memory bus, with nothing else installed.
 
+pub mod check;
 pub mod cli;
+pub mod client;
+pub mod listen;
 mod page;
+mod plain;
+pub mod publish;
 pub mod token;
 mod welcome;
 
@@ -49,6 +54,6 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     comet_svc::start_demo(&service);
     sse_svc::start_demo(&service);
     let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
-    eprint!("{}", welcome::text(&service.edge.settings, own_key)?);
+    eprint!("{}", welcome::text(&service.edge.settings, listener.local_addr()?, own_key)?);
     service.start(listener, routes(&service))?.until_signal().await
 }

@@ -2,16 +2,19 @@
 
 use std::process::ExitCode;
 
+use clap::ArgMatches;
 use shared::edge::Settings;
-use standalone::{DEFAULTS, cli, serve, token};
+use standalone::{DEFAULTS, check, cli, listen, publish, serve, token};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
     let matches = cli::command().get_matches();
-    let settings = Settings::from_matches_or_exit(&matches, &DEFAULTS);
     let done = match matches.subcommand() {
-        Some((cli::TOKEN, matches)) => token::print(&settings, matches),
-        _ => serve(settings).await.map_err(|error| error.to_string()),
+        Some((cli::CHECK, _)) => return check::run(&matches).await,
+        Some((cli::LISTEN, matches)) => listen::run(matches).await,
+        Some((cli::PUBLISH, matches)) => publish::run(matches).await,
+        Some((cli::TOKEN, flags)) => token::print(&settings(&matches), flags),
+        _ => serve(settings(&matches)).await.map_err(|error| error.to_string()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -20,4 +23,8 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn settings(matches: &ArgMatches) -> Settings {
+    Settings::from_matches_or_exit(matches, &DEFAULTS)
 }

@@ -1,9 +1,9 @@
-//! What is said at the start: where to look, what is open, and a line to publish with.
+//! What is said at the start: where to look, what is open to whom, and a line to publish with.
 
 use std::{
     fmt::Write as _,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::{Duration, SystemTime},
 };
 
@@ -15,9 +15,9 @@ use shared::edge::{
 
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The text, for a process with these settings, whose key it made itself if it is given.
-pub(crate) fn text(settings: &Settings, own_key: Option<&Secret>) -> io::Result<String> {
-    let url = url(settings.listen);
+/// The text, for a process with these settings that listens at `address`, whose key it made itself if it is given.
+pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Secret>) -> io::Result<String> {
+    let url = url(address);
     let mut text = format!(
         "Trident {version}\n\
          \n\
@@ -25,34 +25,50 @@ pub(crate) fn text(settings: &Settings, own_key: Option<&Secret>) -> io::Result<
          \x20 {url}/data        comet\n\
          \x20 {url}/socket.io/  Socket.IO\n\
          \x20 {url}/events      server-sent events\n\
-         \n\
-         Open to everybody: {public}\n",
+         \n",
         version = crate::DEFAULTS.version,
-        public = settings.public,
     );
-    // A string takes all that is written to it.
-    let _ = match own_key {
-        Some(secret) => {
-            let everything = || "*".parse().map_err(io::Error::other);
-            let request = TokenRequest {
-                publish: everything()?,
-                subscribe: everything()?,
-                ttl: A_DAY,
-                subject: Some("operator".to_owned()),
-                audience: settings.audience.clone(),
-            };
-            let token = mint(secret, &request, SystemTime::now()).map_err(io::Error::other)?;
-            write!(
-                text,
-                "No key for tokens is configured, so this process made one that it takes along when it ends.\n\
-                 Publish, for a day from now:\n\
-                 \n\
-                 \x20 curl '{url}/events?channel=public.hello' -H 'Content-Type: text/plain' -d 'Hello' \\\n\
-                 \x20   -H 'Authorization: Bearer {token}'\n\n"
-            )
+    // A string takes all that is written to it, here and below.
+    let _ = match elsewhere(address) {
+        Some(other) => writeln!(text, "From other machines: http://{other}/"),
+        None if address.ip().is_loopback() => {
+            writeln!(text, "From other machines: not at all; TRIDENT_LISTEN=:{} opens it to them", address.port())
         }
-        None => write!(text, "Publishing takes a token; `standalone token --help` says how to make one.\n\n"),
+        None => Ok(()),
     };
+    let _ = write!(
+        text,
+        "Open to everybody to read: {public}\n\
+         Open to pages of other origins: {origins}\n\
+         Anything else takes a token, and so does all publishing but the chat's.\n\n",
+        public = settings.public,
+        origins = settings.origins,
+    );
+    let Some(secret) = own_key else {
+        text.push_str("`standalone token --help` says how to make a token.\n\n");
+        return Ok(text);
+    };
+    let everything = || "*".parse().map_err(io::Error::other);
+    let request = TokenRequest {
+        publish: everything()?,
+        subscribe: everything()?,
+        ttl: A_DAY,
+        subject: Some("operator".to_owned()),
+        audience: settings.audience.clone(),
+    };
+    let token = mint(secret, &request, SystemTime::now()).map_err(io::Error::other)?;
+    let _ = write!(
+        text,
+        "No key for tokens is configured, so this process made one that it takes along when it ends.\n\
+         Publish, for a day from now:\n\
+         \n\
+         \x20 curl '{url}/events?channel=public.hello' -H 'Content-Type: text/plain' -d 'Hello' \\\n\
+         \x20   -H 'Authorization: Bearer {token}'\n\
+         \n\
+         and see it arrive in another terminal:\n\
+         \n\
+         \x20 standalone listen {url} --channel public.hello\n\n"
+    );
     Ok(text)
 }
 
@@ -65,13 +81,65 @@ fn url(address: SocketAddr) -> String {
     }
 }
 
+/// Where the other machines of the network find what listens at `address`, if they do.
+fn elsewhere(address: SocketAddr) -> Option<SocketAddr> {
+    if !address.ip().is_unspecified() {
+        return None;
+    }
+    let is_six = address.is_ipv6();
+    let own = own_address(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let own = own.or_else(|| {
+        let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+        is_six.then(|| own_address(Ipv6Addr::UNSPECIFIED.into(), far.into())).flatten()
+    });
+    own.map(|ip| SocketAddr::new(ip, address.port()))
+}
+
+/// The address that this machine would send from to `far`, which is one of those kept for documentation (RFC 5737, RFC 3849).
+/// Nothing is sent: to connect a UDP socket only chooses a route.
+fn own_address(any: IpAddr, far: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((far, 9)).ok()?;
+    let own = socket.local_addr().ok()?.ip();
+    (!own.is_loopback() && !own.is_unspecified()).then_some(own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn said(listen: &str, own_key: Option<&Secret>) -> String {
+        let settings = Settings::from_sources(&crate::DEFAULTS, ["--listen", listen], []).unwrap();
+        text(&settings, settings.listen, own_key).unwrap()
+    }
 
     #[test]
     fn an_address_that_is_every_address_is_shown_as_localhost() {
         assert_eq!(url(([0, 0, 0, 0], 8080).into()), "http://localhost:8080");
         assert_eq!(url(([127, 0, 0, 2], 81).into()), "http://127.0.0.2:81");
+    }
+
+    #[test]
+    fn it_says_where_to_look_and_what_is_open() {
+        let text = said("127.0.0.1:81", None);
+        for part in [
+            "http://127.0.0.1:81/events",
+            "TRIDENT_LISTEN=:81",
+            "read: random,time,chat.*,public.*\n",
+            "origins: http://127.0.0.1:*,http://localhost:*\n",
+            "standalone token --help",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("Authorization"), "no token without a key of its own: {text}");
+    }
+
+    /// A machine without a network has no other address to name.
+    #[test]
+    fn another_address_is_named_where_there_is_one() {
+        let own = own_address(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+        let text = said(":8080", None);
+        assert_eq!(text.contains("From other machines: http://"), own.is_some(), "{text}");
+        assert!(!text.contains("not at all"), "{text}");
     }
 }

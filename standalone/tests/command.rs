@@ -2,71 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "it is how a test fails")]
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
-};
+mod process;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+use std::{net::TcpListener, process::Output};
 
-fn standalone() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
-    command.env_clear().env("RUST_LOG", "off");
-    command
-}
+use process::{SECRET, Server, standalone, text};
 
 fn token(args: &[&str]) -> Output {
     standalone().env("TRIDENT_SECRET", SECRET).arg("token").args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// A server, ended with the test.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    /// What it said on stderr before it was ready.
-    said: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        // Free a moment ago; should somebody take it meanwhile, the start fails and says so.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut child = standalone().env("TRIDENT_LISTEN", address.to_string()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("Authorization") {
-            assert_ne!(lines.read_line(&mut said).unwrap(), 0, "it ended early: {said}");
-        }
-        let server = Self { child, address, said };
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < until, "it listens within ten seconds");
-            std::thread::yield_now();
-        }
-        server
-    }
-
-    fn ask(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -135,4 +78,59 @@ fn a_port_that_is_taken_is_named() {
     let output = standalone().env("TRIDENT_LISTEN", &address).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&address), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_check_tells_what_would_be_in_force_and_no_secret() {
+    let mut command = standalone();
+    command
+        .env("TRIDENT_SECRET", SECRET)
+        .env("TRIDENT_BUS", "redis://me:hidden@127.0.0.1:1")
+        .env("TRIDENT_MAX_BODI", "1");
+    let output = command.args(["check", "--keepalive", "5s"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    let told_plainly = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "TRIDENT_KEEPALIVE = 5s # flag",
+        "TRIDENT_SECRET = (not shown) # environment",
+        "TRIDENT_BUS = redis://…@127.0.0.1:1 # environment",
+        "TRIDENT_MAX_BODY = 64KiB",
+        "# Limits",
+    ] {
+        assert!(told_plainly.contains(line), "{line} in {told}");
+    }
+    assert!(!told.contains(SECRET) && !told.contains("hidden"), "{told}");
+    assert!(text(&output.stderr).contains("did you mean TRIDENT_MAX_BODY?"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_check_tells_every_fault_and_whether_the_bus_answers() {
+    let faulty = standalone().args(["check", "--keepalive", "soon"]).env("TRIDENT_WORKERS", "many").output().unwrap();
+    assert_eq!(faulty.status.code(), Some(2));
+    let told = text(&faulty.stderr);
+    assert!(told.contains("TRIDENT_KEEPALIVE") && told.contains("TRIDENT_WORKERS"), "{told}");
+
+    let check = |bus: &str| standalone().args(["check", "--reach-bus", "--bus", bus]).output().unwrap();
+    assert_eq!(check("memory").status.code(), Some(0));
+    // A port that nobody listens on: the listener is gone, and nothing else is given its number so soon.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = check(&format!("redis://:hidden@{nobody}"));
+    assert_eq!(away.status.code(), Some(1));
+    let told = text(&away.stderr);
+    assert!(told.contains("TRIDENT_BUS") && !told.contains("hidden"), "{told}");
+}
+
+#[test]
+fn help_groups_settings_and_keeps_them_from_commands_that_have_none() {
+    let help = |args: &[&str]| standalone().args(args).arg("--help").output().unwrap().stdout;
+    let all = help(&[]);
+    for part in ["Server:", "Limits (0 = no limit):", "Durations: 500ms", "listen", "publish", "check", "token"] {
+        assert!(text(&all).contains(part), "{part}");
+    }
+    assert!(text(&help(&["check"])).contains("TRIDENT_MAX_AGE"));
+    for command in ["listen", "publish"] {
+        let help = help(&[command]);
+        assert!(!text(&help).contains("TRIDENT_MAX_AGE") && text(&help).contains("--channel"), "{}", text(&help));
+    }
 }

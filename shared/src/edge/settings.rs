@@ -6,6 +6,7 @@
 
 mod bus;
 mod fault;
+mod in_force;
 mod secret;
 mod sources;
 mod table;
@@ -18,6 +19,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use bus::{BusAddress, RedisAddress};
 pub use fault::Fault;
+pub use in_force::{InForce, Origin};
 pub use secret::Secret;
 use sources::Sources;
 pub use values::duration;
@@ -125,7 +127,8 @@ impl Settings {
         Self::from_matches(&matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
     }
 
-    /// Adds a flag for each setting to `command`. They are global: subcommands take them too.
+    /// Adds a flag for each setting to `command`. A subcommand that takes them too is augmented by itself, and what is given
+    /// after its name counts more.
     #[must_use]
     pub fn augment(command: clap::Command, service: &ServiceDefaults) -> clap::Command {
         table::augment(command, service)
@@ -147,6 +150,17 @@ impl Settings {
     #[must_use]
     pub fn from_matches_or_exit(matches: &clap::ArgMatches, service: &ServiceDefaults) -> Self {
         Self::from_matches(matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
+    }
+
+    /// What is in force: the text that counts for each setting, in the order of `--help`, and where it comes from. Keys and
+    /// passwords are left out. Says nothing of whether they are right.
+    #[must_use]
+    pub fn in_force(
+        matches: &clap::ArgMatches,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        service: &ServiceDefaults,
+    ) -> Vec<InForce> {
+        in_force::all(&Sources::new(matches, env, service))
     }
 
     /// The settings from given arguments (without the program's name) and a given environment.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use super::{
-    Fault, ServiceDefaults,
+    Fault, Origin, ServiceDefaults,
     table::{self, Setting},
 };
 
@@ -53,24 +53,33 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// A variable that is set but empty counts as not set: compose files and unit files write those.
     fn text(&self, setting: &Setting) -> Result<String, Fault> {
-        if let Some(text) = self.matches.get_one::<String>(setting.key) {
-            return Ok(text.clone());
+        let (_, text) = self.found(setting);
+        text.into_string().map_err(|_| Fault::new(setting, "the value is no UTF-8"))
+    }
+
+    /// The text that counts, and where it comes from.
+    ///
+    /// A variable that is set but empty counts as not set: compose files and unit files write those.
+    pub(super) fn found(&self, setting: &Setting) -> (Origin, OsString) {
+        if let Some(text) = self.flag(setting) {
+            return (Origin::Flag, text.into());
         }
         match self.env.get(&setting.variable()) {
-            Some(text) if !text.is_empty() => match text.to_str() {
-                Some(text) => Ok(text.to_owned()),
-                None => Err(Fault::new(setting, "the value is no UTF-8")),
-            },
-            _ => Ok(setting.default_for(self.service).to_owned()),
+            Some(text) if !text.is_empty() => (Origin::Environment, text.clone()),
+            _ => (Origin::Default, setting.default_for(self.service).into()),
         }
+    }
+
+    /// What was given as a flag: after the name of a subcommand, else before it.
+    fn flag(&self, setting: &Setting) -> Option<&String> {
+        let after = self.matches.subcommand().and_then(|(_, matches)| matches.try_get_one(setting.key).ok().flatten());
+        after.or_else(|| self.matches.get_one(setting.key))
     }
 
     /// Whether a setting was given, as a flag or by the environment.
     pub(super) fn is_given(&self, setting: &Setting) -> bool {
-        let in_env = self.env.get(&setting.variable()).is_some_and(|text| !text.is_empty());
-        self.matches.contains_id(setting.key) || in_env
+        self.found(setting).0 != Origin::Default
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {

@@ -8,7 +8,7 @@ use super::{ServiceDefaults, sources::PREFIX};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     pub(super) key: &'static str,
-    group: &'static str,
+    pub(super) group: &'static str,
     /// What the value is, for `--help`.
     value: &'static str,
     /// Empty when there is none, or when it differs by binary.
@@ -109,7 +109,6 @@ pub(super) fn augment(command: Command, service: &ServiceDefaults) -> Command {
                 .help_heading(setting.group)
                 .value_parser(clap::value_parser!(String))
                 .allow_hyphen_values(true)
-                .global(true)
         }))
         .after_help(footer)
 }

@@ -245,15 +245,45 @@ fn sizes_and_durations() {
 #[test]
 fn a_binary_may_add_subcommands() {
     let command = || {
+        let token = clap::Command::new("token").arg(clap::Arg::new("ttl").long("ttl"));
         Settings::augment(clap::Command::new("x").no_binary_name(true), &SERVICE)
-            .subcommand(clap::Command::new("token").arg(clap::Arg::new("ttl").long("ttl")))
+            .subcommand(Settings::augment(token, &SERVICE))
+            .subcommand(clap::Command::new("listen"))
     };
+    command().try_get_matches_from(["listen", "--secret", SECRET]).unwrap_err();
     for args in [["--secret", SECRET, "token", "--ttl", "1h"], ["token", "--ttl", "1h", "--secret", SECRET]] {
         let matches = command().try_get_matches_from(args).unwrap();
         let settings = Settings::from_matches(&matches, [], &SERVICE).unwrap();
         assert_eq!(settings.secrets[0].as_bytes(), SECRET.as_bytes(), "{args:?}");
         assert_eq!(matches.subcommand_matches("token").unwrap().get_one::<String>("ttl").unwrap(), "1h");
     }
+}
+
+#[test]
+fn what_is_in_force_is_told_without_its_secrets() {
+    let command = Settings::augment(clap::Command::new("x").no_binary_name(true), &SERVICE);
+    let matches = command.try_get_matches_from(["--max-body", "1KiB", "--jwt-audience", "a\u{1b}b"]).unwrap();
+    let env = |bus: &str| {
+        let env = [("TRIDENT_SECRET", SECRET), ("TRIDENT_BUS", bus), ("TRIDENT_MAX_AGE", "")];
+        env.map(|(name, value)| (name.into(), value.into()))
+    };
+    let told = |bus: &str| Settings::in_force(&matches, env(bus), &SERVICE);
+    let in_force = told("redis://me:hidden@host/1");
+    assert_eq!(in_force.len(), table::ALL.len());
+    for (variable, value, origin) in [
+        ("TRIDENT_MAX_BODY", "1KiB", Origin::Flag),
+        ("TRIDENT_JWT_AUDIENCE", "a\\u{1b}b", Origin::Flag),
+        ("TRIDENT_SECRET", "(not shown)", Origin::Environment),
+        ("TRIDENT_BUS", "redis://…@host/1", Origin::Environment),
+        ("TRIDENT_MAX_AGE", "10m", Origin::Default),
+        ("TRIDENT_LISTEN", "0.0.0.0:8083", Origin::Default),
+        ("TRIDENT_SECRET_FILE", "", Origin::Default),
+    ] {
+        let found = in_force.iter().find(|setting| setting.variable == variable).unwrap();
+        assert_eq!((found.value.as_str(), found.origin), (value, origin), "{variable}");
+    }
+    let bus = told("rediss:me:hidden@host").remove(2);
+    assert_eq!((bus.variable.as_str(), bus.value.as_str()), ("TRIDENT_BUS", "(not shown)"));
 }
 
 #[test]

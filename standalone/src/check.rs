@@ -1,0 +1,98 @@
+//! `standalone check`: whether a server with these settings would start, and what would be in force.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::ArgMatches;
+use shared::{
+    edge::{Settings, service::Service, settings::InForce},
+    live::bus::BusError,
+};
+
+use crate::{DEFAULTS, cli::CHECK};
+
+/// How long a bus may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prints what is in force, as variables with their values; exits with 2, after all that is wrong, when something is.
+pub async fn run(matches: &ArgMatches) -> ExitCode {
+    let settings = Settings::from_matches_or_exit(matches, &DEFAULTS);
+    let in_force = Settings::in_force(matches, std::env::vars_os(), &DEFAULTS);
+    print!("{}", table(&in_force));
+    for warning in &settings.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let is_asked = matches.subcommand_matches(CHECK).is_some_and(|flags| flags.get_flag("reach-bus"));
+    if is_asked {
+        let bus = settings.bus.clone();
+        match reach(settings).await {
+            Ok(took) => println!("\nThe bus answers: {bus}, within {} ms.", took.as_millis()),
+            Err(error) => {
+                eprintln!("\nThe bus {bus} cannot be used (TRIDENT_BUS): {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("\nAll settings are right.");
+    ExitCode::SUCCESS
+}
+
+/// A heading for each group, a line for each setting, and a word on where it comes from unless it is the default.
+fn table(in_force: &[InForce]) -> String {
+    let width = in_force.iter().map(|setting| setting.variable.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    let mut group = "";
+    for setting in in_force {
+        if setting.group != group {
+            let gap = if group.is_empty() { "" } else { "\n" };
+            group = setting.group;
+            text.push_str(&format!("{gap}# {group}\n"));
+        }
+        let origin = match setting.origin {
+            shared::edge::settings::Origin::Default => String::new(),
+            origin => format!("   # {origin}"),
+        };
+        let line = format!("{:width$} = {}{origin}", setting.variable, setting.value);
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Opens the bus as a server does, and waits until it is ready; how long that took.
+async fn reach(settings: Settings) -> Result<Duration, BusError> {
+    let begun = Instant::now();
+    let service = Service::open(settings, &DEFAULTS)?;
+    loop {
+        match service.bus.ready() {
+            Ok(()) => return Ok(begun.elapsed()),
+            Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::edge::settings::Origin;
+
+    use super::*;
+
+    #[test]
+    fn settings_stand_under_their_headings() {
+        let setting = |group, variable: &str, value: &str, origin| InForce {
+            group,
+            variable: variable.to_owned(),
+            value: value.to_owned(),
+            origin,
+        };
+        let text = table(&[
+            setting("A", "X", "1", Origin::Flag),
+            setting("A", "LONG", "", Origin::Default),
+            setting("B", "Y", "2", Origin::Environment),
+        ]);
+        assert_eq!(text, "# A\nX    = 1   # flag\nLONG =\n\n# B\nY    = 2   # environment\n");
+    }
+}

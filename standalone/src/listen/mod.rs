@@ -1,0 +1,323 @@
+//! `standalone listen`: what is published, in a terminal.
+//!
+//! One connection after another is opened by [`Listener::connect`], each with the cursor after what has been shown; what comes over it
+//! is read by [`wire`] and written by [`show`]. The cursor is all that is carried from one connection to the next, so
+//! nothing is shown twice and nothing is left out but what the server says is lost.
+
+mod show;
+mod wire;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+    str::FromStr,
+    time::Duration,
+};
+
+use awc::{Client, ClientResponse};
+use clap::ArgMatches;
+use futures_util::StreamExt as _;
+use shared::pure::{ChannelName, Cursor, Since};
+use show::Show;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+use wire::{Batch, Decode, EventStream, Item, JsonLines, Lines};
+
+use crate::client::{self, Backoff, BaseUrl, Refusal};
+
+/// How long the head of an answer may take.
+const HEAD: Duration = Duration::from_secs(15);
+/// How long a long poll waits, in seconds, as the query has it.
+const WAIT: &str = "25";
+/// How long a long poll's answer may take: the wait, and what the network takes.
+const POLL: Duration = Duration::from_secs(40);
+/// A stream that is silent for so long is dead: four times what servers allow themselves.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The largest answer to a long poll.
+const LARGEST_BATCH: usize = 64 * 1024 * 1024;
+
+/// The way in which messages come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `/events`.
+    Sse,
+    /// `/data?mode=stream`.
+    Stream,
+    /// `/data`, asked again and again.
+    LongPoll,
+}
+
+impl FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sse" => Ok(Self::Sse),
+            "stream" => Ok(Self::Stream),
+            "longpoll" => Ok(Self::LongPoll),
+            _ => Err("accepted are sse, stream and longpoll".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sse => "sse",
+            Self::Stream => "stream",
+            Self::LongPoll => "longpoll",
+        })
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// As the server meant it; it may have said when to come again.
+    Clean(Duration),
+    /// In another way.
+    Broken(String),
+    /// With an answer that is no stream.
+    Refused(Refusal),
+    /// All that was asked for has been shown, or nobody reads any more.
+    Done,
+}
+
+impl From<wire::Foreign> for End {
+    fn from(error: wire::Foreign) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+struct Listener {
+    client: Client,
+    base: BaseUrl,
+    channels: Vec<ChannelName>,
+    transport: Transport,
+    /// After what comes next.
+    since: Since,
+    show: Show,
+    /// Messages that are yet to be shown.
+    left: Option<u64>,
+    /// Whether it was said that there is a connection.
+    is_announced: bool,
+    backoff: Backoff,
+}
+
+/// Shows what is published until a signal ends it, or the server refuses.
+///
+/// # Errors
+/// Why the server refuses.
+pub async fn run(matches: &ArgMatches) -> Result<(), String> {
+    let Some(base) = matches.get_one::<BaseUrl>("url").cloned() else { return Err("no URL".to_owned()) };
+    let is_json = matches.get_flag("json");
+    let mut listener = Listener {
+        client: client::open(&base, matches.get_one::<String>("token").map(String::as_str))?,
+        base,
+        channels: matches.get_many("channel").into_iter().flatten().cloned().collect(),
+        transport: matches.get_one("transport").copied().unwrap_or(Transport::Sse),
+        since: matches.get_one("since").copied().unwrap_or(Since::Now),
+        show: if is_json { Show::Json } else { Show::Text { is_colored: is_colored(matches) } },
+        left: matches.get_one("count").copied(),
+        is_announced: false,
+        backoff: Backoff::default(),
+    };
+    let stopped = |error: io::Error| format!("cannot wait for signals: {error}");
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(stopped)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(stopped)?;
+    let done = tokio::select! {
+        done = listener.run() => done,
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    };
+    listener.farewell();
+    done
+}
+
+fn is_colored(matches: &ArgMatches) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match matches.get_one::<String>("color").map(String::as_str) {
+        Some("always") => true,
+        Some("never") => false,
+        // <https://no-color.org>.
+        _ => {
+            io::stdout().is_terminal()
+                && !is_set("NO_COLOR")
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
+impl Listener {
+    async fn run(&mut self) -> Result<(), String> {
+        loop {
+            let end = self.connect().await.unwrap_or_else(|end| end);
+            let (why, wait) = match end {
+                End::Done => return Ok(()),
+                // A long poll: the next one at once.
+                End::Clean(wait) if self.transport == Transport::LongPoll => {
+                    sleep(wait).await;
+                    continue;
+                }
+                // Streams have an end, which is no news.
+                End::Clean(asked) => {
+                    sleep(self.backoff.next(asked)).await;
+                    continue;
+                }
+                End::Broken(why) => (why, self.backoff.next(Duration::ZERO)),
+                End::Refused(refusal) => match refusal.worth_another() {
+                    Some(asked) => (refusal.to_string(), self.backoff.next(asked)),
+                    None => return Err(refusal.to_string()),
+                },
+            };
+            self.is_announced = false;
+            self.note(&format!("{why}; again in {:.1} s", wait.as_secs_f64()));
+            sleep(wait).await;
+        }
+    }
+
+    fn url(&self) -> String {
+        let mut query: Vec<(&str, &str)> = self.channels.iter().map(|channel| ("channel", &**channel)).collect();
+        let since = match self.since {
+            Since::Now => None,
+            Since::Earliest => Some("earliest".to_owned()),
+            Since::After(cursor) => Some(cursor.to_string()),
+        };
+        query.extend(since.as_deref().map(|since| ("since", since)));
+        let path = match self.transport {
+            Transport::Sse => {
+                query.push(("format", "message"));
+                "/events"
+            }
+            Transport::Stream => {
+                query.push(("mode", "stream"));
+                "/data"
+            }
+            Transport::LongPoll => {
+                query.extend([("mode", "longpoll"), ("wait", WAIT)]);
+                "/data"
+            }
+        };
+        self.base.with(path, query)
+    }
+
+    /// One connection, from its request to its end.
+    async fn connect(&mut self) -> Result<End, End> {
+        let patience = if self.transport == Transport::LongPoll { POLL } else { HEAD };
+        // Without this awc unpacks bodies, and holds what it has unpacked back.
+        let request = self.client.get(self.url()).no_decompress().force_close();
+        let sent = timeout(patience, request.send()).await;
+        let sent = sent.map_err(|_| End::Broken(format!("{} does not answer", self.base)))?;
+        let mut response = sent.map_err(|error| End::Broken(format!("cannot ask {}: {error}", self.base)))?;
+        if response.status() != 200 {
+            let body = timeout(HEAD, response.body()).await.ok().and_then(Result::ok).unwrap_or_default();
+            return Err(End::Refused(Refusal::of(response.status(), response.headers(), &body)));
+        }
+        if !std::mem::replace(&mut self.is_announced, true) {
+            let channels: Vec<&str> = self.channels.iter().map(|channel| &**channel).collect();
+            self.note(&format!("connected to {} ({}): {}", self.base, self.transport, channels.join(", ")));
+        }
+        match self.transport {
+            Transport::Sse => self.stream(response, &mut EventStream::default()).await,
+            Transport::Stream => {
+                if let Some(place) = etag(&response) {
+                    self.take(Item::Place(place));
+                }
+                self.stream(response, &mut JsonLines).await
+            }
+            Transport::LongPoll => self.batch(response).await,
+        }
+    }
+
+    async fn stream<S>(&mut self, mut response: ClientResponse<S>, decode: &mut dyn Decode) -> Result<End, End>
+    where
+        S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin,
+    {
+        let (mut lines, mut asked) = (Lines::default(), Duration::ZERO);
+        loop {
+            let chunk = timeout(SILENCE, response.next()).await;
+            let chunk = chunk.map_err(|_| End::Broken("the connection has gone silent".to_owned()))?;
+            let Some(chunk) = chunk else { return Ok(End::Clean(asked)) };
+            let chunk = chunk.map_err(|error| End::Broken(format!("the connection broke: {error}")))?;
+            let goes_on = lines.feed(&chunk, decode, |item| match item {
+                Item::Retry(ms) => {
+                    asked = Duration::from_millis(ms.min(60_000));
+                    true
+                }
+                item => self.take(item),
+            })?;
+            if !goes_on {
+                return Ok(End::Done);
+            }
+        }
+    }
+
+    async fn batch<S>(&mut self, mut response: ClientResponse<S>) -> Result<End, End>
+    where
+        S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin,
+    {
+        let resumed = response.headers().get("Trident-Gap").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = timeout(POLL, response.body().limit(LARGEST_BATCH)).await;
+        let body = body.map_err(|_| End::Broken("the answer does not end".to_owned()))?;
+        let body = body.map_err(|error| End::Broken(format!("the connection broke: {error}")))?;
+        let batch: Batch = serde_json::from_slice(&body).map_err(wire::Foreign::from)?;
+        let gap = resumed.map(|resumed| {
+            let requested = if let Since::After(cursor) = self.since { cursor } else { Cursor::ZERO };
+            Item::Gap(shared::pure::Gap { requested, resumed })
+        });
+        let items =
+            gap.into_iter().chain(batch.messages.into_iter().map(Item::Message)).chain([Item::Place(batch.cursor)]);
+        for item in items {
+            if !self.take(item) {
+                return Ok(End::Done);
+            }
+        }
+        Ok(End::Clean(Duration::ZERO))
+    }
+
+    /// Shows an item and moves the cursor past it; false when there is nothing more to do.
+    fn take(&mut self, item: Item) -> bool {
+        self.backoff.reset();
+        let (shown, cursor) = match item {
+            // A server that sends what was asked to come after is not to be trusted twice.
+            Item::Message(message) if matches!(self.since, Since::After(seen) if message.id <= seen) => return true,
+            Item::Message(message) => {
+                self.left = self.left.map(|left| left.saturating_sub(1));
+                (self.show.message(&message), message.id)
+            }
+            Item::Gap(gap) => (self.show.gap(&gap), gap.resumed),
+            Item::Place(cursor) => (String::new(), cursor),
+            Item::Retry(_) => return true,
+        };
+        let mut out = io::stdout().lock();
+        // Who closed the pipe, as `head` does, has seen enough.
+        if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
+            return false;
+        }
+        self.since = Since::After(cursor);
+        self.left != Some(0)
+    }
+
+    fn note(&self, text: &str) {
+        // Nobody there to be told is no reason to end.
+        let _ = writeln!(io::stderr(), "{}", self.show.note(text));
+    }
+
+    /// The last words: how to go on from here.
+    fn farewell(&self) {
+        if let Since::After(cursor) = self.since {
+            let channels: String = self.channels.iter().map(|channel| format!(" --channel {channel}")).collect();
+            self.note(&format!(
+                "last cursor {cursor}; to go on from there: standalone listen {}{channels} --since {cursor}",
+                self.base
+            ));
+        }
+    }
+}
+
+/// The cursor in `ETag`.
+fn etag<S>(response: &ClientResponse<S>) -> Option<Cursor> {
+    let tag = response.headers().get("ETag")?.to_str().ok()?;
+    tag.trim_start_matches("W/").trim_matches('"').parse().ok()
+}

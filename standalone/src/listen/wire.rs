@@ -1,0 +1,198 @@
+//! What comes over each transport, read into [`Item`]s: chunks go in as they arrive, wherever they were cut.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shared::pure::{Cursor, Gap};
+
+/// A line longer than this is none of ours.
+const LONGEST_LINE: usize = 64 * 1024 * 1024;
+
+/// A message as all transports write it whole. Written again it is what came.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Message {
+    pub(super) id: Cursor,
+    pub(super) channel: String,
+    pub(super) event: String,
+    pub(super) data: Box<RawValue>,
+    pub(super) time: u64,
+}
+
+/// One thing that a server said.
+#[derive(Debug)]
+pub(super) enum Item {
+    Message(Message),
+    Gap(Gap),
+    /// Where the stream begins, or what the client has seen all of.
+    Place(Cursor),
+    /// Milliseconds after which to come back, once this connection has ended.
+    Retry(u64),
+}
+
+/// The answer to a long poll.
+#[derive(Debug, Deserialize)]
+pub(super) struct Batch {
+    pub(super) cursor: Cursor,
+    pub(super) messages: Vec<Message>,
+}
+
+/// A text that no server of ours writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no answer of Trident's: {0}")]
+pub(super) struct Foreign(pub(super) String);
+
+impl From<serde_json::Error> for Foreign {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Reads a stream.
+pub(super) trait Decode {
+    /// What is complete with this line, which is given without its end.
+    fn line(&mut self, line: &[u8]) -> Result<Option<Item>, Foreign>;
+}
+
+/// Cuts chunks into lines for a [`Decode`].
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Hands each line that ends in `chunk` to `decode`, and what comes of it to `take`, until that returns false.
+    pub(super) fn feed(
+        &mut self,
+        mut chunk: &[u8],
+        decode: &mut dyn Decode,
+        mut take: impl FnMut(Item) -> bool,
+    ) -> Result<bool, Foreign> {
+        while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
+            self.begun.extend_from_slice(line);
+            chunk = rest;
+            let item = decode.line(self.begun.strip_suffix(b"\r").unwrap_or(&self.begun));
+            self.begun.clear();
+            if let Some(item) = item?
+                && !take(item)
+            {
+                return Ok(false);
+            }
+        }
+        self.begun.extend_from_slice(chunk);
+        if self.begun.len() > LONGEST_LINE {
+            return Err(Foreign("a line without end".to_owned()));
+        }
+        Ok(true)
+    }
+}
+
+/// `/events?format=message`: each event is a whole message, but one with the name `gap`.
+#[derive(Debug, Default)]
+pub(super) struct EventStream {
+    id: Option<Cursor>,
+    is_gap: bool,
+    data: Vec<u8>,
+}
+
+impl Decode for EventStream {
+    fn line(&mut self, line: &[u8]) -> Result<Option<Item>, Foreign> {
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let value = line.get(colon + 1..).unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match &line[..colon] {
+            b"id" => self.id = std::str::from_utf8(value).ok().and_then(|id| id.parse().ok()),
+            b"event" => self.is_gap = value == b"gap",
+            b"data" => self.data.extend_from_slice(value),
+            b"retry" => return Ok(std::str::from_utf8(value).ok().and_then(|ms| ms.parse().ok()).map(Item::Retry)),
+            _ => {}
+        }
+        Ok(None)
+    }
+}
+
+impl EventStream {
+    fn dispatch(&mut self) -> Result<Option<Item>, Foreign> {
+        let Self { id, is_gap, data } = std::mem::take(self);
+        Ok(match (data.is_empty(), is_gap) {
+            (true, _) => id.map(Item::Place),
+            (false, true) => Some(Item::Gap(serde_json::from_slice(&data)?)),
+            (false, false) => Some(Item::Message(serde_json::from_slice(&data)?)),
+        })
+    }
+}
+
+/// `/data?mode=stream`: a line for each message or gap, empty ones between.
+#[derive(Debug, Default)]
+pub(super) struct JsonLines;
+
+impl Decode for JsonLines {
+    fn line(&mut self, line: &[u8]) -> Result<Option<Item>, Foreign> {
+        #[derive(Deserialize)]
+        struct Lost {
+            gap: Gap,
+        }
+        if line.is_empty() {
+            return Ok(None);
+        }
+        if line.starts_with(b"{\"gap\":") {
+            return Ok(Some(Item::Gap(serde_json::from_slice::<Lost>(line)?.gap)));
+        }
+        Ok(Some(Item::Message(serde_json::from_slice(line)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(decode: &mut dyn Decode, text: &str, cut: usize) -> Vec<String> {
+        let (mut lines, mut items) = (Lines::default(), Vec::new());
+        for chunk in text.as_bytes().chunks(cut) {
+            lines
+                .feed(chunk, decode, |item| {
+                    items.push(match item {
+                        Item::Message(message) => serde_json::to_string(&message).unwrap(),
+                        Item::Gap(gap) => format!("gap {} {}", gap.requested, gap.resumed),
+                        Item::Place(cursor) => format!("place {cursor}"),
+                        Item::Retry(ms) => format!("retry {ms}"),
+                    });
+                    true
+                })
+                .unwrap();
+        }
+        items
+    }
+
+    const MESSAGE: &str = r#"{"id":"5-1","channel":"news","event":"gap","data":{"a": 1.50},"time":5}"#;
+
+    #[test]
+    fn event_streams_are_read_wherever_they_are_cut() {
+        let text = format!(
+            "retry: 2500\n: connected\nid: 4-0\n\n: keep-alive\n\nevent: gap\nid: 5-0\ndata: \
+             {{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}\n\nid: 5-1\r\ndata: {MESSAGE}\r\n\r\nretry: 9\n\nid: 6-0\ndata: {{"
+        );
+        for cut in 1..text.len() {
+            let items = read(&mut EventStream::default(), &text, cut);
+            assert_eq!(items, ["retry 2500", "place 4-0", "gap 1-0 5-0", MESSAGE, "retry 9"], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lines_are_read_wherever_they_are_cut() {
+        let text = format!("\n{{\"gap\":{{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}}}\n\n{MESSAGE}\n{{\"id");
+        for cut in 1..text.len() {
+            assert_eq!(read(&mut JsonLines, &text, cut), ["gap 1-0 5-0", MESSAGE], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_others_write_is_told() {
+        let mut lines = Lines::default();
+        for text in ["<html>\n", "[1]\n", "{\"gap\":1}\n"] {
+            assert!(lines.feed(text.as_bytes(), &mut JsonLines, |_| true).is_err(), "{text}");
+        }
+    }
+}
