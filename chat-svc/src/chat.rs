@@ -10,7 +10,7 @@ use socketio::{
     adapter::{Adapter, LocalAdapter},
     bundle::Bundle,
 };
-use socketio_redis::{Config, RedisAdapter};
+use socketio_redis::{Config, ConnectError, RedisAdapter};
 
 use crate::{
     adapter::{self, LogAdapter},
@@ -19,13 +19,25 @@ use crate::{
     member::Member,
     presence::{Presence, Replica},
     reply,
-    sessions::Sessions,
+    sessions::{Sessions, Unfit},
     wire::NAMESPACE,
 };
 
 /// Where the files of the client are looked for when the settings do not say: as `npm` puts them beside the sources, and
 /// as an image carries them.
 const CLIENT_DIRS: [&str; 2] = ["web/vendor/node_modules/socket.io-client/dist", "client"];
+
+/// Why there is no chat. What the URL holds is not repeated: it may be a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Sessions have no place.
+    #[error("sessions cannot be kept in Redis: the URL is none of a Redis, or the authorities are no certificates")]
+    Sessions,
+    /// There is no way to sockets on other replicas.
+    #[error("sockets on other replicas cannot be reached: {0}")]
+    Cluster(#[from] ConnectError),
+}
 
 /// The chat of a process. Made once and mounted in each worker.
 #[derive(Clone, Debug)]
@@ -35,14 +47,18 @@ pub struct Chat {
 
 impl Chat {
     /// A chat on the service's bus. To be called within an actix runtime.
-    #[must_use]
-    pub fn new(service: &Service) -> Self {
+    ///
+    /// # Errors
+    /// When the Redis of the settings cannot be used for sessions, or for sockets on other replicas: a chat without either would look as if
+    /// it had both. One that is only away is waited for.
+    pub fn new(service: &Service) -> Result<Self, OpenError> {
         let recovery = Recovery { skip_middlewares: false, ..Recovery::default() };
         let sessions = {
             let settings = &service.edge.settings;
-            Sessions::open(&settings.bus, settings.redis_ca.as_deref(), recovery.max_disconnection)
+            let opened = Sessions::open(&settings.bus, settings.redis_ca.as_deref(), recovery.max_disconnection);
+            opened.map_err(|Unfit| OpenError::Sessions)?
         };
-        let cluster = cluster(service);
+        let cluster = cluster(service)?;
         let inner: Arc<dyn Adapter> = match &cluster {
             Some(cluster) => cluster.clone(),
             None => Arc::new(LocalAdapter::new(None)),
@@ -80,7 +96,7 @@ impl Chat {
         rt::spawn(census::take(io.clone(), service.clone()));
         let closing = io.clone();
         service.edge.drain.on_begin(move || closing.close());
-        Self { io }
+        Ok(Self { io })
     }
 
     /// The routes of this service: `/socket.io/` and its page at `/chat`.
@@ -96,17 +112,16 @@ impl Chat {
 }
 
 /// How sockets on other replicas are reached, where there may be others.
-fn cluster(service: &Service) -> Option<Arc<RedisAdapter>> {
+fn cluster(service: &Service) -> Result<Option<Arc<RedisAdapter>>, ConnectError> {
     let settings = &service.edge.settings;
-    let BusAddress::Redis(address) = &settings.bus else { return None };
-    let adapter = RedisAdapter::connect(Config {
+    let BusAddress::Redis(address) = &settings.bus else { return Ok(None) };
+    let config = Config {
         authorities: settings.redis_ca.clone(),
         key: settings.socket_io_key.clone(),
         aside: Some(bridge::ASIDE.to_owned()),
         ..Config::new(address.url())
-    });
-    // The bus at this address has been opened by then.
-    adapter.inspect_err(|error| log::error!("this replica stays alone: {error}")).ok()
+    };
+    RedisAdapter::connect(config).map(Some)
 }
 
 fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketIo {

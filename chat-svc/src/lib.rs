@@ -18,7 +18,7 @@ mod reply;
 mod sessions;
 mod wire;
 
-pub use chat::Chat;
+pub use chat::{Chat, OpenError};
 pub use page::home;
 use shared::edge::settings::ServiceDefaults;
 

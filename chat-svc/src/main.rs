@@ -10,7 +10,7 @@ async fn main() -> io::Result<()> {
     let settings = Settings::parse(&chat_svc::DEFAULTS);
     logging::init(settings.log);
     let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
-    let chat = Chat::new(&service);
+    let chat = Chat::new(&service).map_err(io::Error::other)?;
     let running = service.start(service.listen()?, move |config| {
         chat.routes(config);
         chat_svc::home(config);

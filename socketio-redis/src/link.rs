@@ -12,7 +12,8 @@ use std::{
 use futures_util::StreamExt as _;
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult,
+    TlsCertificates,
     aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream},
     io::tcp::TcpSettings,
 };
@@ -64,14 +65,15 @@ pub(crate) enum LinkError {
 /// Where Redis is, and whose certificate it may show, checked. No connection is made yet.
 pub(crate) fn client(url: &str, authorities: Option<&[u8]>) -> RedisResult<Client> {
     let info: ConnectionInfo = url.into_connection_info()?;
-    if url.starts_with("rediss:") {
+    let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    if is_encrypted {
         // An error says that the process has chosen already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     let info = info.set_tcp_settings(tcp);
-    match authorities.filter(|_| url.starts_with("rediss:")) {
+    match authorities.filter(|_| is_encrypted) {
         Some(pem) => Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) }),
         None => Client::open(info),
     }

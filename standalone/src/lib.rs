@@ -28,15 +28,18 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 };
 
 /// The routes of all three services, their pages, and the start page at `/`.
-pub fn routes(service: &Service) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
-    let chat = chat_svc::Chat::new(service);
-    move |config| {
+///
+/// # Errors
+/// When there can be no chat.
+pub fn routes(service: &Service) -> io::Result<impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static> {
+    let chat = chat_svc::Chat::new(service).map_err(io::Error::other)?;
+    Ok(move |config: &mut ServiceConfig| {
         config
             .configure(comet_svc::routes)
             .configure(sse_svc::routes)
             .configure(|config| chat.routes(config))
             .configure(page::routes);
-    }
+    })
 }
 
 /// Serves until a signal asks for the end. Without a key for tokens, makes one for as long as it lives.
@@ -55,5 +58,5 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     sse_svc::start_demo(&service);
     let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, listener.local_addr()?, own_key)?);
-    service.start(listener, routes(&service))?.until_signal().await
+    service.start(listener, routes(&service)?)?.until_signal().await
 }

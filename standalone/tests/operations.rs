@@ -50,7 +50,7 @@ async fn every_metric_and_reason() {
         config.configure(comet_svc::routes).configure(sse_svc::routes);
     });
     // What the chat counts, it counts from its beginning on; with a Redis that never comes, what it would of a cluster, too.
-    let _chat = chat_svc::Chat::new(&site.service);
+    let _chat = chat_svc::Chat::new(&site.service).unwrap();
     site.get("/healthz").send().await;
     let answer = site.get("/metrics").send().await;
     let text = answer.text();

@@ -13,14 +13,12 @@
 mod memory;
 mod queue;
 mod redis;
+mod saving;
 mod store;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -29,21 +27,17 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use shared::edge::settings::BusAddress;
 use socketio::{DisconnectReason, Socket};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::sleep;
 
-pub(crate) use self::store::Holder;
 use self::{
     memory::MemoryStore,
-    queue::{Ended, MOST_AT_A_TIME, Queue, Unsaved},
+    queue::{Ended, Queue},
     redis::RedisStore,
-    store::{Away, Held, Save, SessionStore},
+    store::{Away, SessionStore},
 };
+pub(crate) use self::{redis::Unfit, store::Holder};
 use crate::member::{Member, Profile};
 
-/// How often the time of sessions whose clients are connected is prolonged.
-const REFRESH: Duration = Duration::from_secs(15);
-/// How long an ack waits for what it says to be saved.
-const SAVED_WITHIN: Duration = Duration::from_millis(500);
 /// How long a client that comes back waits for a store that is away.
 const STORE_WITHIN: Duration = Duration::from_secs(3);
 /// The pause before something is tried again.
@@ -97,19 +91,15 @@ struct Live {
 
 impl Sessions {
     /// Sessions that clients may come back to within `keep`, kept where the bus is.
-    pub(crate) fn open(bus: &BusAddress, authorities: Option<&[u8]>, keep: Duration) -> Self {
+    ///
+    /// # Errors
+    /// When the bus is a Redis whose URL is none, or `authorities` (PEM) are not certificates.
+    pub(crate) fn open(bus: &BusAddress, authorities: Option<&[u8]>, keep: Duration) -> Result<Self, Unfit> {
         let store: Box<dyn SessionStore> = match bus {
             BusAddress::Memory => Box::new(MemoryStore::default()),
-            BusAddress::Redis(address) => match RedisStore::open(address.url(), authorities) {
-                Ok(store) => Box::new(store),
-                // The bus at this address has been opened by then.
-                Err(error) => {
-                    log::error!("{error}: sessions are kept in memory");
-                    Box::new(MemoryStore::default())
-                }
-            },
+            BusAddress::Redis(address) => Box::new(RedisStore::open(address.url(), authorities)?),
         };
-        Self::on(store, keep)
+        Ok(Self::on(store, keep))
     }
 
     fn on(store: Box<dyn SessionStore>, keep: Duration) -> Self {
@@ -129,23 +119,6 @@ impl Sessions {
         self.0.live.lock().insert(pid.clone(), Live { socket: socket.clone(), holder, before });
         if self.0.store.outlives_us() {
             self.0.queue.mark([pid.clone()]);
-        }
-    }
-
-    /// Something that a session keeps has changed; nobody waits for it.
-    pub(crate) fn changed(&self, socket: &Socket) {
-        if let Some(pid) = socket.pid().filter(|_| self.0.store.outlives_us()) {
-            self.0.queue.mark([pid.clone()]);
-        }
-    }
-
-    /// The same, until it has been saved, or cannot be for now.
-    pub(crate) async fn saved(&self, socket: &Socket) {
-        let Some(pid) = socket.pid().filter(|_| self.0.store.outlives_us()) else { return };
-        let saved = self.0.queue.changed(pid);
-        if !self.0.is_away.load(Relaxed) {
-            // Too late is no fault of the client's: the change has been made, and is saved when that can be done.
-            let _ = timeout(SAVED_WITHIN, saved).await;
         }
     }
 
@@ -258,109 +231,6 @@ impl Sessions {
         if let Some(socket) = socket {
             log::info!("chat: {} goes on elsewhere", socket.id());
             end(&socket);
-        }
-    }
-
-    /// Saves what has changed, for as long as the process lives.
-    pub(crate) async fn run(self) {
-        let mut refresh = interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                _ = refresh.tick(), if self.0.store.outlives_us() => self.refresh().await,
-                unsaved = self.0.queue.next() => self.save(unsaved).await,
-            }
-        }
-    }
-
-    async fn save(&self, mut unsaved: Vec<(ByteString, Unsaved)>) {
-        let now = Instant::now();
-        let saves: Vec<Save> = unsaved.iter().filter_map(|(pid, unsaved)| self.what(pid, unsaved, now)).collect();
-        if saves.is_empty() {
-            return;
-        }
-        match self.0.store.save(&saves).await {
-            Ok(held) => {
-                self.heard(&saves, &held);
-                for (_, unsaved) in &mut unsaved {
-                    for told in unsaved.told.drain(..) {
-                        // Nobody may be waiting any more.
-                        let _ = told.send(());
-                    }
-                }
-            }
-            Err(error) => {
-                self.0.queue.put_back(unsaved);
-                self.away(&error);
-                sleep(PAUSE).await;
-            }
-        }
-    }
-
-    /// What of a session is to be saved, at this moment.
-    fn what(&self, pid: &ByteString, unsaved: &Unsaved, now: Instant) -> Option<Save> {
-        let pid = pid.clone();
-        let live = {
-            let live = self.0.live.lock();
-            live.get(&pid).map(|live| (live.socket.clone(), live.holder, live.before))
-        };
-        // Of one that is connected, an end that is still to be saved is that of an earlier socket.
-        let Some((socket, holder, before)) = live else {
-            let Ended { holder, before, session, until } = unsaved.ended.clone()?;
-            let keep = if session.is_some() { until.saturating_duration_since(now) } else { Duration::ZERO };
-            return Some(Save { pid, holder, before, session, keep });
-        };
-        let session = Some(Kept::of(&socket, &*socket.get::<Member>()?, true).text());
-        Some(Save { pid, holder, before, session, keep: self.0.keep + REFRESH })
-    }
-
-    /// Prolongs the time of the sessions whose clients are connected.
-    async fn refresh(&self) {
-        let all: Vec<Save> = {
-            let live = self.0.live.lock();
-            let touch = |(pid, live): (&ByteString, &Live)| Save {
-                pid: pid.clone(),
-                holder: live.holder,
-                before: live.before,
-                session: None,
-                keep: self.0.keep + REFRESH,
-            };
-            live.iter().map(touch).collect()
-        };
-        for some in all.chunks(MOST_AT_A_TIME) {
-            match self.0.store.save(some).await {
-                Ok(held) => self.heard(some, &held),
-                Err(error) => return self.away(&error),
-            }
-        }
-    }
-
-    fn heard(&self, saves: &[Save], held: &[Held]) {
-        if self.0.is_away.swap(false, Relaxed) {
-            log::info!("chat: sessions are saved again");
-            // It may have come back with less than it had.
-            let all: Vec<ByteString> = self.0.live.lock().keys().cloned().collect();
-            self.0.queue.mark(all);
-        }
-        for (save, held) in saves.iter().zip(held) {
-            match held {
-                Held::Yes if save.session.is_some() => {
-                    if let Some(live) = self.0.live.lock().get_mut(&save.pid).filter(|live| live.holder == save.holder)
-                    {
-                        live.before = None;
-                    }
-                }
-                Held::Yes => {}
-                Held::Missing => self.0.queue.mark([save.pid.clone()]),
-                Held::Lost => self.superseded(&save.pid, save.holder),
-            }
-        }
-    }
-
-    fn away(&self, error: &Away) {
-        if !self.0.is_away.swap(true, Relaxed) {
-            log::warn!("{error}; the chat goes on, and saves them later");
         }
     }
 }

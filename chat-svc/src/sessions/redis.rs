@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo as _, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _,
+    aio::MultiplexedConnection,
+};
 use socketio::adapter::BoxFuture;
 use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
@@ -22,6 +25,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Silence after which the kernel asks whether the other end still lives.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 
+/// The URL is none of a Redis, or the authorities are no certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit;
+
 /// See the module. Dropping it ends its connection.
 pub(super) struct RedisStore {
     shared: Arc<Shared>,
@@ -35,25 +42,25 @@ struct Shared {
 }
 
 impl RedisStore {
-    /// The Redis at `url`, whose certificate one of `authorities` (PEM) may have signed instead of the system's. Comes back at once and connects meanwhile, on the runtime that this is called in.
+    /// The Redis at `url`. Over TLS, its certificate may be signed by one of `authorities` (PEM) instead of the system's; otherwise they
+    /// mean nothing. Comes back at once and connects meanwhile, on the runtime that this is called in.
     ///
     /// # Errors
-    /// When the URL is none.
-    pub(super) fn open(url: &str, authorities: Option<&[u8]>) -> Result<Self, Away> {
-        // Errors of the URL's may show it, and it may hold a password.
-        let bad = |_| Away("the URL of the Redis is none".to_owned());
-        let info = url.into_connection_info().map_err(bad)?;
+    /// When the URL or the authorities are none.
+    pub(super) fn open(url: &str, authorities: Option<&[u8]>) -> Result<Self, Unfit> {
+        let info = url.into_connection_info().map_err(|_| Unfit)?;
+        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         let info = info.set_tcp_settings(tcp);
-        let client = match authorities {
+        let client = match authorities.filter(|_| is_encrypted) {
             None => Client::open(info),
             Some(pem) => {
                 let root_cert = Some(pem.to_vec());
                 Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert })
             }
         };
-        let client = client.map_err(bad)?;
+        let client = client.map_err(|_| Unfit)?;
         let shared = Arc::new(Shared {
             line: Mutex::new(Err(Away("not connected to Redis yet".to_owned()))),
             broken: Notify::new(),

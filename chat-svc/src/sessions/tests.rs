@@ -1,10 +1,15 @@
 //! Both stores by one contract, on a Redis of the test's own.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use futures_util::FutureExt as _;
 use shared::testing::redis::Server;
+use socketio::adapter::BoxFuture;
 
-use super::*;
+use super::{
+    store::{Held, Save},
+    *,
+};
 
 impl Sessions {
     /// As if a socket of this session had just been cut off.
@@ -35,6 +40,56 @@ async fn back(store: &dyn SessionStore) {
         assert!(began.elapsed() < Duration::from_secs(15), "the store does not come back");
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A store that is away.
+struct NeverThere;
+
+impl SessionStore for NeverThere {
+    fn save<'a>(&'a self, _: &'a [Save]) -> BoxFuture<'a, Result<Vec<Held>, Away>> {
+        Box::pin(std::future::ready(Err(Away("it is never there".to_owned()))))
+    }
+
+    fn take<'a>(&'a self, _: &'a str, _: Holder) -> BoxFuture<'a, Result<Option<store::Taken>, Away>> {
+        Box::pin(std::future::ready(Err(Away("it is never there".to_owned()))))
+    }
+
+    fn outlives_us(&self) -> bool {
+        true
+    }
+}
+
+/// What a client asks for while Redis is away is done without waiting, and however often it asks, there is no more to save.
+#[tokio::test]
+async fn changes_while_the_store_is_away_leave_nothing_that_grows() {
+    let sessions = Sessions::on(Box::new(NeverThere), Duration::from_secs(60));
+    let running = tokio::spawn(sessions.clone().run());
+    sessions.keep_for_test("pid", "sid", Profile::default());
+    while !sessions.0.is_away.load(Relaxed) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..10_000 {
+        assert_eq!(sessions.saved_as(&"pid".into()).now_or_never(), Some(()), "nobody waits");
+    }
+    assert_eq!(sessions.0.queue.those_told(), 0);
+    running.abort();
+}
+
+/// A file of authorities beside a `redis://` URL means nothing, and made sessions stay in the memory of each replica.
+#[tokio::test]
+async fn sessions_are_in_redis_whatever_is_said_of_authorities() {
+    let server = Server::start().await;
+    let bus: BusAddress = server.url().parse().unwrap();
+    let pem = b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n";
+    for authorities in [None, Some(&pem[..])] {
+        let sessions = Sessions::open(&bus, authorities, Duration::from_secs(60)).ok().unwrap();
+        assert!(sessions.0.store.outlives_us());
+        back(&*sessions.0.store).await;
+    }
+    // Nor is there another place for them when they mean something and are none.
+    let encrypted: BusAddress = "rediss://127.0.0.1:1".parse().unwrap();
+    let none = Sessions::open(&encrypted, Some(pem), Duration::from_secs(60));
+    assert_eq!(none.err(), Some(Unfit));
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsCertificates, Value,
-    aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
+    TlsCertificates, Value, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::{sync::mpsc, time::sleep};
 
@@ -91,14 +91,15 @@ impl Link {
         // Errors of the URL's may show it, and it may hold a password.
         let bad = |_| BusError::Away("the URL of the Redis, or the file of its authorities, is none".into());
         let info: ConnectionInfo = url.into_connection_info().map_err(bad)?;
-        if url.starts_with("rediss:") {
+        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        if is_encrypted {
             // An error says that the process has chosen already.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         let info = info.set_tcp_settings(tcp);
-        let client = match authorities.filter(|_| url.starts_with("rediss:")) {
+        let client = match authorities.filter(|_| is_encrypted) {
             None => Client::open(info),
             Some(pem) => {
                 Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) })

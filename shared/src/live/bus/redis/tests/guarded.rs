@@ -57,6 +57,16 @@ async fn over_tls_it_keeps_the_contract() {
     .await;
 }
 
+/// The scheme of a URL is the same in capitals, and its certificate is held to the same authorities.
+#[tokio::test]
+async fn a_url_in_capitals_is_encrypted_too() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.sign("127.0.0.1");
+    let server = Server::encrypted(&certificate, &key, &authority.pem).await;
+    let url = server.url().replace("rediss", "REDISS");
+    ready(&RedisBus::open(&url, Some(authority.pem.as_bytes()), Limits::default()).unwrap()).await;
+}
+
 /// Of an authority that nobody named, and for another host: nothing is sent to it, and the reason says what to do.
 #[tokio::test]
 async fn a_certificate_that_does_not_hold_is_told() {
