@@ -8,10 +8,11 @@ use socketio::{
     adapter::{Adapter, AdapterError, BoxFuture, Broadcast, Local},
     socket::packet::Payload,
 };
-use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::Instant};
+use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 use crate::{
     Config, Stats,
+    ask::deadline,
     channels::Channels,
     cluster::{Cluster, Published},
     link,
@@ -179,7 +180,7 @@ impl Adapter for RedisAdapter {
         let id = random_id();
         let question = request::encode_broadcast(&self.cluster.uid, &id, &broadcast, timeout);
         Box::pin(async move {
-            let until = Instant::now() + timeout;
+            let until = deadline(timeout);
             let node = self.node(local)?;
             let others = self.others(&node).await?;
             if others == 0 {
@@ -270,7 +271,7 @@ impl Adapter for RedisAdapter {
             let message = request::encode_emit(&self.cluster.uid, Some(&id), &event).map_err(unwritten)?;
             let mut open = self.cluster.questions.ask(&id);
             self.cluster.publish(node.channels.request.clone(), message)?.wait().await?;
-            let until = Instant::now() + self.cluster.config.request_timeout;
+            let until = deadline(self.cluster.config.request_timeout);
             let (answers, missing) = self.gather(&node, &mut open, others, until).await?;
             Ok(Responses { answers: answers.iter().map(Response::data).collect(), missing })
         })

@@ -21,6 +21,14 @@ use crate::{
 /// How often, while answers are waited for, it is asked how many servers are left to give some.
 const RECOUNT: Duration = Duration::from_millis(500);
 
+/// Longer than anybody waits. Moments that are much further off are none that a clock can tell.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// When so much time will have passed, which may be said to be without end.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(LONGEST)
+}
+
 impl RedisAdapter {
     pub(crate) fn node(&self, local: &Local) -> Result<Arc<Node>, AdapterError> {
         let node = self.cluster.node(local.name());
@@ -39,7 +47,7 @@ impl RedisAdapter {
     /// Waits until this server hears answers, and itself.
     async fn listening(&self, node: &Node) -> Result<(), AdapterError> {
         self.cluster.connection()?;
-        let patience = Instant::now() + self.cluster.config.request_timeout;
+        let patience = deadline(self.cluster.config.request_timeout);
         match timeout_at(patience, node.is_subscribed()).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(away("the namespace is not subscribed to")),
@@ -61,7 +69,7 @@ impl RedisAdapter {
         }
         let mut open = self.cluster.questions.ask(id);
         self.cluster.publish(node.channels.request.clone(), question)?.wait().await?;
-        let until = Instant::now() + self.cluster.config.request_timeout;
+        let until = deadline(self.cluster.config.request_timeout);
         let (answers, missing) = self.gather(&node, &mut open, others, until).await?;
         match missing {
             0 => Ok(answers),
@@ -119,7 +127,7 @@ impl RedisAdapter {
         self.listening(&node).await?;
         let mut echo = self.cluster.questions.expect_echo(id);
         self.cluster.publish(node.channels.request.clone(), order.map_err(unwritten)?)?.wait().await?;
-        let until = Instant::now() + self.cluster.config.request_timeout;
+        let until = deadline(self.cluster.config.request_timeout);
         match timeout_at(until, echo.answers.recv()).await {
             Ok(Some(())) => Ok(()),
             Ok(None) => Err(away("Redis went away before the order came back")),

@@ -15,7 +15,7 @@ use crate::{
     publisher::{Job, Waiting},
     questions::Questions,
     stats::Counters,
-    wire::event,
+    wire::{Budget, event},
 };
 
 pub(crate) struct Cluster {
@@ -164,12 +164,22 @@ impl Cluster {
         self.namespaces.read().by_name.get(name).cloned()
     }
 
+    /// Whether a namespace that these are the channels of is open.
+    pub(crate) fn is_open(&self, channels: &Channels) -> bool {
+        self.namespaces.read().routes.contains_key(&channels.request)
+    }
+
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.namespaces.read().by_name.values().cloned().collect()
     }
 
     pub(crate) fn route(&self, subscription: &str) -> Option<Route> {
         self.namespaces.read().routes.get(subscription).cloned()
+    }
+
+    /// How much a message of another server may be.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.config.max_message_values)
     }
 
     // ---- Redis ----
@@ -259,4 +269,38 @@ impl Published {
 
 pub(crate) fn away(why: &str) -> AdapterError {
     AdapterError(format!("other servers cannot be reached: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio::SocketIo;
+
+    use super::*;
+
+    /// While Redis comes back, a namespace may close and open again: it is in the list of those to subscribe to, and both changes come
+    /// after it. The first of them is not to take back what the list has done.
+    #[test]
+    fn the_close_of_a_name_that_is_open_again_takes_nothing_back() {
+        let (changes, mut changed) = mpsc::unbounded_channel();
+        let cluster = Cluster::new(Config::default(), "me".to_owned(), changes, mpsc::unbounded_channel().0);
+        let io = SocketIo::builder().build();
+        for (name, opens_again) in [("/a", true), ("/b", false)] {
+            let namespace = io.of(name);
+            cluster.open(&namespace);
+            cluster.close(name);
+            if opens_again {
+                cluster.open(&namespace);
+            }
+            let Some(Change::Opened(first)) = changed.blocking_recv() else { panic!("it opened") };
+            let Some(Change::Closed(closed)) = changed.blocking_recv() else { panic!("it closed") };
+            assert!(Arc::ptr_eq(&first, &closed));
+            assert_eq!(cluster.is_open(&closed.channels), opens_again, "{name}");
+            assert_eq!(*closed.standing.borrow(), Standing::Closed);
+            if opens_again {
+                assert!(
+                    matches!(changed.blocking_recv(), Some(Change::Opened(second)) if !Arc::ptr_eq(&first, &second))
+                );
+            }
+        }
+    }
 }

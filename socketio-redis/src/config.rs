@@ -31,6 +31,11 @@ pub struct Config {
     pub max_waiting_bytes: usize,
     /// Bytes of a message from another server; larger ones are ignored. 16 MiB by default.
     pub max_message_bytes: usize,
+    /// Values that a message from another server may consist of, since each takes 72 bytes of memory where it may be a single one on the wire.
+    /// Names of members count as values, and arrays and objects that hold something count five; larger messages are ignored.
+    /// 1,048,576 by default, so that a message takes no more than some 200 MiB beyond its bytes for the moment in which it is read. Bytes in
+    /// what servers' applications say to each other are a number each, as Node writes them.
+    pub max_message_values: usize,
 }
 
 impl Config {
@@ -46,6 +51,7 @@ impl Config {
             heartbeat: Duration::from_secs(5),
             max_waiting_bytes: 32 << 20,
             max_message_bytes: 16 << 20,
+            max_message_values: 1 << 20,
         }
     }
 }
@@ -68,6 +74,7 @@ impl fmt::Debug for Config {
             .field("heartbeat", &self.heartbeat)
             .field("max_waiting_bytes", &self.max_waiting_bytes)
             .field("max_message_bytes", &self.max_message_bytes)
+            .field("max_message_values", &self.max_message_values)
             .finish_non_exhaustive()
     }
 }

@@ -71,8 +71,9 @@
 //!
 //! Whoever can publish on this Redis can say anything to all clients, and whoever can listen hears everything; answers
 //! to `fetch_sockets` hold handshakes with their headers. Messages that make no sense are counted ([`Stats::ignored`])
-//! and ignored, and none makes a server fail, but their sender is not checked. The URL may begin with `rediss://`, and
-//! Redis' access control can limit a user to `&socket.io*`.
+//! and ignored, and none makes a server fail, but their sender is not checked. What a message may take is bounded in bytes
+//! ([`Config::max_message_bytes`]) and, since a byte can be a value of 72 bytes in memory, in values ([`Config::max_message_values`]).
+//! The URL may begin with `rediss://`, and Redis' access control can limit a user to `&socket.io*`.
 //!
 //! # What is supported
 //!

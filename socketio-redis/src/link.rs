@@ -165,14 +165,18 @@ async fn take_part(
     cluster.set_ready(connection.clone());
     log::info!("Redis is there: this server is {} in the cluster {:?}", cluster.uid, cluster.config.key);
     tokio::select! {
-        end = follow(sink, changes) => end,
+        end = follow(sink, changes, cluster) => end,
         end = publisher::run(connection.clone(), jobs, cluster) => end,
         end = beat(connection, cluster, heard) => end,
     }
 }
 
 /// Subscribes to the channels of namespaces that come, and takes back those of namespaces that go.
-async fn follow(mut sink: PubSubSink, changes: &mut mpsc::UnboundedReceiver<Change>) -> Result<Infallible, LinkError> {
+async fn follow(
+    mut sink: PubSubSink,
+    changes: &mut mpsc::UnboundedReceiver<Change>,
+    cluster: &Cluster,
+) -> Result<Infallible, LinkError> {
     let mut next = changes.recv().await;
     while let Some(change) = next.take() {
         match change {
@@ -190,6 +194,9 @@ async fn follow(mut sink: PubSubSink, changes: &mut mpsc::UnboundedReceiver<Chan
                 }
                 subscribe(&mut sink, &nodes).await?;
             }
+            // Its name is open again: what is heard on its channels is heard for the one that has it now, which may be subscribed to
+            // already or follows.
+            Change::Closed(node) if cluster.is_open(&node.channels) => {}
             Change::Closed(node) => {
                 let channels = &node.channels;
                 answered(sink.punsubscribe(&channels.pattern)).await?;

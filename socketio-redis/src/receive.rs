@@ -48,7 +48,9 @@ pub(crate) fn message(cluster: &Arc<Cluster>, subscription: &str, channel: &str,
         Ok(Ok(false)) => {}
         Ok(Err(error)) => {
             cluster.counters.ignored.inc();
-            log::debug!("a message on {channel} is ignored: {error}");
+            // What an operator can mend is worth a line, as with too many bytes.
+            let level = if matches!(error, WireError::TooMany) { log::Level::Warn } else { log::Level::Debug };
+            log::log!(level, "a message on {channel} is ignored: {error}");
         }
         Err(_) => log::error!("a handler of an event from another server panicked"),
     }
@@ -67,19 +69,19 @@ fn on_event(cluster: &Arc<Cluster>, node: &Node, namespace: &Namespace, channel:
     if node.channels.room(channel).is_some_and(|room| !local.has_room(room)) {
         return Ok(false);
     }
-    let Some(event) = event::decode(payload, namespace.name())? else { return Ok(false) };
+    let Some(event) = event::decode(payload, namespace.name(), cluster.budget())? else { return Ok(false) };
     local.deliver(&event.to, &event.packet, event.volatile);
     Ok(true)
 }
 
 fn on_response(cluster: &Arc<Cluster>, payload: &[u8]) -> Done {
-    let response = response::decode(payload)?;
+    let response = response::decode(payload, cluster.budget())?;
     // All servers hear answers to each.
     Ok(cluster.questions.answer(response))
 }
 
 fn on_request(cluster: &Arc<Cluster>, node: &Arc<Node>, namespace: &Namespace, payload: &[u8]) -> Done {
-    let Request { uid, id, what } = request::decode(payload, namespace.name())?;
+    let Request { uid, id, what } = request::decode(payload, namespace.name(), cluster.budget())?;
     let local = namespace.local();
     let is_own = uid.as_deref() == Some(&cluster.uid);
     let is_order = matches!(what, What::Join(..) | What::Leave(..) | What::Disconnect(..));

@@ -14,7 +14,7 @@ pub struct Stats {
     pub failed: u64,
     /// Messages of other servers that were acted upon.
     pub received: u64,
-    /// Messages that nobody could make sense of, or that were too large.
+    /// Messages that nobody could make sense of, or that were too large, in bytes or in values.
     pub ignored: u64,
     /// Times that Redis went away.
     pub away: u64,

@@ -18,6 +18,8 @@ use crate::{
     socket::packet::{Packet, Payload},
 };
 
+/// Longer than anybody waits. Moments that are much further off are none that a clock can tell.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 /// How long answers to a broadcast are waited for when no timeout is said.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -135,7 +137,7 @@ impl BroadcastOperator {
         };
         // Whoever has not answered when this ends, in whatever way, need not be listened to.
         let _forget = Forget { namespace: &self.namespace, to: &self.to, id };
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.timeout.min(LONGEST_TIMEOUT);
         let local = self.namespace.local();
         let asked = if self.local {
             local.deliver_with_ack(&self.to, &packet, &sink)

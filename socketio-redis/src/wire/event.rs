@@ -8,7 +8,7 @@ use socketio::{
 };
 
 use super::{
-    WireError, event_payload, flag,
+    Budget, WireError, event_payload, flag,
     msgpack::{self, write_array, write_map, write_str, write_uint},
     number, selector,
 };
@@ -79,8 +79,8 @@ fn write_rooms(out: &mut ByteBuf, rooms: &[Room]) {
 }
 
 /// Reads an event for the namespace `nsp`; nothing if it is for another one, whose name makes the same channel.
-pub(crate) fn decode(message: &[u8], nsp: &str) -> Result<Option<Event>, WireError> {
-    let message = msgpack::read(message)?;
+pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Option<Event>, WireError> {
+    let message = msgpack::read(message, budget)?;
     // First stands who sent it, which each sender knows of its own: [`prefix`].
     let (packet, opts) = match message.as_array() {
         Some([_, packet, opts, ..]) => (packet, opts),

@@ -9,7 +9,9 @@
 //! Reading is lenient where senders that are about differ, such as emitters of other versions and languages, and strict where a
 //! message could harm clients: what their parsers would refuse is not passed on to them.
 
+mod budget;
 pub(crate) mod event;
+mod json;
 mod msgpack;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -22,6 +24,8 @@ use socketio::{
     socket::packet::{Payload, is_reserved},
 };
 
+pub(crate) use self::budget::Budget;
+
 /// Why a message means nothing, or cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireError {
@@ -31,6 +35,9 @@ pub(crate) enum WireError {
     Msgpack(&'static str),
     #[error("it nests too deep")]
     Nesting,
+    /// See [`Budget`].
+    #[error("it consists of more values than are taken (max_message_values)")]
+    TooMany,
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     #[error("{0} is missing, or is something else")]
@@ -42,10 +49,10 @@ pub(crate) enum WireError {
 }
 
 /// JSON or msgpack, as its first byte says.
-fn read(message: &[u8]) -> Result<Value, WireError> {
+fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
     match message {
-        [b'{', ..] => Ok(serde_json::from_slice(message)?),
-        _ => msgpack::read(message),
+        [b'{', ..] => json::read(message, budget),
+        _ => msgpack::read(message, budget),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Values as msgpack, as the encoder of Node's adapter writes them (notepack.io), and as all of its versions that are about do.
 //!
-//! Lengths are believed only as far as there are bytes, and the depth is bounded: a message of any content costs no more than
-//! its own size a few times over.
+//! Lengths are believed only as far as there are bytes, the depth is bounded, and so is the [number of values](Budget), since a single
+//! byte can be one: what a message takes follows from the bounds of its size and of its values, whatever it holds.
 
 use bytes::Bytes;
 use rmp::{Marker, encode as rmp_out, encode::buffer::ByteBuf};
@@ -10,7 +10,7 @@ use socketio::{
     value::{MAX_NESTING, Object},
 };
 
-use super::WireError;
+use super::{Budget, WireError};
 
 /// What a packet's data may nest, within the message and the packet.
 const MAX_DEPTH: usize = MAX_NESTING + 2;
@@ -82,8 +82,8 @@ fn write_number(out: &mut ByteBuf, number: &serde_json::Number) {
 /// Reads a message: one value, and nothing behind it.
 ///
 /// `undefined` is null; times become ISO 8601 text, as JSON would have them.
-pub(crate) fn read(message: &[u8]) -> Result<Value, WireError> {
-    let mut reader = Reader { rest: message, has_binary: false, has_placeholder: false };
+pub(crate) fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
+    let mut reader = Reader { rest: message, budget, has_binary: false, has_placeholder: false };
     let value = reader.value(0)?;
     if !reader.rest.is_empty() {
         return Err(WireError::Msgpack("bytes behind the message"));
@@ -97,12 +97,14 @@ pub(crate) fn read(message: &[u8]) -> Result<Value, WireError> {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    budget: Budget,
     has_binary: bool,
     has_placeholder: bool,
 }
 
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, WireError> {
+        self.budget.value()?;
         let [marker] = self.array()?;
         Ok(match Marker::from_u8(marker) {
             Marker::Null => Value::Null,
@@ -188,6 +190,9 @@ impl<'a> Reader<'a> {
         if depth == MAX_DEPTH {
             return Err(WireError::Nesting);
         }
+        if len > 0 {
+            self.budget.container()?;
+        }
         // Each item takes a byte at least.
         let mut items = Vec::with_capacity(len.min(self.rest.len()).min(64));
         for _ in 0..len {
@@ -199,6 +204,9 @@ impl<'a> Reader<'a> {
     fn members(&mut self, len: usize, depth: usize) -> Result<Value, WireError> {
         if depth == MAX_DEPTH {
             return Err(WireError::Nesting);
+        }
+        if len > 0 {
+            self.budget.container()?;
         }
         let mut members = Object::new();
         for _ in 0..len {

@@ -12,7 +12,7 @@ use socketio::{
 };
 
 use super::{
-    WireError,
+    Budget, WireError,
     event::{read_packet, write_packet, write_selector},
     event_payload, flag,
     msgpack::{self, write_map, write_str, write_uint},
@@ -77,8 +77,8 @@ pub(crate) struct Asking {
 }
 
 /// Reads a request to the namespace `nsp`.
-pub(crate) fn decode(message: &[u8], nsp: &str) -> Result<Request, WireError> {
-    let message = read(message)?;
+pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Request, WireError> {
+    let message = read(message, budget)?;
     let member = |name| message.get(name);
     let opts = || selector(member("opts").unwrap_or(&Value::Null));
     let target = || match (member("opts"), member("sid").and_then(text)) {

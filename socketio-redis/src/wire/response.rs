@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use socketio::{Room, Socket, SocketData, SocketInfo, Value, socket::packet::Payload};
 
 use super::{
-    WireError,
+    Budget, WireError,
     msgpack::{self, write_map, write_str, write_uint},
     number, read,
     request::{kind, node_json},
@@ -24,8 +24,8 @@ pub(crate) struct Response {
 }
 
 /// Reads an answer.
-pub(crate) fn decode(message: &[u8]) -> Result<Response, WireError> {
-    let body = read(message)?;
+pub(crate) fn decode(message: &[u8], budget: Budget) -> Result<Response, WireError> {
+    let body = read(message, budget)?;
     let id = body.get("requestId").and_then(Value::as_str).ok_or(WireError::Shape("the question's id"))?;
     Ok(Response { id: id.to_owned(), body })
 }

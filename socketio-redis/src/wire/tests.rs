@@ -16,6 +16,26 @@ use super::{
 use crate::channels::Channels;
 
 const NSP: &str = "/chat";
+/// More than any of these messages needs.
+fn large() -> Budget {
+    Budget::new(1 << 20)
+}
+
+fn decode_event(message: &[u8], nsp: &str) -> Result<Option<event::Event>, WireError> {
+    event::decode(message, nsp, large())
+}
+
+fn decode_request(message: &[u8], nsp: &str) -> Result<Request, WireError> {
+    request::decode(message, nsp, large())
+}
+
+fn decode_response(message: &[u8]) -> Result<response::Response, WireError> {
+    response::decode(message, large())
+}
+
+fn read_msgpack(message: &[u8]) -> Result<Value, WireError> {
+    msgpack::read(message, large())
+}
 
 /// Channel and bytes by name.
 fn vectors() -> HashMap<&'static str, (&'static str, Vec<u8>)> {
@@ -84,7 +104,7 @@ fn events_are_written_as_node_writes_them() {
         assert_eq!(written, *expected, "{name}: {}", String::from_utf8_lossy(&written));
         assert_eq!(channels.events_for(&broadcast.to.rooms), *channel, "{name}");
 
-        let read = event::decode(expected, NSP).unwrap().unwrap();
+        let read = decode_event(expected, NSP).unwrap().unwrap();
         assert_eq!((read.to, read.volatile), (broadcast.to, broadcast.volatile), "{name}");
         assert_eq!(read.packet.packet(), broadcast.packet.packet(), "{name}");
     }
@@ -106,18 +126,18 @@ fn events_are_read_as_node_means_them() {
         ("emitter-room", selector(&["a"], &[]), true, r#"["news"]"#),
         ("emitter-rooms", selector(&["a", "b"], &["c"]), false, r#"["news"]"#),
     ] {
-        let read = event::decode(&vector(name), NSP).unwrap().unwrap();
+        let read = decode_event(&vector(name), NSP).unwrap().unwrap();
         assert_eq!((read.to, read.volatile), (to, volatile), "{name}");
         assert_eq!(read.packet.packet().payload.as_ref().unwrap().json(), json, "{name}");
     }
     assert_eq!(
-        event::decode(&vector("emitter-event"), NSP).unwrap().unwrap().packet.packet().attachments(),
+        decode_event(&vector("emitter-event"), NSP).unwrap().unwrap().packet.packet().attachments(),
         [bytes(2).0]
     );
     // By this a server knows its own, before anything is decoded.
     assert!(vector("event").starts_with(&event::prefix("AAAAAA")));
     assert!(!vector("emitter-event").starts_with(&event::prefix("AAAAAA")));
-    assert!(event::decode(&vector("event"), "/").unwrap().is_none(), "of another namespace");
+    assert!(decode_event(&vector("event"), "/").unwrap().is_none(), "of another namespace");
 }
 
 /// What emitters of other versions and languages send.
@@ -131,7 +151,7 @@ fn old_emitters_are_understood() {
         (json!({}), selector(&[], &[])),
         (json!(null), selector(&[], &[])),
     ] {
-        let read = event::decode(&written(&json!(["emitter", packet, opts])), "/").unwrap().unwrap();
+        let read = decode_event(&written(&json!(["emitter", packet, opts])), "/").unwrap().unwrap();
         assert_eq!((read.to, read.volatile), (to, false), "{opts}");
     }
     // No options at all, the type that only text has, and a name that is a number.
@@ -140,12 +160,12 @@ fn old_emitters_are_understood() {
         json!([null, { "type": 5, "nsp": "/", "data": ["news"] }, {}]),
         json!(["x", {"type": 2, "data": [7]}, {}]),
     ] {
-        assert!(event::decode(&written(&message), "/").unwrap().is_some(), "{message}");
+        assert!(decode_event(&written(&message), "/").unwrap().is_some(), "{message}");
     }
     // Dates, buffers and `undefined` of the encoder's second version.
     let mut old = b"\x93\xa1u\x82\xa4type\x02\xa4data\x94\xa1e".to_vec();
     old.extend(b"\xd7\x00\x00\x00\x01\x8b\xcf\xe5\x68\x00\xd4\x00\x00\xc7\x03\x00abc\x80");
-    let read = event::decode(&old, "/").unwrap().unwrap();
+    let read = decode_event(&old, "/").unwrap().unwrap();
     let payload = read.packet.packet().payload.clone().unwrap();
     assert_eq!(payload.json(), r#"["e","2023-11-14T22:13:20.000Z",null,{"_placeholder":true,"num":0}]"#);
     assert_eq!(payload.attachments(), [Bytes::from_static(b"abc")]);
@@ -185,18 +205,18 @@ fn what_clients_would_refuse_goes_no_further() {
         b"\x93\xa1u\x82\xa4type\x02\xa4data\x93\xa1e\xc4\x01x\x81\xac_placeholder\xc3\x80".to_vec(),
     ] {
         assert!(
-            event::decode(&message, "/").is_err(),
+            decode_event(&message, "/").is_err(),
             "{:?}",
             String::from_utf8_lossy(&message[..message.len().min(80)])
         );
     }
     // Without binary data beside it, it is but a name.
     let literal = with(json!(["e", { "_placeholder": true, "num": 0 }]));
-    assert!(event::decode(&literal, "/").unwrap().is_some());
+    assert!(decode_event(&literal, "/").unwrap().is_some());
     // As deep as clients may nest, and no deeper.
     let nested = |depth: usize| (1..depth).fold(json!(["e"]), |inner, _| json!(["e", inner]));
-    assert!(event::decode(&with(nested(127)), "/").unwrap().is_some());
-    assert!(matches!(event::decode(&with(nested(128)), "/"), Err(WireError::Nesting)));
+    assert!(decode_event(&with(nested(127)), "/").unwrap().is_some());
+    assert!(matches!(decode_event(&with(nested(128)), "/"), Err(WireError::Nesting)));
 }
 
 #[test]
@@ -221,10 +241,10 @@ fn requests_are_read_as_node_means_them() {
         ("emitter-disconnect", emitted(What::Disconnect(many(&["a"], &[]), true))),
         ("emitter-server-side-emit", Request { uid: Some("emitter".into()), ..own(hello(r#"["hello",1]"#)) }),
     ] {
-        assert_eq!(request::decode(&vector(name), NSP).unwrap(), expected, "{name}");
+        assert_eq!(decode_request(&vector(name), NSP).unwrap(), expected, "{name}");
     }
     let Request { what: What::Broadcast(Some(asking)), id, .. } =
-        request::decode(&vector("broadcast-ack"), NSP).unwrap()
+        decode_request(&vector("broadcast-ack"), NSP).unwrap()
     else {
         panic!("no broadcast")
     };
@@ -233,7 +253,7 @@ fn requests_are_read_as_node_means_them() {
         (asking.to, asking.timeout, id.as_deref()),
         (selector(&["a"], &[]), Some(Duration::from_secs(1)), Some("QQQQQQ"))
     );
-    let elsewhere = request::decode(&vector("broadcast-ack"), "/").unwrap();
+    let elsewhere = decode_request(&vector("broadcast-ack"), "/").unwrap();
     assert_eq!(elsewhere.what, What::Broadcast(None));
     // Of adapters before version 6, and what they are asked.
     for (message, what) in [
@@ -242,8 +262,8 @@ fn requests_are_read_as_node_means_them() {
         (json!({ "type": 3, "sid": "S", "room": "a" }), What::Leave(Target::One("S".into()), rooms(&["a"]))),
         (json!({ "type": 4, "sid": "S", "close": true }), What::Disconnect(Target::One("S".into()), true)),
     ] {
-        assert_eq!(request::decode(message.to_string().as_bytes(), "/").unwrap().what, what, "{message}");
-        assert_eq!(request::decode(&written(&message), "/").unwrap().what, what, "{message} in msgpack");
+        assert_eq!(decode_request(message.to_string().as_bytes(), "/").unwrap().what, what, "{message}");
+        assert_eq!(decode_request(&written(&message), "/").unwrap().what, what, "{message} in msgpack");
     }
 }
 
@@ -279,14 +299,14 @@ fn requests_are_written_as_node_writes_them() {
     let expected = json!({ "uid": uid, "type": 6, "data": ["hello", { "type": "Buffer", "data": [0, 31] }] });
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&binary).unwrap(), expected);
     let question = request::encode_broadcast(uid, id, &broadcast_question(), Duration::from_secs(1)).unwrap();
-    assert_eq!(msgpack::read(&question).unwrap(), msgpack::read(&vector("broadcast-ack")).unwrap());
+    assert_eq!(read_msgpack(&question).unwrap(), read_msgpack(&vector("broadcast-ack")).unwrap());
 }
 
 #[test]
 fn answers_both_ways() {
-    let read = |name: &str| response::decode(&vector(name)).unwrap();
+    let read = |name: &str| decode_response(&vector(name)).unwrap();
     let same = |name: &str, written: Vec<u8>| {
-        let value = |bytes: &[u8]| super::read(bytes).unwrap();
+        let value = |bytes: &[u8]| super::read(bytes, large()).unwrap();
         assert_eq!(value(&written), value(&vector(name)), "{name}");
     };
     assert_eq!(read("answer-done").id, "QQQQQQ");
@@ -316,7 +336,7 @@ fn answers_both_ways() {
     assert_eq!(read("answer-count").ack(), None);
     assert_eq!(read("answer-ack").client_count(), None);
     for bad in [&b""[..], b"{", b"{}", b"[]", br#"{"requestId":7}"#, b"\xc0", b"\x81\xa9requestId\x07"] {
-        assert!(response::decode(bad).is_err(), "{bad:?}");
+        assert!(decode_response(bad).is_err(), "{bad:?}");
     }
 }
 
@@ -338,7 +358,48 @@ fn requests_that_make_no_sense() {
         br#"{"type":7,"packet":{"type":3,"data":["e"],"nsp":"/"}}"#,
         b"\x81\xa4type\xcd",
     ] {
-        assert!(request::decode(bad, "/").is_err(), "{:?}", String::from_utf8_lossy(bad));
+        assert!(decode_request(bad, "/").is_err(), "{:?}", String::from_utf8_lossy(bad));
+    }
+}
+
+/// A message that is small on the wire and large in memory, in both forms, with how many values it counts as.
+#[test]
+fn a_message_consists_of_so_many_values_and_no_more() {
+    for (json, values) in [
+        ("{}", 1),
+        (r#"{"a":1}"#, 1 + 4 + 2),
+        (r#"{"a":[]}"#, 1 + 4 + 2),
+        (r#"{"a":[0,0,0],"b":{"c":null}}"#, 1 + 4 + 2 + 4 + 3 + 2 + 4 + 2),
+        (&format!(r#"{{"a":[{}0]}}"#, "0,".repeat(9_999)), 1 + 4 + 2 + 4 + 10_000),
+        (&format!(r#"{{"a":[{}{{}}]}}"#, r#"{"":0},"#.repeat(999)), 1 + 4 + 2 + 4 + 999 * 7 + 1),
+    ] {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        for message in [json.as_bytes(), &written(&value)] {
+            let read = super::read(message, Budget::new(values)).unwrap();
+            assert_eq!(serde_json::to_value(&read).unwrap(), value);
+            let over = super::read(message, Budget::new(values - 1));
+            assert!(matches!(over, Err(WireError::TooMany)), "{over:?}");
+        }
+    }
+    // As large as a message may be by default: it would be more than a gigabyte.
+    let numbers = 16 << 20;
+    let mut message = vec![0xdd];
+    message.extend(u32::to_be_bytes(numbers));
+    message.resize(usize::try_from(numbers).unwrap(), 0);
+    let default = crate::Config::default().max_message_values;
+    for message in [message, [b"{\"a\":[", "0,".repeat(8 << 20).as_bytes(), b"0]}"].concat()] {
+        assert!(matches!(super::read(&message, Budget::new(default)), Err(WireError::TooMany)));
+    }
+}
+
+/// JSON is read as the rest of the server reads it.
+#[test]
+fn json_within_a_budget_is_the_same_json() {
+    let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,"\u00e9\n",{"b":{}}],"b":1,"b":2}"#;
+    let read = super::read(text.as_bytes(), large()).unwrap();
+    assert_eq!(read, serde_json::from_str::<Value>(text).unwrap());
+    for bad in ["{", "{} {}", r#"{"a"}"#, &format!("{{\"a\":{}", "[".repeat(200))] {
+        assert!(matches!(super::read(bad.as_bytes(), large()), Err(WireError::Json(_))), "{bad}");
     }
 }
 
@@ -366,14 +427,14 @@ proptest! {
     fn values_read_back(value in any_value()) {
         let mut out = rmp::encode::buffer::ByteBuf::new();
         msgpack::write(&mut out, &value);
-        prop_assert_eq!(msgpack::read(&out.into_vec()).unwrap(), value);
+        prop_assert_eq!(read_msgpack(&out.into_vec()).unwrap(), value);
     }
 
     #[test]
     fn events_read_back(value in any_value(), rooms in proptest::collection::vec(".{0,9}", 0..4), volatile: bool) {
         let to = Selector { rooms: rooms.iter().map(|room| room.as_str().into()).collect(), except: vec!["x".into()] };
         let sent = broadcast(&to_value(&value).unwrap(), to, volatile);
-        let read = event::decode(&event::encode(&event::prefix("me"), &sent).unwrap(), NSP).unwrap().unwrap();
+        let read = decode_event(&event::encode(&event::prefix("me"), &sent).unwrap(), NSP).unwrap().unwrap();
         prop_assert_eq!((&read.to, read.volatile), (&sent.to, volatile));
         prop_assert_eq!(read.packet.packet(), sent.packet.packet());
     }
@@ -390,9 +451,9 @@ proptest! {
         if byte % 2 == 0 {
             message.truncate(cut.index(message.len()));
         }
-        let _ = event::decode(&message, NSP);
-        let _ = request::decode(&message, NSP);
-        if let Ok(response) = response::decode(&message) {
+        let _ = decode_event(&message, NSP);
+        let _ = decode_request(&message, NSP);
+        if let Ok(response) = decode_response(&message) {
             let _ = (response.sockets(), response.rooms(), response.client_count(), response.ack(), response.data());
         }
     }

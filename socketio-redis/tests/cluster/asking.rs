@@ -84,6 +84,28 @@ fn sockets_of_all_servers_are_asked() {
     assert_eq!(asked.answers, [four, 1_u64.into(), 2_u64.into(), "three".into()]);
 }
 
+/// Who would rather wait for ever than miss an answer says so with the longest time there is.
+#[test]
+fn answers_may_be_waited_for_without_end() {
+    let cluster = Cluster::new();
+    let patient = socketio_redis::Config { request_timeout: Duration::MAX, ..cluster.config() };
+    let one = cluster.add_with(patient, socketio::SocketIo::builder(), |adapter| adapter);
+    let two = cluster.add();
+    cluster.wait(one.adapter.connected());
+    let mut client = two.join(&[]);
+    let asked: Responses<u8> = std::thread::scope(|scope| {
+        scope.spawn(|| answer(&mut client, "[7]"));
+        cluster.wait(one.io.of("/").timeout(Duration::MAX).emit_with_ack("?", &())).unwrap()
+    });
+    assert_eq!((asked.answers, asked.missing), (vec![7], 0));
+    assert_eq!(cluster.wait(one.io.of("/").broadcast().fetch_sockets()).unwrap().len(), 1);
+    cluster.wait(one.io.of("/").broadcast().sockets_join("a")).unwrap();
+    // On one server alone, too.
+    let asked: Responses<u8> =
+        cluster.wait(one.io.of("/").on_this_server().timeout(Duration::MAX).emit_with_ack("?", &())).unwrap();
+    assert!(asked.answers.is_empty());
+}
+
 #[test]
 fn sockets_that_do_not_answer_are_counted() {
     let (cluster, [one, two]) = Cluster::of();

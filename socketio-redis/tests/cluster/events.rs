@@ -134,6 +134,22 @@ fn messages_have_a_largest_size() {
     assert_eq!(one.adapter.stats().ignored, 1);
 }
 
+/// A value may be a single byte on the wire, and is 72 in memory.
+#[test]
+fn messages_have_a_largest_number_of_values() {
+    let cluster = Cluster::new();
+    let few = socketio_redis::Config { max_message_values: 1_000, ..cluster.config() };
+    let one = cluster.add_with(few, SocketIo::builder(), |adapter| adapter);
+    let two = cluster.add();
+    cluster.wait(one.adapter.connected());
+    let mut client = one.join(&[]);
+    cluster.wait(two.io.emit("many", &vec![0; 1_000])).unwrap();
+    cluster.wait(two.io.of("/").server_side_emit("many", &vec![0; 1_000])).unwrap();
+    cluster.wait(two.io.emit("few", &1)).unwrap();
+    assert_eq!(client.text(), r#"42["few",1]"#);
+    assert_eq!(one.adapter.stats().ignored, 2);
+}
+
 /// A source whose offset says how far the client has come; it has nothing to give.
 struct Quiet;
 
