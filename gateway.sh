@@ -6,22 +6,34 @@
 # nginx takes a name with several addresses for one place in the ring by which it chooses a session's replica, and looks
 # names up only when it starts: so the names are looked up here. Reloading touches no answer that is under way.
 #
-#   gateway.sh [nginx.conf [folder to write to]]
+# With TRIDENT_TLS=on it speaks TLS, by fullchain.pem and privkey.pem, read again when they change; without them, by a
+# certificate for trial. TRIDENT_TLS_GATEWAY is the address of another gateway that does: while there is one under its name,
+# this one sends visitors there.
+#
+#   gateway.sh [nginx.conf [folder to write to [folder of fullchain.pem and privkey.pem]]]
 set -eu
 
 source=${1:-/etc/nginx/nginx.conf}
 folder=${2:-/run/trident}
+certificates=${3:-/etc/trident/tls}
 services="comet-svc:8081 chat-svc:8082 sse-svc:8083"
 nginx=$$ # what this shell becomes in the end
 
-# The replicas of a service that are to be asked: those known, as long as their name is there, and new ones as soon as they
-# are ready. A service without any keeps the ones it had until it has others: nginx cannot be without.
+# Whether a replica that is asked answers at all, ready or not. One that has been silent three times in a row hangs.
+lives() { # address:port
+  if curl -fs -o /dev/null -m 2 "http://$1/healthz"; then rm -f "$folder/silent-$1"; return; fi
+  echo >>"$folder/silent-$1"
+  [ "$(wc -l <"$folder/silent-$1")" -lt 3 ]
+}
+
+# The replicas of a service that are to be asked: those known, as long as their name is there and they live, and new ones as
+# soon as they are ready. A service without any keeps the ones it had until it has others: nginx cannot be without.
 replicas_of() { # name:port
   known=$(cat "$folder/$1" 2>/dev/null || true)
   for address in $(getent ahostsv4 "${1%:*}" | cut -d ' ' -f 1 | sort -u); do
     case " $known " in
-      *" $address:${1#*:} "*) echo "$address:${1#*:}" ;;
-      *) if curl -fs -o /dev/null -m 1 "http://$address:${1#*:}/readyz"; then echo "$address:${1#*:}"; fi ;;
+      *" $address:${1#*:} "*) if lives "$address:${1#*:}"; then echo "$address:${1#*:}"; fi ;;
+      *) if curl -fs -o /dev/null -m 1 "http://$address:${1#*:}/readyz"; then rm -f "$folder/silent-$address:${1#*:}"; echo "$address:${1#*:}"; fi ;;
     esac
   done | tr '\n' ' '
 }
@@ -35,11 +47,35 @@ look() {
   done
 }
 
-# nginx.conf with the replicas that are known, and with the pages that may read our own errors (TRIDENT_ORIGINS).
+# The folder of the certificate, or nothing without TLS. The one for trial lives in memory, and no longer than we do.
+certificate() {
+  [ "${TRIDENT_TLS:-}" = on ] || return 0
+  if [ -e "$certificates/fullchain.pem" ]; then echo "$certificates"; return; fi
+  if [ ! -e "$folder/fullchain.pem" ]; then
+    command -v openssl >/dev/null || { echo "gateway: no $certificates/fullchain.pem, and no openssl to make one for trial" >&2; return 1; }
+    echo "gateway: no $certificates/fullchain.pem: a certificate for trial is made, which no browser trusts" >&2
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj /CN=localhost \
+      -addext "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1" -keyout "$folder/privkey.pem" -out "$folder/next.pem" 2>/dev/null
+    mv "$folder/next.pem" "$folder/fullchain.pem"
+  fi
+  echo "$folder"
+}
+
+# The port of the gateway that speaks TLS, from when its name is there until we start anew.
+tls_port() {
+  [ -n "${TRIDENT_TLS_GATEWAY:-}" ] || return 0
+  if [ ! -e "$folder/tls-gateway" ] && getent ahostsv4 gateway-tls | grep -q "^$TRIDENT_TLS_GATEWAY "; then : >"$folder/tls-gateway"; fi
+  [ ! -e "$folder/tls-gateway" ] || echo "${TRIDENT_TLS_PORT:-8443}" | sed 's/.*://'
+}
+
+# nginx.conf with the replicas that are known, with the pages that may read our own errors (TRIDENT_ORIGINS), and with TLS.
 configuration() {
+  tls=$(certificate) || return 1
+  # So that another certificate is another configuration.
+  [ -z "$tls" ] || echo "# $(cat "$tls/fullchain.pem" "$tls/privkey.pem" 2>/dev/null | cksum)"
   for service in $services; do
     echo "replicas $service $(cat "$folder/$service")"
-  done | awk -v origins="${TRIDENT_ORIGINS:-}" '
+  done | awk -v origins="${TRIDENT_ORIGINS:-}" -v tls="$tls" -v tls_port="$(tls_port)" '
     function quoted(text) { gsub(/[.+\[\]]/, "\\\\&", text); return text }
     # A line of the map for an entry of TRIDENT_ORIGINS, or nothing for what is none.
     function origin(text) {
@@ -68,6 +104,8 @@ configuration() {
         }
       next
     }
+    tls != "" && /^ *#(listen|ssl_certificate)/ { sub("#", ""); sub("/etc/trident/tls", tls) }
+    tls_port != "" && /# TRIDENT_TLS_PORT$/ { print "        http " tls_port ";"; next }
     { print }
   ' - "$source"
 }
@@ -79,7 +117,13 @@ configuration >"$folder/nginx.conf"
 (
   while sleep 1 && kill -0 "$nginx"; do
     look && configuration >"$folder/next" || continue
-    cmp -s "$folder/next" "$folder/nginx.conf" && continue
+    if cmp -s "$folder/next" "$folder/nginx.conf" || cmp -s "$folder/next" "$folder/refused"; then continue; fi
+    # A certificate without its key, for instance: what was there before goes on serving.
+    if ! nginx -t -q -c "$folder/next"; then
+      mv "$folder/next" "$folder/refused"
+      echo "gateway: what was found does not fit together, and is not taken over"
+      continue
+    fi
     mv "$folder/next" "$folder/nginx.conf"
     kill -HUP "$nginx"
     for service in $services; do echo "gateway: ${service%:*} at $(cat "$folder/$service")"; done

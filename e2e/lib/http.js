@@ -1,16 +1,31 @@
 // HTTP as a client sees it: whole answers, and answers read line by line while they last. One connection a request.
 
+import { readFileSync } from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import net from "node:net";
 import zlib from "node:zlib";
 import { bearer } from "./token.js";
 import { soon } from "./wait.js";
 
+let authority;
+
+/** Believes in the certificates of this authority (a PEM file) from now on, in `curl` too. */
+export function trust(file) {
+  authority = readFileSync(file);
+  process.env.CURL_CA_BUNDLE = file;
+}
+
+function send(url, options, answered) {
+  const secure = String(url).startsWith("https:");
+  return (secure ? https : http).request(url, { agent: false, ...(secure ? { ca: authority } : {}), ...options }, answered);
+}
+
 /** A whole answer: `{status, headers, body, json(), took}`. */
 export function ask(url, { method = "GET", headers = {}, body, within = 40_000 } = {}) {
   const began = performance.now();
   const whole = new Promise((resolve, reject) => {
-    const request = http.request(url, { method, headers, agent: false }, (response) => {
+    const request = send(url, { method, headers }, (response) => {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
       response.on("error", reject);
@@ -47,7 +62,7 @@ export async function open(url, parse, { headers = {}, method = "GET" } = {}) {
   const items = [];
   const waiting = new Set();
   const { request, response } = await soon(`the head of ${url}`, new Promise((resolve, reject) => {
-    const request = http.request(url, { method, headers, agent: false }, (response) => resolve({ request, response }));
+    const request = send(url, { method, headers }, (response) => resolve({ request, response }));
     request.on("error", reject);
     request.end();
   }));

@@ -64,8 +64,20 @@ export async function startService(name, settings = {}, port = undefined) {
   return { ...service, name, port, base };
 }
 
-/** The project's nginx.conf with other addresses, one `server` line for each replica, and not one line else changed but by `spoil`. */
-function configuration(folder, port, upstreams, spoil) {
+/** A certificate for this machine, signed by itself, as `fullchain.pem` and `privkey.pem` in a folder. */
+export function makeCertificate(folder, name = "localhost") {
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  const names = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name},IP:127.0.0.1`];
+  const files = ["-keyout", path.join(folder, "privkey.pem"), "-out", path.join(folder, "fullchain.pem")];
+  execFileSync("openssl", ["req", "-x509", "-days", "2", ...key, ...names, ...files], { stdio: "pipe" });
+  return path.join(folder, "fullchain.pem");
+}
+
+/**
+ * The project's nginx.conf with other addresses, one `server` line for each replica, with TLS when it is given a port for that,
+ * and not one line else changed but by `spoil`.
+ */
+function configuration(folder, port, upstreams, spoil, tlsPort) {
   const rest = "max_fails=2 fail_timeout=2s;";
   const replicas = (ports) => [ports].flat().map((one) => `server 127.0.0.1:${one} ${rest}`).join("\n");
   const changes = [
@@ -78,6 +90,14 @@ function configuration(folder, port, upstreams, spoil) {
     ["error_log /var/log/nginx/error.log", `error_log ${folder}/error.log`],
     ["access_log /var/log/nginx/access.log", `access_log ${folder}/access.log`],
   ];
+  if (tlsPort) {
+    changes.push(
+      ["#listen 8443 ", `listen 127.0.0.1:${tlsPort} `],
+      ["#ssl_certificate /etc/trident/tls/", `ssl_certificate ${folder}/`],
+      ["#ssl_certificate_key /etc/trident/tls/", `ssl_certificate_key ${folder}/`],
+      ["# TRIDENT_TLS_PORT", `http ${tlsPort};`],
+    );
+  }
   let text = readFileSync(path.join(ROOT, "nginx.conf"), "utf8");
   for (const [from, to] of changes) {
     if (text.split(from).length !== 2) throw new Error(`nginx.conf should say "${from}" once`);
@@ -94,12 +114,14 @@ function configuration(folder, port, upstreams, spoil) {
 
 /**
  * Starts nginx in front of `upstreams`, a port or the ports of all replicas by name, and waits until it answers. `spoil` makes
- * another configuration of the project's.
+ * another configuration of the project's. With `tls` it has a certificate of its own and speaks TLS, at `secure`.
  */
-export async function startGateway(upstreams, spoil = (text) => text) {
+export async function startGateway(upstreams, spoil = (text) => text, { tls = false } = {}) {
   const port = await freePort();
+  const tlsPort = tls ? await freePort() : undefined;
   const folder = mkdtempSync(path.join(tmpdir(), "trident-nginx-"));
-  const file = configuration(folder, port, upstreams, spoil);
+  const certificate = tls ? makeCertificate(folder) : undefined;
+  const file = configuration(folder, port, upstreams, spoil, tlsPort);
   const nginx = start("nginx", ["-c", file, "-e", `${folder}/error.log`, "-g", "daemon off;"], process.env);
   const base = `http://127.0.0.1:${port}`;
   const told = () => `${nginx.said()}\n${existsSync(`${folder}/error.log`) ? readFileSync(`${folder}/error.log`, "utf8") : ""}`;
@@ -117,12 +139,16 @@ export async function startGateway(upstreams, spoil = (text) => text) {
     ...nginx,
     port,
     base,
+    tlsPort,
+    secure: `https://127.0.0.1:${tlsPort}`,
+    folder,
+    certificate,
     told,
     workers,
     /** Reloads with other replicas, and waits until new workers serve them and the old ones take nobody any more. */
     async serve(others) {
       const before = workers();
-      configuration(folder, port, others, spoil);
+      configuration(folder, port, others, spoil, tlsPort);
       nginx.signal("SIGHUP");
       const leaves = (pid) => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("shutting down");
       await until("new workers", () => workers().some((pid) => !before.includes(pid)));

@@ -2,25 +2,29 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { start } from "../lib/process.js";
-import { ROOT } from "../lib/stack.js";
+import { makeCertificate, ROOT } from "../lib/stack.js";
 import { until } from "../lib/wait.js";
 
-/** What is asked by name: `$WORLD/<service>` holds its addresses, `$WORLD/ready` those that answer `/readyz`. */
+/** What is asked by name: `$WORLD/<service>` holds its addresses, `$WORLD/ready` those that answer `/readyz`, `$WORLD/silent` those that answer nothing. */
 const PLAYED = {
   getent: '#!/bin/sh\nfor address in $(cat "$WORLD/$2" 2>/dev/null); do echo "$address STREAM $2"; echo "$address DGRAM"; done\n',
-  curl: '#!/bin/sh\nfor url; do :; done\naddress=${url#http://}\ngrep -qx "${address%%:*}" "$WORLD/ready"\n',
-  // It says on what it was started, and each time that it is to read its file again.
-  nginx: '#!/bin/sh\ntrap "echo again >>$WORLD/reloads" HUP\ntrap "exit 0" TERM\necho "$@" >"$WORLD/started"\nwhile :; do sleep 0.05; done\n',
+  curl: '#!/bin/sh\nfor url; do :; done\naddress=${url#http://}\naddress=${address%%:*}\ncase $url in */healthz) ! grep -qx "$address" "$WORLD/silent" ;; *) grep -qx "$address" "$WORLD/ready" ;; esac\n',
+  // It says on what it was started, and each time that it is to read its file again. Where TLS is served, the real one is asked
+  // whether a file will do.
+  nginx: '#!/bin/sh\ncase " $* " in *" -t "*) [ "$TRIDENT_TLS" != on ] || exec "$NGINX" "$@" -e "$WORLD/error.log"; exit 0 ;; esac\ntrap "echo again >>$WORLD/reloads" HUP\ntrap "exit 0" TERM\necho "$@" >"$WORLD/started"\nwhile :; do sleep 0.05; done\n',
 };
 
 describe("gateway.sh", () => {
+  const nginx = execFileSync("sh", ["-c", "command -v nginx"], { encoding: "utf8" }).trim();
   let world;
   let gateway;
+  const all = [];
   const tell = (name, addresses) => {
     writeFileSync(path.join(world, "next"), `${addresses.join("\n")}\n`);
     renameSync(path.join(world, "next"), path.join(world, name));
@@ -31,22 +35,32 @@ describe("gateway.sh", () => {
     return [...text.matchAll(/^ *server (\S+) max_fails=2 fail_timeout=2s;$/gm)].map(([, address]) => address);
   };
   const reloads = () => (existsSync(path.join(world, "reloads")) ? readFileSync(path.join(world, "reloads"), "utf8").split("\n").length - 1 : 0);
-  const run = (origins) => start("sh", [path.join(ROOT, "gateway.sh"), path.join(ROOT, "nginx.conf"), path.join(world, "run")], {
-    PATH: `${path.join(world, "bin")}:${process.env.PATH}`,
-    WORLD: world,
-    ...(origins === undefined ? {} : { TRIDENT_ORIGINS: origins }),
-  });
+  const started = () => until("nginx", () => existsSync(path.join(world, "started")));
+  const silences = (address) => (existsSync(path.join(world, `run/silent-${address}`)) ? readFileSync(path.join(world, `run/silent-${address}`), "utf8").length : 0);
+  const run = (settings = {}) => {
+    rmSync(path.join(world, "started"), { force: true });
+    rmSync(path.join(world, "run"), { recursive: true, force: true });
+    rmSync(path.join(world, "reloads"), { force: true });
+    const args = [path.join(ROOT, "gateway.sh"), path.join(world, "nginx.conf"), path.join(world, "run"), path.join(world, "tls")];
+    gateway = start("sh", args, { PATH: `${path.join(world, "bin")}:${process.env.PATH}`, WORLD: world, NGINX: nginx, ...settings });
+    all.push(gateway);
+  };
+
+  const check = () => execFileSync(nginx, ["-t", "-q", "-c", path.join(world, "run/nginx.conf"), "-e", `${world}/error.log`], { stdio: "pipe" });
 
   before(() => {
     world = mkdtempSync(path.join(tmpdir(), "trident-gateway-"));
     mkdirSync(path.join(world, "bin"));
+    // The project's, but for the files that only root may write.
+    const text = readFileSync(path.join(ROOT, "nginx.conf"), "utf8");
+    writeFileSync(path.join(world, "nginx.conf"), text.replaceAll(/(error_log|access_log) \/var\/log\/nginx/g, `$1 ${world}`).replace("pid /run/nginx.pid;", `pid ${world}/pid;`));
     for (const [name, text] of Object.entries(PLAYED)) {
       writeFileSync(path.join(world, "bin", name), text);
       chmodSync(path.join(world, "bin", name), 0o755);
     }
   });
   after(async () => {
-    await gateway?.stop();
+    for (const one of all) await one.stop();
     rmSync(world, { recursive: true, force: true });
   });
 
@@ -55,11 +69,11 @@ describe("gateway.sh", () => {
     tell("comet-svc", ["10.0.0.2"]);
     tell("sse-svc", ["10.0.0.3"]);
     tell("chat-svc", ["10.0.0.9", "10.0.0.10"]);
-    gateway = run();
+    run();
     await until("a look", () => existsSync(path.join(world, "run/comet-svc:8081")));
     assert.equal(existsSync(path.join(world, "started")), false, "chat-svc has none that is ready");
     tell("ready", ["10.0.0.2", "10.0.0.3", "10.0.0.10"]);
-    await until("nginx", () => existsSync(path.join(world, "started")));
+    await started();
     assert.deepEqual([replicas("comet"), replicas("chat"), replicas("sse")], [["10.0.0.2:8081"], ["10.0.0.10:8082"], ["10.0.0.3:8083"]]);
     assert.match(readFileSync(path.join(world, "started"), "utf8"), new RegExp(`^-c ${world}/run/nginx.conf `));
     assert.equal(reloads(), 0);
@@ -93,6 +107,7 @@ describe("gateway.sh", () => {
   });
 
   test("TRIDENT_ORIGINS says which pages may read nginx's own errors", async () => {
+    tell("ready", ["10.0.0.3", "10.0.0.7", "10.0.0.9"]);
     for (const [origins, lines] of [
       [undefined, ['"~^http://(127\\.0\\.0\\.1|localhost)(:[0-9]+)?$" $http_origin; # TRIDENT_ORIGINS']],
       ["none", []],
@@ -102,16 +117,90 @@ describe("gateway.sh", () => {
       ["*,null,https://a.example", ['"null" "*";', '"https://a.example" $http_origin;', '"~." "*";']],
       ['https://a"; } bad,x', []],
     ]) {
-      rmSync(path.join(world, "started"));
-      gateway = run(origins);
-      await until("nginx", () => existsSync(path.join(world, "started")));
+      run(origins === undefined ? {} : { TRIDENT_ORIGINS: origins });
+      await started();
       const [, map] = /map \$http_origin \$allowed_origin \{\n {8}default '';\n([^}]*) {4}\}/.exec(written());
       assert.deepEqual(map.split("\n").map((line) => line.trim()).filter(Boolean), lines, origins);
       await gateway.stop();
       // The real nginx takes it: nothing is said twice.
-      const file = path.join(world, "run/checked.conf");
-      writeFileSync(file, written().replaceAll(/(error_log|access_log) \/var\/log\/nginx/g, `$1 ${world}`).replace("pid /run/nginx.pid;", `pid ${world}/pid;`));
-      execFileSync("nginx", ["-t", "-q", "-c", file, "-e", `${world}/error.log`], { stdio: "pipe" });
+      check();
     }
+  });
+
+  test("one that hangs is forgotten, and found again when it answers", async () => {
+    tell("ready", ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
+    tell("sse-svc", ["10.0.0.3", "10.0.0.4"]);
+    run();
+    await started();
+    assert.deepEqual(replicas("sse"), ["10.0.0.3:8083", "10.0.0.4:8083"]);
+    tell("silent", ["10.0.0.4"]);
+    tell("ready", ["10.0.0.3"]);
+    await until("it is forgotten", () => replicas("sse").length === 1);
+    assert.deepEqual(replicas("sse"), ["10.0.0.3:8083"]);
+    tell("silent", []);
+    tell("ready", ["10.0.0.4"]);
+    await until("it is asked again", () => replicas("sse").length === 2);
+    // Where none answers all are asked: one of them may be the first to come back.
+    tell("silent", ["10.0.0.3", "10.0.0.4"]);
+    await until("all are silent", () => ["3", "4"].every((last) => silences(`10.0.0.${last}:8083`) > 3));
+    assert.deepEqual(replicas("sse"), ["10.0.0.3:8083", "10.0.0.4:8083"]);
+    tell("silent", []);
+    tell("ready", ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
+    await gateway.stop();
+  });
+
+  test("without TLS there is no word of it", () => {
+    assert.doesNotMatch(written(), /^ *(listen 8443|ssl_certificate)|^ *http \d+;/m);
+  });
+
+  test("TLS without a certificate: one for trial, for this machine alone", async () => {
+    run({ TRIDENT_TLS: "on" });
+    await started();
+    check();
+    assert.match(written(), /^ *listen 8443 ssl http2 default_server backlog=4096;$/m);
+    assert.match(gateway.said(), /a certificate for trial is made/);
+    const certificate = new X509Certificate(readFileSync(path.join(world, "run/fullchain.pem")));
+    assert.ok(certificate.checkHost("localhost") && certificate.checkIP("127.0.0.1"));
+    assert.equal(statSync(path.join(world, "run/privkey.pem")).mode & 0o077, 0, "others may read the key");
+    await gateway.stop();
+  });
+
+  test("TLS with a certificate: renewed by a reload, once both files are there", async () => {
+    const folder = path.join(world, "tls");
+    mkdirSync(folder);
+    makeCertificate(folder, "first.example");
+    run({ TRIDENT_TLS: "on" });
+    await started();
+    check();
+    assert.ok(written().includes(`ssl_certificate ${folder}/fullchain.pem;`) && written().includes(`ssl_certificate_key ${folder}/privkey.pem;`));
+    const next = path.join(world, "next-tls");
+    mkdirSync(next);
+    makeCertificate(next, "second.example");
+    renameSync(path.join(next, "fullchain.pem"), path.join(folder, "fullchain.pem"));
+    await until("a word", () => gateway.said().includes("does not fit together"));
+    assert.equal(reloads(), 0, "the key is still the old one");
+    renameSync(path.join(next, "privkey.pem"), path.join(folder, "privkey.pem"));
+    await until("a reload", () => reloads() === 1);
+    check();
+    await gateway.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("the gateway without TLS sends visitors to the one with, from when that is there", async () => {
+    run({ TRIDENT_TLS_GATEWAY: "10.0.0.30", TRIDENT_TLS_PORT: "127.0.0.1:443" });
+    tell("gateway-tls", ["10.0.0.31"]);
+    await started();
+    assert.doesNotMatch(written(), /^ *http \d+;/m, "somebody else's");
+    tell("gateway-tls", ["10.0.0.30"]);
+    await until("a reload", () => reloads() === 1);
+    assert.match(written(), /^ *http 443;$/m);
+    check();
+    // Not open again because the other one restarts.
+    tell("gateway-tls", []);
+    tell("comet-svc", ["10.0.0.7", "10.0.0.3"]);
+    tell("ready", ["10.0.0.3", "10.0.0.7"]);
+    await until("a reload", () => reloads() === 2);
+    assert.match(written(), /^ *http 443;$/m);
+    await gateway.stop();
   });
 });
