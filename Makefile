@@ -8,6 +8,8 @@
 #   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
+#   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
+#   make bench-peers  the same beside nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make clean
 
@@ -125,9 +127,36 @@ clean:
 	cargo clean
 	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules web/playground/dist
 
-# The tables of docs/PERFORMANCE.md, and the runs that they are of as lines of JSON. Takes about ten minutes.
-.PHONY: bench
-bench:
+# Figures: each of these runs, keeps its runs as lines of JSON, and writes its tables and plots into docs/PERFORMANCE.md. All
+# need two cores, one for the server and one for the load; the more else the machine does, the less they say. NOTE="…" says
+# above the tables what machine it was.
+BENCH := "$(CARGO_TARGET_DIR)/release/trident-bench" --server "$(CARGO_TARGET_DIR)/release/standalone"
+PEERS := $(CARGO_TARGET_DIR)/peers
+
+.PHONY: bench bench-build bench-peers bench-growth
+bench-build:
 	cargo build --release --locked -p standalone -p bench
-	"$(CARGO_TARGET_DIR)/release/trident-bench" --server "$(CARGO_TARGET_DIR)/release/standalone" suite \
-	  > "$(CARGO_TARGET_DIR)/bench.jsonl"
+
+# Trident alone, with the bare limit beside it. About ten minutes.
+bench: bench-build
+	$(BENCH) suite > "$(CARGO_TARGET_DIR)/bench.jsonl"
+	$(BENCH) write --section suite --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench.jsonl"
+
+# Trident beside nchan, socketioxide and Node's socket.io, interleaved. About 25 minutes.
+bench-peers: bench-build bench/peers/node/node_modules/.package-lock.json $(PEERS)/nchan/ngx_nchan_module.so
+	cd bench/peers/socketioxide && CARGO_TARGET_DIR="$(abspath $(PEERS))" cargo build --release --locked
+	$(BENCH) --socketioxide "$(PEERS)/release/peer-socketioxide" --nchan-module "$(PEERS)/nchan/ngx_nchan_module.so" peers \
+	  > "$(CARGO_TARGET_DIR)/bench-peers.jsonl"
+	$(BENCH) write --section peers --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-peers.jsonl"
+
+# How costs grow, up to 19,000 readers (`ulimit -n` 20000). About ten minutes.
+bench-growth: bench-build
+	$(BENCH) growth > "$(CARGO_TARGET_DIR)/bench-growth.jsonl"
+	$(BENCH) write --section growth --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-growth.jsonl"
+
+# Debian's package of nchan, unpacked here and not installed; nginx itself has to be installed, in the version it is for.
+$(PEERS)/nchan/ngx_nchan_module.so:
+	@command -v nginx >/dev/null || { echo "make bench-peers needs nginx"; exit 1; }
+	mkdir -p "$(PEERS)/nchan"
+	cd "$(PEERS)/nchan" && apt-get download libnginx-mod-nchan && dpkg-deb -x libnginx-mod-nchan_*.deb unpacked
+	cp "$(PEERS)/nchan/unpacked/usr/lib/nginx/modules/ngx_nchan_module.so" $@

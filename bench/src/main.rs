@@ -6,9 +6,12 @@
 //! a [`server`] and what [`usage`] says of it; [`report`] and [`table`] tell.
 
 mod bare;
+mod chart;
 mod cli;
 mod crowd;
+mod document;
 mod flight;
+mod peer;
 mod progress;
 mod publisher;
 mod reader;
@@ -16,6 +19,7 @@ mod report;
 mod scenario;
 mod server;
 mod stamp;
+mod summary;
 mod table;
 mod tally;
 mod usage;
@@ -25,10 +29,11 @@ use std::{net::TcpListener, process::ExitCode};
 
 use clap::Parser as _;
 use cli::{Cli, Scenario, Target};
+use peer::Peer;
 use reader::{Fault, Transport};
-use report::Run;
-use scenario::{fanout, idle, publish, suite};
-use server::{Pinning, Server};
+use report::{Record, Run};
+use scenario::{fanout, growth, idle, peers, publish, suite};
+use server::{Options, Pinning, Server};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -43,64 +48,68 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<Vec<Run>, Fault> {
+fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
     let target = cli.target;
-    let run = match cli.scenario {
+    let one = |transport, scenario: &dyn Fn(&Server) -> Result<Run, Fault>| {
+        let server = serve(&target, peer_of(&target, transport), target.options())?;
+        let record = Record { peer: server.peer, series: None, run: scenario(&server)? };
+        report::line(&record)?;
+        Ok(vec![record])
+    };
+    match cli.scenario {
         Scenario::BareServer { listen } => {
             bare::serve(&TcpListener::bind(listen)?)?;
-            return Ok(Vec::new());
+            Ok(Vec::new())
         }
-        Scenario::Suite { connections, readers, rounds, stretch } => {
-            let size = suite::Size {
-                connections: connections as usize,
-                readers: readers as usize,
-                payload: stretch.payload(),
-                rounds: rounds as usize,
-                seconds: stretch.seconds(),
-            };
-            return suite::run(size, |transport| serve(&target, transport));
+        Scenario::Suite(size) => {
+            suite::run(size.into(), |transport| serve(&target, peer_of(&target, transport), target.options()))
+        }
+        Scenario::Peers { of, size } => peers::run(size.into(), &of, |peer| serve(&target, peer, target.options())),
+        Scenario::Growth { readers, seconds } => {
+            growth::run(readers as usize, seconds, |options| serve(&target, Peer::Trident, options))
+        }
+        Scenario::Write { into, section, note, runs } => {
+            let runs = report::read(&std::fs::read_to_string(runs)?)?;
+            document::write(&into, section, note.as_deref(), &runs)?;
+            Ok(Vec::new())
         }
         Scenario::Idle { transport, connections } => {
-            Run::Idle(idle::run(&serve(&target, transport)?, transport, connections as usize)?)
+            one(transport, &|server| Ok(Run::Idle(idle::run(server, transport, connections as usize)?)))
         }
-        Scenario::Fanout(asked) => {
-            let plan = fanout::Plan {
-                transport: asked.transport,
-                readers: asked.readers as usize,
-                channels: asked.channels as usize,
-                via: asked.via,
-                payload: asked.stretch.payload(),
-                window: asked.window as usize,
-                rate: asked.rate.filter(|rate| *rate > 0.0),
-                warm_up: asked.stretch.warm_up(),
-                duration: asked.stretch.duration(),
-            };
-            Run::Fanout(fanout::run(&serve(&target, asked.transport)?, plan)?)
-        }
-        Scenario::Publish { connections, batch, stretch } => {
+        Scenario::Fanout(asked) => one(asked.transport, &|server| Ok(Run::Fanout(fanout::run(server, asked.plan())?))),
+        Scenario::Publish { connections, channels, idle_readers, batch, stretch } => {
             let plan = publish::Plan {
                 connections: connections as usize,
+                channels: channels as usize,
+                idle_readers: idle_readers as usize,
                 payload: stretch.payload(),
                 batch: batch as usize,
                 warm_up: stretch.warm_up(),
                 duration: stretch.duration(),
             };
-            Run::Publish(publish::run(&serve(&target, Transport::Sse)?, plan)?)
+            one(Transport::Sse, &|server| Ok(Run::Publish(publish::run(server, plan)?)))
         }
-    };
-    report::line(&run)?;
-    Ok(vec![run])
+    }
 }
 
-/// The server that a run with `transport` is against.
-fn serve(target: &Target, transport: Transport) -> Result<Server, Fault> {
-    let pinning = if target.no_pin { None } else { Pinning::of_this_machine() };
+/// Who serves `transport`: the bare limit has a server of its own.
+fn peer_of(target: &Target, transport: Transport) -> Peer {
+    if transport == Transport::Bare { Peer::Bare } else { target.peer }
+}
+
+/// The server that a run is against.
+fn serve(target: &Target, peer: Peer, options: Options) -> Result<Server, Fault> {
+    // Workers that are to have several cores are not held to one.
+    let is_free = target.no_pin || options.workers > 1;
+    let pinning = if is_free { None } else { Pinning::of_this_machine() };
     match target.at {
-        _ if transport == Transport::Bare => Ok(Server::bare(pinning)?),
-        Some(address) if address.ip().is_loopback() || target.allow_remote => {
-            Ok(Server::given(address, target.pid, target.token.clone()))
+        Some(address) if peer != Peer::Bare => {
+            if !address.ip().is_loopback() && !target.allow_remote {
+                return Err(Fault::Refused("load on another machine without --allow-remote"));
+            }
+            Ok(Server::given(peer, address, target.pid, target.token.clone()))
         }
-        Some(_) => Err(Fault::Refused("load on another machine without --allow-remote")),
-        None => Ok(Server::start(&target.server, usize::from(target.workers), pinning)?),
+        _ if peer == Peer::Trident => Ok(Server::start(&target.programs, options, pinning)?),
+        _ => Ok(Server::start_peer(&target.programs, peer, pinning)?),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 use mio::{Interest, net::TcpStream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     crowd::{self, Crowd, OTHER},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How messages are published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Via {
     /// `POST /events`, one request a message, sent without waiting for the answers of those before (pipelining).
@@ -191,7 +191,8 @@ impl Kind {
             Self::Http { decoder, .. } => {
                 while let Some(piece) = decoder.next(&mut bytes)? {
                     match piece {
-                        Piece::Head(201) | Piece::Body(_) | Piece::End => {}
+                        // nchan says 202 where nobody reads.
+                        Piece::Head(201 | 202) | Piece::Body(_) | Piece::End => {}
                         Piece::Head(status) => return Err(Fault::Status(status, "a message")),
                     }
                 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{publisher::Via, reader::Transport, usage::Cpu};
+use crate::{peer::Peer, publisher::Via, reader::Transport, usage::Cpu};
 
 /// Of many, by rank, in microseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -37,7 +37,7 @@ impl Latency {
 }
 
 /// Processor time over a stretch of time.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Share {
     /// Of one core: 1.0 is all of it.
     pub(crate) of_core: f64,
@@ -53,8 +53,26 @@ impl Share {
     }
 }
 
+/// A run, and what it belongs to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) peer: Peer,
+    /// Of a growth series: what grows, and how far it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) series: Option<Step>,
+    #[serde(flatten)]
+    pub(crate) run: Run,
+}
+
+/// A step of a growth series.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) at: u64,
+}
+
 /// One run. Figures of the server are missing when it may not be looked at.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "scenario", rename_all = "lowercase")]
 pub(crate) enum Run {
     Idle(Idle),
@@ -63,7 +81,7 @@ pub(crate) enum Run {
 }
 
 /// Connections that wait.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Idle {
     pub(crate) transport: Transport,
     pub(crate) connections: usize,
@@ -76,8 +94,15 @@ pub(crate) struct Idle {
     pub(crate) load: Share,
 }
 
+impl Idle {
+    /// Resident memory of the server's for each connection, in units of 1,000 bytes.
+    pub(crate) fn kilobytes(&self) -> Option<f64> {
+        Some(self.resident_bytes_per_connection? / 1000.0)
+    }
+}
+
 /// Messages to many.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fanout {
     pub(crate) transport: Transport,
     pub(crate) readers: usize,
@@ -99,16 +124,29 @@ pub(crate) struct Fanout {
     pub(crate) load: Share,
 }
 
+impl Fanout {
+    /// Processor time of the server's for each delivery, in microseconds.
+    pub(crate) fn cpu(&self) -> Option<f64> {
+        self.server_cpu_us_per_delivery
+    }
+}
+
 /// Requests that publish, to nobody.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Publish {
     pub(crate) connections: usize,
+    /// Over which messages are dealt out in turn.
+    pub(crate) channels: usize,
+    /// Who read another channel meanwhile.
+    pub(crate) idle_readers: usize,
     pub(crate) payload: usize,
     /// Messages in each request.
     pub(crate) batch: usize,
     pub(crate) requests_per_second: f64,
     pub(crate) messages_per_second: f64,
     pub(crate) server_cpu_us_per_request: Option<f64>,
+    /// Resident memory after it, less that before.
+    pub(crate) grown_bytes: Option<i64>,
     pub(crate) latency_us: Latency,
     pub(crate) server: Option<Share>,
     pub(crate) load: Share,
@@ -118,17 +156,39 @@ pub(crate) struct Publish {
 ///
 /// # Errors
 /// When nobody reads it.
-pub(crate) fn line(run: &Run) -> io::Result<()> {
-    let mut line = serde_json::to_vec(run)?;
+pub(crate) fn line(record: &Record) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     let mut stdout = io::stdout().lock();
     stdout.write_all(&line)?;
     stdout.flush()
 }
 
+/// The runs that `lines` tell of.
+///
+/// # Errors
+/// When a line is none of ours.
+pub(crate) fn read(lines: &str) -> io::Result<Vec<Record>> {
+    lines.lines().filter(|line| !line.is_empty()).map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let line = r#"{"peer":"nchan","series":{"name":"readers","at":100},"scenario":"idle","transport":"sse","connections":9,
+            "connects_per_second":2.5,"server_cpu_us_per_connect":null,"resident_bytes_before":7,
+            "resident_bytes_per_connection":1.5,"kernel_bytes_per_connection":0.5,
+            "load":{"of_core":0.5,"in_kernel":0.25}}"#;
+        let line = line.replace('\n', "");
+        let records = read(&format!("{line}\n\n{line}\n")).unwrap();
+        assert_eq!(records.len(), 2);
+        let again = serde_json::to_value(&records[1]).unwrap();
+        assert_eq!(again, serde_json::from_str::<serde_json::Value>(&line).unwrap());
+        assert!(read("{}").is_err());
+    }
 
     #[test]
     fn latencies_are_told_by_rank_in_microseconds() {

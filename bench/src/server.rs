@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -14,7 +14,10 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-use crate::usage::{self, Cpu};
+use crate::{
+    peer::{Peer, Programs},
+    usage::{self, Cpu},
+};
 
 /// How long a server may take until it is ready, and until it has stopped.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -46,9 +49,18 @@ impl Pinning {
     }
 }
 
+/// How a Trident is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) workers: u16,
+    /// Messages that a channel keeps; the server's own default where it is missing.
+    pub(crate) history: Option<usize>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Server {
+    pub(crate) peer: Peer,
     pub(crate) address: SocketAddr,
     /// Where it may be looked at from inside.
     pid: Option<u32>,
@@ -56,6 +68,25 @@ pub(crate) struct Server {
     pub(crate) token: Option<String>,
     child: Option<Child>,
     said: Said,
+    _directory: Option<Directory>,
+}
+
+/// What a server writes while it runs goes in here, and goes with it.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(address: SocketAddr) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("trident-bench-{}-{}", std::process::id(), address.port()));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The last that a server said on stderr, for when it fails.
@@ -83,49 +114,82 @@ impl Said {
 
 impl Server {
     /// One that runs already.
-    pub(crate) fn given(address: SocketAddr, pid: Option<u32>, token: Option<String>) -> Self {
-        Self { address, pid, token, child: None, said: Said::default() }
+    pub(crate) fn given(peer: Peer, address: SocketAddr, pid: Option<u32>, token: Option<String>) -> Self {
+        Self { peer, address, pid, token, child: None, said: Said::default(), _directory: None }
     }
 
-    /// Starts `program`, a `standalone`, with `workers` threads and no limits on a free port of this machine's.
+    /// Starts a Trident as `options` say, without limits, on a free port of this machine's.
     ///
     /// # Errors
     /// When it cannot be started, or is not ready in time.
-    pub(crate) fn start(program: &Path, workers: usize, pinning: Option<Pinning>) -> io::Result<Self> {
-        let minted = Command::new(program)
+    pub(crate) fn start(programs: &Programs, options: Options, pinning: Option<Pinning>) -> io::Result<Self> {
+        let minted = Command::new(&programs.server)
             .args(["token", "--publish", "*", "--ttl", "1h"])
             .env("TRIDENT_SECRET", SECRET)
             .stderr(Stdio::null())
             .output()?;
         let token = String::from_utf8_lossy(&minted.stdout).trim().to_owned();
         let address = free_address()?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&programs.server);
         command
             .env("TRIDENT_LISTEN", address.to_string())
             .env("TRIDENT_SECRET", SECRET)
-            .env("TRIDENT_WORKERS", workers.to_string())
+            .env("TRIDENT_WORKERS", options.workers.to_string())
             .env("TRIDENT_DEMO", "off")
             .env("RUST_LOG", "error");
+        if let Some(history) = options.history {
+            command.env("TRIDENT_HISTORY_COUNT", history.to_string());
+        }
         for limit in ["PUBLISH_RATE", "SOCKET_RATE", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_BODY"] {
             command.env(format!("TRIDENT_{limit}"), "0");
         }
-        let mut server = Self::spawn(command, address, pinning)?;
+        let mut server = Self::spawn(Peer::Trident, command, address, pinning)?;
         server.token = Some(token);
         server.wait(|address| get(address, "/readyz"))?;
         Ok(server)
     }
 
-    /// Starts this program again as the server of [`bare`](crate::bare).
-    pub(crate) fn bare(pinning: Option<Pinning>) -> io::Result<Self> {
+    /// Starts another server than Trident.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is not ready in time.
+    pub(crate) fn start_peer(programs: &Programs, peer: Peer, pinning: Option<Pinning>) -> io::Result<Self> {
         let address = free_address()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bare-server", &address.to_string()]);
-        let mut server = Self::spawn(command, address, pinning)?;
-        server.wait(|address| TcpStream::connect(address).is_ok())?;
+        let directory = Directory::new(address)?;
+        let command = programs.command(peer, address, &directory.0)?;
+        let mut server = Self::spawn(peer, command, address, pinning)?;
+        server._directory = Some(directory);
+        if peer == Peer::Bare {
+            server.wait(|address| TcpStream::connect(address).is_ok())?;
+        } else {
+            server.wait(|address| get(address, "/readyz"))?;
+        }
+        if peer == Peer::Nchan {
+            // The first process only watches over its worker.
+            server.pid = server.pid.and_then(usage::first_child);
+        }
         Ok(server)
     }
 
-    fn spawn(mut command: Command, address: SocketAddr, pinning: Option<Pinning>) -> io::Result<Self> {
+    /// Publishes a first message to `channel` where a long poll needs one to begin after: nchan's have no other way to
+    /// learn a place than a message that is there already.
+    ///
+    /// # Errors
+    /// When it is not taken.
+    pub(crate) fn prime(&self, channel: &str) -> io::Result<()> {
+        if self.peer != Peer::Nchan {
+            return Ok(());
+        }
+        let head = format!("POST /events?channel={channel} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        let request = format!("{head}Content-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfirst");
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(io::Error::other("nchan refused a message")) }
+    }
+
+    fn spawn(peer: Peer, mut command: Command, address: SocketAddr, pinning: Option<Pinning>) -> io::Result<Self> {
         // A child begins on the cores of its parent, so this process goes where the child is to stay, and comes back.
         if let Some(pinning) = pinning {
             Pinning::only(pinning.server)?;
@@ -140,7 +204,7 @@ impl Server {
             let said = said.clone();
             std::thread::spawn(move || said.listen(stderr));
         }
-        Ok(Self { address, pid: Some(child.id()), token: None, child: Some(child), said })
+        Ok(Self { peer, address, pid: Some(child.id()), token: None, child: Some(child), said, _directory: None })
     }
 
     fn wait(&mut self, is_ready: impl Fn(SocketAddr) -> bool) -> io::Result<()> {
@@ -212,10 +276,9 @@ mod tests {
     fn a_server_that_ends_says_why() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such luck >&2; exit 3"]);
-        let mut server = Server::spawn(command, free_address().unwrap(), None).unwrap();
+        let mut server = Server::spawn(Peer::Trident, command, free_address().unwrap(), None).unwrap();
         let error = server.wait(|_| false).unwrap_err().to_string();
         assert!(error.contains("has ended"), "{error}");
-        assert!(Server::start(Path::new("/no/such/program"), 1, None).is_err());
     }
 
     #[test]

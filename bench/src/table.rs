@@ -1,174 +1,170 @@
-//! The same for people: one table for each scenario, runs of one kind told by their median and spread.
+//! The same for people: one table for each scenario, as columns for a terminal or in Markdown.
 
 use std::fmt::Write as _;
 
 use crate::{
-    reader::Transport,
-    report::{Fanout, Idle, Publish, Run},
+    peer::Peer,
+    report::{Fanout, Idle, Publish, Record},
+    summary::{Figure, Runs, Sorted, figures, is_same_load, kinds, middle, ratios, rounds, spread},
 };
 
-/// The tables of all `runs`.
-pub(crate) fn text(runs: &[Run]) -> String {
-    let mut text = String::new();
-    let (mut idle, mut fanout, mut publish) = (Vec::new(), Vec::new(), Vec::new());
-    for run in runs {
-        match run {
-            Run::Idle(run) => idle.push(run),
-            Run::Fanout(run) => fanout.push(run),
-            Run::Publish(run) => publish.push(run),
+/// Rows of as many cells as there are columns.
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// For a terminal.
+    pub(crate) fn plain(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.chain([self.columns[column].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let cells = cells.zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+            cells.collect::<Vec<_>>().join("  ") + "\n"
+        };
+        let mut text = format!("\n{}\n{}", self.title, line(&mut self.columns.iter().copied()));
+        self.rows.iter().for_each(|row| text += &line(&mut row.iter().map(String::as_str)));
+        text
+    }
+
+    /// For a document.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("| {} |\n|{}\n", self.columns.join(" | "), " --- |".repeat(self.columns.len()));
+        for row in &self.rows {
+            // A string takes all that is written to it.
+            let _ = writeln!(text, "| {} |", row.join(" | "));
         }
+        text
     }
-    // A string takes all that is written to it.
-    let _ = (write_idle(&mut text, &idle), write_fanout(&mut text, &fanout), write_publish(&mut text, &publish));
-    text
 }
 
-/// `a`, or a dash where it could not be measured.
-fn known(a: Option<f64>, digits: usize) -> String {
-    a.map_or_else(|| "–".to_owned(), |a| format!("{a:.digits$}"))
+/// The tables of all `records`, for a terminal.
+pub(crate) fn text(records: &[Record]) -> String {
+    let sorted = Sorted::of(records);
+    let tables = [idle(&sorted.idle), fanout(&sorted.fanout), publish(&sorted.publish)];
+    tables.iter().filter(|table| !table.rows.is_empty()).map(Table::plain).collect()
 }
 
-fn write_idle(text: &mut String, runs: &[&Idle]) -> std::fmt::Result {
-    if runs.is_empty() {
-        return Ok(());
+/// Connections that wait.
+pub(crate) fn idle(runs: &Runs<'_, Idle>) -> Table {
+    let row = |(peer, kind): (Peer, &Idle)| {
+        let rounds = rounds(runs, peer, kind);
+        let cell = |figure: Figure<Idle>, digits| spread(&figures(&rounds, figure), digits);
+        vec![
+            peer.name().to_owned(),
+            kind.transport.name().to_owned(),
+            kind.connections.to_string(),
+            cell(Idle::kilobytes, 2),
+            cell(|run| Some(run.kernel_bytes_per_connection / 1000.0), 1),
+            cell(|run| Some(run.connects_per_second), 0),
+            cell(|run| run.server_cpu_us_per_connect, 1),
+            cell(|run| Some(run.load.of_core * 100.0), 0) + " %",
+        ]
+    };
+    Table {
+        title: "idle connections, after they came: each, in decimal kB",
+        columns: vec![
+            "server",
+            "transport",
+            "connections",
+            "server kB",
+            "kernel kB, both ends",
+            "connects/s",
+            "µs CPU/connect",
+            "load CPU",
+        ],
+        rows: kinds(runs).into_iter().map(row).collect(),
     }
-    writeln!(text, "\nidle connections, after they came: each, in decimal kB")?;
-    writeln!(
-        text,
-        "{:<10} {:>11} {:>11} {:>13} {:>11} {:>14} {:>8}",
-        "transport", "connections", "server kB", "kernel kB x2", "connects/s", "us CPU/connect", "load CPU"
-    )?;
-    for run in runs {
-        writeln!(
-            text,
-            "{:<10} {:>11} {:>11} {:>13.1} {:>11.0} {:>14} {:>7.0}%",
-            run.transport.name(),
-            run.connections,
-            known(run.resident_bytes_per_connection.map(|bytes| bytes / 1000.0), 2),
-            run.kernel_bytes_per_connection / 1000.0,
-            run.connects_per_second,
-            known(run.server_cpu_us_per_connect, 1),
-            run.load.of_core * 100.0,
-        )?;
-    }
-    Ok(())
 }
 
-/// Runs that differ in nothing that was asked for.
-fn alike(a: &Fanout, b: &Fanout) -> bool {
-    (a.transport, a.readers, a.channels, a.via, a.payload, a.window, a.rate)
-        == (b.transport, b.readers, b.channels, b.via, b.payload, b.window, b.rate)
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
-
-/// The middle of `values`, and from where to where they go when there are several.
-fn spread(values: &[f64], digits: usize) -> String {
-    let Some(middle) = median(values.iter().copied()) else { return "–".to_owned() };
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(0.0, f64::max);
-    if values.len() == 1 {
-        return format!("{middle:.digits$}");
-    }
-    format!("{middle:.digits$} ({low:.digits$}-{high:.digits$})")
-}
-
-fn write_fanout(text: &mut String, runs: &[&Fanout]) -> std::fmt::Result {
-    if runs.is_empty() {
-        return Ok(());
-    }
-    writeln!(text, "\nfan-out: medians, and in parentheses from the least to the most of all rounds")?;
-    writeln!(
-        text,
-        "{:<10} {:>7} {:>7} {:>12} {:>21} {:>18} {:>8} {:>8} {:>8} {:>9} {:>14} {:>9}",
-        "transport",
-        "readers",
-        "window",
-        "deliveries/s",
-        "us CPU/delivery",
-        "/ bare, paired",
-        "p50 us",
-        "p99 us",
-        "p99.9 us",
-        "max us",
-        "lost/rep./late",
-        "load CPU"
-    )?;
-    let mut kinds: Vec<&Fanout> = Vec::new();
-    for run in runs {
-        if !kinds.iter().any(|kind| alike(kind, run)) {
-            kinds.push(run);
-        }
-    }
-    for kind in kinds {
-        let of_kind: Vec<&Fanout> = runs.iter().copied().filter(|run| alike(kind, run)).collect();
-        let middle = |value: fn(&Fanout) -> f64| median(of_kind.iter().map(|run| value(run))).unwrap_or_default();
-        let cpu: Vec<f64> = of_kind.iter().filter_map(|run| run.server_cpu_us_per_delivery).collect();
-        // The n-th run of a kind belongs to the n-th bare run with the same window.
-        let bare = runs
+/// Messages to many.
+pub(crate) fn fanout(runs: &Runs<'_, Fanout>) -> Table {
+    let row = |(peer, kind): (Peer, &Fanout)| {
+        let of_kind = rounds(runs, peer, kind);
+        // The n-th round of a kind belongs to the n-th round of the bare limit under the same load.
+        let bare: Vec<&Fanout> = runs
             .iter()
-            .filter(|run| run.transport == Transport::Bare && run.window == kind.window && run.readers == kind.readers);
-        let bare: Vec<f64> = bare.filter_map(|run| run.server_cpu_us_per_delivery).collect();
-        let ratios: Vec<f64> = cpu.iter().zip(&bare).map(|(cpu, bare)| cpu / bare).collect();
+            .filter(|(peer, run)| *peer == Peer::Bare && is_same_load(run, kind))
+            .map(|(_, run)| *run)
+            .collect();
+        let cell = |figure: Figure<Fanout>, digits| middle(&figures(&of_kind, figure), digits);
         let sum = |value: fn(&Fanout) -> u64| of_kind.iter().map(|run| value(run)).sum::<u64>();
-        writeln!(
-            text,
-            "{:<10} {:>7} {:>7} {:>12.0} {:>21} {:>18} {:>8.0} {:>8.0} {:>8.0} {:>9.0} {:>14} {:>8.0}%",
-            kind.transport.name(),
-            kind.readers,
+        vec![
+            peer.name().to_owned(),
+            kind.transport.name().to_owned(),
+            kind.readers.to_string(),
             kind.rate.map_or_else(|| kind.window.to_string(), |rate| format!("{rate}/s")),
-            middle(|run| run.deliveries_per_second),
-            spread(&cpu, 2),
-            spread(&ratios, 2),
-            middle(|run| run.latency_us.p50),
-            middle(|run| run.latency_us.p99),
-            middle(|run| run.latency_us.p999),
-            middle(|run| run.latency_us.max),
+            cell(|run| Some(run.deliveries_per_second), 0),
+            spread(&figures(&of_kind, Fanout::cpu), 2),
+            spread(&ratios(&of_kind, &bare, Fanout::cpu), 2),
+            cell(|run| Some(run.latency_us.p50 / 1000.0), 1),
+            cell(|run| Some(run.latency_us.p99 / 1000.0), 1),
+            cell(|run| Some(run.latency_us.p999 / 1000.0), 1),
+            cell(|run| Some(run.latency_us.max / 1000.0), 1),
             format!("{}/{}/{}", sum(|run| run.lost), sum(|run| run.repeats), sum(|run| run.late)),
-            middle(|run| run.load.of_core) * 100.0,
-        )?;
+            cell(|run| Some(run.load.of_core * 100.0), 0) + " %",
+        ]
+    };
+    Table {
+        title: "fan-out: medians, and in parentheses from the least to the most of all rounds",
+        columns: vec![
+            "server",
+            "transport",
+            "readers",
+            "window",
+            "deliveries/s",
+            "µs CPU/delivery",
+            "÷ bare, paired",
+            "p50 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "max ms",
+            "lost/repeated/late",
+            "load CPU",
+        ],
+        rows: kinds(runs).into_iter().map(row).collect(),
     }
-    Ok(())
 }
 
-fn write_publish(text: &mut String, runs: &[&Publish]) -> std::fmt::Result {
-    if runs.is_empty() {
-        return Ok(());
+/// Requests that publish, to nobody.
+pub(crate) fn publish(runs: &Runs<'_, Publish>) -> Table {
+    let row = |(peer, kind): (Peer, &Publish)| {
+        let rounds = rounds(runs, peer, kind);
+        let cell = |figure: Figure<Publish>, digits| spread(&figures(&rounds, figure), digits);
+        vec![
+            peer.name().to_owned(),
+            kind.connections.to_string(),
+            kind.batch.to_string(),
+            cell(|run| Some(run.requests_per_second), 0),
+            middle(&figures(&rounds, |run| Some(run.messages_per_second)), 0),
+            cell(|run| run.server_cpu_us_per_request, 1),
+            cell(|run| Some(run.latency_us.p50), 0),
+            cell(|run| Some(run.latency_us.p99), 0),
+            middle(&figures(&rounds, |run| Some(run.server?.of_core * 100.0)), 0) + " %",
+            middle(&figures(&rounds, |run| Some(run.load.of_core * 100.0)), 0) + " %",
+        ]
+    };
+    Table {
+        title: "publishing over HTTP, nobody reads",
+        columns: vec![
+            "server",
+            "connections",
+            "messages/request",
+            "requests/s",
+            "messages/s",
+            "µs CPU/request",
+            "p50 µs",
+            "p99 µs",
+            "server CPU",
+            "load CPU",
+        ],
+        rows: kinds(runs).into_iter().map(row).collect(),
     }
-    writeln!(text, "\npublishing over HTTP, nobody reads")?;
-    writeln!(
-        text,
-        "{:>11} {:>7} {:>11} {:>11} {:>14} {:>8} {:>8} {:>10} {:>8}",
-        "connections",
-        "batch",
-        "requests/s",
-        "messages/s",
-        "us CPU/request",
-        "p50 us",
-        "p99 us",
-        "server CPU",
-        "load CPU"
-    )?;
-    for run in runs {
-        writeln!(
-            text,
-            "{:>11} {:>7} {:>11.0} {:>11.0} {:>14} {:>8.0} {:>8.0} {:>10} {:>7.0}%",
-            run.connections,
-            run.batch,
-            run.requests_per_second,
-            run.messages_per_second,
-            known(run.server_cpu_us_per_request, 1),
-            run.latency_us.p50,
-            run.latency_us.p99,
-            run.server.map_or_else(|| "–".to_owned(), |share| format!("{:.0}%", share.of_core * 100.0)),
-            run.load.of_core * 100.0,
-        )?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -176,9 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_runs_are_told_by_their_middle_and_their_ends() {
-        assert_eq!(spread(&[], 1), "–");
-        assert_eq!(spread(&[2.0], 1), "2.0");
-        assert_eq!(spread(&[3.0, 1.0, 2.0], 1), "2.0 (1.0-3.0)");
+    fn a_table_is_columns_or_markdown() {
+        let rows = vec![vec!["1".to_owned(), "µ".to_owned()], vec!["234".to_owned(), "5".to_owned()]];
+        let table = Table { title: "of two", columns: vec!["a", "bcd"], rows };
+        assert_eq!(table.plain(), "\nof two\n  a  bcd\n  1    µ\n234    5\n");
+        assert_eq!(table.markdown(), "| a | bcd |\n| --- | --- |\n| 1 | µ |\n| 234 | 5 |\n");
     }
 }

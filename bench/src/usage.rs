@@ -40,6 +40,12 @@ fn parse_stat(stat: &str, ticks: u64) -> Option<Cpu> {
     Some(Cpu { user: next()?, system: next()? })
 }
 
+/// The first process that `pid` started and that still is.
+pub(crate) fn first_child(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Bytes of memory of the process `pid` that are resident, those shared with others included.
 pub(crate) fn resident(pid: u32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;

@@ -1,7 +1,9 @@
-//! Comet: each answer's cursor goes into the next request, on the same connection.
+//! Comet: each answer's cursor goes into the next request, on the same connection. Trident's cursor stands in the body,
+//! nchan's in the head, as `Last-Modified` and `Etag`.
 
 use super::{Fault, Site, get};
 use crate::{
+    peer::Peer,
     stamp::{Scanner, Stamp},
     wire::{
         Prefix,
@@ -22,13 +24,17 @@ pub(crate) struct Longpoll {
 
 impl Longpoll {
     pub(super) fn new(site: Site) -> Self {
-        Self { site, http: Decoder::default(), scanner: Scanner::default(), body: Prefix::default(), is_ready: false }
+        let http = if site.peer == Peer::Nchan { Decoder::keeping() } else { Decoder::default() };
+        Self { site, http, scanner: Scanner::default(), body: Prefix::default(), is_ready: false }
     }
 
     /// The first request does not wait: it is for the cursor from which on everything is to come.
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
-        let target = format_args!("/data?mode=poll&format=batch&channel={}", self.site.channel());
-        get(out, &self.site.host, target, "");
+        let channel = self.site.channel();
+        match self.site.peer {
+            Peer::Nchan => get(out, &self.site.host, format_args!("/longpoll?channel={channel}"), ""),
+            _ => get(out, &self.site.host, format_args!("/data?mode=poll&format=batch&channel={channel}"), ""),
+        }
     }
 
     pub(super) fn feed(
@@ -44,6 +50,14 @@ impl Longpoll {
                 Piece::Body(body) => {
                     self.body.extend(body);
                     self.scanner.feed(body, heard);
+                }
+                Piece::End if self.site.peer == Peer::Nchan => {
+                    let place = self.http.field("Last-Modified").zip(self.http.field("Etag"));
+                    let (time, tag) = place.ok_or(Fault::Refused("no Last-Modified and Etag"))?;
+                    let headers = format!("If-Modified-Since: {time}\r\nIf-None-Match: {tag}\r\n");
+                    let target = format_args!("/longpoll?channel={}", self.site.channel());
+                    get(out, &self.site.host, target, &headers);
+                    self.is_ready = true;
                 }
                 Piece::End => {
                     let cursor = self.body.quoted_after("\"cursor\":\"").ok_or(Fault::Refused("no cursor"))?;

@@ -12,14 +12,14 @@ mod websocket;
 use std::{io::Write as _, rc::Rc};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use websocket::WebSocket;
 
-use crate::{stamp::Stamp, wire::Malformed};
+use crate::{peer::Peer, stamp::Stamp, wire::Malformed};
 
 /// How a reader gets its messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
     /// Server-sent events.
@@ -68,6 +68,8 @@ pub(crate) enum Fault {
 /// What to read.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
+    /// Whose it is.
+    pub(crate) peer: Peer,
     /// For the `Host` header.
     pub(crate) host: Rc<str>,
     /// The channel; without one, a Socket.IO reader only joins the namespace.

@@ -2,6 +2,7 @@
 
 use super::{Fault, Site, Transport, get};
 use crate::{
+    peer::Peer,
     stamp::{Scanner, Stamp},
     wire::http::{Decoder, Piece},
 };
@@ -26,6 +27,8 @@ impl Stream {
         if self.transport == Transport::Sse {
             let target = format_args!("/events?channel={}", site.channel());
             get(out, &site.host, target, "Accept: text/event-stream\r\n");
+        } else if site.peer == Peer::Nchan {
+            get(out, &site.host, format_args!("/stream?channel={}", site.channel()), "TE: chunked\r\n");
         } else {
             get(out, &site.host, format_args!("/data?mode=stream&channel={}", site.channel()), "");
         }

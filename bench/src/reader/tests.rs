@@ -9,7 +9,11 @@ struct Play {
 
 impl Play {
     fn new(transport: Transport) -> (Self, String) {
-        let site = Site { host: "h".into(), channel: Some("c".into()) };
+        Self::with(Peer::Trident, transport)
+    }
+
+    fn with(peer: Peer, transport: Transport) -> (Self, String) {
+        let site = Site { peer, host: "h".into(), channel: Some("c".into()) };
         let mut reader = Reader::new(transport, site);
         let mut out = Vec::new();
         reader.begin(&mut out);
@@ -74,6 +78,21 @@ fn a_long_poll_goes_on_from_its_cursor() {
     let body = format!("{{\"cursor\":\"6-0\",\"gap\":false,\"messages\":[{{\"data\":\"{}\"}}]}}", stamp(9));
     let next = play.answer(&body);
     assert!(next.contains("&since=6-0 HTTP/1.1") && play.heard == [9], "{next}");
+}
+
+#[test]
+fn with_nchan_the_place_is_in_the_head() {
+    let (mut play, request) = Play::with(Peer::Nchan, Transport::Longpoll);
+    assert!(request.starts_with("GET /longpoll?channel=c "), "{request}");
+    let body = stamp(4);
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nLast-Modified: then\r\nEtag: 3\r\n\r\n{body}", body.len());
+    let next = String::from_utf8(play.say(answer.as_bytes()).unwrap()).unwrap();
+    assert!(next.contains("If-Modified-Since: then\r\nIf-None-Match: 3\r\n"), "{next}");
+    assert!(play.reader.is_ready() && play.heard == [4]);
+    assert!(matches!(play.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Err(Fault::Refused(_))));
+    let (_, request) = Play::with(Peer::Nchan, Transport::Stream);
+    assert!(request.starts_with("GET /stream?channel=c ") && request.contains("TE: chunked\r\n"), "{request}");
 }
 
 #[test]

@@ -119,6 +119,9 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Fanout, Fault> {
         Via::Http => (0..plan.channels).map(channel).collect(),
         Via::Socketio => vec![format!("chat.{ROOM}")],
     };
+    if plan.transport == Transport::Longpoll {
+        channels.iter().try_for_each(|channel| server.prime(channel))?;
+    }
     gather(&mut crowd, server, plan.transport, plan.readers, &mut progress, |reader| {
         Some(channels[reader % channels.len()].clone())
     })?;

@@ -1,7 +1,9 @@
 //! What is measured: idle connections, messages to many, publishing to nobody, and all of it in turn.
 
 pub(crate) mod fanout;
+pub(crate) mod growth;
 pub(crate) mod idle;
+pub(crate) mod peers;
 pub(crate) mod publish;
 pub(crate) mod suite;
 
@@ -45,7 +47,7 @@ fn gather(
     while crowd.ready() < count {
         while crowd.len() < count && crowd.len() - crowd.ready() < BURST {
             let number = crowd.len();
-            let site = Site { host: host.clone(), channel: channel_of(number).map(Into::into) };
+            let site = Site { peer: server.peer, host: host.clone(), channel: channel_of(number).map(Into::into) };
             crowd.open(server.address, source(server.address, number), Reader::new(transport, site))?;
         }
         crowd.turn(Some(TICK), &mut |_, _, _| {})?;

@@ -8,12 +8,12 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use super::{TICK, channel};
+use super::{TICK, channel, gather};
 use crate::{
-    crowd::{Clock, connect},
+    crowd::{Clock, Crowd, connect},
     progress::Progress,
     publisher::head,
-    reader::Fault,
+    reader::{Fault, Transport},
     report::{Latency, Publish, Share},
     server::Server,
     stamp::{self, Stamp},
@@ -25,6 +25,10 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) connections: usize,
+    /// Requests go to them in turn.
+    pub(crate) channels: usize,
+    /// Readers of another channel, who get nothing.
+    pub(crate) idle_readers: usize,
     pub(crate) payload: usize,
     /// Messages in each request; more than one go as lines of JSON.
     pub(crate) batch: usize,
@@ -32,15 +36,15 @@ pub(crate) struct Plan {
     pub(crate) duration: Duration,
 }
 
-/// A request, the same each time.
-fn request(host: &str, token: Option<&str>, plan: &Plan) -> Vec<u8> {
+/// A request to a channel, the same each time.
+fn request(host: &str, token: Option<&str>, plan: &Plan, to: usize) -> Vec<u8> {
     let mut message = Vec::new();
     Stamp { seq: 0, nanos: 0 }.write(plan.payload, &mut message);
     let (query, kind, body) = if plan.batch > 1 {
-        let line = [format!("{{\"channel\":\"{}\",\"data\":\"", channel(0)).as_bytes(), &message, b"\"}\n"].concat();
+        let line = [format!("{{\"channel\":\"{}\",\"data\":\"", channel(to)).as_bytes(), &message, b"\"}\n"].concat();
         (String::new(), "application/x-ndjson", line.repeat(plan.batch))
     } else {
-        (format!("?channel={}", channel(0)), "text/plain", message)
+        (format!("?channel={}", channel(to)), "text/plain", message)
     };
     let mut request = head(host, &query, kind, body.len(), token).into_bytes();
     request.extend_from_slice(&body);
@@ -50,6 +54,8 @@ fn request(host: &str, token: Option<&str>, plan: &Plan) -> Vec<u8> {
 struct Connection {
     stream: TcpStream,
     http: Decoder,
+    /// The present request.
+    request: usize,
     /// Bytes of the present request that the kernel has taken.
     written: usize,
     begun: u64,
@@ -83,7 +89,7 @@ impl Connection {
             let mut bytes = &buffer[..read];
             while let Some(piece) = self.http.next(&mut bytes)? {
                 match piece {
-                    Piece::Head(201) | Piece::Body(_) => {}
+                    Piece::Head(201 | 202) | Piece::Body(_) => {}
                     Piece::Head(status) => return Err(Fault::Status(status, "a message")),
                     Piece::End => is_answered = true,
                 }
@@ -114,7 +120,11 @@ impl Mark {
 pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
     let mut progress = Progress::new(format!("publish, {} a request", plan.batch));
     let plan = Plan { payload: plan.payload.max(stamp::LEN), ..plan };
-    let request = request(&server.address.to_string(), server.token.as_deref(), &plan);
+    let host = server.address.to_string();
+    let requests: Vec<_> = (0..plan.channels).map(|to| request(&host, server.token.as_deref(), &plan, to)).collect();
+    let mut turns = (0..requests.len()).cycle();
+    let mut readers = Crowd::new()?;
+    gather(&mut readers, server, Transport::Sse, plan.idle_readers, &mut progress, |_| Some(channel(plan.channels)))?;
     let (mut poll, mut events, clock) = (Poll::new()?, Events::with_capacity(1024), Clock::new());
     let mut buffer = vec![0; 256 * 1024];
     let mut connections = Vec::with_capacity(plan.connections);
@@ -122,10 +132,12 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
         let mut stream = connect(server.address, None)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(number), interest)?;
-        connections.push(Connection { stream, http: Decoder::default(), written: 0, begun: clock.nanos() });
+        let request = turns.next().unwrap_or_default();
+        connections.push(Connection { stream, http: Decoder::default(), request, written: 0, begun: clock.nanos() });
     }
 
     let mut latency = Latency::histogram();
+    let resident = server.resident();
     let begun = Instant::now();
     let mut before = None;
     while begun.elapsed() < plan.warm_up + plan.duration {
@@ -144,9 +156,10 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
                 let now = clock.nanos();
                 latency.saturating_record(now - connection.begun);
                 connection.begun = now;
+                connection.request = turns.next().unwrap_or_default();
                 connection.written = 0;
             }
-            connection.write(&request)?;
+            connection.write(&requests[connection.request])?;
         }
     }
     let (after, before) = (Mark::now(server)?, before.ok_or(Fault::Refused("to be measured for no time"))?);
@@ -156,11 +169,14 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
     let per_second = requests as f64 / elapsed.as_secs_f64();
     Ok(Publish {
         connections: plan.connections,
+        channels: plan.channels,
+        idle_readers: plan.idle_readers,
         payload: plan.payload,
         batch: plan.batch,
         requests_per_second: per_second,
         messages_per_second: per_second * plan.batch as f64,
         server_cpu_us_per_request: server_cpu.map(|cpu| cpu.total().as_secs_f64() * 1e6 / requests.max(1) as f64),
+        grown_bytes: server.resident().zip(resident).map(|(now, before)| now.cast_signed() - before.cast_signed()),
         latency_us: Latency::of(&latency),
         server: server_cpu.map(|cpu| Share::of(cpu, elapsed)),
         load: Share::of(after.own.since(before.own), elapsed),
@@ -174,12 +190,20 @@ mod tests {
     #[test]
     fn a_request_holds_as_many_messages_as_were_asked_for() {
         let second = Duration::from_secs(1);
-        let plan = Plan { connections: 1, payload: 40, batch: 1, warm_up: second, duration: second };
-        let text = String::from_utf8(request("h", Some("t"), &plan)).unwrap();
+        let plan = Plan {
+            connections: 1,
+            channels: 1,
+            idle_readers: 0,
+            payload: 40,
+            batch: 1,
+            warm_up: second,
+            duration: second,
+        };
+        let text = String::from_utf8(request("h", Some("t"), &plan, 0)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("Content-Length: 40\r") || head.ends_with("Content-Length: 40"), "{head}");
         assert!(head.contains("Authorization: Bearer t\r\n") && body.len() == 40);
-        let text = String::from_utf8(request("h", None, &Plan { batch: 3, ..plan })).unwrap();
+        let text = String::from_utf8(request("h", None, &Plan { batch: 3, ..plan }, 0)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
         assert_eq!(body.lines().count(), 3);

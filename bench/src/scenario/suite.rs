@@ -5,7 +5,7 @@ use super::{fanout, idle, publish};
 use crate::{
     publisher::Via,
     reader::{Fault, Transport},
-    report::{self, Run},
+    report::{self, Record, Run},
     server::Server,
 };
 
@@ -30,16 +30,17 @@ const BATCHES: [usize; 2] = [1, 1000];
 ///
 /// # Errors
 /// When a server cannot be started, or a run fails.
-pub(crate) fn run(size: Size, start: impl Fn(Transport) -> Result<Server, Fault>) -> Result<Vec<Run>, Fault> {
+pub(crate) fn run(size: Size, start: impl Fn(Transport) -> Result<Server, Fault>) -> Result<Vec<Record>, Fault> {
     let mut runs = Vec::new();
-    let mut keep = |run: Run| {
-        report::line(&run)?;
-        runs.push(run);
+    let mut keep = |server: &Server, run: Run| {
+        let record = Record { peer: server.peer, series: None, run };
+        report::line(&record)?;
+        runs.push(record);
         Ok::<(), Fault>(())
     };
     for transport in IDLE {
         let server = start(transport)?;
-        keep(Run::Idle(idle::run(&server, transport, size.connections)?))?;
+        keep(&server, Run::Idle(idle::run(&server, transport, size.connections)?))?;
     }
     let duration = std::time::Duration::from_secs_f64(size.seconds);
     let warm_up = duration.div_f64(5.0);
@@ -58,14 +59,22 @@ pub(crate) fn run(size: Size, start: impl Fn(Transport) -> Result<Server, Fault>
                     warm_up,
                     duration,
                 };
-                keep(Run::Fanout(fanout::run(&server, plan)?))?;
+                keep(&server, Run::Fanout(fanout::run(&server, plan)?))?;
             }
         }
     }
     for batch in BATCHES {
         let server = start(Transport::Sse)?;
-        let plan = publish::Plan { connections: 64, payload: size.payload, batch, warm_up, duration };
-        keep(Run::Publish(publish::run(&server, plan)?))?;
+        let plan = publish::Plan {
+            connections: 64,
+            channels: 1,
+            idle_readers: 0,
+            payload: size.payload,
+            batch,
+            warm_up,
+            duration,
+        };
+        keep(&server, Run::Publish(publish::run(&server, plan)?))?;
     }
     Ok(runs)
 }

@@ -41,9 +41,24 @@ pub(crate) struct Decoder {
     state: State,
     /// A head that has come in part.
     head: Vec<u8>,
+    /// The last complete head, for who looks at its lines.
+    kept: Option<Vec<u8>>,
 }
 
 impl Decoder {
+    /// One that keeps the last head for [`field`](Self::field).
+    pub(crate) fn keeping() -> Self {
+        Self { kept: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// The value of the last head's field `name`, if it is kept.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let head = std::str::from_utf8(self.kept.as_deref()?).ok()?;
+        let fields = head.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(value.trim_ascii())
+    }
+
     /// The next piece of `input`, which moves on past it; `None` when more has to come first.
     ///
     /// # Errors
@@ -136,6 +151,10 @@ impl Decoder {
         let bad = || Malformed(format!("no HTTP head: {:?}", String::from_utf8_lossy(&head[..head.len().min(60)])));
         let digits = head.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)).ok_or_else(bad)?;
         let status = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+        if let Some(kept) = &mut self.kept {
+            kept.clear();
+            kept.extend_from_slice(head);
+        }
         let mut state = State::ToEnd;
         for line in head.split(|byte| *byte == b'\n').skip(1) {
             let Some(colon) = memchr(b':', line) else { continue };
@@ -215,6 +234,16 @@ mod tests {
             ];
             assert_eq!(decode(text, cut).unwrap(), expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn fields_are_found_in_a_head_that_is_kept() {
+        let head = "HTTP/1.1 200 OK\r\nEtag: 7\r\nContent-Length: 0\r\n\r\n";
+        let (mut keeping, mut other) = (Decoder::keeping(), Decoder::default());
+        for decoder in [&mut keeping, &mut other] {
+            assert_eq!(decoder.next(&mut head.as_bytes()), Ok(Some(Piece::Head(200))));
+        }
+        assert_eq!((keeping.field("etag"), keeping.field("x"), other.field("etag")), (Some("7"), None, None));
     }
 
     #[test]

@@ -1,0 +1,125 @@
+//! Whom Trident is measured beside, and how each is started: by the configuration that its own documentation calls fast.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::reader::Transport;
+
+/// A server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Peer {
+    /// `standalone` of this repository.
+    #[default]
+    Trident,
+    /// `write(2)` to each socket and nothing else, by a server of this program's: the limit.
+    Bare,
+    /// nginx with the module nchan: bench/peers/nchan.
+    Nchan,
+    /// Socket.IO's own server on Node: bench/peers/node.
+    Node,
+    /// A server on the crate socketioxide: bench/peers/socketioxide.
+    Socketioxide,
+}
+
+impl Peer {
+    /// As people write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trident => "Trident",
+            Self::Bare => "bare `write(2)`",
+            Self::Nchan => "nchan",
+            Self::Node => "Node socket.io",
+            Self::Socketioxide => "socketioxide",
+        }
+    }
+
+    /// The transports that it has.
+    pub(crate) fn transports(self) -> &'static [Transport] {
+        use Transport::{Bare, Longpoll, Polling, Sse, Stream, Websocket};
+        match self {
+            Self::Trident => &[Sse, Stream, Longpoll, Websocket, Polling],
+            Self::Bare => &[Bare],
+            Self::Nchan => &[Sse, Stream, Longpoll],
+            Self::Node | Self::Socketioxide => &[Websocket, Polling],
+        }
+    }
+}
+
+/// Where the servers are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Programs {
+    /// Start this `standalone` for each run, without limits, and stop it after it.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "target/release/standalone")]
+    pub(crate) server: PathBuf,
+    /// nginx, for nchan.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "nginx")]
+    nginx: PathBuf,
+    /// Its module nchan, of the same version.
+    #[arg(long, global = true, value_name = "FILE", default_value = "target/peers/nchan/ngx_nchan_module.so")]
+    nchan_module: PathBuf,
+    /// The server that Node runs.
+    #[arg(long, global = true, value_name = "FILE", default_value = "bench/peers/node/server.js")]
+    node_server: PathBuf,
+    /// The server on socketioxide.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "target/peers/release/peer-socketioxide")]
+    socketioxide: PathBuf,
+}
+
+impl Programs {
+    /// The command that starts `peer`, which is not Trident, at `address`; `directory` is for what it writes.
+    ///
+    /// # Errors
+    /// When its configuration cannot be written.
+    pub(crate) fn command(&self, peer: Peer, address: SocketAddr, directory: &Path) -> io::Result<Command> {
+        let mut command = match peer {
+            Peer::Trident => Command::new(&self.server),
+            Peer::Bare => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("bare-server");
+                command
+            }
+            Peer::Nchan => {
+                let file = directory.join("nginx.conf");
+                fs::write(&file, nginx_conf(address, &fs::canonicalize(&self.nchan_module)?))?;
+                let mut command = Command::new(&self.nginx);
+                command.arg("-p").arg(directory).arg("-c").arg(file);
+                return Ok(command);
+            }
+            Peer::Node => {
+                let mut command = Command::new("node");
+                command.arg(&self.node_server).env("NODE_ENV", "production");
+                command
+            }
+            Peer::Socketioxide => Command::new(&self.socketioxide),
+        };
+        command.arg(address.to_string());
+        Ok(command)
+    }
+}
+
+fn nginx_conf(address: SocketAddr, module: &Path) -> String {
+    include_str!("../peers/nchan/nginx.conf")
+        .replace("@address@", &address.to_string())
+        .replace("@module@", &module.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_configuration_of_nginx_is_left_to_fill_in() {
+        let conf = nginx_conf(([127, 0, 0, 1], 8080).into(), Path::new("/a/b.so"));
+        assert!(conf.contains("listen 127.0.0.1:8080 ") && conf.contains("load_module /a/b.so;"), "{conf}");
+        let text: String = conf.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        assert!(!text.contains('@'), "{text}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Trident beside others, in one run: what each costs idle, with messages to many, and with messages to nobody. Rounds are
+//! interleaved, every server fresh for its run, so that what else the machine does falls on all alike.
+
+use std::time::Duration;
+
+use super::{fanout, idle, publish, suite::Size};
+use crate::{
+    peer::Peer,
+    publisher::Via,
+    reader::Fault,
+    report::{self, Record, Run},
+    server::Server,
+};
+
+/// Messages in flight; and at a fixed rate, in messages a second, with as many in flight as it takes.
+const PACES: [(usize, Option<f64>); 3] = [(1, None), (32, None), (1000, Some(10.0))];
+
+/// How often a run is begun anew that failed, for some of the servers now and then cut a client off.
+const ATTEMPTS: usize = 5;
+
+/// What `scenario` says, at the first attempt that succeeds. A failure is told, so that nobody takes its absence for granted.
+fn attempt<R>(peer: Peer, scenario: impl Fn() -> Result<R, Fault>) -> Result<R, Fault> {
+    let mut attempts = 1;
+    loop {
+        match scenario() {
+            Err(fault) if peer != Peer::Trident && attempts < ATTEMPTS => {
+                eprintln!("{}: attempt {attempts} failed: {fault}", peer.name());
+                attempts += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Runs everything against `peers`, which `start` starts.
+///
+/// # Errors
+/// When a server cannot be started, or a run fails.
+pub(crate) fn run(
+    size: Size,
+    peers: &[Peer],
+    start: impl Fn(Peer) -> Result<Server, Fault>,
+) -> Result<Vec<Record>, Fault> {
+    let mut runs = Vec::new();
+    let mut keep = |peer: Peer, run: Run| {
+        let record = Record { peer, series: None, run };
+        report::line(&record)?;
+        runs.push(record);
+        Ok::<(), Fault>(())
+    };
+    let contenders: Vec<_> =
+        peers.iter().flat_map(|peer| peer.transports().iter().map(|transport| (*peer, *transport))).collect();
+    for (peer, transport) in contenders.iter().filter(|(peer, _)| *peer != Peer::Bare) {
+        keep(*peer, Run::Idle(attempt(*peer, || idle::run(&start(*peer)?, *transport, size.connections))?))?;
+    }
+    let duration = Duration::from_secs_f64(size.seconds);
+    let warm_up = duration.div_f64(5.0);
+    for _ in 0..size.rounds {
+        for (window, rate) in PACES {
+            for (peer, transport) in &contenders {
+                let plan = fanout::Plan {
+                    transport: *transport,
+                    readers: size.readers,
+                    channels: 1,
+                    via: Via::Http,
+                    payload: size.payload,
+                    window,
+                    rate,
+                    warm_up,
+                    duration,
+                };
+                keep(*peer, Run::Fanout(attempt(*peer, || fanout::run(&start(*peer)?, plan))?))?;
+            }
+        }
+        for peer in peers.iter().filter(|peer| **peer != Peer::Bare) {
+            let plan = publish::Plan {
+                connections: 64,
+                channels: 1,
+                idle_readers: 0,
+                payload: size.payload,
+                batch: 1,
+                warm_up,
+                duration,
+            };
+            keep(*peer, Run::Publish(attempt(*peer, || publish::run(&start(*peer)?, plan))?))?;
+        }
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn others_may_fail_a_few_times_and_we_may_not() {
+        for (peer, failures, is_ok) in [(Peer::Node, 4, true), (Peer::Node, 5, false), (Peer::Trident, 1, false)] {
+            let left = Cell::new(failures);
+            let run = || {
+                left.set(left.get() - 1);
+                if left.get() < 0 { Ok(()) } else { Err(Fault::Closed) }
+            };
+            assert_eq!(attempt(peer, run).is_ok(), is_ok, "{peer:?} {failures}");
+        }
+    }
+}
