@@ -60,6 +60,12 @@ web: web/client/dist/index.js web/playground/dist/index.html
 web/client/dist/index.js: $(wildcard web/client/src/*.ts web/client/src/*/*.ts web/client/*.js*) web/client/node_modules/.package-lock.json
 	cd web/client && npm run build
 
+# The built playground is part of the repository, so that `cargo build` needs no Node: it has to be what its sources give.
+.PHONY: web-fresh
+web-fresh: web
+	cd web/playground && npx vite build --logLevel error --outDir "$(abspath $(CARGO_TARGET_DIR))/playground" --emptyOutDir
+	diff -r web/playground/dist "$(CARGO_TARGET_DIR)/playground" || { echo "web/playground/dist is old: npm run build in web/playground"; exit 1; }
+
 web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
 	cd web/playground && npm run build
 	touch $@
@@ -97,7 +103,7 @@ e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
 
 # The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
-e2e-client: build client web e2e/node_modules/.package-lock.json
+e2e-client: build client web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
 # The installation of docker-compose.yml, with what cargo builds fastest unless CARGO_PROFILE says otherwise.
@@ -125,7 +131,7 @@ fuzz:
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules web/playground/dist
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules
 
 # Figures: each of these runs, keeps its runs as lines of JSON, and writes its tables and plots into docs/PERFORMANCE.md. All
 # need two cores, one for the server and one for the load; the more else the machine does, the less they say. NOTE="…" says

@@ -59,12 +59,12 @@ export function checkRoutes(stackOf) {
     await stream.close();
   });
 
-  test("the pages, their files and the start page", async () => {
+  test("the pages, their files and the playground", async () => {
     for (const [page, files, word] of [
       ["/comet", ["/comet.js", "/comet.css"], "Comet"],
       ["/chat", ["/chat.js", "/chat.css"], "Chat"],
       ["/sse", ["/sse.js", "/sse.css"], "Server-sent events"],
-      ["/", ["/index.js", "/index.css", "/base.css"], "Trident"],
+      ["/", ["/playground.js", "/playground.css", "/base.css"], "Trident"],
     ]) {
       const answer = await get(page);
       assert.equal(answer.status, 200, page);

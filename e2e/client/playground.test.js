@@ -6,22 +6,23 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { launch, SIZES, tab } from "../lib/browser.js";
-import { ONE_LOG, OUT, startStack } from "../lib/stack.js";
+import { ONE_LOG, OUT, STANDALONE, startStack } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { Proxy } from "./proxy.js";
-import { Writer } from "./writer.js";
+import { Writer, publishAll } from "./writer.js";
 
 const PANES = ["comet", "chat", "sse"];
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let drawn = 0;
 
-describe("playground", () => {
+for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => {
+  const slug = kind.split(" ")[0];
   let stack;
   let browser;
   let proxy;
   let page;
   before(async () => {
-    stack = await startStack(ONE_LOG);
+    stack = await startStack(kind);
     browser = await launch();
   });
   after(async () => {
@@ -38,7 +39,7 @@ describe("playground", () => {
 
   async function visit(options = SIZES.desktop, channel = `public.play-${process.pid}-${(drawn += 1)}`) {
     page = await tab(browser, { locale: "en-GB", ...options });
-    await page.goto(`${proxy.base}/playground/?channel=${channel}`);
+    await page.goto(`${proxy.base}/?channel=${channel}`);
     for (const pane of PANES) await shows(pane, ".state", "open");
     return new Writer(stack.base, channel);
   }
@@ -63,7 +64,7 @@ describe("playground", () => {
     for (const pane of PANES) await shows(pane, ".messages .data", '{"code":');
     await page.waitForFunction(() => /\d+ ms.*\d+ ms.*\d+ ms/.test(document.getElementById("chart-summary").textContent));
     assert.ok(await page.locator("#chart canvas").isVisible());
-    await page.screenshot({ path: path.join(OUT, "playground.png"), fullPage: true });
+    await page.screenshot({ path: path.join(OUT, `playground-${slug}.png`), fullPage: true });
     assert.deepEqual(page.complaints, []);
   });
 
@@ -106,6 +107,58 @@ describe("playground", () => {
     await page.locator("#published.bad").filter({ hasText: "token_needed" }).waitFor();
   });
 
+  test("a link brings a token along, which opens what is not public and is seen nowhere", async () => {
+    page = await tab(browser, { locale: "en-GB", ...SIZES.desktop });
+    await page.goto(`${proxy.base}/?channel=secret.play`);
+    for (const pane of PANES) await shows(pane, ".state", "closed");
+    for (const pane of PANES) await shows(pane, ".note", /token/i);
+    // Refused requests are told on the console by the browser itself.
+    page.complaints.length = 0;
+    const address = `${proxy.base}/?channel=secret.play`;
+    await page.goto("about:blank");
+    await page.goto(`${address}#token=${token()}`);
+    for (const pane of PANES) await shows(pane, ".state", "open");
+    assert.equal(page.url(), address);
+    await page.getByRole("button", { name: "Publish" }).click();
+    for (const pane of PANES) await shows(pane, ".messages .data", '{"code":42}');
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("two people chat, with names, rooms and typing, over a cut", async () => {
+    await visit();
+    const other = await tab(browser, { locale: "en-GB", ...SIZES.phone });
+    await other.goto(`${proxy.base}/`);
+    const room = `play-${process.pid}-${drawn}-${slug}`;
+    for (const [who, name] of [[page, "Mei"], [other, "Arun"]]) {
+      await who.locator('#talk-state[data-phase="open"]').waitFor();
+      await who.getByLabel("Your name").fill(name);
+      await who.getByRole("button", { name: "Take it" }).click();
+      await who.getByLabel("Room").fill(room);
+      await who.getByLabel("Room").press("Enter");
+      await who.locator("#talk-people", { hasText: room }).filter({ hasText: name }).waitFor();
+    }
+    await page.locator("#talk-people", { hasText: "2 here" }).filter({ hasText: "Arun" }).waitFor();
+    await other.getByLabel("Message to the chat").pressSequentially("hel");
+    await page.locator("#talk-typing", { hasText: "typing: Arun" }).waitFor();
+    await other.getByLabel("Message to the chat").fill("hello");
+    await other.getByLabel("Message to the chat").press("Enter");
+    const said = (who) => who.locator("#talk-said li").allTextContents();
+    for (const who of [page, other]) await who.locator("#talk-said li", { hasText: "hello" }).waitFor();
+    await page.locator("#talk-typing", { hasText: /^$/ }).waitFor({ state: "attached" });
+    proxy.cut();
+    for (const who of [page, other]) await who.locator('#talk-state[data-phase="waiting"]').waitFor();
+    await publishAll(stack.base, ["one", "two"].map((data) => ({ channel: `chat.${room}`, event: "chat message", data })));
+    proxy.mend();
+    for (const who of [page, other]) {
+      await who.locator("#talk-said li", { hasText: "two" }).waitFor({ timeout: 15_000 });
+      assert.deepEqual(await said(who), ["Arunhello", "one", "two"]);
+    }
+    await page.getByLabel("Room").fill("not a room");
+    await page.getByRole("button", { name: "Enter" }).click();
+    await page.locator("#talk-typing.bad").filter({ hasText: /\w/ }).waitFor();
+    await other.context().close();
+  });
+
   test("another channel, by the keyboard alone", async () => {
     const writer = await visit();
     await writer.to(3);
@@ -138,7 +191,7 @@ describe("playground", () => {
         await axe("中文");
         const [width, wide] = await page.evaluate(() => [document.documentElement.clientWidth, document.documentElement.scrollWidth]);
         assert.equal(wide, width, "nothing sticks out");
-        await page.screenshot({ path: path.join(OUT, `playground-${size}-${colorScheme}.png`), fullPage: true });
+        await page.screenshot({ path: path.join(OUT, `playground-${slug}-${size}-${colorScheme}.png`), fullPage: true });
         await page.reload();
         await shows("sse", ".state", "已连接");
         assert.deepEqual(page.complaints, []);

@@ -9,9 +9,7 @@ import { ROOT } from "../lib/stack.js";
 
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css" };
 /** What it serves of its own, by the beginning of the path. */
-const FILES = { "/page/": "e2e/client/page", "/dist/": "web/client/dist", "/playground/": "web/playground/dist" };
-/** As the gateway sends it with its pages; those of the tests also read from other origins. */
-const POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
+const FILES = { "/page/": "e2e/client/page", "/dist/": "web/client/dist" };
 
 /** Which transport a request belongs to, if to one. */
 function transportOf(request) {
@@ -81,7 +79,6 @@ export class Proxy {
     const { pathname } = new URL(request.url, this.base);
     const folder = Object.keys(FILES).find((start) => pathname.startsWith(start));
     // What is above the folder cannot be named: a URL's path is without `..`.
-    if (folder === "/playground/") response.setHeader("Content-Security-Policy", POLICY);
     if (folder) return this.#file(path.join(ROOT, FILES[folder], pathname.slice(folder.length) || "index.html"), response);
     const what = this.to[transport] ?? "pass";
     if (what === "refuse") {

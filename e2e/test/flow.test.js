@@ -31,7 +31,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
 
     if (kind === GATEWAY) {
       test("pages and large batches are", async () => {
-        for (const path of ["/", "/index.js", "/comet", "/chat.js", "/sse.css"]) {
+        for (const path of ["/", "/playground.js", "/comet", "/chat.js", "/sse.css"]) {
           const answer = await ask(stack.base + path, { headers: { "Accept-Encoding": "gzip" } });
           assert.equal(answer.headers["content-encoding"], "gzip", path);
           assert.match(answer.headers.vary, /Accept-Encoding/, path);

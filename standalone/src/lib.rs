@@ -27,7 +27,7 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     listen: "0.0.0.0:8080",
 };
 
-/// The routes of all three services, their pages, and the start page at `/`.
+/// The routes of all three services, their pages, and the playground at `/`.
 ///
 /// # Errors
 /// When there can be no chat.

@@ -1,5 +1,6 @@
-/** The playground: three panes on one channel, a chart of how they do, and a form to publish. */
+/** The playground: three panes on one channel, a chart of how they do, a form to publish, and the chat. */
 import { Chart } from "./chart.js";
+import { Chat } from "./chat.js";
 import { Pane } from "./pane.js";
 import { publishForm } from "./publish.js";
 import { currentLanguage, inEveryLanguage, otherLanguage, say, translate } from "./text.js";
@@ -16,11 +17,20 @@ inEveryLanguage(() => {
 });
 part("language").addEventListener("click", otherLanguage);
 
+// A link may bring a token along, behind the `#` that no server is sent. It is of no concern to whoever sees the address later.
+const token = part<HTMLInputElement>("token");
+const brought = new URLSearchParams(location.hash.slice(1)).get("token");
+if (brought) {
+  token.value = brought;
+  history.replaceState(history.state, "", location.pathname + location.search);
+}
+const tokenGiven = (): string | undefined => token.value.trim() || undefined;
+
 const chart = new Chart(part("chart"), part("chart-summary"), ["comet", "chat", "sse"]);
 const panes = [
-  new Pane({ id: "comet", name: "Comet", transport: "stream", watch: chart.watch("comet") }),
-  new Pane({ id: "chat", name: "Socket.IO", transport: "websocket", watch: chart.watch("chat") }),
-  new Pane({ id: "sse", name: "SSE", transport: "sse", watch: chart.watch("sse") }),
+  new Pane({ id: "comet", name: "Comet", transport: "stream", watch: chart.watch("comet"), token: tokenGiven }),
+  new Pane({ id: "chat", name: "Socket.IO", transport: "websocket", watch: chart.watch("chat"), token: tokenGiven }),
+  new Pane({ id: "sse", name: "SSE", transport: "sse", watch: chart.watch("sse"), token: tokenGiven }),
 ];
 part("panes").append(...panes.map((pane) => pane.element));
 
@@ -37,3 +47,4 @@ part("choose").addEventListener("submit", (submission) => {
 part<HTMLInputElement>("to").value = channel.value;
 publishForm(part("publish"), part("curl"), part("published"));
 listen();
+new Chat(part("talk-card"));

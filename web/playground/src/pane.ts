@@ -19,6 +19,8 @@ export interface PaneOptions {
   name: string;
   transport: TransportName;
   watch: Watch;
+  /** What may be read is shown by, if there is one. */
+  token: () => string | undefined;
 }
 
 const websocket = socketio();
@@ -47,7 +49,9 @@ export class Pane {
     this.element.classList.add(options.id);
     const title = this.#part("h2");
     title.id = `${options.id}-title`;
-    title.textContent = options.name;
+    const link = this.#part<HTMLAnchorElement>("h2 a");
+    link.textContent = options.name;
+    link.href = options.id;
     this.element.setAttribute("aria-labelledby", title.id);
     const select = this.#part<HTMLSelectElement>("select");
     for (const name of ["websocket", "sse", "stream", "longpoll"] as const) {
@@ -83,7 +87,7 @@ export class Pane {
   #open(): void {
     this.#connection?.close();
     if (this.#since !== undefined) this.#return = { cursor: this.#since, count: 0 };
-    const connection = connect({ url: location.origin, channels: [this.#channel], since: this.#since, transports: [this.#transport], websocket });
+    const connection = connect({ url: location.origin, channels: [this.#channel], since: this.#since, token: this.#options.token, transports: [this.#transport], websocket });
     this.#connection = connection;
     const mine = <Event>(what: (event: Event) => void) => (event: Event) => {
       if (connection === this.#connection) what(event);
@@ -176,6 +180,10 @@ export class Pane {
     const shown = this.#part(".state");
     shown.dataset.phase = phase;
     shown.textContent = say(`phase.${phase}` as Word);
+    if (state && state !== "cut" && state.phase === "closed") {
+      this.#note = () => state.message;
+      this.#showNote();
+    }
     shown.title = state && state !== "cut" ? state.message : "";
     this.#part("button").textContent = say(this.#connection ? "cut" : "mend");
     this.#showCounts();

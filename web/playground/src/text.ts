@@ -3,6 +3,7 @@ const WORDS = {
   en: {
     title: "Trident playground",
     skip: "To the panes",
+    demos: "Demos",
     playground: "playground",
     channel: "Channel",
     listen: "Listen",
@@ -41,6 +42,18 @@ const WORDS = {
     lost: "{count} gaps: what lay between is no longer held.",
     published: "Published as {id}.",
     summary: "Comet {comet}, Socket.IO {chat}, event stream {sse}; {rate} messages a second. Dashed lines are new connections, red ones gaps.",
+    chat: "Chat",
+    name: "Your name",
+    take: "Take it",
+    room: "Room",
+    enter: "Enter",
+    text: "Message to the chat",
+    say: "Send",
+    said: "What was said",
+    here: "{count} here",
+    typing: "typing: {names}",
+    unanswered: "The server did not answer in time.",
+    chatHelp: "Each room is a channel of the log: listen to chat.lobby above, and see it on all three ways.",
     latencySeries: "latency, ms",
     rateSeries: "messages a second",
     time: "time",
@@ -48,6 +61,7 @@ const WORDS = {
   zh: {
     title: "Trident 演练场",
     skip: "跳到面板",
+    demos: "演示",
     playground: "演练场",
     channel: "频道",
     listen: "收听",
@@ -84,6 +98,18 @@ const WORDS = {
     lost: "{count} 处缺口：其间的消息已不再保留。",
     published: "已发布，id 为 {id}。",
     summary: "Comet {comet}，Socket.IO {chat}，事件流 {sse}；每秒 {rate} 条消息。虚线是新的连接，红线是缺口。",
+    chat: "聊天",
+    name: "你的名字",
+    take: "使用",
+    room: "房间",
+    enter: "进入",
+    text: "聊天消息",
+    say: "发送",
+    said: "聊天记录",
+    here: "{count} 人在线",
+    typing: "正在输入：{names}",
+    unanswered: "服务器没有及时应答。",
+    chatHelp: "每个房间都是日志里的一个频道：在上面收听 chat.lobby，三条通路都能看到它。",
     latencySeries: "延迟（毫秒）",
     rateSeries: "每秒消息数",
     time: "时间",
@@ -113,10 +139,11 @@ export function inEveryLanguage(show: () => void): void {
   show();
 }
 
-/** Fills in the elements below `root` that say by `data-text` which text is theirs. */
+/** Fills in the elements below `root` that say by `data-text` which text is theirs, and by `data-label` which label. */
 export function translate(root: ParentNode): void {
   inEveryLanguage(() => {
     for (const element of root.querySelectorAll<HTMLElement>("[data-text]")) element.textContent = say(element.dataset.text as Word);
+    for (const element of root.querySelectorAll<HTMLElement>("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label as Word));
   });
 }
 

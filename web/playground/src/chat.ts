@@ -1,0 +1,176 @@
+import { io, type Socket } from "socket.io-client";
+import { inEveryLanguage, say } from "./text.js";
+
+/** What the server says of a message that it hands on. */
+interface Meta {
+  id: string;
+  room: string;
+  /** There is none on what was published over HTTP. */
+  from: string | null;
+}
+
+/** A message of before. */
+interface Held extends Meta {
+  event: string;
+  data: unknown;
+}
+
+interface Present {
+  room: string;
+  count: number;
+  members?: string[];
+}
+
+type Answer = ({ ok: true; room?: string; messages?: Held[] } & Partial<Present>) | { ok: false; error: { code: string; message: string } };
+
+/** Milliseconds for an answer. */
+const PATIENCE = 5_000;
+/** Milliseconds without a key after which nobody is typing any more. */
+const STILL = 3_000;
+/** Lines that are kept in sight. */
+const SHOWN = 100;
+const FIRST_ROOM = "lobby";
+
+const textOf = (data: unknown): string => (typeof data === "string" ? data : JSON.stringify(data));
+
+/** The chat: one room at a time, who is in it, who types. */
+export class Chat {
+  #place: HTMLElement;
+  #socket: Socket;
+  #room = FIRST_ROOM;
+  #me = "";
+  #present: Present | undefined;
+  #seen = new Set<string>();
+  #typing = new Map<string, ReturnType<typeof setTimeout>>();
+  #trouble = "";
+  #lastKey = 0;
+
+  constructor(place: HTMLElement) {
+    this.#place = place;
+    const socket = (this.#socket = io(location.origin));
+    socket.on("connect", () => void this.#arrive());
+    for (const event of ["disconnect", "connect_error"]) socket.on(event, () => this.#show());
+    // Sent away by the server, as when it stops: the client does not come back by itself then.
+    socket.on("disconnect", (reason) => {
+      if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2_000 + Math.random() * 2_000);
+    });
+    socket.on("chat message", (data: unknown, meta: Meta) => this.#take(data, meta));
+    socket.on("presence", (present: Present) => {
+      if (present.room === this.#room) this.#present = present;
+      this.#show();
+    });
+    socket.on("typing", (told: { room: string; from: string; typing: boolean }) => this.#types(told));
+
+    this.#submits("#talk-room-form", "#talk-room", (room) => this.#join(room));
+    this.#submits("#talk-name-form", "#talk-name", async (name) => {
+      if (await this.#ask("name", name)) this.#me = name;
+    });
+    this.#submits("#talk-form", "#talk-text", async (text) => {
+      this.#lastKey = 0;
+      if (await this.#ask("chat message", text)) this.#part<HTMLInputElement>("#talk-text").value = "";
+    });
+    this.#part("#talk-text").addEventListener("input", () => {
+      if (Date.now() - this.#lastKey < STILL / 2) return;
+      this.#lastKey = Date.now();
+      socket.volatile.emit("typing", true);
+    });
+    inEveryLanguage(() => this.#show());
+  }
+
+  #part<Kind extends HTMLElement>(selector: string): Kind {
+    return this.#place.querySelector(selector) as Kind;
+  }
+
+  /** Gives what is typed into `field` to `act` when its form is sent. */
+  #submits(form: string, field: string, act: (text: string) => Promise<void>): void {
+    this.#part(form).addEventListener("submit", (submission) => {
+      submission.preventDefault();
+      const text = this.#part<HTMLInputElement>(field).value.trim();
+      if (text) void act(text).then(() => this.#show());
+    });
+  }
+
+  /** Emits, and gives the answer if it is a good one. What is bad about another is shown. */
+  async #ask(event: string, argument: unknown): Promise<Extract<Answer, { ok: true }> | undefined> {
+    try {
+      const answer = (await this.#socket.timeout(PATIENCE).emitWithAck(event, argument)) as Answer;
+      this.#trouble = answer.ok ? "" : answer.error.message;
+      return answer.ok ? answer : undefined;
+    } catch {
+      this.#trouble = say("unanswered");
+      return undefined;
+    }
+  }
+
+  async #arrive(): Promise<void> {
+    // Recovered, the server knows name and room, and sends what was missed.
+    if (!this.#socket.recovered) {
+      if (this.#me) await this.#ask("name", this.#me);
+      await this.#join(this.#room);
+    }
+    this.#show();
+  }
+
+  async #join(room: string): Promise<void> {
+    const answer = await this.#ask("join", room);
+    if (!answer) return;
+    if (room !== this.#room) {
+      const left = this.#room;
+      this.#room = room;
+      this.#seen.clear();
+      this.#part("#talk-said").replaceChildren();
+      for (const timer of this.#typing.values()) clearTimeout(timer);
+      this.#typing.clear();
+      void this.#ask("leave", left);
+    }
+    this.#present = { room, count: answer.count ?? 0, ...(answer.members && { members: answer.members }) };
+    for (const held of answer.messages ?? []) if (held.event === "chat message") this.#take(held.data, { ...held, room });
+  }
+
+  #take(data: unknown, meta: Meta): void {
+    // History and what comes meanwhile overlap, and each message has one id.
+    if (meta.room !== this.#room || this.#seen.has(meta.id)) return;
+    this.#seen.add(meta.id);
+    const line = document.createElement("li");
+    for (const [kind, text] of [["b", meta.from ?? ""], ["span", textOf(data)]] as const) {
+      const part = document.createElement(kind);
+      part.textContent = text;
+      line.append(part);
+    }
+    line.title = meta.id;
+    const list = this.#part("#talk-said");
+    list.append(line);
+    while (list.childElementCount > SHOWN) list.firstElementChild?.remove();
+    const scroll = list.parentElement as HTMLElement;
+    scroll.scrollTop = scroll.scrollHeight;
+    this.#types({ room: meta.room, from: meta.from ?? "", typing: false });
+  }
+
+  #types({ room, from, typing }: { room: string; from: string; typing: boolean }): void {
+    if (room !== this.#room) return;
+    clearTimeout(this.#typing.get(from));
+    this.#typing.delete(from);
+    const end = (): void => this.#types({ room, from, typing: false });
+    if (typing) this.#typing.set(from, setTimeout(end, STILL));
+    this.#show();
+  }
+
+  #show(): void {
+    const { connected } = this.#socket;
+    const state = this.#part("#talk-state");
+    state.dataset.phase = connected ? "open" : "waiting";
+    state.textContent = say(connected ? "phase.open" : "phase.waiting");
+    const { members, count = 0 } = this.#present ?? {};
+    const people = members ? `${say("here", { count })} ${members.join(", ")}` : say("here", { count });
+    this.#write("#talk-people", `${this.#room} · ${people}`);
+    const typing = [...this.#typing.keys()].join(", ");
+    this.#write("#talk-typing", this.#trouble || (typing && say("typing", { names: typing })));
+    this.#part("#talk-typing").classList.toggle("bad", this.#trouble !== "");
+  }
+
+  /** Only what has changed, so that a screen reader does not say it again. */
+  #write(selector: string, text: string): void {
+    const part = this.#part(selector);
+    if (part.textContent !== text) part.textContent = text;
+  }
+}
