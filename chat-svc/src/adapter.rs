@@ -49,10 +49,12 @@ pub(crate) struct LogAdapter {
     inner: Arc<dyn Adapter>,
 }
 
-/// That a session has another socket now.
+/// That a session has another socket now. All servers of the cluster hear it, so it says nothing by which one could come back to the
+/// session.
 #[derive(Serialize, Deserialize)]
 struct Superseded {
-    pid: ByteString,
+    /// The socket that has the session no more, and goes by the same id as the one that has.
+    sid: ByteString,
     /// Who had it.
     holder: Holder,
 }
@@ -70,11 +72,13 @@ impl LogAdapter {
 }
 
 /// Listens to other replicas, whose clients have come back to sessions that have a socket here.
-pub(crate) fn hear(sessions: &Sessions, event: &ServerEvent) {
+pub(crate) fn hear(sessions: &Sessions, local: &Local, event: &ServerEvent) {
     if event.name() == SUPERSEDED
-        && let Ok(Superseded { pid, holder }) = event.args()
+        && let Ok(Superseded { sid, holder }) = event.args()
+        && let Some(socket) = local.socket(&sid)
+        && let Some(pid) = socket.pid()
     {
-        sessions.superseded(&pid, holder);
+        sessions.superseded(pid, holder);
     }
 }
 
@@ -107,7 +111,8 @@ impl Adapter for LogAdapter {
             self.bus.reach(place.cursor()).await;
             let taken = self.sessions.take(pid).await?;
             if let Some(holder) = taken.elsewhere {
-                let told = Payload::event(SUPERSEDED, &Superseded { pid: pid.into(), holder }).ok()?;
+                let told = Superseded { sid: taken.kept.sid.clone(), holder };
+                let told = Payload::event(SUPERSEDED, &told).ok()?;
                 // If it is not told now, it finds out when it saves the session next.
                 match timeout(TOLD_WITHIN, self.inner.server_side_emit(local, told)).await {
                     Ok(Ok(())) => {}

@@ -85,7 +85,13 @@ impl Chat {
         });
         listen(&namespace, &chat);
         let hearing = sessions.clone();
-        namespace.on_server_event(move |event| adapter::hear(&hearing, event));
+        // The namespace keeps this, and not the other way round.
+        let here = namespace.downgrade();
+        namespace.on_server_event(move |event| {
+            if let Some(namespace) = here.upgrade() {
+                adapter::hear(&hearing, namespace.local(), event);
+            }
+        });
 
         rt::spawn(sessions.run());
         census::show(&io, cluster.clone(), service);

@@ -104,14 +104,20 @@ impl RedisAdapter {
         Channels::new(&self.cluster.config.key, local.name(), &self.cluster.uid)
     }
 
-    /// Sends an event to the servers that do not share our [`Config::aside`], and to no socket of this one. The future tells when Redis has it.
+    /// Sends an event to the servers that do not share our [`Config::aside`], and to no socket of this one. It is on its way when this returns,
+    /// behind all that was sent before; the future tells when Redis has it.
     ///
     /// # Errors
     /// When there is no such name, or Redis is away.
-    pub async fn broadcast_aside(&self, local: &Local, broadcast: &Broadcast) -> Result<(), AdapterError> {
+    pub fn broadcast_aside(
+        &self,
+        local: &Local,
+        broadcast: &Broadcast,
+    ) -> impl Future<Output = Result<(), AdapterError>> + Send + use<> {
         let aside = self.cluster.aside_events.as_ref();
-        let aside = aside.ok_or_else(|| AdapterError("the adapter has no name to send aside".to_owned()))?;
-        self.publish_as(aside, local, broadcast)?.wait().await
+        let aside = aside.ok_or_else(|| AdapterError("the adapter has no name to send aside".to_owned()));
+        let published = aside.and_then(|aside| self.publish_as(aside, local, broadcast));
+        async { published?.wait().await }
     }
 
     fn publish_as(&self, own: &[u8], local: &Local, broadcast: &Broadcast) -> Result<Published, AdapterError> {

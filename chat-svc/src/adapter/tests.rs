@@ -5,7 +5,7 @@ use std::time::Instant;
 use shared::{
     edge::settings::BusAddress,
     live::{bus::MemoryBus, bus::Publication, log::Limits},
-    pure::{ChannelName, Cursor, Draft, Payload, Retention, Since},
+    pure::{ChannelName, Cursor, Draft, Retention, Since},
 };
 use socketio::{SocketIo, adapter::LocalAdapter};
 
@@ -25,7 +25,7 @@ fn adapter() -> (Arc<dyn Bus>, Sessions, LogAdapter) {
 
 async fn publish(bus: &Arc<dyn Bus>, count: usize) -> Vec<Cursor> {
     let channel: ChannelName = "chat.lobby".parse().unwrap();
-    let draft = |n: usize| Draft::new(channel.clone(), Payload::from_value(&n));
+    let draft = |n: usize| Draft::new(channel.clone(), shared::pure::Payload::from_value(&n));
     bus.publish(Publication::new((0..count).map(draft).collect())).await.unwrap().ids
 }
 
@@ -65,6 +65,33 @@ async fn what_can_be_recovered_and_what_not() {
         let other = io.of("/other");
         assert!(adapter.restore_session(other.local(), pid, &offset).await.is_none());
     }
+}
+
+/// Takes down what other servers are told.
+#[derive(Debug, Default)]
+struct Overheard(Mutex<Vec<String>>);
+
+impl Adapter for Overheard {
+    fn server_side_emit<'a>(&'a self, _: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
+        self.0.lock().push(event.json().to_string());
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// The secret of a session was told to every server of the cluster, whoever they belong to.
+#[actix_web::test]
+async fn who_hears_that_a_session_went_on_cannot_come_back_to_it() {
+    let io = SocketIo::builder().build();
+    let namespace = io.of("/");
+    let (bus, sessions, _) = adapter();
+    let overheard = Arc::<Overheard>::default();
+    let adapter = LogAdapter::new(bus.clone(), sessions.clone(), overheard.clone());
+    let ids = publish(&bus, 1).await;
+    sessions.keep_for_test("very-secret", "sid-of-a-socket", reader(&bus));
+    assert!(adapter.restore_session(namespace.local(), "very-secret", &ids[0].to_string()).await.is_some());
+    let told = overheard.0.lock().concat();
+    assert!(told.contains(SUPERSEDED) && told.contains("sid-of-a-socket"), "{told}");
+    assert!(!told.contains("very-secret"), "{told}");
 }
 
 #[actix_web::test]

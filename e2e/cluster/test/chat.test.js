@@ -199,4 +199,28 @@ describe("the chat in a cluster with Node", () => {
     }
     assert.ok(moved > 0, "the lease has another holder");
   });
+
+  test("replicas that are stopped one after the other: Node misses nothing and hears nothing twice", { timeout: 120_000 }, async () => {
+    const room = newRoom();
+    const goers = replicas.filter((replica) => replica.alive());
+    const stays = await startReplica();
+    const [listener, speaker] = [await guest(room), await member(stays, room)];
+    await sayUntilHeard(speaker, listener, "before");
+    const holder = await redis.get(LEASE);
+    let said = 0;
+    for (const replica of goers) {
+      let isStopped = false;
+      const stopped = replica.stop("SIGTERM").then(() => { isStopped = true; });
+      // From before it stops until another has had the time to take over.
+      let left = 20;
+      await until("it has stopped", async () => {
+        assert.equal((await speaker.ask("chat message", `rolling ${(said += 1)}`)).ok, true);
+        return isStopped && (left -= 1) < 0;
+      }, { within: 30_000, every: 50 });
+      await stopped;
+    }
+    await listener.hears(([, data]) => data === `rolling ${said}`);
+    assert.deepEqual(isOnce(listener, "rolling"), Array.from({ length: said }, (_, n) => n + 1));
+    assert.notEqual(await redis.get(LEASE), holder, "it was handed on");
+  });
 });

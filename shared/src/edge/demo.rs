@@ -40,7 +40,7 @@ pub fn tick(service: &Service, channel: &'static str, data: fn() -> Payload) {
     let service = service.clone();
     rt::spawn(async move {
         while !service.edge.drain.is_draining() {
-            if !service.bus.lease(channel, LEASE).await {
+            if service.bus.lease(channel, LEASE).await.is_none() {
                 sleep(WATCH).await;
                 continue;
             }

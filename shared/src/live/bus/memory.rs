@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Answer, Bus, BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR, digest::Digest};
+use super::{Answer, Bus, BusError, IdempotencyKey, Lease, Publication, Published, REPEATABLE_FOR, digest::Digest};
 use crate::{
     live::log::{Limits, Log},
     pure::Cursor,
@@ -81,8 +81,13 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
-    fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, bool> {
-        Box::pin(ready(true))
+    /// Nobody else is there to hold it.
+    fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
+        Box::pin(ready(Some(Lease::Kept)))
+    }
+
+    fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {
+        Box::pin(ready(()))
     }
 }
 

@@ -123,6 +123,28 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// What is wrong.
     fn ready(&self) -> Result<(), BusError>;
 
-    /// Whether this process holds the lease `name` for the next `ttl`, of all processes on the bus it alone.
-    fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, bool>;
+    /// Takes or renews the lease `name` for the next `ttl`: of all processes on the bus this one alone holds it then. `None`: it does not.
+    fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>>;
+
+    /// Gives the lease `name` back before its time, if this process holds it. Who gets it within [`HANDED_ON_FOR`] goes on from `at`.
+    fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()>;
 }
+
+/// A lease that this process holds.
+///
+/// # Guarantee
+/// What a holder reads in its log while it holds the lease, reckoned from before it asked, has an id that is not after [`Got::from`](Self::Got)
+/// of the next holder. So holders that each go on from there never do the same twice, however late what they did takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// It has held it without a break.
+    Kept,
+    /// It has got it now.
+    Got {
+        /// Where the one before has left off, if it gave the lease back; otherwise the newest message of all there were.
+        from: Cursor,
+    },
+}
+
+/// For how long it is known where the holder of a lease left off that gave it back.
+pub const HANDED_ON_FOR: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Answer, Bus, BusError, Publication, Published};
+use super::{Answer, Bus, BusError, HANDED_ON_FOR, Lease, Publication, Published};
 use crate::{
     live::log::{Limits, Log},
     pure::{Cursor, Message},
@@ -186,13 +186,32 @@ impl Bus for RedisBus {
         }
     }
 
-    fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, bool> {
+    fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(async move {
-            let Ok(Line { mut connection, scripts }) = self.shared.line() else { return false };
-            let mut call = scripts::call(&scripts.lease, &[&format!("{}{name}", scripts::LEASE)]);
+            let Line { mut connection, scripts } = self.shared.line().ok()?;
+            let mut call = scripts::call(&scripts.lease, &[&scripts::lease_key(name), scripts::STREAM]);
             call.arg(&self.owner).arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-            let held: redis::RedisResult<i64> = scripts::run(&mut connection, &call).await;
-            held.is_ok_and(|held| held == 1)
+            let told: Option<String> = scripts::run(&mut connection, &call).await.ok()?;
+            Some(match &*told? {
+                "kept" => Lease::Kept,
+                told => match told.strip_prefix('@') {
+                    Some(left) => Lease::Got { from: left.parse().ok()? },
+                    // A stream that came back with less, or not yet, says less than the log knows.
+                    None => Lease::Got { from: told.parse::<Cursor>().ok()?.max(self.log.head()) },
+                },
+            })
+        })
+    }
+
+    fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let Ok(Line { mut connection, scripts }) = self.shared.line() else { return };
+            let mut call = scripts::call(&scripts.release, &[&scripts::lease_key(name)]);
+            call.arg(&self.owner).arg(at.to_string());
+            call.arg(u64::try_from(HANDED_ON_FOR.as_millis()).unwrap_or(u64::MAX));
+            if let Err(error) = scripts::run::<i64>(&mut connection, &call).await {
+                log::debug!("the lease {name} is left to its time: {error}");
+            }
         })
     }
 }

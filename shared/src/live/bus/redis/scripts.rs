@@ -27,6 +27,7 @@ pub(super) struct Scripts {
     pub(super) join: String,
     pub(super) pulse: String,
     pub(super) lease: String,
+    pub(super) release: String,
 }
 
 impl Scripts {
@@ -38,12 +39,18 @@ impl Scripts {
             include_str!("scripts/join.lua"),
             include_str!("scripts/pulse.lua"),
             include_str!("scripts/lease.lua"),
+            include_str!("scripts/release.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease) = pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease })
+        let (publish, join, pulse, lease, release) = pipeline.query_async(connection).await?;
+        Ok(Self { publish, join, pulse, lease, release })
     }
+}
+
+/// The key of the lease of this name.
+pub(super) fn lease_key(name: &str) -> String {
+    format!("{LEASE}{name}")
 }
 
 /// The call of a script by its digest, on `keys`.

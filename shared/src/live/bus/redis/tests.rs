@@ -121,16 +121,47 @@ async fn a_lease_is_held_by_one_and_passes_on_when_it_is_gone() {
     let server = Server::start().await;
     let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
     let ttl = Duration::from_millis(400);
-    assert!(one.lease("tick", ttl).await && !other.lease("tick", ttl).await);
-    assert!(one.lease("tick", ttl).await, "renewed");
-    assert!(other.lease("another", ttl).await);
+    assert_eq!(one.lease("tick", ttl).await, Some(Lease::Got { from: one.log().head() }));
+    assert_eq!(other.lease("tick", ttl).await, None);
+    assert_eq!(one.lease("tick", ttl).await, Some(Lease::Kept), "renewed");
+    assert!(other.lease("another", ttl).await.is_some());
     drop(one);
     let started = Instant::now();
-    while !other.lease("tick", ttl).await {
+    while other.lease("tick", ttl).await.is_none() {
         assert!(started.elapsed() < 5 * ttl, "a lease ends with its time");
         tokio::time::sleep(ttl / 20).await;
     }
     assert!(started.elapsed() >= ttl / 2);
+}
+
+/// The next holder goes on where the one before left off, or behind all that the one before can have seen, even if its own log has not
+/// come that far: then nothing is done twice.
+#[tokio::test]
+async fn a_lease_says_where_to_go_on() {
+    let server = Server::start().await;
+    let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
+    let ttl = Duration::from_millis(200);
+    let first = one.publish(publication("a", 1)).await.unwrap().ids[0];
+    assert!(one.lease("tick", Duration::from_secs(60)).await.is_some());
+    one.publish(publication("a", 2)).await.unwrap();
+    other.release("tick", first).await;
+    assert_eq!(other.lease("tick", ttl).await, None, "only who has it gives it back");
+    one.release("tick", first).await;
+    assert_eq!(other.lease("tick", ttl).await, Some(Lease::Got { from: first }));
+    assert_eq!(one.lease("tick", ttl).await, None);
+    let started = Instant::now();
+    let newest = one.publish(publication("a", 3)).await.unwrap().ids[0];
+    loop {
+        match one.lease("tick", ttl).await {
+            None => assert!(started.elapsed() < PATIENCE, "a lease ends with its time"),
+            got => break assert_eq!(got, Some(Lease::Got { from: newest })),
+        }
+        tokio::time::sleep(ttl / 20).await;
+    }
+    // What was given back is forgotten after a while.
+    one.release("tick", first).await;
+    let left = server.count(&["PTTL", &scripts::lease_key("tick")]).await;
+    assert!(left > 0 && left <= usize::try_from(HANDED_ON_FOR.as_millis()).unwrap(), "{left}");
 }
 
 #[tokio::test]
