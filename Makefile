@@ -11,6 +11,7 @@
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
 #   make bench-peers  the same beside nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
+#   make supply   what npm may bring in, and known vulnerabilities of all that is depended on, as far as databases can be reached
 #   make clean
 
 export CARGO_TARGET_DIR ?= target
@@ -38,13 +39,18 @@ fmt:
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Licences, duplicates and sources by deny.toml. Advisories need their database from the network: `cargo deny check`.
+# Licences, duplicates and sources by deny.toml. Advisories need their database from the network: `make supply`.
 deny:
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  cargo deny --offline --all-features check bans licenses sources; \
 	else \
 	  echo "cargo-deny is not here, so dependencies were NOT checked: cargo install --locked cargo-deny"; \
 	fi
+
+.PHONY: supply
+supply:
+	node --test e2e/supply/*.test.js
+	.ci/advisories
 
 # The official Socket.IO client, as chat-svc serves it.
 client: $(CLIENT_DIR)/socket.io.js

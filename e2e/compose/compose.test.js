@@ -1,11 +1,15 @@
 // `docker compose up` for real: the routes, many replicas, a replica killed, Redis restarted, fewer replicas again.
 
 import assert from "node:assert/strict";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import tls from "node:tls";
 import { after, before, describe, test } from "node:test";
 import { checkRoutes } from "../checks/routes.js";
 import { chat, leaveAll } from "../lib/chat.js";
-import { ask, openEvents, openLines } from "../lib/http.js";
+import { ask, openEvents, openLines, trust } from "../lib/http.js";
 import { chance } from "../lib/random.js";
+import { makeCertificate } from "../lib/stack.js";
 import { until } from "../lib/wait.js";
 import { Follower, Listener, Publisher, Wanderer } from "./followers.js";
 import { bringUp } from "./installation.js";
@@ -76,7 +80,21 @@ describe("docker compose up", () => {
       const goal = publisher.ids.length + more;
       return until(`${more} more messages`, () => publisher.ids.length >= goal, { within: MINUTES });
     };
+    const containersOf = async () => (await Promise.all(SERVICES.map((service) => installation.containers(service)))).flat().map(({ id }) => id);
     await published(100);
+
+    // One that hangs: what may be asked again is, and then it is asked no more until it answers.
+    const [stuck] = await installation.containers("comet-svc");
+    await installation.docker("pause", stuck.id);
+    for (let at = 0; at < 6; at += 1) {
+      const answer = await ask(`${base}/data?mode=poll&channel=public.quiet`);
+      assert.equal(answer.status, 200);
+      assert.ok(answer.took < 10_000, `${answer.took} ms`);
+    }
+    await until("it is asked no more", async () => (await installation.known("comet-svc")).length === 1, { within: MINUTES, every: 250 });
+    await installation.docker("unpause", stuck.id);
+    await until("it is asked again", async () => (await installation.known("comet-svc")).length === 2, { within: MINUTES, every: 250 });
+    await published(50);
 
     for (const service of SERVICES) {
       const [first] = await installation.containers(service);
@@ -90,6 +108,15 @@ describe("docker compose up", () => {
     await installation.scale({ "sse-svc": 1, "comet-svc": 1, "chat-svc": 1 });
     await published(50);
 
+    // An upgrade: nobody is refused, not even for a moment.
+    const [replaced, refused] = [await containersOf(), publisher.refused];
+    await installation.roll();
+    const others = await containersOf();
+    assert.equal(others.length, replaced.length);
+    assert.ok(others.every((id) => !replaced.includes(id)), "every replica is another one");
+    await published(50);
+    assert.equal(publisher.refused, refused, "publications were refused");
+
     await publisher.stop();
     const last = publisher.ids.at(-1);
     // A stream that is open still holds what it brought.
@@ -102,5 +129,44 @@ describe("docker compose up", () => {
     for (const kind of [Follower, Listener]) {
       assert.ok(readers.some((reader) => reader instanceof kind && reader.opened > 1), `no ${kind.name} was cut off: nothing was tried`);
     }
+  });
+
+  describe("with the profile `tls`", () => {
+    before(async () => {
+      await installation.compose(["up", "-d", "--no-build", "--no-recreate"], 2 * MINUTES);
+      const [container] = await until("the gateway with TLS", async () => {
+        const all = await installation.containers("gateway-tls");
+        return all[0]?.health === "healthy" && all;
+      }, { within: MINUTES, every: 250 });
+      assert.ok(container.user === "10001:10001" && container.readOnly);
+      const trial = path.join(installation.certificates, "trial.pem");
+      writeFileSync(trial, await installation.docker("exec", container.id, "cat", "/run/trident/fullchain.pem"));
+      trust(trial);
+    }, { timeout: 3 * MINUTES });
+
+    checkRoutes(() => ({ base: installation.secure }));
+
+    test("the other port sends visitors there, and takes no token", { timeout: MINUTES }, async () => {
+      await until("it has heard", async () => (await ask(`${installation.base}/`)).status === 308, { within: MINUTES, every: 250 });
+      assert.equal((await ask(`${installation.base}/chat`)).headers.location, `${installation.secure}/chat`);
+      assert.equal((await ask(`${installation.base}/data`)).json().error.code, "tls_required");
+      const client = await chat(installation.secure, { transports: ["websocket"], ca: readFileSync(path.join(installation.certificates, "trial.pem")) });
+      assert.ok((await client.say("over TLS")).ok);
+      client.close();
+    });
+
+    test("a certificate that is put there is taken over, and so is the next one", { timeout: 2 * MINUTES }, async () => {
+      const shown = () => new Promise((resolve, reject) => {
+        const socket = tls.connect({ port: installation.tlsPort, host: "127.0.0.1", rejectUnauthorized: false }, () => {
+          resolve(socket.getPeerCertificate().subject.CN);
+          socket.destroy();
+        }).once("error", reject);
+      });
+      for (const name of ["first.example", "second.example"]) {
+        makeCertificate(installation.certificates, name);
+        chmodSync(path.join(installation.certificates, "privkey.pem"), 0o644); // the gateway is not who we are
+        await until(name, async () => (await shown().catch(() => "")) === name, { within: MINUTES, every: 250 });
+      }
+    });
   });
 });

@@ -1,6 +1,9 @@
 // The installation that docker-compose.yml describes, brought up for real under a name, a port and a network of its own.
 
 import { execFile, spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { freePort } from "../lib/process.js";
 import { ROOT } from "../lib/stack.js";
 import { SECRET } from "../lib/token.js";
@@ -8,6 +11,8 @@ import { until } from "../lib/wait.js";
 import { ask } from "../lib/http.js";
 
 const PROJECT = "trident-e2e";
+/** What comes up without a profile. */
+const PLAIN = ["redis", "comet-svc", "chat-svc", "sse-svc", "gateway"];
 
 /** Runs a command and gives what it wrote; throws with what it said when it fails or takes longer than `within`. */
 function run(command, args, { within = 120_000, env = process.env } = {}) {
@@ -32,18 +37,24 @@ function composeCommand() {
 export async function bringUp() {
   const [command, ...words] = composeCommand();
   const port = await freePort();
+  const tlsPort = await freePort();
+  const certificates = mkdtempSync(path.join(tmpdir(), "trident-tls-"));
+  chmodSync(certificates, 0o755); // whoever the gateway is may look
   const env = {
     ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TRIDENT_"))),
     DOCKER_BUILDKIT: "1",
     COMPOSE_DOCKER_CLI_BUILD: "1",
     CARGO_PROFILE: process.env.CARGO_PROFILE ?? "dev",
+    COMPOSE_PROJECT_NAME: PROJECT,
     TRIDENT_PORT: `127.0.0.1:${port}`,
+    TRIDENT_TLS_PORT: `127.0.0.1:${tlsPort}`,
+    TRIDENT_TLS_DIR: certificates,
     // The images of whoever works here with docker-compose.yml stay as they are.
     TRIDENT_TAG: "e2e",
     TRIDENT_SUBNET: process.env.TRIDENT_E2E_SUBNET ?? "10.87.32",
     TRIDENT_SECRET: SECRET,
   };
-  const args = (rest) => [...words, "-p", PROJECT, ...rest];
+  const args = (rest) => [...words, "--profile", "tls", ...rest];
   const compose = (rest, within) => run(command, args(rest), { within, env });
   const docker = (...rest) => run("docker", rest, { within: 60_000 });
   const down = ["down", "--volumes", "--remove-orphans", "--timeout", "15"];
@@ -54,7 +65,13 @@ export async function bringUp() {
 
   const installation = {
     base: `http://127.0.0.1:${port}`,
+    secure: `https://127.0.0.1:${tlsPort}`,
+    tlsPort,
+    /** The folder that the gateway with TLS looks for its certificate in; empty. */
+    certificates,
     compose,
+    /** The project's own script, as an operator calls it. */
+    roll: () => run(path.join(ROOT, "rolling.sh"), [], { within: 5 * 60_000, env }),
     docker,
     /** The containers of a service, oldest first: `{id, name, address, user, readOnly, health}`. */
     async containers(service) {
@@ -76,7 +93,7 @@ export async function bringUp() {
     /** Sets how many replicas of each service there are, and waits until the gateway asks exactly those. */
     async scale(counts) {
       const scales = Object.entries(counts).flatMap(([service, count]) => ["--scale", `${service}=${count}`]);
-      await compose(["up", "-d", "--no-recreate", "--no-build", ...scales], 180_000);
+      await compose(["up", "-d", "--no-recreate", "--no-build", ...scales, ...PLAIN], 180_000);
       for (const [service, count] of Object.entries(counts)) {
         await until(`the gateway knows ${count} of ${service}`, async () => (await installation.known(service)).length === count, { within: 60_000, every: 250 });
       }
@@ -99,13 +116,14 @@ export async function bringUp() {
     async takeDown() {
       await compose(down, 120_000);
       isUp = false;
+      rmSync(certificates, { recursive: true, force: true });
     },
   };
   try {
     // What a run that was cut off has left.
     await compose(down, 120_000);
     await compose(["build"], 30 * 60_000);
-    await compose(["up", "-d", "--no-build"], 5 * 60_000);
+    await compose(["up", "-d", "--no-build", ...PLAIN], 5 * 60_000);
     await until("the gateway serves", async () => (await ask(`${installation.base}/data?mode=poll&channel=public.up`).catch(() => null))?.status === 200, { within: 60_000, every: 250 });
     return installation;
   } catch (error) {

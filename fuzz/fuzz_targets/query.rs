@@ -8,7 +8,8 @@ use shared::{
     pure::{ChannelName, EventName, Since},
 };
 
-const ACCEPTED: [Parameter; 3] = [Parameter::repeated("channel", 4), Parameter::once("since"), Parameter::once("event")];
+const ACCEPTED: [Parameter; 3] =
+    [Parameter::repeated("channel", 4), Parameter::once("since"), Parameter::once("event")];
 
 fuzz_target!(|text: &str| {
     let query = match Query::read(text, &ACCEPTED) {
