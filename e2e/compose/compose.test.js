@@ -66,7 +66,7 @@ describe("docker compose up", () => {
     await Promise.all(streams.map((stream) => stream.close()));
   });
 
-  test("replicas killed, Redis restarted, fewer replicas: nothing lost, nothing twice", { timeout: 10 * MINUTES }, async () => {
+  test("replicas killed, Redis restarted, fewer replicas: nothing lost, nothing twice", { timeout: 15 * MINUTES }, async () => {
     const { base } = installation;
     const { cursor } = (await ask(`${base}/data?mode=poll&channel=${CHANNEL}`)).json();
     const publisher = new Publisher(base, CHANNEL, 50);
