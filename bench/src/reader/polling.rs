@@ -99,19 +99,31 @@ impl Polling {
             let sid = self.body.quoted_after("\"sid\":\"").ok_or(Fault::Refused("no session"))?;
             self.sid = sid.to_owned();
             self.phase = Phase::Joining;
-            self.post = Some("40".to_owned());
+            self.say("40");
         }
         if met.is_connected {
-            self.post = self.site.subscription();
-            self.phase = if self.post.is_some() { Phase::Asking } else { Phase::Ready };
+            self.phase = Phase::Ready;
+            if let Some(question) = self.site.subscription() {
+                self.say(&question);
+                self.phase = Phase::Asking;
+            }
         }
         if met.is_acked && self.phase == Phase::Asking {
             self.phase = Phase::Ready;
         }
         if met.is_pinged {
-            self.post = Some("3".to_owned());
+            self.say("3");
         }
         Ok(())
+    }
+
+    /// Adds a packet to what is posted next.
+    fn say(&mut self, packet: &str) {
+        let post = self.post.get_or_insert_default();
+        if !post.is_empty() {
+            post.push('\u{1e}');
+        }
+        post.push_str(packet);
     }
 
     /// The next request: a post if there is one, else a poll.

@@ -128,6 +128,13 @@ fn a_poll_posts_in_between() {
     let post = play.answer(&format!("42[\"m\",\"{}\"]\u{1e}2\u{1e}42[\"m\",\"{}\"]", stamp(0), stamp(1)));
     assert!(post.ends_with("\r\n\r\n3"), "{post}");
     assert!(play.answer("ok").starts_with("GET ") && play.heard == [0, 1]);
+    // A ping may come along with the answer to the join; both are to be answered.
+    let (mut play, _) = Play::new(Transport::Polling);
+    play.answer("0{\"sid\":\"ab\",\"upgrades\":[]}");
+    play.answer("ok");
+    let post = play.answer("2\u{1e}40{\"sid\":\"y\"}");
+    assert!(post.ends_with("\r\n\r\n3\u{1e}420[\"subscribe\",{\"channels\":[\"c\"]}]"), "{post}");
+    play.answer("ok");
     let close = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
     assert!(matches!(play.say(close), Err(Fault::Closed)));
 }
