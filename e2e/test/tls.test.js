@@ -4,12 +4,13 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import http2 from "node:http2";
+import path from "node:path";
 import tls from "node:tls";
 import { after, before, describe, test } from "node:test";
 import { checkRoutes } from "../checks/routes.js";
 import { WAYS, chat, leaveAll } from "../lib/chat.js";
 import { ask, events, openEvents, publish, trust } from "../lib/http.js";
-import { makeCertificate, startGateway, startService } from "../lib/stack.js";
+import { makeCertificate, ROOT, startGateway, startService } from "../lib/stack.js";
 import { bearer, token } from "../lib/token.js";
 import { soon, until } from "../lib/wait.js";
 
@@ -62,7 +63,7 @@ describe("the gateway with TLS", () => {
   });
 
   test("every answer says that this host is to be asked over TLS", async () => {
-    for (const [path, status] of [["/", 200], ["/index.js", 200], ["/favicon.ico", 200], ["/chat", 200], ["/data?mode=poll", 200], ["/healthz", 200], ["/nothing", 404], ["/data?since=never", 400], ["/socket.io/?EIO=4&transport=polling", 200]]) {
+    for (const [path, status] of [["/", 200], ["/playground.js", 200], ["/base.css", 200], ["/favicon.ico", 200], ["/chat", 200], ["/data?mode=poll", 200], ["/healthz", 200], ["/nothing", 404], ["/data?since=never", 400], ["/socket.io/?EIO=4&transport=polling", 200]]) {
       const answer = await ask(base + path);
       assert.equal(answer.status, status, path);
       assert.equal(answer.headers["strict-transport-security"], "max-age=31536000", path);
@@ -78,6 +79,13 @@ describe("the gateway with TLS", () => {
     await stream.close();
     const large = await ask(`${base}/data?channel=a`, { method: "POST", headers: { ...bearer(), "Content-Type": "text/plain" }, body: "x".repeat(70_000) });
     assert.deepEqual([large.status, large.headers["strict-transport-security"]], [413, "max-age=31536000"]);
+  });
+
+  test("no place of nginx.conf has headers of its own and forgets that one", () => {
+    const places = readFileSync(path.join(ROOT, "nginx.conf"), "utf8").split(/^ {8}(?=location )/m).slice(1);
+    assert.ok(places.length > 20);
+    const forgetful = places.filter((place) => place.includes("add_header") && !place.includes("add_header Strict-Transport-Security $strict_transport always;"));
+    assert.deepEqual(forgetful.map((place) => place.split("\n")[0]), []);
   });
 
   test("a page opens a hundred streams over one connection, and goes on asking", { timeout: 60_000 }, async () => {
@@ -131,7 +139,7 @@ describe("the gateway with TLS", () => {
   });
 
   test("without TLS visitors are sent on, and what may bring a token is refused", async () => {
-    for (const path of ["/", "/comet", "/index.js", "/nothing?a=b"]) {
+    for (const path of ["/", "/comet", "/base.css", "/nothing?a=b"]) {
       const answer = await ask(gateway.base + path);
       assert.equal(answer.status, 308, path);
       assert.equal(answer.headers.location, `${base}${path}`);
