@@ -38,14 +38,15 @@ async function bulk(port, words) {
 }
 
 /**
- * Starts one on a free port of the loopback, with an append-only file as docker-compose.yml has it: each write is in the
- * file before it is acknowledged, so that a process that is killed loses nothing of it.
+ * Starts one on a free port of the loopback, with an append-only file: each write is in the file before it is acknowledged, so
+ * that a process that is killed loses nothing of it. The disk may take its time: with `everysec`, as in docker-compose.yml, a
+ * disk that is busy for longer than a second holds writes to the file up, and what is killed then has lost them.
  */
 export async function startRedis() {
   const port = await freePort();
   const home = mkdtempSync(path.join(tmpdir(), "trident-redis-"));
   const data = path.join(home, "data");
-  const settings = { bind: "127.0.0.1", port, dir: data, appendonly: "yes", appendfsync: "everysec", save: "", "maxmemory-policy": "noeviction", daemonize: "no" };
+  const settings = { bind: "127.0.0.1", port, dir: data, appendonly: "yes", appendfsync: "no", save: "", "maxmemory-policy": "noeviction", daemonize: "no" };
   let server;
 
   const redis = {
