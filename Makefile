@@ -12,6 +12,7 @@
 #   make bench-peers  the same beside nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make supply   what npm may bring in, and known vulnerabilities of all that is depended on, as far as databases can be reached
+#   make openapi  docs/openapi.json, written anew from what the code says
 #   make clean
 
 export CARGO_TARGET_DIR ?= target
@@ -75,6 +76,11 @@ web-fresh: web
 web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
 	cd web/playground && npm run build
 	touch $@
+
+# A test holds it to the code, and the services serve it.
+.PHONY: openapi
+openapi:
+	WRITE_OPENAPI=1 cargo test --locked -p standalone --test openapi the_file_is_what_the_code_says
 
 build:
 	cargo build --locked $(SERVICES)

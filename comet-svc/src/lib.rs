@@ -7,6 +7,8 @@ mod answer;
 mod ask;
 mod data;
 mod fit;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod page;
 mod wire;
 

@@ -12,6 +12,8 @@
 
 pub mod edge;
 pub mod live;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod pure;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -4,6 +4,8 @@
 //! that goes on until its time is over. `POST /events` publishes.
 
 mod events;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod page;
 mod wire;
 

@@ -25,6 +25,7 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
          \x20 {url}/data        comet\n\
          \x20 {url}/socket.io/  Socket.IO\n\
          \x20 {url}/events      server-sent events\n\
+         \x20 {url}/api         the HTTP interface, to read; /openapi.json for programs\n\
          \n",
         version = crate::DEFAULTS.version,
     );

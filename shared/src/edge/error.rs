@@ -160,18 +160,26 @@ impl ApiError {
     }
 }
 
+/// The body of every answer that is an error.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Error))]
+#[derive(Serialize)]
+pub struct Body<'a> {
+    error: Detail<'a>,
+}
+
+/// What is wrong.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ErrorDetail))]
+#[derive(Serialize)]
+struct Detail<'a> {
+    /// For programs, as in `bad_cursor`.
+    code: &'a str,
+    /// For people: what is wrong and what is accepted.
+    message: &'a str,
+}
+
 fn json(code: &str, message: &str) -> String {
-    #[derive(Serialize)]
-    struct Shape<'a> {
-        error: Inner<'a>,
-    }
-    #[derive(Serialize)]
-    struct Inner<'a> {
-        code: &'a str,
-        message: &'a str,
-    }
     // Two strings always serialize; the fallback spares a panic that cannot come.
-    serde_json::to_string(&Shape { error: Inner { code, message } }).unwrap_or_default()
+    serde_json::to_string(&Body { error: Detail { code, message } }).unwrap_or_default()
 }
 
 impl ResponseError for ApiError {

@@ -54,8 +54,9 @@ impl File {
     }
 }
 
-/// What is there on every server: the style that all pages share, and the sign that browsers ask for by themselves on pages
-/// that name none, as on answers that are opened in a tab.
+/// What is there on every server: the style that all pages share, the sign that browsers ask for by themselves on pages
+/// that name none, as on answers that are opened in a tab, and the description of the HTTP interface (of all services,
+/// whichever is asked) with a page to read it.
 pub(super) fn common(config: &mut ServiceConfig) {
     let sign = include_str!("../../../web/favicon.svg");
     serve(
@@ -63,6 +64,14 @@ pub(super) fn common(config: &mut ServiceConfig) {
         &[
             File::css("/base.css", include_str!("../../../web/base.css")),
             File { path: "/favicon.ico", content_type: "image/svg+xml", body: sign },
+            File::html("/api", include_str!("../../../web/api/api.html")),
+            File::css("/api.css", include_str!("../../../web/api/api.css")),
+            File::script("/api.js", include_str!("../../../web/api/api.js")),
+            File {
+                path: "/openapi.json",
+                content_type: "application/json",
+                body: include_str!("../../../docs/openapi.json"),
+            },
         ],
     );
 }

@@ -81,13 +81,19 @@ fn refused(service: &Service, error: BusError) -> ApiError {
     }
 }
 
+/// One message is in the log.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedOne))]
 #[derive(Serialize)]
-struct One {
+pub(crate) struct One {
+    /// Its id, which is the cursor after it.
     id: Cursor,
 }
 
+/// Several messages are in the log.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedMany))]
 #[derive(Serialize)]
-struct Many {
+pub(crate) struct Many {
+    /// Their ids, in the order of the channels or lines.
     ids: Vec<Cursor>,
 }
 

@@ -25,13 +25,18 @@ pub enum BatchError {
 }
 
 /// A line of a batch.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = BatchLine))]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
+    /// Where to.
     channel: ChannelName,
+    /// What kind of thing happened; `message` when it is left out.
     #[serde(default)]
     event: Option<EventName>,
+    /// Any JSON.
     #[serde(borrow)]
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
     data: &'a RawValue,
 }
 

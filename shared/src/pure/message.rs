@@ -106,14 +106,6 @@ impl Message {
 
     /// The whole message as a line of JSON, with the end of the line: `id`, `channel`, `event`, `data`, `time`.
     pub fn line(&self) -> Bytes {
-        #[derive(Serialize)]
-        struct Whole<'a> {
-            id: Cursor,
-            channel: &'a ChannelName,
-            event: &'a EventName,
-            data: &'a RawValue,
-            time: u64,
-        }
         self.wire(Wire::Line, |message| {
             let data = message.draft.payload.plain_json();
             let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
@@ -189,6 +181,23 @@ impl Message {
             meter.take(self.footprint() + copies);
         }
     }
+}
+
+/// A message as it is written whole.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Message))]
+#[derive(Serialize)]
+pub struct Whole<'a> {
+    /// Its place in the order of all messages, and the cursor after it.
+    id: Cursor,
+    /// The channel it was published to.
+    channel: &'a ChannelName,
+    /// What kind of thing happened; `message` unless the publisher said otherwise.
+    event: &'a EventName,
+    /// What was published: any JSON, with its numbers and keys as they were written.
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
+    data: &'a RawValue,
+    /// When it was published, in milliseconds since the Unix epoch.
+    time: u64,
 }
 
 impl fmt::Debug for Message {
