@@ -5,6 +5,7 @@
 #   make check    formatting, lints, and what dependencies may be
 #   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
+#   make e2e-examples  the publishing examples in five languages (needs PHP; part of e2e)
 #   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
@@ -85,7 +86,7 @@ openapi:
 build:
 	cargo build --locked $(SERVICES)
 
-e2e: e2e-system e2e-socketio e2e-cluster e2e-client
+e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples
 
 # Services, gateway and pages from outside.
 e2e-system: build client e2e/node_modules/.package-lock.json
@@ -117,6 +118,12 @@ e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 # The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
 e2e-client: build client web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
+
+# examples/publish in every language that they are in. Needs PHP: Debian's php-cli.
+.PHONY: e2e-examples
+e2e-examples: e2e/node_modules/.package-lock.json
+	cargo build --locked -p standalone -p publish-example
+	cd e2e && npm run --silent test:examples
 
 # The installation of docker-compose.yml, with what cargo builds fastest unless CARGO_PROFILE says otherwise.
 .PHONY: e2e-compose
