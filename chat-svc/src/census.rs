@@ -93,6 +93,12 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
             true,
         ),
         figure("trident_socketio_cluster_away", "Times that other replicas were out of reach", stats.away, true),
+        figure(
+            "trident_socketio_cluster_overrun",
+            "Times that other replicas said more than could be taken in, and the connection was made anew",
+            stats.overrun,
+            true,
+        ),
     ]
 }
 

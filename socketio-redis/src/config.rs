@@ -29,6 +29,9 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Bytes of messages that may wait for Redis to take them; what comes beyond is refused. 32 MiB by default.
     pub max_waiting_bytes: usize,
+    /// Bytes of messages from other servers that may wait until this one acts upon them. When more come, it gives up the connection and
+    /// makes another, as if Redis had gone away: [`Stats::overrun`](crate::Stats::overrun). 64 MiB by default.
+    pub max_incoming_bytes: usize,
     /// Bytes of a message from another server; larger ones are ignored. 16 MiB by default.
     pub max_message_bytes: usize,
     /// Values that a message from another server may consist of, since each takes 72 bytes of memory where it may be a single one on the wire.
@@ -50,6 +53,7 @@ impl Config {
             specific_responses: false,
             heartbeat: Duration::from_secs(5),
             max_waiting_bytes: 32 << 20,
+            max_incoming_bytes: 64 << 20,
             max_message_bytes: 16 << 20,
             max_message_values: 1 << 20,
         }
@@ -73,6 +77,7 @@ impl fmt::Debug for Config {
             .field("specific_responses", &self.specific_responses)
             .field("heartbeat", &self.heartbeat)
             .field("max_waiting_bytes", &self.max_waiting_bytes)
+            .field("max_incoming_bytes", &self.max_incoming_bytes)
             .field("max_message_bytes", &self.max_message_bytes)
             .field("max_message_values", &self.max_message_values)
             .finish_non_exhaustive()

@@ -40,6 +40,7 @@
 //! | | |
 //! | --- | --- |
 //! | events | at most once on each other server. Those that pass while a server's connection to Redis is broken, are lost to its sockets |
+//! | a server that acts more slowly than the others speak | loses its connection, and what passes until it has another, once [`Config::max_incoming_bytes`] wait for it |
 //! | order | events and orders of one server arrive everywhere in the order in which it sent them; between servers there is no order |
 //! | this server's own sockets | are given an event before anything is sent to Redis, and whatever becomes of that |
 //! | orders (`sockets_join`, `sockets_leave`, `disconnect_sockets`) | all servers carry them out in one order, which is that of Redis. When the future ends well, this server has |
@@ -86,6 +87,7 @@ mod ask;
 mod channels;
 mod cluster;
 mod config;
+mod inbox;
 mod link;
 mod publisher;
 mod questions;

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt as _;
 use rand::RngExt as _;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult,
@@ -24,6 +23,7 @@ use tokio::{
 
 use crate::{
     cluster::{Cluster, Node, Standing},
+    inbox::{Inbox, Next},
     publisher::{self, Job},
     receive,
 };
@@ -58,6 +58,8 @@ pub(crate) enum LinkError {
     Answer,
     #[error("the connection that listens is closed")]
     Closed,
+    #[error("other servers say more than this one can take (max_incoming_bytes)")]
+    Overrun,
     #[error("what is published does not come back")]
     Deaf,
 }
@@ -131,11 +133,18 @@ async fn session(
 
 /// Takes in what comes. Nothing in here waits, so messages are acted upon in the order in which Redis sent them.
 async fn listen(
-    mut stream: PubSubStream,
+    stream: PubSubStream,
     cluster: &Arc<Cluster>,
     heard: &watch::Sender<u64>,
 ) -> Result<Infallible, LinkError> {
-    while let Some(message) = stream.next().await {
+    let counting = cluster.clone();
+    let mut inbox = Inbox::of(stream, cluster.config.max_incoming_bytes, move || counting.counters.overrun.inc());
+    loop {
+        let (message, _room) = match inbox.next().await {
+            Next::Message(message, room) => (message, room),
+            Next::Overrun => return Err(LinkError::Overrun),
+            Next::Closed => return Err(LinkError::Closed),
+        };
         let channel = message.get_channel_name();
         let payload = message.get_payload_bytes();
         if channel == cluster.pulse {
@@ -146,7 +155,6 @@ async fn listen(
         let pattern = message.get_pattern::<Option<String>>().ok().flatten();
         receive::message(cluster, pattern.as_deref().unwrap_or(channel), channel, payload);
     }
-    Err(LinkError::Closed)
 }
 
 async fn take_part(

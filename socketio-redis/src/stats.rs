@@ -18,6 +18,8 @@ pub struct Stats {
     pub ignored: u64,
     /// Times that Redis went away.
     pub away: u64,
+    /// Times that more came in than may wait, and the connection was given up for it. Each is a time that Redis went away, too.
+    pub overrun: u64,
 }
 
 #[derive(Default)]
@@ -27,6 +29,7 @@ pub(crate) struct Counters {
     pub(crate) received: Counter,
     pub(crate) ignored: Counter,
     pub(crate) away: Counter,
+    pub(crate) overrun: Counter,
 }
 
 #[derive(Default)]
@@ -40,7 +43,7 @@ impl Counter {
 
 impl Counters {
     pub(crate) fn snapshot(&self, connected: bool) -> Stats {
-        let Self { published, failed, received, ignored, away } = self;
+        let Self { published, failed, received, ignored, away, overrun } = self;
         let read = |counter: &Counter| counter.0.load(Relaxed);
         Stats {
             connected,
@@ -49,6 +52,7 @@ impl Counters {
             received: read(received),
             ignored: read(ignored),
             away: read(away),
+            overrun: read(overrun),
         }
     }
 }

@@ -17,6 +17,42 @@ fn is_away<T: std::fmt::Debug>(result: Result<T, EmitError>) {
     );
 }
 
+/// What comes in while a handler of the application's takes its time is kept, as far as it may be, and then the connection is made anew.
+#[test]
+fn a_server_that_cannot_keep_up_keeps_no_more_than_it_may() {
+    let cluster = Cluster::new();
+    let config =
+        Config { max_incoming_bytes: 20_000, heartbeat: std::time::Duration::from_secs(60), ..cluster.config() };
+    let slow = cluster.add_with(config, SocketIo::builder(), |adapter| adapter);
+    cluster.wait(slow.adapter.connected());
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let (wait, heard) = (std::sync::Mutex::new(Some(wait)), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
+    let list = heard.clone();
+    slow.io.of("/").on_server_event(move |event| {
+        if let Some(wait) = wait.lock().unwrap().take() {
+            // As a handler that computes for long, with the other threads of the runtime at work.
+            let _ = tokio::task::block_in_place(|| wait.recv());
+        }
+        list.lock().unwrap().push(event.name().to_string());
+    });
+    let say = |name: &str| {
+        let event = serde_json::json!({ "uid": "other", "type": 6, "data": [name, "x".repeat(1_000)] });
+        cluster.publish("socket.io-request#/#", event.to_string().as_bytes());
+    };
+    (0..100).for_each(|n| say(&format!("event {n}")));
+    eventually("it is told", || slow.adapter.stats().overrun == 1);
+    release.send(()).unwrap();
+    eventually("it has a new connection", || slow.adapter.stats().away == 1 && slow.adapter.is_connected());
+    cluster.wait(slow.adapter.connected());
+    say("after");
+    eventually("it hears again", || heard.lock().unwrap().last().is_some_and(|name| name == "after"));
+    let heard = heard.lock().unwrap();
+    let expected: Vec<String> =
+        (0..heard.len() - 1).map(|n| format!("event {n}")).chain(["after".to_owned()]).collect();
+    assert_eq!(*heard, expected, "what was kept is heard, in its order");
+    assert!(heard.len() > 10 && heard.len() < 30, "{} of 20,000 bytes", heard.len());
+}
+
 #[test]
 fn while_redis_is_away_everything_reaches_the_sockets_here() {
     let (mut cluster, [one, two]) = Cluster::of();
