@@ -1,6 +1,7 @@
 //! `standalone check`: whether a server with these settings would start, and what would be in force.
 
 use std::{
+    io::{self, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn run(matches: &ArgMatches) -> ExitCode {
     let settings = Settings::from_matches_or_exit(matches, &DEFAULTS);
     let in_force = Settings::in_force(matches, std::env::vars_os(), &DEFAULTS);
-    print!("{}", table(&in_force));
+    say(&table(&in_force));
     for warning in &settings.warnings {
         eprintln!("warning: {warning}");
     }
@@ -28,15 +29,20 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
     if is_asked {
         let bus = settings.bus.clone();
         match reach(settings).await {
-            Ok(took) => println!("\nThe bus answers: {bus}, within {} ms.", took.as_millis()),
+            Ok(took) => say(&format!("\nThe bus answers: {bus}, within {} ms.\n", took.as_millis())),
             Err(error) => {
                 eprintln!("\nThe bus {bus} cannot be used (TRIDENT_BUS): {error}");
                 return ExitCode::FAILURE;
             }
         }
     }
-    println!("\nAll settings are right.");
+    say("\nAll settings are right.\n");
     ExitCode::SUCCESS
+}
+
+/// Who closed the pipe, as `head` does, has seen enough; the exit code tells the rest.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// A heading for each group, a line for each setting, and a word on where it comes from unless it is the default.

@@ -66,9 +66,9 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
          \x20 curl '{url}/events?channel=public.hello' -H 'Content-Type: text/plain' -d 'Hello' \\\n\
          \x20   -H 'Authorization: Bearer {token}'\n\
          \n\
-         and see it arrive in another terminal:\n\
+         and see it:\n\
          \n\
-         \x20 standalone listen {url} --channel public.hello\n\n"
+         \x20 standalone listen {url} --channel public.hello --since earliest\n\n"
     );
     Ok(text)
 }

@@ -100,6 +100,11 @@ fn a_check_tells_what_would_be_in_force_and_no_secret() {
     ] {
         assert!(told_plainly.contains(line), "{line} in {told}");
     }
+    let cut = standalone().arg("check").stdout(std::process::Stdio::piped()).spawn().map(|mut check| {
+        drop(check.stdout.take());
+        check.wait()
+    });
+    assert!(cut.unwrap().unwrap().success(), "a closed pipe is no fault of the settings");
     assert!(!told.contains(SECRET) && !told.contains("hidden"), "{told}");
     assert!(text(&output.stderr).contains("did you mean TRIDENT_MAX_BODY?"), "{}", text(&output.stderr));
 }
