@@ -9,6 +9,7 @@ mod outages;
 mod redis_server;
 #[path = "../../../socketio/tests/support/mod.rs"]
 mod support;
+mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,7 +1,9 @@
 //! A redis-server of the test's own.
 
 use std::{
+    fs,
     net::TcpListener,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,6 +12,14 @@ use std::{
 pub(crate) struct RedisServer {
     child: Option<Child>,
     port: u16,
+    /// Files of its own, if it takes nothing but TLS.
+    tls: Option<Tls>,
+}
+
+/// A certificate with its key, and who has signed it, in a directory of their own.
+struct Tls {
+    dir: PathBuf,
+    authority: Vec<u8>,
 }
 
 /// A port that was free a moment ago.
@@ -23,23 +33,56 @@ impl RedisServer {
     }
 
     pub(crate) fn on(port: u16) -> Self {
-        let mut server = Self { child: None, port };
+        let mut server = Self { child: None, port, tls: None };
+        server.run();
+        server
+    }
+
+    /// One that takes nothing but TLS: its certificate is `certificate`, of `key`, signed by `authority`.
+    pub(crate) fn encrypted(certificate: &str, key: &str, authority: &str) -> Self {
+        let port = free_port();
+        let dir = std::env::temp_dir().join(format!("socketio-redis-{}-{port}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        for (name, text) in [("cert", certificate), ("key", key), ("ca", authority)] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+        let mut server = Self { child: None, port, tls: Some(Tls { dir, authority: authority.into() }) };
         server.run();
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}/", self.port)
+    }
+
+    fn client(&self) -> redis::Client {
+        let Some(Tls { authority, .. }) = &self.tls else { return redis::Client::open(self.url()).unwrap() };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let root_cert = Some(authority.clone());
+        redis::Client::build_with_tls(self.url(), redis::TlsCertificates { client_tls: None, root_cert }).unwrap()
     }
 
     /// Starts it (again), on the same port.
     pub(crate) fn run(&mut self) {
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        let port = self.port.to_string();
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        match &self.tls {
+            None => command.args(["--port", &port]),
+            Some(Tls { dir, .. }) => {
+                for (option, name) in
+                    [("--tls-cert-file", "cert"), ("--tls-key-file", "key"), ("--tls-ca-cert-file", "ca")]
+                {
+                    command.arg(option).arg(dir.join(name));
+                }
+                command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"])
+            }
+        };
         command.stdout(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server has to be installed: these tests run on a real one"));
         let started = Instant::now();
-        let client = redis::Client::open(self.url()).unwrap();
+        let client = self.client();
         while client.get_connection().is_err() {
             let exit = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             assert_eq!(exit, None, "redis-server ended at its start");
@@ -71,12 +114,15 @@ impl RedisServer {
     }
 
     pub(crate) fn connect(&self) -> redis::Connection {
-        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+        self.client().get_connection().unwrap()
     }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
+        if let Some(Tls { dir, .. }) = &self.tls {
+            let _ = fs::remove_dir_all(dir);
+        }
     }
 }
