@@ -21,7 +21,8 @@ export const STANDALONE = "standalone";
 export const GATEWAY = "gateway";
 export const ONE_LOG = "one log behind the gateway";
 
-function binary(name) {
+/** The path of what cargo built. */
+export function binary(name) {
   const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || "target");
   const profiles = process.env.TRIDENT_E2E_PROFILE ? [process.env.TRIDENT_E2E_PROFILE] : ["debug", "release"];
   const found = profiles.map((profile) => path.join(target, profile, name)).find(existsSync);
@@ -67,9 +68,11 @@ export async function startService(name, settings = {}, port = undefined) {
 /** A certificate for this machine, signed by itself, as `fullchain.pem` and `privkey.pem` in a folder. */
 export function makeCertificate(folder, name = "localhost") {
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  // Of a server, and no authority: the latter some clients (rustls) do not take for a server's, although openssl makes it so.
+  const kind = ["-addext", "basicConstraints=critical,CA:FALSE"];
   const names = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name},IP:127.0.0.1`];
   const files = ["-keyout", path.join(folder, "privkey.pem"), "-out", path.join(folder, "fullchain.pem")];
-  execFileSync("openssl", ["req", "-x509", "-days", "2", ...key, ...names, ...files], { stdio: "pipe" });
+  execFileSync("openssl", ["req", "-x509", "-days", "2", ...key, ...kind, ...names, ...files], { stdio: "pipe" });
   return path.join(folder, "fullchain.pem");
 }
 
