@@ -6,6 +6,7 @@
 #   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-examples  the publishing examples in five languages (needs PHP; part of e2e)
+#   make e2e-docs  every command and link of README.md and docs/ (part of e2e); screenshot: the picture in README.md
 #   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
@@ -86,7 +87,7 @@ openapi:
 build:
 	cargo build --locked $(SERVICES)
 
-e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples
+e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples e2e-docs
 
 # Services, gateway and pages from outside.
 e2e-system: build client e2e/node_modules/.package-lock.json
@@ -124,6 +125,17 @@ e2e-client: build client web-fresh e2e/node_modules/.package-lock.json
 e2e-examples: e2e/node_modules/.package-lock.json
 	cargo build --locked -p standalone -p publish-example
 	cd e2e && npm run --silent test:examples
+
+# Every command and block of code in README.md and docs/, and every link.
+.PHONY: e2e-docs
+e2e-docs: build client web e2e/node_modules/.package-lock.json
+	cd e2e && npm run --silent test:docs
+
+# The picture in README.md, as the tests of the playground take it.
+.PHONY: screenshot
+screenshot: build web-fresh e2e/node_modules/.package-lock.json
+	cd e2e && node --test --test-name-pattern="standalone" client/playground.test.js
+	cp e2e/out/playground-standalone.png docs/playground.png
 
 # The installation of docker-compose.yml, with what cargo builds fastest unless CARGO_PROFILE says otherwise.
 .PHONY: e2e-compose
