@@ -83,6 +83,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await page.getByLabel("Message to the chat").press("Enter");
     await page.locator("#talk-said li").waitFor();
     await page.waitForFunction(() => /\d+ ms.*\d+ ms.*\d+ ms/.test(document.getElementById("chart-summary").textContent));
+    await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: path.join(OUT, `playground-${slug}.png`) });
     assert.deepEqual(page.complaints, []);
   });
