@@ -122,6 +122,23 @@ pub(crate) enum Scenario {
         /// The runs, a line of JSON each.
         runs: PathBuf,
     },
+    /// Draw curves as SVG, panel under panel over one axis. Each line of the input is a point:
+    /// `{"panel": "memory", "unit": "MiB", "series": "sse-svc 0", "x": 12, "y": 19.5}`. A `y` of null is a break in the curve;
+    /// `"log": true` makes the panel's axis logarithmic.
+    #[command(verbatim_doc_comment)]
+    Plot {
+        /// What is written above it.
+        #[arg(long, default_value = "")]
+        title: String,
+        /// What is counted along it.
+        #[arg(long, default_value = "s")]
+        x: String,
+        /// The plot.
+        #[arg(long, value_name = "FILE.svg")]
+        into: PathBuf,
+        /// The points; of stdin, if not said.
+        points: Option<PathBuf>,
+    },
     /// The server of the bare limit.
     #[command(hide = true)]
     BareServer { listen: SocketAddr },

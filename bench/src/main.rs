@@ -12,6 +12,7 @@ mod crowd;
 mod document;
 mod flight;
 mod peer;
+mod plot;
 mod progress;
 mod publisher;
 mod reader;
@@ -25,7 +26,12 @@ mod tally;
 mod usage;
 mod wire;
 
-use std::{net::TcpListener, process::ExitCode};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    net::TcpListener,
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use cli::{Cli, Scenario, Target};
@@ -71,6 +77,14 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
         Scenario::Write { into, section, note, runs } => {
             let runs = report::read(&std::fs::read_to_string(runs)?)?;
             document::write(&into, section, note.as_deref(), &runs)?;
+            Ok(Vec::new())
+        }
+        Scenario::Plot { title, x, into, points } => {
+            let lines: Box<dyn BufRead> = match points {
+                Some(file) => Box::new(BufReader::new(File::open(file)?)),
+                None => Box::new(io::stdin().lock()),
+            };
+            std::fs::write(into, plot::plot(&title, &x, lines)?)?;
             Ok(Vec::new())
         }
         Scenario::Idle { transport, connections } => {
