@@ -12,6 +12,7 @@
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
 #   make bench-peers  the same beside nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
+#   make soak     ten minutes of everything at once, with faults all the while: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make supply   what npm may bring in, and known vulnerabilities of all that is depended on, as far as databases can be reached
 #   make openapi  docs/openapi.json, written anew from what the code says
@@ -103,6 +104,15 @@ e2e-faults: build client e2e/node_modules/.package-lock.json
 e2e-many: client e2e/node_modules/.package-lock.json
 	cargo build --release --locked -p comet-svc -p chat-svc -p sse-svc
 	cd e2e && TRIDENT_E2E_PROFILE=release npm run --silent test:many
+
+# Mixed load, churn and faults for SOAK_SECONDS; nothing may be lost, and memory, descriptors and threads have to be flat.
+SOAK_SECONDS ?= 600
+.PHONY: soak
+soak: build client e2e/node_modules/.package-lock.json
+	cargo build --locked -p bench
+	cd e2e && rm -f out/soak.jsonl && SOAK_SECONDS=$(SOAK_SECONDS) npm run --silent test:soak; code=$$?; cd .. && \
+	  "$(CARGO_TARGET_DIR)/debug/trident-bench" plot --title "A soak of $(SOAK_SECONDS) s" --into e2e/out/soak.svg e2e/out/soak.jsonl && \
+	  echo "plot: e2e/out/soak.svg"; exit $$code
 
 # The Socket.IO server with the official clients, in JavaScript and in Python.
 e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready

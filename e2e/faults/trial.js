@@ -45,7 +45,8 @@ export class Trial {
     this.query = this.channels.map((name) => `channel=${name}`).join("&");
   }
 
-  async begin() {
+  /** `every`: how many milliseconds a publisher rests between two batches, on average. */
+  async begin({ every = 60 } = {}) {
     const { base } = this.cluster;
     const [channel] = this.channels;
     const { cursor } = (await ask(`${base}/data?mode=poll&${this.query}`)).json();
@@ -60,11 +61,11 @@ export class Trial {
     this.shared = shared;
     const common = { base, channel, room: this.room, ledger: this.ledger, pick: this.pick };
     this.publishers.push(
-      new HttpPublisher({ ...common, keyed: true, every: 60 }),
-      new HttpPublisher({ ...common, keyed: true, every: 60 }),
-      new HttpPublisher({ ...common, keyed: false, every: 60 }),
-      new SocketPublisher({ ...common, transports: ["websocket"], every: 60 }),
-      new SocketPublisher({ ...common, transports: ["polling"], every: 60 }),
+      new HttpPublisher({ ...common, keyed: true, every }),
+      new HttpPublisher({ ...common, keyed: true, every }),
+      new HttpPublisher({ ...common, keyed: false, every }),
+      new SocketPublisher({ ...common, transports: ["websocket"], every }),
+      new SocketPublisher({ ...common, transports: ["polling"], every }),
     );
     for (const one of [...this.readers, ...this.publishers]) one.start();
     await this.publish(2, 15_000);
@@ -104,12 +105,11 @@ export class Trial {
     return n;
   }
 
-  /** Ends the work, and closes the accounts. */
-  async end() {
+  /** Ends the work, and closes the accounts. What does not come `within` so many milliseconds is lost. */
+  async end({ within = 20_000 } = {}) {
     await Promise.all(this.publishers.map((publisher) => publisher.finish()));
     const last = await this.mark();
-    // What does not come within this time is lost.
-    await until("the last message", () => this.without(last).length === 0, { within: 20_000 }).catch(() => {});
+    await until("the last message", () => this.without(last).length === 0, { within }).catch(() => {});
     await this.audit();
     await this.stop();
     const sum = this.ledger.close();
