@@ -3,7 +3,7 @@
 //! Actix times the head of a connection's first request and the silence between two requests; as soon as one byte of a
 //! later head has come it times nothing any more, and a client that stops there holds its connection for good. So each
 //! connection notes when its last answer ended, and one that has had no request in flight for longer than any honest
-//! client takes is shut down from here.
+//! client takes is shut down from here. So is one whose last answer was written and that is still not closed.
 //!
 //! That needs a second descriptor of the socket. A connection that turns into a stream gives it back, and closes at the
 //! stream's end instead of waiting for another head; so idle streams, of which there are many, cost one descriptor each.
@@ -14,7 +14,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{
-            AtomicU32, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -33,6 +33,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes a second that a client has to take of an answer that is already written.
 const SLOWEST: u64 = 16 * 1024;
+/// How long a client has to take an answer that ends its connection. Of a body in chunks that was refused, actix would
+/// otherwise read on until it ends, however slowly it comes.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Watches the connections of a server.
 #[derive(Clone)]
@@ -57,6 +60,8 @@ pub(super) struct Connection {
     in_flight: AtomicU32,
     /// When it is shut down unless a request is in flight, in milliseconds of the watch.
     deadline: AtomicU64,
+    /// It has had its last answer.
+    closing: AtomicBool,
 }
 
 /// The second descriptor of a socket, counted.
@@ -85,7 +90,7 @@ impl Watch {
             metrics,
         });
         let weak = Arc::downgrade(&inner);
-        let mut ticks = tokio::time::interval((silence / 16).clamp(Duration::from_millis(50), Duration::from_secs(5)));
+        let mut ticks = tokio::time::interval((silence / 16).clamp(Duration::from_millis(50), CLOSING));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         rt::spawn(async move {
             loop {
@@ -114,7 +119,8 @@ impl Watch {
             socket: Mutex::new(Some(Watched { socket, watch: inner.clone() })),
             watch: inner.clone(),
             in_flight: AtomicU32::new(0),
-            deadline: AtomicU64::new(inner.deadline(Duration::ZERO)),
+            deadline: AtomicU64::new(inner.deadline(inner.silence)),
+            closing: AtomicBool::new(false),
         });
         inner.connections().push(Arc::downgrade(&connection));
         data.insert(connection);
@@ -126,8 +132,8 @@ impl Inner {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    fn deadline(&self, more: Duration) -> u64 {
-        self.now().saturating_add((self.silence + more).as_millis() as u64)
+    fn deadline(&self, after: Duration) -> u64 {
+        self.now().saturating_add(after.as_millis() as u64)
     }
 
     fn connections(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
@@ -152,7 +158,9 @@ impl Inner {
             if let Some(watched) = connection.socket().take() {
                 // Actix sees the end of the stream and lets go of the connection. An error means that it already has.
                 let _ = watched.socket.shutdown(std::net::Shutdown::Both);
-                self.metrics.refusals.slow_head.inc();
+                if !connection.closing.load(Relaxed) {
+                    self.metrics.refusals.slow_head.inc();
+                }
             }
         }
     }
@@ -181,6 +189,11 @@ impl Busy {
         self.connection.socket().take();
     }
 
+    /// The connection closes with this answer, whatever its client still has to say.
+    pub(super) fn closes(&mut self) {
+        self.connection.closing.store(true, Relaxed);
+    }
+
     /// The answer has so many bytes, all of which may lie in our buffer when its body ends.
     pub(super) fn sized(&mut self, bytes: u64) {
         self.rest = Duration::from_secs(bytes / SLOWEST);
@@ -190,7 +203,9 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         // The deadline first: the sweep must not see the connection free with the deadline of long ago.
-        self.connection.deadline.store(self.connection.watch.deadline(self.rest), Relaxed);
+        let Connection { watch, closing, deadline, .. } = &*self.connection;
+        let silence = if closing.load(Relaxed) { CLOSING } else { watch.silence };
+        deadline.store(watch.deadline(silence + self.rest), Relaxed);
         self.connection.in_flight.fetch_sub(1, Release);
     }
 }

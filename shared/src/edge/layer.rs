@@ -136,9 +136,21 @@ async fn layer(
     if edge.drain.is_draining() && status != StatusCode::SWITCHING_PROTOCOLS {
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
+    // Nobody reads the rest of this body, and in chunks it may have no end.
+    if status != StatusCode::SWITCHING_PROTOCOLS
+        && request.headers().contains_key(header::TRANSFER_ENCODING)
+        && (method != Method::POST || status.is_client_error() || status.is_server_error())
+    {
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+    }
     edge.metrics.answered(request.match_pattern(), method.as_str(), status.as_u16());
     match (response.response().body().size(), &mut counted.busy) {
-        (BodySize::Sized(bytes), Some(busy)) => busy.sized(bytes),
+        (BodySize::Sized(bytes), Some(busy)) => {
+            busy.sized(bytes);
+            if response.response().head().connection_type() == ConnectionType::Close {
+                busy.closes();
+            }
+        }
         (BodySize::Stream, busy) => {
             // HTTP/1.0 knows no chunks (RFC 9112 §6.1), and yet actix would send them: there the connection's end is the body's.
             response.response_mut().head_mut().no_chunking(request.version() < Version::HTTP_11);

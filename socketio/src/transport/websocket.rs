@@ -17,7 +17,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_http::ws::{Codec, Item as Part};
@@ -33,6 +33,7 @@ use super::{Arrival, errors::Refusal};
 use crate::{
     DisconnectReason,
     engine::{Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
+    rate::Bucket,
 };
 
 /// Opens a session on a WebSocket.
@@ -70,6 +71,8 @@ struct Body {
     /// Bytes of a frame that is not complete. Empty, and without memory, between frames.
     buffer: BytesMut,
     partial: Option<Partial>,
+    /// What a client may send beside whole messages: fragments and control frames. Messages are counted where they arrive.
+    frames: Bucket,
     /// A control frame to send before anything else.
     reply: Option<Bytes>,
     close: Option<CloseReason>,
@@ -99,6 +102,7 @@ impl Body {
         Self {
             protocol: conn.protocol(),
             codec: Codec::new().max_size(conn.core.config.max_http_buffer_size),
+            frames: Bucket::new(conn.core.config.packet_rate, Instant::now()),
             conn,
             id,
             payload,
@@ -170,6 +174,12 @@ impl Body {
     }
 
     fn take_frame(&mut self, frame: Frame, limit: usize) -> After {
+        // A message that is never complete, and pings without end, are no packets, and cost as much.
+        if matches!(frame, Frame::Continuation(_) | Frame::Ping(_) | Frame::Pong(_))
+            && !self.frames.take(Instant::now())
+        {
+            return After::End(DisconnectReason::RateLimit, Some(CloseCode::Policy));
+        }
         match frame {
             Frame::Text(text) => self.take_message(true, text),
             Frame::Binary(bytes) => self.take_message(false, bytes),

@@ -230,7 +230,7 @@ impl WebSocket {
         self.raw_frame(0x80, second);
     }
 
-    fn raw_frame(&mut self, head: u8, payload: &[u8]) {
+    pub(crate) fn raw_frame(&mut self, head: u8, payload: &[u8]) {
         const MASK: [u8; 4] = [1, 2, 3, 4];
         let mut frame = vec![head];
         match payload.len() {

@@ -168,6 +168,23 @@ fn a_flood() {
     assert_eq!(server.end(), "/ rate limit");
 }
 
+/// What is no packet and costs as much: pings, pongs, and a message that is never complete.
+#[test]
+fn a_flood_of_frames() {
+    const PING: u8 = 0x89;
+    const PONG: u8 = 0x8a;
+    const GOES_ON: u8 = 0x00;
+    for head in [PING, PONG, GOES_ON] {
+        let server = start_with(|config| config.packet_rate = 10);
+        let mut socket = server.joined();
+        socket.raw_frame(0x01, b"4");
+        for _ in 0..100 {
+            socket.raw_frame(head, b"");
+        }
+        assert_eq!(server.end(), "/ rate limit");
+    }
+}
+
 #[test]
 fn a_client_that_does_not_read() {
     let server = start_with(|config| config.outbox_bytes = 100_000);

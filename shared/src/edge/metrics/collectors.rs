@@ -137,20 +137,30 @@ impl Collector for Process {
         if let Some(threads) = number(&status, "Threads:") {
             gauge(&mut encoder, "process_threads", "Threads", threads)?;
         }
-        // The size of the directory (Linux 6.2 and later) spares listing a hundred thousand entries.
-        let open = std::fs::metadata("/proc/self/fd").ok().map(|fds| fds.len()).filter(|fds| *fds > 0).or_else(|| {
-            let entries = std::fs::read_dir("/proc/self/fd").ok()?;
-            u64::try_from(entries.count()).ok()
-        });
-        if let Some(open) = open.and_then(|open| i64::try_from(open).ok()) {
+        if let Some(open) = open_files() {
             gauge(&mut encoder, "process_open_fds", "Open file descriptors", open)?;
-        }
-        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        if let Some(most) = number(&limits, "Max open files") {
+            // Not from /proc: to read a file there takes a descriptor, and this is asked for when there are none.
+            let most = i64::try_from(crate::edge::open_files::limit()).unwrap_or(i64::MAX);
             gauge(&mut encoder, "process_max_fds", "Most file descriptors that may be open", most)?;
         }
         Ok(())
     }
+}
+
+/// How many descriptors are open, where the system tells.
+fn open_files() -> Option<i64> {
+    const NO_MORE_DESCRIPTORS: i32 = 24;
+    // The size of the directory (Linux 6.2 and later) spares listing a hundred thousand entries.
+    let size = std::fs::metadata("/proc/self/fd").ok()?.len();
+    if size > 0 {
+        return i64::try_from(size).ok();
+    }
+    let open = match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.count(),
+        Err(error) if error.raw_os_error() == Some(NO_MORE_DESCRIPTORS) => crate::edge::open_files::limit(),
+        Err(_) => return None,
+    };
+    i64::try_from(open).ok()
 }
 
 fn number(text: &str, name: &str) -> Option<i64> {

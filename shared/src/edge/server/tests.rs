@@ -92,11 +92,15 @@ fn routes(gate: &Gate) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'stat
 }
 
 fn serve(args: &[&str]) -> (Running, Gate) {
+    serve_for(args, QUICK)
+}
+
+fn serve_for(args: &[&str], times: Times) -> (Running, Gate) {
     let args = [&["--workers", "1", "--header-timeout", "1s", "--body-timeout", "300ms"], args].concat();
     let edge = Edge::new(Settings::from_sources(&SERVICE, args, []).unwrap(), &SERVICE);
     let gate = Gate::default();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    (start_with(listener, &edge, routes(&gate), QUICK).unwrap(), gate)
+    (start_with(listener, &edge, routes(&gate), times).unwrap(), gate)
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -308,6 +312,31 @@ async fn bodies_have_a_size_and_a_time() {
     }
     let refusals = &running.edge().metrics.refusals;
     assert_eq!((refusals.body_size.get(), refusals.slow_body.get()), (2, 2));
+    running.kill().await;
+}
+
+/// Of a body in chunks actix would read on after the answer, for as long as something comes.
+#[actix_web::test]
+async fn a_refused_body_does_not_keep_its_connection() {
+    // So long that it is not the watch over silence which ends it.
+    let (running, _) = serve_for(&[], Times { keep_alive: Duration::from_secs(60), ..QUICK });
+    let [length, chunks] = ["Content-Length: 60000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\nea60\r\nx"];
+    for (line, framing, part) in [
+        ("POST /body", length, "too_slow"),
+        ("POST /body", chunks, "too_slow"),
+        ("POST /nowhere", chunks, "not_found"),
+        ("GET /healthz", chunks, "ok\"}"),
+    ] {
+        let mut client = Client::new(&running).await;
+        client.send(&format!("{line} HTTP/1.1\r\nHost: x\r\n{framing}")).await.read_to(part).await;
+        soon("the end of a body that goes on", async {
+            while client.0.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(running.edge().metrics.refusals.slow_head.get(), 0, "it is counted as a slow body, and once");
     running.kill().await;
 }
 
