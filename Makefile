@@ -9,6 +9,7 @@
 #   make e2e-docs  every command and link of README.md and docs/ (part of e2e); screenshot: the picture in README.md
 #   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
+#   make e2e-hostile  attacks on everything while good clients read on: docs/HOSTILE.md
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
 #   make bench-peers  the same beside nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
@@ -98,6 +99,11 @@ e2e-system: build client e2e/node_modules/.package-lock.json
 .PHONY: e2e-faults
 e2e-faults: build client e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:faults
+
+# Attacks on standalone and on the services behind nginx, with good clients meanwhile: docs/HOSTILE.md.
+.PHONY: e2e-hostile
+e2e-hostile: build client e2e/node_modules/.package-lock.json
+	cd e2e && npm run --silent test:hostile
 
 # 3,000 clients on three replicas of each service: docs/FAULTS.md. Release build, since it prints how long deliveries take.
 .PHONY: e2e-many

@@ -39,8 +39,8 @@ function status(url) {
   });
 }
 
-/** Starts a service or standalone and waits until it is ready. */
-export async function startService(name, settings = {}, port = undefined) {
+/** Starts a service or standalone and waits until it is ready. `descriptors`: how many it may have open, if not as many as we. */
+export async function startService(name, settings = {}, port = undefined, { descriptors } = {}) {
   port ??= await freePort();
   const clean = Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_"));
   const env = {
@@ -51,7 +51,7 @@ export async function startService(name, settings = {}, port = undefined) {
     TRIDENT_CLIENT_DIR: path.join(ROOT, "web/vendor/node_modules/socket.io-client/dist"),
     ...settings,
   };
-  const service = start(binary(name), [], env);
+  const service = descriptors ? start("sh", ["-c", `ulimit -n ${descriptors} && exec "$0"`, binary(name)], env) : start(binary(name), [], env);
   const base = `http://127.0.0.1:${port}`;
   try {
     await until(`${name} ready`, async () => {

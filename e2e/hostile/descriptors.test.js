@@ -1,0 +1,48 @@
+// More connections than the process may hold descriptors, from many addresses, so that no limit of an address stops them.
+
+import assert from "node:assert/strict";
+import { ask } from "../lib/http.js";
+import { sleep, until } from "../lib/wait.js";
+import { Caller, Crowd, address } from "./crowd.js";
+import { attacksOn } from "./attack.js";
+import { STANDALONE, computedBy } from "./house.js";
+
+const [DESCRIPTORS, CONNECTIONS, ADDRESSES] = [512, 700, 70];
+/** How long the process is without descriptors. */
+const HELD = 2_000;
+/** The thread that accepts, in actix-server. A loop over failing accepts would take all of a core. */
+const ACCEPTS = "actix-server acceptor";
+
+attacksOn(STANDALONE, (attack) => {
+  attack("more connections than descriptors", `${CONNECTIONS} event streams from ${ADDRESSES} addresses at a process with \`ulimit -n ${DESCRIPTORS}\``, async (house) => {
+    const [{ pid }] = house.services;
+    const before = new Caller(house.port, { say: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" });
+    await until("somebody to be served before", () => before.statuses.length === 1);
+    const crowd = Crowd.call(house.port, CONNECTIONS, (n) => ({ from: address(n % ADDRESSES), say: "GET /events?channel=public.crowd HTTP/1.1\r\nHost: a\r\n\r\n" }));
+    try {
+      await until("the log to say it", () => /Error accepting connection: .*(os error 24)/.test(house.said()));
+      const began = [performance.now(), computedBy(pid, ACCEPTS)];
+      await sleep(HELD);
+      const busy = (computedBy(pid, ACCEPTS) - began[1]) / (performance.now() - began[0]);
+      assert.ok(busy < 0.25, `accepting took ${Math.round(100 * busy)} % of a core`);
+      const complaints = house.said().match(/Error accepting connection/g).length;
+      assert.ok(complaints < 20, `${complaints} lines in the log`);
+      const served = crowd.count(({ statuses }) => statuses[0] === 200);
+      assert.ok(served > 0 && served < DESCRIPTORS, `${served} are served`);
+      // Whoever was connected before still is, and is told by the figures.
+      before.say("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+      await until("the figures", () => /process_max_fds \d+/.test(before.back));
+      const figure = (name) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(before.back)?.[1]);
+      assert.equal(figure("process_max_fds"), DESCRIPTORS);
+      assert.ok(figure("process_open_fds") > DESCRIPTORS - 10, `${figure("process_open_fds")} descriptors are open`);
+      crowd.leave();
+      const left = performance.now();
+      await until("somebody new to be served", async () => (await ask(`${house.base}/healthz`, { within: 1_000 }).catch(() => ({}))).status === 200);
+      return `${served} streams, then ${complaints} lines in the log, \`process_open_fds\` ${figure("process_open_fds")}; ${Math.round(100 * busy)} % of a core to accept; open again ${Math.round(performance.now() - left)} ms after they went`;
+    } finally {
+      before.leave();
+      crowd.leave();
+    }
+    // Who needs a new connection has to wait for one.
+  }, { lets: ["SSE", "stream", "WebSocket"] });
+}, { descriptors: DESCRIPTORS });

@@ -1,0 +1,85 @@
+// What is attacked: standalone, or the three services on one Redis behind nginx.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { ask } from "../lib/http.js";
+import { startRedis } from "../lib/redis.js";
+import { startGateway, startService } from "../lib/stack.js";
+import { token } from "../lib/token.js";
+import { settings, spoil } from "./defences.js";
+
+export const STANDALONE = "standalone";
+export const GATEWAY = "gateway";
+export const KINDS = [STANDALONE, GATEWAY];
+
+const PAGE = 4_096;
+/** Clock ticks a second, as Linux tells them to everybody. */
+const TICKS = 100;
+
+/** A token that these houses accept. */
+export const key = (claims = {}, options) => token({ aud: "trident", ...claims }, options);
+export const bearer = (claims) => ({ Authorization: `Bearer ${key(claims)}` });
+
+/** Bytes of memory that a process holds. */
+export const resident = (pid) => Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE;
+
+/** Milliseconds that a process or a thread, by its folder in /proc, has computed for. */
+function computedIn(path) {
+  const fields = readFileSync(`${path}/stat`, "utf8").split(") ")[1].split(" ");
+  return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS;
+}
+
+/** What the threads of a process have computed for that have this name, of which the system keeps 15 characters. */
+export function computedBy(pid, name) {
+  const threads = readdirSync(`/proc/${pid}/task`).map((id) => `/proc/${pid}/task/${id}`);
+  const found = threads.filter((path) => readFileSync(`${path}/comm`, "utf8").trim() === name.slice(0, 15));
+  if (found.length === 0) throw new Error(`no thread is called ${name}`);
+  return found.reduce((sum, path) => sum + computedIn(path), 0);
+}
+
+/** The sum over all labels of a figure in `/metrics`; `labels` picks some. */
+export async function figure(base, name, labels = "") {
+  const text = (await ask(`${base}/metrics`)).body;
+  const lines = text.split("\n").filter((line) => line.startsWith(name) && /[ {]/.test(line[name.length]) && line.includes(labels));
+  return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
+/** Starts one. `base` and `port` are where clients go; `doors` all ports that somebody may knock at, by name. */
+export async function openHouse(kind, { descriptors } = {}) {
+  const parts = [];
+  try {
+    if (kind === STANDALONE) {
+      parts.push(await startService("standalone", settings, undefined, { descriptors }));
+    } else {
+      const redis = await startRedis();
+      parts.push({ said: redis.said, alive: redis.alive, stop: () => redis.close() });
+      for (const name of ["comet-svc", "chat-svc", "sse-svc"]) {
+        parts.push(await startService(name, { ...settings, TRIDENT_BUS: redis.url }));
+      }
+      const [, comet, chat, sse] = parts.map(({ port }) => port);
+      parts.push({ name: GATEWAY, ...(await startGateway({ comet, chat, sse }, spoil)) });
+    }
+    const named = parts.filter(({ name }) => name);
+    const services = named.filter(({ name }) => name !== GATEWAY);
+    const last = parts.at(-1);
+    return {
+      kind,
+      base: last.base,
+      port: last.port,
+      services,
+      service: (name) => services.find((one) => one.name === name) ?? services[0],
+      doors: named.map(({ name, port }) => ({ name, port })),
+      /** Processes of ours and nginx's workers. */
+      pids: () => [...services.map(({ pid }) => pid), ...(last.workers?.() ?? []).map(Number)],
+      /** A figure, summed over all services. */
+      figure: async (name, labels) => (await Promise.all(services.map(({ base }) => figure(base, name, labels)))).reduce((sum, one) => sum + one, 0),
+      said: () => parts.map((part) => part.said()).join("\n"),
+      alive: () => parts.every((part) => part.alive()),
+      async stop() {
+        for (const part of parts.toReversed()) await part.stop();
+      },
+    };
+  } catch (error) {
+    for (const part of parts.toReversed()) await part.stop("SIGKILL").catch(() => {});
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+// Slow lorises: heads and bodies that come a byte at a time and never end, at every port and on routes that nobody guards.
+
+import assert from "node:assert/strict";
+import { Crowd, address, tally } from "./crowd.js";
+import { attacksOn } from "./attack.js";
+import { GATEWAY, KINDS, bearer } from "./house.js";
+
+/** At each port, those of services behind the gateway too. */
+const COUNT = 150;
+/** Long after the times of all of them (2 s) and the sweep of those who had a request before. */
+const SHED_WITHIN = 12_000;
+
+const AUTHORIZATION = bearer({ sub: "slow" }).Authorization;
+const HEADS = ["GET /data HTTP/1.1\r\nHost: a\r\nX-Slow: ", "GET /metrics HTTP/1.1\r\nHost: a\r\nX-", "POST /events?channel=public.slow HTTP/1.1\r\n", "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n", "G"];
+const BODIES = ["/events?channel=public.slow", "/data?channel=public.slow"].flatMap((path) => {
+  const head = `POST ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: ${AUTHORIZATION}\r\nContent-Type: text/plain\r\n`;
+  return [`${head}Content-Length: 60000\r\n\r\nx`, `${head}Transfer-Encoding: chunked\r\n\r\nea60\r\nx`];
+});
+
+/** All these ports at once, a byte on each connection in 0.4 s unless it is to be `silent`; gives how those who were slow were answered. */
+async function besiege(doors, sayings, { silent = false } = {}) {
+  const crowds = doors.map(({ port }) => Crowd.call(port, COUNT, (n) => ({ from: address(n % 20), say: sayings[n % sayings.length] })));
+  const stops = silent ? [] : crowds.map((crowd) => crowd.trickle("x", 400));
+  try {
+    for (const crowd of crowds) await crowd.shed(SHED_WITHIN);
+  } finally {
+    stops.forEach((stop) => stop());
+    crowds.forEach((crowd) => crowd.leave());
+  }
+  const first = crowds.flatMap(({ callers }) => callers.map(({ statuses }) => statuses[0] ?? "closed"));
+  assert.deepEqual(first.filter((status) => status >= 200 && status < 300), [], "one of them was served");
+  return `${crowds.length * COUNT} connections, all closed: ${tally(first)}`;
+}
+
+for (const kind of KINDS) {
+  attacksOn(kind, (attack) => {
+    attack("heads that never end", `${COUNT} connections at each port, a byte in 0.4 s, \`/metrics\` too`, (house) => besiege(house.doors, HEADS));
+    attack("bodies that never end", `${COUNT} publishes at each service, a byte in 0.4 s, with a length and in chunks`, async (house) => {
+      const got = await besiege(house.services, BODIES);
+      assert.ok((await house.figure("trident_refusals_total", 'reason="slow_body"')) >= COUNT / 2, "slow bodies are counted");
+      return got;
+    });
+    if (kind === GATEWAY) {
+      attack("bodies that stop", `${COUNT} publishes at nginx, of which nothing comes after the first byte`, (house) => besiege([house], BODIES, { silent: true }));
+    }
+  });
+}
