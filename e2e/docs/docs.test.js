@@ -117,6 +117,7 @@ const PLANS = {
   "docs/OPERATIONS.md": "anything",
   "docs/SCALING.md": [MINUTES],
   "docs/FAULTS.md": "anything",
+  "docs/HOSTILE.md": "anything",
   "docs/SOAK.md": "anything",
   "docs/FUZZING.md": [elsewhere("runs for minutes")],
   "docs/PERFORMANCE.md": "anything",

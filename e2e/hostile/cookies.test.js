@@ -37,7 +37,7 @@ for (const kind of KINDS) {
       const got = [];
       for (const [what, make] of Object.entries(TOKENS)) {
         for (const headers of [{ Cookie: `trident_token=${make()}` }, { Authorization: `Bearer ${make()}` }]) {
-          const answers = [await publish(headers), await request(house.port, "/data?mode=poll&channel=secret", { from, headers }), await request(house.port, "/events?channel=secret", { from, headers })];
+          const answers = [await publish(headers), await request(house.port, "/data?mode=poll&channel=secret", { from, headers }), await request(house.port, "/events?channel=secret", { from, headers, method: "HEAD" })];
           for (const { status } of answers) {
             got.push(status);
             if (status !== 401) wrong.push(`${what}, as ${Object.keys(headers)}: ${status}`);

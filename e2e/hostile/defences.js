@@ -39,7 +39,7 @@ export const DEFENCES = {
   "packet rate": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "packets of one socket: standalone" },
   "rate of fragments and pings": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "WebSocket frames: standalone" },
   "body limit": { set: { TRIDENT_MAX_BODY: "0" }, attack: "bodies beyond the limit: standalone" },
-  "origins": { set: { TRIDENT_ORIGINS: "*" }, attack: "pages of strangers: gateway" },
+  "origins": { set: { TRIDENT_ORIGINS: "http://page.example,http://evil.example" }, attack: "pages of strangers: gateway" },
   "audience": { set: { TRIDENT_JWT_AUDIENCE: undefined }, attack: "tokens played again: standalone" },
   "rotation of the secret": { set: { TRIDENT_SECRET: `${SECRET},the-key-of-last-year-0123456789abcdef-0123456789` }, attack: "tokens played again: gateway" },
 };

@@ -26,7 +26,9 @@ function attackWithout(attack, defence) {
   });
   const result = stdout.split("\n").find((line) => new RegExp(`^ *(not ok|ok) \\d+ - ${attack}$`).test(line))?.trim();
   if (!result) throw new Error(`${attack} did not run:\n${stdout}`);
-  const [, said] = /error: (?:\|-\s+)?(.*)/.exec(stdout.slice(stdout.indexOf(result))) ?? [];
+  const rest = stdout.slice(stdout.indexOf(result));
+  // Of a list that should have been empty, its first line says most.
+  const [, said] = /^ *\+ {3}(.*?),?$/m.exec(rest) ?? /error: (?:\|-\s+)?(.*)/.exec(rest) ?? [];
   return { failed: result.startsWith("not ok"), said: said?.replaceAll(/^["']|["']$/g, "") };
 }
 
