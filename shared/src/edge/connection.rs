@@ -10,7 +10,6 @@
 //! When descriptors run short, connections go unwatched rather than unserved.
 
 use std::{
-    any::Any,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{
@@ -104,8 +103,7 @@ impl Watch {
     }
 
     /// To be called for each accepted socket; `data` goes along with each of its requests.
-    pub(super) fn accept(&self, connection: &dyn Any, data: &mut Extensions) {
-        let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() else { return };
+    pub(super) fn accept(&self, stream: &rt::net::TcpStream, data: &mut Extensions) {
         let socket = SockRef::from(stream);
         // An option that this system does not know is one that we go without.
         #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -25,8 +25,11 @@ use super::{
     drain::InFlight,
     error,
     guarded::Guarded,
-    health, metrics, page,
+    health, metrics, page, takeover,
 };
+
+/// What is answered, counted while it lives. Without the count it is nothing, as is left of a stream whose socket was taken.
+pub type Body = Guarded<BoxBody, Option<Counted>>;
 
 /// The application of a service: its own routes, `/healthz`, `/readyz`, `/metrics`, a 404 in our form for everything
 /// else, and this layer around all of it. For the server, and for tests without one.
@@ -34,13 +37,7 @@ pub fn app(
     edge: Edge,
     routes: impl FnOnce(&mut ServiceConfig),
 ) -> App<
-    impl ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<Guarded<BoxBody, Counted>>,
-        Error = Error,
-        InitError = (),
-    >,
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<Body>, Error = Error, InitError = ()>,
 > {
     App::new()
         .app_data(web::Data::new(edge))
@@ -101,7 +98,7 @@ impl Drop for Counted {
 async fn layer(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<Guarded<BoxBody, Counted>>, Error> {
+) -> Result<ServiceResponse<Body>, Error> {
     let edge = request.app_data::<web::Data<Edge>>().cloned();
     let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
     let mut counted = Counted::new(&edge, request.request());
@@ -159,10 +156,16 @@ async fn layer(
                 response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
             busy.iter_mut().for_each(Busy::streams);
+            if status == StatusCode::OK && request.version() == Version::HTTP_11 && method == Method::GET {
+                return Ok(takeover::take_over(
+                    &request,
+                    response.map_body(|_, body| Guarded::new(body, Some(counted))),
+                ));
+            }
         }
         _ => {}
     }
-    Ok(response.map_body(|_, body| Guarded::new(body, counted)))
+    Ok(response.map_body(|_, body| Guarded::new(body, Some(counted))))
 }
 
 /// Says once that a proxy nobody named stands before us: limits would count all its clients as one, and that one would

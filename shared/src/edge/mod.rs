@@ -16,6 +16,7 @@ pub mod error;
 pub mod guarded;
 pub mod health;
 pub mod layer;
+mod lent;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
@@ -28,6 +29,7 @@ pub mod service;
 pub mod settings;
 pub mod stream;
 pub mod subscribe;
+mod takeover;
 
 pub use auth::Access;
 pub use error::ApiError;

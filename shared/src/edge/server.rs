@@ -3,6 +3,9 @@
 //! [`bind`] opens the port, [`start`] serves on it, [`Running::until_signal`] waits for the end: a signal, and then not
 //! ready, every stream ended, what is being answered finished, out within ten seconds.
 //!
+//! This is `actix_web::HttpServer` done by hand, from the same public parts, for one reason: the socket goes to actix as a
+//! [`Lent`], so that a stream can have it back.
+//!
 //! What is set here against actix's defaults, and why:
 //! - `h1_allow_half_closed(false)`: a client that is gone is noticed at once, and not at the second write to it;
 //! - `max_connections`: actix stops accepting at 25,600 a worker, silently; our own limit answers with an error, so
@@ -17,13 +20,15 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     ops::Deref,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
+use actix_http::HttpService;
+use actix_service::{ServiceFactory as _, fn_factory, fn_service, map_config};
 use actix_web::{
-    HttpServer,
-    dev::ServerHandle,
+    dev::{AppConfig, Server, ServerHandle},
     rt::{self, task::JoinHandle},
     web::ServiceConfig,
 };
@@ -34,6 +39,7 @@ use super::{
     drain::Drain,
     health::Readiness,
     layer,
+    lent::{self, Lent},
     limits::Limits,
     metrics::Metrics,
     open_files,
@@ -150,19 +156,36 @@ where
     let address = listener.local_addr()?;
     let settings = &edge.settings;
     let watch = Watch::start(times.keep_alive, settings.header_timeout, edge.metrics.clone());
-    let app_edge = edge.clone();
-    let server = HttpServer::new(move || layer::app(app_edge.clone(), routes.clone()))
+    let builder = Server::build();
+    let signal = builder.graceful_shutdown_signal();
+    let (app_edge, header_timeout) = (edge.clone(), settings.header_timeout);
+    let server = builder
         .workers(settings.workers)
-        .max_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
-        .keep_alive(times.keep_alive)
-        .client_request_timeout(settings.header_timeout)
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .h1_allow_half_closed(false)
-        .tcp_nodelay(true)
+        .max_concurrent_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
         .shutdown_timeout(times.shutdown)
         .disable_signals()
-        .on_connect(move |connection, data| watch.accept(connection, data))
-        .listen(listener)?
+        .listen("http", listener, move || {
+            let (watch, signal) = (watch.clone(), signal.clone());
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let signal = signal.clone();
+                    async move { signal.notified().await }
+                })
+                .keep_alive(times.keep_alive)
+                .client_request_timeout(header_timeout)
+                .client_disconnect_timeout(Duration::from_secs(2))
+                .h1_allow_half_closed(false)
+                .local_addr(address)
+                .on_connect_ext(move |io: &Lent, data| io.announce(&watch, data))
+                .h1(map_config(layer::app(app_edge.clone(), routes.clone()), |_| AppConfig::default()));
+            fn_factory(move || {
+                let http = http.new_service(());
+                async move {
+                    let http = Rc::new(http.await?);
+                    Ok::<_, ()>(fn_service(move |stream| lent::serve(http.clone(), stream)))
+                }
+            })
+        })?
         .run();
     let handle = server.handle();
     let server = rt::spawn(server);
