@@ -25,10 +25,11 @@ const AT_LEAST = WARM_UP / 2;
 /** Milliseconds that a publisher rests, on average. */
 const EVERY = 400;
 /**
- * Messages that each channel keeps, and has from the beginning on, so that the log does not grow: those of some minutes, which is
- * more than anybody falls behind who asks for one message at a time on a busy machine.
+ * Messages that each channel keeps, and has from the beginning on. One that was read holds what it was written as for each
+ * transport besides, so that the log grows until each was replaced by one that is read: here within the time that is not judged,
+ * or nearly. A short soak has more room for memory, and gives as much to whoever falls behind on a busy machine.
  */
-const KEPT = 5_000;
+const KEPT = SECONDS < 300 ? 5_000 : 600;
 const SETTINGS = { TRIDENT_HISTORY_COUNT: String(KEPT) };
 
 // Whoever ends the soak ends what it has started.
