@@ -25,7 +25,9 @@ use super::{
     drain::InFlight,
     error,
     guarded::Guarded,
-    health, metrics, page, takeover,
+    health,
+    lent::Loan,
+    metrics, page, takeover,
 };
 
 /// What is answered, counted while it lives. Without the count it is nothing, as is left of a stream whose socket was taken.
@@ -76,6 +78,8 @@ pub fn resource(path: &str, methods: &[Method]) -> Resource {
 pub struct Counted {
     _in_flight: InFlight,
     busy: Option<Busy>,
+    /// The connection, which has something to write when this ends.
+    loan: Option<Loan>,
     gauge: Gauge,
 }
 
@@ -85,13 +89,17 @@ impl Counted {
         gauge.inc();
         // Requests that came over no socket of ours, as in tests, have no connection to watch.
         let busy = request.conn_data::<Arc<Connection>>().cloned().map(Busy::new);
-        Self { _in_flight: edge.drain.enter(), busy, gauge }
+        let loan = request.conn_data::<Loan>().cloned();
+        Self { _in_flight: edge.drain.enter(), busy, loan, gauge }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec();
+        if let Some(loan) = &self.loan {
+            loan.answered();
+        }
     }
 }
 

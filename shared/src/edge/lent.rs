@@ -9,7 +9,7 @@
 
 use std::{
     cell::RefCell,
-    io,
+    fmt, io,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -30,19 +30,33 @@ pub(super) struct Lent(Loan);
 #[derive(Clone)]
 pub(super) struct Loan(Rc<RefCell<State>>);
 
+impl fmt::Debug for Loan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loan").finish_non_exhaustive()
+    }
+}
+
 struct State {
     socket: Option<TcpStream>,
+    /// Whether actix may still hold bytes of an answer before: a client may send requests without waiting for answers.
+    owes: bool,
     rest: Option<LocalBoxFuture<'static, ()>>,
 }
 
 impl Loan {
     fn of(socket: TcpStream) -> Self {
-        Self(Rc::new(RefCell::new(State { socket: Some(socket), rest: None })))
+        Self(Rc::new(RefCell::new(State { socket: Some(socket), owes: false, rest: None })))
     }
 
-    /// Takes the socket away from actix, unless that has been done.
+    /// Takes the socket away from actix, unless that has been done, or an answer before is not written yet.
     pub(super) fn recall(&self) -> Option<TcpStream> {
-        self.0.borrow_mut().socket.take()
+        let mut state = self.0.borrow_mut();
+        if state.owes { None } else { state.socket.take() }
+    }
+
+    /// An answer of actix's has come to its end, and is written next.
+    pub(super) fn answered(&self) {
+        self.0.borrow_mut().owes = true;
     }
 
     /// What is done with the connection once actix has let go of it.
@@ -82,6 +96,8 @@ impl AsyncWrite for Lent {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Actix flushes once it has handed over all that it had.
+        self.0.0.borrow_mut().owes = false;
         self.0.with(|socket| socket.poll_flush(cx), Poll::Ready(Ok(())))
     }
 

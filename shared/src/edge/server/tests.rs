@@ -283,6 +283,23 @@ async fn a_stream_lasts_and_its_connection_ends_with_it() {
 }
 
 #[actix_web::test]
+async fn a_stream_asked_for_before_the_answer_came_stays_behind_it() {
+    let (running, gate) = serve(&[]);
+    let mut client = Client::new(&running).await;
+    client.send(&format!("{}{}", get("/healthz"), get("/stream"))).await;
+    let both = client.read_to("line\n").await;
+    assert_eq!(both.matches("HTTP/1.1 200 OK").count(), 2, "{both}");
+    gate.open();
+    assert!(client.read_to_end().await.ends_with("end\n\r\n0\r\n\r\n"));
+    // Asked for once that is there, it has the socket to itself.
+    let mut client = Client::new(&running).await;
+    client.send(&get("/healthz")).await.read_to("ok\"}").await;
+    let head = client.send(&get("/stream")).await.read_to("line\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    running.kill().await;
+}
+
+#[actix_web::test]
 async fn an_idle_connection_is_closed_in_peace() {
     let (running, _) = serve(&[]);
     let mut client = Client::new(&running).await;
