@@ -94,6 +94,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await all(writer);
     for (const pane of PANES) await within(pane, "button").click();
     for (const pane of PANES) await shows(pane, ".state", "cut");
+    await axe("cut");
     await writer.to(30);
     // Old enough to count as caught up with.
     await page.waitForFunction(([time]) => Date.now() - time > 2_500, [Number(writer.ids.at(-1).split("-")[0])]);
@@ -125,6 +126,43 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await page.getByLabel("Token").fill("");
     await page.getByRole("button", { name: "Publish" }).click();
     await page.locator("#published.bad").filter({ hasText: "token_needed" }).waitFor();
+    await axe("refused");
+  });
+
+  test("what is no longer held is told as a gap, and marked on the chart", async () => {
+    const writer = await visit();
+    await writer.to(5);
+    await all(writer);
+    await within("sse", "button").click();
+    await shows("sse", ".state", "cut");
+    const lines = Array.from({ length: 500 }, (_, n) => ({ channel: writer.channel, data: n }));
+    for (let n = 0; n < 3; n += 1) writer.ids.push(...(await publishAll(stack.base, lines)));
+    await within("sse", "button").click();
+    await shows("sse", "[data-show=gaps]", "1");
+    await shows("sse", ".note", "Gaps: 1. What lay between is no longer held");
+    for (const pane of PANES) await shows(pane, ".messages .id", writer.ids.at(-1));
+    await shows("comet", "[data-show=count]", "1505");
+    // The five of before, and the thousand that are held.
+    await shows("sse", "[data-show=count]", "1005");
+    assert.doesNotMatch(await within("sse", ".note").textContent(), /none lost/);
+    await axe("gap");
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("when everything is cut the panes say so, and go on where they were", async () => {
+    const writer = await visit();
+    await writer.to(5);
+    await all(writer);
+    proxy.cut();
+    for (const pane of PANES) await shows(pane, ".state", "waiting");
+    for (const pane of PANES) await within(pane, ".note").filter({ hasText: /\w/ }).waitFor();
+    await axe("waiting");
+    await writer.to(30);
+    await page.waitForFunction((time) => Date.now() - time > 2_500, Number(writer.ids.at(-1).split("-")[0]));
+    proxy.mend();
+    await all(writer);
+    for (const pane of PANES) await shows(pane, ".note", `Gone on after ${writer.ids[4]}`);
+    for (const pane of PANES) await shows(pane, ".note", "25 messages caught up with, none lost");
   });
 
   test("a link brings a token along, which opens what is not public and is seen nowhere", async () => {

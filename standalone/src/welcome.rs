@@ -61,7 +61,11 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
     let _ = write!(
         text,
         "No key for tokens is configured, so this process made one that it takes along when it ends.\n\
-         Publish, for a day from now:\n\
+         Publish, for a day from now, on the page, which takes the token out of its address:\n\
+         \n\
+         \x20 {url}/?channel=public.hello#token={token}\n\
+         \n\
+         or from a terminal:\n\
          \n\
          \x20 curl '{url}/events?channel=public.hello' -H 'Content-Type: text/plain' -d 'Hello' \\\n\
          \x20   -H 'Authorization: Bearer {token}'\n\

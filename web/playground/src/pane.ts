@@ -97,15 +97,23 @@ export class Pane {
       if (state.phase === "open") {
         this.#counts.changes += 1;
         this.#options.watch.connected();
+        // What was wrong is not any more.
+        if (!this.#return) this.#tell(undefined);
         this.#showReturn();
+      }
+      if (state.phase === "waiting") {
+        const { cursor } = connection;
+        if (cursor !== undefined) this.#return = { cursor, count: 0 };
+        this.#tell(() => state.message);
       }
       this.#showState();
     }));
     connection.on("gap", mine(() => {
       this.#counts.gaps += 1;
       this.#options.watch.gap();
-      this.#note = () => say("lost", { count: this.#counts.gaps });
-      this.#showNote();
+      // That nothing is lost can be said no longer.
+      this.#return = undefined;
+      this.#tell(() => say("lost", { count: this.#counts.gaps }));
       this.#showState();
     }));
     connection.on("message", mine((message: Message) => this.#take(message)));
@@ -115,9 +123,8 @@ export class Pane {
     this.#leave();
     this.#state = "cut";
     const cursor = this.#since ?? "–";
-    this.#note = () => say("away", { cursor });
+    this.#tell(() => say("away", { cursor }));
     this.#showState();
-    this.#showNote();
   }
 
   #leave(): void {
@@ -166,7 +173,11 @@ export class Pane {
     const back = this.#return;
     if (!back) return;
     const transport = this.#transport;
-    this.#note = () => say("back", { ...back, transport: say(transport) });
+    this.#tell(() => say("back", { ...back, transport: say(transport) }));
+  }
+
+  #tell(note: (() => string) | undefined): void {
+    this.#note = note;
     this.#showNote();
   }
 
@@ -180,10 +191,7 @@ export class Pane {
     const shown = this.#part(".state");
     shown.dataset.phase = phase;
     shown.textContent = say(`phase.${phase}` as Word);
-    if (state && state !== "cut" && state.phase === "closed") {
-      this.#note = () => state.message;
-      this.#showNote();
-    }
+    if (state && state !== "cut" && state.phase === "closed") this.#tell(() => state.message);
     shown.title = state && state !== "cut" ? state.message : "";
     this.#part("button").textContent = say(this.#connection ? "cut" : "mend");
     this.#showCounts();
