@@ -17,7 +17,9 @@ const SETTINGS = {
   TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "0",
   TRIDENT_PUBLISH_RATE: "0",
   TRIDENT_KEEPALIVE: "1s",
+  // All that is published is held to the end, also where a slow machine takes long and much is published meanwhile.
   TRIDENT_HISTORY_COUNT: "100000",
+  TRIDENT_HISTORY_BYTES: "64MiB",
 };
 
 /** A place for a process: it keeps its port, whatever becomes of the process. */
