@@ -7,7 +7,7 @@ import path from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { launch, SIZES, tab } from "../lib/browser.js";
 import { chance } from "../lib/random.js";
-import { ONE_LOG, OUT, STANDALONE, startStack } from "../lib/stack.js";
+import { ONE_LOG, OUT, PINGS, STANDALONE, startStack } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { Proxy } from "./proxy.js";
 import { Writer, publishAll } from "./writer.js";
@@ -23,7 +23,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
   let proxy;
   let page;
   before(async () => {
-    stack = await startStack(kind);
+    stack = await startStack(kind, PINGS);
     browser = await launch();
   });
   after(async () => {

@@ -21,6 +21,12 @@ export const STANDALONE = "standalone";
 export const GATEWAY = "gateway";
 export const ONE_LOG = "one log behind the gateway";
 
+/**
+ * Pings soon, for tests that cut connections: cut in the middle of its upgrade, the official client is left with no transport, and
+ * hears nothing until it misses a ping.
+ */
+export const PINGS = { TRIDENT_PING_INTERVAL: "1s", TRIDENT_PING_TIMEOUT: "3s" };
+
 /** The path of what cargo built. */
 export function binary(name) {
   const target = path.resolve(ROOT, process.env.CARGO_TARGET_DIR || "target");

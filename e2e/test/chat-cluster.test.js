@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { WAYS, chat, leaveAll, newRoom } from "../lib/chat.js";
 import { startRedis } from "../lib/redis.js";
-import { startService } from "../lib/stack.js";
+import { PINGS, startService } from "../lib/stack.js";
 import { soon, until } from "../lib/wait.js";
 import { proxy } from "../lib/proxy.js";
 
@@ -21,7 +21,7 @@ describe("chat, several replicas", () => {
   let redis;
   const replicas = [];
   const start = async () => {
-    const replica = await startService("chat-svc", { TRIDENT_BUS: redis.url, TRIDENT_SOCKET_IO_KEY: "e2e", TRIDENT_HISTORY_COUNT: "20000" });
+    const replica = await startService("chat-svc", { TRIDENT_BUS: redis.url, TRIDENT_SOCKET_IO_KEY: "e2e", TRIDENT_HISTORY_COUNT: "20000", ...PINGS });
     replicas.push(replica);
     return replica;
   };

@@ -5,7 +5,7 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { SIZES, launch, tab } from "../lib/browser.js";
 import { chat, leaveAll, newRoom } from "../lib/chat.js";
-import { OUT, STANDALONE, startService, startStack } from "../lib/stack.js";
+import { OUT, PINGS, STANDALONE, startService, startStack } from "../lib/stack.js";
 import { proxy } from "../socketio/support/proxy.js";
 
 const live = (page) => page.locator('#state[data-state="live"]').waitFor({ timeout: 30_000 });
@@ -32,7 +32,7 @@ async function goTo(page, room) {
 describe("chat page", () => {
   let [stack, browser] = [];
   before(async () => {
-    [stack, browser] = await Promise.all([startStack(STANDALONE), launch()]);
+    [stack, browser] = await Promise.all([startStack(STANDALONE, PINGS), launch()]);
   });
   after(async () => {
     leaveAll();

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { WAYS, chat, chatClient, leaveAll, newRoom } from "../lib/chat.js";
 import { chance, seed } from "../lib/random.js";
-import { GATEWAY, ONE_LOG, STANDALONE, startService, startStack } from "../lib/stack.js";
+import { GATEWAY, ONE_LOG, PINGS, STANDALONE, startService, startStack } from "../lib/stack.js";
 import { bearer } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 import { proxy } from "../socketio/support/proxy.js";
@@ -34,9 +34,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
   describe(`chat, recovery: ${kind} (TRIDENT_SEED=${seed})`, () => {
     let stack;
     before(async () => {
-      // Pings soon: cut in the middle of its upgrade, the official client is left with no transport, and hears nothing until it
-      // misses a ping.
-      stack = await startStack(kind, { TRIDENT_HISTORY_COUNT: "20000", TRIDENT_PING_INTERVAL: "1s", TRIDENT_PING_TIMEOUT: "3s" });
+      stack = await startStack(kind, { TRIDENT_HISTORY_COUNT: "20000", ...PINGS });
     });
     after(async () => {
       leaveAll();
