@@ -49,6 +49,7 @@ const SHAPES = {
   "fragments for ever, empty": Buffer.concat([open, many(200_000, frame(CONTINUATION, "", { fin: false }))]),
   "200,000 pings": many(200_000, frame(PING, "x")),
   "200,000 pongs": many(200_000, frame(10, "x")),
+  "200,000 pongs of Engine.IO": many(200_000, frame(TEXT, "3")),
   "200,000 empty messages": many(200_000, frame(TEXT, "")),
   "what is no packet": frame(TEXT, "hello"),
   "binary out of place": frame(BINARY, "\x01\x02"),
@@ -56,7 +57,7 @@ const SHAPES = {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, fragments for ever, floods of pings`, async (house) => {
+    attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, fragments for ever, floods of pings and pongs, Engine.IO's own too`, async (house) => {
       const callers = Object.entries(SHAPES).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(500 + n), say: UPGRADE }) }));
       try {
         await until("the upgrades", () => callers.every(({ caller }) => caller.statuses[0] === 101));

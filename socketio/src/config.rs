@@ -60,8 +60,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time. Default 32 KiB.
     pub source_budget: usize,
-    /// Packets that one client may send a second, with bursts of twice as many, and as many fragments and control frames of a
-    /// WebSocket; beyond, it is disconnected with
+    /// Messages that one client may send a second, with bursts of twice as many, as many other packets of Engine.IO (pongs, and
+    /// the pings of its revision 3), and as many fragments and control frames of a WebSocket; beyond, it is disconnected with
     /// [`RateLimit`](crate::DisconnectReason::RateLimit). 0 means no limit, the default.
     pub packet_rate: u32,
     /// Attachments of one binary packet. Default 10.

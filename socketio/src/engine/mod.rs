@@ -124,6 +124,7 @@ impl Core {
             close_timeout: config.close_timeout,
             max_payload: config.max_http_buffer_size,
             allow_upgrades: config.allow_upgrades && config.websocket,
+            packet_rate: config.packet_rate,
         });
         Arc::new(Self {
             config,

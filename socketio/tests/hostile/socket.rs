@@ -185,6 +185,24 @@ fn a_flood_of_frames() {
     }
 }
 
+/// Engine.IO's own packets, which nobody sends but for pings and upgrades.
+#[test]
+fn a_flood_of_pongs() {
+    let server = start_with(|config| config.packet_rate = 10);
+    let mut socket = server.joined();
+    for _ in 0..100 {
+        socket.text("3");
+    }
+    socket.expect_end();
+    assert_eq!(server.end(), "/ rate limit");
+
+    let session = server.open();
+    session.join();
+    session.post(&vec!["3"; 100].join("\x1e"));
+    assert_eq!(server.end(), "/ rate limit");
+    session.assert_gone();
+}
+
 #[test]
 fn a_client_that_does_not_read() {
     let server = start_with(|config| config.outbox_bytes = 100_000);

@@ -28,7 +28,7 @@ use bytestring::ByteString;
 pub use self::terms::{NOOP_INTERVAL, Next, Refused, SessionConfig, Transport};
 use self::{requests::Poll, upgrade::Upgrade};
 use super::packet::{Data, Packet, Protocol};
-use crate::DisconnectReason;
+use crate::{DisconnectReason, rate::Bucket};
 
 #[derive(Debug)]
 enum Phase {
@@ -57,6 +57,8 @@ pub struct Session {
     upgrade: Option<Box<Upgrade>>,
     heartbeat: Instant,
     awaiting_pong: bool,
+    /// What the client may send beside messages. It needs one packet for each ping, and a few for an upgrade.
+    packets: Bucket,
 }
 
 impl Session {
@@ -73,6 +75,7 @@ impl Session {
             Protocol::V4 => now + config.ping_interval,
             Protocol::V3 => now + config.ping_interval + config.ping_timeout,
         };
+        let packets = Bucket::new(config.packet_rate, now);
         Self {
             config,
             protocol,
@@ -85,6 +88,7 @@ impl Session {
             upgrade: None,
             heartbeat,
             awaiting_pong: false,
+            packets,
         }
     }
 
@@ -116,6 +120,11 @@ impl Session {
     /// Takes a packet in. What comes back is a message for the application.
     pub fn on_packet(&mut self, via: Transport, packet: Packet, now: Instant) -> Option<Data> {
         if self.is_closed() {
+            return None;
+        }
+        let is_message = matches!(packet, Packet::Message(_)) && via == self.transport && self.is_open();
+        if !is_message && !self.packets.take(now) {
+            self.finish(DisconnectReason::RateLimit);
             return None;
         }
         if via != self.transport {

@@ -19,6 +19,9 @@ pub struct SessionConfig {
     pub max_payload: usize,
     /// Whether a polling session may become a WebSocket session.
     pub allow_upgrades: bool,
+    /// Packets a second that the session takes beside messages, which the application counts; bursts may be twice as many. 0 means
+    /// no limit.
+    pub packet_rate: u32,
 }
 
 /// How often an open poll is answered with a noop while the client's WebSocket is probing.

@@ -21,6 +21,7 @@ fn config() -> Arc<SessionConfig> {
         close_timeout: Duration::from_secs(30),
         max_payload: 1_000_000,
         allow_upgrades: true,
+        packet_rate: 0,
     })
 }
 
@@ -381,6 +382,42 @@ fn a_flood_of_pings_of_an_old_client_does_not_pile_up() {
         world.receive(Transport::Polling, Packet::Ping(n.to_string().into()));
     }
     assert_eq!(world.poll(), [Packet::Pong("999".into())]);
+}
+
+#[test]
+fn more_packets_than_pings_ask_for_end_the_session() {
+    let limited = |protocol, transport| {
+        let mut world = World::new(protocol, transport);
+        let config = SessionConfig { packet_rate: 10, ..(*config()).clone() };
+        world.session = Session::open(Arc::new(config), protocol, transport, "SID", world.now);
+        world
+    };
+    for (protocol, packet) in [(Protocol::V4, pong()), (Protocol::V3, ping()), (Protocol::V4, Packet::Noop)] {
+        for via in [Transport::Polling, Transport::WebSocket] {
+            let mut world = limited(protocol, via);
+            for taken in 0..20 {
+                world.receive(via, packet.clone());
+                assert_eq!(world.closed(), None, "{packet:?} {taken}");
+            }
+            world.receive(via, packet.clone());
+            assert_eq!(world.closed(), Some(DisconnectReason::RateLimit), "{packet:?}");
+        }
+    }
+    // Messages are not counted here, and time gives back what was taken.
+    let mut world = limited(Protocol::V4, Transport::WebSocket);
+    for _ in 0..1_000 {
+        assert!(world.receive(Transport::WebSocket, Packet::Message("a".into())).is_some());
+        world.receive(Transport::WebSocket, pong());
+        world.now += Duration::from_millis(100);
+    }
+    assert_eq!(world.closed(), None);
+    // A WebSocket that only offers itself is the same client.
+    let mut world = limited(Protocol::V4, Transport::Polling);
+    assert!(world.session.attach_candidate(world.now));
+    for _ in 0..21 {
+        world.receive(Transport::WebSocket, Packet::Ping(PROBE));
+    }
+    assert_eq!(world.closed(), Some(DisconnectReason::RateLimit));
 }
 
 #[test]
