@@ -6,6 +6,8 @@
 # nginx takes a name with several addresses for one place in the ring by which it chooses a session's replica, and looks
 # names up only when it starts: so the names are looked up here. Reloading touches no answer that is under way.
 #
+# The limits of the services are its own, too: TRIDENT_MAX_CONNECTIONS_PER_ADDRESS, TRIDENT_MAX_CONNECTIONS, TRIDENT_CONNECT_RATE.
+#
 # With TRIDENT_TLS=on it speaks TLS, by fullchain.pem and privkey.pem, read again when they change; without them, by a
 # certificate for trial. TRIDENT_TLS_GATEWAY is the address of another gateway that does: while there is one under its name,
 # this one sends visitors there.
@@ -68,14 +70,16 @@ tls_port() {
   [ ! -e "$folder/tls-gateway" ] || echo "${TRIDENT_TLS_PORT:-8443}" | sed 's/.*://'
 }
 
-# nginx.conf with the replicas that are known, with the pages that may read our own errors (TRIDENT_ORIGINS), and with TLS.
+# nginx.conf with the replicas that are known, with the pages that may read our own errors (TRIDENT_ORIGINS), with limits, and
+# with TLS.
 configuration() {
   tls=$(certificate) || return 1
   # So that another certificate is another configuration.
   [ -z "$tls" ] || echo "# $(cat "$tls/fullchain.pem" "$tls/privkey.pem" 2>/dev/null | cksum)"
   for service in $services; do
     echo "replicas $service $(cat "$folder/$service")"
-  done | awk -v origins="${TRIDENT_ORIGINS:-}" -v tls="$tls" -v tls_port="$(tls_port)" '
+  done | awk -v origins="${TRIDENT_ORIGINS:-}" -v tls="$tls" -v tls_port="$(tls_port)" \
+    -v per_address="${TRIDENT_MAX_CONNECTIONS_PER_ADDRESS:-}" -v in_all="${TRIDENT_MAX_CONNECTIONS:-}" -v rate="${TRIDENT_CONNECT_RATE:-}" '
     function quoted(text) { gsub(/[.+\[\]]/, "\\\\&", text); return text }
     # A line of the map for an entry of TRIDENT_ORIGINS, or nothing for what is none.
     function origin(text) {
@@ -88,6 +92,18 @@ configuration() {
       if (text ~ /^http:/) sub(/:80$/, "", text)
       return "\"" text "\" $http_origin;"
     }
+    # What all replicas together let in where each lets in so many, or 0 for no limit and for what is none.
+    function together(setting) { sub("/s$", "", setting); return setting ~ /^[0-9]+$/ ? setting * most : 0 }
+    # The line with its number in place of the one that stands there, and without its #.
+    function limit(line, number) {
+      sub(/ # .*/, "", line)
+      sub("#", "", line)
+      sub(/ [0-9]+;/, " " number ";", line)
+      sub(/burst=[0-9]+/, "burst=" number, line)
+      sub(/rate=[0-9]+/, "rate=" number, line)
+      return line
+    }
+    $1 == "replicas" && NF - 2 > most { most = NF - 2 }
     $1 == "replicas" { for (at = 3; at <= NF; at++) list[$2] = list[$2] " " $at; next }
     $1 == "server" && ($2 in list) {
       count = split(list[$2], addresses, " ")
@@ -104,6 +120,10 @@ configuration() {
         }
       next
     }
+    # nginx counts connections with 16 bits.
+    /# TRIDENT_MAX_CONNECTIONS_PER_ADDRESS$/ && (number = together(per_address)) && number < 65536 { print limit($0, number); next }
+    /# TRIDENT_MAX_CONNECTIONS$/ && (number = together(in_all)) && number < 65536 { print limit($0, number); next }
+    /# TRIDENT_CONNECT_RATE$/ && (number = together(rate)) { print limit($0, number); next }
     tls != "" && /^ *#(listen|ssl_certificate)/ { sub("#", ""); sub("/etc/trident/tls", tls) }
     tls_port != "" && /# TRIDENT_TLS_PORT$/ { print "        http " tls_port ";"; next }
     { print }

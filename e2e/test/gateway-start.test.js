@@ -127,6 +127,28 @@ describe("gateway.sh", () => {
     }
   });
 
+  test("limits are those of the services, once for each replica; what is none, or more than nginx counts, is left out", async () => {
+    tell("ready", ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
+    const limits = () => [...written().matchAll(/^ *(limit_(?:conn|req) .*|limit_req_zone .*rate=.*)$/gm)].map(([, line]) => line);
+    const zone = (rate) => `limit_req_zone $opening zone=opening:10m rate=${rate}r/s;`;
+    const [address, all, rate] = ["TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", "TRIDENT_MAX_CONNECTIONS", "TRIDENT_CONNECT_RATE"];
+    for (const [settings, count, lines] of [
+      [{}, 1, ["limit_req_zone $opening zone=opening:10m rate=100r/s; # TRIDENT_CONNECT_RATE"]],
+      [{ [address]: "40", [all]: "20000", [rate]: "7" }, 1, [zone(7), "limit_conn under_way 40;", "limit_conn held 20000;", "limit_req zone=opening burst=7 nodelay;"]],
+      [{ [address]: "40", [all]: "20000", [rate]: "7/s" }, 2, [zone(14), "limit_conn under_way 80;", "limit_conn held 40000;", "limit_req zone=opening burst=14 nodelay;"]],
+      [{ [address]: "0", [all]: "40000", [rate]: "0" }, 2, ["limit_req_zone $opening zone=opening:10m rate=100r/s; # TRIDENT_CONNECT_RATE"]],
+      [{ [address]: "4; }", [all]: "-1", [rate]: "1e3" }, 1, ["limit_req_zone $opening zone=opening:10m rate=100r/s; # TRIDENT_CONNECT_RATE"]],
+    ]) {
+      tell("sse-svc", ["10.0.0.3", "10.0.0.4"].slice(0, count));
+      run(settings);
+      await started();
+      await until("the replicas", () => replicas("sse").length === count);
+      assert.deepEqual(limits(), lines, JSON.stringify(settings));
+      await gateway.stop();
+      check();
+    }
+  });
+
   test("one that hangs is forgotten, and found again when it answers", async () => {
     tell("ready", ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
     tell("sse-svc", ["10.0.0.3", "10.0.0.4"]);
