@@ -4,7 +4,7 @@
 //! error of actix's own gets our form, CORS headers go on, a process on its way out asks the client to leave the
 //! connection, and the body carries the count until its last byte.
 
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
 use actix_web::{
     App, Error, HttpRequest, HttpResponse, Resource,
@@ -19,18 +19,9 @@ use actix_web::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{
-    ApiError, Edge,
-    connection::{Busy, Connection},
-    drain::InFlight,
-    error,
-    guarded::Guarded,
-    health,
-    lent::Loan,
-    metrics, page, takeover,
-};
+use super::{ApiError, Edge, drain::InFlight, error, guarded::Guarded, health, metrics, page};
 
-/// What is answered, counted while it lives. Without the count it is nothing, as is left of a stream whose socket was taken.
+/// What is answered, counted while it lives.
 pub type Body = Guarded<BoxBody, Option<Counted>>;
 
 /// The application of a service: its own routes, `/healthz`, `/readyz`, `/metrics`, a 404 in our form for everything
@@ -77,29 +68,20 @@ pub fn resource(path: &str, methods: &[Method]) -> Resource {
 #[derive(Debug)]
 pub struct Counted {
     _in_flight: InFlight,
-    busy: Option<Busy>,
-    /// The connection, which has something to write when this ends.
-    loan: Option<Loan>,
     gauge: Gauge,
 }
 
 impl Counted {
-    fn new(edge: &Edge, request: &HttpRequest) -> Self {
+    fn new(edge: &Edge) -> Self {
         let gauge = edge.metrics.in_flight.clone();
         gauge.inc();
-        // Requests that came over no socket of ours, as in tests, have no connection to watch.
-        let busy = request.conn_data::<Arc<Connection>>().cloned().map(Busy::new);
-        let loan = request.conn_data::<Loan>().cloned();
-        Self { _in_flight: edge.drain.enter(), busy, loan, gauge }
+        Self { _in_flight: edge.drain.enter(), gauge }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec();
-        if let Some(loan) = &self.loan {
-            loan.answered();
-        }
     }
 }
 
@@ -109,7 +91,7 @@ async fn layer(
 ) -> Result<ServiceResponse<Body>, Error> {
     let edge = request.app_data::<web::Data<Edge>>().cloned();
     let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
-    let mut counted = Counted::new(&edge, request.request());
+    let counted = Counted::new(&edge);
     warn_of_proxy(&edge, request.request());
     let method = request.method().clone();
 
@@ -149,29 +131,14 @@ async fn layer(
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     edge.metrics.answered(request.match_pattern(), method.as_str(), status.as_u16());
-    match (response.response().body().size(), &mut counted.busy) {
-        (BodySize::Sized(bytes), Some(busy)) => {
-            busy.sized(bytes);
-            if response.response().head().connection_type() == ConnectionType::Close {
-                busy.closes();
-            }
+    if response.response().body().size() == BodySize::Stream {
+        let head = response.response_mut().head_mut();
+        // HTTP/1.0 knows no chunks (RFC 9112 §6.1): there the connection's end is the body's.
+        head.no_chunking(request.version() < Version::HTTP_11);
+        // Whoever comes back after a stream may be sent elsewhere, so it comes back on a connection of its own.
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            head.set_connection_type(ConnectionType::Close);
         }
-        (BodySize::Stream, busy) => {
-            // HTTP/1.0 knows no chunks (RFC 9112 §6.1), and yet actix would send them: there the connection's end is the body's.
-            response.response_mut().head_mut().no_chunking(request.version() < Version::HTTP_11);
-            // See `connection` for why a connection is not used again after a stream.
-            if status != StatusCode::SWITCHING_PROTOCOLS {
-                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-            }
-            busy.iter_mut().for_each(Busy::streams);
-            if status == StatusCode::OK && request.version() == Version::HTTP_11 && method == Method::GET {
-                return Ok(takeover::take_over(
-                    &request,
-                    response.map_body(|_, body| Guarded::new(body, Some(counted))),
-                ));
-            }
-        }
-        _ => {}
     }
     Ok(response.map_body(|_, body| Guarded::new(body, Some(counted))))
 }

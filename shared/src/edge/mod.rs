@@ -8,15 +8,14 @@
 pub mod address;
 pub mod auth;
 pub mod body;
-mod connection;
 pub mod cors;
 pub mod demo;
 pub mod drain;
 pub mod error;
 pub mod guarded;
 pub mod health;
+mod http1;
 pub mod layer;
-mod lent;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
@@ -29,7 +28,6 @@ pub mod service;
 pub mod settings;
 pub mod stream;
 pub mod subscribe;
-mod takeover;
 
 pub use auth::Access;
 pub use error::ApiError;

@@ -1,4 +1,4 @@
-//! How many file descriptors the process may open: one for each stream, two for any other connection, and some more.
+//! How many file descriptors the process may open: one for each connection, and some more.
 
 use super::settings::Settings;
 

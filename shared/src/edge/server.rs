@@ -3,17 +3,14 @@
 //! [`bind`] opens the port, [`start`] serves on it, [`Running::until_signal`] waits for the end: a signal, and then not
 //! ready, every stream ended, what is being answered finished, out within ten seconds.
 //!
-//! This is `actix_web::HttpServer` done by hand, from the same public parts, for one reason: the socket goes to actix as a
-//! [`Lent`], so that a stream can have it back.
+//! This is `actix_web::HttpServer` done by hand, from the same public parts, for one reason: connections are served by
+//! [`http1`], which keeps no buffers for them while they wait.
 //!
 //! What is set here against actix's defaults, and why:
-//! - `h1_allow_half_closed(false)`: a client that is gone is noticed at once, and not at the second write to it;
-//! - `max_connections`: actix stops accepting at 25,600 a worker, silently; our own limit answers with an error, so
+//! - `max_concurrent_connections`: actix stops accepting at 25,600 a worker, silently; our own limit answers with an error, so
 //!   actix's lies above it;
 //! - `keep_alive` 75 s: longer than nginx keeps an upstream connection (60 s), so that it is never we who close one
 //!   that nginx is about to send a request on;
-//! - `client_request_timeout`: a client has so long for the head of its first request; `connection` sees to the later ones,
-//!   which actix does not time;
 //! - `shutdown_timeout`: streams are ended by us, so what is left after it hangs.
 
 use std::{
@@ -25,8 +22,7 @@ use std::{
     time::Duration,
 };
 
-use actix_http::HttpService;
-use actix_service::{ServiceFactory as _, fn_factory, fn_service, map_config};
+use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory, fn_service, map_config};
 use actix_web::{
     dev::{AppConfig, Server, ServerHandle},
     rt::{self, task::JoinHandle},
@@ -35,11 +31,9 @@ use actix_web::{
 
 use super::{
     auth::Verifier,
-    connection::Watch,
     drain::Drain,
     health::Readiness,
-    layer,
-    lent::{self, Lent},
+    http1, layer,
     limits::Limits,
     metrics::Metrics,
     open_files,
@@ -155,34 +149,35 @@ where
 {
     let address = listener.local_addr()?;
     let settings = &edge.settings;
-    let watch = Watch::start(times.keep_alive, settings.header_timeout, edge.metrics.clone());
     let builder = Server::build();
     let signal = builder.graceful_shutdown_signal();
-    let (app_edge, header_timeout) = (edge.clone(), settings.header_timeout);
+    let app_edge = edge.clone();
     let server = builder
         .workers(settings.workers)
         .max_concurrent_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
         .shutdown_timeout(times.shutdown)
         .disable_signals()
         .listen("http", listener, move || {
-            let (watch, signal) = (watch.clone(), signal.clone());
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let signal = signal.clone();
-                    async move { signal.notified().await }
-                })
-                .keep_alive(times.keep_alive)
-                .client_request_timeout(header_timeout)
-                .client_disconnect_timeout(Duration::from_secs(2))
-                .h1_allow_half_closed(false)
-                .local_addr(address)
-                .on_connect_ext(move |io: &Lent, data| io.announce(&watch, data))
-                .h1(map_config(layer::app(app_edge.clone(), routes.clone()), |_| AppConfig::default()));
+            let (edge, signal) = (app_edge.clone(), signal.clone());
+            let times = http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive };
+            let application = layer::app(edge.clone(), routes.clone());
+            let application = map_config(application, |()| AppConfig::default()).into_factory();
             fn_factory(move || {
-                let http = http.new_service(());
+                let (application, edge, signal) = (application.new_service(()), edge.clone(), signal.clone());
                 async move {
-                    let http = Rc::new(http.await?);
-                    Ok::<_, ()>(fn_service(move |stream| lent::serve(http.clone(), stream)))
+                    let worker = Rc::new(http1::Worker::new(application.await?, times, edge.metrics.clone()));
+                    let stopped = worker.clone();
+                    rt::spawn(async move {
+                        signal.notified().await;
+                        stopped.stop();
+                    });
+                    Ok::<_, ()>(fn_service(move |socket| {
+                        let served = worker.clone().serve(socket);
+                        async move {
+                            served.await;
+                            Ok::<_, ()>(())
+                        }
+                    }))
                 }
             })
         })?

@@ -245,7 +245,6 @@ async fn a_first_head_that_does_not_come_is_given_up() {
     running.kill().await;
 }
 
-/// Actix times the first head of a connection only; see `connection`.
 #[actix_web::test]
 async fn a_later_head_that_does_not_come_is_given_up() {
     let (running, gate) = serve(&[]);
@@ -264,7 +263,7 @@ async fn a_later_head_that_does_not_come_is_given_up() {
     running.kill().await;
 }
 
-/// A stream is not watched, since its connection is not used again: neither cut while it lasts, nor left open after it.
+/// Neither cut while it lasts, nor left open after it.
 #[actix_web::test]
 async fn a_stream_lasts_and_its_connection_ends_with_it() {
     let (running, gate) = serve(&[]);
@@ -332,10 +331,10 @@ async fn bodies_have_a_size_and_a_time() {
     running.kill().await;
 }
 
-/// Of a body in chunks actix would read on after the answer, for as long as something comes.
+/// However long something still comes of it.
 #[actix_web::test]
 async fn a_refused_body_does_not_keep_its_connection() {
-    // So long that it is not the watch over silence which ends it.
+    // So long that it is not the silence which ends it.
     let (running, _) = serve_for(&[], Times { keep_alive: Duration::from_secs(60), ..QUICK });
     let [length, chunks] = ["Content-Length: 60000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\nea60\r\nx"];
     for (line, framing, part) in [

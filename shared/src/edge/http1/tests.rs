@@ -1,0 +1,321 @@
+//! Connections over real sockets, with an application made for the purpose.
+
+use std::{cell::Cell, collections::VecDeque};
+
+use actix_service::fn_service;
+use actix_web::{HttpRequest, body::BoxBody, test::TestRequest, web::Bytes};
+use futures_util::StreamExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::timeout,
+};
+
+use super::*;
+
+const TIMES: Times = Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2) };
+/// Long enough for the slowest machine; nothing waits so long when it works.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a body says, one after the other; then it waits, for good.
+enum Say {
+    Chunk(&'static str),
+    End,
+    Fail,
+    /// Megabytes, until nobody takes any more.
+    Flood,
+}
+
+struct Script {
+    lines: VecDeque<Say>,
+    said: Rc<Cell<usize>>,
+    _alive: Rc<()>,
+}
+
+impl MessageBody for Script {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        match self.lines.front() {
+            None => return Poll::Pending,
+            Some(Say::Flood) => {
+                self.said.set(self.said.get() + 1);
+                return Poll::Ready(Some(Ok(Bytes::from_static(&[b'x'; 64 * 1024]))));
+            }
+            _ => {}
+        }
+        match self.lines.pop_front() {
+            Some(Say::Chunk(chunk)) => Poll::Ready(Some(Ok(Bytes::from_static(chunk.as_bytes())))),
+            Some(Say::Fail) => Poll::Ready(Some(Err(io::Error::other("on purpose")))),
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
+struct Stage {
+    client: tokio::net::TcpStream,
+    said: Rc<Cell<usize>>,
+    /// Lives as long as the connection does, in us.
+    served: actix_web::rt::task::JoinHandle<()>,
+    alive: Rc<()>,
+    metrics: Arc<Metrics>,
+}
+
+/// A connection whose requests are answered with `lines`, or, when there is a body, with how long that is.
+async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, _) = listener.accept().await.unwrap();
+    let (said, alive) = (Rc::new(Cell::new(0)), Rc::new(()));
+    let script = Script { lines: lines.into_iter().collect(), said: said.clone(), _alive: alive.clone() };
+    let script = Rc::new(Cell::new(Some(script)));
+    let application = fn_service(move |mut request: Request| {
+        let script = script.clone();
+        async move {
+            let path = request.path().to_owned();
+            let mut response = HttpResponse::Ok();
+            let response = match (&*path, script.take()) {
+                ("/body", _) => {
+                    let mut payload = request.take_payload();
+                    let mut length = 0;
+                    while let Some(chunk) = payload.next().await {
+                        length += chunk?.len();
+                    }
+                    response.body(length.to_string())
+                }
+                ("/echo", _) => {
+                    let payload = request.take_payload();
+                    let mut response = HttpResponse::SwitchingProtocols();
+                    response.streaming(payload.map(|chunk| chunk.map_err(actix_web::Error::from)))
+                }
+                ("/script", Some(script)) => response.body(BoxBody::new(script)),
+                _ => response.body(format!("at {path}")),
+            };
+            let response = response.map_body(|_, body| Guarded::new(body, None));
+            Ok::<_, actix_web::Error>(ServiceResponse::new(unasked(), response))
+        }
+    });
+    let metrics = Arc::new(Metrics::new("test", "0"));
+    let worker = Rc::new(Worker::new(application, TIMES, metrics.clone()));
+    let served = actix_web::rt::spawn(worker.serve(socket));
+    Stage { client, said, served, alive, metrics }
+}
+
+/// A response goes along with its request; nothing here looks at that.
+fn unasked() -> HttpRequest {
+    TestRequest::default().to_http_request()
+}
+
+impl Stage {
+    async fn send(&mut self, text: &str) -> &mut Self {
+        self.client.write_all(text.as_bytes()).await.unwrap();
+        self
+    }
+
+    async fn read_to(&mut self, end: &str) -> String {
+        let mut text = Vec::new();
+        timeout(PATIENCE, async {
+            while !String::from_utf8_lossy(&text).contains(end) {
+                assert_ne!(self.client.read_buf(&mut text).await.unwrap(), 0, "{}", String::from_utf8_lossy(&text));
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("no {end} in {}", String::from_utf8_lossy(&text)));
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn read_to_end(&mut self) -> String {
+        let mut text = Vec::new();
+        timeout(PATIENCE, self.client.read_to_end(&mut text)).await.unwrap().unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn ended(self) {
+        let Self { client, served, alive, .. } = self;
+        timeout(PATIENCE, served).await.unwrap().unwrap();
+        assert_eq!(Rc::strong_count(&alive), 1, "the body is gone");
+        drop(client);
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const SCRIPT: &str = "GET /script HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[actix_web::test]
+async fn one_request_after_the_other_and_several_at_once() {
+    let mut stage = stage([]).await;
+    for _ in 0..2 {
+        let answer = stage.send(GET).await.read_to("at /").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("content-length: 4\r\n"), "{answer}");
+    }
+    let (first, second) = GET.split_at(9);
+    stage.send(&format!("{GET}{GET}{first}")).await.read_to("at /").await;
+    stage.send(&second.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+    let rest = stage.read_to_end().await;
+    assert!(rest.ends_with("at /") && rest.contains("connection: close"), "{rest}");
+    drop(stage.client.shutdown().await);
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn chunks_come_behind_the_head_and_the_last_one_says_so() {
+    let mut stage = stage([Say::Chunk("hello"), Say::Chunk(""), Say::Chunk("0123456789abcdef"), Say::End]).await;
+    let text = stage.send(SCRIPT).await.read_to_end().await;
+    assert!(text.ends_with("\r\n\r\n5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_body_that_fails_is_cut_where_a_client_sees_it() {
+    let mut stage = stage([Say::Chunk("a"), Say::Fail]).await;
+    let text = stage.send(SCRIPT).await.read_to_end().await;
+    assert!(text.ends_with("\r\n\r\n1\r\na\r\n"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_head_without_a_body_yet_has_been_sent() {
+    let mut stage = stage([]).await;
+    stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
+    assert_eq!(stage.said.get(), 0);
+}
+
+#[actix_web::test]
+async fn a_client_that_goes_ends_its_answer() {
+    let mut stage = stage([]).await;
+    stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
+    stage.client.shutdown().await.unwrap();
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn a_client_that_talks_on_is_not_listened_to_for_ever() {
+    let mut stage = stage([]).await;
+    stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
+    let talk = async { while stage.client.write_all(&[b'x'; 4096]).await.is_ok() {} };
+    timeout(PATIENCE, talk).await.unwrap();
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn a_client_that_does_not_read_is_not_written_to_without_end() {
+    let mut stage = stage([Say::Flood]).await;
+    stage.send(SCRIPT).await;
+    let mut last = usize::MAX;
+    // Until a while goes by in which the kernel takes nothing.
+    while last != stage.said.get() || last == 0 {
+        last = stage.said.get();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(last < 200, "{last} chunks of 64 KiB");
+    drop(std::mem::replace(&mut stage.client, tokio::net::TcpStream::from_std(dead()).unwrap()));
+    stage.ended().await;
+}
+
+/// A connection to nobody.
+fn dead() -> std::net::TcpStream {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+#[actix_web::test]
+async fn bodies_of_both_framings_are_read_to_their_end_and_no_further() {
+    let mut stage = stage([]).await;
+    let posts = [
+        "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+            .to_owned(),
+    ];
+    for post in posts {
+        // All at once with another request behind it, and byte by byte.
+        let both = stage.send(&format!("{post}{GET}")).await.read_to("at /").await;
+        assert!(both.contains("\r\n\r\n5HTTP/1.1 200"), "{both}");
+        for byte in post.as_bytes() {
+            stage.client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stage.read_to("\r\n\r\n5").await;
+    }
+}
+
+#[actix_web::test]
+async fn a_body_that_nobody_reads_is_passed_over_or_ends_the_connection() {
+    for (length, is_kept) in [(40_000, true), (100_000, false)] {
+        let mut stage = stage([]).await;
+        stage
+            .send(&format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"))
+            .await
+            .read_to("at /")
+            .await;
+        // What is longer than is read over need not be taken to its end.
+        let _ = stage.client.write_all(&vec![b'G'; length]).await;
+        let _ = stage.client.write_all(GET.as_bytes()).await;
+        if is_kept {
+            stage.read_to("at /").await;
+        } else {
+            let mut rest = Vec::new();
+            let _ = timeout(PATIENCE, stage.client.read_to_end(&mut rest)).await.unwrap();
+            assert_eq!(rest, b"");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn who_asks_is_told_to_go_on_when_the_body_is_wanted() {
+    let expecting =
+        |path| format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let mut wanted = stage([]).await;
+    wanted.send(&expecting("/body")).await.read_to("HTTP/1.1 100 Continue\r\n\r\n").await;
+    wanted.send("hello").await.read_to("\r\n\r\n5").await;
+    wanted.send(GET).await.read_to("at /").await;
+    // Refused, it is not: and then nobody knows whether the body comes, so nothing else can.
+    let mut refused = stage([]).await;
+    let answer = refused.send(&expecting("/")).await.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+}
+
+#[actix_web::test]
+async fn an_upgraded_connection_carries_what_it_likes() {
+    let mut stage = stage([]).await;
+    let upgrade = "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let head = stage.send(&format!("{upgrade}early,")).await.read_to("early,").await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n") && !head.contains("chunked"), "{head}");
+    stage.send("late").await.read_to("late").await;
+    // What came before the end is answered before it.
+    stage.send("last").await.client.shutdown().await.unwrap();
+    assert_eq!(stage.read_to_end().await, "last");
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn what_is_no_request_is_refused_and_the_connection_ends() {
+    for (text, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("\0\u{1}\r\n\r\n".to_owned(), "400 Bad Request"),
+        (
+            format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}", "a".repeat(LARGEST_HEAD)),
+            "431 Request Header Fields Too Large",
+        ),
+        ("GET / HTTP/1.1\r\nHost:".to_owned(), "408 Request Timeout"),
+    ] {
+        let mut stage = stage([]).await;
+        let _ = stage.client.write_all(text.as_bytes()).await;
+        let answer = stage.read_to_end().await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.contains("connection: close"),
+            "{answer}"
+        );
+        assert_eq!(stage.metrics.refusals.slow_head.get(), u64::from(status.starts_with("408")));
+    }
+}
+
+#[actix_web::test]
+async fn a_connection_without_requests_is_closed_in_peace() {
+    let mut stage = stage([]).await;
+    assert_eq!(stage.read_to_end().await, "");
+    assert_eq!(stage.metrics.refusals.slow_head.get(), 0);
+}
