@@ -172,11 +172,12 @@ where
                         stopped.stop();
                     });
                     Ok::<_, ()>(fn_service(move |socket| {
-                        let served = worker.clone().serve(socket);
-                        async move {
-                            served.await;
+                        let worker = worker.clone();
+                        // In a box: each of the layers that actix has around it would take its room once more.
+                        Box::pin(async move {
+                            worker.serve(socket).await;
                             Ok::<_, ()>(())
-                        }
+                        })
                     }))
                 }
             })

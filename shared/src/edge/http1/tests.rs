@@ -1,9 +1,20 @@
 //! Connections over real sockets, with an application made for the purpose.
 
-use std::{cell::Cell, collections::VecDeque};
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use actix_service::fn_service;
-use actix_web::{HttpRequest, body::BoxBody, test::TestRequest, web::Bytes};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    test::TestRequest,
+    web::Bytes,
+};
 use futures_util::StreamExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,7 +22,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::*;
+use super::{connection::LARGEST_HEAD, *};
+use crate::edge::guarded::Guarded;
 
 const TIMES: Times = Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2) };
 /// Long enough for the slowest machine; nothing waits so long when it works.

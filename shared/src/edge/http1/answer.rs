@@ -1,0 +1,191 @@
+//! A request's way through the application, and its answer's way to the client.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_http::Request;
+use actix_service::Service;
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, MessageBody},
+    dev::ServiceResponse,
+    http::StatusCode,
+};
+
+use super::{
+    connection::{Connection, Heard, In},
+    incoming::Incoming,
+    outgoing::{Framing, Shape, Written},
+};
+use crate::edge::{guarded::Guarded, layer::Body};
+
+/// Bytes that are gathered before they are written, while a body has more.
+const GATHERED: usize = 32 * 1024;
+/// How long a client has to take an answer, whatever its length.
+const UNHURRIED: Duration = Duration::from_secs(30);
+/// Bytes a second that a client has to take of an answer of known length.
+const SLOWEST: u64 = 16 * 1024;
+
+/// A body that is being sent.
+struct Sending {
+    /// Until it has ended.
+    body: Option<Body>,
+    framing: Framing,
+    has_begun: bool,
+    failed: Option<io::Error>,
+}
+
+impl Connection {
+    /// Has the request answered. Whether another may follow.
+    pub(super) async fn answer<S>(&mut self, application: &S, heard: Heard) -> bool
+    where
+        S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
+    {
+        let Heard { request, shape, body, mut expects } = heard;
+        let called = {
+            let mut call = pin!(application.call(request));
+            poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(answer) = call.as_mut().poll(cx) {
+                        return Poll::Ready(Some(answer));
+                    }
+                    match self.poll_in(cx, body.as_ref(), &mut expects) {
+                        Poll::Ready(In::Fed) => {}
+                        Poll::Ready(In::Gone) => return Poll::Ready(None),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            })
+            .await
+        };
+        let response = match called {
+            None => return false,
+            // The request goes here: what it holds is not needed for as long as its answer may take.
+            Some(Ok(answer)) => answer.into_parts().1,
+            Some(Err(error)) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body, None)),
+        };
+        self.send(response, shape, body, expects).await
+    }
+
+    /// Sends an answer. Whether another request may follow.
+    async fn send(
+        &mut self,
+        response: HttpResponse<Body>,
+        mut shape: Shape,
+        incoming: Option<Incoming>,
+        mut expects: bool,
+    ) -> bool {
+        let is_unread = |incoming: &Option<Incoming>| incoming.as_ref().is_some_and(|incoming| !incoming.is_over());
+        // Who was not told to send a body may send it or not, and we could not tell it from the next request.
+        shape.keeps &= !(expects && is_unread(&incoming));
+        let (head, body) = response.into_parts();
+        let size = body.size();
+        let Written { framing, keeps } = self.outgoing.head(head.head(), size, shape, &self.clock);
+        let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+        drop(head);
+        if let BodySize::Sized(length) = size {
+            self.alarm.set(UNHURRIED + Duration::from_secs(length / SLOWEST));
+        }
+        self.is_deaf = !keeps && !is_switch;
+        let sent = if framing == Framing::Nothing {
+            drop(body);
+            self.flush().await
+        } else {
+            let mut sending = Sending { body: Some(body), framing, has_begun: false, failed: None };
+            poll_fn(|cx| self.poll_send(cx, &mut sending, incoming.as_ref(), &mut expects)).await
+        };
+        self.alarm.clear();
+        if sent.is_err() {
+            self.is_gone = true;
+        }
+        if !keeps || self.is_gone {
+            return false;
+        }
+        !is_unread(&incoming) || self.pass_over().await
+    }
+
+    /// Writes what the body has, as it comes, and what the client takes. Nothing is asked of the body while the client takes less than
+    /// it is sent: the body is a cursor, and a client that does not read costs its cursor.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        sending: &mut Sending,
+        incoming: Option<&Incoming>,
+        expects: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        let mut is_last_look = false;
+        // The head waits for the first of the body: mostly they leave together. What is left from before goes first.
+        let mut is_full = sending.has_begun && self.outgoing.len() > 0;
+        sending.has_begun = true;
+        loop {
+            if is_full {
+                if self.outgoing.poll_flush(&mut self.socket, cx)?.is_pending() {
+                    return self.poll_watch(cx);
+                }
+                is_full = false;
+            }
+            let Some(body) = &mut sending.body else {
+                return match self.outgoing.poll_flush(&mut self.socket, cx)? {
+                    Poll::Ready(()) => Poll::Ready(sending.failed.take().map_or(Ok(()), Err)),
+                    Poll::Pending => self.poll_watch(cx),
+                };
+            };
+            match Pin::new(body).poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.outgoing.chunk(sending.framing, &chunk);
+                    is_full = self.outgoing.len() >= GATHERED;
+                }
+                Poll::Ready(None) => {
+                    self.outgoing.end(sending.framing);
+                    sending.body = None;
+                }
+                // Without its end the client sees that the response was cut (RFC 9112 §8).
+                Poll::Ready(Some(Err(error))) => {
+                    sending.body = None;
+                    sending.failed = Some(io::Error::other(error.to_string()));
+                }
+                Poll::Pending if is_last_look => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Poll::Pending => {
+                    let flushed = self.outgoing.poll_flush(&mut self.socket, cx)?;
+                    match self.poll_in(cx, incoming, expects) {
+                        Poll::Ready(In::Fed) => is_full = flushed.is_pending(),
+                        // What came before the end has still to be read, by who reads on while it writes.
+                        Poll::Ready(In::Gone) => match incoming {
+                            Some(incoming) if !incoming.is_over() => {
+                                incoming.end();
+                                is_last_look = true;
+                            }
+                            _ => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                        },
+                        Poll::Pending => return self.poll_watch_alarm(cx),
+                    }
+                }
+            }
+        }
+    }
+
+    /// While the client takes nothing: whether it is still there.
+    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.poll_in(cx, None, &mut false) {
+            Poll::Ready(_) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Pending => self.poll_watch_alarm(cx),
+        }
+    }
+
+    fn poll_watch_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.alarm.is_over(cx.waker()) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
+    }
+
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| match self.outgoing.poll_flush(&mut self.socket, cx) {
+            Poll::Pending => self.poll_watch(cx),
+            ready => ready,
+        })
+        .await
+    }
+}
