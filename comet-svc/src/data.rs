@@ -7,6 +7,7 @@ use futures_util::stream;
 use shared::{
     edge::{
         Access, ApiError,
+        lane::Asked,
         metrics::Transport,
         service::Service,
         stream::{Stream, Times},
@@ -23,45 +24,58 @@ use crate::{
 
 /// Answers with what comes after the cursor; `HEAD` gets the headers that a `GET` would, as far as they are known
 /// without waiting.
-pub(crate) async fn handler(
-    request: HttpRequest,
-    access: Access,
-    service: web::Data<Service>,
-) -> Result<HttpResponse, ApiError> {
-    let ask = Ask::read(&request, &access)?;
-    if request.method() == Method::HEAD {
-        return Ok(head(&ask, &service));
-    }
-    let slot = |transport| service.edge.limits.connect(access.address(), transport);
-    match ask.mode {
-        Mode::Stream => {
-            let slot = slot(Transport::Stream)?;
-            let times = Times::of(&service.edge.settings, &access);
-            let reader = ask.subscription.open(&service).await?;
-            Ok(answer::streamed(reader.place()).body(Stream::new(reader, Lines(ask.format), slot, times)))
+///
+/// What it needs of the request it has read when it returns: a long poll waits without it.
+pub(crate) fn answer(
+    service: &Service,
+    asked: &Asked<'_>,
+) -> impl Future<Output = Result<HttpResponse, ApiError>> + 'static {
+    let access = Access::of(&service.edge, asked);
+    let (ask, is_head) = (Ask::read(asked, &access), asked.method == Method::HEAD);
+    let service = service.clone();
+    async move {
+        let ask = ask?;
+        if is_head {
+            return Ok(head(&ask, &service));
         }
-        Mode::Poll => {
-            let slot = slot(Transport::Poll)?;
-            let mut reader = ask.subscription.open(&service).await?;
-            if let Some(newest) = newest(&ask, &service) {
-                return Ok(answer::raw(
-                    &Batch { gap: None, cursor: newest.id, messages: vec![newest] },
-                    slot.figures(),
-                ));
+        let slot = |transport| service.edge.limits.connect(access.address(), transport);
+        match ask.mode {
+            Mode::Stream => {
+                let slot = slot(Transport::Stream)?;
+                let times = Times::of(&service.edge.settings, &access);
+                let reader = ask.subscription.open(&service).await?;
+                Ok(answer::streamed(reader.place()).body(Stream::new(reader, Lines(ask.format), slot, times)))
             }
-            let batch = reader.read(limit(&ask));
-            Ok(answer::answer(&ask, &reader, batch, slot.figures()))
-        }
-        Mode::LongPoll => {
-            let slot = slot(Transport::LongPoll)?;
-            let mut reader = ask.subscription.open(&service).await?;
-            // What was opened with a token ends with it.
-            let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
-            let batch = tokio::time::timeout(wait, reader.next(limit(&ask))).await;
-            // `None` is a log that is closed: the process ends, and the client is answered and goes elsewhere.
-            Ok(answer::answer(&ask, &reader, batch.ok().flatten(), slot.figures()))
+            Mode::Poll => {
+                let slot = slot(Transport::Poll)?;
+                let mut reader = ask.subscription.open(&service).await?;
+                if let Some(newest) = newest(&ask, &service) {
+                    return Ok(answer::raw(
+                        &Batch { gap: None, cursor: newest.id, messages: vec![newest] },
+                        slot.figures(),
+                    ));
+                }
+                let batch = reader.read(limit(&ask));
+                Ok(answer::answer(&ask, &reader, batch, slot.figures()))
+            }
+            Mode::LongPoll => {
+                let slot = slot(Transport::LongPoll)?;
+                let mut reader = ask.subscription.open(&service).await?;
+                // What was opened with a token ends with it.
+                let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
+                let batch = tokio::time::timeout(wait, reader.next(limit(&ask))).await;
+                // `None` is a log that is closed: the process ends, and the client is answered and goes elsewhere.
+                Ok(answer::answer(&ask, &reader, batch.ok().flatten(), slot.figures()))
+            }
         }
     }
+}
+
+/// The application's way to [`answer`].
+pub(crate) async fn handler(request: HttpRequest, service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
+    let answer = answer(&service, &Asked::from(&request));
+    drop(request);
+    answer.await
 }
 
 /// How much one answer takes. A raw answer takes one message, and the next one only once this has been asked for.

@@ -6,21 +6,26 @@
 mod answer;
 mod ask;
 mod data;
-mod fit;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod page;
 mod wire;
 
 use actix_web::{
-    dev::Service as _,
     http::Method,
     web::{self, ServiceConfig},
 };
 pub use page::home;
 use serde::Serialize;
 use shared::{
-    edge::{demo, layer::resource, publish, service::Service, settings::ServiceDefaults},
+    edge::{
+        demo,
+        lane::{Lanes, answering},
+        layer::resource,
+        publish,
+        service::Service,
+        settings::ServiceDefaults,
+    },
     pure::Payload,
 };
 
@@ -42,15 +47,20 @@ pub fn routes(config: &mut ServiceConfig) {
             resource("/data", &[Method::GET, Method::HEAD, Method::POST])
                 .route(web::get().to(data::handler))
                 .route(web::head().to(data::handler))
-                .route(web::post().to(publish::handler))
-                .wrap_fn(|mut request, next| {
-                    if request.method() == Method::GET {
-                        fit::fit(request.headers_mut());
-                    }
-                    next.call(request)
-                }),
+                .route(web::post().to(publish::handler)),
         )
         .configure(page::routes);
+}
+
+/// The lanes of this service: `/data`.
+#[must_use]
+pub fn lanes(service: &Service) -> Lanes {
+    let service = service.clone();
+    Lanes::one("/data", move |asked, body| match *asked.method {
+        Method::GET => Some(answering(data::answer(&service, asked))),
+        Method::POST => publish::lane(&service, asked, body),
+        _ => None,
+    })
 }
 
 /// Begins the ticking of the channel `random`: `{"code": <0..100>}`.

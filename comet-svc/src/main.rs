@@ -2,6 +2,7 @@
 
 use std::io;
 
+use actix_web::web::ServiceConfig;
 use shared::edge::{Settings, logging, service::Service};
 
 #[actix_web::main]
@@ -10,9 +11,10 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
     comet_svc::start_demo(&service);
-    let running = service.start(service.listen()?, |config| {
+    let routes = |config: &mut ServiceConfig| {
         comet_svc::routes(config);
         comet_svc::home(config);
-    })?;
+    };
+    let running = service.start(service.listen()?, routes, comet_svc::lanes)?;
     running.until_signal().await
 }

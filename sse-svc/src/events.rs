@@ -10,6 +10,7 @@ use actix_web::{
 use futures_util::stream;
 use shared::edge::{
     Access, ApiError,
+    lane::Asked,
     metrics::Transport,
     query::{Parameter, Query},
     service::Service,
@@ -26,36 +27,53 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
 ///
 /// A browser's `EventSource` never comes back after a status but 200, so a server that has no room says so with an empty
 /// stream, and with the time after which to come back.
-pub(crate) async fn handler(
-    request: HttpRequest,
-    access: Access,
-    service: web::Data<Service>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::read(request.query_string(), &[CHANNEL, SINCE, FORMAT])?;
-    let mut subscription = Subscription::read(&query, &access, crate::TIME)?;
+///
+/// What it needs of the request it has read when it returns.
+pub(crate) fn answer(
+    service: &Service,
+    asked: &Asked<'_>,
+) -> impl Future<Output = Result<HttpResponse, ApiError>> + 'static {
+    let access = Access::of(&service.edge, asked);
+    let (read, is_head) = (read(asked, &access), asked.method == Method::HEAD);
+    let service = service.clone();
+    async move {
+        let (subscription, format) = read?;
+        let mut answer = head();
+        if is_head {
+            // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
+            return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
+        }
+        let form = EventStream { format, retry: Retry::draw() };
+        let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
+            return Ok(answer.body(form.closing()));
+        };
+        let times = Times::of(&service.edge.settings, &access);
+        let Ok(reader) = subscription.open(&service).await else {
+            return Ok(answer.body(form.closing()));
+        };
+        Ok(answer.body(Stream::new(reader, form, slot, times)))
+    }
+}
+
+/// The application's way to [`answer`].
+pub(crate) async fn handler(request: HttpRequest, service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
+    answer(&service, &Asked::from(&request)).await
+}
+
+/// What is asked for.
+fn read(asked: &Asked<'_>, access: &Access) -> Result<(Subscription, Format), ApiError> {
+    let query = Query::read(asked.query, &[CHANNEL, SINCE, FORMAT])?;
+    let mut subscription = Subscription::read(&query, access, crate::TIME)?;
     let format = match query.get(FORMAT.name) {
         None | Some("raw") => Format::Raw,
         Some("message") => Format::Message,
         Some(_) => return Err(ApiError::invalid("bad_format", "`format` is raw or message")),
     };
     // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
-    if let Some(id) = request.headers().get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
+    if let Some(id) = asked.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
         subscription.since = header_since(LAST_EVENT_ID, id)?;
     }
-    let mut answer = head();
-    if request.method() == Method::HEAD {
-        // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
-        return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
-    }
-    let form = EventStream { format, retry: Retry::draw() };
-    let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
-        return Ok(answer.body(form.closing()));
-    };
-    let times = Times::of(&service.edge.settings, &access);
-    let Ok(reader) = subscription.open(&service).await else {
-        return Ok(answer.body(form.closing()));
-    };
-    Ok(answer.body(Stream::new(reader, form, slot, times)))
+    Ok((subscription, format))
 }
 
 fn head() -> HttpResponseBuilder {

@@ -15,7 +15,14 @@ use actix_web::{
 };
 pub use page::home;
 use shared::{
-    edge::{demo, layer::resource, publish, service::Service, settings::ServiceDefaults},
+    edge::{
+        demo,
+        lane::{Lanes, answering},
+        layer::resource,
+        publish,
+        service::Service,
+        settings::ServiceDefaults,
+    },
     pure::Payload,
 };
 
@@ -40,6 +47,17 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(publish::handler)),
         )
         .configure(page::routes);
+}
+
+/// The lanes of this service: `/events`.
+#[must_use]
+pub fn lanes(service: &Service) -> Lanes {
+    let service = service.clone();
+    Lanes::one("/events", move |asked, body| match *asked.method {
+        Method::GET => Some(answering(events::answer(&service, asked))),
+        Method::POST => publish::lane(&service, asked, body),
+        _ => None,
+    })
 }
 
 /// Begins the ticking of the channel `time`: the second of the minute, as a text.

@@ -14,7 +14,9 @@ use std::io;
 
 use actix_web::web::ServiceConfig;
 use shared::edge::{
-    Settings, logging,
+    Settings,
+    lane::Lanes,
+    logging,
     service::Service,
     settings::{Secret, ServiceDefaults},
 };
@@ -42,6 +44,12 @@ pub fn routes(service: &Service) -> io::Result<impl FnOnce(&mut ServiceConfig) +
     })
 }
 
+/// The lanes of all of them.
+#[must_use]
+pub fn lanes(service: &Service) -> Lanes {
+    comet_svc::lanes(service).and(sse_svc::lanes(service))
+}
+
 /// Serves until a signal asks for the end. Without a key for tokens, makes one for as long as it lives.
 ///
 /// # Errors
@@ -58,5 +66,5 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     sse_svc::start_demo(&service);
     let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, listener.local_addr()?, own_key)?);
-    service.start(listener, routes(&service)?)?.until_signal().await
+    service.start(listener, routes(&service)?, lanes)?.until_signal().await
 }

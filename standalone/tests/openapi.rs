@@ -45,9 +45,14 @@ fn parameters<'a>(operation: &'a Value, place: &str) -> Vec<&'a Value> {
 }
 
 fn site() -> Site {
-    Site::start(&standalone::DEFAULTS, &[], |config| {
-        config.configure(comet_svc::routes).configure(sse_svc::routes);
-    })
+    Site::start(
+        &standalone::DEFAULTS,
+        &[],
+        |config| {
+            config.configure(comet_svc::routes).configure(sse_svc::routes);
+        },
+        standalone::lanes,
+    )
 }
 
 #[actix_web::test]

@@ -46,9 +46,14 @@ fn every_setting_with_its_default() {
 
 #[actix_web::test]
 async fn every_metric_and_reason() {
-    let site = Site::start(&standalone::DEFAULTS, &[("TRIDENT_BUS", "redis://127.0.0.1:1")], |config| {
-        config.configure(comet_svc::routes).configure(sse_svc::routes);
-    });
+    let site = Site::start(
+        &standalone::DEFAULTS,
+        &[("TRIDENT_BUS", "redis://127.0.0.1:1")],
+        |config| {
+            config.configure(comet_svc::routes).configure(sse_svc::routes);
+        },
+        standalone::lanes,
+    );
     // What the chat counts, it counts from its beginning on; with a Redis that never comes, what it would of a cluster, too.
     let _chat = chat_svc::Chat::new(&site.service).unwrap();
     site.get("/healthz").send().await;

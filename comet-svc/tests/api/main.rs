@@ -16,7 +16,7 @@ use shared::{
 
 /// The service, with settings beyond the usual.
 fn site(settings: &[(&str, &str)]) -> Site {
-    Site::start(&comet_svc::DEFAULTS, settings, comet_svc::routes)
+    Site::start(&comet_svc::DEFAULTS, settings, comet_svc::routes, comet_svc::lanes)
 }
 
 /// Publishes `count` numbers from 0 on; their ids.

@@ -6,11 +6,13 @@
 
 mod access;
 mod mint;
+mod remembered;
 mod verifier;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use access::Bearers;
 pub use access::{Access, Identity, TOKEN_COOKIE};
 pub use mint::{TokenRequest, mint};
 pub use verifier::{LEEWAY, PublicKey, TokenFault, Verifier};

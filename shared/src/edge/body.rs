@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use actix_web::{
     HttpRequest,
     error::PayloadError,
-    http::header,
+    http::header::{self, HeaderMap},
     web::{Bytes, BytesMut},
 };
 use futures_util::{Stream, StreamExt as _};
@@ -40,8 +40,7 @@ async fn read_within(
     limit: Option<usize>,
     within: Duration,
 ) -> Result<Bytes, ApiError> {
-    let coding = request.headers().get(header::CONTENT_ENCODING);
-    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if is_compressed(request.headers()) {
         return Err(ApiError::UnsupportedMediaType(
             "compressed bodies are not accepted; send it without Content-Encoding".to_owned(),
         ));
@@ -71,6 +70,16 @@ async fn read_within(
             within.as_secs_f64()
         ))),
     }
+}
+
+/// Whether a body, all of which is there, is one that [`read`] would accept.
+pub(super) fn is_acceptable(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> bool {
+    !is_compressed(headers) && edge.settings.max_body.is_none_or(|limit| body.len() <= limit)
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn broken(error: PayloadError) -> ApiError {

@@ -4,14 +4,14 @@
 //! error of actix's own gets our form, CORS headers go on, a process on its way out asks the client to leave the
 //! connection, and the body carries the count until its last byte.
 
-use std::sync::Once;
+use std::{borrow::Cow, sync::Once};
 
 use actix_web::{
     App, Error, HttpRequest, HttpResponse, Resource,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
-        ConnectionType, Method, StatusCode, Version,
+        ConnectionType, Method, StatusCode,
         header::{self, HeaderMap, HeaderValue},
     },
     middleware::{Next, from_fn},
@@ -19,7 +19,7 @@ use actix_web::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{ApiError, Edge, drain::InFlight, error, guarded::Guarded, health, metrics, page};
+use super::{ApiError, Edge, drain::InFlight, error, guarded::Guarded, health, lane::Asked, metrics, page};
 
 /// What is answered, counted while it lives.
 pub type Body = Guarded<BoxBody, Option<Counted>>;
@@ -71,17 +71,52 @@ pub struct Counted {
     gauge: Gauge,
 }
 
-impl Counted {
-    fn new(edge: &Edge) -> Self {
-        let gauge = edge.metrics.in_flight.clone();
-        gauge.inc();
-        Self { _in_flight: edge.drain.enter(), gauge }
-    }
-}
-
 impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec();
+    }
+}
+
+/// A request on its way through, by the application or by a lane.
+pub(super) struct Passing {
+    edge: Edge,
+    counted: Counted,
+    method: Method,
+    /// What CORS looks at, if a page asks.
+    page: HeaderMap,
+}
+
+impl Passing {
+    /// It came in.
+    pub(super) fn begin(edge: &Edge, asked: &Asked<'_>) -> Self {
+        warn_of_proxy(edge, asked);
+        let gauge = edge.metrics.in_flight.clone();
+        gauge.inc();
+        let mut page = HeaderMap::new();
+        if let Some(origin) = asked.headers.get(header::ORIGIN) {
+            page.insert(header::ORIGIN, origin.clone());
+            if let Some(host) = asked.headers.get(header::HOST) {
+                page.insert(header::HOST, host.clone());
+            }
+        }
+        let counted = Counted { _in_flight: edge.drain.enter(), gauge };
+        Self { edge: edge.clone(), counted, method: asked.method.clone(), page }
+    }
+
+    /// It is answered. `route` is the pattern that matched, if one did.
+    pub(super) fn finish(self, route: Option<Cow<'static, str>>, mut answer: HttpResponse) -> HttpResponse<Body> {
+        let Self { edge, counted, method, page } = self;
+        edge.settings.origins.mark(&page, answer.headers_mut());
+        // Whatever we answer is what we say it is (Fetch standard §3.6): no page may run a message as a script.
+        answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let status = answer.status();
+        // Whoever comes back after a stream may be sent elsewhere, so it comes back on a connection of its own.
+        let is_last = edge.drain.is_draining() || answer.body().size() == BodySize::Stream;
+        if is_last && status != StatusCode::SWITCHING_PROTOCOLS {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        edge.metrics.answered(route, method.as_str(), status.as_u16());
+        answer.map_body(|_, body| Guarded::new(body, Some(counted)))
     }
 }
 
@@ -91,23 +126,19 @@ async fn layer(
 ) -> Result<ServiceResponse<Body>, Error> {
     let edge = request.app_data::<web::Data<Edge>>().cloned();
     let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
-    let counted = Counted::new(&edge);
-    warn_of_proxy(&edge, request.request());
-    let method = request.method().clone();
+    let passing = Passing::begin(&edge, &Asked::from(request.request()));
 
-    let mut response = if super::cors::is_preflight(&method, request.headers()) {
+    let response = if super::cors::is_preflight(request.method(), request.headers()) {
         let mut answer = HttpResponse::NoContent().finish();
         edge.settings.origins.mark_preflight(request.headers(), answer.headers_mut());
         request.into_response(answer)
     } else {
-        let asked = Asked::of(request.headers());
         match next.call(request).await {
             Ok(response) => error::same_shape(response.map_into_boxed_body()),
             // Only a middleware of a service fails in this way: its request is gone, its answer is made further out.
             Err(mut error) => {
-                let edge = edge.clone();
                 error.add_response_mapper(move |mut response| {
-                    edge.settings.origins.mark(&asked.0, response.headers_mut());
+                    passing.edge.settings.origins.mark(&passing.page, response.headers_mut());
                     response
                 });
                 return Err(error);
@@ -115,42 +146,27 @@ async fn layer(
         }
     };
 
-    let (request, answer) = (response.request().clone(), response.response_mut());
-    edge.settings.origins.mark(request.headers(), answer.headers_mut());
-    // Whatever we answer is what we say it is (Fetch standard §3.6): no page may run a message as a script.
-    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let (request, mut answer) = response.into_parts();
     let status = answer.status();
-    if edge.drain.is_draining() && status != StatusCode::SWITCHING_PROTOCOLS {
-        answer.head_mut().set_connection_type(ConnectionType::Close);
-    }
     // Nobody reads the rest of this body, and in chunks it may have no end.
     if status != StatusCode::SWITCHING_PROTOCOLS
         && request.headers().contains_key(header::TRANSFER_ENCODING)
-        && (method != Method::POST || status.is_client_error() || status.is_server_error())
+        && (request.method() != Method::POST || status.is_client_error() || status.is_server_error())
     {
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
-    edge.metrics.answered(request.match_pattern(), method.as_str(), status.as_u16());
-    if response.response().body().size() == BodySize::Stream {
-        let head = response.response_mut().head_mut();
-        // HTTP/1.0 knows no chunks (RFC 9112 §6.1): there the connection's end is the body's.
-        head.no_chunking(request.version() < Version::HTTP_11);
-        // Whoever comes back after a stream may be sent elsewhere, so it comes back on a connection of its own.
-        if status != StatusCode::SWITCHING_PROTOCOLS {
-            head.set_connection_type(ConnectionType::Close);
-        }
-    }
-    Ok(response.map_body(|_, body| Guarded::new(body, Some(counted))))
+    let answer = passing.finish(request.match_pattern().map(Cow::Owned), answer);
+    Ok(ServiceResponse::new(request, answer))
 }
 
 /// Says once that a proxy nobody named stands before us: limits would count all its clients as one, and that one would
 /// soon have had enough.
-fn warn_of_proxy(edge: &Edge, request: &HttpRequest) {
+fn warn_of_proxy(edge: &Edge, asked: &Asked<'_>) {
     static ONCE: Once = Once::new();
-    if ONCE.is_completed() || !request.headers().contains_key(header::X_FORWARDED_FOR) {
+    if ONCE.is_completed() || !asked.headers.contains_key(header::X_FORWARDED_FOR) {
         return;
     }
-    let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else { return };
+    let Some(peer) = asked.peer.map(|peer| peer.ip()) else { return };
     if !edge.settings.trusted_proxies.iter().any(|network| network.contains(peer)) {
         ONCE.call_once(|| {
             log::warn!(
@@ -158,21 +174,6 @@ fn warn_of_proxy(edge: &Edge, request: &HttpRequest) {
                  limits count all its clients as one"
             );
         });
-    }
-}
-
-/// The headers that CORS looks at, kept where the request does not come back.
-struct Asked(HeaderMap);
-
-impl Asked {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut kept = HeaderMap::with_capacity(2);
-        for name in [header::ORIGIN, header::HOST] {
-            if let Some(value) = headers.get(&name) {
-                kept.insert(name, value.clone());
-            }
-        }
-        Self(kept)
     }
 }
 

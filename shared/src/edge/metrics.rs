@@ -10,7 +10,7 @@ mod refusals;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Mutex};
+use std::{borrow::Cow, fmt, sync::Mutex};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use prometheus_client::{
@@ -85,7 +85,7 @@ struct ByTransport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByRoute {
-    route: String,
+    route: Cow<'static, str>,
     method: &'static str,
     status: &'static str,
 }
@@ -161,7 +161,7 @@ impl Metrics {
     }
 
     /// Counts an answer. `route` is the pattern that matched, never the path: strangers choose paths.
-    pub(super) fn answered(&self, route: Option<String>, method: &str, status: u16) {
+    pub(super) fn answered(&self, route: Option<Cow<'static, str>>, method: &str, status: u16) {
         const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "PUT"];
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
         let status = match status / 100 {
@@ -171,7 +171,7 @@ impl Metrics {
             4 => "4xx",
             _ => "5xx",
         };
-        let route = route.unwrap_or_else(|| "unmatched".to_owned());
+        let route = route.unwrap_or(Cow::Borrowed("unmatched"));
         self.requests.get_or_create(&ByRoute { route, method, status }).inc();
     }
 

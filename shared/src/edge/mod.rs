@@ -15,6 +15,7 @@ pub mod error;
 pub mod guarded;
 pub mod health;
 mod http1;
+pub mod lane;
 pub mod layer;
 pub mod limits;
 pub mod logging;

@@ -3,11 +3,17 @@
 //! Everything is checked before anything is added: who asks, the query, the body, every line of a batch, every channel.
 //! Then it goes to the bus in one piece, and the answer is the ids it got there.
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderMap},
+    web,
+};
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
     Access, ApiError, body,
+    lane::{Answering, Asked, answering},
     query::{Parameter, Query},
     service::Service,
     subscribe::{CHANNEL, channels},
@@ -31,38 +37,68 @@ const LONGEST_KEY: usize = 128;
 /// What is wrong with the request, or that the bus is away; nothing was added then.
 pub async fn handler(
     request: HttpRequest,
-    access: Access,
     service: web::Data<Service>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let (query, kind) = (request.query_string(), Kind::of(&request)?);
-    let query = Query::read(query, kind.parameters())?;
-    let key = idempotency_key(&request, &access)?;
-    let addressed = kind.is_addressed().then(|| Addressed::read(&query)).transpose()?;
     // What can be said without the body is said without the body.
-    for channel in addressed.iter().flat_map(|addressed| &addressed.channels) {
-        access.require_publish(channel)?;
-    }
+    let announced = Announced::read(&service, &Asked::from(&request))?;
     let body = body::read(&service.edge, &request, payload).await?;
-    let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
-    let drafts = match addressed {
-        Some(addressed) => addressed.drafts(&kind, &body)?,
-        None => lines(&body, &access)?,
-    };
-    service.edge.limits.publish(&access.identity(), drafts.len())?;
-    let count = drafts.len();
-    let published = service.bus.publish(Publication { drafts, key }).await.map_err(|error| refused(&service, error))?;
-    if published.is_repeat {
-        service.edge.metrics.repeats.inc();
-    } else {
-        service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    announced.publish(&service, &body).await
+}
+
+/// As [`handler`], for a request whose body is there. One that is not acceptable is left to the handler.
+pub fn lane(service: &Service, asked: &Asked<'_>, body: Bytes) -> Option<Answering> {
+    if !body::is_acceptable(&service.edge, asked.headers, &body) {
+        return None;
     }
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(match published.ids[..] {
-        [id] if is_one => answer.json(One { id }),
-        _ => answer.json(Many { ids: published.ids }),
-    })
+    let (service, announced) = (service.clone(), Announced::read(service, asked));
+    Some(answering(async move { announced?.publish(&service, &body).await }))
+}
+
+/// A publication of which everything is known but the body, by somebody who may publish where it says.
+struct Announced {
+    access: Access,
+    kind: Kind,
+    key: Option<IdempotencyKey>,
+    addressed: Option<Addressed>,
+}
+
+impl Announced {
+    fn read(service: &Service, asked: &Asked<'_>) -> Result<Self, ApiError> {
+        let access = Access::of(&service.edge, asked);
+        let kind = Kind::of(asked.headers)?;
+        let query = Query::read(asked.query, kind.parameters())?;
+        let key = idempotency_key(asked.headers, &access)?;
+        let addressed = kind.is_addressed().then(|| Addressed::read(&query)).transpose()?;
+        for channel in addressed.iter().flat_map(|addressed| &addressed.channels) {
+            access.require_publish(channel)?;
+        }
+        Ok(Self { access, kind, key, addressed })
+    }
+
+    async fn publish(self, service: &Service, body: &[u8]) -> Result<HttpResponse, ApiError> {
+        let Self { access, kind, key, addressed } = self;
+        let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
+        let drafts = match addressed {
+            Some(addressed) => addressed.drafts(&kind, body)?,
+            None => lines(body, &access)?,
+        };
+        service.edge.limits.publish(&access.identity(), drafts.len())?;
+        let count = drafts.len();
+        let published = service.bus.publish(Publication { drafts, key }).await;
+        let published = published.map_err(|error| refused(service, error))?;
+        if published.is_repeat {
+            service.edge.metrics.repeats.inc();
+        } else {
+            service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        let mut answer = HttpResponse::Created();
+        answer.insert_header((header::CACHE_CONTROL, "no-store"));
+        Ok(match published.ids[..] {
+            [id] if is_one => answer.json(One { id }),
+            _ => answer.json(Many { ids: published.ids }),
+        })
+    }
 }
 
 fn refused(service: &Service, error: BusError) -> ApiError {
@@ -105,10 +141,10 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         const ACCEPTED: &str = "accepted as Content-Type: application/json (any JSON), text/plain (a text), \
                                 application/x-ndjson (a message a line)";
-        let given = request.headers().get(header::CONTENT_TYPE);
+        let given = headers.get(header::CONTENT_TYPE);
         let Some(given) = given else {
             return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
         };
@@ -192,8 +228,8 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
     Ok(drafts)
 }
 
-fn idempotency_key(request: &HttpRequest, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
-    let mut given = request.headers().get_all(IDEMPOTENCY_KEY);
+fn idempotency_key(headers: &HeaderMap, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY);
     let Some(key) = given.next() else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
     match key.filter(|_| given.next().is_none()) {

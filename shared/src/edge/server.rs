@@ -30,10 +30,12 @@ use actix_web::{
 };
 
 use super::{
-    auth::Verifier,
+    auth::{Bearers, Verifier},
     drain::Drain,
     health::Readiness,
-    http1, layer,
+    http1,
+    lane::Lanes,
+    layer,
     limits::Limits,
     metrics::Metrics,
     open_files,
@@ -77,6 +79,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The keys that tokens are checked with.
     pub verifier: Verifier,
+    /// What was verified before.
+    pub(super) tokens: Bearers,
     /// Connections and rates.
     pub limits: Limits,
     /// Whether it can serve.
@@ -92,6 +96,7 @@ impl Edge {
         let metrics = Arc::new(Metrics::new(service.name, service.version));
         Self(Arc::new(Shared {
             verifier: Verifier::new(&settings),
+            tokens: Bearers::default(),
             limits: Limits::new(&settings, metrics.clone()),
             readiness: Readiness::default(),
             drain: Drain::default(),
@@ -131,21 +136,23 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves `routes` on `listener`, in `TRIDENT_WORKERS` threads, until the [`Running`] is stopped. To be called within an
 /// actix runtime.
 ///
-/// `routes` is called once for each worker: what they share is made before, and moved in.
+/// `routes` and `lanes` are called once for each worker: what they share is made before, and moved in.
 ///
 /// # Errors
 /// When the listener has no address, or threads cannot be started.
-pub fn start<F>(listener: TcpListener, edge: &Edge, routes: F) -> io::Result<Running>
+pub fn start<F, L>(listener: TcpListener, edge: &Edge, routes: F, lanes: L) -> io::Result<Running>
 where
     F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+    L: Fn() -> Lanes + Clone + Send + 'static,
 {
     open_files::raise(&edge.settings);
-    start_with(listener, edge, routes, TIMES)
+    start_with(listener, edge, routes, lanes, TIMES)
 }
 
-fn start_with<F>(listener: TcpListener, edge: &Edge, routes: F, times: Times) -> io::Result<Running>
+fn start_with<F, L>(listener: TcpListener, edge: &Edge, routes: F, lanes: L, times: Times) -> io::Result<Running>
 where
     F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+    L: Fn() -> Lanes + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
     let settings = &edge.settings;
@@ -158,14 +165,15 @@ where
         .shutdown_timeout(times.shutdown)
         .disable_signals()
         .listen("http", listener, move || {
-            let (edge, signal) = (app_edge.clone(), signal.clone());
+            let (edge, signal, lanes) = (app_edge.clone(), signal.clone(), lanes.clone());
             let times = http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive };
             let application = layer::app(edge.clone(), routes.clone());
             let application = map_config(application, |()| AppConfig::default()).into_factory();
             fn_factory(move || {
                 let (application, edge, signal) = (application.new_service(()), edge.clone(), signal.clone());
+                let lanes = lanes();
                 async move {
-                    let worker = Rc::new(http1::Worker::new(application.await?, times, edge.metrics.clone()));
+                    let worker = Rc::new(http1::Worker::new(application.await?, lanes, edge, times));
                     let stopped = worker.clone();
                     rt::spawn(async move {
                         signal.notified().await;

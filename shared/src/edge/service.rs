@@ -6,6 +6,7 @@ use actix_web::{rt, web, web::ServiceConfig};
 
 use super::{
     Edge, Settings,
+    lane::Lanes,
     metrics::LogFigures,
     server::{self, Running},
     settings::{BusAddress, ServiceDefaults},
@@ -68,19 +69,21 @@ impl Service {
         self.bus.log()
     }
 
-    /// Serves `routes` on `listener`; they find this service as `web::Data`.
+    /// Serves `routes` on `listener`, which find this service as `web::Data`; requests that come often take `lanes`.
     ///
     /// # Errors
     /// As [`server::start`].
-    pub fn start<F>(&self, listener: TcpListener, routes: F) -> io::Result<Running>
+    pub fn start<F, L>(&self, listener: TcpListener, routes: F, lanes: L) -> io::Result<Running>
     where
         F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+        L: Fn(&Self) -> Lanes + Clone + Send + 'static,
     {
-        let data = web::Data::new(self.clone());
-        server::start(listener, &self.edge, move |config: &mut ServiceConfig| {
+        let (data, service) = (web::Data::new(self.clone()), self.clone());
+        let routes = move |config: &mut ServiceConfig| {
             config.app_data(data);
             routes(config);
-        })
+        };
+        server::start(listener, &self.edge, routes, move || lanes(&service))
     }
 
     /// Opens the port that the settings name.

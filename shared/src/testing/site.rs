@@ -12,6 +12,7 @@ use crate::{
     edge::{
         Settings,
         auth::{TokenRequest, mint},
+        lane::Lanes,
         server::{self, Running},
         service::Service,
         settings::ServiceDefaults,
@@ -35,19 +36,20 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts `routes` with `settings`, which are variables of the environment and their values.
+    /// Starts `routes` and `lanes` with `settings`, which are variables of the environment and their values.
     ///
     /// Unless they say otherwise there are no demo channels, two workers, and [`SECRET`] is the key of tokens.
     #[must_use]
-    pub fn start<F>(defaults: &ServiceDefaults, settings: &[(&str, &str)], routes: F) -> Self
+    pub fn start<F, L>(defaults: &ServiceDefaults, settings: &[(&str, &str)], routes: F, lanes: L) -> Self
     where
         F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+        L: Fn(&Service) -> Lanes + Clone + Send + 'static,
     {
         let usual = [("TRIDENT_DEMO", "off"), ("TRIDENT_WORKERS", "2"), ("TRIDENT_SECRET", SECRET)];
         let settings = Settings::from_sources(defaults, [], usual.into_iter().chain(settings.iter().copied())).unwrap();
         let service = Service::open(settings, defaults).unwrap();
         let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let running = service.start(listener, routes).unwrap();
+        let running = service.start(listener, routes, lanes).unwrap();
         Self { service, running }
     }
 

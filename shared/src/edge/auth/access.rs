@@ -16,8 +16,9 @@ use actix_web::{
     web,
 };
 
+use super::{TokenFault, remembered::Remembered};
 use crate::{
-    edge::{ApiError, Edge, address},
+    edge::{ApiError, Edge, address, lane::Asked},
     pure::{
         ChannelName,
         access::{Claims, Grants},
@@ -69,13 +70,18 @@ pub struct Access {
     cookie: Cookie,
 }
 
-#[derive(Clone, Debug)]
+/// Who a token says that its bearer is.
+#[derive(Debug)]
 struct Bearer {
-    grants: Arc<Grants>,
+    claims: Claims,
     subject: Option<Arc<str>>,
     fingerprint: u128,
     expires_at: SystemTime,
 }
+
+/// The bearers of tokens that held before.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Bearers(Remembered<Bearer>);
 
 /// How far a cookie's token is trusted: browsers send cookies along with requests that other sites' pages make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,27 +100,23 @@ impl Access {
     /// An `Authorization` of another scheme is none of ours (a proxy in front may use it) and is passed over. Without a
     /// key no token can hold, so then none is looked at, and nobody has more than what is public.
     ///
-    /// # Errors
-    /// [`ApiError::Internal`] when the application was built without its edge.
-    pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let edge = request
-            .app_data::<web::Data<Edge>>()
-            .ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
-        let headers = request.headers();
-        let address = address::client(request.peer_addr(), headers, &edge.settings.trusted_proxies);
+    #[must_use]
+    pub fn of(edge: &Edge, asked: &Asked<'_>) -> Self {
+        let headers = asked.headers;
+        let address = address::client(asked.peer, headers, &edge.settings.trusted_proxies);
         match bearer(headers) {
             Ok(None) => {}
-            Ok(token) => return Ok(Self::with_any_token(edge, token, address)),
-            Err(fault) => return Ok(Self { fault: Some(fault.into()), ..Self::with_any_token(edge, None, address) }),
+            Ok(token) => return Self::with_any_token(edge, token, address),
+            Err(fault) => return Self { fault: Some(fault.into()), ..Self::with_any_token(edge, None, address) },
         }
-        let Some(token) = cookie(headers) else { return Ok(Self::with_any_token(edge, None, address)) };
+        let Some(token) = cookie(headers) else { return Self::with_any_token(edge, None, address) };
         let sound = match origin(headers) {
             None => Cookie::WithoutOrigin,
-            Some(origin) if edge.settings.origins.allow_credentials(origin, host(request)) => Cookie::Sound,
+            Some(origin) if edge.settings.origins.allow_credentials(origin, host(headers)) => Cookie::Sound,
             Some(_) => Cookie::Foreign,
         };
         let token = (sound != Cookie::Foreign).then_some(token);
-        Ok(Self { cookie: sound, ..Self::with_any_token(edge, token, address) })
+        Self { cookie: sound, ..Self::with_any_token(edge, token, address) }
     }
 
     /// Who shows this token, from this address: for transports that carry it elsewhere than in a header, as Socket.IO's
@@ -134,8 +136,8 @@ impl Access {
     fn with_any_token(edge: &Edge, token: Option<&str>, address: IpAddr) -> Self {
         let (mut bearer, mut fault) = (None, None);
         if let Some(token) = token.filter(|_| edge.verifier.has_key()) {
-            match edge.verifier.verify(token, SystemTime::now()) {
-                Ok(claims) => bearer = Some(Arc::new(Bearer::new(token, claims))),
+            match Bearer::of(edge, token, SystemTime::now()) {
+                Ok(known) => bearer = Some(known),
                 Err(told) => {
                     edge.metrics.refusals.bad_token.inc();
                     fault = Some(told.to_string().into());
@@ -163,8 +165,7 @@ impl Access {
         if let Some(token) = explicit.map_err(|fault| ApiError::BadToken(fault.to_owned()))? {
             return Self::with_token(edge, Some(token), address);
         }
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let is_ours = |origin| edge.settings.origins.allow_credentials(origin, host);
+        let is_ours = |origin| edge.settings.origins.allow_credentials(origin, host(headers));
         let token = cookie(headers).filter(|_| origin(headers).is_none_or(is_ours));
         Ok(Self::with_any_token(edge, token, address))
     }
@@ -245,7 +246,7 @@ impl Access {
     }
 
     fn grants(&self) -> Option<&Grants> {
-        self.bearer.as_ref().map(|bearer| &*bearer.grants)
+        self.bearer.as_ref().map(|bearer| &bearer.claims.trident)
     }
 
     /// When the token ends, and with it the connection that was opened with it. Nothing without a token.
@@ -288,12 +289,25 @@ impl FromRequest for Access {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::of(request))
+        let edge = request.app_data::<web::Data<Edge>>();
+        let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"));
+        ready(edge.map(|edge| Self::of(edge, &Asked::from(request))))
     }
 }
 
 impl Bearer {
-    fn new(token: &str, claims: Claims) -> Self {
+    /// The bearer of `token`, when that holds at `now`.
+    fn of(edge: &Edge, token: &str, now: SystemTime) -> Result<Arc<Self>, TokenFault> {
+        if let Some(known) = edge.tokens.0.get(token) {
+            edge.verifier.check(&known.claims, now)?;
+            return Ok(known);
+        }
+        let bearer = Arc::new(Self::new(token, edge.verifier.verify(token, now)?));
+        edge.tokens.0.insert(token, bearer.clone());
+        Ok(bearer)
+    }
+
+    fn new(token: &str, mut claims: Claims) -> Self {
         // Two hashes of the same token under different prefixes: who cannot sign tokens cannot look for two that agree.
         let half = |prefix: u8| {
             let mut hasher = DefaultHasher::new();
@@ -304,10 +318,10 @@ impl Bearer {
         let exp = Duration::try_from_secs_f64(claims.exp).ok().and_then(|exp| UNIX_EPOCH.checked_add(exp));
         let far = Duration::from_secs(100 * 366 * 86_400);
         Self {
-            grants: Arc::new(claims.trident),
-            subject: claims.sub.map(Arc::from),
+            subject: claims.sub.take().map(Arc::from),
             fingerprint: half(0) << 64 | half(1),
             expires_at: exp.unwrap_or_else(|| SystemTime::now() + far),
+            claims,
         }
     }
 }
@@ -343,6 +357,6 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The host that the client asked for, as it wrote it.
-fn host(request: &HttpRequest) -> Option<&str> {
-    request.headers().get(header::HOST).and_then(|host| host.to_str().ok())
+fn host(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok())
 }

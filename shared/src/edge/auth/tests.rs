@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     edge::{
         ApiError, Edge, Settings,
+        lane::Asked,
         settings::{Secret, ServiceDefaults},
     },
     pure::{ChannelName, access::ClaimsFault},
@@ -212,7 +213,8 @@ fn access(edge: &Edge, headers: &[(&str, &str)]) -> Result<Access, ApiError> {
     for header in headers {
         request = request.append_header(*header);
     }
-    Access::of(&request.peer_addr("9.9.9.9:1".parse().unwrap()).to_http_request())
+    let request = request.peer_addr("9.9.9.9:1".parse().unwrap()).to_http_request();
+    Ok(Access::of(edge, &Asked::from(&request)))
 }
 
 fn token(publish: &str, subscribe: &str) -> String {
@@ -363,4 +365,24 @@ proptest! {
         let verifier = Verifier::with_keys([&secret()], keys(&[(P256, None)]), None);
         prop_assert!(verifier.verify(&text, at(0)).is_err());
     }
+}
+
+/// A signature is checked once; whether the token is in force, each time.
+#[test]
+fn a_token_that_is_known_still_ends() {
+    let edge = edge(&["--secret", SECRET]);
+    let asked = TokenRequest { ttl: Duration::from_secs(2), ..request("news", "") };
+    let token = mint(&secret(), &asked, SystemTime::now()).unwrap();
+    let who = || Access::with_token(&edge, Some(&token), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    assert!(who().unwrap().may_publish(&channel("news")));
+    assert!(who().unwrap().may_publish(&channel("news")));
+    assert_eq!(who().unwrap().identity(), who().unwrap().identity());
+    while who().is_ok() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(who().unwrap_err().to_string().contains("expired"), "{}", who().unwrap_err());
+    // Of one that was changed nothing is known.
+    let mut changed = token.clone();
+    changed.pop();
+    assert!(Access::with_token(&edge, Some(&changed), IpAddr::V4(Ipv4Addr::LOCALHOST)).is_err());
 }

@@ -142,6 +142,15 @@ impl Verifier {
         Self { keys: secrets.chain(public.into_iter().map(|public| public.0)).collect(), audience }
     }
 
+    /// Whether a token with these claims, of which the signature was verified, is in force at `now`, and here.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check(&self, claims: &Claims, now: SystemTime) -> Result<(), TokenFault> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        Ok(claims.check(now, LEEWAY, self.audience.as_deref())?)
+    }
+
     /// Whether there is a key at all; without one nobody can show a token that holds.
     #[must_use]
     pub fn has_key(&self) -> bool {
@@ -160,8 +169,7 @@ impl Verifier {
         }
         let claims = candidates.into_iter().find_map(|(algorithm, key)| signed(token, algorithm, key).transpose());
         let claims = claims.unwrap_or(Err(TokenFault::Signature))?;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        claims.check(now, LEEWAY, self.audience.as_deref())?;
+        self.check(&claims, now)?;
         Ok(claims)
     }
 

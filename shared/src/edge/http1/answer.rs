@@ -1,6 +1,7 @@
 //! A request's way through the application, and its answer's way to the client.
 
 use std::{
+    borrow::Cow,
     future::poll_fn,
     io,
     pin::{Pin, pin},
@@ -14,15 +15,19 @@ use actix_web::{
     HttpResponse,
     body::{BodySize, MessageBody},
     dev::ServiceResponse,
-    http::StatusCode,
+    http::{StatusCode, Version},
 };
 
 use super::{
-    connection::{Connection, Heard, In},
+    connection::{Connection, In, Whole},
     incoming::Incoming,
     outgoing::{Framing, Shape, Written},
 };
-use crate::edge::{guarded::Guarded, layer::Body};
+use crate::edge::{
+    guarded::Guarded,
+    lane::Answering,
+    layer::{Body, Passing},
+};
 
 /// Bytes that are gathered before they are written, while a body has more.
 const GATHERED: usize = 32 * 1024;
@@ -42,11 +47,11 @@ struct Sending {
 
 impl Connection {
     /// Has the request answered. Whether another may follow.
-    pub(super) async fn answer<S>(&mut self, application: &S, heard: Heard) -> bool
+    pub(super) async fn answer<S>(&mut self, application: &S, whole: Whole) -> bool
     where
         S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
     {
-        let Heard { request, shape, body, mut expects } = heard;
+        let Whole { request, shape, body, mut expects } = whole;
         let called = {
             let mut call = pin!(application.call(request));
             poll_fn(|cx| {
@@ -70,6 +75,26 @@ impl Connection {
             Some(Err(error)) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body, None)),
         };
         self.send(response, shape, body, expects).await
+    }
+
+    /// As [`answer`](Self::answer), for a request on a lane.
+    pub(super) async fn answer_plain(
+        &mut self,
+        passing: Passing,
+        route: &'static str,
+        mut answering: Answering,
+    ) -> bool {
+        let response = poll_fn(|cx| {
+            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            self.poll_in(cx, None, &mut false).map(|_| None)
+        })
+        .await;
+        let Some(response) = response else { return false };
+        drop(answering);
+        let shape = Shape { version: Version::HTTP_11, is_head: false, keeps: !self.clock.is_stopping() };
+        self.send(passing.finish(Some(Cow::Borrowed(route)), response), shape, None, false).await
     }
 
     /// Sends an answer. Whether another request may follow.

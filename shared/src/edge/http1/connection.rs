@@ -19,10 +19,13 @@ use actix_web::{
     HttpResponse,
     body::BodySize,
     error::{ParseError, PayloadError},
-    http::{Method, StatusCode, Version},
+    http::{
+        Method, StatusCode, Version,
+        header::{HeaderMap, HeaderName, HeaderValue},
+    },
     rt::net::TcpStream,
 };
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::codec::Decoder as _;
@@ -32,8 +35,13 @@ use super::{
     clock::{Alarm, Clock},
     incoming::Incoming,
     outgoing::{Outgoing, Shape},
+    plain::{self, Plain},
 };
-use crate::edge::metrics::Metrics;
+use crate::edge::{
+    Edge,
+    lane::{Answering, Asked, Lanes, is_read},
+    layer::Passing,
+};
 
 /// A peer that takes nothing of what was sent for so long is gone, or might as well be (TCP_USER_TIMEOUT, RFC 5482).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,8 +94,16 @@ pub(super) enum In {
     Gone,
 }
 
+/// The next request.
+pub(super) enum Heard {
+    /// It took a lane, that of the route.
+    Plain(Passing, &'static str, Answering),
+    /// It is for the application.
+    Request(Whole),
+}
+
 /// A request and where its body comes in.
-pub(super) struct Heard {
+pub(super) struct Whole {
     pub(super) request: Request,
     pub(super) shape: Shape,
     pub(super) body: Option<Incoming>,
@@ -120,18 +136,22 @@ impl Connection {
     }
 
     /// The next request, within `patience` unless its head has begun. None: the connection is to be closed.
-    pub(super) async fn hear(&mut self, patience: Duration, metrics: &Metrics) -> Option<Heard> {
+    pub(super) async fn hear(&mut self, patience: Duration, lanes: &Lanes, edge: &Edge) -> Option<Heard> {
         self.alarm.set(if self.inbox.is_empty() { patience } else { self.head_timeout });
         loop {
             let is_partial = !self.inbox.is_empty();
             if is_partial {
+                if let Some(heard) = self.plain(lanes, edge) {
+                    self.alarm.clear();
+                    return Some(heard);
+                }
                 match self.codec.decode(&mut self.inbox) {
                     Ok(Some(Message::Item(request))) => {
                         self.alarm.clear();
                         if self.inbox.is_empty() {
                             self.inbox = BytesMut::new();
                         }
-                        return Some(self.heard(request));
+                        return Some(Heard::Request(self.whole(request)));
                     }
                     // Of a body that was read to its end before.
                     Ok(Some(Message::Chunk(_))) => continue,
@@ -167,7 +187,7 @@ impl Connection {
                 }
                 None => {
                     if is_partial {
-                        metrics.refusals.slow_head.inc();
+                        edge.metrics.refusals.slow_head.inc();
                         self.refuse(StatusCode::REQUEST_TIMEOUT);
                     }
                     return None;
@@ -176,7 +196,28 @@ impl Connection {
         }
     }
 
-    fn heard(&self, mut request: Request) -> Heard {
+    /// The request at the beginning of the inbox, if it is a plain one and its path has a lane that takes it.
+    fn plain(&mut self, lanes: &Lanes, edge: &Edge) -> Option<Heard> {
+        let (route, lane) = lanes.at(plain::path(&self.inbox)?)?;
+        let mut room = plain::room();
+        let plain = Plain::read(&self.inbox, &mut room).filter(|plain| plain.path == *route)?;
+        let mut headers = HeaderMap::with_capacity(4);
+        for field in plain.fields.iter().filter(|field| is_read(field.name)) {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+            headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+        }
+        let asked = Asked { method: &plain.method, query: plain.query, headers: &headers, peer: self.peer };
+        let answering = lane(&asked, Bytes::copy_from_slice(plain.body))?;
+        let passing = Passing::begin(edge, &asked);
+        let length = plain.length;
+        self.inbox.advance(length);
+        if self.inbox.is_empty() {
+            self.inbox = BytesMut::new();
+        }
+        Some(Heard::Plain(passing, route, answering))
+    }
+
+    fn whole(&self, mut request: Request) -> Whole {
         let head = request.head_mut();
         head.peer_addr = self.peer;
         let shape = Shape {
@@ -186,11 +227,11 @@ impl Connection {
         };
         let expects = head.expect();
         if self.codec.message_type() == MessageType::None {
-            return Heard { request, shape, body: None, expects: false };
+            return Whole { request, shape, body: None, expects: false };
         }
         let (body, reading) = Incoming::new();
         let request = request.replace_payload(Payload::Stream { payload: Box::pin(reading) as _ }).0;
-        Heard { request, shape, body: Some(body), expects }
+        Whole { request, shape, body: Some(body), expects }
     }
 
     /// A request that cannot be read as one gets a status, and the connection ends.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! socket ─▶ inbox ─▶ actix's decoder ─▶ request ─▶ the application ─▶ response ─▶ head and body ─▶ outgoing ─▶ socket
-//!                        └─▶ body of the request, as far as it is asked for ─┘
+//!             │          └─▶ body of the request, as far as it is asked for ─┘        ▲
+//!             └──▶ a plain request, if its path has a lane ──────────────────────────┘
 //! ```
 //!
 //! Actix-http's own dispatcher would do, but for what it keeps: two buffers of 8 KiB for as long as the connection lasts, however
@@ -24,15 +25,19 @@ mod clock;
 mod connection;
 mod incoming;
 mod outgoing;
+mod plain;
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use actix_http::{Request, ServiceConfig};
 use actix_service::Service;
 use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
 
-use self::{clock::Clock, connection::Connection};
-use super::{layer::Body, metrics::Metrics};
+use self::{
+    clock::Clock,
+    connection::{Connection, Heard},
+};
+use super::{Edge, lane::Lanes, layer::Body};
 
 /// The times that a server gives its clients.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +60,8 @@ pub(super) struct Worker<S> {
     application: S,
     clock: Rc<Clock>,
     times: Times,
-    metrics: Arc<Metrics>,
+    lanes: Lanes,
+    edge: Edge,
     /// Of actix's decoder.
     config: ServiceConfig,
 }
@@ -65,8 +71,9 @@ where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
     /// To be made within the worker's runtime.
-    pub(super) fn new(application: S, times: Times, metrics: Arc<Metrics>) -> Self {
-        Self { application, clock: Clock::start(times.tick()), times, metrics, config: ServiceConfig::default() }
+    pub(super) fn new(application: S, lanes: Lanes, edge: Edge, times: Times) -> Self {
+        let config = ServiceConfig::default();
+        Self { application, lanes, edge, clock: Clock::start(times.tick()), times, config }
     }
 
     /// Connections that wait for a request close, and others once they have answered theirs.
@@ -78,8 +85,12 @@ where
     pub(super) async fn serve(self: Rc<Self>, socket: TcpStream) {
         let mut connection = Connection::new(&self, socket);
         let mut patience = self.times.head;
-        while let Some(request) = connection.hear(patience, &self.metrics).await {
-            if !connection.answer(&self.application, request).await {
+        while let Some(heard) = connection.hear(patience, &self.lanes, &self.edge).await {
+            let keeps = match heard {
+                Heard::Plain(passing, route, answering) => connection.answer_plain(passing, route, answering).await,
+                Heard::Request(request) => connection.answer(&self.application, request).await,
+            };
+            if !keeps {
                 break;
             }
             patience = self.times.keep_alive;

@@ -23,9 +23,10 @@ use tokio::{
 };
 
 use super::{connection::LARGEST_HEAD, *};
-use crate::edge::guarded::Guarded;
+use crate::edge::{Settings, guarded::Guarded, lane::answered, settings::ServiceDefaults};
 
 const TIMES: Times = Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2) };
+const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 /// Long enough for the slowest machine; nothing waits so long when it works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -74,7 +75,7 @@ struct Stage {
     /// Lives as long as the connection does, in us.
     served: actix_web::rt::task::JoinHandle<()>,
     alive: Rc<()>,
-    metrics: Arc<Metrics>,
+    edge: Edge,
 }
 
 /// A connection whose requests are answered with `lines`, or, when there is a body, with how long that is.
@@ -111,10 +112,17 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
             Ok::<_, actix_web::Error>(ServiceResponse::new(unasked(), response))
         }
     });
-    let metrics = Arc::new(Metrics::new("test", "0"));
-    let worker = Rc::new(Worker::new(application, TIMES, metrics.clone()));
+    let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
+    let lanes = Lanes::one("/lane", |asked, body| {
+        // What a lane does not take is answered by the application.
+        (asked.query != "left").then(|| {
+            let text = format!("{} {} {}", asked.method, asked.query, body.len());
+            answered(Ok(HttpResponse::Ok().body(text)))
+        })
+    });
+    let worker = Rc::new(Worker::new(application, lanes, edge.clone(), TIMES));
     let served = actix_web::rt::spawn(worker.serve(socket));
-    Stage { client, said, served, alive, metrics }
+    Stage { client, said, served, alive, edge }
 }
 
 /// A response goes along with its request; nothing here looks at that.
@@ -321,7 +329,7 @@ async fn what_is_no_request_is_refused_and_the_connection_ends() {
             answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.contains("connection: close"),
             "{answer}"
         );
-        assert_eq!(stage.metrics.refusals.slow_head.get(), u64::from(status.starts_with("408")));
+        assert_eq!(stage.edge.metrics.refusals.slow_head.get(), u64::from(status.starts_with("408")));
     }
 }
 
@@ -329,5 +337,35 @@ async fn what_is_no_request_is_refused_and_the_connection_ends() {
 async fn a_connection_without_requests_is_closed_in_peace() {
     let mut stage = stage([]).await;
     assert_eq!(stage.read_to_end().await, "");
-    assert_eq!(stage.metrics.refusals.slow_head.get(), 0);
+    assert_eq!(stage.edge.metrics.refusals.slow_head.get(), 0);
+}
+
+#[actix_web::test]
+async fn a_plain_request_takes_its_lane_and_any_other_the_application() {
+    let mut stage = stage([]).await;
+    let lane = "GET /lane?a=b HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:1\r\n\r\n";
+    let post = "POST /lane HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    let answer = stage.send(lane).await.read_to("GET a=b 0").await;
+    // What every answer gets.
+    for field in ["access-control-allow-origin: http://localhost:1", "vary: Origin", "x-content-type-options: nosniff"]
+    {
+        assert!(answer.contains(field), "{answer}");
+    }
+    assert_eq!(stage.edge.drain.in_flight(), 0);
+    // In pieces, in a row, and among others.
+    for byte in post.as_bytes() {
+        stage.client.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    stage.read_to("POST  5").await;
+    let last = lane.replace("a=b", "last");
+    let all = stage.send(&format!("{lane}{GET}{post}{last}")).await.read_to("GET last 0").await;
+    let places: Vec<_> =
+        ["GET a=b 0", "at /", "POST  5", "GET last 0"].iter().map(|answer| all.find(answer).unwrap()).collect();
+    assert!(places.is_sorted(), "{all}");
+    for other in
+        ["GET /lane?left HTTP/1.1\r\nHost: x\r\n\r\n", "GET /lane HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]
+    {
+        stage.send(other).await.read_to("at /lane").await;
+    }
 }

@@ -32,8 +32,8 @@ fn handles_count_what_is_read() {
     sse.deliveries.inc_by(7);
     sse.gaps.inc();
     metrics.refusals.publish_rate.inc();
-    metrics.answered(Some("/events".to_owned()), "GET", 200);
-    metrics.answered(Some("/events".to_owned()), "GET", 204);
+    metrics.answered(Some("/events".into()), "GET", 200);
+    metrics.answered(Some("/events".into()), "GET", 204);
     metrics.answered(None, "BREW", 405);
     let lines = lines(&metrics);
     for line in [

@@ -100,7 +100,7 @@ fn serve_for(args: &[&str], times: Times) -> (Running, Gate) {
     let edge = Edge::new(Settings::from_sources(&SERVICE, args, []).unwrap(), &SERVICE);
     let gate = Gate::default();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    (start_with(listener, &edge, routes(&gate), times).unwrap(), gate)
+    (start_with(listener, &edge, routes(&gate), Lanes::default, times).unwrap(), gate)
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

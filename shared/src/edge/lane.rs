@@ -1,0 +1,106 @@
+//! A shorter way for requests that come often: past the application's routing, straight to their handler.
+//!
+//! A connection gives a request whose path has a [`Lane`] to that, if there is nothing out of the ordinary about it. Both
+//! ways end in the same function: the application's handler makes an [`Asked`] of its `HttpRequest`, the connection makes one of
+//! the bytes that it read. What every answer gets ([`super::layer`]), it gets on either.
+
+use std::{fmt, future::ready, net::SocketAddr, rc::Rc};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError as _,
+    http::{Method, header::HeaderMap},
+};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
+
+use super::ApiError;
+
+/// What a handler needs of a request, whichever way that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// GET, POST, …
+    pub method: &'a Method,
+    /// Without the question mark; empty where there is none.
+    pub query: &'a str,
+    /// Its fields. On a lane, only those that any handler looks at: the rest is not kept.
+    pub headers: &'a HeaderMap,
+    /// The other end of the connection.
+    pub peer: Option<SocketAddr>,
+}
+
+impl<'a> From<&'a HttpRequest> for Asked<'a> {
+    fn from(request: &'a HttpRequest) -> Self {
+        let (method, query, headers) = (request.method(), request.query_string(), request.headers());
+        Self { method, query, headers, peer: request.peer_addr() }
+    }
+}
+
+/// An answer to come. Dropped before, it was not wanted any more.
+pub type Answering = LocalBoxFuture<'static, HttpResponse>;
+
+/// Answers a request with its whole body, or leaves it to the application: then it must not have done or counted anything.
+pub type Lane = Rc<dyn Fn(&Asked<'_>, Bytes) -> Option<Answering>>;
+
+/// The lanes of a worker, by path.
+#[derive(Clone, Default)]
+pub struct Lanes(Vec<(&'static str, Lane)>);
+
+impl Lanes {
+    /// No lane but this.
+    #[must_use]
+    pub fn one(path: &'static str, lane: impl Fn(&Asked<'_>, Bytes) -> Option<Answering> + 'static) -> Self {
+        Self(vec![(path, Rc::new(lane))])
+    }
+
+    /// These, and those of another service.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// The lane of a path, and the path as the application's routes have it.
+    pub(super) fn at(&self, path: &[u8]) -> Option<&(&'static str, Lane)> {
+        self.0.iter().find(|(known, _)| known.as_bytes() == path)
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(path, _)| path)).finish()
+    }
+}
+
+/// A handler's future as that of a lane.
+pub fn answering(answer: impl Future<Output = Result<HttpResponse, ApiError>> + 'static) -> Answering {
+    answer.map(|answer| answer.unwrap_or_else(|error| error.error_response())).boxed_local()
+}
+
+/// An answer that is there.
+#[must_use]
+pub fn answered(answer: Result<HttpResponse, ApiError>) -> Answering {
+    answering(ready(answer))
+}
+
+/// Whether any handler with a lane looks at the field of this name. The rest of what a browser sends is not kept.
+pub(super) fn is_read(name: &str) -> bool {
+    const READ: [&str; 16] = [
+        "accept",
+        "accept-encoding",
+        "access-control-request-method",
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "idempotency-key",
+        "if-none-match",
+        "last-event-id",
+        "origin",
+        "user-agent",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    ];
+    READ.iter().any(|read| read.len() == name.len() && read.eq_ignore_ascii_case(name))
+}
