@@ -102,4 +102,5 @@ pub use self::{
     adapter::{ConnectError, RedisAdapter},
     config::Config,
     stats::Stats,
+    wire::rewrite,
 };

@@ -33,6 +33,8 @@ mod engine_payload_v4;
 mod publish_body;
 #[path = "../../fuzz/fuzz_targets/query.rs"]
 mod query;
+#[path = "../../fuzz/fuzz_targets/redis_message.rs"]
+mod redis_message;
 #[path = "../../fuzz/fuzz_targets/socket_msgpack.rs"]
 mod socket_msgpack;
 #[path = "../../fuzz/fuzz_targets/socket_text.rs"]
@@ -63,7 +65,7 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor engine_payload_v3 engine_payload_v4 publish_body query socket_msgpack socket_text token }
+targets! { cursor engine_payload_v3 engine_payload_v4 publish_body query redis_message socket_msgpack socket_text token }
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 200_000;

@@ -15,6 +15,7 @@ mod json;
 mod msgpack;
 pub(crate) mod request;
 pub(crate) mod response;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use socketio::{
 };
 
 pub(crate) use self::budget::Budget;
+pub use self::rewrite::rewrite;
 
 /// Why a message means nothing, or cannot be made.
 #[derive(Debug, thiserror::Error)]
