@@ -248,3 +248,26 @@ fn bad_event(error: NameError) -> ApiError {
 fn bad_body(error: PayloadError) -> ApiError {
     ApiError::invalid("bad_body", error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::{Settings, settings::ServiceDefaults};
+
+    #[actix_web::test]
+    async fn what_the_bus_refuses_is_counted_by_its_reason() {
+        let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+        let settings = Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory")]).unwrap();
+        let service = Service::open(settings, &defaults).unwrap();
+        let counts = || {
+            let refusals = &service.edge.metrics.refusals;
+            (refusals.bus_away.get(), refusals.idempotency_keys.get())
+        };
+        assert_eq!(refused(&service, BusError::Away("gone".into())).code(), "bus_away");
+        assert_eq!(counts(), (1, 0));
+        assert_eq!(refused(&service, BusError::Keys).code(), "too_many_keys");
+        assert_eq!(counts(), (1, 1));
+        assert_eq!(refused(&service, BusError::Reused).code(), "idempotency_key_reused");
+        assert_eq!(counts(), (1, 1), "a mistake, and no load that was shed");
+    }
+}

@@ -207,7 +207,10 @@ impl Access {
 
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
         let refusals = &self.edge.metrics.refusals;
-        if self.cookie == Cookie::Sound { &refusals.not_allowed } else { &refusals.bad_origin }.inc();
+        // A token that does not hold was counted when it was read.
+        if self.fault.is_none() {
+            if self.cookie == Cookie::Sound { &refusals.not_allowed } else { &refusals.bad_origin }.inc();
+        }
         if !self.edge.verifier.has_key() {
             let public =
                 if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) opens channels to everybody" } else { "" };

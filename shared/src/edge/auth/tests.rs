@@ -276,7 +276,7 @@ fn a_token_that_does_not_hold_is_told_and_counted_where_one_is_needed() {
             assert_eq!((refused.status_code(), refused.code()), (StatusCode::UNAUTHORIZED, "bad_token"), "{headers:?}");
         }
     }
-    assert_eq!(edge.metrics.refusals.bad_token.get(), 5);
+    assert_eq!((edge.metrics.refusals.bad_token.get(), edge.metrics.refusals.not_allowed.get()), (5, 0), "once each");
     let two = access(&edge, &[("authorization", &good), ("authorization", &good)]).unwrap();
     assert_eq!(two.require_publish(&channel("random")).unwrap_err().code(), "bad_token");
     assert!(
