@@ -1,9 +1,12 @@
 // One attack: how the good clients fare without it and with it, what it got, what it cost the servers, and a row of the table.
 
 import assert from "node:assert/strict";
+import os from "node:os";
 import { after, before, describe, test } from "node:test";
-import { Guests } from "./guests.js";
+import { Guests, percentiles } from "./guests.js";
+import { BUILD } from "../lib/stack.js";
 import { bearer, openHouse, resident } from "./house.js";
+import { watchOthers } from "./machine.js";
 import { write } from "./paper.js";
 
 const MIB = 1_048_576;
@@ -11,8 +14,24 @@ const MIB = 1_048_576;
 const MEMORY = 64 * MIB;
 /** The 99th percentile of the good clients may be so many times what it is without the attack … */
 const TIMES = 3;
-/** … and below this it is not looked at: two cores that attack, read and serve debug builds are late by themselves now and then. */
-const FLOOR = 1_000;
+/** … and below this many milliseconds it is not looked at: two cores that attack, read and serve are late by themselves now and then. */
+const FLOOR = 100;
+/** While others keep so much of a processor busy, being late says little of the attack, and this is the floor. */
+const OTHERS = { share: 0.5, floor: 1_000 };
+
+/** Lets everybody else compute first: attackers are elsewhere, and what they cost their own machine is not what is measured. */
+async function behindAllOthers(body) {
+  os.setPriority(os.constants.priority.PRIORITY_LOW);
+  try {
+    return await body();
+  } finally {
+    try {
+      os.setPriority(os.constants.priority.PRIORITY_NORMAL);
+    } catch {
+      // Not everybody may. What is started from here on then has no advantage over attackers.
+    }
+  }
+}
 
 /** Looks at the memory of processes until told to stop; gives the largest growth of one. */
 function watchMemory(pids) {
@@ -32,7 +51,8 @@ function watchMemory(pids) {
 /**
  * Declares the attacks on a house: `declare(attack)`, where `attack(name, tried, body, {lets})` is a test and `body(house)` does
  * it, asserts what only this attack can know, and gives what it got, in words. `lets`: the readers whose times are looked at, where an
- * attack can but keep others waiting. `options` are those of the house.
+ * attack can but keep others waiting. `options` are those of the house; `publishTo` is a service that the good publisher goes to past the
+ * gateway, where that has no connection to spare.
  */
 export function attacksOn(kind, declare, options = {}) {
   describe(`attacks on ${kind}`, () => {
@@ -40,7 +60,7 @@ export function attacksOn(kind, declare, options = {}) {
     let guests;
     before(async () => {
       house = await openHouse(kind, options);
-      guests = await Guests.arrive(house.base, bearer({ sub: "publisher" }).Authorization);
+      guests = await Guests.arrive(house.base, bearer({ sub: "publisher" }).Authorization, options.publishTo && house.service(options.publishTo).base);
     });
     after(async () => {
       await guests?.leave();
@@ -49,29 +69,34 @@ export function attacksOn(kind, declare, options = {}) {
 
     declare((name, tried, body, { lets } = {}) => {
       test(`${name}: ${kind}`, { timeout: 90_000 }, async () => {
-        const quiet = await guests.quiet(lets);
+        const quiet = percentiles(await guests.quiet(lets));
         const grown = watchMemory(house.pids());
+        const others = watchOthers();
         let got;
+        let seen;
+        let busy;
         let during;
         try {
           await guests.mark();
-          got = await body(house);
-          during = await guests.window(lets);
+          got = await behindAllOthers(() => body(house));
+          seen = await guests.window(lets);
         } catch (error) {
           error.message += `\n${house.said().slice(-3_000)}`;
           throw error;
         } finally {
-          during ??= await guests.window(lets).catch(() => ({}));
+          seen ??= await guests.window(lets).catch(() => ({ times: [] }));
+          during = percentiles(seen.times);
+          busy = others();
           const memory = grown();
-          const row = { attack: name, kind, tried, got: got ?? "GOT THROUGH", memory, quiet, during };
+          const row = { attack: name, kind, tried, got: got ?? "GOT THROUGH", memory, quiet, during, busy, build: BUILD };
           write(row);
-          console.log(`${name}: ${kind}: ${row.got}; memory +${(memory / MIB).toFixed(1)} MiB; p50/p99 ${during.p50}/${during.p99} ms, without ${quiet.p50}/${quiet.p99} ms`);
+          console.log(`${name}: ${kind}: ${row.got}; memory +${(memory / MIB).toFixed(1)} MiB; p50/p99 ${during.p50}/${during.p99} ms, without ${quiet.p50}/${quiet.p99} ms; others kept ${busy.toFixed(2)} of a processor busy`);
         }
         assert.ok(house.alive(), house.said());
         assert.doesNotMatch(house.said(), /panicked/);
-        assert.deepEqual(during.wrong.slice(0, 10), [], `${during.wrong.length} things are wrong`);
-        const bound = Math.max(TIMES * quiet.p99, FLOOR);
-        assert.ok(during.p99 <= bound, `the good clients' p99 was ${during.p99} ms, and may be ${bound} ms`);
+        assert.deepEqual(seen.wrong.slice(0, 10), [], `${seen.wrong.length} things are wrong`);
+        const bound = Math.max(TIMES * quiet.p99, busy > OTHERS.share ? OTHERS.floor : FLOOR);
+        assert.ok(during.p99 <= bound, `the good clients' p99 was ${during.p99} ms, and may be ${bound} ms; others kept ${busy.toFixed(2)} of a processor busy`);
         const memory = grown();
         assert.ok(memory < MEMORY, `a process took ${Math.round(memory / MIB)} MiB more`);
       });

@@ -21,10 +21,14 @@ export const SETTINGS = {
   TRIDENT_BODY_TIMEOUT: "2s",
 };
 
-/** What is changed in nginx.conf: its times, so that nobody waits for them. */
-export const GATEWAY_TIMES = [
+/** What is changed in nginx.conf: its times, so that nobody waits for them, and its limits, as gateway.sh writes them for these settings. */
+export const GATEWAY_SETTINGS = [
   ["client_header_timeout 10s;", "client_header_timeout 2s;"],
   ["client_body_timeout 10s;", "client_body_timeout 2s;"],
+  ["#limit_conn under_way 100;", `limit_conn under_way ${SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS};`],
+  ["#limit_conn held 20000;", `limit_conn held ${SETTINGS.TRIDENT_MAX_CONNECTIONS};`],
+  ["#limit_req zone=opening burst=100 ", `limit_req zone=opening burst=${SETTINGS.TRIDENT_CONNECT_RATE} `],
+  ["rate=100r/s;", `rate=${SETTINGS.TRIDENT_CONNECT_RATE}r/s;`],
 ];
 
 /** Each defence: what is set to be without it, for services and for nginx, and an attack (as its test is named) that then gets through. */
@@ -35,6 +39,7 @@ export const DEFENCES = {
   "time for bodies, nginx": { nginx: [["client_body_timeout 2s;", "client_body_timeout 1h;"]], attack: "bodies that stop: gateway" },
   "publish rate": { set: { TRIDENT_PUBLISH_RATE: "0" }, attack: "publishing at ten times the limit: standalone" },
   "connections of an address": { set: { TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "0" }, attack: "streams of one address: standalone" },
+  "connections of an address, nginx": { nginx: [[`limit_conn under_way ${SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS};`, ""]], attack: "bodies of one address: gateway" },
   "connect rate": { set: { TRIDENT_CONNECT_RATE: "0" }, attack: "coming and going: standalone" },
   "packet rate": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "packets of one socket: standalone" },
   "rate of fragments and pings": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "WebSocket frames: standalone" },
@@ -52,7 +57,7 @@ export const settings = { ...SETTINGS, ...DEFENCES[without]?.set };
 
 /** Makes the configuration of nginx that is attacked. */
 export function spoil(text) {
-  return [...GATEWAY_TIMES, ...(DEFENCES[without]?.nginx ?? [])].reduce((whole, [from, to]) => {
+  return [...GATEWAY_SETTINGS, ...(DEFENCES[without]?.nginx ?? [])].reduce((whole, [from, to]) => {
     if (!whole.includes(from)) throw new Error(`nginx.conf should say "${from}"`);
     return whole.replaceAll(from, to);
   }, text);

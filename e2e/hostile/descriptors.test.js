@@ -1,11 +1,12 @@
-// More connections than the process may hold descriptors, from many addresses, so that no limit of an address stops them.
+// More connections than a process may hold, from many addresses, so that no limit of an address stops them: standalone's descriptors,
+// and nginx's connections, of which a stream takes two.
 
 import assert from "node:assert/strict";
 import { ask } from "../lib/http.js";
 import { sleep, until } from "../lib/wait.js";
 import { Caller, Crowd, address } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { STANDALONE, computedBy } from "./house.js";
+import { GATEWAY, STANDALONE, computedBy } from "./house.js";
 
 const [DESCRIPTORS, CONNECTIONS, ADDRESSES] = [512, 700, 70];
 /** How long the process is without descriptors. */
@@ -46,3 +47,22 @@ attacksOn(STANDALONE, (attack) => {
     // Who needs a new connection has to wait for one.
   }, { lets: ["SSE", "stream", "WebSocket"] });
 }, { descriptors: DESCRIPTORS });
+
+attacksOn(GATEWAY, (attack) => {
+  attack("more connections than descriptors", `${CONNECTIONS} event streams from ${ADDRESSES} addresses at an nginx with \`worker_connections ${DESCRIPTORS}\``, async (house) => {
+    const crowd = Crowd.call(house.port, CONNECTIONS, (n) => ({ from: address(n % ADDRESSES), say: "GET /events?channel=public.crowd HTTP/1.1\r\nHost: a\r\n\r\n" }));
+    try {
+      await until("the log to say it", () => house.told().includes("worker_connections are not enough"));
+      await sleep(HELD);
+      const served = crowd.count(({ statuses, closed, back }) => statuses[0] === 200 && !closed && back.includes("connected"));
+      assert.ok(served > 0 && served < DESCRIPTORS / 2, `${served} are served`);
+      assert.ok(crowd.closed() > 0, "nobody was turned away");
+      crowd.leave();
+      const left = performance.now();
+      await until("somebody new to be served", async () => (await ask(`${house.base}/data?mode=poll&channel=public.crowd`, { within: 1_000 }).catch(() => ({}))).status === 200);
+      return `${served} streams, the others closed; open again ${Math.round(performance.now() - left)} ms after they went`;
+    } finally {
+      crowd.leave();
+    }
+  }, { lets: ["SSE", "stream", "WebSocket"] });
+}, { descriptors: DESCRIPTORS, publishTo: "comet-svc" });

@@ -1,10 +1,11 @@
-// Good clients: one publisher and a reader of each transport, in a thread of their own, so that what an attack costs the
+// Good clients: one publisher and a reader of each transport, in a process of their own, so that what an attack costs the
 // attacker is not taken for what it costs them.
 //
-// This file is both ends: `Guests` asks, and the thread answers `{ask, value}`.
+// This file is both ends: `Guests` asks, and the process answers `{value}` or `{error}`.
 
+import { fork } from "node:child_process";
 import http from "node:http";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { fileURLToPath } from "node:url";
 import { LongPollReader, SseReader, StreamReader } from "../faults/readers.js";
 import { SocketReader } from "../faults/sockets.js";
 import { ask } from "../lib/http.js";
@@ -15,16 +16,31 @@ const CHANNEL = "public.steady";
 const EVERY = 20;
 /** Messages that a window has at least: with five readers, enough for a 99th percentile. */
 const LEAST = 60;
+const FILE = fileURLToPath(import.meta.url);
+/** How long nothing is done: for the first attack on a house, and for each later one, whose time is added to those before. */
+const QUIET = { first: 4_000, later: 1_000 };
+
+/** `{p50, p99}` of times in milliseconds, in whole ones. */
+export function percentiles(times) {
+  const sorted = times.toSorted((a, b) => a - b);
+  const share = (part) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN);
+  return { p50: share(0.5), p99: share(0.99) };
+}
 
 /** The guests of a house, seen from the test. */
 export class Guests {
-  #worker;
+  #process;
   #failed;
+  /** Times without an attack so far, by whose they are. */
+  #quiet = new Map();
 
-  static async arrive(base, authorization) {
+  /** `publishTo`: where the publisher goes, if not where the readers go. */
+  static async arrive(base, authorization, publishTo = base) {
     const guests = new Guests();
-    guests.#worker = new Worker(new URL(import.meta.url), { workerData: { base, authorization } });
-    guests.#failed = new Promise((_, reject) => guests.#worker.once("error", reject));
+    // It is no test, although it is begun by one.
+    const { NODE_TEST_CONTEXT, ...env } = process.env;
+    guests.#process = fork(FILE, [base, authorization, publishTo], { execArgv: [], env });
+    guests.#failed = new Promise((_, reject) => guests.#process.once("exit", (code, signal) => reject(new Error(`the guests are gone: ${signal ?? code}`))));
     guests.#failed.catch(() => {});
     await guests.#ask("begin");
     return guests;
@@ -32,8 +48,8 @@ export class Guests {
 
   #ask(what, ...words) {
     const answer = new Promise((resolve, reject) => {
-      this.#worker.once("message", ({ value, error }) => (error ? reject(new Error(error)) : resolve(value)));
-      this.#worker.postMessage([what, words]);
+      this.#process.once("message", ({ value, error }) => (error ? reject(new Error(error)) : resolve(value)));
+      this.#process.send([what, words]);
     });
     return soon(`the guests (${what})`, Promise.race([answer, this.#failed]), 45_000);
   }
@@ -41,19 +57,24 @@ export class Guests {
   /** From now on. */
   mark = () => this.#ask("mark");
 
-  /** What became of what was published since the mark: `{count, p50, p99, wrong}`, when all of it should have arrived. `of`: whose times. */
+  /** What became of what was published since the mark: `{times, wrong}`, when all of it should have arrived. `of`: whose times. */
   window = (of) => this.#ask("window", of);
 
-  /** The same of a second in which nothing is done. */
+  /** The times in which nothing is done: now, and before the attacks until now. */
   async quiet(of) {
+    const whose = String(of);
+    const before = this.#quiet.get(whose);
     await this.mark();
-    await sleep(1_000);
-    return this.window(of);
+    await sleep(before ? QUIET.later : QUIET.first);
+    const { times } = await this.window(of);
+    const all = [...(before ?? []), ...times];
+    this.#quiet.set(whose, all);
+    return all;
   }
 
   async leave() {
     await this.#ask("end");
-    await this.#worker.terminate();
+    this.#process.disconnect();
   }
 }
 
@@ -81,7 +102,7 @@ class Account {
   }
 }
 
-/** The thread's side. */
+/** The other process's side. */
 class Party {
   published = [];
   accounts = [];
@@ -91,8 +112,12 @@ class Party {
   #over = false;
   #agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 
+  constructor(base, authorization, publishTo) {
+    Object.assign(this, { base, authorization, publishTo });
+  }
+
   async begin() {
-    const { base } = workerData;
+    const { base } = this;
     const { cursor } = (await ask(`${base}/data?mode=poll&channel=${CHANNEL}`)).json();
     const guest = (Kind, name, options = {}) => {
       const account = new Account(name);
@@ -122,8 +147,8 @@ class Party {
 
   #publish(n) {
     return new Promise((resolve) => {
-      const headers = { "Content-Type": "application/json", Authorization: workerData.authorization };
-      const request = http.request(`${workerData.base}/data?channel=${CHANNEL}`, { method: "POST", headers, agent: this.#agent }, (response) => {
+      const headers = { "Content-Type": "application/json", Authorization: this.authorization };
+      const request = http.request(`${this.publishTo}/data?channel=${CHANNEL}`, { method: "POST", headers, agent: this.#agent }, (response) => {
         response.resume();
         response.on("end", () => resolve(response.statusCode));
       });
@@ -157,9 +182,7 @@ class Party {
       if (account.gaps) wrong.push(`${account.name} was told of ${account.gaps} gaps`);
       if (account.disorder.length) wrong.push(`${account.name} had ${account.disorder[0]} out of order`);
     }
-    times.sort((a, b) => a - b);
-    const share = (part) => Math.round(times[Math.min(times.length - 1, Math.floor(times.length * part))] ?? NaN);
-    return { count: times.length, p50: share(0.5), p99: share(0.99), wrong };
+    return { times, wrong };
   }
 
   async end() {
@@ -170,13 +193,13 @@ class Party {
   }
 }
 
-if (!isMainThread) {
-  const party = new Party();
-  parentPort.on("message", async ([what, words]) => {
+if (process.argv[1] === FILE) {
+  const party = new Party(...process.argv.slice(2));
+  process.on("message", async ([what, words]) => {
     try {
-      parentPort.postMessage({ value: await party[what](...words) });
+      process.send({ value: await party[what](...words) });
     } catch (error) {
-      parentPort.postMessage({ error: error.stack });
+      process.send({ error: error.stack });
     }
   });
 }

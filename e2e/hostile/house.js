@@ -1,19 +1,20 @@
 // What is attacked: standalone, or the three services on one Redis behind nginx.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { ask } from "../lib/http.js";
 import { startRedis } from "../lib/redis.js";
 import { startGateway, startService } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { settings, spoil } from "./defences.js";
+import { computedIn } from "./machine.js";
 
 export const STANDALONE = "standalone";
 export const GATEWAY = "gateway";
 export const KINDS = [STANDALONE, GATEWAY];
+/** The gateway's other door. */
+export const TLS = "TLS";
 
 const PAGE = 4_096;
-/** Clock ticks a second, as Linux tells them to everybody. */
-const TICKS = 100;
 
 /** A token that these houses accept. */
 export const key = (claims = {}, options) => token({ aud: "trident", ...claims }, options);
@@ -21,12 +22,6 @@ export const bearer = (claims) => ({ Authorization: `Bearer ${key(claims)}` });
 
 /** Bytes of memory that a process holds. */
 export const resident = (pid) => Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE;
-
-/** Milliseconds that a process or a thread, by its folder in /proc, has computed for. */
-function computedIn(path) {
-  const fields = readFileSync(`${path}/stat`, "utf8").split(") ")[1].split(" ");
-  return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS;
-}
 
 /** What the threads of a process have computed for that have this name, of which the system keeps 15 characters. */
 export function computedBy(pid, name) {
@@ -43,7 +38,17 @@ export async function figure(base, name, labels = "") {
   return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
 }
 
-/** Starts one. `base` and `port` are where clients go; `doors` all ports that somebody may knock at, by name. */
+/** nginx.conf as it is attacked. It speaks TLS at another port, which sends nobody there who comes without; `connections`: all that it may have. */
+function attacked(text, connections) {
+  const open = spoil(text).replace(/^ *http \d+;$/m, "");
+  if (!connections) return open;
+  return open.replace("worker_processes auto;", "worker_processes 1;").replace(/worker_connections \d+;/, `worker_connections ${connections};`);
+}
+
+/**
+ * Starts one. `base` and `port` are where clients go; `doors` all ports that somebody may knock at, by name. `descriptors`: how many
+ * standalone may have open; nginx's connections, of which each client takes two, are one for each.
+ */
 export async function openHouse(kind, { descriptors } = {}) {
   const parts = [];
   try {
@@ -56,7 +61,7 @@ export async function openHouse(kind, { descriptors } = {}) {
         parts.push(await startService(name, { ...settings, TRIDENT_BUS: redis.url }));
       }
       const [, comet, chat, sse] = parts.map(({ port }) => port);
-      parts.push({ name: GATEWAY, ...(await startGateway({ comet, chat, sse }, spoil)) });
+      parts.push({ name: GATEWAY, ...(await startGateway({ comet, chat, sse }, (text) => attacked(text, descriptors), { tls: true })) });
     }
     const named = parts.filter(({ name }) => name);
     const services = named.filter(({ name }) => name !== GATEWAY);
@@ -67,11 +72,14 @@ export async function openHouse(kind, { descriptors } = {}) {
       port: last.port,
       services,
       service: (name) => services.find((one) => one.name === name) ?? services[0],
-      doors: named.map(({ name, port }) => ({ name, port })),
+      doors: [...named.map(({ name, port }) => ({ name, port })), ...(last.tlsPort ? [{ name: TLS, port: last.tlsPort }] : [])],
       /** Processes of ours and nginx's workers. */
       pids: () => [...services.map(({ pid }) => pid), ...(last.workers?.() ?? []).map(Number)],
       /** A figure, summed over all services. */
       figure: async (name, labels) => (await Promise.all(services.map(({ base }) => figure(base, name, labels)))).reduce((sum, one) => sum + one, 0),
+      /** How many requests nginx has refused for this reason, as far as its log is written. */
+      logged: (reason) => (last.folder && existsSync(`${last.folder}/access.log`) ? readFileSync(`${last.folder}/access.log`, "utf8").split(`refused=${reason}\n`).length - 1 : 0),
+      told: () => last.told?.() ?? "",
       said: () => parts.map((part) => part.said()).join("\n"),
       alive: () => parts.every((part) => part.alive()),
       async stop() {

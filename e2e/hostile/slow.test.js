@@ -1,9 +1,11 @@
 // Slow lorises: heads and bodies that come a byte at a time and never end, at every port and on routes that nobody guards.
 
 import assert from "node:assert/strict";
+import { until } from "../lib/wait.js";
 import { Crowd, address, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { GATEWAY, KINDS, bearer } from "./house.js";
+import { SETTINGS } from "./defences.js";
+import { GATEWAY, KINDS, TLS, bearer } from "./house.js";
 
 /** At each port, those of services behind the gateway too. */
 const COUNT = 150;
@@ -12,6 +14,8 @@ const SHED_WITHIN = 12_000;
 
 const AUTHORIZATION = bearer({ sub: "slow" }).Authorization;
 const HEADS = ["GET /data HTTP/1.1\r\nHost: a\r\nX-Slow: ", "GET /metrics HTTP/1.1\r\nHost: a\r\nX-", "POST /events?channel=public.slow HTTP/1.1\r\n", "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n", "G"];
+/** A record of TLS with 512 bytes of a first message, of which these are the first. */
+const HELLO = "\x16\x03\x01\x02\x00\x01";
 const BODIES = ["/events?channel=public.slow", "/data?channel=public.slow"].flatMap((path) => {
   const head = `POST ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: ${AUTHORIZATION}\r\nContent-Type: text/plain\r\n`;
   return [`${head}Content-Length: 60000\r\n\r\nx`, `${head}Transfer-Encoding: chunked\r\n\r\nea60\r\nx`];
@@ -19,7 +23,10 @@ const BODIES = ["/events?channel=public.slow", "/data?channel=public.slow"].flat
 
 /** All these ports at once, a byte on each connection in 0.4 s unless it is to be `silent`; gives how those who were slow were answered. */
 async function besiege(doors, sayings, { silent = false } = {}) {
-  const crowds = doors.map(({ port }) => Crowd.call(port, COUNT, (n) => ({ from: address(n % 20), say: sayings[n % sayings.length] })));
+  const crowds = doors.map(({ name, port }) => {
+    const said = name === TLS ? [...sayings, HELLO] : sayings;
+    return Crowd.call(port, COUNT, (n) => ({ from: address(n % 20), say: said[n % said.length] }));
+  });
   const stops = silent ? [] : crowds.map((crowd) => crowd.trickle("x", 400));
   try {
     for (const crowd of crowds) await crowd.shed(SHED_WITHIN);
@@ -41,6 +48,20 @@ for (const kind of KINDS) {
       return got;
     });
     if (kind === GATEWAY) {
+      const most = Number(SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS);
+      attack("bodies of one address", `100 publishes at nginx, of which nothing comes after the first byte, from one address; ${most} are allowed`, async (house) => {
+        const crowd = Crowd.call(house.port, 100, () => ({ from: address(460), say: BODIES[0] }));
+        try {
+          const refused = ({ statuses, back }) => statuses[0] === 429 && /retry-after: 2/i.test(back);
+          await until("all but the first to be refused", () => crowd.count(refused) >= 100 - most, { within: 1_500 });
+          await until("the others to be closed", () => crowd.closed() >= most, { within: SHED_WITHIN });
+          assert.equal(crowd.count(refused), 100 - most);
+          await until("the log to say it", () => house.logged("connections") >= 100 - most, { every: 200 });
+          return tally(crowd.callers.map(({ statuses }) => statuses[0] ?? "closed"));
+        } finally {
+          crowd.leave();
+        }
+      });
       attack("bodies that stop", `${COUNT} publishes at nginx, of which nothing comes after the first byte`, (house) => besiege([house], BODIES, { silent: true }));
     }
   });

@@ -36,6 +36,9 @@ export function binary(name) {
   return found;
 }
 
+/** Which kind of build it is that is tried: debug, release. */
+export const BUILD = process.env.TRIDENT_E2E_PROFILE || "debug";
+
 function status(url) {
   return new Promise((resolve) => {
     get(url, { agent: false }, (response) => {
@@ -127,7 +130,9 @@ function configuration(folder, port, upstreams, spoil, tlsPort) {
  */
 export async function startGateway(upstreams, spoil = (text) => text, { tls = false } = {}) {
   const port = await freePort();
-  const tlsPort = tls ? await freePort() : undefined;
+  let tlsPort = tls ? await freePort() : undefined;
+  // What was free a moment ago may be given again.
+  while (tlsPort === port) tlsPort = await freePort();
   const folder = mkdtempSync(path.join(tmpdir(), "trident-nginx-"));
   const certificate = tls ? makeCertificate(folder) : undefined;
   const file = configuration(folder, port, upstreams, spoil, tlsPort);
