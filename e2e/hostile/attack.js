@@ -15,9 +15,9 @@ const MEMORY = 64 * MIB;
 /** The 99th percentile of the good clients may be so many times what it is without the attack … */
 const TIMES = 3;
 /** … and below this many milliseconds it is not looked at: two cores that attack, read and serve are late by themselves now and then. */
-const FLOOR = 100;
+const FLOOR = 200;
 /** While others keep so much of a processor busy, being late says little of the attack, and this is the floor. */
-const OTHERS = { share: 0.5, floor: 1_000 };
+const OTHERS = { share: 0.25, floor: 1_000 };
 
 /** Lets everybody else compute first: attackers are elsewhere, and what they cost their own machine is not what is measured. */
 async function behindAllOthers(body) {

@@ -7,16 +7,10 @@ const TICKS = 100;
 
 const words = (file) => readFileSync(file, "utf8").trim().split(/\s+/);
 
-/** Milliseconds that a process or a thread, by its folder in /proc, has computed for: itself, and the system for it. */
-function timesIn(folder) {
-  const fields = readFileSync(`${folder}/stat`, "utf8").split(") ")[1].split(" ");
-  return { itself: (Number(fields[11]) * 1_000) / TICKS, system: (Number(fields[12]) * 1_000) / TICKS };
-}
-
-/** Both together. */
+/** Milliseconds that a process or a thread, by its folder in /proc, has computed for. */
 export function computedIn(folder) {
-  const { itself, system } = timesIn(folder);
-  return itself + system;
+  const fields = readFileSync(`${folder}/stat`, "utf8").split(") ")[1].split(" ");
+  return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS;
 }
 
 /** This process, all that it has started, and what they have. One that ends meanwhile is passed over. */
@@ -29,13 +23,12 @@ function family(pid = process.pid) {
   }
 }
 
-/** Milliseconds of each of the family, by its id: of this process, which attacks behind all others, only what the system did for it. */
+/** Milliseconds of each of the family, by its id. */
 function ours() {
   const times = new Map();
   for (const pid of family()) {
     try {
-      const { itself, system } = timesIn(`/proc/${pid}`);
-      times.set(pid, pid === process.pid ? system : itself + system);
+      times.set(pid, computedIn(`/proc/${pid}`));
     } catch {
       // It has ended.
     }
@@ -43,11 +36,8 @@ function ours() {
   return times;
 }
 
-/** Milliseconds that all processors have computed for processes, but for those that let others go first: `user` and `system`. */
-function everybodys() {
-  const [, user, , system] = words("/proc/stat");
-  return ((Number(user) + Number(system)) * 1_000) / TICKS;
-}
+/** Milliseconds that all processors have computed for processes: `user`, `nice` and `system`. */
+const everybodys = () => (words("/proc/stat").slice(1, 4).reduce((sum, ticks) => sum + Number(ticks), 0) * 1_000) / TICKS;
 
 /** Begins to watch; what it gives says how many processors others have kept busy since, as 0.3. */
 export function watchOthers() {

@@ -45,7 +45,8 @@ describe("limits of the gateway", () => {
   let service;
   const gateways = [];
   const open = async (limits, options) => {
-    const gateway = await startGateway({ comet: service.port, chat: service.port, sse: service.port }, limited(limits), options);
+    const changed = typeof limits === "function" ? limits : limited(limits);
+    const gateway = await startGateway({ comet: service.port, chat: service.port, sse: service.port }, changed, options);
     gateways.push(gateway);
     return gateway;
   };
@@ -168,6 +169,23 @@ describe("limits of the gateway", () => {
     for (let n = 0; n < 20; n += 1) assert.ok((await client.say(`packet ${n}`)).ok);
     client.close();
     await until("the log to count them", () => /refused=connect_rate$/m.test(readFileSync(`${folder}/access.log`, "utf8")));
+  });
+
+  test("of an address: as the services count them, of IPv6 a network, and IPv4 however it is written", { timeout: 30_000 }, async () => {
+    // Behind a proxy that names who asks.
+    const behind = (text) => limited({ address: 1 })(text).replace("http {\n", "http {\nset_real_ip_from 127.0.0.1;\nreal_ip_header X-Forwarded-For;\n");
+    const { base } = await open(behind);
+    const from = (address) => ({ headers: { "X-Forwarded-For": address } });
+    const url = `${base}/data?channel=public.limits`;
+    for (const [first, same, another] of [
+      ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"],
+      ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"],
+    ]) {
+      const held = await openLines(`${url}&mode=stream`, from(first).headers);
+      assert.equal((await ask(`${url}&wait=1`, from(same))).status, 429, same);
+      assert.equal((await ask(`${url}&wait=1`, from(another))).status, 200, another);
+      await held.close();
+    }
   });
 
   test("of an address: each stream of one HTTP/2 connection", { timeout: 30_000 }, async () => {
