@@ -4,9 +4,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use actix_web::{rt, web::ServiceConfig};
-use shared::edge::{service::Service, settings::BusAddress};
+use shared::edge::{lane::Lanes, service::Service, settings::BusAddress};
 use socketio::{
-    Ack, Args, Namespace, Origins, Recovery, Socket, SocketIo,
+    Ack, Args, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo,
     adapter::{Adapter, LocalAdapter},
     bundle::Bundle,
 };
@@ -108,6 +108,15 @@ impl Chat {
     /// The routes of this service: `/socket.io/` and its page at `/chat`.
     pub fn routes(&self, config: &mut ServiceConfig) {
         config.configure(self.io.routes()).configure(crate::page::routes);
+    }
+
+    /// The lanes of this service: the polls of sessions, at `/socket.io/`.
+    #[must_use]
+    pub fn lanes(&self) -> Lanes {
+        let io = self.io.clone();
+        Lanes::one("/socket.io/", "/socket.io/{tail:.*}", move |asked, body| {
+            io.answer_poll(&PollRequest { method: asked.method, query: asked.query, headers: asked.headers, body })
+        })
     }
 
     /// The server underneath, for its figures.

@@ -4,7 +4,7 @@ use std::io;
 
 use actix_web::web::ServiceConfig;
 use chat_svc::Chat;
-use shared::edge::{Settings, lane::Lanes, logging, service::Service};
+use shared::edge::{Settings, logging, service::Service};
 
 #[actix_web::main]
 async fn main() -> io::Result<()> {
@@ -12,10 +12,11 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
     let chat = Chat::new(&service).map_err(io::Error::other)?;
+    let routed = chat.clone();
     let routes = move |config: &mut ServiceConfig| {
-        chat.routes(config);
+        routed.routes(config);
         chat_svc::home(config);
     };
-    let running = service.start(service.listen()?, routes, |_| Lanes::default())?;
+    let running = service.start(service.listen()?, routes, move |_| chat.lanes())?;
     running.until_signal().await
 }

@@ -56,7 +56,7 @@ pub fn routes(config: &mut ServiceConfig) {
 #[must_use]
 pub fn lanes(service: &Service) -> Lanes {
     let service = service.clone();
-    Lanes::one("/data", move |asked, body| match *asked.method {
+    Lanes::one("/data", "/data", move |asked, body| match *asked.method {
         Method::GET => Some(answering(data::answer(&service, asked))),
         Method::POST => publish::lane(&service, asked, body),
         _ => None,

@@ -210,6 +210,6 @@ pub use self::{
     },
     stats::Stats,
     time::{iso as iso_date, iso_of_millis as iso_date_of_millis},
-    transport::cors::Origins,
+    transport::{PollRequest, cors::Origins},
     value::{Binary, Value},
 };

@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock, Weak},
 };
 
-use actix_web::web::ServiceConfig;
+use actix_web::{HttpResponse, web::ServiceConfig};
 use bytestring::ByteString;
+use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
 pub use self::builder::Builder;
@@ -18,7 +19,7 @@ use crate::{
     engine::{Connection, Core, Peer, Service},
     namespace::{Handlers, Shared},
     peer::ClientPeer,
-    transport,
+    transport::{self, PollRequest},
 };
 
 /// A Socket.IO server. Cloning it is cheap, and all clones are the same server: make one outside of the `HttpServer` closure, mount it in
@@ -136,6 +137,14 @@ impl SocketIo {
     /// Mounts the server at [`Config::path`], for [`App::configure`](actix_web::App::configure).
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         transport::routes(self.core.clone())
+    }
+
+    /// Answers a poll or a post of a session that is open, past [`routes`](Self::routes), for servers that tell such requests by
+    /// themselves: they are most of what comes. Anything else is `None`, and for the routes; nothing has been done or counted
+    /// for it then. The answer is the one that the routes would give, headers of CORS included. Dropped before it is there,
+    /// it ends the session, as a client does that goes away during a poll.
+    pub fn answer_poll(&self, request: &PollRequest<'_>) -> Option<LocalBoxFuture<'static, HttpResponse>> {
+        transport::answer_poll(&self.core, request)
     }
 
     /// A namespace, made if it is not there. A missing slash at the beginning is added.

@@ -53,7 +53,7 @@ pub fn routes(config: &mut ServiceConfig) {
 #[must_use]
 pub fn lanes(service: &Service) -> Lanes {
     let service = service.clone();
-    Lanes::one("/events", move |asked, body| match *asked.method {
+    Lanes::one("/events", "/events", move |asked, body| match *asked.method {
         Method::GET => Some(answering(events::answer(&service, asked))),
         Method::POST => publish::lane(&service, asked, body),
         _ => None,

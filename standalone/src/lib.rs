@@ -30,24 +30,21 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 };
 
 /// The routes of all three services, their pages, and the playground at `/`.
-///
-/// # Errors
-/// When there can be no chat.
-pub fn routes(service: &Service) -> io::Result<impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static> {
-    let chat = chat_svc::Chat::new(service).map_err(io::Error::other)?;
-    Ok(move |config: &mut ServiceConfig| {
+pub fn routes(chat: &chat_svc::Chat) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+    let chat = chat.clone();
+    move |config: &mut ServiceConfig| {
         config
             .configure(comet_svc::routes)
             .configure(sse_svc::routes)
             .configure(|config| chat.routes(config))
             .configure(page::routes);
-    })
+    }
 }
 
-/// The lanes of all of them.
-#[must_use]
-pub fn lanes(service: &Service) -> Lanes {
-    comet_svc::lanes(service).and(sse_svc::lanes(service))
+/// The lanes of all three services.
+pub fn lanes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Lanes + Clone + Send + 'static {
+    let chat = chat.clone();
+    move |service| comet_svc::lanes(service).and(sse_svc::lanes(service)).and(chat.lanes())
 }
 
 /// Serves until a signal asks for the end. Without a key for tokens, makes one for as long as it lives.
@@ -66,5 +63,6 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     sse_svc::start_demo(&service);
     let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, listener.local_addr()?, own_key)?);
-    service.start(listener, routes(&service)?, lanes)?.until_signal().await
+    let chat = chat_svc::Chat::new(&service).map_err(io::Error::other)?;
+    service.start(listener, routes(&chat), lanes(&chat))?.until_signal().await
 }

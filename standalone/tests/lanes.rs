@@ -24,7 +24,9 @@ async fn both_ways_have_the_same_answer() {
     let routes = |config: &mut actix_web::web::ServiceConfig| {
         config.configure(comet_svc::routes).configure(sse_svc::routes);
     };
-    let site = Site::start(&standalone::DEFAULTS, &settings, routes, standalone::lanes);
+    let site = Site::start(&standalone::DEFAULTS, &settings, routes, |service| {
+        comet_svc::lanes(service).and(sse_svc::lanes(service))
+    });
     site.publish("public.a", r#"{"n":1}"#).await;
     let token = format!("Authorization: Bearer {}\r\n", site.token("public.*", "secret.*"));
     let cookie = format!("Cookie: a=b; trident_token={}\r\n", site.token("public.*", "secret.*"));

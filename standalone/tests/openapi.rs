@@ -51,7 +51,7 @@ fn site() -> Site {
         |config| {
             config.configure(comet_svc::routes).configure(sse_svc::routes);
         },
-        standalone::lanes,
+        |service| comet_svc::lanes(service).and(sse_svc::lanes(service)),
     )
 }
 

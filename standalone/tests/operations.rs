@@ -52,7 +52,7 @@ async fn every_metric_and_reason() {
         |config| {
             config.configure(comet_svc::routes).configure(sse_svc::routes);
         },
-        standalone::lanes,
+        |service| comet_svc::lanes(service).and(sse_svc::lanes(service)),
     );
     // What the chat counts, it counts from its beginning on; with a Redis that never comes, what it would of a cluster, too.
     let _chat = chat_svc::Chat::new(&site.service).unwrap();

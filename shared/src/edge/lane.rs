@@ -43,13 +43,25 @@ pub type Lane = Rc<dyn Fn(&Asked<'_>, Bytes) -> Option<Answering>>;
 
 /// The lanes of a worker, by path.
 #[derive(Clone, Default)]
-pub struct Lanes(Vec<(&'static str, Lane)>);
+pub struct Lanes(Vec<Way>);
+
+/// A path, and how the requests for it are counted and answered.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) path: &'static str,
+    pub(super) route: &'static str,
+    pub(super) lane: Lane,
+}
 
 impl Lanes {
-    /// No lane but this.
+    /// No lane but this. `route` is the pattern by which the application's route for `path` is counted.
     #[must_use]
-    pub fn one(path: &'static str, lane: impl Fn(&Asked<'_>, Bytes) -> Option<Answering> + 'static) -> Self {
-        Self(vec![(path, Rc::new(lane))])
+    pub fn one(
+        path: &'static str,
+        route: &'static str,
+        lane: impl Fn(&Asked<'_>, Bytes) -> Option<Answering> + 'static,
+    ) -> Self {
+        Self(vec![Way { path, route, lane: Rc::new(lane) }])
     }
 
     /// These, and those of another service.
@@ -59,15 +71,15 @@ impl Lanes {
         self
     }
 
-    /// The lane of a path, and the path as the application's routes have it.
-    pub(super) fn at(&self, path: &[u8]) -> Option<&(&'static str, Lane)> {
-        self.0.iter().find(|(known, _)| known.as_bytes() == path)
+    /// The lane of a path.
+    pub(super) fn at(&self, path: &[u8]) -> Option<&Way> {
+        self.0.iter().find(|way| way.path.as_bytes() == path)
     }
 }
 
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|(path, _)| path)).finish()
+        f.debug_set().entries(self.0.iter().map(|way| way.path)).finish()
     }
 }
 

@@ -77,9 +77,7 @@ impl Handshake {
 
 /// A query string's pairs. What is no UTF-8 after decoding is replaced, as browsers do.
 pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
-    actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
-        .map(actix_web::web::Query::into_inner)
-        .unwrap_or_default()
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 fn parse_address(text: &str) -> Option<IpAddr> {

@@ -11,15 +11,15 @@ use flate2::{
 
 /// The encodings that we have, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
+pub(super) enum Coding {
     Gzip,
     Deflate,
 }
 
-/// The compressed body and its `Content-Encoding`; `None` if the client wants it plain.
-pub(super) fn compress(request: &HeaderMap, body: &[u8]) -> Option<(Bytes, HeaderValue)> {
+/// The compressed body and its `Content-Encoding`.
+pub(super) fn compress(coding: Coding, body: &[u8]) -> Option<(Bytes, HeaderValue)> {
     let level = Compression::fast();
-    match choose(request)? {
+    match coding {
         Coding::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), level);
             encoder.write_all(body).ok()?;
@@ -34,7 +34,7 @@ pub(super) fn compress(request: &HeaderMap, body: &[u8]) -> Option<(Bytes, Heade
 }
 
 /// RFC 9110 §12.5.3, for the two encodings we have: a weight of 0 forbids, `*` stands for those not named.
-fn choose(request: &HeaderMap) -> Option<Coding> {
+pub(super) fn choose(request: &HeaderMap) -> Option<Coding> {
     let mut gzip = None;
     let mut deflate = None;
     let mut others = None;

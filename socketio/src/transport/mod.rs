@@ -11,7 +11,7 @@ pub(crate) mod errors;
 mod polling;
 mod websocket;
 
-use std::sync::Arc;
+use std::{borrow::Cow, future::ready, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -22,8 +22,24 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use self::errors::Refusal;
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use self::{compress::Coding, errors::Refusal};
 use crate::engine::{Conn, Core, Handshake, Permit, Protocol, Transport};
+
+/// A request of a polling session, as a server has it that reads requests by itself.
+#[derive(Clone, Debug)]
+pub struct PollRequest<'a> {
+    /// GET to take what waits, POST to bring packets.
+    pub method: &'a Method,
+    /// Without the question mark.
+    pub query: &'a str,
+    /// `Origin`, `Host`, `Content-Type`, `Accept-Encoding` and `Upgrade` are looked at.
+    pub headers: &'a HeaderMap,
+    /// All of it.
+    pub body: Bytes,
+}
 
 /// Mounts the server on its path and everything below.
 pub(crate) fn routes(core: Arc<Core>) -> impl FnOnce(&mut ServiceConfig) {
@@ -51,25 +67,25 @@ async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> 
     // What the answer needs of the request, which a WebSocket does not keep: a request holds its connection's buffers.
     let cors = cors::answer(&core.config.origins, request.headers());
     let result = answer(&core, &request, payload, upgrade).await;
-    match result {
-        Ok(mut response) => {
-            if !upgrade {
-                cors.write(response.headers_mut());
-            }
-            response
-        }
-        Err(refusal) => {
+    if upgrade {
+        return result.unwrap_or_else(|refusal| {
             refusal.count(&core.counters);
-            log::debug!("refused {}: {refusal}", request.path());
-            if upgrade {
-                refusal.into_upgrade_response()
-            } else {
-                let mut response = refusal.into_response();
-                cors.write(response.headers_mut());
-                response
-            }
-        }
+            log::debug!("refused an upgrade: {refusal}");
+            refusal.into_upgrade_response()
+        });
     }
+    conclude(&core, cors, result)
+}
+
+/// An answer as it goes out, a refusal too.
+fn conclude(core: &Core, cors: cors::Answer, result: Result<HttpResponse, Refusal>) -> HttpResponse {
+    let mut response = result.unwrap_or_else(|refusal| {
+        refusal.count(&core.counters);
+        log::debug!("refused a request: {refusal}");
+        refusal.into_response()
+    });
+    cors.write(response.headers_mut());
+    response
 }
 
 async fn answer(
@@ -81,14 +97,46 @@ async fn answer(
     let query = Query::parse(request.query_string());
     match check(core, request, &query, upgrade).await? {
         Found::Session(conn) if upgrade => websocket::upgrade(conn, request, payload),
-        Found::Session(conn) => match *request.method() {
-            Method::GET => polling::poll(&conn, request, &query).await,
-            Method::POST => polling::post(&conn, request, payload, &query).await,
-            _ => Err(Refusal::BadRequest),
-        },
+        Found::Session(conn) => {
+            let terms = Terms::of(core, &query, request.headers());
+            match *request.method() {
+                Method::GET => polling::poll(&conn, &terms).await,
+                Method::POST => {
+                    let body = polling::read(core, request, payload);
+                    polling::post(&conn, &terms, body).await
+                }
+                _ => Err(Refusal::BadRequest),
+            }
+        }
         Found::Arrival(arrival) if upgrade => websocket::open(core, arrival, request, payload),
-        Found::Arrival(arrival) => polling::open(core, arrival, request, &query).await,
+        Found::Arrival(arrival) => polling::open(core, arrival, &Terms::of(core, &query, request.headers())).await,
     }
+}
+
+/// See [`SocketIo::answer_poll`](crate::SocketIo::answer_poll).
+pub(crate) fn answer_poll(
+    core: &Arc<Core>,
+    request: &PollRequest<'_>,
+) -> Option<LocalBoxFuture<'static, HttpResponse>> {
+    let query = Query::parse(request.query);
+    let is_plain = query.transport.as_deref() == Some("polling")
+        && core.config.polling
+        && matches!(*request.method, Method::GET | Method::POST)
+        && !wants_upgrade(request.headers)
+        && cors::is_well_formed(request.headers);
+    let sid = query.sid.as_deref().filter(|_| is_plain)?;
+    let conn = core.find(sid).filter(|conn| conn.transport() == Transport::Polling)?;
+    let terms = Terms::of(core, &query, request.headers);
+    let cors = cors::answer(&core.config.origins, request.headers);
+    let (core, is_get, body) = (core.clone(), *request.method == Method::GET, request.body.clone());
+    Some(Box::pin(async move {
+        let result = if is_get {
+            polling::poll(&conn, &terms).await
+        } else {
+            polling::post(&conn, &terms, ready(polling::whole(&core, body))).await
+        };
+        conclude(&core, cors, result)
+    }))
 }
 
 enum Found {
@@ -110,7 +158,7 @@ impl Arrival {
 }
 
 /// Everything that a request must pass before a transport sees it, in the order that decides which error a client is told.
-async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query, upgrade: bool) -> Result<Found, Refusal> {
+async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query<'_>, upgrade: bool) -> Result<Found, Refusal> {
     let config = &core.config;
     let transport = match query.transport.as_deref() {
         Some("polling") if config.polling => Transport::Polling,
@@ -158,21 +206,21 @@ fn check_origin(core: &Core, request: &HttpRequest) -> Result<(), Refusal> {
 
 /// The query parameters that Engine.IO knows.
 #[derive(Default)]
-struct Query {
-    transport: Option<String>,
-    eio: Option<String>,
-    sid: Option<String>,
+struct Query<'a> {
+    transport: Option<Cow<'a, str>>,
+    eio: Option<Cow<'a, str>>,
+    sid: Option<Cow<'a, str>>,
     /// The number of a JSONP callback.
-    j: Option<String>,
+    j: Option<Cow<'a, str>>,
     /// The client cannot take binary (protocol 3).
     b64: bool,
 }
 
-impl Query {
-    fn parse(query: &str) -> Self {
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        for (name, value) in crate::engine::parse_query(query) {
-            match name.as_str() {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
                 "transport" => parsed.transport = Some(value),
                 "EIO" => parsed.eio = Some(value),
                 "sid" => parsed.sid = Some(value),
@@ -182,6 +230,30 @@ impl Query {
             }
         }
         parsed
+    }
+}
+
+/// In which form a client sends and takes payloads.
+struct Terms {
+    /// The number of a JSONP callback, where the server speaks JSONP.
+    jsonp: Option<Box<str>>,
+    /// It takes binary.
+    binary: bool,
+    /// What it sends is binary.
+    sends_binary: bool,
+    /// How a long answer is compressed.
+    coding: Option<Coding>,
+}
+
+impl Terms {
+    fn of(core: &Core, query: &Query<'_>, headers: &HeaderMap) -> Self {
+        let jsonp = query.j.as_deref().filter(|_| core.config.jsonp).map(Box::from);
+        Self {
+            binary: !query.b64 && jsonp.is_none(),
+            jsonp,
+            sends_binary: headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream"),
+            coding: core.config.compress_from.and_then(|_| compress::choose(headers)),
+        }
     }
 }
 

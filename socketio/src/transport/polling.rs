@@ -21,7 +21,7 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use super::{Arrival, Query, compress::compress, errors::Refusal};
+use super::{Arrival, Terms, compress::compress, errors::Refusal};
 use crate::{
     DisconnectReason,
     engine::{
@@ -32,14 +32,9 @@ use crate::{
 };
 
 /// Opens a session; the answer is its first payload.
-pub(super) async fn open(
-    core: &Arc<Core>,
-    arrival: Arrival,
-    request: &HttpRequest,
-    query: &Query,
-) -> Result<HttpResponse, Refusal> {
+pub(super) async fn open(core: &Arc<Core>, arrival: Arrival, terms: &Terms) -> Result<HttpResponse, Refusal> {
     let conn = arrival.enter(core)?;
-    let mut response = poll(&conn, request, query).await?;
+    let mut response = poll(&conn, terms).await?;
     if let Some(cookie) = &core.config.cookie {
         let value = format!("{}={}; {}", cookie.name, conn.sid, cookie.attributes);
         match HeaderValue::from_str(&value) {
@@ -68,7 +63,7 @@ impl Drop for Polling<'_> {
 }
 
 /// Answers a GET as soon as there is something to say.
-pub(super) async fn poll(conn: &Arc<Conn>, request: &HttpRequest, query: &Query) -> Result<HttpResponse, Refusal> {
+pub(super) async fn poll(conn: &Arc<Conn>, terms: &Terms) -> Result<HttpResponse, Refusal> {
     conn.begin_poll().map_err(|_| Refusal::BadRequest)?;
     conn.counters().polls_waiting.inc();
     let mut polling = Polling { conn, answered: false };
@@ -79,7 +74,7 @@ pub(super) async fn poll(conn: &Arc<Conn>, request: &HttpRequest, query: &Query)
         // It came in before the packet by which the client had changed to a WebSocket, and is answered as if after it.
         return Err(if conn.is_closed() { Refusal::UnknownSid } else { Refusal::BadRequest });
     }
-    Ok(respond(conn, &packets, request, query))
+    Ok(respond(conn, &packets, terms))
 }
 
 /// All that waits, up to about the budget.
@@ -101,11 +96,10 @@ fn collect(conn: &Arc<Conn>, cx: &mut Context<'_>) -> Poll<Vec<Packet>> {
     Poll::Ready(packets)
 }
 
-fn respond(conn: &Arc<Conn>, packets: &[Packet], request: &HttpRequest, query: &Query) -> HttpResponse {
+fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse {
     let config = &conn.core.config;
-    let jsonp = query.j.as_deref().filter(|_| config.jsonp);
-    let binary = !query.b64 && jsonp.is_none();
-    let (content_type, body): (_, Bytes) = match (payload::encode(packets, conn.protocol(), binary), jsonp) {
+    let encoded = payload::encode(packets, conn.protocol(), terms.binary);
+    let (content_type, body): (_, Bytes) = match (encoded, &terms.jsonp) {
         (Data::Text(text), Some(j)) => ("text/javascript; charset=UTF-8", payload::jsonp::wrap(j, &text).into()),
         (Data::Text(text), None) => ("text/plain; charset=UTF-8", text.into_bytes()),
         (Data::Binary(bytes), _) => ("application/octet-stream", bytes),
@@ -114,7 +108,7 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], request: &HttpRequest, query: &
     response.insert_header((header::CONTENT_TYPE, content_type)).insert_header((header::CACHE_CONTROL, "no-store"));
     if config.compress_from.is_some_and(|from| body.len() >= from) {
         response.append_header((header::VARY, "Accept-Encoding"));
-        if let Some((compressed, encoding)) = compress(request.headers(), &body) {
+        if let Some((compressed, encoding)) = terms.coding.and_then(|coding| compress(coding, &body)) {
             response.insert_header((header::CONTENT_ENCODING, encoding));
             return response.body(compressed);
         }
@@ -134,30 +128,24 @@ impl Drop for Posting<'_> {
 /// Takes a POST's packets.
 pub(super) async fn post(
     conn: &Arc<Conn>,
-    request: &HttpRequest,
-    body: web::Payload,
-    query: &Query,
+    terms: &Terms,
+    body: impl Future<Output = Result<Bytes, Unread>>,
 ) -> Result<HttpResponse, Refusal> {
     conn.begin_post().map_err(|_| Refusal::BadRequest)?;
     let _posting = Posting(conn);
-    let config = &conn.core.config;
     let protocol = conn.protocol();
-    let is_binary =
-        request.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");
-    if is_binary && protocol == Protocol::V4 {
+    if terms.sends_binary && protocol == Protocol::V4 {
         conn.finish(DisconnectReason::TransportError);
         return Err(Refusal::BadRequest);
     }
-    let limit = config.max_http_buffer_size;
-    let read = timeout(config.body_timeout, read(request, body, limit)).await;
-    let body = match read {
-        Ok(Ok(body)) => body,
-        Ok(Err(Unread::TooLarge)) => return Err(Refusal::TooLarge),
-        Ok(Err(Unread::Aborted)) => {
+    let body = match body.await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => return Err(Refusal::TooLarge),
+        Err(Unread::Aborted) => {
             conn.finish(DisconnectReason::TransportError);
             return Err(Refusal::BadRequest);
         }
-        Err(_) => {
+        Err(Unread::TooSlow) => {
             conn.finish(DisconnectReason::TransportError);
             return Err(Refusal::Timeout);
         }
@@ -165,7 +153,7 @@ pub(super) async fn post(
     if is_goodbye(&body, protocol) {
         wait_for_poll(conn).await;
     }
-    if receive(conn, body, protocol, is_binary, query).is_err() {
+    if receive(conn, body, protocol, terms).is_err() {
         conn.finish(DisconnectReason::ParseError);
         return Err(Refusal::BadRequest);
     }
@@ -196,15 +184,9 @@ async fn wait_for_poll(conn: &Arc<Conn>) {
 }
 
 /// Hands the packets over one by one, so that those before a bad one count.
-fn receive(
-    conn: &Arc<Conn>,
-    body: Bytes,
-    protocol: Protocol,
-    is_binary: bool,
-    query: &Query,
-) -> Result<(), DecodeError> {
-    let body = if query.j.is_some() && conn.core.config.jsonp { payload::jsonp::unwrap(&body)? } else { body };
-    for packet in payload::Packets::new(body, protocol, is_binary)? {
+fn receive(conn: &Arc<Conn>, body: Bytes, protocol: Protocol, terms: &Terms) -> Result<(), DecodeError> {
+    let body = if terms.jsonp.is_some() { payload::jsonp::unwrap(&body)? } else { body };
+    for packet in payload::Packets::new(body, protocol, terms.sends_binary)? {
         conn.receive(Transport::Polling, packet?);
         if conn.is_closed() {
             break;
@@ -213,12 +195,26 @@ fn receive(
     Ok(())
 }
 
-enum Unread {
+/// Why there is no body.
+pub(super) enum Unread {
     TooLarge,
     Aborted,
+    TooSlow,
 }
 
-async fn read(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Unread> {
+/// A body that is there, if it is not too large.
+pub(super) fn whole(core: &Core, body: Bytes) -> Result<Bytes, Unread> {
+    if body.len() > core.config.max_http_buffer_size { Err(Unread::TooLarge) } else { Ok(body) }
+}
+
+/// Reads a body, within its size and its time.
+pub(super) async fn read(core: &Core, request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Unread> {
+    let config = &core.config;
+    let read = read_up_to(request, payload, config.max_http_buffer_size);
+    timeout(config.body_timeout, read).await.unwrap_or(Err(Unread::TooSlow))
+}
+
+async fn read_up_to(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Unread> {
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|declared| declared > limit) {

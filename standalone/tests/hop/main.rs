@@ -22,7 +22,7 @@ fn site(settings: &[(&str, &str)]) -> Site {
         |config| {
             config.configure(comet_svc::routes).configure(sse_svc::routes);
         },
-        standalone::lanes,
+        |service| comet_svc::lanes(service).and(sse_svc::lanes(service)),
     )
 }
 

@@ -198,23 +198,23 @@ impl Connection {
 
     /// The request at the beginning of the inbox, if it is a plain one and its path has a lane that takes it.
     fn plain(&mut self, lanes: &Lanes, edge: &Edge) -> Option<Heard> {
-        let (route, lane) = lanes.at(plain::path(&self.inbox)?)?;
+        let way = lanes.at(plain::path(&self.inbox)?)?;
         let mut room = plain::room();
-        let plain = Plain::read(&self.inbox, &mut room).filter(|plain| plain.path == *route)?;
+        let plain = Plain::read(&self.inbox, &mut room).filter(|plain| plain.path == way.path)?;
         let mut headers = HeaderMap::with_capacity(4);
         for field in plain.fields.iter().filter(|field| is_read(field.name)) {
             let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
             headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
         }
         let asked = Asked { method: &plain.method, query: plain.query, headers: &headers, peer: self.peer };
-        let answering = lane(&asked, Bytes::copy_from_slice(plain.body))?;
+        let answering = (way.lane)(&asked, Bytes::copy_from_slice(plain.body))?;
         let passing = Passing::begin(edge, &asked);
         let length = plain.length;
         self.inbox.advance(length);
         if self.inbox.is_empty() {
             self.inbox = BytesMut::new();
         }
-        Some(Heard::Plain(passing, route, answering))
+        Some(Heard::Plain(passing, way.route, answering))
     }
 
     fn whole(&self, mut request: Request) -> Whole {

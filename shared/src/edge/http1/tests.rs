@@ -113,7 +113,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
         }
     });
     let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
-    let lanes = Lanes::one("/lane", |asked, body| {
+    let lanes = Lanes::one("/lane", "/lane", |asked, body| {
         // What a lane does not take is answered by the application.
         (asked.query != "left").then(|| {
             let text = format!("{} {} {}", asked.method, asked.query, body.len());
