@@ -7,7 +7,7 @@ import path from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { launch, SIZES, tab } from "../lib/browser.js";
 import { chance } from "../lib/random.js";
-import { ONE_LOG, OUT, PINGS, STANDALONE, startStack } from "../lib/stack.js";
+import { ONE_LOG, OUT, PINGS, ROOT, STANDALONE, startStack } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { Proxy } from "./proxy.js";
 import { Writer, publishAll } from "./writer.js";
@@ -15,6 +15,13 @@ import { Writer, publishAll } from "./writer.js";
 const PANES = ["comet", "chat", "sse"];
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let drawn = 0;
+
+test("the page has words, in both languages, for every refusal that docs/PROTOCOL.md says it may meet", () => {
+  const [protocol, words] = ["docs/PROTOCOL.md", "web/playground/src/text.ts"].map((file) => readFileSync(path.join(ROOT, file), "utf8"));
+  const codes = [...protocol.matchAll(/^\| (?:401|403|429, 503) \|(.*)$/gm)].flatMap(([, row]) => row.match(/\b[a-z]+(?:_[a-z]+)+\b/g));
+  assert.ok(codes.length >= 10, codes.join());
+  for (const code of codes) assert.equal(words.split(`"code.${code}":`).length, 3, code);
+});
 
 for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => {
   const slug = kind.split(" ")[0];
@@ -125,7 +132,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     assert.equal(await page.locator("#published").textContent(), `Published as ${id}.`);
     await page.getByLabel("Token").fill("");
     await page.getByRole("button", { name: "Publish" }).click();
-    await page.locator("#published.bad").filter({ hasText: "token_needed" }).waitFor();
+    await page.locator("#published.bad").filter({ hasText: "a token is needed" }).waitFor();
     await axe("refused");
   });
 
@@ -180,6 +187,49 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await page.getByRole("button", { name: "Publish" }).click();
     for (const pane of PANES) await shows(pane, ".messages .data", '{"code":42}');
     assert.deepEqual(page.complaints, []);
+  });
+
+  test("what went wrong is said in the language of the page, and again when that changes", async () => {
+    const says = (pane, text) => within(pane, ".note").filter({ hasText: text }).waitFor({ timeout: 15_000 });
+    await visit();
+    await page.getByRole("button", { name: "中文" }).click();
+    Object.assign(proxy.to, { websocket: "refuse", sse: "hold", stream: "refuse" });
+    proxy.breakAll();
+    await says("chat", "WebSocket：被中间的设备或其他服务器拒绝");
+    await says("sse", "事件流：6 秒内没有收到任何数据");
+    await says("comet", "行流：得到 403 应答，但不是来自本服务器");
+    await page.getByRole("button", { name: "English" }).click();
+    await says("chat", "WebSocket: something between");
+    await says("sse", "event stream: nothing came within 6 s");
+    await says("comet", "stream of lines: answered 403, and not by the server");
+    await page.getByRole("button", { name: "中文" }).click();
+    proxy.cut();
+    // The third was refused from the beginning, and is over.
+    await says("sse", "事件流：连接中断，或无法建立");
+    assert.equal(await within("comet", ".state").textContent(), "已关闭");
+    proxy.mend();
+    for (const transport of Object.keys(proxy.to)) proxy.to[transport] = "pass";
+    await page.locator("#channel").fill("secret.play");
+    await page.locator("#channel").press("Enter");
+    for (const [pane, way] of [["comet", "行流"], ["chat", "WebSocket"], ["sse", "事件流"]]) await says(pane, `${way}：这个频道需要令牌。`);
+    await page.getByRole("button", { name: "发布" }).click();
+    await page.locator("#published.bad").filter({ hasText: "这个频道需要令牌。" }).waitFor();
+    await page.getByLabel("令牌").fill(token({ trident: { publish: ["other"], subscribe: ["other"] } }));
+    await page.getByRole("button", { name: "发布" }).click();
+    await page.locator("#published.bad").filter({ hasText: "令牌不允许" }).waitFor();
+    await page.getByRole("button", { name: "收听" }).click();
+    for (const pane of PANES) await says(pane, "令牌不允许");
+    await page.locator('#talk-state[data-phase="open"]').waitFor({ timeout: 15_000 });
+    await page.locator("#talk-room").fill("not a room");
+    await page.getByRole("button", { name: "进入" }).click();
+    await page.locator("#talk-typing.bad").filter({ hasText: "房间名无效" }).waitFor();
+    // Nothing of what is said is left in English.
+    const told = await page.locator(".note, .state, #published, #talk-typing, #talk-people, #chart-summary").allTextContents();
+    for (const text of told) assert.doesNotMatch(text, /[a-z]{2,} [a-z]{2,}/, text);
+    await page.getByRole("button", { name: "English" }).click();
+    await page.locator("#published.bad").filter({ hasText: "does not allow this" }).waitFor();
+    await page.locator("#talk-typing.bad").filter({ hasText: "that is no room" }).waitFor();
+    for (const pane of PANES) await says(pane, "does not allow this");
   });
 
   test("two people chat, with names, rooms and typing, over a cut", async () => {

@@ -56,10 +56,15 @@ export class Proxy {
     for (const [socket, of] of this.#sockets) if (of === transport) socket.destroy();
   }
 
+  /** Everything breaks that is open. */
+  breakAll() {
+    for (const socket of this.#sockets.keys()) socket.destroy();
+  }
+
   /** Everything breaks, and nothing more comes through. */
   cut() {
     this.isCut = true;
-    for (const socket of this.#sockets.keys()) socket.destroy();
+    this.breakAll();
   }
 
   mend() {

@@ -1,8 +1,8 @@
 import { Core, TIMING, type CoreOptions, type Effect } from "./core.js";
-import type { End } from "./end.js";
+import type { End, TransportName } from "./end.js";
 import { ask, Ended } from "./http.js";
 import type { Cursor, Gap, Message } from "./message.js";
-import type { Closed, ConnectOptions, Events, State, TransportName } from "./options.js";
+import type { Closed, ConnectOptions, Events, State } from "./options.js";
 import { watchPage } from "./page.js";
 import { baseOf, tokenOf, TridentError } from "./server.js";
 import type { Sink, Transport, Wanted } from "./transport.js";
@@ -150,7 +150,7 @@ export class Connection implements AsyncIterableIterator<Message> {
         return this.#core.hold();
       case "state": {
         const { phase, transport, retryIn, end } = effect;
-        this.state = { phase, transport: transport as TransportName, retryIn, why: end.why, message: end.message };
+        this.state = { phase, transport: transport as TransportName, retryIn, ...end };
         this.#emit("state", this.state);
         if (phase === "closed") this.#end(end);
       }
@@ -160,9 +160,8 @@ export class Connection implements AsyncIterableIterator<Message> {
   #end(end: End): void {
     this.#unwatch();
     this.#life.abort();
-    const { why, message } = end;
-    this.#untold = why === "closed" ? undefined : new TridentError(end);
-    this.#closed = { why, message, error: this.#untold };
+    this.#untold = end.why === "closed" ? undefined : new TridentError(end);
+    this.#closed = { ...end, error: this.#untold };
     this.#roomFor.splice(0).forEach((resolve) => resolve());
     this.#emit("closed", this.#closed);
     this.#deliver();

@@ -13,7 +13,7 @@
  * `tick` no later than at `deadline()`.
  */
 import { Choice } from "./choice.js";
-import type { End } from "./end.js";
+import type { End, TransportName } from "./end.js";
 import { isAfter, type Cursor, type Gap, type Message } from "./message.js";
 
 export type Phase = "waiting" | "connecting" | "open" | "hidden" | "closed";
@@ -120,14 +120,16 @@ export class Core {
       if (!this.#isHeld && now >= this.#due) this.#connect(now, this.#last);
     } else if (this.phase === "connecting") {
       if (now >= this.#began + open) {
-        this.over(now, { why: "buffered", message: `nothing came within ${open / 1_000} s: something between holds it back` });
+        const seconds = open / 1_000;
+        this.over(now, { why: "buffered", seconds, message: `nothing came within ${seconds} s: something between holds it back` });
       } else if (now >= this.#began + ANCHOR && this.#mayAnchor()) {
         this.#isAnchored = true;
         this.#effects.push({ do: "anchor" });
       }
     } else if (this.phase === "open" && !this.#isHeld) {
       if (now >= this.#heard + this.#silence) {
-        this.over(now, { why: "silent", message: `no sign of life for ${Math.round((now - this.#heard) / 1_000)} s` });
+        const seconds = Math.round((now - this.#heard) / 1_000);
+        this.over(now, { why: "silent", seconds, message: `no sign of life for ${seconds} s` });
       } else if (now >= this.#choice.better()) {
         this.over(now, { why: "better", message: "a better transport is given another try" });
       }
@@ -184,7 +186,8 @@ export class Core {
   /** The connection has ended, or was not to be had. */
   over(now: number, end: End): void {
     if (this.phase !== "connecting" && this.phase !== "open") return;
-    end = { ...end, message: `${this.#choice.name}: ${end.message}` };
+    const { name } = this.#choice;
+    end = { ...end, left: name as TransportName, message: `${name}: ${end.message}` };
     this.#effects.push({ do: "disconnect" });
     if (end.why === "refused") {
       if (end.status !== 401 || !this.#options.canRefresh || this.#isRefreshed) return this.close(end);

@@ -1,3 +1,5 @@
+export type TransportName = "websocket" | "sse" | "stream" | "longpoll";
+
 /** Why a connection ended, or a state was entered. */
 export type Why =
   /** The beginning. */
@@ -31,14 +33,22 @@ export type Why =
   /** `close()`, or the signal. */
   | "closed";
 
-/** The end of a connection or of an attempt at one. */
-export interface End {
-  why: Why;
-  message: string;
+/** What led to something, for programs: by `why`, and by `code` where there is one, a page says it in the language of its reader. */
+export interface Reason {
+  readonly why: Why;
+  /** In words, for a log; may be empty. */
+  readonly message: string;
+  /** The transport that ended. */
+  readonly left?: TransportName | undefined;
   /** The HTTP status, where there was one. */
-  status?: number | undefined;
-  /** The error's code, where the server gave one. */
-  code?: string | undefined;
+  readonly status?: number | undefined;
+  /** The error's code, where the server gave one: `bad_cursor`, `token_needed`, … */
+  readonly code?: string | undefined;
+  /** For how long nothing came, with `buffered` and `silent`. */
+  readonly seconds?: number | undefined;
   /** Milliseconds that the server asks to wait. */
-  retryAfter?: number | undefined;
+  readonly retryAfter?: number | undefined;
 }
+
+/** The end of a connection or of an attempt at one, which leads to the next state. */
+export type End = Reason;

@@ -11,10 +11,10 @@ import type { ConnectOptions } from "./options.js";
 
 export { Connection };
 export type { Phase, Timing } from "./core.js";
-export type { Why } from "./end.js";
+export type { Reason, TransportName, Why } from "./end.js";
 export type { Cursor, Gap, Message } from "./message.js";
 export { isAfter } from "./message.js";
-export type { Closed, ConnectOptions, Events, State, TransportName } from "./options.js";
+export type { Closed, ConnectOptions, Events, State } from "./options.js";
 export { publish } from "./publish.js";
 export type { Publication, PublishOptions } from "./publish.js";
 export { TridentError } from "./server.js";

@@ -1,10 +1,8 @@
 import type { Phase, Timing } from "./core.js";
-import type { Why } from "./end.js";
+import type { Reason, TransportName } from "./end.js";
 import type { Cursor, Gap, Message } from "./message.js";
 import type { Token, TridentError } from "./server.js";
 import type { Transport } from "./transport.js";
-
-export type TransportName = "websocket" | "sse" | "stream" | "longpoll";
 
 export interface ConnectOptions {
   /** Where the server is, such as `https://push.example.org/`; a page may leave it out for its own host. */
@@ -29,19 +27,14 @@ export interface ConnectOptions {
 }
 
 /** What a connection does, and why. */
-export interface State {
+export interface State extends Reason {
   readonly phase: Phase;
   readonly transport: TransportName;
-  readonly why: Why;
-  /** In words, for a log; may be empty. */
-  readonly message: string;
   /** Milliseconds until the next attempt, when it is waiting. */
   readonly retryIn: number;
 }
 
-export interface Closed {
-  readonly why: Why;
-  readonly message: string;
+export interface Closed extends Reason {
   /** There is none if the connection was closed from here. */
   readonly error?: TridentError | undefined;
 }

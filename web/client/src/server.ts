@@ -1,17 +1,17 @@
-import type { End } from "./end.js";
+import type { Reason, TransportName, Why } from "./end.js";
 
 /** The server refuses, or could not be reached for good. */
-export class TridentError extends Error {
+export class TridentError extends Error implements Reason {
   override readonly name = "TridentError";
-  /** The HTTP status, where there was one. */
-  readonly status: number | undefined;
-  /** The error's code: `bad_cursor`, `token_needed`, … */
-  readonly code: string | undefined;
+  declare readonly why: Why;
+  declare readonly left?: TransportName | undefined;
+  declare readonly status?: number | undefined;
+  declare readonly code?: string | undefined;
+  declare readonly retryAfter?: number | undefined;
 
-  constructor(end: End, cause?: unknown) {
-    super(end.message, { cause });
-    this.status = end.status;
-    this.code = end.code;
+  constructor(reason: Reason, cause?: unknown) {
+    super(reason.message, { cause });
+    Object.assign(this, reason);
   }
 }
 

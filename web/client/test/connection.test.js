@@ -174,7 +174,8 @@ describe("the end", () => {
       const connection = open(url, { transports: ["sse", "longpoll"] });
       const closed = new Promise((resolve) => connection.on("closed", resolve));
       await assert.rejects(connection.next(), (error) => error instanceof TridentError && error.code === code && error.status === status);
-      assert.equal((await closed).error.code, code);
+      const { error, ...reason } = await closed;
+      for (const told of [error, reason, connection.state]) assert.deepEqual([told.why, told.left, told.status, told.code], ["refused", "sse", status, code]);
       assert.deepEqual(await connection.next(), { done: true, value: undefined }, "once");
       assert.equal(asked.length, 1);
     });
@@ -257,7 +258,11 @@ test("the cursor goes along over changes of transport", async () => {
   const connection = open(url, { transports: ["sse", "stream"], timing: { backoff: 10 } });
   const [gaps, told] = [[], []];
   connection.on("gap", (gap) => gaps.push(gap));
-  connection.on("state", ({ phase, transport, why, message }) => told.push(`${phase} ${transport} ${why} ${message}`));
+  connection.on("state", (state) => {
+    const { phase, transport, why, left, status, code, message } = state;
+    told.push(`${phase} ${transport} ${why} ${message}`);
+    if (why === "blocked") assert.deepEqual([left, status, code], ["sse", 403, undefined]);
+  });
   assert.deepEqual(await take(connection, 3), [2, "时", 6]);
   assert.deepEqual(gaps, [{ requested: "3-0", resumed: "5-0" }]);
   assert.deepEqual(asked.map(({ path, query }) => [path, query.get("since")]), [["/events", null], ["/events", "2-0"], ["/data", "2-0"]]);

@@ -1,6 +1,6 @@
 // What an application written in TypeScript sees. It is checked, not run.
 
-import { connect, publish, TridentError, type Cursor, type Gap, type Message } from "trident-client";
+import { connect, publish, TridentError, type Cursor, type Gap, type Message, type Reason, type Why } from "trident-client";
 import { socketio } from "trident-client/socketio";
 import { io } from "socket.io-client";
 
@@ -18,6 +18,8 @@ connect({ channels: ["news"], websocket: socketio(), since: connection.cursor })
 const off: () => void = connection.on("message", (message: Message) => void message.channel);
 connection.on("gap", ({ requested, resumed }: Gap) => [requested, resumed] satisfies Cursor[]);
 connection.on("state", ({ phase, retryIn }) => phase === "waiting" && retryIn > 0);
+const words: { [Kind in Why]?: string } = { buffered: "held back" };
+connection.on("state", ({ why, left, code, status, seconds }: Reason) => [words[why], left, code, status, seconds]);
 connection.on("closed", ({ error }) => error instanceof TridentError && error.status === 403);
 // @ts-expect-error there is no such event
 connection.on("open", () => {});

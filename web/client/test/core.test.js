@@ -12,6 +12,7 @@ describe("which transport", () => {
     assert.deepEqual(drive.told(), ["0 connect websocket after 5-0", "0 connect sse after 5-0", "6000 connect stream after 5-0"]);
     assert.deepEqual([drive.state.phase, drive.state.transport, drive.state.end.why], ["open", "stream", "buffered"]);
     assert.match(drive.state.end.message, /^sse: nothing came within 6 s/);
+    assert.deepEqual([drive.state.end.left, drive.state.end.seconds], ["sse", 6], "and in a form for programs");
   });
 
   test("three failures that may be the network's, and the next is tried", () => {
@@ -35,6 +36,7 @@ describe("which transport", () => {
   test("silence after the opening bytes alone is the transport's fault; after signs of life it is the network's", () => {
     const held = new Drive().start().opened().until(35_000);
     assert.deepEqual(held.told().at(-1), "35000 connect sse after 5-0");
+    assert.deepEqual([held.state.end.why, held.state.end.left, held.state.end.seconds], ["silent", "websocket", 35]);
     const broken = new Drive().start().opened().after(15_000);
     broken.do((core, now) => core.heard(now));
     broken.until(50_000).again();

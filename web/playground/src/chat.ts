@@ -1,4 +1,5 @@
 import { io, type Socket } from "socket.io-client";
+import { explain } from "./reason.js";
 import { inEveryLanguage, say } from "./text.js";
 
 /** What the server says of a message that it hands on. */
@@ -42,7 +43,7 @@ export class Chat {
   #present: Present | undefined;
   #seen = new Set<string>();
   #typing = new Map<string, ReturnType<typeof setTimeout>>();
-  #trouble = "";
+  #trouble: (() => string) | undefined;
   #lastKey = 0;
 
   constructor(place: HTMLElement) {
@@ -94,10 +95,10 @@ export class Chat {
   async #ask(event: string, argument: unknown): Promise<Extract<Answer, { ok: true }> | undefined> {
     try {
       const answer = (await this.#socket.timeout(PATIENCE).emitWithAck(event, argument)) as Answer;
-      this.#trouble = answer.ok ? "" : answer.error.message;
+      this.#trouble = answer.ok ? undefined : () => explain({ why: "refused", code: answer.error.code });
       return answer.ok ? answer : undefined;
     } catch {
-      this.#trouble = say("unanswered");
+      this.#trouble = () => say("unanswered");
       return undefined;
     }
   }
@@ -164,8 +165,8 @@ export class Chat {
     const people = members ? `${say("here", { count })} ${members.join(", ")}` : say("here", { count });
     this.#write("#talk-people", `${this.#room} · ${people}`);
     const typing = [...this.#typing.keys()].join(", ");
-    this.#write("#talk-typing", this.#trouble || (typing && say("typing", { names: typing })));
-    this.#part("#talk-typing").classList.toggle("bad", this.#trouble !== "");
+    this.#write("#talk-typing", this.#trouble?.() ?? (typing && say("typing", { names: typing })));
+    this.#part("#talk-typing").classList.toggle("bad", this.#trouble !== undefined);
   }
 
   /** Only what has changed, so that a screen reader does not say it again. */

@@ -1,5 +1,6 @@
 import { connect, isAfter, type Connection, type Cursor, type Message, type State, type TransportName } from "trident-client";
 import { socketio } from "trident-client/socketio";
+import { explain } from "./reason.js";
 import { inEveryLanguage, say, translate, type Word } from "./text.js";
 
 /** Messages that a pane shows. */
@@ -104,7 +105,7 @@ export class Pane {
       if (state.phase === "waiting") {
         const { cursor } = connection;
         if (cursor !== undefined) this.#return = { cursor, count: 0 };
-        this.#tell(() => state.message);
+        this.#tell(() => explain(state));
       }
       this.#showState();
     }));
@@ -191,8 +192,8 @@ export class Pane {
     const shown = this.#part(".state");
     shown.dataset.phase = phase;
     shown.textContent = say(`phase.${phase}` as Word);
-    if (state && state !== "cut" && state.phase === "closed") this.#tell(() => state.message);
-    shown.title = state && state !== "cut" ? state.message : "";
+    if (state && state !== "cut" && state.phase === "closed") this.#tell(() => explain(state));
+    shown.title = state && state !== "cut" ? explain(state) : "";
     this.#part("button").textContent = say(this.#connection ? "cut" : "mend");
     this.#showCounts();
   }

@@ -1,5 +1,6 @@
 import { publish, TridentError } from "trident-client";
-import { say } from "./text.js";
+import { explain } from "./reason.js";
+import { inEveryLanguage, say } from "./text.js";
 
 interface Draft {
   token: string;
@@ -40,17 +41,24 @@ export function publishForm(form: HTMLFormElement, command: HTMLElement, told: H
     command.textContent = curl(read(form));
   };
   form.addEventListener("input", show);
+  // What came of it, said again when the language changes.
+  let outcome = (): string => "";
+  const tell = (): void => {
+    told.textContent = outcome();
+  };
+  inEveryLanguage(tell);
   form.addEventListener("submit", async (submission) => {
     submission.preventDefault();
     const { token, channel, event, data } = read(form);
     try {
       const id = await publish({ channel, data, event: event || undefined }, { url: location.origin, token, attempts: 2 });
-      told.textContent = say("published", { id });
+      outcome = () => say("published", { id });
       told.classList.remove("bad");
     } catch (error) {
-      told.textContent = error instanceof TridentError ? `${error.code ?? ""} ${error.message}` : String(error);
+      outcome = () => (error instanceof TridentError ? explain(error) : String(error));
       told.classList.add("bad");
     }
+    tell();
   });
   show();
 }
