@@ -3,21 +3,16 @@
 use actix_web::web::ServiceConfig;
 use shared::edge::page::{self, File};
 
-const PAGE: File = File::html("/comet", include_str!("../page/comet.html"));
+static PAGE: File = File::html(include_str!("../page/comet.html"));
+static STYLE: File = File::css(include_str!("../page/comet.css"));
+static SCRIPT: File = File::script(include_str!("../page/comet.js"));
 
 /// The page at `/comet`, with its files.
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    page::serve(
-        config,
-        &[
-            PAGE,
-            File::css("/comet.css", include_str!("../page/comet.css")),
-            File::script("/comet.js", include_str!("../page/comet.js")),
-        ],
-    );
+    page::serve(config, &[("/comet", &PAGE), ("/comet.css", &STYLE), ("/comet.js", &SCRIPT)]);
 }
 
 /// The page at `/`, for a server that has no other.
 pub fn home(config: &mut ServiceConfig) {
-    page::serve(config, &[PAGE.at("/")]);
+    page::serve(config, &[("/", &PAGE)]);
 }

@@ -29,13 +29,21 @@ for (const kind of [STANDALONE, GATEWAY]) {
       }
     });
 
-    if (kind === GATEWAY) {
-      test("pages and large batches are", async () => {
-        for (const path of ["/", "/playground.js", "/comet", "/chat.js", "/sse.css"]) {
-          const answer = await ask(stack.base + path, { headers: { "Accept-Encoding": "gzip" } });
-          assert.equal(answer.headers["content-encoding"], "gzip", path);
-          assert.match(answer.headers.vary, /Accept-Encoding/, path);
+    test("pages and their files are, and what is known is not sent again", async () => {
+      for (const path of ["/", "/playground.js", "/playground.css", "/comet", "/chat.js", "/sse.css"]) {
+        const [zipped, plain] = await Promise.all(["gzip", "identity"].map((coding) => ask(stack.base + path, { headers: { "Accept-Encoding": coding } })));
+        assert.deepEqual([zipped.headers["content-encoding"], plain.headers["content-encoding"]], ["gzip", undefined], path);
+        assert.equal(zipped.body, plain.body, path);
+        for (const { headers } of [zipped, plain]) {
+          assert.match(headers.vary, /Accept-Encoding/, path);
+          const again = await ask(stack.base + path, { headers: { "Accept-Encoding": "gzip", "If-None-Match": headers.etag } });
+          assert.equal(again.status, 304, path);
         }
+      }
+    });
+
+    if (kind === GATEWAY) {
+      test("large batches are", async () => {
         for (let at = 0; at < 5; at += 1) await publish(stack.base, "public.zip", "x".repeat(1_000), { path: "/data" });
         const batch = await ask(`${stack.base}/data?channel=public.zip&since=earliest&mode=poll`, { headers: { "Accept-Encoding": "gzip" } });
         assert.equal(batch.headers["content-encoding"], "gzip");

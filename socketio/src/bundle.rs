@@ -4,16 +4,12 @@
 //! and comes back as an answer, compressed as the client likes it. Routing and CORS are up to the server around it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpResponse, HttpResponseBuilder, web};
-use bytes::Bytes;
-
-mod negotiate;
-
-use negotiate::Encoding;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use asset::Asset;
 
 /// What the package offers to browsers. Each has its source map beside it, `<name>.map`.
 pub const FILES: [&str; 4] = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
@@ -33,10 +29,7 @@ enum Inner {
 #[derive(Debug)]
 struct File {
     name: String,
-    plain: Bytes,
-    /// Made at the first request that asks for it.
-    gzip: OnceLock<Bytes>,
-    brotli: OnceLock<Bytes>,
+    content: Arc<Asset>,
 }
 
 /// Why a directory does not serve as a bundle.
@@ -98,19 +91,18 @@ impl Bundle {
             Inner::Loaded { etag, files, .. } => (etag, files),
             Inner::Missing { directory, reason } => return Some(missing(directory, reason)),
         };
-        let Some(place) = files.iter().position(|file| file.name == name) else {
+        let Some(file) = files.iter().find(|file| file.name == name) else {
             // The package ships this file's siblings, but not this file.
             return Some(HttpResponse::NotFound().finish());
         };
-        if negotiate::none_match(headers, etag) {
+        if asset::none_match(headers, etag) {
             let mut response = HttpResponse::NotModified();
             caching(&mut response, etag);
             return Some(response.finish());
         }
-        let encoding = negotiate::encoding(headers);
-        let body = match self.body(place, encoding).await {
-            Some(body) => body,
-            None => return Some(HttpResponse::InternalServerError().finish()),
+        let encoding = asset::encoding(headers);
+        let Some(body) = asset::body(Arc::clone(&file.content), encoding).await else {
+            return Some(HttpResponse::InternalServerError().finish());
         };
         let mut response = HttpResponse::Ok();
         caching(&mut response, etag);
@@ -123,43 +115,6 @@ impl Bundle {
             response.insert_header((header::CONTENT_ENCODING, encoding));
         }
         Some(response.body(body))
-    }
-
-    /// The bytes of a file in an encoding, which the first to ask for it makes on a thread where time does not matter.
-    async fn body(&self, place: usize, encoding: Encoding) -> Option<Bytes> {
-        let ready = match &*self.inner {
-            Inner::Loaded { files, .. } => files.get(place)?.ready(encoding),
-            Inner::Missing { .. } => None,
-        };
-        if ready.is_some() {
-            return ready;
-        }
-        let inner = Arc::clone(&self.inner);
-        web::block(move || match &*inner {
-            Inner::Loaded { files, .. } => files.get(place).map(|file| file.make(encoding)),
-            Inner::Missing { .. } => None,
-        })
-        .await
-        .ok()
-        .flatten()
-    }
-}
-
-impl File {
-    fn ready(&self, encoding: Encoding) -> Option<Bytes> {
-        match encoding {
-            Encoding::Identity => Some(self.plain.clone()),
-            Encoding::Gzip => self.gzip.get().cloned(),
-            Encoding::Brotli => self.brotli.get().cloned(),
-        }
-    }
-
-    fn make(&self, encoding: Encoding) -> Bytes {
-        match encoding {
-            Encoding::Identity => self.plain.clone(),
-            Encoding::Gzip => self.gzip.get_or_init(|| negotiate::gzip(&self.plain)).clone(),
-            Encoding::Brotli => self.brotli.get_or_init(|| negotiate::brotli(&self.plain)).clone(),
-        }
     }
 }
 
@@ -201,7 +156,7 @@ fn load(directory: &Path) -> Result<Inner, OpenError> {
 fn read(directory: &Path, name: String) -> Result<File, OpenError> {
     let path = directory.join(&name);
     let plain = std::fs::read(&path).map_err(|error| OpenError::Read(path, error))?;
-    Ok(File { name, plain: plain.into(), gzip: OnceLock::new(), brotli: OnceLock::new() })
+    Ok(File { name, content: Arc::new(Asset::new(plain.into())) })
 }
 
 /// From `package.json`, one above `dist/` or beside the files; else from the comment at the head of the client.
@@ -217,7 +172,7 @@ fn version(directory: &Path, files: &[File]) -> Option<String> {
         .find_map(|json| serde_json::from_slice::<Package>(&json).ok())
         .map(|package| package.version);
     let head = || {
-        let text = std::str::from_utf8(files.first()?.plain.get(..200)?).ok()?;
+        let text = std::str::from_utf8(files.first()?.content.plain().get(..200)?).ok()?;
         let (_, version) = text.split_once("Socket.IO v")?;
         version.split_whitespace().next().map(str::to_owned)
     };

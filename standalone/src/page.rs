@@ -4,14 +4,11 @@
 use actix_web::web::ServiceConfig;
 use shared::edge::page::{self, File};
 
+static PAGE: File = File::html(include_str!("../../web/playground/dist/index.html"));
+static STYLE: File = File::css(include_str!("../../web/playground/dist/playground.css"));
+static SCRIPT: File = File::script(include_str!("../../web/playground/dist/playground.js"));
+
 /// The page at `/`, with its files.
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    page::serve(
-        config,
-        &[
-            File::html("/", include_str!("../../web/playground/dist/index.html")),
-            File::css("/playground.css", include_str!("../../web/playground/dist/playground.css")),
-            File::script("/playground.js", include_str!("../../web/playground/dist/playground.js")),
-        ],
-    );
+    page::serve(config, &[("/", &PAGE), ("/playground.css", &STYLE), ("/playground.js", &SCRIPT)]);
 }

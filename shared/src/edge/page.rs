@@ -1,4 +1,5 @@
-//! Pages that are part of a binary: served from memory, asked for again only when the binary is another one.
+//! Pages that are part of a binary: served from memory, as each client likes them compressed, and asked for again only when the
+//! binary is another one.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -6,10 +7,11 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         Method,
-        header::{self, ETag, EntityTag, Header as _, IfNoneMatch},
+        header::{self, HeaderValue},
     },
     web::{self, ServiceConfig},
 };
+use asset::{Asset, Encoding};
 
 use super::layer::resource;
 
@@ -17,40 +19,38 @@ use super::layer::resource;
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'self'";
 
-/// A file of a page.
-#[derive(Clone, Copy, Debug)]
+/// What fits into a packet is not compressed: it would arrive no sooner.
+const SMALL: usize = 1_024;
+
+/// A file of a page. Its compressed forms are made when somebody first asks for them, and shared by all workers.
+#[derive(Debug)]
 pub struct File {
-    /// Where it is served.
-    pub path: &'static str,
     /// As in `text/css`; all of them are UTF-8.
-    pub content_type: &'static str,
-    /// What is in it.
-    pub body: &'static str,
+    content_type: &'static str,
+    content: Asset,
 }
 
 impl File {
     /// A page.
     #[must_use]
-    pub const fn html(path: &'static str, body: &'static str) -> Self {
-        Self { path, content_type: "text/html; charset=utf-8", body }
+    pub const fn html(body: &'static str) -> Self {
+        Self::new("text/html; charset=utf-8", body)
     }
 
     /// A style sheet.
     #[must_use]
-    pub const fn css(path: &'static str, body: &'static str) -> Self {
-        Self { path, content_type: "text/css; charset=utf-8", body }
+    pub const fn css(body: &'static str) -> Self {
+        Self::new("text/css; charset=utf-8", body)
     }
 
     /// A script.
     #[must_use]
-    pub const fn script(path: &'static str, body: &'static str) -> Self {
-        Self { path, content_type: "text/javascript; charset=utf-8", body }
+    pub const fn script(body: &'static str) -> Self {
+        Self::new("text/javascript; charset=utf-8", body)
     }
 
-    /// The same file at another path.
-    #[must_use]
-    pub const fn at(self, path: &'static str) -> Self {
-        Self { path, ..self }
+    const fn new(content_type: &'static str, body: &'static str) -> Self {
+        Self { content_type, content: Asset::embedded(body.as_bytes()) }
     }
 }
 
@@ -58,56 +58,63 @@ impl File {
 /// that name none, as on answers that are opened in a tab, and the description of the HTTP interface (of all services,
 /// whichever is asked) with a page to read it.
 pub(super) fn common(config: &mut ServiceConfig) {
-    let sign = include_str!("../../../web/favicon.svg");
+    static BASE: File = File::css(include_str!("../../../web/base.css"));
+    static SIGN: File = File::new("image/svg+xml", include_str!("../../../web/favicon.svg"));
+    static API: File = File::html(include_str!("../../../web/api/api.html"));
+    static API_STYLE: File = File::css(include_str!("../../../web/api/api.css"));
+    static API_SCRIPT: File = File::script(include_str!("../../../web/api/api.js"));
+    static OPENAPI: File = File::new("application/json", include_str!("../../../docs/openapi.json"));
     serve(
         config,
         &[
-            File::css("/base.css", include_str!("../../../web/base.css")),
-            File { path: "/favicon.ico", content_type: "image/svg+xml", body: sign },
-            File::html("/api", include_str!("../../../web/api/api.html")),
-            File::css("/api.css", include_str!("../../../web/api/api.css")),
-            File::script("/api.js", include_str!("../../../web/api/api.js")),
-            File {
-                path: "/openapi.json",
-                content_type: "application/json",
-                body: include_str!("../../../docs/openapi.json"),
-            },
+            ("/base.css", &BASE),
+            ("/favicon.ico", &SIGN),
+            ("/api", &API),
+            ("/api.css", &API_STYLE),
+            ("/api.js", &API_SCRIPT),
+            ("/openapi.json", &OPENAPI),
         ],
     );
 }
 
-/// Adds routes for `files`.
-pub fn serve(config: &mut ServiceConfig, files: &[File]) {
-    for file in files.iter().copied() {
-        // Only has to differ when the file does, and to be the same in every worker and replica of one build.
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(file.body);
-        let tag = EntityTag::new_strong(format!("{hash:016x}"));
-        let handler = move |request: HttpRequest| {
-            let answer = answer(file, &tag, &request);
-            async move { answer }
-        };
+/// Adds routes for files, each at its path.
+pub fn serve(config: &mut ServiceConfig, files: &[(&str, &'static File)]) {
+    for &(path, file) in files {
+        // Only has to differ when the file does, and to be the same in every worker and replica of one build. Weak, since it
+        // is the same for every encoding (RFC 9110 §8.8.1).
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(file.content.plain());
+        let Ok(tag) = HeaderValue::try_from(format!("W/\"{hash:016x}\"")) else { continue };
+        let handler = move |request: HttpRequest| answer(file, tag.clone(), request);
         config.service(
-            resource(file.path, &[Method::GET, Method::HEAD])
+            resource(path, &[Method::GET, Method::HEAD])
                 .route(web::get().to(handler.clone()))
                 .route(web::head().to(handler)),
         );
     }
 }
 
-fn answer(file: File, tag: &EntityTag, request: &HttpRequest) -> HttpResponse {
-    let known = match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(tag)),
-        Err(_) => false,
-    };
+async fn answer(file: &'static File, tag: HeaderValue, request: HttpRequest) -> HttpResponse {
+    let known = asset::none_match(request.headers(), &tag);
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
-        .insert_header(ETag(tag.clone()))
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::VARY, "Accept-Encoding"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::REFERRER_POLICY, "same-origin"));
     if known {
         return answer.finish();
     }
-    answer.insert_header((header::CONTENT_TYPE, file.content_type)).body(file.body)
+    let is_small = file.content.plain().len() < SMALL;
+    let encoding = if is_small { Encoding::Identity } else { asset::encoding(request.headers()) };
+    let Some(body) = asset::body(&file.content, encoding).await else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    if let Some(name) = encoding.name() {
+        answer.insert_header((header::CONTENT_ENCODING, name));
+    }
+    answer.insert_header((header::CONTENT_TYPE, file.content_type)).body(body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,22 @@
 //! What a request's headers ask for: an encoding, or nothing at all because the client has it already.
 
-use std::io::Write as _;
-
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use bytes::Bytes;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
+    /// Not at all.
     Identity,
+    /// `gzip`
     Gzip,
+    /// `br`
     Brotli,
 }
 
 impl Encoding {
-    pub(super) fn name(self) -> Option<&'static str> {
+    /// What `Content-Encoding` says; nothing for what is not compressed.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
         match self {
             Self::Identity => None,
             Self::Gzip => Some("gzip"),
@@ -25,7 +27,8 @@ impl Encoding {
 
 /// The smallest form that `Accept-Encoding` allows (RFC 9110, section 12.5.3). What has weight 0 is refused; among the rest the size decides, not
 /// the weight, since browsers give none.
-pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
+#[must_use]
+pub fn encoding(headers: &HeaderMap) -> Encoding {
     let (mut gzip, mut brotli, mut any) = (None, None, None);
     for value in headers.get_all(header::ACCEPT_ENCODING) {
         for item in value.to_str().unwrap_or_default().split(',') {
@@ -59,27 +62,18 @@ fn is_zero(parameters: &str) -> bool {
 }
 
 /// Whether `If-None-Match` names this tag, weak or not, alone or in a list, or any (RFC 9110, section 13.1.2).
-pub(super) fn none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+#[must_use]
+pub fn none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
         .filter_map(|value| value.to_str().ok())
         // Our tags hold no comma, so that a comma within a foreign tag cannot make one of ours.
         .flat_map(|value| value.split(','))
-        .map(|tag| tag.trim())
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+        .map(str::trim)
+        .any(|tag| tag == "*" || opaque(tag.as_bytes()) == opaque(etag.as_bytes()))
 }
 
-pub(super) fn gzip(plain: &[u8]) -> Bytes {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(plain.len() / 3), flate2::Compression::best());
-    // Writing to memory cannot fail.
-    let _ = encoder.write_all(plain);
-    encoder.finish().unwrap_or_default().into()
-}
-
-pub(super) fn brotli(plain: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(plain.len() / 3);
-    let mut encoder = brotli::CompressorWriter::new(&mut out, 16 * 1024, 9, 22);
-    let _ = encoder.write_all(plain);
-    drop(encoder);
-    out.into()
+/// A tag without the mark of a weak one: what `If-None-Match` compares.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
