@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { chromium } from "playwright-core";
-import { executable, FLAGS, tab } from "../lib/browser.js";
-import { ONE_LOG, startStack } from "../lib/stack.js";
+import { executable, FLAGS, launch, tab } from "../lib/browser.js";
+import { ONE_LOG, STANDALONE, startGateway, startStack } from "../lib/stack.js";
 import { until } from "../lib/wait.js";
+import { bufferedEvents, withoutUpgrades } from "./nginx.js";
 import { Proxy } from "./proxy.js";
 import { head, Writer } from "./writer.js";
 
@@ -151,4 +152,55 @@ describe("client in Chromium", () => {
     }
     assert.deepEqual(page.complaints, []);
   });
+});
+
+// The same by nginx itself, as somebody changes its configuration under a page that is open, and then takes it away.
+test("nginx that refuses WebSockets, then buffers event streams, then is gone for 20 s: 1,000 messages once and in order, and the page says what happened", { timeout: 180_000 }, async (t) => {
+  const stack = await startStack(STANDALONE, { TRIDENT_HISTORY_COUNT: "5000", TRIDENT_KEEPALIVE: "1s" });
+  t.after(() => stack.stop());
+  const services = { comet: stack.port, chat: stack.port, sse: stack.port };
+  let spoil = (text) => text;
+  let gateway = await startGateway(services, (text) => spoil(text));
+  t.after(() => gateway.stop());
+  // It brings the page along, and changes nothing.
+  const proxy = await Proxy.start(gateway.base);
+  t.after(() => proxy.close());
+  const browser = await launch();
+  t.after(() => browser.close());
+  const page = await tab(browser);
+  const channel = `public.nginx-page-${process.pid}`;
+  await page.goto(`${proxy.base}/page/client.html?${new URLSearchParams({ channel, since: await head(stack.base, channel) })}`);
+  const count = () => page.evaluate(() => window.ids.length);
+  const shows = (state) => page.waitForFunction((state) => document.getElementById("state").textContent === state, state, { timeout: 30_000 });
+  const some = async (how) => {
+    const from = await count();
+    await until(`some by ${how}`, async () => (await count()) > from + 50);
+  };
+  const reload = async (change) => {
+    spoil = change;
+    await gateway.serve(services);
+    proxy.breakAll();
+  };
+  await shows("open websocket");
+  const writer = new Writer(stack.base, channel);
+  const writing = writer.to(1_000, 350);
+  await some("WebSocket");
+  await reload(withoutUpgrades);
+  await shows("open sse");
+  await some("event stream");
+  await reload((text) => bufferedEvents(withoutUpgrades(text)));
+  await shows("open stream");
+  await some("stream");
+  await gateway.stop();
+  const [before, published] = [await count(), writer.ids.length];
+  await new Promise((resolve) => setTimeout(resolve, 20_000));
+  assert.ok((await count()) <= before + 10 && writer.ids.length > published, "nothing comes, and meanwhile others publish");
+  gateway = await startGateway(services, (text) => spoil(text));
+  proxy.target = new URL(gateway.base);
+  await writing;
+  await writer.arrived(count, 60_000);
+  assert.deepEqual(await page.evaluate(() => window.ids), writer.ids);
+  assert.deepEqual(await page.evaluate(() => window.gaps), []);
+  const log = (await page.locator("#log li").allTextContents()).join("\n");
+  for (const said of [/connecting sse \(websocket: /, /connecting stream \(sse: nothing came within 6 s: something between holds it back\)/, /waiting stream, again in \d+ ms \(stream: /]) assert.match(log, said);
 });

@@ -7,13 +7,8 @@ import { connect } from "../../web/client/dist/index.js";
 import { socketio } from "../../web/client/dist/transports/socketio.js";
 import { STANDALONE, startGateway, startStack } from "../lib/stack.js";
 import { until } from "../lib/wait.js";
+import { buffered, bufferedEvents, withoutUpgrades } from "./nginx.js";
 import { head, Writer } from "./writer.js";
-
-/** Compression without a flush for each piece: the usual way in which streams are held back. */
-const BUFFERED = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; gzip_min_length 0; gzip_types text/event-stream application/x-ndjson;";
-const buffered = (text) => text.replace("gzip off;", "").replaceAll("proxy_buffering off;", BUFFERED);
-const bufferedEvents = (text) => text.replace("gzip off;", "").replace(/(location = \/events \{[^]*?)proxy_buffering off;/, `$1${BUFFERED}`);
-const withoutUpgrades = (text) => text.replace("proxy_set_header Upgrade $upgrade_to;", "proxy_set_header Upgrade '';");
 
 describe("client behind nginx", () => {
   let stack;
