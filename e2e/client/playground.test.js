@@ -285,6 +285,71 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     assert.deepEqual(page.complaints, []);
   });
 
+  // By finger on a phone. Whichever button comes to the page has to be added here.
+  for (const [size, options] of Object.entries(SIZES)) {
+    for (const [language, words] of Object.entries({
+      English: { open: "open", cut: "cut", published: /^Published as \d+-\d+\.$/, back: "none lost", of: "1 here" },
+      中文: { open: "已连接", cut: "已断开", published: /^已发布，id 为 \d+-\d+。$/, back: "无一丢失", of: "1 人在线" },
+    })) {
+      test(`every button: ${size}, ${language}`, async () => {
+        const writer = await visit(options);
+        const press = (place) => (options.hasTouch ? place.tap() : place.click());
+        const button = (of) => page.locator(of);
+        const done = new Set();
+        const pressed = async (of) => {
+          await press(button(of));
+          done.add(of);
+        };
+        await pressed("#language");
+        if (language === "English") {
+          await shows("comet", ".state", "已连接");
+          await press(button("#language"));
+        }
+        for (const pane of PANES) await shows(pane, ".state", words.open);
+
+        for (const pane of PANES) {
+          await pressed(`#${pane} button`);
+          await shows(pane, ".state", words.cut);
+        }
+        await writer.to(3);
+        for (const pane of PANES) {
+          await press(button(`#${pane} button`));
+          await shows(pane, ".state", words.open);
+          await shows(pane, ".note", words.back);
+        }
+        await all(writer);
+        for (const pane of PANES) {
+          await within(pane, "select").selectOption("longpoll");
+          await shows(pane, ".state", words.open);
+        }
+
+        await page.locator("#token").fill(token());
+        await pressed("#publish button");
+        await page.locator("#published").filter({ hasText: words.published }).waitFor();
+        for (const pane of PANES) await shows(pane, ".messages .data", '{"code":42}');
+
+        await page.locator("#channel").fill("time");
+        await pressed("#choose button");
+        for (const pane of PANES) await shows(pane, ".messages .data", "时间:");
+
+        const room = `buttons-${process.pid}-${drawn}-${slug}`;
+        await page.locator("#talk-name").fill("Mei");
+        await pressed("#talk-name-form button");
+        await page.locator("#talk-room").fill(room);
+        await pressed("#talk-room-form button");
+        await page.locator("#talk-people", { hasText: `${room} · ${words.of} Mei` }).waitFor();
+        await page.locator("#talk-text").fill("喝茶吗");
+        await pressed("#talk-form button");
+        await page.locator("#talk-said li", { hasText: "Mei喝茶吗" }).waitFor();
+        assert.equal(await page.locator("#talk-text").inputValue(), "");
+
+        assert.equal(await page.locator("button").count(), done.size, `pressed: ${[...done].join(", ")}`);
+        for (const found of await page.locator("button").all()) assert.match(await found.textContent(), language === "English" ? /^([A-Z][a-z ]+|中文)$/ : /^(\p{Script=Han}+|English)$/u);
+        assert.deepEqual(page.complaints, []);
+      });
+    }
+  }
+
   for (const [size, options] of Object.entries(SIZES)) {
     for (const colorScheme of ["light", "dark"]) {
       test(`labels and contrast, in both languages: ${size}, ${colorScheme}`, async () => {
