@@ -7,7 +7,7 @@
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-examples  the publishing examples in five languages (needs PHP; part of e2e)
 #   make e2e-docs  every command and link of README.md and docs/ (part of e2e); screenshot: the picture in README.md
-#   make e2e-compose  docker compose up for real: many replicas, some killed (needs Docker; not part of e2e)
+#   make e2e-compose  docker compose up for real: many replicas, some killed; and what the pages say of it (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
 #   make e2e-hostile  attacks on everything while good clients read on: docs/HOSTILE.md
 #   make e2e-many     3,000 clients on three replicas of each service (release build)

@@ -10,14 +10,13 @@ import { SECRET } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 import { ask } from "../lib/http.js";
 
-const PROJECT = "trident-e2e";
 /** What comes up without a profile. */
 const PLAIN = ["redis", "comet-svc", "chat-svc", "sse-svc", "gateway"];
 
 /** Runs a command and gives what it wrote; throws with what it said when it fails or takes longer than `within`. */
-function run(command, args, { within = 120_000, env = process.env } = {}) {
+export function run(command, args, { within = 120_000, env = process.env, cwd = ROOT } = {}) {
   return new Promise((resolve, reject) => {
-    execFile(command, args, { cwd: ROOT, env, timeout: within, killSignal: "SIGINT", maxBuffer: 64 << 20 }, (error, out, err) => {
+    execFile(command, args, { cwd, env, timeout: within, killSignal: "SIGINT", maxBuffer: 64 << 20 }, (error, out, err) => {
       if (error) reject(new Error(`${command} ${args.join(" ")}: ${error.killed ? `not within ${within} ms` : error.code}\n${out.slice(-2_000)}\n${err.slice(-4_000)}`));
       else resolve(out);
     });
@@ -25,13 +24,32 @@ function run(command, args, { within = 120_000, env = process.env } = {}) {
 }
 
 /** How Compose is called here: the plugin of Docker if it has it, or docker-compose. */
-function composeCommand() {
+export function composeCommand() {
   const works = (command, ...args) => spawnSync(command, args, { stdio: "ignore", timeout: 20_000 }).status === 0;
   if (!works("docker", "info")) throw new Error("no Docker engine answers: `make e2e-compose` needs one");
   if (works("docker", "compose", "version")) return ["docker", "compose"];
   if (works("docker-compose", "version")) return ["docker-compose"];
   throw new Error("there is no `docker compose` and no `docker-compose`");
 }
+
+/** The environment of an installation beside others, with a name, ports, a network and images of its own, and no settings but those. */
+export function environment(port, tlsPort) {
+  return {
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TRIDENT_"))),
+    DOCKER_BUILDKIT: "1",
+    COMPOSE_DOCKER_CLI_BUILD: "1",
+    CARGO_PROFILE: process.env.CARGO_PROFILE ?? "dev",
+    COMPOSE_PROJECT_NAME: "trident-e2e",
+    TRIDENT_PORT: `127.0.0.1:${port}`,
+    TRIDENT_TLS_PORT: `127.0.0.1:${tlsPort}`,
+    // The images of whoever works here with docker-compose.yml stay as they are.
+    TRIDENT_TAG: "e2e",
+    TRIDENT_SUBNET: process.env.TRIDENT_E2E_SUBNET ?? "10.87.32",
+  };
+}
+
+/** Takes all of an installation down, with what it has stored. */
+export const DOWN = ["--profile", "tls", "down", "--volumes", "--remove-orphans", "--timeout", "15"];
 
 /** Builds what is to be built, starts everything, and waits until the gateway serves. */
 export async function bringUp() {
@@ -40,27 +58,14 @@ export async function bringUp() {
   const tlsPort = await freePort();
   const certificates = mkdtempSync(path.join(tmpdir(), "trident-tls-"));
   chmodSync(certificates, 0o755); // whoever the gateway is may look
-  const env = {
-    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TRIDENT_"))),
-    DOCKER_BUILDKIT: "1",
-    COMPOSE_DOCKER_CLI_BUILD: "1",
-    CARGO_PROFILE: process.env.CARGO_PROFILE ?? "dev",
-    COMPOSE_PROJECT_NAME: PROJECT,
-    TRIDENT_PORT: `127.0.0.1:${port}`,
-    TRIDENT_TLS_PORT: `127.0.0.1:${tlsPort}`,
-    TRIDENT_TLS_DIR: certificates,
-    // The images of whoever works here with docker-compose.yml stay as they are.
-    TRIDENT_TAG: "e2e",
-    TRIDENT_SUBNET: process.env.TRIDENT_E2E_SUBNET ?? "10.87.32",
-    TRIDENT_SECRET: SECRET,
-  };
+  const env = { ...environment(port, tlsPort), TRIDENT_TLS_DIR: certificates, TRIDENT_SECRET: SECRET };
   const args = (rest) => [...words, "--profile", "tls", ...rest];
   const compose = (rest, within) => run(command, args(rest), { within, env });
   const docker = (...rest) => run("docker", rest, { within: 60_000 });
-  const down = ["down", "--volumes", "--remove-orphans", "--timeout", "15"];
+  const down = () => run(command, [...words, ...DOWN], { env });
   // Whatever becomes of us.
   let isUp = true;
-  const leave = () => isUp && spawnSync(command, args(down), { cwd: ROOT, env, stdio: "ignore", timeout: 120_000 });
+  const leave = () => isUp && spawnSync(command, [...words, ...DOWN], { cwd: ROOT, env, stdio: "ignore", timeout: 120_000 });
   process.once("exit", leave);
 
   const installation = {
@@ -114,14 +119,14 @@ export async function bringUp() {
     },
     logs: () => compose(["logs", "--no-color", "--tail=60"]).catch((error) => error.message),
     async takeDown() {
-      await compose(down, 120_000);
+      await down();
       isUp = false;
       rmSync(certificates, { recursive: true, force: true });
     },
   };
   try {
     // What a run that was cut off has left.
-    await compose(down, 120_000);
+    await down();
     await compose(["build"], 30 * 60_000);
     await compose(["up", "-d", "--no-build", ...PLAIN], 5 * 60_000);
     await until("the gateway serves", async () => (await ask(`${installation.base}/data?mode=poll&channel=public.up`).catch(() => null))?.status === 200, { within: 60_000, every: 250 });

@@ -1,5 +1,4 @@
-// A shell in a folder that looks like a clone of the project after its release build, in which the blocks of a page run one
-// after the other, as somebody would type them.
+// A shell in which the blocks of a page run one after the other, as somebody would type them.
 
 import { spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -18,34 +17,35 @@ export class Shell {
   #waiting = () => {};
   #count = 0;
 
+  /** In a folder that looks like a clone of the project after its release build; curl, cargo and others are as in `shims/`. */
   static async open(env = {}) {
-    const shell = new Shell();
-    shell.folder = mkdtempSync(path.join(tmpdir(), "trident-docs-"));
-    [shell.port, shell.filesPort] = [await freePort(), await freePort()];
-    for (const name of ["examples", "docs", "web"]) symlinkSync(path.join(ROOT, name), path.join(shell.folder, name));
-    symlinkSync(path.join(ROOT, "e2e/node_modules"), path.join(shell.folder, "node_modules"));
-    const release = path.join(shell.folder, "target/release");
+    const folder = mkdtempSync(path.join(tmpdir(), "trident-docs-"));
+    const ports = [await freePort(), await freePort()];
+    for (const name of ["examples", "docs", "web"]) symlinkSync(path.join(ROOT, name), path.join(folder, name));
+    symlinkSync(path.join(ROOT, "e2e/node_modules"), path.join(folder, "node_modules"));
+    const release = path.join(folder, "target/release");
     mkdirSync(release, { recursive: true });
     // The build that the other tests use, on a port that is free.
     const standalone = path.join(release, "standalone");
-    writeFileSync(standalone, `#!/bin/sh\nTRIDENT_LISTEN=127.0.0.1:${shell.port} exec "${binary("standalone")}" "$@"\n`);
+    writeFileSync(standalone, `#!/bin/sh\nTRIDENT_LISTEN=127.0.0.1:${ports[0]} exec "${binary("standalone")}" "$@"\n`);
     chmodSync(standalone, 0o755);
-    const clean = Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_") && key !== "NODE_TEST_CONTEXT");
-    shell.#child = spawn("bash", ["--norc", "--noprofile"], {
-      cwd: shell.folder,
-      detached: true,
-      stdio: ["pipe", "pipe", "pipe"],
-      env: { ...Object.fromEntries(clean), PATH: `${SHIMS}:${release}:${process.env.PATH}`, SHIM_ROOT: ROOT, SHIM_RELEASE: release, ...env },
-    });
-    for (const stream of [shell.#child.stdout, shell.#child.stderr]) {
+    const clean = Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_"));
+    const PATH = `${SHIMS}:${release}:${process.env.PATH}`;
+    return new Shell(folder, { ...Object.fromEntries(clean), PATH, SHIM_ROOT: ROOT, SHIM_RELEASE: release, ...env }, { ports });
+  }
+
+  /** In a folder that is the shell's from now on: it goes when that is closed. Each block has `within` milliseconds. */
+  constructor(folder, { NODE_TEST_CONTEXT: _, ...env }, { ports: [port, filesPort] = [8080, 3000], within = WITHIN } = {}) {
+    Object.assign(this, { folder, port, filesPort, within });
+    this.#child = spawn("bash", ["--norc", "--noprofile"], { cwd: folder, detached: true, stdio: ["pipe", "pipe", "pipe"], env });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => {
-        shell.#said += text;
-        shell.#waiting();
+        this.#said += text;
+        this.#waiting();
       });
     }
     // With jobs as in a terminal, and every command that fails told.
-    shell.#child.stdin.write(`set -mE; trap 'echo "<<failed: $BASH_COMMAND>>"' ERR\n`);
-    return shell;
+    this.#child.stdin.write(`set -mE; trap 'echo "<<failed: $BASH_COMMAND>>"' ERR\n`);
   }
 
   get base() {
@@ -72,7 +72,7 @@ export class Shell {
     });
     this.#child.stdin.write(`. ./${name}\nprintf '%s\\n' '${end}'\n`);
     try {
-      await soon(`the end of\n${text}`, done, WITHIN);
+      await soon(`the end of\n${text}`, done, this.within);
     } catch (error) {
       throw new Error(`${error.message}\n${this.#said.slice(from)}`);
     }

@@ -1,0 +1,103 @@
+// What docs/TUTORIAL.md and docs/OPERATIONS.md say of Compose, run for real: their own blocks, in a copy of the project as a clone is.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { cpSync, existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { blocksOf } from "../docs/blocks.js";
+import { Shell } from "../docs/shell.js";
+import { ask, trust } from "../lib/http.js";
+import { freePort } from "../lib/process.js";
+import { ROOT } from "../lib/stack.js";
+import { token } from "../lib/token.js";
+import { until } from "../lib/wait.js";
+import { DOWN, composeCommand, environment, run } from "./installation.js";
+
+const MINUTES = 60_000;
+const NEXT = "e2e-next";
+
+/** The blocks of a page that run `docker` or a script that does, as a shell takes them. */
+function blocks(page, pattern, count) {
+  const found = blocksOf(page).filter(({ language, text }) => language === "sh" && pattern.test(text));
+  assert.equal(found.length, count, `${page} has other blocks for Compose than this runs: ${found.map(({ line }) => line).join(", ")}`);
+  return found.map(({ text }) => text);
+}
+
+describe("Compose as the pages have it", () => {
+  const secret = randomBytes(32).toString("hex");
+  const [up, withTls, down] = blocks("docs/TUTORIAL.md", /^docker compose/m, 3);
+  const [roll] = blocks("docs/OPERATIONS.md", /^[^#]*rolling\.sh/m, 1);
+  let shell;
+  let env;
+  let ports;
+  let compose;
+
+  before(async () => {
+    const [command, ...words] = composeCommand();
+    ports = [await freePort(), await freePort()];
+    env = environment(...ports);
+    const folder = mkdtempSync(path.join(tmpdir(), "trident-clone-"));
+    const files = await run("git", ["ls-files", "--cached", "--others", "--exclude-standard"]);
+    // With their times, so that what was built of them before need not be built again.
+    for (const file of files.split("\n").filter((file) => file && existsSync(path.join(ROOT, file)))) cpSync(path.join(ROOT, file), path.join(folder, file), { preserveTimestamps: true });
+    compose = (rest, within = 2 * MINUTES) => run(command, [...words, ...rest], { cwd: folder, env, within });
+    shell = new Shell(folder, { ...env, TRIDENT_SECRET: secret }, { within: 40 * MINUTES });
+    // What a run that was cut off has left.
+    await compose(DOWN);
+    // The pages write `docker compose`, which not everybody has; and by then a server has been running in the terminal.
+    if (command !== "docker") await shell.run('docker() { [ "$1" = compose ] || { command docker "$@"; return; }; shift; docker-compose "$@"; }\n');
+    await shell.run("standalone() { sleep 3600; }\nstandalone &\n");
+  });
+  after(async () => {
+    await compose?.(DOWN).catch((error) => console.error(error.message));
+    await run("docker", ["image", "rm", ...["comet-svc", "chat-svc", "sse-svc"].map((name) => `trident/${name}:${NEXT}`)]).catch(() => {});
+    await shell?.close();
+  }, { timeout: 5 * MINUTES });
+
+  const ids = async (service) => (await compose(["--profile", "tls", "ps", "-q", service])).split("\n").filter(Boolean);
+  const serves = (base) => until(`${base} serves`, async () => (await ask(`${base}/data?mode=poll&channel=public.pages`).catch(() => undefined))?.status === 200, { within: 2 * MINUTES, every: 250 });
+  const publishes = async (base) => {
+    const headers = { Authorization: `Bearer ${token({}, { secret })}`, "Content-Type": "application/json" };
+    const answer = await ask(`${base}/events?channel=public.pages`, { method: "POST", headers, body: '"as the page says"' });
+    assert.equal(answer.status, 201, answer.body);
+  };
+
+  test("the tutorial brings it up, with as many replicas as it says and the secret that it writes down", { timeout: 45 * MINUTES }, async () => {
+    await shell.run(up);
+    assert.equal(readFileSync(path.join(shell.folder, ".env"), "utf8"), `TRIDENT_SECRET=${secret}\n`);
+    const counts = [...up.matchAll(/--scale (\S+)=(\d+)/g)];
+    assert.ok(counts.length > 0);
+    for (const [, service, count] of counts) assert.equal((await ids(service)).length, Number(count), service);
+    const base = `http://127.0.0.1:${ports[0]}`;
+    await serves(base);
+    await publishes(base);
+  });
+
+  test("operations has it upgraded, each replica to the new version", { timeout: 45 * MINUTES }, async () => {
+    const before = await ids("sse-svc");
+    await shell.run(roll.replaceAll("1.2.0", NEXT));
+    for (const service of ["comet-svc", "chat-svc", "sse-svc"]) {
+      const images = JSON.parse(await run("docker", ["inspect", ...(await ids(service))])).map(({ Config }) => Config.Image);
+      assert.ok(images.length > 0 && images.every((image) => image.endsWith(`:${NEXT}`)), `${service}: ${images.join(", ")}`);
+    }
+    const others = await ids("sse-svc");
+    assert.equal(others.length, before.length);
+    assert.ok(others.every((id) => !before.includes(id)), "every replica is another one");
+    await publishes(`http://127.0.0.1:${ports[0]}`);
+  });
+
+  test("the tutorial adds TLS by a certificate for trial, and takes all of it down", { timeout: 10 * MINUTES }, async () => {
+    await shell.run(withTls);
+    const certificate = path.join(shell.folder, "trial.pem");
+    const [gateway] = await until("the gateway with TLS", async () => (await ids("gateway-tls")).length === 1 && ids("gateway-tls"), { within: MINUTES, every: 250 });
+    await until("its certificate", () => shell.run(`docker exec ${gateway} cat /run/trident/fullchain.pem > ${certificate}\n`).then(() => true, () => false), { within: MINUTES, every: 500 });
+    trust(certificate);
+    const base = `https://127.0.0.1:${ports[1]}`;
+    await serves(base);
+    await publishes(base);
+    await shell.run(down);
+    for (const service of ["redis", "comet-svc", "chat-svc", "sse-svc", "gateway", "gateway-tls"]) assert.deepEqual(await ids(service), [], service);
+  });
+});
