@@ -132,7 +132,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     assert.equal(await page.locator("#published").textContent(), `Published as ${id}.`);
     await page.getByLabel("Token").fill("");
     await page.getByRole("button", { name: "Publish" }).click();
-    await page.locator("#published.bad").filter({ hasText: "a token is needed" }).waitFor();
+    await page.locator("#published.bad").filter({ hasText: "A token is needed" }).waitFor();
     await axe("refused");
   });
 
@@ -193,6 +193,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     const says = (pane, text) => within(pane, ".note").filter({ hasText: text }).waitFor({ timeout: 15_000 });
     await visit();
     await page.getByRole("button", { name: "中文" }).click();
+    assert.match(await page.locator("#chart-summary").textContent(), /每秒 \d+ 条消息/, "at once");
     Object.assign(proxy.to, { websocket: "refuse", sse: "hold", stream: "refuse" });
     proxy.breakAll();
     await says("chat", "WebSocket：被中间的设备或其他服务器拒绝");
@@ -227,9 +228,41 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     const told = await page.locator(".note, .state, #published, #talk-typing, #talk-people, #chart-summary").allTextContents();
     for (const text of told) assert.doesNotMatch(text, /[a-z]{2,} [a-z]{2,}/, text);
     await page.getByRole("button", { name: "English" }).click();
-    await page.locator("#published.bad").filter({ hasText: "does not allow this" }).waitFor();
-    await page.locator("#talk-typing.bad").filter({ hasText: "that is no room" }).waitFor();
+    await page.locator("#published.bad").filter({ hasText: "The token does not allow this" }).waitFor();
+    await page.locator("#talk-typing.bad").filter({ hasText: "That is no room" }).waitFor();
     for (const pane of PANES) await says(pane, "does not allow this");
+  });
+
+  test("wrong input is told where it is made, and what was refused or never came can be asked for again", async () => {
+    await visit();
+    await page.locator("#channel").fill("no channel");
+    await page.locator("#channel").press("Enter");
+    await page.locator("#channel:invalid").waitFor();
+    for (const pane of PANES) assert.equal(await within(pane, ".state").textContent(), "open");
+    await page.getByLabel("Token").fill("令牌");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.locator("#token:invalid").waitFor();
+    assert.equal(await page.locator("#published").textContent(), "");
+    await page.getByLabel("Token").fill(` ${token()} `);
+    await page.locator("#event").fill("gap");
+    await page.getByRole("button", { name: "Publish" }).click();
+    await page.locator("#published.bad").filter({ hasText: "That is no event" }).waitFor();
+    await page.getByLabel("Token").fill("");
+    await page.locator("#channel").fill("secret.play");
+    await page.locator("#channel").press("Enter");
+    for (const pane of PANES) await shows(pane, ".state", "closed");
+    await page.getByLabel("Token").fill(token());
+    for (const pane of PANES) await page.locator(`#${pane}`).getByRole("button", { name: "Connect again" }).click();
+    for (const pane of PANES) await shows(pane, ".state", "open");
+    proxy.cut();
+    await page.locator("#channel").fill("public.later");
+    await page.locator("#channel").press("Enter");
+    for (const pane of PANES) await shows(pane, ".state", "waiting");
+    for (const pane of PANES) await within(pane, "button").click();
+    for (const pane of PANES) await shows(pane, ".note", "Cut before anything came.");
+    proxy.mend();
+    for (const pane of PANES) await within(pane, "button").click();
+    for (const pane of PANES) await shows(pane, ".state", "open");
   });
 
   test("two people chat, with names, rooms and typing, over a cut", async () => {
@@ -337,7 +370,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
         await pressed("#talk-name-form button");
         await page.locator("#talk-room").fill(room);
         await pressed("#talk-room-form button");
-        await page.locator("#talk-people", { hasText: `${room} · ${words.of} Mei` }).waitFor();
+        await page.locator("#talk-people", { hasText: `${room} · ${words.of} · Mei` }).waitFor();
         await page.locator("#talk-text").fill("喝茶吗");
         await pressed("#talk-form button");
         await page.locator("#talk-said li", { hasText: "Mei喝茶吗" }).waitFor();

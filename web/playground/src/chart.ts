@@ -30,7 +30,10 @@ export class Chart {
     this.#place = place;
     this.#summary = summary;
     this.#ways = new Map(ways.map((way) => [way, new Map()]));
-    inEveryLanguage(() => this.#begin());
+    inEveryLanguage(() => {
+      this.#begin();
+      this.#sum();
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#begin());
     new ResizeObserver(() => this.#plot?.setSize({ width: this.#place.clientWidth, height: HEIGHT })).observe(place);
     setInterval(() => this.#draw(), 1_000);
@@ -84,6 +87,11 @@ export class Chart {
     const first = now() - SPAN;
     for (const seconds of this.#ways.values()) for (const at of seconds.keys()) if (at < first) seconds.delete(at);
     this.#plot?.setData(this.#data());
+    this.#sum();
+  }
+
+  /** The same in words. */
+  #sum(): void {
     const latest = (way: string): string => {
       const found = [...(this.#ways.get(way)?.values() ?? [])].flatMap(({ latencies }) => latencies).at(-1);
       return found === undefined ? "–" : `${found} ms`;

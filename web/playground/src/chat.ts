@@ -162,7 +162,7 @@ export class Chat {
     state.dataset.phase = connected ? "open" : "waiting";
     state.textContent = say(connected ? "phase.open" : "phase.waiting");
     const { members, count = 0 } = this.#present ?? {};
-    const people = members ? `${say("here", { count })} ${members.join(", ")}` : say("here", { count });
+    const people = members ? `${say("here", { count })} · ${members.join(", ")}` : say("here", { count });
     this.#write("#talk-people", `${this.#room} · ${people}`);
     const typing = [...this.#typing.keys()].join(", ");
     this.#write("#talk-typing", this.#trouble?.() ?? (typing && say("typing", { names: typing })));

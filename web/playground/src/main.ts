@@ -24,7 +24,8 @@ if (brought) {
   token.value = brought;
   history.replaceState(history.state, "", location.pathname + location.search);
 }
-const tokenGiven = (): string | undefined => token.value.trim() || undefined;
+// What is no token could not even be sent.
+const tokenGiven = (): string | undefined => (token.validity.valid && token.value.trim()) || undefined;
 
 const chart = new Chart(part("chart"), part("chart-summary"), ["comet", "chat", "sse"]);
 const panes = [

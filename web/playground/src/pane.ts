@@ -73,6 +73,7 @@ export class Pane {
 
   /** Leaves what it reads, and begins with the newest of another channel. */
   listen(channel: string): void {
+    this.#leave();
     this.#channel = channel;
     this.#since = this.#newest = this.#return = this.#note = undefined;
     this.#counts = { count: 0, changes: 0, gaps: 0 };
@@ -86,7 +87,6 @@ export class Pane {
   }
 
   #open(): void {
-    this.#connection?.close();
     if (this.#since !== undefined) this.#return = { cursor: this.#since, count: 0 };
     const connection = connect({ url: location.origin, channels: [this.#channel], since: this.#since, token: this.#options.token, transports: [this.#transport], websocket });
     this.#connection = connection;
@@ -107,6 +107,7 @@ export class Pane {
         if (cursor !== undefined) this.#return = { cursor, count: 0 };
         this.#tell(() => explain(state));
       }
+      if (state.phase === "closed") this.#leave();
       this.#showState();
     }));
     connection.on("gap", mine(() => {
@@ -123,15 +124,17 @@ export class Pane {
   #cut(): void {
     this.#leave();
     this.#state = "cut";
-    const cursor = this.#since ?? "–";
-    this.#tell(() => say("away", { cursor }));
+    const cursor = this.#since;
+    this.#tell(() => (cursor === undefined ? say("awayUnread") : say("away", { cursor })));
     this.#showState();
   }
 
+  /** There is no connection any more, and the next begins where this one was. */
   #leave(): void {
-    this.#since = this.#connection?.cursor ?? this.#since;
-    this.#connection?.close();
+    const connection = this.#connection;
+    this.#since = connection?.cursor ?? this.#since;
     this.#connection = undefined;
+    connection?.close();
   }
 
   #change(transport: TransportName): void {

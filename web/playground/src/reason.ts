@@ -10,5 +10,6 @@ export function explain({ why, code = "", left, status, seconds }: Omit<Reason, 
   const known = [`code.${code}`, `why.${why}${status && !code ? ".status" : ""}`].find(isWord) ?? (`why.${why}` as const);
   const what = say(known, { status: status ?? "", seconds: seconds ?? "" });
   const whole = code && !known.startsWith("code.") ? `${what} (${code})` : what;
-  return left && whole ? say("of", { transport: say(left), what: whole }) : whole;
+  if (!left || !whole) return whole.replace(/^[a-z]/, (letter) => letter.toUpperCase());
+  return say("of", { transport: say(left), what: whole });
 }
