@@ -110,7 +110,7 @@ const WORDS = {
     chart: "最近两分钟的延迟与速率",
     publish: "发布",
     token: "令牌",
-    tokenHelp: "standalone 启动时会打印一个带令牌的链接；命令 “standalone token” 可生成更多令牌。",
+    tokenHelp: "standalone 启动时会打印一个带令牌的链接；命令“standalone token”可生成更多令牌。",
     event: "事件",
     data: "数据",
     send: "发布",
