@@ -1,14 +1,17 @@
 // The playground in Chromium: every button, both languages, a phone; what is published comes once on each of the three ways.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { promisify } from "node:util";
 import { launch, SIZES, tab } from "../lib/browser.js";
 import { chance } from "../lib/random.js";
 import { ONE_LOG, OUT, PINGS, ROOT, STANDALONE, startStack } from "../lib/stack.js";
 import { token } from "../lib/token.js";
+import { until } from "../lib/wait.js";
 import { Proxy } from "./proxy.js";
 import { Writer, publishAll } from "./writer.js";
 
@@ -130,13 +133,18 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     for (const pane of PANES) await shows(pane, ".messages .data", "it's 时间");
     const [id] = await ids("sse");
     assert.equal(await page.locator("#published").textContent(), `Published as ${id}.`);
+    // The command, as a shell takes it.
+    const { stdout } = await promisify(execFile)("bash", ["-c", await page.locator("#curl").textContent()], { env: { ...process.env, TOKEN: token() } });
+    const { id: other } = JSON.parse(stdout);
+    for (const pane of PANES) await shows(pane, ".messages .id", other);
+    assert.deepEqual(await within("sse", ".messages .data").allTextContents(), ["it's 时间", "it's 时间"]);
     await page.getByLabel("Token").fill("");
     await page.getByRole("button", { name: "Publish" }).click();
     await page.locator("#published.bad").filter({ hasText: "A token is needed" }).waitFor();
     await axe("refused");
   });
 
-  test("what is no longer held is told as a gap, and marked on the chart", async () => {
+  test("what is no longer held is told as a gap", async () => {
     const writer = await visit();
     await writer.to(5);
     await all(writer);
@@ -153,6 +161,44 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await shows("sse", "[data-show=count]", "1005");
     assert.doesNotMatch(await within("sse", ".note").textContent(), /none lost/);
     await axe("gap");
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("new connections and gaps are marked on the chart", async () => {
+    // Upright lines of a colour, of which so much of the chart's height is drawn. Neighbouring columns are one line.
+    const lines = (name, share) => page.evaluate(([name, share]) => {
+      const canvas = document.querySelector("#chart canvas");
+      const { width, height } = canvas;
+      const probe = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
+      probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+      probe.fillRect(0, 0, 1, 1);
+      const wanted = probe.getImageData(0, 0, 1, 1).data;
+      probe.clearRect(0, 0, 1, 1);
+      probe.drawImage(canvas, 0, 0);
+      const { data } = probe.getImageData(0, 0, width, height);
+      const isWanted = (x, y) => {
+        const at = 4 * (y * width + x);
+        return data[at + 3] > 60 && [0, 1, 2].every((part) => Math.abs(data[at + part] - wanted[part]) < 8);
+      };
+      const columns = Array.from({ length: width }, (_, x) => Array.from({ length: height }, (_, y) => y).filter((y) => isWanted(x, y)).length > share * height);
+      return columns.filter((is, x) => is && !columns[x - 1]).length;
+    }, [name, share]);
+    const drawn = (name, share, count) => until(`${count} lines of ${name}`, async () => (await lines(name, share)) === count, { every: 250 });
+    const writer = await visit();
+    // All three of them lie on one another.
+    await drawn("sse", 0.25, 1);
+    await within("sse", "button").click();
+    // Lines are drawn by the second.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await within("sse", "button").click();
+    await drawn("sse", 0.25, 2);
+    assert.equal(await lines("bad", 0.5), 0);
+    await within("sse", "button").click();
+    await shows("sse", ".state", "cut");
+    await writer.to(10);
+    for (let n = 0; n < 3; n += 1) await publishAll(stack.base, Array.from({ length: 500 }, (_, n) => ({ channel: writer.channel, data: n })));
+    await within("sse", "button").click();
+    await drawn("bad", 0.5, 1);
     assert.deepEqual(page.complaints, []);
   });
 
@@ -382,6 +428,29 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
       });
     }
   }
+
+  test("everything that can be done is reached by Tab, in the order in which it stands, and what is reached is marked", async () => {
+    await visit();
+    const reached = [];
+    for (;;) {
+      await page.keyboard.press("Tab");
+      const found = await page.evaluate(() => {
+        const { activeElement: element } = document;
+        if (element === document.body) return undefined;
+        element.dataset.reached = "";
+        const { outlineStyle, outlineWidth } = getComputedStyle(element);
+        const place = element.id || `${element.closest("[id]")?.id} ${element.localName}`;
+        return { place, isMarked: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+      });
+      if (!found || reached.length > 60) break;
+      reached.push(found);
+    }
+    assert.deepEqual(reached.filter(({ isMarked }) => !isMarked).map(({ place }) => place), []);
+    const left = await page.locator(":is(a[href], button, input, select, textarea, [tabindex='0']):not([data-reached])").evaluateAll((all) => all.map((one) => one.id || one.outerHTML));
+    assert.deepEqual(left, [], reached.map(({ place }) => place).join(", "));
+    const inPlace = await page.locator("[data-reached]").evaluateAll((all) => all.map((one) => one.id || `${one.closest("[id]")?.id} ${one.localName}`));
+    assert.deepEqual(reached.map(({ place }) => place), inPlace);
+  });
 
   for (const [size, options] of Object.entries(SIZES)) {
     for (const colorScheme of ["light", "dark"]) {

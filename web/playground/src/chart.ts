@@ -118,11 +118,13 @@ export class Chart {
     for (const [way, seconds] of this.#ways) {
       for (const [at, { isConnected, isGap }] of seconds) {
         if (!isConnected && !isGap) continue;
-        const x = Math.round(plot.valToPos(at, "x", true));
+        const width = Math.round((isGap ? 4 : 1) * devicePixelRatio);
+        // An odd width lies on pixels, not between them.
+        const x = Math.round(plot.valToPos(at, "x", true)) + (width % 2) / 2;
         if (x < bbox.left) continue;
         ctx.save();
         ctx.strokeStyle = isGap ? color("bad") : color(way);
-        ctx.lineWidth = (isGap ? 4 : 1) * devicePixelRatio;
+        ctx.lineWidth = width;
         ctx.setLineDash(isGap ? [] : [4 * devicePixelRatio, 4 * devicePixelRatio]);
         ctx.beginPath();
         ctx.moveTo(x, bbox.top);
