@@ -1,4 +1,5 @@
-// What docs/TUTORIAL.md and docs/OPERATIONS.md say of Compose, run for real: their own blocks, in a copy of the project as a clone is.
+// What README.md, docs/TUTORIAL.md and docs/OPERATIONS.md say of Compose, run for real: their own blocks, in a copy of the project
+// that is as a clone.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -27,6 +28,7 @@ function blocks(page, pattern, count) {
 
 describe("Compose as the pages have it", () => {
   const secret = randomBytes(32).toString("hex");
+  const [whole] = blocks("README.md", /^docker compose/m, 1);
   const [up, withTls, down] = blocks("docs/TUTORIAL.md", /^docker compose/m, 3);
   const [roll] = blocks("docs/OPERATIONS.md", /^[^#]*rolling\.sh/m, 1);
   let shell;
@@ -57,12 +59,24 @@ describe("Compose as the pages have it", () => {
   }, { timeout: 5 * MINUTES });
 
   const ids = async (service) => (await compose(["--profile", "tls", "ps", "-q", service])).split("\n").filter(Boolean);
-  const serves = (base) => until(`${base} serves`, async () => (await ask(`${base}/data?mode=poll&channel=public.pages`).catch(() => undefined))?.status === 200, { within: 2 * MINUTES, every: 250 });
+  const serves = (base, within = 2 * MINUTES) => until(`${base} serves`, async () => (await ask(`${base}/data?mode=poll&channel=public.pages`).catch(() => undefined))?.status === 200, { within, every: 250 });
   const publishes = async (base) => {
     const headers = { Authorization: `Bearer ${token({}, { secret })}`, "Content-Type": "application/json" };
     const answer = await ask(`${base}/events?channel=public.pages`, { method: "POST", headers, body: '"as the page says"' });
     assert.equal(answer.status, 201, answer.body);
   };
+
+  test("the one command of README.md brings all of it up, the playground too, and Ctrl-C ends it", { timeout: 45 * MINUTES }, async () => {
+    // It stays in the foreground, and nothing says when it is done but that it serves.
+    await shell.run(`${whole.trim()} &\n`);
+    const base = `http://127.0.0.1:${ports[0]}`;
+    await serves(base, 40 * MINUTES);
+    const page = await ask(`${base}/`);
+    assert.equal(page.status, 200);
+    assert.match(page.body, /playground\.js/);
+    await publishes(base);
+    await shell.run("kill -INT %docker; wait %docker || true\n");
+  });
 
   test("the tutorial brings it up, with as many replicas as it says and the secret that it writes down", { timeout: 45 * MINUTES }, async () => {
     await shell.run(up);
