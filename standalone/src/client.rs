@@ -142,9 +142,14 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.message {
-            Some(message) => write!(f, "{}: {}", self.status, plain(message)),
-            None => write!(f, "{}", self.status),
+            Some(message) => write!(f, "{}: {}", self.status, plain(message))?,
+            None => write!(f, "{}", self.status)?,
         }
+        // The server speaks of headers, which nobody gives here.
+        if self.status == StatusCode::UNAUTHORIZED {
+            f.write_str(" (a token is given by TRIDENT_TOKEN or --token)")?;
+        }
+        Ok(())
     }
 }
 
@@ -230,6 +235,7 @@ mod tests {
             assert_eq!(refusal(status, after).worth_another(), wait.map(Duration::from_secs), "{status} {after:?}");
         }
         assert_eq!(refusal(403, None).to_string(), "403 Forbidden: no\\u{1b} \"a\"");
+        assert!(refusal(401, None).to_string().ends_with("\"a\" (a token is given by TRIDENT_TOKEN or --token)"));
     }
 
     #[test]
