@@ -48,8 +48,9 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await proxy.close();
   });
 
-  async function visit(options = SIZES.desktop, channel = `public.play-${process.pid}-${(drawn += 1)}`) {
+  async function visit(options = SIZES.desktop, channel = `public.play-${process.pid}-${(drawn += 1)}`, prepare = undefined) {
     page = await tab(browser, { locale: "en-GB", ...options });
+    await prepare?.();
     await page.goto(`${proxy.base}/?channel=${channel}`);
     for (const pane of PANES) await shows(pane, ".state", "open");
     return new Writer(stack.base, channel);
@@ -120,25 +121,77 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     assert.deepEqual(page.complaints, []);
   });
 
+  for (const [clock, skew] of [["ahead", 600_000], ["behind", -600_000]]) {
+    test(`a device whose clock is ${clock}: latencies, and an end to what was missed`, async () => {
+      const shift = (skew) => {
+        const { now } = Date;
+        Date.now = () => now() + skew;
+      };
+      const writer = await visit(SIZES.desktop, undefined, () => page.addInitScript(shift, skew));
+      for (const pane of PANES) await within(pane, "button").click();
+      for (const pane of PANES) await shows(pane, ".state", "cut");
+      await writer.to(20);
+      // The server's clock is known to the second before a message has come.
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
+      for (const pane of PANES) await within(pane, "button").click();
+      for (const pane of PANES) await shows(pane, ".note", "20 messages caught up with, none lost");
+      await writer.to(25);
+      await all(writer);
+      for (const pane of PANES) {
+        assert.match(await within(pane, ".note").textContent(), /: 20 messages caught up with/);
+        assert.match(await within(pane, "[data-show=latency]").textContent(), /^\d+ ms$/);
+        const ages = await within(pane, ".messages .age").allTextContents();
+        for (const [at, age] of ages.entries()) assert.match(age, at < 5 ? /^\d+ ms$/ : /^\+\d s$/);
+      }
+      assert.deepEqual(page.complaints, []);
+    });
+  }
+
+  test("where nothing may be kept, the page works all the same", async () => {
+    await visit(SIZES.desktop, undefined, () => page.addInitScript(() => {
+      Object.defineProperty(window, "localStorage", { get: () => { throw new DOMException("denied", "SecurityError"); } });
+    }));
+    await page.getByRole("button", { name: "中文" }).click();
+    for (const pane of PANES) await shows(pane, ".state", "已连接");
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("the longest name and the longest room are taken, and no longer ones", async () => {
+    await visit(SIZES.phone);
+    await page.locator('#talk-state[data-phase="open"]').waitFor();
+    const room = `${process.pid}-${drawn}-${slug}`.padEnd(123, "r");
+    await page.getByLabel("Your name").pressSequentially("n".repeat(41));
+    await page.getByLabel("Your name").press("Enter");
+    await page.getByLabel("Room").fill("");
+    await page.getByLabel("Room").pressSequentially(`${room}r`);
+    await page.getByLabel("Room").press("Enter");
+    await page.locator("#talk-people").filter({ hasText: `${room} · 1 here · ${"n".repeat(40)}` }).waitFor();
+    const [width, wide] = await page.evaluate(() => [document.documentElement.clientWidth, document.documentElement.scrollWidth]);
+    assert.equal(wide, width, "nothing sticks out");
+  });
+
   test("publishing by the form, with the command that does the same", async () => {
     await visit();
     await page.getByLabel("Token").fill(token());
     await page.locator("#event").fill("greeting");
     await page.getByLabel("Data").fill("it's 时间");
     const command = await page.locator("#curl").textContent();
-    assert.match(command, /^curl 'http:\/\/127\.0\.0\.1:\d+\/events\?channel=public\.play-[^']+&event=greeting'/);
+    assert.match(command, /^printf 'Token: '; read -rs TOKEN && curl 'http:\/\/127\.0\.0\.1:\d+\/events\?channel=public\.play-[^']+&event=greeting'/);
     assert.ok(command.includes(`-d '"it'\\''s 时间"'`), command);
     assert.ok(!command.includes(token()), "no token is shown");
     await page.getByRole("button", { name: "Publish" }).click();
     for (const pane of PANES) await shows(pane, ".messages .data", "it's 时间");
     const [id] = await ids("sse");
     assert.equal(await page.locator("#published").textContent(), `Published as ${id}.`);
-    // The command, as a shell takes it.
-    const { stdout } = await promisify(execFile)("bash", ["-c", await page.locator("#curl").textContent()], { env: { ...process.env, TOKEN: token() } });
-    const { id: other } = JSON.parse(stdout);
+    // The command as it is pasted, and the token as it is typed after it.
+    const { TOKEN, ...env } = process.env;
+    const shell = promisify(execFile)("bash", ["-s"], { env });
+    shell.child.stdin.end(`${command}\n${token()}\n`);
+    const { id: other } = JSON.parse((await shell).stdout.replace("Token: ", ""));
     for (const pane of PANES) await shows(pane, ".messages .id", other);
     assert.deepEqual(await within("sse", ".messages .data").allTextContents(), ["it's 时间", "it's 时间"]);
     await page.getByLabel("Token").fill("");
+    assert.match(await page.locator("#curl").textContent(), /^curl '/);
     await page.getByRole("button", { name: "Publish" }).click();
     await page.locator("#published.bad").filter({ hasText: "A token is needed" }).waitFor();
     await axe("refused");

@@ -1,6 +1,7 @@
 /** The playground: three panes on one channel, a chart of how they do, a form to publish, and the chat. */
 import { Chart } from "./chart.js";
 import { Chat } from "./chat.js";
+import { askTime } from "./clock.js";
 import { Pane } from "./pane.js";
 import { publishForm } from "./publish.js";
 import { currentLanguage, inEveryLanguage, otherLanguage, say, translate } from "./text.js";
@@ -47,5 +48,6 @@ part("choose").addEventListener("submit", (submission) => {
 });
 part<HTMLInputElement>("to").value = channel.value;
 publishForm(part("publish"), part("curl"), part("published"));
+void askTime();
 listen();
 new Chat(part("talk-card"));

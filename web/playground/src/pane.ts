@@ -1,12 +1,11 @@
 import { connect, isAfter, type Connection, type Cursor, type Message, type State, type TransportName } from "trident-client";
 import { socketio } from "trident-client/socketio";
+import { Moment, passed, serverNow } from "./clock.js";
 import { explain } from "./reason.js";
 import { inEveryLanguage, say, translate, type Word } from "./text.js";
 
 /** Messages that a pane shows. */
 const SHOWN = 40;
-/** A message older than this when it comes was caught up with; its age says nothing of the way it came. */
-const LATE = 2_000;
 
 /** What the chart is told of. */
 export interface Watch {
@@ -37,6 +36,7 @@ export class Pane {
   #state: State | "cut" | undefined;
   #newest: Cursor | undefined;
   #counts = { count: 0, changes: 0, gaps: 0 };
+  #opened = new Moment();
   /** While what was missed is caught up with. */
   #return: { cursor: Cursor; count: number } | undefined;
   #note: (() => string) | undefined;
@@ -97,6 +97,7 @@ export class Pane {
       this.#state = state;
       if (state.phase === "open") {
         this.#counts.changes += 1;
+        this.#opened = new Moment();
         this.#options.watch.connected();
         // What was wrong is not any more.
         if (!this.#return) this.#tell(undefined);
@@ -148,10 +149,13 @@ export class Pane {
     if (this.#newest !== undefined && !isAfter(message.id, this.#newest)) throw new Error(`${message.id} came after ${this.#newest}`);
     this.#newest = message.id;
     this.#counts.count += 1;
-    const age = Date.now() - message.time;
-    const isLate = age > LATE;
-    this.#options.watch.message(isLate ? undefined : Math.max(0, age));
-    if (this.#return && isLate) {
+    passed(message.time);
+    const age = Math.round(serverNow() - message.time);
+    // Published before the connection stood, it was caught up with; its age says nothing of the way it came.
+    const isLate = this.#opened.isAfter(message.time);
+    this.#options.watch.message(isLate ? undefined : age);
+    if (!isLate) this.#return = undefined;
+    if (this.#return) {
       this.#return.count += 1;
       this.#showReturn();
     }
@@ -159,7 +163,7 @@ export class Pane {
     for (const [name, text] of [
       ["id", message.id],
       ["data", typeof message.data === "string" ? message.data : JSON.stringify(message.data)],
-      ["age", isLate ? `+${Math.round(age / 1_000)} s` : `${Math.max(0, age)} ms`],
+      ["age", isLate ? `+${Math.round(age / 1_000)} s` : `${age} ms`],
     ] as const) {
       const part = document.createElement("span");
       part.className = name;
@@ -169,7 +173,7 @@ export class Pane {
     const list = this.#part("ol");
     list.prepend(line);
     while (list.childElementCount > SHOWN) list.lastElementChild?.remove();
-    this.#show("latency", isLate ? "–" : `${Math.max(0, age)} ms`);
+    this.#show("latency", isLate ? "–" : `${age} ms`);
     this.#showCounts();
   }
 

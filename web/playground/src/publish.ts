@@ -24,12 +24,14 @@ function read(form: HTMLFormElement): Draft {
 /** As a POSIX shell takes it for one word. */
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The command that does the same. The token stays where it is typed in. */
+/** The command that does the same. The token stays where it is typed in: the command asks for it, and no history of a shell has it. */
 function curl({ token, channel, event, data }: Draft): string {
   const url = new URL("/events", location.origin);
   url.searchParams.set("channel", channel);
   if (event) url.searchParams.set("event", event);
-  const lines = [`curl ${quote(url.href)}`];
+  // One list, which a shell reads to its end before the first of it reads what is typed next. Known to bash and zsh alike.
+  const ask = token ? "printf 'Token: '; read -rs TOKEN && " : "";
+  const lines = [`${ask}curl ${quote(url.href)}`];
   if (token) lines.push('-H "Authorization: Bearer $TOKEN"');
   lines.push("-H 'Content-Type: application/json'", `-d ${quote(JSON.stringify(data))}`);
   return lines.join(" \\\n  ");

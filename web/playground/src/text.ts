@@ -42,7 +42,7 @@ const WORDS = {
     back: "Gone on after {cursor} over {transport}: {count} messages caught up with, none lost.",
     lost: "Gaps: {count}. What lay between is no longer held; it goes on with the oldest message that is.",
     published: "Published as {id}.",
-    summary: "Comet {comet}, Socket.IO {chat}, event stream {sse}; messages a second: {rate}. Dashed lines are new connections, red ones gaps.",
+    summary: "Comet {comet}, Socket.IO {chat}, event stream {sse}; messages a second: {rate}. Dashed lines are new connections, red ones gaps. Latency is counted from the quickest message: no clock here has to be right.",
     chat: "Chat",
     name: "Your name",
     take: "Take it",
@@ -138,7 +138,7 @@ const WORDS = {
     back: "经{transport}从 {cursor} 之后继续：补上 {count} 条消息，无一丢失。",
     lost: "缺口：{count} 处。其间的消息已不再保留，从现存最早的一条继续。",
     published: "已发布，id 为 {id}。",
-    summary: "Comet {comet}，Socket.IO {chat}，事件流 {sse}；每秒 {rate} 条消息。虚线是新的连接，红线是缺口。",
+    summary: "Comet {comet}，Socket.IO {chat}，事件流 {sse}；每秒 {rate} 条消息。虚线是新的连接，红线是缺口。延迟以最快的一条消息为零点，与本机时钟无关。",
     chat: "聊天",
     name: "你的名字",
     take: "使用",
@@ -203,8 +203,17 @@ const KEPT = "trident-language";
 let language: Language = kept() ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 const changed = new Set<() => void>();
 
+/** There is none where a browser lets the page keep nothing. */
+function storage(): Storage | undefined {
+  try {
+    return localStorage;
+  } catch {
+    return undefined;
+  }
+}
+
 function kept(): Language | undefined {
-  const found = localStorage.getItem(KEPT);
+  const found = storage()?.getItem(KEPT);
   return found === "en" || found === "zh" ? found : undefined;
 }
 
@@ -231,7 +240,7 @@ export function translate(root: ParentNode): void {
 
 export function otherLanguage(): void {
   language = language === "en" ? "zh" : "en";
-  localStorage.setItem(KEPT, language);
+  storage()?.setItem(KEPT, language);
   for (const show of changed) show();
 }
 
