@@ -190,7 +190,7 @@ PEERS := $(CARGO_TARGET_DIR)/peers
 bench-build:
 	cargo build --release --locked -p standalone -p bench
 
-# Trident alone, with the bare limit beside it. About ten minutes.
+# Trident alone, with the bare limit beside it, and on a Redis (needs redis-server). About ten minutes.
 bench: bench-build
 	$(BENCH) suite > "$(CARGO_TARGET_DIR)/bench.jsonl"
 	$(BENCH) write --section suite --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench.jsonl"

@@ -9,7 +9,7 @@ use crate::{
     publisher::Via,
     reader::Transport,
     scenario::{fanout, suite},
-    server::Options,
+    server::{Bus, Options},
 };
 
 /// Measures a server that pushes: what idle connections cost, what deliveries cost and how long they take, how much can be
@@ -57,7 +57,7 @@ pub(crate) struct Target {
 impl Target {
     /// How a server that is started is set.
     pub(crate) fn options(&self) -> Options {
-        Options { workers: self.workers, history: self.history }
+        Options { bus: Bus::default(), workers: self.workers, history: self.history }
     }
 }
 
@@ -155,7 +155,8 @@ pub(crate) enum Section {
 /// How large a run of everything is.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Size {
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Idle ones. Each takes a descriptor of both processes.
+    #[arg(long, default_value_t = 19_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) readers: u32,

@@ -39,7 +39,7 @@ use peer::Peer;
 use reader::{Fault, Transport};
 use report::{Record, Run};
 use scenario::{fanout, growth, idle, peers, publish, suite};
-use server::{Options, Pinning, Server};
+use server::{Bus, Options, Pinning, Server};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -67,9 +67,7 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
             bare::serve(&TcpListener::bind(listen)?)?;
             Ok(Vec::new())
         }
-        Scenario::Suite(size) => {
-            suite::run(size.into(), |transport| serve(&target, peer_of(&target, transport), target.options()))
-        }
+        Scenario::Suite(size) => suite::run(size.into(), |peer| serve(&target, peer, target.options())),
         Scenario::Peers { of, size } => peers::run(size.into(), &of, |peer| serve(&target, peer, target.options())),
         Scenario::Growth { readers, seconds } => {
             growth::run(readers as usize, seconds, |options| serve(&target, Peer::Trident, options))
@@ -124,6 +122,9 @@ fn serve(target: &Target, peer: Peer, options: Options) -> Result<Server, Fault>
             Ok(Server::given(peer, address, target.pid, target.token.clone()))
         }
         _ if peer == Peer::Trident => Ok(Server::start(&target.programs, options, pinning)?),
+        _ if peer == Peer::Redis => {
+            Ok(Server::start(&target.programs, Options { bus: Bus::Redis, ..options }, pinning)?)
+        }
         _ => Ok(Server::start_peer(&target.programs, peer, pinning)?),
     }
 }

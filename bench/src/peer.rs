@@ -19,6 +19,8 @@ pub(crate) enum Peer {
     /// `standalone` of this repository.
     #[default]
     Trident,
+    /// The same with its log on a Redis, on this machine and without a file.
+    Redis,
     /// `write(2)` to each socket and nothing else, by a server of this program's: the limit.
     Bare,
     /// nginx with the module nchan: bench/peers/nchan.
@@ -34,6 +36,7 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trident => "Trident",
+            Self::Redis => "Trident on Redis",
             Self::Bare => "bare `write(2)`",
             Self::Nchan => "nchan",
             Self::Node => "Node socket.io",
@@ -45,7 +48,7 @@ impl Peer {
     pub(crate) fn transports(self) -> &'static [Transport] {
         use Transport::{Bare, Longpoll, Polling, Sse, Stream, Websocket};
         match self {
-            Self::Trident => &[Sse, Stream, Longpoll, Websocket, Polling],
+            Self::Trident | Self::Redis => &[Sse, Stream, Longpoll, Websocket, Polling],
             Self::Bare => &[Bare],
             Self::Nchan => &[Sse, Stream, Longpoll],
             Self::Node | Self::Socketioxide => &[Websocket, Polling],
@@ -59,6 +62,9 @@ pub(crate) struct Programs {
     /// Start this `standalone` for each run, without limits, and stop it after it.
     #[arg(long, global = true, value_name = "PROGRAM", default_value = "target/release/standalone")]
     pub(crate) server: PathBuf,
+    /// Redis, for Trident on it.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "redis-server")]
+    redis: PathBuf,
     /// nginx, for nchan.
     #[arg(long, global = true, value_name = "PROGRAM", default_value = "nginx")]
     nginx: PathBuf,
@@ -74,13 +80,20 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The command that starts `peer`, which is not Trident, at `address`; `directory` is for what it writes.
+    /// The command that starts `peer`, or of Trident on Redis the Redis, at `address`; `directory` is for what it writes.
     ///
     /// # Errors
     /// When its configuration cannot be written.
     pub(crate) fn command(&self, peer: Peer, address: SocketAddr, directory: &Path) -> io::Result<Command> {
         let mut command = match peer {
             Peer::Trident => Command::new(&self.server),
+            Peer::Redis => {
+                let mut command = Command::new(&self.redis);
+                command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+                // Alone, and nothing on the disk: the figures are of the way through it.
+                command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(directory);
+                return Ok(command);
+            }
             Peer::Bare => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("bare-server");

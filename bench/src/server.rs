@@ -49,9 +49,19 @@ impl Pinning {
     }
 }
 
+/// Where a Trident has its log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Bus {
+    #[default]
+    Memory,
+    /// On a Redis that is started for it.
+    Redis,
+}
+
 /// How a Trident is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
+    pub(crate) bus: Bus,
     pub(crate) workers: u16,
     /// Messages that a channel keeps; the server's own default where it is missing.
     pub(crate) history: Option<usize>,
@@ -68,6 +78,8 @@ pub(crate) struct Server {
     pub(crate) token: Option<String>,
     child: Option<Child>,
     said: Said,
+    /// Ends after it.
+    _redis: Option<Box<Server>>,
     _directory: Option<Directory>,
 }
 
@@ -115,7 +127,7 @@ impl Said {
 impl Server {
     /// One that runs already.
     pub(crate) fn given(peer: Peer, address: SocketAddr, pid: Option<u32>, token: Option<String>) -> Self {
-        Self { peer, address, pid, token, child: None, said: Said::default(), _directory: None }
+        Self { peer, address, pid, token, child: None, said: Said::default(), _redis: None, _directory: None }
     }
 
     /// Starts a Trident as `options` say, without limits, on a free port of this machine's.
@@ -143,8 +155,18 @@ impl Server {
         for limit in ["PUBLISH_RATE", "SOCKET_RATE", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_BODY"] {
             command.env(format!("TRIDENT_{limit}"), "0");
         }
-        let mut server = Self::spawn(Peer::Trident, command, address, pinning)?;
+        let redis = match options.bus {
+            Bus::Memory => None,
+            // Where the kernel likes: it is no part of the server that is measured.
+            Bus::Redis => Some(Box::new(Self::start_peer(programs, Peer::Redis, None)?)),
+        };
+        if let Some(redis) = &redis {
+            command.env("TRIDENT_BUS", format!("redis://{}", redis.address));
+        }
+        let peer = if redis.is_some() { Peer::Redis } else { Peer::Trident };
+        let mut server = Self::spawn(peer, command, address, pinning)?;
         server.token = Some(token);
+        server._redis = redis;
         server.wait(|address| get(address, "/readyz"))?;
         Ok(server)
     }
@@ -159,7 +181,7 @@ impl Server {
         let command = programs.command(peer, address, &directory.0)?;
         let mut server = Self::spawn(peer, command, address, pinning)?;
         server._directory = Some(directory);
-        if peer == Peer::Bare {
+        if matches!(peer, Peer::Bare | Peer::Redis) {
             server.wait(|address| TcpStream::connect(address).is_ok())?;
         } else {
             server.wait(|address| get(address, "/readyz"))?;
@@ -204,7 +226,8 @@ impl Server {
             let said = said.clone();
             std::thread::spawn(move || said.listen(stderr));
         }
-        Ok(Self { peer, address, pid: Some(child.id()), token: None, child: Some(child), said, _directory: None })
+        let pid = Some(child.id());
+        Ok(Self { peer, address, pid, token: None, child: Some(child), said, _redis: None, _directory: None })
     }
 
     fn wait(&mut self, is_ready: impl Fn(SocketAddr) -> bool) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 use super::{fanout, idle, publish};
 use crate::{
+    peer::Peer,
     publisher::Via,
     reader::{Fault, Transport},
     report::{self, Record, Run},
@@ -23,14 +24,16 @@ const IDLE: [Transport; 4] = [Transport::Sse, Transport::Stream, Transport::Long
 const FANOUT: [Transport; 6] =
     [Transport::Bare, Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Websocket, Transport::Polling];
 const WINDOWS: [usize; 2] = [1, 32];
+/// Readers, and messages a second, with which the time through Redis is measured.
+const ROUND_TRIP: (usize, f64) = (10, 100.0);
 /// Requests of so many messages.
 const BATCHES: [usize; 2] = [1, 1000];
 
-/// Runs everything against servers that `start` starts for the transport that it is given.
+/// Runs everything against servers that `start` starts.
 ///
 /// # Errors
 /// When a server cannot be started, or a run fails.
-pub(crate) fn run(size: Size, start: impl Fn(Transport) -> Result<Server, Fault>) -> Result<Vec<Record>, Fault> {
+pub(crate) fn run(size: Size, start: impl Fn(Peer) -> Result<Server, Fault>) -> Result<Vec<Record>, Fault> {
     let mut runs = Vec::new();
     let mut keep = |server: &Server, run: Run| {
         let record = Record { peer: server.peer, series: None, run };
@@ -39,42 +42,48 @@ pub(crate) fn run(size: Size, start: impl Fn(Transport) -> Result<Server, Fault>
         Ok::<(), Fault>(())
     };
     for transport in IDLE {
-        let server = start(transport)?;
+        let server = start(Peer::Trident)?;
         keep(&server, Run::Idle(idle::run(&server, transport, size.connections)?))?;
     }
     let duration = std::time::Duration::from_secs_f64(size.seconds);
     let warm_up = duration.div_f64(5.0);
+    let fanout = |transport, readers, window, rate| fanout::Plan {
+        transport,
+        readers,
+        channels: 1,
+        via: Via::Http,
+        payload: size.payload,
+        window,
+        rate,
+        warm_up,
+        duration,
+    };
     for _ in 0..size.rounds {
         for window in WINDOWS {
             for transport in FANOUT {
-                let server = start(transport)?;
-                let plan = fanout::Plan {
-                    transport,
-                    readers: size.readers,
+                let server = start(if transport == Transport::Bare { Peer::Bare } else { Peer::Trident })?;
+                keep(&server, Run::Fanout(fanout::run(&server, fanout(transport, size.readers, window, None))?))?;
+            }
+        }
+        // What the way through Redis takes shows where a delivery takes little else.
+        for peer in [Peer::Trident, Peer::Redis] {
+            let server = start(peer)?;
+            let plan = fanout(Transport::Sse, ROUND_TRIP.0, WINDOWS[1], Some(ROUND_TRIP.1));
+            keep(&server, Run::Fanout(fanout::run(&server, plan)?))?;
+            for batch in BATCHES {
+                let server = start(peer)?;
+                let plan = publish::Plan {
+                    connections: 64,
                     channels: 1,
-                    via: Via::Http,
+                    idle_readers: 0,
                     payload: size.payload,
-                    window,
-                    rate: None,
+                    batch,
                     warm_up,
                     duration,
                 };
-                keep(&server, Run::Fanout(fanout::run(&server, plan)?))?;
+                keep(&server, Run::Publish(publish::run(&server, plan)?))?;
             }
         }
-    }
-    for batch in BATCHES {
-        let server = start(Transport::Sse)?;
-        let plan = publish::Plan {
-            connections: 64,
-            channels: 1,
-            idle_readers: 0,
-            payload: size.payload,
-            batch,
-            warm_up,
-            duration,
-        };
-        keep(&server, Run::Publish(publish::run(&server, plan)?))?;
     }
     Ok(runs)
 }
