@@ -18,6 +18,8 @@ use actix_web::{
     http::{StatusCode, Version},
 };
 
+use bytes::Bytes;
+
 use super::{
     connection::{Connection, In, Whole},
     incoming::Incoming,
@@ -40,6 +42,8 @@ const SLOWEST: u64 = 16 * 1024;
 struct Sending {
     /// Until it has ended.
     body: Option<Body>,
+    /// What it gave, as far as it was not written yet.
+    rest: Bytes,
     framing: Framing,
     has_begun: bool,
     failed: Option<io::Error>,
@@ -113,15 +117,17 @@ impl Connection {
         let Written { framing, keeps } = self.outgoing.head(head.head(), size, shape, &self.clock);
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
         drop(head);
-        if let BodySize::Sized(length) = size {
-            self.alarm.set(UNHURRIED + Duration::from_secs(length / SLOWEST));
+        match size {
+            BodySize::Stream if framing != Framing::Nothing => {}
+            BodySize::Sized(length) => self.alarm.set(UNHURRIED + Duration::from_secs(length / SLOWEST)),
+            _ => self.alarm.set(UNHURRIED),
         }
         self.is_deaf = !keeps && !is_switch;
         let sent = if framing == Framing::Nothing {
             drop(body);
             self.flush().await
         } else {
-            let mut sending = Sending { body: Some(body), framing, has_begun: false, failed: None };
+            let mut sending = Sending { body: Some(body), rest: Bytes::new(), framing, has_begun: false, failed: None };
             poll_fn(|cx| self.poll_send(cx, &mut sending, incoming.as_ref(), &mut expects)).await
         };
         self.alarm.clear();
@@ -154,6 +160,13 @@ impl Connection {
                 }
                 is_full = false;
             }
+            if !sending.rest.is_empty() {
+                // A file that many ask for and nobody takes is in memory once.
+                let part = sending.rest.split_to(sending.rest.len().min(GATHERED));
+                self.outgoing.chunk(sending.framing, &part);
+                is_full = self.outgoing.len() >= GATHERED;
+                continue;
+            }
             let Some(body) = &mut sending.body else {
                 return match self.outgoing.poll_flush(&mut self.socket, cx)? {
                     Poll::Ready(()) => Poll::Ready(sending.failed.take().map_or(Ok(()), Err)),
@@ -161,10 +174,7 @@ impl Connection {
                 };
             };
             match Pin::new(body).poll_next(cx) {
-                Poll::Ready(Some(Ok(chunk))) => {
-                    self.outgoing.chunk(sending.framing, &chunk);
-                    is_full = self.outgoing.len() >= GATHERED;
-                }
+                Poll::Ready(Some(Ok(chunk))) => sending.rest = chunk,
                 Poll::Ready(None) => {
                     self.outgoing.end(sending.framing);
                     sending.body = None;

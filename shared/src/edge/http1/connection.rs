@@ -60,6 +60,12 @@ const UNWANTED: usize = 64 * 1024;
 /// at once, the socket would answer it with a reset, which can overtake our last answer (RFC 9112 §9.6).
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// Whether an empty line, the end of a head, ends behind the first `seen` bytes. A line may end with a bare LF (RFC 9112 §2.2).
+fn has_end(bytes: &[u8], seen: usize) -> bool {
+    let new = &bytes[seen.saturating_sub(2)..];
+    memchr::memchr_iter(b'\n', new).any(|at| matches!(&new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
 thread_local! {
     /// What a read goes into before it is known how much it is.
     static READ_INTO: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
@@ -138,9 +144,15 @@ impl Connection {
     /// The next request, within `patience` unless its head has begun. None: the connection is to be closed.
     pub(super) async fn hear(&mut self, patience: Duration, lanes: &Lanes, edge: &Edge) -> Option<Heard> {
         self.alarm.set(if self.inbox.is_empty() { patience } else { self.head_timeout });
+        // So many bytes hold no end of a head. They are not read again for each that comes after them.
+        let mut seen = 0;
         loop {
             let is_partial = !self.inbox.is_empty();
-            if is_partial {
+            if self.inbox.len() >= LARGEST_HEAD && seen > 0 && !has_end(&self.inbox, seen) {
+                self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                return None;
+            }
+            if is_partial && (seen == 0 || has_end(&self.inbox, seen)) {
                 if let Some(heard) = self.plain(lanes, edge) {
                     self.alarm.clear();
                     return Some(heard);
@@ -155,7 +167,7 @@ impl Connection {
                     }
                     // Of a body that was read to its end before.
                     Ok(Some(Message::Chunk(_))) => continue,
-                    Ok(None) if self.inbox.len() < LARGEST_HEAD => {}
+                    Ok(None) if self.inbox.len() < LARGEST_HEAD => seen = self.inbox.len(),
                     Ok(None) | Err(ParseError::TooLarge) => {
                         self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
                         return None;
@@ -165,6 +177,8 @@ impl Connection {
                         return None;
                     }
                 }
+            } else if is_partial {
+                seen = self.inbox.len();
             } else {
                 self.inbox = BytesMut::new();
             }

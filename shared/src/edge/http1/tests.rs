@@ -105,6 +105,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
                     let mut response = HttpResponse::SwitchingProtocols();
                     response.streaming(payload.map(|chunk| chunk.map_err(actix_web::Error::from)))
                 }
+                ("/long", _) => response.body("x".repeat(100_000)),
                 ("/script", Some(script)) => response.body(BoxBody::new(script)),
                 _ => response.body(format!("at {path}")),
             };
@@ -368,4 +369,27 @@ async fn a_plain_request_takes_its_lane_and_any_other_the_application() {
     {
         stage.send(other).await.read_to("at /lane").await;
     }
+}
+
+#[actix_web::test]
+async fn a_head_may_come_in_pieces_and_its_lines_end_with_a_line_feed_alone() {
+    for end in ["\r\n", "\n"] {
+        let mut stage = stage([]).await;
+        let text = ["GET / HTTP/1.1", "Host: x", "A: b", "", ""].join(end);
+        for byte in text.as_bytes() {
+            stage.client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stage.read_to("at /").await;
+    }
+}
+
+#[actix_web::test]
+async fn a_long_answer_comes_whole() {
+    let mut stage = stage([]).await;
+    let long = "GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let text = stage.send(long).await.read_to_end().await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-length: 100000"), "{head}");
+    assert_eq!((body.len(), body.trim_matches('x')), (100_000, ""));
 }
