@@ -2,12 +2,14 @@
 
 use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, web};
+use actix_web::{HttpRequest, HttpResponse, body::BoxBody, http::Method, web};
 use futures_util::stream;
 use shared::{
     edge::{
         Access, ApiError,
+        guarded::Guarded,
         lane::Asked,
+        limits::Slot,
         metrics::Transport,
         service::Service,
         stream::{Stream, Times},
@@ -49,14 +51,17 @@ pub(crate) fn answer(
             Mode::Poll => {
                 let slot = slot(Transport::Poll)?;
                 let mut reader = ask.subscription.open(&service).await?;
-                if let Some(newest) = newest(&ask, &service) {
-                    return Ok(answer::raw(
-                        &Batch { gap: None, cursor: newest.id, messages: vec![newest] },
-                        slot.figures(),
-                    ));
-                }
-                let batch = reader.read(limit(&ask));
-                Ok(answer::answer(&ask, &reader, batch, slot.figures()))
+                let answer = match newest(&ask, &service) {
+                    Some(newest) => {
+                        let batch = Batch { gap: None, cursor: newest.id, messages: vec![newest] };
+                        answer::raw(&batch, slot.figures())
+                    }
+                    None => {
+                        let batch = reader.read(limit(&ask));
+                        answer::answer(&ask, &reader, batch, slot.figures())
+                    }
+                };
+                Ok(held(answer, slot))
             }
             Mode::LongPoll => {
                 let slot = slot(Transport::LongPoll)?;
@@ -65,7 +70,8 @@ pub(crate) fn answer(
                 let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
                 let batch = tokio::time::timeout(wait, reader.next(limit(&ask))).await;
                 // `None` is a log that is closed: the process ends, and the client is answered and goes elsewhere.
-                Ok(answer::answer(&ask, &reader, batch.ok().flatten(), slot.figures()))
+                let answer = answer::answer(&ask, &reader, batch.ok().flatten(), slot.figures());
+                Ok(held(answer, slot))
             }
         }
     }
@@ -78,12 +84,17 @@ pub(crate) async fn handler(request: HttpRequest, service: web::Data<Service>) -
     answer.await
 }
 
+/// An answer that keeps its place until the client has taken it: who takes a long one slowly counts for as long as that lasts.
+fn held(answer: HttpResponse, slot: Slot) -> HttpResponse {
+    answer.map_body(|_, body| BoxBody::new(Guarded::new(body, slot)))
+}
+
 /// How much one answer takes. A raw answer takes one message, and the next one only once this has been asked for.
 fn limit(ask: &Ask) -> Limit {
     match ask.format {
         Format::Raw => Limit { messages: 1, bytes: usize::MAX },
-        // As many as were asked for, but not a thousand of the largest.
-        Format::Batch => Limit { messages: ask.limit, bytes: 8 * 1024 * 1024 },
+        // As many as were asked for, but not a thousand of the largest: the cursor leads on to the rest.
+        Format::Batch => Limit { messages: ask.limit, bytes: 1024 * 1024 },
     }
 }
 

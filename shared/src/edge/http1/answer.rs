@@ -18,7 +18,7 @@ use actix_web::{
     http::{StatusCode, Version},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{
     connection::{Connection, In, Whole},
@@ -45,8 +45,31 @@ struct Sending {
     /// What it gave, as far as it was not written yet.
     rest: Bytes,
     framing: Framing,
+    /// Bytes that were told and have not come, of [`Framing::Length`].
+    owed: u64,
     has_begun: bool,
     failed: Option<io::Error>,
+    /// The whole of it has its time. Of a stream, each stretch has in which the client takes nothing.
+    is_timed: bool,
+    /// Such a stretch is on.
+    is_waiting: bool,
+}
+
+/// How long a client may take for so many bytes.
+fn time_for(bytes: u64) -> Duration {
+    UNHURRIED + Duration::from_secs(bytes / SLOWEST)
+}
+
+impl Sending {
+    /// Whether `chunk` is more than was told; counts it.
+    fn is_too_long(&mut self, chunk: &Bytes) -> bool {
+        if self.framing != Framing::Length {
+            return false;
+        }
+        let left = self.owed.checked_sub(chunk.len() as u64);
+        self.owed = left.unwrap_or(0);
+        left.is_none()
+    }
 }
 
 impl Connection {
@@ -107,28 +130,42 @@ impl Connection {
         response: HttpResponse<Body>,
         mut shape: Shape,
         incoming: Option<Incoming>,
-        mut expects: bool,
+        expects: bool,
     ) -> bool {
         let is_unread = |incoming: &Option<Incoming>| incoming.as_ref().is_some_and(|incoming| !incoming.is_over());
         // Who was not told to send a body may send it or not, and we could not tell it from the next request.
-        shape.keeps &= !(expects && is_unread(&incoming));
+        // What comes after a body that was broken is no request.
+        shape.keeps &= !(self.is_deaf || expects && is_unread(&incoming));
         let (head, body) = response.into_parts();
         let size = body.size();
         let Written { framing, keeps } = self.outgoing.head(head.head(), size, shape, &self.clock);
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
         drop(head);
-        match size {
-            BodySize::Stream if framing != Framing::Nothing => {}
-            BodySize::Sized(length) => self.alarm.set(UNHURRIED + Duration::from_secs(length / SLOWEST)),
-            _ => self.alarm.set(UNHURRIED),
+        let is_timed = size != BodySize::Stream || framing == Framing::Nothing;
+        let length = if let BodySize::Sized(length) = size { length } else { 0 };
+        if is_timed {
+            self.alarm.set(time_for(length));
         }
         self.is_deaf = !keeps && !is_switch;
+        if self.is_deaf && !is_unread(&incoming) {
+            self.unheard += self.inbox.len();
+            self.inbox = BytesMut::new();
+        }
         let sent = if framing == Framing::Nothing {
             drop(body);
             self.flush().await
         } else {
-            let mut sending = Sending { body: Some(body), rest: Bytes::new(), framing, has_begun: false, failed: None };
-            poll_fn(|cx| self.poll_send(cx, &mut sending, incoming.as_ref(), &mut expects)).await
+            let mut sending = Sending {
+                body: Some(body),
+                rest: Bytes::new(),
+                framing,
+                owed: if framing == Framing::Length { length } else { 0 },
+                has_begun: false,
+                failed: None,
+                is_timed,
+                is_waiting: false,
+            };
+            poll_fn(|cx| self.poll_send(cx, &mut sending, incoming.as_ref())).await
         };
         self.alarm.clear();
         if sent.is_err() {
@@ -147,7 +184,6 @@ impl Connection {
         cx: &mut Context<'_>,
         sending: &mut Sending,
         incoming: Option<&Incoming>,
-        expects: &mut bool,
     ) -> Poll<io::Result<()>> {
         let mut is_last_look = false;
         // The head waits for the first of the body: mostly they leave together. What is left from before goes first.
@@ -155,7 +191,7 @@ impl Connection {
         sending.has_begun = true;
         loop {
             if is_full {
-                if self.outgoing.poll_flush(&mut self.socket, cx)?.is_pending() {
+                if self.poll_flush(cx, sending)?.is_pending() {
                     return self.poll_watch(cx);
                 }
                 is_full = false;
@@ -168,12 +204,17 @@ impl Connection {
                 continue;
             }
             let Some(body) = &mut sending.body else {
-                return match self.outgoing.poll_flush(&mut self.socket, cx)? {
+                return match self.poll_flush(cx, sending)? {
                     Poll::Ready(()) => Poll::Ready(sending.failed.take().map_or(Ok(()), Err)),
                     Poll::Pending => self.poll_watch(cx),
                 };
             };
             match Pin::new(body).poll_next(cx) {
+                // One more byte than was told would be the first of the next answer, and one less the last of this one.
+                Poll::Ready(Some(Ok(chunk))) if sending.is_too_long(&chunk) => {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+                Poll::Ready(None) if sending.owed > 0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Ready(Some(Ok(chunk))) => sending.rest = chunk,
                 Poll::Ready(None) => {
                     self.outgoing.end(sending.framing);
@@ -186,8 +227,8 @@ impl Connection {
                 }
                 Poll::Pending if is_last_look => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Pending => {
-                    let flushed = self.outgoing.poll_flush(&mut self.socket, cx)?;
-                    match self.poll_in(cx, incoming, expects) {
+                    let flushed = self.poll_flush(cx, sending)?;
+                    match self.poll_in(cx, incoming, &mut false) {
                         Poll::Ready(In::Fed) => is_full = flushed.is_pending(),
                         // What came before the end has still to be read, by who reads on while it writes.
                         Poll::Ready(In::Gone) => match incoming {
@@ -202,6 +243,21 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Hands over what there is. While the client takes none of a stream, neither its token's end nor its age would be noticed: so
+    /// that has its time.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
+        let flushed = self.outgoing.poll_flush(&mut self.socket, cx);
+        if !sending.is_timed && flushed.is_pending() != sending.is_waiting {
+            sending.is_waiting = flushed.is_pending();
+            if sending.is_waiting {
+                self.alarm.set(time_for(self.outgoing.len() as u64));
+            } else {
+                self.alarm.clear();
+            }
+        }
+        flushed
     }
 
     /// While the client takes nothing: whether it is still there.

@@ -119,7 +119,7 @@ pub(super) struct Alarm {
 impl Alarm {
     /// Goes off after this time, unless it is set otherwise.
     pub(super) fn set(&self, after: Duration) {
-        let after = u64::try_from((after + self.clock.tick).as_millis()).unwrap_or(NEVER);
+        let after = u64::try_from(after.saturating_add(self.clock.tick).as_millis()).unwrap_or(NEVER);
         self.with(|entry| entry.due = self.clock.now.get().saturating_add(after));
     }
 
@@ -130,12 +130,13 @@ impl Alarm {
 
     /// Whether it has gone off; the task of this waker is woken when it does.
     pub(super) fn is_over(&self, waker: &Waker) -> bool {
-        self.with(|entry| {
-            if !entry.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                entry.waker = Some(waker.clone());
-            }
-            entry.due <= self.clock.now.get()
-        })
+        let (is_over, _before) = self.with(|entry| {
+            let is_known = entry.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+            // The one before is dropped outside of the table: it may be the last of its task.
+            let before = if is_known { None } else { entry.waker.replace(waker.clone()) };
+            (entry.due <= self.clock.now.get(), before)
+        });
+        is_over
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Entry) -> T) -> T {

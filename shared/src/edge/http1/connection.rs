@@ -80,14 +80,14 @@ pub(super) struct Connection {
     pub(super) alarm: Alarm,
     head_timeout: Duration,
     /// Read, and not yet understood.
-    inbox: BytesMut,
+    pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
     /// The client has closed its side, or the connection is broken: there is nobody to close ours for.
     pub(super) is_gone: bool,
     /// Nothing more is understood of what comes.
     pub(super) is_deaf: bool,
     /// So much came since then.
-    unheard: usize,
+    pub(super) unheard: usize,
     /// We have written our last: what comes is thrown away for a while, however much it is.
     is_closing: bool,
 }
@@ -147,13 +147,19 @@ impl Connection {
         // So many bytes hold no end of a head. They are not read again for each that comes after them.
         let mut seen = 0;
         loop {
+            // Some clients end a body with a line end too many (RFC 9112 §2.2).
+            while seen == 0 && self.inbox.starts_with(b"\r\n") {
+                self.inbox.advance(2);
+            }
             let is_partial = !self.inbox.is_empty();
             if self.inbox.len() >= LARGEST_HEAD && seen > 0 && !has_end(&self.inbox, seen) {
                 self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
                 return None;
             }
             if is_partial && (seen == 0 || has_end(&self.inbox, seen)) {
-                if let Some(heard) = self.plain(lanes, edge) {
+                // What is left of a body is no request, whatever it looks like.
+                let is_head = self.codec.message_type() == MessageType::None;
+                if is_head && let Some(heard) = self.plain(lanes, edge) {
                     self.alarm.clear();
                     return Some(heard);
                 }
@@ -239,7 +245,10 @@ impl Connection {
         let shape = Shape {
             version: head.version,
             is_head: head.method == Method::HEAD,
-            keeps: self.codec.keep_alive() && !self.clock.is_stopping(),
+            // Of an upgrade, and of CONNECT, the body is whatever comes.
+            keeps: self.codec.keep_alive()
+                && self.codec.message_type() != MessageType::Stream
+                && !self.clock.is_stopping(),
         };
         let expects = head.expect();
         if self.codec.message_type() == MessageType::None {

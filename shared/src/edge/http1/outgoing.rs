@@ -103,7 +103,7 @@ impl Outgoing {
                 // A vector takes all that is written to it.
                 let _ = write!(self.bytes, "content-length: {length}\r\n");
             }
-            (Framing::Nothing, BodySize::Sized(0)) if !has_none => self.field(b"content-length", b"0"),
+            (Framing::Nothing, BodySize::Sized(0) | BodySize::None) if !has_none => self.field(b"content-length", b"0"),
             _ => {}
         }
         if is_switch {

@@ -69,6 +69,24 @@ impl MessageBody for Script {
     }
 }
 
+/// A body that says something else than how long it is.
+struct Told {
+    said: Option<&'static str>,
+    told: u64,
+}
+
+impl MessageBody for Told {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.told)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        Poll::Ready(self.said.take().map(|said| Ok(Bytes::from_static(said.as_bytes()))))
+    }
+}
+
 struct Stage {
     client: tokio::net::TcpStream,
     said: Rc<Cell<usize>>,
@@ -105,6 +123,13 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
                     let mut response = HttpResponse::SwitchingProtocols();
                     response.streaming(payload.map(|chunk| chunk.map_err(actix_web::Error::from)))
                 }
+                ("/careless", _) => {
+                    let mut payload = request.take_payload();
+                    while let Some(Ok(_)) = payload.next().await {}
+                    response.body("never mind")
+                }
+                ("/too-short", _) => response.body(BoxBody::new(Told { said: Some("abc"), told: 5 })),
+                ("/too-long", _) => response.body(BoxBody::new(Told { said: Some("abc"), told: 2 })),
                 ("/long", _) => response.body("x".repeat(100_000)),
                 ("/script", Some(script)) => response.body(BoxBody::new(script)),
                 _ => response.body(format!("at {path}")),
@@ -392,4 +417,46 @@ async fn a_long_answer_comes_whole() {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("content-length: 100000"), "{head}");
     assert_eq!((body.len(), body.trim_matches('x')), (100_000, ""));
+}
+
+#[actix_web::test]
+async fn what_follows_a_body_without_an_end_is_no_request() {
+    // `Upgrade` without `Connection`, and CONNECT: whatever comes is the body.
+    for first in ["GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"]
+    {
+        let mut stage = stage([]).await;
+        let text = stage.send(&format!("{first}{GET}")).await.read_to_end().await;
+        assert_eq!((text.matches("HTTP/1.1 ").count(), text.contains("connection: close")), (1, true), "{text}");
+    }
+}
+
+#[actix_web::test]
+async fn what_follows_a_broken_body_is_no_request_even_if_its_handler_does_not_mind() {
+    let mut stage = stage([]).await;
+    let broken = "POST /careless HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    let text = stage.send(&format!("{broken}GET /lane?a=b HTTP/1.1\r\nHost: x\r\n\r\n")).await.read_to_end().await;
+    assert_eq!((text.matches("HTTP/1.1 ").count(), text.contains("connection: close")), (1, true), "{text}");
+    assert!(!text.contains("a=b"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_line_end_too_many_is_no_request() {
+    let mut stage = stage([]).await;
+    let post = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi\r\n";
+    stage.send(post).await.read_to("\r\n\r\n2").await;
+    stage.send(&format!("\r\n{GET}")).await.read_to("at /").await;
+    stage.send(&format!("{post}{GET}")).await.read_to("at /").await;
+    assert_eq!(stage.read_to_end().await, "", "it ends as one that asks for nothing");
+    assert_eq!(stage.edge.metrics.refusals.slow_head.get(), 0);
+}
+
+#[actix_web::test]
+async fn an_answer_of_another_length_than_was_told_ends_the_connection() {
+    for path in ["/too-short", "/too-long"] {
+        let mut stage = stage([]).await;
+        stage.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{GET}")).await;
+        let mut text = Vec::new();
+        let _ = timeout(PATIENCE, stage.client.read_to_end(&mut text)).await.unwrap();
+        assert!(!String::from_utf8(text).unwrap().contains("at /"), "{path}");
+    }
 }
