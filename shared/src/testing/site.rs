@@ -45,10 +45,25 @@ impl Site {
         F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
         L: Fn(&Service) -> Lanes + Clone + Send + 'static,
     {
+        Self::start_with(defaults, settings, |_| (routes, lanes))
+    }
+
+    /// As [`Site::start`], where the routes and lanes are made of the service.
+    #[must_use]
+    pub fn start_with<F, L>(
+        defaults: &ServiceDefaults,
+        settings: &[(&str, &str)],
+        make: impl FnOnce(&Service) -> (F, L),
+    ) -> Self
+    where
+        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+        L: Fn(&Service) -> Lanes + Clone + Send + 'static,
+    {
         let usual = [("TRIDENT_DEMO", "off"), ("TRIDENT_WORKERS", "2"), ("TRIDENT_SECRET", SECRET)];
         let settings = Settings::from_sources(defaults, [], usual.into_iter().chain(settings.iter().copied())).unwrap();
         let service = Service::open(settings, defaults).unwrap();
         let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let (routes, lanes) = make(&service);
         let running = service.start(listener, routes, lanes).unwrap();
         Self { service, running }
     }

@@ -150,10 +150,10 @@ pub(super) async fn post(
             return Err(Refusal::Timeout);
         }
     };
-    if is_goodbye(&body, protocol) {
+    if is_goodbye(&body, protocol, terms) {
+        let _leaving = Leaving(conn);
         wait_for_poll(conn).await;
-    }
-    if receive(conn, body, protocol, terms).is_err() {
+    } else if receive(conn, body, protocol, terms).is_err() {
         conn.finish(DisconnectReason::ParseError);
         return Err(Refusal::BadRequest);
     }
@@ -165,10 +165,20 @@ pub(super) async fn post(
 }
 
 /// Whether this is a close packet and nothing else.
-fn is_goodbye(body: &[u8], protocol: Protocol) -> bool {
-    match protocol {
-        Protocol::V4 => body == b"1",
-        Protocol::V3 => body == b"1:1",
+fn is_goodbye(body: &[u8], protocol: Protocol, terms: &Terms) -> bool {
+    let close: &[u8] = match protocol {
+        Protocol::V4 => b"1",
+        Protocol::V3 => b"1:1",
+    };
+    body == close && terms.jsonp.is_none() && !terms.sends_binary
+}
+
+/// A goodbye, which is taken at the end of its wait. Dropped before, it counts no less: who leaves need not wait for an answer.
+struct Leaving<'a>(&'a Arc<Conn>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.receive(Transport::Polling, Packet::Close);
     }
 }
 
