@@ -44,10 +44,11 @@ fmt:
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Licences, duplicates and sources by deny.toml. Advisories need their database from the network: `make supply`.
+# Licences, duplicates and sources by deny.toml, of crates for other systems too, which no build here fetches. Advisories need their
+# database from the network: `make supply`.
 deny:
 	@if cargo deny --version >/dev/null 2>&1; then \
-	  cargo deny --offline --all-features check bans licenses sources; \
+	  cargo fetch --locked --quiet && cargo deny --offline --all-features check bans licenses sources; \
 	else \
 	  echo "cargo-deny is not here, so dependencies were NOT checked: cargo install --locked cargo-deny"; \
 	fi

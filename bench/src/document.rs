@@ -9,7 +9,7 @@ use std::{fs, io, path::Path};
 
 use crate::{
     cli::Section,
-    report::Record,
+    report::{Fanout, Idle, Record},
     summary::Sorted,
     table::{self, Table},
 };
@@ -75,7 +75,16 @@ fn suite(records: &[Record]) -> Part {
     let sorted = Sorted::of(records);
     let mut part = Part::default();
     part.table("Idle connections", &table::idle(&sorted.idle));
+    let memory = peers::bars("Resident memory, each idle connection", "kB", &sorted.idle, |_| true, Idle::kilobytes);
+    part.plot("memory", "Resident memory for each idle connection", memory);
     part.table("Messages to many", &table::fanout(&sorted.fanout));
+    let cpu = "Server CPU, each delivery";
+    let is_one: fn(&Fanout) -> bool = |run| peers::in_flight(run, 1);
+    let one = peers::bars(&format!("{cpu}, one message in flight"), "µs", &sorted.fanout, is_one, Fanout::cpu);
+    part.plot("window-1", "Processor time for each delivery, one message in flight", one);
+    let is_many: fn(&Fanout) -> bool = |run| peers::in_flight(run, 32);
+    let many = peers::bars(&format!("{cpu}, 32 in flight"), "µs", &sorted.fanout, is_many, Fanout::cpu);
+    part.plot("window-32", "Processor time for each delivery, 32 messages in flight", many);
     part.table("Messages to nobody", &table::publish(&sorted.publish));
     part
 }

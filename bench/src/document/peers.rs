@@ -39,12 +39,12 @@ pub(super) fn part(records: &[Record]) -> Part {
     part
 }
 
-fn in_flight(run: &Fanout, window: usize) -> bool {
+pub(super) fn in_flight(run: &Fanout, window: usize) -> bool {
     run.rate.is_none() && run.window == window
 }
 
 /// What a run is called beside others.
-trait Named {
+pub(super) trait Named {
     fn transport(&self) -> Transport;
 }
 
@@ -60,7 +60,7 @@ impl Named for Fanout {
     }
 }
 
-fn bars<R: Kind + Named>(
+pub(super) fn bars<R: Kind + Named>(
     title: &str,
     unit: &str,
     runs: &Runs<'_, R>,
