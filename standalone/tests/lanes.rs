@@ -79,3 +79,23 @@ async fn both_ways_have_the_same_answer() {
     let counted: u32 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok()).sum();
     assert_eq!(counted, 2 * both, "each is counted once, under its route\n{figures}");
 }
+
+/// A server that has the lanes and no routes answers what takes a lane, and that alone.
+#[actix_web::test]
+async fn what_is_plain_takes_its_lane() {
+    let lanes = |service: &shared::edge::service::Service| comet_svc::lanes(service).and(sse_svc::lanes(service));
+    let site = Site::start(&standalone::DEFAULTS, &[], |_| {}, lanes);
+    site.publish("public.a", "1").await;
+    let publishing = format!("Authorization: Bearer {}\r\nContent-Type: text/plain\r\n", site.token("public.*", ""));
+    for (line, fields, status) in [
+        ("GET /data?channel=public.a&since=earliest", "", "200 ok"),
+        ("GET /events?channel=public.a", "", "200 ok"),
+        ("POST /data?channel=public.a", publishing.as_str(), "201 created"),
+        ("POST /events?channel=public.a", publishing.as_str(), "201 created"),
+    ] {
+        let (head, _) = answer(&site, line, fields, "").await;
+        assert_eq!(head[0], format!("http/1.1 {status}"), "{line}");
+        let (head, _) = answer(&site, line, &format!("{fields}{ROUNDABOUT}"), "").await;
+        assert_eq!(head[0], "http/1.1 404 not found", "{line}");
+    }
+}

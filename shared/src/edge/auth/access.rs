@@ -99,7 +99,6 @@ impl Access {
     ///
     /// An `Authorization` of another scheme is none of ours (a proxy in front may use it) and is passed over. Without a
     /// key no token can hold, so then none is looked at, and nobody has more than what is public.
-    ///
     #[must_use]
     pub fn of(edge: &Edge, asked: &Asked<'_>) -> Self {
         let headers = asked.headers;
