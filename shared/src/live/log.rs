@@ -471,10 +471,18 @@ impl Log {
             waiters.is_empty()
         };
         if left && channel.history.lock().is_empty() {
-            let mut writer = self.writer.lock();
-            if channel.is_blank(writer.forgotten) && channel.waiters.lock().is_empty() {
-                writer.channels.remove(&channel.name);
-            }
+            self.forget(channel);
+        }
+    }
+
+    /// Takes `channel` out of the log if it is there and nothing would be lost with it.
+    pub(super) fn forget(&self, channel: &Arc<Channel>) {
+        let mut writer = self.writer.lock();
+        // Two who leave one after the other may both come here. Between them somebody may publish: what has this name then is
+        // another channel, which holds a message.
+        let is_it = writer.channels.get(&channel.name).is_some_and(|known| Arc::ptr_eq(known, channel));
+        if is_it && channel.is_blank(writer.forgotten) && channel.waiters.lock().is_empty() {
+            writer.channels.remove(&channel.name);
         }
     }
 }

@@ -538,6 +538,30 @@ async fn a_closed_log_ends_its_readers_when_they_have_read_it() {
     assert!(behind.next(Limit::default()).await.is_none());
 }
 
+/// One leaves an empty channel and another after it, both find nothing to keep, and somebody publishes between their steps.
+#[tokio::test]
+async fn who_forgets_late_takes_no_other_channel_of_that_name() {
+    let log = log(Retention::default());
+    let reader = Reader::open(&log, &[channel(0)], Since::Now);
+    let left = reader.seats[0].channel.clone();
+    drop(reader);
+    assert_eq!(log.stats(START).channels, 0);
+
+    let ids = log.append(vec![draft(0, 1)], START);
+    log.forget(&left);
+    assert_eq!(log.latest(&channel(0), 9, Cursor::MAX).len(), 1);
+    let mut reader = Reader::open(&log, &[channel(0)], Since::Earliest);
+    assert_eq!(reader.next(Limit::default()).await.unwrap().cursor, ids[0]);
+    // Nor does it take the place from under who has just sat down.
+    let waiting = Reader::open(&log, &[channel(1)], Since::Now);
+    let gone = waiting.seats[0].channel.clone();
+    drop(waiting);
+    let mut waiting = Reader::open(&log, &[channel(1)], Since::Now);
+    log.forget(&gone);
+    let ids = log.append(vec![draft(1, 1)], START);
+    assert_eq!(waiting.next(Limit::default()).await.unwrap().cursor, ids[0]);
+}
+
 /// Threads publish while tasks subscribe, read, leave and come back with their cursors: the race between looking and
 /// waiting, run for real.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
