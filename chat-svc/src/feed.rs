@@ -324,16 +324,14 @@ impl Feed {
     /// What comes next, about `budget` bytes of it.
     pub(crate) fn poll_pull(&mut self, cx: &Context<'_>, budget: usize) -> Poll<Pulled> {
         if self.holds > 0 {
-            self.waker = Some(cx.waker().clone());
-            return Poll::Pending;
+            return self.wait(cx);
         }
         let limit = Limit { messages: 256, bytes: budget };
         while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
             let (number, until) = (catch_up.number, catch_up.until);
             let reader = self.reader.get_or_insert_with(|| Box::new(catch_up.open(&self.log)));
             if reader.poll_settled(cx).is_pending() {
-                self.waker = Some(cx.waker().clone());
-                return Poll::Pending;
+                return self.wait(cx);
             }
             if let (Some(nowhere), None) = (catch_up.since, reader.place()) {
                 // None of this log's after all: the live reader does not wait for it.
@@ -356,11 +354,16 @@ impl Feed {
         match self.live.poll_read(cx, limit) {
             Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch, None)),
             // A closed log is the end of the process, which ends the socket too.
-            Poll::Ready(None) | Poll::Pending => {
-                self.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+            Poll::Ready(None) | Poll::Pending => self.wait(cx),
         }
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) -> Poll<Pulled> {
+        match &self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     fn encode(&self, batch: &Batch, catch_up: Option<(u64, Cursor)>) -> Pulled {

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
-    http::header::{self, HeaderName},
+    http::header::{self, HeaderName, HeaderValue},
 };
 use bytes::{Bytes, BytesMut};
 use shared::{
@@ -17,9 +17,19 @@ use crate::{
 };
 
 /// Batches and streams are answers to one moment.
-pub(crate) const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+pub(crate) fn no_store() -> (HeaderName, HeaderValue) {
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
 /// A raw answer may be kept, if it is asked for again each time: browsers then bring the cursor along by themselves.
-const REVALIDATE: (HeaderName, &str) = (header::CACHE_CONTROL, "max-age=0");
+fn revalidate() -> (HeaderName, HeaderValue) {
+    (header::CACHE_CONTROL, HeaderValue::from_static("max-age=0"))
+}
+
+pub(crate) fn json() -> HeaderValue {
+    HeaderValue::from_static("application/json")
+}
+
 const GAP: &str = "Trident-Gap";
 
 /// The answer to a poll that found `batch`, or nothing.
@@ -42,7 +52,7 @@ pub(crate) fn answer(ask: &Ask, reader: &Reader, found: Option<Batch>, figures: 
 fn batch(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
-    tell_gap(&mut answer, batch).content_type("application/json").insert_header(NO_STORE).body(batch_json(batch))
+    tell_gap(&mut answer, batch).content_type(json()).insert_header(no_store()).body(batch_json(batch))
 }
 
 fn batch_json(batch: &Batch) -> Bytes {
@@ -67,7 +77,7 @@ pub(crate) fn raw(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
     let mut answer = HttpResponse::Ok();
     tell_gap(tagged(&mut answer, cursor), batch);
-    answer.content_type("application/json").body(line.slice(..line.len().saturating_sub(1)))
+    answer.content_type(json()).body(line.slice(..line.len().saturating_sub(1)))
 }
 
 /// Nothing new after `cursor`, which is told so that the client can go on from there.
@@ -92,7 +102,7 @@ fn tell_gap<'a>(answer: &'a mut HttpResponseBuilder, batch: &Batch) -> &'a mut H
 
 /// The headers of a raw answer.
 pub(crate) fn tagged(answer: &mut HttpResponseBuilder, cursor: Cursor) -> &mut HttpResponseBuilder {
-    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(REVALIDATE)
+    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(revalidate())
 }
 
 /// The head of a stream that begins after `place`, where that is known: a client that is cut off before the first line has
@@ -104,7 +114,7 @@ pub(crate) fn streamed(place: Option<Cursor>) -> HttpResponseBuilder {
     }
     answer
         .content_type("application/x-ndjson")
-        .insert_header(NO_STORE)
+        .insert_header(no_store())
         // nginx then hands each line on as it comes.
         .insert_header(("X-Accel-Buffering", "no"));
     answer

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
-use std::{fs, io::Read as _, path::Path};
+use std::{fs, io::Read as _, path::Path, time::Duration};
 
 use actix_web::web::ServiceConfig;
 use chat_svc::Chat;
@@ -209,6 +209,26 @@ async fn both_ways_have_the_same_answer() {
         figures.lines().filter(|line| line.starts_with("trident_http_requests_total{route=\"/socket.io/{tail:.*}\""));
     let counted: u64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum();
     assert_eq!(counted, plain.asked + roundabout.asked, "each is counted once, under its route\n{figures}");
+}
+
+#[actix_web::test]
+async fn who_goes_amid_a_post_ends_the_session() {
+    let (site, _chat) = site();
+    let mut client = Client::new(&site, "");
+    client.open("").await;
+    assert_eq!(client.post("", "40").await.body, "ok");
+    let mut connection = site.connect().await;
+    let path = &client.session;
+    connection.write(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n42[\"")).await;
+    drop(connection);
+    let waiting = async {
+        while has(&client.post("", "3").await, "content-type: text/html") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        client.get("").await
+    };
+    let after = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+    assert!(after.head[0].starts_with("http/1.1 400") && after.body.contains("\"code\":1"), "{after:?}");
 }
 
 #[actix_web::test]

@@ -5,7 +5,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderMap},
+    http::header::{self, HeaderMap, HeaderValue},
     web,
 };
 use bytes::Bytes;
@@ -93,7 +93,8 @@ impl Announced {
             service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         }
         let mut answer = HttpResponse::Created();
-        answer.insert_header((header::CACHE_CONTROL, "no-store"));
+        answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        answer.content_type(HeaderValue::from_static("application/json"));
         Ok(match published.ids[..] {
             [id] if is_one => answer.json(One { id }),
             _ => answer.json(Many { ids: published.ids }),
@@ -148,6 +149,12 @@ impl Kind {
         let Some(given) = given else {
             return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
         };
+        match given.as_bytes() {
+            b"application/json" => return Ok(Self::Json),
+            b"text/plain" => return Ok(Self::Text),
+            b"application/x-ndjson" => return Ok(Self::Lines),
+            _ => {}
+        }
         let refuse = |what: &str| Err(ApiError::UnsupportedMediaType(format!("{what}; {ACCEPTED}, in UTF-8")));
         let Some(mime) = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()) else {
             return refuse("the Content-Type is not a media type");

@@ -47,7 +47,10 @@ impl Payload {
     /// A text, as a JSON string.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        Self::from_value(&text)
+        // Most need no escapes, and then it is known how long they become.
+        let mut json = Vec::with_capacity(text.len() + 2);
+        let written = serde_json::to_writer(&mut json, text).ok().and_then(|()| String::from_utf8(json).ok());
+        Self { json: written.unwrap_or_else(|| "null".into()).into(), attachments: Box::default() }
     }
 
     /// Anything that serde can write as JSON. What it cannot (a map with keys that are no strings) becomes `null`.

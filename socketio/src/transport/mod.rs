@@ -122,6 +122,7 @@ pub(crate) fn answer_poll(
     let is_plain = query.transport.as_deref() == Some("polling")
         && core.config.polling
         && matches!(*request.method, Method::GET | Method::POST)
+        && request.body.len() <= core.config.max_http_buffer_size
         && !wants_upgrade(request.headers)
         && cors::is_well_formed(request.headers);
     let sid = query.sid.as_deref().filter(|_| is_plain)?;
@@ -133,7 +134,7 @@ pub(crate) fn answer_poll(
         let result = if is_get {
             polling::poll(&conn, &terms).await
         } else {
-            polling::post(&conn, &terms, ready(polling::whole(&core, body))).await
+            polling::post(&conn, &terms, ready(Ok(body))).await
         };
         conclude(&core, cors, result)
     }))

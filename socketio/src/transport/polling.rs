@@ -105,7 +105,8 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse 
         (Data::Binary(bytes), _) => ("application/octet-stream", bytes),
     };
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CONTENT_TYPE, content_type)).insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if config.compress_from.is_some_and(|from| body.len() >= from) {
         response.append_header((header::VARY, "Accept-Encoding"));
         if let Some((compressed, encoding)) = terms.coding.and_then(|coding| compress(coding, &body)) {
@@ -210,11 +211,6 @@ pub(super) enum Unread {
     TooLarge,
     Aborted,
     TooSlow,
-}
-
-/// A body that is there, if it is not too large.
-pub(super) fn whole(core: &Core, body: Bytes) -> Result<Bytes, Unread> {
-    if body.len() > core.config.max_http_buffer_size { Err(Unread::TooLarge) } else { Ok(body) }
 }
 
 /// Reads a body, within its size and its time.

@@ -3,8 +3,10 @@
 //! Whatever is in the least out of the ordinary is none, and goes to actix's decoder, which reads it or refuses it. So nothing is
 //! accepted here that would not be there (RFC 9112 §3, §6.3).
 
+use std::mem::MaybeUninit;
+
 use actix_web::http::Method;
-use httparse::{EMPTY_HEADER, Header, Status};
+use httparse::{Header, Status};
 
 /// Fields of the longest head that is looked at.
 pub(super) const MOST_FIELDS: usize = 32;
@@ -23,8 +25,11 @@ pub(super) struct Plain<'b> {
 }
 
 /// Room for the fields of a head.
-pub(super) fn room<'b>() -> [Header<'b>; MOST_FIELDS] {
-    [EMPTY_HEADER; MOST_FIELDS]
+pub(super) type Room<'b> = [MaybeUninit<Header<'b>>; MOST_FIELDS];
+
+/// See [`Room`]. Nothing is written into it yet.
+pub(super) fn room<'b>() -> Room<'b> {
+    [const { MaybeUninit::uninit() }; MOST_FIELDS]
 }
 
 /// The path that a request asks for, as far as it can be told at a glance.
@@ -36,9 +41,9 @@ pub(super) fn path(bytes: &[u8]) -> Option<&[u8]> {
 
 impl<'b> Plain<'b> {
     /// The request at the beginning of `bytes`, if it is a plain one.
-    pub(super) fn read(bytes: &'b [u8], room: &'b mut [Header<'b>; MOST_FIELDS]) -> Option<Self> {
-        let mut request = httparse::Request::new(room);
-        let Ok(Status::Complete(head)) = request.parse(bytes) else { return None };
+    pub(super) fn read(bytes: &'b [u8], room: &'b mut Room<'b>) -> Option<Self> {
+        let mut request = httparse::Request::new(&mut []);
+        let Ok(Status::Complete(head)) = request.parse_with_uninit_headers(bytes, room) else { return None };
         if request.version != Some(1) {
             return None;
         }

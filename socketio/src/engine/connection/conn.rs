@@ -33,7 +33,6 @@ pub(crate) struct Conn {
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) home: Arc<Worker>,
     state: Mutex<State>,
-    sources: Mutex<Sources>,
 }
 
 /// Tells the WebSockets of one session apart. A session that began as a WebSocket has the first.
@@ -55,8 +54,7 @@ pub(super) struct State {
     pub(super) websocket: Option<Waker>,
     pub(super) websocket_id: WebSocketId,
     pub(super) form: Form,
-    /// Whether there may be a source: without one, the hot path takes one lock.
-    pub(super) has_sources: bool,
+    pub(super) sources: Sources,
     /// How many there are who hold messages back; see [`Connection::hold`].
     pub(super) holds: u32,
     /// Whether it is in the table and counted.
@@ -91,12 +89,11 @@ impl Conn {
                 websocket: None,
                 websocket_id: WebSocketId::default(),
                 form: Form::Text,
-                has_sources: false,
+                sources: Sources::default(),
                 holds: 0,
                 listed: true,
                 transport,
             }),
-            sources: Mutex::default(),
         }
     }
 
@@ -106,10 +103,6 @@ impl Conn {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, then does what follows from the change. Each way into the state leads through here, so this is also
@@ -142,7 +135,7 @@ impl Conn {
             state.outbox.clear();
             state.staged = Vec::new().into_iter();
             state.peer_deadline = None;
-            (reason, state.peer.take(), state.permit.take(), std::mem::take(&mut state.listed))
+            (reason, state.peer.take(), state.permit.take(), state.sources.clear(), std::mem::take(&mut state.listed))
         });
         let wake = closed.is_some() || state.session.is_closed();
         let wakers = if wake { [state.http.take(), state.websocket.take()] } else { [None, None] };
@@ -151,14 +144,13 @@ impl Conn {
         if let Some(at) = schedule {
             self.core.workers.schedule(&self.home, at, Arc::downgrade(self));
         }
-        if let Some((reason, peer, permit, listed)) = closed {
+        if let Some((reason, peer, permit, sources, listed)) = closed {
             // 3. No later request finds it.
             if listed {
                 self.core.unlist(self, reason);
             }
             // 4. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own:
             //    whoever sends may hold locks, and so may a source or a permit that is dropped.
-            let sources = self.sources().clear();
             if peer.is_some() || permit.is_some() || !sources.is_empty() {
                 let connection = Connection(self.clone());
                 let tell = move || {

@@ -81,15 +81,13 @@ impl Connection {
 
     /// The same for a source that says what offset the messages of this party take along.
     pub(crate) fn attach_boxed(&self, party: Option<Party>, source: Box<dyn Source>) -> SourceId {
-        let id = self.0.sources().attach(party, source);
-        let (open, waker) = self.0.with(|state| {
-            state.has_sources = true;
-            (!state.session.is_closed(), state.active_waker())
+        let (id, left, waker) = self.0.with(|state| {
+            let id = state.sources.attach(party, source);
+            // Nobody asks, or clears away, what comes after the end.
+            let left = if state.session.is_closed() { state.sources.detach(id) } else { None };
+            (id, left, state.active_waker())
         });
-        if !open {
-            // The end of the session may have been before the attachment.
-            self.detach(id);
-        }
+        drop(left);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -98,16 +96,8 @@ impl Connection {
 
     /// Takes a source off. What was pulled from it already is still sent.
     pub fn detach(&self, id: SourceId) {
-        let (source, none_left) = {
-            let mut sources = self.0.sources();
-            (sources.detach(id), sources.len() == 0)
-        };
+        let source = self.0.state().sources.detach(id);
         drop(source);
-        if none_left {
-            self.0.with(|state| {
-                state.has_sources = self.0.sources().len() > 0;
-            });
-        }
     }
 
     /// Holds back what the application sends until the guard is dropped, so that what is set up meanwhile is there before any of it

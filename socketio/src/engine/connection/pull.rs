@@ -7,12 +7,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::conn::{Conn, State};
+use super::conn::{Conn, State, WebSocketId};
 use crate::engine::{
     outgoing::{Form, Outgoing, Party, write_frame},
     packet::{Packet, Protocol},
     session::{Next, Transport},
-    source::Taken,
+    source::{Source, SourceId, Taken},
 };
 
 /// What comes of one look at the state.
@@ -20,105 +20,122 @@ enum Step {
     Done(Poll<Option<Item>>),
     /// This may leave, once it has the offset of its party's sources.
     Stamp(Outgoing, Party, Form),
-    /// There is nothing here: the sources may have something.
-    Sources,
+    /// There is nothing here, and this source may have something. It is out of its place until it has been asked.
+    Pull(SourceId, Box<dyn Source>),
 }
+
+/// How many sources are still to be asked, once that is known: each once, until one has something.
+#[derive(Default)]
+struct Round(Option<usize>);
 
 impl Conn {
     /// What the transport `via` sends next; `Ready(None)` says that it has nothing more to do. `Pending` keeps the waker.
     pub(crate) fn poll_outgoing(self: &Arc<Self>, via: Transport, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        let mut round = Round::default();
+        let first = self.with(|state| state.step(via, &mut round, cx));
+        self.go_on(first, via, round, cx)
+    }
+
+    /// The same for one of the WebSockets that a session may have had; for an old one there is nothing to do.
+    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        let via = Transport::WebSocket;
+        let mut round = Round::default();
+        match self.with(|state| (state.websocket_id == id).then(|| state.step(via, &mut round, cx))) {
+            Some(first) => self.go_on(first, via, round, cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn go_on(
+        self: &Arc<Self>,
+        first: Step,
+        via: Transport,
+        mut round: Round,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Item>> {
+        let mut step = first;
         loop {
-            let done = match self.with(|state| state.step(via, cx)) {
-                Step::Done(done) => done,
+            step = match step {
+                Step::Done(done) => {
+                    if let Poll::Ready(Some(Item::Message(message, _))) = &done {
+                        self.counters().packets_out.inc();
+                        self.counters().bytes_out.add(message.len() as u64);
+                    }
+                    return done;
+                }
+                Step::Pull(id, source) => self.pull(id, source, via, &mut round, cx),
                 Step::Stamp(message, party, form) => {
                     let stamped = self.stamp(&message, party);
                     // Of one transport alone the sources are asked in between its messages. During an upgrade the other one may be at
                     // it right now, and what it pulled is then to leave first.
-                    let done = self.with(|state| match stamped {
+                    self.with(|state| match stamped {
                         Some(stamped) if state.staged.len() == 0 => {
-                            Some(Poll::Ready(Some(Item::Message(stamped, form))))
+                            Step::Done(Poll::Ready(Some(Item::Message(stamped, form))))
                         }
                         Some(_) => {
                             state.outbox.unpop(message);
-                            None
+                            state.step(via, &mut round, cx)
                         }
                         None => {
                             state.outbox.unpop(message);
                             state.park(via, cx.waker());
-                            Some(Poll::Pending)
+                            Step::Done(Poll::Pending)
                         }
-                    });
-                    match done {
-                        Some(done) => done,
-                        None => continue,
-                    }
+                    })
                 }
-                Step::Sources if self.pull(via, cx) => continue,
-                Step::Sources => Poll::Pending,
             };
-            if let Poll::Ready(Some(Item::Message(message, _))) = &done {
-                self.counters().packets_out.inc();
-                self.counters().bytes_out.add(message.len() as u64);
-            }
-            return done;
         }
     }
 
-    /// Asks each source once, until one has something. True: there is something staged.
-    fn pull(self: &Arc<Self>, via: Transport, cx: &mut Context<'_>) -> bool {
-        let rounds = self.sources().len();
-        for _ in 0..rounds {
-            let Some((id, mut source)) = self.sources().take_turn() else {
-                return false;
-            };
-            let batch = source.poll_next(cx, self.core.config.source_budget);
-            let ended = matches!(&batch, Poll::Ready(batch) if batch.is_empty());
-            let staged = match batch {
-                Poll::Ready(batch) if !ended => {
-                    // Staged before the source is back in its place: whoever finds it there finds all that it gave out gone before.
-                    self.with(|state| {
-                        if state.session.is_open() {
-                            state.stage(batch);
-                        }
-                    });
-                    true
+    /// Asks this source, puts it back, and looks on.
+    fn pull(
+        self: &Arc<Self>,
+        id: SourceId,
+        mut source: Box<dyn Source>,
+        via: Transport,
+        round: &mut Round,
+        cx: &mut Context<'_>,
+    ) -> Step {
+        let batch = source.poll_next(cx, self.core.config.source_budget);
+        // Staged and put back at once: whoever finds the source in its place finds all that it gave out gone before.
+        let (step, left, waker) = self.with(|state| {
+            let left = match batch {
+                Poll::Ready(batch) if batch.is_empty() => {
+                    state.sources.detach(id);
+                    Some(source)
                 }
-                _ => false,
+                Poll::Ready(batch) => {
+                    if state.session.is_open() {
+                        state.stage(batch);
+                    }
+                    state.sources.put_back(id, source)
+                }
+                Poll::Pending => state.sources.put_back(id, source),
             };
-            // Whatever is dropped here is dropped after the guard.
-            let left = if ended {
-                let mut sources = self.sources();
-                sources.detach(id);
-                Some(source)
-            } else {
-                let mut sources = self.sources();
-                sources.put_back(id, source)
-            };
-            drop(left);
             // The session may have gone over to another transport meanwhile, which found the source away.
-            let waker = self.with(|state| if state.session.transport() == via { None } else { state.active_waker() });
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-            if staged {
-                return true;
-            }
+            let waker = if state.session.transport() == via { None } else { state.active_waker() };
+            (state.step(via, round, cx), left, waker)
+        });
+        // What is dropped is dropped after the guard.
+        drop(left);
+        if let Some(waker) = waker {
+            waker.wake();
         }
-        false
+        step
     }
 
     /// Adds the offset of the party's sources. `None` if one of them is being asked for more by another transport, which then wakes
     /// this one.
     fn stamp(&self, message: &Outgoing, party: Party) -> Option<Outgoing> {
         for n in 0.. {
-            let taken = self.sources().take_of(party, n);
+            let taken = self.state().sources.take_of(party, n);
             let (id, source) = match taken {
                 Taken::Source(id, source) => (id, source),
                 Taken::Busy => return None,
                 Taken::NoSuch => break,
             };
             let offset = source.offset();
-            let left = self.sources().put_back(id, source);
+            let left = self.state().sources.put_back(id, source);
             drop(left);
             if let Some(offset) = offset {
                 return Some(message.clone().with_offset(&offset));
@@ -136,7 +153,8 @@ impl State {
             if before.len() == 0 { batch.into_iter() } else { before.chain(batch).collect::<Vec<_>>().into_iter() };
     }
 
-    fn step(&mut self, via: Transport, cx: &Context<'_>) -> Step {
+    /// What is next for `via`, with its waker kept if that is nothing.
+    fn step(&mut self, via: Transport, round: &mut Round, cx: &Context<'_>) -> Step {
         loop {
             let flushing = match self.session.next(via) {
                 Next::Send(packet) => return Step::Done(Poll::Ready(Some(Item::Packet(packet)))),
@@ -161,7 +179,7 @@ impl State {
             }
             if let Some(message) = self.outbox.pop() {
                 return match message.wants_offset() {
-                    Some(party) if self.has_sources => Step::Stamp(message, party, self.form),
+                    Some(party) if self.sources.len() > 0 => Step::Stamp(message, party, self.form),
                     _ => Step::Done(Poll::Ready(Some(Item::Message(message, self.form)))),
                 };
             }
@@ -170,7 +188,13 @@ impl State {
                 continue;
             }
             self.park(via, cx.waker());
-            return if self.has_sources { Step::Sources } else { Step::Done(Poll::Pending) };
+            let left = round.0.get_or_insert(self.sources.len());
+            let Some(fewer) = left.checked_sub(1) else { return Step::Done(Poll::Pending) };
+            *left = fewer;
+            return match self.sources.take_turn() {
+                Some((id, source)) => Step::Pull(id, source),
+                None => Step::Done(Poll::Pending),
+            };
         }
     }
 }

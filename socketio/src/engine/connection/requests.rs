@@ -1,15 +1,8 @@
 //! What the requests of a connection tell it: polls, posts and WebSockets as they come and go.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use super::{
-    conn::{Conn, WebSocketId},
-    pull::Item,
-};
+use super::conn::{Conn, WebSocketId};
 use crate::{
     DisconnectReason,
     engine::{
@@ -57,10 +50,6 @@ impl Conn {
                 state.session.detach_websocket(reason);
             }
         });
-    }
-
-    pub(crate) fn poll_websocket(self: &Arc<Self>, id: WebSocketId, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        if self.state().websocket_id == id { self.poll_outgoing(Transport::WebSocket, cx) } else { Poll::Ready(None) }
     }
 
     pub(crate) fn receive_websocket(self: &Arc<Self>, id: WebSocketId, packet: Packet) {
