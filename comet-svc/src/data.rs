@@ -117,9 +117,7 @@ fn head(ask: &Ask, service: &Service) -> HttpResponse {
             let next = newest(ask, service).map(|newest| newest.id);
             let next = next.or_else(|| reader.read(limit(ask)).map(|batch| batch.cursor));
             match next {
-                Some(cursor) => {
-                    answer::tagged(&mut HttpResponse::Ok(), cursor).content_type(json()).finish()
-                }
+                Some(cursor) => answer::tagged(&mut HttpResponse::Ok(), cursor).content_type(json()).finish(),
                 None => answer::nothing(ask, reader.cursor()),
             }
         }

@@ -101,7 +101,10 @@ impl Stream for Reading {
         }
         match std::mem::take(&mut state.end) {
             End::NotYet if !state.is_over => {
-                state.waiting = Some(cx.waker().clone());
+                match &state.waiting {
+                    Some(waker) if waker.will_wake(cx.waker()) => {}
+                    _ => state.waiting = Some(cx.waker().clone()),
+                }
                 Poll::Pending
             }
             End::Broken(error) => Poll::Ready(Some(Err(error))),
