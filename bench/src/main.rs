@@ -39,7 +39,7 @@ use peer::Peer;
 use reader::{Fault, Transport};
 use report::{Record, Run};
 use scenario::{fanout, growth, idle, peers, publish, suite};
-use server::{Bus, Options, Pinning, Server};
+use server::{Bus, Cores, Options, Server};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -56,8 +56,16 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
     let target = cli.target;
+    let cores = Cores::of_this_machine();
+    let measures =
+        !matches!(cli.scenario, Scenario::BareServer { .. } | Scenario::Write { .. } | Scenario::Plot { .. });
+    if measures && !target.no_pin && cores.is_none_or(|cores| !cores.are_apart()) {
+        eprintln!(
+            "trident-bench: there is no core for the server that the load does not use too; figures say little then"
+        );
+    }
     let one = |transport, scenario: &dyn Fn(&Server) -> Result<Run, Fault>| {
-        let server = serve(&target, peer_of(&target, transport), target.options())?;
+        let server = serve(&target, cores, peer_of(&target, transport), target.options())?;
         let record = Record { peer: server.peer, series: None, run: scenario(&server)? };
         report::line(&record)?;
         Ok(vec![record])
@@ -67,10 +75,12 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
             bare::serve(&TcpListener::bind(listen)?)?;
             Ok(Vec::new())
         }
-        Scenario::Suite(size) => suite::run(size.into(), |peer| serve(&target, peer, target.options())),
-        Scenario::Peers { of, size } => peers::run(size.into(), &of, |peer| serve(&target, peer, target.options())),
+        Scenario::Suite(size) => suite::run(size.into(), |peer| serve(&target, cores, peer, target.options())),
+        Scenario::Peers { of, size } => {
+            peers::run(size.into(), &of, |peer| serve(&target, cores, peer, target.options()))
+        }
         Scenario::Growth { readers, seconds } => {
-            growth::run(readers as usize, seconds, |options| serve(&target, Peer::Trident, options))
+            growth::run(readers as usize, seconds, |options| serve(&target, cores, Peer::Trident, options))
         }
         Scenario::Write { into, section, note, runs } => {
             let runs = report::read(&std::fs::read_to_string(runs)?)?;
@@ -110,10 +120,10 @@ fn peer_of(target: &Target, transport: Transport) -> Peer {
 }
 
 /// The server that a run is against.
-fn serve(target: &Target, peer: Peer, options: Options) -> Result<Server, Fault> {
+fn serve(target: &Target, cores: Option<Cores>, peer: Peer, options: Options) -> Result<Server, Fault> {
     // Workers that are to have several cores are not held to one.
     let is_free = target.no_pin || options.workers > 1;
-    let pinning = if is_free { None } else { Pinning::of_this_machine() };
+    let cores = cores.map(|cores| if is_free { cores.shared() } else { cores });
     match target.at {
         Some(address) if peer != Peer::Bare => {
             if !address.ip().is_loopback() && !target.allow_remote {
@@ -121,10 +131,8 @@ fn serve(target: &Target, peer: Peer, options: Options) -> Result<Server, Fault>
             }
             Ok(Server::given(peer, address, target.pid, target.token.clone()))
         }
-        _ if peer == Peer::Trident => Ok(Server::start(&target.programs, options, pinning)?),
-        _ if peer == Peer::Redis => {
-            Ok(Server::start(&target.programs, Options { bus: Bus::Redis, ..options }, pinning)?)
-        }
-        _ => Ok(Server::start_peer(&target.programs, peer, pinning)?),
+        _ if peer == Peer::Trident => Ok(Server::start(&target.programs, options, cores)?),
+        _ if peer == Peer::Redis => Ok(Server::start(&target.programs, Options { bus: Bus::Redis, ..options }, cores)?),
+        _ => Ok(Server::start_peer(&target.programs, peer, cores)?),
     }
 }

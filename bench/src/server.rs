@@ -24,28 +24,44 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Of tokens, which are good on loopback and for one run.
 const SECRET: &str = "a secret for the length of a benchmark that everybody knows";
 
-/// Which cores are for whom.
+/// Which cores are for whom. To be looked up once, before anything is started: what is asked later is what was left to this process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pinning {
-    /// For the server.
-    pub(crate) server: usize,
-    /// For this process.
-    pub(crate) load: usize,
+pub(crate) struct Cores {
+    all: CpuSet,
+    server: CpuSet,
+    load: CpuSet,
 }
 
-impl Pinning {
-    /// The last core for the server and the first for the load; none where there is only one.
+impl Cores {
+    /// The last core for the server and the first for the load, or all for both where there is only one. None where the system does
+    /// not tell.
     pub(crate) fn of_this_machine() -> Option<Self> {
-        let allowed = sched_getaffinity(None).ok()?;
-        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        let all = sched_getaffinity(None).ok()?;
+        let only = |core| {
+            let mut set = CpuSet::new();
+            set.set(core);
+            set
+        };
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
         let load = cores.next()?;
-        Some(Self { load, server: cores.next_back()? })
+        Some(match cores.next_back() {
+            Some(server) => Self { all, server: only(server), load: only(load) },
+            None => Self { all, server: all, load: all },
+        })
     }
 
-    fn only(core: usize) -> io::Result<()> {
-        let mut set = CpuSet::new();
-        set.set(core);
-        Ok(sched_setaffinity(None, &set)?)
+    /// Whether server and load each have their own.
+    pub(crate) fn are_apart(&self) -> bool {
+        self.server != self.load
+    }
+
+    /// All of them for both.
+    pub(crate) fn shared(self) -> Self {
+        Self { server: self.all, load: self.all, ..self }
+    }
+
+    fn take(set: &CpuSet) -> io::Result<()> {
+        Ok(sched_setaffinity(None, set)?)
     }
 }
 
@@ -134,7 +150,7 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot be started, or is not ready in time.
-    pub(crate) fn start(programs: &Programs, options: Options, pinning: Option<Pinning>) -> io::Result<Self> {
+    pub(crate) fn start(programs: &Programs, options: Options, cores: Option<Cores>) -> io::Result<Self> {
         let minted = Command::new(&programs.server)
             .args(["token", "--publish", "*", "--ttl", "1h"])
             .env("TRIDENT_SECRET", SECRET)
@@ -164,7 +180,7 @@ impl Server {
             command.env("TRIDENT_BUS", format!("redis://{}", redis.address));
         }
         let peer = if redis.is_some() { Peer::Redis } else { Peer::Trident };
-        let mut server = Self::spawn(peer, command, address, pinning)?;
+        let mut server = Self::spawn(peer, command, address, cores)?;
         server.token = Some(token);
         server._redis = redis;
         server.wait(|address| get(address, "/readyz"))?;
@@ -175,11 +191,11 @@ impl Server {
     ///
     /// # Errors
     /// When it cannot be started, or is not ready in time.
-    pub(crate) fn start_peer(programs: &Programs, peer: Peer, pinning: Option<Pinning>) -> io::Result<Self> {
+    pub(crate) fn start_peer(programs: &Programs, peer: Peer, cores: Option<Cores>) -> io::Result<Self> {
         let address = free_address()?;
         let directory = Directory::new(address)?;
         let command = programs.command(peer, address, &directory.0)?;
-        let mut server = Self::spawn(peer, command, address, pinning)?;
+        let mut server = Self::spawn(peer, command, address, cores)?;
         server._directory = Some(directory);
         if matches!(peer, Peer::Bare | Peer::Redis) {
             server.wait(|address| TcpStream::connect(address).is_ok())?;
@@ -211,14 +227,14 @@ impl Server {
         if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(io::Error::other("nchan refused a message")) }
     }
 
-    fn spawn(peer: Peer, mut command: Command, address: SocketAddr, pinning: Option<Pinning>) -> io::Result<Self> {
+    fn spawn(peer: Peer, mut command: Command, address: SocketAddr, cores: Option<Cores>) -> io::Result<Self> {
         // A child begins on the cores of its parent, so this process goes where the child is to stay, and comes back.
-        if let Some(pinning) = pinning {
-            Pinning::only(pinning.server)?;
+        if let Some(cores) = &cores {
+            Cores::take(&cores.server)?;
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        if let Some(pinning) = pinning {
-            Pinning::only(pinning.load)?;
+        if let Some(cores) = &cores {
+            Cores::take(&cores.load)?;
         }
         let mut child = child?;
         let said = Said::default();
@@ -294,6 +310,25 @@ fn get(address: SocketAddr, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_of_several_servers_has_a_core_of_its_own() {
+        let Some(cores) = Cores::of_this_machine().filter(Cores::are_apart) else { return };
+        let of = |pid| sched_getaffinity(pid).unwrap();
+        let start = |cores| {
+            let mut command = Command::new("sleep");
+            command.arg("60");
+            Server::spawn(Peer::Bare, command, (Ipv4Addr::LOCALHOST, 0).into(), Some(cores)).unwrap()
+        };
+        for _ in 0..2 {
+            let server = start(cores);
+            let pid = server.pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+            assert_eq!((of(pid), of(None)), (cores.server, cores.load));
+        }
+        let server = start(cores.shared());
+        let pid = server.pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        assert_eq!((of(pid), of(None)), (cores.all, cores.all));
+    }
 
     #[test]
     fn a_server_that_ends_says_why() {
