@@ -155,7 +155,8 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
     let Some(member) = socket.get::<Member>() else { return };
     chat.sessions.begin(socket, taken.as_ref());
     if !socket.is_connected() {
-        // Its end came while it was on its way in, and may have found nothing to end.
+        // Its end came while it was on its way in, and may have found nothing to end, or the member and no session yet.
+        chat.sessions.ended(socket, &member, DisconnectReason::TransportClose);
         return chat.left(socket, DisconnectReason::TransportClose);
     }
     socket.attach(Reading(member));

@@ -238,7 +238,11 @@ impl Feed {
         };
         for channel in &channels {
             if !self.live.reads(channel) {
-                self.live.add_from(channel, from);
+                match since {
+                    // What was dropped since is missed, though the live reader never asked for it.
+                    Since::After(_) if older.is_none() => self.live.claim(channel, from),
+                    _ => self.live.add_from(channel, from),
+                }
                 self.plan.channels.push((channel.clone(), from));
             }
         }
@@ -358,10 +362,11 @@ impl Feed {
         }
     }
 
+    /// Nothing for now: whoever changes what is read wakes who asked.
     fn wait(&mut self, cx: &Context<'_>) -> Poll<Pulled> {
-        match &self.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => self.waker = Some(cx.waker().clone()),
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
     }

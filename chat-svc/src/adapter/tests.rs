@@ -87,7 +87,7 @@ async fn who_hears_that_a_session_went_on_cannot_come_back_to_it() {
     let overheard = Arc::<Overheard>::default();
     let adapter = LogAdapter::new(bus.clone(), sessions.clone(), overheard.clone());
     let ids = publish(&bus, 1).await;
-    sessions.keep_for_test("very-secret", "sid-of-a-socket", reader(&bus));
+    sessions.keep_elsewhere_for_test("very-secret", "sid-of-a-socket", reader(&bus));
     assert!(adapter.restore_session(namespace.local(), "very-secret", &ids[0].to_string()).await.is_some());
     let told = overheard.0.lock().concat();
     assert!(told.contains(SUPERSEDED) && told.contains("sid-of-a-socket"), "{told}");

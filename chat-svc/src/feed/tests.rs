@@ -187,6 +187,19 @@ fn a_feed_that_has_lost_something_says_so() {
     assert_eq!((pulled.gaps, pulled.messages), (1, 2));
 }
 
+/// A feed that has not looked at the log for a while, when a channel is added from a place after its own.
+#[test]
+fn what_was_dropped_before_a_channel_was_added_is_told() {
+    for (known, lost) in [(0, 1), (1, 1), (2, 0), (4, 0)] {
+        let log = log(Some(2));
+        let mut feed = Feed::new(&log, 7, false);
+        let ids: Vec<_> = (0..5).flat_map(|_| log.append(vec![draft(0)], START)).collect();
+        feed.add(vec![channel(0)], Since::After(ids[known]));
+        let (gaps, messages) = told(&mut feed);
+        assert_eq!((gaps, messages.len()), (lost, (4 - known).min(2)), "after {known}");
+    }
+}
+
 #[test]
 fn offsets_read_as_they_are_written() {
     for text in ["1763800000000-0", "1763800000000-5/3/1763800000000-2"] {

@@ -7,7 +7,7 @@
 //!
 //! A session in a store that outlives this process is saved from its beginning and whenever it changes, and its time is
 //! prolonged while its client is connected: it outlives the process by the time within which clients may come back. In
-//! memory only those are kept whose clients have gone. While the store is away the chat goes on; what was not saved waits
+//! memory only those are kept whose clients have gone, from the moment at which they go. While the store is away the chat goes on; what was not saved waits
 //! here, and everything is saved again when the store is back, since it may have lost what it had.
 
 mod memory;
@@ -23,6 +23,7 @@ use std::{
 };
 
 use bytestring::ByteString;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use shared::edge::settings::BusAddress;
@@ -125,6 +126,7 @@ impl Sessions {
     /// A socket has left the chat.
     pub(crate) fn ended(&self, socket: &Socket, member: &Member, reason: DisconnectReason) {
         let Some(pid) = socket.pid() else { return };
+        let session = reason.is_recoverable().then(|| Kept::of(socket, member, false).text());
         let mut live = self.0.live.lock();
         // Its session may have gone on to another socket.
         if live.get(pid).is_none_or(|live| live.socket != *socket) {
@@ -134,9 +136,17 @@ impl Sessions {
         if live.capacity() > 64 && live.len() * 4 < live.capacity() {
             live.shrink_to_fit();
         }
-        drop(live);
-        let session = reason.is_recoverable().then(|| Kept::of(socket, member, false).text());
-        self.0.queue.ended(pid, Ended { holder, before, session, until: Instant::now() + self.0.keep });
+        // Before anybody looks who finds it live no more.
+        self.keep(pid, Ended { holder, before, session, until: Instant::now() + self.0.keep });
+    }
+
+    /// Keeps how a session ended: at once where that can be, so that its client finds it in one place or the other.
+    fn keep(&self, pid: &ByteString, ended: Ended) {
+        if self.0.store.outlives_us() {
+            return self.0.queue.ended(pid, ended);
+        }
+        // A store in this process has done it when it answers.
+        let _ = self.0.store.save(&[ended.save(pid.clone(), Instant::now())]).now_or_never();
     }
 
     /// Gets hold of the session with this secret. If its socket of before is still here, it ends.
@@ -210,13 +220,13 @@ impl Sessions {
         let Taken { kept, holder, before, left, .. } = taken;
         let until = Instant::now() + Duration::from_millis(*left);
         let session = Some(Kept { is_live: false, ..kept.clone() }.text());
-        self.0.queue.ended(pid, Ended { holder: *holder, before: *before, session, until });
+        self.keep(pid, Ended { holder: *holder, before: *before, session, until });
     }
 
     /// The session cannot be gone on with: nobody is to come back to it.
     pub(crate) fn forget(&self, pid: &ByteString, taken: &Taken) {
         let ended = Ended { holder: taken.holder, before: taken.before, session: None, until: Instant::now() };
-        self.0.queue.ended(pid, ended);
+        self.keep(pid, ended);
     }
 
     /// Another replica has the session now: the socket of `holder` ends.

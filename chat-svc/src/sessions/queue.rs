@@ -1,12 +1,16 @@
 //! What has yet to be saved of sessions, and who waits for it.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::store::Holder;
+use super::store::{Holder, Save};
 
 /// Sessions of clients that are gone which wait to be saved, at most, as while the store is away. Those of clients that are
 /// here are as many as there are clients.
@@ -47,6 +51,15 @@ pub(super) struct Ended {
     /// As it was; `None` when nobody is to come back to it.
     pub(super) session: Option<Arc<str>>,
     pub(super) until: Instant,
+}
+
+impl Ended {
+    /// What is to be kept of it.
+    pub(super) fn save(self, pid: ByteString, now: Instant) -> Save {
+        let Self { holder, before, session, until } = self;
+        let keep = if session.is_some() { until.saturating_duration_since(now) } else { Duration::ZERO };
+        Save { pid, holder, before, session, keep }
+    }
 }
 
 impl Waiting {

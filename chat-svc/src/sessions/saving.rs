@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
     Kept, Live, PAUSE, Sessions,
-    queue::{Ended, MOST_AT_A_TIME, Unsaved},
+    queue::{MOST_AT_A_TIME, Unsaved},
     store::{Away, Held, Save},
 };
 use crate::member::Member;
@@ -93,9 +93,7 @@ impl Sessions {
         };
         // Of one that is connected, an end that is still to be saved is that of an earlier socket.
         let Some((socket, holder, before)) = live else {
-            let Ended { holder, before, session, until } = unsaved.ended.clone()?;
-            let keep = if session.is_some() { until.saturating_duration_since(now) } else { Duration::ZERO };
-            return Some(Save { pid, holder, before, session, keep });
+            return Some(unsaved.ended.clone()?.save(pid, now));
         };
         let session = Some(Kept::of(&socket, &*socket.get::<Member>()?, true).text());
         Some(Save { pid, holder, before, session, keep: self.0.keep + REFRESH })

@@ -14,10 +14,18 @@ use super::{
 impl Sessions {
     /// As if a socket of this session had just been cut off.
     pub(crate) fn keep_for_test(&self, pid: &str, sid: &str, profile: Profile) {
-        let kept = Kept { sid: sid.into(), is_live: false, profile };
+        self.keep_kept(pid, Kept { sid: sid.into(), is_live: false, profile });
+    }
+
+    /// As if another server had such a socket.
+    pub(crate) fn keep_elsewhere_for_test(&self, pid: &str, sid: &str, profile: Profile) {
+        self.keep_kept(pid, Kept { sid: sid.into(), is_live: true, profile });
+    }
+
+    fn keep_kept(&self, pid: &str, kept: Kept) {
         let until = Instant::now() + self.0.keep;
         let ended = Ended { holder: Holder::draw(), before: None, session: Some(kept.text()), until };
-        self.0.queue.ended(&pid.into(), ended);
+        self.keep(&pid.into(), ended);
     }
 }
 
@@ -126,6 +134,21 @@ async fn a_redis_that_comes_back_is_found_again() {
     server.run().await;
     back(&store).await;
     assert_eq!(&*store.take("pid", Holder::draw()).await.unwrap().unwrap().session, "1");
+}
+
+/// A client that comes back at once finds its session, whatever is on its way to the store.
+#[tokio::test]
+async fn in_memory_a_session_is_there_as_soon_as_its_client_has_gone() {
+    let sessions = Sessions::on(Box::new(MemoryStore::default()), Duration::from_secs(60));
+    sessions.keep_for_test("pid", "sid", Profile::default());
+    let _on_its_way = sessions.0.queue.next().now_or_never();
+    let taken = sessions.take("pid").await.unwrap();
+    assert_eq!(taken.kept.sid, "sid");
+    sessions.give_back(&"pid".into(), &taken);
+    let _on_its_way = sessions.0.queue.next().now_or_never();
+    let taken = sessions.take("pid").await.unwrap();
+    sessions.forget(&"pid".into(), &taken);
+    assert!(sessions.take("pid").await.is_none());
 }
 
 #[tokio::test]
