@@ -176,7 +176,11 @@ impl Peer for ClientPeer {
 impl Exit for ClientPeer {
     fn exit(&self, socket: &Socket) {
         let mut state = self.state();
-        state.client.removed(socket.namespace().name());
         state.sockets.retain(|other| other != socket);
+        // It may have left by itself before the server took it out, and have come again as another.
+        let name = socket.namespace().name();
+        if !state.sockets.iter().any(|other| other.namespace().name() == name) {
+            state.client.removed(name);
+        }
     }
 }

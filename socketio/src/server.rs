@@ -140,9 +140,9 @@ impl SocketIo {
     }
 
     /// Answers a poll or a post of a session that is open, past [`routes`](Self::routes), for servers that tell such requests by
-    /// themselves: they are most of what comes. Anything else is `None`, and for the routes; nothing has been done or counted
-    /// for it then. The answer is the one that the routes would give, headers of CORS included. Dropped before it is there,
-    /// it ends the session, as a client does that goes away during a poll.
+    /// themselves: they are most of what comes. Anything else is `None` and for the routes, a body that is too large, too; nothing has
+    /// been done or counted for it then. The answer is the one that the routes would give, headers of CORS included. Dropped before it
+    /// is there, it ends the session, as a client does that goes away during a poll.
     pub fn answer_poll(&self, request: &PollRequest<'_>) -> Option<LocalBoxFuture<'static, HttpResponse>> {
         transport::answer_poll(&self.core, request)
     }

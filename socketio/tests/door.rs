@@ -92,12 +92,12 @@ async fn both_ways_have_the_same_answer() {
     for (method, query, fields, body) in [
         (&post, "", &[PAGE][..], "40"),
         (&get, "&t=abc", &[PAGE], ""),
+        (&post, "", &[], large.as_str()),
         (&post, "", &[("origin", "http://stranger.example")], "41"),
         (&post, "", &[], "40"),
         (&get, "&j=1", &[("accept-encoding", "gzip")], ""),
         (&post, "", &[], "40"),
         (&get, "", &[("accept-encoding", "deflate")], ""),
-        (&post, "", &[], large.as_str()),
         (&post, "", &[], "no packet"),
         // The session has ended with that.
         (&get, "", &[], ""),
@@ -110,7 +110,7 @@ async fn both_ways_have_the_same_answer() {
             PollRequest { method, query: &query, headers: &headers, body: Bytes::copy_from_slice(body.as_bytes()) };
         let Some(answer) = io.answer_poll(&request) else {
             // What it leaves, the routes refuse.
-            assert_eq!(routed.status(), 400, "{method} {query} {body}");
+            assert_eq!(routed.status(), if body.len() > 1_000 { 413 } else { 400 }, "{method} {query} {body}");
             continue;
         };
         assert_eq!(told(routed, a).await, told(answer.await, b).await, "{method} {query} {body}");

@@ -281,10 +281,13 @@ impl Reader {
     /// Cheap to call again at any time; each call replaces the waker of the one before.
     pub fn poll_read(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
         self.waiter.bell.register(cx.waker());
-        if let Some(batch) = self.read(limit) {
-            return Poll::Ready(Some(batch));
+        // Asked first: what was published before the end is then there to be read.
+        let is_closed = self.log.is_closed();
+        match self.read(limit) {
+            Some(batch) => Poll::Ready(Some(batch)),
+            None if is_closed => Poll::Ready(None),
+            None => Poll::Pending,
         }
-        if self.log.is_closed() { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// As [`poll_read`](Self::poll_read), for `async` code. Dropping the future loses nothing.

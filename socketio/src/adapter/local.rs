@@ -126,8 +126,8 @@ impl Local {
             let acks = acks.clone();
             if socket.expect_ack(id, Box::new(move |answer| (acks.0)(answer))).is_ok() {
                 count += 1;
-                if !socket.connection().send(packet) {
-                    socket.forget_ack(id);
+                // One that has ended meanwhile has answered for it, and counts as asked.
+                if !socket.connection().send(packet) && socket.forget_ack(id) {
                     count -= 1;
                 }
             }
@@ -234,7 +234,7 @@ impl Local {
     pub(crate) fn remove(&self, socket: &Socket) -> Vec<Room> {
         let sid = socket.id();
         let mut members = self.write();
-        if members.sockets.get(sid).is_none_or(|other| other != socket) {
+        if !members.holds(socket) {
             return Vec::new();
         }
         members.sockets.remove(sid);
@@ -247,16 +247,16 @@ impl Local {
     /// Joins rooms, unless the socket is no longer here; the ones that were new, and what stood against the rest.
     pub(crate) fn join_one(
         &self,
-        sid: &ByteString,
+        socket: &Socket,
         rooms: &[Room],
         limit: usize,
     ) -> (Vec<Room>, Result<(), TooManyRooms>) {
         let mut joined = Vec::new();
         let mut members = self.write();
         // Looked up under the same lock under which its end takes it out: a join that comes late finds nothing to leak into.
-        if members.sockets.contains_key(sid) {
+        if members.holds(socket) {
             for room in rooms {
-                match members.rooms.join(sid, room.clone(), limit) {
+                match members.rooms.join(socket.id(), room.clone(), limit) {
                     Ok(true) => joined.push(room.clone()),
                     Ok(false) => {}
                     Err(error) => return (joined, Err(error)),
@@ -266,13 +266,21 @@ impl Local {
         (joined, Ok(()))
     }
 
-    pub(crate) fn leave_one(&self, sid: &ByteString, rooms: &[Room]) -> Vec<Room> {
+    pub(crate) fn leave_one(&self, socket: &Socket, rooms: &[Room]) -> Vec<Room> {
         let mut members = self.write();
-        rooms.iter().filter(|room| members.rooms.leave(sid, room)).cloned().collect()
+        if !members.holds(socket) {
+            return Vec::new();
+        }
+        rooms.iter().filter(|room| members.rooms.leave(socket.id(), room)).cloned().collect()
     }
 }
 
 impl Members {
+    /// Whether this very socket is here: one that was recovered has the id of the one before it.
+    fn holds(&self, socket: &Socket) -> bool {
+        self.sockets.get(socket.id()).is_some_and(|known| known == socket)
+    }
+
     /// Calls `f` once for each socket that matches.
     fn each(&self, to: &Selector, mut f: impl FnMut(&Socket)) {
         let excepted = |sid: &ByteString| to.except.iter().any(|room| self.rooms.contains(room, sid));

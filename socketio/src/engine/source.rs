@@ -141,6 +141,11 @@ impl Sources {
         }
     }
 
+    /// Whether a source of this party is being asked right now.
+    pub(crate) fn are_asked(&self, party: Party) -> bool {
+        self.slots.iter().any(|slot| slot.party == Some(party) && slot.source.is_none())
+    }
+
     /// Puts it back, or returns it if it was detached meanwhile.
     pub(crate) fn put_back(&mut self, id: SourceId, source: Box<dyn Source>) -> Option<Box<dyn Source>> {
         match self.slots.iter_mut().find(|slot| slot.id == id) {

@@ -155,11 +155,13 @@ impl Workers {
         if self.current().is_some() {
             return job();
         }
-        let first = lock(&self.0.live).workers.first().cloned();
-        match first {
-            Some(worker) => self.queue(&worker, job),
-            None => lock(&self.0.live).orphan.jobs.push_back(job),
-        }
+        let mut live = lock(&self.0.live);
+        let Some(worker) = live.workers.first().cloned() else {
+            // Under the same lock under which the first worker takes over what was left.
+            return live.orphan.jobs.push_back(job);
+        };
+        drop(live);
+        self.queue(&worker, job);
     }
 
     /// Puts something into the inbox of `home`, or of whoever is still there. `put` says whether the driver must look.

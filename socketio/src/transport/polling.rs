@@ -117,12 +117,19 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse 
     response.body(body)
 }
 
-/// Ends the POST when its request is answered or dropped.
-struct Posting<'a>(&'a Arc<Conn>);
+/// A POST under way. Dropped before its body was there, it ends the session: what it was to bring is lost, and what comes after it
+/// would be taken for what follows.
+struct Posting<'a> {
+    conn: &'a Arc<Conn>,
+    has_come: bool,
+}
 
 impl Drop for Posting<'_> {
     fn drop(&mut self) {
-        self.0.end_post();
+        if !self.has_come {
+            self.conn.finish(DisconnectReason::TransportError);
+        }
+        self.conn.end_post();
     }
 }
 
@@ -133,23 +140,19 @@ pub(super) async fn post(
     body: impl Future<Output = Result<Bytes, Unread>>,
 ) -> Result<HttpResponse, Refusal> {
     conn.begin_post().map_err(|_| Refusal::BadRequest)?;
-    let _posting = Posting(conn);
+    let mut posting = Posting { conn, has_come: false };
     let protocol = conn.protocol();
     if terms.sends_binary && protocol == Protocol::V4 {
         conn.finish(DisconnectReason::TransportError);
         return Err(Refusal::BadRequest);
     }
-    let body = match body.await {
+    let body = body.await;
+    posting.has_come = matches!(body, Ok(_) | Err(Unread::TooLarge));
+    let body = match body {
         Ok(body) => body,
         Err(Unread::TooLarge) => return Err(Refusal::TooLarge),
-        Err(Unread::Aborted) => {
-            conn.finish(DisconnectReason::TransportError);
-            return Err(Refusal::BadRequest);
-        }
-        Err(Unread::TooSlow) => {
-            conn.finish(DisconnectReason::TransportError);
-            return Err(Refusal::Timeout);
-        }
+        Err(Unread::Aborted) => return Err(Refusal::BadRequest),
+        Err(Unread::TooSlow) => return Err(Refusal::Timeout),
     };
     if is_goodbye(&body, protocol, terms) {
         let _leaving = Leaving(conn);
@@ -160,8 +163,8 @@ pub(super) async fn post(
     }
     // `text/html`: with `text/plain`, some old browsers offer the answer as a download.
     Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/html"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/html")))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .body("ok"))
 }
 

@@ -9,6 +9,58 @@ use crate::{
     support::{WebSocket, eventually},
 };
 
+/// The server takes a socket out on another thread, and before its own thread hears of it the client has left and come again.
+#[test]
+fn who_is_taken_out_late_takes_nobody_along() {
+    let (server, io) = start(SocketIo::builder());
+    io.of("/").on("out", async |socket, (), _| {
+        std::thread::spawn(move || socket.disconnect()).join().unwrap();
+    });
+    io.of("/").on("echo", async |_, (), ack| drop(ack.send(&())));
+    // The server's two threads take connections in turn: the session's own has to be the one that hears of all this, once.
+    for away in 0..2 {
+        let sid = server.open("/socket.io/");
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        server.post(&path, "40");
+        assert!(server.get(&path).body.starts_with("40{"));
+        for _ in 0..away {
+            server.get("/elsewhere");
+        }
+        server.post(&path, "42[\"out\"]\u{1e}41\u{1e}40");
+        let answer = server.get(&path).body;
+        assert!(answer.split('\u{1e}').any(|packet| packet.starts_with("40{")), "{answer}");
+        server.post(&path, "420[\"echo\"]");
+        let mut answers = server.get(&path).body;
+        while !answers.contains("430[]") {
+            let more = server.get(&path).body;
+            assert!(more != "2", "the second is not heard: {answers}");
+            answers.push_str(&more);
+        }
+        server.post(&path, "41");
+    }
+    eventually("it leaves by itself, too", || io.stats().sockets == 0);
+}
+
+/// A client of Socket.IO 2 is in the chat before its connection has begun, and may be out of it, too.
+#[test]
+fn an_end_before_the_beginning_is_told() {
+    let (server, io) = start(SocketIo::builder().configure(|config| {
+        config.allow_eio3 = true;
+        config.outbox_bytes = 1_000;
+    }));
+    let reasons = list::<DisconnectReason>();
+    let keep = reasons.clone();
+    io.of("/").on_connect(async move |socket| {
+        let keep = keep.clone();
+        socket.on_disconnect(async move |_, reason| keep.lock().unwrap().push(reason));
+        drop(socket.emit("long", &"x".repeat(2_000)));
+    });
+    let mut client = server.websocket("/socket.io/?EIO=3&transport=websocket");
+    while client.next().is_some() {}
+    eventually("it is told", || *reasons.lock().unwrap() == [DisconnectReason::OutboxOverflow]);
+    assert_eq!(io.stats().sockets, 0);
+}
+
 #[test]
 fn reasons_for_the_end() {
     let (server, io) = start(

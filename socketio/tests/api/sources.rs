@@ -89,6 +89,23 @@ fn sources_are_pulled_in_order_over_every_transport() {
     eventually("it is detached", || Arc::strong_count(&log) == 3);
 }
 
+#[test]
+fn a_source_that_comes_after_the_end_is_let_go() {
+    let (server, io) = start(SocketIo::builder());
+    let log: Arc<Mutex<(Vec<Outgoing>, Vec<Waker>)>> = Arc::default();
+    let (shared, gone) = (log.clone(), Arc::new(Mutex::new(None)));
+    let left = gone.clone();
+    io.of("/").on_disconnect(async move |socket, _| {
+        socket.connection().attach(Numbers { log: shared.clone(), next: 0 });
+        *left.lock().unwrap() = Some(socket);
+    });
+    let (client, _) = join(&server, "40");
+    drop(client);
+    eventually("it has left", || gone.lock().unwrap().is_some());
+    // Ours and the handler's, though the socket is still held.
+    assert_eq!(Arc::strong_count(&log), 2);
+}
+
 /// A log of events, as an application keeps it that recovers from it: the offset of each is its number.
 #[derive(Default)]
 struct Log {

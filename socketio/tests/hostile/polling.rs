@@ -106,6 +106,22 @@ fn an_aborted_poll_ends_the_session() {
 }
 
 #[test]
+fn an_aborted_post_ends_the_session() {
+    for body in ["Content-Length: 100\r\n\r\n42[\"ec", "Transfer-Encoding: chunked\r\n\r\n9\r\n42[\"ec"] {
+        let server = start();
+        let session = server.open();
+        session.join();
+        let mut poll = session.begin_poll();
+        let mut post = Tcp::connect(server.address);
+        post.write(format!("POST {} HTTP/1.1\r\nHost: a\r\n{body}", session.path()).as_bytes());
+        drop(post);
+        assert_eq!(poll.response().text(), "1");
+        assert_eq!(server.end(), "/ transport error");
+        session.assert_gone();
+    }
+}
+
+#[test]
 fn the_client_closes() {
     let server = start();
     let session = server.open();

@@ -1,4 +1,4 @@
-//! One connection: the pure session, its outbox and its sources behind small locks, shared by its requests and its sockets.
+//! One connection: the pure session, its outbox and its sources behind one small lock, shared by its requests and its sockets.
 //!
 //! ```text
 //! POST / WebSocket frame ─▶ receive ─▶ Session ─▶ Peer::on_message
@@ -60,6 +60,8 @@ pub(super) struct State {
     /// Whether it is in the table and counted.
     listed: bool,
     transport: Transport,
+    /// Why it has ended.
+    ended: Option<DisconnectReason>,
 }
 
 impl Conn {
@@ -93,6 +95,7 @@ impl Conn {
                 holds: 0,
                 listed: true,
                 transport,
+                ended: None,
             }),
         }
     }
@@ -105,8 +108,8 @@ impl Conn {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then does what follows from the change. Each way into the state leads through here, so this is also
-    /// the one place where a session ends.
+    /// Changes the state, then does what follows from the change. Whatever may change the session leads through here, so this is also
+    /// the one place where a session ends; sources alone are taken and put back without.
     pub(super) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
@@ -135,6 +138,7 @@ impl Conn {
             state.outbox.clear();
             state.staged = Vec::new().into_iter();
             state.peer_deadline = None;
+            state.ended = Some(reason);
             (reason, state.peer.take(), state.permit.take(), state.sources.clear(), std::mem::take(&mut state.listed))
         });
         let wake = closed.is_some() || state.session.is_closed();
@@ -170,13 +174,18 @@ impl Conn {
         result
     }
 
-    /// Gives the connection to the application and starts its clock.
+    /// Gives the connection to the application and starts its clock. What has ended before is told of its end.
     pub(crate) fn start(self: &Arc<Self>, peer: Arc<dyn Peer>) {
-        self.with(|state| {
-            if !state.session.is_closed() {
-                state.peer = Some(peer);
+        let ended = self.with(|state| {
+            if state.ended.is_none() {
+                state.peer = Some(peer.clone());
             }
+            state.ended
         });
+        if let Some(reason) = ended {
+            let connection = Connection(self.clone());
+            self.core.workers.queue(&self.home, Box::new(move || peer.on_close(&connection, reason)));
+        }
     }
 
     pub(super) fn permit(&self) -> Option<Permit> {
@@ -287,8 +296,8 @@ impl State {
             Transport::WebSocket => &mut self.websocket,
         };
         match slot {
-            Some(old) if old.will_wake(waker) => {}
-            _ => *slot = Some(waker.clone()),
+            Some(old) => old.clone_from(waker),
+            None => *slot = Some(waker.clone()),
         }
     }
 

@@ -96,8 +96,12 @@ impl Connection {
 
     /// Takes a source off. What was pulled from it already is still sent.
     pub fn detach(&self, id: SourceId) {
-        let source = self.0.state().sources.detach(id);
+        let (source, waker) = self.0.with(|state| (state.sources.detach(id), state.active_waker()));
         drop(source);
+        // The others have changed places, amid a round perhaps.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Holds back what the application sends until the guard is dropped, so that what is set up meanwhile is there before any of it

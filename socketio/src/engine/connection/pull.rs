@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -26,14 +26,26 @@ enum Step {
 
 /// How many sources are still to be asked, once that is known: each once, until one has something.
 #[derive(Default)]
-struct Round(Option<usize>);
+struct Round {
+    left: Option<usize>,
+}
+
+impl Round {
+    /// Whether another of so many is to be asked.
+    fn goes_on(&mut self, sources: usize) -> bool {
+        let left = self.left.get_or_insert(sources);
+        let goes_on = *left > 0;
+        *left = left.saturating_sub(1);
+        goes_on
+    }
+}
 
 impl Conn {
     /// What the transport `via` sends next; `Ready(None)` says that it has nothing more to do. `Pending` keeps the waker.
     pub(crate) fn poll_outgoing(self: &Arc<Self>, via: Transport, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         let mut round = Round::default();
         let first = self.with(|state| state.step(via, &mut round, cx));
-        self.go_on(first, via, round, cx)
+        self.carry_out(first, via, round, cx)
     }
 
     /// The same for one of the WebSockets that a session may have had; for an old one there is nothing to do.
@@ -41,19 +53,19 @@ impl Conn {
         let via = Transport::WebSocket;
         let mut round = Round::default();
         match self.with(|state| (state.websocket_id == id).then(|| state.step(via, &mut round, cx))) {
-            Some(first) => self.go_on(first, via, round, cx),
+            Some(first) => self.carry_out(first, via, round, cx),
             None => Poll::Ready(None),
         }
     }
 
-    fn go_on(
+    /// Does what each look asks for, with no lock held, until there is something to say.
+    fn carry_out(
         self: &Arc<Self>,
-        first: Step,
+        mut step: Step,
         via: Transport,
         mut round: Round,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Item>> {
-        let mut step = first;
         loop {
             step = match step {
                 Step::Done(done) => {
@@ -68,26 +80,33 @@ impl Conn {
                     let stamped = self.stamp(&message, party);
                     // Of one transport alone the sources are asked in between its messages. During an upgrade the other one may be at
                     // it right now, and what it pulled is then to leave first.
-                    self.with(|state| match stamped {
-                        Some(stamped) if state.staged.len() == 0 => {
-                            Step::Done(Poll::Ready(Some(Item::Message(stamped, form))))
-                        }
-                        Some(_) => {
-                            state.outbox.unpop(message);
-                            state.step(via, &mut round, cx)
-                        }
-                        None => {
-                            state.outbox.unpop(message);
-                            state.park(via, cx.waker());
-                            Step::Done(Poll::Pending)
-                        }
-                    })
+                    let (step, waker) = self.with(|state| {
+                        let step = match stamped {
+                            Some(stamped) if state.staged.len() == 0 => {
+                                Step::Done(Poll::Ready(Some(Item::Message(stamped, form))))
+                            }
+                            None if state.sources.are_asked(party) => {
+                                state.outbox.unpop(message);
+                                state.park(via, cx.waker());
+                                Step::Done(Poll::Pending)
+                            }
+                            Some(_) | None => {
+                                state.outbox.unpop(message);
+                                state.step(via, &mut round, cx)
+                            }
+                        };
+                        (step, state.waker_of_another(via))
+                    });
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                    step
                 }
             };
         }
     }
 
-    /// Asks this source, puts it back, and looks on.
+    /// Asks this source, puts it back, and takes the next look.
     fn pull(
         self: &Arc<Self>,
         id: SourceId,
@@ -102,6 +121,8 @@ impl Conn {
             let left = match batch {
                 Poll::Ready(batch) if batch.is_empty() => {
                     state.sources.detach(id);
+                    // The others have changed places: none of them is to be passed over.
+                    *round = Round::default();
                     Some(source)
                 }
                 Poll::Ready(batch) => {
@@ -112,8 +133,7 @@ impl Conn {
                 }
                 Poll::Pending => state.sources.put_back(id, source),
             };
-            // The session may have gone over to another transport meanwhile, which found the source away.
-            let waker = if state.session.transport() == via { None } else { state.active_waker() };
+            let waker = state.waker_of_another(via);
             (state.step(via, round, cx), left, waker)
         });
         // What is dropped is dropped after the guard.
@@ -153,6 +173,12 @@ impl State {
             if before.len() == 0 { batch.into_iter() } else { before.chain(batch).collect::<Vec<_>>().into_iter() };
     }
 
+    /// Whom to wake when a source is back in its place: the session may have gone over to another transport meanwhile, which found
+    /// it away.
+    fn waker_of_another(&mut self, via: Transport) -> Option<Waker> {
+        if self.session.transport() == via { None } else { self.active_waker() }
+    }
+
     /// What is next for `via`, with its waker kept if that is nothing.
     fn step(&mut self, via: Transport, round: &mut Round, cx: &Context<'_>) -> Step {
         loop {
@@ -188,13 +214,8 @@ impl State {
                 continue;
             }
             self.park(via, cx.waker());
-            let left = round.0.get_or_insert(self.sources.len());
-            let Some(fewer) = left.checked_sub(1) else { return Step::Done(Poll::Pending) };
-            *left = fewer;
-            return match self.sources.take_turn() {
-                Some((id, source)) => Step::Pull(id, source),
-                None => Step::Done(Poll::Pending),
-            };
+            let turn = if round.goes_on(self.sources.len()) { self.sources.take_turn() } else { None };
+            return turn.map_or(Step::Done(Poll::Pending), |(id, source)| Step::Pull(id, source));
         }
     }
 }

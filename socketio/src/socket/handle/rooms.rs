@@ -11,7 +11,7 @@ impl Socket {
     pub fn join(&self, rooms: impl IntoRooms) -> Result<(), TooManyRooms> {
         let limit = self.0.namespace.config().max_rooms;
         let local = self.0.namespace.local();
-        let (joined, result) = local.join_one(&self.0.id, &rooms.into_rooms(), limit);
+        let (joined, result) = local.join_one(self, &rooms.into_rooms(), limit);
         if !joined.is_empty() {
             self.0.namespace.adapter().joined(local, &self.0.id, &joined);
         }
@@ -25,7 +25,7 @@ impl Socket {
     /// Leaves rooms.
     pub fn leave(&self, rooms: impl IntoRooms) {
         let local = self.0.namespace.local();
-        let left = local.leave_one(&self.0.id, &rooms.into_rooms());
+        let left = local.leave_one(self, &rooms.into_rooms());
         if !left.is_empty() {
             self.0.namespace.adapter().left(local, &self.0.id, &left);
         }

@@ -118,8 +118,9 @@ impl Socket {
         Ok(())
     }
 
-    pub(crate) fn forget_ack(&self, id: u64) {
-        drop(self.take_ack(id));
+    /// Whether it was still waited for.
+    pub(crate) fn forget_ack(&self, id: u64) -> bool {
+        self.take_ack(id).is_some()
     }
 
     /// Whoever waits for this answer; the memory goes with the last of them.
