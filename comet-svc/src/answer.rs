@@ -16,6 +16,8 @@ use crate::{
     wire,
 };
 
+// Functions, since a constant `HeaderValue` would be another one at each use: it can hold shared bytes.
+
 /// Batches and streams are answers to one moment.
 pub(crate) fn no_store() -> (HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
@@ -26,7 +28,8 @@ fn revalidate() -> (HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("max-age=0"))
 }
 
-pub(crate) fn json() -> HeaderValue {
+/// The media type of batches and raw answers.
+pub(crate) fn json_type() -> HeaderValue {
     HeaderValue::from_static("application/json")
 }
 
@@ -52,7 +55,7 @@ pub(crate) fn answer(ask: &Ask, reader: &Reader, found: Option<Batch>, figures: 
 fn batch(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
-    tell_gap(&mut answer, batch).content_type(json()).insert_header(no_store()).body(batch_json(batch))
+    tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch_json(batch))
 }
 
 fn batch_json(batch: &Batch) -> Bytes {
@@ -77,7 +80,7 @@ pub(crate) fn raw(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
     let mut answer = HttpResponse::Ok();
     tell_gap(tagged(&mut answer, cursor), batch);
-    answer.content_type(json()).body(line.slice(..line.len().saturating_sub(1)))
+    answer.content_type(json_type()).body(line.slice(..line.len().saturating_sub(1)))
 }
 
 /// Nothing new after `cursor`, which is told so that the client can go on from there.
@@ -113,10 +116,10 @@ pub(crate) fn streamed(place: Option<Cursor>) -> HttpResponseBuilder {
         answer.insert_header((header::ETAG, format!("\"{place}\"")));
     }
     answer
-        .content_type("application/x-ndjson")
+        .content_type(HeaderValue::from_static("application/x-ndjson"))
         .insert_header(no_store())
         // nginx then hands each line on as it comes.
-        .insert_header(("X-Accel-Buffering", "no"));
+        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
     answer
 }
 

@@ -19,7 +19,7 @@ use shared::{
 };
 
 use crate::{
-    answer::{self, json, no_store},
+    answer::{self, json_type, no_store},
     ask::{Ask, Format, Mode},
     wire::Lines,
 };
@@ -111,13 +111,13 @@ fn head(ask: &Ask, service: &Service) -> HttpResponse {
             let reader = Reader::open(service.log(), &ask.subscription.channels, ask.subscription.since);
             answer::streamed(reader.place()).streaming(stream::empty::<Result<_, Infallible>>())
         }
-        (_, Format::Batch) => HttpResponse::Ok().content_type(json()).insert_header(no_store()).finish(),
+        (_, Format::Batch) => HttpResponse::Ok().content_type(json_type()).insert_header(no_store()).finish(),
         (_, Format::Raw) => {
             let mut reader = Reader::open(service.log(), &ask.subscription.channels, ask.subscription.since);
             let next = newest(ask, service).map(|newest| newest.id);
             let next = next.or_else(|| reader.read(limit(ask)).map(|batch| batch.cursor));
             match next {
-                Some(cursor) => answer::tagged(&mut HttpResponse::Ok(), cursor).content_type(json()).finish(),
+                Some(cursor) => answer::tagged(&mut HttpResponse::Ok(), cursor).content_type(json_type()).finish(),
                 None => answer::nothing(ask, reader.cursor()),
             }
         }

@@ -4,7 +4,10 @@ use std::convert::Infallible;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{Method, header},
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
     web,
 };
 use futures_util::stream;
@@ -79,9 +82,9 @@ fn read(asked: &Asked<'_>, access: &Access) -> Result<(Subscription, Format), Ap
 fn head() -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
     answer
-        .insert_header((header::CONTENT_TYPE, "text/event-stream;charset=utf-8"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream;charset=utf-8")))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         // nginx then hands each event on as it comes.
-        .insert_header(("X-Accel-Buffering", "no"));
+        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
     answer
 }

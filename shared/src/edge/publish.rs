@@ -149,11 +149,9 @@ impl Kind {
         let Some(given) = given else {
             return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
         };
-        match given.as_bytes() {
-            b"application/json" => return Ok(Self::Json),
-            b"text/plain" => return Ok(Self::Text),
-            b"application/x-ndjson" => return Ok(Self::Lines),
-            _ => {}
+        // Most say it without parameters.
+        if let Some(known) = given.to_str().ok().and_then(Self::named) {
+            return Ok(known);
         }
         let refuse = |what: &str| Err(ApiError::UnsupportedMediaType(format!("{what}; {ACCEPTED}, in UTF-8")));
         let Some(mime) = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()) else {
@@ -162,11 +160,19 @@ impl Kind {
         if mime.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
             return refuse("the charset of the body is not UTF-8");
         }
-        match mime.essence_str() {
-            "application/json" => Ok(Self::Json),
-            "text/plain" => Ok(Self::Text),
-            "application/x-ndjson" => Ok(Self::Lines),
-            _ => refuse("bodies of this Content-Type are not accepted"),
+        match Self::named(mime.essence_str()) {
+            Some(known) => Ok(known),
+            None => refuse("bodies of this Content-Type are not accepted"),
+        }
+    }
+
+    /// By the media type, in small letters and without parameters.
+    fn named(essence: &str) -> Option<Self> {
+        match essence {
+            "application/json" => Some(Self::Json),
+            "text/plain" => Some(Self::Text),
+            "application/x-ndjson" => Some(Self::Lines),
+            _ => None,
         }
     }
 

@@ -471,12 +471,12 @@ impl Log {
             waiters.is_empty()
         };
         if left && channel.history.lock().is_empty() {
-            self.forget(channel);
+            self.forget_if_blank(channel);
         }
     }
 
     /// Takes `channel` out of the log if it is there and nothing would be lost with it.
-    pub(super) fn forget(&self, channel: &Arc<Channel>) {
+    pub(super) fn forget_if_blank(&self, channel: &Arc<Channel>) {
         let mut writer = self.writer.lock();
         // Two who leave one after the other may both come here. Between them somebody may publish: what has this name then is
         // another channel, which holds a message.

@@ -50,7 +50,10 @@ impl Payload {
         // Most need no escapes, and then it is known how long they become.
         let mut json = Vec::with_capacity(text.len() + 2);
         let written = serde_json::to_writer(&mut json, text).ok().and_then(|()| String::from_utf8(json).ok());
-        Self { json: written.unwrap_or_else(|| "null".into()).into(), attachments: Box::default() }
+        match written {
+            Some(json) => Self { json: json.into(), attachments: Box::default() },
+            None => Self::from_value(&text),
+        }
     }
 
     /// Anything that serde can write as JSON. What it cannot (a map with keys that are no strings) becomes `null`.
@@ -230,6 +233,16 @@ mod tests {
             r#"[{"base64":""},"{\"_placeholder\":true,\"num\":0}",{"a":{"base64":"YWJj"}}]"#
         );
         assert_eq!(Payload::from_text("x").plain_json(), "\"x\"");
+    }
+
+    #[test]
+    fn a_text_is_a_json_string_whatever_is_in_it() {
+        for text in ["", "x", "\"", "\\", "a\nb\u{1}\u{7f}", "\u{2028}", "\u{1f600}", "</script>", &"\"".repeat(1_000)]
+        {
+            let payload = Payload::from_text(text);
+            assert_eq!(payload, Payload::from_value(&text));
+            assert_eq!(serde_json::from_str::<String>(payload.placeholder_json()).unwrap(), text);
+        }
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

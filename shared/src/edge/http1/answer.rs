@@ -15,7 +15,6 @@ use actix_web::{
     HttpResponse,
     body::{BodySize, MessageBody},
     dev::ServiceResponse,
-    error::PayloadError,
     http::{StatusCode, Version},
 };
 
@@ -89,14 +88,7 @@ impl Connection {
                     }
                     match self.poll_in(cx, body.as_ref(), &mut expects) {
                         Poll::Ready(In::Fed) => {}
-                        Poll::Ready(In::Gone) => {
-                            // Whoever reads the body is to know that it ends here. Nobody is there to be answered.
-                            if let Some(body) = body.as_ref().filter(|body| !body.is_over()) {
-                                body.fail(PayloadError::Incomplete(None));
-                                let _ = call.as_mut().poll(cx);
-                            }
-                            return Poll::Ready(None);
-                        }
+                        Poll::Ready(In::Gone) => return Poll::Ready(None),
                         Poll::Pending => return Poll::Pending,
                     }
                 }

@@ -101,9 +101,9 @@ impl Stream for Reading {
         }
         match std::mem::take(&mut state.end) {
             End::NotYet if !state.is_over => {
-                match &state.waiting {
-                    Some(waker) if waker.will_wake(cx.waker()) => {}
-                    _ => state.waiting = Some(cx.waker().clone()),
+                match &mut state.waiting {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => state.waiting = Some(cx.waker().clone()),
                 }
                 Poll::Pending
             }

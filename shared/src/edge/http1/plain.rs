@@ -24,10 +24,10 @@ pub(super) struct Plain<'b> {
     pub(super) length: usize,
 }
 
-/// Room for the fields of a head.
+/// Room for the fields of a head. Empty, since to fill it with fields of nothing would write a kilobyte for each request.
 pub(super) type Room<'b> = [MaybeUninit<Header<'b>>; MOST_FIELDS];
 
-/// See [`Room`]. Nothing is written into it yet.
+/// See [`Room`].
 pub(super) fn room<'b>() -> Room<'b> {
     [const { MaybeUninit::uninit() }; MOST_FIELDS]
 }

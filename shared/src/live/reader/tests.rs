@@ -548,7 +548,7 @@ async fn who_forgets_late_takes_no_other_channel_of_that_name() {
     assert_eq!(log.stats(START).channels, 0);
 
     let ids = log.append(vec![draft(0, 1)], START);
-    log.forget(&left);
+    log.forget_if_blank(&left);
     assert_eq!(log.latest(&channel(0), 9, Cursor::MAX).len(), 1);
     let mut reader = Reader::open(&log, &[channel(0)], Since::Earliest);
     assert_eq!(reader.next(Limit::default()).await.unwrap().cursor, ids[0]);
@@ -557,7 +557,7 @@ async fn who_forgets_late_takes_no_other_channel_of_that_name() {
     let gone = waiting.seats[0].channel.clone();
     drop(waiting);
     let mut waiting = Reader::open(&log, &[channel(1)], Since::Now);
-    log.forget(&gone);
+    log.forget_if_blank(&gone);
     let ids = log.append(vec![draft(1, 1)], START);
     assert_eq!(waiting.next(Limit::default()).await.unwrap().cursor, ids[0]);
 }
