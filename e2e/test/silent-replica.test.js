@@ -133,7 +133,11 @@ describe("a replica that takes requests and does not answer", () => {
 
   test("a chat goes on, with polling alone as well", { timeout: 60_000 }, async () => {
     for (const transports of [["polling"], ["websocket"]]) {
-      const clients = await Promise.all(Array.from({ length: 4 }, () => chat(base, { transports, timeout: 2_000 }).catch(() => null)));
+      // A session is held by one of the two by chance; a client that the silent one got tries again, with another session.
+      let clients = [];
+      for (let tries = 0; tries < 10 && !clients.some(Boolean); tries += 1) {
+        clients = await Promise.all(Array.from({ length: 4 }, () => chat(base, { transports, timeout: 2_000 }).catch(() => null)));
+      }
       assert.ok(clients.some(Boolean), "some replica took somebody in");
     }
   });
