@@ -196,7 +196,7 @@ bench: bench-build
 	$(BENCH) suite > "$(CARGO_TARGET_DIR)/bench.jsonl"
 	$(BENCH) write --section suite --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench.jsonl"
 
-# Trident beside nchan, socketioxide and Node's socket.io, interleaved. About 25 minutes.
+# Trident beside nchan, socketioxide and Node's socket.io, interleaved. About 20 minutes.
 bench-peers: bench-build bench/peers/node/node_modules/.package-lock.json $(PEERS)/nchan/ngx_nchan_module.so
 	cd bench/peers/socketioxide && CARGO_TARGET_DIR="$(abspath $(PEERS))" cargo build --release --locked
 	$(BENCH) --socketioxide "$(PEERS)/release/peer-socketioxide" --nchan-module "$(PEERS)/nchan/ngx_nchan_module.so" peers \
