@@ -186,6 +186,9 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await client.say("one");
       await client.hears("chat message");
       client.socket.disconnect();
+      // On another connection, it could be back before it is known to have left.
+      const logs = () => Object.values(stack.services).map((service) => service.said()).join("");
+      await until("the end", () => logs().includes(`${id} has left: client namespace disconnect`));
       client.socket.connect();
       await until("the way back", () => client.connects.length === 2);
       assert.equal(client.connects[1].recovered, false);
