@@ -1,12 +1,9 @@
 //! Trident beside others, in one run: what each costs idle, with messages to many, and with messages to nobody. Rounds are
 //! interleaved, every server fresh for its run, so that what else the machine does falls on all alike.
 
-use std::time::Duration;
-
 use super::{fanout, idle, publish, suite::Size};
 use crate::{
     peer::Peer,
-    publisher::Via,
     reader::Fault,
     report::{self, Record, Run},
     server::Server,
@@ -53,35 +50,15 @@ pub(crate) fn run(
     for (peer, transport) in contenders.iter().filter(|(peer, _)| *peer != Peer::Bare) {
         keep(*peer, Run::Idle(attempt(*peer, || idle::run(&start(*peer)?, *transport, size.connections))?))?;
     }
-    let duration = Duration::from_secs_f64(size.seconds);
-    let warm_up = duration.div_f64(5.0);
     for _ in 0..size.rounds {
         for (window, rate) in PACES {
             for (peer, transport) in &contenders {
-                let plan = fanout::Plan {
-                    transport: *transport,
-                    readers: size.readers,
-                    channels: 1,
-                    via: Via::Http,
-                    payload: size.payload,
-                    window,
-                    rate,
-                    warm_up,
-                    duration,
-                };
+                let plan = size.fanout(*transport, size.readers, window, rate);
                 keep(*peer, Run::Fanout(attempt(*peer, || fanout::run(&start(*peer)?, plan))?))?;
             }
         }
         for peer in peers.iter().filter(|peer| **peer != Peer::Bare) {
-            let plan = publish::Plan {
-                connections: 64,
-                channels: 1,
-                idle_readers: 0,
-                payload: size.payload,
-                batch: 1,
-                warm_up,
-                duration,
-            };
+            let plan = size.publish(1);
             keep(*peer, Run::Publish(attempt(*peer, || publish::run(&start(*peer)?, plan))?))?;
         }
     }

@@ -1,6 +1,8 @@
 //! All of it in turn, as docs/PERFORMANCE.md has it: every server fresh for its run, kinds of fan-out interleaved round by
 //! round with the bare limit, so that what else the machine does falls on all alike.
 
+use std::time::Duration;
+
 use super::{fanout, idle, publish};
 use crate::{
     peer::Peer,
@@ -18,6 +20,50 @@ pub(crate) struct Size {
     pub(crate) payload: usize,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
+}
+
+impl Size {
+    pub(super) fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    pub(super) fn warm_up(&self) -> Duration {
+        self.duration().div_f64(5.0)
+    }
+
+    /// One channel, published to over HTTP.
+    pub(super) fn fanout(
+        &self,
+        transport: Transport,
+        readers: usize,
+        window: usize,
+        rate: Option<f64>,
+    ) -> fanout::Plan {
+        fanout::Plan {
+            transport,
+            readers,
+            channels: 1,
+            via: Via::Http,
+            payload: self.payload,
+            window,
+            rate,
+            warm_up: self.warm_up(),
+            duration: self.duration(),
+        }
+    }
+
+    /// Sixty-four connections, one channel, nobody who reads.
+    pub(super) fn publish(&self, batch: usize) -> publish::Plan {
+        publish::Plan {
+            connections: 64,
+            channels: 1,
+            idle_readers: 0,
+            payload: self.payload,
+            batch,
+            warm_up: self.warm_up(),
+            duration: self.duration(),
+        }
+    }
 }
 
 const IDLE: [Transport; 4] = [Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Websocket];
@@ -45,43 +91,21 @@ pub(crate) fn run(size: Size, start: impl Fn(Peer) -> Result<Server, Fault>) -> 
         let server = start(Peer::Trident)?;
         keep(&server, Run::Idle(idle::run(&server, transport, size.connections)?))?;
     }
-    let duration = std::time::Duration::from_secs_f64(size.seconds);
-    let warm_up = duration.div_f64(5.0);
-    let fanout = |transport, readers, window, rate| fanout::Plan {
-        transport,
-        readers,
-        channels: 1,
-        via: Via::Http,
-        payload: size.payload,
-        window,
-        rate,
-        warm_up,
-        duration,
-    };
     for _ in 0..size.rounds {
         for window in WINDOWS {
             for transport in FANOUT {
                 let server = start(if transport == Transport::Bare { Peer::Bare } else { Peer::Trident })?;
-                keep(&server, Run::Fanout(fanout::run(&server, fanout(transport, size.readers, window, None))?))?;
+                keep(&server, Run::Fanout(fanout::run(&server, size.fanout(transport, size.readers, window, None))?))?;
             }
         }
         // What the way through Redis takes shows where a delivery takes little else.
         for peer in [Peer::Trident, Peer::Redis] {
             let server = start(peer)?;
-            let plan = fanout(Transport::Sse, ROUND_TRIP.0, WINDOWS[1], Some(ROUND_TRIP.1));
+            let plan = size.fanout(Transport::Sse, ROUND_TRIP.0, WINDOWS[1], Some(ROUND_TRIP.1));
             keep(&server, Run::Fanout(fanout::run(&server, plan)?))?;
             for batch in BATCHES {
                 let server = start(peer)?;
-                let plan = publish::Plan {
-                    connections: 64,
-                    channels: 1,
-                    idle_readers: 0,
-                    payload: size.payload,
-                    batch,
-                    warm_up,
-                    duration,
-                };
-                keep(&server, Run::Publish(publish::run(&server, plan)?))?;
+                keep(&server, Run::Publish(publish::run(&server, size.publish(batch))?))?;
             }
         }
     }

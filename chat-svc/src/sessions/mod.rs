@@ -1,14 +1,16 @@
 //! Sessions: what a client that was cut off comes back to, on whichever replica.
 //!
 //! ```text
-//! begin, changed, ended ─▶ Queue ─▶ run: some at a time ─▶ SessionStore (memory, or Redis for all replicas)
+//! begin, changed, ended ─▶ Queue ─▶ run: some at a time ─▶ SessionStore (Redis, for all replicas)
+//! ended ─▶ SessionStore (memory)
 //! a client with its secret ─▶ take ─▶ the socket of before, if it is still here, or the store
 //! ```
 //!
 //! A session in a store that outlives this process is saved from its beginning and whenever it changes, and its time is
 //! prolonged while its client is connected: it outlives the process by the time within which clients may come back. In
-//! memory only those are kept whose clients have gone, from the moment at which they go. While the store is away the chat goes on; what was not saved waits
-//! here, and everything is saved again when the store is back, since it may have lost what it had.
+//! memory only those are kept whose clients have gone, from the moment at which they go. While the store is away the chat
+//! goes on; what was not saved waits here, and everything is saved again when the store is back, since it may have lost what
+//! it had.
 
 mod memory;
 mod queue;
