@@ -7,6 +7,7 @@
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-examples  the publishing examples in five languages (needs PHP; part of e2e)
 #   make e2e-docs  every command and link of README.md and docs/ (part of e2e); screenshot: the picture in README.md
+#   make cases    the tests of docs/CASES.md, with a result for each case; cases-all: their exhaustive forms too (needs what e2e needs)
 #   make e2e-compose  docker compose up for real: many replicas, some killed; and what the pages say of it (needs Docker; not part of e2e)
 #   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
 #   make e2e-hostile  attacks on everything while good clients read on: docs/HOSTILE.md
@@ -147,6 +148,16 @@ e2e-examples: e2e/node_modules/.package-lock.json
 .PHONY: e2e-docs
 e2e-docs: build client web e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:docs
+
+# Every regression case by its number: docs/CASES.md. CASES="4 9.3" picks groups and cases.
+CASES ?=
+.PHONY: cases cases-all
+cases: build client web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.package-lock.json
+	cargo build --locked -p socketio --examples
+	node e2e/cases/cases.js $(CASES)
+
+cases-all: export TRIDENT_EXHAUSTIVE := 1
+cases-all: cases
 
 # The picture in README.md, as the tests of the playground take it.
 .PHONY: screenshot

@@ -116,6 +116,7 @@ const PLANS = {
   "docs/PROTOCOL.md": [json, json, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
   "docs/OPERATIONS.md": "anything",
   "docs/SCALING.md": [MINUTES],
+  "docs/CASES.md": "anything",
   "docs/FAULTS.md": "anything",
   "docs/HOSTILE.md": "anything",
   "docs/SOAK.md": "anything",
