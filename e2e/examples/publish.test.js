@@ -95,5 +95,26 @@ describe("publishing from a backend", { concurrency: true }, () => {
         await proxy.close();
       }
     });
+
+    test(`case 12.9: ${name}: invalid JSON is reported in one line, with exit status 2`, async () => {
+      for (const text of ["{'single': 1}", '{"a":', "{\n}x", ""]) {
+        await assert.rejects(start(command, server.base, ["public.a", text]), (error) => {
+          assert.deepEqual([error.code, error.stdout], [2, ""], error.stderr);
+          assert.match(error.stderr, /^[^\n]+\n$/, text);
+          return true;
+        });
+      }
+    });
+
+    test(`case 12.9: ${name}: a missing argument or token is reported in one line, with exit status 2`, async () => {
+      const { TRIDENT_TOKEN, ...env } = process.env;
+      for (const [args, more] of [[["public.a"], { TRIDENT_TOKEN: token() }], [["public.a", "1"], {}]]) {
+        await assert.rejects(run(command[0], [...command.slice(1), ...args], { env: { ...env, ...more }, timeout: 60_000 }), (error) => {
+          assert.equal(error.code, 2, error.stderr);
+          assert.match(error.stderr, /^usage: [^\n]+\n$/);
+          return true;
+        });
+      }
+    });
   }
 });

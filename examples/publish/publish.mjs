@@ -41,8 +41,25 @@ export async function publish(base, token, channel, data, { event, patience = 30
 
 const { TRIDENT_URL = "http://localhost:8080", TRIDENT_TOKEN } = process.env;
 const [channel, json] = process.argv.slice(2);
+
+/** Reports wrong input in one line and ends with status 2. */
+function misuse(text) {
+  console.error(text.replaceAll("\n", " "));
+  process.exit(2);
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    return misuse(`invalid JSON: ${error.message}`);
+  }
+}
+
+if (TRIDENT_TOKEN === undefined || json === undefined) misuse("usage: TRIDENT_TOKEN=… publish.mjs CHANNEL JSON");
+const data = parse(json);
 try {
-  console.log(await publish(TRIDENT_URL, TRIDENT_TOKEN, channel, JSON.parse(json)));
+  console.log(await publish(TRIDENT_URL, TRIDENT_TOKEN, channel, data));
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

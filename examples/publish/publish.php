@@ -56,6 +56,16 @@ function publish(string $base, string $token, string $channel, string $json, ?st
     }
 }
 
+if (getenv('TRIDENT_TOKEN') === false || $argc !== 3) {
+    fwrite(STDERR, "usage: TRIDENT_TOKEN=… publish.php CHANNEL JSON\n");
+    exit(2);
+}
+try {
+    json_decode($argv[2], flags: JSON_THROW_ON_ERROR);
+} catch (JsonException $error) {
+    fwrite(STDERR, "invalid JSON: {$error->getMessage()}\n");
+    exit(2);
+}
 try {
     $base = getenv('TRIDENT_URL') ?: 'http://localhost:8080';
     echo publish($base, (string) getenv('TRIDENT_TOKEN'), $argv[1], $argv[2]), "\n";

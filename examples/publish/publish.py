@@ -62,8 +62,16 @@ def seconds(text):
 
 
 if __name__ == "__main__":
-    base = os.environ.get("TRIDENT_URL", "http://localhost:8080")
+    base, token = os.environ.get("TRIDENT_URL", "http://localhost:8080"), os.environ.get("TRIDENT_TOKEN")
+    if token is None or len(sys.argv) != 3:
+        print("usage: TRIDENT_TOKEN=… publish.py CHANNEL JSON", file=sys.stderr)
+        sys.exit(2)
     try:
-        print(publish(base, os.environ["TRIDENT_TOKEN"], sys.argv[1], json.loads(sys.argv[2])))
+        data = json.loads(sys.argv[2])
+    except ValueError as error:
+        print(f"invalid JSON: {error}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        print(publish(base, token, sys.argv[1], data))
     except (Refused, TimeoutError) as error:
         sys.exit(str(error))

@@ -83,7 +83,7 @@ async fn main() -> ExitCode {
     let data: Value = match serde_json::from_str(&json) {
         Ok(data) => data,
         Err(error) => {
-            eprintln!("the second argument is no JSON: {error}");
+            eprintln!("invalid JSON: {error}");
             return ExitCode::from(2);
         }
     };
