@@ -1,10 +1,12 @@
 import { Core, TIMING, type CoreOptions, type Effect } from "./core.js";
 import type { End, TransportName } from "./end.js";
-import { ask, Ended } from "./http.js";
+import { ask, Ended, endOf } from "./http.js";
 import type { Cursor, Gap, Message } from "./message.js";
 import type { Closed, ConnectOptions, Events, State } from "./options.js";
 import { watchPage } from "./page.js";
+import { SLICE, task, type Address } from "./platform.js";
 import { baseOf, tokenOf, TridentError } from "./server.js";
+import { share, thisBrowser, type Browser } from "./share.js";
 import type { Sink, Transport, Wanted } from "./transport.js";
 import { longpoll } from "./transports/longpoll.js";
 import { sse } from "./transports/sse.js";
@@ -25,7 +27,9 @@ export class Connection implements AsyncIterableIterator<Message> {
   #options: ConnectOptions;
   #transports: { [name: string]: Transport };
   #core: Core;
-  #base: URL;
+  /** Where connections are shared. */
+  #browser: Browser | undefined;
+  #base: Address;
   #queue: Item[] = [];
   #most: number;
   #listeners: { [Type in keyof Events]: Set<(event: Events[Type]) => void> } = {
@@ -45,6 +49,8 @@ export class Connection implements AsyncIterableIterator<Message> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #clock = { wall: Date.now(), now: 0 };
   #unwatch: () => void;
+  /** When the task that gives out messages has to end. */
+  #sliceEnd: number | undefined;
 
   constructor(options: ConnectOptions) {
     const { websocket, since, token, signal, timing = {} } = options;
@@ -55,6 +61,7 @@ export class Connection implements AsyncIterableIterator<Message> {
     if (missing || transports.length === 0) throw new TypeError(`no transport ${missing ?? "at all"}; \`websocket\` needs socketio()`);
     if (options.channels.length === 0) throw new TypeError("name a channel");
     this.#base = baseOf(options.url);
+    this.#browser = options.share === false ? undefined : thisBrowser();
     this.#most = Math.max(1, options.queue ?? 512);
     this.cursor = since === "earliest" ? undefined : since;
     this.state = { phase: "waiting", transport: transports[0] as TransportName, why: "start", message: "", retryIn: 0 };
@@ -138,9 +145,8 @@ export class Connection implements AsyncIterableIterator<Message> {
         return this.#connect(effect);
       case "disconnect":
         return this.#attempt?.abort();
-      case "anchor":
-        // It is worth a try, and no more.
-        return void this.#anchor().catch(() => {});
+      case "probe":
+        return void this.#probe(effect.attempt);
       case "message":
       case "gap":
         this.#queue.push(effect);
@@ -187,13 +193,11 @@ export class Connection implements AsyncIterableIterator<Message> {
     const run = async (): Promise<End> => {
       const wanted = await this.#wanted(since, refresh);
       signal.throwIfAborted();
-      return (this.#transports[transport] as Transport)(wanted, sink, signal);
+      const own = this.#transports[transport] as Transport;
+      return (this.#browser ? share(transport, own, this.#browser) : own)(wanted, sink, signal);
     };
     run()
-      .catch((error: unknown): End => {
-        if (error instanceof Ended) return error.end;
-        return { why: "network", message: error instanceof Error ? String(error.cause ?? error.message) : String(error) };
-      })
+      .catch(endOf)
       .then((end) => tell((now) => this.#core.over(now, end)));
   }
 
@@ -210,12 +214,18 @@ export class Connection implements AsyncIterableIterator<Message> {
     };
   }
 
-  /** Asks where the log stands, so that a first connection that comes to nothing leaves a place to begin after. */
-  async #anchor(): Promise<void> {
-    const wanted = await this.#wanted(undefined, false);
-    const response = await ask(wanted, "data", { mode: "poll", format: "batch" }, "application/json", this.#life.signal);
-    const { cursor } = await response.json();
-    this.#happens(() => this.#core.anchored(cursor));
+  /** Asks where the log stands. Any answer that is not an overload shows that the server, or what is in its way, can be reached. */
+  async #probe(attempt: number): Promise<void> {
+    let found: Cursor | End | undefined;
+    try {
+      const wanted = await this.#wanted(undefined, false);
+      const response = await ask(wanted, "data", { mode: "poll", format: "batch" }, "application/json", this.#life.signal);
+      found = (await response.json()).cursor;
+    } catch (error) {
+      if (!(error instanceof Ended)) found = { why: "unreachable", message: String(error) };
+      else if (error.end.why === "busy") found = error.end;
+    }
+    this.#happens((now) => this.#core.probed(now, attempt, found));
   }
 
   #place(cursor: Cursor): void {
@@ -227,9 +237,23 @@ export class Connection implements AsyncIterableIterator<Message> {
     return this.#queue.length >= this.#most;
   }
 
+  /** Whether no more may be given out in this task. The rest is given out in the next. */
+  #isSliceOver(): boolean {
+    const now = performance.now();
+    if (this.#sliceEnd === undefined) {
+      this.#sliceEnd = now + SLICE;
+      task(() => {
+        this.#sliceEnd = undefined;
+        this.#deliver();
+      });
+    }
+    return now > this.#sliceEnd;
+  }
+
   /** Gives what has come to who iterates, or else to who listens. */
   #deliver(): void {
-    while (this.#reading.length > 0 || (!this.#isIterated && this.#listeners.message.size > 0)) {
+    while (this.#queue.length > 0 && (this.#reading.length > 0 || (!this.#isIterated && this.#listeners.message.size > 0))) {
+      if (this.#isSliceOver()) break;
       const item = this.#queue.shift();
       if (!item) break;
       if ("gap" in item) {

@@ -22,8 +22,8 @@ export type Phase = "waiting" | "connecting" | "open" | "hidden" | "closed";
 export type Effect =
   | { do: "connect"; transport: string; since: Cursor | undefined; refresh: boolean }
   | { do: "disconnect" }
-  /** Find out where the log stands, beside a first connection that takes its time. */
-  | { do: "anchor" }
+  /** Find out by a plain request whether the server can be reached, and where the log stands; `probed` takes the answer. */
+  | { do: "probe"; attempt: number }
   | { do: "message"; message: Message }
   | { do: "gap"; gap: Gap }
   | { do: "state"; phase: Phase; transport: string; end: End; retryIn: number };
@@ -46,8 +46,17 @@ export const TIMING: Timing = { open: 6_000, silence: 35_000, backoff: 500, back
 
 /** A connection that lived for so long after its opening bytes, or brought a message, is not held back. */
 const PROOF = 2_000;
-/** How long a first connection may take before the cursor is asked for beside it. */
-const ANCHOR = 1_000;
+/** How long an attempt may take before a probe is made beside it. */
+const PROBE_AFTER = 1_000;
+/** How long a probe may take. */
+const PROBE_WITHIN = 3_000;
+/** The longest wait while the server cannot be reached: whoever waited longer would notice its return too late. */
+const UNREACHABLE_MOST = 4_000;
+
+/** What an attempt knows of the server: nothing yet, that it answers, or why it does not. */
+type Reach = undefined | "reachable" | End;
+
+const UNREACHABLE: End = { why: "unreachable", message: "the server cannot be reached" };
 
 export interface CoreOptions {
   /** The names of the transports, the best first. */
@@ -83,7 +92,12 @@ export class Core {
   #retry = 0;
   #isHeld = false;
   #isOffline = false;
-  #isAnchored = false;
+  #attempt = 0;
+  /** When the attempt's probe was made. */
+  #probedAt: number | undefined;
+  #reach: Reach;
+  /** The end of the attempt, which waits for the probe to say whose fault it is. */
+  #failed: End | undefined;
   #isRefreshed = false;
   /** What led to the state that it is in. */
   #last: End = { why: "start", message: "" };
@@ -104,7 +118,10 @@ export class Core {
   /** When `tick` is due; `Infinity` for never. */
   deadline(): number {
     if (this.phase === "waiting") return this.#isHeld ? Infinity : this.#due;
-    if (this.phase === "connecting") return this.#mayAnchor() ? this.#began + ANCHOR : this.#began + this.#timing.open;
+    if (this.phase === "connecting") {
+      if (this.#failed) return (this.#probedAt as number) + PROBE_WITHIN;
+      return this.#probedAt === undefined ? this.#began + this.#probeAfter() : this.#began + this.#timing.open;
+    }
     if (this.phase !== "open" || this.#isHeld) return Infinity;
     return Math.min(this.#heard + this.#silence, this.#choice.better());
   }
@@ -119,12 +136,13 @@ export class Core {
     if (this.phase === "waiting") {
       if (!this.#isHeld && now >= this.#due) this.#connect(now, this.#last);
     } else if (this.phase === "connecting") {
-      if (now >= this.#began + open) {
+      if (this.#failed) {
+        if (now >= (this.#probedAt as number) + PROBE_WITHIN) this.probed(now, this.#attempt, UNREACHABLE);
+      } else if (now >= this.#began + open) {
         const seconds = open / 1_000;
         this.over(now, { why: "buffered", seconds, message: `nothing came within ${seconds} s: something between holds it back` });
-      } else if (now >= this.#began + ANCHOR && this.#mayAnchor()) {
-        this.#isAnchored = true;
-        this.#effects.push({ do: "anchor" });
+      } else if (now >= this.#began + this.#probeAfter()) {
+        this.#probe(now);
       }
     } else if (this.phase === "open" && !this.#isHeld) {
       if (now >= this.#heard + this.#silence) {
@@ -173,9 +191,18 @@ export class Core {
     if (this.cursor === undefined || isAfter(cursor, this.cursor)) this.cursor = cursor;
   }
 
-  /** The answer to `anchor`. Once a connection stands it comes too late: what it passes over may be on the way. */
-  anchored(cursor: Cursor): void {
-    if (this.phase !== "open") this.cursor ??= cursor;
+  /**
+   * The answer to `probe`: where the log stands, or why there is no answer of the server.
+   *
+   * A first connection that comes to nothing leaves that place to begin after. Once one stands the place comes too late: what it
+   * passes over may be on the way.
+   */
+  probed(now: number, attempt: number, answer: Cursor | End | undefined): void {
+    const isCursor = typeof answer === "string";
+    if (isCursor && this.phase !== "open" && this.#options.since === undefined) this.cursor ??= answer;
+    if (attempt !== this.#attempt || this.phase !== "connecting") return;
+    this.#reach = isCursor || !answer ? "reachable" : answer;
+    if (this.#failed) this.#settle(now, this.#failed);
   }
 
   /** The server asks to stay away for so long after an end. */
@@ -185,25 +212,44 @@ export class Core {
 
   /** The connection has ended, or was not to be had. */
   over(now: number, end: End): void {
-    if (this.phase !== "connecting" && this.phase !== "open") return;
+    if ((this.phase !== "connecting" && this.phase !== "open") || this.#failed) return;
+    if (this.phase === "connecting" && isDoubtful(end) && this.#reach === undefined) {
+      this.#effects.push({ do: "disconnect" });
+      this.#failed = end;
+      this.#probe(now);
+      // It may have been made so long ago that it has no time left.
+      return this.tick(now);
+    }
+    this.#settle(now, end);
+  }
+
+  /** What the attempt knows of the server says whose fault its end is. */
+  #settle(now: number, end: End): void {
     const { name } = this.#choice;
-    end = { ...end, left: name as TransportName, message: `${name}: ${end.message}` };
+    const reach = this.#reach;
+    if (isDoubtful(end) && typeof reach === "object") {
+      // A gateway that answers in the server's place says when to try again.
+      end = reach.code ? reach : { ...UNREACHABLE, retryAfter: reach.retryAfter ?? end.retryAfter };
+    }
+    const isAway = end.why === "unreachable" || (end.why === "busy" && end.code !== undefined);
+    if (end.why !== "unreachable") end = { ...end, left: name as TransportName, message: `${name}: ${end.message}` };
+    this.#failed = undefined;
     this.#effects.push({ do: "disconnect" });
     if (end.why === "refused") {
       if (end.status !== 401 || !this.#options.canRefresh || this.#isRefreshed) return this.close(end);
       this.#isRefreshed = true;
       return this.#connect(now, { ...end, why: "token" });
     }
-    if (end.why === "better" || end.why === "full") return this.#wait(now, 0, end);
+    if (end.why === "better") return this.#wait(now, 0, end);
 
     const isItsOwn = ["buffered", "blocked"].includes(end.why) || (end.why === "silent" && !this.#isProven);
-    if (isItsOwn || !this.#isProven) this.#choice.fail(now, isItsOwn);
+    if (!isAway && (isItsOwn || !this.#isProven)) this.#choice.fail(now, isItsOwn);
     const isLeft = this.#choice.isLeft(now);
     // Refused by something that is not the server, on every way there is, and never otherwise.
     if (!isLeft && !this.#hasWorked && [400, 401, 403].includes(end.status ?? 0)) return this.close({ ...end, why: "refused" });
     if (isItsOwn && isLeft) return this.#wait(now, 0, end);
     const { backoff, backoffMost } = this.#timing;
-    const most = Math.min(backoffMost, backoff * 2 ** Math.min(this.#failures++, 16));
+    const most = Math.min(backoffMost, end.why === "unreachable" ? UNREACHABLE_MOST : Infinity, backoff * 2 ** Math.min(this.#failures++, 16));
     const jittered = most * (1 + this.#random()) / 2;
     const least = this.#isOffline ? backoffMost : Math.max(end.retryAfter ?? 0, this.#retry);
     this.#wait(now, Math.max(jittered, least), end);
@@ -254,8 +300,14 @@ export class Core {
     this.#state(end);
   }
 
-  #mayAnchor(): boolean {
-    return !this.#isAnchored && this.cursor === undefined && this.#options.since === undefined;
+  #probeAfter(): number {
+    return this.#probedAt === undefined ? Math.min(PROBE_AFTER, this.#timing.open / 2) : Infinity;
+  }
+
+  #probe(now: number): void {
+    if (this.#probedAt !== undefined) return;
+    this.#probedAt = now;
+    this.#effects.push({ do: "probe", attempt: this.#attempt });
   }
 
   #prove(): void {
@@ -280,6 +332,8 @@ export class Core {
     this.#began = now;
     this.#retry = 0;
     this.#isProven = false;
+    this.#attempt += 1;
+    this.#probedAt = this.#reach = this.#failed = undefined;
     this.#state(end);
     const since = this.cursor ?? this.#options.since;
     this.#effects.push({ do: "connect", transport, since, refresh: this.#isRefreshed });
@@ -288,4 +342,9 @@ export class Core {
   #state(end: End, retryIn = 0): void {
     this.#effects.push({ do: "state", phase: this.phase, transport: this.#choice.name, end, retryIn });
   }
+}
+
+/** Whether an attempt may have ended so because the server is away: a refused connection looks to a page like a blocked WebSocket. */
+function isDoubtful({ why, status, code }: End): boolean {
+  return why === "network" || why === "buffered" || (why === "blocked" && !status) || (why === "busy" && !code);
 }

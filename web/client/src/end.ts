@@ -12,14 +12,14 @@ export type Why =
   | "buffered"
   /** Refused, or answered by something that is not the server. */
   | "blocked"
+  /** The server cannot be reached at all, by whatever transport. */
+  | "unreachable"
   /** It was open, and for too long there was no sign of life. */
   | "silent"
   /** The server asks to come again later. */
   | "busy"
   /** A better transport is given another try. */
   | "better"
-  /** The application does not read what has come. */
-  | "full"
   /** The page was left. */
   | "hidden"
   /** The page is shown again. */

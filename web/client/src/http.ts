@@ -1,4 +1,5 @@
 import type { End } from "./end.js";
+import { SLICE, task, type Signal } from "./platform.js";
 import type { Sink, Wanted } from "./transport.js";
 
 /** Thrown by what a transport calls, and given by it as its end. */
@@ -6,6 +7,12 @@ export class Ended extends Error {
   constructor(readonly end: End) {
     super(end.message);
   }
+}
+
+/** The end that an error stands for. */
+export function endOf(error: unknown): End {
+  if (error instanceof Ended) return error.end;
+  return { why: "network", message: error instanceof Error ? String(error.cause ?? error.message) : String(error) };
 }
 
 /**
@@ -16,13 +23,13 @@ export class Ended extends Error {
  *
  * @throws {Ended} for any other answer
  */
-export async function ask(wanted: Wanted, path: string, query: object, type: string, signal: AbortSignal): Promise<Response> {
-  const url = new URL(path, wanted.base);
+export async function ask(wanted: Wanted, path: string, query: object, type: string, signal: Signal): Promise<Response> {
+  const url = new URL(path, wanted.base.href);
   for (const channel of wanted.channels) url.searchParams.append("channel", channel);
   for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value);
   const headers: HeadersInit = { Accept: type };
   if (wanted.token) headers["Authorization"] = `Bearer ${wanted.token}`;
-  const response = await fetch(url, { headers, signal, cache: "no-store", credentials: wanted.credentials });
+  const response = await fetch(url, { headers, signal: signal as AbortSignal, cache: "no-store", credentials: wanted.credentials });
   if (response.ok && response.headers.get("Content-Type")?.startsWith(type)) return response;
   throw new Ended(await refusal(response));
 }
@@ -62,8 +69,14 @@ export function retryAfter(value: string | null): number | undefined {
 export async function pieces(response: Response, sink: Sink, piece: (text: string) => void): Promise<End> {
   const decoder = new TextDecoder();
   const reader = response.body?.getReader();
+  let began = performance.now();
   for (;;) {
     await sink.room();
+    // What has come already is read without a pause in between.
+    if (performance.now() - began > SLICE) {
+      await new Promise<void>(task);
+      began = performance.now();
+    }
     const next = await reader?.read();
     if (!next || next.done) return { why: "ended", message: "the server ended the stream" };
     piece(decoder.decode(next.value, { stream: true }));

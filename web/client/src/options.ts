@@ -1,12 +1,13 @@
 import type { Phase, Timing } from "./core.js";
 import type { Reason, TransportName } from "./end.js";
 import type { Cursor, Gap, Message } from "./message.js";
+import type { Address, Credentials, Signal } from "./platform.js";
 import type { Token, TridentError } from "./server.js";
 import type { Transport } from "./transport.js";
 
 export interface ConnectOptions {
-  /** Where the server is, such as `https://push.example.org/`; a page may leave it out for its own host. */
-  url?: string | URL | undefined;
+  /** Where the server is, such as `https://push.example.org/`, or `/push/` in a page; a page may leave it out for the root of its own host. */
+  url?: string | Address | undefined;
   /** 1 to 128 channels. */
   channels: readonly string[];
   /** From where: a cursor, or the oldest message held; without it, from now on. */
@@ -18,11 +19,16 @@ export interface ConnectOptions {
   /** `socketio()` of `trident-client/socketio`. */
   websocket?: Transport | undefined;
   /** Whether cookies go along; as with `fetch`, without it only to the page's own origin. */
-  credentials?: RequestCredentials | undefined;
+  credentials?: Credentials | undefined;
   /** Messages that may wait to be read, about; nothing more is then taken in. 512 unless told. */
   queue?: number | undefined;
+  /**
+   * Whether tabs and instances of this browser share one connection, as they do unless told: those with the same server, transport,
+   * credentials and rights. Outside of pages, and where a browser lacks what it takes, each has its own.
+   */
+  share?: boolean | undefined;
   /** Closes the connection. */
-  signal?: AbortSignal | undefined;
+  signal?: Signal | undefined;
   timing?: Partial<Timing> | undefined;
 }
 

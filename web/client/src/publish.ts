@@ -1,5 +1,6 @@
 import { refusal } from "./http.js";
 import type { Cursor } from "./message.js";
+import type { Address, Credentials, Signal } from "./platform.js";
 import { baseOf, tokenOf, TridentError, type Token } from "./server.js";
 
 export interface Publication {
@@ -12,14 +13,14 @@ export interface Publication {
 
 export interface PublishOptions {
   /** Where the server is; a page may leave it out for its own host. */
-  url?: string | URL | undefined;
+  url?: string | Address | undefined;
   token?: Token | undefined;
   /** Repeated within five minutes, it adds nothing. Without it one is drawn, so that a repetition is safe. */
   key?: string | undefined;
   /** How often it is tried. */
   attempts?: number | undefined;
-  signal?: AbortSignal | undefined;
-  credentials?: RequestCredentials | undefined;
+  signal?: Signal | undefined;
+  credentials?: Credentials | undefined;
 }
 
 /**
@@ -31,8 +32,8 @@ export interface PublishOptions {
  * @throws {TridentError} when it is refused, or failed for the last time; or the signal's reason
  */
 export async function publish({ channel, data, event }: Publication, options: PublishOptions = {}): Promise<Cursor> {
-  const { token, signal = null, attempts = 5, credentials = "same-origin" } = options;
-  const url = new URL("events", baseOf(options.url));
+  const { token, signal, attempts = 5, credentials = "same-origin" } = options;
+  const url = new URL("events", baseOf(options.url).href);
   url.searchParams.set("channel", channel);
   if (event !== undefined) url.searchParams.set("event", event);
   const headers: HeadersInit = { "Content-Type": "application/json", "Idempotency-Key": options.key ?? key() };
@@ -44,7 +45,7 @@ export async function publish({ channel, data, event }: Publication, options: Pu
     try {
       const shown = await tokenOf(token, isRefused);
       if (shown) headers["Authorization"] = `Bearer ${shown}`;
-      const response = await fetch(url, { method: "POST", headers, body, signal, credentials });
+      const response = await fetch(url, { method: "POST", headers, body, signal: (signal ?? null) as AbortSignal | null, credentials });
       if (response.ok) return (await response.json()).id;
       const end = await refusal(response);
       failure = new TridentError(end);
@@ -54,7 +55,7 @@ export async function publish({ channel, data, event }: Publication, options: Pu
       else if (end.why !== "busy") throw failure;
       wait = Math.max(wait, end.retryAfter ?? 0);
     } catch (error) {
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw signal.reason;
       if (error instanceof TridentError) throw error;
       failure = new TridentError({ why: "network", message: "the server could not be reached" }, error);
     }
@@ -68,7 +69,7 @@ function key(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function pause(milliseconds: number, signal: AbortSignal | null): Promise<void> {
+function pause(milliseconds: number, signal: Signal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer);

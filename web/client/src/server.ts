@@ -1,3 +1,4 @@
+import type { Address } from "./platform.js";
 import type { Reason, TransportName, Why } from "./end.js";
 
 /** The server refuses, or could not be reached for good. */
@@ -18,9 +19,20 @@ export class TridentError extends Error implements Reason {
 /** A token, or what gives one; `isRefused` says that the last one was not accepted. */
 export type Token = string | ((isRefused: boolean) => string | undefined | Promise<string | undefined>);
 
-/** The base of the server's paths, which ends with `/`. */
-export function baseOf(url: string | URL = "/"): URL {
-  const base = new URL(url, globalThis.location?.href);
+/**
+ * The base of the server's paths, which ends with `/`.
+ *
+ * @throws {TypeError} where there is no page whose host it could be, and for what is not a URL
+ */
+export function baseOf(url: string | Address = "/"): Address {
+  const page = globalThis.location?.href;
+  const text = typeof url === "string" ? url : url.href;
+  if (!URL.canParse(text, page)) {
+    const isRelative = !page && URL.canParse(text, "http://page/");
+    const what = isRelative ? "outside of a page `url` has to name the server" : "`url` is not a valid URL";
+    throw new TypeError(`${what}, such as "https://push.example.org/"`);
+  }
+  const base = new URL(text, page);
   if (!base.pathname.endsWith("/")) base.pathname += "/";
   base.search = base.hash = "";
   return base;

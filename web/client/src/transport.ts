@@ -1,14 +1,15 @@
 import type { Cursor, Gap, Message } from "./message.js";
 import type { End } from "./end.js";
+import type { Address, Credentials, Signal } from "./platform.js";
 
 /** What a transport is asked to bring. */
 export interface Wanted {
   /** Where the server's paths begin; ends with `/`. */
-  readonly base: URL;
+  readonly base: Address;
   readonly channels: readonly string[];
   readonly since: Cursor | "earliest" | undefined;
   readonly token: string | undefined;
-  readonly credentials: RequestCredentials;
+  readonly credentials: Credentials;
   /** For how long a sign of life may be missing, in milliseconds. */
   readonly silence: number;
   /** Messages that there is room for. */
@@ -34,4 +35,4 @@ export interface Sink {
 }
 
 /** Brings messages until it gives the reason why it no longer does, or throws, which counts as a broken network. */
-export type Transport = (wanted: Wanted, sink: Sink, signal: AbortSignal) => Promise<End>;
+export type Transport = (wanted: Wanted, sink: Sink, signal: Signal) => Promise<End>;

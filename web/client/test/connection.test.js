@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
-import { connect, TridentError } from "../dist/index.js";
+import { connect, publish, TridentError } from "../dist/index.js";
 import { event, json, refuse, serve, stream, until } from "./server.js";
 
 const ends = [];
@@ -220,7 +220,14 @@ describe("the end", () => {
     assert.throws(() => connect({ url, channels: [] }), TypeError);
     assert.throws(() => connect({ url, channels: ["c"], transports: ["websocket"] }), /websocket/);
     assert.throws(() => connect({ url, channels: ["c"], transports: [] }), TypeError);
-    assert.throws(() => connect({ url: "nowhere", channels: ["c"] }), TypeError);
+  });
+
+  test("case 13.10: outside of a page it says that `url` is missing", async () => {
+    const missing = { name: "TypeError", message: 'outside of a page `url` has to name the server, such as "https://push.example.org/"' };
+    assert.throws(() => connect({ channels: ["c"] }), missing);
+    assert.throws(() => connect({ url: "/push/", channels: ["c"] }), missing);
+    await assert.rejects(publish({ channel: "c", data: 1 }), missing);
+    assert.throws(() => connect({ url: "http://[", channels: ["c"] }), /`url` is not a valid URL/);
   });
 });
 

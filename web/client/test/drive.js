@@ -6,9 +6,12 @@ export const ALL = ["websocket", "sse", "stream", "longpoll"];
 
 export class Drive {
   now = 0;
+  probes = 0;
   /** What was wanted, as short texts with the time in front: `6000 connect stream after 5-0`. */
   log = [];
   delivered = [];
+  /** What a probe finds: a cursor or an end; nothing for an answer that is another server's. `"silence"` for no answer. */
+  reach = undefined;
 
   constructor(options = {}) {
     this.core = new Core({ transports: ALL, since: "5-0", random: () => 0.999_999, ...options });
@@ -19,6 +22,8 @@ export class Drive {
     what(this.core, this.now);
     const effects = this.core.take();
     for (const effect of effects) this.#write(effect);
+    const probe = effects.find((effect) => effect.do === "probe");
+    if (probe && this.reach !== "silence") this.do((core, now) => core.probed(now, probe.attempt, this.reach));
     return effects;
   }
 
@@ -30,8 +35,8 @@ export class Drive {
     } else if (effect.do === "state") {
       this.state = effect;
       if (effect.phase === "closed") this.log.push(`${at} closed: ${effect.end.why}`);
-    } else if (effect.do === "anchor") {
-      this.log.push(`${at} anchor`);
+    } else if (effect.do === "probe") {
+      this.probes += 1;
     } else if (effect.do !== "disconnect") {
       this.delivered.push(effect.message?.id ?? `gap ${effect.gap.resumed}`);
     }

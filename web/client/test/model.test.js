@@ -28,6 +28,8 @@ function run(seed) {
     if (fate === 2) return during(below(50), () => drive.over("blocked"));
     if (fate === 3) return; // held back
     if (fate === 4) return during(below(50), () => drive.over("busy", { retryAfter: below(9_000) }));
+    // Now and then the server is away, and now and then a probe is lost.
+    drive.reach = isWell ? undefined : [undefined, "silence", { why: "unreachable", message: "" }, undefined][below(4)];
     // Ids count from one, so that a cursor is the place in the list after it. What was sent before may be sent again.
     let next = Number(since.split("-")[0]);
     if (fate === 5) next = below(next + 1);
@@ -38,7 +40,7 @@ function run(seed) {
       if (fate !== 6 || below(4)) during(200 + below(400), bring);
     };
     during(below(300), bring);
-    if (!isWell) during(below(40_000), () => drive.over(["network", "ended", "full"][below(3)]));
+    if (!isWell) during(below(40_000), () => drive.over(["network", "ended"][below(2)]));
   };
 
   drive.start();

@@ -30,6 +30,18 @@ for (const resolution of [["--module", "nodenext"], ["--module", "esnext", "--mo
   });
 }
 
+test("case 13.10: its types need neither the DOM library nor Node's", () => {
+  const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022", "--types", "", "--module", "nodenext"];
+  const told = (() => {
+    try {
+      return run("node_modules/.bin/tsc", "--ignoreConfig", ...options, "test/consumer-without-dom.ts");
+    } catch (error) {
+      return error.stdout;
+    }
+  })();
+  assert.equal(told, "");
+});
+
 test("only the module for Socket.IO knows of Socket.IO, and no type does", () => {
   const files = readdirSync(`${root}/dist`, { recursive: true }).filter((name) => /\.(js|d\.ts)$/.test(name));
   const code = (name) => readFileSync(`${root}/dist/${name}`, "utf8").replace(/^\s*\*.*$/gm, "");

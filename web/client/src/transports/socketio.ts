@@ -2,9 +2,12 @@
  * Socket.IO over a WebSocket, for `connect({ websocket: socketio() })`. A module of its own, so that who does not use it
  * does not load it.
  */
+import { catchUp } from "../batches.js";
 import type { End } from "../end.js";
-import type { Message } from "../message.js";
-import type { Transport } from "../transport.js";
+import { Ended, refusal } from "../http.js";
+import type { Gap, Message } from "../message.js";
+import type { Signal } from "../platform.js";
+import type { Sink, Transport, Wanted } from "../transport.js";
 
 /** What is used of `socket.io-client` 4: its types are not needed where it is not installed. */
 export type Io = (url: string, options: object) => Socket;
@@ -32,11 +35,12 @@ const FIRST_ROOM = "lobby";
 export function socketio(io?: Io): Transport {
   return async (wanted, sink, signal) => {
     const connect = io ?? ((await import("socket.io-client")).io as unknown as Io);
-    signal.throwIfAborted();
+    if (signal.aborted) throw signal.reason;
+    const path = `${wanted.base.pathname}socket.io/`;
     const socket = connect(wanted.base.origin, {
-      path: `${wanted.base.pathname}socket.io/`,
+      path,
       transports: ["websocket"],
-      // Coming back is the business of who asked.
+      // The connection that asked reconnects.
       reconnection: false,
       forceNew: true,
       withCredentials: wanted.credentials === "include",
@@ -44,47 +48,80 @@ export function socketio(io?: Io): Transport {
     });
     try {
       return await new Promise<End>((resolve, reject) => {
-        const ask = async (event: string, what: unknown): Promise<Answer> => {
-          const answer = (await socket.timeout(10_000).emitWithAck(event, what)) as Answer;
-          if (!answer.ok) resolve(refused(answer.error));
-          return answer;
-        };
-        const { channels, since } = wanted;
-        let isSubscribed = false;
         signal.addEventListener("abort", () => reject(signal.reason));
-        socket.on("connect_error", (error: Error & { data?: { code?: string } }) => {
-          resolve(error.data?.code ? refused({ code: error.data.code, message: error.message }) : { why: "blocked", message: error.message });
+        socket.on("connect_error", ({ message, data }: Error & { data?: { code?: string } }) => {
+          if (data?.code) resolve(refused({ code: data.code, message }));
+          else whyNot(wanted, `${wanted.base.origin}${path}`, message).then(resolve, reject);
         });
         socket.on("disconnect", (reason: string) => resolve({ why: "network", message: reason }));
         socket.io.on("ping", sink.heard);
-        socket.on("connect", async () => {
-          try {
-            // What comes of the first room before the subscription stands would be out of order.
-            await ask("leave", FIRST_ROOM);
-            isSubscribed = true;
-            const answer = await ask("subscribe", { channels, ...(since && { since }) });
-            if (!answer.ok) return;
-            const { pingInterval, pingTimeout } = (socket.io.engine ?? {}) as { pingInterval?: number; pingTimeout?: number };
-            sink.opened(pingInterval && pingTimeout ? pingInterval + pingTimeout + 5_000 : ENGINE_SILENCE);
-            if (!since) sink.place(answer.cursor);
-          } catch (error) {
-            reject(error);
-          }
-        });
-        socket.onAny((event, data, meta) => {
-          if (!isSubscribed) return;
-          const { id, channel, time } = (meta ?? {}) as Message;
-          // Its own notices, such as `presence`, have no id; a message that is called `gap` has one.
-          if (id && channels.includes(channel)) sink.message({ id, channel, event, data: plain(data), time });
-          else if (event === "gap") sink.gap(data as never);
-          // A WebSocket cannot be read more slowly. It is left, and what it still brings is asked for again.
-          if (sink.isFull()) resolve({ why: "full", message: "what came is not read" });
-        });
+        socket.on("connect", () => read(socket, wanted, sink, signal).catch(reject));
       });
     } finally {
       socket.disconnect();
     }
   };
+}
+
+/**
+ * Reads until the connection ends: what is there already by requests, which ask for no more than there is room for, and then what
+ * is published by subscription. Whoever is full ends the subscription until there is room: a WebSocket cannot be read more slowly.
+ */
+async function read(socket: Socket, wanted: Wanted, sink: Sink, signal: Signal): Promise<never> {
+  const { channels } = wanted;
+  const ask = async (event: string, what: unknown): Promise<Answer> => {
+    const answer = (await socket.timeout(10_000).emitWithAck(event, what)) as Answer;
+    if (!answer.ok) throw new Ended(refused(answer.error));
+    return answer;
+  };
+  let since = wanted.since;
+  let isSubscribed = false;
+  let full = (): void => {};
+  socket.onAny((event, data, meta) => {
+    if (!isSubscribed) return;
+    const { id, channel, time } = (meta ?? {}) as Message;
+    // Its own notices, such as `presence`, have no id; a message that is called `gap` has one.
+    if (id && channels.includes(channel)) {
+      since = id;
+      sink.message({ id, channel, event, data: plain(data), time });
+    } else if (event === "gap") {
+      since = (data as Gap).resumed;
+      sink.gap(data as Gap);
+    }
+    if (sink.isFull()) full();
+  });
+  // What comes of the first room would be out of order.
+  await ask("leave", FIRST_ROOM);
+  const { pingInterval, pingTimeout } = (socket.io.engine ?? {}) as { pingInterval?: number; pingTimeout?: number };
+  const silence = pingInterval && pingTimeout ? pingInterval + pingTimeout + 5_000 : ENGINE_SILENCE;
+  for (;;) {
+    if (since) {
+      sink.opened(silence);
+      since = await catchUp(wanted, since, sink, signal);
+    }
+    await sink.room();
+    const isFull = new Promise<void>((resolve) => { full = resolve; });
+    isSubscribed = true;
+    const { cursor } = await ask("subscribe", { channels, ...(since && { since }) });
+    sink.opened(silence);
+    if (!since) sink.place((since = cursor));
+    await isFull;
+    // What is on its way until the answer is kept, and not asked for again.
+    await ask("unsubscribe", { channels });
+    isSubscribed = false;
+  }
+}
+
+/**
+ * Why there is no WebSocket: browsers do not say. The same address is asked by a plain request, which the server answers with an error of
+ * Engine.IO.
+ *
+ * @throws a network error where the server cannot be reached
+ */
+async function whyNot(wanted: Wanted, url: string, message: string): Promise<End> {
+  const response = await fetch(`${url}?EIO=4&transport=websocket`, { cache: "no-store", credentials: wanted.credentials });
+  const end = await refusal(response);
+  return end.why === "busy" ? end : { why: "blocked", message };
 }
 
 function refused(error?: { code: string; message: string }): End {

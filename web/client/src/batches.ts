@@ -1,0 +1,58 @@
+import { ask, Ended, retryAfter } from "./http.js";
+import type { Cursor, Message } from "./message.js";
+import type { Signal } from "./platform.js";
+import type { Sink, Wanted } from "./transport.js";
+
+interface Batch {
+  cursor: Cursor;
+  gap: boolean;
+  messages: Message[];
+}
+
+/** The most that one answer of the server carries. */
+const LIMIT = 1_000;
+
+/** What one answer brought. */
+export interface Taken {
+  /** Where the next begins. */
+  cursor: Cursor;
+  count: number;
+  /** Whether nothing was left when the server answered. */
+  isAll: boolean;
+  /** Milliseconds that the server asks to wait before the next request: it is shutting down. */
+  retryAfter: number | undefined;
+}
+
+/**
+ * Waits for room, asks for what comes after `since` and hands it over. Whoever is full asks for nothing.
+ *
+ * @param wait seconds that the server may wait for a message; without it, it answers at once
+ */
+export async function takeBatch(wanted: Wanted, since: Wanted["since"], wait: number | undefined, sink: Sink, signal: Signal): Promise<Taken> {
+  await sink.room();
+  const limit = Math.min(2 * wanted.room, LIMIT);
+  const query = { since, limit, format: "batch", ...(wait === undefined ? { mode: "poll" } : { wait }) };
+  const response = await ask(wanted, "data", query, "application/json", signal);
+  const batch: Batch = await response.json();
+  sink.opened();
+  const { cursor, messages } = batch;
+  if (batch.gap && since) sink.gap({ requested: since, resumed: response.headers.get("Trident-Gap") ?? cursor });
+  for (const message of messages) sink.message(message);
+  sink.place(cursor);
+  sink.heard();
+  return { cursor, count: messages.length, isAll: messages.length < limit, retryAfter: retryAfter(response.headers.get("Retry-After")) };
+}
+
+/** Takes all that there is after `since`, and gives the place after it. A server without `/data` leaves it as it is. */
+export async function catchUp(wanted: Wanted, since: Cursor | "earliest", sink: Sink, signal: Signal): Promise<Cursor | "earliest"> {
+  for (;;) {
+    try {
+      const { cursor, isAll } = await takeBatch(wanted, since, undefined, sink, signal);
+      since = cursor;
+      if (isAll) return since;
+    } catch (error) {
+      if (error instanceof Ended && error.end.why === "blocked") return since;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,391 @@
+/**
+ * One connection for all tabs and instances of a browser that read from the same server in the same way.
+ *
+ * ```text
+ *  member ─ hello: its channels ─▶ leader, who holds the lock and the connection for the channels of all
+ *  member ◀─ open: complete after a place; then items ─ leader
+ * ```
+ *
+ * Every member has a cursor of its own in the one order of the log. What the leader's connection began after, or a member had no
+ * room for, the member asks for itself, by requests that end. When the leader ends, the lock goes to the next
+ * member, which connects from its own cursor; what the others have already they know by its id.
+ */
+import { takeBatch } from "./batches.js";
+import type { End } from "./end.js";
+import { endOf } from "./http.js";
+import { isAfter, type Cursor, type Gap, type Message } from "./message.js";
+import type { Sink, Transport, Wanted } from "./transport.js";
+
+type Item = { message: Message } | { gap: Gap } | { place: Cursor };
+
+/** What is said between members. With `to` it is for that member alone. */
+type Said = { from: string; to?: string } & (
+  | { hello: readonly string[] }
+  | { bye: true }
+  /** Who is there? */
+  | { who: true }
+  /** The connection is not open yet. */
+  | { wait: true }
+  | { open: readonly string[]; after: Cursor; silence: number | undefined }
+  | { items: Item[] }
+  | { heard: true }
+  | { retry: number }
+  | { end: End }
+  /** Connect by yourself. */
+  | { alone: true }
+);
+type Word = Said extends infer One ? (One extends Said ? Omit<One, "from"> : never) : never;
+
+/** What is needed of a browser. */
+export interface Browser {
+  locks: Pick<LockManager, "request">;
+  channel(name: string): Pick<BroadcastChannel, "postMessage" | "close" | "onmessage">;
+}
+
+/** Channels of one connection. */
+const MAX_CHANNELS = 128;
+/** Milliseconds in which a leader answers, unless its page is frozen. */
+const ANSWER_WITHIN = 2_000;
+/** Milliseconds in which members introduce themselves to a new leader. */
+const INTRODUCTION = 20;
+/** Messages that wait while a member catches up with what was before them. */
+const MAX_AHEAD = 1_000;
+
+/** This page's browser, if it has what is needed: pages by TLS and of localhost have. */
+export function thisBrowser(): Browser | undefined {
+  const { document, navigator, BroadcastChannel } = globalThis;
+  if (!document || !navigator?.locks || !BroadcastChannel) return undefined;
+  return { locks: navigator.locks, channel: (name) => new BroadcastChannel(name) };
+}
+
+/** The transport for all who use the same one with the same rights at the same server. */
+export function share(name: string, transport: Transport, browser: Browser): Transport {
+  return async (wanted, sink, signal) => {
+    const life = new AbortController();
+    const abort = (): void => life.abort(signal.reason);
+    signal.addEventListener("abort", abort);
+    try {
+      return await new Member(name, transport, browser, wanted, sink, life.signal).run();
+    } finally {
+      signal.removeEventListener("abort", abort);
+      life.abort();
+    }
+  };
+}
+
+/** What a token allows, which is the same for the next token of the same user. */
+function rightsOf(token: string | undefined): string {
+  try {
+    const { exp, iat, nbf, jti, ...rights } = JSON.parse(atob((token?.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
+    return JSON.stringify(rights);
+  } catch {
+    return token ?? "";
+  }
+}
+
+/** A leader's connection. */
+interface Upstream {
+  channels: readonly string[];
+  place: Wanted["since"];
+  silence: number | undefined;
+  isOpen: boolean;
+  restart(): void;
+}
+
+const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+class Member {
+  #id = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  #wanted: Wanted;
+  #sink: Sink;
+  #signal: AbortSignal;
+  #transport: Transport;
+  #browser: Browser;
+  #name: string;
+  #channel: ReturnType<Browser["channel"]>;
+  #finish!: { resolve(end: End): void; reject(error: unknown): void };
+
+  /** The place after what was handed over. */
+  #cursor: Wanted["since"];
+  /** Since the leader's connection is open for this member's channels. */
+  #isOpen = false;
+  /** Where it is complete from; what was before has to be caught up with. */
+  #target: Cursor | undefined;
+  #silence: number | undefined;
+  #isCatchingUp = false;
+  #ahead: Item[] = [];
+  #isAnswered = false;
+  /** Nothing is shared any more. */
+  #isByItself = false;
+
+  #isLeading = false;
+  #up: Upstream | undefined;
+  #others = new Map<string, readonly string[]>();
+  #unsent: Item[] = [];
+
+  constructor(name: string, transport: Transport, browser: Browser, wanted: Wanted, sink: Sink, signal: AbortSignal) {
+    this.#transport = transport;
+    this.#browser = browser;
+    this.#wanted = wanted;
+    this.#sink = sink;
+    this.#signal = signal;
+    this.#cursor = wanted.since;
+    this.#name = `trident ${name} ${wanted.base.href} ${wanted.credentials} ${rightsOf(wanted.token)}`;
+    this.#channel = browser.channel(this.#name);
+  }
+
+  async run(): Promise<End> {
+    const { promise: left, resolve: leave } = withResolvers<void>();
+    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    try {
+      return await new Promise<End>((resolve, reject) => {
+        this.#finish = { resolve, reject };
+        this.#signal.addEventListener("abort", () => reject(this.#signal.reason));
+        const led = (isFirst: boolean) => (lock: Lock | null) => {
+          if (!lock) return this.#follow(led(false));
+          if (this.#signal.aborted) return undefined;
+          this.#lead(isFirst).then(resolve, reject);
+          return left;
+        };
+        this.#browser.locks.request(this.#name, { ifAvailable: true }, led(true)).catch(reject);
+      });
+    } finally {
+      this.#say({ bye: true });
+      this.#channel.close();
+      leave();
+    }
+  }
+
+  #say(word: Word): void {
+    this.#channel.postMessage({ ...word, from: this.#id });
+  }
+
+  #introduce(to?: string): void {
+    this.#say({ hello: this.#wanted.channels, ...(to && { to }) });
+  }
+
+  #hear(said: Said): void {
+    if (this.#signal.aborted || (said.to && said.to !== this.#id)) return;
+    if ("hello" in said) return this.#isLeading ? this.#admit(said.from, said.hello) : undefined;
+    if ("bye" in said) return void this.#others.delete(said.from);
+    if (this.#isLeading) return;
+    this.#isAnswered = true;
+    if ("who" in said) this.#introduce(said.from);
+    else if ("open" in said) this.#opened(said.open, said.after, said.silence);
+    else if ("items" in said) this.#take(said.items);
+    else if ("heard" in said) this.#sink.heard();
+    else if ("retry" in said) this.#sink.retry(said.retry);
+    else if ("end" in said) this.#finish.resolve(said.end);
+    else if ("alone" in said) this.#connectAlone();
+  }
+
+  // ---- a member ----
+
+  /** Waits for the lock, and reads meanwhile what the leader hands on. */
+  #follow(led: (lock: Lock | null) => void | Promise<void>): void {
+    const { locks } = this.#browser;
+    // Whoever leaves wants it no more.
+    locks.request(this.#name, { signal: this.#signal }, led).catch(() => {});
+    this.#introduce();
+    setTimeout(() => {
+      if (!this.#isAnswered && !this.#isLeading && !this.#signal.aborted) this.#connectAlone();
+    }, ANSWER_WITHIN);
+  }
+
+  /** Without the others, for good. */
+  #connectAlone(): void {
+    this.#channel.onmessage = null;
+    this.#isByItself = true;
+    const wanted = { ...this.#wanted, since: this.#cursor };
+    this.#transport(wanted, this.#sink, this.#signal).then(this.#finish.resolve, this.#finish.reject);
+  }
+
+  #opened(channels: readonly string[], after: Cursor, silence: number | undefined): void {
+    if (!this.#wanted.channels.every((channel) => channels.includes(channel))) return;
+    this.#silence = silence;
+    // Who reads from now on is open once it knows where that is.
+    if (this.#cursor !== undefined) this.#sink.opened(silence);
+    this.#isOpen = true;
+    this.#target = after;
+    if (!this.#hasSeen(after)) this.#catchUp();
+  }
+
+  #hasSeen(place: Cursor): boolean {
+    return this.#cursor !== undefined && this.#cursor !== "earliest" && !isAfter(place, this.#cursor);
+  }
+
+  /** Hands over what has come, in order. What there is no room for is asked for later. */
+  #take(items: Item[]): void {
+    if (!this.#isOpen) return;
+    for (const item of items) {
+      if (this.#isCatchingUp) {
+        if (this.#ahead.length < MAX_AHEAD) this.#ahead.push(item);
+        else this.#skip(item);
+      } else if ("gap" in item) {
+        // Perhaps of another member's channels: the server says what of this member's is lost.
+        if (this.#isAlone()) this.#pass(item);
+        else this.#catchUp(item.gap.resumed);
+      } else {
+        const place = placeOf(item);
+        if (this.#hasSeen(place)) continue;
+        if (this.#sink.isFull() && !this.#isAlone()) this.#catchUp(place);
+        else this.#pass(item);
+      }
+    }
+  }
+
+  #pass(item: Item): void {
+    this.#cursor = placeOf(item);
+    if ("gap" in item) this.#sink.gap(item.gap);
+    else if ("message" in item && this.#wanted.channels.includes(item.message.channel)) this.#sink.message(item.message);
+    else this.#sink.place(this.#cursor);
+  }
+
+  /** So much came that it is asked for instead. */
+  #skip(item: Item): void {
+    this.#ahead = [];
+    this.#target = placeOf(item);
+  }
+
+  /** Asks for what comes after the cursor until it is at the target; then what came meanwhile is next. */
+  #catchUp(target = this.#target): void {
+    this.#target = target;
+    if (this.#isCatchingUp) return;
+    this.#isCatchingUp = true;
+    const sink = { ...this.#sink, opened: () => this.#sink.opened(this.#silence) };
+    const run = async (): Promise<void> => {
+      for (let wait: number | undefined; ; ) {
+        const { cursor, isAll } = await takeBatch(this.#wanted, this.#cursor, wait, sink, this.#signal);
+        if (this.#isByItself) return;
+        this.#cursor = cursor;
+        if (isAll && (this.#target === undefined || this.#hasSeen(this.#target))) break;
+        // A replica may know the place a moment later than the leader's.
+        if (isAll) wait = 1;
+      }
+      this.#isCatchingUp = false;
+      this.#take(this.#ahead.splice(0));
+    };
+    run().catch((error: unknown) => this.#finish.reject(error));
+  }
+
+  // ---- the leader ----
+
+  #isAlone(): boolean {
+    return this.#isLeading && this.#others.size === 0;
+  }
+
+  async #lead(isFirst: boolean): Promise<End> {
+    this.#isLeading = true;
+    if (!isFirst) {
+      this.#say({ who: true });
+      await pause(INTRODUCTION);
+    }
+    let place = this.#cursor;
+    for (;;) {
+      if (this.#signal.aborted) throw this.#signal.reason;
+      const attempt = new AbortController();
+      const abort = (): void => attempt.abort(this.#signal.reason);
+      this.#signal.addEventListener("abort", abort);
+      const channels = [...new Set([this.#wanted.channels, ...this.#others.values()].flat())];
+      let isRestarted = false;
+      const up: Upstream = (this.#up = {
+        channels,
+        place,
+        silence: undefined,
+        isOpen: false,
+        restart: () => {
+          isRestarted = true;
+          attempt.abort();
+        },
+      });
+      // It may be waiting for room, and notice the abort only then.
+      const aborted = new Promise<never>((_, reject) => attempt.signal.addEventListener("abort", () => reject(attempt.signal.reason)));
+      const bring = this.#transport({ ...this.#wanted, channels, since: place }, this.#hub(up), attempt.signal);
+      const end = await Promise.race([bring, aborted]).catch(endOf);
+      this.#signal.removeEventListener("abort", abort);
+      place = up.place;
+      if (isRestarted) continue;
+      if (end.why !== "refused" || channels.length === this.#wanted.channels.length) {
+        this.#say({ end });
+        return end;
+      }
+      // Perhaps for a channel of somebody else: everybody finds out about their own.
+      this.#say({ alone: true });
+      this.#others.clear();
+    }
+  }
+
+  /** Somebody wants these channels. */
+  #admit(from: string, channels: readonly string[]): void {
+    const up = this.#up;
+    const isHeld = this.#isAlone() && this.#sink.isFull();
+    if (new Set([...(up?.channels ?? []), ...channels]).size > MAX_CHANNELS) return this.#say({ alone: true, to: from });
+    this.#others.set(from, channels);
+    this.#say({ wait: true, to: from });
+    if (!up) return;
+    // A connection that waits until this member reads would keep the others waiting.
+    if (isHeld || !channels.every((channel) => up.channels.includes(channel))) up.restart();
+    else this.#announce(from);
+  }
+
+  /** Says that the connection is open, and from where. */
+  #announce(to?: string): void {
+    const { isOpen, channels, place, silence } = this.#up ?? {};
+    if (!isOpen || !channels || place === undefined) return;
+    const after = place === "earliest" ? "0-0" : place;
+    this.#say({ open: channels, after, silence, ...(to && { to }) });
+  }
+
+  /** Where a connection puts what it finds, for as long as it is the leader's: what it brings goes to everybody. */
+  #hub(up: Upstream): Sink {
+    const send = (item: Item): void => {
+      if (up !== this.#up) return;
+      const isFirst = up.place === undefined;
+      if ("place" in item && up.place && up.place !== "earliest" && !isAfter(item.place, up.place)) return;
+      up.place = placeOf(item);
+      if (isFirst) this.#announce();
+      this.#take([item]);
+      if (this.#others.size === 0) return;
+      // What comes in one piece is handed on in one.
+      if (this.#unsent.push(item) === 1) queueMicrotask(() => this.#say({ items: this.#unsent.splice(0) }));
+    };
+    return {
+      opened: (silence) => {
+        this.#sink.opened(silence);
+        if (up.isOpen || up !== this.#up) return;
+        up.isOpen = this.#isOpen = true;
+        up.silence = silence;
+        this.#announce();
+      },
+      place: (place) => send({ place }),
+      heard: () => {
+        this.#sink.heard();
+        if (this.#others.size > 0) this.#say({ heard: true });
+      },
+      message: (message) => {
+        this.#isOpen = true;
+        send({ message });
+      },
+      gap: (gap) => {
+        this.#isOpen = true;
+        send({ gap });
+      },
+      retry: (milliseconds) => {
+        this.#sink.retry(milliseconds);
+        if (this.#others.size > 0) this.#say({ retry: milliseconds });
+      },
+      isFull: () => this.#isAlone() && this.#sink.isFull(),
+      room: () => (this.#isAlone() ? this.#sink.room() : Promise.resolve()),
+    };
+  }
+}
+
+function placeOf(item: Item): Cursor {
+  return "message" in item ? item.message.id : "gap" in item ? item.gap.resumed : item.place;
+}
+
+function withResolvers<T>(): { promise: Promise<T>; resolve(value: T): void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((done) => { resolve = done; });
+  return { promise, resolve };
+}
