@@ -367,7 +367,8 @@ function start() {
     showState("down", "no client", "The Socket.IO client could not be loaded from /socket.io/socket.io.js.");
     return;
   }
-  socket = globalThis.io();
+  // In the folder of this page, also behind a proxy that serves it under a prefix.
+  socket = globalThis.io({ path: new URL("socket.io/", location.href).pathname });
   socket.on("connect", onConnect);
   socket.on("disconnect", onDisconnect);
   socket.on("connect_error", (error) => showState("down", "away", `No connection (${error.message}). ${socket.active ? "Trying again." : ""}`));

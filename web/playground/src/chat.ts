@@ -1,4 +1,5 @@
 import { io, type Socket } from "socket.io-client";
+import { BASE } from "./base.js";
 import { explain } from "./reason.js";
 import { inEveryLanguage, say } from "./text.js";
 
@@ -48,7 +49,7 @@ export class Chat {
 
   constructor(place: HTMLElement) {
     this.#place = place;
-    const socket = (this.#socket = io(location.origin));
+    const socket = (this.#socket = io(location.origin, { path: `${new URL(BASE).pathname}socket.io/` }));
     socket.on("connect", () => void this.#arrive());
     for (const event of ["disconnect", "connect_error"]) socket.on(event, () => this.#show());
     // Sent away by the server, as when it stops: the client does not come back by itself then.

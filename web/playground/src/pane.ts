@@ -1,5 +1,6 @@
 import { connect, isAfter, type Connection, type Cursor, type Message, type State, type TransportName } from "trident-client";
 import { socketio } from "trident-client/socketio";
+import { BASE } from "./base.js";
 import { Moment, passed, serverNow } from "./clock.js";
 import { explain } from "./reason.js";
 import { inEveryLanguage, say, translate, type Word } from "./text.js";
@@ -88,7 +89,7 @@ export class Pane {
 
   #open(): void {
     if (this.#since !== undefined) this.#return = { cursor: this.#since, count: 0 };
-    const connection = connect({ url: location.origin, channels: [this.#channel], since: this.#since, token: this.#options.token, transports: [this.#transport], websocket });
+    const connection = connect({ url: BASE, channels: [this.#channel], since: this.#since, token: this.#options.token, transports: [this.#transport], websocket });
     this.#connection = connection;
     const mine = <Event>(what: (event: Event) => void) => (event: Event) => {
       if (connection === this.#connection) what(event);

@@ -1,4 +1,5 @@
 import { publish, TridentError } from "trident-client";
+import { BASE } from "./base.js";
 import { explain } from "./reason.js";
 import { inEveryLanguage, say } from "./text.js";
 
@@ -26,7 +27,7 @@ const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The command that does the same. The token stays where it is typed in: the command asks for it, and no history of a shell has it. */
 function curl({ token, channel, event, data }: Draft): string {
-  const url = new URL("/events", location.origin);
+  const url = new URL("events", BASE);
   url.searchParams.set("channel", channel);
   if (event) url.searchParams.set("event", event);
   // One list, which a shell reads to its end before the first of it reads what is typed next. Known to bash and zsh alike.
@@ -53,7 +54,7 @@ export function publishForm(form: HTMLFormElement, command: HTMLElement, told: H
     submission.preventDefault();
     const { token, channel, event, data } = read(form);
     try {
-      const id = await publish({ channel, data, event: event || undefined }, { url: location.origin, token, attempts: 2 });
+      const id = await publish({ channel, data, event: event || undefined }, { url: BASE, token, attempts: 2 });
       outcome = () => say("published", { id });
       told.classList.remove("bad");
     } catch (error) {
