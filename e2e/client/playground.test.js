@@ -255,13 +255,13 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     assert.deepEqual(page.complaints, []);
   });
 
-  test("when everything is cut the panes say so, and go on where they were", async () => {
+  test("case 13.3: when everything is cut the panes say that the server is unreachable, and continue where they were", async () => {
     const writer = await visit();
     await writer.to(5);
     await all(writer);
     proxy.cut();
     for (const pane of PANES) await shows(pane, ".state", "waiting");
-    for (const pane of PANES) await within(pane, ".note").filter({ hasText: /\w/ }).waitFor();
+    for (const pane of PANES) await within(pane, ".note").filter({ hasText: /^The server is unreachable/ }).waitFor();
     await axe("waiting");
     await writer.to(30);
     await page.waitForFunction((time) => Date.now() - time > 2_500, Number(writer.ids.at(-1).split("-")[0]));
@@ -305,7 +305,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await page.getByRole("button", { name: "中文" }).click();
     proxy.cut();
     // The third was refused from the beginning, and is over.
-    await says("sse", "事件流：连接中断，或无法建立");
+    await says("sse", "无法连接服务器");
     assert.equal(await within("comet", ".state").textContent(), "已关闭");
     proxy.mend();
     for (const transport of Object.keys(proxy.to)) proxy.to[transport] = "pass";
