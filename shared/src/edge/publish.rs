@@ -20,10 +20,7 @@ use super::{
 };
 use crate::{
     live::bus::{BusError, IdempotencyKey, Publication},
-    pure::{
-        ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError,
-        batch::{self, BatchError},
-    },
+    pure::{ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError, batch},
 };
 
 const EVENT: Parameter = Parameter::once("event");
@@ -143,8 +140,8 @@ enum Kind {
 
 impl Kind {
     fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        const ACCEPTED: &str = "accepted as Content-Type: application/json (any JSON), text/plain (a text), \
-                                application/x-ndjson (a message a line)";
+        const ACCEPTED: &str = "accepted as Content-Type: application/json and application/*+json (any JSON), text/plain \
+                                (a text), application/x-ndjson and application/ndjson (a message a line)";
         let given = headers.get(header::CONTENT_TYPE);
         let Some(given) = given else {
             return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
@@ -171,7 +168,9 @@ impl Kind {
         match essence {
             "application/json" => Some(Self::Json),
             "text/plain" => Some(Self::Text),
-            "application/x-ndjson" => Some(Self::Lines),
+            "application/x-ndjson" | "application/ndjson" => Some(Self::Lines),
+            // A structured syntax suffix (RFC 6839 §3.1): the value is JSON, whatever else it is.
+            _ if essence.starts_with("application/") && essence.ends_with("+json") => Some(Self::Json),
             _ => None,
         }
     }
@@ -226,10 +225,7 @@ impl Addressed {
 
 /// The messages of a batch, all of which the asker may publish.
 fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
-    let drafts = batch::read(body).map_err(|error| {
-        let code = if matches!(error, BatchError::Line { .. }) { "bad_line" } else { "bad_body" };
-        ApiError::invalid(code, error)
-    })?;
+    let drafts = batch::read(body).map_err(|error| ApiError::invalid(error.code(), error))?;
     let mut asked: Option<&ChannelName> = None;
     for draft in &drafts {
         // A batch mostly stays on one channel, which then needs to be asked for only once.
@@ -259,7 +255,7 @@ fn bad_event(error: NameError) -> ApiError {
 }
 
 fn bad_body(error: PayloadError) -> ApiError {
-    ApiError::invalid("bad_body", error)
+    ApiError::invalid(error.code(), error)
 }
 
 #[cfg(test)]

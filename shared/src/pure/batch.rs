@@ -18,10 +18,29 @@ pub enum BatchError {
         number: usize,
         /// What is wrong with it.
         what: String,
+        /// `bad_line`, or the code of data that is refused everywhere.
+        code: &'static str,
     },
     /// Blank lines, if any.
     #[error("the batch holds no message")]
     Empty,
+}
+
+impl BatchError {
+    /// The error's code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Line { code, .. } => code,
+            Self::Body(_) | Self::Empty => "bad_body",
+        }
+    }
+}
+
+/// What is wrong with one line.
+struct LineError {
+    what: String,
+    code: &'static str,
 }
 
 /// A line of a batch.
@@ -48,21 +67,35 @@ pub fn read(body: &[u8]) -> Result<Vec<Draft>, BatchError> {
     let body = std::str::from_utf8(body).map_err(PayloadError::Utf8)?;
     let lines = body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let drafts: Vec<Draft> = lines
-        .map(|(at, line)| message(line).map_err(|what| BatchError::Line { number: at + 1, what }))
+        .map(|(at, line)| {
+            message(line).map_err(|LineError { what, code }| BatchError::Line { number: at + 1, what, code })
+        })
         .collect::<Result<_, _>>()?;
     if drafts.is_empty() { Err(BatchError::Empty) } else { Ok(drafts) }
 }
 
-fn message(line: &str) -> Result<Draft, String> {
+fn message(line: &str) -> Result<Draft, LineError> {
     // To serde each line is the first of a text of its own.
-    let told = |error: &dyn std::fmt::Display| error.to_string().replace(" at line 1 column ", " at column ");
+    let refuse = |code, error: &dyn std::fmt::Display| LineError {
+        what: error.to_string().replace(" at line 1 column ", " at column "),
+        code,
+    };
+    if line.starts_with('\u{feff}') {
+        return Err(refuse("bad_line", &PayloadError::ByteOrderMark));
+    }
     // Derived readers of structs take a list of the fields' values too.
     if !line.trim_start().starts_with('{') {
-        return Err("not a JSON object".to_owned());
+        return Err(refuse("bad_line", &"not a JSON object"));
     }
-    let line: Line<'_> = serde_json::from_str(line).map_err(|error| told(&error))?;
-    let payload = Payload::from_json(line.data.get().as_bytes()).map_err(|error| told(&error))?;
-    Ok(Draft::new(line.channel, payload).event(line.event.unwrap_or_default()))
+    let Line { channel, event, data } = serde_json::from_str(line).map_err(|error| {
+        // A name cannot hold an unpaired surrogate either, and serde's words for it are its own.
+        match Payload::from_json(line.as_bytes()) {
+            Err(surrogate @ PayloadError::LoneSurrogate) => refuse(surrogate.code(), &surrogate),
+            _ => refuse("bad_line", &error),
+        }
+    })?;
+    let payload = Payload::from_json(data.get().as_bytes()).map_err(|error| refuse(error.code(), &error))?;
+    Ok(Draft::new(channel, payload).event(event.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -86,5 +119,32 @@ mod tests {
             error,
             "line 2: missing field `data` at column 15; a line is {\"channel\":…,\"event\"?:…,\"data\":…}"
         );
+    }
+
+    /// Case 3.2: what is refused has the code that it has in a body of one value, in the data and in the names.
+    #[test]
+    fn data_that_is_refused_everywhere_has_its_own_code() {
+        let deep = format!("{{\"channel\":\"a\",\"data\":{}{}}}", "[".repeat(101), "]".repeat(101));
+        for (line, code) in [
+            (r#"{"channel":"a","data":"\ud83d"}"#, "lone_surrogate"),
+            (r#"{"channel":"a","data":{"\ud83d":[]}}"#, "lone_surrogate"),
+            (r#"{"channel":"a","event":"\ud83d","data":1}"#, "lone_surrogate"),
+            (r#"{"channel":"\ud83d","data":1}"#, "lone_surrogate"),
+            (r#"{"channel":"a","data":-1e400}"#, "number_out_of_range"),
+            (&deep, "too_deep"),
+            (r#"{"channel":"a","data":1,"colour":1}"#, "bad_line"),
+            (r#"{"channel":"a","data":}"#, "bad_line"),
+        ] {
+            let error = read(format!("{{\"channel\":\"a\",\"data\":1}}\n{line}").as_bytes()).unwrap_err();
+            assert_eq!(error.code(), code, "{line}: {error}");
+            assert!(error.to_string().starts_with("line 2: "), "{error}");
+        }
+    }
+
+    /// Case 4.8: the message names the byte order mark.
+    #[test]
+    fn a_byte_order_mark_is_named() {
+        let error = read("\u{feff}{\"channel\":\"a\",\"data\":1}".as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("byte order mark (BOM, U+FEFF)"), "{error}");
     }
 }

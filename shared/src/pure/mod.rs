@@ -15,4 +15,4 @@ pub use gap::Gap;
 pub use history::{History, Retention};
 pub use message::{Draft, Message};
 pub use name::{ChannelName, EventName, NameError};
-pub use payload::{Payload, PayloadError};
+pub use payload::{MAX_DEPTH, Payload, PayloadError};

@@ -106,7 +106,7 @@ fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
         }
     }
     let data = data.ok_or("no field `data`")?;
-    let payload = Payload::with_attachments(&data, attachments.unwrap_or_default()).map_err(wrong)?;
+    let payload = Payload::from_log(&data, attachments.unwrap_or_default()).map_err(wrong)?;
     let channel = channel.ok_or("no field `channel`")?;
     Ok(Some(Draft { channel, event: event.unwrap_or_default(), payload, from }))
 }
