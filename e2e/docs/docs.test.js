@@ -31,6 +31,16 @@ const says = (...wanted) => async ({ shell, block }) => {
 const saved = async ({ shell, block }) => shell.save(block.saveAs, block.text);
 /** JavaScript that is only read: it is of somebody else's server, or needs more than a line around it. */
 const parses = async ({ block }) => execFileSync("node", ["--input-type=module", "--check"], { input: block.text });
+/** The mapping of names of rooms, which has to be that of the client library. */
+const mapsNames = async ({ block }) => {
+  const { encodeChannel, decodeChannel } = await import("../../web/client/dist/index.js");
+  const own = new Function(`${block.text}; return { encodeChannel, decodeChannel };`)();
+  for (const name of ["order:17", "房间", "lobby", "a/b c", "~3A", "it's (100%)!*", "🌊"]) {
+    assert.equal(own.encodeChannel(name), encodeChannel(name));
+    assert.equal(own.decodeChannel(own.encodeChannel(name)), name);
+    assert.equal(decodeChannel(own.encodeChannel(name)), name);
+  }
+};
 const json = async ({ block }) => block.text.trim().split("\n").forEach((line) => JSON.parse(line));
 /** What is run by somebody else. */
 const elsewhere = (who) => Object.assign(async () => {}, { who });
@@ -102,6 +112,7 @@ const PLANS = {
     says(),
   ],
   "docs/MIGRATING.md": [
+    mapsNames,
     parses,
     async ({ shell, block }) => shell.save("publish.mjs", block.text),
     parses,
@@ -132,6 +143,7 @@ const ELSEWHERE = [
   [/trident-bench/, "measures for minutes"],
   [/docker compose|rolling\.sh/, "make e2e-compose"],
   [/^# \/etc\/systemd/, "systemd"],
+  [/^location \/push\//, "e2e/client/prefix.test.js"],
   [/^groups:/, "Prometheus; its metrics are held by standalone/tests/operations.rs"],
   [/^standalone (listen|publish)/, "standalone/tests"],
 ];
