@@ -165,8 +165,8 @@ function showRooms() {
     const { unread } = rooms.get(name);
     if (unread) {
       const badge = element("b", "", String(unread));
-      badge.setAttribute("aria-label", `${unread} unread`);
-      go.append(badge);
+      badge.append(element("span", "unseen", " unread"));
+      go.append(" ", badge);
     }
     go.addEventListener("click", () => enter(name));
     row.append(go);
@@ -379,6 +379,9 @@ function start() {
     showRooms();
   });
 }
+
+// A browser keeps a page that is left only if it holds no connection. The session stays: shown again, the page has what it missed.
+addEventListener("pagehide", () => socket?.io.engine?.close());
 
 // ---- the form ----
 

@@ -56,6 +56,7 @@ async function poll(lane, signal) {
     if (batch.messages.length === 0) lane.empty();
     lane.moveTo(batch.cursor);
     lane.state("live", "resting");
+    await obey(response, signal);
     await sleep(POLL_EVERY, signal);
   }
 }
@@ -79,6 +80,7 @@ async function longPoll(lane, signal) {
     done();
     if (cursor) lane.moveTo(cursor);
     lane.state("live", "waiting");
+    await obey(response, signal);
   }
 }
 
@@ -117,6 +119,15 @@ async function stream(lane, signal) {
   }
 }
 
+/** Between the moment the page is left and the one it is shown again. */
+let isLeft = false;
+
+/** Whatever the answer, the server may ask to wait before the next request: it does when it shuts down. */
+async function obey(response, signal) {
+  const seconds = Number(response.headers.get("Retry-After"));
+  if (seconds > 0) await sleep(seconds * 1_000 * (1 + Math.random()), signal);
+}
+
 /** A column of the page and the loop behind it. */
 class Lane {
   cursor = "";
@@ -152,7 +163,7 @@ class Lane {
 
   /** Runs the loop, or ends it, by the pause button and by whether anybody can see the page: a hidden tab gives its connections back. */
   settle() {
-    const idle = this.paused || document.hidden;
+    const idle = this.paused || document.hidden || isLeft;
     if (idle && this.stopped) {
       this.stopped.abort();
       this.stopped = null;
@@ -300,6 +311,13 @@ class Lane {
 const lanes = [new Lane("lane-poll", poll), new Lane("lane-longpoll", longPoll), new Lane("lane-stream", stream)];
 for (const lane of lanes) lane.settle();
 document.addEventListener("visibilitychange", () => lanes.forEach((lane) => lane.settle()));
+// A browser keeps a page that is left only if it holds no connection. Shown again, each lane continues after its cursor.
+for (const [event, left] of [["pagehide", true], ["pageshow", false]]) {
+  addEventListener(event, () => {
+    isLeft = left;
+    for (const lane of lanes) lane.settle();
+  });
+}
 
 const pauseAll = document.getElementById("pause-all");
 pauseAll.addEventListener("click", () => {

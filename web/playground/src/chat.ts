@@ -56,6 +56,8 @@ export class Chat {
     socket.on("disconnect", (reason) => {
       if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2_000 + Math.random() * 2_000);
     });
+    // A browser keeps a page that is left only if it holds no connection. The session stays: shown again, the page has what it missed.
+    addEventListener("pagehide", () => socket.io.engine?.close());
     socket.on("chat message", (data: unknown, meta: Meta) => this.#take(data, meta));
     socket.on("presence", (present: Present) => {
       if (present.room === this.#room) this.#present = present;
