@@ -25,7 +25,7 @@ export CARGO_TARGET_DIR ?= target
 CLIENT_DIR := web/vendor/node_modules/socket.io-client/dist
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 PYTHON := $(CARGO_TARGET_DIR)/e2e-python
-FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message
+FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message http_request
 FUZZ_SECONDS ?= 600
 SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc
 

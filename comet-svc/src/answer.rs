@@ -1,19 +1,18 @@
 //! Answers to polls: a batch of messages, one message's data, or nothing new.
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder,
+    HttpResponse, HttpResponseBuilder, body,
     http::header::{self, HeaderName, HeaderValue},
 };
-use bytes::{Bytes, BytesMut};
 use shared::{
-    edge::metrics::TransportMetrics,
+    edge::{metrics::TransportMetrics, unread::Unread},
     live::reader::{Batch, Reader},
     pure::{Cursor, Since},
 };
 
 use crate::{
     ask::{Ask, Format, Mode},
-    wire,
+    batch, wire,
 };
 
 // Functions, since a constant `HeaderValue` would be another one at each use: it can hold shared bytes.
@@ -36,10 +35,16 @@ pub(crate) fn json_type() -> HeaderValue {
 const GAP: &str = "Trident-Gap";
 
 /// The answer to a poll that found `batch`, or nothing.
-pub(crate) fn answer(ask: &Ask, reader: &Reader, found: Option<Batch>, figures: &TransportMetrics) -> HttpResponse {
+pub(crate) fn answer(
+    ask: &Ask,
+    reader: &Reader,
+    found: Option<Batch>,
+    unread: &Unread,
+    figures: &TransportMetrics,
+) -> HttpResponse {
     let empty = || Batch { gap: None, messages: Vec::new(), cursor: reader.cursor() };
     match (ask.format, found) {
-        (Format::Batch, found) => batch(&found.unwrap_or_else(empty), figures),
+        (Format::Batch, found) => batch(&found.unwrap_or_else(empty), unread, figures),
         (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(&found, figures),
         (Format::Raw, None) => nothing(ask, reader.cursor()),
         // Lost, and nothing after it yet: the client has to learn the new cursor, so this is no 304.
@@ -52,25 +57,10 @@ pub(crate) fn answer(ask: &Ask, reader: &Reader, found: Option<Batch>, figures: 
 }
 
 /// `{"cursor":…,"gap":…,"messages":[…]}`; where a gap resumes is in the header, as on a raw answer.
-fn batch(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
+fn batch(batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
-    tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch_json(batch))
-}
-
-fn batch_json(batch: &Batch) -> Bytes {
-    let lines: Vec<Bytes> = batch.messages.iter().map(|message| message.line()).collect();
-    let mut json = BytesMut::with_capacity(80 + lines.iter().map(Bytes::len).sum::<usize>());
-    let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
-    json.extend_from_slice(head.as_bytes());
-    for (at, line) in lines.iter().enumerate() {
-        if at > 0 {
-            json.extend_from_slice(b",");
-        }
-        json.extend_from_slice(line.trim_ascii_end());
-    }
-    json.extend_from_slice(b"]}");
-    json.freeze()
+    tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch::body(batch, unread))
 }
 
 /// The data of the first message, whose id is the cursor to come back with.
@@ -94,6 +84,12 @@ pub(crate) fn nothing(ask: &Ask, cursor: Cursor) -> HttpResponse {
         }
         _ => tagged(&mut HttpResponse::NoContent(), cursor).finish(),
     }
+}
+
+/// The head of a long poll that would wait: what comes is unknown, and so is its length.
+pub(crate) fn unknown(format: Format) -> HttpResponse {
+    let caching = if format == Format::Raw { revalidate() } else { no_store() };
+    HttpResponse::Ok().content_type(json_type()).insert_header(caching).body(body::None::new())
 }
 
 fn tell_gap<'a>(answer: &'a mut HttpResponseBuilder, batch: &Batch) -> &'a mut HttpResponseBuilder {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod batch;
 mod data;
 #[cfg(feature = "openapi")]
 pub mod openapi;

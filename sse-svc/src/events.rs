@@ -26,7 +26,7 @@ use crate::wire::{EventStream, Format};
 const FORMAT: Parameter = Parameter::once("format");
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 
-/// Streams what comes after the cursor; `HEAD` gets the headers alone.
+/// Streams what comes after the cursor; `HEAD` gets the headers alone, and is limited as a `GET` is.
 ///
 /// A browser's `EventSource` never comes back after a status but 200, so a server that has no room says so with an empty
 /// stream, and with the time after which to come back.
@@ -42,14 +42,14 @@ pub(crate) fn answer(
     async move {
         let (subscription, format) = read?;
         let mut answer = head();
-        if is_head {
-            // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
-            return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
-        }
         let form = EventStream { format, retry: Retry::draw() };
         let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
             return Ok(answer.body(form.closing()));
         };
+        if is_head {
+            // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
+            return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
+        }
         let times = Times::of(&service.edge.settings, &access);
         let Ok(reader) = subscription.open(&service).await else {
             return Ok(answer.body(form.closing()));

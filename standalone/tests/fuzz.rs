@@ -29,6 +29,8 @@ mod cursor;
 mod engine_payload_v3;
 #[path = "../../fuzz/fuzz_targets/engine_payload_v4.rs"]
 mod engine_payload_v4;
+#[path = "../../fuzz/fuzz_targets/http_request.rs"]
+mod http_request;
 #[path = "../../fuzz/fuzz_targets/publish_body.rs"]
 mod publish_body;
 #[path = "../../fuzz/fuzz_targets/query.rs"]
@@ -65,13 +67,13 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor engine_payload_v3 engine_payload_v4 publish_body query redis_message socket_msgpack socket_text token }
+targets! { cursor engine_payload_v3 engine_payload_v4 http_request publish_body query redis_message socket_msgpack socket_text token }
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 200_000;
 const LONGEST: usize = 4_096;
 /// What means something to one of the parsers.
-const WORDS: [&[u8]; 24] = [
+const WORDS: [&[u8]; 28] = [
     b"\"",
     b"{",
     b"}",
@@ -96,6 +98,10 @@ const WORDS: [&[u8]; 24] = [
     b"51-",
     b"\xc1",
     b".",
+    b"\r\n\r\n",
+    b": ",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Length: 2\r\n",
 ];
 
 fn fuzz() -> PathBuf {

@@ -2,8 +2,10 @@
 
 use shared::testing::{Site, raw::Connection};
 
-/// Makes a request one for the application, and changes nothing else.
-const ROUNDABOUT: &str = "Connection: keep-alive, keep-alive\r\n";
+/// Makes a request one for the application, and changes nothing else: only its router decodes paths.
+fn roundabout(line: &str) -> String {
+    line.replace("/data", "/dat%61").replace("/events", "/event%73")
+}
 
 /// The answer to a request: its head, without the date, and its body. Of a stream the head alone.
 async fn answer(site: &Site, line: &str, fields: &str, body: &str) -> (Vec<String>, String) {
@@ -69,7 +71,7 @@ async fn both_ways_have_the_same_answer() {
         ("POST /events", format!("{token}{json}"), "1"),
     ] {
         let plain = answer(&site, line, &fields, body).await;
-        let roundabout = answer(&site, line, &format!("{fields}{ROUNDABOUT}"), body).await;
+        let roundabout = answer(&site, &roundabout(line), &fields, body).await;
         assert_eq!(plain, roundabout, "{line} {fields} {body}");
         both += 1;
     }
@@ -95,7 +97,7 @@ async fn what_is_plain_takes_its_lane() {
     ] {
         let (head, _) = answer(&site, line, fields, "").await;
         assert_eq!(head[0], format!("http/1.1 {status}"), "{line}");
-        let (head, _) = answer(&site, line, &format!("{fields}{ROUNDABOUT}"), "").await;
+        let (head, _) = answer(&site, &roundabout(line), fields, "").await;
         assert_eq!(head[0], "http/1.1 404 not found", "{line}");
     }
 }

@@ -136,6 +136,7 @@ async fn without_a_channel_it_is_random_numbers() {
     assert!(silent.held("random").is_empty(), "TRIDENT_DEMO=off");
 }
 
+/// Cases 9.5 and 9.13: a HEAD has the status of a GET, and its length or none.
 #[actix_web::test]
 async fn head_has_the_headers_of_get_and_does_not_wait() {
     let site = site(&[]);
@@ -150,8 +151,18 @@ async fn head_has_the_headers_of_get_and_does_not_wait() {
     assert_eq!(answer.header("Cache-Control"), "max-age=0");
     let answer = head("?mode=poll").await;
     assert_eq!((answer.status, answer.header("ETag")), (200, format!("\"{}\"", ids[1])));
-    let answer = head("").await;
-    assert_eq!((answer.status, answer.header("ETag")), (204, format!("\"{}\"", ids[1])), "a GET would wait");
+    assert_eq!(answer.header("Content-Length"), "1");
+    let answer = head("?mode=poll&channel=random").await;
+    assert_eq!(
+        (answer.status, answer.header("Content-Length")),
+        (200, site.get("/data?mode=poll&channel=random").send().await.header("Content-Length"))
+    );
+    // A GET would wait: what it would get is unknown, and so is its length.
+    for (query, caching) in [("", "max-age=0"), ("?channel=random", "no-store")] {
+        let answer = head(query).await;
+        assert_eq!((answer.status, answer.header("Content-Length")), (200, String::new()), "{query}");
+        assert!(answer.header("Cache-Control").contains(caching), "{query}");
+    }
     let answer = head("?mode=stream").await;
     assert_eq!((answer.status, &*answer.header("Content-Type")), (200, "application/x-ndjson"));
     assert_eq!((&*answer.header("Cache-Control"), &*answer.header("X-Accel-Buffering")), ("no-store", "no"));
@@ -164,6 +175,19 @@ async fn head_has_the_headers_of_get_and_does_not_wait() {
     }
     connection.request("HEAD", "/data?mode=push", &[]).await;
     assert!(connection.head().await.starts_with("http/1.1 400 "));
-    let figures = |transport| site.service.edge.metrics.transport(transport).opened.get();
-    assert_eq!(figures(Transport::LongPoll) + figures(Transport::Stream) + figures(Transport::Poll), 0);
+    let transports = [Transport::LongPoll, Transport::Stream, Transport::Poll];
+    let figures = transports.map(|transport| site.service.edge.metrics.transport(transport).connections.get());
+    assert_eq!(figures, [0; 3], "it holds no place once it is answered");
+}
+
+/// Case 5.10: a HEAD is limited as a GET is.
+#[actix_web::test]
+async fn head_is_limited() {
+    let site = site(&[("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", "1")]);
+    let held = site.get("/data?mode=stream&channel=public.a").open().await;
+    for (refused, mode) in (1..).zip(["poll", "longpoll", "stream"]) {
+        assert_eq!(site.ask(Method::HEAD, &format!("/data?mode={mode}&channel=public.a")).send().await.status, 429);
+        assert_eq!(site.service.edge.metrics.refusals.connections_per_address.get(), refused);
+    }
+    drop(held);
 }

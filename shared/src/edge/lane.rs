@@ -1,8 +1,8 @@
 //! A shorter way for requests that come often: past the application's routing, straight to their handler.
 //!
-//! A connection gives a request whose path has a [`Lane`] to that, if there is nothing out of the ordinary about it. Both
-//! ways end in the same function: the application's handler makes an [`Asked`] of its `HttpRequest`, the connection makes one of
-//! the bytes that it read. What every answer gets ([`super::layer`]), it gets on either.
+//! A connection gives a decoded request whose path has a [`Lane`] to that, if all of its body is there. Both ways end in the same
+//! function: the application's handler makes an [`Asked`] of its `HttpRequest`, the connection makes one of the same head.
+//! What every answer gets ([`super::layer`]), it gets on either.
 
 use std::{fmt, future::ready, net::SocketAddr, rc::Rc};
 
@@ -22,7 +22,7 @@ pub struct Asked<'a> {
     pub method: &'a Method,
     /// Without the question mark; empty where there is none.
     pub query: &'a str,
-    /// Its fields. On a lane, only those that any handler looks at: the rest is not kept.
+    /// Its fields.
     pub headers: &'a HeaderMap,
     /// The other end of the connection.
     pub peer: Option<SocketAddr>,
@@ -72,8 +72,8 @@ impl Lanes {
     }
 
     /// The lane of a path.
-    pub(super) fn at(&self, path: &[u8]) -> Option<&Way> {
-        self.0.iter().find(|way| way.path.as_bytes() == path)
+    pub(super) fn at(&self, path: &str) -> Option<&Way> {
+        self.0.iter().find(|way| way.path == path)
     }
 }
 
@@ -92,18 +92,4 @@ pub fn answering(answer: impl Future<Output = Result<HttpResponse, ApiError>> + 
 #[must_use]
 pub fn answered(answer: Result<HttpResponse, ApiError>) -> Answering {
     answering(ready(answer))
-}
-
-/// Whether any handler with a lane looks at the field of this name. The rest of what a browser sends is not kept.
-pub(super) fn is_read(name: &str) -> bool {
-    let read: &[&str] = match name.len() {
-        4 => &["host"],
-        6 => &["accept", "cookie", "origin"],
-        12 => &["content-type"],
-        13 => &["authorization", "if-none-match", "last-event-id"],
-        15 => &["accept-encoding", "idempotency-key", "x-forwarded-for"],
-        16 => &["content-encoding"],
-        _ => &[],
-    };
-    read.iter().any(|read| read.eq_ignore_ascii_case(name))
 }

@@ -21,6 +21,9 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::{ApiError, Edge, drain::InFlight, error, guarded::Guarded, health, lane::Asked, metrics, page};
 
+/// Methods that some path accepts.
+const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
+
 /// What is answered, counted while it lives.
 pub type Body = Guarded<BoxBody, Option<Counted>>;
 
@@ -132,6 +135,9 @@ async fn layer(
         let mut answer = HttpResponse::NoContent().finish();
         edge.settings.origins.mark_preflight(request.headers(), answer.headers_mut());
         request.into_response(answer)
+    } else if request.method() == Method::OPTIONS && request.path() == "*" {
+        // RFC 9110 §9.3.7: about the server as a whole, as a ping.
+        request.into_response(HttpResponse::NoContent().insert_header((header::ALLOW, EVERY_METHOD)).finish())
     } else {
         match next.call(request).await {
             Ok(response) => error::same_shape(response.map_into_boxed_body()),
@@ -146,15 +152,7 @@ async fn layer(
         }
     };
 
-    let (request, mut answer) = response.into_parts();
-    let status = answer.status();
-    // Nobody reads the rest of this body, and in chunks it may have no end.
-    if status != StatusCode::SWITCHING_PROTOCOLS
-        && request.headers().contains_key(header::TRANSFER_ENCODING)
-        && (request.method() != Method::POST || status.is_client_error() || status.is_server_error())
-    {
-        answer.head_mut().set_connection_type(ConnectionType::Close);
-    }
+    let (request, answer) = response.into_parts();
     let answer = passing.finish(request.match_pattern().map(Cow::Owned), answer);
     Ok(ServiceResponse::new(request, answer))
 }

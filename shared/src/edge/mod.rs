@@ -14,7 +14,7 @@ pub mod drain;
 pub mod error;
 pub mod guarded;
 pub mod health;
-mod http1;
+pub mod http1;
 pub mod lane;
 pub mod layer;
 pub mod limits;
@@ -29,6 +29,7 @@ pub mod service;
 pub mod settings;
 pub mod stream;
 pub mod subscribe;
+pub mod unread;
 
 pub use auth::Access;
 pub use error::ApiError;

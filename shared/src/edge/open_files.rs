@@ -36,6 +36,12 @@ pub(super) fn limit() -> usize {
     limit.current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
+/// How many sockets fit beside everything else, so that there is always room to accept one more: beyond it idle ones are closed.
+pub(super) fn sockets() -> usize {
+    let limit = limit();
+    limit.saturating_sub(OTHERS).max(limit / 2)
+}
+
 /// As good as any number.
 #[cfg(not(unix))]
 pub(super) fn limit() -> usize {

@@ -37,9 +37,10 @@ use super::{
     lane::Lanes,
     layer,
     limits::Limits,
-    metrics::Metrics,
+    metrics::{Figure, Metrics},
     open_files,
     settings::{ServiceDefaults, Settings},
+    unread::Unread,
 };
 
 /// Connections that wait to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also counts.
@@ -50,6 +51,8 @@ const BACKLOG: i32 = 4096;
 struct Times {
     /// How long an idle connection is kept for its client's next request.
     keep_alive: Duration,
+    /// How long a client may take nothing of what there is for it.
+    write: Duration,
     /// How long the port stays open after the drain began, for requests that were on their way.
     settle: Duration,
     /// After so many whole seconds of the stop actix lets go of whatever is still open.
@@ -60,6 +63,7 @@ struct Times {
 
 const TIMES: Times = Times {
     keep_alive: Duration::from_secs(75),
+    write: Duration::from_secs(30),
     settle: Duration::from_millis(100),
     shutdown: 8,
     hard_end: Duration::from_millis(9500),
@@ -83,6 +87,10 @@ pub struct Shared {
     pub(super) tokens: Bearers,
     /// Connections and rates.
     pub limits: Limits,
+    /// Long answers that are not taken yet.
+    pub unread: Unread,
+    /// Accepted sockets.
+    pub(super) sockets: http1::Sockets,
     /// Whether it can serve.
     pub readiness: Readiness,
     /// Whether it is on its way out.
@@ -94,16 +102,46 @@ impl Edge {
     #[must_use]
     pub fn new(settings: Settings, service: &ServiceDefaults) -> Self {
         let metrics = Arc::new(Metrics::new(service.name, service.version));
+        let sockets = http1::Sockets::new(&settings);
+        let unread = Unread::default();
+        let counted = (sockets.clone(), unread.clone());
+        metrics.watch_figures(move || figures(&counted.0, &counted.1));
         Self(Arc::new(Shared {
             verifier: Verifier::new(&settings),
             tokens: Bearers::default(),
             limits: Limits::new(&settings, metrics.clone()),
+            sockets,
+            unread,
             readiness: Readiness::default(),
             drain: Drain::default(),
             metrics,
             settings,
         }))
     }
+}
+
+fn figures(sockets: &http1::Sockets, unread: &Unread) -> Vec<Figure> {
+    let (open, evicted) = sockets.figures();
+    vec![
+        Figure {
+            name: "trident_sockets",
+            help: "TCP connections that are open",
+            value: open as u64,
+            is_counter: false,
+        },
+        Figure {
+            name: "trident_sockets_evicted",
+            help: "Idle TCP connections that were closed to make room for new ones",
+            value: evicted,
+            is_counter: true,
+        },
+        Figure {
+            name: "trident_unread_answer_bytes",
+            help: "Bytes of long answers to polls that their clients have not taken yet",
+            value: unread.bytes() as u64,
+            is_counter: false,
+        },
+    ]
 }
 
 impl Deref for Edge {
@@ -166,7 +204,8 @@ where
         .disable_signals()
         .listen("http", listener, move || {
             let (edge, signal, lanes) = (app_edge.clone(), signal.clone(), lanes.clone());
-            let times = http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive };
+            let times =
+                http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive, write: times.write };
             let application = layer::app(edge.clone(), routes.clone());
             let application = map_config(application, |()| AppConfig::default()).into_factory();
             fn_factory(move || {

@@ -1,8 +1,9 @@
 //! A response that does not end: the body is the connection, and the body is a cursor on the log.
 //!
 //! The web server polls the body while its write buffer has room; the body polls its reader, and what the reader finds
-//! goes out as one chunk. A client that does not read leaves the buffer full, so nobody polls, and all that the
-//! connection costs meanwhile is its cursor. There is no task and no queue here, and one timer for all that is timed.
+//! goes out as one chunk. A client that does not read leaves the buffer full, so nobody polls: beside its cursor the
+//! connection then keeps what was gathered for one write, at most 16 KiB and one batch. There is no task and no queue here, and
+//! one timer for all that is timed.
 
 use std::{
     convert::Infallible,
@@ -153,7 +154,7 @@ impl<F: Form> Stream<F> {
         if self.times.end.is_some_and(|end| end <= Instant::now()) {
             return Poll::Ready(self.end());
         }
-        match self.reader.poll_read(cx, Limit::default()) {
+        match self.reader.poll_read(cx, BATCH) {
             Poll::Ready(Some(batch)) => return Poll::Ready(self.chunk(&batch)),
             Poll::Ready(None) => return Poll::Ready(self.end()),
             Poll::Pending => {}
@@ -182,6 +183,9 @@ impl<F: Form> Stream<F> {
         self.form.closing()
     }
 }
+
+/// What is taken from the log at a time: as much may be kept for a client that reads no more. One message comes, however large.
+const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 

@@ -25,6 +25,9 @@ pub(crate) enum Refusal {
     Full,
     #[error("Unsupported protocol version")]
     UnsupportedProtocol,
+    /// Not one of Engine.IO's codes: a plain 426 (RFC 6455 §4.4).
+    #[error("Unsupported WebSocket version")]
+    UnsupportedWebSocket,
     /// Not one of Engine.IO's codes: a plain 413.
     #[error("Payload too large")]
     TooLarge,
@@ -42,7 +45,7 @@ impl Refusal {
             Self::BadRequest => Some(3),
             Self::Forbidden(_) | Self::Full => Some(4),
             Self::UnsupportedProtocol => Some(5),
-            Self::TooLarge | Self::Timeout => None,
+            Self::UnsupportedWebSocket | Self::TooLarge | Self::Timeout => None,
         }
     }
 
@@ -56,7 +59,7 @@ impl Refusal {
             Self::BadMethod => &counters.refused_method,
             Self::BadRequest | Self::Timeout => &counters.refused_request,
             Self::Forbidden(_) | Self::Full => &counters.refused_forbidden,
-            Self::UnsupportedProtocol => &counters.refused_protocol,
+            Self::UnsupportedProtocol | Self::UnsupportedWebSocket => &counters.refused_protocol,
             Self::TooLarge => &counters.refused_size,
         }
         .inc();
@@ -76,15 +79,21 @@ impl Refusal {
                     .body(format!(r#"{{"code":{code},"message":{message}}}"#))
             }
             None if self == Self::Timeout => HttpResponse::RequestTimeout().finish(),
+            None if self == Self::UnsupportedWebSocket => self.into_upgrade_response(),
             None => HttpResponse::PayloadTooLarge().finish(),
         }
     }
 
-    /// The answer to a WebSocket upgrade: whatever is wrong, 400 and the bare message.
+    /// The answer to a WebSocket upgrade: 400 and the bare message, except for a version that another one could replace.
     pub(crate) fn into_upgrade_response(self) -> HttpResponse {
-        HttpResponse::BadRequest()
-            .force_close()
-            .insert_header((header::CONTENT_TYPE, "text/html"))
-            .body(self.to_string())
+        let mut response = if self == Self::UnsupportedWebSocket {
+            let mut response = HttpResponse::UpgradeRequired();
+            response.insert_header((header::UPGRADE, "websocket"));
+            response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+            response
+        } else {
+            HttpResponse::BadRequest()
+        };
+        response.force_close().insert_header((header::CONTENT_TYPE, "text/html")).body(self.to_string())
     }
 }

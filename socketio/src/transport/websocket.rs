@@ -20,8 +20,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_http::ws::{Codec, Item as Part};
-use actix_web::{HttpRequest, HttpResponse, error::PayloadError, web};
+use actix_http::ws::{Codec, HandshakeError, Item as Part, verify_handshake};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    error::PayloadError,
+    http::{Version, header},
+    web,
+};
 use actix_web_actors::ws::{self, CloseCode, CloseReason, Frame, Message, ProtocolError};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -43,7 +48,7 @@ pub(super) fn open(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
-    let mut response = ws::handshake(request).map_err(|_| Refusal::BadRequest)?;
+    let mut response = handshake(request)?;
     let conn = arrival.enter(core)?;
     let body = Body::new(conn, WebSocketId::default(), payload);
     Ok(response.streaming(body))
@@ -51,7 +56,7 @@ pub(super) fn open(
 
 /// Offers a WebSocket to a polling session. A session that has one already closes the second.
 pub(super) fn upgrade(conn: Arc<Conn>, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
-    let mut response = ws::handshake(request).map_err(|_| Refusal::BadRequest)?;
+    let mut response = handshake(request)?;
     Ok(match conn.attach_websocket() {
         Some(id) => response.streaming(Body::new(conn, id, payload)),
         None => {
@@ -59,6 +64,21 @@ pub(super) fn upgrade(conn: Arc<Conn>, request: &HttpRequest, payload: web::Payl
             response.streaming(futures_util::stream::once(async move { Ok::<_, PayloadError>(goodbye) }))
         }
     })
+}
+
+/// The beginning of the answer to an upgrade that asks as RFC 6455 §4.2.1 has it: HTTP/1.1, without a body, with a key that is one.
+fn handshake(request: &HttpRequest) -> Result<HttpResponseBuilder, Refusal> {
+    let has_length = request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let has_body = has_length || request.headers().contains_key(header::TRANSFER_ENCODING);
+    if request.version() != Version::HTTP_11 || has_body {
+        return Err(Refusal::BadRequest);
+    }
+    match verify_handshake(request.head()) {
+        Err(HandshakeError::UnsupportedVersion) => return Err(Refusal::UnsupportedWebSocket),
+        Err(_) => return Err(Refusal::BadRequest),
+        Ok(()) => {}
+    }
+    ws::handshake(request).map_err(|_| Refusal::BadRequest)
 }
 
 /// One WebSocket.
@@ -318,6 +338,41 @@ fn encode(message: Message) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Case 9.7: an upgrade in HTTP/1.0, with a bad key or with a body is 400; of another version 426, which names ours.
+    #[actix_web::test]
+    async fn a_handshake_that_is_not_right_is_refused() {
+        let asked = |version: Version, fields: &[(&str, &str)]| {
+            let mut request = actix_web::test::TestRequest::get().version(version);
+            for field in [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")] {
+                request = request.insert_header(field);
+            }
+            request = request.insert_header(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="));
+            for field in fields {
+                request = request.insert_header(*field);
+            }
+            handshake(&request.to_http_request()).map(|mut response| response.finish().status().as_u16())
+        };
+        let (new, old) = (Version::HTTP_11, Version::HTTP_10);
+        for (version, fields, expected) in [
+            (new, &[][..], Ok(101)),
+            (new, &[("content-length", "0")], Ok(101)),
+            (old, &[], Err(Refusal::BadRequest)),
+            (new, &[("sec-websocket-key", "short")], Err(Refusal::BadRequest)),
+            (new, &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ!!")], Err(Refusal::BadRequest)),
+            (new, &[("transfer-encoding", "chunked")], Err(Refusal::BadRequest)),
+            (new, &[("content-length", "5")], Err(Refusal::BadRequest)),
+            (new, &[("connection", "close")], Err(Refusal::BadRequest)),
+            (new, &[("sec-websocket-version", "8")], Err(Refusal::UnsupportedWebSocket)),
+        ] {
+            assert_eq!(asked(version, fields), expected, "{version:?} {fields:?}");
+        }
+        let refused = Refusal::UnsupportedWebSocket.into_upgrade_response();
+        assert_eq!(
+            (refused.status().as_u16(), refused.headers().get("sec-websocket-version").unwrap()),
+            (426, &"13".parse().unwrap())
+        );
+    }
 
     #[test]
     fn lengths_are_read_early() {

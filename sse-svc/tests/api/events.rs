@@ -162,7 +162,21 @@ async fn head_answers_the_headers_and_no_body() {
     // The next answer follows at once: nothing of a body lies between.
     connection.request("GET", "/events?since=x", &[]).await;
     assert!(connection.head().await.starts_with("http/1.1 400 "));
-    assert_eq!(site.service.edge.metrics.transport(Transport::Sse).opened.get(), 0);
+    assert_eq!(site.service.edge.metrics.transport(Transport::Sse).connections.get(), 0);
+}
+
+/// Case 5.10: a HEAD is limited as a GET is.
+#[actix_web::test]
+async fn head_is_limited() {
+    let site = site(&[("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", "1")]);
+    let held = site.get("/events?channel=public.a").open().await;
+    assert_eq!(
+        site.ask(Method::HEAD, "/events?channel=public.a").send().await.status,
+        200,
+        "an EventSource would not come again"
+    );
+    assert_eq!(site.service.edge.metrics.refusals.connections_per_address.get(), 1);
+    drop(held);
 }
 
 /// A client of HTTP/1.0 knows no chunks (RFC 9112 §7.1): it reads to the end of the connection.

@@ -15,13 +15,12 @@ use actix_web::{
     HttpResponse,
     body::{BodySize, MessageBody},
     dev::ServiceResponse,
-    http::{StatusCode, Version},
+    http::{Method, StatusCode},
 };
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
-    connection::{Connection, In, Whole},
+    connection::{Connection, In, Input, MAX_DISCARDED_BODY, Whole},
     incoming::Incoming,
     outgoing::{Framing, Shape, Written},
 };
@@ -31,12 +30,14 @@ use crate::edge::{
     layer::{Body, Passing},
 };
 
-/// Bytes that are gathered before they are written, while a body has more.
-const GATHERED: usize = 32 * 1024;
-/// How long a client has to take an answer, whatever its length.
-const UNHURRIED: Duration = Duration::from_secs(30);
-/// Bytes a second that a client has to take of an answer of known length.
-const SLOWEST: u64 = 16 * 1024;
+/// Bytes that are gathered before they are written, while a body has more. So much, and what the body gave last, is all that is kept
+/// for a client that does not read.
+const GATHERED: usize = 16 * 1024;
+/// How long a request that is with the application may still take when its client has closed its sending side, which most do that
+/// have left.
+const MAX_HALF_CLOSED_READ: Duration = Duration::from_secs(1);
+/// The same, of a request that is to change something.
+const MAX_HALF_CLOSED_WRITE: Duration = Duration::from_secs(10);
 
 /// A body that is being sent.
 struct Sending {
@@ -49,15 +50,6 @@ struct Sending {
     owed: u64,
     has_begun: bool,
     failed: Option<io::Error>,
-    /// The whole of it has its time. Of a stream, each stretch has in which the client takes nothing.
-    is_timed: bool,
-    /// Such a stretch is on.
-    is_waiting: bool,
-}
-
-/// How long a client may take for so many bytes.
-fn time_for(bytes: u64) -> Duration {
-    UNHURRIED + Duration::from_secs(bytes / SLOWEST)
 }
 
 impl Sending {
@@ -73,28 +65,15 @@ impl Sending {
 }
 
 impl Connection {
-    /// Has the request answered. Whether another may follow.
+    /// Has the request answered by the application. Whether another may follow.
     pub(super) async fn answer<S>(&mut self, application: &S, whole: Whole) -> bool
     where
         S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
     {
         let Whole { request, shape, body, mut expects } = whole;
-        let called = {
-            let mut call = pin!(application.call(request));
-            poll_fn(|cx| {
-                loop {
-                    if let Poll::Ready(answer) = call.as_mut().poll(cx) {
-                        return Poll::Ready(Some(answer));
-                    }
-                    match self.poll_in(cx, body.as_ref(), &mut expects) {
-                        Poll::Ready(In::Fed) => {}
-                        Poll::Ready(In::Gone) => return Poll::Ready(None),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-            })
-            .await
-        };
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let most = if is_read { MAX_HALF_CLOSED_READ } else { MAX_HALF_CLOSED_WRITE };
+        let called = self.until_answered(application.call(request), body.as_ref(), &mut expects, most).await;
         let response = match called {
             None => return false,
             // The request goes here: what it holds is not needed for as long as its answer may take.
@@ -104,24 +83,52 @@ impl Connection {
         self.send(response, shape, body, expects).await
     }
 
-    /// As [`answer`](Self::answer), for a request on a lane.
-    pub(super) async fn answer_plain(
+    /// As [`answer`](Self::answer), for a request on a lane. One that `waits` for news is given up when its client closes its side.
+    pub(super) async fn answer_lane(
         &mut self,
         passing: Passing,
         route: &'static str,
-        mut answering: Answering,
+        answering: Answering,
+        shape: Shape,
+        waits: bool,
     ) -> bool {
-        let response = poll_fn(|cx| {
-            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
-                return Poll::Ready(Some(response));
-            }
-            self.poll_in(cx, None, &mut false).map(|_| None)
-        })
-        .await;
+        let most = if waits { Duration::ZERO } else { MAX_HALF_CLOSED_WRITE };
+        let response = self.until_answered(answering, None, &mut false, most).await;
         let Some(response) = response else { return false };
-        drop(answering);
-        let shape = Shape { version: Version::HTTP_11, is_head: false, keeps: !self.clock.is_stopping() };
         self.send(passing.finish(Some(Cow::Borrowed(route)), response), shape, None, false).await
+    }
+
+    /// Waits for `call`, and reads the body for it meanwhile. None: the connection is gone, or its client has closed its sending side
+    /// and `most` has passed since.
+    async fn until_answered<T>(
+        &mut self,
+        call: impl Future<Output = T>,
+        body: Option<&Incoming>,
+        expects: &mut bool,
+        most: Duration,
+    ) -> Option<T> {
+        let mut call = pin!(call);
+        let mut has_ended = false;
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(answer) = call.as_mut().poll(cx) {
+                    return Poll::Ready(Some(answer));
+                }
+                match self.poll_in(cx, body, expects) {
+                    Poll::Ready(In::Fed) => {}
+                    Poll::Ready(In::Broken) => return Poll::Ready(None),
+                    Poll::Ready(In::Ended) if most.is_zero() => return Poll::Ready(None),
+                    Poll::Ready(In::Ended) => {
+                        if !std::mem::replace(&mut has_ended, true) {
+                            self.alarm.set(most);
+                        }
+                        return if self.alarm.is_over(cx.waker()) { Poll::Ready(None) } else { Poll::Pending };
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
     }
 
     /// Sends an answer. Whether another request may follow.
@@ -133,48 +140,37 @@ impl Connection {
         expects: bool,
     ) -> bool {
         let is_unread = |incoming: &Option<Incoming>| incoming.as_ref().is_some_and(|incoming| !incoming.is_over());
-        // Who was not told to send a body may send it or not, and we could not tell it from the next request.
+        // A body that nobody reads any more is read over if its end is near. Otherwise the connection ends with this answer, and the
+        // client has to be told so (RFC 9112 §9.6). Who was not told to send a body may send it or not, and we could not tell it from
+        // the next request.
+        if is_unread(&incoming) && incoming.as_ref().is_some_and(Incoming::is_abandoned) {
+            let is_short = self.decoder.body_left().is_none_or(|left| left <= MAX_DISCARDED_BODY);
+            shape.keeps &= !expects && is_short && self.discard_body();
+        }
         // What comes after a body that was broken is no request.
-        shape.keeps &= !(self.is_deaf || expects && is_unread(&incoming));
+        shape.keeps &= !self.is_discarding;
         let (head, body) = response.into_parts();
         let size = body.size();
         let Written { framing, keeps } = self.outgoing.head(head.head(), size, shape, &self.clock);
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
         drop(head);
-        let is_timed = size != BodySize::Stream || framing == Framing::Nothing;
-        let length = if let BodySize::Sized(length) = size { length } else { 0 };
-        if is_timed {
-            self.alarm.set(time_for(length));
-        }
-        self.is_deaf = !keeps && !is_switch;
-        if self.is_deaf && !is_unread(&incoming) {
-            self.unheard += self.inbox.len();
-            self.inbox = BytesMut::new();
+        if !keeps && !is_switch {
+            self.discard_input();
         }
         let sent = if framing == Framing::Nothing {
             drop(body);
             self.flush().await
         } else {
-            let mut sending = Sending {
-                body: Some(body),
-                rest: Bytes::new(),
-                framing,
-                owed: if framing == Framing::Length { length } else { 0 },
-                has_begun: false,
-                failed: None,
-                is_timed,
-                is_waiting: false,
-            };
+            let owed = if let (Framing::Length, BodySize::Sized(length)) = (framing, size) { length } else { 0 };
+            let mut sending =
+                Sending { body: Some(body), rest: Bytes::new(), framing, owed, has_begun: false, failed: None };
             poll_fn(|cx| self.poll_send(cx, &mut sending, incoming.as_ref())).await
         };
         self.alarm.clear();
         if sent.is_err() {
-            self.is_gone = true;
+            self.input = Input::Broken;
         }
-        if !keeps || self.is_gone {
-            return false;
-        }
-        !is_unread(&incoming) || self.pass_over().await
+        keeps && sent.is_ok() && self.pass_over().await
     }
 
     /// Writes what the body has, as it comes, and what the client takes. Nothing is asked of the body while the client takes less than
@@ -185,28 +181,26 @@ impl Connection {
         sending: &mut Sending,
         incoming: Option<&Incoming>,
     ) -> Poll<io::Result<()>> {
-        let mut is_last_look = false;
         // The head waits for the first of the body: mostly they leave together. What is left from before goes first.
         let mut is_full = sending.has_begun && self.outgoing.len() > 0;
         sending.has_begun = true;
         loop {
             if is_full {
-                if self.poll_flush(cx, sending)?.is_pending() {
-                    return self.poll_watch(cx);
+                if self.poll_flush(cx)?.is_pending() {
+                    return self.poll_stalled(cx);
                 }
                 is_full = false;
             }
             if !sending.rest.is_empty() {
-                // A file that many ask for and nobody takes is in memory once.
-                let part = sending.rest.split_to(sending.rest.len().min(GATHERED));
-                self.outgoing.chunk(sending.framing, &part);
+                let rest = std::mem::take(&mut sending.rest);
+                self.outgoing.chunk(sending.framing, rest);
                 is_full = self.outgoing.len() >= GATHERED;
                 continue;
             }
             let Some(body) = &mut sending.body else {
-                return match self.poll_flush(cx, sending)? {
+                return match self.poll_flush(cx)? {
                     Poll::Ready(()) => Poll::Ready(sending.failed.take().map_or(Ok(()), Err)),
-                    Poll::Pending => self.poll_watch(cx),
+                    Poll::Pending => self.poll_stalled(cx),
                 };
             };
             match Pin::new(body).poll_next(cx) {
@@ -225,58 +219,25 @@ impl Connection {
                     sending.body = None;
                     sending.failed = Some(io::Error::other(error.to_string()));
                 }
-                Poll::Pending if is_last_look => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Pending => {
-                    let flushed = self.poll_flush(cx, sending)?;
+                    let flushed = self.poll_flush(cx)?;
                     match self.poll_in(cx, incoming, &mut false) {
                         Poll::Ready(In::Fed) => is_full = flushed.is_pending(),
-                        // What came before the end has still to be read, by who reads on while it writes.
-                        Poll::Ready(In::Gone) => match incoming {
-                            Some(incoming) if !incoming.is_over() => {
-                                incoming.end();
-                                is_last_look = true;
+                        Poll::Ready(In::Broken) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                        Poll::Ready(In::Ended) => match incoming {
+                            // What came before the end has still to be answered, by who reads on while it writes.
+                            Some(incoming) if !incoming.is_over() => incoming.end(),
+                            // What is ready was sent, and nobody is there to wait for more.
+                            _ if flushed.is_ready() => {
+                                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                             }
-                            _ => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                            _ => return self.poll_grace(cx),
                         },
-                        Poll::Pending => return self.poll_watch_alarm(cx),
+                        Poll::Pending if flushed.is_pending() => return self.poll_grace(cx),
+                        Poll::Pending => return Poll::Pending,
                     }
                 }
             }
         }
-    }
-
-    /// Hands over what there is. While the client takes none of a stream, neither its token's end nor its age would be noticed: so
-    /// that has its time.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
-        let flushed = self.outgoing.poll_flush(&mut self.socket, cx);
-        if !sending.is_timed && flushed.is_pending() != sending.is_waiting {
-            sending.is_waiting = flushed.is_pending();
-            if sending.is_waiting {
-                self.alarm.set(time_for(self.outgoing.len() as u64));
-            } else {
-                self.alarm.clear();
-            }
-        }
-        flushed
-    }
-
-    /// While the client takes nothing: whether it is still there.
-    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.poll_in(cx, None, &mut false) {
-            Poll::Ready(_) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            Poll::Pending => self.poll_watch_alarm(cx),
-        }
-    }
-
-    fn poll_watch_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.alarm.is_over(cx.waker()) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
-    }
-
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
-        poll_fn(|cx| match self.outgoing.poll_flush(&mut self.socket, cx) {
-            Poll::Pending => self.poll_watch(cx),
-            ready => ready,
-        })
-        .await
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt::Write as _,
+    net::IpAddr,
     rc::{Rc, Weak},
     task::Waker,
     time::{Duration, SystemTime},
@@ -32,6 +33,12 @@ struct Entry {
     due: u64,
     /// Of the connection's task.
     waker: Option<Waker>,
+    /// Since when the connection waits for a request; `NEVER` while it has one.
+    idle_since: u64,
+    /// Whose it is, if it is that of one client.
+    address: Option<IpAddr>,
+    /// It is to be closed for another one.
+    is_evicted: bool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -69,10 +76,36 @@ impl Clock {
         self.is_stopping.get()
     }
 
-    /// A place for a connection.
-    pub(super) fn alarm(self: &Rc<Self>) -> Alarm {
-        let key = self.alarms.borrow_mut().insert(Entry { due: NEVER, waker: None });
+    /// A place for a connection of `address`.
+    pub(super) fn alarm(self: &Rc<Self>, address: Option<IpAddr>) -> Alarm {
+        let entry = Entry { due: NEVER, waker: None, idle_since: NEVER, address, is_evicted: false };
+        let key = self.alarms.borrow_mut().insert(entry);
         Alarm { clock: self.clone(), key }
+    }
+
+    /// Has up to `most` idle connections closed, of `address` or of anybody, the longest idle first. How many those are.
+    pub(super) fn evict(&self, address: Option<IpAddr>, most: usize) -> usize {
+        let wakers: Vec<_> = {
+            let mut alarms = self.alarms.borrow_mut();
+            let is_idle = |entry: &Entry| {
+                entry.idle_since != NEVER && !entry.is_evicted && (address.is_none() || entry.address == address)
+            };
+            let idle = alarms.iter().filter(|(_, entry)| is_idle(entry));
+            let mut idle: Vec<_> = idle.map(|(key, entry)| (entry.idle_since, key)).collect();
+            let count = most.min(idle.len());
+            if count < idle.len() {
+                idle.select_nth_unstable(count);
+            }
+            let evict = |(_, key): &(u64, usize)| {
+                let entry = &mut alarms[*key];
+                entry.is_evicted = true;
+                entry.waker.clone()
+            };
+            idle[..count].iter().map(evict).collect()
+        };
+        let count = wakers.len();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        count
     }
 
     fn update(&self) {
@@ -128,6 +161,16 @@ impl Alarm {
         self.with(|entry| entry.due = NEVER);
     }
 
+    /// Says whether the connection waits for a request.
+    pub(super) fn set_idle(&self, is_idle: bool) {
+        self.with(|entry| entry.idle_since = if is_idle { self.clock.now.get() } else { NEVER });
+    }
+
+    /// Whether the connection is to be closed for another one.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.with(|entry| entry.is_evicted)
+    }
+
     /// Whether it has gone off; the task of this waker is woken when it does.
     pub(super) fn is_over(&self, waker: &Waker) -> bool {
         let (is_over, _before) = self.with(|entry| {
@@ -172,7 +215,7 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let clock = Clock::start(TICK);
-                let (alarm, other) = (clock.alarm(), clock.alarm());
+                let (alarm, other) = (clock.alarm(None), clock.alarm(None));
                 let begun = Instant::now();
                 alarm.set(Duration::from_secs(5));
                 over(&alarm).await;
@@ -190,12 +233,33 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let clock = Clock::start(TICK);
-                drop((clock.alarm(), clock.alarm()));
+                drop((clock.alarm(None), clock.alarm(None)));
                 assert!(clock.alarms.borrow().is_empty());
                 let ticking = Rc::downgrade(&clock);
                 drop(clock);
                 tokio::time::sleep(2 * TICK).await;
                 assert_eq!(ticking.strong_count(), 0);
+            })
+            .await;
+    }
+
+    /// Case 5.6: idle connections make room, the longest idle first, and none that has a request.
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_are_evicted_first() {
+        LocalSet::new()
+            .run_until(async {
+                let clock = Clock::start(TICK);
+                let (one, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+                let alarms: Vec<_> = [one, other, one, one].map(|address| clock.alarm(Some(address))).into();
+                for alarm in &alarms[..3] {
+                    alarm.set_idle(true);
+                    tokio::time::sleep(2 * TICK).await;
+                }
+                let evicted = || alarms.iter().map(Alarm::is_evicted).collect::<Vec<_>>();
+                assert_eq!((clock.evict(Some(one), 1), evicted()), (1, vec![true, false, false, false]));
+                assert_eq!((clock.evict(None, 1), evicted()), (1, vec![true, true, false, false]));
+                assert_eq!((clock.evict(Some(one), 5), evicted()), (1, vec![true, true, true, false]));
+                assert_eq!(clock.evict(None, 5), 0);
             })
             .await;
     }

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
+    io::{self, ErrorKind},
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -11,60 +11,46 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{
-    Payload, Request,
-    h1::{Codec, Message, MessageType},
-};
+use actix_http::{Payload, Request};
 use actix_web::{
     HttpResponse,
     body::BodySize,
-    error::{ParseError, PayloadError},
-    http::{
-        Method, StatusCode, Version,
-        header::{HeaderMap, HeaderName, HeaderValue},
-    },
+    error::PayloadError,
+    http::{Method, StatusCode, Version},
     rt::net::TcpStream,
 };
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio_util::codec::Decoder as _;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 
 use super::{
     Worker,
     clock::{Alarm, Clock},
+    decoder::{Decoder, Part},
     incoming::Incoming,
     outgoing::{Outgoing, Shape},
-    plain::{self, Plain},
+    sockets::Socket,
 };
 use crate::edge::{
     Edge,
-    lane::{Answering, Asked, Lanes, is_read},
+    lane::{Answering, Asked, Lanes},
     layer::Passing,
 };
 
-/// A peer that takes nothing of what was sent for so long is gone, or might as well be (TCP_USER_TIMEOUT, RFC 5482).
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the kernel takes for a peer before our writes wait (it takes twice that in memory). Its own choice grows to
 /// megabytes, which would hide a slow reader from us and hold messages that are long out of date.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes that are read at a time.
 const READ: usize = 16 * 1024;
-/// Bytes of the largest head. A hundred and twenty-eight channels of the longest names fit.
-pub(super) const LARGEST_HEAD: usize = 64 * 1024;
-/// Bytes that a client may send ahead, while it is being answered.
-const AHEAD: usize = 64 * 1024;
+/// Bytes that a client may send ahead while it is being answered. More stays in the kernel.
+const MAX_READAHEAD: usize = 8 * 1024;
+/// Bytes that a client may still send on a connection that no further request is read from.
+const MAX_DISCARDED: usize = 64 * 1024;
 /// Bytes of a body that nobody wanted which are read to come to the next request.
-const UNWANTED: usize = 64 * 1024;
+pub(super) const MAX_DISCARDED_BODY: u64 = 64 * 1024;
 /// How long a client has to close its side once we have closed ours. What it still sends is read and thrown away meanwhile: closed
 /// at once, the socket would answer it with a reset, which can overtake our last answer (RFC 9112 §9.6).
 const CLOSING: Duration = Duration::from_secs(2);
-
-/// Whether an empty line, the end of a head, ends behind the first `seen` bytes. A line may end with a bare LF (RFC 9112 §2.2).
-fn has_end(bytes: &[u8], seen: usize) -> bool {
-    let new = &bytes[seen.saturating_sub(2)..];
-    memchr::memchr_iter(b'\n', new).any(|at| matches!(&new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
-}
 
 thread_local! {
     /// What a read goes into before it is known how much it is.
@@ -75,37 +61,53 @@ thread_local! {
 pub(super) struct Connection {
     pub(super) socket: TcpStream,
     peer: Option<SocketAddr>,
-    codec: Codec,
+    pub(super) decoder: Decoder,
     pub(super) clock: Rc<Clock>,
     pub(super) alarm: Alarm,
     head_timeout: Duration,
-    /// Read, and not yet understood.
+    write_grace: Duration,
+    /// Read, and not yet decoded.
     pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
-    /// The client has closed its side, or the connection is broken: there is nobody to close ours for.
-    pub(super) is_gone: bool,
-    /// Nothing more is understood of what comes.
-    pub(super) is_deaf: bool,
+    pub(super) input: Input,
+    /// Reading was stopped while there was something to read: tokio does not know of it.
+    is_paused: bool,
+    /// The client takes less than there is, and the alarm runs for it.
+    is_stalled: bool,
+    /// No further request is read: what comes is thrown away.
+    pub(super) is_discarding: bool,
     /// So much came since then.
-    pub(super) unheard: usize,
+    discarded: usize,
     /// We have written our last: what comes is thrown away for a while, however much it is.
     is_closing: bool,
+}
+
+/// What is known of the client's sending side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    Open,
+    /// The client has closed it. It may have closed the connection, or still read.
+    Ended,
+    /// The connection is gone.
+    Broken,
 }
 
 /// What came of looking for input.
 pub(super) enum In {
     /// Whoever reads the body has something new.
     Fed,
+    /// The client sends nothing more: see [`Input::Ended`].
+    Ended,
     /// Nobody is there any more.
-    Gone,
+    Broken,
 }
 
 /// The next request.
-pub(super) enum Heard {
-    /// It took a lane, that of the route.
-    Plain(Passing, &'static str, Answering),
+pub(super) enum NextRequest {
+    /// Its path has a lane, that of the route, which has taken it.
+    Lane { passing: Passing, route: &'static str, answering: Answering, shape: Shape, waits: bool },
     /// It is for the application.
-    Request(Whole),
+    Application(Whole),
 }
 
 /// A request and where its body comes in.
@@ -118,95 +120,88 @@ pub(super) struct Whole {
 }
 
 impl Connection {
-    pub(super) fn new<S>(worker: &Worker<S>, socket: TcpStream) -> Self {
+    pub(super) fn new<S>(worker: &Worker<S>, socket: TcpStream, place: &Socket) -> Self {
         let options = SockRef::from(&socket);
-        // An option that cannot be set, or that this system does not know, is gone without.
+        // An option that cannot be set, or that this system does not know, is gone without. TCP_USER_TIMEOUT is not among them:
+        // it resets clients that read slowly but steadily, since their window opens a little at a time.
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_send_buffer_size(SEND_BUFFER);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = options.set_tcp_user_timeout(Some(USER_TIMEOUT));
         Self {
             peer: socket.peer_addr().ok(),
             socket,
-            codec: Codec::new(worker.config.clone()),
+            decoder: Decoder::new(worker.config.clone()),
             clock: worker.clock.clone(),
-            alarm: worker.clock.alarm(),
+            alarm: worker.clock.alarm(place.address()),
             head_timeout: worker.times.head,
+            write_grace: worker.times.write,
             inbox: BytesMut::new(),
             outgoing: Outgoing::default(),
-            is_gone: false,
-            is_deaf: false,
-            unheard: 0,
+            input: Input::Open,
+            is_paused: false,
+            is_stalled: false,
+            is_discarding: false,
+            discarded: 0,
             is_closing: false,
         }
     }
 
     /// The next request, within `patience` unless its head has begun. None: the connection is to be closed.
-    pub(super) async fn hear(&mut self, patience: Duration, lanes: &Lanes, edge: &Edge) -> Option<Heard> {
-        self.alarm.set(if self.inbox.is_empty() { patience } else { self.head_timeout });
-        // So many bytes hold no end of a head. They are not read again for each that comes after them.
-        let mut seen = 0;
+    pub(super) async fn read_request(&mut self, patience: Duration, lanes: &Lanes, edge: &Edge) -> Option<NextRequest> {
+        let mut has_begun = Decoder::has_begun(&self.inbox);
+        self.alarm.set(if has_begun { self.head_timeout } else { patience });
+        self.alarm.set_idle(true);
         loop {
-            // Some clients end a body with a line end too many (RFC 9112 §2.2).
-            while seen == 0 && self.inbox.starts_with(b"\r\n") {
-                self.inbox.advance(2);
-            }
-            let is_partial = !self.inbox.is_empty();
-            if self.inbox.len() >= LARGEST_HEAD && seen > 0 && !has_end(&self.inbox, seen) {
-                self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-                return None;
-            }
-            if is_partial && (seen == 0 || has_end(&self.inbox, seen)) {
-                // What is left of a body is no request, whatever it looks like.
-                let is_head = self.codec.message_type() == MessageType::None;
-                if is_head && let Some(heard) = self.plain(lanes, edge) {
+            match self.decoder.read_head(&mut self.inbox) {
+                Ok(Some(head)) => {
                     self.alarm.clear();
-                    return Some(heard);
+                    self.alarm.set_idle(false);
+                    let keeps = head.keeps_alive && !self.clock.is_stopping();
+                    let is_head = *head.request.method() == Method::HEAD;
+                    let shape = Shape { version: head.request.version(), is_head, keeps };
+                    let next = match self.take_lane(&head.request, head.expects_continue, shape, lanes, edge) {
+                        Some(next) => next,
+                        None => NextRequest::Application(self.whole(
+                            head.request,
+                            head.has_body,
+                            head.expects_continue,
+                            shape,
+                        )),
+                    };
+                    self.shrink_inbox();
+                    return Some(next);
                 }
-                match self.codec.decode(&mut self.inbox) {
-                    Ok(Some(Message::Item(request))) => {
-                        self.alarm.clear();
-                        if self.inbox.is_empty() {
-                            self.inbox = BytesMut::new();
-                        }
-                        return Some(Heard::Request(self.whole(request)));
-                    }
-                    // Of a body that was read to its end before.
-                    Ok(Some(Message::Chunk(_))) => continue,
-                    Ok(None) if self.inbox.len() < LARGEST_HEAD => seen = self.inbox.len(),
-                    Ok(None) | Err(ParseError::TooLarge) => {
-                        self.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-                        return None;
-                    }
-                    Err(_) => {
-                        self.refuse(StatusCode::BAD_REQUEST);
-                        return None;
-                    }
+                Ok(None) => {}
+                Err(status) => {
+                    self.refuse(status);
+                    return None;
                 }
-            } else if is_partial {
-                seen = self.inbox.len();
-            } else {
-                self.inbox = BytesMut::new();
+            }
+            self.shrink_inbox();
+            // Only the head itself has its time. Empty lines before it neither begin it nor put off the end of an idle connection.
+            if !has_begun && Decoder::has_begun(&self.inbox) {
+                has_begun = true;
+                self.alarm.set(self.head_timeout);
             }
             let filled = poll_fn(|cx| {
-                if let Poll::Ready(read) = self.poll_fill(cx) {
+                if let Poll::Ready(read) = self.poll_fill(cx, READ) {
                     return Poll::Ready(Some(read));
                 }
-                let is_over = self.alarm.is_over(cx.waker()) || (!is_partial && self.clock.is_stopping());
+                let is_over = self.alarm.is_over(cx.waker()) || (!has_begun && self.clock.is_stopping());
+                if self.alarm.is_evicted() {
+                    // At once: the descriptor is wanted.
+                    return Poll::Ready(Some(Err(ErrorKind::ConnectionAborted.into())));
+                }
                 if is_over { Poll::Ready(None) } else { Poll::Pending }
             });
             match filled.await {
-                Some(Ok(1..)) => {
-                    if !is_partial && patience > self.head_timeout {
-                        self.alarm.set(self.head_timeout);
-                    }
-                }
-                Some(Ok(0) | Err(_)) => {
-                    self.is_gone = true;
+                Some(Ok(1..)) => {}
+                Some(Ok(0)) => return None,
+                Some(Err(_)) => {
+                    self.input = Input::Broken;
                     return None;
                 }
                 None => {
-                    if is_partial {
+                    if has_begun {
                         edge.metrics.refusals.slow_head.inc();
                         self.refuse(StatusCode::REQUEST_TIMEOUT);
                     }
@@ -216,42 +211,33 @@ impl Connection {
         }
     }
 
-    /// The request at the beginning of the inbox, if it is a plain one and its path has a lane that takes it.
-    fn plain(&mut self, lanes: &Lanes, edge: &Edge) -> Option<Heard> {
-        let way = lanes.at(plain::path(&self.inbox)?)?;
-        let mut room = plain::room();
-        let plain = Plain::read(&self.inbox, &mut room).filter(|plain| plain.path == way.path)?;
-        let read = || plain.fields.iter().filter(|field| is_read(field.name));
-        // An entry takes 200 bytes, and many requests have one or two.
-        let mut headers = HeaderMap::with_capacity(read().count());
-        for field in read() {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-            headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
-        }
-        let asked = Asked { method: &plain.method, query: plain.query, headers: &headers, peer: self.peer };
-        let answering = (way.lane)(&asked, Bytes::copy_from_slice(plain.body))?;
-        let passing = Passing::begin(edge, &asked);
-        let length = plain.length;
-        self.inbox.advance(length);
-        if self.inbox.is_empty() {
-            self.inbox = BytesMut::new();
-        }
-        Some(Heard::Plain(passing, way.route, answering))
+    /// Hands the request to the lane of its path, if there is one, all of its body is there, and the lane takes it.
+    fn take_lane(
+        &mut self,
+        request: &Request,
+        expects: bool,
+        shape: Shape,
+        lanes: &Lanes,
+        edge: &Edge,
+    ) -> Option<NextRequest> {
+        let way = lanes.at(request.path()).filter(|_| !expects)?;
+        let head = request.head();
+        let asked = Asked {
+            method: &head.method,
+            query: head.uri.query().unwrap_or_default(),
+            headers: &head.headers,
+            peer: self.peer,
+        };
+        let body = Bytes::copy_from_slice(self.decoder.whole_body(&self.inbox)?);
+        let answering = (way.lane)(&asked, body)?;
+        self.decoder.skip_whole_body(&mut self.inbox);
+        let waits = matches!(head.method, Method::GET | Method::HEAD);
+        Some(NextRequest::Lane { passing: Passing::begin(edge, &asked), route: way.route, answering, shape, waits })
     }
 
-    fn whole(&self, mut request: Request) -> Whole {
-        let head = request.head_mut();
-        head.peer_addr = self.peer;
-        let shape = Shape {
-            version: head.version,
-            is_head: head.method == Method::HEAD,
-            // Of an upgrade, and of CONNECT, the body is whatever comes.
-            keeps: self.codec.keep_alive()
-                && self.codec.message_type() != MessageType::Stream
-                && !self.clock.is_stopping(),
-        };
-        let expects = head.expect();
-        if self.codec.message_type() == MessageType::None {
+    fn whole(&self, mut request: Request, has_body: bool, expects: bool, shape: Shape) -> Whole {
+        request.head_mut().peer_addr = self.peer;
+        if !has_body {
             return Whole { request, shape, body: None, expects: false };
         }
         let (body, reading) = Incoming::new();
@@ -265,29 +251,38 @@ impl Connection {
         self.outgoing.head(HttpResponse::new(status).head(), BodySize::Sized(0), shape, &self.clock);
     }
 
+    /// Throws away what has already come of a body that nobody reads. Whether the rest is short enough to be read over, too.
+    pub(super) fn discard_body(&mut self) -> bool {
+        while let Ok(Some(Part::Data(_))) = self.decoder.read_body(&mut self.inbox) {}
+        self.shrink_inbox();
+        self.decoder.body_left().is_some_and(|left| left <= MAX_DISCARDED_BODY)
+    }
+
     /// Reads over what nobody wanted of a body, up to the next request. Whether that is there to be read.
     pub(super) async fn pass_over(&mut self) -> bool {
         self.alarm.set(self.head_timeout);
-        let mut left = UNWANTED;
-        loop {
-            match self.codec.decode(&mut self.inbox) {
-                Ok(Some(Message::Chunk(Some(chunk)))) => match left.checked_sub(chunk.len()) {
-                    Some(less) => left = less,
-                    None => return false,
-                },
-                Ok(Some(Message::Chunk(None))) => return true,
-                Ok(None) => {
-                    let filled = poll_fn(|cx| match self.poll_fill(cx) {
-                        Poll::Ready(read) => Poll::Ready(read.is_ok_and(|read| read > 0)),
-                        Poll::Pending if self.alarm.is_over(cx.waker()) => Poll::Ready(false),
-                        Poll::Pending => Poll::Pending,
-                    });
-                    if !filled.await {
-                        return false;
-                    }
-                }
-                Ok(Some(Message::Item(_))) | Err(_) => return false,
+        while self.discard_body() {
+            if self.decoder.is_body_done() {
+                return true;
             }
+            let filled = poll_fn(|cx| match self.poll_fill(cx, READ) {
+                Poll::Ready(read) => Poll::Ready(read.is_ok_and(|read| read > 0)),
+                Poll::Pending if self.alarm.is_over(cx.waker()) => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            });
+            if !filled.await {
+                break;
+            }
+        }
+        false
+    }
+
+    /// No further request is read: what comes is thrown away, but for a body that is still read.
+    pub(super) fn discard_input(&mut self) {
+        self.is_discarding = true;
+        if self.decoder.is_body_done() {
+            self.discarded += self.inbox.len();
+            self.inbox = BytesMut::new();
         }
     }
 
@@ -300,72 +295,184 @@ impl Connection {
                     self.outgoing.raw(b"HTTP/1.1 100 Continue\r\n\r\n");
                     // What does not go now goes with the answer.
                     if let Poll::Ready(Err(_)) = self.outgoing.poll_flush(&mut self.socket, cx) {
-                        return Poll::Ready(In::Gone);
+                        self.input = Input::Broken;
                     }
                 }
-                match self.codec.decode(&mut self.inbox) {
-                    Ok(Some(Message::Chunk(Some(chunk)))) => body.feed(chunk),
-                    Ok(Some(Message::Chunk(None))) => body.end(),
-                    Ok(Some(Message::Item(_))) | Err(_) => {
-                        body.fail(PayloadError::EncodingCorrupted);
-                        self.is_deaf = true;
-                    }
-                    Ok(None) => {}
-                }
-                if self.inbox.is_empty() {
-                    self.inbox = BytesMut::new();
-                }
+                self.feed(body);
                 if !body.is_wanted() {
                     return Poll::Ready(In::Fed);
                 }
-            } else if self.inbox.len() >= AHEAD {
-                // It has to wait, and so have we, to learn that it is gone.
-                return Poll::Pending;
+            } else if self.inbox.len() >= MAX_READAHEAD && !self.is_discarding {
+                return self.poll_end(cx);
             }
-            match ready!(self.poll_fill(cx)) {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => {
-                    self.is_gone = true;
-                    return Poll::Ready(In::Gone);
-                }
+            match self.input {
+                Input::Open => {}
+                Input::Ended => return Poll::Ready(In::Ended),
+                Input::Broken => return Poll::Ready(In::Broken),
             }
-            if self.is_deaf && wanted.is_none() {
-                self.unheard += self.inbox.len();
+            // What is not wanted yet is read only to learn of the client's end.
+            let most = if wanted.is_some() || self.is_discarding { READ } else { MAX_READAHEAD - self.inbox.len() };
+            if ready!(self.poll_fill(cx, most)).is_err() {
+                self.input = Input::Broken;
+            }
+            if self.is_discarding && wanted.is_none() {
+                self.discarded += self.inbox.len();
                 self.inbox = BytesMut::new();
-                if self.unheard > AHEAD && !self.is_closing {
-                    return Poll::Ready(In::Gone);
+                if self.discarded > MAX_DISCARDED && !self.is_closing {
+                    self.input = Input::Broken;
                 }
             }
         }
     }
 
-    /// Reads what is there; nothing is the client's end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Hands the reader of a body what has come, or says that nothing more does.
+    fn feed(&mut self, body: &Incoming) {
+        match self.decoder.read_body(&mut self.inbox) {
+            Ok(Some(Part::Data(data))) => body.feed(data),
+            Ok(Some(Part::End)) => body.end(),
+            Ok(None) if self.input == Input::Open => {}
+            Ok(None) if self.decoder.is_tunnel() => body.end(),
+            Ok(None) => {
+                body.fail(PayloadError::Incomplete(None));
+                self.is_discarding = true;
+            }
+            Err(_) => {
+                body.fail(PayloadError::EncodingCorrupted);
+                self.is_discarding = true;
+            }
+        }
+        self.shrink_inbox();
+    }
+
+    /// Watches for the client's end, without reading on.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<In> {
+        if self.input == Input::Ended {
+            return Poll::Ready(In::Ended);
+        }
+        // There is more to read, and we do not read it. Told that nothing is, tokio wakes us for whatever happens next: for more of
+        // the same, for the end, or for a reset. The end stays known to it.
+        for _ in 0..2 {
+            self.is_paused = true;
+            let _ = self.socket.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+            if self.socket.poll_read_ready(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if !matches!(SockRef::from(&self.socket).take_error(), Ok(None)) {
+                self.input = Input::Broken;
+                return Poll::Ready(In::Broken);
+            }
+        }
+        Poll::Ready(In::Ended)
+    }
+
+    /// Reads what is there, up to `most` bytes; nothing is the client's end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         READ_INTO.with_borrow_mut(|room| {
-            let mut room = ReadBuf::new(room);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
-            self.inbox.extend_from_slice(room.filled());
-            Poll::Ready(Ok(room.filled().len()))
+            let room = &mut room[..most];
+            let read = match self.read_paused(room) {
+                Some(read) => read?,
+                None => {
+                    let mut room = ReadBuf::new(room);
+                    ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
+                    room.filled().len()
+                }
+            };
+            self.inbox.extend_from_slice(&room[..read]);
+            if read == 0 {
+                self.input = Input::Ended;
+            }
+            Poll::Ready(Ok(read))
         })
+    }
+
+    /// Reads without asking tokio, which was told that there is nothing. None: that has become true.
+    fn read_paused(&mut self, room: &mut [u8]) -> Option<io::Result<usize>> {
+        if !self.is_paused {
+            return None;
+        }
+        match io::Read::read(&mut &*SockRef::from(&self.socket), room) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.is_paused = false;
+                None
+            }
+            read => Some(read),
+        }
+    }
+
+    fn shrink_inbox(&mut self) {
+        if self.inbox.is_empty() {
+            self.inbox = BytesMut::new();
+        }
+    }
+
+    /// Hands over what there is. A client that takes none of it has [`Times::write`](super::Times::write).
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.outgoing.len();
+        let flushed = self.outgoing.poll_flush(&mut self.socket, cx);
+        let is_stalled = flushed.is_pending();
+        if is_stalled && (!self.is_stalled || self.outgoing.len() < before) {
+            self.alarm.set(self.write_grace);
+        } else if !is_stalled && self.is_stalled {
+            self.alarm.clear();
+        }
+        self.is_stalled = is_stalled;
+        flushed
+    }
+
+    /// While the client takes nothing: whether it is still there.
+    pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.poll_in(cx, None, &mut false) {
+            Poll::Ready(In::Broken) => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
+            _ => self.poll_grace(cx),
+        }
+    }
+
+    /// Whether the time of a client that takes nothing is over. The kernel says that it takes more only once a third of what it holds
+    /// is gone, which is long for a slow client: so it is asked.
+    pub(super) fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.alarm.is_over(cx.waker()) {
+            return Poll::Pending;
+        }
+        match self.outgoing.write_now(&self.socket) {
+            Ok(()) => {
+                self.alarm.set(self.write_grace);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| match self.poll_flush(cx) {
+            Poll::Pending => self.poll_stalled(cx),
+            ready => ready,
+        })
+        .await
     }
 
     /// Closes our side, and waits a while for the client to close its own.
     pub(super) async fn close(&mut self) {
-        if self.is_gone {
+        if self.input == Input::Broken {
             return;
         }
-        self.is_deaf = true;
+        self.is_discarding = true;
         self.is_closing = true;
         self.inbox = BytesMut::new();
-        self.alarm.set(CLOSING);
         if self.flush().await.is_err() {
             return;
         }
+        self.alarm.set(CLOSING);
         let ended = poll_fn(|cx| {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            self.poll_watch(cx)
+            match self.poll_in(cx, None, &mut false) {
+                Poll::Ready(_) => Poll::Ready(Ok(())),
+                Poll::Pending if self.alarm.is_over(cx.waker()) => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }
         });
         // Whichever way it ends, it is over.
-        let _ = ended.await;
+        let _: io::Result<()> = ended.await;
     }
 }

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 /// The end of the connection.
-#[derive(Clone)]
 pub(super) struct Incoming(Rc<RefCell<State>>);
 
 /// The end of the reader.
@@ -50,6 +49,11 @@ impl Incoming {
     pub(super) fn is_wanted(&self) -> bool {
         let state = self.0.borrow();
         !state.is_over && state.waiting.is_some()
+    }
+
+    /// Whether its reader is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        Rc::strong_count(&self.0) == 1
     }
 
     /// Whether nothing more comes.

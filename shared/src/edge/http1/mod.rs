@@ -1,31 +1,33 @@
 //! A connection of HTTP/1 (RFC 9112), from its first byte to its last.
 //!
 //! ```text
-//! socket ─▶ inbox ─▶ actix's decoder ─▶ request ─▶ the application ─▶ response ─▶ head and body ─▶ outgoing ─▶ socket
-//!             │          └─▶ body of the request, as far as it is asked for ─┘        ▲
-//!             └──▶ a plain request, if its path has a lane ──────────────────────────┘
+//! socket ─▶ inbox ─▶ decoder ─┬▶ head ─▶ the lane of its path, or the application ─▶ response ─▶ outgoing ─▶ socket
+//!                             └▶ body, as far as it is asked for ─┘
 //! ```
 //!
 //! Actix-http's own dispatcher would do, but for what it keeps: two buffers of 8 KiB for as long as the connection lasts, however
 //! little there is to say. Here most connections wait, for a message or for their next request, and one that waits holds its
-//! socket, what waits in it, and no buffer. Requests are still read by actix-http's decoder, with all that it refuses, and
-//! answered by actix-web's application.
+//! socket, what waits in it, and no buffer. What the bytes mean is decided by one [`decoder`], before anything looks at a path; then a
+//! request goes to the handler of its path, or to actix-web's application.
 //!
 //! A connection is one future, in the task that actix's server makes for each socket. What it waits for is timed by the
 //! [`Clock`] of its worker:
 //! - the head of a request, from its first byte (of the first request: from the beginning): `TRIDENT_HEADER_TIMEOUT`, then 408;
 //! - the next request: [`Times::keep_alive`];
-//! - a response of known length, that the client takes it: [`UNHURRIED`] and a second for each [`SLOWEST`] bytes;
-//! - the client's own end after our last byte: [`CLOSING`].
+//! - a client that takes nothing of what there is for it: [`Times::write`], from each byte that it takes anew;
+//! - the client's own end after our last byte: 2 s.
+//!
+//! A client that closes its sending side gets what is ready, and nothing is waited for on its behalf.
 //!
 //! Bodies of requests are timed by who reads them ([`super::body`]), and streams end by themselves.
 
 mod answer;
 mod clock;
 mod connection;
+pub mod decoder;
 mod incoming;
 mod outgoing;
-mod plain;
+mod sockets;
 
 use std::{rc::Rc, time::Duration};
 
@@ -33,9 +35,11 @@ use actix_http::{Request, ServiceConfig};
 use actix_service::Service;
 use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
 
+pub(super) use self::sockets::Sockets;
 use self::{
     clock::Clock,
-    connection::{Connection, Heard},
+    connection::{Connection, NextRequest},
+    sockets::Excess,
 };
 use super::{Edge, lane::Lanes, layer::Body};
 
@@ -46,12 +50,15 @@ pub(super) struct Times {
     pub(super) head: Duration,
     /// For the next request on a connection that has had one.
     pub(super) keep_alive: Duration,
+    /// For a client that takes nothing of what there is for it; each byte that it takes gives it as much again.
+    pub(super) write: Duration,
 }
 
 impl Times {
     /// How exactly they are kept.
     fn tick(self) -> Duration {
-        (self.head.min(self.keep_alive) / 16).clamp(Duration::from_millis(20), Duration::from_millis(250))
+        (self.head.min(self.keep_alive).min(self.write) / 16)
+            .clamp(Duration::from_millis(20), Duration::from_millis(250))
     }
 }
 
@@ -81,14 +88,33 @@ where
         self.clock.stop();
     }
 
+    /// Closes idle connections of this worker for a new one. Whether that may stay.
+    fn make_room(&self, excess: Excess) -> bool {
+        let (address, most) = match excess {
+            Excess::None => return true,
+            Excess::Address(address, most) => (Some(address), most),
+            Excess::Total(most) => (None, most),
+        };
+        let evicted = self.clock.evict(address, most);
+        self.edge.sockets.evicted(evicted);
+        evicted > 0 || address.is_none()
+    }
+
     /// Serves a connection to its end.
     pub(super) async fn serve(self: Rc<Self>, socket: TcpStream) {
-        let mut connection = Connection::new(&self, socket);
+        let (place, excess) = self.edge.sockets.open(socket.peer_addr().ok());
+        if !self.make_room(excess) {
+            self.edge.metrics.refusals.sockets_per_address.inc();
+            return;
+        }
+        let mut connection = Connection::new(&self, socket, &place);
         let mut patience = self.times.head;
-        while let Some(heard) = connection.hear(patience, &self.lanes, &self.edge).await {
-            let keeps = match heard {
-                Heard::Plain(passing, route, answering) => connection.answer_plain(passing, route, answering).await,
-                Heard::Request(request) => connection.answer(&self.application, request).await,
+        while let Some(next) = connection.read_request(patience, &self.lanes, &self.edge).await {
+            let keeps = match next {
+                NextRequest::Lane { passing, route, answering, shape, waits } => {
+                    connection.answer_lane(passing, route, answering, shape, waits).await
+                }
+                NextRequest::Application(whole) => connection.answer(&self.application, whole).await,
             };
             if !keeps {
                 break;

@@ -1,9 +1,10 @@
 //! The written side of a connection: heads and bodies of responses (RFC 9112), and the bytes that the kernel has not taken yet.
 
 use std::{
-    io::{self, Write as _},
+    collections::VecDeque,
+    io::{self, IoSlice, Write as _},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use actix_web::{
@@ -12,6 +13,8 @@ use actix_web::{
     http::{ConnectionType, StatusCode, Version, header},
     rt::net::TcpStream,
 };
+use bytes::{Buf as _, Bytes};
+use socket2::SockRef;
 use tokio::io::AsyncWrite as _;
 
 use super::clock::Clock;
@@ -46,18 +49,29 @@ pub(super) struct Written {
     pub(super) keeps: bool,
 }
 
+/// A part of a body that is at least so long is not copied: many clients may be sent the same bytes, and take none of them.
+const MIN_SHARED: usize = 4 * 1024;
+/// Bytes of one write. What the kernel holds beyond its limit is at most one write, and only once that is gone can it be seen that a
+/// slow client takes something.
+const MAX_WRITE: usize = 16 * 1024;
+/// Parts of one write.
+const MAX_PARTS: usize = 8;
+
 /// Bytes on their way out. Without memory while there are none.
 #[derive(Default)]
 pub(super) struct Outgoing {
+    /// What goes first.
+    parts: VecDeque<Bytes>,
+    /// What goes behind them: heads, frames, and what is too short to be shared.
     bytes: Vec<u8>,
-    /// So many of them the kernel has.
+    /// So many of `bytes` the kernel has; none while there are parts.
     taken: usize,
 }
 
 impl Outgoing {
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.taken
+        self.parts.iter().map(Bytes::len).sum::<usize>() + self.bytes.len() - self.taken
     }
 
     /// As they are.
@@ -103,6 +117,8 @@ impl Outgoing {
                 // A vector takes all that is written to it.
                 let _ = write!(self.bytes, "content-length: {length}\r\n");
             }
+            // A HEAD may not know the length that a GET would have (RFC 9110 §8.6).
+            (Framing::Nothing, BodySize::None) if shape.is_head => {}
             (Framing::Nothing, BodySize::Sized(0) | BodySize::None) if !has_none => self.field(b"content-length", b"0"),
             _ => {}
         }
@@ -130,20 +146,33 @@ impl Outgoing {
     }
 
     /// A part of a body.
-    pub(super) fn chunk(&mut self, framing: Framing, chunk: &[u8]) {
+    pub(super) fn chunk(&mut self, framing: Framing, chunk: Bytes) {
         // An empty chunk would be the last one (RFC 9112 §7.1).
         if chunk.is_empty() {
             return;
         }
-        if framing != Framing::Chunks {
-            return self.raw(chunk);
+        let is_framed = framing == Framing::Chunks;
+        if is_framed {
+            // The longest size there is, and two line ends.
+            self.bytes.reserve(16 + 4 + if chunk.len() < MIN_SHARED { chunk.len() } else { 0 });
+            // A vector takes all that is written to it.
+            let _ = write!(self.bytes, "{:X}\r\n", chunk.len());
         }
-        // The longest size there is, and two line ends.
-        self.bytes.reserve(chunk.len() + 16 + 4);
-        // A vector takes all that is written to it.
-        let _ = write!(self.bytes, "{:X}\r\n", chunk.len());
-        self.bytes.extend_from_slice(chunk);
-        self.bytes.extend_from_slice(b"\r\n");
+        if chunk.len() < MIN_SHARED {
+            self.bytes.extend_from_slice(&chunk);
+        } else {
+            self.share(chunk);
+        }
+        if is_framed {
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Puts `part` behind what there is, without a copy.
+    fn share(&mut self, part: Bytes) {
+        let mut before = Bytes::from(std::mem::take(&mut self.bytes));
+        before.advance(std::mem::take(&mut self.taken));
+        self.parts.extend([before, part].into_iter().filter(|part| !part.is_empty()));
     }
 
     /// The end of a body.
@@ -158,14 +187,79 @@ impl Outgoing {
     /// # Errors
     /// When the client takes nothing any more.
     pub(super) fn poll_flush(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.taken < self.bytes.len() {
-            match ready!(Pin::new(&mut *socket).poll_write(cx, &self.bytes[self.taken..]))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                taken => self.taken += taken,
+        while self.len() > 0 {
+            let written = if self.parts.is_empty() {
+                Pin::new(&mut *socket).poll_write(cx, self.first())
+            } else {
+                Pin::new(&mut *socket).poll_write_vectored(cx, &self.slices())
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(taken)) => self.advance(taken),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.shrink();
+                    return Poll::Pending;
+                }
             }
         }
         *self = Self::default();
         Poll::Ready(Ok(()))
+    }
+
+    /// Hands what it can to the kernel, without asking tokio whether it may.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the kernel takes nothing, or that the connection is gone.
+    pub(super) fn write_now(&mut self, socket: &TcpStream) -> io::Result<()> {
+        match (&mut &*SockRef::from(socket)).write(self.first())? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            taken => {
+                self.advance(taken);
+                Ok(())
+            }
+        }
+    }
+
+    /// The beginning of what there is, for one write.
+    fn first(&self) -> &[u8] {
+        let first = self.parts.front().map_or(&self.bytes[self.taken..], |part| &part[..]);
+        &first[..first.len().min(MAX_WRITE)]
+    }
+
+    /// As [`first`](Self::first), of several parts.
+    fn slices(&self) -> Vec<IoSlice<'_>> {
+        let mut left = MAX_WRITE;
+        let all = self.parts.iter().map(|part| &part[..]).chain([&self.bytes[self.taken..]]);
+        all.map(|part| {
+            let part = &part[..part.len().min(left)];
+            left -= part.len();
+            IoSlice::new(part)
+        })
+        .take_while(|part| !part.is_empty())
+        .take(MAX_PARTS)
+        .collect()
+    }
+
+    /// So many more bytes have gone.
+    fn advance(&mut self, mut taken: usize) {
+        while let Some(part) = self.parts.front_mut() {
+            if taken < part.len() {
+                part.advance(taken);
+                return;
+            }
+            taken -= part.len();
+            self.parts.pop_front();
+        }
+        self.taken += taken;
+    }
+
+    /// Keeps no more memory than is needed for what waits.
+    fn shrink(&mut self) {
+        if self.taken > 0 || self.bytes.capacity() > 2 * self.bytes.len() {
+            self.bytes.drain(..std::mem::take(&mut self.taken));
+            self.bytes.shrink_to_fit();
+        }
     }
 }
 

@@ -36,6 +36,8 @@ refusals! {
     connections
     /// `TRIDENT_MAX_CONNECTIONS_PER_ADDRESS` was reached.
     connections_per_address
+    /// An accepted socket: its address has as many as it may, and none of them is idle.
+    sockets_per_address
     /// `TRIDENT_CONNECT_RATE` was reached.
     connect_rate
     /// `TRIDENT_MAX_CHANNELS` was reached.

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const QUICK: Times = Times {
     keep_alive: Duration::from_millis(800),
+    write: Duration::from_secs(5),
     settle: Duration::from_millis(50),
     shutdown: 1,
     hard_end: Duration::from_secs(5),

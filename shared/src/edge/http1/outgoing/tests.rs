@@ -86,12 +86,39 @@ async fn fields_go_out_as_they_are_and_framing_is_ours() {
 fn chunks_say_their_length_and_the_last_one_has_none() {
     let mut outgoing = Outgoing::default();
     for chunk in [&b"hello"[..], b"", b"0123456789abcdef"] {
-        outgoing.chunk(Framing::Chunks, chunk);
+        outgoing.chunk(Framing::Chunks, Bytes::from_static(chunk));
     }
     outgoing.end(Framing::Chunks);
     assert_eq!(outgoing.bytes, b"5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
     let mut outgoing = Outgoing::default();
-    outgoing.chunk(Framing::Length, b"hello");
+    outgoing.chunk(Framing::Length, Bytes::from_static(b"hello"));
     outgoing.end(Framing::Length);
     assert_eq!(outgoing.bytes, b"hello");
+}
+
+#[test]
+fn long_parts_are_shared_and_stay_in_their_place() {
+    let mut outgoing = Outgoing::default();
+    let long = Bytes::from(vec![b'x'; MIN_SHARED]);
+    outgoing.raw(b"first,");
+    for chunk in [long.clone(), Bytes::from_static(b",middle,"), long.clone(), Bytes::from_static(b",last")] {
+        outgoing.chunk(Framing::Length, chunk);
+    }
+    assert!(outgoing.parts.iter().any(|part| part.as_ptr() == long.as_ptr()), "it was copied");
+    let expected = [&b"first,"[..], &long, b",middle,", &long, b",last"].concat();
+    assert_eq!(outgoing.len(), expected.len());
+    let mut sent = Vec::new();
+    // Taken in steps of all sizes, as a kernel does.
+    for step in (1..).map(|step| step * 7) {
+        let bytes: Vec<u8> = outgoing.slices().iter().flat_map(|slice| slice.to_vec()).collect();
+        assert!(bytes.starts_with(&outgoing.first()[..outgoing.first().len().min(bytes.len())]));
+        let taken = step.min(bytes.len());
+        sent.extend_from_slice(&bytes[..taken]);
+        outgoing.advance(taken);
+        outgoing.shrink();
+        if outgoing.len() == 0 {
+            break;
+        }
+    }
+    assert!(sent == expected);
 }
