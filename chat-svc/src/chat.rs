@@ -163,6 +163,7 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
             (config.ping_interval, config.ping_timeout) = (settings.ping_interval, settings.ping_timeout);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
             config.kept_headers = Some(arrival::HEADERS.map(str::to_owned).to_vec());
+            config.max_packet_bytes = 2 * config.max_http_buffer_size;
             config.allow_eio3 = true;
             config.msgpack = true;
         })
