@@ -35,6 +35,8 @@ impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
             BusError::Away(_) => "bus_away",
+            BusError::Unknown(_) => "outcome_unknown",
+            BusError::TooLarge => "too_large",
             // Chat messages bear no keys.
             BusError::Keys | BusError::Reused => "internal",
         };

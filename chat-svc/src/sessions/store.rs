@@ -89,6 +89,11 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
 
     /// Whether it outlives this process, so that sessions of connected clients belong in it too.
     fn outlives_us(&self) -> bool;
+
+    /// Why sessions cannot be stored for now; `None` when they can.
+    fn problem(&self) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]
