@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::rt::time::{Instant, Sleep, sleep_until};
-use bytestring::ByteString;
+use actix_web::rt::time::{Sleep, sleep};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
@@ -54,34 +53,23 @@ impl Ack {
         Ok(())
     }
 
-    /// Answers that the event was refused: `{"ok":false,"error":{"code","message","data"?}}`. Does nothing if an answer is out already.
-    pub(crate) fn refuse(&self, code: &str, message: &str, data: Option<&serde_json::Value>) {
-        #[derive(Serialize)]
-        struct Refusal<'a> {
-            ok: bool,
-            error: Reason<'a>,
-        }
-        #[derive(Serialize)]
-        struct Reason<'a> {
-            code: &'a str,
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data: Option<&'a serde_json::Value>,
-        }
-
-        if let Err(error) = self.send(&Refusal { ok: false, error: Reason { code, message, data } }) {
-            log::debug!("a refusal cannot be encoded: {error}");
-        }
+    /// The answer as a packet that is not sent yet, for a [`Source`](crate::Source) to return: a large answer that is encoded only when the
+    /// client can take it uses no memory until then. `None` if the client asked for no answer, or has got one. `payload` is what
+    /// [`Payload::ack`] makes: a JSON array of the arguments.
+    pub fn into_packet(self, payload: Payload) -> Option<EncodedPacket> {
+        self.packet(payload)
     }
 
     fn send_payload(&self, payload: Payload) {
-        if let Some(wanted) = &self.0
-            && !wanted.sent.swap(true, Ordering::Relaxed)
-        {
-            let nsp = wanted.socket.namespace().name().clone();
-            let packet = EncodedPacket::from(Packet::ack(nsp, wanted.id, payload));
+        if let (Some(wanted), Some(packet)) = (&self.0, self.packet(payload)) {
             wanted.socket.connection().send(packet);
         }
+    }
+
+    fn packet(&self, payload: Payload) -> Option<EncodedPacket> {
+        let wanted = self.0.as_ref().filter(|wanted| !wanted.sent.swap(true, Ordering::Relaxed))?;
+        let nsp = wanted.socket.namespace().name().clone();
+        Some(Packet::ack(nsp, wanted.id, payload).into())
     }
 }
 
@@ -112,9 +100,6 @@ pub enum AckError {
     Arguments(serde_json::Error),
 }
 
-/// Longer than anybody waits. Moments that are much further off are none that a clock can tell.
-pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 /// What an answer is given to, on whatever thread it comes in.
 pub(crate) type OnAck = Box<dyn FnOnce(Result<Payload, AckError>) + Send>;
 
@@ -129,7 +114,7 @@ struct Pending {
     socket: Socket,
     id: u64,
     answer: oneshot::Receiver<Result<Payload, AckError>>,
-    deadline: Option<Instant>,
+    timeout: Option<Duration>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -142,9 +127,9 @@ impl<R> AckFuture<R> {
         socket: Socket,
         id: u64,
         answer: oneshot::Receiver<Result<Payload, AckError>>,
-        deadline: Option<Instant>,
+        timeout: Option<Duration>,
     ) -> Self {
-        Self { pending: Ok(Pending { socket, id, answer, deadline, sleep: None }), answer: PhantomData }
+        Self { pending: Ok(Pending { socket, id, answer, timeout, sleep: None }), answer: PhantomData }
     }
 }
 
@@ -160,8 +145,8 @@ impl<R: DeserializeOwned> Future for AckFuture<R> {
             let answer = answer.unwrap_or(Err(AckError::Disconnected));
             return Poll::Ready(answer.and_then(|payload| payload.ack_args().map_err(AckError::Arguments)));
         }
-        if let Some(deadline) = pending.deadline {
-            let sleep = pending.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if let Some(timeout) = pending.timeout {
+            let sleep = pending.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
             if sleep.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(AckError::Timeout));
             }
@@ -189,24 +174,21 @@ pub struct Responses<R> {
 
 /// Gathers the answers to one broadcast.
 #[derive(Clone)]
-pub struct AckSink(pub(crate) Arc<Take>);
-
-/// Takes an answer and, where that is known, the id of the socket that gave it.
-type Take = dyn Fn(Option<ByteString>, Result<Payload, AckError>) + Send + Sync;
+pub struct AckSink(pub(crate) Arc<dyn Fn(Result<Payload, AckError>) + Send + Sync>);
 
 impl AckSink {
     /// A sink that hands what comes in to a function, on whatever thread that is: for adapters, which ask sockets here for servers elsewhere.
     pub fn new(take: impl Fn(Result<Payload, AckError>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move |_, answer| take(answer)))
+        Self(Arc::new(take))
     }
 
     /// Hands one answer in: the arguments as a JSON array.
     pub fn answer(&self, payload: Payload) {
-        (self.0)(None, Ok(payload));
+        (self.0)(Ok(payload));
     }
 
     /// One socket will not answer.
     pub fn missing(&self) {
-        (self.0)(None, Err(AckError::Disconnected));
+        (self.0)(Err(AckError::Disconnected));
     }
 }

@@ -191,6 +191,8 @@ pub trait Adapter: Send + Sync + 'static {
     fn persist_session(&self, local: &Local, session: Session, keep: Duration) {}
 
     /// Looks for the session that a client asks for, and takes it out: a second client with the same secret must not get it too.
+    /// `offset` is that of the last event that the client has, and empty if it has received none with an offset since the session
+    /// began.
     fn restore_session<'a>(
         &'a self,
         local: &'a Local,

@@ -25,8 +25,6 @@ use std::{
 
 use actix_web::rt::time::{Sleep, sleep_until};
 
-use tokio::runtime::Handle;
-
 use super::connection::Conn;
 
 #[cfg(test)]
@@ -53,8 +51,6 @@ struct Live {
 /// One thread's share.
 pub(crate) struct Worker {
     inbox: Mutex<Inbox>,
-    /// The runtime of its thread.
-    runtime: Option<Handle>,
 }
 
 #[derive(Default)]
@@ -103,7 +99,7 @@ impl Workers {
         if let Some(worker) = self.current() {
             return worker;
         }
-        let worker = Arc::new(Worker { inbox: Mutex::default(), runtime: Handle::try_current().ok() });
+        let worker = Arc::new(Worker { inbox: Mutex::default() });
         {
             let mut live = lock(&self.0.live);
             let orphan = std::mem::take(&mut live.orphan);
@@ -151,11 +147,6 @@ impl Workers {
             inbox.timers.push(Reverse(Entry { at, conn }));
             first
         });
-    }
-
-    /// The runtime of one of the threads.
-    pub(crate) fn runtime(&self) -> Option<Handle> {
-        lock(&self.0.live).workers.first().and_then(|worker| worker.runtime.clone())
     }
 
     /// Runs a future on this thread if it is a worker, on another if not.

@@ -15,7 +15,6 @@ use crate::{
     ConnectError, EncodedPacket, Namespace, Outgoing, Socket, SocketData,
     adapter::{Restored, Session},
     engine::{Connection, Protocol, Sid, worker::run},
-    handler::{PANICKED, guarded},
     socket::{
         handle::NewSocket,
         packet::{Kind, Packet, Payload},
@@ -53,6 +52,12 @@ impl ClientPeer {
             Some((name, query)) => (ByteString::from(name), query_auth(query).or(auth)),
             None => (nsp, auth),
         };
+        let max_auth = self.registry.shared.config.max_auth_bytes;
+        if max_auth > 0 && auth.as_ref().is_some_and(|auth| auth.len() > max_auth) {
+            let message = format!("`auth` is larger than {max_auth} bytes");
+            let data = serde_json::json!({ "code": "auth_too_large" });
+            return self.refuse(connection, &name, &ConnectError::new(message).with_data(data));
+        }
         match self.registry.lookup(&name) {
             Some(namespace) => {
                 let (peer, connection) = (self.clone(), connection.clone());
@@ -67,17 +72,14 @@ impl ClientPeer {
         let restored = self.restore(&namespace, auth.as_ref()).await;
         let skip = restored.is_some() && namespace.config().recovery.as_ref().is_some_and(|r| r.skip_middlewares);
         let Some(socket) = self.new_socket(&connection, &namespace, auth, restored.as_ref()) else {
-            return self.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
+            return self.refuse(&connection, namespace.name(), &ConnectError::new("Internal error"));
         };
         if !skip {
             for middleware in namespace.handlers().middlewares() {
-                let error = match guarded(middleware(socket.clone())).await {
-                    Some(Ok(())) => continue,
-                    Some(Err(error)) => error,
-                    None => ConnectError::new(PANICKED),
-                };
-                self.give_back(&namespace, restored);
-                return self.refuse(&connection, namespace.name(), &error);
+                if let Err(error) = middleware(socket.clone()).await {
+                    self.give_back(&namespace, restored);
+                    return self.refuse(&connection, namespace.name(), &error);
+                }
             }
         }
         // The client may have gone while the middlewares were thinking.
@@ -117,13 +119,13 @@ impl ClientPeer {
         match restored {
             Some(restored) => {
                 namespace.counters().recovered.inc();
-                let mut rooms = restored.session.rooms.clone();
+                let rooms = restored.session.rooms.clone();
                 namespace.adapter().resume(local, restored, &mut |missed| {
                     for packet in missed {
                         connection.send(packet);
                     }
                     connection.send(Outgoing::from(&consent).apart());
-                    rooms = local.insert(socket, &rooms);
+                    local.insert(socket, rooms.clone());
                 });
                 if !rooms.is_empty() {
                     namespace.adapter().joined(local, socket.id(), &rooms);
@@ -131,10 +133,7 @@ impl ClientPeer {
             }
             None => {
                 connection.send(Outgoing::from(consent).apart());
-                let rooms = local.insert(socket, &[]);
-                if !rooms.is_empty() {
-                    namespace.adapter().joined(local, socket.id(), &rooms);
-                }
+                local.insert(socket, Vec::new());
             }
         }
     }
@@ -142,8 +141,9 @@ impl ClientPeer {
     async fn restore(&self, namespace: &Namespace, auth: Option<&Payload>) -> Option<Restored> {
         namespace.config().recovery.as_ref()?;
         let request: RecoveryRequest = auth?.read().ok()?;
-        let (pid, offset) = (request.pid?, request.offset?);
-        let (pid, offset) = (pid.as_str()?, offset.as_str()?);
+        let (pid, offset) = (request.pid?, request.offset.unwrap_or_default());
+        // A client that has seen no event with an offset has none to send.
+        let (pid, offset) = (pid.as_str()?, if offset.is_null() { "" } else { offset.as_str()? });
         let restored = namespace.adapter().restore_session(namespace.local(), pid, offset).await;
         if restored.is_none() {
             namespace.counters().recovery_missed.inc();

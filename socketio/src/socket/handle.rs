@@ -18,15 +18,15 @@ mod send;
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
 use self::listen::Listeners;
+pub use self::send::EmitError;
 pub(crate) use self::send::check_name;
-pub use self::{listen::ListenerId, send::EmitError};
 use crate::{
     DisconnectReason, EncodedPacket, Handshake, Namespace, SocketData, SourceId,
     ack::OnAck,
@@ -42,27 +42,22 @@ struct Inner {
     id: ByteString,
     pid: Option<ByteString>,
     recovered: bool,
-    auth: Option<Box<Payload>>,
     namespace: Namespace,
     connection: Connection,
     exit: Weak<dyn Exit>,
-    /// Whether somebody listens to what goes out: broadcasts look here before they take the lock.
-    watches_outgoing: AtomicBool,
     state: Mutex<State>,
 }
 
 /// What a socket leaves at its end: the list of its connection's sockets.
 pub(crate) trait Exit: Send + Sync {
     fn exit(&self, socket: &Socket);
-
-    /// All sockets of the connection.
-    fn sockets(&self) -> Vec<Socket>;
 }
 
 /// What changes. Sockets idle in great numbers, most of them without anything of the boxed kind.
 #[derive(Default)]
 struct State {
     phase: Phase,
+    auth: Option<Box<Payload>>,
     listeners: Option<Box<Listeners>>,
     #[expect(clippy::box_collection, reason = "a pointer to nothing is a sixth of an empty table")]
     acks: Option<Box<HashMap<u64, OnAck>>>,
@@ -98,9 +93,8 @@ pub(crate) struct NewSocket {
 impl Socket {
     pub(crate) fn new(new: NewSocket) -> Self {
         let NewSocket { id, pid, recovered, auth, data, namespace, connection, exit } = new;
-        let (auth, state) = (auth.map(Box::new), Mutex::new(State { data, ..State::default() }));
-        let watches_outgoing = AtomicBool::new(false);
-        Self(Arc::new(Inner { id, pid, recovered, auth, namespace, connection, exit, watches_outgoing, state }))
+        let state = Mutex::new(State { auth: auth.map(Box::new), data, ..State::default() });
+        Self(Arc::new(Inner { id, pid, recovered, namespace, connection, exit, state }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,10 +126,17 @@ impl Socket {
     /// # Errors
     /// When it does not fit `T`.
     pub fn auth<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        match &self.0.auth {
+        let auth = self.state().auth.clone();
+        match auth {
             Some(auth) => auth.read(),
             None => serde_json::from_str("{}"),
         }
+    }
+
+    /// Frees the `auth` of the client, which is an empty object from now on: for a middleware that has read it and will not need it again.
+    pub fn forget_auth(&self) {
+        let auth = self.state().auth.take();
+        drop(auth);
     }
 
     /// The handshake as one JSON object, with the keys that Node gives it.
@@ -178,13 +179,9 @@ impl Socket {
         self.end(DisconnectReason::ServerNamespaceDisconnect);
     }
 
-    /// Takes all sockets of this connection out of their namespaces and closes the connection. The client is told in each namespace, so
-    /// that none of them reconnects by itself.
+    /// Takes the socket out of the namespace and closes the connection with all its other sockets.
     pub fn close_connection(&self) {
         self.disconnect();
-        for other in self.0.exit.upgrade().map(|exit| exit.sockets()).unwrap_or_default() {
-            other.disconnect();
-        }
         self.0.connection.close();
     }
 
