@@ -52,6 +52,9 @@ pub struct Reader {
     seats: Vec<Seat>,
     waiter: Arc<Waiter>,
     cursor: Cursor,
+    /// The newest cursor that the client has: what it came with, or what it was given last. The reader's own is often further, since it
+    /// passes over what is not on its channels.
+    client: Cursor,
     /// Until the first read: how it differs from those after it.
     opening: Option<Opening>,
 }
@@ -84,8 +87,14 @@ impl Reader {
     /// Subscribes to `channels` from `since` on. A channel named twice counts once.
     #[must_use]
     pub fn open(log: &Arc<Log>, channels: &[ChannelName], since: Since) -> Self {
-        let mut reader =
-            Self { log: log.clone(), seats: Vec::new(), waiter: Arc::default(), cursor: Cursor::ZERO, opening: None };
+        let mut reader = Self {
+            log: log.clone(),
+            seats: Vec::new(),
+            waiter: Arc::default(),
+            cursor: Cursor::ZERO,
+            client: Cursor::ZERO,
+            opening: None,
+        };
         reader.seats.reserve_exact(channels.len());
         for name in channels {
             reader.add(name);
@@ -94,6 +103,7 @@ impl Reader {
         reader.settle(since, state.question(), &state);
         if let (Since::Now, Some(_)) = (since, state.start) {
             reader.cursor = state.head;
+            reader.client = state.head;
         }
         reader.waiter.at(if reader.is_settled() { reader.cursor } else { Cursor::MAX });
         reader
@@ -126,6 +136,18 @@ impl Reader {
         if let Some(Opening::Unsettled { since: Since::After(cursor), .. }) = self.opening {
             self.cursor = cursor;
         }
+        self.client = self.cursor;
+    }
+
+    /// The cursor that the client has is this one, which it did not get from this reader: the next gap names it.
+    pub fn client_has(&mut self, cursor: Cursor) {
+        self.client = cursor;
+    }
+
+    /// The newest cursor that the client has, as far as this reader knows.
+    #[must_use]
+    pub fn client(&self) -> Cursor {
+        self.client
     }
 
     /// Reads `channel` too, from the present cursor on.
@@ -258,7 +280,7 @@ impl Reader {
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
             Some(Opening::Earliest | Opening::Unsettled { .. }) => None,
-            None => is_lost.then_some(self.cursor),
+            None => is_lost.then_some(self.client),
         };
         let gap = requested.map(|requested| Gap {
             requested,
@@ -266,6 +288,8 @@ impl Reader {
         });
         self.cursor = messages.last().filter(|_| is_cut).map_or(head, |last| last.id);
         self.waiter.at(self.cursor);
+        let given = messages.last().map(|last| last.id).or(gap.as_ref().map(|gap| gap.resumed));
+        self.client = given.unwrap_or(self.client);
         (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, cursor: self.cursor })
     }
 

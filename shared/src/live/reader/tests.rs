@@ -123,6 +123,8 @@ struct Expected {
     reader: Reader,
     channels: BTreeMap<usize, Told>,
     cursor: Cursor,
+    /// What the client has: the place that it came with, then that of the last thing it was given.
+    client: Cursor,
     foreign: Option<Cursor>,
     earliest: bool,
 }
@@ -151,8 +153,8 @@ impl Expected {
         };
         prop_assert_eq!(ids(&batch), expected.clone());
         prop_assert_eq!(batch.gap.is_some(), is_gap, "lost {:?} after {}", lost, self.cursor);
-        if let Some(gap) = batch.gap {
-            prop_assert_eq!(gap.requested, self.foreign.unwrap_or(self.cursor));
+        if let Some(gap) = &batch.gap {
+            prop_assert_eq!(gap.requested, self.foreign.unwrap_or(self.client));
             // Coming back with `resumed` misses nothing that is held, and repeats nothing that was seen.
             let again: Vec<_> =
                 wanted(gap.resumed).into_iter().filter(|(id, channel)| model.is_held(*id, *channel)).collect();
@@ -166,6 +168,8 @@ impl Expected {
                 prop_assert_eq!(again.is_some(), lost.iter().any(|(id, _)| *id > gap.resumed));
             }
         }
+        let given = expected.last().copied().or(batch.gap.map(|gap| gap.resumed));
+        self.client = given.unwrap_or(self.client);
         if is_gap || self.earliest {
             for (id, channel) in &lost {
                 let told = self.channels.get_mut(channel).expect("a channel that is read");
@@ -190,7 +194,7 @@ proptest! {
 
     /// Never a skip, never a repeat, never a gap that is not told or not there.
     #[test]
-    fn a_reader_sees_what_a_list_would_show(retention in retention(), steps in steps()) {
+    fn a_openedsees_what_a_list_would_show(retention in retention(), steps in steps()) {
         let log = log(retention);
         let mut model = Model::default();
         let mut now = START + 1_000;
@@ -251,7 +255,8 @@ proptest! {
                     };
                     let channels = channels.iter().map(told).collect();
                     let earliest = matches!(since, Since::Earliest);
-                    let expected = Expected { reader: Reader::open(&log, &names, since), channels, cursor, foreign, earliest };
+                    let opened = Reader::open(&log, &names, since);
+                    let expected = Expected { reader: opened, channels, cursor, client: cursor, foreign, earliest };
                     readers.insert(reader, expected);
                 }
                 Step::Read { reader, most } => {
@@ -315,6 +320,25 @@ fn a_gap_resumes_just_before_the_oldest_message_held() {
     assert_eq!(batch.gap, Some(Gap { requested: sent[0], resumed: sent[2] }));
     assert_eq!(ids(&batch), sent[3..]);
     assert!(reader.read(Limit::default()).is_none());
+}
+
+/// Case 3.7: what other channels made the reader pass over is no cursor that the client has.
+#[test]
+fn a_gap_names_the_cursor_that_the_client_has() {
+    let log = log(Retention { count: Some(1), ..Retention::default() });
+    let say = |n| log.append(vec![draft(n, 1)], START + 1)[0];
+    let mut reader = Reader::open(&log, &[channel(0)], Since::Now);
+    let mut client = reader.place().unwrap();
+    for _ in 0..3 {
+        say(1);
+        assert!(reader.read(Limit::default()).is_none());
+        assert!(reader.cursor() > client);
+        let (dropped, held) = (say(0), say(0));
+        let batch = reader.read(Limit::default()).unwrap();
+        assert_eq!(batch.gap, Some(Gap { requested: client, resumed: dropped }));
+        assert_eq!(ids(&batch), [held]);
+        client = held;
+    }
 }
 
 #[test]
@@ -513,7 +537,7 @@ fn a_channel_that_nobody_needs_is_gone() {
 }
 
 #[test]
-fn lag_is_what_the_slowest_reader_has_before_it() {
+fn lag_is_what_the_slowest_openedhas_before_it() {
     let log = log(Retention::default());
     let mut fast = Reader::open(&log, &[channel(0)], Since::Now);
     let _slow = Reader::open(&log, &[channel(0)], Since::Now);
