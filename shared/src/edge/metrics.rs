@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 
 pub use collectors::{Figure, LogFigures};
-pub use refusals::{RefusalLog, Refusals};
+pub use refusals::Refusals;
 
 use super::{ApiError, Edge};
 
@@ -153,11 +153,6 @@ impl Metrics {
     /// Asks `figures` for the state of the log whenever `/metrics` is read. To be called once.
     pub fn watch_log(&self, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
         collectors::log(&mut self.registry(), figures);
-    }
-
-    /// Asks what is degraded whenever `/metrics` is read. To be called once.
-    pub fn watch_degraded(&self, degraded: impl Fn() -> Vec<&'static str> + Send + Sync + 'static) {
-        collectors::degraded(&mut self.registry(), degraded);
     }
 
     /// Asks for figures that are counted elsewhere whenever `/metrics` is read.

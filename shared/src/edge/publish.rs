@@ -31,7 +31,7 @@ const LONGEST_KEY: usize = 128;
 /// The handler of both routes.
 ///
 /// # Errors
-/// What is wrong with the request, or that the bus is away; nothing was added then, except with `outcome_unknown`.
+/// What is wrong with the request, or that the bus is away; nothing was added then.
 pub async fn handler(
     request: HttpRequest,
     service: web::Data<Service>,
@@ -105,14 +105,6 @@ fn refused(service: &Service, error: BusError) -> ApiError {
         BusError::Away(_) => {
             refusals.bus_away.inc();
             ApiError::unavailable("bus_away", error)
-        }
-        BusError::Unknown(_) => {
-            refusals.outcome_unknown.inc();
-            ApiError::unavailable("outcome_unknown", error)
-        }
-        BusError::TooLarge => {
-            refusals.body_size.inc();
-            ApiError::BatchTooLarge(error.to_string())
         }
         BusError::Keys => {
             refusals.idempotency_keys.inc();
@@ -282,9 +274,6 @@ mod tests {
         };
         assert_eq!(refused(&service, BusError::Away("gone".into())).code(), "bus_away");
         assert_eq!(counts(), (1, 0));
-        assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
-        assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);
-        assert_eq!(refused(&service, BusError::TooLarge).code(), "batch_too_large");
         assert_eq!(refused(&service, BusError::Keys).code(), "too_many_keys");
         assert_eq!(counts(), (1, 1));
         assert_eq!(refused(&service, BusError::Reused).code(), "idempotency_key_reused");

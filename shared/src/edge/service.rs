@@ -7,7 +7,7 @@ use actix_web::{rt, web, web::ServiceConfig};
 use super::{
     Edge, Settings,
     lane::Lanes,
-    metrics::{LogFigures, RefusalLog},
+    metrics::LogFigures,
     server::{self, Running},
     settings::{BusAddress, ServiceDefaults},
 };
@@ -52,13 +52,8 @@ impl Service {
     pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
         let service = Self { edge: Edge::new(settings, defaults), bus };
         service.ask_bus();
-        let bus = service.bus.clone();
-        service.edge.readiness.watch(move || bus.degraded());
-        let edge = service.edge.clone();
-        let degraded = move || edge.readiness.degraded().into_iter().map(|one| one.reason).collect();
-        service.edge.metrics.watch_degraded(degraded);
-        let bus = service.bus.clone();
-        service.edge.metrics.watch_log(move || figures(&*bus));
+        let log = service.log().clone();
+        service.edge.metrics.watch_log(move || figures(&log));
         let log = service.log().clone();
         service.edge.drain.on_begin(move || log.close());
         for warning in &service.edge.settings.warnings {
@@ -104,13 +99,10 @@ impl Service {
 
     async fn upkeep(self) {
         let mut tick = tokio::time::interval(UPKEEP);
-        let mut refusals = RefusalLog::default();
         while !self.edge.drain.is_draining() {
             tick.tick().await;
-            self.log().sweep(self.bus.now_ms());
+            self.log().sweep(wall_clock());
             self.ask_bus();
-            self.edge.readiness.log_degraded();
-            refusals.write(&self.edge.metrics.refusals);
         }
     }
 
@@ -122,8 +114,8 @@ impl Service {
     }
 }
 
-fn figures(bus: &dyn Bus) -> LogFigures {
-    let stats = bus.log().stats(bus.now_ms());
+fn figures(log: &Log) -> LogFigures {
+    let stats = log.stats(wall_clock());
     LogFigures {
         channels: stats.channels,
         messages: stats.messages,

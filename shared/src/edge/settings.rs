@@ -70,6 +70,8 @@ pub struct Settings {
     pub max_channels: Option<usize>,
     /// Bytes of a request's body.
     pub max_body: Option<usize>,
+    /// Bytes that the recovery sessions of Socket.IO clients that have gone may take.
+    pub sessions_total: Option<usize>,
     /// Connections held open for a client at a time: streams, long polls, Socket.IO sessions.
     pub max_connections: Option<usize>,
     /// Whether the operator asked for so many, and it is not merely the default.
@@ -178,8 +180,7 @@ impl Settings {
     }
 
     fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
-        let bus = bus::read(&mut from);
-        let has_redis_password = from.is_given(&table::REDIS_PASSWORD_FILE);
+        let bus = from.read(&table::BUS, str::parse);
         let redis_ca = from.read(&table::REDIS_CA_FILE, values::authorities);
         let socket_io_key = from.read(&table::SOCKET_IO_KEY, values::channel_key);
         let listen = from.read(&table::LISTEN, values::listen);
@@ -190,6 +191,7 @@ impl Settings {
         let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit);
         let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
+        let sessions_total = from.read(&table::SESSIONS_TOTAL, values::size_limit);
         let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
         let max_connections_asked_for = from.is_given(&table::MAX_CONNECTIONS);
         let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
@@ -228,6 +230,7 @@ impl Settings {
                 history_total: history_total?,
                 max_channels: max_channels?,
                 max_body: max_body?,
+                sessions_total: sessions_total?,
                 max_connections: max_connections?,
                 max_connections_asked_for,
                 max_connections_per_address: max_connections_per_address?,
@@ -264,9 +267,6 @@ impl Settings {
                 }
                 if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {
                     warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is no rediss:// URL".to_owned());
-                }
-                if has_redis_password && settings.bus == BusAddress::Memory {
-                    warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is no Redis".to_owned());
                 }
                 settings.warnings = warnings;
                 Ok(settings)

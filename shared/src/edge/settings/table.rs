@@ -52,7 +52,6 @@ settings! {
         WORKERS "N" "cores" "Threads that serve requests"
         BUS "URL" "memory" "Where the order of messages comes from: `memory` (this process alone) or redis://… (shared)"
         REDIS_CA_FILE "FILE" "" "PEM file with the authorities that a rediss:// server's certificate may be signed by, instead of the system's"
-        REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, as it is, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Before the names of the Socket.IO cluster's channels in Redis; another for each cluster, the same on all its servers"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
         CLIENT_DIR "DIR" "" "Directory with the files of the Socket.IO client (its dist/)"
@@ -76,6 +75,7 @@ settings! {
     "Limits (0 = no limit)" {
         MAX_CHANNELS "N" "250000" "Channels that are read while they hold nothing; beyond them nobody may read another new one"
         MAX_BODY "SIZE" "64KiB" "Bytes of a request's body"
+        SESSIONS_TOTAL "SIZE" "64MiB" "Bytes that recovery sessions of Socket.IO clients that have gone may take; beyond them the oldest go first"
         MAX_CONNECTIONS "N" "100000" "Streams, long polls and sockets at a time"
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same from one client address (IPv6: one /64)"
         CONNECT_RATE "N" "0" "Streams, polls and sockets a second that one client address may open"
