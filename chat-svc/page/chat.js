@@ -1,5 +1,5 @@
 // The chat page. It speaks the chat's events and shows what comes back:
-//   out: chat message(text), join(room), leave(room), name(text), typing(bool), each answered by an ack
+//   out: chat message(text, key), join(room), leave(room), name(text), typing(bool), each answered by an ack
 //   in:  chat message(text, {id, room, from, time}), presence, typing
 // A server that knows `chat message` alone is served too: rooms, people and names then stay out of sight.
 
@@ -214,6 +214,11 @@ function ask(within, ...args) {
   });
 }
 
+/** A key for a message: however often it is sent, it is stored once. `crypto.randomUUID` needs a page that came by TLS. */
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 async function send(message) {
   if (!socket?.connected) {
     message.fate = "queued";
@@ -223,7 +228,7 @@ async function send(message) {
   message.fate = "waiting";
   delete message.why;
   show();
-  const answer = await ask(ACK_WITHIN, "chat message", message.text);
+  const answer = await ask(ACK_WITHIN, "chat message", message.text, message.key);
   if (answer.ok) {
     message.fate = "sent";
     if (answer.id && message.id && message.id !== answer.id) {
@@ -389,7 +394,7 @@ part("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = part("text").value.trim();
   if (!text) return;
-  const message = { text, room: current, time: Date.now(), mine: true, from: me, fate: "queued" };
+  const message = { text, room: current, time: Date.now(), mine: true, from: me, fate: "queued", key: newKey() };
   take(current, message);
   part("text").value = "";
   typed(false);

@@ -4,12 +4,7 @@
 //! Messages are not kept here a second time. What is kept is who was there ([`Sessions`]), by the secret that the client has
 //! for its session. All that concerns many sockets at once is left to another adapter: this process's own, or Redis.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -23,13 +18,11 @@ use socketio::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    feed::{Feed, Offset, Pulled},
+    feed::{Feed, Offset},
     sessions::{Holder, Sessions, Taken},
     wire::NAMESPACE,
 };
 
-/// Bytes of missed messages that are sent before the client is let in. The rest is pulled behind it, in the same order.
-const FIRST_BYTES: usize = 256 * 1024;
 /// How long a client that comes back waits for a log that is being filled.
 const FILLED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a client that comes back waits until the replica of its earlier socket has been told.
@@ -39,8 +32,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The server event that ends a socket whose session has gone on to another replica.
 const SUPERSEDED: &str = "trident:superseded";
 
-/// What a recovered socket goes on reading, and what it was given already. Kept with the socket until the chat takes it.
-pub(crate) struct Resumed(pub(crate) Mutex<Option<(Feed, Pulled)>>);
+/// The feed that a recovered socket resumes. Kept with the socket until the chat takes it.
+pub(crate) struct Resumed(pub(crate) Mutex<Option<Feed>>);
 
 /// See the module.
 pub(crate) struct LogAdapter {
@@ -65,10 +58,15 @@ impl LogAdapter {
         Self { bus, sessions, inner }
     }
 
-    /// The feed of a session from an offset on, if that can be told.
-    fn feed(&self, taken: &Taken, offset: &str) -> Option<Feed> {
-        Feed::resume(self.bus.log(), taken.kept.profile.plan.clone(), offset.parse().ok()?)
+    /// The feed of a session after an offset, if the session can still be resumed there.
+    fn feed(&self, taken: &Taken, offset: Option<Offset>) -> Option<Feed> {
+        Feed::resume(self.bus.log(), taken.kept.profile.plan.clone(), offset)
     }
+}
+
+/// An offset as a client sent it: `None` inside where it has received nothing with an offset, `None` where it is none of ours.
+fn read_offset(offset: &str) -> Option<Option<Offset>> {
+    if offset.is_empty() { Some(None) } else { offset.parse().ok().map(Some) }
 }
 
 /// Listens to other replicas, whose clients have come back to sessions that have a socket here.
@@ -100,7 +98,7 @@ impl Adapter for LogAdapter {
             if local.name() != NAMESPACE {
                 return None;
             }
-            let place: Offset = offset.parse().ok()?;
+            let place = read_offset(offset)?;
             // A replica that has just started does not know yet what came after it.
             let filled = async {
                 while !self.bus.log().is_filled() {
@@ -108,8 +106,13 @@ impl Adapter for LogAdapter {
                 }
             };
             timeout(FILLED_WITHIN, filled).await.ok()?;
-            self.bus.reach(place.cursor()).await;
+            if let Some(place) = place {
+                self.bus.reach(place.cursor()).await;
+            }
             let taken = self.sessions.take(pid).await?;
+            if let (None, Some(beginning)) = (place, taken.kept.profile.plan.beginning()) {
+                self.bus.reach(beginning).await;
+            }
             if let Some(holder) = taken.elsewhere {
                 let told = Superseded { sid: taken.kept.sid.clone(), holder };
                 let told = Payload::event(SUPERSEDED, &told).ok()?;
@@ -121,7 +124,7 @@ impl Adapter for LogAdapter {
                 }
             }
             // What is lost is told by coming back as somebody new: the application then knows that it has to look.
-            if self.feed(&taken, offset).is_none_or(|feed| feed.is_gap()) {
+            if self.feed(&taken, place).is_none_or(|feed| feed.is_gap()) {
                 self.sessions.forget(&pid.into(), &taken);
                 return None;
             }
@@ -136,21 +139,12 @@ impl Adapter for LogAdapter {
     }
 
     fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
+        // What was missed is read by the socket's source, as its transport takes it.
+        admit(Vec::new());
         let taken = restored.session.data.read::<Taken>().ok();
-        let Some(mut feed) = taken.and_then(|taken| self.feed(&taken, &restored.offset)) else {
-            return admit(Vec::new());
-        };
-        let mut missed = Pulled::default();
-        let mut room = FIRST_BYTES;
-        while room > 0 {
-            let Poll::Ready(pulled) = feed.poll_pull(&Context::from_waker(Waker::noop()), room) else { break };
-            let bytes = pulled.packets.iter().map(EncodedPacket::size).sum::<usize>();
-            room = room.saturating_sub(bytes.max(1));
-            missed.extend(pulled);
-        }
-        admit(std::mem::take(&mut missed.packets));
-        if let Some(socket) = local.socket(&restored.session.sid) {
-            socket.insert(Resumed(Mutex::new(Some((feed, missed)))));
+        let feed = read_offset(&restored.offset).zip(taken).and_then(|(offset, taken)| self.feed(&taken, offset));
+        if let (Some(feed), Some(socket)) = (feed, local.socket(&restored.session.sid)) {
+            socket.insert(Resumed(Mutex::new(Some(feed))));
         }
     }
 

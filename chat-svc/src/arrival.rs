@@ -17,7 +17,7 @@ use actix_web::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 use shared::edge::{Access, ApiError, Edge, address, limits::Slot, metrics, service::Service};
-use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, Value, engine::Protocol};
+use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, engine::Protocol};
 
 use crate::{
     adapter::Resumed,
@@ -38,9 +38,18 @@ const SESSION_KEY: &str = "trident-session-key";
 /// The place of a connection, which it holds from its first request to its end, whether or not it ever comes to the chat.
 pub(crate) type Place = Mutex<Slot>;
 
+/// Bytes of the largest `auth` that a client may send: a token, and what an application adds.
+pub(crate) const MAX_AUTH_BYTES: usize = 16 * 1024;
+/// Bytes of the URL and of the [headers that are kept](HEADERS) of the largest first request. Each connection keeps them.
+const MAX_HANDSHAKE_BYTES: usize = 16 * 1024;
+
 /// A place for another connection, if there is one. Refused here, a client tries again by itself; after a refusal by
 /// [`admit`] it does not.
 pub(crate) fn allow(edge: &Edge, handshake: &Handshake) -> Result<Place, String> {
+    let headers = handshake.headers.iter().map(|(name, value)| name.len() + value.len());
+    if handshake.url.len() + headers.sum::<usize>() > MAX_HANDSHAKE_BYTES {
+        return Err(format!("the URL, the cookies and the token are larger than {MAX_HANDSHAKE_BYTES} bytes together"));
+    }
     let slot = edge.limits.connect(address(edge, handshake), counted_as(handshake.transport));
     slot.map(Mutex::new).map_err(|refused| refused.to_string())
 }
@@ -78,7 +87,10 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
     let handshake = socket.handshake();
     let headers = headers(handshake);
     let address = address(edge, handshake);
-    let auth: Auth = socket.auth().map_err(|_| refuse(ApiError::BadToken("`auth.token` is a string".to_owned())))?;
+    let auth: Result<Auth, _> = socket.auth();
+    // Whatever else it holds is of no use, and would stay for as long as the socket does.
+    socket.forget_auth();
+    let auth = auth.map_err(|_| refuse(ApiError::BadToken("`auth.token` is a string".to_owned())))?;
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     if socket.recovered() {
         // The session may have been opened with a token that has ended since, or that this client does not show.
@@ -126,9 +138,8 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
     let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
     let taken: Option<Taken> = socket.data().read().ok();
     let member = match (resumed, &taken) {
-        (Some((feed, missed)), Some(taken)) => {
+        (Some(feed), Some(taken)) => {
             log::info!("chat: {} is back", socket.id());
-            missed.count(place.lock().figures());
             let profile = taken.kept.profile.clone();
             chat.presence.enter(&profile.rooms, &profile.name);
             Member::resumed(access, place, profile, feed)
@@ -144,7 +155,7 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
                 name.into(),
                 Feed::new(chat.service.log(), session_number(socket), is_plain),
             );
-            if let Err(refusal) = chat.enter(socket, &member, Some(&Value::from(FIRST_ROOM))) {
+            if let Err(refusal) = chat.enter(socket, &member, Some(FIRST_ROOM)) {
                 log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());
             }
             member

@@ -8,7 +8,12 @@ use socketio::{Selector, SocketIo, Stats};
 use socketio_redis::RedisAdapter;
 use tokio::time::MissedTickBehavior;
 
-use crate::{arrival::counted_as, member::Member, wire::NAMESPACE};
+use crate::{
+    arrival::counted_as,
+    member::Member,
+    sessions::{self, Sessions},
+    wire::NAMESPACE,
+};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -102,11 +107,23 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
     ]
 }
 
+/// What is kept for clients that have gone and may come back.
+fn session_figures(figures: &sessions::Figures) -> [Figure; 3] {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let figure = |name, help, value, is_counter| Figure { name, help, value, is_counter };
+    [
+        figure("trident_sessions", "Recovery sessions of clients that have gone", count(figures.sessions), false),
+        figure("trident_session_bytes", "Bytes that they take, of TRIDENT_SESSIONS_TOTAL", count(figures.bytes), false),
+        figure("trident_sessions_dropped", "Sessions dropped before their time, to make room", figures.dropped, true),
+    ]
+}
+
 /// Shows what is counted elsewhere.
-pub(crate) fn show(io: &SocketIo, cluster: Option<Arc<RedisAdapter>>, service: &Service) {
+pub(crate) fn show(io: &SocketIo, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>, service: &Service) {
     let io = io.clone();
     service.edge.metrics.watch_figures(move || {
         let mut all = figures(&io.stats());
+        all.extend(session_figures(&sessions.figures()));
         all.extend(cluster.iter().flat_map(|cluster| cluster_figures(cluster)));
         all
     });

@@ -1,17 +1,12 @@
 //! The chat on Socket.IO: its server, the events that it handles, and what happens when somebody leaves. Who comes in is
 //! looked at in [`arrival`].
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use actix_web::{rt, web::ServiceConfig};
-use shared::edge::{
-    health::{Degradation, reason},
-    lane::Lanes,
-    service::Service,
-    settings::BusAddress,
-};
+use shared::edge::{lane::Lanes, service::Service, settings::BusAddress};
 use socketio::{
-    Ack, Args, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo,
+    Ack, Event, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo,
     adapter::{Adapter, LocalAdapter},
     bundle::Bundle,
 };
@@ -19,11 +14,12 @@ use socketio_redis::{Config, ConnectError, RedisAdapter};
 
 use crate::{
     adapter::{self, LogAdapter},
+    args::Args,
     arrival, bridge, census,
     events::{self, CHAT_MESSAGE},
     member::Member,
     presence::{Presence, Replica},
-    reply,
+    reply::{self, Refusal},
     sessions::{Sessions, Unfit},
     wire::NAMESPACE,
 };
@@ -32,8 +28,11 @@ use crate::{
 /// as an image carries them.
 const CLIENT_DIRS: [&str; 2] = ["web/vendor/node_modules/socket.io-client/dist", "client"];
 
-/// How often it is tried whether other replicas are reached.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Bytes that the packet of a chat message may have beside the message.
+const MESSAGE_OVERHEAD: usize = 64 * 1024;
+/// The answer to an event that is none of the chat's.
+const KNOWN_EVENTS: &str = "the chat knows the events `chat message`, `join`, `history`, `leave`, `name`, `typing`, `subscribe` and \
+                            `unsubscribe`";
 
 /// Why there is no chat. What the URL holds is not repeated: it may be a password.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +62,12 @@ impl Chat {
         let recovery = Recovery { skip_middlewares: false, ..Recovery::default() };
         let sessions = {
             let settings = &service.edge.settings;
-            let opened = Sessions::open(&settings.bus, settings.redis_ca.as_deref(), recovery.max_disconnection);
+            let opened = Sessions::open(
+                &settings.bus,
+                settings.redis_ca.as_deref(),
+                recovery.max_disconnection,
+                settings.sessions_total,
+            );
             opened.map_err(|Unfit| OpenError::Sessions)?
         };
         let cluster = cluster(service)?;
@@ -101,9 +105,8 @@ impl Chat {
             }
         });
 
-        watch(service, sessions.clone(), cluster.clone());
-        rt::spawn(sessions.run());
-        census::show(&io, cluster.clone(), service);
+        rt::spawn(sessions.clone().run());
+        census::show(&io, sessions.clone(), cluster.clone(), service);
         if let Some(cluster) = cluster {
             rt::spawn(bridge::run(service.clone(), namespace.clone(), cluster, presence.clone()));
         }
@@ -135,21 +138,6 @@ impl Chat {
     }
 }
 
-/// Has `/readyz` and the log report what of the chat does not work.
-fn watch(service: &Service, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>) {
-    service.edge.readiness.watch(move || {
-        let sessions = sessions.problem().map(|why| {
-            let message = format!("sessions are not stored in Redis, so clients cannot resume them elsewhere: {why}");
-            Degradation::new(reason::SESSION_STORE, message)
-        });
-        let cluster = cluster.as_ref().and_then(|cluster| cluster.problem()).map(|why| {
-            let message = format!("presence, typing and other events do not reach other replicas: {why}");
-            Degradation::new(reason::SOCKET_CLUSTER, message)
-        });
-        sessions.into_iter().chain(cluster).collect()
-    });
-}
-
 /// How sockets on other replicas are reached, where there may be others.
 fn cluster(service: &Service) -> Result<Option<Arc<RedisAdapter>>, ConnectError> {
     let settings = &service.edge.settings;
@@ -158,7 +146,6 @@ fn cluster(service: &Service) -> Result<Option<Arc<RedisAdapter>>, ConnectError>
         authorities: settings.redis_ca.clone(),
         key: settings.socket_io_key.clone(),
         aside: Some(bridge::ASIDE.to_owned()),
-        heartbeat: HEARTBEAT,
         ..Config::new(address.url())
     };
     RedisAdapter::connect(config).map(Some)
@@ -188,39 +175,42 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
             (config.ping_interval, config.ping_timeout) = (settings.ping_interval, settings.ping_timeout);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
             config.kept_headers = Some(arrival::HEADERS.map(str::to_owned).to_vec());
-            config.max_packet_bytes = 2 * config.max_http_buffer_size;
+            // As large a message as the other doors take.
+            let message = settings.max_body.map_or(0, |bytes| bytes.saturating_add(MESSAGE_OVERHEAD));
+            config.max_http_buffer_size = config.max_http_buffer_size.max(message);
+            config.max_auth_bytes = arrival::MAX_AUTH_BYTES;
             config.allow_eio3 = true;
             config.msgpack = true;
         })
         .build()
 }
 
-/// The events of the chat.
+/// The events of the chat. All go the same way, so that one that is not known is answered too.
 fn listen(namespace: &Namespace, chat: &events::Chat) {
-    /// An event whose arguments are looked at one by one, since each way to be wrong has an answer.
-    macro_rules! on {
-        ($event:expr, $chat:ident, $socket:ident, $member:ident, $first:ident => $outcome:expr) => {{
-            let shared = chat.clone();
-            namespace.on($event, async move |$socket: Socket, args: Args, ack: Ack| {
-                let ($chat, $first) = (&shared, args.0.first());
-                let Some($member) = $socket.get::<Member>() else { return };
-                let _ = $socket;
-                reply::send(&ack, &$outcome);
-            });
-        }};
-    }
-    on!(CHAT_MESSAGE, chat, socket, member, first => chat.say(&member, first).await);
-    on!("leave", chat, socket, member, first => chat.leave(&socket, &member, first));
-    on!("name", chat, socket, member, first => chat.name(&socket, &member, first));
-    on!("typing", chat, socket, member, first => chat.typing(&socket, &member, first));
-    on!("subscribe", chat, socket, member, first => chat.subscribe(&socket, &member, first).await);
-    on!("unsubscribe", chat, socket, member, first => chat.unsubscribe(&socket, &member, first));
-    let shared = chat.clone();
-    namespace.on("join", async move |socket: Socket, args: Args, ack: Ack| {
-        let Some(member) = socket.get::<Member>() else { return };
-        shared.join(&socket, &member, args.0.first(), |outcome| reply::send(&ack, outcome)).await;
+    let chat = chat.clone();
+    namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
+        // Without a member the socket is on its way out, and there is nobody to be answered.
+        if let Some(member) = socket.get::<Member>() {
+            answer(&chat, &socket, &member, &event, &ack).await;
+        }
     });
 }
 
-#[cfg(test)]
-mod tests;
+/// Does what an event asks for and acks it, whatever it is.
+async fn answer(chat: &events::Chat, socket: &Socket, member: &Member, event: &Event, ack: &Ack) {
+    let args = match Args::of(event.payload()) {
+        Ok(args) => args,
+        Err(error) => return reply::refuse(ack, Refusal::new("bad_arguments", error)),
+    };
+    match &*event.name() {
+        CHAT_MESSAGE => reply::send(ack, &chat.say(member, &args).await),
+        "join" => reply::unless_ok(ack, chat.join(socket, member, &args, ack).await),
+        "history" => reply::unless_ok(ack, chat.history(member, &args, ack)),
+        "leave" => reply::send(ack, &chat.leave(socket, member, &args)),
+        "name" => reply::send(ack, &chat.name(socket, member, &args)),
+        "typing" => reply::send(ack, &chat.typing(socket, member, &args)),
+        "subscribe" => reply::send(ack, &chat.subscribe(socket, member, &args).await),
+        "unsubscribe" => reply::send(ack, &chat.unsubscribe(socket, member, &args)),
+        _ => reply::refuse(ack, Refusal::new("unknown_event", KNOWN_EVENTS)),
+    }
+}

@@ -70,6 +70,12 @@ impl Plan {
         u64::from(self.session) << 32
     }
 
+    /// The place of the live reader when the session began, or a later one before anything that it reads. `None` if it reads nothing.
+    pub(crate) fn beginning(&self) -> Option<Cursor> {
+        let live = self.channels.iter().map(|(_, from)| *from);
+        live.chain(self.catch_ups.iter().map(|catch_up| catch_up.until)).min()
+    }
+
     /// Whether a catch-up of this number belongs to this session.
     fn is_mine(&self, number: u64) -> bool {
         number >> 32 == u64::from(self.session)
@@ -127,13 +133,6 @@ pub(crate) struct Pulled {
 }
 
 impl Pulled {
-    /// Adds what was pulled after it.
-    pub(crate) fn extend(&mut self, more: Self) {
-        self.packets.extend(more.packets);
-        self.messages += more.messages;
-        self.gaps += more.gaps;
-    }
-
     /// Counts it as handed to a client.
     pub(crate) fn count(&self, figures: &TransportMetrics) {
         figures.deliveries.inc_by(u64::try_from(self.messages).unwrap_or(u64::MAX));
@@ -169,8 +168,10 @@ impl Feed {
         Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, holds: 0, is_plain }
     }
 
-    /// Goes on after `offset` with what was planned. `None` if the plan knows nothing of the offset's catch-up any more.
-    pub(crate) fn resume(log: &Arc<Log>, plan: Plan, offset: Offset) -> Option<Self> {
+    /// Resumes `plan` after `offset`; `None` is the beginning of the session, for a client that has received nothing since. Gives `None`
+    /// if the plan no longer has the catch-up that the client needs.
+    pub(crate) fn resume(log: &Arc<Log>, plan: Plan, offset: Option<Offset>) -> Option<Self> {
+        let Some(offset) = offset else { return Self::from_beginning(log, plan) };
         let mut live = Reader::open(log, &[], Since::After(offset.live));
         for (channel, from) in &plan.channels {
             live.claim(channel, *from);
@@ -194,18 +195,24 @@ impl Feed {
                 reading = plan.catch_ups.iter().position(is_begun_later).unwrap_or(reading);
             }
         }
+        Some(Self::with(log, plan, live, reading, reader))
+    }
+
+    /// Reads all that `plan` ever wanted.
+    fn from_beginning(log: &Arc<Log>, plan: Plan) -> Option<Self> {
+        plan.catch_ups.front().is_none_or(|first| first.number == plan.first_number()).then_some(())?;
+        let since = plan.beginning().map_or(Since::Now, Since::After);
+        let mut live = Reader::open(log, &[], since);
+        for (channel, from) in &plan.channels {
+            live.claim(channel, *from);
+        }
+        Some(Self::with(log, plan, live, 0, None))
+    }
+
+    fn with(log: &Arc<Log>, plan: Plan, live: Reader, reading: usize, reader: Option<Reader>) -> Self {
         let next_number = plan.catch_ups.back().map_or(plan.first_number(), |last| last.number + 1);
-        Some(Self {
-            log: log.clone(),
-            live,
-            plan,
-            reading,
-            reader: reader.map(Box::new),
-            next_number,
-            waker: None,
-            holds: 0,
-            is_plain: false,
-        })
+        let reader = reader.map(Box::new);
+        Self { log: log.clone(), live, plan, reading, reader, next_number, waker: None, holds: 0, is_plain: false }
     }
 
     /// Whether something after its place is lost.
@@ -227,6 +234,7 @@ impl Feed {
     /// Gives the cursor that they are read from, the head of the log for those from now on.
     pub(crate) fn add(&mut self, channels: Vec<ChannelName>, since: Since) -> Cursor {
         let (head, live) = (self.log.head(), self.live.cursor());
+        let is_first = self.plan.channels.is_empty();
         let (from, older) = match since {
             Since::Now => (head, None),
             // What the live reader has not come to yet: it comes to it by itself.
@@ -255,10 +263,12 @@ impl Feed {
             self.next_number += 1;
             self.plan.catch_ups.push_back(CatchUp { number, channels, since, until: live });
         }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        self.wake();
+        let cursor = older.flatten().unwrap_or(from);
+        if is_first {
+            self.live.client_has(cursor);
         }
-        older.flatten().unwrap_or(from)
+        cursor
     }
 
     /// Reads `channel` no longer. A catch-up that is under way goes on without it.
@@ -318,9 +328,14 @@ impl Feed {
     /// See [`hold`](Self::hold).
     pub(crate) fn release(&mut self) {
         self.holds -= 1;
-        if self.holds == 0
-            && let Some(waker) = self.waker.take()
-        {
+        if self.holds == 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes whoever waits for more: there may be something by now.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -344,13 +359,17 @@ impl Feed {
                     self.live.want_from(channel, until);
                 }
             }
-            let batch = reader.read(limit);
+            let batch = reader.read(limit).map(|batch| up_to(batch, until));
             let cursor = reader.cursor();
             if cursor >= until {
                 self.reading += 1;
                 self.reader = None;
             }
-            let pulled = batch.map(|batch| self.encode(&batch, Some((number, until)))).unwrap_or_default();
+            if let Some(given) = batch.as_ref().and_then(last_given) {
+                // While there is a catch-up the live reader waits, so that the client has everything up to this place.
+                self.live.client_has(self.live.client().max(given));
+            }
+            let pulled = batch.map(|batch| self.encode(&batch, Some(number))).unwrap_or_default();
             if !pulled.packets.is_empty() {
                 return Poll::Ready(pulled);
             }
@@ -371,13 +390,13 @@ impl Feed {
         Poll::Pending
     }
 
-    fn encode(&self, batch: &Batch, catch_up: Option<(u64, Cursor)>) -> Pulled {
+    fn encode(&self, batch: &Batch, catch_up: Option<u64>) -> Pulled {
         let mut pulled = Pulled::default();
         let (live, settled) = (self.live.cursor(), self.settled());
         let offset = |at: Cursor| match catch_up {
             _ if self.is_plain => None,
             None => Some(self.live_at(at, settled)),
-            Some((number, _)) => Some(Offset { live, catch_up: Some((number, at)) }),
+            Some(number) => Some(Offset { live, catch_up: Some((number, at)) }),
         };
         let offset = |at| offset(at).map(|offset| offset.to_string());
         if let Some(gap) = &batch.gap {
@@ -387,8 +406,6 @@ impl Feed {
         for message in &batch.messages {
             let packet = match catch_up {
                 None if message.id > settled => Event::of(message, self.is_plain),
-                // What is newer comes from the live reader.
-                Some((_, until)) if message.id > until => break,
                 _ => wire::event(message, offset(message.id).as_deref()),
             };
             pulled.packets.push(packet);
@@ -396,6 +413,20 @@ impl Feed {
         }
         pulled
     }
+}
+
+/// A batch of a catch-up without what the live reader gives: what comes after `until`.
+fn up_to(mut batch: Batch, until: Cursor) -> Batch {
+    batch.messages.retain(|message| message.id <= until);
+    if let Some(gap) = &mut batch.gap {
+        gap.resumed = gap.resumed.min(until);
+    }
+    batch
+}
+
+/// The cursor that a client has after a batch.
+fn last_given(batch: &Batch) -> Option<Cursor> {
+    batch.messages.last().map(|last| last.id).or(batch.gap.as_ref().map(|gap| gap.resumed))
 }
 
 impl fmt::Debug for Feed {

@@ -5,17 +5,20 @@
 //! appears in the chat, and a client that was cut off goes on after the last message that it saw.
 
 mod adapter;
+mod args;
 mod arrival;
 mod bridge;
 mod census;
 mod chat;
 mod events;
 mod feed;
+mod history;
 mod member;
 mod page;
 mod presence;
 mod reply;
 mod sessions;
+mod subscriptions;
 mod wire;
 
 pub use chat::{Chat, OpenError};

@@ -8,11 +8,13 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use shared::{edge::Access, pure::ChannelName};
-use socketio::{Outgoing, Socket, Source};
+use socketio::{Ack, Outgoing, Socket, Source};
 
 use crate::{
     arrival::Place,
     feed::{Feed, Plan},
+    history::{Replies, Reply},
+    reply::Outcome,
 };
 
 /// Rooms and channels that one socket may read.
@@ -37,6 +39,8 @@ pub(crate) struct State {
     /// The channels that they subscribed to.
     pub(crate) subscriptions: Vec<ChannelName>,
     pub(crate) feed: Feed,
+    /// Answers with messages of before, which wait until the client can take them.
+    pub(crate) replies: Replies,
 }
 
 /// What of it a session keeps.
@@ -52,13 +56,13 @@ pub(crate) struct Profile {
 
 impl Member {
     pub(crate) fn new(access: Access, place: Arc<Place>, name: Arc<str>, feed: Feed) -> Self {
-        Self::with(access, place, State { is_gone: false, name, rooms: Vec::new(), subscriptions: Vec::new(), feed })
+        Self::with(access, place, State::new(name, Vec::new(), Vec::new(), feed))
     }
 
     /// Goes on as the one whose session this was.
     pub(crate) fn resumed(access: Access, place: Arc<Place>, profile: Profile, feed: Feed) -> Self {
         let Profile { name, rooms, subscriptions, .. } = profile;
-        Self::with(access, place, State { is_gone: false, name, rooms, subscriptions, feed })
+        Self::with(access, place, State::new(name, rooms, subscriptions, feed))
     }
 
     fn with(access: Access, place: Arc<Place>, state: State) -> Self {
@@ -68,6 +72,17 @@ impl Member {
     /// What changes of them. Not to be held while sockets are spoken to.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// Answers with what `make` gives, behind what the client has been given so far, when it can take it.
+    ///
+    /// # Errors
+    /// When too many such answers wait already.
+    pub(crate) fn reply_later(&self, ack: &Ack, make: impl FnOnce() -> String + Send + 'static) -> Outcome<()> {
+        let mut state = self.state();
+        state.replies.push(ack, make)?;
+        state.feed.wake();
+        Ok(())
     }
 
     /// What a session keeps of them.
@@ -94,6 +109,10 @@ pub(crate) fn show(socket: &Socket, name: &str) {
 }
 
 impl State {
+    fn new(name: Arc<str>, rooms: Vec<ChannelName>, subscriptions: Vec<ChannelName>, feed: Feed) -> Self {
+        Self { is_gone: false, name, rooms, subscriptions, feed, replies: Replies::default() }
+    }
+
     /// Reads `channel` no longer, unless a room or a subscription still wants it.
     pub(crate) fn release(&mut self, channel: &ChannelName) {
         if !self.rooms.contains(channel) && !self.subscriptions.contains(channel) {
@@ -126,8 +145,20 @@ impl Drop for Hold<'_> {
 /// What a member reads, as the connection pulls it.
 pub(crate) struct Reading(pub(crate) Arc<Member>);
 
+impl Reading {
+    fn next_reply(&self) -> Option<Reply> {
+        self.0.state().replies.pop()
+    }
+}
+
 impl Source for Reading {
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>> {
+        // Messages that are read because of a join come behind its answer.
+        while let Some(reply) = self.next_reply() {
+            if let Some(packet) = reply.encode() {
+                return Poll::Ready(vec![Outgoing::from(packet)]);
+            }
+        }
         let pulled = match self.0.state().feed.poll_pull(cx, budget) {
             Poll::Ready(pulled) => pulled,
             Poll::Pending => return Poll::Pending,
@@ -160,7 +191,7 @@ mod tests {
         let [rooms, subscriptions] =
             [rooms, subscriptions].map(|names| names.iter().map(|name| channel(name)).collect());
         feed.add([&rooms, &subscriptions].into_iter().flatten().cloned().collect::<Vec<_>>(), Since::Now);
-        State { is_gone: false, name: "Mei".into(), rooms, subscriptions, feed }
+        State::new("Mei".into(), rooms, subscriptions, feed)
     }
 
     #[test]

@@ -6,11 +6,11 @@ use serde::Serialize;
 use shared::{
     edge::ApiError,
     live::bus::BusError,
-    pure::{Cursor, Message, NameError},
+    pure::{Cursor, NameError},
 };
 use socketio::Ack;
 
-use crate::wire::Meta;
+use crate::{history::Page, wire::text};
 
 /// Why something was not done, as the client is told.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,17 @@ impl Refusal {
     }
 }
 
+#[cfg(test)]
+impl Refusal {
+    pub(crate) fn code(&self) -> &str {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         Self::new(error.code(), error)
@@ -35,10 +46,8 @@ impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
             BusError::Away(_) => "bus_away",
-            BusError::Unknown(_) => "outcome_unknown",
-            BusError::TooLarge => "too_large",
-            // Chat messages bear no keys.
-            BusError::Keys | BusError::Reused => "internal",
+            BusError::Keys => "too_many_keys",
+            BusError::Reused => "idempotency_key_reused",
         };
         Self::new(code, error)
     }
@@ -75,14 +84,56 @@ pub(crate) struct Subscribed {
     pub(crate) cursor: Cursor,
 }
 
-/// The room that one has come into.
+/// The room that one has come into, with messages of before.
 #[derive(Serialize)]
 pub(crate) struct Joined<'a> {
-    pub(crate) room: &'a str,
+    room: &'a str,
     #[serde(flatten)]
-    pub(crate) present: Present,
-    /// The newest messages, oldest first.
-    pub(crate) messages: Vec<Held<'a>>,
+    present: &'a Present,
+    #[serde(flatten)]
+    bounds: Bounds,
+}
+
+impl Joined<'_> {
+    /// The answer as JSON.
+    pub(crate) fn encode(room: &str, present: &Present, page: &Page) -> String {
+        with_messages(&Joined { room, present, bounds: Bounds::of(page) }, page)
+    }
+}
+
+/// Messages of before in a room.
+#[derive(Serialize)]
+pub(crate) struct Past<'a> {
+    room: &'a str,
+    #[serde(flatten)]
+    bounds: Bounds,
+}
+
+impl Past<'_> {
+    /// The answer as JSON.
+    pub(crate) fn encode(room: &str, page: &Page) -> String {
+        with_messages(&Past { room, bounds: Bounds::of(page) }, page)
+    }
+}
+
+/// Where the messages of an answer begin, and whether there are older ones.
+#[derive(Serialize)]
+struct Bounds {
+    cursor: Cursor,
+    more: bool,
+}
+
+impl Bounds {
+    fn of(page: &Page) -> Self {
+        Self { cursor: page.cursor, more: page.more }
+    }
+}
+
+/// `told` as the answer that all went well, with the messages, whose JSON is copied as it is.
+fn with_messages(told: &impl Serialize, page: &Page) -> String {
+    let good = text(&Good { ok: true, told });
+    let open = good.strip_suffix('}').unwrap_or(&good);
+    format!("{open},\"messages\":[{}]}}", page.messages)
 }
 
 /// Who is in a room.
@@ -94,30 +145,16 @@ pub(crate) struct Present {
     pub(crate) members: Option<Vec<Arc<str>>>,
 }
 
-/// A message of before, with its data as JSON; buffers read `{"base64":…}`.
+/// All went well.
 #[derive(Serialize)]
-pub(crate) struct Held<'a> {
+struct Good<'a, T> {
+    ok: bool,
     #[serde(flatten)]
-    meta: Meta<'a>,
-    event: &'a str,
-    data: serde_json::Value,
-}
-
-impl<'a> Held<'a> {
-    pub(crate) fn of(message: &'a Message) -> Self {
-        let data = serde_json::from_str(&message.draft.payload.plain_json()).unwrap_or_default();
-        Self { meta: Meta::of(message), event: &message.draft.event, data }
-    }
+    told: &'a T,
 }
 
 /// Acks an outcome, if the client wants to know.
 pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
-    #[derive(Serialize)]
-    struct Good<'a, T> {
-        ok: bool,
-        #[serde(flatten)]
-        told: &'a T,
-    }
     #[derive(Serialize)]
     struct Bad<'a> {
         ok: bool,
@@ -129,5 +166,17 @@ pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
     };
     if let Err(error) = sent {
         log::error!("an ack could not be written: {error}");
+    }
+}
+
+/// Acks why something was not done.
+pub(crate) fn refuse(ack: &Ack, refusal: Refusal) {
+    send::<Done>(ack, &Err(refusal));
+}
+
+/// As [`refuse`], of what is acked elsewhere when it was done.
+pub(crate) fn unless_ok(ack: &Ack, outcome: Outcome<()>) {
+    if let Err(refusal) = outcome {
+        refuse(ack, refusal);
     }
 }

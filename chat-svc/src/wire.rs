@@ -1,11 +1,14 @@
 //! Messages of the log as Socket.IO events, and what clients send as messages of the log.
 
+mod placeholders;
+
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use serde::Serialize;
 use shared::pure::{Cursor, Gap, Message, Payload, PayloadError};
 use socketio::{
-    EncodedPacket, Value,
+    EncodedPacket,
     socket::packet::{Packet, Payload as Args},
 };
 
@@ -89,7 +92,7 @@ pub(crate) fn event(message: &Message, offset: Option<&str>) -> EncodedPacket {
 }
 
 /// Strings and structs of strings and numbers, which cannot but serialize.
-fn text<T: Serialize + ?Sized>(value: &T) -> String {
+pub(crate) fn text<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -105,9 +108,20 @@ pub(crate) fn gap(gap: &Gap, offset: Option<&str>) -> EncodedPacket {
     })
 }
 
-/// What a client sent, as a message carries it: binary stays binary.
-pub(crate) fn payload(value: &Value) -> Result<Payload, PayloadError> {
-    let (json, attachments) =
-        Args::from_value(value).map_err(|error| PayloadError::Json(error.to_string()))?.into_parts();
+/// An argument of a client's event as a message carries it: the JSON text as sent, and of the event's `attachments` those that the
+/// argument refers to.
+pub(crate) fn payload(json: &str, attachments: &[Bytes]) -> Result<Payload, PayloadError> {
+    if attachments.is_empty() {
+        return Payload::from_json(json.as_bytes());
+    }
+    let (json, attachments) = placeholders::renumber(json, attachments);
     Payload::with_attachments(json.as_bytes(), attachments)
+}
+
+/// A message of before as JSON text: its `meta`, its event, and its data, in which buffers read `{"base64":…}`.
+pub(crate) fn past(message: &Message) -> String {
+    let meta = text(&Meta::of(message));
+    let meta = meta.strip_suffix('}').unwrap_or(&meta);
+    let draft = &message.draft;
+    format!("{meta},\"event\":{},\"data\":{}}}", text(&*draft.event), draft.payload.plain_json())
 }

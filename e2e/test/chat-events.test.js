@@ -92,7 +92,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       const other = await chat(stack.base);
       await other.ask("name", "Two");
       const answer = await other.ask("join", room);
-      assert.deepEqual(Object.keys(answer), ["ok", "room", "count", "members", "messages"]);
+      assert.deepEqual(Object.keys(answer), ["ok", "room", "count", "members", "cursor", "more", "messages"]);
       assert.deepEqual([answer.ok, answer.room, answer.count, answer.members], [true, room, 2, ["One", "Two"]]);
       assert.deepEqual(answer.messages.map((message) => message.data), Array.from({ length: 50 }, (_, n) => n + 2));
       assert.deepEqual(answer.messages.map((message) => message.id), ids.slice(1));

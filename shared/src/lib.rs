@@ -10,8 +10,6 @@
 //!
 //! Inner rings know nothing of outer ones.
 
-#[cfg(any(test, feature = "testing"))]
-pub mod documented;
 pub mod edge;
 pub mod live;
 #[cfg(feature = "openapi")]
@@ -19,4 +17,3 @@ pub mod openapi;
 pub mod pure;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod throttle;

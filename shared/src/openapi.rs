@@ -20,10 +20,8 @@ use utoipa::{
 use crate::{
     edge::{
         error::Body as Error,
-        health::Ready,
         publish::{Many, One},
     },
-    live::degraded::Degradation,
     pure::{
         ChannelName, Cursor, EventName, Gap,
         batch::Line,
@@ -56,7 +54,7 @@ pub fn publishing(name: &str) -> Operation {
                        parameters are refused. `HEAD` is answered as `GET`, without a body."
     ),
     paths(healthz, readyz, metrics),
-    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, Line, Error, One, Many, Published, Ready, Degradation)),
+    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, Line, Error, One, Many, Published)),
     modifiers(&Common),
     tags(
         (name = "read", description = "What comes after a cursor."),
@@ -227,7 +225,7 @@ enum Published {
 /// How a process is.
 #[derive(ToSchema)]
 struct Status {
-    /// `ok`.
+    /// `ok`, or `ready`.
     status: String,
 }
 
@@ -241,7 +239,7 @@ fn healthz() {}
     path = "/readyz",
     tag = "operate",
     responses(
-        (status = 200, description = "It can; `degraded` lists what does not work as it should", body = Ready),
+        (status = 200, description = "It can", body = Status),
         (status = 503, description = "It cannot: the bus is away, or it is about to end", body = ErrorBody,
          headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))
     )

@@ -80,7 +80,7 @@ fn pull(feed: &mut Feed, budget: usize) -> Option<Pulled> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// Each message of each subscription, once and in order, whenever the client was cut off.
+    /// Case 2.1: each message of each subscription, once and in order, whenever the client was cut off, also before it had an offset.
     #[test]
     fn a_client_that_is_cut_off_misses_and_repeats_nothing(steps in steps()) {
         let log = log(None);
@@ -149,10 +149,10 @@ proptest! {
                     }
                 }
                 Step::Cut => {
-                    let Some(offset) = &offset else { continue };
                     sent.clear();
                     let plan = serde_json::from_value(serde_json::to_value(feed.plan()).unwrap()).unwrap();
-                    feed = Feed::resume(&log, plan, offset.parse().unwrap()).expect("the plan knows its offsets");
+                    let offset = offset.as_ref().map(|offset| offset.parse().unwrap());
+                    feed = Feed::resume(&log, plan, offset).expect("the plan knows its offsets");
                     prop_assert!(!feed.is_gap());
                 }
             }
@@ -180,7 +180,7 @@ fn a_feed_that_has_lost_something_says_so() {
     feed.add(vec![channel(0)], Since::Now);
     let plan = feed.plan().clone();
     let ids: Vec<_> = (0..4).flat_map(|_| log.append(vec![draft(0)], START)).collect();
-    let resumed = |at: Cursor| Feed::resume(&log, plan.clone(), at.to_string().parse().unwrap()).unwrap();
+    let resumed = |at: Cursor| Feed::resume(&log, plan.clone(), Some(at.to_string().parse().unwrap())).unwrap();
     assert!(resumed(ids[0]).is_gap());
     assert!(!resumed(ids[1]).is_gap());
     let pulled = pull(&mut feed, 1_000).unwrap();
@@ -285,4 +285,52 @@ fn a_plan_stays_small_whatever_is_subscribed_to() {
         assert!(kept <= MOST_CATCH_UP_CHANNELS, "{kept}");
     }
     assert_eq!(feed.plan().catch_ups.back().unwrap().channels, names(39));
+}
+
+/// What the gaps of a feed say was requested, and the ids of the messages, in order.
+fn requested(feed: &mut Feed) -> Vec<(String, Cursor)> {
+    let mut all = Vec::new();
+    while let Some(pulled) = pull(feed, 1_000) {
+        for packet in &pulled.packets {
+            let json: serde_json::Value =
+                serde_json::from_str(packet.packet().payload.as_ref().unwrap().json()).unwrap();
+            let cursor = |value: &serde_json::Value| value.as_str().unwrap().parse().unwrap();
+            all.push(match json[0].as_str().unwrap() {
+                "gap" => ("gap".to_owned(), cursor(&json[1]["requested"])),
+                event => (event.to_owned(), cursor(&json[2]["id"])),
+            });
+        }
+    }
+    all
+}
+
+/// Case 3.7: a gap names the cursor that the client has: of the ack of `subscribe`, of the last message, or what it asked for.
+#[test]
+fn a_gap_names_the_cursor_of_the_client() {
+    let log = log(Some(1));
+    let say = |n| log.append(vec![draft(n)], START)[0];
+    let mut feed = Feed::new(&log, 7, false);
+    say(1);
+    let acked = feed.add(vec![channel(0)], Since::Now);
+    // What is on other channels moves the reader on and is nothing to the client.
+    say(1);
+    assert_eq!(requested(&mut feed), []);
+    say(0);
+    let second = say(0);
+    assert_eq!(requested(&mut feed), [("gap".into(), acked), ("message".into(), second)]);
+    say(1);
+    assert_eq!(requested(&mut feed), []);
+    say(0);
+    let fourth = say(0);
+    assert_eq!(requested(&mut feed), [("gap".into(), second), ("message".into(), fourth)]);
+    // Behind a catch-up, which ends with a message that is older than the place of the live reader.
+    let mut feed = Feed::new(&log, 7, false);
+    let before = Cursor::new(fourth.ms, fourth.seq - 1);
+    say(1);
+    let _ = requested(&mut feed);
+    feed.add(vec![channel(0)], Since::After(before));
+    assert_eq!(requested(&mut feed), [("message".into(), fourth)]);
+    say(0);
+    let sixth = say(0);
+    assert_eq!(requested(&mut feed), [("gap".into(), fourth), ("message".into(), sixth)]);
 }

@@ -1,4 +1,4 @@
-//! Sessions in this process's memory: as many as there is room for, gone with the process.
+//! Sessions in this process's memory, gone with the process. How many there are is for others to bound: see `ledger`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,9 +11,6 @@ use parking_lot::Mutex;
 use socketio::adapter::BoxFuture;
 
 use super::store::{Away, Held, Holder, Save, SessionStore, Taken};
-
-/// Sessions kept at most; the oldest go first.
-pub(super) const MOST_SESSIONS: usize = 100_000;
 
 /// See the module.
 #[derive(Default)]
@@ -46,11 +43,6 @@ impl Table {
             self.remove(&save.pid);
         }
         if !save.keep.is_zero() {
-            while self.by_pid.len() >= MOST_SESSIONS
-                && let Some((_, oldest)) = self.until.pop_first()
-            {
-                self.by_pid.remove(&oldest);
-            }
             let until = (now + save.keep, self.next);
             self.next += 1;
             self.until.insert(until, save.pid.clone());
@@ -77,6 +69,9 @@ impl Table {
         while let Some(oldest) = self.until.first_entry().filter(|oldest| oldest.key().0 <= now) {
             self.by_pid.remove(&oldest.remove());
         }
+        if self.by_pid.capacity() > 64 && self.by_pid.len() * 4 < self.by_pid.capacity() {
+            self.by_pid.shrink_to_fit();
+        }
     }
 }
 
@@ -95,6 +90,10 @@ impl SessionStore for MemoryStore {
 
     fn outlives_us(&self) -> bool {
         false
+    }
+
+    fn sweep(&self) {
+        self.0.lock().forget_old(Instant::now());
     }
 }
 
@@ -141,17 +140,5 @@ mod tests {
         assert!(table.take("a", me, now + KEEP).is_some());
         assert!(table.take("a", me, now + KEEP + SECOND).is_none());
         assert_eq!((table.by_pid.len(), table.until.len()), (0, 0));
-    }
-
-    #[test]
-    fn of_too_many_the_oldest_go() {
-        let (now, me) = (Instant::now(), Holder::draw());
-        let mut table = Table::default();
-        for n in 0..MOST_SESSIONS + 2 {
-            table.save(&save(&n.to_string(), me), now);
-        }
-        assert_eq!((table.by_pid.len(), table.until.len()), (MOST_SESSIONS, MOST_SESSIONS));
-        assert!(table.take("0", me, now).is_none() && table.take("1", me, now).is_none());
-        assert!(table.take("2", me, now).is_some());
     }
 }

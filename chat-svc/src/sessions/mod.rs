@@ -12,6 +12,7 @@
 //! goes on; what was not saved waits here, and everything is saved again when the store is back, since it may have lost what
 //! it had.
 
+mod ledger;
 mod memory;
 mod queue;
 mod redis;
@@ -32,13 +33,14 @@ use shared::edge::settings::BusAddress;
 use socketio::{DisconnectReason, Socket};
 use tokio::time::sleep;
 
+pub(crate) use self::{ledger::Figures, redis::Unfit, store::Holder};
 use self::{
+    ledger::Ledger,
     memory::MemoryStore,
     queue::{Ended, Queue},
     redis::RedisStore,
     store::{Away, SessionStore},
 };
-pub(crate) use self::{redis::Unfit, store::Holder};
 use crate::member::{Member, Profile};
 
 /// How long a client that comes back waits for a store that is away.
@@ -82,6 +84,8 @@ struct Inner {
     store: Box<dyn SessionStore>,
     live: Mutex<HashMap<ByteString, Live>>,
     queue: Queue,
+    /// Of the sessions whose clients have gone.
+    ledger: Mutex<Ledger>,
     is_away: AtomicBool,
 }
 
@@ -93,29 +97,31 @@ struct Live {
 }
 
 impl Sessions {
-    /// Sessions that clients may come back to within `keep`, kept where the bus is.
+    /// Sessions that clients may come back to within `keep`, kept where the bus is. Those of clients that have gone take at most
+    /// `max_bytes`, of this process and in Redis each.
     ///
     /// # Errors
     /// When the bus is a Redis whose URL is none, or `authorities` (PEM) are not certificates.
-    pub(crate) fn open(bus: &BusAddress, authorities: Option<&[u8]>, keep: Duration) -> Result<Self, Unfit> {
+    pub(crate) fn open(
+        bus: &BusAddress,
+        authorities: Option<&[u8]>,
+        keep: Duration,
+        max_bytes: Option<usize>,
+    ) -> Result<Self, Unfit> {
         let store: Box<dyn SessionStore> = match bus {
             BusAddress::Memory => Box::new(MemoryStore::default()),
             BusAddress::Redis(address) => Box::new(RedisStore::open(address.url(), authorities)?),
         };
-        Ok(Self::on(store, keep))
+        Ok(Self::on(store, keep, max_bytes))
     }
 
-    /// Why sessions cannot be stored for now; `None` when they can.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.0.store.problem()
-    }
-
-    fn on(store: Box<dyn SessionStore>, keep: Duration) -> Self {
+    fn on(store: Box<dyn SessionStore>, keep: Duration, max_bytes: Option<usize>) -> Self {
         Self(Arc::new(Inner {
             keep,
             store,
             live: Mutex::default(),
             queue: Queue::default(),
+            ledger: Mutex::new(Ledger::new(max_bytes)),
             is_away: AtomicBool::new(false),
         }))
     }
@@ -147,13 +153,39 @@ impl Sessions {
         self.keep(pid, Ended { holder, before, session, until: Instant::now() + self.0.keep });
     }
 
-    /// Keeps how a session ended: at once where that can be, so that its client finds it in one place or the other.
+    /// Keeps how a session ended, and drops those that have to go for it.
     fn keep(&self, pid: &ByteString, ended: Ended) {
+        let now = Instant::now();
+        let gone = {
+            let mut ledger = self.0.ledger.lock();
+            match &ended.session {
+                Some(session) => ledger.add(pid, ended.holder, session.len(), ended.until, now),
+                None => {
+                    ledger.remove(pid);
+                    Vec::new()
+                }
+            }
+        };
+        self.store_end(pid, ended);
+        for (pid, holder) in gone {
+            if !self.0.queue.give_up(&pid) {
+                self.store_end(&pid, Ended { holder, before: None, session: None, until: now });
+            }
+        }
+    }
+
+    /// Stores how a session ended: at once where that can be, so that its client finds it in one place or the other.
+    fn store_end(&self, pid: &ByteString, ended: Ended) {
         if self.0.store.outlives_us() {
             return self.0.queue.ended(pid, ended);
         }
         // A store in this process has done it when it answers.
         let _ = self.0.store.save(&[ended.save(pid.clone(), Instant::now())]).now_or_never();
+    }
+
+    /// What sessions of clients that have gone take.
+    pub(crate) fn figures(&self) -> Figures {
+        self.0.ledger.lock().figures()
     }
 
     /// Gets hold of the session with this secret. If its socket of before is still here, it ends.
@@ -165,7 +197,10 @@ impl Sessions {
         let until = Instant::now() + STORE_WITHIN;
         loop {
             match self.take_now(pid).await {
-                Ok(taken) => return taken,
+                Ok(taken) => {
+                    self.0.ledger.lock().remove(pid);
+                    return taken;
+                }
                 Err(Away(why)) if Instant::now() >= until => {
                     log::info!("chat: a session was not found, since {why}");
                     return None;

@@ -12,9 +12,6 @@ use tokio::sync::{Notify, oneshot};
 
 use super::store::{Holder, Save};
 
-/// Sessions of clients that are gone which wait to be saved, at most, as while the store is away. Those of clients that are
-/// here are as many as there are clients.
-const MOST_ENDED: usize = 100_000;
 /// Sessions that are saved at a time.
 pub(super) const MOST_AT_A_TIME: usize = 128;
 
@@ -28,10 +25,6 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     sessions: HashMap<ByteString, Unsaved>,
-    /// How many of them have [ended](Unsaved::ended).
-    ended: usize,
-    /// Whether ends have been given up since there was room last.
-    is_full: bool,
 }
 
 /// One session that is not saved as it is.
@@ -59,43 +52,6 @@ impl Ended {
         let Self { holder, before, session, until } = self;
         let keep = if session.is_some() { until.saturating_duration_since(now) } else { Duration::ZERO };
         Save { pid, holder, before, session, keep }
-    }
-}
-
-impl Waiting {
-    /// Sets how a session ended, unless too many wait already: then nothing of it is saved any more.
-    fn end(&mut self, pid: ByteString, ended: Ended) {
-        if let Some(before) = self.sessions.get_mut(&pid).and_then(|unsaved| unsaved.ended.as_mut()) {
-            *before = ended;
-        } else if self.ended < MOST_ENDED {
-            self.sessions.entry(pid).or_default().ended = Some(ended);
-            self.ended += 1;
-        } else {
-            self.sessions.remove(&pid);
-            if !std::mem::replace(&mut self.is_full, true) {
-                log::warn!("chat: {MOST_ENDED} sessions wait to be saved: those that end now are given up");
-            }
-        }
-    }
-
-    /// Takes back how a session ended.
-    fn take_ended(&mut self, pid: &str) -> Option<Ended> {
-        let ended = self.sessions.get_mut(pid)?.ended.take()?;
-        self.less_ended();
-        Some(ended)
-    }
-
-    fn remove(&mut self, pid: &ByteString) -> Option<(ByteString, Unsaved)> {
-        let removed = self.sessions.remove_entry(pid)?;
-        if removed.1.ended.is_some() {
-            self.less_ended();
-        }
-        Some(removed)
-    }
-
-    fn less_ended(&mut self) {
-        self.ended -= 1;
-        self.is_full = false;
     }
 }
 
@@ -131,13 +87,20 @@ impl Queue {
 
     /// The session has lost its client.
     pub(super) fn ended(&self, pid: &ByteString, ended: Ended) {
-        self.waiting.lock().end(pid.clone(), ended);
+        self.waiting.lock().sessions.entry(pid.clone()).or_default().ended = Some(ended);
         self.bell.notify_one();
     }
 
     /// Takes back how a session ended, for a client that has come again.
     pub(super) fn take_ended(&self, pid: &str) -> Option<Ended> {
-        self.waiting.lock().take_ended(pid)
+        self.waiting.lock().sessions.get_mut(pid)?.ended.take()
+    }
+
+    /// Does not save how a session ended, if that is not saved yet: whether it was so.
+    pub(super) fn give_up(&self, pid: &ByteString) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_waiting = waiting.sessions.get(pid).is_some_and(|unsaved| unsaved.ended.is_some());
+        is_waiting && waiting.sessions.remove(pid).is_some()
     }
 
     /// What to save next; waits until there is something.
@@ -154,7 +117,7 @@ impl Queue {
     fn some(&self) -> Vec<(ByteString, Unsaved)> {
         let mut waiting = self.waiting.lock();
         let pids: Vec<ByteString> = waiting.sessions.keys().take(MOST_AT_A_TIME).cloned().collect();
-        let some = pids.iter().filter_map(|pid| waiting.remove(pid)).collect();
+        let some = pids.iter().filter_map(|pid| waiting.sessions.remove_entry(pid)).collect();
         if waiting.sessions.is_empty() && waiting.sessions.capacity() > MOST_AT_A_TIME {
             waiting.sessions.shrink_to_fit();
         }
@@ -165,11 +128,9 @@ impl Queue {
     pub(super) fn put_back(&self, unsaved: Vec<(ByteString, Unsaved)>) {
         let mut waiting = self.waiting.lock();
         for (pid, Unsaved { ended, told }) in unsaved {
-            let newer = waiting.sessions.entry(pid.clone()).or_default();
+            let newer = waiting.sessions.entry(pid).or_default();
             told.into_iter().filter(|told| !told.is_closed()).for_each(|told| newer.tell(told));
-            if let (None, Some(ended)) = (&newer.ended, ended) {
-                waiting.end(pid, ended);
-            }
+            newer.ended = newer.ended.take().or(ended);
         }
     }
 }
@@ -214,28 +175,22 @@ mod tests {
     }
 
     #[test]
-    fn ends_are_bounded_and_those_that_wait_may_change() {
+    fn ends_that_wait_may_change_and_be_given_up() {
         let queue = Queue::default();
         queue.mark((0..10).map(pid));
-        for n in 0..MOST_ENDED {
+        for n in 0..5 {
             queue.ended(&pid(n), ended("1"));
         }
-        // One of which it is to be saved that it lives, and one that is known to have ended.
-        queue.mark([pid(MOST_ENDED)]);
-        queue.ended(&pid(MOST_ENDED), ended("too many"));
-        queue.ended(&pid(7), ended("2"));
-        assert_eq!(queue.waiting.lock().sessions.len(), MOST_ENDED, "nothing is left of the one that was given up");
-        assert!(queue.take_ended(&pid(MOST_ENDED)).is_none());
-        assert_eq!(queue.take_ended(&pid(7)).unwrap().session.as_deref(), Some("2"));
-        // Now there is room for one again, and what comes back does not push out what has been said since.
+        queue.ended(&pid(3), ended("2"));
+        assert_eq!(queue.take_ended(&pid(3)).unwrap().session.as_deref(), Some("2"));
+        // Of one that is to be saved because it lives there is nothing to give up.
+        assert!(queue.give_up(&pid(4)) && !queue.give_up(&pid(4)) && !queue.give_up(&pid(9)));
+        // What comes back does not push out what has been said since.
         let some = queue.some();
-        let ends = some.iter().filter(|(_, unsaved)| unsaved.ended.is_some()).count();
-        assert_eq!(queue.waiting.lock().ended, MOST_ENDED - 1 - ends);
+        assert_eq!(some.len(), 9, "nothing is left of the one that was given up");
         let taken = some[0].0.clone();
         queue.ended(&taken, ended("newer"));
         queue.put_back(some);
         assert_eq!(queue.take_ended(&taken).unwrap().session.as_deref(), Some("newer"));
-        let counted = queue.waiting.lock().sessions.values().filter(|unsaved| unsaved.ended.is_some()).count();
-        assert_eq!(queue.waiting.lock().ended, counted);
     }
 }

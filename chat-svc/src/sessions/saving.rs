@@ -18,6 +18,8 @@ use crate::member::Member;
 
 /// How often the time of sessions whose clients are connected is prolonged.
 const REFRESH: Duration = Duration::from_secs(15);
+/// How often sessions in memory are looked through for old ones.
+const SWEEP: Duration = Duration::from_secs(5);
 /// How long an ack waits for what it says to be saved.
 const SAVED_WITHIN: Duration = Duration::from_millis(500);
 
@@ -47,17 +49,29 @@ impl Sessions {
         let _ = timeout(SAVED_WITHIN, self.0.queue.changed(pid)).await;
     }
 
-    /// Saves what has changed, for as long as the process lives.
+    /// Saves what has changed and frees what is too old, for as long as the process lives.
     pub(crate) async fn run(self) {
-        let mut refresh = interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let period = if self.0.store.outlives_us() { REFRESH } else { SWEEP };
+        let mut tick = interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                _ = refresh.tick(), if self.0.store.outlives_us() => self.refresh().await,
+                _ = tick.tick() => {
+                    self.sweep(Instant::now());
+                    if self.0.store.outlives_us() {
+                        self.refresh().await;
+                    }
+                }
                 unsaved = self.0.queue.next() => self.save(unsaved).await,
             }
         }
+    }
+
+    /// Frees what is kept of sessions whose time is over.
+    fn sweep(&self, now: Instant) {
+        self.0.ledger.lock().expire(now);
+        self.0.store.sweep();
     }
 
     async fn save(&self, mut unsaved: Vec<(ByteString, Unsaved)>) {

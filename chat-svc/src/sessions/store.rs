@@ -90,10 +90,8 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Whether it outlives this process, so that sessions of connected clients belong in it too.
     fn outlives_us(&self) -> bool;
 
-    /// Why sessions cannot be stored for now; `None` when they can.
-    fn problem(&self) -> Option<String> {
-        None
-    }
+    /// Frees what is kept of sessions whose time is over, where that does not happen by itself. To be called every few seconds.
+    fn sweep(&self) {}
 }
 
 #[cfg(test)]

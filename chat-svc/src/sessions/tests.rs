@@ -70,7 +70,7 @@ impl SessionStore for NeverThere {
 /// What a client asks for while Redis is away is done without waiting, and however often it asks, there is no more to save.
 #[tokio::test]
 async fn changes_while_the_store_is_away_leave_nothing_that_grows() {
-    let sessions = Sessions::on(Box::new(NeverThere), Duration::from_secs(60));
+    let sessions = Sessions::on(Box::new(NeverThere), Duration::from_secs(60), None);
     let running = tokio::spawn(sessions.clone().run());
     sessions.keep_for_test("pid", "sid", Profile::default());
     while !sessions.0.is_away.load(Relaxed) {
@@ -90,13 +90,13 @@ async fn sessions_are_in_redis_whatever_is_said_of_authorities() {
     let bus: BusAddress = server.url().parse().unwrap();
     let pem = b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n";
     for authorities in [None, Some(&pem[..])] {
-        let sessions = Sessions::open(&bus, authorities, Duration::from_secs(60)).ok().unwrap();
+        let sessions = Sessions::open(&bus, authorities, Duration::from_secs(60), None).ok().unwrap();
         assert!(sessions.0.store.outlives_us());
         back(&*sessions.0.store).await;
     }
     // Nor is there another place for them when they mean something and are none.
     let encrypted: BusAddress = "rediss://127.0.0.1:1".parse().unwrap();
-    let none = Sessions::open(&encrypted, Some(pem), Duration::from_secs(60));
+    let none = Sessions::open(&encrypted, Some(pem), Duration::from_secs(60), None);
     assert_eq!(none.err(), Some(Unfit));
 }
 
@@ -139,7 +139,7 @@ async fn a_redis_that_comes_back_is_found_again() {
 /// A client that comes back at once finds its session, whatever is on its way to the store.
 #[tokio::test]
 async fn in_memory_a_session_is_there_as_soon_as_its_client_has_gone() {
-    let sessions = Sessions::on(Box::new(MemoryStore::default()), Duration::from_secs(60));
+    let sessions = Sessions::on(Box::new(MemoryStore::default()), Duration::from_secs(60), None);
     sessions.keep_for_test("pid", "sid", Profile::default());
     let _on_its_way = sessions.0.queue.next().now_or_never();
     let taken = sessions.take("pid").await.unwrap();
@@ -162,7 +162,7 @@ async fn what_is_no_session_is_none() {
 #[tokio::test]
 async fn what_cannot_be_saved_yet_is_saved_later() {
     let mut server = Server::start().await;
-    let sessions = Sessions::on(Box::new(redis_store(&server).await), Duration::from_secs(60));
+    let sessions = Sessions::on(Box::new(redis_store(&server).await), Duration::from_secs(60), None);
     let running = tokio::spawn(sessions.clone().run());
     server.kill();
     sessions.keep_for_test("pid", "sid", Profile::default());
@@ -178,7 +178,7 @@ async fn what_cannot_be_saved_yet_is_saved_later() {
     }
     running.abort();
     // From then on it is any replica's, and each time the last one's.
-    let other = Sessions::on(Box::new(redis_store(&server).await), Duration::from_secs(60));
+    let other = Sessions::on(Box::new(redis_store(&server).await), Duration::from_secs(60), None);
     for sessions in [&other, &sessions, &other] {
         let taken = sessions.take("pid").await.expect("it is there");
         assert_eq!(&*taken.kept.sid, "sid");

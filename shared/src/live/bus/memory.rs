@@ -81,10 +81,6 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
-    fn now_ms(&self) -> u64 {
-        (self.clock)()
-    }
-
     /// Nobody else is there to hold it.
     fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(ready(Some(Lease::Kept)))

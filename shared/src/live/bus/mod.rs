@@ -5,7 +5,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{degraded::Degradation, log::Log};
+use super::log::Log;
 use crate::pure::{Cursor, Draft};
 
 #[cfg(test)]
@@ -67,26 +67,12 @@ impl std::ops::Deref for Published {
 /// For how long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
 
-/// Messages of one publication. On Redis each is up to six arguments of one command, of which it takes about a million.
-pub const MAX_MESSAGES: usize = 150_000;
-/// Bytes of one publication. Redis takes 512 MiB in one argument and 1 GiB in one command.
-pub const MAX_BYTES: usize = 256 * 1024 * 1024;
-
-/// Why a publication failed. Nothing was added, except with [`BusError::Unknown`].
+/// Why nothing was added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
     /// The bus cannot be reached; asking again later may help.
     #[error("the message bus cannot be reached, try again later: {0}")]
     Away(String),
-    /// The connection to the bus broke, or its time was up, after the messages had been sent: they may have been added.
-    #[error(
-        "it is not known whether the messages were added: {0}; with an Idempotency-Key, sending the same request again gives \
-         the answer and adds nothing twice"
-    )]
-    Unknown(String),
-    /// More messages, or more bytes, than the bus takes in one piece.
-    #[error("the bus takes at most {MAX_MESSAGES} messages and {MAX_BYTES} bytes in one request; send them in several")]
-    TooLarge,
     /// The bus cannot take more keys in; asking again later, or without a key, will do.
     #[error(
         "too many idempotency keys are in use: none is forgotten before its five minutes; try again later, or without one"
@@ -110,8 +96,8 @@ pub enum BusError {
 /// What that prevents: were a message visible on one process before its place was final, a client could read `b`, then
 /// reconnect to a process on which `a` took the place before `b`, and with `b` as its cursor never see `a`.
 ///
-/// An error means that nothing was added, except for [`BusError::Unknown`]: then only an [`IdempotencyKey`] makes asking
-/// again safe.
+/// An error means that nothing was added, but for [`BusError::Away`] after the connection broke while the answer was
+/// due: then it is not known, and only an [`IdempotencyKey`] makes asking again safe.
 pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// This process's log of what was published.
     fn log(&self) -> &Arc<Log>;
@@ -136,15 +122,6 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// What is wrong.
     fn ready(&self) -> Result<(), BusError>;
-
-    /// Milliseconds since the Unix epoch by the clock that gives the ids, for the age of messages. It may differ from this
-    /// host's clock.
-    fn now_ms(&self) -> u64;
-
-    /// What does not work as it should although messages are published and coming in.
-    fn degraded(&self) -> Vec<Degradation> {
-        Vec::new()
-    }
 
     /// Takes or renews the lease `name` for the next `ttl`: of all processes on the bus this one alone holds it then. `None`: it does not.
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>>;

@@ -15,9 +15,7 @@ mod faults;
 mod guarded;
 mod losses;
 mod proxy;
-mod rights;
 mod server;
-mod sizes;
 
 use server::Server;
 

@@ -1,0 +1,271 @@
+//! The arguments of a client's event, as the client wrote them.
+//!
+//! They stay JSON text: what a chat message holds goes into the log without being decoded, so that numbers, duplicate keys and escapes
+//! come out as they went in.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use serde::{
+    Deserializer as _,
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use socketio::socket::packet::Payload;
+
+use crate::reply::{Outcome, Refusal};
+
+/// Members of an object that are looked at; no event takes as many.
+const MAX_MEMBERS: usize = 16;
+/// Characters of a client's text that an error repeats.
+const MAX_SHOWN: usize = 64;
+
+/// The first two arguments of an event; the chat has no event with more.
+pub(crate) struct Args<'a> {
+    first: Option<&'a RawValue>,
+    second: Option<&'a RawValue>,
+    attachments: &'a [Bytes],
+}
+
+impl<'a> Args<'a> {
+    /// The arguments in the payload of an event.
+    ///
+    /// # Errors
+    /// When the payload is no array that begins with a name. The parser lets no such event through.
+    pub(crate) fn of(payload: &'a Payload) -> Result<Self, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_str(payload.json());
+        let (first, second) = reader.deserialize_seq(FirstTwo)?;
+        Ok(Self { first, second, attachments: payload.attachments() })
+    }
+
+    /// The JSON text of the first argument, and the attachments that it may refer to.
+    pub(crate) fn first(&self) -> Option<(&'a str, &'a [Bytes])> {
+        self.first.map(|first| (first.get(), self.attachments))
+    }
+
+    /// The JSON text of the second argument.
+    pub(crate) fn second(&self) -> Option<&'a str> {
+        self.second.map(RawValue::get)
+    }
+
+    /// The first argument, if it is a string without unpaired surrogates.
+    pub(crate) fn text(&self) -> Option<Cow<'a, str>> {
+        text(self.first?.get())
+    }
+
+    /// The first argument, if it is true or false.
+    pub(crate) fn bool(&self) -> Option<bool> {
+        self.first?.get().parse().ok()
+    }
+}
+
+/// A string, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A JSON string as text.
+pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0)
+}
+
+/// The members of the one object that an event takes, each to be read in the terms of its own.
+pub(crate) struct Fields<'a> {
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+    shape: &'static str,
+}
+
+impl<'a> Fields<'a> {
+    /// The members of the first argument, none where there is no argument; `shape` says in each error what is accepted, which is an object with some of the members `known`.
+    ///
+    /// # Errors
+    /// When it is no object, or has another member or one of them twice.
+    pub(crate) fn of(args: &Args<'a>, shape: &'static str, known: &[&str]) -> Outcome<Self> {
+        let bad = |what: String| Refusal::new("bad_arguments", format!("{what}; {shape}"));
+        let Some(given) = args.first.map(RawValue::get) else { return Ok(Self { members: Vec::new(), shape }) };
+        if !given.starts_with('{') {
+            return Err(bad(format!("the argument is {} and not an object", kind(given))));
+        }
+        let Members(members) = serde_json::from_str(given).map_err(|_| bad("a key is not valid Unicode".to_owned()))?;
+        for (at, (name, _)) in members.iter().enumerate() {
+            if !known.contains(&&**name) {
+                let name: String = name.chars().take(MAX_SHOWN).collect();
+                return Err(bad(format!("unknown field `{name}`")));
+            }
+            if members[..at].iter().any(|(other, _)| other == name) {
+                return Err(bad(format!("`{name}` is there twice")));
+            }
+        }
+        Ok(Self { members, shape })
+    }
+
+    /// The JSON text of a member; `null` is none.
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let given = self.members.iter().find_map(|(known, value)| (known == name).then(|| value.get()));
+        given.filter(|given| *given != "null")
+    }
+
+    fn bad(&self, name: &str, what: &str, given: &str) -> Refusal {
+        Refusal::new("bad_arguments", format!("`{name}` is {what}, not {}; {}", kind(given), self.shape))
+    }
+
+    /// A member that is a string; `what` says which.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(crate) fn text(&self, name: &str, what: &str) -> Outcome<Option<Cow<'a, str>>> {
+        let Some(given) = self.get(name) else { return Ok(None) };
+        text(given).map(Some).ok_or_else(|| self.bad(name, what, given))
+    }
+
+    /// A member that has to be there and is a list of strings; `what` says of which.
+    ///
+    /// # Errors
+    /// When it is missing or something else.
+    pub(crate) fn texts(&self, name: &str, what: &str) -> Outcome<Vec<String>> {
+        let Some(given) = self.get(name) else {
+            return Err(Refusal::new("bad_arguments", format!("`{name}` is missing; {}", self.shape)));
+        };
+        serde_json::from_str(given).map_err(|_| self.bad(name, what, given))
+    }
+
+    /// A member that is a number without sign or fraction.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(crate) fn number(&self, name: &str) -> Outcome<Option<u64>> {
+        let Some(given) = self.get(name) else { return Ok(None) };
+        given.parse().map(Some).map_err(|_| self.bad(name, "a whole number", given))
+    }
+}
+
+/// What a JSON text is, in the words of JSON.
+fn kind(json: &str) -> &'static str {
+    match json.bytes().next() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// The members of an object, in order.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    // None of ours has as many: whatever they are, they are refused.
+                    if members.len() < MAX_MEMBERS {
+                        members.push((name, value));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
+}
+
+/// Takes two items behind the first, which is the name, and passes over the rest.
+struct FirstTwo;
+
+impl<'de> Visitor<'de> for FirstTwo {
+    type Value = (Option<&'de RawValue>, Option<&'de RawValue>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of an event and its arguments")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        seq.next_element::<IgnoredAny>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        let both = (seq.next_element()?, seq.next_element()?);
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(both)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_stay_as_they_were_sent() {
+        for (json, first, second) in [
+            (r#"["e"]"#, None, None),
+            (r#"["e",null]"#, Some("null"), None),
+            (r#"["e",-0,"k"]"#, Some("-0"), Some(r#""k""#)),
+            (r#"[7, {"a":1,"a":2} , 1e400 ,["x"],4]"#, Some(r#"{"a":1,"a":2}"#), Some("1e400")),
+            (r#"["e","\ud83d"]"#, Some(r#""\ud83d""#), None),
+        ] {
+            let payload = Payload::from_parts(json.into(), Vec::new());
+            let args = Args::of(&payload).unwrap();
+            assert_eq!((args.first().map(|(json, _)| json), args.second()), (first, second), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_a_text_and_what_is_true() {
+        for (json, text, is) in [
+            (r#"["e","lobby"]"#, Some("lobby"), None),
+            (r#"["e","\u00e9"]"#, Some("é"), None),
+            (r#"["e","\ud83d"]"#, None, None),
+            (r#"["e",true]"#, None, Some(true)),
+            (r#"["e","true"]"#, Some("true"), None),
+            (r#"["e",1]"#, None, None),
+            (r#"["e"]"#, None, None),
+        ] {
+            let payload = Payload::from_parts(json.into(), Vec::new());
+            let args = Args::of(&payload).unwrap();
+            assert_eq!((args.text().as_deref(), args.bool()), (text, is), "{json}");
+        }
+    }
+    /// Case 3.6: an error names the field and what it is, in terms of JSON and not of our types.
+    #[test]
+    fn errors_about_arguments_name_the_field() {
+        const SHAPE: &str = "`e` takes one argument, {channels: [name, …], since?: cursor}";
+        let read = |json: &str| {
+            let payload = Payload::from_parts(format!("[\"e\"{json}]").into(), Vec::new());
+            let args = Args::of(&payload).unwrap();
+            let fields = Fields::of(&args, SHAPE, &["channels", "since"])?;
+            let channels = fields.texts("channels", "a list of channel names")?;
+            Ok((channels, fields.text("since", "a cursor")?.map(Cow::into_owned)))
+        };
+        for (json, said) in [
+            ("", "`channels` is missing; "),
+            (r#","public.news""#, "the argument is a string and not an object; "),
+            (r#",[["a"]]"#, "the argument is a list and not an object; "),
+            (",null", "the argument is null and not an object; "),
+            (",{}", "`channels` is missing; "),
+            (r#",{"channels":"a"}"#, "`channels` is a list of channel names, not a string; "),
+            (r#",{"channels":["a",1]}"#, "`channels` is a list of channel names, not a list; "),
+            (r#",{"channels":["a"],"since":5}"#, "`since` is a cursor, not a number; "),
+            (r#",{"channels":["a"],"sinc":"5-0"}"#, "unknown field `sinc`; "),
+            (r#",{"channels":["a"],"channels":["b"]}"#, "`channels` is there twice; "),
+            (r#",{"\ud83d":1}"#, "a key is not valid Unicode; "),
+        ] {
+            let refusal: Refusal = read(json).unwrap_err();
+            assert_eq!(refusal.code(), "bad_arguments");
+            assert_eq!(refusal.message(), format!("{said}{SHAPE}"), "{json}");
+        }
+        let told = |json| read(json).map_err(|refusal: Refusal| refusal.message().to_owned());
+        assert_eq!(told(r#",{"channels":["a"]}"#), Ok((vec!["a".to_owned()], None)));
+        assert_eq!(told(r#",{"channels":["a"],"since":null}"#), Ok((vec!["a".to_owned()], None)));
+        assert_eq!(told(r#",{"since":"5-0","channels":["a"]}"#), Ok((vec!["a".to_owned()], Some("5-0".to_owned()))));
+        let many = format!(",{{{}}}", (0..1_000).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(","));
+        assert!(told(&many).is_err_and(|message| message.len() < 200));
+    }
+}

@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use shared::{
+    live::log::Limits,
+    pure::{Draft, Retention},
+};
+
+use super::*;
+
+const START: u64 = 1_763_800_000_000;
+
+fn lobby() -> ChannelName {
+    "chat.lobby".parse().unwrap()
+}
+
+/// A log with messages of these sizes in the lobby, and their ids.
+fn log(sizes: &[usize]) -> (Arc<Log>, Vec<Cursor>) {
+    let limits = Limits { channel: Retention::default(), ..Limits::default() };
+    let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
+    let text = |size: &usize| shared::pure::Payload::from_text(&"x".repeat(*size));
+    let drafts = sizes.iter().map(|size| Draft::new(lobby(), text(size))).collect();
+    let ids = log.append(drafts, START + 1);
+    (log, ids)
+}
+
+fn ids(page: &Page) -> Vec<Cursor> {
+    let messages: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", page.messages)).unwrap();
+    messages.iter().map(|message| message["id"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+/// Case 1.1: the newest messages that fit into the byte budget, and with the cursor all older ones, each once.
+#[test]
+fn pages_fit_into_their_bytes_and_lead_to_all_older_messages() {
+    let (log, all) = log(&[60_000; 20]);
+    let first = Page::read(&log, &lobby(), all[19].next(0), MAX_MESSAGES, false);
+    assert!(first.messages.len() <= MAX_BYTES);
+    assert_eq!((ids(&first), first.cursor, first.more), (all[16..].to_vec(), all[16], true));
+    let (mut before, mut seen) = (first.cursor, Vec::new());
+    loop {
+        let page = Page::read(&log, &lobby(), before, MAX_MESSAGES, true);
+        assert!(page.messages.len() <= MAX_BYTES);
+        seen.splice(0..0, ids(&page));
+        before = page.cursor;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, all[..16]);
+}
+
+#[test]
+fn a_page_ends_by_its_count() {
+    let (log, all) = log(&[1; 60]);
+    let page = |before, limit| Page::read(&log, &lobby(), before, limit, true);
+    let last = page(Cursor::MAX, 50);
+    assert_eq!((ids(&last), last.cursor, last.more), (all[10..].to_vec(), all[10], true));
+    let rest = page(last.cursor, 50);
+    assert_eq!((ids(&rest), rest.cursor, rest.more), (all[..10].to_vec(), all[0], false));
+    let exact = page(all[10], 10);
+    assert_eq!((ids(&exact).len(), exact.more), (10, false));
+    let none = page(all[0], 10);
+    assert_eq!(none, Page { messages: String::new(), cursor: all[0], more: false });
+}
+
+/// The ack of `join` keeps its budget; `history` goes on past a message that no page holds.
+#[test]
+fn a_message_larger_than_a_page_comes_alone() {
+    let (log, all) = log(&[10, MAX_BYTES + 1, 10]);
+    let joined = Page::read(&log, &lobby(), all[2].next(0), 50, false);
+    assert_eq!((ids(&joined), joined.more), (all[2..].to_vec(), true));
+    let alone = Page::read(&log, &lobby(), joined.cursor, 50, true);
+    assert_eq!((ids(&alone), alone.more), (vec![all[1]], true));
+    let nothing = Page::read(&log, &lobby(), joined.cursor, 50, false);
+    assert_eq!(nothing, Page { messages: String::new(), cursor: all[2], more: true });
+}

@@ -1,0 +1,132 @@
+//! Channels of the log over Socket.IO: `subscribe` and `unsubscribe`.
+
+use std::time::Duration;
+
+use shared::{
+    edge::subscribe::require_room,
+    pure::{ChannelName, Since},
+};
+use socketio::Socket;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    args::{Args, Fields},
+    events::{Chat, too_many_channels},
+    member::{Hold, MOST_CHANNELS, Member},
+    reply::{Done, Outcome, Refusal, Subscribed},
+};
+
+/// How long a subscription from before waits for a log that is being filled.
+const FILLED_WITHIN: Duration = Duration::from_secs(3);
+/// The pause between looks at it.
+const PAUSE: Duration = Duration::from_millis(20);
+/// More is asked for from older places than a session can remember.
+const STILL_CATCHING_UP: &str =
+    "too much of what was subscribed to before is still on its way; subscribe again when more of it has come";
+
+impl Chat {
+    /// `subscribe({channels, since})`: any channels of the log, from now on or after a cursor.
+    pub(crate) async fn subscribe(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Subscribed> {
+        const SHAPE: &str = "`subscribe` takes one argument, {channels: [name, …], since?: a cursor or \"earliest\"}";
+        let fields = Fields::of(args, SHAPE, &["channels", "since"])?;
+        let channels = channels_of(&fields.texts("channels", "a list of channel names")?, SHAPE)?;
+        let since = fields.text("since", "a cursor or \"earliest\"")?;
+        let since: Option<Since> =
+            since.map(|since| since.parse()).transpose().map_err(|error| Refusal::new("bad_cursor", error))?;
+        for channel in &channels {
+            member.access.require_subscribe(channel)?;
+        }
+        if let Some(since) = since {
+            self.filled().await?;
+            if let Since::After(cursor) = since {
+                self.service.bus.reach(cursor).await;
+            }
+        }
+        require_room(&self.service, &channels)?;
+        let _held = Hold::on(member);
+        let cursor = {
+            let mut state = member.state();
+            let more: Vec<_> =
+                channels.iter().filter(|channel| !state.subscriptions.contains(channel)).cloned().collect();
+            let new = more.iter().filter(|channel| !state.rooms.contains(channel)).count();
+            if state.is_full(new) {
+                return Err(too_many_channels());
+            }
+            if since.is_some() && state.feed.is_full(channels.len()) {
+                return Err(Refusal::new("catching_up", STILL_CATCHING_UP));
+            }
+            for channel in more {
+                if !state.subscriptions.contains(&channel) {
+                    state.subscriptions.push(channel);
+                }
+            }
+            state.feed.add(channels, since.unwrap_or_default())
+        };
+        self.sessions.saved(socket).await;
+        Ok(Subscribed { cursor })
+    }
+
+    /// Waits for a log that is only being filled: it cannot tell yet what came after a cursor.
+    async fn filled(&self) -> Outcome<()> {
+        let filled = async {
+            while !self.service.log().is_filled() {
+                sleep(PAUSE).await;
+            }
+        };
+        timeout(FILLED_WITHIN, filled).await.map_err(|_| {
+            Refusal::new(
+                "bus_away",
+                "what came before cannot be told yet, since the message bus is away: ask again later",
+            )
+        })
+    }
+
+    /// `unsubscribe({channels})`. Rooms that the member is in go on.
+    pub(crate) fn unsubscribe(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Done> {
+        const SHAPE: &str = "`unsubscribe` takes one argument, {channels: [name, …]}";
+        let fields = Fields::of(args, SHAPE, &["channels"])?;
+        let channels = channels_of(&fields.texts("channels", "a list of channel names")?, SHAPE)?;
+        {
+            let mut state = member.state();
+            state.subscriptions.retain(|channel| !channels.contains(channel));
+            for channel in &channels {
+                state.release(channel);
+            }
+        }
+        self.sessions.changed(socket);
+        Ok(Done {})
+    }
+}
+
+/// The channels of these names, each once.
+fn channels_of(names: &[String], shape: &str) -> Outcome<Vec<ChannelName>> {
+    if names.is_empty() || names.len() > MOST_CHANNELS {
+        return Err(Refusal::new("bad_channel", format!("name 1 to {MOST_CHANNELS} channels; {shape}")));
+    }
+    let mut channels: Vec<ChannelName> = Vec::with_capacity(names.len());
+    for name in names {
+        let channel = name.parse()?;
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_once() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let read = |given: &[&str]| {
+            channels_of(&names(given), "").map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&["b", "a", "b"]).unwrap(), names(&["b", "a"]));
+        assert!(read(&[]).is_err());
+        assert!(read(&["a", "b c"]).is_err());
+        assert!(read(&["a"; MOST_CHANNELS]).is_ok());
+        assert!(read(&["a"; MOST_CHANNELS + 1]).is_err());
+    }
+}

@@ -1,0 +1,23 @@
+//! `/socket.io/`, held to what docs/PROTOCOL.md says of the chat, over real WebSockets.
+
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
+mod client;
+mod history;
+mod limits;
+mod recovery;
+mod values;
+
+use chat_svc::Chat;
+use shared::{edge::service::Service, testing::Site};
+
+use crate::client::Client;
+
+/// The service, with settings beyond the usual.
+fn site(settings: &[(&str, &str)]) -> Site {
+    Site::start_with(&chat_svc::DEFAULTS, settings, |service| {
+        let chat = Chat::new(service).unwrap();
+        let routed = chat.clone();
+        (move |config: &mut actix_web::web::ServiceConfig| routed.routes(config), move |_: &Service| chat.lanes())
+    })
+}

@@ -1,0 +1,60 @@
+//! Connection state recovery of the chat.
+
+use serde_json::json;
+
+use super::*;
+
+/// Case 2.1: a client that is cut off before any message gets its session back, and what it missed.
+#[actix_web::test]
+async fn a_client_that_was_cut_off_before_any_message_is_recovered() {
+    let site = site(&[]);
+    let mut client = Client::connect(&site).await;
+    for event in [r#""join","tea""#, r#""name","Mei""#, r#""subscribe",{"channels":["public.news"]}"#] {
+        assert_eq!(client.asks(event).await["ok"], true, "{event}");
+    }
+    let (sid, pid) = (client.sid.clone(), client.pid.clone());
+    assert_eq!(client.offset, None);
+    // Twice, since a way back may break too.
+    let mut client = client.reconnect(&site).await;
+    for round in 0..2 {
+        site.publish_as("chat.tea", "chat message", json!(round).to_string()).await;
+        site.publish("public.news", json!(round).to_string()).await;
+        client.offset = None;
+        client = client.reconnect(&site).await;
+        assert_eq!((&client.sid, &client.pid), (&sid, &pid));
+        for expected in 0..=round {
+            assert_eq!(client.hears("chat message").await[0], json!(expected));
+            assert_eq!(client.hears("message").await[0], json!(expected));
+        }
+    }
+    assert_eq!(client.asks(r#""chat message","me""#).await["ok"], true);
+    let message = client.hears("chat message").await;
+    assert_eq!((&message[1]["from"], &message[1]["room"]), (&json!("Mei"), &json!("tea")));
+}
+
+/// Case 1.5: a missed message of 1.5 MB comes after the reconnect.
+#[actix_web::test]
+async fn a_large_message_is_recovered() {
+    let site = site(&[("TRIDENT_MAX_BODY", "4MiB")]);
+    let mut client = Client::connect(&site).await;
+    client.asks(r#""subscribe",{"channels":["public.news"]}"#).await;
+    site.publish("public.news", "1").await;
+    client.hears("message").await;
+    let sid = client.sid.clone();
+    let text = "x".repeat(1_500_000);
+    site.publish("public.news", json!(text).to_string()).await;
+    let mut client = client.reconnect(&site).await;
+    assert_eq!(client.sid, sid);
+    assert_eq!(client.hears("message").await[0], json!(text));
+}
+
+/// Case 1.5: the socket takes as large messages as the other doors do.
+#[actix_web::test]
+async fn a_client_says_as_much_as_the_setting_allows() {
+    let site = site(&[("TRIDENT_MAX_BODY", "2MiB")]);
+    let mut client = Client::connect(&site).await;
+    let text = json!("x".repeat(1_500_000)).to_string();
+    assert_eq!(client.asks(&format!(r#""chat message",{text}"#)).await["ok"], true);
+    let too_large = json!("x".repeat(2 * 1024 * 1024)).to_string();
+    assert_eq!(client.refused(&format!(r#""chat message",{too_large}"#)).await, "too_large");
+}
