@@ -115,7 +115,7 @@ impl Chat {
     pub(crate) fn enter(&self, socket: &Socket, member: &Member, room: Option<&str>) -> Outcome<(ChannelName, Cursor)> {
         let channel = channel_of(room)?;
         member.access.require_subscribe(&channel)?;
-        require_room(&self.service, std::slice::from_ref(&channel))?;
+        let opener = require_room(&self.service, &member.access.identity(), std::slice::from_ref(&channel))?;
         socket.join(channel.as_str()).map_err(|error| Refusal::new("too_many_rooms", error))?;
         let cursor = {
             let mut state = member.state();
@@ -130,6 +130,7 @@ impl Chat {
             if is_new && !state.is_gone {
                 self.presence.enter([&channel], &state.name);
             }
+            state.feed.opens_for(opener);
             state.feed.add(vec![channel.clone()], Since::Now)
         };
         Ok((channel, cursor))

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     edge::metrics::TransportMetrics,
     live::{
-        log::Log,
+        log::{Log, Opener},
         reader::{Batch, Limit, Reader},
     },
     pure::{ChannelName, Cursor, Since},
@@ -225,6 +225,13 @@ impl Feed {
         &self.plan
     }
 
+    /// Channels that come to be because they are read count for `opener` from now on.
+    pub(crate) fn opens_for(&mut self, opener: Option<Arc<Opener>>) {
+        if opener.is_some() {
+            self.live.opens_for(opener);
+        }
+    }
+
     /// How many channels are read.
     pub(crate) fn channels(&self) -> usize {
         self.plan.channels.len()
@@ -238,7 +245,9 @@ impl Feed {
         let (from, older) = match since {
             Since::Now => (head, None),
             // What the live reader has not come to yet: it comes to it by itself.
-            Since::After(cursor) if (live..=head).contains(&cursor) => (cursor, None),
+            Since::After(cursor) if (live..=head).contains(&cursor) && self.log.can_have_issued(cursor) => {
+                (cursor, None)
+            }
             // From another process, which is further, or from nowhere: which of the two, the catch-up finds out.
             Since::After(cursor) if cursor > head => (cursor, Some(Some(cursor))),
             Since::After(cursor) => (live, Some(Some(cursor))),

@@ -46,7 +46,7 @@ impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
             BusError::Away(_) => "bus_away",
-            BusError::Keys => "too_many_keys",
+            BusError::Keys { .. } => "too_many_keys",
             BusError::Reused => "idempotency_key_reused",
         };
         Self::new(code, error)

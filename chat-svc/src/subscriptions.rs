@@ -42,7 +42,7 @@ impl Chat {
                 self.service.bus.reach(cursor).await;
             }
         }
-        require_room(&self.service, &channels)?;
+        let opener = require_room(&self.service, &member.access.identity(), &channels)?;
         let _held = Hold::on(member);
         let cursor = {
             let mut state = member.state();
@@ -60,6 +60,7 @@ impl Chat {
                     state.subscriptions.push(channel);
                 }
             }
+            state.feed.opens_for(opener);
             state.feed.add(channels, since.unwrap_or_default())
         };
         self.sessions.saved(socket).await;

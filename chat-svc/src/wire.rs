@@ -63,17 +63,21 @@ impl Event {
         };
         // The arguments, and a frame made of them in each of the two parsers that clients may have.
         let cost = 3 * (COST_BESIDE_DATA + message.len());
-        match message.packet(cost, encode) {
-            Some(known) if !is_plain => known.with_offset.clone(),
-            Some(known) if known.plain.get().is_some() || message.has_room(cost) => {
-                let make = || {
-                    message.count(cost);
-                    event(message, None)
-                };
-                known.plain.get_or_init(make).clone()
+        let known = |known: &Self| {
+            if !is_plain {
+                return Some(known.with_offset.clone());
             }
-            _ => event(message, (!is_plain).then(|| message.id.to_string()).as_deref()),
-        }
+            if known.plain.get().is_none() && !message.has_room(cost) {
+                return None;
+            }
+            let make = || {
+                message.count(cost);
+                event(message, None)
+            };
+            Some(known.plain.get_or_init(make).clone())
+        };
+        let shared = message.packet(cost, encode, known).flatten();
+        shared.unwrap_or_else(|| event(message, (!is_plain).then(|| message.id.to_string()).as_deref()))
     }
 }
 

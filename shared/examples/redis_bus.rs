@@ -14,7 +14,8 @@ use std::{
 
 use shared::{
     live::{
-        bus::{Bus, MemoryBus, Publication, RedisBus, memory::wall_clock},
+        bus::{Bus, MemoryBus, Publication, RedisBus},
+        clock::Moment,
         log::Limits,
         reader::{Limit, Reader},
     },
@@ -24,6 +25,7 @@ use shared::{
 const LIMITS: Limits = Limits {
     channel: Retention { count: Some(1_000), bytes: None, age_ms: Some(3_600_000) },
     total: Some(64 * 1024 * 1024),
+    forms: None,
     channels: None,
 };
 
@@ -43,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         throughput(&one, &other, time, bytes).await?;
     }
     latency("redis", &one, &other, time).await?;
-    let memory: Arc<dyn Bus> = Arc::new(MemoryBus::new(LIMITS, wall_clock));
+    let memory: Arc<dyn Bus> = Arc::new(MemoryBus::new(LIMITS, Moment::now));
     latency("memory", &memory, &memory, time).await?;
     Ok(())
 }

@@ -63,7 +63,7 @@ pub fn lanes(service: &Service) -> Lanes {
 /// Begins the ticking of the channel `time`: the second of the minute, as a text.
 pub fn start_demo(service: &Service) {
     demo::tick(service, TIME, || {
-        let second = shared::live::bus::memory::wall_clock() / 1_000 % 60;
+        let second = shared::live::clock::wall_clock() / 1_000 % 60;
         Payload::from_text(&format!("时间:{second}"))
     });
 }

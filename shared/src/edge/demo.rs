@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::service::Service;
 use crate::{
-    live::bus::{Publication, memory::wall_clock},
+    live::{bus::Publication, clock::wall_clock},
     pure::{ChannelName, Draft, Payload},
 };
 

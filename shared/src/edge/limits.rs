@@ -4,6 +4,7 @@
 //! its response; dropping the body, for whatever reason the connection ended, gives the place back. A handler that is
 //! about to publish asks [`Limits::publish`]. Every refusal is counted.
 
+mod channels;
 mod rate;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ use std::{
     },
 };
 
+pub use channels::NoChannel;
+use channels::Openers;
 use rate::{Over, Rate};
 
 use super::{
@@ -28,6 +31,7 @@ use super::{
     auth::Identity,
     metrics::{Metrics, Transport, TransportMetrics},
 };
+use crate::live::log::{Opener, Vacancy};
 
 /// Parts of the table of addresses, each with a lock of its own, so that workers seldom meet.
 const SHARDS: usize = 16;
@@ -45,6 +49,7 @@ struct Inner {
     hasher: RandomState,
     connect: Option<Rate>,
     publish: Option<Rate>,
+    openers: Openers,
     metrics: Arc<Metrics>,
 }
 
@@ -83,6 +88,16 @@ impl From<Refused> for ApiError {
     }
 }
 
+/// A client's own limit is a matter of the client's, that of all is not.
+impl From<NoChannel> for ApiError {
+    fn from(refused: NoChannel) -> Self {
+        match refused {
+            NoChannel::Total | NoChannel::Reserved => Self::unavailable("too_many_channels", refused),
+            NoChannel::Share { .. } => Self::TooMany { message: refused.to_string(), retry_after: 2 },
+        }
+    }
+}
+
 impl Limits {
     /// The limits that the settings name, nothing counted yet.
     #[must_use]
@@ -95,6 +110,7 @@ impl Limits {
             hasher: RandomState::new(),
             connect: settings.connect_rate.and_then(Rate::per_second),
             publish: settings.publish_rate.and_then(Rate::per_second),
+            openers: Openers::new(settings.max_channels, settings.max_channels_per_client),
             metrics,
         }))
     }
@@ -135,6 +151,21 @@ impl Limits {
         figures.connections.inc();
         figures.opened.inc();
         Ok(Slot { limits: self.clone(), address, transport })
+    }
+
+    /// The count that channels opened by `identity` are to be added to, if it may open those that `vacancy` says are new.
+    ///
+    /// # Errors
+    /// When it may not; counted.
+    pub fn open_channels(&self, identity: &Identity, vacancy: Vacancy) -> Result<Arc<Opener>, NoChannel> {
+        let refusals = &self.0.metrics.refusals;
+        self.0.openers.open(identity, vacancy).inspect_err(|refused| {
+            match refused {
+                NoChannel::Share { .. } => &refusals.channels_per_client,
+                NoChannel::Total | NoChannel::Reserved => &refusals.channels,
+            }
+            .inc();
+        })
     }
 
     /// Connections held now.

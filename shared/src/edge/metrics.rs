@@ -10,7 +10,12 @@ mod refusals;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, sync::Mutex};
+use std::{
+    borrow::Cow,
+    fmt,
+    pin::Pin,
+    sync::{Mutex, OnceLock},
+};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use prometheus_client::{
@@ -104,6 +109,16 @@ pub struct Metrics {
     /// Requests that are being answered, streams included.
     pub(super) in_flight: Gauge,
     registry: Mutex<Registry>,
+    measurement: OnceLock<Measurement>,
+}
+
+/// What is measured before figures are read.
+struct Measurement(Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>);
+
+impl fmt::Debug for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Measurement")
+    }
 }
 
 impl Metrics {
@@ -141,7 +156,16 @@ impl Metrics {
         let requests = Family::<ByRoute, Counter>::default();
         trident.register("http_requests", "Answers begun, by route, method and class of status", requests.clone());
         let refusals = Refusals::register(trident);
-        Self { publishes, repeats, refusals, transports, requests, in_flight, registry: Mutex::new(registry) }
+        Self {
+            publishes,
+            repeats,
+            refusals,
+            transports,
+            requests,
+            in_flight,
+            registry: Mutex::new(registry),
+            measurement: OnceLock::new(),
+        }
     }
 
     /// The figures of a transport; keep a clone where messages pass.
@@ -153,6 +177,12 @@ impl Metrics {
     /// Asks `figures` for the state of the log whenever `/metrics` is read. To be called once.
     pub fn watch_log(&self, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
         collectors::log(&mut self.registry(), figures);
+    }
+
+    /// Has `measure` done whenever `/metrics` is read, before the figures are asked for: for what takes so long that it has
+    /// to let other requests in between. To be called once.
+    pub fn before_encoding(&self, measure: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync + 'static) {
+        let _ = self.measurement.set(Measurement(Box::new(measure)));
     }
 
     /// Asks for figures that are counted elsewhere whenever `/metrics` is read.
@@ -205,6 +235,9 @@ pub async fn handler(edge: web::Data<Edge>, request: HttpRequest) -> Result<Http
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
     };
+    if let Some(Measurement(measure)) = edge.metrics.measurement.get() {
+        measure().await;
+    }
     let text = edge.metrics.encode().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, kind))

@@ -106,9 +106,11 @@ fn refused(service: &Service, error: BusError) -> ApiError {
             refusals.bus_away.inc();
             ApiError::unavailable("bus_away", error)
         }
-        BusError::Keys => {
+        BusError::Keys { retry_after } => {
             refusals.idempotency_keys.inc();
-            ApiError::unavailable("too_many_keys", error)
+            // `Retry-After` has whole seconds; one too few would be refused again.
+            let retry_after = retry_after.as_secs() + 1;
+            ApiError::Unavailable { code: "too_many_keys", message: error.to_string(), retry_after }
         }
         // draft-ietf-httpapi-idempotency-key-header-07 §2.7.
         BusError::Reused => ApiError::Unprocessable { code: "idempotency_key_reused", message: error.to_string() },
@@ -274,7 +276,10 @@ mod tests {
         };
         assert_eq!(refused(&service, BusError::Away("gone".into())).code(), "bus_away");
         assert_eq!(counts(), (1, 0));
-        assert_eq!(refused(&service, BusError::Keys).code(), "too_many_keys");
+        let keys = BusError::Keys { retry_after: std::time::Duration::from_millis(7_500) };
+        let refused_key = refused(&service, keys);
+        assert_eq!(refused_key.code(), "too_many_keys");
+        assert!(matches!(refused_key, ApiError::Unavailable { retry_after: 8, .. }), "{refused_key:?}");
         assert_eq!(counts(), (1, 1));
         assert_eq!(refused(&service, BusError::Reused).code(), "idempotency_key_reused");
         assert_eq!(counts(), (1, 1), "a mistake, and no load that was shed");

@@ -3,6 +3,7 @@
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{rt, web, web::ServiceConfig};
+use parking_lot::Mutex;
 
 use super::{
     Edge, Settings,
@@ -12,8 +13,9 @@ use super::{
     settings::{BusAddress, ServiceDefaults},
 };
 use crate::live::{
-    bus::{Bus, BusError, MemoryBus, RedisBus, memory::wall_clock},
-    log::{Limits, Log},
+    bus::{Bus, BusError, MemoryBus, RedisBus},
+    clock::Moment,
+    log::{Lag, Limits, Log},
 };
 
 /// How often what has become too old is dropped, and the bus is asked how it is.
@@ -36,10 +38,18 @@ impl Service {
     /// # Errors
     /// When the settings name no bus that could be.
     pub fn open(settings: Settings, defaults: &ServiceDefaults) -> Result<Self, BusError> {
-        let limits =
-            Limits { channel: settings.retention, total: settings.history_total, channels: settings.max_channels };
+        let limits = Limits {
+            channel: settings.retention,
+            total: settings.history_total,
+            forms: settings.encoded_total,
+            channels: settings.max_channels,
+        };
         let bus: Arc<dyn Bus> = match &settings.bus {
-            BusAddress::Memory => Arc::new(MemoryBus::new(limits, wall_clock)),
+            BusAddress::Memory => {
+                let bus = MemoryBus::new(limits, Moment::now);
+                let most = settings.idempotency_total.unwrap_or(usize::MAX);
+                Arc::new(bus.with_key_bytes(most))
+            }
             BusAddress::Redis(address) => {
                 Arc::new(RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?)
             }
@@ -52,8 +62,11 @@ impl Service {
     pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
         let service = Self { edge: Edge::new(settings, defaults), bus };
         service.ask_bus();
+        let (bus, lag) = (service.bus.clone(), Arc::new(Mutex::new(service.log().lag())));
+        let known = lag.clone();
+        service.edge.metrics.watch_log(move || figures(&*bus, &known.lock()));
         let log = service.log().clone();
-        service.edge.metrics.watch_log(move || figures(&log));
+        service.edge.metrics.before_encoding(move || Box::pin(measure(log.clone(), lag.clone())));
         let log = service.log().clone();
         service.edge.drain.on_begin(move || log.close());
         for warning in &service.edge.settings.warnings {
@@ -101,7 +114,10 @@ impl Service {
         let mut tick = tokio::time::interval(UPKEEP);
         while !self.edge.drain.is_draining() {
             tick.tick().await;
-            self.log().sweep(wall_clock());
+            // In slices: between them publications and polls get the lock, and requests this thread.
+            while self.bus.sweep() {
+                tokio::task::yield_now().await;
+            }
             self.ask_bus();
         }
     }
@@ -114,15 +130,27 @@ impl Service {
     }
 }
 
-fn figures(log: &Log) -> LogFigures {
-    let stats = log.stats(wall_clock());
+/// Measures how far readers are behind, a slice at a time.
+async fn measure(log: Arc<Log>, known: Arc<Mutex<Lag>>) {
+    let (mut lag, now) = (log.lag(), Moment::now());
+    while log.measure(&mut lag, now) {
+        tokio::task::yield_now().await;
+    }
+    *known.lock() = lag;
+}
+
+fn figures(bus: &dyn Bus, lag: &Lag) -> LogFigures {
+    let (stats, keys) = (bus.log().counts(), bus.keys());
     LogFigures {
         channels: stats.channels,
         messages: stats.messages,
         bytes: stats.footprint,
+        encoded_bytes: stats.forms,
         readers: stats.subscriptions,
-        lag_messages: u64::try_from(stats.lag_messages).unwrap_or(u64::MAX),
-        lag: Duration::from_millis(stats.lag_ms),
+        keys: keys.keys,
+        key_bytes: keys.bytes,
+        lag_messages: u64::try_from(lag.messages).unwrap_or(u64::MAX),
+        lag: Duration::from_millis(lag.age_ms),
     }
 }
 

@@ -64,10 +64,16 @@ pub struct Settings {
     pub workers: usize,
     /// How much each channel holds.
     pub retention: Retention,
-    /// Bytes that all channels hold together.
+    /// Bytes of memory that all channels hold together.
     pub history_total: Option<usize>,
+    /// Bytes of memory for the encoded forms of messages, which readers share.
+    pub encoded_total: Option<usize>,
+    /// Bytes of memory for idempotency keys.
+    pub idempotency_total: Option<usize>,
     /// Channels that hold nothing and are kept all the same, mostly because they are read.
     pub max_channels: Option<usize>,
+    /// Of these, those that one token or address may open.
+    pub max_channels_per_client: Option<usize>,
     /// Bytes of a request's body.
     pub max_body: Option<usize>,
     /// Bytes that the recovery sessions of Socket.IO clients that have gone may take.
@@ -189,7 +195,10 @@ impl Settings {
         let bytes = from.read(&table::HISTORY_BYTES, values::size_limit);
         let age = from.read(&table::HISTORY_AGE, values::duration_limit);
         let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit);
+        let encoded_total = from.read(&table::ENCODED_TOTAL, values::size_limit);
+        let idempotency_total = from.read(&table::IDEMPOTENCY_TOTAL, values::size_limit);
         let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
+        let max_channels_per_client = from.read(&table::MAX_CHANNELS_PER_CLIENT, values::limit_or_auto);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
         let sessions_total = from.read(&table::SESSIONS_TOTAL, values::size_limit);
         let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
@@ -228,7 +237,11 @@ impl Settings {
                     age_ms: age?.map(|age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
                 },
                 history_total: history_total?,
+                encoded_total: encoded_total?,
+                idempotency_total: idempotency_total?,
                 max_channels: max_channels?,
+                max_channels_per_client: max_channels_per_client?
+                    .unwrap_or_else(|| max_channels.flatten().map(|most| (most / 4).max(1))),
                 max_body: max_body?,
                 sessions_total: sessions_total?,
                 max_connections: max_connections?,

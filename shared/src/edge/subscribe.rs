@@ -1,16 +1,17 @@
 //! What a client wants to read, as it says so in a request: channels, and from where.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use actix_web::http::header::HeaderValue;
 
 use super::{
     Access, ApiError,
+    auth::Identity,
     query::{Parameter, Query},
     service::Service,
 };
 use crate::{
-    live::reader::Reader,
+    live::{log::Opener, reader::Reader},
     pure::{ChannelName, NameError, Since, cursor::SinceError},
 };
 
@@ -28,6 +29,8 @@ pub struct Subscription {
     pub channels: Vec<ChannelName>,
     /// From where.
     pub since: Since,
+    /// Whom channels count for that come to be because of it.
+    identity: Identity,
 }
 
 impl Subscription {
@@ -44,35 +47,37 @@ impl Subscription {
             access.require_subscribe(channel)?;
         }
         let since = query.get(SINCE.name).map_or(Ok(Since::Now), str::parse).map_err(bad_cursor)?;
-        Ok(Self { channels, since })
+        Ok(Self { channels, since, identity: access.identity() })
     }
 
     /// A reader on this process's log, which is waited for if another process has come further.
     ///
     /// # Errors
-    /// 503 when so many channels are read that there is no place for another; counted.
+    /// As [`require_room`].
     pub async fn open(&self, service: &Service) -> Result<Reader, ApiError> {
         if let Since::After(cursor) = self.since {
             service.bus.reach(cursor).await;
         }
-        require_room(service, &self.channels)?;
-        Ok(Reader::open(service.log(), &self.channels, self.since))
+        let opener = require_room(service, &self.identity, &self.channels)?;
+        Ok(Reader::open_for(service.log(), &self.channels, self.since, opener))
     }
 }
 
-/// Whether `channels` can be read here.
+/// Whether `identity` can read `channels` here. Gives the count for [`Reader::open_for`] where some of them are new.
 ///
 /// # Errors
-/// 503 when so many channels are read that there is no place for another; counted.
-pub fn require_room(service: &Service, channels: &[ChannelName]) -> Result<(), ApiError> {
-    if service.log().has_room(channels) {
-        return Ok(());
+/// 429 when the client has opened as many channels without messages as one may, 503 when all have; counted.
+pub fn require_room(
+    service: &Service,
+    identity: &Identity,
+    channels: &[ChannelName],
+) -> Result<Option<Arc<Opener>>, ApiError> {
+    let vacancy = service.log().vacancy(channels);
+    // Most read what is read or published already.
+    if vacancy.new == 0 {
+        return Ok(None);
     }
-    service.edge.metrics.refusals.channels.inc();
-    Err(ApiError::unavailable(
-        "too_many_channels",
-        "this server has as many channels open as it may (TRIDENT_MAX_CHANNELS); those that hold messages can still be read",
-    ))
+    Ok(Some(service.edge.limits.open_channels(identity, vacancy)?))
 }
 
 /// The channels that a query names, each once.

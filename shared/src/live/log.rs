@@ -10,45 +10,62 @@
 //! [asked](Log::begin_probe) how far it is, before that cursor is called none of this log's.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     fmt, mem,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::Waker,
 };
 
-use atomic_waker::AtomicWaker;
-use parking_lot::Mutex;
-use slab::Slab;
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::pure::{ChannelName, Cursor, Draft, History, Message, Retention, meter::Meter};
+use super::clock::Moment;
+use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, Retention, forms::FormCache};
 
-/// Channels that hold nothing but the memory of what they dropped; beyond these that memory becomes one for all.
-const MOST_TOMBSTONES: usize = 65_536;
-/// Of the memory that the log may take, one for each so many bytes: a small log remembers less, and then a sixteenth at most
-/// goes into it.
-const BYTES_A_TOMBSTONE: usize = 8 * 1024;
-/// What a channel costs beside its name: itself, its place in the tables, the first places of its history and its readers.
-const CHANNEL_OVERHEAD: usize = 640;
+mod channel;
+mod lag;
+mod writer;
+
+pub use channel::Opener;
+use channel::wake;
+pub(super) use channel::{Channel, Waiter};
+pub use lag::Lag;
+use writer::Writer;
+
+/// Messages, or messages' forms, that go in one slice of a sweep.
+const SLICE: usize = 1_024;
+/// Messages whose forms are evicted at most by one publication.
+const EVICTED_AT_ONCE: usize = 256;
 
 /// How much the log holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Of each channel.
     pub channel: Retention,
-    /// Bytes of memory of all channels together: messages ([`Message::footprint`]), their wire forms, and what the
-    /// channels that hold them take. The oldest messages go first.
+    /// Bytes of memory of all channels together: messages ([`Message::footprint`]) and what the channels that hold them
+    /// take. The oldest messages go first.
     pub total: Option<usize>,
-    /// Channels that hold nothing and are kept because they are read, or for the memory of what they dropped: who would
-    /// read one more is refused ([`Log::has_room`]).
+    /// Bytes of the encoded forms of messages, which readers share. Beyond them those of the oldest messages are dropped,
+    /// never a message.
+    pub forms: Option<usize>,
+    /// Channels that are read while they hold nothing ([`Log::vacancy`]).
     pub channels: Option<usize>,
+}
+
+/// Whether channels can be read that hold nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vacancy {
+    /// How many of them the log does not know.
+    pub new: usize,
+    /// How many more it takes. `None` is no limit.
+    pub left: Option<usize>,
 }
 
 /// The log. One for each process, shared by all its readers.
 pub struct Log {
     limits: Limits,
+    /// Which cursors can be this log's.
+    epoch: Epoch,
     /// What readers go by. Taken for an instant only, before no other lock.
     state: Mutex<State>,
     closed: AtomicBool,
@@ -56,6 +73,9 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// Readers that cannot be told yet whether their cursor is one of this log's.
     parked: Mutex<Vec<Arc<Waiter>>>,
+    forms: Arc<FormCache>,
+    /// Places of readers on channels.
+    subscriptions: AtomicUsize,
 }
 
 /// How far the log is, and how much it can tell.
@@ -86,56 +106,6 @@ impl State {
     }
 }
 
-struct Writer {
-    /// The newest id: the head, but for a log that is being filled.
-    last: Cursor,
-    channels: HashMap<ChannelName, Arc<Channel>>,
-    /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
-    oldest: BTreeMap<Cursor, Arc<Channel>>,
-    /// What all of it takes.
-    meter: Arc<Meter>,
-    messages: usize,
-    bytes: usize,
-    /// Up to here, channels that nobody remembers may have dropped something.
-    forgotten: Option<Cursor>,
-    /// Channels that hold nothing and may come together before those that nobody reads are forgotten.
-    tombstones: usize,
-    /// How many empty channels there are when they are forgotten next: as many more as were left the last time, since
-    /// those that are read stay, and looking at all of them for each message would take too long.
-    forget_at: usize,
-    /// Whether they were looked at for a reader since the last sweep.
-    may_forget: bool,
-}
-
-/// One channel: what it holds, and who waits on it.
-pub(super) struct Channel {
-    pub(super) name: ChannelName,
-    pub(super) history: Mutex<History>,
-    waiters: Mutex<Slab<Arc<Waiter>>>,
-}
-
-/// A reader's bell. It stays at its place in each of the reader's channels for as long as the reader lives.
-#[derive(Default)]
-pub(super) struct Waiter {
-    pub(super) bell: AtomicWaker,
-    /// Where the reader is, for the measurement of lag only: the two may be read apart.
-    ms: AtomicU64,
-    seq: AtomicU64,
-    /// Whether it is among those that wait for the end of a probe.
-    is_parked: AtomicBool,
-}
-
-impl Waiter {
-    pub(super) fn at(&self, cursor: Cursor) {
-        self.ms.store(cursor.ms, Ordering::Relaxed);
-        self.seq.store(cursor.seq, Ordering::Relaxed);
-    }
-
-    fn cursor(&self) -> Cursor {
-        Cursor::new(self.ms.load(Ordering::Relaxed), self.seq.load(Ordering::Relaxed))
-    }
-}
-
 /// What the log holds and how far its readers are behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogStats {
@@ -147,6 +117,8 @@ pub struct LogStats {
     pub bytes: usize,
     /// Bytes of memory, reckoned as [`Limits::total`] is.
     pub footprint: usize,
+    /// Bytes of encoded forms, reckoned as [`Limits::forms`] is.
+    pub forms: usize,
     /// Places that readers take, one for each channel of each.
     pub subscriptions: usize,
     /// Most messages that are held and that a reader has still before it.
@@ -159,37 +131,50 @@ impl Log {
     /// An empty log. Of what there was up to `floor` it knows nothing: a cursor before it will be told of a gap.
     #[must_use]
     pub fn new(limits: Limits, floor: Cursor) -> Self {
-        Self::with(limits, State { head: floor, floor, start: Some(floor), asked: 0, answered: None })
+        let state = State { head: floor, floor, start: Some(floor), asked: 0, answered: None };
+        Self::with(limits, Epoch::ANY, state)
+    }
+
+    /// As [`new`](Self::new), from `floor_ms` on, with ids of its own `epoch`: a cursor of another epoch is told of a gap,
+    /// wherever it is.
+    #[must_use]
+    pub fn of_epoch(limits: Limits, epoch: Epoch, floor_ms: u64) -> Self {
+        let floor = epoch.first(floor_ms);
+        let state = State { head: floor, floor, start: Some(floor), asked: 0, answered: None };
+        Self::with(limits, epoch, state)
     }
 
     /// A log that is going to be a copy of what the bus holds, and that shows its readers nothing until it is
     /// [`filled`](Self::filled).
     #[must_use]
     pub fn unfilled(limits: Limits) -> Self {
-        Self::with(limits, State { head: Cursor::ZERO, floor: Cursor::ZERO, start: None, asked: 0, answered: Some(0) })
+        let state = State { head: Cursor::ZERO, floor: Cursor::ZERO, start: None, asked: 0, answered: Some(0) };
+        Self::with(limits, Epoch::ANY, state)
     }
 
-    fn with(limits: Limits, state: State) -> Self {
-        let tombstones = limits.total.map_or(MOST_TOMBSTONES, |total| MOST_TOMBSTONES.min(total / BYTES_A_TOMBSTONE));
-        let writer = Writer {
-            last: state.head,
-            channels: HashMap::new(),
-            oldest: BTreeMap::new(),
-            meter: Arc::new(Meter::new(limits.total)),
-            messages: 0,
-            bytes: 0,
-            forgotten: None,
-            tombstones,
-            forget_at: tombstones,
-            may_forget: true,
-        };
+    fn with(limits: Limits, epoch: Epoch, state: State) -> Self {
+        let forms = Arc::new(FormCache::new(limits.forms));
         Self {
             limits,
+            epoch,
             state: Mutex::new(state),
             closed: AtomicBool::new(false),
-            writer: Mutex::new(writer),
+            writer: Mutex::new(Writer::new(&limits, state.head, forms.clone())),
             parked: Mutex::default(),
+            forms,
+            subscriptions: AtomicUsize::new(0),
         }
+    }
+
+    /// The epoch of its ids.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether `cursor`, if a clock issued it, can have been issued by this log.
+    #[must_use]
+    pub fn can_have_issued(&self, cursor: Cursor) -> bool {
+        self.epoch.issued(cursor)
     }
 
     /// The newest id: everything up to it can be read.
@@ -238,10 +223,8 @@ impl Log {
         if last <= writer.last {
             return;
         }
-        writer.last = last;
-        writer.forgotten = Some(last);
+        writer.lose(last);
         let channels: Vec<_> = writer.channels.values().cloned().collect();
-        channels.iter().for_each(|channel| channel.history.lock().lose(last));
         self.show(last);
         drop(writer);
         wake(&channels);
@@ -290,28 +273,28 @@ impl Log {
         }
     }
 
-    /// Appends `drafts` at the ids that the clock, reading `now_ms`, gives them. They become visible together.
-    pub fn append(&self, drafts: Vec<Draft>, now_ms: u64) -> Vec<Cursor> {
-        let mut writer = self.writer.lock();
+    /// Appends `drafts` at the ids that the clock, reading `now`, gives them. They become visible together.
+    pub fn append(&self, drafts: Vec<Draft>, now: impl Into<Moment>) -> Vec<Cursor> {
+        let now = now.into();
+        let writer = self.writer.lock();
         let mut id = writer.last;
         let place = |draft| {
-            id = id.next(now_ms);
+            id = id.next_in(self.epoch, now.time_ms);
             Message::new(id, draft)
         };
         let messages: Vec<Message> = drafts.into_iter().map(place).collect();
         let ids = messages.iter().map(|message| message.id).collect();
-        let touched = self.insert(&mut writer, messages, now_ms);
-        drop(writer);
-        wake(&touched);
+        self.insert(writer, messages, now);
         ids
     }
 
-    /// Appends messages that have their ids, which grow from the head on. They become visible together.
+    /// Appends messages that have their ids, which grow from the head on. They become visible together. Their age counts
+    /// from their ids on, by the time of day in `now`.
     ///
     /// # Errors
     /// The first message that is not newer than what came before it; none is appended then.
-    pub fn append_placed(&self, messages: Vec<Message>, now_ms: u64) -> Result<(), Cursor> {
-        let mut writer = self.writer.lock();
+    pub fn append_placed(&self, messages: Vec<Message>, now: impl Into<Moment>) -> Result<(), Cursor> {
+        let writer = self.writer.lock();
         let mut last = writer.last;
         for message in &messages {
             if message.id <= last {
@@ -319,58 +302,86 @@ impl Log {
             }
             last = message.id;
         }
-        let touched = self.insert(&mut writer, messages, now_ms);
-        drop(writer);
-        wake(&touched);
+        self.insert(writer, messages, now.into());
         Ok(())
     }
 
-    fn insert(&self, writer: &mut Writer, messages: Vec<Message>, now_ms: u64) -> Vec<Arc<Channel>> {
-        let mut touched: Vec<Arc<Channel>> = Vec::new();
+    fn insert(&self, mut writer: MutexGuard<'_, Writer>, messages: Vec<Message>, now: Moment) {
+        let touched = self.insert_all(&mut writer, messages, now);
+        let gone = writer.take_gone();
+        drop(writer);
+        wake(&touched);
+        drop(gone);
+    }
+
+    /// Appends `drafts`, and gives the number of channels whose readers were visited for it.
+    #[cfg(test)]
+    pub(super) fn visits_of(&self, drafts: Vec<Draft>, now_ms: u64) -> usize {
+        let mut writer = self.writer.lock();
+        let mut id = writer.last;
+        let place = |draft| {
+            id = id.next(now_ms);
+            Message::new(id, draft)
+        };
+        let messages = drafts.into_iter().map(place).collect();
+        let touched = self.insert_all(&mut writer, messages, now_ms.into());
+        drop(writer);
+        wake(&touched);
+        touched.len()
+    }
+
+    /// Gives each channel that got a message, once.
+    fn insert_all(&self, writer: &mut Writer, messages: Vec<Message>, now: Moment) -> Vec<Arc<Channel>> {
+        let Some(first) = messages.first().map(|message| message.id) else { return Vec::new() };
+        let mut touched = Vec::new();
         for message in messages {
-            writer.last = message.id;
-            let channel = writer.insert(message, &self.limits.channel, now_ms);
-            // Batches mostly stay on one channel, or go to a few: a set would cost more than it saves.
-            if touched.len() > 64 || !touched.iter().any(|other| Arc::ptr_eq(other, &channel)) {
-                touched.push(channel);
-            }
+            let published = now.mono_at(message.time());
+            touched.extend(writer.insert(message, first, published, &self.limits.channel, now.mono_ms));
         }
         writer.make_room();
-        if writer.empty() > writer.forget_at {
-            writer.forget_empty();
-        }
+        writer.evict_forms(EVICTED_AT_ONCE);
         self.show(writer.last);
         touched
     }
 
-    /// Drops what has grown older at `now_ms` than the retention lets it, and forgets channels that hold nothing.
+    /// Drops what has grown older at `now` than the retention lets it, and forms beyond their budget: a slice of it, which
+    /// takes about a millisecond. Whether there is more to do.
     ///
-    /// To be called about once a second: between calls, age is looked at only when a channel gets a message.
-    pub fn sweep(&self, now_ms: u64) {
+    /// To be called about once a second, until there is no more: between calls, age is looked at only when a channel gets a
+    /// message.
+    pub fn sweep(&self, now: impl Into<Moment>) -> bool {
+        let now = now.into();
         let mut writer = self.writer.lock();
-        while let Some((_, channel)) = writer.oldest.first_key_value() {
+        let mut left = SLICE;
+        while left > 0
+            && let Some((_, channel)) = writer.oldest.first_key_value()
+        {
             // One age holds for all, so the first that is young enough ends it.
-            if !channel.history.lock().is_over(&self.limits.channel, now_ms) || !writer.drop_first() {
+            if !channel.history.lock().is_over(&self.limits.channel, now.mono_ms) || !writer.drop_first() {
                 break;
             }
+            left -= 1;
         }
-        // Wire forms that readers have made since the last append.
-        writer.make_room();
-        writer.may_forget = true;
-        if writer.empty() > writer.forget_at {
-            writer.forget_empty();
+        // Forms that readers have made since the last append.
+        let is_over = writer.evict_forms(SLICE);
+        let oldest = writer.oldest.first_key_value().map_or_else(|| writer.last.next(0), |(id, _)| *id);
+        if left > 0 {
+            writer.shrink();
         }
+        let gone = writer.take_gone();
+        // Whoever waits comes first: the next slice would otherwise take the lock again before they are awake.
+        MutexGuard::unlock_fair(writer);
+        drop(gone);
+        self.forms.forget_before(oldest);
+        left == 0 || is_over
     }
 
-    /// Whether `channels` can be read: all of those that are not known yet would find a place.
-    pub fn has_room(&self, channels: &[ChannelName]) -> bool {
-        let Some(most) = self.limits.channels else { return true };
-        let mut writer = self.writer.lock();
+    /// Whether `channels` can be read: how many are not known yet, and how many of those would find a place.
+    pub fn vacancy(&self, channels: &[ChannelName]) -> Vacancy {
+        let writer = self.writer.lock();
         let new = channels.iter().filter(|name| !writer.channels.contains_key(&name[..])).count();
-        if new > 0 && writer.empty() + new > most && mem::take(&mut writer.may_forget) {
-            writer.forget_empty();
-        }
-        new == 0 || writer.empty() + new <= most
+        let left = self.limits.channels.map(|most| most.saturating_sub(writer.read_while_empty()));
+        Vacancy { new, left }
     }
 
     /// The newest message held on any of `channels`.
@@ -423,182 +434,59 @@ impl Log {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// What the log holds and how far its readers are behind at `now_ms`. Visits every reader: for scrapes, not paths.
-    pub fn stats(&self, now_ms: u64) -> LogStats {
+    /// What the log holds, and how far its readers are behind at `now`. Looks at every channel that holds something: for
+    /// tests and logs. What is asked often has the [`counts`](Self::counts) at once and [measures](Self::measure) the rest.
+    pub fn stats(&self, now: impl Into<Moment>) -> LogStats {
+        let (now, mut lag) = (now.into(), self.lag());
+        while self.measure(&mut lag, now) {}
+        LogStats { lag_messages: lag.messages, lag_ms: lag.age_ms, ..self.counts() }
+    }
+
+    /// What the log holds, without how far its readers are behind.
+    pub fn counts(&self) -> LogStats {
         let writer = self.writer.lock();
-        let mut stats = LogStats {
+        LogStats {
             channels: writer.channels.len(),
             messages: writer.messages,
             bytes: writer.bytes,
-            footprint: writer.meter.used(),
+            footprint: writer.footprint,
+            forms: self.forms.used(),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed),
             ..LogStats::default()
-        };
-        let channels: Vec<_> = writer.channels.values().cloned().collect();
-        drop(writer);
-        for channel in channels {
-            let slowest = {
-                let waiters = channel.waiters.lock();
-                stats.subscriptions += waiters.len();
-                waiters.iter().map(|(_, waiter)| waiter.cursor()).min()
-            };
-            let Some(slowest) = slowest else { continue };
-            let history = channel.history.lock();
-            let mut ahead = history.range(slowest, Cursor::MAX);
-            stats.lag_messages = stats.lag_messages.max(ahead.len());
-            stats.lag_ms = stats.lag_ms.max(ahead.next().map_or(0, |message| now_ms.saturating_sub(message.time())));
         }
-        stats
     }
 
-    /// Seats `waiter` on the channel `name`, which comes to be where it is not yet.
-    pub(super) fn seat(&self, name: &ChannelName, waiter: &Arc<Waiter>) -> (Arc<Channel>, usize) {
-        // Under the writer's lock, so that the channel is not forgotten before the waiter sits on it.
-        let mut writer = self.writer.lock();
-        let channel = writer.channel(name).clone();
-        let key = channel.waiters.lock().insert(waiter.clone());
-        (channel, key)
+    /// Puts `waiter` on the channel `name`, which comes to be where it is not yet and then counts for `opener`.
+    pub(super) fn seat(
+        &self,
+        name: &ChannelName,
+        waiter: &Arc<Waiter>,
+        opener: Option<&Arc<Opener>>,
+    ) -> (Arc<Channel>, usize) {
+        self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        // Under the writer's lock, so that the channel is not forgotten before the waiter is on it.
+        self.writer.lock().add_waiter(name, waiter, opener)
     }
 
-    /// Takes a waiter off its seat, and the channel out of the log if nothing would be lost with it.
+    /// Takes a waiter off its channel, and the channel out of the log if it holds nothing and nobody reads it any more.
     pub(super) fn unseat(&self, channel: &Arc<Channel>, key: usize) {
-        let left = {
-            let mut waiters = channel.waiters.lock();
-            waiters.remove(key);
-            // A channel that thousands have left gives their places back.
-            if waiters.is_empty() {
-                waiters.shrink_to_fit();
-            }
-            waiters.is_empty()
-        };
-        if left && channel.history.lock().is_empty() {
-            self.forget_if_blank(channel);
+        self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        // In this order: whoever takes the last message out looks for readers after it.
+        if channel.remove_waiter(key) && channel.history.lock().is_empty() {
+            self.retire_if_unused(channel);
         }
     }
 
-    /// Takes `channel` out of the log if it is there and nothing would be lost with it.
-    pub(super) fn forget_if_blank(&self, channel: &Arc<Channel>) {
+    /// Takes `channel` out of the log if it is there, holds nothing, and nobody reads it.
+    pub(super) fn retire_if_unused(&self, channel: &Arc<Channel>) {
         let mut writer = self.writer.lock();
         // Two who leave one after the other may both come here. Between them somebody may publish: what has this name then is
         // another channel, which holds a message.
         let is_it = writer.channels.get(&channel.name).is_some_and(|known| Arc::ptr_eq(known, channel));
-        if is_it && channel.is_blank(writer.forgotten) && channel.waiters.lock().is_empty() {
-            writer.channels.remove(&channel.name);
+        if is_it && channel.is_unused() {
+            writer.retire(channel);
         }
     }
-}
-
-impl Writer {
-    fn channel(&mut self, name: &ChannelName) -> &Arc<Channel> {
-        self.channels.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Channel {
-                name: name.clone(),
-                history: Mutex::new(History::new(self.forgotten)),
-                waiters: Mutex::default(),
-            })
-        })
-    }
-
-    fn insert(&mut self, mut message: Message, retention: &Retention, now_ms: u64) -> Arc<Channel> {
-        let channel = self.channel(&message.draft.channel).clone();
-        self.messages += 1;
-        self.bytes += message.len();
-        message.held_by(&self.meter);
-        let mut history = channel.history.lock();
-        let before = history.oldest().map(|oldest| oldest.id);
-        history.push(Arc::new(message));
-        while history.is_over(retention, now_ms) {
-            let Some(gone) = history.drop_oldest() else { break };
-            self.count_out(&gone);
-        }
-        let after = history.oldest().map(|oldest| oldest.id);
-        drop(history);
-        self.reorder(&channel, before, after);
-        channel
-    }
-
-    /// Drops the oldest message of all; `false` when there is none.
-    fn drop_first(&mut self) -> bool {
-        let Some((before, channel)) = self.oldest.first_key_value().map(|(id, channel)| (*id, channel.clone())) else {
-            return false;
-        };
-        let mut history = channel.history.lock();
-        if let Some(gone) = history.drop_oldest() {
-            self.count_out(&gone);
-        }
-        let after = history.oldest().map(|oldest| oldest.id);
-        drop(history);
-        self.reorder(&channel, Some(before), after);
-        true
-    }
-
-    fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {
-        if before == after {
-            return;
-        }
-        match before {
-            Some(before) => drop(self.oldest.remove(&before)),
-            None => self.meter.add(channel.footprint()),
-        }
-        match after {
-            Some(after) => drop(self.oldest.insert(after, channel.clone())),
-            None => self.meter.take(channel.footprint()),
-        }
-    }
-
-    fn count_out(&mut self, gone: &Message) {
-        self.messages -= 1;
-        self.bytes -= gone.len();
-        gone.let_go();
-    }
-
-    /// Drops the oldest messages until the rest fits. The newest stays however large it is.
-    fn make_room(&mut self) {
-        while self.meter.is_over() && self.messages > 1 && self.drop_first() {}
-    }
-
-    /// Channels that hold nothing.
-    fn empty(&self) -> usize {
-        self.channels.len() - self.oldest.len()
-    }
-
-    /// Forgets every channel that holds nothing and that nobody reads, and remembers for all of them at once that
-    /// something may have been dropped.
-    fn forget_empty(&mut self) {
-        let forgotten = &mut self.forgotten;
-        self.channels.retain(|_, channel| {
-            let history = channel.history.lock();
-            let stays = !history.is_empty() || !channel.waiters.lock().is_empty();
-            if !stays {
-                *forgotten = (*forgotten).max(history.dropped());
-            }
-            stays
-        });
-        self.channels.shrink_to_fit();
-        self.forget_at = self.empty() + self.tombstones;
-    }
-}
-
-impl Channel {
-    /// What it takes while it holds something.
-    fn footprint(&self) -> usize {
-        CHANNEL_OVERHEAD + self.name.len()
-    }
-
-    /// Whether forgetting this channel would lose nothing, where `forgotten` is remembered for all.
-    fn is_blank(&self, forgotten: Option<Cursor>) -> bool {
-        let history = self.history.lock();
-        history.is_empty() && history.dropped() <= forgotten
-    }
-}
-
-/// Rings everybody who waits on `channels`.
-fn wake(channels: &[Arc<Channel>]) {
-    // Rung outside the lock: a waker may run code of the runtime's that comes back here, to unseat its reader.
-    let mut bells: Vec<Waker> = Vec::new();
-    for channel in channels {
-        bells.extend(channel.waiters.lock().iter().filter_map(|(_, waiter)| waiter.bell.take()));
-    }
-    bells.into_iter().for_each(Waker::wake);
 }
 
 impl fmt::Debug for Log {

@@ -1,4 +1,5 @@
 //! The log, its readers and the buses that order it: tokio, but no web server.
 pub mod bus;
+pub mod clock;
 pub mod log;
 pub mod reader;

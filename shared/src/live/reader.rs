@@ -16,7 +16,7 @@ mod merge;
 
 use merge::{Merge, Taken};
 
-use super::log::{Channel, Log, State, Waiter};
+use super::log::{Channel, Log, Opener, State, Waiter};
 use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
 
 /// How much one read gives out at most. At least one message comes, however large it is.
@@ -55,6 +55,8 @@ pub struct Reader {
     /// The newest cursor that the client has: what it came with, or what it was given last. The reader's own is often further, since it
     /// passes over what is not on its channels.
     client: Cursor,
+    /// For whom a channel counts that comes to be because this reads it.
+    opener: Option<Arc<Opener>>,
     /// Until the first read: how it differs from those after it.
     opening: Option<Opening>,
 }
@@ -87,12 +89,19 @@ impl Reader {
     /// Subscribes to `channels` from `since` on. A channel named twice counts once.
     #[must_use]
     pub fn open(log: &Arc<Log>, channels: &[ChannelName], since: Since) -> Self {
+        Self::open_for(log, channels, since, None)
+    }
+
+    /// As [`open`](Self::open); channels that come to be because of it, now or later, count for `opener`.
+    #[must_use]
+    pub fn open_for(log: &Arc<Log>, channels: &[ChannelName], since: Since, opener: Option<Arc<Opener>>) -> Self {
         let mut reader = Self {
             log: log.clone(),
             seats: Vec::new(),
             waiter: Arc::default(),
             cursor: Cursor::ZERO,
             client: Cursor::ZERO,
+            opener,
             opening: None,
         };
         reader.seats.reserve_exact(channels.len());
@@ -109,6 +118,11 @@ impl Reader {
         reader
     }
 
+    /// Channels that come to be because of this reader count for `opener` from now on.
+    pub fn opens_for(&mut self, opener: Option<Arc<Opener>>) {
+        self.opener = opener;
+    }
+
     fn is_settled(&self) -> bool {
         !matches!(self.opening, Some(Opening::Unsettled { .. }))
     }
@@ -123,7 +137,10 @@ impl Reader {
             (Since::After(cursor), _) if cursor > state.head && !state.is_answered(question) => {
                 self.opening = Some(Opening::Unsettled { since, question });
             }
-            (Since::After(cursor), _) if cursor > state.head || (cursor.is_issued() && cursor < state.floor) => {
+            (Since::After(cursor), _)
+                if cursor > state.head
+                    || (cursor.is_issued() && (cursor < state.floor || !self.log.can_have_issued(cursor))) =>
+            {
                 self.cursor = Cursor::ZERO;
                 self.opening = Some(Opening::Foreign(cursor));
             }
@@ -158,7 +175,7 @@ impl Reader {
     /// Reads `channel` too, from the present cursor on and nothing up to `from`, which may be further.
     pub fn add_from(&mut self, channel: &ChannelName, from: Cursor) {
         if !self.reads(channel) {
-            let (channel, key) = self.log.seat(channel, &self.waiter);
+            let (channel, key) = self.log.seat(channel, &self.waiter, self.opener.as_ref());
             let dropped = channel.history.lock().dropped().unwrap_or_default();
             // Of what is dropped already and not shown yet, the reader may still have to be told; see `read`.
             let told = dropped.min(self.log.head());

@@ -33,6 +33,8 @@ impl Cursor {
     pub const ZERO: Self = Self { ms: 0, seq: 0 };
     /// After every message.
     pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
+    /// The first cursor that is read as one that a clock issued; see [`is_issued`](Self::is_issued).
+    pub const FIRST_ISSUED: Self = Self { ms: FIRST_ISSUED, seq: 0 };
 
     /// The cursor `<ms>-<seq>`.
     #[must_use]
@@ -44,12 +46,18 @@ impl Cursor {
     /// still or has gone back.
     #[must_use]
     pub const fn next(self, now_ms: u64) -> Self {
+        self.next_in(Epoch::ANY, now_ms)
+    }
+
+    /// As [`next`](Self::next), within `epoch`, which this cursor has to be of unless its millisecond is over.
+    #[must_use]
+    pub const fn next_in(self, epoch: Epoch, now_ms: u64) -> Self {
         if now_ms > self.ms {
-            Self::new(now_ms, 0)
-        } else if let Some(seq) = self.seq.checked_add(1) {
+            Self::new(now_ms, epoch.mark)
+        } else if let Some(seq) = self.seq.checked_add(epoch.step) {
             Self::new(self.ms, seq)
         } else {
-            Self::new(self.ms.saturating_add(1), 0)
+            Self::new(self.ms.saturating_add(1), epoch.mark)
         }
     }
 
@@ -67,6 +75,42 @@ impl Cursor {
     #[must_use]
     pub const fn is_issued(self) -> bool {
         self.ms >= FIRST_ISSUED
+    }
+}
+
+/// A mark that tells the ids of one process from those of another that had the same clock or an earlier one.
+///
+/// It is the remainder that the sequence of each of its ids leaves. Two processes that drew their marks at random share one
+/// once in a million times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    step: u64,
+    mark: u64,
+}
+
+impl Epoch {
+    /// Number of different marks.
+    const MARKS: u32 = 1 << 20;
+    /// Every cursor is of it: where ids come from a store that outlives the process.
+    pub const ANY: Self = Self { step: 1, mark: 0 };
+
+    /// The epoch whose mark is `number`, modulo the number of marks.
+    #[must_use]
+    pub const fn numbered(number: u32) -> Self {
+        // Widening: `From` is not const.
+        Self { step: Self::MARKS as u64, mark: (number % Self::MARKS) as u64 }
+    }
+
+    /// The first cursor of this epoch in millisecond `ms`.
+    #[must_use]
+    pub const fn first(self, ms: u64) -> Cursor {
+        Cursor::new(ms, self.mark)
+    }
+
+    /// Whether `cursor` can be one of this epoch.
+    #[must_use]
+    pub const fn issued(self, cursor: Cursor) -> bool {
+        cursor.seq % self.step == self.mark
     }
 }
 
@@ -184,6 +228,20 @@ mod tests {
         assert_eq!(at.next(10), Cursor::new(10, 4));
         assert_eq!(at.next(2), Cursor::new(10, 4));
         assert_eq!(Cursor::new(10, u64::MAX).next(9), Cursor::new(11, 0));
+    }
+
+    #[test]
+    fn ids_of_an_epoch_grow_and_keep_its_mark() {
+        let (epoch, other) = (Epoch::numbered(7), Epoch::numbered(8));
+        let mut id = epoch.first(10);
+        for now in [10, 9, 12, 12, 11, 13] {
+            let next = id.next_in(epoch, now);
+            assert!(next > id && epoch.issued(next) && !other.issued(next), "{next}");
+            id = next;
+        }
+        let last = Cursor::new(10, u64::MAX - 3);
+        assert_eq!(last.next_in(epoch, 0), epoch.first(11));
+        assert!(Epoch::ANY.issued(Cursor::new(1, 12_345)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Retention {
     pub count: Option<usize>,
     /// Bytes of data. The newest message stays however large it is, so that who waits for it gets it.
     pub bytes: Option<usize>,
-    /// Milliseconds since publication.
+    /// Milliseconds since publication, by a clock that does not step.
     pub age_ms: Option<u64>,
 }
 
@@ -40,13 +40,13 @@ impl History {
         self.messages.push_back(message);
     }
 
-    /// Whether `retention` asks at `now_ms` that the oldest message go.
+    /// Whether `retention` asks that the oldest message go at `mono_ms`, on the clock that messages age by.
     #[must_use]
-    pub fn is_over(&self, retention: &Retention, now_ms: u64) -> bool {
+    pub fn is_over(&self, retention: &Retention, mono_ms: u64) -> bool {
         let Some(oldest) = self.messages.front() else { return false };
         retention.count.is_some_and(|most| self.messages.len() > most)
             || (retention.bytes.is_some_and(|most| self.bytes > most) && self.messages.len() > 1)
-            || retention.age_ms.is_some_and(|most| now_ms.saturating_sub(oldest.time()) > most)
+            || retention.age_ms.is_some_and(|most| mono_ms.saturating_sub(oldest.published()) > most)
     }
 
     /// Drops the oldest message and remembers that it did.
@@ -78,6 +78,13 @@ impl History {
             _ => self.messages.partition_point(|message| message.id <= last),
         };
         self.messages.range(from..to.max(from))
+    }
+
+    /// The message of this id.
+    #[must_use]
+    pub fn get(&self, id: Cursor) -> Option<&Arc<Message>> {
+        let at = self.messages.binary_search_by_key(&id, |message| message.id).ok()?;
+        self.messages.get(at)
     }
 
     /// The oldest message held.

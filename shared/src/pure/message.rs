@@ -1,19 +1,16 @@
 //! A message, before it has its place in the order ([`Draft`]) and after ([`Message`]).
 
-use std::{
-    any::Any,
-    fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{fmt, sync::Arc};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{ChannelName, Cursor, EventName, Payload, meter::Meter};
+use super::{
+    ChannelName, Cursor, EventName, Payload,
+    forms::{FormCache, Forms},
+};
 
 /// What a publisher hands in; the bus gives it its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,33 +52,35 @@ pub enum Wire {
     RawLine,
 }
 
-/// A message in its place: immutable, shared by all who read it, with its wire forms cached beside it.
+impl Wire {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+}
+
+/// A message in its place: immutable, shared by all who read it, with its encoded forms beside it while there is room.
 pub struct Message {
     /// Its place in the order, and the cursor of who has read it.
     pub id: Cursor,
     /// What was published.
     pub draft: Draft,
-    wires: [OnceLock<Bytes>; 4],
-    packet: OnceLock<Box<dyn Any + Send + Sync>>,
-    /// Bytes of what is cached; with [`GONE`] set, nobody counts them any more.
-    copies: AtomicUsize,
-    /// Where a log counts them.
-    meter: Option<Arc<Meter>>,
+    /// When it was published, in milliseconds of the clock that only its process reads and that never steps.
+    published: u64,
+    /// Nothing until a reader needs one, and again after they were evicted.
+    forms: ArcSwapOption<Forms>,
+    /// The cache that has them, of a message that is in a log.
+    cache: Option<Arc<FormCache>>,
 }
-
-/// Set in a message's count of copies when its log has let go of it.
-const GONE: usize = 1 << (usize::BITS - 1);
 
 impl Message {
     /// What a message costs beside its texts: this struct, its allocations, its place in a history.
-    pub(crate) const OVERHEAD: usize = 448;
+    pub(crate) const OVERHEAD: usize = 272;
     /// What each of its attachments costs beside its bytes.
     const ATTACHMENT: usize = 80;
 
     /// `draft` at `id`.
     #[must_use]
     pub fn new(id: Cursor, draft: Draft) -> Self {
-        Self { id, draft, wires: Default::default(), packet: OnceLock::new(), copies: AtomicUsize::new(0), meter: None }
+        Self { id, draft, published: id.ms, forms: ArcSwapOption::const_empty(), cache: None }
     }
 
     /// When it was published: milliseconds since the Unix epoch by the clock that gave it its id.
@@ -91,17 +90,38 @@ impl Message {
     }
 
     /// The bytes of `wire`, encoded by `encode` unless somebody did before. They are kept for the next reader as long as
-    /// the log has memory for them.
+    /// the cache of forms has room for them.
     pub fn wire(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        let place = &self.wires[wire as usize];
-        if let Some(known) = place.get() {
+        if let Some(known) = self.forms.load().as_ref().and_then(|forms| forms.wire(wire).get()) {
             return known.clone();
         }
         let bytes = encode(self);
-        if self.has_room(bytes.len()) && place.set(bytes.clone()).is_ok() {
-            self.count(bytes.len());
+        if self.has_room(bytes.len()) {
+            let forms = self.forms();
+            if forms.wire(wire).set(bytes.clone()).is_ok() {
+                forms.count(bytes.len());
+            }
         }
         bytes
+    }
+
+    /// The forms, in which there may be none yet.
+    fn forms(&self) -> Arc<Forms> {
+        if let Some(forms) = self.forms.load_full() {
+            return forms;
+        }
+        let new = Arc::new(Forms::new(self.cache.clone()));
+        let before = self.forms.compare_and_swap(&None::<Arc<Forms>>, Some(new.clone()));
+        match &*before {
+            // Another reader was first.
+            Some(forms) => forms.clone(),
+            None => {
+                if let Some(cache) = &self.cache {
+                    cache.enter(self.id, &self.draft.channel);
+                }
+                new
+            }
+        }
     }
 
     /// The whole message as a line of JSON, with the end of the line: `id`, `channel`, `event`, `data`, `time`.
@@ -118,30 +138,38 @@ impl Message {
         })
     }
 
-    /// The packet of a transport that keeps a type of its own for it, encoded by `encode` unless somebody did before, which
-    /// takes `cost` bytes.
+    /// What `with` makes of the packet of a transport that keeps a type of its own for it. The packet is encoded by `encode`
+    /// unless somebody did before, and takes `cost` bytes.
     ///
-    /// There is room for one type; `None` if another was put there first, or when the log has no memory for it.
-    pub fn packet<P: Send + Sync + 'static>(&self, cost: usize, encode: impl FnOnce(&Self) -> P) -> Option<&P> {
-        if self.packet.get().is_none() && self.has_room(cost) && self.packet.set(Box::new(encode(self))).is_ok() {
-            self.count(cost);
+    /// There is room for one type; `None` if another was put there first, or when the cache of forms has no room for it.
+    pub fn packet<P, R>(&self, cost: usize, encode: impl FnOnce(&Self) -> P, with: impl FnOnce(&P) -> R) -> Option<R>
+    where
+        P: Send + Sync + 'static,
+    {
+        let known = self.forms.load();
+        if let Some(packet) = known.as_ref().and_then(|forms| forms.packet().get()) {
+            return packet.downcast_ref().map(with);
         }
-        self.packet.get()?.downcast_ref()
+        if !self.has_room(cost) {
+            return None;
+        }
+        let forms = self.forms();
+        if forms.packet().set(Box::new(encode(self))).is_ok() {
+            forms.count(cost);
+        }
+        forms.packet().get()?.downcast_ref().map(with)
     }
 
     /// Whether `bytes` more may be kept beside the message.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.meter.as_ref().is_none_or(|meter| meter.has_room(bytes))
+        self.cache.as_ref().is_none_or(|cache| cache.has_room(self.id, bytes))
     }
 
-    /// Counts `bytes` that are kept beside the message from now on.
+    /// Counts `bytes` that are kept beside the message from now on, with its forms.
     pub fn count(&self, bytes: usize) {
-        let Some(meter) = &self.meter else { return };
-        // The meter first: what it is told to take off has always been put on before.
-        meter.add(bytes);
-        if self.copies.fetch_add(bytes, Relaxed) & GONE != 0 {
-            meter.take(bytes);
+        if let Some(forms) = &*self.forms.load() {
+            forms.count(bytes);
         }
     }
 
@@ -167,18 +195,28 @@ impl Message {
         Self::OVERHEAD + names + payload.len() + Self::ATTACHMENT * payload.attachments().len()
     }
 
-    /// Has this message and its copies counted by `meter` from now on.
-    pub(crate) fn held_by(&mut self, meter: &Arc<Meter>) {
-        meter.add(self.footprint());
-        self.meter = Some(meter.clone());
+    /// When it was published, by the clock that ages are measured with.
+    pub(crate) fn published(&self) -> u64 {
+        self.published
     }
 
-    /// Has them counted no longer, though readers may hold on to them for another moment.
-    pub(crate) fn let_go(&self) {
-        let Some(meter) = &self.meter else { return };
-        let copies = self.copies.fetch_or(GONE, Relaxed);
-        if copies & GONE == 0 {
-            meter.take(self.footprint() + copies);
+    /// Has its forms kept in `cache` from now on, and its age counted from `published` on.
+    pub(crate) fn enter(&mut self, cache: &Arc<FormCache>, published: u64) {
+        self.cache = Some(cache.clone());
+        self.published = published;
+    }
+
+    /// Drops its forms. Readers that are writing them keep their bytes.
+    pub(crate) fn drop_forms(&self) {
+        self.forms.store(None);
+    }
+
+    /// As [`drop_forms`](Self::drop_forms), for a message that leaves its log.
+    pub(crate) fn leave(&self) {
+        if self.forms.swap(None).is_some()
+            && let Some(cache) = &self.cache
+        {
+            cache.leave(self.id);
         }
     }
 }
@@ -227,37 +265,38 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_made_once_and_counted_until_the_log_lets_go() {
-        let meter = Arc::new(Meter::new(Some(10_000)));
+    fn a_form_is_encoded_once_and_counted_while_it_is_kept() {
+        let cache = Arc::new(FormCache::new(Some(10_000)));
         let mut message = message();
-        message.held_by(&meter);
-        let bare = meter.used();
-        assert_eq!(bare, message.footprint());
+        message.enter(&cache, 1);
+        assert_eq!(cache.used(), 0);
         let made = message.wire(Wire::Sse, |_| Bytes::from(vec![b'x'; 100]));
+        let bare = cache.used() - 100;
         assert_eq!(message.wire(Wire::Sse, |_| unreachable!()), made);
-        assert_eq!(message.packet(50, |_| 7_u32), Some(&7));
-        assert_eq!(message.packet::<u32>(50, |_| unreachable!()), Some(&7));
-        assert_eq!(message.packet::<u64>(50, |_| 1), None, "another type was there first");
-        assert_eq!(meter.used(), bare + 150);
-        message.let_go();
-        message.let_go();
-        assert_eq!(meter.used(), 0);
-        // A reader that still holds it goes on.
-        message.wire(Wire::Line, |_| Bytes::from_static(b"late"));
-        assert_eq!(meter.used(), 0);
+        assert_eq!(message.packet(50, |_| 7_u32, |packet| *packet), Some(7));
+        assert_eq!(message.packet(50, |_| -> u32 { unreachable!() }, |packet| *packet), Some(7));
+        assert_eq!(message.packet(50, |_| 1_u64, |packet| *packet), None, "another type was there first");
+        message.count(5);
+        assert_eq!(cache.used(), bare + 155);
+        message.drop_forms();
+        assert_eq!(cache.used(), 0);
+        assert_eq!(message.wire(Wire::Sse, |_| Bytes::from_static(b"again")), "again");
+        assert_eq!(cache.used(), bare + 5);
+        drop(message);
+        assert_eq!(cache.used(), 0);
     }
 
     #[test]
-    fn without_room_a_form_is_made_for_each_reader() {
-        let meter = Arc::new(Meter::new(Some(800)));
+    fn without_room_a_form_is_encoded_for_each_reader() {
+        let cache = Arc::new(FormCache::new(Some(800)));
         let mut message = message();
-        message.held_by(&meter);
+        message.enter(&cache, 1);
         let large = || Bytes::from(vec![b'x'; 1000]);
         assert_eq!(message.wire(Wire::Sse, |_| large()).len(), 1000);
-        assert_eq!(message.packet(1000, |_| ()), None);
-        assert_eq!(meter.used(), message.footprint());
+        assert_eq!(message.packet(1000, |_| (), |()| ()), None);
+        assert_eq!(cache.used(), 0);
         assert_eq!(message.wire(Wire::Sse, |_| Bytes::from_static(b"small")), "small", "it was not kept");
-        assert_eq!(meter.used(), message.footprint() + 5, "and a small one is");
+        assert!(cache.used() > 0, "and a small one is");
     }
 
     /// What [`Message::OVERHEAD`] is made of, so that a field added later is thought of there.

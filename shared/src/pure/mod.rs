@@ -3,14 +3,14 @@
 pub mod access;
 pub mod batch;
 pub mod cursor;
+pub(crate) mod forms;
 pub mod gap;
 pub mod history;
 pub mod message;
-pub(crate) mod meter;
 pub mod name;
 pub mod payload;
 
-pub use cursor::{Cursor, CursorError, Since};
+pub use cursor::{Cursor, CursorError, Epoch, Since};
 pub use gap::Gap;
 pub use history::{History, Retention};
 pub use message::{Draft, Message};

@@ -24,10 +24,16 @@ pub struct LogFigures {
     pub channels: usize,
     /// Messages held.
     pub messages: usize,
-    /// Bytes held, of data and of what was encoded from it.
+    /// Bytes of messages and channels held.
     pub bytes: usize,
+    /// Bytes of encoded forms held.
+    pub encoded_bytes: usize,
     /// Readers on the log.
     pub readers: usize,
+    /// Idempotency keys that are remembered.
+    pub keys: usize,
+    /// Bytes that they take.
+    pub key_bytes: usize,
     /// Messages between the head and the reader that is furthest behind.
     pub lag_messages: u64,
     /// How long the oldest message that this reader has not read has been there.
@@ -98,6 +104,19 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
         gauge(&mut encoder, "trident_log_channels", "Channels in the log", int(log.channels))?;
         gauge(&mut encoder, "trident_log_messages", "Messages held by the log", int(log.messages))?;
         gauge(&mut encoder, "trident_log_bytes", "Bytes held by the log", int(log.bytes))?;
+        gauge(
+            &mut encoder,
+            "trident_encoded_bytes",
+            "Bytes of encoded forms that readers share",
+            int(log.encoded_bytes),
+        )?;
+        gauge(&mut encoder, "trident_idempotency_keys", "Idempotency keys that are remembered", int(log.keys))?;
+        gauge(
+            &mut encoder,
+            "trident_idempotency_bytes",
+            "Bytes of idempotency keys that are remembered",
+            int(log.key_bytes),
+        )?;
         gauge(&mut encoder, "trident_log_readers", "Readers of the log, each on each channel", int(log.readers))?;
         gauge(&mut encoder, "trident_lag_messages", "Messages that the slowest reader is behind", lag)?;
         gauge(&mut encoder, "trident_lag_seconds", "Seconds that the slowest reader is behind", log.lag.as_secs_f64())

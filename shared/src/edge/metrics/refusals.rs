@@ -42,6 +42,8 @@ refusals! {
     connect_rate
     /// `TRIDENT_MAX_CHANNELS` was reached.
     channels
+    /// `TRIDENT_MAX_CHANNELS_PER_CLIENT` was reached.
+    channels_per_client
     /// `TRIDENT_PUBLISH_RATE` was reached.
     publish_rate
     /// `TRIDENT_SOCKET_RATE` was reached.

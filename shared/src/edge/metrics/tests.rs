@@ -54,7 +54,10 @@ fn the_log_is_asked_when_it_is_read() {
         channels: 1,
         messages: 2,
         bytes: 3,
+        encoded_bytes: 7,
         readers: 4,
+        keys: 8,
+        key_bytes: 9,
         lag_messages: 5,
         lag: Duration::from_millis(1500),
     });
@@ -64,6 +67,9 @@ fn the_log_is_asked_when_it_is_read() {
         "trident_log_messages 2",
         "trident_log_bytes 3",
         "trident_log_readers 4",
+        "trident_encoded_bytes 7",
+        "trident_idempotency_keys 8",
+        "trident_idempotency_bytes 9",
         "trident_lag_messages 5",
         "trident_lag_seconds 1.5",
     ] {

@@ -61,7 +61,7 @@ settings! {
         HISTORY_COUNT "N" "1000" "Messages a channel"
         HISTORY_BYTES "SIZE" "8MiB" "Bytes a channel"
         HISTORY_AGE "DURATION" "1h" "Age of a message"
-        HISTORY_TOTAL "SIZE" "512MiB" "Bytes of memory for all channels together, what readers share of it included"
+        HISTORY_TOTAL "SIZE" "512MiB" "Bytes of memory for all channels together"
     }
     "Access" {
         SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, 32 bytes or more each; the first signs, all verify. Better given by variable or file: flags show in process lists"
@@ -73,7 +73,10 @@ settings! {
         TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is believed; `none` for none"
     }
     "Limits (0 = no limit)" {
+        ENCODED_TOTAL "SIZE" "64MiB" "Bytes of memory for the encoded forms of messages that readers share"
+        IDEMPOTENCY_TOTAL "SIZE" "64MiB" "Bytes of memory for the Idempotency-Keys of the last five minutes"
         MAX_CHANNELS "N" "250000" "Channels that are read while they hold nothing; beyond them nobody may read another new one"
+        MAX_CHANNELS_PER_CLIENT "N" "auto" "Of these, those that one token or address may open; a quarter of them by default"
         MAX_BODY "SIZE" "64KiB" "Bytes of a request's body"
         SESSIONS_TOTAL "SIZE" "64MiB" "Bytes that recovery sessions of Socket.IO clients that have gone may take; beyond them the oldest go first"
         MAX_CONNECTIONS "N" "100000" "Streams, long polls and sockets at a time"

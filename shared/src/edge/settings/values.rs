@@ -67,6 +67,14 @@ pub(super) fn limit(text: &str) -> Value<Option<usize>> {
     Ok((number > 0).then_some(number))
 }
 
+/// The default that is reckoned from something else.
+const AUTO: &str = "auto";
+
+/// As [`limit`], or `auto`, which is `None`.
+pub(super) fn limit_or_auto(text: &str) -> Value<Option<Option<usize>>> {
+    if text == AUTO { Ok(None) } else { limit(text).map(Some) }
+}
+
 /// A number a second; 0 is no limit.
 pub(super) fn rate(text: &str) -> Value<Option<u32>> {
     let bad = |_| format!("{} is no number a second; accepted are 0 (no limit) to {}", shown(text), u32::MAX);

@@ -1,30 +1,21 @@
 //! The bus of a single process: the log itself gives the order.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    fmt,
-    future::ready,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, fmt, future::ready, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::{Answer, Bus, BusError, IdempotencyKey, Lease, Publication, Published, REPEATABLE_FOR, digest::Digest};
-use crate::{
-    live::log::{Limits, Log},
-    pure::Cursor,
+use super::{
+    Answer, Bus, BusError, KeyStats, Lease, Publication, Published,
+    digest::Digest,
+    keys::{Hash, Keys},
 };
-
-/// Milliseconds since the Unix epoch.
-#[must_use]
-pub fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A clock that reads milliseconds since the Unix epoch. It may stand still and go back.
-pub type Clock = fn() -> u64;
+use crate::{
+    live::{
+        clock::Clock,
+        log::{Limits, Log},
+    },
+    pure::{Cursor, Epoch},
+};
 
 /// All in this process. Restarting it forgets everything: cursors of before are then told of a gap.
 pub struct MemoryBus {
@@ -35,28 +26,54 @@ pub struct MemoryBus {
 
 impl MemoryBus {
     /// A bus with an empty log, by `clock`.
+    ///
+    /// Its ids are marked as this process's: a cursor that the process before gave out is a gap even if this one has come
+    /// further since, which happens when the clock was set back in between.
     #[must_use]
     pub fn new(limits: Limits, clock: Clock) -> Self {
-        let log = Arc::new(Log::new(limits, Cursor::new(clock(), 0)));
-        Self { log, clock, answers: Mutex::default() }
+        Self::of_epoch(limits, clock, Epoch::numbered(rand::random()))
+    }
+
+    /// The same, whose idempotency keys may take so many bytes.
+    #[must_use]
+    pub fn with_key_bytes(self, most: usize) -> Self {
+        Self { answers: Mutex::new(Answers::new(Some(most))), ..self }
+    }
+
+    fn of_epoch(limits: Limits, clock: Clock, epoch: Epoch) -> Self {
+        // Earlier ids would be read as "from the beginning".
+        let start = clock().time_ms.max(Cursor::FIRST_ISSUED.ms);
+        let log = Arc::new(Log::of_epoch(limits, epoch, start));
+        Self { log, clock, answers: Mutex::new(Answers::new(None)) }
     }
 
     fn publish_now(&self, publication: Publication) -> Result<Published, BusError> {
-        let now_ms = (self.clock)();
-        let added = |ids| Published { ids, is_repeat: false };
-        let Some(key) = publication.key else { return Ok(added(self.log.append(publication.drafts, now_ms))) };
+        let Publication { drafts, key } = publication;
+        let Some(key) = key else {
+            return Ok(Published { ids: self.log.append(drafts, (self.clock)()), is_repeat: false });
+        };
+        // Before the lock: a hash of a large batch takes longer than everything that is done under it.
+        let ((scope, key), digest, count) = (Hash::of(&key), Digest::of(&drafts), drafts.len());
         // Held over the append, so that of two with the same key at once one adds and the other is answered.
         let mut answers = self.answers.lock();
-        let digest = Digest::of(&publication.drafts);
-        match answers.get(&key, now_ms) {
-            Some((first, ids)) if *first == digest => return Ok(Published { ids: ids.clone(), is_repeat: true }),
+        let now = (self.clock)();
+        while answers.expire(now.mono_ms) {}
+        match answers.given.get(&key) {
+            Some(first) if first.digest == digest => return Ok(Published { ids: self.ids(first), is_repeat: true }),
             Some(_) => return Err(BusError::Reused),
             None => {}
         }
-        answers.make_room(&key, publication.drafts.len())?;
-        let ids = self.log.append(publication.drafts, now_ms);
-        answers.insert(key, (digest, ids.clone()), now_ms);
-        Ok(added(ids))
+        answers.keys.add(scope, key, now.mono_ms).map_err(|retry_after| BusError::Keys { retry_after })?;
+        let ids = self.log.append(drafts, now);
+        let first = ids.first().copied().unwrap_or_default();
+        answers.given.insert(key, Given { digest, first, count });
+        Ok(Published { ids, is_repeat: false })
+    }
+
+    /// The ids of a publication: those of a batch follow each other.
+    fn ids(&self, given: &Given) -> Vec<Cursor> {
+        let next = |id: &Cursor| Some(id.next_in(self.log.epoch(), 0));
+        std::iter::successors(Some(given.first), next).take(given.count).collect()
     }
 }
 
@@ -81,6 +98,17 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
+    fn sweep(&self) -> bool {
+        let now = (self.clock)();
+        // Both, whatever the first says.
+        self.answers.lock().sweep(now.mono_ms) | self.log.sweep(now)
+    }
+
+    fn keys(&self) -> KeyStats {
+        let keys = &self.answers.lock().keys;
+        KeyStats { keys: keys.len(), bytes: keys.bytes() }
+    }
+
     /// Nobody else is there to hold it.
     fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(ready(Some(Lease::Kept)))
@@ -98,44 +126,41 @@ impl fmt::Debug for MemoryBus {
 }
 
 /// What was answered to publications with a key, for as long as they may be asked for again.
-#[derive(Default)]
 struct Answers {
-    given: HashMap<Arc<IdempotencyKey>, (Digest, Vec<Cursor>)>,
-    /// The same keys, oldest first, with the time at which each is forgotten.
-    until: VecDeque<(u64, Arc<IdempotencyKey>)>,
-    bytes: usize,
+    given: HashMap<Hash, Given>,
+    keys: Keys,
+}
+
+/// What was answered to a publication.
+#[derive(Debug)]
+struct Given {
+    digest: Digest,
+    first: Cursor,
+    count: usize,
 }
 
 impl Answers {
-    /// Memory that keys and their answers may take. Refusing beyond it is safe; forgetting one early is not.
-    const MOST_BYTES: usize = 64 * 1024 * 1024;
-    /// What a key costs beside its text and its ids.
-    const OVERHEAD: usize = 176;
-
-    fn cost(key: &IdempotencyKey, ids: usize) -> usize {
-        Self::OVERHEAD + key.scope.len() + key.key.len() + ids * size_of::<Cursor>()
+    fn new(most_bytes: Option<usize>) -> Self {
+        Self { given: HashMap::new(), keys: Keys::new(most_bytes) }
     }
 
-    fn get(&mut self, key: &IdempotencyKey, now_ms: u64) -> Option<&(Digest, Vec<Cursor>)> {
-        while let Some((_, key)) = self.until.pop_front_if(|(until, _)| *until <= now_ms) {
-            if let Some((_, ids)) = self.given.remove(&key) {
-                self.bytes -= Self::cost(&key, ids.len());
-            }
+    /// Forgets a key whose time is over; `false` when there is none.
+    fn expire(&mut self, mono_ms: u64) -> bool {
+        let expired = self.keys.expire(mono_ms);
+        expired.is_some_and(|key| self.given.remove(&key).is_some())
+    }
+
+    /// Forgets keys whose time is over: a slice of them, which takes about a millisecond. Whether there are more.
+    fn sweep(&mut self, mono_ms: u64) -> bool {
+        const SLICE: usize = 4_096;
+        if (0..SLICE).all(|_| self.expire(mono_ms)) {
+            return true;
         }
-        self.given.get(key)
-    }
-
-    fn make_room(&self, key: &IdempotencyKey, ids: usize) -> Result<(), BusError> {
-        let fits = self.bytes + Self::cost(key, ids) <= Self::MOST_BYTES;
-        fits.then_some(()).ok_or(BusError::Keys)
-    }
-
-    fn insert(&mut self, key: IdempotencyKey, answer: (Digest, Vec<Cursor>), now_ms: u64) {
-        let key = Arc::new(key);
-        self.bytes += Self::cost(&key, answer.1.len());
-        let lifetime = u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX);
-        self.until.push_back((now_ms.saturating_add(lifetime), key.clone()));
-        self.given.insert(key, answer);
+        if self.given.capacity() > 4 * self.given.len().max(1_024) {
+            self.given.shrink_to(2 * self.given.len());
+            self.keys.shrink();
+        }
+        false
     }
 }
 

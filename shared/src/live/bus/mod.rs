@@ -5,12 +5,13 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::log::Log;
+use super::{clock::Moment, log::Log};
 use crate::pure::{Cursor, Draft};
 
 #[cfg(test)]
 pub(crate) mod contract;
 mod digest;
+mod keys;
 pub mod memory;
 pub mod redis;
 
@@ -64,6 +65,15 @@ impl std::ops::Deref for Published {
     }
 }
 
+/// How many idempotency keys are remembered, and the memory that they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyStats {
+    /// Keys.
+    pub keys: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
 /// For how long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
 
@@ -73,11 +83,16 @@ pub enum BusError {
     /// The bus cannot be reached; asking again later may help.
     #[error("the message bus cannot be reached, try again later: {0}")]
     Away(String),
-    /// The bus cannot take more keys in; asking again later, or without a key, will do.
+    /// The bus cannot take another key of this scope; trying again later, or without a key, will do.
     #[error(
-        "too many idempotency keys are in use: none is forgotten before its five minutes; try again later, or without one"
+        "too many idempotency keys are in use, and none is forgotten before its five minutes; try again in {} s, or \
+         without a key",
+        retry_after.as_secs() + 1
     )]
-    Keys,
+    Keys {
+        /// After this time there is room.
+        retry_after: Duration,
+    },
     /// The key was used for something else.
     #[error(
         "this idempotency key was used within the last five minutes for other messages; send the same ones, or take a new key"
@@ -122,6 +137,19 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// What is wrong.
     fn ready(&self) -> Result<(), BusError>;
+
+    /// Drops what is too old by the clock of the bus ([`Log::sweep`]): a slice of it, which takes about a millisecond. Whether
+    /// there is more to do.
+    ///
+    /// To be called about once a second, until there is no more.
+    fn sweep(&self) -> bool {
+        self.log().sweep(Moment::now())
+    }
+
+    /// The idempotency keys that this process remembers.
+    fn keys(&self) -> KeyStats {
+        KeyStats::default()
+    }
 
     /// Takes or renews the lease `name` for the next `ttl`: of all processes on the bus this one alone holds it then. `None`: it does not.
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>>;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     live::{
-        bus::memory::wall_clock,
+        clock::Moment,
         log::{Limits, Log},
     },
     pure::{Cursor, Message},
@@ -119,7 +119,7 @@ impl Tail {
         }
         self.shared.progress.send_replace(self.log.head());
         *self.shared.phase.lock() = Phase::Ready(line.clone());
-        let stats = self.log.stats(wall_clock());
+        let stats = self.log.stats(Moment::now());
         log::info!("the log is at {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
     }
 
@@ -158,7 +158,7 @@ impl Tail {
 
     fn append(&self, messages: Vec<Message>) -> Result<(), LinkError> {
         // Ids of one stream grow; if they do not, this is not the stream that we joined.
-        self.log.append_placed(messages, wall_clock()).map_err(|_| LinkError::Shortened)
+        self.log.append_placed(messages, Moment::now()).map_err(|_| LinkError::Shortened)
     }
 }
 

@@ -171,11 +171,11 @@ async fn what_was_trimmed_while_a_process_was_away_is_a_gap_and_the_rest_is_deli
     }
     let length = async || server.count(&["XLEN", scripts::STREAM]).await;
     let started = Instant::now();
-    while length().await > 700 {
+    while length().await > 900 {
         assert!(started.elapsed() < PATIENCE, "the stream is trimmed to what is held, {} entries", length().await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(length().await >= 400, "and to no less");
+    assert!(length().await >= 500, "and to no less");
     proxy.set(Way::Open);
     let batch = next(&mut busy).await;
     assert_eq!(batch.gap.map(|gap| gap.requested), Some(first[0]));

@@ -1,0 +1,172 @@
+//! The idempotency keys in use: how many, whose, and until when.
+//!
+//! No key is forgotten before its time, so when there is no more room a new one is refused. One scope may not take all of
+//! it: it may hold as much as it leaves free. So one scope alone gets half, two get a third each, and whoever comes next
+//! always finds room.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{IdempotencyKey, REPEATABLE_FOR};
+
+/// Bytes that a key takes: its hash and its answer in a table, its end in two lists, each with the room that they grow by.
+const COST: usize = 224;
+/// Bytes that a scope takes while it has a key.
+const SCOPE_COST: usize = 128;
+
+/// A key, or a scope, by its hash: 16 bytes of a SHA-256, whatever the length of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Hash([u8; 16]);
+
+impl Hash {
+    /// The hash of the scope and that of the key within it. Takes no lock.
+    pub(super) fn of(IdempotencyKey { scope, key }: &IdempotencyKey) -> (Self, Self) {
+        let half = |hash: Sha256| {
+            let mut half = [0; 16];
+            half.copy_from_slice(&hash.finalize()[..16]);
+            Self(half)
+        };
+        let of_scope = Sha256::new_with_prefix(scope);
+        // The length keeps scope and key apart, whatever they hold.
+        let of_key = of_scope.clone().chain_update(key).chain_update(scope.len().to_le_bytes());
+        (half(of_scope), half(of_key))
+    }
+}
+
+/// The keys in use.
+#[derive(Debug)]
+pub(super) struct Keys {
+    most_bytes: usize,
+    bytes: usize,
+    /// Oldest first: when each is forgotten, on the monotonic clock, and whose it is.
+    ends: VecDeque<(u64, Hash, Hash)>,
+    /// The ends of each scope's keys, oldest first.
+    scopes: HashMap<Hash, VecDeque<u64>>,
+}
+
+impl Keys {
+    /// No keys, which may come to take `most_bytes`.
+    pub(super) fn new(most_bytes: Option<usize>) -> Self {
+        Self { most_bytes: most_bytes.unwrap_or(usize::MAX), bytes: 0, ends: VecDeque::new(), scopes: HashMap::new() }
+    }
+
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Lists that were much longer once give their room back.
+    pub(super) fn shrink(&mut self) {
+        self.ends.shrink_to(2 * self.ends.len());
+        self.scopes.shrink_to(2 * self.scopes.len());
+    }
+
+    /// The next key whose time is over, which is forgotten with this.
+    pub(super) fn expire(&mut self, mono_ms: u64) -> Option<Hash> {
+        let (_, scope, key) = self.ends.pop_front_if(|(end, ..)| *end <= mono_ms)?;
+        self.bytes -= COST;
+        if let Some(ends) = self.scopes.get_mut(&scope) {
+            ends.pop_front();
+            if ends.is_empty() {
+                self.scopes.remove(&scope);
+                self.bytes -= SCOPE_COST;
+            }
+        }
+        Some(key)
+    }
+
+    /// Notes a new key of `scope`.
+    ///
+    /// # Errors
+    /// When there is no room for it: after this time there is.
+    pub(super) fn add(&mut self, scope: Hash, key: Hash, mono_ms: u64) -> Result<(), Duration> {
+        let (of_scope, cost) = match self.scopes.get(&scope) {
+            Some(ends) => (ends.len() * COST, COST),
+            None => (0, COST + SCOPE_COST),
+        };
+        let free = self.most_bytes.saturating_sub(self.bytes);
+        if cost > free || of_scope + cost > free {
+            // One of its own that goes makes room for one; without any, whoever's goes first.
+            let own = self.scopes.get(&scope).and_then(VecDeque::front);
+            let end = own.copied().or_else(|| self.ends.front().map(|(end, ..)| *end));
+            return Err(Duration::from_millis(end.unwrap_or(mono_ms).saturating_sub(mono_ms)));
+        }
+        let lifetime = u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX);
+        let end = mono_ms.saturating_add(lifetime);
+        self.bytes += cost;
+        self.ends.push_back((end, scope, key));
+        self.scopes.entry(scope).or_default().push_back(end);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFETIME: u64 = 300_000;
+
+    fn hashes(scope: &str, key: usize) -> (Hash, Hash) {
+        Hash::of(&IdempotencyKey { scope: scope.into(), key: key.to_string() })
+    }
+
+    /// Adds keys until there is no room; how many, and after how long there is.
+    fn fill(keys: &mut Keys, scope: &str, now: u64) -> (usize, Duration) {
+        for n in 0.. {
+            let (scope, key) = hashes(scope, n);
+            if let Err(wait) = keys.add(scope, key, now) {
+                return (n, wait);
+            }
+        }
+        unreachable!("there is an end")
+    }
+
+    /// Case 10.3: one scope takes half at most, and every other one still finds room.
+    #[test]
+    fn a_scope_leaves_as_much_as_it_takes() {
+        let mut keys = Keys::new(Some(1_000 * COST));
+        let (first, wait) = fill(&mut keys, "a", 0);
+        assert!((490..=500).contains(&first), "{first}");
+        assert_eq!(wait, Duration::from_millis(LIFETIME));
+        let (second, _) = fill(&mut keys, "b", 100);
+        assert!((200..=260).contains(&second), "{second}");
+        for n in 0..20 {
+            let (scope, key) = hashes(&format!("other {n}"), 0);
+            assert_eq!(keys.add(scope, key, 200), Ok(()), "{n}");
+        }
+        assert!(keys.bytes() <= 1_000 * COST);
+    }
+
+    /// Case 10.3: after the time that a refusal names, there is room.
+    #[test]
+    fn a_refusal_names_the_time_after_which_there_is_room() {
+        let mut keys = Keys::new(Some(100 * COST));
+        let (scope, first) = hashes("a", 1_000);
+        keys.add(scope, first, 50).unwrap();
+        let (_, wait) = fill(&mut keys, "a", 1_000);
+        let after = 1_000 + u64::try_from(wait.as_millis()).unwrap();
+        assert_eq!(after, 50 + LIFETIME);
+        assert_eq!(keys.expire(after - 1), None);
+        assert_eq!(keys.expire(after), Some(first));
+        assert_eq!(keys.add(scope, first, after), Ok(()));
+        while keys.expire(u64::MAX).is_some() {}
+        assert_eq!((keys.bytes(), keys.len(), keys.scopes.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn scope_and_key_are_kept_apart() {
+        let of = |scope: &str, key: &str| Hash::of(&IdempotencyKey { scope: scope.into(), key: key.into() }).1;
+        assert_ne!(of("ab", "c"), of("a", "bc"));
+        assert_ne!(of("a", "b"), of("a", "c"));
+        assert_eq!(of("a", "b"), of("a", "b"));
+    }
+}

@@ -1,0 +1,229 @@
+//! What the log holds, and what goes when there is no more room. All of it is behind the writer's lock.
+//!
+//! Nothing here visits all channels or all messages: what a publication or a slice of the upkeep does is bounded, so that
+//! the lock is free again within milliseconds however much the log holds. What is dropped is freed outside of the lock.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+};
+
+use super::{Limits, channel::Channel, channel::Opener, channel::Waiter};
+use crate::pure::{ChannelName, Cursor, Message, Retention, forms::FormCache};
+
+/// Channels that hold nothing and that nobody reads, but of which it is known what they dropped; beyond these that memory
+/// becomes one for all.
+const MAX_TOMBSTONES: usize = 65_536;
+/// Of the memory that the log may take, one for each so many bytes: a small log remembers less, and then a sixteenth at most
+/// goes into it.
+const BYTES_A_TOMBSTONE: usize = 8 * 1024;
+/// Messages that a channel drops at most for one that it gets; the rest goes with the next ones, or with the sweep.
+const MAX_DROPS: usize = 1_024;
+
+pub(super) struct Writer {
+    /// The newest id: the head, but for a log that is being filled.
+    pub(super) last: Cursor,
+    pub(super) channels: HashMap<ChannelName, Arc<Channel>>,
+    /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
+    pub(super) oldest: BTreeMap<Cursor, Arc<Channel>>,
+    /// Every channel that is kept for the memory of what it dropped alone, by the newest id of that.
+    tombstones: BTreeMap<Cursor, Arc<Channel>>,
+    max_tombstones: usize,
+    /// Up to here, channels that nobody remembers may have dropped something.
+    forgotten: Option<Cursor>,
+    /// Bytes of memory that messages and the channels with messages take.
+    pub(super) footprint: usize,
+    /// How many they may take.
+    max_footprint: usize,
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    forms: Arc<FormCache>,
+    /// Dropped, and to be freed once the lock is free.
+    gone: Vec<Arc<Message>>,
+}
+
+impl Writer {
+    pub(super) fn new(limits: &Limits, last: Cursor, forms: Arc<FormCache>) -> Self {
+        Self {
+            last,
+            channels: HashMap::new(),
+            oldest: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            max_tombstones: limits.total.map_or(MAX_TOMBSTONES, |total| MAX_TOMBSTONES.min(total / BYTES_A_TOMBSTONE)),
+            forgotten: None,
+            footprint: 0,
+            max_footprint: limits.total.unwrap_or(usize::MAX),
+            messages: 0,
+            bytes: 0,
+            forms,
+            gone: Vec::new(),
+        }
+    }
+
+    /// Channels that hold nothing and are there because they are read.
+    pub(super) fn read_while_empty(&self) -> usize {
+        self.channels.len() - self.oldest.len() - self.tombstones.len()
+    }
+
+    /// What was dropped since this was called last.
+    pub(super) fn take_gone(&mut self) -> Vec<Arc<Message>> {
+        mem::take(&mut self.gone)
+    }
+
+    fn channel(&mut self, name: &ChannelName, opener: Option<&Arc<Opener>>) -> &Arc<Channel> {
+        let forgotten = self.forgotten;
+        self.channels.entry(name.clone()).or_insert_with(|| Arc::new(Channel::new(name.clone(), forgotten, opener)))
+    }
+
+    /// Puts `waiter` on the channel `name`, which is made for it if it is not there yet.
+    pub(super) fn add_waiter(
+        &mut self,
+        name: &ChannelName,
+        waiter: &Arc<Waiter>,
+        opener: Option<&Arc<Opener>>,
+    ) -> (Arc<Channel>, usize) {
+        let channel = self.channel(name, opener).clone();
+        if channel.is_unused() {
+            self.revive(channel.history.lock().dropped());
+        }
+        let key = channel.add_waiter(waiter);
+        (channel, key)
+    }
+
+    /// A channel that had dropped everything up to `dropped` is used again.
+    fn revive(&mut self, dropped: Option<Cursor>) {
+        if let Some(dropped) = dropped {
+            self.tombstones.remove(&dropped);
+        }
+    }
+
+    /// Takes `channel` out of the log, which holds nothing and which nobody reads; what it dropped is remembered.
+    pub(super) fn retire(&mut self, channel: &Arc<Channel>) {
+        let dropped = channel.history.lock().dropped().filter(|dropped| Some(*dropped) > self.forgotten);
+        let Some(dropped) = dropped else {
+            self.channels.remove(&channel.name);
+            return;
+        };
+        self.tombstones.insert(dropped, channel.clone());
+        while self.tombstones.len() > self.max_tombstones {
+            let Some((dropped, oldest)) = self.tombstones.pop_first() else { break };
+            self.forgotten = self.forgotten.max(Some(dropped));
+            self.channels.remove(&oldest.name);
+        }
+    }
+
+    /// Something up to `last`, on whatever channel, may be lost.
+    pub(super) fn lose(&mut self, last: Cursor) {
+        self.last = last;
+        self.forgotten = Some(last);
+        for (_, channel) in mem::take(&mut self.tombstones) {
+            self.channels.remove(&channel.name);
+        }
+        self.channels.values().for_each(|channel| channel.history.lock().lose(last));
+    }
+
+    /// Adds a message that is newer than all others, the first of those added with it being `first`. Gives the channel if it
+    /// got none of these before.
+    pub(super) fn insert(
+        &mut self,
+        mut message: Message,
+        first: Cursor,
+        published: u64,
+        retention: &Retention,
+        mono_ms: u64,
+    ) -> Option<Arc<Channel>> {
+        self.last = message.id;
+        let channel = self.channel(&message.draft.channel, None).clone();
+        self.messages += 1;
+        self.bytes += message.len();
+        self.footprint += message.footprint();
+        message.enter(&self.forms, published);
+        let mut history = channel.history.lock();
+        let before = history.oldest().map(|oldest| oldest.id);
+        if before.is_none() {
+            self.revive(history.dropped());
+            channel.release_opener();
+        }
+        // Whatever has such an id, held or dropped, came with this batch.
+        let newest = history.newest().map(|newest| newest.id).max(history.dropped());
+        let is_first = newest < Some(first);
+        history.push(Arc::new(message));
+        for _ in 0..MAX_DROPS {
+            if !history.is_over(retention, mono_ms) {
+                break;
+            }
+            let Some(gone) = history.drop_oldest() else { break };
+            self.count_out(gone);
+        }
+        let after = history.oldest().map(|oldest| oldest.id);
+        drop(history);
+        self.reorder(&channel, before, after);
+        is_first.then_some(channel)
+    }
+
+    /// Drops the oldest message of all; `false` when there is none.
+    pub(super) fn drop_first(&mut self) -> bool {
+        let Some((before, channel)) = self.oldest.first_key_value().map(|(id, channel)| (*id, channel.clone())) else {
+            return false;
+        };
+        let mut history = channel.history.lock();
+        if let Some(gone) = history.drop_oldest() {
+            self.count_out(gone);
+        }
+        let after = history.oldest().map(|oldest| oldest.id);
+        drop(history);
+        self.reorder(&channel, Some(before), after);
+        true
+    }
+
+    fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {
+        if before != after {
+            match before {
+                Some(before) => drop(self.oldest.remove(&before)),
+                None => self.footprint += channel.footprint(),
+            }
+            match after {
+                Some(after) => drop(self.oldest.insert(after, channel.clone())),
+                None => self.footprint -= channel.footprint(),
+            }
+        }
+        if after.is_none() && !channel.is_read() {
+            self.retire(channel);
+        }
+    }
+
+    fn count_out(&mut self, gone: Arc<Message>) {
+        self.messages -= 1;
+        self.bytes -= gone.len();
+        self.footprint -= gone.footprint();
+        gone.leave();
+        self.gone.push(gone);
+    }
+
+    /// Drops the oldest messages until the rest fits. The newest stays however large it is.
+    pub(super) fn make_room(&mut self) {
+        while self.footprint > self.max_footprint && self.messages > 1 && self.drop_first() {}
+    }
+
+    /// Drops the encoded forms of the oldest messages until the rest fits, or of `most` messages; whether there is more to
+    /// do.
+    pub(super) fn evict_forms(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            let Some((id, channel)) = self.forms.evict() else { return false };
+            if let Some(channel) = self.channels.get(&channel)
+                && let Some(message) = channel.history.lock().get(id)
+            {
+                message.drop_forms();
+            }
+        }
+        true
+    }
+
+    /// Tables that were much larger once give their room back.
+    pub(super) fn shrink(&mut self) {
+        if self.channels.capacity() > 4 * self.channels.len().max(1_024) {
+            self.channels.shrink_to(2 * self.channels.len());
+        }
+    }
+}
