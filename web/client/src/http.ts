@@ -63,6 +63,9 @@ export function retryAfter(value: string | null): number | undefined {
   return milliseconds > 0 ? milliseconds : undefined;
 }
 
+/** Bytes that are read at once. Browsers bring up to 2 MiB in one piece. */
+const PIECE = 32_768;
+
 /**
  * The text of a body, piece by piece, asked for only while there is room: what is not asked for stays with the server.
  */
@@ -72,14 +75,17 @@ export async function pieces(response: Response, sink: Sink, piece: (text: strin
   let began = performance.now();
   for (;;) {
     await sink.room();
-    // What has come already is read without a pause in between.
-    if (performance.now() - began > SLICE) {
-      await new Promise<void>(task);
-      began = performance.now();
-    }
     const next = await reader?.read();
     if (!next || next.done) return { why: "ended", message: "the server ended the stream" };
-    piece(decoder.decode(next.value, { stream: true }));
+    for (let at = 0; at < next.value.length; at += PIECE) {
+      if (at > 0) await sink.room();
+      // What has come already is read without a pause in between.
+      if (performance.now() - began > SLICE) {
+        await new Promise<void>(task);
+        began = performance.now();
+      }
+      piece(decoder.decode(next.value.subarray(at, at + PIECE), { stream: true }));
+    }
     sink.heard();
   }
 }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 import { connect } from "../dist/index.js";
+import { pieces } from "../dist/http.js";
 import { socketio } from "../dist/transports/socketio.js";
 import { event, serve, until } from "./server.js";
 import { history, socketServer } from "./socket.js";
@@ -111,6 +112,19 @@ describe("case 13.11: catching up with 100,000 messages", () => {
       await until("all", () => all === 300);
       assert.ok(Math.max(...slices) <= 17, `${read}: ${Math.max(...slices)} messages in one task`);
     }
+  });
+
+  test("a body of 2 MiB in one piece is read 32 KiB at a time, and only while there is room", async () => {
+    const text = "时间 ".repeat(300_000);
+    const body = new ReadableStream({ start: (controller) => (controller.enqueue(new TextEncoder().encode(text)), controller.close()) });
+    const read = [];
+    let rooms = 0;
+    const sink = { room: async () => { rooms += 1; }, heard() {} };
+    const end = await pieces(new Response(body), sink, (piece) => read.push(piece));
+    assert.equal(end.why, "ended");
+    assert.equal(read.join(""), text);
+    assert.ok(Math.max(...read.map((piece) => Buffer.byteLength(piece))) <= 32_768 + 3);
+    assert.ok(rooms >= read.length, `${rooms} times for ${read.length} pieces`);
   });
 
   test("an event stream that has come in one piece is read in slices too", async () => {
