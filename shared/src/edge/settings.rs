@@ -186,7 +186,8 @@ impl Settings {
     }
 
     fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
-        let bus = from.read(&table::BUS, str::parse);
+        let bus = bus::read(&mut from);
+        let has_redis_password = from.is_given(&table::REDIS_PASSWORD_FILE);
         let redis_ca = from.read(&table::REDIS_CA_FILE, values::authorities);
         let socket_io_key = from.read(&table::SOCKET_IO_KEY, values::channel_key);
         let listen = from.read(&table::LISTEN, values::listen);
@@ -280,6 +281,9 @@ impl Settings {
                 }
                 if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {
                     warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is no rediss:// URL".to_owned());
+                }
+                if has_redis_password && settings.bus == BusAddress::Memory {
+                    warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is no Redis".to_owned());
                 }
                 settings.warnings = warnings;
                 Ok(settings)

@@ -2,6 +2,24 @@
 
 use std::{fmt, str::FromStr};
 
+use super::{Fault, sources::Sources, table, values};
+
+/// The bus that the settings name, with the password of the file that they name.
+pub(super) fn read(from: &mut Sources<'_>) -> Option<BusAddress> {
+    let bus = from.read(&table::BUS, str::parse::<BusAddress>);
+    let password = from.read(&table::REDIS_PASSWORD_FILE, values::password)?;
+    match (bus?, password) {
+        (BusAddress::Redis(address), Some(password)) => match address.with_password(&password) {
+            Ok(address) => Some(BusAddress::Redis(address)),
+            Err(message) => {
+                from.fault(Fault::new(&table::REDIS_PASSWORD_FILE, message));
+                None
+            }
+        },
+        (bus, _) => Some(bus),
+    }
+}
+
 /// The bus to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusAddress {
@@ -26,6 +44,27 @@ impl BusAddress {
 pub struct RedisAddress(String);
 
 impl RedisAddress {
+    /// The same with this password, percent-encoded.
+    ///
+    /// # Errors
+    /// When the URL has one already.
+    pub(super) fn with_password(&self, password: &str) -> Result<Self, String> {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        if user.contains(':') {
+            return Err("the URL of TRIDENT_BUS has a password, too; one of them is accepted".to_owned());
+        }
+        let encoded: String = password.bytes().fold(String::new(), |mut text, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+            text
+        });
+        Ok(Self(format!("{scheme}://{user}:{encoded}@{place}")))
+    }
+
     /// The whole URL, password included, to connect with.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -77,6 +116,13 @@ impl FromStr for BusAddress {
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
+        // Neither a database nor what may follow it has one.
+        if tail.contains('@') {
+            return bad(
+                "a user or password with `#`, `/` or `?` has to be percent-encoded in the URL: `#` is %23, `/` %2F, `?` %3F \
+                 (and `@` %40, `%` %25)",
+            );
+        }
         let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
         let (host, port) = match place.strip_prefix('[') {
             Some(bracketed) => match bracketed.split_once(']') {

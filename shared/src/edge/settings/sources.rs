@@ -7,6 +7,8 @@ use super::{
     table::{self, Setting},
 };
 
+/// Variables that the client commands of `standalone` use, and that an operator may have exported where a server starts.
+const OF_CLIENTS: [&str; 2] = ["TRIDENT_TOKEN", "TRIDENT_URL"];
 /// The prefix of our variables.
 pub(super) const PREFIX: &str = "TRIDENT_";
 
@@ -91,7 +93,8 @@ impl<'a> Sources<'a> {
     /// A warning and not a fault, since others write into our environment: Kubernetes sets `TRIDENT_PORT=tcp://…` and its
     /// like for a service that is called `trident`; those are passed over without a word.
     pub(super) fn finish(self) -> (Vec<Fault>, Vec<String>) {
-        let known = |name: &str| table::ALL.iter().any(|setting| setting.variable() == name);
+        let known =
+            |name: &str| OF_CLIENTS.contains(&name) || table::ALL.iter().any(|setting| setting.variable() == name);
         let warnings = self
             .env
             .iter()

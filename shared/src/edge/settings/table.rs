@@ -52,6 +52,7 @@ settings! {
         WORKERS "N" "cores" "Threads that serve requests"
         BUS "URL" "memory" "Where the order of messages comes from: `memory` (this process alone) or redis://… (shared)"
         REDIS_CA_FILE "FILE" "" "PEM file with the authorities that a rediss:// server's certificate may be signed by, instead of the system's"
+        REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, as it is, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Before the names of the Socket.IO cluster's channels in Redis; another for each cluster, the same on all its servers"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
         CLIENT_DIR "DIR" "" "Directory with the files of the Socket.IO client (its dist/)"

@@ -318,3 +318,49 @@ proptest! {
         prop_assert_eq!(values::duration(&text), Ok(Duration::from_secs(h * 3600 + m * 60 + s)));
     }
 }
+
+/// Case 8.3: what has to be percent-encoded in the URL is named, and the password is not repeated.
+#[test]
+fn a_password_that_is_not_percent_encoded_is_named_as_the_fault() {
+    for password in ["a#b", "a/b", "a?b", "1#2/3?4", "#", "12/"] {
+        for bus in [format!("redis://:{password}@h:6379"), format!("rediss://{password}:x@h/1")] {
+            let faults = read(&["--bus", &bus], &[]).unwrap_err();
+            let text = faults.iter().map(ToString::to_string).collect::<String>();
+            assert!(text.contains("percent-encoded") && text.contains("%23"), "{bus}: {text}");
+            assert!(!text.contains(&format!("{password}@")), "{text}");
+        }
+    }
+    for bus in ["redis://:a%23b%2Fc%3Fd@h:6379", "redis://user:p%40ss@h/0?protocol=resp3"] {
+        assert!(read(&["--bus", bus], &[]).is_ok(), "{bus}");
+    }
+}
+
+/// Case 13.8: what the client commands take from the environment is no unknown setting of a server.
+#[test]
+fn variables_of_the_client_commands_are_no_unknown_settings() {
+    let settings = read(&[], &[("TRIDENT_TOKEN", "x"), ("TRIDENT_URL", "http://localhost:8080")]).unwrap();
+    assert_eq!(settings.warnings, Vec::<String>::new());
+}
+
+/// Case 8.11: the password of Redis need not stand in the environment.
+#[test]
+fn the_password_of_redis_is_read_from_a_file() {
+    let file = std::env::temp_dir().join(format!("trident-redis-password-{}", std::process::id()));
+    std::fs::write(&file, "p#w/d?@%\n").unwrap();
+    let path = file.to_str().unwrap();
+    let with = |bus: &str| read(&["--bus", bus, "--redis-password-file", path], &[]);
+    for (bus, expected) in [
+        ("redis://h:1/2", "redis://:p%23w%2Fd%3F%40%25@h:1/2"),
+        ("redis://me@h", "redis://me:p%23w%2Fd%3F%40%25@h"),
+        ("rediss://[::1]:1", "rediss://:p%23w%2Fd%3F%40%25@[::1]:1"),
+    ] {
+        let settings = with(bus).unwrap();
+        assert!(matches!(&settings.bus, BusAddress::Redis(address) if address.url() == expected), "{bus}");
+    }
+    assert!(with("redis://me:other@h").is_err(), "two passwords");
+    assert_eq!(with("memory").unwrap().warnings.len(), 1, "it has no effect there");
+    std::fs::write(&file, "\n").unwrap();
+    assert!(with("redis://h").is_err(), "an empty password");
+    std::fs::remove_file(&file).unwrap();
+    assert!(with("redis://h").is_err(), "no such file");
+}

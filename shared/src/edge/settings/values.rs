@@ -223,6 +223,18 @@ pub(super) fn authorities(path: &str) -> Value<Option<Vec<u8>>> {
     }
 }
 
+/// The first line of a file that holds a password.
+pub(super) fn password(path: &str) -> Value<Option<String>> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", shown(path)))?;
+    match text.lines().next() {
+        Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
+        _ => Err(format!("{} holds no password", shown(path))),
+    }
+}
+
 /// A list of PEM files, each with one or several public keys; `name=path` names the key for tokens' `kid`.
 pub(super) fn public_keys(text: &str) -> Value<Vec<PublicKey>> {
     let mut keys = Vec::new();
