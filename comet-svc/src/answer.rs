@@ -5,7 +5,7 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
 };
 use shared::{
-    edge::{metrics::TransportMetrics, unread::Unread},
+    edge::{ApiError, metrics::TransportMetrics, unread::Unread},
     live::reader::{Batch, Reader},
     pure::{Cursor, Since},
 };
@@ -33,6 +33,18 @@ pub(crate) fn json_type() -> HeaderValue {
 }
 
 const GAP: &str = "Trident-Gap";
+
+/// Whether it is known where a client that gets nothing would resume.
+///
+/// # Errors
+/// 503 while the log is being filled, for a client that brought no cursor: it has no place yet, and without one the client
+/// could not resume.
+pub(crate) fn require_place(ask: &Ask, reader: &Reader, found: Option<&Batch>) -> Result<(), ApiError> {
+    if found.is_none() && ask.subscription.since == Since::Now && reader.place().is_none() {
+        return Err(ApiError::unavailable("bus_away", "this server is still reading the messages that are stored"));
+    }
+    Ok(())
+}
 
 /// The answer to a poll that found `batch`, or nothing.
 pub(crate) fn answer(

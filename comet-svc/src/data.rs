@@ -63,6 +63,7 @@ pub(crate) fn answer(
                     }
                     None => {
                         let batch = reader.read(limit(&ask, &service));
+                        answer::require_place(&ask, &reader, batch.as_ref())?;
                         answer::answer(&ask, &reader, batch, &service.edge.unread, figures)
                     }
                 };
@@ -83,6 +84,7 @@ pub(crate) fn answer(
                     // `None` is a log that is closed: the process ends, and the client is answered and goes elsewhere.
                     tokio::time::timeout(wait, reader.next(limit(&ask, &service))).await.ok().flatten()
                 };
+                answer::require_place(&ask, &reader, batch.as_ref())?;
                 let answer = answer::answer(&ask, &reader, batch, &service.edge.unread, figures);
                 Ok(held(answer, slot))
             }

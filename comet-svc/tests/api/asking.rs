@@ -191,3 +191,20 @@ async fn head_is_limited() {
     }
     drop(held);
 }
+
+/// Case 7.3: a process that is still reading the stored messages gives out no cursor that it cannot stand for.
+#[actix_web::test]
+async fn a_poll_without_a_cursor_waits_for_the_log_to_be_filled() {
+    // It takes connections and never answers, as a Redis that is out of reach.
+    let nobody = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let site = site(&[("TRIDENT_BUS", &format!("redis://{}", nobody.local_addr().unwrap()))]);
+    for query in ["channel=public.c&mode=poll", "channel=public.c&wait=1", "channel=public.c&mode=poll&format=raw"] {
+        let answer = site.get(&format!("/data?{query}")).send().await;
+        assert_eq!(answer.error(), (503, "bus_away".to_owned()), "{query}");
+        assert_eq!(answer.header("retry-after"), "2", "{query}");
+    }
+    // Who brings a cursor keeps it.
+    let answer = site.get("/data?channel=public.c&mode=poll&since=1763800000000-0").send().await;
+    assert!(answer.text().contains(r#""cursor":"1763800000000-0""#), "{}", answer.text());
+    site.stop().await;
+}
