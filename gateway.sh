@@ -2,9 +2,11 @@
 # Starts the gateway of docker-compose.yml and lets it find replicas as they come and go.
 #
 #   nginx.conf ─▶ one `server` line for each address behind a name ─▶ /run/trident/nginx.conf ─▶ nginx, reloaded on change
+#   front.conf ─▶ /run/trident/front.conf ─▶ the nginx in front of it, which clients connect to
 #
 # nginx takes a name with several addresses for one place in the ring by which it chooses a session's replica, and looks
-# names up only when it starts: so the names are looked up here. Reloading touches no answer that is under way.
+# names up only when it starts: so the names are looked up here. Reloading touches no answer that is under way,
+# but it closes kept connections: so clients have theirs to an nginx that is not reloaded for it.
 #
 # The limits of the services are its own, too: TRIDENT_MAX_CONNECTIONS_PER_ADDRESS, TRIDENT_MAX_CONNECTIONS, TRIDENT_CONNECT_RATE.
 #
@@ -12,14 +14,15 @@
 # certificate for trial. TRIDENT_TLS_GATEWAY is the address of another gateway that does: while there is one under its name,
 # this one sends visitors there.
 #
-#   gateway.sh [nginx.conf [folder to write to [folder of fullchain.pem and privkey.pem]]]
+#   gateway.sh [nginx.conf [folder to write to [folder of fullchain.pem and privkey.pem [front.conf]]]]
 set -eu
 
 source=${1:-/etc/nginx/nginx.conf}
 folder=${2:-/run/trident}
 certificates=${3:-/etc/trident/tls}
+front_source=${4:-/etc/nginx/front.conf}
 services="comet-svc:8081 chat-svc:8082 sse-svc:8083"
-nginx=$$ # what this shell becomes in the end
+front=$$ # what this shell becomes in the end
 
 # Whether a replica that is asked answers at all, ready or not. One that has been silent three times in a row hangs.
 lives() { # address:port
@@ -49,6 +52,15 @@ look() {
   done
 }
 
+# Fewer descriptors than a configuration asks for are shared out as it does: two for each connection of a worker.
+files=$(ulimit -n)
+fitting='
+  $1 ~ /^worker_(rlimit_nofile|connections)$/ && files ~ /^[0-9]+$/ {
+    fit = $1 == "worker_connections" ? int(files / 2) : files
+    if ($2 + 0 > fit) sub(/[0-9]+;/, fit ";")
+  }
+'
+
 # The folder of the certificate, or nothing without TLS. The one for trial lives in memory, and no longer than we do.
 certificate() {
   [ "${TRIDENT_TLS:-}" = on ] || return 0
@@ -70,16 +82,25 @@ tls_port() {
   [ ! -e "$folder/tls-gateway" ] || echo "${TRIDENT_TLS_PORT:-8443}" | sed 's/.*://'
 }
 
-# nginx.conf with the replicas that are known, with the pages that may read our own errors (TRIDENT_ORIGINS), with limits, and
-# with TLS.
-configuration() {
+# front.conf with our paths, and with TLS.
+front_configuration() {
   tls=$(certificate) || return 1
   # So that another certificate is another configuration.
   [ -z "$tls" ] || echo "# $(cat "$tls/fullchain.pem" "$tls/privkey.pem" 2>/dev/null | cksum)"
+  awk -v files="$files" -v tls="$tls" -v folder="$folder" "$fitting"'
+    { gsub("/run/trident", folder) }
+    tls != "" && /^ *#(listen|ssl_certificate)/ { sub("#", ""); sub("/etc/trident/tls", tls) }
+    { print }
+  ' "$front_source"
+}
+
+# nginx.conf behind the front, with the replicas that are known, with the pages that may read our own errors (TRIDENT_ORIGINS),
+# and with limits.
+configuration() {
   for service in $services; do
     echo "replicas $service $(cat "$folder/$service")"
-  done | awk -v origins="${TRIDENT_ORIGINS:-}" -v tls="$tls" -v tls_port="$(tls_port)" \
-    -v per_address="${TRIDENT_MAX_CONNECTIONS_PER_ADDRESS:-}" -v in_all="${TRIDENT_MAX_CONNECTIONS:-}" -v rate="${TRIDENT_CONNECT_RATE:-}" '
+  done | awk -v files="$files" -v origins="${TRIDENT_ORIGINS:-}" -v folder="$folder" -v tls_port="$(tls_port)" \
+    -v per_address="${TRIDENT_MAX_CONNECTIONS_PER_ADDRESS:-}" -v in_all="${TRIDENT_MAX_CONNECTIONS:-}" -v rate="${TRIDENT_CONNECT_RATE:-}" "$fitting"'
     function quoted(text) { gsub(/[.+\[\]]/, "\\\\&", text); return text }
     # A line of the map for an entry of TRIDENT_ORIGINS, or nothing for what is none.
     function origin(text) {
@@ -124,7 +145,13 @@ configuration() {
     /# TRIDENT_MAX_CONNECTIONS_PER_ADDRESS$/ && (number = together(per_address)) && number < 65536 { print limit($0, number); next }
     /# TRIDENT_MAX_CONNECTIONS$/ && (number = together(in_all)) && number < 65536 { print limit($0, number); next }
     /# TRIDENT_CONNECT_RATE$/ && (number = together(rate)) { print limit($0, number); next }
-    tls != "" && /^ *#(listen|ssl_certificate)/ { sub("#", ""); sub("/etc/trident/tls", tls) }
+    # Who asks, and over what, is for the front to say.
+    $1 == "listen" { print "        listen unix:" folder "/nginx.sock default_server backlog=4096;"; next }
+    /^ *map \$scheme \$client_scheme \{$/ {
+      sub(/\$scheme/, "$http_x_forwarded_proto")
+      print "    set_real_ip_from unix:;"
+      print "    real_ip_header X-Forwarded-For;"
+    }
     tls_port != "" && /# TRIDENT_TLS_PORT$/ { print "        http " tls_port ";"; next }
     { print }
   ' - "$source"
@@ -133,20 +160,36 @@ configuration() {
 mkdir -p "$folder"
 until look; do sleep 0.5; done
 configuration >"$folder/nginx.conf"
+front_configuration >"$folder/front.conf"
+
+# Takes over what a function writes, if it differs from what is there and fits together, and has its nginx read it.
+renew() { # function, name, process
+  "$1" >"$folder/next" || return 0
+  if cmp -s "$folder/next" "$folder/$2" || cmp -s "$folder/next" "$folder/refused-$2"; then return 0; fi
+  # A certificate without its key, for instance: what was there before goes on serving.
+  if ! nginx -t -q -c "$folder/next"; then
+    mv "$folder/next" "$folder/refused-$2"
+    echo "gateway: what was found does not fit together, and is not taken over"
+    return 0
+  fi
+  mv "$folder/next" "$folder/$2"
+  kill -HUP "$3"
+  for service in $services; do echo "gateway: ${service%:*} at $(cat "$folder/$service")"; done
+}
+
+# What one that was killed has left.
+rm -f "$folder/nginx.sock"
+nginx -c "$folder/nginx.conf" -g 'daemon off;' &
+back=$!
 
 (
-  while sleep 1 && kill -0 "$nginx"; do
-    look && configuration >"$folder/next" || continue
-    if cmp -s "$folder/next" "$folder/nginx.conf" || cmp -s "$folder/next" "$folder/refused"; then continue; fi
-    # A certificate without its key, for instance: what was there before goes on serving.
-    if ! nginx -t -q -c "$folder/next"; then
-      mv "$folder/next" "$folder/refused"
-      echo "gateway: what was found does not fit together, and is not taken over"
-      continue
-    fi
-    mv "$folder/next" "$folder/nginx.conf"
-    kill -HUP "$nginx"
-    for service in $services; do echo "gateway: ${service%:*} at $(cat "$folder/$service")"; done
+  while sleep 1 && kill -0 "$front" 2>/dev/null; do
+    # Neither is of use without the other.
+    kill -0 "$back" 2>/dev/null || { kill "$front"; break; }
+    look || continue
+    renew configuration nginx.conf "$back"
+    renew front_configuration front.conf "$front"
   done
+  kill "$back" 2>/dev/null || true
 ) &
-exec nginx -c "$folder/nginx.conf" -g 'daemon off;'
+exec nginx -c "$folder/front.conf" -g 'daemon off;'

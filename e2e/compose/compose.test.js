@@ -10,6 +10,7 @@ import { chat, leaveAll } from "../lib/chat.js";
 import { ask, openEvents, openLines, trust } from "../lib/http.js";
 import { chance } from "../lib/random.js";
 import { makeCertificate } from "../lib/stack.js";
+import { SECRET } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 import { Follower, Listener, Publisher, Wanderer } from "./followers.js";
 import { bringUp } from "./installation.js";
@@ -39,6 +40,26 @@ describe("docker compose up", () => {
       assert.ok(!["", "0", "root"].includes(container.user), `${service} runs as "${container.user}"`);
       assert.ok(container.readOnly, service);
     }
+  });
+
+  test("case 8.11: a healthy start has no warning, limits are set, and no secret is in the environment or the log", { timeout: MINUTES }, async () => {
+    const client = await chat(installation.base, { transports: ["polling"] });
+    assert.ok((await client.say("with a session")).ok);
+    leaveAll();
+    for (const service of ["redis", "gateway", ...SERVICES]) {
+      const [{ limits, environment }] = await installation.containers(service);
+      assert.ok(limits.Memory > 0 && limits.PidsLimit > 0, service);
+      assert.ok(limits.Ulimits?.some(({ Name, Hard }) => Name === "nofile" && Hard > 0), service);
+      assert.ok(limits.LogConfig.Config["max-size"] && limits.LogConfig.Config["max-file"], service);
+      assert.ok(environment.every((line) => !line.includes(SECRET)), service);
+    }
+    const log = await until("the access log", async () => {
+      const text = await installation.compose(["logs", "--no-color", "gateway"]);
+      return text.includes("/socket.io/") && text;
+    }, { within: MINUTES / 2, every: 500 });
+    assert.doesNotMatch(log, /sid=/);
+    const said = await installation.compose(["logs", "--no-color", ...SERVICES, "gateway"]);
+    assert.deepEqual(said.split("\n").filter((line) => /\b(WARN|ERROR)\b|\[(warn|error|crit|alert|emerg)\]/.test(line)), []);
   });
 
   test("more replicas: the gateway finds them, and load spreads", { timeout: 5 * MINUTES }, async () => {

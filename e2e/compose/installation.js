@@ -1,7 +1,7 @@
 // The installation that docker-compose.yml describes, brought up for real under a name, a port and a network of its own.
 
 import { execFile, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { freePort } from "../lib/process.js";
@@ -58,7 +58,15 @@ export async function bringUp() {
   const tlsPort = await freePort();
   const certificates = mkdtempSync(path.join(tmpdir(), "trident-tls-"));
   chmodSync(certificates, 0o755); // whoever the gateway is may look
-  const env = { ...environment(port, tlsPort), TRIDENT_TLS_DIR: certificates, TRIDENT_SECRET: SECRET };
+  const secrets = mkdtempSync(path.join(tmpdir(), "trident-secrets-"));
+  chmodSync(secrets, 0o755);
+  writeFileSync(path.join(secrets, "tokens"), `${SECRET}\n`);
+  const env = {
+    ...environment(port, tlsPort),
+    TRIDENT_TLS_DIR: certificates,
+    TRIDENT_SECRETS_DIR: secrets,
+    TRIDENT_SECRET_FILE: "/run/secrets/tokens",
+  };
   const args = (rest) => [...words, "--profile", "tls", ...rest];
   const compose = (rest, within) => run(command, args(rest), { within, env });
   const docker = (...rest) => run("docker", rest, { within: 60_000 });
@@ -93,6 +101,8 @@ export async function bringUp() {
           user: one.Config.User,
           readOnly: one.HostConfig.ReadonlyRootfs,
           health: one.State.Health?.Status,
+          limits: one.HostConfig,
+          environment: one.Config.Env,
         }));
     },
     /** Sets how many replicas of each service there are, and waits until the gateway asks exactly those. */
@@ -121,7 +131,7 @@ export async function bringUp() {
     async takeDown() {
       await down();
       isUp = false;
-      rmSync(certificates, { recursive: true, force: true });
+      for (const folder of [certificates, secrets]) rmSync(folder, { recursive: true, force: true });
     },
   };
   try {

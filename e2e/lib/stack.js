@@ -48,20 +48,20 @@ function status(url) {
   });
 }
 
-/** Starts a service or standalone and waits until it is ready. `descriptors`: how many it may have open, if not as many as we. */
-export async function startService(name, settings = {}, port = undefined, { descriptors } = {}) {
+/** Starts a service or standalone on `address` and waits until it is ready. `descriptors`: how many it may have open, if not as many as we. */
+export async function startService(name, settings = {}, port = undefined, { descriptors, address = "127.0.0.1" } = {}) {
   port ??= await freePort();
   const clean = Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_"));
   const env = {
     ...Object.fromEntries(clean),
     RUST_LOG: process.env.RUST_LOG ?? "info",
-    TRIDENT_LISTEN: `127.0.0.1:${port}`,
+    TRIDENT_LISTEN: `${address}:${port}`,
     TRIDENT_SECRET: SECRET,
     TRIDENT_CLIENT_DIR: path.join(ROOT, "web/vendor/node_modules/socket.io-client/dist"),
     ...settings,
   };
   const service = descriptors ? start("sh", ["-c", `ulimit -n ${descriptors} && exec "$0"`, binary(name)], env) : start(binary(name), [], env);
-  const base = `http://127.0.0.1:${port}`;
+  const base = `http://${address}:${port}`;
   try {
     await until(`${name} ready`, async () => {
       if (!service.alive()) throw new Error(`${name} ended`);

@@ -17,7 +17,7 @@ const PLAYED = {
   curl: '#!/bin/sh\nfor url; do :; done\naddress=${url#http://}\naddress=${address%%:*}\ncase $url in */healthz) ! grep -qx "$address" "$WORLD/silent" ;; *) grep -qx "$address" "$WORLD/ready" ;; esac\n',
   // It says on what it was started, and each time that it is to read its file again. Where TLS is served, the real one is asked
   // whether a file will do.
-  nginx: '#!/bin/sh\ncase " $* " in *" -t "*) [ "$TRIDENT_TLS" != on ] || exec "$NGINX" "$@" -e "$WORLD/error.log"; exit 0 ;; esac\ntrap "echo again >>$WORLD/reloads" HUP\ntrap "exit 0" TERM\necho "$@" >"$WORLD/started"\nwhile :; do sleep 0.05; done\n',
+  nginx: '#!/bin/sh\ncase " $* " in *" -t "*) [ "$TRIDENT_TLS" != on ] || exec "$NGINX" "$@" -e "$WORLD/error.log"; exit 0 ;; esac\ntrap "echo again >>$WORLD/reloads" HUP\ntrap "exit 0" TERM\necho "$@" >>"$WORLD/started"\nwhile :; do sleep 0.05; done\n',
 };
 
 describe("gateway.sh", () => {
@@ -29,7 +29,7 @@ describe("gateway.sh", () => {
     writeFileSync(path.join(world, "next"), `${addresses.join("\n")}\n`);
     renameSync(path.join(world, "next"), path.join(world, name));
   };
-  const written = () => readFileSync(path.join(world, "run/nginx.conf"), "utf8");
+  const written = (file = "nginx.conf") => readFileSync(path.join(world, "run", file), "utf8");
   const replicas = (upstream) => {
     const [, text] = new RegExp(`upstream ${upstream} \\{([^}]*)\\}`).exec(written());
     return [...text.matchAll(/^ *server (\S+) max_fails=2 fail_timeout=2s;$/gm)].map(([, address]) => address);
@@ -41,19 +41,23 @@ describe("gateway.sh", () => {
     rmSync(path.join(world, "started"), { force: true });
     rmSync(path.join(world, "run"), { recursive: true, force: true });
     rmSync(path.join(world, "reloads"), { force: true });
-    const args = [path.join(ROOT, "gateway.sh"), path.join(world, "nginx.conf"), path.join(world, "run"), path.join(world, "tls")];
+    const args = [path.join(ROOT, "gateway.sh"), ...["nginx.conf", "run", "tls", "front.conf"].map((name) => path.join(world, name))];
     gateway = start("sh", args, { PATH: `${path.join(world, "bin")}:${process.env.PATH}`, WORLD: world, NGINX: nginx, ...settings });
     all.push(gateway);
   };
 
-  const check = () => execFileSync(nginx, ["-t", "-q", "-c", path.join(world, "run/nginx.conf"), "-e", `${world}/error.log`], { stdio: "pipe" });
+  const check = () => {
+    for (const file of ["nginx.conf", "front.conf"]) execFileSync(nginx, ["-t", "-q", "-c", path.join(world, "run", file), "-e", `${world}/error.log`], { stdio: "pipe" });
+  };
 
   before(() => {
     world = mkdtempSync(path.join(tmpdir(), "trident-gateway-"));
     mkdirSync(path.join(world, "bin"));
     // The project's, but for the files that only root may write.
-    const text = readFileSync(path.join(ROOT, "nginx.conf"), "utf8");
-    writeFileSync(path.join(world, "nginx.conf"), text.replaceAll(/(error_log|access_log) \/var\/log\/nginx/g, `$1 ${world}`).replace("pid /run/nginx.pid;", `pid ${world}/pid;`));
+    for (const file of ["nginx.conf", "front.conf"]) {
+      const text = readFileSync(path.join(ROOT, file), "utf8");
+      writeFileSync(path.join(world, file), text.replaceAll(/(error_log|access_log) \/var\/log\/nginx/g, `$1 ${world}`).replace("pid /run/nginx.pid;", `pid ${world}/pid;`));
+    }
     for (const [name, text] of Object.entries(PLAYED)) {
       writeFileSync(path.join(world, "bin", name), text);
       chmodSync(path.join(world, "bin", name), 0o755);
@@ -75,7 +79,11 @@ describe("gateway.sh", () => {
     tell("ready", ["10.0.0.2", "10.0.0.3", "10.0.0.10"]);
     await started();
     assert.deepEqual([replicas("comet"), replicas("chat"), replicas("sse")], [["10.0.0.2:8081"], ["10.0.0.10:8082"], ["10.0.0.3:8083"]]);
-    assert.match(readFileSync(path.join(world, "started"), "utf8"), new RegExp(`^-c ${world}/run/nginx.conf `));
+    const both = () => readFileSync(path.join(world, "started"), "utf8").split("\n").filter(Boolean).sort();
+    await until("both", () => both().length === 2);
+    assert.deepEqual(both(), ["front", "nginx"].map((name) => `-c ${world}/run/${name}.conf -g daemon off;`));
+    assert.match(written(), new RegExp(`^ *listen unix:${world}/run/nginx\\.sock default_server backlog=4096;$`, "m"));
+    assert.match(written("front.conf"), new RegExp(`^ *proxy_pass http://unix:${world}/run/nginx\\.sock:;$`, "m"));
     assert.equal(reloads(), 0);
   });
 
@@ -173,13 +181,14 @@ describe("gateway.sh", () => {
 
   test("without TLS there is no word of it", () => {
     assert.doesNotMatch(written(), /^ *(listen 8443|ssl_certificate)|^ *http \d+;/m);
+    assert.doesNotMatch(written("front.conf"), /^ *(listen 8443|ssl_certificate)/m);
   });
 
   test("TLS without a certificate: one for trial, for this machine alone", async () => {
     run({ TRIDENT_TLS: "on" });
     await started();
     check();
-    assert.match(written(), /^ *listen 8443 ssl http2 default_server backlog=4096;$/m);
+    assert.match(written("front.conf"), /^ *listen 8443 ssl http2 default_server backlog=4096;$/m);
     assert.match(gateway.said(), /a certificate for trial is made/);
     const certificate = new X509Certificate(readFileSync(path.join(world, "run/fullchain.pem")));
     assert.ok(certificate.checkHost("localhost") && certificate.checkIP("127.0.0.1"));
@@ -194,7 +203,7 @@ describe("gateway.sh", () => {
     run({ TRIDENT_TLS: "on" });
     await started();
     check();
-    assert.ok(written().includes(`ssl_certificate ${folder}/fullchain.pem;`) && written().includes(`ssl_certificate_key ${folder}/privkey.pem;`));
+    assert.ok(written("front.conf").includes(`ssl_certificate ${folder}/fullchain.pem;`) && written("front.conf").includes(`ssl_certificate_key ${folder}/privkey.pem;`));
     const next = path.join(world, "next-tls");
     mkdirSync(next);
     makeCertificate(next, "second.example");
