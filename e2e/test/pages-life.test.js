@@ -137,7 +137,7 @@ describe("pages in one browser", () => {
     await page.context().close();
   });
 
-  test("case 13.6: the page of docs/TUTORIAL.md goes on after a restart of the server", async (t) => {
+  test("case 13.6: the page of docs/TUTORIAL.md continues after a restart of the server", async (t) => {
     const own = await startService("standalone");
     let again;
     t.after(async () => {

@@ -28,8 +28,8 @@ function open(server, options) {
 
 const CHANNELS = Array.from({ length: 128 }, (_, n) => `c${n}`);
 
-describe("case 13.2: a WebSocket is read no faster than the application reads", () => {
-  test("the server sends at most what was read and one buffer, and nothing twice", async () => {
+describe("a WebSocket is read no faster than the application reads", () => {
+  test("case 13.2: the server sends at most what was read and one buffer, and nothing twice", async () => {
     const server = await start(history(128_000, CHANNELS));
     const connection = open(server, { channels: CHANNELS, since: "earliest" });
     const QUEUE = 512;
@@ -41,7 +41,7 @@ describe("case 13.2: a WebSocket is read no faster than the application reads", 
     assert.equal(server.sent.subscriptions, 0, "no subscription as long as there is something to catch up with");
   });
 
-  test("a subscriber that is full ends its subscription, keeps what is on its way, and goes on where it was", async () => {
+  test("case 13.2: a subscriber that is full ends its subscription, keeps what is on its way, and goes on where it was", async () => {
     const server = await start([]);
     const connection = open(server, { channels: ["c"], queue: 50 });
     await until("open", () => connection.state.phase === "open");
@@ -56,7 +56,7 @@ describe("case 13.2: a WebSocket is read no faster than the application reads", 
     assert.ok(server.sent.subscriptions >= 2);
   });
 
-  test("a server without `/data` is read by subscriptions alone", async () => {
+  test("case 13.2: a server without `/data` is read by subscriptions alone", async () => {
     const server = await start(history(2_000), { hasData: false });
     const connection = open(server, { channels: ["c"], since: "earliest", queue: 50 });
     for (let n = 0; n < 2_000; n += 1) {
@@ -85,8 +85,8 @@ const work = (milliseconds) => {
   for (const end = performance.now() + milliseconds; performance.now() < end; );
 };
 
-describe("case 13.11: catching up with 100,000 messages", () => {
-  test("takes a request for each thousand, and no message by the socket", async () => {
+describe("catching up with 100,000 messages", () => {
+  test("case 13.11: takes a request for each thousand, and no message by the socket", async () => {
     const server = await start(history(100_000));
     const connection = open(server, { channels: ["c"], since: "earliest" });
     let count = 0;
@@ -96,7 +96,7 @@ describe("case 13.11: catching up with 100,000 messages", () => {
     assert.equal(server.sent.bySocket, 0);
   });
 
-  test("no task is longer than its slice: 17 messages of a millisecond each", async () => {
+  test("case 13.11: no task is longer than its slice: 17 messages of a millisecond each", async () => {
     const server = await start(history(300));
     for (const read of ["listener", "for await"]) {
       const connection = open(server, { channels: ["c"], since: "earliest" });
@@ -114,7 +114,7 @@ describe("case 13.11: catching up with 100,000 messages", () => {
     }
   });
 
-  test("a body of 2 MiB in one piece is read 32 KiB at a time, and only while there is room", async () => {
+  test("case 13.11: a body of 2 MiB in one piece is read 32 KiB at a time, and only while there is room", async () => {
     const text = "时间 ".repeat(300_000);
     const body = new ReadableStream({ start: (controller) => (controller.enqueue(new TextEncoder().encode(text)), controller.close()) });
     const read = [];
@@ -127,7 +127,7 @@ describe("case 13.11: catching up with 100,000 messages", () => {
     assert.ok(rooms >= read.length, `${rooms} times for ${read.length} pieces`);
   });
 
-  test("an event stream that has come in one piece is read in slices too", async () => {
+  test("case 13.11: an event stream that has come in one piece is read in slices too", async () => {
     const server = await serve((_, response) => {
       response.writeHead(200, { "Content-Type": "text/event-stream;charset=utf-8" });
       response.write(Array.from({ length: 400 }, (_, n) => event(n + 2)).join(""));

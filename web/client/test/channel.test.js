@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { decodeChannel, encodeChannel } from "../dist/index.js";
 import { chance, seed } from "./drive.js";
 
-describe("case 13.12: names of rooms as channels", () => {
+describe("names of rooms as channels", () => {
   const cases = [
     ["order:17", "order~3A17"],
     ["房间", "~E6~88~BF~E9~97~B4"],
@@ -18,19 +18,19 @@ describe("case 13.12: names of rooms as channels", () => {
   ];
 
   for (const [name, channel] of cases) {
-    test(`${name} is ${channel}`, () => {
+    test(`case 13.12: ${name} is ${channel}`, () => {
       assert.equal(encodeChannel(name), channel);
       assert.equal(decodeChannel(channel), name);
     });
   }
 
-  test("in Python it is one line, as docs/MIGRATING.md has it", () => {
+  test("case 13.12: in Python it is one line, as docs/MIGRATING.md has it", () => {
     const line = "import sys, urllib.parse; print(*[urllib.parse.quote(name, safe='').replace('~', '%7E').replace('%', '~') for name in sys.argv[1:]], sep='\\n')";
     const out = execFileSync("python3", ["-c", line, ...cases.map(([name]) => name)], { encoding: "utf8", env: { ...process.env, PYTHONUTF8: "1" } });
     assert.deepEqual(out.trimEnd().split("\n"), cases.map(([, channel]) => channel));
   });
 
-  test(`any name is a valid channel and comes back (TRIDENT_SEED=${seed})`, () => {
+  test(`case 13.12: any name is a valid channel and comes back (TRIDENT_SEED=${seed})`, () => {
     const { below } = chance(seed);
     for (let n = 0; n < 2_000; n += 1) {
       const name = String.fromCodePoint(...Array.from({ length: 1 + below(9) }, () => [below(128), below(0xd800), 0x1_0000 + below(0x10_0000)][below(3)]));
@@ -40,7 +40,7 @@ describe("case 13.12: names of rooms as channels", () => {
     }
   });
 
-  test("what no channel can be made of is refused", () => {
+  test("case 13.12: what no channel can be made of is refused", () => {
     assert.throws(() => encodeChannel(""), RangeError);
     assert.throws(() => encodeChannel("房".repeat(15)), /1 to 128 characters/);
     assert.equal(encodeChannel("房".repeat(14)).length, 126);

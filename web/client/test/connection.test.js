@@ -251,6 +251,16 @@ test("a token is asked for before each connection, and once more when it is refu
   assert.deepEqual(refused, [false, true, false]);
 });
 
+test("a long poll that is answered with Retry-After is asked again after that time: the server shuts down", async () => {
+  const { url, asked } = await server((_, response) => {
+    const drains = asked.length > 1;
+    json(response, 200, { cursor: "2-0", gap: false, messages: [] }, drains ? { "Retry-After": "2" } : {});
+  });
+  const connection = open(url, { transports: ["longpoll"] });
+  const waiting = await new Promise((resolve) => connection.on("state", (state) => state.phase === "waiting" && resolve(state)));
+  assert.deepEqual([waiting.why, waiting.retryIn >= 2_000, asked.length], ["ended", true, 2]);
+});
+
 test("the cursor goes along over changes of transport", async () => {
   const { url, asked } = await server((_, response, { pathname }) => {
     if (pathname === "/events") {

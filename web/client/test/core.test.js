@@ -106,7 +106,7 @@ describe("how long to wait", () => {
   });
 });
 
-describe("case 13.3: a server that cannot be reached", () => {
+describe("a server that cannot be reached", () => {
   const AWAY = { why: "unreachable", message: "refused" };
   const failures = [
     ["a WebSocket for which a browser gives no reason", "blocked", {}],
@@ -115,7 +115,7 @@ describe("case 13.3: a server that cannot be reached", () => {
   ];
 
   for (const [what, why, more] of failures) {
-    test(`${what} is not held against the transport, and it is back within 5 s, however long it was away`, () => {
+    test(`case 13.3: ${what} is not held against the transport, and it is back within 5 s, however long it was away`, () => {
       for (const away of [1_000, 6_000, 60_000, 3_600_000]) {
         const drive = new Drive().start().opened().message("6-0").over("network");
         drive.reach = AWAY;
@@ -135,7 +135,7 @@ describe("case 13.3: a server that cannot be reached", () => {
     });
   }
 
-  test("a probe without an answer is one that found nothing, also beside an attempt that hangs", () => {
+  test("case 13.3: a probe without an answer is one that found nothing, also beside an attempt that hangs", () => {
     const refused = new Drive();
     refused.reach = "silence";
     refused.start().over("blocked").until(2_999);
@@ -148,7 +148,7 @@ describe("case 13.3: a server that cannot be reached", () => {
     assert.deepEqual([hanging.core.phase, hanging.state.end.why, hanging.probes], ["waiting", "unreachable", 1]);
   });
 
-  test("an overload that the server itself reports moves no client to another transport", () => {
+  test("case 13.3: an overload that the server itself reports moves no client to another transport", () => {
     const drive = new Drive().start();
     for (let n = 0; n < 9; n += 1) {
       drive.over("busy", { status: 503, code: "bus_away", retryAfter: 7_000 });
@@ -162,7 +162,7 @@ describe("case 13.3: a server that cannot be reached", () => {
     assert.deepEqual([drive.state.end.why, drive.state.end.code, drive.state.retryIn >= 2_000], ["busy", "draining", true]);
   });
 
-  test("where a probe is answered the transport is to blame, by whomever it was answered", () => {
+  test("case 13.3: where a probe is answered the transport is to blame, by whomever it was answered", () => {
     const drive = new Drive().start().over("blocked");
     assert.deepEqual([drive.transport, drive.state.end.why, drive.state.end.left], ["sse", "blocked", "websocket"]);
   });

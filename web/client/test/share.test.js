@@ -31,8 +31,8 @@ async function begin() {
   return { browser, server, tab };
 }
 
-describe("case 13.4: one connection for a browser and an origin", () => {
-  test("eight instances read by one stream, each its own channels, once and in order", async () => {
+describe("one connection for a browser and an origin", () => {
+  test("case 13.4: eight instances read by one stream, each its own channels, once and in order", async () => {
     const { server, tab } = await begin();
     const tabs = Array.from({ length: 8 }, (_, n) => tab(["all", `own${n % 4}`]));
     for (const one of tabs) await one.isOpen();
@@ -45,7 +45,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.deepEqual(server.channelsOf().toSorted(), ["all", "own0", "own1", "own2", "own3"]);
   });
 
-  test("the leader leaves, again and again: another takes over, with nothing lost or repeated", async () => {
+  test("case 13.4: the leader leaves, again and again: another takes over, with nothing lost or repeated", async () => {
     const { server, tab } = await begin();
     const tabs = Array.from({ length: 5 }, () => tab(["c"]));
     for (const one of tabs) await one.isOpen();
@@ -66,7 +66,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(server.open(), 1);
   });
 
-  test("each begins where it wants to: from now on, after a cursor, at the beginning", async () => {
+  test("case 13.4: each begins where it wants to: from now on, after a cursor, at the beginning", async () => {
     const { server, tab } = await begin();
     const ids = [0, 1, 2, 3].map((n) => server.publish("c", n));
     const leader = tab(["other"]);
@@ -81,7 +81,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(server.open(), 1);
   });
 
-  test("who reads slowly keeps nobody waiting, and gets all of it", async () => {
+  test("case 13.4: who reads slowly keeps nobody waiting, and gets all of it", async () => {
     const { server, tab } = await begin();
     for (const isLeaderSlow of [true, false]) {
       const channel = `c${isLeaderSlow}`;
@@ -97,7 +97,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     }
   });
 
-  test("a leader that waits for its own reader goes on when another joins", async () => {
+  test("case 13.4: a leader that waits for its own reader goes on when another joins", async () => {
     const { server, tab } = await begin();
     const leader = tab(["c"], { isUnread: true, queue: 10 });
     await leader.isOpen();
@@ -110,7 +110,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     for (let n = 0; n <= 100; n += 1) assert.equal((await leader.connection.next()).value.data, n);
   });
 
-  test("a gap is told to whom something is lost, and to nobody else", async () => {
+  test("case 13.4: a gap is told to whom something is lost, and to nobody else", async () => {
     const { server, tab } = await begin();
     const id = server.publish("a", 0);
     const leader = tab(["b"]);
@@ -123,7 +123,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.deepEqual([behind.gaps.length, behind.read, leader.gaps], [1, [2], []]);
   });
 
-  test("when the connection breaks, one reconnects for all, after the last message", async () => {
+  test("case 13.4: when the connection breaks, one reconnects for all, after the last message", async () => {
     const { server, tab } = await begin();
     const tabs = [tab(["c"]), tab(["c"]), tab(["c", "d"])];
     for (const one of tabs) await one.isOpen();
@@ -143,7 +143,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     for (const { read } of tabs) assert.deepEqual(read, Array.from({ length: n }, (_, at) => at));
   });
 
-  test("a refusal for the channels of one closes that one alone", async () => {
+  test("case 13.4: a refusal for the channels of one closes that one alone", async () => {
     const { server, tab } = await begin();
     const good = tab(["c"]);
     await good.isOpen();
@@ -154,7 +154,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(good.connection.state.phase, "open");
   });
 
-  test("more than 128 channels take a second connection", async () => {
+  test("case 13.4: more than 128 channels take a second connection", async () => {
     const { server, tab } = await begin();
     const names = (prefix) => Array.from({ length: 100 }, (_, n) => `${prefix}${n}`);
     const [a, b] = [tab(names("a")), tab(names("b"))];
@@ -165,7 +165,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test("other rights are another connection, a newer token of the same user is not", async () => {
+  test("case 13.4: other rights are another connection, a newer token of the same user is not", async () => {
     const { server, tab } = await begin();
     const jwt = (claims) => `h.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.s`;
     const mei = { sub: "Mei 美", trident: { subscribe: ["c"] } };
@@ -174,7 +174,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(server.open(), 3);
   });
 
-  test("a page whose leader is frozen connects by itself", async () => {
+  test("case 13.4: a page whose leader is frozen connects by itself", async () => {
     const { browser, server, tab } = await begin();
     await tab(["c"]).isOpen();
     browser.isFrozen = () => true;
@@ -185,7 +185,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test("outside of pages, and where a browser has no locks, each has its own", async () => {
+  test("case 13.4: outside of pages, and where a browser has no locks, each has its own", async () => {
     const { server } = await begin();
     const connections = [1, 2].map(() => connect({ url: server.url, channels: ["c"], transports: ["sse"] }));
     ends.push(() => connections.forEach((one) => one.close()));
@@ -193,7 +193,7 @@ describe("case 13.4: one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test(`tabs come, go, and are cut off, and each reads all of its channels once (TRIDENT_SEED=${seed})`, async () => {
+  test(`case 13.4: tabs come, go, and are cut off, and each reads all of its channels once (TRIDENT_SEED=${seed})`, async () => {
     const { below } = chance(seed);
     const { browser, server, tab } = await begin();
     const published = [];
