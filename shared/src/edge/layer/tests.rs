@@ -131,3 +131,11 @@ async fn a_request_is_in_flight_as_long_as_its_body() {
     drop(response);
     assert_eq!((edge.drain.in_flight(), edge.metrics.in_flight.get()), (0, 0));
 }
+
+/// Case 9.10: `OPTIONS *` is about the server as a whole, and answered 204.
+#[actix_web::test]
+async fn options_of_the_server_as_a_whole() {
+    let answer = ask(&edge(), "OPTIONS", "*", &[PAGE]).await;
+    assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD, POST, OPTIONS")));
+    assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE.1));
+}

@@ -154,3 +154,19 @@ fn many_that_began_together_do_not_end_together() {
     assert!(ends.iter().max().unwrap() - ends.iter().min().unwrap() > 200);
     assert!((0..1_000).all(|_| (2_000..=4_000).contains(&Retry::draw().millis())));
 }
+
+/// Case 5.2: what a stalled stream keeps is a few KiB, since it takes no more from the log at a time, and one message.
+#[tokio::test(start_paused = true)]
+async fn a_stream_takes_little_at_a_time() {
+    let bench = Bench::new(None);
+    let payload = Payload::from_text(&"x".repeat(500));
+    bench.log.append((0..200).map(|_| Draft::new(Bench::channel(), payload.clone())).collect(), START + 1);
+    let mut stream = bench.stream("", Times { keep_alive: Duration::from_secs(15), end: None });
+    let (mut left, mut longest) = (200 * payload.plain_json().len(), 0);
+    while left > 0 {
+        let chunk = next(&mut stream).await.unwrap();
+        left -= chunk.len();
+        longest = longest.max(chunk.len());
+    }
+    assert!(longest <= BATCH.bytes + payload.plain_json().len(), "{longest} bytes");
+}
