@@ -213,6 +213,7 @@ where
                 let lanes = lanes();
                 async move {
                     let worker = Rc::new(http1::Worker::new(application.await?, lanes, edge, times));
+                    rt::spawn(http1::Worker::keep_room(Rc::downgrade(&worker)));
                     let stopped = worker.clone();
                     rt::spawn(async move {
                         signal.notified().await;

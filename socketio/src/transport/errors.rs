@@ -78,9 +78,9 @@ impl Refusal {
                     .insert_header((header::CONTENT_TYPE, "application/json"))
                     .body(format!(r#"{{"code":{code},"message":{message}}}"#))
             }
-            None if self == Self::Timeout => HttpResponse::RequestTimeout().finish(),
+            None if self == Self::Timeout => HttpResponse::RequestTimeout().force_close().finish(),
             None if self == Self::UnsupportedWebSocket => self.into_upgrade_response(),
-            None => HttpResponse::PayloadTooLarge().finish(),
+            None => HttpResponse::PayloadTooLarge().force_close().finish(),
         }
     }
 

@@ -42,6 +42,8 @@ struct Entry {
 }
 
 const NEVER: u64 = u64::MAX;
+/// Milliseconds after which a connection without a request may have to make room.
+const MIN_IDLE: u64 = 1_000;
 
 impl Clock {
     /// Ticks from now on, within the runtime that this is called in, for as long as it lives.
@@ -83,12 +85,16 @@ impl Clock {
         Alarm { clock: self.clone(), key }
     }
 
-    /// Has up to `most` idle connections closed, of `address` or of anybody, the longest idle first. How many those are.
+    /// Has up to `most` idle connections closed, of `address` or of anybody, the longest idle first; none that has been idle for less
+    /// than [`MIN_IDLE`], since its request may be on its way. How many those are.
     pub(super) fn evict(&self, address: Option<IpAddr>, most: usize) -> usize {
+        let before = self.now.get().checked_sub(MIN_IDLE);
         let wakers: Vec<_> = {
             let mut alarms = self.alarms.borrow_mut();
             let is_idle = |entry: &Entry| {
-                entry.idle_since != NEVER && !entry.is_evicted && (address.is_none() || entry.address == address)
+                before.is_some_and(|before| entry.idle_since <= before)
+                    && !entry.is_evicted
+                    && (address.is_none() || entry.address == address)
             };
             let idle = alarms.iter().filter(|(_, entry)| is_idle(entry));
             let mut idle: Vec<_> = idle.map(|(key, entry)| (entry.idle_since, key)).collect();
@@ -255,6 +261,8 @@ mod tests {
                     alarm.set_idle(true);
                     tokio::time::sleep(2 * TICK).await;
                 }
+                assert_eq!(clock.evict(None, 5), 0, "their requests may be on their way");
+                tokio::time::sleep(Duration::from_millis(MIN_IDLE) + TICK).await;
                 let evicted = || alarms.iter().map(Alarm::is_evicted).collect::<Vec<_>>();
                 assert_eq!((clock.evict(Some(one), 1), evicted()), (1, vec![true, false, false, false]));
                 assert_eq!((clock.evict(None, 1), evicted()), (1, vec![true, true, false, false]));

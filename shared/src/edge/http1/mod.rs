@@ -29,11 +29,15 @@ mod incoming;
 mod outgoing;
 mod sockets;
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::{Rc, Weak},
+    time::Duration,
+};
 
 use actix_http::{Request, ServiceConfig};
 use actix_service::Service;
 use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
+use tokio::time::interval;
 
 pub(super) use self::sockets::Sockets;
 use self::{
@@ -62,6 +66,9 @@ impl Times {
     }
 }
 
+/// How often it is looked whether there are too many sockets.
+const ROOM_CHECK: Duration = Duration::from_millis(500);
+
 /// What the connections of one worker share.
 pub(super) struct Worker<S> {
     application: S,
@@ -86,6 +93,22 @@ where
     /// Connections that wait for a request close, and others once they have answered theirs.
     pub(super) fn stop(&self) {
         self.clock.stop();
+    }
+
+    /// Closes idle connections while the process has too many: without a descriptor no new one would arrive to ask for that.
+    /// Ends with the worker.
+    pub(super) async fn keep_room(worker: Weak<Self>) {
+        let mut ticks = interval(ROOM_CHECK);
+        while let Some(worker) = worker.upgrade() {
+            match worker.edge.sockets.excess() {
+                0 => {}
+                excess => {
+                    worker.make_room(Excess::Total(excess));
+                }
+            }
+            drop(worker);
+            ticks.tick().await;
+        }
     }
 
     /// Closes idle connections of this worker for a new one. Whether that may stay.

@@ -2,8 +2,8 @@
 //!
 //! Limits of connections ([`crate::edge::limits`]) count requests that hold a place. A socket costs a descriptor before it has
 //! asked for anything, so sockets have limits of their own: of an address, twice what it may hold open and a few, and of the process,
-//! what it may have open files. Beyond either, sockets that wait for a request are closed, the longest idle first. Only when an
-//! address has none that is idle is a new one of its closed at once.
+//! what it may have open files. Beyond either, sockets that have waited for a request for a second are closed, the longest idle first.
+//! Only when an address has none that is idle is a new one of its closed at once.
 
 use std::{
     collections::HashMap,
@@ -97,6 +97,11 @@ impl Sockets {
             _ => Excess::None,
         };
         (Socket { sockets: self.clone(), address }, excess)
+    }
+
+    /// Sockets beyond what the process has descriptors for.
+    pub(super) fn excess(&self) -> usize {
+        self.0.counts().total.saturating_sub(*self.0.most.get_or_init(open_files::sockets))
     }
 
     /// So many were closed to make room.
