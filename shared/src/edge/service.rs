@@ -72,6 +72,7 @@ impl Service {
         for warning in &service.edge.settings.warnings {
             log::warn!("{warning}");
         }
+        log::info!("{}", service.edge.settings.limits());
         rt::spawn(service.clone().upkeep());
         service
     }

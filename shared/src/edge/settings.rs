@@ -7,6 +7,7 @@
 mod bus;
 mod fault;
 mod in_force;
+mod memory;
 mod secret;
 mod sources;
 mod table;
@@ -20,6 +21,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 pub use bus::{BusAddress, RedisAddress};
 pub use fault::Fault;
 pub use in_force::{InForce, Origin};
+pub use memory::Memory;
 pub use secret::Secret;
 use sources::Sources;
 pub use values::duration;
@@ -52,6 +54,8 @@ pub enum LogFormat {
 /// The settings of a process, each one right by itself. `None` of a limit means no limit.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The memory that defaults were reckoned from; `None` where the system does not tell.
+    pub memory: Option<Memory>,
     /// Where the order of messages comes from.
     pub bus: BusAddress,
     /// The authorities that the Redis' certificate may be signed by, as PEM; none: those of the system.
@@ -160,6 +164,22 @@ impl Settings {
         Self::from_matches(matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
     }
 
+    /// The limits of connections and memory, and what those that nobody set were reckoned from, in one line for the log.
+    #[must_use]
+    pub fn limits(&self) -> String {
+        let of = |limit: Option<usize>, shift: u32, unit: &str| {
+            limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{}{unit}", limit >> shift))
+        };
+        let memory = self.memory.map_or_else(|| "memory unknown".to_owned(), |memory| memory.to_string());
+        format!(
+            "limits: {} connections, {} of history, {} of encoded forms, {} of idempotency keys; {memory}",
+            of(self.max_connections, 0, ""),
+            of(self.history_total, 20, " MiB"),
+            of(self.encoded_total, 20, " MiB"),
+            of(self.idempotency_total, 20, " MiB"),
+        )
+    }
+
     /// What is in force: the text that counts for each setting, in the order of `--help`, and where it comes from. Keys and
     /// passwords are left out. Says nothing of whether they are right.
     #[must_use]
@@ -195,14 +215,14 @@ impl Settings {
         let count = from.read(&table::HISTORY_COUNT, values::limit);
         let bytes = from.read(&table::HISTORY_BYTES, values::size_limit);
         let age = from.read(&table::HISTORY_AGE, values::duration_limit);
-        let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit);
-        let encoded_total = from.read(&table::ENCODED_TOTAL, values::size_limit);
-        let idempotency_total = from.read(&table::IDEMPOTENCY_TOTAL, values::size_limit);
+        let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit_or_auto);
+        let encoded_total = from.read(&table::ENCODED_TOTAL, values::size_limit_or_auto);
+        let idempotency_total = from.read(&table::IDEMPOTENCY_TOTAL, values::size_limit_or_auto);
         let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
         let max_channels_per_client = from.read(&table::MAX_CHANNELS_PER_CLIENT, values::limit_or_auto);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
         let sessions_total = from.read(&table::SESSIONS_TOTAL, values::size_limit);
-        let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit);
+        let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit_or_auto);
         let max_connections_asked_for = from.is_given(&table::MAX_CONNECTIONS);
         let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
         let connect_rate = from.read(&table::CONNECT_RATE, values::rate);
@@ -225,8 +245,10 @@ impl Settings {
         let client_dir = from.read(&table::CLIENT_DIR, values::directory);
         let (faults, mut warnings) = from.finish();
 
+        let memory = Memory::available();
         let settings = || {
             Some(Self {
+                memory,
                 bus: bus?,
                 redis_ca: redis_ca?,
                 socket_io_key: socket_io_key?,
@@ -237,15 +259,15 @@ impl Settings {
                     bytes: bytes?,
                     age_ms: age?.map(|age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
                 },
-                history_total: history_total?,
-                encoded_total: encoded_total?,
-                idempotency_total: idempotency_total?,
+                history_total: history_total?.unwrap_or_else(|| Some(memory::history_total(memory))),
+                encoded_total: encoded_total?.unwrap_or_else(|| Some(memory::small_total(memory))),
+                idempotency_total: idempotency_total?.unwrap_or_else(|| Some(memory::small_total(memory))),
                 max_channels: max_channels?,
                 max_channels_per_client: max_channels_per_client?
                     .unwrap_or_else(|| max_channels.flatten().map(|most| (most / 4).max(1))),
                 max_body: max_body?,
                 sessions_total: sessions_total?,
-                max_connections: max_connections?,
+                max_connections: max_connections?.unwrap_or_else(|| Some(memory::connections(memory))),
                 max_connections_asked_for,
                 max_connections_per_address: max_connections_per_address?,
                 connect_rate: connect_rate?,

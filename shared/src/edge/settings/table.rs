@@ -62,7 +62,7 @@ settings! {
         HISTORY_COUNT "N" "1000" "Messages a channel"
         HISTORY_BYTES "SIZE" "8MiB" "Bytes a channel"
         HISTORY_AGE "DURATION" "1h" "Age of a message"
-        HISTORY_TOTAL "SIZE" "512MiB" "Bytes of memory for all channels together"
+        HISTORY_TOTAL "SIZE" "auto" "Bytes of memory for all channels together; auto: a quarter of the memory, 512MiB at most"
     }
     "Access" {
         SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, 32 bytes or more each; the first signs, all verify. Better given by variable or file: flags show in process lists"
@@ -74,13 +74,13 @@ settings! {
         TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is believed; `none` for none"
     }
     "Limits (0 = no limit)" {
-        ENCODED_TOTAL "SIZE" "64MiB" "Bytes of memory for the encoded forms of messages that readers share"
-        IDEMPOTENCY_TOTAL "SIZE" "64MiB" "Bytes of memory for the Idempotency-Keys of the last five minutes"
+        ENCODED_TOTAL "SIZE" "auto" "Bytes of memory for the encoded forms of messages that readers share; auto: 1/32 of the memory, 64MiB at most"
+        IDEMPOTENCY_TOTAL "SIZE" "auto" "Bytes of memory for the Idempotency-Keys of the last five minutes; auto: 1/32 of the memory, 64MiB at most"
         MAX_CHANNELS "N" "250000" "Channels that are read while they hold nothing; beyond them nobody may read another new one"
         MAX_CHANNELS_PER_CLIENT "N" "auto" "Of these, those that one token or address may open; a quarter of them by default"
         MAX_BODY "SIZE" "64KiB" "Bytes of a request's body"
         SESSIONS_TOTAL "SIZE" "64MiB" "Bytes that recovery sessions of Socket.IO clients that have gone may take; beyond them the oldest go first"
-        MAX_CONNECTIONS "N" "100000" "Streams, long polls and sockets at a time"
+        MAX_CONNECTIONS "N" "auto" "Streams, long polls and sockets at a time; auto: 16KiB each in a quarter of the memory, 100000 at most"
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same from one client address (IPv6: one /64)"
         CONNECT_RATE "N" "0" "Streams, polls and sockets a second that one client address may open"
         PUBLISH_RATE "N" "10000" "Messages a second from one token or address"

@@ -18,7 +18,8 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(settings.listen, "0.0.0.0:8083".parse().unwrap());
     assert!(settings.workers >= 1);
     assert_eq!(settings.retention, Retention { count: Some(1000), bytes: Some(8 << 20), age_ms: Some(3_600_000) });
-    assert_eq!((settings.history_total, settings.max_body), (Some(512 << 20), Some(64 << 10)));
+    let history = Some(memory::history_total(settings.memory));
+    assert_eq!((settings.history_total, settings.max_body), (history, Some(64 << 10)));
     assert_eq!((settings.ping_interval, settings.ping_timeout), (Duration::from_secs(25), Duration::from_secs(20)));
     assert_eq!((settings.keepalive, settings.max_age), (Duration::from_secs(15), Some(Duration::from_secs(600))));
     assert_eq!(settings.public.to_string(), "random,time,chat.*,public.*");

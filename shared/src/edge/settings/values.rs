@@ -75,6 +75,11 @@ pub(super) fn limit_or_auto(text: &str) -> Value<Option<Option<usize>>> {
     if text == AUTO { Ok(None) } else { limit(text).map(Some) }
 }
 
+/// As [`size_limit`], or `auto`, which is `None`.
+pub(super) fn size_limit_or_auto(text: &str) -> Value<Option<Option<usize>>> {
+    if text == AUTO { Ok(None) } else { size_limit(text).map(Some) }
+}
+
 /// A number a second; 0 is no limit.
 pub(super) fn rate(text: &str) -> Value<Option<u32>> {
     let bad = |_| format!("{} is no number a second; accepted are 0 (no limit) to {}", shown(text), u32::MAX);

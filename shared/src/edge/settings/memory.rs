@@ -1,0 +1,144 @@
+//! The memory that this process may use, and the defaults that follow from it.
+//!
+//! A limit that was given takes precedence, whatever the memory.
+
+use std::{fmt, path::Path};
+
+/// Share of the memory for messages, and for connections.
+const QUARTER: u64 = 4;
+/// Share of the memory for what can be done without.
+const SMALL: u64 = 32;
+/// What a connection is reckoned to take on average: an idle one takes 3 to 6 KiB, one that is being written to more.
+const CONNECTION: u64 = 16 * 1024;
+/// No small share is less.
+const LEAST: u64 = 1024 * 1024;
+
+/// How much memory there is, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether it is the limit of a control group, and not the machine's memory.
+    pub is_limit: bool,
+}
+
+impl Memory {
+    /// The machine's memory, or the limit of the process's control group (versions 1 and 2) if that is less. `None` where
+    /// the system does not tell.
+    #[must_use]
+    pub fn available() -> Option<Self> {
+        Self::read(|path| std::fs::read_to_string(path).ok())
+    }
+
+    fn read(read: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let machine = read("/proc/meminfo").as_deref().and_then(total);
+        let limit = groups(&read("/proc/self/cgroup").unwrap_or_default())
+            .iter()
+            .filter_map(|file| read(file)?.trim().parse::<u64>().ok())
+            .min();
+        match (machine, limit) {
+            (machine, Some(limit)) if machine.is_none_or(|machine| limit < machine) => {
+                Some(Self { bytes: limit, is_limit: true })
+            }
+            (machine, _) => machine.map(|bytes| Self { bytes, is_limit: false }),
+        }
+    }
+}
+
+/// `512 MiB of memory (limit of the control group)`.
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.is_limit { "limit of the control group" } else { "of the machine" };
+        write!(f, "{} MiB of memory ({whose})", self.bytes >> 20)
+    }
+}
+
+/// `MemTotal` of `/proc/meminfo` in bytes.
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The files that may hold a limit: of each group that the process is in, and of those around it. A limit of one holds for
+/// all within.
+fn groups(cgroup: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in cgroup.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        // In a container the path may be the host's, and then only the root is there.
+        for group in Path::new(path).ancestors() {
+            let group = group.to_string_lossy();
+            files.push(format!("{root}{}/{file}", group.trim_end_matches('/')));
+        }
+    }
+    files
+}
+
+/// Bytes of all channels: a quarter of the memory, 512 MiB at most.
+pub(super) fn history_total(memory: Option<Memory>) -> usize {
+    share(memory, QUARTER, 512 << 20)
+}
+
+/// Bytes of a cache, or of what is remembered for a while: a thirty-second of the memory, 64 MiB at most.
+pub(super) fn small_total(memory: Option<Memory>) -> usize {
+    share(memory, SMALL, 64 << 20)
+}
+
+/// Connections: what a quarter of the memory is enough for, 100,000 at most.
+pub(super) fn connections(memory: Option<Memory>) -> usize {
+    share(memory, QUARTER, 100_000 * CONNECTION) / usize::try_from(CONNECTION).unwrap_or(usize::MAX)
+}
+
+fn share(memory: Option<Memory>, part: u64, most: u64) -> usize {
+    let share = memory.map_or(most, |memory| (memory.bytes / part).clamp(LEAST, most));
+    usize::try_from(share).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMINFO: &str = "MemTotal:        8000000 kB\nMemFree:  1 kB\n";
+
+    fn read(files: &[(&str, &str)]) -> Option<(u64, bool)> {
+        let memory = Memory::read(|path| files.iter().find(|(file, _)| *file == path).map(|(_, text)| (*text).into()));
+        memory.map(|memory| (memory.bytes, memory.is_limit))
+    }
+
+    /// Case 5.8: the machine's memory, or a limit of either version of control groups, also one further out.
+    #[test]
+    fn the_memory_is_the_machines_or_the_limit_of_a_group() {
+        let machine = ("/proc/meminfo", MEMINFO);
+        assert_eq!(read(&[machine]), Some((8_192_000_000, false)));
+        let v2 = ("/proc/self/cgroup", "0::/a/b\n");
+        assert_eq!(read(&[machine, v2, ("/sys/fs/cgroup/a/memory.max", "1000000\n")]), Some((1_000_000, true)));
+        assert_eq!(read(&[machine, v2, ("/sys/fs/cgroup/memory.max", "max\n")]), Some((8_192_000_000, false)));
+        let v1 = ("/proc/self/cgroup", "5:devices:/x\n4:cpu,memory:/docker/x\n0::/\n");
+        let unlimited = ("/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(read(&[machine, v1, unlimited]), Some((8_192_000_000, false)));
+        let limit = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "536870912\n");
+        assert_eq!(read(&[machine, v1, unlimited, limit]), Some((536_870_912, true)));
+        assert_eq!(read(&[]), None);
+    }
+
+    /// Case 5.8: small machines get smaller limits.
+    #[test]
+    fn defaults_follow_the_memory() {
+        let of = |mib: u64| {
+            let memory = Some(Memory { bytes: mib << 20, is_limit: false });
+            (connections(memory), history_total(memory) >> 20, small_total(memory) >> 20)
+        };
+        assert_eq!(of(16 * 1024), (100_000, 512, 64));
+        assert_eq!(of(512), (8_192, 128, 16));
+        assert_eq!(of(1), (64, 1, 1));
+        assert_eq!((connections(None), history_total(None)), (100_000, 512 << 20));
+    }
+}
