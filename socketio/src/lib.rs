@@ -81,15 +81,18 @@
 //! | `allowRequest` | [`Builder::allow_request`], which may also hold something for the connection's time |
 //! | `io.engine.generateId` | [`Builder::sid_prefix`]; the rest of an id is random |
 //! | `socket.id`, `socket.connected`, `socket.conn` | [`Socket::id`], [`Socket::is_connected`], [`Socket::connection`] |
-//! | `socket.on(event, fn)`, `socket.onAny(fn)`, `socket.off(event)` | [`Socket::on`], [`Socket::on_any`], [`Socket::off`] |
+//! | `socket.on(event, fn)`, `socket.once`, `socket.onAny(fn)`, `prependAny` | [`Socket::on`], [`Socket::once`], [`Socket::on_any`], [`Socket::prepend_any`] |
+//! | `socket.off(event, fn)`, `socket.offAny(fn)`, `socket.off(event)`, `offAny()` | [`Socket::add_listener`] with [`Socket::remove_listener`], [`Socket::off`], [`Socket::off_any`] |
+//! | `socket.onAnyOutgoing(fn)`, `prependAnyOutgoing`, `offAnyOutgoing` | [`Socket::on_any_outgoing`], [`Socket::prepend_any_outgoing`], [`Socket::off_any_outgoing`] |
+//! | `socket.listeners(event)`, `listenersAny()`, `listenersAnyOutgoing()`, `eventNames()` | [`Socket::listeners`], [`Socket::listeners_any`], [`Socket::listeners_any_outgoing`], [`Socket::event_names`] |
 //! | `socket.on("disconnecting" \| "disconnect", fn)` | [`Socket::on_disconnecting`], [`Socket::on_disconnect`], [`DisconnectReason`] |
 //! | `socket.emit(event, ...args)`, `socket.volatile.emit` | [`Socket::emit`], [`Socket::emit_volatile`] |
 //! | `socket.emit(event, ...args, fn)`, `socket.emitWithAck`, `socket.timeout(ms).emitWithAck` | [`Socket::emit_with_ack`], [`Socket::emit_with_ack_timeout`] |
-//! | `io.timeout(ms).emitWithAck` | [`BroadcastOperator::emit_with_ack`] |
+//! | `io.timeout(ms).emitWithAck` | [`BroadcastOperator::emit_with_ack`]; one by one, with their senders: [`BroadcastOperator::emit_with_acks`] |
 //! | `io.to(room).except(room).local.volatile.emit` | [`BroadcastOperator`] |
 //! | `socket.to(room).emit`, `socket.broadcast.emit` | [`Socket::to`], [`Socket::broadcast`] |
 //! | `socket.join`, `socket.leave`, `socket.rooms` | [`Socket::join`], [`Socket::leave`], [`Socket::rooms`] |
-//! | `io.in(room).fetchSockets()`, `socketsJoin`, `socketsLeave`, `disconnectSockets` | the same on [`BroadcastOperator`] |
+//! | `io.in(room).fetchSockets()`, `socketsJoin`, `socketsLeave`, `disconnectSockets` | the same on [`BroadcastOperator`]; what is found is a [`RemoteSocket`] |
 //! | `io.serverSideEmit` | [`Namespace::server_side_emit`], [`Namespace::server_side_emit_with_ack`], [`Namespace::on_server_event`] |
 //! | `socket.handshake`, `socket.handshake.auth` | [`Socket::handshake`], [`Socket::auth`], [`Socket::handshake_json`] |
 //! | `socket.data` | [`Socket::set_data`] (JSON, seen by other servers), [`Socket::insert`] (any type, here) |
@@ -100,7 +103,24 @@
 //! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
 //!
 //! What is otherwise than there: [`Socket::rooms`] leaves the socket's own id out, which is its room all the same; a socket's
-//! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); a claim to a session that still lives [takes it over](#coming-back-after-a-cut). There is no `onAnyOutgoing`, no `once` and no `compress` flag.
+//! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); a claim to a session that still lives [takes it over](#coming-back-after-a-cut).
+//!
+//! Missing, and why:
+//!
+//! | Node | why not here |
+//! | --- | --- |
+//! | `perMessageDeflate`, the `compress` flag | the WebSocket codec has no extensions, and compression keeps a window for each connection |
+//! | a parser of one's own | packets are encoded once for all clients of a form; the forms are JSON and msgpack |
+//! | `io.engine.on("connection_error")` | refusals are counted by reason in [`Stats`] and not reported one by one |
+//! | `io.engine.on("headers")`, `"initial_headers"`, middlewares of the engine | headers are for the actix-web application around the routes |
+//! | `socket.request` with its session | the [`Handshake`] keeps headers, not the request's extensions; a session is found by its cookie in [`Builder::allow_request`] |
+//! | `socket.conn.on("upgrade")`, `"drain"`, `"packet"` | upgrades are counted in [`Stats`]; a [`Source`] is asked when the client has taken what it was given |
+//! | `io.on("new_namespace")`, the adapter's `create-room`, `join-room` and so on | [`SocketIo::namespaces`] and [`Namespace::rooms`] list them; an [`Adapter`] is told of namespaces and rooms |
+//! | `await io.close()` | [`SocketIo::close`] returns at once; [`Stats::connections`] is 0 when all are gone |
+//! | `addTrailingSlash: false` | every path below [`Config::path`] is served, the path without its slash is not |
+//! | `cors.methods`, `allowedHeaders`, `maxAge` | fixed; [`Origins`] decides who may ask and whether cookies are sent |
+//! | the details of a disconnect | [`DisconnectReason`] is the same enumeration without the underlying error |
+//! | the emitter, the streams adapter | Node's Redis emitter is heard by crate `socketio-redis`; there is none in Rust, and no adapter for streams |
 //!
 //! # What is supported
 //!

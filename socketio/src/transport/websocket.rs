@@ -50,7 +50,10 @@ pub(super) fn open(
 ) -> Result<HttpResponse, Refusal> {
     let mut response = handshake(request)?;
     let conn = arrival.enter(core)?;
-    let body = Body::new(conn, WebSocketId::default(), payload);
+    let mut body = Body::new(conn, WebSocketId::default(), payload);
+    // The `101` leaves in a write of its own: clients that await their WebSocket's opening before they listen would miss a handshake that
+    // comes in the same segment.
+    body.pause = Some(Box::pin(sleep(APART)));
     Ok(response.streaming(body))
 }
 
