@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use shared::{
     edge::service::Service,
-    live::bus::Lease,
+    live::{bus::Lease, log::Watch},
     pure::{Cursor, Message},
 };
 use socketio::{Namespace, Selector, adapter::Broadcast};
@@ -52,6 +52,8 @@ pub(crate) async fn run(service: Service, namespace: Namespace, adapter: Arc<Red
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // From where on this replica sends; nothing while another does, or nobody needs to.
     let mut from: Option<Cursor> = None;
+    // Reads the rooms' channels while this replica sends.
+    let mut watch: Option<Watch> = None;
     let mut renewed: Option<Instant> = None;
     let mut others = Others::default();
     let drain = &service.edge.drain;
@@ -66,15 +68,20 @@ pub(crate) async fn run(service: Service, namespace: Namespace, adapter: Arc<Red
             let is_needed = others.are_there(Instant::now(), servers, presence.replicas());
             // Counted from before it was asked for: the lease may be as old as that.
             renewed = Some(Instant::now());
-            from = match is_needed {
-                true => service.bus.lease(NAME, LEASE).await.map(|lease| goes_on(lease, from, service.log().head())),
-                false => None,
-            };
+            let lease = if is_needed { service.bus.lease(NAME, LEASE).await } else { None };
+            if !matches!(lease, Some(Lease::Kept)) {
+                // Whoever begins elsewhere than it left off looks at all channels once.
+                watch = None;
+            }
+            from = lease.map(|lease| goes_on(lease, from, service.log().head()));
         }
         let (Some(after), Some(renewed)) = (from, renewed) else { continue };
-        let (said, head) = service.log().after(CHANNEL_OF_ROOM, after);
+        let (said, head) = watch.get_or_insert_with(|| service.log().watch(CHANNEL_OF_ROOM)).after(after);
         let sent = pass_on(&said, || renewed.elapsed() < LEASE, |message| send(&namespace, &adapter, message)).await;
         from = Some(if sent == said.len() { head } else { said[..sent].last().map_or(after, |message| message.id) });
+        if sent < said.len() {
+            watch = None;
+        }
     }
     if let Some(at) = from {
         // The next one need not wait until the lease has run out, and leaves nothing out.

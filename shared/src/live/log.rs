@@ -24,12 +24,15 @@ use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, Retention, forms::
 
 mod channel;
 mod lag;
+mod watch;
 mod writer;
 
 pub use channel::Opener;
 use channel::wake;
 pub(super) use channel::{Channel, Waiter};
 pub use lag::Lag;
+use watch::Noted;
+pub use watch::Watch;
 use writer::Writer;
 
 /// Messages, or messages' forms, that go in one slice of a sweep.
@@ -340,6 +343,7 @@ impl Log {
         }
         writer.make_room();
         writer.evict_forms(EVICTED_AT_ONCE);
+        Noted::note(&mut writer.watches, &touched);
         self.show(writer.last);
         touched
     }
@@ -399,23 +403,6 @@ impl Log {
         let range = history.range(Cursor::ZERO, last);
         let skipped = range.len().saturating_sub(count);
         range.skip(skipped).cloned().collect()
-    }
-
-    /// What is held after `cursor` on all channels whose names begin so, in id order, with the cursor after it. Looks at every
-    /// channel: for one reader of everything, not for many.
-    pub fn after(&self, prefix: &str, cursor: Cursor) -> (Vec<Arc<Message>>, Cursor) {
-        let head = self.head();
-        if head <= cursor {
-            return (Vec::new(), cursor);
-        }
-        let is_meant = |channel: &&Arc<Channel>| channel.name.starts_with(prefix);
-        let channels: Vec<_> = self.writer.lock().channels.values().filter(is_meant).cloned().collect();
-        let mut found = Vec::new();
-        for channel in channels {
-            found.extend(channel.history.lock().range(cursor, head).cloned());
-        }
-        found.sort_unstable_by_key(|message| message.id);
-        (found, head)
     }
 
     fn find(&self, name: &ChannelName) -> Option<Arc<Channel>> {

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Limits, channel::Channel, channel::Opener, channel::Waiter};
+use super::{Limits, channel::Channel, channel::Opener, channel::Waiter, watch::Watches};
 use crate::pure::{ChannelName, Cursor, Message, Retention, forms::FormCache};
 
 /// Channels that hold nothing and that nobody reads, but of which it is known what they dropped; beyond these that memory
@@ -41,6 +41,8 @@ pub(super) struct Writer {
     forms: Arc<FormCache>,
     /// Dropped, and to be freed once the lock is free.
     gone: Vec<Arc<Message>>,
+    /// Those that read all channels of a prefix.
+    pub(super) watches: Watches,
 }
 
 impl Writer {
@@ -58,6 +60,7 @@ impl Writer {
             bytes: 0,
             forms,
             gone: Vec::new(),
+            watches: Watches::new(),
         }
     }
 
