@@ -179,6 +179,7 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
             let message = settings.max_body.map_or(0, |bytes| bytes.saturating_add(MESSAGE_OVERHEAD));
             config.max_http_buffer_size = config.max_http_buffer_size.max(message);
             config.max_auth_bytes = arrival::MAX_AUTH_BYTES;
+            config.max_packet_bytes = 2 * config.max_http_buffer_size;
             config.allow_eio3 = true;
             config.msgpack = true;
         })

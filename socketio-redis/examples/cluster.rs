@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     serve(&io.of("/"), &adapter);
     serve(&io.of("/chat"), &adapter);
     HttpServer::new(move || App::new().configure(io.routes()))
+        .tcp_nodelay(true)
         .workers(2)
         .h1_allow_half_closed(false)
         .bind(("127.0.0.1", port))?

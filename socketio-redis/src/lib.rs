@@ -23,6 +23,7 @@
 //!         socket.namespace().emit("chat message", &text);
 //!     });
 //!     HttpServer::new(move || App::new().configure(io.routes()))
+//!         .tcp_nodelay(true)
 //!         .h1_allow_half_closed(false)
 //!         .bind(("0.0.0.0", 3000))?
 //!         .run()

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, rt::time::sleep};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketio::{Args, Binary, ConnectError, Namespace, Origins, Recovery, Socket, SocketIo, Value, iso_date};
@@ -37,6 +37,11 @@ async fn main() -> std::io::Result<()> {
     let io = SocketIo::builder()
         .ping_interval(Duration::from_secs(2))
         .origins(Origins::any())
+        // The client's tests of its own connection timeout need a handshake that takes a moment.
+        .allow_request(async |_| {
+            sleep(Duration::from_millis(10)).await;
+            Ok(())
+        })
         .recovery(Recovery::default())
         .configure(|config| config.msgpack = true)
         .build();
@@ -58,6 +63,7 @@ async fn main() -> std::io::Result<()> {
     binaries(&root);
 
     HttpServer::new(move || App::new().configure(io.routes()))
+        .tcp_nodelay(true)
         .h1_allow_half_closed(false)
         .bind(("127.0.0.1", port))?
         .run()
@@ -106,7 +112,7 @@ fn binaries(root: &Namespace) {
         .on("jsonbuff", async |socket, mixed: Mixed, _| answer_mixed(&socket, &mixed, "jsonbuff-ack"))
         .on("jsonblob", async |socket, mixed: Mixed, _| answer_mixed(&socket, &mixed, "jsonblob-ack"))
         .on("abuff1", async |socket, _: Binary, _| drop(socket.insert(First)))
-        .on("abuff2", async |socket, _: Binary, _| answer_second(&socket, "abuff2-ack"))
+        .on("abuff2", async |socket, _: Args, _| answer_second(&socket, "abuff2-ack"))
         .on("blob1", async |socket, _: Value, _| drop(socket.insert(First)))
         .on("blob3", async |socket, _: Value, _| answer_second(&socket, "blob3-ack"));
 }

@@ -33,6 +33,7 @@ async fn main() -> std::io::Result<()> {
         .on("where", async |socket, (), ack| drop(ack.send(&**socket.namespace().name())));
 
     HttpServer::new(move || App::new().configure(io.routes()))
+        .tcp_nodelay(true)
         // A client that has gone away must be noticed while its poll waits.
         .h1_allow_half_closed(false)
         .bind(("127.0.0.1", port))?

@@ -38,6 +38,7 @@ async fn main() -> std::io::Result<()> {
 
     let engine = EngineIo::new(config, |_: &Connection| Echo);
     HttpServer::new(move || App::new().configure(engine.routes()))
+        .tcp_nodelay(true)
         // A client that has gone away must be noticed while its poll waits.
         .h1_allow_half_closed(false)
         .bind(("127.0.0.1", port))?

@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use actix_web::rt::time::{Sleep, sleep};
+use actix_web::rt::time::{Instant, Sleep, sleep_until};
+use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
@@ -51,6 +52,26 @@ impl Ack {
             self.send_payload(Payload::ack(args)?);
         }
         Ok(())
+    }
+
+    /// Answers that the event was refused: `{"ok":false,"error":{"code","message","data"?}}`. Does nothing if an answer is out already.
+    pub(crate) fn refuse(&self, code: &str, message: &str, data: Option<&serde_json::Value>) {
+        #[derive(Serialize)]
+        struct Refusal<'a> {
+            ok: bool,
+            error: Reason<'a>,
+        }
+        #[derive(Serialize)]
+        struct Reason<'a> {
+            code: &'a str,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a serde_json::Value>,
+        }
+
+        if let Err(error) = self.send(&Refusal { ok: false, error: Reason { code, message, data } }) {
+            log::debug!("a refusal cannot be encoded: {error}");
+        }
     }
 
     /// The answer as a packet that is not sent yet, for a [`Source`](crate::Source) to return: a large answer that is encoded only when the
@@ -100,6 +121,9 @@ pub enum AckError {
     Arguments(serde_json::Error),
 }
 
+/// Longer than anybody waits. Moments that are much further off are none that a clock can tell.
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// What an answer is given to, on whatever thread it comes in.
 pub(crate) type OnAck = Box<dyn FnOnce(Result<Payload, AckError>) + Send>;
 
@@ -114,7 +138,7 @@ struct Pending {
     socket: Socket,
     id: u64,
     answer: oneshot::Receiver<Result<Payload, AckError>>,
-    timeout: Option<Duration>,
+    deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -127,9 +151,9 @@ impl<R> AckFuture<R> {
         socket: Socket,
         id: u64,
         answer: oneshot::Receiver<Result<Payload, AckError>>,
-        timeout: Option<Duration>,
+        deadline: Option<Instant>,
     ) -> Self {
-        Self { pending: Ok(Pending { socket, id, answer, timeout, sleep: None }), answer: PhantomData }
+        Self { pending: Ok(Pending { socket, id, answer, deadline, sleep: None }), answer: PhantomData }
     }
 }
 
@@ -145,8 +169,8 @@ impl<R: DeserializeOwned> Future for AckFuture<R> {
             let answer = answer.unwrap_or(Err(AckError::Disconnected));
             return Poll::Ready(answer.and_then(|payload| payload.ack_args().map_err(AckError::Arguments)));
         }
-        if let Some(timeout) = pending.timeout {
-            let sleep = pending.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        if let Some(deadline) = pending.deadline {
+            let sleep = pending.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if sleep.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(AckError::Timeout));
             }
@@ -174,21 +198,24 @@ pub struct Responses<R> {
 
 /// Gathers the answers to one broadcast.
 #[derive(Clone)]
-pub struct AckSink(pub(crate) Arc<dyn Fn(Result<Payload, AckError>) + Send + Sync>);
+pub struct AckSink(pub(crate) Arc<Take>);
+
+/// Takes an answer and, where that is known, the id of the socket that gave it.
+type Take = dyn Fn(Option<ByteString>, Result<Payload, AckError>) + Send + Sync;
 
 impl AckSink {
     /// A sink that hands what comes in to a function, on whatever thread that is: for adapters, which ask sockets here for servers elsewhere.
     pub fn new(take: impl Fn(Result<Payload, AckError>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(take))
+        Self(Arc::new(move |_, answer| take(answer)))
     }
 
     /// Hands one answer in: the arguments as a JSON array.
     pub fn answer(&self, payload: Payload) {
-        (self.0)(Ok(payload));
+        (self.0)(None, Ok(payload));
     }
 
     /// One socket will not answer.
     pub fn missing(&self) {
-        (self.0)(Err(AckError::Disconnected));
+        (self.0)(None, Err(AckError::Disconnected));
     }
 }

@@ -66,6 +66,10 @@ pub struct Config {
     pub packet_rate: u32,
     /// Attachments of one binary packet. Default 10.
     pub max_attachments: usize,
+    /// Bytes of one packet with all its attachments, which stay in memory until the last of them has come. 0, the default, sets no limit
+    /// of its own: as in Node, the text and each of [`max_attachments`](Self::max_attachments) may then have
+    /// [`max_http_buffer_size`](Self::max_http_buffer_size).
+    pub max_packet_bytes: usize,
     /// How long the attachments of a binary packet may take to come. Default 10 s.
     pub binary_timeout: Duration,
     /// Acks that one socket may owe at one time. Beyond, asking for another fails at once. 0 means no limit. Default 1,000.
@@ -109,6 +113,7 @@ impl Default for Config {
             source_budget: 32 << 10,
             packet_rate: 0,
             max_attachments: 10,
+            max_packet_bytes: 0,
             binary_timeout: Duration::from_secs(10),
             max_pending_acks: 1000,
             max_rooms: 1000,

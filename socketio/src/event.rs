@@ -92,6 +92,32 @@ impl<'de> Deserialize<'de> for Args {
     }
 }
 
+/// Arguments that may not be of type `T`: what a handler takes that wants to be called all the same.
+///
+/// ```no_run
+/// # fn example(socket: &socketio::Socket) {
+/// use socketio::TryArgs;
+///
+/// socket.on("move", async |_, TryArgs(args): TryArgs<(u32, u32)>, ack| match args {
+///     Ok((x, y)) => ack.send(&(x + y)).unwrap_or_default(),
+///     Err(error) => ack.send(&error.to_string()).unwrap_or_default(),
+/// });
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct TryArgs<T>(pub Result<T, ArgsError>);
+
+/// Why arguments do not fit, in serde's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ArgsError(pub String);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for TryArgs<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(T::deserialize(deserializer).map_err(|error| ArgsError(error.to_string()))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,9 @@
 //! payload ─▶ serde ─▶ T ─▶ the handler's future ─▶ first step at once, the rest as a task
 //! ```
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
+use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{Ack, DisconnectReason, Event, Socket};
@@ -16,9 +17,33 @@ pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 pub(crate) type EventHandler =
     Arc<dyn Fn(&Socket, &Event, &Ack) -> Result<LocalFuture<()>, serde_json::Error> + Send + Sync>;
 
+/// A handler that is to be called with an event.
+pub(crate) struct Called {
+    pub(crate) handler: EventHandler,
+    /// It is called with every event, whatever the name.
+    pub(crate) catches_all: bool,
+}
+
+/// What a client is answered when the application's code panicked.
+pub(crate) const PANICKED: &str = "Internal error";
+
+/// The output of a future of the application's, or `None` if it panicked.
+pub(crate) async fn guarded<T>(future: LocalFuture<T>) -> Option<T> {
+    match AssertUnwindSafe(future).catch_unwind().await {
+        Ok(output) => Some(output),
+        Err(_) => {
+            log::error!("a middleware panicked; its client is refused");
+            None
+        }
+    }
+}
+
 pub(crate) type SocketHandler = Arc<dyn Fn(Socket) -> LocalFuture<()> + Send + Sync>;
 
 pub(crate) type DisconnectHandler = Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<()> + Send + Sync>;
+
+/// Called with what goes out.
+pub(crate) type OutgoingHandler = Arc<dyn Fn(Socket, Event) -> LocalFuture<()> + Send + Sync>;
 
 /// A namespace's middleware.
 pub(crate) type Middleware = Arc<dyn Fn(Socket) -> LocalFuture<Result<(), ConnectError>> + Send + Sync>;
@@ -105,6 +130,17 @@ where
     Arc::new(move |socket, reason| {
         let handler = handler.clone();
         Box::pin(async move { handler(socket, reason).await })
+    })
+}
+
+pub(crate) fn outgoing<F>(handler: F) -> OutgoingHandler
+where
+    F: AsyncFn(Socket, Event) + Send + Sync + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |socket, event| {
+        let handler = handler.clone();
+        Box::pin(async move { handler(socket, event).await })
     })
 }
 

@@ -30,6 +30,7 @@
 //!     });
 //!
 //!     HttpServer::new(move || App::new().configure(io.routes()))
+//!         .tcp_nodelay(true) // small events leave at once
 //!         .h1_allow_half_closed(false) // notice at once when a client with an open poll goes away
 //!         .bind(("127.0.0.1", 3000))?
 //!         .run()
@@ -213,20 +214,20 @@ pub mod value;
 pub use self::{
     ack::{Ack, AckError, AckFuture, AckSink, Responses},
     adapter::{Adapter, LocalAdapter, SocketInfo},
-    broadcast::{BroadcastOperator, Sending},
+    broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
     config::{Config, Cookie, Recovery},
     encoded::EncodedPacket,
     engine::{Handshake, Headers, Outgoing, Source, SourceId, Transport},
-    event::{Args, Event},
+    event::{Args, ArgsError, Event, TryArgs},
     handler::ConnectError,
     namespace::{Namespace, NamespaceFamily, WeakNamespace},
     reason::DisconnectReason,
     rooms::{IntoRooms, Room, Selector, TooManyRooms},
     server::{Builder, SocketIo},
-    server_event::ServerEvent,
+    server_event::{ServerEvent, ServerResponses},
     socket::{
         data::SocketData,
-        handle::{EmitError, Socket},
+        handle::{EmitError, ListenerId, Socket},
     },
     stats::Stats,
     time::{iso as iso_date, iso_of_millis as iso_date_of_millis},

@@ -12,13 +12,14 @@ use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Ack, BroadcastOperator, Config, ConnectError, DisconnectReason, EmitError, EncodedPacket, Event, IntoRooms,
-    Responses, Room, ServerEvent, Socket,
+    Ack, BroadcastOperator, Config, ConnectError, DisconnectReason, EmitError, EncodedPacket, Event, IntoRooms, Room,
+    ServerEvent, Socket,
     adapter::{Adapter, Local},
     broadcast::Sending,
     engine::worker::Workers,
-    handler::{self, DisconnectHandler, EventHandler, Middleware, SocketHandler},
+    handler::{self, Called, DisconnectHandler, EventHandler, Middleware, SocketHandler},
     server::Registry,
+    server_event::ServerResponses,
     socket::{
         client::ClientConfig,
         handle::check_name,
@@ -103,10 +104,12 @@ impl Handlers {
         all(&self.disconnect)
     }
 
-    pub(crate) fn for_event(&self, name: &str) -> Vec<EventHandler> {
-        let mut found = all(&self.any);
+    /// The handlers of an event: the catch-all ones first.
+    pub(crate) fn for_event(&self, name: &str) -> Vec<Called> {
+        let called = |handler, catches_all| Called { handler, catches_all };
+        let mut found: Vec<_> = all(&self.any).into_iter().map(|handler| called(handler, true)).collect();
         let events = self.events.read().unwrap_or_else(PoisonError::into_inner);
-        found.extend(events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
+        found.extend(events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| called(handler.clone(), false)));
         found
     }
 }
@@ -251,27 +254,32 @@ impl Namespace {
     /// Sends an event to the other servers' namespaces of this name, where [`on_server_event`](Self::on_server_event) takes it. A tuple is several arguments, `()` none,
     /// anything else one. Only JSON is sure to arrive as it is.
     ///
-    /// # Errors
-    /// When the arguments cannot be encoded, or the others not reached.
-    pub async fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let event = self.payload(event, args)?;
-        Ok(self.adapter().server_side_emit(self.local(), event).await?)
+    /// It is on its way when this returns; awaiting the result tells how it went: an error when the arguments cannot be encoded, or the
+    /// others not reached.
+    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
+        match self.payload(event, args) {
+            Ok(event) => Sending::begin(self.clone(), async move |namespace| {
+                namespace.adapter().server_side_emit(namespace.local(), event).await
+            }),
+            Err(error) => Sending::done(self.clone(), Err(error)),
+        }
     }
 
     /// The same, and waits until each of the others has answered, by [`ServerEvent::answer`], or the adapter has waited long enough.
     ///
     /// # Errors
     /// When the arguments cannot be encoded, or the others not reached.
-    pub async fn server_side_emit_with_ack<R: DeserializeOwned>(
+    pub fn server_side_emit_with_ack<R: DeserializeOwned>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
-    ) -> Result<Responses<R>, EmitError> {
-        let event = self.payload(event, args)?;
-        let Responses { answers, missing } = self.adapter().server_side_emit_with_ack(self.local(), event).await?;
-        let asked = answers.len() + missing;
-        let answers: Vec<R> = answers.into_iter().filter_map(|answer| serde_json::from_value(answer).ok()).collect();
-        Ok(Responses { missing: asked - answers.len(), answers })
+    ) -> ServerResponses<R> {
+        ServerResponses::new(match self.payload(event, args) {
+            Ok(event) => Sending::begin(self.clone(), async move |namespace| {
+                namespace.adapter().server_side_emit_with_ack(namespace.local(), event).await
+            }),
+            Err(error) => Sending::done(self.clone(), Err(error)),
+        })
     }
 
     /// Hands an event of another server to this one's handlers: for adapters.

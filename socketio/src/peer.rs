@@ -174,6 +174,10 @@ impl Peer for ClientPeer {
 }
 
 impl Exit for ClientPeer {
+    fn sockets(&self) -> Vec<Socket> {
+        self.state().sockets.clone()
+    }
+
     fn exit(&self, socket: &Socket) {
         let mut state = self.state();
         state.sockets.retain(|other| other != socket);

@@ -1,6 +1,9 @@
-//! How fast one client may send: a bucket that fills with time.
+//! How fast one client may send: a bucket that fills with time; and how often a warning is logged.
 
-use std::time::Instant;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Holds two seconds' worth of packets, so that a burst at the start is no offence.
 #[derive(Debug)]
@@ -29,6 +32,28 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         enough
+    }
+}
+
+/// Lets one warning pass a second, and counts those that it holds back.
+#[derive(Debug)]
+pub(crate) struct OncePerSecond(Mutex<(Option<Instant>, u64)>);
+
+impl OncePerSecond {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new((None, 0)))
+    }
+
+    /// `Some` if a warning may be logged now, with the number of those held back since the last one.
+    pub(crate) fn pass(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, held_back) = &mut *state;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
+            *held_back += 1;
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(held_back))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who is in which room: an index both ways, and the choice of sockets by rooms.
 
+pub(crate) mod choice;
+
 use std::collections::{HashMap, HashSet};
 
 use bytestring::ByteString;
@@ -79,7 +81,14 @@ impl Selector {
 
     /// Whether a socket with this id and these rooms is among the chosen.
     pub fn matches(&self, sid: &str, rooms: &[Room]) -> bool {
-        let within = |list: &[Room]| list.iter().any(|room| room == sid || rooms.contains(room));
+        // Of two long lists, each member of the one is not to be compared with each of the other.
+        let set: Option<HashSet<&str>> = (rooms.len() > 8 && self.rooms.len().max(self.except.len()) > 8)
+            .then(|| rooms.iter().map(|room| &**room).collect());
+        let is_in = |room: &Room| match &set {
+            Some(set) => set.contains(&**room),
+            None => rooms.contains(room),
+        };
+        let within = |list: &[Room]| list.iter().any(|room| room == sid || is_in(room));
         (self.rooms.is_empty() || within(&self.rooms)) && !within(&self.except)
     }
 }
@@ -102,10 +111,10 @@ impl Rooms {
         if room == *sid {
             return Ok(false);
         }
-        let rooms = self.joined.entry(sid.clone()).or_default();
-        if rooms.contains(&room) {
+        if self.contains(&room, sid) {
             return Ok(false);
         }
+        let rooms = self.joined.entry(sid.clone()).or_default();
         if limit > 0 && rooms.len() >= limit {
             return Err(TooManyRooms(limit));
         }
@@ -170,8 +179,16 @@ impl Rooms {
 
     /// Whether a socket is in a room, its own included.
     pub(crate) fn contains(&self, room: &Room, sid: &ByteString) -> bool {
+        #[cfg(test)]
+        LOOKUPS.set(LOOKUPS.get() + 1);
         room == sid || self.members.get(room).is_some_and(|members| members.contains(sid))
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a room has been looked up on this thread, for tests that hold the number down.
+    pub(crate) static LOOKUPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ use crate::{
 ///         });
 ///     });
 ///     HttpServer::new(move || App::new().configure(io.routes()))
+///         .tcp_nodelay(true)
 ///         .h1_allow_half_closed(false)
 ///         .bind(("127.0.0.1", 3000))?
 ///         .run()

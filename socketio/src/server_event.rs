@@ -3,12 +3,43 @@
 use std::{
     borrow::Cow,
     fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::socket::packet::Payload;
+use crate::{EmitError, Responses, Sending, socket::packet::Payload};
+
+/// The answers of the other servers to an event, once all are in or the adapter has waited long enough. The event has been sent.
+#[must_use = "the event has been sent; await this for its answers"]
+pub struct ServerResponses<R> {
+    sending: Sending<Responses<serde_json::Value>>,
+    answer: PhantomData<fn() -> R>,
+}
+
+impl<R> ServerResponses<R> {
+    pub(crate) fn new(sending: Sending<Responses<serde_json::Value>>) -> Self {
+        Self { sending, answer: PhantomData }
+    }
+}
+
+impl<R: DeserializeOwned> Future for ServerResponses<R> {
+    type Output = Result<Responses<R>, EmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.sending).poll(cx).map(|responses| {
+            let Responses { answers, missing } = responses?;
+            let asked = answers.len() + missing;
+            let answers: Vec<R> =
+                answers.into_iter().filter_map(|answer| serde_json::from_value(answer).ok()).collect();
+            Ok(Responses { missing: asked - answers.len(), answers })
+        })
+    }
+}
 
 /// An event that another server of the cluster sent to this one. Cloning it is cheap; all clones share the one answer.
 ///

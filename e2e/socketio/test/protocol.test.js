@@ -110,7 +110,7 @@ describe("the server for the client's own tests", () => {
   before(async () => (server = await start("client_suite")));
   after(() => server.stop());
 
-  it("answers each event as they expect", async () => {
+  it("case 12.3: answers each event as they expect", async () => {
     const socket = await connected(server.url, { transports: ["websocket"] });
     const bytes = Buffer.from("asdfasdf");
     for (const [event, args, answer, expected] of [
@@ -129,7 +129,7 @@ describe("the server for the client's own tests", () => {
       assert.deepEqual((await answered).slice(0, expected.length), expected, event);
     }
     for (const [first, second, answer] of [
-      [["abuff1", bytes], ["abuff2", bytes], "abuff2-ack"],
+      [["abuff1", bytes], ["abuff2", "please arrive second"], "abuff2-ack"],
       [["blob1", bytes], ["blob3", bytes], "blob3-ack"],
     ]) {
       const answered = once(socket, answer);

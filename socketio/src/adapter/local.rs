@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use crate::{
     AckSink, EncodedPacket, Outgoing, Room, Selector, Socket, SocketData,
     engine::Party,
-    rooms::{Rooms, TooManyRooms},
+    rooms::{Rooms, TooManyRooms, choice},
 };
 
 /// The sockets of one namespace on this server, with their rooms.
@@ -101,7 +101,9 @@ impl Local {
         let message = self.message(packet, volatile);
         let mut count = 0;
         self.read().each(to, |socket| {
-            socket.connection().send(message.clone());
+            if socket.connection().send(message.clone()) {
+                socket.sent(packet);
+            }
             count += 1;
         });
         count
@@ -111,7 +113,13 @@ impl Local {
     pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> bool {
         let message = self.message(packet, volatile);
         match self.read().sockets.get(sid) {
-            Some(socket) => socket.connection().send(message),
+            Some(socket) => {
+                let is_taken = socket.connection().send(message);
+                if is_taken {
+                    socket.sent(packet);
+                }
+                is_taken
+            }
             None => false,
         }
     }
@@ -123,11 +131,13 @@ impl Local {
         };
         let mut count = 0;
         self.read().each(to, |socket| {
-            let acks = acks.clone();
-            if socket.expect_ack(id, Box::new(move |answer| (acks.0)(answer))).is_ok() {
+            let (acks, sid) = (acks.clone(), socket.id().clone());
+            if socket.expect_ack(id, Box::new(move |answer| (acks.0)(Some(sid), answer))).is_ok() {
                 count += 1;
                 // One that has ended meanwhile has answered for it, and counts as asked.
-                if !socket.connection().send(packet) && socket.forget_ack(id) {
+                if socket.connection().send(packet) {
+                    socket.sent(packet);
+                } else if socket.forget_ack(id) {
                     count -= 1;
                 }
             }
@@ -194,6 +204,14 @@ impl Local {
         self.read().rooms.of(sid).to_vec()
     }
 
+    pub(crate) fn rooms_of_socket(&self, socket: &Socket) -> Vec<Room> {
+        let members = self.read();
+        if members.holds(socket) {
+            return members.rooms.of(socket.id()).to_vec();
+        }
+        socket.early_rooms(|early| early.clone()).unwrap_or_default()
+    }
+
     /// Puts the sockets that match into rooms.
     pub fn join(&self, to: &Selector, rooms: &[Room]) {
         for socket in self.handles(to) {
@@ -220,13 +238,17 @@ impl Local {
         }
     }
 
-    pub(crate) fn insert(&self, socket: &Socket, rooms: Vec<Room>) {
+    /// Puts a socket in, with the rooms of its session and those that it joined before. What comes back are all its rooms.
+    pub(crate) fn insert(&self, socket: &Socket, rooms: &[Room]) -> Vec<Room> {
         let mut members = self.write();
         members.sockets.insert(socket.id().clone(), socket.clone());
-        for room in rooms {
-            // The session had them before, so they are within the limit.
-            let _ = members.rooms.join(socket.id(), room, 0);
+        // Under the same lock under which `join_one` adds to them: none is added any more.
+        let early = socket.early_rooms(std::mem::take).unwrap_or_default();
+        for room in rooms.iter().chain(&early) {
+            // The session's rooms were within the limit before, and the others are as they were added.
+            let _ = members.rooms.join(socket.id(), room.clone(), 0);
         }
+        members.rooms.of(socket.id()).to_vec()
     }
 
     /// Takes a socket out; its rooms come back. Nothing happens when another has its id by now: the session is there for the
@@ -254,13 +276,15 @@ impl Local {
         let mut joined = Vec::new();
         let mut members = self.write();
         // Looked up under the same lock under which its end takes it out: a join that comes late finds nothing to leak into.
-        if members.holds(socket) {
-            for room in rooms {
-                match members.rooms.join(socket.id(), room.clone(), limit) {
-                    Ok(true) => joined.push(room.clone()),
-                    Ok(false) => {}
-                    Err(error) => return (joined, Err(error)),
-                }
+        if !members.holds(socket) {
+            let result = socket.early_rooms(|early| join_early(early, rooms, limit)).unwrap_or(Ok(()));
+            return (joined, result);
+        }
+        for room in rooms {
+            match members.rooms.join(socket.id(), room.clone(), limit) {
+                Ok(true) => joined.push(room.clone()),
+                Ok(false) => {}
+                Err(error) => return (joined, Err(error)),
             }
         }
         (joined, Ok(()))
@@ -269,10 +293,25 @@ impl Local {
     pub(crate) fn leave_one(&self, socket: &Socket, rooms: &[Room]) -> Vec<Room> {
         let mut members = self.write();
         if !members.holds(socket) {
+            socket.early_rooms(|early| early.retain(|room| !rooms.contains(room)));
             return Vec::new();
         }
         rooms.iter().filter(|room| members.rooms.leave(socket.id(), room)).cloned().collect()
     }
+}
+
+/// Adds rooms to those of a socket that is not here yet.
+fn join_early(early: &mut Vec<Room>, rooms: &[Room], limit: usize) -> Result<(), TooManyRooms> {
+    for room in rooms {
+        if early.contains(room) {
+            continue;
+        }
+        if limit > 0 && early.len() >= limit {
+            return Err(TooManyRooms(limit));
+        }
+        early.push(room.clone());
+    }
+    Ok(())
 }
 
 impl Members {
@@ -282,32 +321,8 @@ impl Members {
     }
 
     /// Calls `f` once for each socket that matches.
-    fn each(&self, to: &Selector, mut f: impl FnMut(&Socket)) {
-        let excepted = |sid: &ByteString| to.except.iter().any(|room| self.rooms.contains(room, sid));
-        match to.rooms.as_slice() {
-            [] => {
-                for (sid, socket) in &self.sockets {
-                    if !excepted(sid) {
-                        f(socket);
-                    }
-                }
-            }
-            rooms => {
-                // A socket is met in the first of the rooms that it is in.
-                for (at, room) in rooms.iter().enumerate() {
-                    let own = self.sockets.get_key_value(room).map(|(sid, _)| sid);
-                    for sid in own.into_iter().chain(self.rooms.members(room)) {
-                        let met = rooms[..at].iter().any(|earlier| self.rooms.contains(earlier, sid));
-                        if !met
-                            && !excepted(sid)
-                            && let Some(socket) = self.sockets.get(sid)
-                        {
-                            f(socket);
-                        }
-                    }
-                }
-            }
-        }
+    fn each(&self, to: &Selector, f: impl FnMut(&Socket)) {
+        choice::each(&self.sockets, &self.rooms, to, f);
     }
 }
 

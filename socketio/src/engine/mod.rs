@@ -28,6 +28,7 @@
 //! async fn main() -> std::io::Result<()> {
 //!     let engine = EngineIo::new(Config::default(), |_: &Connection| Echo);
 //!     HttpServer::new(move || App::new().configure(engine.routes()))
+//!         .tcp_nodelay(true)
 //!         .bind(("127.0.0.1", 3000))?
 //!         .run()
 //!         .await

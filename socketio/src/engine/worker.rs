@@ -25,6 +25,8 @@ use std::{
 
 use actix_web::rt::time::{Sleep, sleep_until};
 
+use tokio::runtime::Handle;
+
 use super::connection::Conn;
 
 #[cfg(test)]
@@ -51,6 +53,8 @@ struct Live {
 /// One thread's share.
 pub(crate) struct Worker {
     inbox: Mutex<Inbox>,
+    /// The runtime of its thread.
+    runtime: Option<Handle>,
 }
 
 #[derive(Default)]
@@ -99,7 +103,7 @@ impl Workers {
         if let Some(worker) = self.current() {
             return worker;
         }
-        let worker = Arc::new(Worker { inbox: Mutex::default() });
+        let worker = Arc::new(Worker { inbox: Mutex::default(), runtime: Handle::try_current().ok() });
         {
             let mut live = lock(&self.0.live);
             let orphan = std::mem::take(&mut live.orphan);
@@ -147,6 +151,11 @@ impl Workers {
             inbox.timers.push(Reverse(Entry { at, conn }));
             first
         });
+    }
+
+    /// The runtime of one of the threads.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        lock(&self.0.live).workers.first().and_then(|worker| worker.runtime.clone())
     }
 
     /// Runs a future on this thread if it is a worker, on another if not.

@@ -15,6 +15,7 @@ use crate::{
     ConnectError, EncodedPacket, Namespace, Outgoing, Socket, SocketData,
     adapter::{Restored, Session},
     engine::{Connection, Protocol, Sid, worker::run},
+    handler::{PANICKED, guarded},
     socket::{
         handle::NewSocket,
         packet::{Kind, Packet, Payload},
@@ -72,14 +73,17 @@ impl ClientPeer {
         let restored = self.restore(&namespace, auth.as_ref()).await;
         let skip = restored.is_some() && namespace.config().recovery.as_ref().is_some_and(|r| r.skip_middlewares);
         let Some(socket) = self.new_socket(&connection, &namespace, auth, restored.as_ref()) else {
-            return self.refuse(&connection, namespace.name(), &ConnectError::new("Internal error"));
+            return self.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
         };
         if !skip {
             for middleware in namespace.handlers().middlewares() {
-                if let Err(error) = middleware(socket.clone()).await {
-                    self.give_back(&namespace, restored);
-                    return self.refuse(&connection, namespace.name(), &error);
-                }
+                let error = match guarded(middleware(socket.clone())).await {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => error,
+                    None => ConnectError::new(PANICKED),
+                };
+                self.give_back(&namespace, restored);
+                return self.refuse(&connection, namespace.name(), &error);
             }
         }
         // The client may have gone while the middlewares were thinking.
@@ -119,13 +123,13 @@ impl ClientPeer {
         match restored {
             Some(restored) => {
                 namespace.counters().recovered.inc();
-                let rooms = restored.session.rooms.clone();
+                let mut rooms = restored.session.rooms.clone();
                 namespace.adapter().resume(local, restored, &mut |missed| {
                     for packet in missed {
                         connection.send(packet);
                     }
                     connection.send(Outgoing::from(&consent).apart());
-                    local.insert(socket, rooms.clone());
+                    rooms = local.insert(socket, &rooms);
                 });
                 if !rooms.is_empty() {
                     namespace.adapter().joined(local, socket.id(), &rooms);
@@ -133,7 +137,10 @@ impl ClientPeer {
             }
             None => {
                 connection.send(Outgoing::from(consent).apart());
-                local.insert(socket, Vec::new());
+                let rooms = local.insert(socket, &[]);
+                if !rooms.is_empty() {
+                    namespace.adapter().joined(local, socket.id(), &rooms);
+                }
             }
         }
     }

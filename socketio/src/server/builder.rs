@@ -161,7 +161,10 @@ fn client_config(config: &Config) -> ClientConfig {
         msgpack: config.msgpack,
         limits: Limits {
             max_attachments: config.max_attachments,
-            max_bytes: config.max_http_buffer_size.saturating_mul(2),
+            max_bytes: match config.max_packet_bytes {
+                0 => config.max_http_buffer_size.saturating_mul(config.max_attachments.saturating_add(1)),
+                limit => limit,
+            },
         },
     }
 }

@@ -18,15 +18,15 @@ mod send;
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
 };
 
 use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 
 use self::listen::Listeners;
-pub use self::send::EmitError;
 pub(crate) use self::send::check_name;
+pub use self::{listen::ListenerId, send::EmitError};
 use crate::{
     DisconnectReason, EncodedPacket, Handshake, Namespace, SocketData, SourceId,
     ack::OnAck,
@@ -45,12 +45,17 @@ struct Inner {
     namespace: Namespace,
     connection: Connection,
     exit: Weak<dyn Exit>,
+    /// Whether somebody listens to what goes out: broadcasts look here before they take the lock.
+    watches_outgoing: AtomicBool,
     state: Mutex<State>,
 }
 
 /// What a socket leaves at its end: the list of its connection's sockets.
 pub(crate) trait Exit: Send + Sync {
     fn exit(&self, socket: &Socket);
+
+    /// All sockets of the connection.
+    fn sockets(&self) -> Vec<Socket>;
 }
 
 /// What changes. Sockets idle in great numbers, most of them without anything of the boxed kind.
@@ -94,7 +99,8 @@ impl Socket {
     pub(crate) fn new(new: NewSocket) -> Self {
         let NewSocket { id, pid, recovered, auth, data, namespace, connection, exit } = new;
         let state = Mutex::new(State { auth: auth.map(Box::new), data, ..State::default() });
-        Self(Arc::new(Inner { id, pid, recovered, namespace, connection, exit, state }))
+        let watches_outgoing = AtomicBool::new(false);
+        Self(Arc::new(Inner { id, pid, recovered, namespace, connection, exit, watches_outgoing, state }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,9 +185,13 @@ impl Socket {
         self.end(DisconnectReason::ServerNamespaceDisconnect);
     }
 
-    /// Takes the socket out of the namespace and closes the connection with all its other sockets.
+    /// Takes all sockets of this connection out of their namespaces and closes the connection. The client is told in each namespace, so
+    /// that none of them reconnects by itself.
     pub fn close_connection(&self) {
         self.disconnect();
+        for other in self.0.exit.upgrade().map(|exit| exit.sockets()).unwrap_or_default() {
+            other.disconnect();
+        }
         self.0.connection.close();
     }
 

@@ -98,7 +98,7 @@ async fn answer(
     match check(core, request, &query, upgrade).await? {
         Found::Session(conn) if upgrade => websocket::upgrade(conn, request, payload),
         Found::Session(conn) => {
-            let terms = Terms::of(core, &query, request.headers());
+            let terms = Terms::of_session(&conn, &query, request.headers());
             match *request.method() {
                 Method::GET => polling::poll(&conn, &terms).await,
                 Method::POST => {
@@ -127,7 +127,7 @@ pub(crate) fn answer_poll(
         && cors::is_well_formed(request.headers);
     let sid = query.sid.as_deref().filter(|_| is_plain)?;
     let conn = core.find(sid).filter(|conn| conn.transport() == Transport::Polling)?;
-    let terms = Terms::of(core, &query, request.headers);
+    let terms = Terms::of_session(&conn, &query, request.headers);
     let cors = cors::answer(&core.config.origins, request.headers);
     let (core, is_get, body) = (core.clone(), *request.method == Method::GET, request.body.clone());
     Some(Box::pin(async move {
@@ -247,6 +247,18 @@ struct Terms {
 }
 
 impl Terms {
+    /// Those of a request of an open session. Whether the client takes binary was settled by its handshake: later requests of protocol 3
+    /// need not say `b64` again.
+    fn of_session(conn: &Conn, query: &Query<'_>, headers: &HeaderMap) -> Self {
+        let mut terms = Self::of(&conn.core, query, headers);
+        if terms.binary && conn.protocol() == Protocol::V3 {
+            let url = &conn.handshake.url;
+            let handshake = Query::parse(url.split_once('?').map_or("", |(_, query)| query));
+            terms.binary = !handshake.b64;
+        }
+        terms
+    }
+
     fn of(core: &Core, query: &Query<'_>, headers: &HeaderMap) -> Self {
         let jsonp = query.j.as_deref().filter(|_| core.config.jsonp).map(Box::from);
         Self {

@@ -45,6 +45,7 @@ fn typed_events_and_acks() {
     client.send(r#"425["add","x"]"#);
     client.send(r#"426["unknown"]"#);
     client.send(r#"427["add",2,2]"#);
+    assert!(client.text().starts_with(r#"435[{"ok":false,"error":{"code":"bad_arguments""#));
     assert_eq!(client.text(), "437[4]");
     assert_eq!(io.stats().bad_arguments, 1);
 }

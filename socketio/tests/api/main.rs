@@ -7,7 +7,10 @@ mod admission;
 mod ends;
 mod events;
 mod handshake;
+mod listeners;
+mod node;
 mod recovery;
+mod remote;
 mod rooms;
 mod sources;
 #[path = "../support/mod.rs"]

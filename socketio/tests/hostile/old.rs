@@ -75,6 +75,23 @@ fn polling_of_protocol_3() {
     assert_eq!(answer, [event, "b4AQID"]);
 }
 
+/// Case 12.1: `b64=1` in the handshake holds for the whole session; later requests need not repeat it.
+#[test]
+fn base64_is_settled_by_the_handshake() {
+    let server = server();
+    let (path, mut got) = open(&server, "&b64=1");
+    let path = path.replace("&b64=1", "");
+    let event = "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]";
+    let body = format!("{}:{event}6:b4AQID", event.len());
+    assert_eq!(server.request("POST", &path, &[("Content-Type", "text/plain")], body.as_bytes()).text(), "ok");
+    while got.last().is_none_or(|packet| packet != "b4AQID") {
+        let answer = server.request("GET", &path, &[], b"");
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+        got.extend(packets(&answer));
+    }
+    assert!(got.iter().any(|packet| packet == event), "{got:?}");
+}
+
 #[test]
 fn binary_payloads_of_protocol_3() {
     let server = server();

@@ -157,6 +157,11 @@ impl Connection {
         self.0.with(|state| state.peer_deadline = at);
     }
 
+    /// Runs `job` on the connection's thread, after what that does now: for those who hold locks.
+    pub(crate) fn queue(&self, job: Box<dyn FnOnce() + Send>) {
+        self.0.core.workers.queue(&self.0.home, job);
+    }
+
     /// Runs `job` where handlers can run: here, if this is a server thread.
     pub(crate) fn execute(&self, job: Box<dyn FnOnce() + Send>) {
         self.0.core.workers.execute(&self.0.home, job);

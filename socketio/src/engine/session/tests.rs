@@ -359,6 +359,18 @@ fn upgrade_frees_the_poll_again_and_again() {
     assert_eq!(world.out(Transport::WebSocket), []);
 }
 
+/// Case 12.4: a GET that is unanswered when `5` arrives is refused, even if it was about to get its noop.
+#[test]
+fn upgrade_refuses_a_poll_that_waits_for_its_noop() {
+    let mut world = World::polling();
+    world.session.begin_poll().unwrap();
+    probe(&mut world);
+    world.receive(Transport::WebSocket, Packet::Upgrade);
+    assert!(!world.session.has_poll());
+    assert_eq!(world.session.next(Transport::Polling), Next::End);
+    assert_eq!(world.session.begin_poll(), Err(Refused));
+}
+
 #[test]
 fn messages_flow_over_polling_until_the_upgrade() {
     let mut world = World::polling();

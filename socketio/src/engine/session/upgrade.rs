@@ -59,9 +59,9 @@ impl Session {
     fn upgrade(&mut self) {
         let owes_pong = self.upgrade.take().is_some_and(|upgrade| upgrade.owes_pong);
         self.transport = Transport::WebSocket;
-        // Clients let their poll come back before they send `5`. One that is open all the same was sent behind it and has come in
-        // before it, on another connection: it is refused like any that comes later.
-        if self.poll == Poll::Open {
+        // Clients let their poll come back before they send `5`. One that is unanswered all the same, even if it was about to get its
+        // noop, was sent behind the `5` on another connection and overtook it: it is refused like any that comes later.
+        if matches!(self.poll, Poll::Open | Poll::Noop) {
             self.poll = Poll::Idle;
         }
         // The answer to the probe goes first if it is still here.

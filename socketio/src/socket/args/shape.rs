@@ -18,6 +18,8 @@ pub(super) enum Shape {
 
 pub(super) fn of<T: Serialize + ?Sized>(args: &T) -> Shape {
     match args.serialize(Probe) {
+        // A null inside of a value, such as `Value::Null`, serializes as `()` does, but has a size.
+        Err(Answer(Shape::None)) if size_of_val(args) > 0 => Shape::One,
         Err(Answer(shape)) => shape,
         Ok(never) => match never {},
     }

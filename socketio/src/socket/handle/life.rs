@@ -4,8 +4,20 @@
 //! enter ─▶ (the namespace's handlers run once) ─▶ open ─▶ dispatch … ─▶ end ─▶ finish
 //! ```
 
+use std::{sync::atomic::Ordering, time::Instant};
+
 use super::{Phase, Socket, listen::Listeners};
-use crate::{Ack, AckError, DisconnectReason, Event, adapter::Session, engine::worker::run, socket::packet::Payload};
+use crate::{
+    Ack, AckError, ConnectError, DisconnectReason, EncodedPacket, Event,
+    adapter::Session,
+    engine::worker::run,
+    handler::{Called, PANICKED, guarded},
+    rate::OncePerSecond,
+    socket::packet::{Kind, Payload},
+};
+
+/// Warnings of events whose arguments do not fit their handlers: clients choose how many there are.
+static MISFIT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 impl Socket {
     /// The one way out, whatever the reason; only the first call counts.
@@ -140,10 +152,13 @@ impl Socket {
         let socket = self.clone();
         run(Box::pin(async move {
             for middleware in middlewares {
-                if let Err(error) = middleware(socket.clone(), event.clone()).await {
-                    log::debug!("{}: {:?} kept from its handlers: {error}", socket.id(), event.name());
-                    return;
-                }
+                let error = match guarded(middleware(socket.clone(), event.clone())).await {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => error,
+                    None => ConnectError::new(PANICKED),
+                };
+                log::debug!("{}: {:?} kept from its handlers: {error}", socket.id(), event.name());
+                return ack.refuse("refused", &error.message, error.data.as_ref());
             }
             socket.call_handlers(&event, &ack);
         }));
@@ -151,22 +166,49 @@ impl Socket {
 
     fn call_handlers(&self, event: &Event, ack: &Ack) {
         let name = event.name();
-        let mut handlers = self.0.namespace.handlers().for_event(&name);
-        {
-            let state = self.state();
-            if let Some(own) = &state.listeners {
-                handlers.extend(own.any.iter().cloned());
-                handlers.extend(own.events.iter().filter(|(on, _)| *on == name).map(|(_, handler)| handler.clone()));
+        let mut called = self.0.namespace.handlers().for_event(&name);
+        if let Some(own) = &mut self.state().listeners {
+            own.for_event(&name, &mut called);
+        }
+        let (mut fitted, mut misfit) = (false, None);
+        for Called { handler, catches_all } in called {
+            match handler(self, event, ack) {
+                Ok(future) => {
+                    fitted |= !catches_all;
+                    run(future);
+                }
+                Err(error) => misfit = Some(error),
             }
         }
-        for handler in handlers {
-            match handler(self, event, ack) {
-                Ok(future) => run(future),
-                Err(error) => {
-                    self.0.namespace.counters().bad_arguments.inc();
-                    log::debug!("{}: arguments of {name:?} do not fit their handler: {error}", self.0.id);
-                }
+        if let Some(error) = misfit {
+            self.0.namespace.counters().bad_arguments.inc();
+            if let Some(more) = MISFIT_WARNINGS.pass(Instant::now()) {
+                let id = &self.0.id;
+                log::warn!(
+                    "{id}: the arguments of {name:?} do not fit its handler: {error} ({more} more since the last warning)"
+                );
             }
+            if !fitted {
+                ack.refuse("bad_arguments", &error.to_string(), None);
+            }
+        }
+    }
+
+    /// A packet has been queued for the client: those who listen to what goes out are called, later, since the caller may hold locks.
+    pub(crate) fn sent(&self, packet: &EncodedPacket) {
+        if !self.0.watches_outgoing.load(Ordering::Acquire) {
+            return;
+        }
+        let handlers = self.state().listeners.as_ref().map(|listeners| listeners.outgoing()).unwrap_or_default();
+        if let (Kind::Event, Some(payload), false) =
+            (packet.packet().kind, &packet.packet().payload, handlers.is_empty())
+        {
+            let (socket, event) = (self.clone(), Event::new(payload.clone()));
+            self.0.connection.queue(Box::new(move || {
+                for handler in handlers {
+                    run(handler(socket.clone(), event.clone()));
+                }
+            }));
         }
     }
 

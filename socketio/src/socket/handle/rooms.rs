@@ -1,10 +1,10 @@
 //! The rooms of a socket, and those whom it reaches through them.
 
-use super::Socket;
+use super::{Phase, Socket};
 use crate::{BroadcastOperator, IntoRooms, Room, TooManyRooms};
 
 impl Socket {
-    /// Joins rooms. A socket that has gone joins nothing.
+    /// Joins rooms. A socket that has gone joins nothing; one that middlewares still look at is in the rooms once it is connected.
     ///
     /// # Errors
     /// When it would be in more than [`Config::max_rooms`](crate::Config::max_rooms); those before the limit are joined.
@@ -33,7 +33,14 @@ impl Socket {
 
     /// The rooms that it is in besides its own.
     pub fn rooms(&self) -> Vec<Room> {
-        self.0.namespace.local().rooms_of(&self.0.id)
+        self.0.namespace.local().rooms_of_socket(self)
+    }
+
+    /// Changes the rooms that it will be in once the namespace has taken it. Those that it is in by then are not here.
+    pub(crate) fn early_rooms<R>(&self, change: impl FnOnce(&mut Vec<Room>) -> R) -> Option<R> {
+        let mut state = self.state();
+        let is_early = matches!(state.phase, Phase::Connecting | Phase::Entering);
+        is_early.then(|| change(&mut state.listeners.get_or_insert_default().early_rooms))
     }
 
     /// Everybody in these rooms but this socket.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use actix_web::rt::time::Instant;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 use super::{Phase, Socket};
 use crate::{
     AckError, AckFuture, EncodedPacket, Outgoing,
-    ack::OnAck,
+    ack::{LONGEST_TIMEOUT, OnAck},
     socket::packet::{Packet, is_reserved},
 };
 
@@ -76,7 +77,7 @@ impl Socket {
         self.ask(event, args, None)
     }
 
-    /// The same, giving up after a while.
+    /// The same, giving up so long after the event was sent, whenever the future is first polled.
     pub fn emit_with_ack_timeout<R: DeserializeOwned>(
         &self,
         timeout: Duration,
@@ -93,13 +94,20 @@ impl Socket {
         };
         let id = self.0.namespace.local().next_ack_id();
         let (tx, rx) = oneshot::channel();
-        let answer: OnAck = Box::new(move |answer| drop(tx.send(answer)));
+        let deadline = timeout.map(|timeout| Instant::now() + timeout.min(LONGEST_TIMEOUT));
+        let answer: OnAck = Box::new(move |answer| {
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            drop(tx.send(if is_late { Err(AckError::Timeout) } else { answer }));
+        });
         if let Err(error) = self.expect_ack(id, answer) {
             return AckFuture::failed(error);
         }
         let packet = Packet::event(self.0.namespace.name().clone(), Some(id), payload);
-        self.0.connection.send(EncodedPacket::from(packet));
-        AckFuture::new(self.clone(), id, rx, timeout)
+        let packet = EncodedPacket::from(packet);
+        if self.0.connection.send(&packet) {
+            self.sent(&packet);
+        }
+        AckFuture::new(self.clone(), id, rx, deadline)
     }
 
     pub(crate) fn expect_ack(&self, id: u64, answer: OnAck) -> Result<(), AckError> {

@@ -51,6 +51,16 @@ fn arguments_out() {
     assert_eq!(Payload::event("a\"b", &()).unwrap().json(), r#"["a\"b"]"#);
 }
 
+/// Case 12.2: null is an argument, and only `()` is none.
+#[test]
+fn null_is_an_argument() {
+    assert_eq!((event(Value::Null), ack(Value::Null)), (r#"["e",null]"#.into(), "[null]".into()));
+    assert_eq!((event(json!(null)), ack(json!(null))), (r#"["e",null]"#.into(), "[null]".into()));
+    assert_eq!(ack((Value::Null, json!(null))), "[null,null]");
+    assert_eq!(ack(crate::SocketData::default()), "[null]");
+    assert_eq!((event(()), ack(())), (r#"["e"]"#.into(), "[]".into()));
+}
+
 #[test]
 fn bytes_out() {
     let payload = Payload::event("e", &(Binary::from("a"), vec![Binary::from("b")])).unwrap();
