@@ -90,7 +90,7 @@ async fn a_text_is_its_lines_and_anything_else_is_json() {
         ("\"a\\u0000b\\u2028c\"", "a\0b\u{2028}c"),
         ("{ \"a\\n\" : [1.0, 12345678901234567890] }", "{\"a\\n\":[1.0,12345678901234567890]}"),
         ("null", "null"),
-        ("5e400", "5e400"),
+        ("5e30", "5e30"),
     ] {
         let id = site.publish("public.a", json).await;
         let message = events.message().await.unwrap();
