@@ -1,10 +1,15 @@
 //! The chat on Socket.IO: its server, the events that it handles, and what happens when somebody leaves. Who comes in is
 //! looked at in [`arrival`].
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{rt, web::ServiceConfig};
-use shared::edge::{lane::Lanes, service::Service, settings::BusAddress};
+use shared::edge::{
+    health::{Degradation, reason},
+    lane::Lanes,
+    service::Service,
+    settings::BusAddress,
+};
 use socketio::{
     Ack, Event, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo,
     adapter::{Adapter, LocalAdapter},
@@ -33,6 +38,8 @@ const MESSAGE_OVERHEAD: usize = 64 * 1024;
 /// The answer to an event that is none of the chat's.
 const KNOWN_EVENTS: &str = "the chat knows the events `chat message`, `join`, `history`, `leave`, `name`, `typing`, `subscribe` and \
                             `unsubscribe`";
+/// How often it is tried whether other replicas are reached.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Why there is no chat. What the URL holds is not repeated: it may be a password.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +112,7 @@ impl Chat {
             }
         });
 
+        watch(service, sessions.clone(), cluster.clone());
         rt::spawn(sessions.clone().run());
         census::show(&io, sessions.clone(), cluster.clone(), service);
         if let Some(cluster) = cluster {
@@ -138,6 +146,21 @@ impl Chat {
     }
 }
 
+/// Has `/readyz` and the log report what of the chat does not work.
+fn watch(service: &Service, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>) {
+    service.edge.readiness.watch(move || {
+        let sessions = sessions.problem().map(|why| {
+            let message = format!("sessions are not stored in Redis, so clients cannot resume them elsewhere: {why}");
+            Degradation::new(reason::SESSION_STORE, message)
+        });
+        let cluster = cluster.as_ref().and_then(|cluster| cluster.problem()).map(|why| {
+            let message = format!("presence, typing and other events do not reach other replicas: {why}");
+            Degradation::new(reason::SOCKET_CLUSTER, message)
+        });
+        sessions.into_iter().chain(cluster).collect()
+    });
+}
+
 /// How sockets on other replicas are reached, where there may be others.
 fn cluster(service: &Service) -> Result<Option<Arc<RedisAdapter>>, ConnectError> {
     let settings = &service.edge.settings;
@@ -146,6 +169,7 @@ fn cluster(service: &Service) -> Result<Option<Arc<RedisAdapter>>, ConnectError>
         authorities: settings.redis_ca.clone(),
         key: settings.socket_io_key.clone(),
         aside: Some(bridge::ASIDE.to_owned()),
+        heartbeat: HEARTBEAT,
         ..Config::new(address.url())
     };
     RedisAdapter::connect(config).map(Some)
@@ -215,3 +239,5 @@ async fn answer(chat: &events::Chat, socket: &Socket, member: &Member, event: &E
         _ => reply::refuse(ack, Refusal::new("unknown_event", KNOWN_EVENTS)),
     }
 }
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,8 @@ impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
             BusError::Away(_) => "bus_away",
+            BusError::Unknown(_) => "outcome_unknown",
+            BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",
             BusError::Reused => "idempotency_key_reused",
         };

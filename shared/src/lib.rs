@@ -10,6 +10,8 @@
 //!
 //! Inner rings know nothing of outer ones.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod documented;
 pub mod edge;
 pub mod live;
 #[cfg(feature = "openapi")]
@@ -17,3 +19,4 @@ pub mod openapi;
 pub mod pure;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod throttle;

@@ -20,8 +20,10 @@ use utoipa::{
 use crate::{
     edge::{
         error::Body as Error,
+        health::Ready,
         publish::{Many, One},
     },
+    live::degraded::Degradation,
     pure::{
         ChannelName, Cursor, EventName, Gap,
         batch::Line,
@@ -54,7 +56,7 @@ pub fn publishing(name: &str) -> Operation {
                        parameters are refused. `HEAD` is answered as `GET`, without a body."
     ),
     paths(healthz, readyz, metrics),
-    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, Line, Error, One, Many, Published)),
+    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, Line, Error, One, Many, Published, Ready, Degradation)),
     modifiers(&Common),
     tags(
         (name = "read", description = "What comes after a cursor."),
@@ -225,7 +227,7 @@ enum Published {
 /// How a process is.
 #[derive(ToSchema)]
 struct Status {
-    /// `ok`, or `ready`.
+    /// `ok`.
     status: String,
 }
 
@@ -239,7 +241,7 @@ fn healthz() {}
     path = "/readyz",
     tag = "operate",
     responses(
-        (status = 200, description = "It can", body = Status),
+        (status = 200, description = "It can; `degraded` lists what does not work as it should", body = Ready),
         (status = 503, description = "It cannot: the bus is away, or it is about to end", body = ErrorBody,
          headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))
     )

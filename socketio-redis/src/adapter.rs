@@ -67,6 +67,11 @@ impl RedisAdapter {
         self.cluster.is_ready()
     }
 
+    /// Why other servers are not reached now, for people; `None` while they are.
+    pub fn problem(&self) -> Option<String> {
+        self.cluster.problem()
+    }
+
     /// Waits until Redis is there and all namespaces that are open by now are subscribed to: from then on this server hears the others.
     pub async fn connected(&self) {
         let mut ready = self.cluster.watch_ready();

@@ -188,6 +188,14 @@ impl Cluster {
         *self.is_ready.borrow()
     }
 
+    /// Why Redis cannot be used; `None` while it can.
+    pub(crate) fn problem(&self) -> Option<String> {
+        match &*self.phase.lock() {
+            Phase::Away(why) => Some(why.clone()),
+            Phase::Ready(_) => None,
+        }
+    }
+
     pub(crate) fn watch_ready(&self) -> watch::Receiver<bool> {
         self.is_ready.subscribe()
     }

@@ -170,6 +170,9 @@ async fn take_part(
     answered(sink.subscribe(&cluster.pulse)).await?;
     subscribe(&mut sink, &cluster.nodes()).await?;
     pulse(connection.clone(), 1, cluster, heard).await?;
+    // Servers are counted by it: whether that is allowed shows here.
+    let mut counting = redis::cmd("PUBSUB");
+    let _: redis::Value = counting.arg("NUMSUB").arg(&cluster.pulse).query_async(&mut connection.clone()).await?;
     cluster.set_ready(connection.clone());
     log::info!("Redis is there: this server is {} in the cluster {:?}", cluster.uid, cluster.config.key);
     tokio::select! {

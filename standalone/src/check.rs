@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chat_svc::{Chat, OpenError};
 use clap::ArgMatches;
 use shared::{
-    edge::{Settings, service::Service, settings::InForce},
+    edge::{Settings, health::Degradation, service::Service, settings::InForce},
     live::bus::BusError,
 };
 
@@ -30,8 +31,19 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
         let bus = settings.bus.clone();
         match reach(settings).await {
             Ok(took) => say(&format!("\nThe bus answers: {bus}, within {} ms.\n", took.as_millis())),
-            Err(error) => {
+            Err(Unreached::Bus(error)) => {
                 eprintln!("\nThe bus {bus} cannot be used (TRIDENT_BUS): {error}");
+                return ExitCode::FAILURE;
+            }
+            Err(Unreached::Chat(error)) => {
+                eprintln!("\nThe bus {bus} cannot be used for Socket.IO (TRIDENT_BUS): {error}");
+                return ExitCode::FAILURE;
+            }
+            Err(Unreached::Degraded(all)) => {
+                eprintln!("\nThe bus {bus} answers, but a server on it would be degraded (TRIDENT_BUS):");
+                for Degradation { reason, message } in all {
+                    eprintln!("  {reason}: {message}");
+                }
                 return ExitCode::FAILURE;
             }
         }
@@ -67,15 +79,27 @@ fn table(in_force: &[InForce]) -> String {
     text
 }
 
-/// Opens the bus as a server does, and waits until it is ready; how long that took.
-async fn reach(settings: Settings) -> Result<Duration, BusError> {
+/// Why a server on the bus would not do all that it should.
+#[derive(Debug)]
+enum Unreached {
+    Bus(BusError),
+    Chat(OpenError),
+    Degraded(Vec<Degradation>),
+}
+
+/// Opens the bus as a server does, and waits until all that uses it is ready; how long that took.
+async fn reach(settings: Settings) -> Result<Duration, Unreached> {
     let begun = Instant::now();
-    let service = Service::open(settings, &DEFAULTS)?;
+    let service = Service::open(settings, &DEFAULTS).map_err(Unreached::Bus)?;
+    // Held until the end: it keeps its connections.
+    let _chat = Chat::new(&service).map_err(Unreached::Chat)?;
     loop {
-        match service.bus.ready() {
-            Ok(()) => return Ok(begun.elapsed()),
-            Err(error) if begun.elapsed() > PATIENCE => return Err(error),
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        let (ready, degraded) = (service.bus.ready(), service.edge.readiness.degraded());
+        match ready {
+            Ok(()) if degraded.is_empty() => return Ok(begun.elapsed()),
+            _ if begun.elapsed() <= PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(()) => return Err(Unreached::Degraded(degraded)),
+            Err(error) => return Err(Unreached::Bus(error)),
         }
     }
 }

@@ -7,6 +7,7 @@ mod process;
 use std::{net::TcpListener, process::Output};
 
 use process::{SECRET, Server, standalone, text};
+use shared::{documented::redis_rights, testing::redis};
 
 fn token(args: &[&str]) -> Output {
     standalone().env("TRIDENT_SECRET", SECRET).arg("token").args(args).output().unwrap()
@@ -124,6 +125,27 @@ fn a_check_tells_every_fault_and_whether_the_bus_answers() {
     assert_eq!(away.status.code(), Some(1));
     let told = text(&away.stderr);
     assert!(told.contains("TRIDENT_BUS") && !told.contains("hidden"), "{told}");
+}
+
+/// Case 8.2: a check names the rights that a server would lack on its Redis, of all that uses it.
+#[actix_web::test]
+async fn a_check_names_the_rights_that_are_missing() {
+    let server = redis::Server::start().await;
+    let rights = redis_rights();
+    let user: Vec<&str> = ["ACL", "SETUSER", "trident"].into_iter().chain(rights.iter().map(String::as_str)).collect();
+    server.command(&user).await;
+    let url = server.url().replace("redis://", "redis://trident:let-me-in-please@");
+    let check = || standalone().args(["check", "--reach-bus", "--bus", &url]).output().unwrap();
+    let well = check();
+    assert_eq!(well.status.code(), Some(0), "{}", text(&well.stderr));
+    server.command(&["ACL", "SETUSER", "trident", "-xtrim", "-hget", "-psubscribe"]).await;
+    let refused = check();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    for part in ["redis_rights: ", "XTRIM", "session_store: ", "HGET", "socket_cluster: ", "psubscribe"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("let-me-in"), "{told}");
 }
 
 #[test]

@@ -115,6 +115,11 @@ impl Sessions {
         Ok(Self::on(store, keep, max_bytes))
     }
 
+    /// Why sessions cannot be stored for now; `None` when they can.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.0.store.problem()
+    }
+
     fn on(store: Box<dyn SessionStore>, keep: Duration, max_bytes: Option<usize>) -> Self {
         Self(Arc::new(Inner {
             keep,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError,
     aio::MultiplexedConnection,
 };
 use socketio::adapter::BoxFuture;
@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is tried whether sessions can be stored.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// For how long the session of a try is stored.
+const PROBE_FOR: Duration = Duration::from_secs(1);
+/// Errors that Redis answers over a connection which is as good as before.
+const REFUSED: [&str; 6] = ["NOPERM", "OOM", "MISCONF", "NOREPLICAS", "BUSY", "ERR"];
 /// Silence after which the kernel asks whether the other end still lives.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 
@@ -39,6 +45,8 @@ struct Shared {
     line: Mutex<Result<MultiplexedConnection, Away>>,
     /// The connection is of no use any more.
     broken: Notify,
+    /// Why sessions cannot be stored, as of the last try.
+    problem: Mutex<Option<String>>,
 }
 
 impl RedisStore {
@@ -64,27 +72,31 @@ impl RedisStore {
         let shared = Arc::new(Shared {
             line: Mutex::new(Err(Away("not connected to Redis yet".to_owned()))),
             broken: Notify::new(),
+            problem: Mutex::new(Some("not connected to Redis yet".to_owned())),
         });
         let link = tokio::spawn(shared.clone().keep_up(client)).abort_handle();
         Ok(Self { shared, link })
     }
-
-    async fn ask<T: FromRedisValue>(&self, call: Cmd) -> Result<T, Away> {
-        let mut line = self.shared.line.lock().clone()?;
-        let answer = call.query_async(&mut line).await;
-        answer.map_err(|error| {
-            let away = Away(error.to_string());
-            let before = std::mem::replace(&mut *self.shared.line.lock(), Err(away.clone()));
-            drop(before);
-            self.shared.broken.notify_one();
-            away
-        })
-    }
 }
 
 impl Shared {
+    async fn ask<T: FromRedisValue>(&self, call: Cmd) -> Result<T, Away> {
+        let mut line = self.line.lock().clone()?;
+        let answer = call.query_async(&mut line).await;
+        answer.map_err(|error: RedisError| {
+            let away = Away(error.to_string());
+            if !error.code().is_some_and(|code| REFUSED.contains(&code)) {
+                *self.problem.lock() = Some(error.to_string());
+                let before = std::mem::replace(&mut *self.line.lock(), Err(away.clone()));
+                drop(before);
+                self.broken.notify_one();
+            }
+            away
+        })
+    }
+
     /// Connects, and again whenever something did not go well: the answer to a call is then no longer known, and a new
-    /// connection is the way to know that none comes late.
+    /// connection is the way to know that none comes late. Tries every few seconds whether sessions can be stored.
     async fn keep_up(self: Arc<Self>, client: Client) {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
@@ -93,14 +105,72 @@ impl Shared {
             match client.get_multiplexed_async_connection_with_config(&config).await {
                 Ok(line) => {
                     *self.line.lock() = Ok(line);
-                    pause = FIRST_PAUSE;
-                    self.broken.notified().await;
+                    loop {
+                        if self.probe().await.is_ok() {
+                            pause = FIRST_PAUSE;
+                        }
+                        tokio::select! {
+                            () = self.broken.notified() => break,
+                            () = sleep(PROBE_EVERY) => {}
+                        }
+                    }
                 }
-                Err(error) => *self.line.lock() = Err(Away(error.to_string())),
+                Err(error) => {
+                    *self.problem.lock() = Some(error.to_string());
+                    *self.line.lock() = Err(Away(error.to_string()));
+                }
             }
-            sleep(pause).await;
+            let jitter = 0.5 + rand::random::<f64>() / 2.0;
+            sleep(pause.mul_f64(jitter)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Tries all the commands that sessions need, and notes what is refused.
+    async fn probe(&self) -> Result<(), Away> {
+        let pid = format!("probe-{}", Holder::draw());
+        let mut call = script(include_str!("scripts/probe.lua"), std::iter::once(&*pid));
+        call.arg(milliseconds(PROBE_FOR));
+        let refused = match self.ask::<Vec<String>>(call).await {
+            Ok(refused) => refused,
+            Err(away) => {
+                *self.problem.lock() = Some(away.0.clone());
+                return Err(away);
+            }
+        };
+        let problem = (!refused.is_empty()).then(|| format!("Redis refuses {}", refused.join("; ")));
+        self.problem.lock().clone_from(&problem);
+        problem.map_or(Ok(()), |problem| Err(Away(problem)))
+    }
+
+    async fn save(&self, saves: &[Save]) -> Result<Vec<Held>, Away> {
+        let mut call = script(include_str!("scripts/save.lua"), saves.iter().map(|save| &*save.pid));
+        for Save { holder, before, session, keep, .. } in saves {
+            let before = before.map(|before| before.to_string()).unwrap_or_default();
+            call.arg(holder.to_string()).arg(before).arg(milliseconds(*keep));
+            call.arg(session.as_deref().unwrap_or_default());
+        }
+        let told: Vec<u8> = self.ask::<Vec<i64>>(call).await?.into_iter().map(|told| told as u8).collect();
+        if told.len() != saves.len() {
+            return Err(Away("the answer to a save makes no sense".to_owned()));
+        }
+        let held = |told| match told {
+            0 => Held::Yes,
+            1 => Held::Missing,
+            _ => Held::Lost,
+        };
+        Ok(told.into_iter().map(held).collect())
+    }
+
+    async fn take(&self, pid: &str, holder: Holder) -> Result<Option<Taken>, Away> {
+        let mut call = script(include_str!("scripts/take.lua"), std::iter::once(pid));
+        call.arg(holder.to_string());
+        let found: Option<(String, String, i64)> = self.ask(call).await?;
+        let Some((before, session, left)) = found else { return Ok(None) };
+        // What somebody else wrote under our key is no session.
+        let Ok(before) = before.parse() else { return Ok(None) };
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+        Ok(Some(Taken { session: session.into(), before, left }))
     }
 }
 
@@ -120,41 +190,19 @@ fn milliseconds(duration: Duration) -> u64 {
 
 impl SessionStore for RedisStore {
     fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<Held>, Away>> {
-        Box::pin(async move {
-            let mut call = script(include_str!("scripts/save.lua"), saves.iter().map(|save| &*save.pid));
-            for Save { holder, before, session, keep, .. } in saves {
-                let before = before.map(|before| before.to_string()).unwrap_or_default();
-                call.arg(holder.to_string()).arg(before).arg(milliseconds(*keep));
-                call.arg(session.as_deref().unwrap_or_default());
-            }
-            let told: Vec<u8> = self.ask::<Vec<i64>>(call).await?.into_iter().map(|told| told as u8).collect();
-            if told.len() != saves.len() {
-                return Err(Away("the answer to a save makes no sense".to_owned()));
-            }
-            let held = |told| match told {
-                0 => Held::Yes,
-                1 => Held::Missing,
-                _ => Held::Lost,
-            };
-            Ok(told.into_iter().map(held).collect())
-        })
+        Box::pin(self.shared.save(saves))
     }
 
     fn take<'a>(&'a self, pid: &'a str, holder: Holder) -> BoxFuture<'a, Result<Option<Taken>, Away>> {
-        Box::pin(async move {
-            let mut call = script(include_str!("scripts/take.lua"), std::iter::once(pid));
-            call.arg(holder.to_string());
-            let found: Option<(String, String, i64)> = self.ask(call).await?;
-            let Some((before, session, left)) = found else { return Ok(None) };
-            // What somebody else wrote under our key is no session.
-            let Ok(before) = before.parse() else { return Ok(None) };
-            let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
-            Ok(Some(Taken { session: session.into(), before, left }))
-        })
+        Box::pin(self.shared.take(pid, holder))
     }
 
     fn outlives_us(&self) -> bool {
         true
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.shared.problem.lock().clone()
     }
 }
 

@@ -92,6 +92,11 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
 
     /// Frees what is kept of sessions whose time is over, where that does not happen by itself. To be called every few seconds.
     fn sweep(&self) {}
+
+    /// Why sessions cannot be stored for now; `None` when they can.
+    fn problem(&self) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -73,6 +73,9 @@ pub enum ApiError {
         /// The most that are accepted in one request.
         limit: u32,
     },
+    /// 413: more at once than the bus takes.
+    #[error("{0}")]
+    BatchTooLarge(String),
     /// 415: a body of a kind that is not understood.
     #[error("{0}")]
     UnsupportedMediaType(String),
@@ -146,7 +149,7 @@ impl ApiError {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::TooSlow(_) => "too_slow",
             Self::TooLarge { .. } => "too_large",
-            Self::TooManyAtOnce { .. } => "batch_too_large",
+            Self::TooManyAtOnce { .. } | Self::BatchTooLarge(_) => "batch_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::TooMany { .. } => "too_many_requests",
             Self::Internal(_) => "internal",
@@ -191,7 +194,9 @@ impl ResponseError for ApiError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge { .. } | Self::TooManyAtOnce { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooManyAtOnce { .. } | Self::BatchTooLarge(_) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -25,7 +25,7 @@ use prometheus_client::{
 };
 
 pub use collectors::{Figure, LogFigures};
-pub use refusals::Refusals;
+pub use refusals::{RefusalLog, Refusals};
 
 use super::{ApiError, Edge};
 
@@ -183,6 +183,11 @@ impl Metrics {
     /// to let other requests in between. To be called once.
     pub fn before_encoding(&self, measure: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync + 'static) {
         let _ = self.measurement.set(Measurement(Box::new(measure)));
+    }
+
+    /// Asks what is degraded whenever `/metrics` is read. To be called once.
+    pub fn watch_degraded(&self, degraded: impl Fn() -> Vec<&'static str> + Send + Sync + 'static) {
+        collectors::degraded(&mut self.registry(), degraded);
     }
 
     /// Asks for figures that are counted elsewhere whenever `/metrics` is read.

@@ -31,7 +31,7 @@ const LONGEST_KEY: usize = 128;
 /// The handler of both routes.
 ///
 /// # Errors
-/// What is wrong with the request, or that the bus is away; nothing was added then.
+/// What is wrong with the request, or that the bus is away; nothing was added then, except with `outcome_unknown`.
 pub async fn handler(
     request: HttpRequest,
     service: web::Data<Service>,
@@ -105,6 +105,14 @@ fn refused(service: &Service, error: BusError) -> ApiError {
         BusError::Away(_) => {
             refusals.bus_away.inc();
             ApiError::unavailable("bus_away", error)
+        }
+        BusError::Unknown(_) => {
+            refusals.outcome_unknown.inc();
+            ApiError::unavailable("outcome_unknown", error)
+        }
+        BusError::TooLarge => {
+            refusals.body_size.inc();
+            ApiError::BatchTooLarge(error.to_string())
         }
         BusError::Keys { retry_after } => {
             refusals.idempotency_keys.inc();
@@ -276,6 +284,9 @@ mod tests {
         };
         assert_eq!(refused(&service, BusError::Away("gone".into())).code(), "bus_away");
         assert_eq!(counts(), (1, 0));
+        assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
+        assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);
+        assert_eq!(refused(&service, BusError::TooLarge).code(), "batch_too_large");
         let keys = BusError::Keys { retry_after: std::time::Duration::from_millis(7_500) };
         let refused_key = refused(&service, keys);
         assert_eq!(refused_key.code(), "too_many_keys");

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::{
     Edge, Settings,
     lane::Lanes,
-    metrics::LogFigures,
+    metrics::{LogFigures, RefusalLog},
     server::{self, Running},
     settings::{BusAddress, ServiceDefaults},
 };
@@ -62,6 +62,11 @@ impl Service {
     pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
         let service = Self { edge: Edge::new(settings, defaults), bus };
         service.ask_bus();
+        let bus = service.bus.clone();
+        service.edge.readiness.watch(move || bus.degraded());
+        let edge = service.edge.clone();
+        let degraded = move || edge.readiness.degraded().into_iter().map(|one| one.reason).collect();
+        service.edge.metrics.watch_degraded(degraded);
         let (bus, lag) = (service.bus.clone(), Arc::new(Mutex::new(service.log().lag())));
         let known = lag.clone();
         service.edge.metrics.watch_log(move || figures(&*bus, &known.lock()));
@@ -113,6 +118,7 @@ impl Service {
 
     async fn upkeep(self) {
         let mut tick = tokio::time::interval(UPKEEP);
+        let mut refusals = RefusalLog::default();
         while !self.edge.drain.is_draining() {
             tick.tick().await;
             // In slices: between them publications and polls get the lock, and requests this thread.
@@ -120,6 +126,8 @@ impl Service {
                 tokio::task::yield_now().await;
             }
             self.ask_bus();
+            self.edge.readiness.log_degraded();
+            refusals.write(&self.edge.metrics.refusals);
         }
     }
 

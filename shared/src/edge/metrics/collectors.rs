@@ -17,6 +17,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::edge::health::DEGRADED_REASONS;
+
 /// The state of the log at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogFigures {
@@ -125,6 +127,31 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
 
 pub(super) fn log(registry: &mut Registry, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
     registry.register_collector(Box::new(Log(figures)));
+}
+
+struct Degraded<F>(F);
+
+impl<F> fmt::Debug for Degraded<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Degraded")
+    }
+}
+
+impl<F: Fn() -> Vec<&'static str> + Send + Sync + 'static> Collector for Degraded<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let now = (self.0)();
+        let help = "1 while the process serves, but not all that it should, by reason";
+        let mut metric = encoder.encode_descriptor("trident_degraded", help, None, MetricType::Gauge)?;
+        for reason in DEGRADED_REASONS {
+            let gauge = ConstGauge::new(i64::from(now.contains(&reason)));
+            gauge.encode(metric.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn degraded(registry: &mut Registry, degraded: impl Fn() -> Vec<&'static str> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Degraded(degraded)));
 }
 
 /// Which version runs, in the way that Prometheus's own exporters tell it.

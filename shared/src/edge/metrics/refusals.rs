@@ -1,5 +1,7 @@
 //! What was refused, by reason.
 
+use std::collections::HashMap;
+
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -20,6 +22,11 @@ macro_rules! refusals {
         }
 
         impl Refusals {
+            /// The count of each reason.
+            fn counts(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+
             pub(super) fn register(registry: &mut Registry) -> Self {
                 let family = Family::<ByReason, Counter>::default();
                 registry.register("refusals", "Requests, connections and packets refused, by reason", family.clone());
@@ -29,6 +36,30 @@ macro_rules! refusals {
             }
         }
     };
+}
+
+/// Writes to the log what was refused, at most one line a second for each reason, with the count.
+#[derive(Debug, Default)]
+pub struct RefusalLog {
+    logged: HashMap<&'static str, u64>,
+}
+
+impl RefusalLog {
+    /// Logs what was refused since the last call. To be called once a second.
+    pub fn write(&mut self, refusals: &Refusals) {
+        for (reason, count) in self.since_last(refusals) {
+            log::info!("refused {count} ({reason})");
+        }
+    }
+
+    /// The reasons for which something was refused since the last call, and how often.
+    fn since_last(&mut self, refusals: &Refusals) -> Vec<(&'static str, u64)> {
+        let since = |(reason, count)| {
+            let logged = self.logged.insert(reason, count).unwrap_or_default();
+            (count > logged).then_some((reason, count - logged))
+        };
+        refusals.counts().into_iter().filter_map(since).collect()
+    }
 }
 
 refusals! {
@@ -62,6 +93,26 @@ refusals! {
     bad_origin
     /// The bus was away.
     bus_away
+    /// A publication of which it is not known whether it was added, since the connection to the bus broke.
+    outcome_unknown
     /// No room for another `Idempotency-Key`.
     idempotency_keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_logged_once_with_its_count() {
+        let refusals = Refusals::register(&mut Registry::default());
+        let mut log = RefusalLog::default();
+        assert_eq!(log.since_last(&refusals), []);
+        refusals.bad_token.inc_by(1_000);
+        refusals.publish_rate.inc();
+        assert_eq!(log.since_last(&refusals), [("publish_rate", 1), ("bad_token", 1_000)]);
+        assert_eq!(log.since_last(&refusals), [], "nothing was refused since");
+        refusals.bad_token.inc();
+        assert_eq!(log.since_last(&refusals), [("bad_token", 1)]);
+    }
 }

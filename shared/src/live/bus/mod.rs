@@ -5,7 +5,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{clock::Moment, log::Log};
+use super::{clock::Moment, degraded::Degradation, log::Log};
 use crate::pure::{Cursor, Draft};
 
 #[cfg(test)]
@@ -77,12 +77,26 @@ pub struct KeyStats {
 /// For how long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
 
-/// Why nothing was added.
+/// Messages of one publication. On Redis each is up to six arguments of one command, of which it takes about a million.
+pub const MAX_MESSAGES: usize = 150_000;
+/// Bytes of one publication. Redis takes 512 MiB in one argument and 1 GiB in one command.
+pub const MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// Why a publication failed. Nothing was added, except with [`BusError::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
     /// The bus cannot be reached; asking again later may help.
     #[error("the message bus cannot be reached, try again later: {0}")]
     Away(String),
+    /// The connection to the bus broke, or its time was up, after the messages had been sent: they may have been added.
+    #[error(
+        "it is not known whether the messages were added: {0}; with an Idempotency-Key, sending the same request again gives \
+         the answer and adds nothing twice"
+    )]
+    Unknown(String),
+    /// More messages, or more bytes, than the bus takes in one piece.
+    #[error("the bus takes at most {MAX_MESSAGES} messages and {MAX_BYTES} bytes in one request; send them in several")]
+    TooLarge,
     /// The bus cannot take another key of this scope; trying again later, or without a key, will do.
     #[error(
         "too many idempotency keys are in use, and none is forgotten before its five minutes; try again in {} s, or \
@@ -111,8 +125,8 @@ pub enum BusError {
 /// What that prevents: were a message visible on one process before its place was final, a client could read `b`, then
 /// reconnect to a process on which `a` took the place before `b`, and with `b` as its cursor never see `a`.
 ///
-/// An error means that nothing was added, but for [`BusError::Away`] after the connection broke while the answer was
-/// due: then it is not known, and only an [`IdempotencyKey`] makes asking again safe.
+/// An error means that nothing was added, except for [`BusError::Unknown`]: then only an [`IdempotencyKey`] makes asking
+/// again safe.
 pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// This process's log of what was published.
     fn log(&self) -> &Arc<Log>;
@@ -149,6 +163,11 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// The idempotency keys that this process remembers.
     fn keys(&self) -> KeyStats {
         KeyStats::default()
+    }
+
+    /// What does not work as it should although messages are published and coming in.
+    fn degraded(&self) -> Vec<Degradation> {
+        Vec::new()
     }
 
     /// Takes or renews the lease `name` for the next `ttl`: of all processes on the bus this one alone holds it then. `None`: it does not.

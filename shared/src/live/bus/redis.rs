@@ -8,7 +8,14 @@
 //! No reader ever waits for Redis. While it is away publishing is refused, the log stays as it is, and cursors that
 //! only another process can know are left undecided. See `docs/decisions/0020-redis-bus.md`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
@@ -18,20 +25,30 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Answer, Bus, BusError, HANDED_ON_FOR, Lease, Publication, Published};
+use super::{Answer, Bus, BusError, HANDED_ON_FOR, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published};
 use crate::{
-    live::log::{Limits, Log},
+    live::{
+        clock::{Moment, wall_clock},
+        degraded::Degradation,
+        log::{Limits, Log},
+    },
     pure::{Cursor, Message},
+    throttle::Throttle,
 };
 
+mod clock;
 mod entry;
+mod health;
 mod ledger;
 mod link;
 mod publisher;
 mod pulse;
 mod scripts;
+mod stream;
 mod tail;
 
+use clock::{BusClock, WallClock};
+use health::Health;
 use link::Link;
 use publisher::Job;
 use scripts::Scripts;
@@ -66,6 +83,9 @@ struct Shared {
     progress: watch::Sender<Cursor>,
     /// Somebody wants to know how far the stream is.
     wanted: Notify,
+    clock: Mutex<BusClock>,
+    health: Mutex<Health>,
+    warnings: Mutex<Throttle>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,8 +94,8 @@ enum Phase {
     Away(String),
     /// Publishing works; what is in the stream is still coming in.
     Filling(Line),
-    /// All is well.
-    Ready(Line),
+    /// All is well, since when.
+    Ready(Line, Instant),
 }
 
 /// A connection to send commands on. Clones share it.
@@ -86,10 +106,22 @@ struct Line {
 }
 
 impl Shared {
+    /// Now: the time of day is that of Redis.
+    fn now(&self) -> Moment {
+        Moment { time_ms: self.clock.lock().now_ms(), ..Moment::now() }
+    }
+
+    /// Logs a warning, unless the same was logged within the last second.
+    fn warn(&self, text: &str) {
+        if let Some(suppressed) = self.warnings.lock().admit(text) {
+            log::warn!("{text}{suppressed}");
+        }
+    }
+
     fn line(&self) -> Result<Line, BusError> {
         match &*self.phase.lock() {
             Phase::Away(why) => Err(BusError::Away(why.clone())),
-            Phase::Filling(line) | Phase::Ready(line) => Ok(line.clone()),
+            Phase::Filling(line) | Phase::Ready(line, _) => Ok(line.clone()),
         }
     }
 }
@@ -106,6 +138,11 @@ impl RedisBus {
     /// # Errors
     /// When the URL is none, or `authorities` are none.
     pub fn open(url: &str, authorities: Option<&[u8]>, limits: Limits) -> Result<Self, BusError> {
+        Self::with_clock(url, authorities, limits, wall_clock)
+    }
+
+    /// As [`open`](Self::open), on a host whose clock is `clock`.
+    fn with_clock(url: &str, authorities: Option<&[u8]>, limits: Limits, clock: WallClock) -> Result<Self, BusError> {
         let log = Arc::new(Log::unfilled(limits));
         let shared = Arc::new(Shared {
             phase: Mutex::new(Phase::Away("not connected to Redis yet".into())),
@@ -113,6 +150,9 @@ impl RedisBus {
             needed: Mutex::default(),
             progress: watch::Sender::new(Cursor::ZERO),
             wanted: Notify::new(),
+            clock: Mutex::new(BusClock::new(clock)),
+            health: Mutex::default(),
+            warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),
         });
         let (jobs, queue) = mpsc::unbounded_channel();
         let link = Link::new(url, authorities, limits, log.clone(), shared.clone())?;
@@ -125,20 +165,33 @@ impl RedisBus {
         if publication.drafts.is_empty() {
             return Ok(Published::default());
         }
+        let bytes: usize = publication.drafts.iter().map(|draft| draft.payload.len()).sum();
+        if publication.drafts.len() > MAX_MESSAGES || bytes > MAX_BYTES {
+            return Err(BusError::TooLarge);
+        }
         self.shared.line()?;
         let deadline = Instant::now() + PUBLISH_WITHIN;
         let away = |why: &str| BusError::Away(why.into());
         let wanted = u32::try_from(room(&publication).min(ROOM_KIB)).unwrap_or(u32::MAX);
         let permit = timeout_at(deadline, self.room.clone().acquire_many_owned(wanted)).await;
         let Ok(Ok(permit)) = permit else { return Err(away("more is published than Redis takes in")) };
-        let (answer, answered) = oneshot::channel();
-        let job = Job { publication, answer, _permit: permit };
+        let (answer, mut answered) = oneshot::channel();
+        let is_sent = Arc::new(AtomicBool::new(false));
+        let job = Job { publication, answer, is_sent: is_sent.clone(), _permit: permit };
         self.jobs.send(job).map_err(|_| away("the connection to Redis has been given up"))?;
-        match timeout_at(deadline, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(away("the connection to Redis broke while its answer was due")),
-            Err(_) => Err(away("Redis did not answer in time")),
-        }
+        let why = match timeout_at(deadline, &mut answered).await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(_)) => "the connection to Redis broke while its answer was due",
+            Err(_) => {
+                // In this order: what is sent from now on is not sent any more.
+                answered.close();
+                if let Ok(answer) = answered.try_recv() {
+                    return answer;
+                }
+                "Redis did not answer in time"
+            }
+        };
+        Err(if is_sent.load(Ordering::SeqCst) { BusError::Unknown(why.into()) } else { away(why) })
     }
 }
 
@@ -160,7 +213,7 @@ impl Bus for RedisBus {
     fn reach(&self, cursor: Cursor) -> Answer<'_, ()> {
         Box::pin(async move {
             let state = self.log.state();
-            if state.head >= cursor || !matches!(*self.shared.phase.lock(), Phase::Ready(_)) {
+            if state.head >= cursor || !matches!(*self.shared.phase.lock(), Phase::Ready(..)) {
                 return;
             }
             let mut progress = self.shared.progress.subscribe();
@@ -180,10 +233,18 @@ impl Bus for RedisBus {
 
     fn ready(&self) -> Result<(), BusError> {
         match &*self.shared.phase.lock() {
-            Phase::Ready(_) => Ok(()),
+            Phase::Ready(..) => Ok(()),
             Phase::Filling(_) => Err(BusError::Away("the log is being filled from Redis".into())),
             Phase::Away(why) => Err(BusError::Away(why.clone())),
         }
+    }
+
+    fn sweep(&self) -> bool {
+        self.log.sweep(self.shared.now())
+    }
+
+    fn degraded(&self) -> Vec<Degradation> {
+        health::degraded(&self.shared)
     }
 
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>> {

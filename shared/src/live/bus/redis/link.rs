@@ -3,20 +3,25 @@
 //! One sends commands, the other waits for entries. They live and die together, so that whatever happened to Redis
 //! meanwhile is found out in one place, before anything is published or read: [`Link::join`].
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
-    TlsCertificates, Value, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, Value,
+    aio::MultiplexedConnection,
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
 
 use super::{
-    Line, Phase, Shared, entry,
+    Line, Phase, Shared, clock, entry,
     publisher::{self, Job},
     pulse,
     scripts::{self, BREAK, EDGE, STREAM, Scripts},
+    stream::{self, Duplex, Impatient},
     tail::{BLOCK, Tail},
 };
 use crate::{
@@ -25,6 +30,7 @@ use crate::{
         log::{Limits, Log},
     },
     pure::Cursor,
+    throttle::Throttle,
 };
 
 /// How long a connection may take to come up, and an answer to come in.
@@ -33,8 +39,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Silence after which the kernel asks whether the other end still lives.
-const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// While Redis stays away, the same reason is logged once in this time.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// A connection that was of use for so long has the next one begin with the first pause again.
+const STABLE: Duration = Duration::from_secs(10);
 
 /// Why the link had to be given up.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +50,9 @@ pub(super) enum LinkError {
     /// Redis, or the way to it.
     #[error("{0}")]
     Redis(#[from] RedisError),
+    /// Nobody answers at the address.
+    #[error("no connection within {} s", PATIENCE.as_secs())]
+    Connecting,
     /// The server shows a certificate that does not hold.
     #[error(
         "its certificate is not accepted ({0}); TRIDENT_REDIS_CA_FILE names the authorities that it may be signed by, and \
@@ -64,7 +75,8 @@ pub(super) enum LinkError {
 
 /// See the module.
 pub(super) struct Link {
-    client: Client,
+    info: ConnectionInfo,
+    tls: Option<TlsConnector>,
     limits: Limits,
     log: Arc<Log>,
     shared: Arc<Shared>,
@@ -89,41 +101,29 @@ impl Link {
         shared: Arc<Shared>,
     ) -> Result<Self, BusError> {
         // Errors of the URL's may show it, and it may hold a password.
-        let bad = |_| BusError::Away("the URL of the Redis, or the file of its authorities, is none".into());
+        let bad = |_| BusError::Away("the URL of the Redis is none".into());
         let info: ConnectionInfo = url.into_connection_info().map_err(bad)?;
         let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        if is_encrypted {
-            // An error says that the process has chosen already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
-        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let info = info.set_tcp_settings(tcp);
-        let client = match authorities.filter(|_| is_encrypted) {
-            None => Client::open(info),
-            Some(pem) => {
-                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) })
-            }
-        };
-        let client = client.map_err(bad)?;
+        let tls = is_encrypted.then(|| stream::tls(authorities)).transpose();
+        let tls = tls.map_err(|_| BusError::Away("the file of Redis' authorities holds no certificates".into()))?;
         let tail = Tail::new(limits, log.clone(), shared.clone());
-        Ok(Self { client, limits, log, shared, tail })
+        Ok(Self { info, tls, limits, log, shared, tail })
     }
 
     /// Keeps the link up for as long as it is polled.
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) -> Infallible {
         let mut pause = FIRST_PAUSE;
-        let mut is_told = false;
+        let mut warnings = Throttle::new(WARN_EVERY);
         loop {
             let Err(error) = self.session(&mut jobs).await;
             let why = format!("Redis is away: {error}");
             let before = std::mem::replace(&mut *self.shared.phase.lock(), Phase::Away(why.clone()));
-            if matches!(before, Phase::Ready(_)) {
+            if matches!(before, Phase::Ready(_, since) if since.elapsed() >= STABLE) {
                 pause = FIRST_PAUSE;
-                is_told = false;
+                warnings = Throttle::new(WARN_EVERY);
             }
-            if !std::mem::replace(&mut is_told, true) {
-                log::warn!("{why}");
+            if let Some(more) = warnings.admit(&why) {
+                log::warn!("{why}{more}");
             }
             let jitter = rand::rng().random_range(0.5..1.0);
             sleep(pause.mul_f64(jitter)).await;
@@ -136,10 +136,17 @@ impl Link {
     }
 
     async fn session(&mut self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Result<Infallible, LinkError> {
-        let mut connection = self.connect(PATIENCE).await?;
-        let mut waiting = self.connect(PATIENCE + BLOCK).await?;
+        let mut connection = self.connect(Patience::Answer).await?;
+        let mut waiting = self.connect(Patience::Silence).await?;
         if identity(&mut connection).await? != identity(&mut waiting).await? {
             return Err(LinkError::Split);
+        }
+        let asked = Instant::now();
+        match clock::ask(&mut connection).await {
+            Ok(ms) => self.shared.clock.lock().read(ms, asked),
+            // The pulse reports it.
+            Err(error) if error.code() == Some("NOPERM") => {}
+            Err(error) => return Err(error.into()),
         }
         let scripts = Arc::new(Scripts::load(&mut connection).await?);
         let mut line = Line { connection, scripts };
@@ -153,18 +160,23 @@ impl Link {
         }
     }
 
-    async fn connect(&self, patience: Duration) -> Result<MultiplexedConnection, LinkError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(patience))
-            .set_write_backpressure_boundary(publisher::MOST_BYTES);
-        self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| {
-            // As rustls words it; the error itself lies behind two others that keep it to themselves.
-            match error.to_string().split_once("invalid peer certificate: ") {
-                Some((_, what)) => LinkError::Certificate(what.trim_end_matches(')').to_owned()),
-                None => error.into(),
-            }
-        })
+    async fn connect(&self, patience: Patience) -> Result<MultiplexedConnection, LinkError> {
+        let connecting = async {
+            let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
+            let config = AsyncConnectionConfig::new().set_write_backpressure_boundary(publisher::MOST_BYTES);
+            let (stream, config): (Box<dyn Duplex>, _) = match patience {
+                Patience::Answer => (stream, config.set_response_timeout(Some(PATIENCE))),
+                Patience::Silence => {
+                    (Box::new(Impatient::new(stream, BLOCK + PATIENCE)), config.set_response_timeout(None))
+                }
+            };
+            let settings = self.info.redis_settings();
+            let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
+            // It ends with the last clone of the connection.
+            tokio::spawn(driver);
+            Ok(connection)
+        };
+        timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
     }
 
     /// Finds out where the stream is, and sees to it that it goes on after everything that this process knows of.
@@ -188,6 +200,23 @@ impl Link {
             return Ok(Joined { last, first: first.parse().ok() });
         }
     }
+}
+
+/// The connection did not come about: what is wrong with the certificate, or else as the system words it.
+fn refused(error: io::Error) -> LinkError {
+    match error.to_string().split_once("invalid peer certificate: ") {
+        Some((_, what)) => LinkError::Certificate(what.to_owned()),
+        None => LinkError::Redis(error.into()),
+    }
+}
+
+/// How long a connection waits for an answer.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    /// [`PATIENCE`] for each, from the question to its end.
+    Answer,
+    /// For as long as something comes in.
+    Silence,
 }
 
 /// What tells one run of a server from every other; the server has to be one that takes messages.

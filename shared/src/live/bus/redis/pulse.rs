@@ -1,19 +1,23 @@
-//! Once a second: is the stream still there, how far is it, and what of it is not needed any more?
+//! Once a second: is the stream still there, how far is it, what of it is not needed any more, what time is it there, and
+//! which commands does Redis refuse?
 
 use std::{convert::Infallible, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
-    Line, Shared,
+    Line, Shared, clock,
     link::LinkError,
-    scripts::{self, EDGE, STREAM},
+    scripts::{self, EDGE, SCRATCH, STREAM},
 };
 use crate::{live::log::Log, pure::Cursor};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Clients with cursors that are none can have it asked at once, but not more often than this.
 const SHORTEST: Duration = Duration::from_millis(20);
+
+/// How often all commands are tried.
+const TRY_EVERY: Duration = Duration::from_secs(3);
 
 /// Asks until the connection breaks or the stream is no longer the one that was read.
 pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Shared) -> Result<Infallible, LinkError> {
@@ -22,6 +26,7 @@ pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Sh
     let mut progress = shared.progress.subscribe();
     let mut clock = interval(PERIOD);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tried: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = clock.tick() => {}
@@ -29,17 +34,32 @@ pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Sh
         }
         let probe = log.begin_probe();
         let before = log.head();
-        let mut call = scripts::call(&scripts.pulse, &[STREAM, EDGE]);
-        call.arg(shared.needed.lock().to_string()).arg(&age);
-        let last: String = scripts::run(&mut connection, &call).await?;
+        let tries = tried.is_none_or(|tried| tried.elapsed() >= TRY_EVERY);
+        let mut call = scripts::call(&scripts.pulse, &[STREAM, EDGE, SCRATCH[0], SCRATCH[1]]);
+        call.arg(shared.needed.lock().to_string()).arg(&age).arg(u8::from(tries));
+        let asked = Instant::now();
+        let (last, seconds, micros, refused): (String, String, String, Vec<String>) =
+            scripts::run(&mut connection, &call).await?;
         let last: Cursor = last.parse().map_err(|_| LinkError::Answer("the pulse"))?;
+        if let (Ok(seconds), Ok(micros)) = (seconds.parse(), micros.parse()) {
+            shared.clock.lock().read(clock::milliseconds((seconds, micros)), asked);
+        }
+        if tries {
+            tried = Some(asked);
+            let mut health = shared.health.lock();
+            (health.refused, health.is_tried) = (refused, true);
+        }
         // Emptied and begun anew behind our back: what is added now may be before our place.
         if last < before {
             return Err(LinkError::Shortened);
         }
-        if log.is_filled() && timeout(PERIOD, progress.wait_for(|head| *head >= last)).await.is_ok() {
-            log.end_probe(probe);
-            shared.progress.send_replace(log.head());
+        if log.is_filled() {
+            let has_caught_up = timeout(PERIOD, progress.wait_for(|head| *head >= last)).await.is_ok();
+            shared.health.lock().has_caught_up(has_caught_up, last, log.head());
+            if has_caught_up {
+                log.end_probe(probe);
+                shared.progress.send_replace(log.head());
+            }
         }
         sleep(SHORTEST).await;
     }

@@ -17,6 +17,10 @@ pub(super) const BREAK: &str = "{trident:log}:break";
 pub(super) const EDGE: &str = "{trident:log}:edge";
 /// Before the name of a lease.
 pub(super) const LEASE: &str = "{trident:log}:lease:";
+/// What the commands are tried on that users may be refused: a stream, and a text.
+pub(super) const SCRATCH: [&str; 2] = ["{trident:log}:scratch", "{trident:log}:scratch:value"];
+/// How many bytes idempotency keys take.
+pub(super) const KEYS: &str = "{trident:log}:keys";
 /// Before an idempotency key.
 pub(super) const KEY: &str = "{trident:log}:key:";
 

@@ -6,6 +6,7 @@
 use std::{convert::Infallible, mem, sync::Arc, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection};
+use tokio::time::Instant;
 
 use super::{
     Line, Phase, Shared,
@@ -15,17 +16,18 @@ use super::{
     scripts::{EDGE, STREAM},
 };
 use crate::{
-    live::{
-        clock::Moment,
-        log::{Limits, Log},
-    },
+    live::log::{Limits, Log},
     pure::{Cursor, Message},
 };
 
 /// How long Redis holds a question to which there is no answer yet.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
-/// Entries in an answer.
-const PAGE: usize = 512;
+/// Entries in the largest page.
+const MAX_PAGE: usize = 512;
+/// Bytes of a page, about: what entries of the size of those before take. At most [`MAX_PAGE`] times the largest entry.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// Entries in the first page, when their size is not known.
+const FIRST_PAGE: usize = 16;
 /// Bytes of an entry without a message.
 const BREAK_BYTES: usize = 64;
 
@@ -40,12 +42,23 @@ pub(super) struct Tail {
     digest: Option<u64>,
     /// Before this there was nothing to be read.
     floor: Cursor,
+    /// Entries to ask for next.
+    page: usize,
+}
+
+/// How many entries to ask for after a page of `entries` that took `bytes`, which had asked for `page`.
+fn next_page(page: usize, entries: usize, bytes: usize) -> usize {
+    if entries == 0 {
+        return page;
+    }
+    let fitting = PAGE_BYTES / (bytes / entries).max(1);
+    fitting.clamp(1, MAX_PAGE).min(page * 2)
 }
 
 impl Tail {
     pub(super) fn new(limits: Limits, log: Arc<Log>, shared: Arc<Shared>) -> Self {
         let ledger = Ledger::new(limits.total);
-        Self { log, shared, ledger, position: None, digest: None, floor: Cursor::ZERO }
+        Self { log, shared, ledger, position: None, digest: None, floor: Cursor::ZERO, page: FIRST_PAGE }
     }
 
     /// The last entry that has been read.
@@ -92,13 +105,12 @@ impl Tail {
     ) -> Result<Infallible, LinkError> {
         let mut is_ready = false;
         loop {
-            if !is_ready && self.position() >= last {
-                is_ready = true;
-                self.ready(line);
-            }
             let mut pipeline = redis::pipe();
-            pipeline.cmd("XREAD").arg("COUNT").arg(PAGE);
-            pipeline.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX));
+            pipeline.cmd("XREAD").arg("COUNT").arg(self.page);
+            // Before it is ready it does not wait: that an answer comes shows that it may read.
+            if is_ready {
+                pipeline.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX));
+            }
             pipeline.arg("STREAMS").arg(STREAM).arg(self.position().to_string());
             // After the page: whatever was trimmed before the page was read is in it.
             pipeline.cmd("GET").arg(EDGE);
@@ -110,6 +122,10 @@ impl Tail {
             }
             self.take(page, edge.and_then(|edge| edge.parse().ok()))?;
             self.shared.progress.send_replace(self.log.head());
+            if !is_ready && self.position() >= last {
+                is_ready = true;
+                self.ready(line);
+            }
         }
     }
 
@@ -118,14 +134,15 @@ impl Tail {
             self.log.filled(self.floor);
         }
         self.shared.progress.send_replace(self.log.head());
-        *self.shared.phase.lock() = Phase::Ready(line.clone());
-        let stats = self.log.stats(Moment::now());
+        *self.shared.phase.lock() = Phase::Ready(line.clone(), Instant::now());
+        let stats = self.log.stats(self.shared.now());
         log::info!("the log is at {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
     }
 
     /// Adds a page to the log; everything before `edge` may have been trimmed before the page was read.
     fn take(&mut self, page: Vec<Value>, edge: Option<Cursor>) -> Result<(), LinkError> {
         let mut messages: Vec<Message> = Vec::with_capacity(page.len());
+        let (entries, mut total) = (page.len(), 0);
         for (n, value) in page.into_iter().enumerate() {
             let Entry { id, what, digest } = entry::read(value).ok_or(LinkError::Answer("XREAD"))?;
             if let (0, Some(edge)) = (n, edge) {
@@ -148,17 +165,19 @@ impl Tail {
                     BREAK_BYTES
                 }
             };
+            total += bytes;
             self.ledger.add(id, bytes);
             (self.position, self.digest) = (Some(id), Some(digest));
         }
         self.append(messages)?;
+        self.page = next_page(self.page, entries, total);
         *self.shared.needed.lock() = self.ledger.edge();
         Ok(())
     }
 
     fn append(&self, messages: Vec<Message>) -> Result<(), LinkError> {
         // Ids of one stream grow; if they do not, this is not the stream that we joined.
-        self.log.append_placed(messages, Moment::now()).map_err(|_| LinkError::Shortened)
+        self.log.append_placed(messages, self.shared.now()).map_err(|_| LinkError::Shortened)
     }
 }
 
@@ -169,5 +188,24 @@ fn entries(answer: Value) -> Option<Vec<Value>> {
     match stream.pop() {
         Some(Value::Array(entries)) => Some(entries),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case 8.1: pages are measured in bytes, not in entries.
+    #[test]
+    fn pages_are_as_large_as_their_bytes_allow() {
+        let mut page = FIRST_PAGE;
+        for _ in 0..6 {
+            page = next_page(page, page, page * 100);
+        }
+        assert_eq!(page, MAX_PAGE, "small entries come many at a time");
+        assert_eq!(next_page(page, page, page * 64 * 1024), 16, "large ones few");
+        assert_eq!(next_page(16, 16, 16 * 4 * PAGE_BYTES), 1, "and the largest alone");
+        assert_eq!(next_page(1, 1, 100), 2, "it grows step by step");
+        assert_eq!(next_page(7, 0, 0), 7, "nothing says nothing");
     }
 }

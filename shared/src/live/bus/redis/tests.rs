@@ -15,7 +15,9 @@ mod faults;
 mod guarded;
 mod losses;
 mod proxy;
+mod rights;
 mod server;
+mod sizes;
 
 use server::Server;
 

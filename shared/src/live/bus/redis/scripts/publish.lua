@@ -1,61 +1,127 @@
 -- Adds publications to the stream, each whole; one whose key is remembered adds nothing, and gets its first answer if it
 -- is the same publication.
 --
--- KEYS: the stream, then the keys of the publications that have one.
--- ARGV: for how many milliseconds a key is remembered; then for each publication the number of its key in KEYS (0: none)
+-- KEYS: the stream, what keys take of memory, then the keys of the publications that have one.
+-- ARGV: for how many milliseconds a key is remembered, and how many bytes keys may take; then for each publication the
+--   number of its key in KEYS (0: none)
 --   and of its messages, with a key the digest of them all (32 digits), and for each message its kind, channel, event and data, and what the kind says: 1 the name of
 --   who sent it, 2 attachments, 3 both.
--- Answers a text for each publication: `n` or, for a repeated one, `r`, then the ids with a space between; or `o`: the key
---   was used for other messages.
-local stream, lifetime, size = KEYS[1], ARGV[1], #ARGV
-local call, argv = redis.call, ARGV
+-- Answers a text for each publication: `n` or, for a repeated one, `r`, then the ids with a space between; `o`: the key
+--   was used for other messages; `k` and milliseconds: there is no room for its key before
+--   that; `x` and why: refused, nothing was added; `u` and why:
+--   some of it may have been added.
+local stream, usage, lifetime, room, size = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]), #ARGV
+local call, pcall, argv = redis.call, redis.pcall, ARGV
 local widths = { ['0'] = 4, ['1'] = 5, ['2'] = 5, ['3'] = 6 }
+-- Keys are counted by when they were taken, in slices of so many milliseconds.
+local slice = 10000
+-- What a key costs beside its text and its answer.
+local overhead = 200
+
+local function error_of(answer)
+  return type(answer) == 'table' and answer.err
+end
 
 -- Without a stream there is no word of what was lost with it: whoever joins first makes a new one and says so. So
 -- nothing is added to none. The common kind has the fewest words, for most of the time goes into handing them over.
 local function add(kind, at)
   local channel, event, data, more = argv[at + 1], argv[at + 2], argv[at + 3], argv[at + 4]
   if kind == '0' then
-    return call('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data)
+    return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data)
   end
   local name = kind == '2' and 'attachments' or 'from'
   if kind ~= '3' then
-    return call('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, name, more)
+    return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, name, more)
   end
-  return call('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, name, more,
+  return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, name, more,
     'attachments', argv[at + 5])
 end
 
-local answers, at = {}, 2
+-- What keys take, as `slice:bytes …`. It is written once before anything is added: if that is refused, so is everything
+-- with a key, since its answer could not be remembered.
+local slices, now, taken, no_keys = {}, 0, 0, nil
+local function write_usage()
+  local words = {}
+  for one, bytes in pairs(slices) do
+    words[#words + 1] = string.format('%.0f:%.0f', one, bytes)
+  end
+  return pcall('SET', usage, table.concat(words, ' '), 'PX', lifetime + slice)
+end
+if #KEYS > 2 then
+  local time, text = pcall('TIME'), pcall('GET', usage)
+  no_keys = error_of(time) or error_of(text)
+  if not no_keys then
+    now = math.floor((tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) / slice)
+    for one, bytes in string.gmatch(text or '', '(%d+):(%d+)') do
+      one, bytes = tonumber(one), tonumber(bytes)
+      if (one + 1) * slice + lifetime > now * slice and one <= now then
+        slices[one], taken = bytes, taken + bytes
+      end
+    end
+    no_keys = error_of(write_usage())
+  end
+end
+local before = taken
+
+local answers, at = {}, 3
 while at <= size do
   local key, count = tonumber(argv[at]), tonumber(argv[at + 1])
   at = at + 2
-  local digest, given
+  local digest, answer
   if key > 0 then
-    digest, given = argv[at], call('GET', KEYS[key])
+    digest = argv[at]
     at = at + 1
+    local given = no_keys and { err = no_keys } or pcall('GET', KEYS[key])
+    if error_of(given) then
+      answer = 'x' .. error_of(given)
+    elseif given then
+      answer = string.sub(given, 1, 32) == digest and 'r' .. string.sub(given, 33) or 'o'
+    else
+      -- An id has 15 characters and more.
+      local cost = overhead + #KEYS[key] + 32 + 18 * count
+      if taken + cost > room then
+        local oldest = now
+        for one in pairs(slices) do
+          oldest = math.min(oldest, one)
+        end
+        answer = string.format('k%.0f', (oldest + 1 - now) * slice + lifetime)
+      else
+        taken = taken + cost
+      end
+    end
   end
-  if given then
+  if answer then
     for _ = 1, count do
       at = at + widths[argv[at]]
     end
-    answers[#answers + 1] = string.sub(given, 1, 32) == digest and 'r' .. string.sub(given, 33) or 'o'
   else
     local placed = {}
     for n = 1, count do
       local kind = argv[at]
-      local id = add(kind, at)
-      if not id then
+      local id = not answer and add(kind, at)
+      if error_of(id) then
+        answer = (n == 1 and 'x' or 'u') .. id.err
+      elseif not id and not answer then
         return redis.error_reply('GONE the stream is not there')
       end
       placed[n] = id
       at = at + widths[kind]
     end
-    local ids = table.concat(placed, ' ')
-    if key > 0 then
-      call('SET', KEYS[key], digest .. ids, 'PX', lifetime)
+    if not answer then
+      local ids = table.concat(placed, ' ')
+      answer = 'n' .. ids
+      if key > 0 then
+        local set = pcall('SET', KEYS[key], digest .. ids, 'PX', lifetime)
+        if error_of(set) then
+          answer = 'u' .. set.err
+        end
+      end
     end
-    answers[#answers + 1] = 'n' .. ids
   end
+  answers[#answers + 1] = answer
+end
+if taken > before then
+  slices[now] = (slices[now] or 0) + taken - before
+  write_usage()
 end
 return answers

@@ -1,23 +1,46 @@
--- Trims the stream and says how far it is.
+-- Trims the stream, says how far it is, and finds out what Redis refuses.
 --
--- KEYS: the stream, the id of its first entry as of the last trimming.
--- ARGV: the id before which nothing is needed, and the age in milliseconds after which nothing is (empty: no limit).
--- Answers the newest id.
-local stream, edge = KEYS[1], KEYS[2]
+-- KEYS: the stream, the id of its first entry as of the last trimming, and two keys to try commands on.
+-- ARGV: the id before which nothing is needed, the age in milliseconds after which nothing is (empty: no limit), and `1`
+--   to try all commands that the other scripts use.
+-- Answers: the newest id, the seconds and microseconds of Redis' clock (empty: refused), and for each command that is
+--   refused its name and the reason, with a space between.
+local stream, edge, scratch, value = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if redis.call('EXISTS', stream) == 0 then
   return redis.error_reply('GONE the stream is not there')
 end
 
-local function trim(id)
-  -- Whole nodes of the stream only, however many: cheap, and exact enough.
-  return redis.call('XTRIM', stream, 'MINID', '~', id, 'LIMIT', 0)
+local refused = {}
+local function try(command, ...)
+  local answer = redis.pcall(command, ...)
+  if type(answer) == 'table' and answer.err then
+    refused[#refused + 1] = command .. ' ' .. answer.err
+    return nil
+  end
+  return answer
 end
 
-local trimmed = trim(ARGV[1])
-if ARGV[2] ~= '' then
-  local time = redis.call('TIME')
+if ARGV[3] == '1' then
+  try('XADD', scratch, 'MAXLEN', '1', '*', 'probe', '1')
+  try('XRANGE', scratch, '-', '+', 'COUNT', '1')
+  try('DEL', scratch)
+  try('SET', value, '1', 'PX', '1000')
+  try('GET', value)
+end
+
+local time = try('TIME') or { '', '' }
+
+local trimmed = 0
+local function trim(id)
+  -- Whole nodes of the stream only, however many: cheap, and exact enough.
+  local count = try('XTRIM', stream, 'MINID', '~', id, 'LIMIT', 0)
+  trimmed = trimmed + (count or 0)
+  return count
+end
+
+if trim(ARGV[1]) and ARGV[2] ~= '' and time[1] ~= '' then
   local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  trimmed = trimmed + trim(string.format('%.0f-0', math.max(0, ms - tonumber(ARGV[2]))))
+  trim(string.format('%.0f-0', math.max(0, ms - tonumber(ARGV[2]))))
 end
 
 local last, first = '0-0', nil
@@ -36,4 +59,4 @@ if trimmed > 0 then
   end
   redis.call('SET', edge, first)
 end
-return last
+return { last, time[1], time[2], refused }

@@ -57,7 +57,7 @@ async fn a_redis_that_does_not_answer_is_away_and_takes_no_more_than_it_may() {
         .collect();
     until("those that wait fill the room", || bus.room.available_permits() < 1024).await;
     for asked in asked {
-        assert!(matches!(asked.await.unwrap(), Err(BusError::Away(_))));
+        assert!(matches!(asked.await.unwrap(), Err(BusError::Away(_) | BusError::Unknown(_))));
     }
     assert!(started.elapsed() < PUBLISH_WITHIN + Duration::from_secs(1), "{:?}", started.elapsed());
     until("all of the room is free again", || bus.room.available_permits() == ROOM_KIB).await;

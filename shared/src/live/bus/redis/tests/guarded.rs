@@ -102,24 +102,6 @@ async fn a_password_is_needed_and_never_told() {
     }
 }
 
-/// The rights that the documentation names suffice, and a user without them is told so.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_with_the_least_rights_keeps_the_contract() {
-    const RIGHTS: &str = "on >let-me-in-please ~trident:log ~{trident:log}:* -@all +info +script|load +evalsha +xadd +xread \
-                          +xrange +xtrim +xinfo|stream +exists +get +set +del +time";
-    let rights: Vec<&str> = RIGHTS.split(' ').collect();
-    let nobody = ["--user", "default", "on", "nopass", "-@all", "+ping", "--user", "trident"];
-    let server = Server::with(&[&nobody[..], &rights[..]].concat(), "redis://").await;
-    let url = server.url().replace("redis://", "redis://trident:let-me-in-please@");
-    contract::suite(|| async { Arc::new(connect(&url).await) as Arc<dyn Bus> }).await;
-    let bus = connect(&url).await;
-    assert!(bus.lease("tick", Duration::from_secs(1)).await.is_some());
-    bus.release("tick", bus.log().head()).await;
-    assert!(matches!(bus.lease("tick", Duration::from_secs(1)).await, Some(Lease::Got { .. })));
-    let told = why(&open(&server.url()), "no permissions").await;
-    assert!(!told.contains("let-me-in"), "{told}");
-}
-
 /// All keys share one hash slot, so that one node of a cluster has them all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_node_of_a_cluster_that_has_the_slot_keeps_the_contract() {

@@ -1,0 +1,88 @@
+//! How much a Redis is given: keys, batches, and what a process does whose clock is wrong.
+
+use super::{
+    proxy::{Proxy, Way},
+    *,
+};
+use crate::live::{clock::wall_clock, degraded::reason};
+
+fn keyed(key: &str) -> Publication {
+    Publication { key: Some(IdempotencyKey { scope: "me".into(), key: key.into() }), ..publication("a", key) }
+}
+
+/// Case 8.4: keys take a bounded amount of Redis' memory; beyond it they are refused as on the memory bus.
+#[tokio::test]
+async fn keys_are_bounded_in_bytes() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    let first = bus.publish(keyed("first")).await.unwrap();
+    let usage = async || -> String { redis::from_redis_value(server.command(&["GET", scripts::KEYS]).await).unwrap() };
+    let (slice, bytes) =
+        usage().await.split_once(':').map(|(slice, bytes)| (slice.to_owned(), bytes.to_owned())).unwrap();
+    let bytes: usize = bytes.parse().unwrap();
+    let stored = server.count(&["MEMORY", "USAGE", &format!("{}2:me:first", scripts::KEY)]).await;
+    assert!(bytes >= stored, "{bytes} are counted for a key that takes {stored}");
+    // As after hundreds of thousands of them.
+    let full = format!("{slice}:{}", 64 * 1024 * 1024);
+    server.command(&["SET", scripts::KEYS, &full]).await;
+    let refused = bus.publish(keyed("second")).await;
+    let Err(BusError::Keys { retry_after }) = refused else { panic!("{refused:?}") };
+    assert!(retry_after > Duration::from_secs(280) && retry_after <= Duration::from_secs(310), "{retry_after:?}");
+    assert_eq!(bus.publish(keyed("first")).await, Ok(Published { is_repeat: true, ..first }), "those known still are");
+    assert!(bus.publish(publication("a", "without")).await.is_ok());
+    assert_eq!(server.count(&["XLEN", scripts::STREAM]).await, 3, "a break and two messages");
+    // Forgotten with the keys that were taken then.
+    let old = slice.parse::<u64>().unwrap() - 31;
+    server.command(&["SET", scripts::KEYS, &format!("{old}:{}", 64 * 1024 * 1024)]).await;
+    assert!(bus.publish(keyed("second")).await.is_ok());
+    assert!(server.count(&["PTTL", scripts::KEYS]).await > 0, "the count goes with the last key");
+}
+
+/// Case 8.5: a batch that no command of Redis can hold is refused, and nobody else notices.
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_redis_is_refused() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    let draft = publication("a", 1).drafts.remove(0);
+    let batch = Publication::new(vec![draft; 300_000]);
+    assert_eq!(bus.publish(batch).await, Err(BusError::TooLarge));
+    assert!(bus.ready().is_ok());
+    bus.publish(publication("a", 2)).await.unwrap();
+    assert_eq!(server.count(&["XLEN", scripts::STREAM]).await, 2, "a break and one message");
+}
+
+/// Case 7.2: the age of messages goes by the clock of Redis, and a host whose clock differs is reported.
+#[tokio::test]
+async fn a_host_with_a_wrong_clock_delivers_and_is_reported() {
+    let server = Server::start().await;
+    let limits =
+        Limits { channel: crate::pure::Retention { age_ms: Some(10_000), ..Default::default() }, ..Limits::default() };
+    let ahead = RedisBus::with_clock(&server.url(), None, limits, || wall_clock() + 61 * 60 * 1000).unwrap();
+    ready(&ahead).await;
+    let mut reader = Reader::open(ahead.log(), &[channel("a")], Since::Now);
+    let sent = connect(&server.url()).await.publish(publication("a", 1)).await.unwrap().ids;
+    ahead.reach(sent[0]).await;
+    while ahead.sweep() {}
+    assert_eq!(take(&mut reader, 1).await, (sent, false));
+    until("the skew alone is reported", || ahead.degraded().len() == 1).await;
+    let told: Vec<_> = ahead.degraded().into_iter().map(|one| (one.reason, one.message)).collect();
+    assert!(told[0].0 == reason::CLOCK_SKEW && told[0].1.contains("ahead of"), "{told:?}");
+    let right = connect(&server.url()).await;
+    until("a clock that is right is not", || right.degraded().is_empty()).await;
+}
+
+/// Case 8.9: who is not answered in time is told that the outcome is unknown, once something was sent.
+#[tokio::test]
+async fn a_publication_without_an_answer_has_an_unknown_outcome() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let bus = connect(&proxy.url()).await;
+    proxy.set(Way::Stalled);
+    let refused = bus.publish(keyed("one")).await;
+    assert!(matches!(&refused, Err(BusError::Unknown(_))), "{refused:?}");
+    assert!(refused.unwrap_err().to_string().contains("Idempotency-Key"));
+    proxy.set(Way::Open);
+    ready(&bus).await;
+    let again = publish(&bus, keyed("one")).await;
+    assert_eq!(server.count(&["XLEN", scripts::STREAM]).await, 2, "it is there once: {again:?}");
+}
