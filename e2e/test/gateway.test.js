@@ -1,6 +1,7 @@
 // The gateway while something changes: its own reload, a service that goes and comes back.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { io } from "socket.io-client";
 import { ask, openEvents, openLines, publish } from "../lib/http.js";
@@ -22,6 +23,28 @@ describe("nginx.conf", () => {
     // A machine that grants fewer open files is told of, and served as far as they go.
     const complaints = stack.gateway.told().split("\n").filter((line) => /\[(warn|emerg|alert)\]/.test(line) && !line.includes("RLIMIT_NOFILE"));
     assert.deepEqual(complaints, []);
+  });
+
+  test("case 4.4: 128 channels with names of 128 characters are one subscription", async () => {
+    const channels = (count) => Array.from({ length: count }, (_, at) => `channel=public.${String(at).padStart(121, "x")}`).join("&");
+    for (const count of [60, 128]) {
+      const answer = await ask(`${stack.base}/data?mode=poll&${channels(count)}`);
+      assert.equal(answer.status, 200, answer.body.slice(0, 200));
+      const events = await openEvents(`${stack.base}/events?${channels(count)}`);
+      assert.equal(events.status, 200);
+      await events.close();
+    }
+  });
+
+  test("case 8.11: the access log has no session ids", async () => {
+    await ask(`${stack.base}/socket.io/?EIO=4&transport=polling&sid=0123456789abcdefghij`);
+    await ask(`${stack.base}/data?mode=poll&channel=public.logged`);
+    const log = await until("the log", () => {
+      const text = readFileSync(`${stack.gateway.folder}/access.log`, "utf8");
+      return text.includes("public.logged") && text;
+    }, { within: 20_000 });
+    assert.match(log, /"GET \/socket\.io\/ HTTP\/1\.1" 400/);
+    assert.doesNotMatch(log, /0123456789abcdefghij/);
   });
 
   test("a reload ends no stream, no long poll and no WebSocket", { timeout: 60_000 }, async () => {

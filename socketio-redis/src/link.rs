@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A connection that was of use for so long has the next one begin with the first pause again.
+const STABLE: Duration = Duration::from_secs(10);
 /// Silence after which the kernel asks whether the other end still lives.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 /// The way to Redis is not tried more often than this.
@@ -91,12 +93,16 @@ pub(crate) async fn run(
     let mut pause = FIRST_PAUSE;
     let mut is_told = false;
     loop {
+        let begun = Instant::now();
         let Err(error) = session(&client, &cluster, &mut changes, &mut jobs).await;
         let why = format!("Redis is away: {error}");
         if cluster.set_away(why.clone()) {
             cluster.counters.away.inc();
-            pause = FIRST_PAUSE;
-            is_told = false;
+            // One that is lost soon after it came about is tried again more and more rarely.
+            if begun.elapsed() >= STABLE {
+                pause = FIRST_PAUSE;
+                is_told = false;
+            }
         }
         if !std::mem::replace(&mut is_told, true) {
             log::warn!("{why}. Events reach the sockets of this server alone until it is back.");
