@@ -110,14 +110,7 @@ impl Encoded for Inner {
                 let (text, attachments) = text::encode(&self.packet);
                 Frames::text(&text, attachments)
             }),
-            Form::Msgpack => self.msgpack.get_or_init(|| {
-                let bytes = msgpack::encode(&self.packet).unwrap_or_else(|error| {
-                    // The payload was made from values, or checked when it came in.
-                    log::error!("a packet has no msgpack form: {error}");
-                    bytes::Bytes::new()
-                });
-                Frames::binary(bytes)
-            }),
+            Form::Msgpack => self.msgpack.get_or_init(|| Frames::binary(msgpack::encode(&self.packet))),
         }
     }
 

@@ -67,10 +67,14 @@ pub(super) fn read<T: DeserializeOwned>(payload: &Payload, skip: usize) -> Resul
 
 /// The name of the event whose payload this is: a string, or a number's digits.
 pub(super) fn name(json: &str) -> Option<Cow<'_, str>> {
-    let rest = json.trim_start().strip_prefix('[')?;
     // Reads the first item alone: what follows it is neither looked at nor checked.
-    let mut reader = serde_json::Deserializer::from_str(rest);
-    Name::deserialize(&mut reader).ok().map(|name| name.0)
+    first_name(json.trim_start().strip_prefix('[')?)
+}
+
+/// The name that `text` begins with. An unpaired surrogate in it, which no text of ours can hold, is U+FFFD.
+fn first_name(text: &str) -> Option<Cow<'_, str>> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    Name::deserialize(&mut reader).ok().map(|name| name.0).or_else(|| json::lossy_text(text.trim_start()))
 }
 
 /// Appends a string to the array in `json`; anything but an array is given back as it is.
@@ -101,12 +105,11 @@ pub(super) fn check_event(json: &str) -> Result<(), Error> {
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-            match seq.next_element::<Name<'de>>()? {
-                Some(Name(name)) if is_reserved(&name) => {
-                    return Err(A::Error::custom("reserved event name"));
-                }
+            let Some(first) = seq.next_element::<&RawValue>()? else { return Err(A::Error::invalid_length(0, &self)) };
+            match first_name(first.get()) {
+                Some(name) if is_reserved(&name) => return Err(A::Error::custom("reserved event name")),
                 Some(_) => {}
-                None => return Err(A::Error::invalid_length(0, &self)),
+                None => return Err(A::Error::custom("the name of an event is a string or a number")),
             }
             while seq.next_element::<IgnoredAny>()?.is_some() {}
             Ok(())

@@ -12,36 +12,32 @@ use bytestring::ByteString;
 use super::assemble::Limits;
 use super::packet::{Kind, Packet, Payload};
 use super::text::{ParseError, check_payload};
-use crate::value::Value;
 
 mod read;
+mod transcode;
 mod write;
 
-/// The packet as the content of one binary message.
-///
-/// # Errors
-/// When the data of the packet is beyond what a [`Value`] holds: see [`Payload::to_value`].
-pub fn encode(packet: &Packet) -> Result<Bytes, ParseError> {
-    let data = match &packet.payload {
-        Some(payload) => Some(payload.to_value()?),
-        None => None,
-    };
+/// The packet as the content of one binary message. All JSON has a form in msgpack: a number beyond 64-bit floats is infinity, an
+/// unpaired surrogate U+FFFD.
+#[must_use]
+pub fn encode(packet: &Packet) -> Bytes {
+    let data = packet.payload.as_ref();
     let members = 2 + u32::from(data.is_some()) + u32::from(packet.id.is_some());
-    let mut out = write::Writer::with_capacity(packet.nsp.len() + 32 + packet.payload.as_ref().map_or(0, Payload::len));
+    let mut out = write::Writer::with_capacity(packet.nsp.len() + 32 + data.map_or(0, Payload::len));
     out.map(members);
     out.string("type");
-    out.value(&Value::from(u64::from(number(packet.kind))));
-    if let Some(data) = &data {
+    out.unsigned(number(packet.kind).into());
+    if let Some(data) = data {
         out.string("data");
-        out.value(data);
+        transcode::value(&mut out, data.json(), data.attachments());
     }
     if let Some(id) = packet.id {
         out.string("id");
-        out.value(&Value::from(id));
+        out.unsigned(id);
     }
     out.string("nsp");
     out.string(&packet.nsp);
-    Ok(out.finish())
+    out.finish()
 }
 
 /// Reads the content of one binary message.

@@ -147,7 +147,8 @@ fn attachment_count(number: &str, max: usize) -> Result<usize, ParseError> {
 
 /// Whether `json`, empty where there is none, may be the data of such a packet.
 pub(super) fn check_payload(kind: Kind, json: &str, attachments: usize) -> Result<(), ParseError> {
-    if !json::is_shallow(json) {
+    // Of an event or its answer depth is for the handler to judge, which can say so: nothing here recurses over it.
+    if !matches!(kind, Kind::Event | Kind::Ack) && !json::is_shallow(json) {
         return Err(ParseError::Nesting);
     }
     match (kind, json.is_empty()) {

@@ -153,7 +153,7 @@ fn times() {
 
 #[test]
 fn msgpack_is_known_by_the_first_packet() {
-    let connect = msgpack::encode(&Packet::new(Kind::Connect, "/".into())).unwrap();
+    let connect = msgpack::encode(&Packet::new(Kind::Connect, "/".into()));
     let mut client = Client::new(config().into(), Instant::now());
     assert!(client.on_message(Data::Binary(connect.clone()), Instant::now()).is_ok());
     assert_eq!(client.form(), Form::Msgpack);

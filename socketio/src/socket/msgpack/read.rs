@@ -1,7 +1,7 @@
 //! Reads msgpack straight into JSON text and attachments.
 //!
-//! The only recursion is in [`Reader::write_json`], bounded by [`MAX_NESTING`]; lengths are loop counts, and each turn
-//! of a loop takes a byte at least, so that work and memory are bounded by the message.
+//! There is no recursion; lengths are loop counts, and each turn of a loop takes a byte at least, so that work and memory are
+//! bounded by the message.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,7 +11,6 @@ use rmp::Marker;
 
 use crate::socket::text::ParseError;
 use crate::time::iso_of_millis;
-use crate::value::MAX_NESTING;
 
 /// Type of the extensions that `notepack.io` uses for `undefined`, dates and array buffers.
 const NOTEPACK: u8 = 0;
@@ -89,7 +88,7 @@ impl<'a> Reader<'a> {
         }
         let mut json = String::new();
         let mut attachments = Vec::new();
-        self.write_json(item, 0, &mut json, &mut attachments, max_attachments)?;
+        self.write_json(item, &mut json, &mut attachments, max_attachments)?;
         Ok(Some((json, attachments)))
     }
 
@@ -112,67 +111,72 @@ impl<'a> Reader<'a> {
 
     fn write_json(
         &mut self,
-        item: Item<'a>,
-        depth: usize,
+        mut item: Item<'a>,
         json: &mut String,
         attachments: &mut Vec<Bytes>,
         max_attachments: usize,
     ) -> Result<(), ParseError> {
-        if matches!(item, Item::Array(_) | Item::Map(_)) && depth == MAX_NESTING {
-            return Err(ParseError::Nesting);
+        // The arrays and maps around the item: how much of each is to come, and whether it has keys.
+        let mut open: Vec<(u32, bool)> = Vec::new();
+        loop {
+            match item {
+                Item::Nil | Item::Undefined => json.push_str("null"),
+                Item::Bool(value) => json.push_str(if value { "true" } else { "false" }),
+                Item::Unsigned(number) => display(json, number),
+                Item::Signed(number) => display(json, number),
+                Item::Float(number) => float(json, number)?,
+                Item::Str(text) => string(json, text)?,
+                // Out of the range of JavaScript's dates it is null there, too.
+                Item::Date(milliseconds) => match iso_of_millis(milliseconds) {
+                    Some(date) => string(json, &date)?,
+                    None => json.push_str("null"),
+                },
+                Item::Bin(bytes) => {
+                    if attachments.len() == max_attachments {
+                        return Err(ParseError::TooManyAttachments(max_attachments));
+                    }
+                    json.push_str(r#"{"_placeholder":true,"num":"#);
+                    display(json, attachments.len());
+                    json.push('}');
+                    attachments.push(bytes);
+                }
+                Item::Array(len) => {
+                    json.push('[');
+                    open.push((len, false));
+                }
+                Item::Map(len) => {
+                    json.push('{');
+                    open.push((len, true));
+                }
+            }
+            let has_keys = loop {
+                match open.last_mut() {
+                    None => return Ok(()),
+                    Some((0, has_keys)) => {
+                        json.push(if *has_keys { '}' } else { ']' });
+                        open.pop();
+                    }
+                    Some((left, has_keys)) => {
+                        *left -= 1;
+                        break *has_keys;
+                    }
+                }
+            };
+            // No item ends in an opening bracket: that one was written just now.
+            if !json.ends_with(['[', '{']) {
+                json.push(',');
+            }
+            if has_keys {
+                let key = self.key()?;
+                if key == "_placeholder" {
+                    // Text beside attachments has no way to say it, and nobody but an attacker does.
+                    return Err(bad("a placeholder in msgpack"));
+                }
+                string(json, &key)?;
+                json.push(':');
+            }
+            item = self.item()?;
         }
-        match item {
-            Item::Nil | Item::Undefined => json.push_str("null"),
-            Item::Bool(value) => json.push_str(if value { "true" } else { "false" }),
-            Item::Unsigned(number) => display(json, number),
-            Item::Signed(number) => display(json, number),
-            Item::Float(number) => float(json, number)?,
-            Item::Str(text) => string(json, text)?,
-            // Out of the range of JavaScript's dates it is null there, too.
-            Item::Date(milliseconds) => match iso_of_millis(milliseconds) {
-                Some(date) => string(json, &date)?,
-                None => json.push_str("null"),
-            },
-            Item::Bin(bytes) => {
-                if attachments.len() == max_attachments {
-                    return Err(ParseError::TooManyAttachments(max_attachments));
-                }
-                json.push_str(r#"{"_placeholder":true,"num":"#);
-                display(json, attachments.len());
-                json.push('}');
-                attachments.push(bytes);
-            }
-            Item::Array(len) => {
-                json.push('[');
-                for n in 0..len {
-                    if n > 0 {
-                        json.push(',');
-                    }
-                    let item = self.item()?;
-                    self.write_json(item, depth + 1, json, attachments, max_attachments)?;
-                }
-                json.push(']');
-            }
-            Item::Map(len) => {
-                json.push('{');
-                for n in 0..len {
-                    if n > 0 {
-                        json.push(',');
-                    }
-                    let key = self.key()?;
-                    if key == "_placeholder" {
-                        // Text beside attachments has no way to say it, and nobody but an attacker does.
-                        return Err(bad("a placeholder in msgpack"));
-                    }
-                    string(json, &key)?;
-                    json.push(':');
-                    let item = self.item()?;
-                    self.write_json(item, depth + 1, json, attachments, max_attachments)?;
-                }
-                json.push('}');
-            }
-        }
-        Ok(())
     }
 
     fn item(&mut self) -> Result<Item<'a>, ParseError> {

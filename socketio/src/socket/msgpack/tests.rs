@@ -1,6 +1,6 @@
 use super::*;
 use crate::socket::packet::is_reserved;
-use crate::value::MAX_NESTING;
+use crate::value::{MAX_NESTING, Value};
 use proptest::prelude::*;
 
 fn decoded(message: &[u8]) -> Result<Packet, ParseError> {
@@ -35,7 +35,7 @@ fn both_ways() {
         ),
         (Packet::new(Kind::Disconnect, "/".into()), b"\x82\xa4type\x01\xa3nsp\xa1/"),
     ] {
-        assert_eq!(encode(&packet).unwrap(), bytes);
+        assert_eq!(encode(&packet), bytes);
         assert_eq!(decoded(bytes).unwrap(), packet);
     }
 }
@@ -44,7 +44,7 @@ fn both_ways() {
 fn bytes_stand_in_the_data() {
     let payload = Payload::event("e", &(crate::value::Binary::from("ab"), "c")).unwrap();
     let packet = Packet::event("/".into(), None, payload);
-    let bytes = encode(&packet).unwrap();
+    let bytes = encode(&packet);
     assert_eq!(bytes, &b"\x83\xa4type\x02\xa4data\x93\xa1e\xc4\x02ab\xa1c\xa3nsp\xa1/"[..]);
     assert_eq!(decode(&bytes, Limits::default()).unwrap(), packet);
 }
@@ -214,11 +214,14 @@ fn refused_packets() {
 #[test]
 fn limits() {
     let nested = |depth: usize| [&b"\x91".repeat(depth - 1)[..], b"\x90"].concat();
-    argument(&nested(MAX_NESTING - 1)).unwrap();
-    assert!(matches!(argument(&nested(MAX_NESTING)), Err(ParseError::Nesting)));
-    assert!(matches!(argument(&b"\x91".repeat(900_000)), Err(ParseError::Nesting)));
-    let maps = b"\x81\xa1a".repeat(MAX_NESTING);
-    assert!(matches!(argument(&maps), Err(ParseError::Nesting)));
+    // Of an event depth is for the handler to judge; of a client's first packet it is bounded.
+    for depth in [MAX_NESTING, 400_000] {
+        assert_eq!(argument(&nested(depth)).unwrap(), format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+    }
+    assert!(argument(&b"\x91".repeat(900_000)).is_err(), "it ends too soon");
+    assert!(argument(&b"\x81\xa1a".repeat(300_000)).is_err(), "it ends too soon");
+    let auth = [&b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data"[..], &b"\x81\xa1a".repeat(MAX_NESTING + 1), b"\xc0"].concat();
+    assert!(matches!(decoded(&auth), Err(ParseError::Nesting)));
 
     let buffers = |count: u8| [&[0x90 | count][..], &b"\xc4\x00".repeat(count.into())].concat();
     argument(&buffers(10)).unwrap();
@@ -254,7 +257,7 @@ proptest! {
         let data = Value::Array(data);
         let packet = Packet { id, ..Packet::event(nsp.into(), id, Payload::from_value(&data).unwrap()) };
         let limits = Limits { max_attachments: usize::MAX, ..Limits::default() };
-        let decoded = decode(&encode(&packet).unwrap(), limits).unwrap();
+        let decoded = decode(&encode(&packet), limits).unwrap();
         prop_assert_eq!(decoded.payload.as_ref().unwrap().to_value().unwrap(), data);
         prop_assert_eq!(decoded.id, packet.id);
         prop_assert_eq!(decoded.nsp, packet.nsp);
@@ -266,4 +269,59 @@ proptest! {
         let _ = decoded(&event(&message));
         let _ = argument(&message);
     }
+}
+
+/// The argument of `["e", <argument>]` in msgpack.
+fn encoded(argument: &str, attachments: Vec<Bytes>) -> Vec<u8> {
+    let payload = Payload::from_parts(format!("[\"e\",{argument}]").into(), attachments);
+    let bytes = encode(&Packet::event("/".into(), None, payload));
+    let data = bytes.strip_prefix(b"\x83\xa4type\x02\xa4data\x92\xa1e").unwrap();
+    data.strip_suffix(b"\xa3nsp\xa1/").unwrap().to_vec()
+}
+
+/// Case 3.1: every JSON value has a form, the one that `JSON.parse` would make of it.
+#[test]
+fn every_json_value_has_a_form() {
+    let float = |number: f64| [&b"\xcb"[..], &number.to_be_bytes()].concat();
+    for (json, bytes) in [
+        ("1e400", float(f64::INFINITY)),
+        ("-1e400", float(f64::NEG_INFINITY)),
+        ("1e308", float(1e308)),
+        ("-0", float(-0.0)),
+        ("-0.0", float(-0.0)),
+        ("0", b"\x00".to_vec()),
+        ("-1", b"\xff".to_vec()),
+        ("9007199254740993", b"\xcf\x00\x20\x00\x00\x00\x00\x00\x01".to_vec()),
+        ("18446744073709551616", float(18_446_744_073_709_551_616.0)),
+        ("123456789012345678901234567890", float(123_456_789_012_345_678_901_234_567_890.0)),
+        ("\"\\ud83d\"", [&b"\xa3"[..], "\u{fffd}".as_bytes()].concat()),
+        ("\"\\ud83dx\"", [&b"\xa4"[..], "\u{fffd}x".as_bytes()].concat()),
+        ("\"\\udc00\\ud83d\"", [&b"\xa6"[..], "\u{fffd}\u{fffd}".as_bytes()].concat()),
+        ("\"\\ud83d\\ude00\"", [&b"\xa4"[..], "\u{1f600}".as_bytes()].concat()),
+        ("{\"\\ud83d\":1}", [&b"\x81\xa3"[..], "\u{fffd}".as_bytes(), b"\x01"].concat()),
+        ("\"\\u0000\u{2028}\\n\\\"\\/\"", [&b"\xa7\x00"[..], "\u{2028}".as_bytes(), b"\n\"/"].concat()),
+        ("{\"a\":1,\"a\":2}", b"\x82\xa1a\x01\xa1a\x02".to_vec()),
+        (" { \"a\" : [ true , false , null , { } , [ ] ] } ", b"\x81\xa1a\x95\xc3\xc2\xc0\x80\x90".to_vec()),
+    ] {
+        assert_eq!(encoded(json, vec![]), bytes, "{json}");
+    }
+    let deep = encoded(&format!("{}{}", "[".repeat(300_000), "]".repeat(300_000)), vec![]);
+    assert_eq!((deep.len(), deep[0], deep[299_999]), (300_000, 0x91, 0x90));
+}
+
+#[test]
+fn placeholders_are_their_attachments() {
+    let attachments = || vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")];
+    for (json, bytes) in [
+        (
+            "[{\"_placeholder\":true,\"num\":1},{\"num\":0,\"_placeholder\":true},1]",
+            &b"\x93\xc4\x02bc\xc4\x01a\x01"[..],
+        ),
+        ("[{\"_placeholder\":true,\"num\":0,\"more\":[[1],{}]},[2]]", b"\x92\xc4\x01a\x91\x02"),
+        ("{\"_placeholder\":false,\"num\":0}", b"\x82\xac_placeholder\xc2\xa3num\x00"),
+        ("{\"_placeholder\":true,\"num\":7}", b"\xc0"),
+    ] {
+        assert_eq!(encoded(json, attachments()), bytes, "{json}");
+    }
+    assert_eq!(encoded("{\"_placeholder\":true,\"num\":0}", vec![]), b"\x82\xac_placeholder\xc3\xa3num\x00");
 }

@@ -1,9 +1,7 @@
-//! Values as msgpack, each in its shortest form.
+//! The items of msgpack, each in its shortest form.
 
 use bytes::Bytes;
 use rmp::encode as rmp;
-
-use crate::value::Value;
 
 pub(super) struct Writer {
     out: rmp::buffer::ByteBuf,
@@ -26,47 +24,37 @@ impl Writer {
         let Ok(()) = rmp::write_str(&mut self.out, text);
     }
 
-    pub(super) fn value(&mut self, value: &Value) {
-        match value {
-            Value::Null => {
-                let Ok(()) = rmp::write_nil(&mut self.out);
+    pub(super) fn array(&mut self, items: u32) {
+        let Ok(_) = rmp::write_array_len(&mut self.out, items);
+    }
+
+    pub(super) fn binary(&mut self, bytes: &[u8]) {
+        let Ok(()) = rmp::write_bin(&mut self.out, bytes);
+    }
+
+    pub(super) fn bool(&mut self, value: bool) {
+        let Ok(()) = rmp::write_bool(&mut self.out, value);
+    }
+
+    pub(super) fn null(&mut self) {
+        let Ok(()) = rmp::write_nil(&mut self.out);
+    }
+
+    pub(super) fn unsigned(&mut self, number: u64) {
+        let Ok(_) = rmp::write_uint(&mut self.out, number);
+    }
+
+    /// A number of JSON: an integer of 64 bits as such, anything else as the nearest float.
+    pub(super) fn number(&mut self, digits: &str) {
+        match (digits.parse::<u64>(), digits.parse::<i64>()) {
+            (Ok(number), _) => self.unsigned(number),
+            // Not -0, which only a float can be.
+            (_, Ok(number)) if number != 0 => {
+                let Ok(_) = rmp::write_sint(&mut self.out, number);
             }
-            Value::Bool(value) => {
-                let Ok(()) = rmp::write_bool(&mut self.out, *value);
-            }
-            Value::Number(number) => self.number(number),
-            Value::String(text) => self.string(text),
-            Value::Binary(bytes) => {
-                let Ok(()) = rmp::write_bin(&mut self.out, bytes);
-            }
-            Value::Array(items) => {
-                let Ok(_) = rmp::write_array_len(&mut self.out, length(items.len()));
-                for item in items {
-                    self.value(item);
-                }
-            }
-            Value::Object(members) => {
-                self.map(length(members.len()));
-                for (key, value) in members {
-                    self.string(key);
-                    self.value(value);
-                }
+            _ => {
+                let Ok(()) = rmp::write_f64(&mut self.out, digits.parse().unwrap_or(f64::NAN));
             }
         }
     }
-
-    fn number(&mut self, number: &serde_json::Number) {
-        if let Some(number) = number.as_u64() {
-            let Ok(_) = rmp::write_uint(&mut self.out, number);
-        } else if let Some(number) = number.as_i64() {
-            let Ok(_) = rmp::write_sint(&mut self.out, number);
-        } else {
-            let Ok(()) = rmp::write_f64(&mut self.out, number.as_f64().unwrap_or_default());
-        }
-    }
-}
-
-/// Four thousand million members fit no packet.
-fn length(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
