@@ -19,7 +19,7 @@ export function checkRoutes(stackOf) {
     const answer = await get("/data");
     assert.equal(answer.status, 200);
     assert.match(answer.headers["content-type"], /^application\/json/);
-    assert.equal(answer.headers["cache-control"], "max-age=0");
+    assert.equal(answer.headers["cache-control"], "max-age=0, no-transform");
     assert.match(answer.headers.etag, /^"\d{13}-\d+"$/);
   });
 
@@ -27,7 +27,7 @@ export function checkRoutes(stackOf) {
     const stream = await openEvents(`${base()}/events`);
     assert.equal(stream.status, 200);
     assert.equal(stream.headers["content-type"], "text/event-stream;charset=utf-8");
-    assert.equal(stream.headers["cache-control"], "no-store");
+    assert.equal(stream.headers["cache-control"], "no-store, no-transform");
     assert.equal(stream.headers["x-accel-buffering"], "no");
     const { retry } = await stream.next((item) => item.retry);
     assert.ok(retry >= 2_000 && retry <= 4_000, String(retry));
@@ -43,6 +43,14 @@ export function checkRoutes(stackOf) {
         assert.ok(apart > 500 && apart < 1_500, `${apart} ms apart`);
       }
     }
+  });
+
+  test("case 13.1: an EventSource of / gets the clock, a browser the page", async () => {
+    const stream = await openEvents(`${base()}/`);
+    assert.equal(stream.headers["content-type"], "text/event-stream;charset=utf-8");
+    assert.match((await stream.next((item) => item.data)).data, /^时间:\d{1,2}$/);
+    await stream.close();
+    assert.match((await get("/", { Accept: "text/html,*/*;q=0.8" })).headers["content-type"], /^text\/html/);
   });
 
   test("/data?mode=stream writes a line each second", async () => {

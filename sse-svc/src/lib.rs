@@ -10,7 +10,8 @@ mod page;
 mod wire;
 
 use actix_web::{
-    http::Method,
+    guard::GuardContext,
+    http::{Method, header},
     web::{self, ServiceConfig},
 };
 pub use page::home;
@@ -37,9 +38,11 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 /// The demo channel, and what is read where no channel is named.
 const TIME: &str = "time";
 
-/// The routes of this service: `/events` and its page at `/sse`.
+/// The routes of this service: `/events`, its page at `/sse`, and `/` for clients that ask for an event stream there, as
+/// `new EventSource("http://127.0.0.1:8080/")` does. To be configured before a page at `/`.
 pub fn routes(config: &mut ServiceConfig) {
     config
+        .service(web::resource("/").guard(wants_events).get(events::handler))
         .service(
             resource("/events", &[Method::GET, Method::HEAD, Method::POST])
                 .route(web::get().to(events::handler))
@@ -47,6 +50,15 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(publish::handler)),
         )
         .configure(page::routes);
+}
+
+/// Whether a request is a `GET` that asks for an event stream by name; `*/*` is no such wish.
+fn wants_events(request: &GuardContext<'_>) -> bool {
+    let head = request.head();
+    let accepted = head.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    let mut ranges =
+        accepted.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or_default());
+    head.method == Method::GET && ranges.any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// The lanes of this service: `/events`.
