@@ -31,7 +31,16 @@ use crate::{
 const FIRST_ROOM: &str = "lobby";
 
 /// What is looked at of a first request's headers, and so kept: who asks, from where, through whom.
-pub(crate) const HEADERS: [&str; 6] = ["authorization", "cookie", "host", "origin", "x-forwarded-for", SESSION_KEY];
+pub(crate) const HEADERS: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "host",
+    "origin",
+    "sec-fetch-site",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    SESSION_KEY,
+];
 /// The header in which the gateway names the four characters that it hashed a session to this server by.
 const SESSION_KEY: &str = "trident-session-key";
 

@@ -74,6 +74,8 @@ async function longPoll(lane, signal) {
       lane.message(cursor, await response.json());
     } else if (response.status === 204 || response.status === 304) {
       lane.empty();
+      // The server is shutting down.
+      await sleep(1_000 * (Number(response.headers.get("Retry-After")) || 0), signal);
     } else {
       throw await Refused.from(response);
     }

@@ -19,12 +19,14 @@ use crate::{
 
 /// Batches and streams are answers to one moment.
 pub(crate) fn no_store() -> (HeaderName, HeaderValue) {
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"))
 }
 
-/// A raw answer may be kept, if it is asked for again each time: browsers then bring the cursor along by themselves.
-fn revalidate() -> (HeaderName, HeaderValue) {
-    (header::CACHE_CONTROL, HeaderValue::from_static("max-age=0"))
+/// A raw answer may be kept, if it is asked for again each time: browsers then bring the cursor along by themselves. Caches
+/// that several users share may not keep what a token decided (RFC 9111 §5.2.2.7).
+fn revalidate(is_private: bool) -> (HeaderName, HeaderValue) {
+    let directives = if is_private { "max-age=0, no-transform, private" } else { "max-age=0, no-transform" };
+    (header::CACHE_CONTROL, HeaderValue::from_static(directives))
 }
 
 /// The media type of batches and raw answers.
@@ -57,13 +59,13 @@ pub(crate) fn answer(
     let empty = || Batch { gap: None, messages: Vec::new(), cursor: reader.cursor() };
     match (ask.format, found) {
         (Format::Batch, found) => batch(&found.unwrap_or_else(empty), unread, figures),
-        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(&found, figures),
+        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask, &found, figures),
         (Format::Raw, None) => nothing(ask, reader.cursor()),
         // Lost, and nothing after it yet: the client has to learn the new cursor, so this is no 304.
         (Format::Raw, Some(found)) => {
             count(&found, figures);
             let mut answer = HttpResponse::NoContent();
-            tell_gap(tagged(&mut answer, found.cursor), &found).finish()
+            tell_gap(tagged(ask, &mut answer, found.cursor), &found).finish()
         }
     }
 }
@@ -76,12 +78,12 @@ fn batch(batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResp
 }
 
 /// The data of the first message, whose id is the cursor to come back with.
-pub(crate) fn raw(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
+pub(crate) fn raw(ask: &Ask, batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let line = batch.messages.first().map(|message| wire::raw_line(message)).unwrap_or_default();
     let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
     let mut answer = HttpResponse::Ok();
-    tell_gap(tagged(&mut answer, cursor), batch);
+    tell_gap(tagged(ask, &mut answer, cursor), batch);
     answer.content_type(json_type()).body(line.slice(..line.len().saturating_sub(1)))
 }
 
@@ -92,15 +94,15 @@ pub(crate) fn raw(batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
 pub(crate) fn nothing(ask: &Ask, cursor: Cursor) -> HttpResponse {
     match ask.subscription.since {
         Since::After(known) if ask.mode == Mode::Poll && ask.is_conditional => {
-            tagged(&mut HttpResponse::NotModified(), known).finish()
+            tagged(ask, &mut HttpResponse::NotModified(), known).finish()
         }
-        _ => tagged(&mut HttpResponse::NoContent(), cursor).finish(),
+        _ => tagged(ask, &mut HttpResponse::NoContent(), cursor).finish(),
     }
 }
 
 /// The head of a long poll that would wait: what comes is unknown, and so is its length.
-pub(crate) fn unknown(format: Format) -> HttpResponse {
-    let caching = if format == Format::Raw { revalidate() } else { no_store() };
+pub(crate) fn unknown(ask: &Ask) -> HttpResponse {
+    let caching = if ask.format == Format::Raw { revalidate(ask.is_private) } else { no_store() };
     HttpResponse::Ok().content_type(json_type()).insert_header(caching).body(body::None::new())
 }
 
@@ -112,8 +114,12 @@ fn tell_gap<'a>(answer: &'a mut HttpResponseBuilder, batch: &Batch) -> &'a mut H
 }
 
 /// The headers of a raw answer.
-pub(crate) fn tagged(answer: &mut HttpResponseBuilder, cursor: Cursor) -> &mut HttpResponseBuilder {
-    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(revalidate())
+pub(crate) fn tagged<'a>(
+    ask: &Ask,
+    answer: &'a mut HttpResponseBuilder,
+    cursor: Cursor,
+) -> &'a mut HttpResponseBuilder {
+    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(revalidate(ask.is_private))
 }
 
 /// The head of a stream that begins after `place`, where that is known: a client that is cut off before the first line has

@@ -35,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) limit: usize,
     /// Whether the cursor came as a validator, so that "nothing new" may be a 304.
     pub(crate) is_conditional: bool,
+    /// Whether a token decided what may be read.
+    pub(crate) is_private: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,7 @@ impl Ask {
             wait: Duration::from_secs(number(&query, WAIT, 25, 60, "seconds")?),
             limit: usize::try_from(number(&query, LIMIT, 100, 1_000, "messages")?).unwrap_or(usize::MAX),
             is_conditional: validator.is_some(),
+            is_private: access.has_token(),
         })
     }
 }

@@ -1,8 +1,20 @@
 //! `GET /data`: poll, long poll and stream.
 
-use std::{convert::Infallible, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use actix_web::{HttpRequest, HttpResponse, body::BoxBody, http::Method, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::BoxBody,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
+    web,
+};
 use futures_util::stream;
 use shared::{
     edge::{
@@ -23,6 +35,9 @@ use crate::{
     ask::{Ask, Format, Mode},
     wire::Lines,
 };
+
+/// When a client that was answered because the process stops comes back.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Answers with what comes after the cursor; `HEAD` gets the head that a `GET` would, as far as it is known without
 /// waiting, and is limited as that is.
@@ -59,7 +74,7 @@ pub(crate) fn answer(
                 let answer = match newest(&ask, &service) {
                     Some(newest) => {
                         let batch = Batch { gap: None, cursor: newest.id, messages: vec![newest] };
-                        answer::raw(&batch, figures)
+                        answer::raw(&ask, &batch, figures)
                     }
                     None => {
                         let batch = reader.read(limit(&ask, &service));
@@ -71,21 +86,35 @@ pub(crate) fn answer(
             }
             Mode::LongPoll => {
                 let slot = slot(Transport::LongPoll)?;
+                let is_late = service.edge.drain.is_draining();
                 let figures = uncounted.as_ref().unwrap_or(slot.figures());
                 let mut reader = ask.subscription.open(&service).await?;
+                let mut is_draining = false;
                 let batch = if is_head {
                     match reader.read(limit(&ask, &service)) {
-                        None => return Ok(answer::unknown(ask.format)),
+                        None => return Ok(answer::unknown(&ask)),
                         batch => batch,
                     }
                 } else {
                     // What was opened with a token ends with it.
                     let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
-                    // `None` is a log that is closed: the process ends, and the client is answered and goes elsewhere.
-                    tokio::time::timeout(wait, reader.next(limit(&ask, &service))).await.ok().flatten()
+                    let batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))).await;
+                    // The log is closed once the process drains.
+                    is_draining = matches!(batch, Ok(None));
+                    batch.ok().flatten()
                 };
+                if is_draining {
+                    // Answered sooner, the client would ask here again at once; one that did is held back.
+                    service.edge.drain.port_closed().await;
+                    if is_late {
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
                 answer::require_place(&ask, &reader, batch.as_ref())?;
-                let answer = answer::answer(&ask, &reader, batch, &service.edge.unread, figures);
+                let mut answer = answer::answer(&ask, &reader, batch, &service.edge.unread, figures);
+                if is_draining {
+                    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+                }
                 Ok(held(answer, slot))
             }
         }

@@ -120,7 +120,7 @@ struct DataHeaders {
          headers(
              ("ETag" = String, description = "The cursor to come back with, of raw answers and at the beginning of streams"),
              ("Trident-Gap" = Cursor, description = "Messages are lost; this is the cursor after which delivery goes on"),
-             ("Cache-Control" = String, description = "`max-age=0` on raw answers, `no-store` otherwise"))),
+             ("Cache-Control" = String, description = "`max-age=0, no-transform` on raw answers (`private` too where a token was shown), `no-store, no-transform` otherwise"))),
         (status = 204, description = "Nothing new, to a raw request",
          headers(
              ("ETag" = String, description = "The cursor to come back with"),

@@ -18,13 +18,15 @@ use shared::edge::{
     query::{Parameter, Query},
     service::Service,
     stream::{Form as _, Retry, Stream, Times},
-    subscribe::{CHANNEL, SINCE, Subscription, header_since},
+    subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
 
 use crate::wire::{EventStream, Format};
 
 const FORMAT: Parameter = Parameter::once("format");
 const LAST_EVENT_ID: &str = "Last-Event-ID";
+/// The same in the query, as polyfills of `EventSource` send it that may set no header. They repeat what the URL had.
+const LAST_EVENT_ID_QUERY: Parameter = Parameter::repeated("lastEventId", 16);
 
 /// Streams what comes after the cursor; `HEAD` gets the headers alone, and is limited as a `GET` is.
 ///
@@ -65,7 +67,7 @@ pub(crate) async fn handler(request: HttpRequest, service: web::Data<Service>) -
 
 /// What is asked for.
 fn read(asked: &Asked<'_>, access: &Access) -> Result<(Subscription, Format), ApiError> {
-    let query = Query::read(asked.query, &[CHANNEL, SINCE, FORMAT])?;
+    let query = Query::read(asked.query, &[CHANNEL, SINCE, FORMAT, LAST_EVENT_ID_QUERY])?;
     let mut subscription = Subscription::read(&query, access, crate::TIME)?;
     let format = match query.get(FORMAT.name) {
         None | Some("raw") => Format::Raw,
@@ -74,7 +76,9 @@ fn read(asked: &Asked<'_>, access: &Access) -> Result<(Subscription, Format), Ap
     };
     // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
     if let Some(id) = asked.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
-        subscription.since = header_since(LAST_EVENT_ID, id)?;
+        subscription.since = since_last_event(id.to_str().ok(), subscription.since);
+    } else if let Some(id) = query.all(LAST_EVENT_ID_QUERY.name).last().filter(|id| !id.is_empty()) {
+        subscription.since = since_last_event(Some(id), subscription.since);
     }
     Ok((subscription, format))
 }
@@ -83,7 +87,8 @@ fn head() -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
     answer
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream;charset=utf-8")))
-        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")))
+        // With `no-transform` (RFC 9111 §5.2.2.6) proxies and middlewares do not compress, and so do not hold events back.
         // nginx then hands each event on as it comes.
         .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
     answer

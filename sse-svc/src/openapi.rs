@@ -67,7 +67,7 @@ struct EventsHeaders {
         (status = 200, description = "Events (WHATWG HTML, \"Server-sent events\")",
          content((String = "text/event-stream", example = "id: 1763800000000-0\nevent: price\ndata: {\"of\":\"tea\",\"is\":4}\n\n")),
          headers(
-             ("Cache-Control" = String, description = "`no-store`"),
+             ("Cache-Control" = String, description = "`no-store, no-transform`"),
              ("X-Accel-Buffering" = String, description = "`no`: proxies are to hand each event on as it comes"))),
         Refused,
     ),

@@ -52,7 +52,8 @@ impl Form for EventStream {
     }
 
     fn keep_alive(&self) -> Bytes {
-        Bytes::from_static(b": keep-alive\n\n")
+        // Without a blank line: some clients hand out an empty event at each.
+        Bytes::from_static(b": keep-alive\n")
     }
 
     fn closing(&self) -> Bytes {
@@ -153,6 +154,13 @@ mod tests {
             let json = serde_json::to_string(text).unwrap();
             assert_eq!(frame("message", &json), format!("id: 1763800000000-5\n{data}\n\n"), "{text:?}");
         }
+    }
+
+    /// Case 12.5: a keep-alive is a comment line alone.
+    #[test]
+    fn a_keep_alive_ends_no_event() {
+        let form = EventStream { format: Format::Raw, retry: Retry::draw() };
+        assert_eq!(form.keep_alive(), ": keep-alive\n");
     }
 
     #[test]

@@ -37,7 +37,6 @@ async fn what_is_not_understood_is_told() {
         ("since=1-0&since=1-0", "repeated_parameter"),
         ("chanel=a", "unknown_parameter"),
         ("event=a", "unknown_parameter"),
-        ("_=1763800000000", "unknown_parameter"),
         ("since=%", "bad_encoding"),
     ] {
         for method in [Method::GET, Method::HEAD] {
@@ -145,10 +144,10 @@ async fn head_has_the_headers_of_get_and_does_not_wait() {
 
     let answer = head("?since=earliest").await;
     assert_eq!((answer.status, &*answer.header("Content-Type")), (200, "application/json"));
-    assert_eq!(answer.header("Cache-Control") + &answer.header("ETag"), "no-store");
+    assert_eq!(answer.header("Cache-Control") + &answer.header("ETag"), "no-store, no-transform");
     let answer = head("?format=raw&since=earliest").await;
     assert_eq!((answer.status, answer.header("ETag")), (200, format!("\"{}\"", ids[0])));
-    assert_eq!(answer.header("Cache-Control"), "max-age=0");
+    assert_eq!(answer.header("Cache-Control"), "max-age=0, no-transform");
     let answer = head("?mode=poll").await;
     assert_eq!((answer.status, answer.header("ETag")), (200, format!("\"{}\"", ids[1])));
     assert_eq!(answer.header("Content-Length"), "1");
@@ -165,7 +164,10 @@ async fn head_has_the_headers_of_get_and_does_not_wait() {
     }
     let answer = head("?mode=stream").await;
     assert_eq!((answer.status, &*answer.header("Content-Type")), (200, "application/x-ndjson"));
-    assert_eq!((&*answer.header("Cache-Control"), &*answer.header("X-Accel-Buffering")), ("no-store", "no"));
+    assert_eq!(
+        (&*answer.header("Cache-Control"), &*answer.header("X-Accel-Buffering")),
+        ("no-store, no-transform", "no")
+    );
 
     // Nothing of a body lies between two answers.
     let mut connection = site.connect().await;
@@ -207,4 +209,46 @@ async fn a_poll_without_a_cursor_waits_for_the_log_to_be_filled() {
     let answer = site.get("/data?channel=public.c&mode=poll&since=1763800000000-0").send().await;
     assert!(answer.text().contains(r#""cursor":"1763800000000-0""#), "{}", answer.text());
     site.stop().await;
+}
+
+/// Case 4.2: jQuery's cache buster is ignored.
+#[actix_web::test]
+async fn what_libraries_add_is_ignored() {
+    let site = site(&[]);
+    let id = site.publish("public.a", "1").await;
+    let answer = site.get("/data?channel=public.a&since=earliest&_=1763800000000").send().await;
+    assert_eq!((answer.status, &answer.json()["cursor"]), (200, &id.to_string().into()));
+}
+
+/// Cases 4.3 and 4.9: no answer is to be transformed, and what a token decided is not for shared caches.
+#[actix_web::test]
+async fn caches_are_told_what_they_may_do() {
+    let site = site(&[]);
+    site.publish("public.a", "1").await;
+    let token = site.token("", "secret");
+    let cookie = format!("trident_token={token}");
+    for (query, directives) in [
+        ("channel=public.a&mode=poll", "no-store, no-transform"),
+        ("channel=public.a&mode=poll&format=raw", "max-age=0, no-transform"),
+        ("channel=public.none&mode=poll&format=raw", "max-age=0, no-transform"),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let answer = site.ask(method.clone(), &format!("/data?{query}")).send().await;
+            assert_eq!(answer.header("Cache-Control"), directives, "{method} {query}");
+        }
+        if query.ends_with("raw") {
+            for answer in [
+                site.get(&format!("/data?{query}")).token(&token).send().await,
+                site.get(&format!("/data?{query}")).header("Cookie", &cookie).send().await,
+            ] {
+                assert_eq!(answer.header("Cache-Control"), "max-age=0, no-transform, private", "{query}");
+            }
+        }
+    }
+    let stream = site.get("/data?channel=public.a&mode=stream").open().await;
+    assert_eq!(stream.header("Cache-Control"), "no-store, no-transform");
+    let tag = site.get("/data?channel=public.a&mode=poll&format=raw").send().await.header("ETag");
+    let unchanged = site.get("/data?channel=public.a&mode=poll&format=raw").header("If-None-Match", &tag);
+    let unchanged = unchanged.header("Cookie", &cookie).send().await;
+    assert_eq!((unchanged.status, &*unchanged.header("Cache-Control")), (304, "max-age=0, no-transform, private"));
 }

@@ -10,7 +10,11 @@ use crate::{publish, site, waiting};
 /// Cursor, gap and the ids of an answer, which has to be a batch in every respect.
 fn batch(answer: &Answer) -> (String, bool, Vec<String>) {
     assert_eq!((answer.status, &*answer.header("Content-Type")), (200, "application/json"), "{answer:?}");
-    assert_eq!((&*answer.header("Cache-Control"), &*answer.header("ETag")), ("no-store", ""), "{answer:?}");
+    assert_eq!(
+        (&*answer.header("Cache-Control"), &*answer.header("ETag")),
+        ("no-store, no-transform", ""),
+        "{answer:?}"
+    );
     assert_eq!(answer.header("Vary"), "Origin", "{answer:?}");
     let json = answer.json();
     assert_eq!(answer.header("Trident-Gap").is_empty(), json["gap"] == false, "{answer:?}");

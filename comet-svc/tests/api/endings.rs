@@ -7,6 +7,8 @@ use shared::{
     testing::{PATIENCE, until},
 };
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::{publish, site, waiting};
 
 #[actix_web::test]
@@ -117,4 +119,37 @@ async fn a_stop_ends_streams_and_answers_long_polls() {
     assert!(told < Duration::from_secs(3), "{told:?}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is closed");
+}
+
+/// Case 13.7: a client in a loop of long polls gets one answer when the process stops, which asks it to come back later.
+#[actix_web::test]
+async fn a_loop_of_long_polls_is_answered_once_at_a_stop() {
+    let site = site(&[]);
+    let address = site.address();
+    // One poll on a connection of its own, and what it is answered, if the port is open still.
+    let poll = async || {
+        let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        stream.write_all(b"GET /data?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        String::from_utf8(answer).ok().filter(|answer| !answer.is_empty())
+    };
+    let polling = async {
+        let mut answers = Vec::new();
+        while let Some(answer) = poll().await {
+            answers.push(answer.to_ascii_lowercase());
+        }
+        answers
+    };
+    let stopping = async {
+        waiting(&site, 1).await;
+        site.stop().await;
+    };
+    let (answers, ()) = tokio::join!(polling, stopping);
+    for answer in &answers {
+        assert!(answer.starts_with("http/1.1 204 "), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 2\r\n") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    // One more only where the port took its time to close: such a poll is held back for two seconds.
+    assert!((1..=2).contains(&answers.len()), "{answers:?}");
 }

@@ -9,7 +9,7 @@ use crate::{publish, site};
 async fn open(site: &Site, query: &str) -> Open {
     let mut open = site.get(&format!("/data?mode=stream{query}")).open().await;
     assert_eq!((open.status, &*open.header("Content-Type")), (200, "application/x-ndjson"));
-    assert_eq!((&*open.header("Cache-Control"), &*open.header("X-Accel-Buffering")), ("no-store", "no"));
+    assert_eq!((&*open.header("Cache-Control"), &*open.header("X-Accel-Buffering")), ("no-store, no-transform", "no"));
     assert_eq!(open.header("Vary"), "Origin");
     assert_eq!(open.line().await.as_deref(), Some(""), "the opening, at once");
     open

@@ -17,12 +17,14 @@ const ALLOWED_HEADERS: &str =
 /// Headers of answers that pages may read, beyond those that they always may.
 const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+/// How the page that makes a request is related to what it asks (Fetch Metadata §2.3).
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Seconds for which a browser need not ask again; more than two hours none of them keeps.
 const MAX_AGE: &str = "7200";
 
 /// The origins whose pages may read our answers and connect to us.
 ///
-/// A page of the very host that was asked is always allowed. An entry `https://example.org` is that origin exactly, with
+/// A page of the very origin that was asked (scheme, host and port) is always allowed. An entry `https://example.org` is that origin exactly, with
 /// the scheme's own port; `https://example.org:*` is any port; loopback hosts (`localhost`, 127.0.0.0/8, `[::1]`) without a
 /// port are any port, as development servers choose theirs. `*` is everybody, but without credentials; `null` is what
 /// sandboxed frames and local files send, without credentials too. `none` is nobody else.
@@ -31,6 +33,8 @@ pub struct Origins {
     listed: Vec<Entry>,
     anybody: bool,
     null: bool,
+    /// Cookies of listed pages do not count.
+    listed_without_credentials: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +67,26 @@ impl Origins {
         self.verdict(origin, host) != Verdict::No
     }
 
-    /// As [`Origins::allows`], and cookies that come along count: everybody (`*`) does not suffice for that.
+    /// As [`Origins::allows`] for the request with these headers, and cookies that come along count: everybody (`*`) does not
+    /// suffice for that.
     #[must_use]
-    pub fn allow_credentials(&self, origin: &str, host: Option<&str>) -> bool {
-        self.verdict(origin, host) == Verdict::WithCredentials
+    pub fn allow_credentials(&self, origin: &str, request: &HeaderMap) -> bool {
+        self.verdict_of(origin, request) == Verdict::WithCredentials
     }
 
+    /// The same origins, whose pages may read answers and connect, but whose cookies do not count: for a default that nobody
+    /// chose. Any program on a user's machine may serve a page of a loopback origin.
+    #[must_use]
+    pub fn without_credentials(self) -> Self {
+        Self { listed_without_credentials: true, ..self }
+    }
+
+    /// What holds for a page of `origin` that makes the request with these headers.
+    fn verdict_of(&self, origin: &str, request: &HeaderMap) -> Verdict {
+        self.verdict(origin, host(request).filter(|_| is_same_scheme(origin, request)))
+    }
+
+    /// What holds for a page of `origin`; `host` is that of the request, if the page may be of the same origin.
     fn verdict(&self, origin: &str, host: Option<&str>) -> Verdict {
         let open = |open: bool| if open { Verdict::WithoutCredentials } else { Verdict::No };
         if origin == "null" {
@@ -78,10 +96,13 @@ impl Origins {
         let listed = |entry: &Entry| {
             entry.scheme == scheme && entry.host == name && entry.port.is_none_or(|listed| Some(listed) == port)
         };
-        if self.listed.iter().any(listed) || same_host(&scheme, &name, port, host) {
-            Verdict::WithCredentials
-        } else {
-            open(self.anybody)
+        if same_host(&scheme, &name, port, host) {
+            return Verdict::WithCredentials;
+        }
+        match self.listed.iter().any(listed) {
+            true if self.listed_without_credentials => Verdict::WithoutCredentials,
+            true => Verdict::WithCredentials,
+            false => open(self.anybody),
         }
     }
 
@@ -90,8 +111,8 @@ impl Origins {
     pub fn mark(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         vary_by_origin(answer);
         let Some(value) = request.get(header::ORIGIN) else { return };
-        let (Ok(origin), host) = (value.to_str(), host(request)) else { return };
-        match self.verdict(origin, host) {
+        let Ok(origin) = value.to_str() else { return };
+        match self.verdict_of(origin, request) {
             Verdict::No => return,
             Verdict::WithoutCredentials if self.anybody => {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -115,7 +136,7 @@ impl Origins {
         let allowed = request
             .get(header::ORIGIN)
             .and_then(|origin| origin.to_str().ok())
-            .is_some_and(|origin| self.allows(origin, host(request)));
+            .is_some_and(|origin| self.verdict_of(origin, request) != Verdict::No);
         if !allowed {
             return;
         }
@@ -160,8 +181,20 @@ fn vary_by_origin(answer: &mut HeaderMap) {
     }
 }
 
-/// Whether the page lies on the host that it asks. The scheme is not compared: TLS ends in the proxy before us. Without
-/// a port, the host's port is that of the page's scheme.
+/// Whether a page of `origin` may have the scheme under which the request was made, which matters where an attacker answers for
+/// `http://` on the network and the cookie is one of `https://`.
+///
+/// TLS ends in the proxy before us, which says so in `X-Forwarded-Proto`; of several proxies the first faces the client. Where
+/// none does, browsers do: `Sec-Fetch-Site` is `same-origin` only where the schemes agree. No page can forge either.
+fn is_same_scheme(origin: &str, request: &HeaderMap) -> bool {
+    let text = |name: &HeaderName| request.get(name).and_then(|value| value.to_str().ok());
+    let forwarded = text(&header::X_FORWARDED_PROTO).and_then(|protocols| protocols.split(',').next()).map(str::trim);
+    let scheme = origin.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_forwarded = forwarded.is_none_or(|forwarded| forwarded.eq_ignore_ascii_case(scheme));
+    is_forwarded && text(&SEC_FETCH_SITE).is_none_or(|site| site == "same-origin")
+}
+
+/// Whether the page lies on the host that it asks. Without a port, the host's port is that of the page's scheme.
 fn same_host(scheme: &str, name: &str, port: Option<u16>, host: Option<&str>) -> bool {
     let Some((asked, asked_port)) = host.and_then(authority) else { return false };
     let asked_port = match asked_port {

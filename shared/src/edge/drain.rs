@@ -23,6 +23,9 @@ struct Inner {
     beginning: Notify,
     /// What is to be done then. Taken out under the lock, called outside of it.
     acts: Mutex<Option<Vec<Act>>>,
+    /// Woken once, when the port is closed.
+    closing: Notify,
+    closed: AtomicBool,
     in_flight: AtomicUsize,
 }
 
@@ -65,13 +68,18 @@ impl Drain {
 
     /// Waits until the drain begins.
     pub async fn begun(&self) {
-        let beginning = self.0.beginning.notified();
-        let mut beginning = std::pin::pin!(beginning);
-        // Enrolled before the look, or a drain that begins between the two would be missed.
-        beginning.as_mut().enable();
-        if !self.is_draining() {
-            beginning.await;
-        }
+        wait(&self.0.beginning, &self.0.begun).await;
+    }
+
+    /// Reports that the port is closed: who connects from now on is refused.
+    pub(super) fn close_port(&self) {
+        self.0.closed.store(true, SeqCst);
+        self.0.closing.notify_waiters();
+    }
+
+    /// Waits until the port is closed.
+    pub async fn port_closed(&self) {
+        wait(&self.0.closing, &self.0.closed).await;
     }
 
     /// Counts a request as being answered until the guard is dropped.
@@ -84,6 +92,16 @@ impl Drain {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.load(SeqCst)
+    }
+}
+
+/// Waits until `is_so`, which `notify` reports after it was set.
+async fn wait(notify: &Notify, is_so: &AtomicBool) {
+    let mut notified = std::pin::pin!(notify.notified());
+    // Enrolled before the look, or what happens between the two would be missed.
+    notified.as_mut().enable();
+    if !is_so.load(SeqCst) {
+        notified.await;
     }
 }
 

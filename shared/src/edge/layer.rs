@@ -19,7 +19,7 @@ use actix_web::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{ApiError, Edge, drain::InFlight, error, guarded::Guarded, health, lane::Asked, metrics, page};
+use super::{ApiError, Edge, cors, drain::InFlight, error, guarded::Guarded, health, lane::Asked, metrics, page};
 
 /// Methods that some path accepts.
 const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
@@ -98,8 +98,10 @@ impl Passing {
         let mut page = HeaderMap::new();
         if let Some(origin) = asked.headers.get(header::ORIGIN) {
             page.insert(header::ORIGIN, origin.clone());
-            if let Some(host) = asked.headers.get(header::HOST) {
-                page.insert(header::HOST, host.clone());
+            for name in [header::HOST, header::X_FORWARDED_PROTO, cors::SEC_FETCH_SITE] {
+                if let Some(value) = asked.headers.get(&name) {
+                    page.insert(name, value.clone());
+                }
             }
         }
         let counted = Counted { _in_flight: edge.drain.enter(), gauge };

@@ -211,6 +211,7 @@ impl Addressed {
             ));
         }
         let event = query.get(EVENT.name).map_or_else(|| Ok(EventName::default()), str::parse).map_err(bad_event)?;
+        channels.iter().try_for_each(|channel| event.check_for(channel)).map_err(bad_event)?;
         Ok(Self { channels, event })
     }
 

@@ -2,10 +2,15 @@
 //!
 //! `request.uri().query()` goes in, a [`Query`] comes out that knows its parameters by name. A parameter nobody asked
 //! for is a 400 that names it and what is accepted, so that `?chanel=news` does not quietly mean "from everywhere".
+//! Parameters that client libraries add by themselves ([`ADDED_BY_LIBRARIES`]) are ignored where a route does not read them.
 
 use std::borrow::Cow;
 
 use super::error::ApiError;
+
+/// Parameters that client libraries add without their user's doing: jQuery's cache buster, and the cursor of polyfills of
+/// `EventSource`.
+pub const ADDED_BY_LIBRARIES: [&str; 2] = ["_", "lastEventId"];
 
 /// How often a parameter may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ impl<'a> Query<'a> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name)?;
             let Some(parameter) = accepted.iter().find(|parameter| parameter.name == name) else {
-                if unknown.len() < 8 {
+                if !ADDED_BY_LIBRARIES.contains(&&*name) && unknown.len() < 8 {
                     unknown.push(shown(&name));
                 }
                 continue;
@@ -170,6 +175,8 @@ mod tests {
             ("since=a+b%20c%2B%e4%BD%A0", vec![("since", "a b c+你")]),
             ("%73ince=x", vec![("since", "x")]),
             ("since=%00", vec![("since", "\0")]),
+            // Case 4.2: added by libraries.
+            ("_=1717&since=1-0&_=1718&lastEventId=x", vec![("since", "1-0")]),
         ] {
             let expected = expected.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
             assert_eq!(read(query), Ok(expected), "{query}");

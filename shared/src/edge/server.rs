@@ -277,7 +277,11 @@ impl Running {
             // Requests that are on their way are still read and answered, with `Connection: close`. Then the port is
             // closed, and not merely left alone: a connection to a closed port fails at once and is made elsewhere.
             tokio::time::sleep(times.settle).await;
-            handle.stop(true).await;
+            let stopped = handle.stop(true);
+            // The thread that accepts closes the port once it is scheduled; nothing reports it.
+            tokio::time::sleep(times.settle).await;
+            edge.drain.close_port();
+            stopped.await;
             // The server's future ends by itself once its workers have.
             let _ = server.await;
         };

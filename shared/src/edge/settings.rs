@@ -239,6 +239,8 @@ impl Settings {
         let audience = from.read(&table::JWT_AUDIENCE, values::text);
         let public = from.read(&table::PUBLIC, |text| text.parse::<Patterns>().map_err(|error| error.to_string()));
         let origins = from.read(&table::ORIGINS, |text| text.parse::<Origins>().map_err(|error| error.to_string()));
+        let are_origins_given = from.is_given(&table::ORIGINS);
+        let origins = origins.map(|origins| if are_origins_given { origins } else { origins.without_credentials() });
         let demo = from.read(&table::DEMO, values::on_off);
         let log = from.read(&table::LOG, values::log_format);
         let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);

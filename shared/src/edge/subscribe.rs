@@ -2,8 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use actix_web::http::header::HeaderValue;
-
 use super::{
     Access, ApiError,
     auth::Identity,
@@ -12,7 +10,7 @@ use super::{
 };
 use crate::{
     live::{log::Opener, reader::Reader},
-    pure::{ChannelName, NameError, Since, cursor::SinceError},
+    pure::{ChannelName, NameError, Since},
 };
 
 /// Channels that one subscription may name.
@@ -55,7 +53,9 @@ impl Subscription {
     /// # Errors
     /// As [`require_room`].
     pub async fn open(&self, service: &Service) -> Result<Reader, ApiError> {
-        if let Since::After(cursor) = self.since {
+        if let Since::After(cursor) = self.since
+            && self.since != Since::UNKNOWN
+        {
             service.bus.reach(cursor).await;
         }
         let opener = require_room(service, &self.identity, &self.channels)?;
@@ -95,15 +95,39 @@ pub fn channels(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
     Ok(channels)
 }
 
-/// From where, as a header says it that browsers send by themselves: in the words of `since`.
+/// From where, by the id that a client says it saw last (WHATWG HTML, "the `Last-Event-ID` header"): in the words of `since`.
 ///
-/// # Errors
-/// 400 when it is neither a cursor nor `earliest`.
-pub fn header_since(name: &str, value: &HeaderValue) -> Result<Since, ApiError> {
-    let since = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    since.ok_or_else(|| bad_cursor(format_args!("the header {name} holds no cursor: {SinceError}")))
+/// A browser sends the id without its page's doing, and gives up for good on an error. So an id that another server gave out
+/// is none: `since` applies where the client gave one, and otherwise the place is [unknown](Since::UNKNOWN).
+#[must_use]
+pub fn since_last_event(id: Option<&str>, since: Since) -> Since {
+    match id.and_then(|id| id.trim().parse().ok()) {
+        Some(known) => known,
+        None if since == Since::Now => Since::UNKNOWN,
+        None => since,
+    }
 }
 
 fn bad_cursor(error: impl fmt::Display) -> ApiError {
     ApiError::invalid("bad_cursor", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::Cursor;
+
+    /// Case 4.1: an id that another server gave out is never an error, and `since` applies where it was given.
+    #[test]
+    fn a_foreign_last_event_id_is_an_unknown_place() {
+        let cursor = Since::After(Cursor::new(5, 1));
+        for foreign in ["42", "0", "1763800000000", "urn:uuid:5b1d8b4e", "5-", "-1", "5-1-2", "ü"] {
+            assert_eq!(since_last_event(Some(foreign), Since::Now), Since::UNKNOWN, "{foreign}");
+            assert_eq!(since_last_event(Some(foreign), Since::Earliest), Since::Earliest, "{foreign}");
+            assert_eq!(since_last_event(Some(foreign), cursor), cursor, "{foreign}");
+        }
+        assert_eq!(since_last_event(None, Since::Now), Since::UNKNOWN, "it is no text");
+        assert_eq!(since_last_event(Some(" 5-1 "), Since::Earliest), cursor);
+        assert_eq!(since_last_event(Some("earliest"), cursor), Since::Earliest);
+    }
 }

@@ -134,7 +134,7 @@ pub struct Grants {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     /// When the token ends, in seconds since 1970 (may have a fraction). Required.
-    #[serde(serialize_with = "numeric_date")]
+    #[serde(serialize_with = "numeric_date", deserialize_with = "exp")]
     pub exp: f64,
     /// Before when the token does not hold yet, in the same measure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +148,11 @@ pub struct Claims {
     /// What the token allows.
     #[serde(default)]
     pub trident: Grants,
+}
+
+/// An error of the type has to name the claim, which serde does not.
+fn exp<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    f64::deserialize(deserializer).map_err(|error| serde::de::Error::custom(format!("claim `exp`: {error}")))
 }
 
 /// Whole seconds go out as whole numbers, since not every reader of tokens takes others.

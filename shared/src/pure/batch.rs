@@ -95,7 +95,9 @@ fn message(line: &str) -> Result<Draft, LineError> {
         }
     })?;
     let payload = Payload::from_json(data.get().as_bytes()).map_err(|error| refuse(error.code(), &error))?;
-    Ok(Draft::new(channel, payload).event(event.unwrap_or_default()))
+    let event = event.unwrap_or_default();
+    event.check_for(&channel).map_err(|error| refuse("bad_line", &error))?;
+    Ok(Draft::new(channel, payload).event(event))
 }
 
 #[cfg(test)]
@@ -133,6 +135,7 @@ mod tests {
             (r#"{"channel":"a","data":-1e400}"#, "number_out_of_range"),
             (&deep, "too_deep"),
             (r#"{"channel":"a","data":1,"colour":1}"#, "bad_line"),
+            (r#"{"channel":"chat.a","event":"typing","data":1}"#, "bad_line"),
             (r#"{"channel":"a","data":}"#, "bad_line"),
         ] {
             let error = read(format!("{{\"channel\":\"a\",\"data\":1}}\n{line}").as_bytes()).unwrap_err();

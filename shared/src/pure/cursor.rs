@@ -160,6 +160,11 @@ pub enum Since {
     After(Cursor),
 }
 
+impl Since {
+    /// After a place that no log of ours gave out: from the oldest message that is held, and the client is told of a gap.
+    pub const UNKNOWN: Self = Self::After(Cursor::MAX);
+}
+
 /// A `since` that is neither a cursor nor `earliest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`since` is a cursor such as 1763800000000-0, or `earliest`; leave it out to read from now on")]

@@ -16,6 +16,13 @@ pub const RESERVED: [&str; 6] =
 /// The event that tells a client of a gap, on SSE and over Socket.IO.
 pub const GAP: &str = "gap";
 
+/// Event names that mean something else to clients: [`GAP`], the end of a stream, and what an `EventSource` fires by itself.
+pub const OWN: [&str; 4] = [GAP, "end", "error", "open"];
+
+/// Event names that the chat sends by itself, and what the channels of its rooms begin with.
+const OWN_IN_CHAT: [&str; 2] = ["presence", "typing"];
+const CHAT: &str = "chat.";
+
 /// A name that is not right, with what would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -28,11 +35,16 @@ pub enum NameError {
          than U+0020 are not accepted"
     )]
     Event,
-    /// The name under which a server tells of a gap.
+    /// An event name that the server or the client's platform gives a meaning of its own.
     #[error(
-        "the event name `{GAP}` is the server's own: with it clients are told that messages are lost; choose another"
+        "the event name `{0}` is reserved: clients take it for an event of the server or of EventSource itself, as gap, end, error and open; choose another"
     )]
-    Gap,
+    Own(&'static str),
+    /// An event name that the chat sends by itself.
+    #[error(
+        "the event name `{0}` is reserved on channels of the chat (`chat.*`), as are presence and typing; choose another"
+    )]
+    OwnInChat(&'static str),
     /// An event name that clients keep for themselves.
     #[error(
         "the event name `{0}` is reserved by Socket.IO, as are connect, connect_error, disconnect, disconnecting, newListener and removeListener"
@@ -100,7 +112,7 @@ name! {
 }
 
 name! {
-    /// The name of an event: 1 to 128 printable characters, none of Socket.IO's own names and not [`GAP`].
+    /// The name of an event: 1 to 128 printable characters, none of Socket.IO's own names and none of [`OWN`].
     EventName
 }
 
@@ -126,6 +138,34 @@ impl EventName {
     pub fn is_default(&self) -> bool {
         &*self.0 == Self::DEFAULT
     }
+
+    /// The name of an event that is in a log already. Names that were reserved later are delivered still.
+    ///
+    /// # Errors
+    /// When it is no name, or Socket.IO's clients could not be sent it.
+    pub fn from_log(text: &str) -> Result<Self, NameError> {
+        if text == Self::DEFAULT {
+            return Ok(Self::default());
+        }
+        if let Some(reserved) = RESERVED.iter().find(|name| **name == text) {
+            return Err(NameError::Reserved(reserved));
+        }
+        // At most four bytes a character: the first test spares counting a long text.
+        let fits = !text.is_empty() && text.len() <= 4 * LONGEST && text.chars().count() <= LONGEST;
+        if fits && text.chars().all(is_printable) { Ok(Self(text.into())) } else { Err(NameError::Event) }
+    }
+
+    /// Whether an event of this name may be published to `channel`.
+    ///
+    /// # Errors
+    /// [`NameError::OwnInChat`].
+    pub fn check_for(&self, channel: &ChannelName) -> Result<(), NameError> {
+        let own = OWN_IN_CHAT.iter().find(|own| **own == self.as_str());
+        match own.filter(|_| channel.starts_with(CHAT)) {
+            Some(own) => Err(NameError::OwnInChat(own)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for EventName {
@@ -140,18 +180,10 @@ impl FromStr for EventName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if text == Self::DEFAULT {
-            return Ok(Self::default());
+        match OWN.iter().find(|own| **own == text) {
+            Some(own) => Err(NameError::Own(own)),
+            None => Self::from_log(text),
         }
-        if let Some(reserved) = RESERVED.iter().find(|name| **name == text) {
-            return Err(NameError::Reserved(reserved));
-        }
-        if text == GAP {
-            return Err(NameError::Gap);
-        }
-        // At most four bytes a character: the first test spares counting a long text.
-        let fits = !text.is_empty() && text.len() <= 4 * LONGEST && text.chars().count() <= LONGEST;
-        if fits && text.chars().all(is_printable) { Ok(Self(text.into())) } else { Err(NameError::Event) }
     }
 }
 
@@ -221,9 +253,25 @@ mod tests {
                 assert_eq!(bad.parse::<EventName>(), Err(NameError::Event), "{bad:?}");
             }
         }
-        assert_eq!("gap".parse::<EventName>(), Err(NameError::Gap));
         for reserved in RESERVED {
             assert_eq!(reserved.parse::<EventName>(), Err(NameError::Reserved(reserved)));
         }
+    }
+
+    /// Case 4.5: names that clients take for something else are refused; what a log holds under them is delivered.
+    #[test]
+    fn reserved_event_names() {
+        for own in OWN {
+            assert_eq!(own.parse::<EventName>(), Err(NameError::Own(own)));
+            assert_eq!(EventName::from_log(own).as_deref(), Ok(own));
+        }
+        let (room, other): (ChannelName, ChannelName) = ("chat.lobby".parse().unwrap(), "chats".parse().unwrap());
+        for own in ["presence", "typing"] {
+            let event: EventName = own.parse().unwrap();
+            assert_eq!(event.check_for(&room), Err(NameError::OwnInChat(own)));
+            assert_eq!(event.check_for(&other), Ok(()));
+        }
+        assert_eq!(EventName::default().check_for(&room), Ok(()));
+        assert_eq!(EventName::from_log("connect"), Err(NameError::Reserved("connect")));
     }
 }

@@ -103,6 +103,42 @@ async fn the_header_beats_the_parameter() {
     assert_eq!(ids(&mut ask(&format!("&since={}", sent[3]), "").await, 1).await, sent[4..]);
 }
 
+/// Case 4.1: an id of another server is a gap and everything that is held, or else what `since` says, and never an error.
+#[actix_web::test]
+async fn a_foreign_id_is_a_gap() {
+    let site = site(&[]);
+    let sent = publish(&site, "public.a", 3).await;
+    for foreign in ["42", "0", "urn:uuid:5b1d8b4e-1f4c-4c5a-8c54-1a2b3c4d5e6f", &sent[0][..13], "x y", "\u{e9}"] {
+        let ask = |since: &str| {
+            let ask = site.get(&format!("/events?channel=public.a{since}"));
+            ask.header("Last-Event-ID", foreign).events()
+        };
+        let mut events = ask("").await;
+        let (_, resumed) = gap(&mut events).await;
+        assert_eq!(ids(&mut events, 3).await, sent, "{foreign}");
+        assert_eq!(ids(&mut since(&site, &resumed).await, 3).await, sent, "{foreign}");
+        assert_eq!(ids(&mut ask(&format!("&since={}", sent[1])).await, 1).await, sent[2..], "{foreign}");
+    }
+}
+
+/// Case 4.2: the cursor of a polyfill counts as the header does, and what libraries add is ignored.
+#[actix_web::test]
+async fn the_cursor_may_be_in_the_query() {
+    let site = site(&[]);
+    let sent = publish(&site, "public.a", 4).await;
+    let ask = |query: &str| site.get(&format!("/events?channel=public.a{query}"));
+    let own = |at: usize| format!("&lastEventId={}", sent[at]);
+    assert_eq!(ids(&mut ask(&own(1)).events().await, 2).await, sent[2..]);
+    assert_eq!(ids(&mut ask(&format!("&since=earliest{}", own(2))).events().await, 1).await, sent[3..]);
+    assert_eq!(ids(&mut ask(&format!("{}{}", own(0), own(2))).events().await, 1).await, sent[3..], "the last counts");
+    let both = ask(&own(0)).header("Last-Event-ID", &sent[2]).events();
+    assert_eq!(ids(&mut both.await, 1).await, sent[3..], "the header takes precedence");
+    gap(&mut ask("&lastEventId=42").events().await).await;
+    let mut empty = ask("&lastEventId=&_=1717").events().await;
+    let next = site.publish("public.a", "4").await.to_string();
+    assert_eq!(ids(&mut empty, 1).await, [next]);
+}
+
 #[actix_web::test]
 async fn a_gap_is_told_exactly_when_something_was_dropped() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "3")]);

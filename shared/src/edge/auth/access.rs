@@ -21,7 +21,7 @@ use crate::{
     edge::{ApiError, Edge, address, lane::Asked},
     pure::{
         ChannelName,
-        access::{Claims, Grants},
+        access::{Claims, Grants, Patterns},
     },
 };
 
@@ -108,14 +108,16 @@ impl Access {
             Ok(token) => return Self::with_any_token(edge, token, address),
             Err(fault) => return Self { fault: Some(fault.into()), ..Self::with_any_token(edge, None, address) },
         }
-        let Some(token) = cookie(headers) else { return Self::with_any_token(edge, None, address) };
+        if cookies(headers).next().is_none() {
+            return Self::with_any_token(edge, None, address);
+        }
         let sound = match origin(headers) {
             None => Cookie::WithoutOrigin,
-            Some(origin) if edge.settings.origins.allow_credentials(origin, host(headers)) => Cookie::Sound,
+            Some(origin) if edge.settings.origins.allow_credentials(origin, headers) => Cookie::Sound,
             Some(_) => Cookie::Foreign,
         };
-        let token = (sound != Cookie::Foreign).then_some(token);
-        Self { cookie: sound, ..Self::with_any_token(edge, token, address) }
+        let tokens = cookies(headers).filter(|_| sound != Cookie::Foreign);
+        Self { cookie: sound, ..Self::with_any_token(edge, tokens, address) }
     }
 
     /// Who shows this token, from this address: for transports that carry it elsewhere than in a header, as Socket.IO's
@@ -131,17 +133,21 @@ impl Access {
         }
     }
 
-    /// As [`Access::with_token`], where a token that does not hold is none.
-    fn with_any_token(edge: &Edge, token: Option<&str>, address: IpAddr) -> Self {
+    /// As [`Access::with_token`] by the first of these tokens that is valid; an invalid one is none.
+    fn with_any_token<'a>(edge: &Edge, tokens: impl IntoIterator<Item = &'a str>, address: IpAddr) -> Self {
         let (mut bearer, mut fault) = (None, None);
-        if let Some(token) = token.filter(|_| edge.verifier.has_key()) {
+        for token in tokens.into_iter().filter(|_| edge.verifier.has_key()) {
             match Bearer::of(edge, token, SystemTime::now()) {
-                Ok(known) => bearer = Some(known),
-                Err(told) => {
-                    edge.metrics.refusals.bad_token.inc();
-                    fault = Some(told.to_string().into());
+                Ok(known) => {
+                    bearer = Some(known);
+                    break;
                 }
+                Err(error) => fault = fault.or_else(|| Some(error.to_string().into())),
             }
+        }
+        let fault = fault.filter(|_| bearer.is_none());
+        if fault.is_some() {
+            edge.metrics.refusals.bad_token.inc();
         }
         Self { edge: edge.clone(), address, bearer, fault, cookie: Cookie::Sound }
     }
@@ -164,9 +170,8 @@ impl Access {
         if let Some(token) = explicit.map_err(|fault| ApiError::BadToken(fault.to_owned()))? {
             return Self::with_token(edge, Some(token), address);
         }
-        let is_ours = |origin| edge.settings.origins.allow_credentials(origin, host(headers));
-        let token = cookie(headers).filter(|_| origin(headers).is_none_or(is_ours));
-        Ok(Self::with_any_token(edge, token, address))
+        let is_ours = origin(headers).is_none_or(|origin| edge.settings.origins.allow_credentials(origin, headers));
+        Ok(Self::with_any_token(edge, cookies(headers).filter(|_| is_ours), address))
     }
 
     /// Whether they may subscribe to `channel`.
@@ -237,11 +242,14 @@ impl Access {
             None => ApiError::TokenNeeded(format!(
                 "a token is needed to {act} `{channel}`; send it as `Authorization: Bearer <token>`"
             )),
-            Some(_) => {
-                let claim = if act == "publish to" { "publish" } else { "subscribe" };
+            Some(ref bearer) => {
+                let Grants { publish, subscribe } = &bearer.claims.trident;
+                let (claim, patterns) =
+                    if act == "publish to" { ("publish", publish) } else { ("subscribe", subscribe) };
+                let patterns = shown(patterns);
                 ApiError::forbidden(
                     "insufficient_scope",
-                    format!("this token may not {act} `{channel}`: no pattern of its claim trident.{claim} matches"),
+                    format!("this token may not {act} `{channel}`: its claim trident.{claim} has {patterns}"),
                 )
             }
         }
@@ -249,6 +257,12 @@ impl Access {
 
     fn grants(&self) -> Option<&Grants> {
         self.bearer.as_ref().map(|bearer| &bearer.claims.trident)
+    }
+
+    /// Whether a valid token was shown, so that what its bearer may read is not what everybody may.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.bearer.is_some()
     }
 
     /// When the token ends, and with it the connection that was opened with it. Nothing without a token.
@@ -341,24 +355,35 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     }
 }
 
-/// The token of the cookie; when there are several, the first, which is that of the most specific path (RFC 6265 §5.4).
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The patterns of a token as they stand in a message, which goes into a header too: the first of them, where they are many.
+fn shown(patterns: &Patterns) -> String {
+    const MAX_CHARS: usize = 300;
+    if patterns.is_empty() {
+        return "no pattern".to_owned();
+    }
+    let all = patterns.to_string();
+    match all.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &all[..end]),
+        None => all,
+    }
+}
+
+/// The tokens of the cookie, that of the most specific path first (RFC 6265 §5.4). A browser sends one for each path and domain
+/// that set it, and an expired one may hide the valid one. Each costs a signature to verify, so only the first few count.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    const MAX_TOKENS: usize = 4;
     headers
         .get_all(header::COOKIE)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == TOKEN_COOKIE)
+        .filter(|(name, _)| *name == TOKEN_COOKIE)
         .map(|(_, value)| value.trim_matches('"'))
         .filter(|value| !value.is_empty())
+        .take(MAX_TOKENS)
 }
 
 fn origin(headers: &HeaderMap) -> Option<&str> {
     // One that cannot be read is a stranger's.
     headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default())
-}
-
-/// The host that the client asked for, as it wrote it.
-fn host(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::HOST).and_then(|host| host.to_str().ok())
 }

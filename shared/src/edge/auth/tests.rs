@@ -100,6 +100,7 @@ fn a_public_key_is_no_secret() {
     }
 }
 
+/// Case 12.10: the error of a token names the claim.
 #[test]
 fn what_does_not_hold_is_told_by_its_reason() {
     let verifier = Verifier::with_keys([&secret()], vec![], None);
@@ -124,8 +125,8 @@ fn what_does_not_hold_is_told_by_its_reason() {
         (forged(r#"{"alg":"HS512"}"#, r#"{"exp":2000000000}"#), "accepted: HS256"),
         (forged(r#"{"alg":"RS256"}"#, r#"{"exp":2000000000}"#), "accepted: HS256"),
         (forged(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, r#"{"exp":2000000000}"#), "crit"),
-        (forged(r#"{"alg":"HS256"}"#, "{}"), "missing field `exp`"),
-        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":"never"}"#), "its claims"),
+        (forged(r#"{"alg":"HS256"}"#, "{}"), "the required claim `exp` is missing"),
+        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":"never"}"#), "claim `exp`"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":-1}"#), "seconds since 1970"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"nbf":1500000000}"#), "claim nbf"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":["a*b"]}}"#), "`a*b` is no pattern"),
@@ -255,6 +256,51 @@ fn a_token_adds_to_what_is_public() {
     assert!(left > Duration::from_secs(55) && left <= Duration::from_secs(61), "{left:?}");
     let refused = access.require_publish(&channel("random")).unwrap_err();
     assert_eq!((refused.status_code(), refused.code()), (StatusCode::FORBIDDEN, "insufficient_scope"));
+}
+
+/// Case 12.10: a 403 names the patterns that the token has, the first of them where they are many.
+#[test]
+fn a_forbidden_channel_is_reported_with_the_patterns_of_the_token() {
+    let edge = edge(&["--secret", SECRET]);
+    let many = vec!["c0123456789"; 100].join(",");
+    for (publish, subscribe, shown) in [
+        ("news*,jobs", "", "claim trident.publish has news*,jobs"),
+        ("", "news*", "claim trident.publish has no pattern"),
+        (&many, "", "c0123456789,…"),
+    ] {
+        let bearer = format!("Bearer {}", token(publish, subscribe));
+        let refused = access(&edge, &[("authorization", &bearer)]).unwrap().require_publish(&channel("other"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(shown) && refused.len() < 500, "{refused}");
+    }
+    let bearer = format!("Bearer {}", token("", "inner"));
+    let refused = access(&edge, &[("authorization", &bearer)]).unwrap().require_subscribe(&channel("other"));
+    assert!(refused.unwrap_err().to_string().ends_with("trident.subscribe has inner"));
+}
+
+/// Case 4.7: of several cookies the valid one counts, wherever it stands.
+#[test]
+fn a_valid_cookie_is_found_among_others() {
+    let edge = edge(&["--secret", SECRET]);
+    let good = token("news", "inner");
+    let expired = forged(r#"{"alg":"HS256"}"#, r#"{"exp":1}"#);
+    let cookie =
+        |tokens: &[&str]| tokens.iter().map(|token| format!("trident_token={token}")).collect::<Vec<_>>().join("; ");
+    for tokens in [[&*expired, &*good], [&*good, &*expired], ["x", &*good], ["", &*good]] {
+        let cookie = cookie(&tokens);
+        let access = access(&edge, &[("cookie", &cookie)]).unwrap();
+        assert!(access.may_subscribe(&channel("inner")), "{cookie}");
+        let request = TestRequest::get().insert_header(("cookie", cookie)).to_http_request();
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let opened = Access::of_handshake(&edge, None, request.headers(), address).unwrap();
+        assert!(opened.may_subscribe(&channel("inner")));
+    }
+    assert_eq!(edge.metrics.refusals.bad_token.get(), 0);
+    let none = access(&edge, &[("cookie", &cookie(&[&expired, "x"]))]).unwrap();
+    assert_eq!(none.require_subscribe(&channel("inner")).unwrap_err().code(), "bad_token");
+    assert_eq!(edge.metrics.refusals.bad_token.get(), 1, "one request, one refusal");
+    let many = access(&edge, &[("cookie", &cookie(&["a", "b", "c", "d", &good]))]).unwrap();
+    assert!(!many.may_subscribe(&channel("inner")), "only the first few are verified");
 }
 
 #[test]

@@ -237,7 +237,11 @@ fn signed(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Option
                 // Where in the claims says nothing to who sees them encoded.
                 let error = error.to_string();
                 let what = error.split(" at line ").next().unwrap_or_default();
-                Err(TokenFault::Malformed(format!("its claims are not as expected: {what}")))
+                let what = match what.strip_prefix("missing field ") {
+                    Some(claim) => format!("the required claim {claim} is missing"),
+                    None => format!("its claims are not as expected: {what}"),
+                };
+                Err(TokenFault::Malformed(what))
             }
             ErrorKind::Base64(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidToken => {
                 Err(TokenFault::Malformed("one of its parts is not base64url".to_owned()))

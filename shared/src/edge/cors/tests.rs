@@ -55,8 +55,55 @@ fn which_pages_are_allowed() {
     ] {
         let list_of = origins(list);
         assert_eq!(list_of.allows(origin, host), allowed, "{list}: {origin} of {host:?}");
-        assert_eq!(list_of.allow_credentials(origin, host), credentials, "{list}: {origin} of {host:?}, credentials");
+        let mut request = HeaderMap::new();
+        if let Some(host) = host {
+            request.insert(header::HOST, HeaderValue::from_static(host));
+        }
+        assert_eq!(
+            list_of.allow_credentials(origin, &request),
+            credentials,
+            "{list}: {origin} of {host:?}, credentials"
+        );
     }
+}
+
+/// Case 4.10: the scheme of a page counts.
+#[test]
+fn a_page_of_another_scheme_is_not_of_the_same_origin() {
+    let of = |more: &[(&'static str, &'static str)]| {
+        let host = [("host", "site.example")];
+        headers(&[&host[..], more].concat())
+    };
+    let (http, https) = ("http://site.example", "https://site.example");
+    for (request, plain, secure) in [
+        (of(&[("x-forwarded-proto", "https")]), false, true),
+        (of(&[("x-forwarded-proto", "http")]), true, false),
+        (of(&[("x-forwarded-proto", "HTTPS, http")]), false, true),
+        (of(&[("sec-fetch-site", "cross-site")]), false, false),
+        (of(&[("sec-fetch-site", "same-origin")]), true, true),
+        (of(&[]), true, true),
+    ] {
+        for (origin, is_own) in [(http, plain), (https, secure)] {
+            assert_eq!(origins("none").allow_credentials(origin, &request), is_own, "{origin}: {request:?}");
+            let (mut request, mut answer) = (request.clone(), HeaderMap::new());
+            request.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            origins("none").mark(&request, &mut answer);
+            assert_eq!(text(&answer, "access-control-allow-credentials").is_some(), is_own, "{origin}: {request:?}");
+        }
+    }
+}
+
+/// Case 4.10: loopback origins that nobody configured may read answers, and their cookies do not count.
+#[test]
+fn a_default_has_no_credentials() {
+    let list = origins(DEFAULT).without_credentials();
+    let request = headers(&[("host", "127.0.0.1:8080"), ("origin", "http://localhost:1234")]);
+    assert!(list.allows("http://localhost:1234", None) && !list.allow_credentials("http://localhost:1234", &request));
+    let mut answer = HeaderMap::new();
+    list.mark(&request, &mut answer);
+    assert_eq!(text(&answer, "access-control-allow-origin"), Some("http://localhost:1234"));
+    assert_eq!(text(&answer, "access-control-allow-credentials"), None);
+    assert!(list.allow_credentials("http://127.0.0.1:8080", &request), "the server's own pages");
 }
 
 #[test]

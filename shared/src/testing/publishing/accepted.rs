@@ -118,13 +118,16 @@ pub async fn what_was_answered_can_be_read(route: Route) {
 
 /// A browser sends its cookie along; only where the page that asks is known to be ours does it let publish.
 pub async fn a_cookie_of_a_page_of_ours_lets_publish(route: Route) {
-    let site = route.site();
+    let site = (route.start)(&[("TRIDENT_ORIGINS", "http://localhost")]);
     let cookie = format!("a=b; trident_token={}; c=d", site.token("*", ""));
     let post = || route.anonymous(&site, "?channel=a").header("Cookie", &cookie);
     id(&post().header("Origin", "http://localhost:5173").body(JSON, "1").await);
     let own = format!("http://{}", site.address());
     id(&post().header("Origin", &own).body(JSON, "1").await);
     assert_eq!(post().body(JSON, "1").await.error(), (403, "bad_origin".into()));
+    // Case 4.10.
+    let secure = post().header("Origin", &own).header("X-Forwarded-Proto", "https").body(JSON, "1").await;
+    assert_eq!(secure.error(), (403, "bad_origin".into()), "the cookie of https, a page of http");
     let foreign = post().header("Origin", "https://evil.example").body(JSON, "1").await;
     assert_eq!(foreign.error().0 / 100, 4);
     assert_eq!(data(&site, "a").len(), 2);

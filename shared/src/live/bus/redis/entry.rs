@@ -96,7 +96,7 @@ fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
         };
         match &name[..] {
             b"channel" => channel = Some(text(value)?.parse().map_err(wrong)?),
-            b"event" => event = Some(text(value)?.parse::<EventName>().map_err(wrong)?),
+            b"event" => event = Some(EventName::from_log(&text(value)?).map_err(wrong)?),
             b"data" => data = Some(value),
             b"from" => from = Some(text(value)?.into()),
             b"attachments" => attachments = Some(split(value.into()).ok_or("attachments of another length")?),
