@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use shared::live::bus::Bus;
 use socketio::{
     AckSink, EncodedPacket, Namespace, Responses, Room, Selector, ServerEvent, SocketData,
-    adapter::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Local, Restored, Session, SocketInfo},
+    adapter::{
+        Adapter, AdapterError, Admit, BoxFuture, Broadcast, Local, Missed, Restored, SendError, Session, SocketInfo,
+    },
     socket::packet::Payload,
 };
 use tokio::time::{sleep, timeout};
@@ -81,8 +83,9 @@ pub(crate) fn hear(sessions: &Sessions, local: &Local, event: &ServerEvent) {
 }
 
 impl Adapter for LogAdapter {
-    /// Only for sessions that were taken and not let in: the chat saves those of its members itself.
-    fn persist_session(&self, _: &Local, session: Session, _: Duration) {
+    /// A session that was taken and not let in. The chat saves those of its members itself.
+    fn release_session(&self, _: &Local, restored: Restored) {
+        let session = restored.session;
         if let Ok(taken) = session.data.read::<Taken>() {
             self.sessions.give_back(&session.pid, &taken);
         }
@@ -133,6 +136,7 @@ impl Adapter for LogAdapter {
                 pid: pid.into(),
                 rooms: taken.kept.profile.rooms.iter().map(|room| room.as_str().into()).collect(),
                 data: SocketData::of(&taken).ok()?,
+                start: None,
             };
             Some(Restored { session, offset: offset.to_owned(), missed: Vec::new() })
         })
@@ -140,7 +144,9 @@ impl Adapter for LogAdapter {
 
     fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
         // What was missed is read by the socket's source, as its transport takes it.
-        admit(Vec::new());
+        if !admit(Missed::default()) {
+            return;
+        }
         let taken = restored.session.data.read::<Taken>().ok();
         let feed = read_offset(&restored.offset).zip(taken).and_then(|(offset, taken)| self.feed(&taken, offset));
         if let (Some(feed), Some(socket)) = (feed, local.socket(&restored.session.sid)) {
@@ -152,7 +158,7 @@ impl Adapter for LogAdapter {
         self.inner.broadcast(local, broadcast)
     }
 
-    fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> bool {
+    fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> Result<(), SendError> {
         self.inner.send(local, sid, packet, volatile)
     }
 

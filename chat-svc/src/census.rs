@@ -24,6 +24,19 @@ const FIGURES: &[(&str, &str, &str)] = &[
     ("connections_websocket", "trident_socketio_connections_websocket", "Engine.IO sessions on a WebSocket"),
     ("polls_waiting", "trident_socketio_polls_waiting", "Polls that wait for something to say"),
     ("sockets", "trident_socketio_sockets", "Sockets connected to namespaces"),
+    ("pending_bytes", "trident_socketio_pending_bytes", "Bytes of messages that wait for clients"),
+    ("recovery_bytes", "trident_socketio_recovery_bytes", "Bytes that the in-memory adapter keeps for recovery"),
+    (
+        "recovery_sessions",
+        "trident_socketio_recovery_sessions",
+        "Sessions that the in-memory adapter keeps for recovery",
+    ),
+    (
+        "receiving_bytes",
+        "trident_socketio_receiving_bytes",
+        "Bytes of unfinished WebSocket messages and request bodies",
+    ),
+    ("handler_bytes", "trident_socketio_handler_bytes", "Bytes of events whose handlers have not ended"),
     ("opened", "trident_socketio_opened", "Engine.IO sessions ever opened"),
     ("upgrades", "trident_socketio_upgrades", "Sessions that went from polling to a WebSocket"),
     ("packets_in", "trident_socketio_packets_in", "Engine.IO packets received"),
@@ -50,7 +63,18 @@ const FIGURES: &[(&str, &str, &str)] = &[
     ("ping_timeouts", "trident_socketio_ping_timeouts", "Sessions that ended without a pong in time"),
     ("parse_errors", "trident_socketio_parse_errors", "Sessions that ended because they sent what is no packet"),
     ("volatile_dropped", "trident_socketio_volatile_dropped", "Volatile messages dropped for clients that were busy"),
+    ("outbox_full", "trident_socketio_outbox_full", "Messages refused because too much waited already"),
     ("outbox_overflows", "trident_socketio_outbox_overflows", "Sessions that ended because too much waited for them"),
+    (
+        "receiving_refused",
+        "trident_socketio_receiving_refused",
+        "Messages and bodies refused for want of receive memory",
+    ),
+    (
+        "handler_overflows",
+        "trident_socketio_handler_overflows",
+        "Sessions that ended because too many handlers were pending",
+    ),
     ("rate_limited", "trident_socketio_rate_limited", "Sessions that ended because they sent too fast"),
     ("connect_timeouts", "trident_socketio_connect_timeouts", "Sessions that joined no namespace in time"),
     ("binary_timeouts", "trident_socketio_binary_timeouts", "Binary packets whose attachments did not come in time"),
@@ -62,7 +86,18 @@ const FIGURES: &[(&str, &str, &str)] = &[
 ];
 
 /// Figures that go down too.
-const GAUGES: [&str; 5] = ["connections", "connections_polling", "connections_websocket", "polls_waiting", "sockets"];
+const GAUGES: [&str; 10] = [
+    "connections",
+    "connections_polling",
+    "connections_websocket",
+    "polls_waiting",
+    "sockets",
+    "pending_bytes",
+    "recovery_bytes",
+    "recovery_sessions",
+    "receiving_bytes",
+    "handler_bytes",
+];
 
 fn figures(stats: &Stats) -> Vec<Figure> {
     let known = |name| FIGURES.iter().find(|(of, ..)| *of == name);

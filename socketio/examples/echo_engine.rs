@@ -14,7 +14,8 @@ struct Echo;
 
 impl Peer for Echo {
     fn on_message(&self, connection: &Connection, message: Data) {
-        connection.send(message);
+        // A client that sends and does not read is disconnected when too much waits for it.
+        let _ = connection.send_or_end(message);
     }
 
     fn on_close(&self, connection: &Connection, reason: DisconnectReason) {

@@ -83,7 +83,8 @@ impl Ack {
 
     fn send_payload(&self, payload: Payload) {
         if let (Some(wanted), Some(packet)) = (&self.0, self.packet(payload)) {
-            wanted.socket.connection().send(packet);
+            // A client that loses an answer would wait for it for ever, so one that cannot take it starts anew.
+            let _ = wanted.socket.connection().send_or_end(packet);
         }
     }
 

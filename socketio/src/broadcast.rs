@@ -94,16 +94,23 @@ impl BroadcastOperator {
 
     /// Sends a packet that was encoded before.
     pub fn send(&self, packet: EncodedPacket) -> Sending {
-        let broadcast = self.broadcast(packet);
         let namespace = self.namespace.clone();
-        if self.local {
-            namespace.local().deliver(&broadcast.to, &broadcast.packet, broadcast.volatile);
-            return Sending::done(namespace, Ok(()));
+        if !self.volatile && self.is_full(packet.size()) {
+            namespace.counters().outbox_full.inc();
+            return Sending::done(namespace, Err(EmitError::Full));
         }
+        let broadcast = self.broadcast(packet);
         // Begun at once, so that two broadcasts in a row keep their order.
         Sending::begin_anywhere(namespace, async move |namespace| {
             namespace.adapter().broadcast(namespace.local(), broadcast).await
         })
+    }
+
+    /// Whether it is the sender's fault if this is refused: it is larger than any client is sent, or more has been sent at a stretch than
+    /// the clients' transports have had a turn to take.
+    fn is_full(&self, len: usize) -> bool {
+        let limit = self.namespace.config().max_pending_bytes;
+        (limit > 0 && len > limit) || self.namespace.local().is_filled_by_a_burst(&self.to, len, limit)
     }
 
     fn broadcast(&self, packet: EncodedPacket) -> Broadcast {
@@ -140,6 +147,10 @@ impl BroadcastOperator {
         };
         let id = namespace.local().next_ack_id();
         let packet = EncodedPacket::from(Packet::event(namespace.name().clone(), Some(id), payload));
+        if self.is_full(packet.size()) {
+            namespace.counters().outbox_full.inc();
+            return AckStream::failed(namespace, EmitError::Full);
+        }
         let deadline = Instant::now() + self.timeout.min(LONGEST_TIMEOUT);
         let (gathered, sink) = Gathered::new();
         let asking = if self.local {

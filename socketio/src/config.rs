@@ -55,9 +55,21 @@ pub struct Config {
 
     /// Sessions at one time; beyond, handshakes are refused. 0 means no limit, the default.
     pub max_connections: usize,
-    /// Bytes that may wait for one client: beyond, volatile messages are dropped, then the client is disconnected with
-    /// [`OutboxOverflow`](crate::DisconnectReason::OutboxOverflow). 0 means no limit. Default 1 MiB.
-    pub outbox_bytes: usize,
+    /// Bytes that may wait for one client. Beyond, volatile messages are dropped; then the sender gets
+    /// [`EmitError::Full`](crate::EmitError::Full), and the connection stays. A message whose sender cannot be told, such as an ack, or a
+    /// broadcast that meets a slow client, ends the connection with [`OutboxOverflow`](crate::DisconnectReason::OutboxOverflow). A client
+    /// for which nothing waits is sent any message up to this size. 0 means no limit. Default 64 MiB.
+    pub max_pending_bytes: usize,
+    /// Bytes that may wait for all clients of the server together, with the same consequences. A message to many counts once, and each
+    /// client may have 64 KiB, or a single message, beyond it. 0 means no limit. Default 256 MiB.
+    pub max_pending_total: usize,
+    /// Bytes of WebSocket messages and request bodies that have begun to come and are not complete, of all clients of the server
+    /// together. Beyond, the message that would take more is refused and its connection ended, unless it is below 64 KiB. 0 means no limit.
+    /// Default 64 MiB.
+    pub max_receiving_total: usize,
+    /// Bytes of events whose handlers have not ended, for each connection, where a handler counts 1 KiB beside its event. Beyond, the
+    /// connection ends with [`HandlerOverflow`](crate::DisconnectReason::HandlerOverflow). 0 means no limit. Default 16 MiB.
+    pub max_handler_bytes: usize,
     /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time. Default 32 KiB.
     pub source_budget: usize,
     /// Messages that one client may send a second, with bursts of twice as many, as many other packets of Engine.IO (pongs, and
@@ -109,7 +121,10 @@ impl Default for Config {
             kept_headers: None,
             trust_proxy: false,
             max_connections: 0,
-            outbox_bytes: 1 << 20,
+            max_pending_bytes: 64 << 20,
+            max_pending_total: 256 << 20,
+            max_receiving_total: 64 << 20,
+            max_handler_bytes: 16 << 20,
             source_budget: 32 << 10,
             packet_rate: 0,
             max_attachments: 10,
@@ -176,6 +191,9 @@ pub struct Recovery {
     pub max_packets: usize,
     /// Bytes of packets that [`LocalAdapter`](crate::LocalAdapter) keeps for each namespace. Default 16 MiB.
     pub max_bytes: usize,
+    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) keeps for all namespaces together. Beyond, those with the
+    /// most lose their oldest. Default 64 MiB.
+    pub max_total_bytes: usize,
 }
 
 impl Default for Recovery {
@@ -185,6 +203,7 @@ impl Default for Recovery {
             skip_middlewares: true,
             max_packets: 10_000,
             max_bytes: 16 << 20,
+            max_total_bytes: 64 << 20,
         }
     }
 }

@@ -68,7 +68,8 @@
 //! | `("a", ...args)` | `async \|socket, args: Args, ack\|` | `emit("a", &args)` |
 //!
 //! Handlers run on the server thread that receives the packet, so their futures need not be `Send`. Events of one socket start in the order in which they came: each handler runs
-//! to where it first waits, then the next one starts, as in Node. A panic ends its handler and nothing else. Handlers that are the
+//! to where it first waits, then the next one starts, as in Node. A panic ends its handler and nothing else. A handler that waits ends with its
+//! socket: spawn what has to outlive it. Only the handlers of disconnections run to their end. Handlers that are the
 //! same for all sockets can be registered once, with [`Namespace::on`], which costs idle sockets nothing.
 //!
 //! # Coming from Node
@@ -141,7 +142,7 @@
 //! # Coming back after a cut
 //!
 //! With [`Builder::recovery`], a client whose connection broke comes back to the same socket id, rooms and
-//! [`data`](Socket::data), and is sent what it missed, in order and once, before anything new. Clients do their part by themselves; the
+//! [`data`](Socket::data), and is sent what it missed, in order and once, behind its CONNECT packet and before anything new. Clients do their part by themselves; the
 //! server sees [`Socket::recovered`]. One that is back before the server knows that its old connection is dead takes its session over, and the
 //! old connection ends. [`LocalAdapter`] keeps sessions and events in memory, within [`Recovery`]'s bounds.
 //!
@@ -164,7 +165,8 @@
 //!
 //! # Slow clients
 //!
-//! What is sent to a client waits in its outbox, bounded in bytes: see [`Config::outbox_bytes`] for what happens beyond. An application that has the messages anyway, in a
+//! What is sent to a client waits in its outbox, bounded in bytes for each client and for all: see [`Config::max_pending_bytes`] for what happens
+//! beyond. A long reply need not wait there whole: [`Connection::queue_source`](engine::Connection::queue_source) takes a [`Source`], which is pulled in its turn. An application that has the messages anyway, in a
 //! log or a ring, need not queue them for anybody: it attaches a [`Source`] to each socket, which is asked for more when the client has taken what it
 //! was given. An [`EncodedPacket`] is encoded once for all who get it, and its WebSocket frames are shared down to the last byte before the socket.
 //!
@@ -217,7 +219,7 @@ pub use self::{
     broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
     config::{Config, Cookie, Recovery},
     encoded::EncodedPacket,
-    engine::{Handshake, Headers, Outgoing, Source, SourceId, Transport},
+    engine::{Handshake, Headers, Outgoing, SendError, Source, SourceId, Transport},
     event::{Args, ArgsError, Event, TryArgs},
     handler::ConnectError,
     namespace::{Namespace, NamespaceFamily, WeakNamespace},

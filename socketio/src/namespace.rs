@@ -185,7 +185,7 @@ impl Namespace {
         dynamic: bool,
     ) -> Self {
         Self(Arc::new(Inner {
-            local: Local::new(name),
+            local: Local::new(name, shared.counters.clone()),
             handlers,
             shared,
             registry,

@@ -181,7 +181,7 @@ impl Exit for ClientPeer {
     fn exit(&self, socket: &Socket) {
         let mut state = self.state();
         state.sockets.retain(|other| other != socket);
-        // It may have left by itself before the server took it out, and have come again as another.
+        // The client may have left by itself before the server took it out, and be in again as another.
         let name = socket.namespace().name();
         if !state.sockets.iter().any(|other| other.namespace().name() == name) {
             state.client.removed(name);

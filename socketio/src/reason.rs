@@ -5,7 +5,7 @@ use std::fmt;
 /// Why a socket (or the Engine.IO connection under it) ended.
 ///
 /// The first nine carry the names of the Node server, so that code and log lines that know those names go on working;
-/// the last two are this server's own bounds.
+/// the last three are this server's own bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -27,8 +27,12 @@ pub enum DisconnectReason {
     ClientNamespaceDisconnect,
     /// The server took the socket out of the namespace.
     ServerNamespaceDisconnect,
-    /// More bytes waited for this client than [`outbox_bytes`](crate::Config::outbox_bytes) allows.
+    /// More bytes waited for this client than [`max_pending_bytes`](crate::Config::max_pending_bytes) allows, and what came then had no
+    /// sender to be told.
     OutboxOverflow,
+    /// The handlers of this client's events that have not ended hold more than
+    /// [`max_handler_bytes`](crate::Config::max_handler_bytes) allows.
+    HandlerOverflow,
     /// The client sent more packets a second than [`packet_rate`](crate::Config::packet_rate) allows.
     RateLimit,
 }
@@ -47,6 +51,7 @@ impl DisconnectReason {
             Self::ClientNamespaceDisconnect => "client namespace disconnect",
             Self::ServerNamespaceDisconnect => "server namespace disconnect",
             Self::OutboxOverflow => "outbox overflow",
+            Self::HandlerOverflow => "handler overflow",
             Self::RateLimit => "rate limit",
         }
     }

@@ -10,7 +10,7 @@ macro_rules! stats {
             $(pub(crate) $name: Counter,)+
         }
 
-        /// The counters at one moment; see [`SocketIo::stats`](crate::SocketIo::stats). All but the first five only grow.
+        /// The counters at one moment; see [`SocketIo::stats`](crate::SocketIo::stats). All but the first ten only grow.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -43,6 +43,16 @@ stats! {
     polls_waiting,
     /// Sockets connected to namespaces.
     sockets,
+    /// Bytes of messages that wait for clients, within [`Config::max_pending_total`](crate::Config::max_pending_total).
+    pending_bytes,
+    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) keeps for recovery.
+    recovery_bytes,
+    /// Sessions of disconnected clients that it keeps.
+    recovery_sessions,
+    /// Bytes of WebSocket messages and request bodies that are not complete.
+    receiving_bytes,
+    /// Bytes of events whose handlers have not ended.
+    handler_bytes,
     /// Sessions opened since the start.
     opened,
     /// Sessions that went from polling to a WebSocket.
@@ -79,8 +89,15 @@ stats! {
     parse_errors,
     /// Volatile messages dropped.
     volatile_dropped,
-    /// Sessions ended because too much waited for them.
+    /// Messages refused with [`Full`](crate::engine::SendError::Full), because too much waited for the client or for all clients.
+    outbox_full,
+    /// Sessions ended because a message was refused whose sender cannot be told, such as an ack or a broadcast.
     outbox_overflows,
+    /// WebSocket messages and request bodies refused because unfinished ones held
+    /// [`Config::max_receiving_total`](crate::Config::max_receiving_total).
+    receiving_refused,
+    /// Sessions ended because handlers that had not ended held too much.
+    handler_overflows,
     /// Sessions ended because they sent too fast.
     rate_limited,
     /// Connections that joined no namespace in time.
@@ -118,7 +135,15 @@ impl Counter {
     }
 
     pub(crate) fn dec(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.sub(1);
+    }
+
+    pub(crate) fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -27,7 +27,7 @@ impl Peer for Echo {
         if message == Data::from("close me") {
             connection.close();
         } else {
-            connection.send(message);
+            let _ = connection.send_or_end(message);
         }
     }
 

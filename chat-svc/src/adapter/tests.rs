@@ -113,7 +113,7 @@ async fn a_session_that_is_not_let_in_keeps_the_time_that_it_had() {
         let taken: Taken = restored.session.data.read().unwrap();
         assert!(taken.left() <= left && taken.left() + began.elapsed() <= KEEP + Duration::from_millis(50));
         left = taken.left();
-        adapter.persist_session(local, restored.session, KEEP);
+        adapter.release_session(local, restored);
     }
 }
 

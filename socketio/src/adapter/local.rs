@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,8 +12,9 @@ use bytestring::ByteString;
 
 use crate::{
     AckSink, EncodedPacket, Outgoing, Room, Selector, Socket, SocketData,
-    engine::Party,
+    engine::{Party, SendError},
     rooms::{Rooms, TooManyRooms, choice},
+    stats::Counters,
 };
 
 /// The sockets of one namespace on this server, with their rooms.
@@ -26,6 +27,7 @@ pub struct Local {
     party: Party,
     members: RwLock<Members>,
     ack_ids: AtomicU64,
+    counters: Arc<Counters>,
 }
 
 #[derive(Default)]
@@ -70,8 +72,12 @@ impl SocketInfo {
 }
 
 impl Local {
-    pub(crate) fn new(name: ByteString) -> Self {
-        Self { name, party: Party::new(), members: RwLock::default(), ack_ids: AtomicU64::new(0) }
+    pub(crate) fn new(name: ByteString, counters: Arc<Counters>) -> Self {
+        Self { name, party: Party::new(), members: RwLock::default(), ack_ids: AtomicU64::new(0), counters }
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Members> {
@@ -96,12 +102,14 @@ impl Local {
         if volatile { message.volatile() } else { message }
     }
 
-    /// Sends a packet to the sockets that match; to how many.
+    /// Sends a packet to the sockets that match; to how many. One for which too much waits already is disconnected, so that it does not
+    /// take for complete what is not.
     pub fn deliver(&self, to: &Selector, packet: &EncodedPacket, volatile: bool) -> usize {
-        let message = self.message(packet, volatile);
+        let message = self.message(packet, volatile).charged(&self.counters);
         let mut count = 0;
         self.read().each(to, |socket| {
-            if socket.connection().send(message.clone()) {
+            // One that cannot take it ends, and recovers.
+            if socket.connection().send_or_end(message.clone()).is_ok() {
                 socket.sent(packet);
             }
             count += 1;
@@ -109,19 +117,34 @@ impl Local {
         count
     }
 
-    /// Sends a packet to one socket. False: it is not here, or did not take it.
-    pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> bool {
+    /// Sends a packet to one socket.
+    ///
+    /// # Errors
+    /// When it is not here, or its connection does not take the packet.
+    pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> Result<(), SendError> {
         let message = self.message(packet, volatile);
         match self.read().sockets.get(sid) {
             Some(socket) => {
-                let is_taken = socket.connection().send(message);
-                if is_taken {
+                let sent = socket.connection().send(message);
+                if sent.is_ok() {
                     socket.sent(packet);
                 }
-                is_taken
+                sent
             }
-            None => false,
+            None => Err(SendError::Closed),
         }
+    }
+
+    /// Whether a message of `len` bytes meets a socket whose transport has had no turn since its outbox began to fill up: its sender is too
+    /// fast, and is to be told before the message reaches anybody.
+    pub(crate) fn is_filled_by_a_burst(&self, to: &Selector, len: usize, limit: usize) -> bool {
+        // What waits for one client is part of what waits for all.
+        if limit == 0 || self.counters.pending_bytes.get() as usize + len < limit {
+            return false;
+        }
+        let mut found = false;
+        self.read().each(to, |socket| found = found || socket.connection().is_filled_by_a_burst(len));
+        found
     }
 
     /// Sends a packet that has an id to the sockets that match, and their answers into `acks`; to how many.
@@ -131,14 +154,15 @@ impl Local {
         };
         let mut count = 0;
         self.read().each(to, |socket| {
-            let (acks, sid) = (acks.clone(), socket.id().clone());
-            if socket.expect_ack(id, Box::new(move |answer| (acks.0)(Some(sid), answer))).is_ok() {
+            let (sink, sid) = (acks.clone(), socket.id().clone());
+            if socket.expect_ack(id, Box::new(move |answer| (sink.0)(Some(sid), answer))).is_ok() {
                 count += 1;
-                // One that has ended meanwhile has answered for it, and counts as asked.
-                if socket.connection().send(packet) {
-                    socket.sent(packet);
-                } else if socket.forget_ack(id) {
-                    count -= 1;
+                // One that has ended meanwhile has answered for it, and counts as asked; so does one that could not take it.
+                match socket.connection().send(packet) {
+                    Ok(()) => socket.sent(packet),
+                    Err(SendError::Full) if socket.forget_ack(id) => acks.missing(),
+                    Err(_) if socket.forget_ack(id) => count -= 1,
+                    Err(_) => {}
                 }
             }
         });
@@ -176,6 +200,11 @@ impl Local {
     /// One socket.
     pub fn socket(&self, sid: &str) -> Option<Socket> {
         self.read().sockets.get(sid).cloned()
+    }
+
+    /// The first socket that is found to be the one.
+    pub(crate) fn find(&self, mut is_it: impl FnMut(&Socket) -> bool) -> Option<Socket> {
+        self.read().sockets.values().find(|socket| is_it(socket)).cloned()
     }
 
     /// How many sockets there are.

@@ -3,7 +3,8 @@
 //! ```text
 //! io.to("room").emit ─▶ Adapter::broadcast ─▶ (other servers, a log, …) ─▶ Local::deliver ─▶ sockets of this server
 //! another server ─▶ the adapter, which knows the namespace from Adapter::opened ─▶ Local, Namespace::receive_server_event
-//! reconnect ─▶ Adapter::restore_session ─▶ Adapter::resume ─▶ the socket, in its rooms, with what it missed
+//! connect   ─▶ Adapter::enter ─▶ the socket, in the namespace
+//! reconnect ─▶ Adapter::restore_session ─▶ Adapter::resume ─▶ the socket, in its rooms, and behind its CONNECT packet what it missed
 //! ```
 //!
 //! Every method has a default that serves one server alone, on the [`Local`] part of a namespace that each call is given. An
@@ -14,6 +15,7 @@
 //! of a namespace; so do [`joined`](Adapter::joined) and [`left`](Adapter::left).
 
 mod local;
+mod missed;
 pub(crate) mod recovery;
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -21,7 +23,9 @@ use std::{future::Future, pin::Pin, time::Duration};
 use bytestring::ByteString;
 
 pub use self::local::{Local, SocketInfo};
+pub use self::missed::Missed;
 pub use self::recovery::LocalAdapter;
+pub use crate::engine::SendError;
 use crate::{AckSink, EncodedPacket, Namespace, Responses, Room, Selector, SocketData, socket::packet::Payload};
 
 /// A future that any thread may run.
@@ -56,6 +60,8 @@ pub struct Session {
     pub rooms: Vec<Room>,
     /// What [`Socket::set_data`](crate::Socket::set_data) said last.
     pub data: SocketData,
+    /// The offset that [`Adapter::enter`] gave when the session began: where it continues if its client has seen no offset yet.
+    pub start: Option<ByteString>,
 }
 
 /// A session found again.
@@ -69,9 +75,12 @@ pub struct Restored {
     pub missed: Vec<EncodedPacket>,
 }
 
-/// Lets a restored socket into its rooms with what it missed: to be called once, with whatever lock held that keeps
-/// broadcasts out in between.
-pub type Admit<'a> = &'a mut dyn FnMut(Vec<EncodedPacket>);
+/// Lets a restored socket into its rooms, with what it missed behind its CONNECT packet: to be called at most once, with whatever lock held
+/// that keeps broadcasts out in between. Whether it is in: its connection may have ended meanwhile, and the session is then to be kept.
+pub type Admit<'a> = &'a mut dyn FnMut(Missed) -> bool;
+
+/// Lets a new socket in, whose session begins at this offset.
+pub type Enter<'a> = &'a mut dyn FnMut(Option<String>);
 
 /// Carries what concerns many sockets, which may be on many servers.
 ///
@@ -106,9 +115,9 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Sends an event to one socket of this server. Synchronous, so that an event and the ack behind it keep their order.
     ///
-    /// For adapters that keep packets for recovery: here is where to append the offset. False: the socket is not there, or did not
-    /// take it.
-    fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> bool {
+    /// For adapters that keep packets for recovery: here is where to append the offset. What is refused with [`SendError::Full`] must not be
+    /// kept: its sender knows.
+    fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> Result<(), SendError> {
         local.send(sid, &packet, volatile)
     }
 
@@ -190,9 +199,17 @@ pub trait Adapter: Send + Sync + 'static {
     /// A socket has been cut off, for a reason that allows it to come back within `keep`.
     fn persist_session(&self, local: &Local, session: Session, keep: Duration) {}
 
-    /// Looks for the session that a client asks for, and takes it out: a second client with the same secret must not get it too.
-    /// `offset` is that of the last event that the client has, and empty if it has received none with an offset since the session
-    /// began.
+    /// Calls `enter`, which lets a new socket in. An adapter that keeps packets for recovery names the offset of the latest one, and sends
+    /// nothing to the namespace meanwhile.
+    fn enter(&self, local: &Local, enter: Enter<'_>) {
+        enter(None);
+    }
+
+    /// Looks for the session that a client asks for. `offset` is that of the last event that the client has, and empty if it has received
+    /// none with an offset since the session began.
+    ///
+    /// What comes back is followed by [`resume`](Self::resume), or by [`release_session`](Self::release_session) if the socket is not let in.
+    /// Until then the session keeps its deadline.
     fn restore_session<'a>(
         &'a self,
         local: &'a Local,
@@ -203,10 +220,17 @@ pub trait Adapter: Send + Sync + 'static {
     }
 
     /// Calls `admit` with what the socket missed, at a moment where nothing can be sent to its rooms between the last of these
-    /// packets and its presence in them.
+    /// packets and its presence in them; the session is then its socket's again.
+    ///
+    /// Without a call of `admit` the client gets a new session: what came since [`restore_session`](Self::restore_session) is not held any
+    /// more.
     fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
-        admit(restored.missed);
+        admit(restored.missed.into());
     }
+
+    /// A restored session is not resumed: a middleware refused the socket or panicked, or its connection has ended. The client may ask for
+    /// the session again until the deadline that it had.
+    fn release_session(&self, local: &Local, restored: Restored) {}
 
     /// The id of a new socket. The default is random; a cluster may want to tell its servers apart by it. Ids must not be guessable.
     fn new_sid(&self, local: &Local) -> Option<ByteString> {

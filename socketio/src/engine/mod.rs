@@ -17,7 +17,8 @@
 //!
 //! impl Peer for Echo {
 //!     fn on_message(&self, connection: &Connection, message: Data) {
-//!         connection.send(message);
+//!         // A client that sends and does not read is disconnected when too much waits for it.
+//!         let _ = connection.send_or_end(message);
 //!     }
 //!     fn on_close(&self, _: &Connection, reason: DisconnectReason) {
 //!         println!("gone: {reason}");
@@ -59,11 +60,11 @@ use std::{
 use actix_web::web::ServiceConfig;
 
 pub(crate) use self::admission::{Admission, Permit};
-pub(crate) use self::connection::{Conn, Item, WebSocketId};
+pub(crate) use self::connection::{Conn, HandlerBytes, Held, Item, WebSocketId};
 pub(crate) use self::handshake::parse_query;
 pub(crate) use self::outgoing::Party;
 pub use self::{
-    connection::{Connection, Peer},
+    connection::{Connection, Peer, SendError},
     handshake::{Handshake, Headers},
     id::{IdError, Sid},
     outgoing::{Encoded, Form, Frames, Outgoing},
@@ -139,8 +140,16 @@ impl Core {
         })
     }
 
-    pub(crate) fn find(&self, sid: &str) -> Option<Arc<Conn>> {
-        self.table.get(&Sid::parse(sid)?)
+    fn pending_limits(&self) -> outbox::Limits {
+        let limit = |bytes| if bytes == 0 { usize::MAX } else { bytes };
+        outbox::Limits { connection: limit(self.config.max_pending_bytes), total: limit(self.config.max_pending_total) }
+    }
+
+    /// The session with this id, if its time is not over.
+    pub(crate) fn find_alive(&self, sid: &str) -> Option<Arc<Conn>> {
+        let conn = self.table.get(&Sid::parse(sid)?)?;
+        conn.check_deadline();
+        (!conn.is_closed()).then_some(conn)
     }
 
     /// Opens a connection and hands it to the application.

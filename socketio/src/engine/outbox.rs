@@ -1,63 +1,128 @@
-//! What is one client's own (acks, direct emits, pushes) while its transport is busy: a queue bounded in bytes.
+//! What waits for one client while its transport is busy: messages, and sources that are pulled in their place among them.
 //!
-//! Most connections idle, so an empty queue is one pointer.
+//! Most connections are idle, so an empty outbox is one pointer.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::outgoing::Outgoing;
+use super::{outgoing::Outgoing, source::Source};
+use crate::stats::Counters;
 
-/// Bytes that each queued message counts for beyond its own, so that a flood of tiny ones is bounded too.
+/// Bytes that each entry counts for beyond its message, so that a flood of tiny messages is bounded too.
 const ENTRY_COST: usize = 64;
 
-/// What became of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
-    /// It waits. So many volatile ones were dropped to make room.
-    Queued {
-        /// How many.
-        dropped: usize,
-    },
-    /// It was volatile, and dropped itself.
-    Dropped,
-    /// It does not fit even with every volatile message gone: the client is too slow.
-    Overflow,
+/// Bytes that may wait for one client whatever waits for all others, so that slow clients do not take the last place of quick ones.
+const RESERVED: usize = 64 << 10;
+
+/// How long a client counts as not yet served after a burst began, although its transport has not run.
+const BURST: Duration = Duration::from_secs(1);
+
+/// The bounds of an outbox. The total is counted in [`Counters`].
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes for this client.
+    pub(super) connection: usize,
+    /// Bytes for all clients of the server.
+    pub(super) total: usize,
 }
 
-/// A queue of messages that never holds more bytes than it is allowed.
-#[derive(Debug, Default)]
+/// The message does not fit, even with every volatile message dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// What comes next.
+pub(super) enum Front {
+    Empty,
+    Message(Outgoing),
+    /// To be polled without a lock, then put back with [`Outbox::put_back`] unless it has ended.
+    Source(Box<dyn Source>),
+    /// The source at the front is being polled by another transport of the connection.
+    Busy,
+}
+
+enum Entry {
+    Message(Outgoing),
+    Source(Option<Box<dyn Source>>),
+}
+
+/// A bounded queue. An empty one takes any message that is within the connection's limit.
+#[derive(Default)]
 pub(super) struct Outbox(Option<Box<Queue>>);
 
-#[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Outgoing>,
+    counters: Arc<Counters>,
+    entries: VecDeque<Entry>,
+    /// Bytes of all entries, counted against the connection's limit.
     bytes: usize,
+    /// Bytes counted in the total, where a shared message is counted once for all outboxes.
+    charged: usize,
     volatile: usize,
+    /// Of `bytes`, those at the front that the transport has had the chance to write.
+    offered: usize,
+    /// When the first entry came that the transport has had no chance to write.
+    since: Instant,
 }
 
 impl Outbox {
-    /// Appends a message unless more than `limit` bytes would wait, where 0 means no limit: when there is no room, volatile messages go
-    /// first (the oldest of them first).
-    pub(super) fn push(&mut self, message: Outgoing, limit: usize) -> Pushed {
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        let pushed = self.0.get_or_insert_default().push(message, limit);
+    /// Appends a message. If there is no room, volatile messages are dropped, oldest first; the result is how many.
+    pub(super) fn push(
+        &mut self,
+        message: Outgoing,
+        limits: Limits,
+        counters: &Arc<Counters>,
+        now: Instant,
+    ) -> Result<usize, Full> {
+        let queue = self.queue(counters, now);
+        let pushed = queue.push(message, limits, now);
         self.free_if_empty();
         pushed
     }
 
-    /// Takes the oldest message out.
-    pub(super) fn pop(&mut self) -> Option<Outgoing> {
-        let queue = self.0.as_mut()?;
-        let message = queue.messages.pop_front()?;
-        queue.uncount(&message);
+    /// Appends a source: its messages leave behind all that waits now and before all that comes later.
+    pub(super) fn push_source(&mut self, source: Box<dyn Source>, counters: &Arc<Counters>, now: Instant) {
+        let queue = self.queue(counters, now);
+        queue.count(ENTRY_COST, ENTRY_COST);
+        queue.entries.push_back(Entry::Source(Some(source)));
+    }
+
+    /// The next message or source, taken out. Whatever stays has been offered to the transport.
+    pub(super) fn next(&mut self) -> Front {
+        let Some(queue) = self.0.as_mut() else { return Front::Empty };
+        let front = match queue.entries.front_mut() {
+            Some(Entry::Source(source)) => return source.take().map_or(Front::Busy, Front::Source),
+            Some(Entry::Message(_)) => queue.entries.pop_front(),
+            None => None,
+        };
+        let Some(Entry::Message(message)) = front else { return Front::Empty };
+        queue.uncount_message(&message);
+        queue.offered = queue.bytes;
         self.free_if_empty();
-        Some(message)
+        Front::Message(message)
+    }
+
+    /// Puts the source that is being polled back into its place, or removes its place if it has ended.
+    pub(super) fn put_back(&mut self, source: Option<Box<dyn Source>>) {
+        let Some(queue) = self.0.as_mut() else { return };
+        // At the front, unless a message was put back before it meanwhile.
+        let Some(at) = queue.entries.iter().position(|entry| matches!(entry, Entry::Source(None))) else { return };
+        match source {
+            Some(source) => queue.entries[at] = Entry::Source(Some(source)),
+            None => {
+                queue.entries.remove(at);
+                queue.uncount(ENTRY_COST, ENTRY_COST);
+            }
+        }
+        self.free_if_empty();
     }
 
     /// Puts a message back that was just taken out.
-    pub(super) fn unpop(&mut self, message: Outgoing) {
-        let queue = self.0.get_or_insert_default();
-        queue.count(&message);
-        queue.messages.push_front(message);
+    pub(super) fn unpop(&mut self, message: Outgoing, counters: &Arc<Counters>, now: Instant) {
+        let queue = self.queue(counters, now);
+        queue.count_message(&message);
+        queue.entries.push_front(Entry::Message(message));
     }
 
     /// Whether nothing waits.
@@ -65,121 +130,120 @@ impl Outbox {
         self.0.is_none()
     }
 
-    /// Drops all that waits.
-    pub(super) fn clear(&mut self) {
-        self.0 = None;
+    /// Whether a message of `len` bytes would not fit although the transport has not had a turn since the queue began to fill: the
+    /// sender is too fast, and not the client too slow.
+    pub(super) fn is_filled_by_a_burst(&self, len: usize, limits: Limits, now: Instant) -> bool {
+        self.0.as_ref().is_some_and(|queue| {
+            queue.offered == 0 && queue.since + BURST > now && !queue.fits(len + ENTRY_COST, len + ENTRY_COST, limits)
+        })
+    }
+
+    /// Removes everything. What comes back is to be dropped with no lock held.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    fn queue(&mut self, counters: &Arc<Counters>, now: Instant) -> &mut Queue {
+        self.0.get_or_insert_with(|| {
+            Box::new(Queue {
+                counters: counters.clone(),
+                entries: VecDeque::new(),
+                bytes: 0,
+                charged: 0,
+                volatile: 0,
+                offered: 0,
+                since: now,
+            })
+        })
     }
 
     fn free_if_empty(&mut self) {
-        self.0.take_if(|queue| queue.messages.is_empty());
+        self.0.take_if(|queue| queue.entries.is_empty());
     }
 }
 
 impl Queue {
-    fn push(&mut self, message: Outgoing, limit: usize) -> Pushed {
-        let cost = message.len() + ENTRY_COST;
+    fn push(&mut self, message: Outgoing, limits: Limits, now: Instant) -> Result<usize, Full> {
+        let (cost, charge) = costs(&message);
         let mut dropped = 0;
-        if self.bytes + cost > limit {
-            if message.is_volatile() {
-                return Pushed::Dropped;
-            }
-            dropped = self.drop_volatile(cost, limit);
-            if self.bytes + cost > limit {
-                return Pushed::Overflow;
+        if !self.fits(cost, charge, limits) {
+            dropped = self.drop_volatile(cost, charge, limits);
+            if !self.fits(cost, charge, limits) {
+                self.counters.volatile_dropped.add(dropped as u64);
+                return Err(Full);
             }
         }
-        self.count(&message);
-        self.messages.push_back(message);
-        Pushed::Queued { dropped }
+        if self.bytes == self.offered {
+            self.since = now;
+        }
+        self.count_message(&message);
+        self.entries.push_back(Entry::Message(message));
+        Ok(dropped)
     }
 
-    fn count(&mut self, message: &Outgoing) {
-        self.bytes += message.len() + ENTRY_COST;
+    /// Whether an entry fits that costs so many bytes here and so many in the total.
+    fn fits(&self, cost: usize, charge: usize, limits: Limits) -> bool {
+        if self.entries.is_empty() {
+            return cost <= limits.connection.saturating_add(ENTRY_COST);
+        }
+        let bytes = self.bytes.saturating_add(cost);
+        let total = self.counters.pending_bytes.get().saturating_add(charge as u64);
+        bytes <= limits.connection && (bytes <= RESERVED || total <= limits.total as u64)
+    }
+
+    fn count(&mut self, cost: usize, charge: usize) {
+        self.bytes += cost;
+        self.charged += charge;
+        self.counters.pending_bytes.add(charge as u64);
+    }
+
+    fn uncount(&mut self, cost: usize, charge: usize) {
+        self.bytes -= cost;
+        self.charged -= charge;
+        self.offered = self.offered.min(self.bytes);
+        self.counters.pending_bytes.sub(charge as u64);
+    }
+
+    fn count_message(&mut self, message: &Outgoing) {
+        let (cost, charge) = costs(message);
+        self.count(cost, charge);
         self.volatile += usize::from(message.is_volatile());
     }
 
-    fn uncount(&mut self, message: &Outgoing) {
-        self.bytes -= message.len() + ENTRY_COST;
+    fn uncount_message(&mut self, message: &Outgoing) {
+        let (cost, charge) = costs(message);
+        self.uncount(cost, charge);
         self.volatile -= usize::from(message.is_volatile());
     }
 
-    /// Makes room for `need` bytes as far as volatile messages allow; how many went.
-    fn drop_volatile(&mut self, need: usize, limit: usize) -> usize {
+    /// Drops volatile messages until an entry fits, as far as there are any; how many.
+    fn drop_volatile(&mut self, cost: usize, charge: usize, limits: Limits) -> usize {
         let before = self.volatile;
-        if before > 0 {
-            let Self { messages, bytes, volatile } = self;
-            messages.retain(|message| {
-                let keep = !message.is_volatile() || *bytes + need <= limit;
-                if !keep {
-                    *bytes -= message.len() + ENTRY_COST;
-                    *volatile -= 1;
+        let mut at = 0;
+        while self.volatile > 0 && at < self.entries.len() && !self.fits(cost, charge, limits) {
+            if matches!(&self.entries[at], Entry::Message(message) if message.is_volatile()) {
+                if let Some(Entry::Message(message)) = self.entries.remove(at) {
+                    self.uncount_message(&message);
                 }
-                keep
-            });
+            } else {
+                at += 1;
+            }
         }
         before - self.volatile
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::packet::Data;
-
-    fn message(len: usize) -> Outgoing {
-        Outgoing::from(Data::from("x".repeat(len)))
-    }
-
-    #[test]
-    fn volatile_goes_first_then_the_client() {
-        const LIMIT: usize = 3 * (100 + ENTRY_COST);
-        let mut outbox = Outbox::default();
-        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 0 });
-        let volatile = message(100).volatile();
-        assert_eq!(outbox.push(volatile.clone(), LIMIT), Pushed::Queued { dropped: 0 });
-        assert_eq!(outbox.push(volatile.clone(), LIMIT), Pushed::Queued { dropped: 0 });
-        assert_eq!(outbox.push(volatile, LIMIT), Pushed::Dropped);
-        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 1 });
-        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 1 });
-        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Overflow);
-        assert!(outbox.pop().is_some_and(|m| !m.is_volatile()));
-        assert_eq!(outbox.push(message(100), LIMIT), Pushed::Queued { dropped: 0 });
-        while outbox.pop().is_some() {
-            let queue = outbox.0.as_ref();
-            let (bytes, volatile) = queue.map_or((0, 0), |queue| (queue.bytes, queue.volatile));
-            let left = queue.map_or(0, |queue| queue.messages.len());
-            assert_eq!((bytes, volatile), (left * (100 + ENTRY_COST), 0));
-        }
-        assert!(outbox.is_empty(), "and without memory");
-    }
-
-    #[test]
-    fn tiny_messages_are_bounded_too() {
-        let mut outbox = Outbox::default();
-        let fit = (0..).take_while(|_| outbox.push(message(0), 1000) != Pushed::Overflow).count();
-        assert_eq!(fit, 1000 / ENTRY_COST);
-    }
-
-    #[test]
-    fn what_is_put_back_comes_first() {
-        let mut outbox = Outbox::default();
-        for len in [1, 2] {
-            outbox.push(message(len).volatile(), 0);
-        }
-        let first = outbox.pop().unwrap();
-        outbox.unpop(first);
-        assert_eq!(outbox.pop().map(|message| message.len()), Some(1));
-        let last = outbox.pop().unwrap();
-        outbox.unpop(last);
-        assert_eq!(outbox.pop().map(|message| message.len()), Some(2));
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn no_limit() {
-        let mut outbox = Outbox::default();
-        for _ in 0..1000 {
-            assert_eq!(outbox.push(message(1000), 0), Pushed::Queued { dropped: 0 });
-        }
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.counters.pending_bytes.sub(self.charged as u64);
     }
 }
+
+/// What a message counts for against the connection's limit, and against the total.
+fn costs(message: &Outgoing) -> (usize, usize) {
+    let cost = message.len() + ENTRY_COST;
+    (cost, if message.is_charged() { ENTRY_COST } else { cost })
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::packet::{Data, Packet, Protocol};
+use crate::stats::Counters;
 
 /// One or more Engine.IO messages that leave one behind the other with nothing between them: a text and its attachments.
 #[derive(Debug)]
@@ -158,14 +159,28 @@ pub struct Outgoing {
     body: Arc<dyn Encoded>,
     /// Whose sources say what offset it takes along, if it wants one.
     party: Option<Party>,
+    /// Held by a message that goes to many, so that its bytes are counted once in the total of what waits.
+    charge: Option<Arc<Charge>>,
     volatile: bool,
     apart: bool,
 }
 
+/// Bytes in the total of what waits, for as long as this lives.
+struct Charge {
+    counters: Arc<Counters>,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.counters.pending_bytes.sub(self.bytes);
+    }
+}
+
 impl Outgoing {
-    /// A message that must arrive, or else the connection ends.
+    /// A message that must arrive, or else its sender is told.
     pub fn new(body: Arc<dyn Encoded>) -> Self {
-        Self { body, party: None, volatile: false, apart: false }
+        Self { body, party: None, charge: None, volatile: false, apart: false }
     }
 
     /// The same message, but it may be dropped when the client is slow.
@@ -187,6 +202,19 @@ impl Outgoing {
     pub(crate) fn of(mut self, party: Party) -> Self {
         self.party = Some(party);
         self
+    }
+
+    /// The same message for many connections: its bytes are counted in the total now, and once for all of them.
+    pub(crate) fn charged(mut self, counters: &Arc<Counters>) -> Self {
+        let bytes = self.len() as u64;
+        counters.pending_bytes.add(bytes);
+        self.charge = Some(Arc::new(Charge { counters: counters.clone(), bytes }));
+        self
+    }
+
+    /// Whether its bytes are counted already.
+    pub(crate) fn is_charged(&self) -> bool {
+        self.charge.is_some()
     }
 
     /// Whose sources are to be asked for an offset before this leaves.

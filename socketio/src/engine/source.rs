@@ -2,11 +2,15 @@
 
 use std::task::{Context, Poll};
 
-use super::outgoing::{Outgoing, Party};
+use super::{
+    Connection,
+    outgoing::{Outgoing, Party},
+};
 
 /// A stream of messages that somebody else keeps, such as a cursor on a log.
 ///
-/// A connection asks its sources when, and only when, its transport can take more and its own outbox is empty. A client that
+/// A connection asks its sources when, and only when, its transport can take more and its own outbox is empty, or its turn among the messages of
+/// the outbox has come if it was [queued](super::Connection::queue_source) there. A client that
 /// reads slowly is therefore asked for less often and costs the source's position, not a queue.
 ///
 /// # Example
@@ -51,6 +55,11 @@ pub trait Source: Send {
     /// The waker may change from call to call (a polling client brings another with each request), so only the last counts.
     /// This runs on the connection's thread with no lock of the connection held; it must not block.
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>>;
+
+    /// The source has been attached to a connection, or queued. For a source that has to end it.
+    fn attached(&mut self, connection: &Connection) {
+        let _ = connection;
+    }
 
     /// The offset of connection state recovery that says "everything that this source has given out, and nothing more". Of a socket's
     /// sources the first that has one counts.

@@ -1,7 +1,7 @@
 //! Into a namespace: what a client's CONNECT leads to.
 //!
 //! ```text
-//! CONNECT ─▶ the namespace ─▶ session restored? ─▶ middlewares ─▶ what was missed, consent ─▶ handlers of the namespace
+//! CONNECT ─▶ the namespace ─▶ session restored? ─▶ middlewares ─▶ consent, what was missed ─▶ handlers of the namespace
 //!         └▶ refusal ◀────────────────────────────┘
 //! ```
 
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ClientPeer;
 use crate::{
-    ConnectError, EncodedPacket, Namespace, Outgoing, Socket, SocketData,
-    adapter::{Restored, Session},
-    engine::{Connection, Protocol, Sid, worker::run},
+    ConnectError, EncodedPacket, Namespace, Outgoing, Room, Socket, SocketData,
+    adapter::{Missed, Restored, Session},
+    engine::{Connection, Held, Protocol, Sid, worker::run},
     handler::{PANICKED, guarded},
     socket::{
         handle::NewSocket,
@@ -70,78 +70,117 @@ impl ClientPeer {
 
     async fn enter(self: Arc<Self>, connection: Connection, namespace: Namespace, auth: Option<Payload>) {
         let _entering = Entering(&namespace);
-        let restored = self.restore(&namespace, auth.as_ref()).await;
-        let skip = restored.is_some() && namespace.config().recovery.as_ref().is_some_and(|r| r.skip_middlewares);
-        let Some(socket) = self.new_socket(&connection, &namespace, auth, restored.as_ref()) else {
+        if let Some(restored) = self.restore(&namespace, auth.as_ref()).await {
+            let mut claim = Claim { namespace: &namespace, restored: Some(restored) };
+            let skip = namespace.config().recovery.as_ref().is_some_and(|recovery| recovery.skip_middlewares);
+            let Some(socket) = self.new_socket(&connection, &namespace, auth.clone(), claim.restored.as_ref()) else {
+                return self.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
+            };
+            if !skip && !self.pass_middlewares(&socket).await {
+                return;
+            }
+            let held = connection.hold();
+            match self.resume(&socket, &mut claim) {
+                Resumed::In => return self.welcome(socket, held),
+                Resumed::Gone => return,
+                // As somebody new, whom the middlewares have not seen.
+                Resumed::TooLate => namespace.counters().recovery_missed.inc(),
+            }
+        }
+        let Some(socket) = self.new_socket(&connection, &namespace, auth, None) else {
             return self.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
         };
-        if !skip {
-            for middleware in namespace.handlers().middlewares() {
-                let error = match guarded(middleware(socket.clone())).await {
-                    Some(Ok(())) => continue,
-                    Some(Err(error)) => error,
-                    None => ConnectError::new(PANICKED),
-                };
-                self.give_back(&namespace, restored);
-                return self.refuse(&connection, namespace.name(), &error);
+        if !self.pass_middlewares(&socket).await {
+            return;
+        }
+        let held = connection.hold();
+        let mut rooms = None;
+        namespace.adapter().enter(namespace.local(), &mut |start| {
+            socket.begin_session(start);
+            rooms = self.admit(&socket, Missed::default(), &[]);
+        });
+        if let Some(rooms) = rooms {
+            joined(&socket, &rooms);
+            self.welcome(socket, held);
+        }
+    }
+
+    /// Whether the middlewares of the namespace let the socket in; if not, its client has been told.
+    async fn pass_middlewares(&self, socket: &Socket) -> bool {
+        let namespace = socket.namespace();
+        for middleware in namespace.handlers().middlewares() {
+            let error = match guarded(middleware(socket.clone())).await {
+                Some(Ok(())) => continue,
+                Some(Err(error)) => error,
+                None => ConnectError::new(PANICKED),
+            };
+            self.refuse(socket.connection(), namespace.name(), &error);
+            return false;
+        }
+        true
+    }
+
+    /// Brings a restored socket back, unless what it missed is no longer held.
+    fn resume(&self, socket: &Socket, claim: &mut Claim<'_>) -> Resumed {
+        let namespace = socket.namespace();
+        let (adapter, local) = (namespace.adapter(), namespace.local());
+        let Some(restored) = &claim.restored else { return Resumed::TooLate };
+        socket.begin_session(restored.session.start.as_ref().map(ToString::to_string));
+        let rooms = restored.session.rooms.clone();
+        let mut admitted = None;
+        adapter.resume(local, restored.clone(), &mut |missed| {
+            let rooms = self.admit(socket, missed, &rooms);
+            let is_in = rooms.is_some();
+            admitted = Some(rooms);
+            is_in
+        });
+        match admitted {
+            None => Resumed::TooLate,
+            Some(None) => Resumed::Gone,
+            Some(Some(rooms)) => {
+                claim.restored = None;
+                namespace.counters().recovered.inc();
+                joined(socket, &rooms);
+                Resumed::In
             }
         }
-        // The client may have gone while the middlewares were thinking.
-        let entered = {
+    }
+
+    /// Puts the socket where broadcasts find it, and tells the client: the consent first, since clients count only what comes behind it as
+    /// received, then what it missed. Its rooms; `None`: the client has gone while the middlewares were thinking.
+    fn admit(&self, socket: &Socket, missed: Missed, rooms: &[Room]) -> Option<Vec<Room>> {
+        let (namespace, connection) = (socket.namespace(), socket.connection());
+        {
             let mut state = self.state();
-            let entered = !state.closed && !connection.is_closed() && state.client.joined(namespace.name());
-            if entered {
-                socket.enter();
-                state.sockets.reserve_exact(1);
-                state.sockets.push(socket.clone());
-                connection.set_deadline(state.client.deadline());
+            if state.closed || connection.is_closed() || !state.client.joined(namespace.name()) {
+                return None;
             }
-            entered
-        };
-        if !entered {
-            return self.give_back(&namespace, restored);
+            socket.enter();
+            state.sockets.reserve_exact(1);
+            state.sockets.push(socket.clone());
+            connection.set_deadline(state.client.deadline());
         }
         namespace.counters().sockets.inc();
-        let held = connection.hold();
-        self.admit(&namespace, &socket, restored);
+        let consent = EncodedPacket::from(consent(socket));
+        // Whoever cannot take this is disconnected, which is told as any end is.
+        let _ = connection.send_or_end(Outgoing::from(consent).apart());
+        if let Some(missed) = missed.into_source() {
+            connection.queue_boxed(missed);
+        }
+        Some(namespace.local().insert(socket, rooms))
+    }
+
+    /// Runs the handlers of the namespace for a socket that is in.
+    fn welcome(&self, socket: Socket, held: Held<'_>) {
+        let namespace = socket.namespace();
         for handler in namespace.handlers().connect() {
-            run(handler(socket.clone()));
+            socket.run_handler(handler(socket.clone()), 0);
         }
         drop(held);
         socket.open();
         // Its end may have come before it was in the lists that its end clears.
         if !socket.is_connected() {
             namespace.local().remove(&socket);
-        }
-    }
-
-    /// Puts the socket where broadcasts find it, and tells the client: what it missed first, then the consent.
-    fn admit(&self, namespace: &Namespace, socket: &Socket, restored: Option<Restored>) {
-        let connection = socket.connection();
-        let local = namespace.local();
-        let consent = EncodedPacket::from(consent(socket));
-        match restored {
-            Some(restored) => {
-                namespace.counters().recovered.inc();
-                let mut rooms = restored.session.rooms.clone();
-                namespace.adapter().resume(local, restored, &mut |missed| {
-                    for packet in missed {
-                        connection.send(packet);
-                    }
-                    connection.send(Outgoing::from(&consent).apart());
-                    rooms = local.insert(socket, &rooms);
-                });
-                if !rooms.is_empty() {
-                    namespace.adapter().joined(local, socket.id(), &rooms);
-                }
-            }
-            None => {
-                connection.send(Outgoing::from(consent).apart());
-                let rooms = local.insert(socket, &[]);
-                if !rooms.is_empty() {
-                    namespace.adapter().joined(local, socket.id(), &rooms);
-                }
-            }
         }
     }
 
@@ -156,14 +195,6 @@ impl ClientPeer {
             namespace.counters().recovery_missed.inc();
         }
         restored
-    }
-
-    /// A session that was taken out and cannot be used now stays for another try.
-    fn give_back(&self, namespace: &Namespace, restored: Option<Restored>) {
-        if let (Some(restored), Some(recovery)) = (restored, &namespace.config().recovery) {
-            let session = restored.session;
-            namespace.adapter().persist_session(namespace.local(), session, recovery.max_disconnection);
-        }
     }
 
     fn new_socket(
@@ -212,7 +243,38 @@ impl ClientPeer {
         };
         let mut packet = Packet::new(Kind::ConnectError, nsp.clone());
         packet.payload = payload.ok();
-        connection.send(EncodedPacket::from(packet));
+        let _ = connection.send_or_end(EncodedPacket::from(packet));
+    }
+}
+
+/// Tells the adapter which rooms a socket is in from its beginning.
+fn joined(socket: &Socket, rooms: &[Room]) {
+    if !rooms.is_empty() {
+        let namespace = socket.namespace();
+        namespace.adapter().joined(namespace.local(), socket.id(), rooms);
+    }
+}
+
+/// What became of a session that was restored.
+enum Resumed {
+    In,
+    /// Its connection has ended; the session stays.
+    Gone,
+    /// What the client missed is no longer held.
+    TooLate,
+}
+
+/// A session that was restored. Unless it is resumed, it goes back to the adapter, also when a middleware panics.
+struct Claim<'a> {
+    namespace: &'a Namespace,
+    restored: Option<Restored>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(restored) = self.restored.take() {
+            self.namespace.adapter().release_session(self.namespace.local(), restored);
+        }
     }
 }
 

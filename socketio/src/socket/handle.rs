@@ -12,17 +12,19 @@
 mod carry;
 mod life;
 mod listen;
+mod pending;
 mod rooms;
 mod send;
 
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, atomic::AtomicBool},
 };
 
 use bytestring::ByteString;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use self::listen::Listeners;
 pub(crate) use self::send::check_name;
@@ -47,11 +49,14 @@ struct Inner {
     exit: Weak<dyn Exit>,
     /// Whether somebody listens to what goes out: broadcasts look here before they take the lock.
     watches_outgoing: AtomicBool,
+    /// The offset of recovery at which its session began, if any.
+    start: OnceLock<ByteString>,
     state: Mutex<State>,
 }
 
 /// What a socket leaves at its end: the list of its connection's sockets.
 pub(crate) trait Exit: Send + Sync {
+    /// From here on the client may join the namespace again.
     fn exit(&self, socket: &Socket);
 
     /// All sockets of the connection.
@@ -67,6 +72,9 @@ struct State {
     #[expect(clippy::box_collection, reason = "a pointer to nothing is a sixth of an empty table")]
     acks: Option<Box<HashMap<u64, OnAck>>>,
     sources: Vec<SourceId>,
+    tasks: Option<Box<pending::Tasks>>,
+    /// Who waits for [`Socket::ended`].
+    ended: Vec<oneshot::Sender<()>>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
     data: SocketData,
 }
@@ -99,8 +107,15 @@ impl Socket {
     pub(crate) fn new(new: NewSocket) -> Self {
         let NewSocket { id, pid, recovered, auth, data, namespace, connection, exit } = new;
         let state = Mutex::new(State { auth: auth.map(Box::new), data, ..State::default() });
-        let watches_outgoing = AtomicBool::new(false);
-        Self(Arc::new(Inner { id, pid, recovered, namespace, connection, exit, watches_outgoing, state }))
+        let (watches_outgoing, start) = (AtomicBool::new(false), OnceLock::new());
+        Self(Arc::new(Inner { id, pid, recovered, namespace, connection, exit, watches_outgoing, start, state }))
+    }
+
+    /// Says at which offset its session began.
+    pub(crate) fn begin_session(&self, start: Option<String>) {
+        if let (Some(start), Some(_)) = (start, &self.0.pid) {
+            let _ = self.0.start.set(start.into());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -177,12 +192,10 @@ impl Socket {
 
     /// Takes the socket out of the namespace; the client is told. The connection stays for its other namespaces.
     pub fn disconnect(&self) {
-        let packet = Packet::new(Kind::Disconnect, self.0.namespace.name().clone());
-        let was_connected = self.is_connected();
-        if was_connected {
-            self.0.connection.send(EncodedPacket::from(packet));
-        }
-        self.end(DisconnectReason::ServerNamespaceDisconnect);
+        self.end_after(DisconnectReason::ServerNamespaceDisconnect, || {
+            let packet = Packet::new(Kind::Disconnect, self.0.namespace.name().clone());
+            let _ = self.0.connection.send_or_end(EncodedPacket::from(packet));
+        });
     }
 
     /// Takes all sockets of this connection out of their namespaces and closes the connection. The client is told in each namespace, so

@@ -31,6 +31,9 @@ pub(crate) enum Refusal {
     /// Not one of Engine.IO's codes: a plain 413.
     #[error("Payload too large")]
     TooLarge,
+    /// Not one of Engine.IO's codes: a plain 503, as unfinished bodies take all the memory that there is for them.
+    #[error("Too many unfinished requests")]
+    NoRoom,
     /// Not one of Engine.IO's codes: a plain 408.
     #[error("Request timeout")]
     Timeout,
@@ -45,7 +48,7 @@ impl Refusal {
             Self::BadRequest => Some(3),
             Self::Forbidden(_) | Self::Full => Some(4),
             Self::UnsupportedProtocol => Some(5),
-            Self::UnsupportedWebSocket | Self::TooLarge | Self::Timeout => None,
+            Self::UnsupportedWebSocket | Self::TooLarge | Self::NoRoom | Self::Timeout => None,
         }
     }
 
@@ -57,7 +60,7 @@ impl Refusal {
             Self::UnknownTransport => &counters.refused_transport,
             Self::UnknownSid => &counters.refused_sid,
             Self::BadMethod => &counters.refused_method,
-            Self::BadRequest | Self::Timeout => &counters.refused_request,
+            Self::BadRequest | Self::NoRoom | Self::Timeout => &counters.refused_request,
             Self::Forbidden(_) | Self::Full => &counters.refused_forbidden,
             Self::UnsupportedProtocol | Self::UnsupportedWebSocket => &counters.refused_protocol,
             Self::TooLarge => &counters.refused_size,
@@ -80,6 +83,7 @@ impl Refusal {
             }
             None if self == Self::Timeout => HttpResponse::RequestTimeout().force_close().finish(),
             None if self == Self::UnsupportedWebSocket => self.into_upgrade_response(),
+            None if self == Self::NoRoom => HttpResponse::ServiceUnavailable().force_close().finish(),
             None => HttpResponse::PayloadTooLarge().force_close().finish(),
         }
     }

@@ -9,6 +9,7 @@ mod compress;
 pub(crate) mod cors;
 pub(crate) mod errors;
 mod polling;
+mod receiving;
 mod websocket;
 
 use std::{borrow::Cow, future::ready, sync::Arc};
@@ -126,7 +127,7 @@ pub(crate) fn answer_poll(
         && !wants_upgrade(request.headers)
         && cors::is_well_formed(request.headers);
     let sid = query.sid.as_deref().filter(|_| is_plain)?;
-    let conn = core.find(sid).filter(|conn| conn.transport() == Transport::Polling)?;
+    let conn = core.find_alive(sid).filter(|conn| conn.transport() == Transport::Polling)?;
     let terms = Terms::of_session(&conn, &query, request.headers);
     let cors = cors::answer(&core.config.origins, request.headers);
     let (core, is_get, body) = (core.clone(), *request.method == Method::GET, request.body.clone());
@@ -170,7 +171,7 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query<'_>, upgra
         return Err(Refusal::BadRequest);
     }
     if let Some(sid) = query.sid.as_deref().filter(|sid| !sid.is_empty()) {
-        let conn = core.find(sid).ok_or(Refusal::UnknownSid)?;
+        let conn = core.find_alive(sid).ok_or(Refusal::UnknownSid)?;
         if (!upgrade && conn.transport() != transport) || (upgrade && transport != Transport::WebSocket) {
             return Err(Refusal::BadRequest);
         }

@@ -21,7 +21,12 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use super::{Arrival, Terms, compress::compress, errors::Refusal};
+use super::{
+    Arrival, Terms,
+    compress::compress,
+    errors::Refusal,
+    receiving::{NoRoom, Receiving},
+};
 use crate::{
     DisconnectReason,
     engine::{
@@ -153,6 +158,7 @@ pub(super) async fn post(
         Err(Unread::TooLarge) => return Err(Refusal::TooLarge),
         Err(Unread::Aborted) => return Err(Refusal::BadRequest),
         Err(Unread::TooSlow) => return Err(Refusal::Timeout),
+        Err(Unread::NoRoom) => return Err(Refusal::NoRoom),
     };
     if is_goodbye(&body, protocol, terms) {
         let _leaving = Leaving(conn);
@@ -214,16 +220,22 @@ pub(super) enum Unread {
     TooLarge,
     Aborted,
     TooSlow,
+    NoRoom,
 }
 
 /// Reads a body, within its size and its time.
-pub(super) async fn read(core: &Core, request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Unread> {
+pub(super) async fn read(core: &Arc<Core>, request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Unread> {
     let config = &core.config;
-    let read = read_up_to(request, payload, config.max_http_buffer_size);
+    let read = read_up_to(request, payload, config.max_http_buffer_size, Receiving::new(core));
     timeout(config.body_timeout, read).await.unwrap_or(Err(Unread::TooSlow))
 }
 
-async fn read_up_to(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Bytes, Unread> {
+async fn read_up_to(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    limit: usize,
+    mut receiving: Receiving,
+) -> Result<Bytes, Unread> {
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|declared| declared > limit) {
@@ -236,6 +248,7 @@ async fn read_up_to(request: &HttpRequest, mut payload: web::Payload, limit: usi
             return Err(Unread::TooLarge);
         }
         body.extend_from_slice(&chunk);
+        receiving.set(body.capacity()).map_err(|NoRoom| Unread::NoRoom)?;
     }
     Ok(body.freeze())
 }

@@ -34,7 +34,7 @@ use futures_util::Stream;
 use tokio::time::{Sleep, sleep};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
-use super::{Arrival, errors::Refusal};
+use super::{Arrival, errors::Refusal, receiving::Receiving};
 use crate::{
     DisconnectReason,
     engine::{Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
@@ -94,8 +94,12 @@ struct Body {
     /// Bytes of a frame that is not complete. Empty, and without memory, between frames.
     buffer: BytesMut,
     partial: Option<Partial>,
+    /// What both of them take of the server's budget.
+    receiving: Receiving,
     /// What a client may send beside whole messages: fragments and control frames. Messages are counted where they arrive.
     frames: Bucket,
+    /// What is left of a message that leaves in several writes.
+    rest: Bytes,
     /// A control frame to send before anything else.
     reply: Option<Bytes>,
     close: Option<CloseReason>,
@@ -106,6 +110,10 @@ struct Body {
 
 /// How long a message that leaves apart stays alone. The shortest that the runtime can wait.
 const APART: Duration = Duration::from_millis(1);
+
+/// The most that is given to the server in one piece. It asks for the next when it has written most of this, so that a client which takes
+/// a long message slowly is seen to take it, and is not copied all of it in advance.
+const PIECE: usize = 64 << 10;
 
 /// A message that comes in fragments.
 struct Partial {
@@ -125,12 +133,14 @@ impl Body {
         Self {
             protocol: conn.protocol(),
             codec: Codec::new().max_size(conn.core.config.max_http_buffer_size),
+            receiving: Receiving::new(&conn.core),
             frames: Bucket::new(conn.core.config.packet_rate, Instant::now()),
             conn,
             id,
             payload,
             buffer: BytesMut::new(),
             partial: None,
+            rest: Bytes::new(),
             reply: None,
             close: None,
             pause: None,
@@ -151,12 +161,18 @@ impl Body {
                 } else {
                     self.buffer.extend_from_slice(&chunk);
                 }
-                if let After::End(reason, code) = self.take_frames() {
-                    self.close = code.map(CloseReason::from);
-                    self.conn.detach_websocket(self.id, reason);
-                }
+                let mut after = self.take_frames();
                 if self.buffer.is_empty() {
                     self.buffer = BytesMut::new();
+                }
+                let unfinished = self.buffer.capacity() + self.partial.as_ref().map_or(0, |p| p.data.capacity());
+                if self.receiving.set(unfinished).is_err() && matches!(after, After::GoOn) {
+                    after = After::End(DisconnectReason::TransportError, Some(CloseCode::Again));
+                }
+                if let After::End(reason, code) = after {
+                    (self.buffer, self.partial) = (BytesMut::new(), None);
+                    self.close = code.map(CloseReason::from);
+                    self.conn.detach_websocket(self.id, reason);
                 }
                 true
             }
@@ -166,6 +182,11 @@ impl Body {
                 true
             }
         }
+    }
+
+    /// The next piece of what is being sent.
+    fn piece(&mut self) -> Bytes {
+        self.rest.split_to(self.rest.len().min(PIECE))
     }
 
     fn take_frames(&mut self) -> After {
@@ -284,6 +305,10 @@ impl Stream for Body {
             if this.ended {
                 continue;
             }
+            if !this.rest.is_empty() {
+                this.conn.on_progress(this.id);
+                return Poll::Ready(Some(Ok(this.piece())));
+            }
             if let Some(reply) = this.reply.take() {
                 return Poll::Ready(Some(Ok(reply)));
             }
@@ -299,11 +324,13 @@ impl Stream for Body {
                     if item.is_apart() {
                         this.pause = Some(Box::pin(sleep(APART)));
                     }
-                    return Poll::Ready(Some(Ok(item.into_websocket(this.protocol))));
+                    this.rest = item.into_websocket(this.protocol);
+                    return Poll::Ready(Some(Ok(this.piece())));
                 }
                 Poll::Ready(None) => {
                     this.ended = true;
-                    return Poll::Ready(Some(Ok(close_frame(this.close.take()))));
+                    let reason = this.close.take().or_else(|| this.conn.end_reason().and_then(close_reason));
+                    return Poll::Ready(Some(Ok(close_frame(reason))));
                 }
                 Poll::Pending if progress => {}
                 Poll::Pending => return Poll::Pending,
@@ -325,6 +352,15 @@ fn declared_length(buffer: &[u8]) -> Option<u64> {
         127 => Some(u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?)),
         short => Some(short.into()),
     }
+}
+
+/// What a client is told that has gone beyond a limit (RFC 6455 §7.4.1).
+fn close_reason(reason: DisconnectReason) -> Option<CloseReason> {
+    let is_limit = matches!(
+        reason,
+        DisconnectReason::OutboxOverflow | DisconnectReason::HandlerOverflow | DisconnectReason::RateLimit
+    );
+    is_limit.then(|| CloseReason { code: CloseCode::Policy, description: Some(reason.as_str().to_owned()) })
 }
 
 fn close_frame(reason: Option<CloseReason>) -> Bytes {

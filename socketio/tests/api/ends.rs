@@ -44,20 +44,17 @@ fn who_is_taken_out_late_takes_nobody_along() {
 /// A client of Socket.IO 2 is in the chat before its connection has begun, and may be out of it, too.
 #[test]
 fn an_end_before_the_beginning_is_told() {
-    let (server, io) = start(SocketIo::builder().configure(|config| {
-        config.allow_eio3 = true;
-        config.outbox_bytes = 1_000;
-    }));
+    let (server, io) = start(SocketIo::builder().configure(|config| config.allow_eio3 = true));
     let reasons = list::<DisconnectReason>();
     let keep = reasons.clone();
     io.of("/").on_connect(async move |socket| {
         let keep = keep.clone();
         socket.on_disconnect(async move |_, reason| keep.lock().unwrap().push(reason));
-        drop(socket.emit("long", &"x".repeat(2_000)));
+        socket.connection().finish(DisconnectReason::ForcedClose);
     });
     let mut client = server.websocket("/socket.io/?EIO=3&transport=websocket");
     while client.next().is_some() {}
-    eventually("it is told", || *reasons.lock().unwrap() == [DisconnectReason::OutboxOverflow]);
+    eventually("it is told", || *reasons.lock().unwrap() == [DisconnectReason::ForcedClose]);
     assert_eq!(io.stats().sockets, 0);
 }
 
@@ -123,7 +120,7 @@ fn no_namespace_in_time() {
 
 #[test]
 fn slow_clients_are_cut_off_and_volatile_events_go_first() {
-    let (server, io) = start(SocketIo::builder().configure(|config| config.outbox_bytes = 100_000));
+    let (server, io) = start(SocketIo::builder().configure(|config| config.max_pending_bytes = 100_000));
     let (client, _) = join(&server, "40");
     let big = "x".repeat(10_000);
     // The client does not read: kernel buffers fill, then the outbox, and volatile events are dropped long before.

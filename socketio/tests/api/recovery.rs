@@ -63,12 +63,12 @@ fn recovery_brings_everything_back_once() {
     let mut client = server.websocket(WEBSOCKET);
     client.text();
     client.send(&format!("40{auth}"));
+    let again: serde_json::Value = serde_json::from_str(&client.text()[2..]).unwrap();
+    assert_eq!(again, consent);
     assert!(client.text().starts_with(r#"451-["e",2,{"_placeholder":true,"num":0},""#));
     assert_eq!(client.next(), Some(Frame::Binary(b"x".to_vec())));
     let third = client.text();
     assert!(third.starts_with(r#"42["e",3,""#), "{third}");
-    let again: serde_json::Value = serde_json::from_str(&client.text()[2..]).unwrap();
-    assert_eq!(again, consent);
     client.send(r#"421["state"]"#);
     assert_eq!(client.text(), r#"431[true,["a"],7]"#);
 
@@ -138,18 +138,15 @@ fn cut_again_and_again_each_event_comes_once_in_order() {
         }
         expected
     };
-    while take(&client.text(), &mut last) < EVENTS {
+    loop {
+        let text = client.text();
+        if take(&text, &mut last) == EVENTS {
+            break;
+        }
         // Cut the line after every 40 events.
-        if expected_is_multiple(&last) {
+        if text.starts_with("42") && expected_is_multiple(&last) {
             drop(client);
             let auth = format!(r#"{{"pid":{},"offset":"{last}"}}"#, consent["pid"]);
-            loop {
-                let before = io.stats().sockets;
-                if before == 0 {
-                    break;
-                }
-                std::thread::yield_now();
-            }
             client = server.websocket(WEBSOCKET);
             client.text();
             client.send(&format!("40{auth}"));

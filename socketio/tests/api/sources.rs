@@ -166,7 +166,7 @@ fn busy(test: impl FnOnce(&Running, &SocketIo)) {
     });
     io.of("/").on("whisper", async |socket, text: String, ack| {
         socket.emit("direct", &text).unwrap();
-        socket.send(&EncodedPacket::event("/", "direct", &text).unwrap());
+        socket.send(&EncodedPacket::event("/", "direct", &text).unwrap()).unwrap();
         ack.send(&"no event, and so without an offset").unwrap();
     });
     let done = AtomicBool::new(false);

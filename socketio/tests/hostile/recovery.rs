@@ -49,7 +49,7 @@ fn return_with(server: &Server, pid: &str, offset: &str) -> WebSocket {
 }
 
 #[test]
-fn missed_events_come_first() {
+fn missed_events_come_behind_the_consent() {
     let server = server();
     let namespace = server.io.of("/");
     let mut visitor = visit(&server);
@@ -64,12 +64,12 @@ fn missed_events_come_first() {
     drop(namespace.emit("news", &Binary::from("three")));
 
     let mut socket = return_with(&server, &visitor.pid, &offset);
+    assert_eq!(ids(&socket.next_text()), (visitor.sid, visitor.pid));
     assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 1]));
     assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 2, "text"]));
     let binary = socket.next_text();
     assert!(binary.starts_with("451-[\"news\",{\"_placeholder\":true,\"num\":0},\""), "{binary}");
     assert_eq!(socket.next(), Message::Binary(b"three".to_vec()));
-    assert_eq!(ids(&socket.next_text()), (visitor.sid, visitor.pid));
     // And on it goes.
     drop(namespace.emit("news", &4));
     assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 4]));
@@ -90,9 +90,9 @@ fn rooms_come_back() {
     drop(namespace.to("elsewhere").emit("in", &2));
     drop(namespace.to(visitor.sid.as_str()).emit("in", &3));
     let mut socket = return_with(&server, &visitor.pid, &offset);
+    assert_eq!(ids(&socket.next_text()).0, visitor.sid);
     assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["in", 1]));
     assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["in", 3]));
-    assert_eq!(ids(&socket.next_text()).0, visitor.sid);
     drop(namespace.to("den").emit("in", &4));
     assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["in", 4]));
     assert!(namespace.socket(&visitor.sid).unwrap().recovered());
@@ -136,8 +136,8 @@ fn strings_that_look_like_offsets() {
     server.end();
     drop(namespace.emit("news", &1));
     let mut socket = return_with(&server, &visitor.pid, &taken);
-    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 1]));
     assert_eq!(ids(&socket.next_text()).0, visitor.sid);
+    assert_eq!(stored(&socket.next_text()).0, serde_json::json!(["news", 1]));
 }
 
 #[test]
@@ -169,8 +169,8 @@ fn a_session_that_still_lives_is_taken_over() {
     let (_, offset) = stored(&visitor.socket.next_text());
     drop(server.io.of("/").emit("news", &1));
     let mut back = return_with(&server, &visitor.pid, &offset);
-    assert_eq!(stored(&back.next_text()).0, serde_json::json!(["news", 1]));
     assert_eq!(ids(&back.next_text()).0, visitor.sid);
+    assert_eq!(stored(&back.next_text()).0, serde_json::json!(["news", 1]));
     assert_eq!(server.end(), "/ transport close");
     visitor.socket.expect_end();
     assert_eq!(server.io.of("/").local().len(), 1);
@@ -218,8 +218,8 @@ fn who_was_cut_off_comes_back() {
         assert_eq!(server.end(), reason);
         drop(server.io.of("/").emit("news", &1));
         let mut back = return_with(&server, &visitor.pid, &offset);
-        assert_eq!(stored(&back.next_text()).0, serde_json::json!(["news", 1]), "{reason}");
         assert_eq!(ids(&back.next_text()).0, visitor.sid, "{reason}");
+        assert_eq!(stored(&back.next_text()).0, serde_json::json!(["news", 1]), "{reason}");
     }
 }
 

@@ -205,7 +205,7 @@ fn a_flood_of_pongs() {
 
 #[test]
 fn a_client_that_does_not_read() {
-    let server = start_with(|config| config.outbox_bytes = 100_000);
+    let server = start_with(|config| config.max_pending_bytes = 100_000);
     let socket = server.joined();
     let text = "x".repeat(10_000);
     let namespace = server.io.of("/");

@@ -9,19 +9,19 @@
 //! The state's lock is held for a few field accesses at a time: never while application code runs, never over an `.await`.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     task::Waker,
     time::Instant,
 };
 
-use super::{Connection, Peer};
+use super::{Connection, Peer, SendError};
 use crate::engine::{
     Core, Handshake, Permit, Sid,
-    outbox::{Outbox, Pushed},
+    outbox::{Full, Outbox},
     outgoing::{Form, Outgoing},
     packet::{Packet, Protocol},
     session::{Session, Transport},
-    source::Sources,
+    source::{Source, Sources},
     worker::Worker,
 };
 use crate::{DisconnectReason, stats::Counters};
@@ -32,6 +32,8 @@ pub(crate) struct Conn {
     pub(crate) core: Arc<Core>,
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) home: Arc<Worker>,
+    /// What the pending handlers of its sockets hold.
+    pub(super) handler_bytes: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -79,6 +81,7 @@ impl Conn {
             core,
             handshake,
             home,
+            handler_bytes: AtomicUsize::new(0),
             state: Mutex::new(State {
                 session,
                 outbox: Outbox::default(),
@@ -100,7 +103,7 @@ impl Conn {
         }
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.core.counters
     }
 
@@ -135,11 +138,11 @@ impl Conn {
         let closed = state.session.take_closed().map(|reason| {
             // 1. The session is closed already: from here on nothing enters it.
             // 2. What waited is let go, so that a transport that lingers costs nothing.
-            state.outbox.clear();
+            let waiting = (state.outbox.take(), state.sources.clear());
             state.staged = Vec::new().into_iter();
             state.peer_deadline = None;
             state.ended = Some(reason);
-            (reason, state.peer.take(), state.permit.take(), state.sources.clear(), std::mem::take(&mut state.listed))
+            (reason, state.peer.take(), state.permit.take(), waiting, std::mem::take(&mut state.listed))
         });
         let wake = closed.is_some() || state.session.is_closed();
         let wakers = if wake { [state.http.take(), state.websocket.take()] } else { [None, None] };
@@ -148,17 +151,17 @@ impl Conn {
         if let Some(at) = schedule {
             self.core.workers.schedule(&self.home, at, Arc::downgrade(self));
         }
-        if let Some((reason, peer, permit, sources, listed)) = closed {
+        if let Some((reason, peer, permit, waiting, listed)) = closed {
             // 3. No later request finds it.
             if listed {
                 self.core.unlist(self, reason);
             }
             // 4. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own:
             //    whoever sends may hold locks, and so may a source or a permit that is dropped.
-            if peer.is_some() || permit.is_some() || !sources.is_empty() {
+            if peer.is_some() || permit.is_some() || !waiting.0.is_empty() || !waiting.1.is_empty() {
                 let connection = Connection(self.clone());
                 let tell = move || {
-                    drop(sources);
+                    drop(waiting);
                     if let Some(peer) = peer {
                         peer.on_close(&connection, reason);
                     }
@@ -222,6 +225,11 @@ impl Conn {
         }
     }
 
+    /// Why it has ended, once it has.
+    pub(crate) fn end_reason(&self) -> Option<DisconnectReason> {
+        self.state().ended
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state().session.is_closed()
     }
@@ -251,40 +259,62 @@ impl Conn {
         }
     }
 
-    pub(super) fn send(self: &Arc<Self>, message: Outgoing) -> bool {
+    pub(super) fn send(self: &Arc<Self>, message: Outgoing) -> Result<(), SendError> {
         let counters = self.counters();
         let waker = self.with(|state| {
             if !state.session.is_open() {
-                return Err(());
+                return Err(SendError::Closed);
             }
             if message.is_volatile()
                 && !(state.session.is_writable() && state.outbox.is_empty() && state.staged.len() == 0)
             {
                 counters.volatile_dropped.inc();
-                return Err(());
+                return Err(SendError::Dropped);
             }
-            match state.outbox.push(message, self.core.config.outbox_bytes) {
-                Pushed::Queued { dropped } => counters.volatile_dropped.add(dropped as u64),
-                Pushed::Dropped => {
-                    counters.volatile_dropped.inc();
-                    return Err(());
+            match state.outbox.push(message, self.core.pending_limits(), counters, Instant::now()) {
+                Ok(dropped) => {
+                    counters.volatile_dropped.add(dropped as u64);
+                    Ok(state.active_waker())
                 }
-                Pushed::Overflow => {
-                    counters.outbox_overflows.inc();
-                    state.session.finish(DisconnectReason::OutboxOverflow);
-                    return Err(());
+                Err(Full) => {
+                    counters.outbox_full.inc();
+                    Err(SendError::Full)
                 }
             }
-            Ok(state.active_waker())
+        })?;
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// A message that does not fit ends the connection.
+    pub(super) fn send_or_end(self: &Arc<Self>, message: Outgoing) -> Result<(), SendError> {
+        let sent = self.send(message);
+        if sent == Err(SendError::Full) && !self.is_closed() {
+            self.counters().outbox_overflows.inc();
+            self.finish(DisconnectReason::OutboxOverflow);
+        }
+        sent
+    }
+
+    /// See [`Outbox::is_filled_by_a_burst`].
+    pub(super) fn is_filled_by_a_burst(&self, len: usize) -> bool {
+        self.state().outbox.is_filled_by_a_burst(len, self.core.pending_limits(), Instant::now())
+    }
+
+    /// Queues a source in its place among the messages.
+    pub(super) fn queue(self: &Arc<Self>, source: Box<dyn Source>) {
+        let (refused, waker) = self.with(|state| {
+            if !state.session.is_open() {
+                return (Some(source), None);
+            }
+            state.outbox.push_source(source, self.counters(), Instant::now());
+            (None, state.active_waker())
         });
-        match waker {
-            Ok(waker) => {
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-                true
-            }
-            Err(()) => false,
+        drop(refused);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }

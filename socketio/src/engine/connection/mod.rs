@@ -3,6 +3,7 @@
 //! The connection itself is in `conn`: what its requests and its sockets share.
 
 mod conn;
+mod held;
 mod pull;
 mod requests;
 
@@ -10,6 +11,7 @@ use std::{sync::Arc, time::Instant};
 
 pub(crate) use self::{
     conn::{Conn, WebSocketId},
+    held::HandlerBytes,
     pull::Item,
 };
 use super::{
@@ -36,6 +38,21 @@ pub trait Peer: Send + Sync {
     fn on_deadline(&self, connection: &Connection, now: Instant) {
         let _ = (connection, now);
     }
+}
+
+/// Why a connection did not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection has ended, or the socket is not there.
+    #[error("the connection has ended")]
+    Closed,
+    /// The message is volatile and the client is busy.
+    #[error("the client is busy, and the message is volatile")]
+    Dropped,
+    /// Too many bytes wait for this client, or for all clients.
+    #[error("Full: too many bytes wait to be sent")]
+    Full,
 }
 
 /// A handle to an Engine.IO connection. Cloning it is cheap.
@@ -68,10 +85,41 @@ impl Connection {
         self.0.protocol()
     }
 
-    /// Queues a message and wakes the transport. False: it was not taken, because the connection has ended, because the
-    /// message is volatile and the client busy, or because the client is too slow, which ends the connection.
-    pub fn send(&self, message: impl Into<Outgoing>) -> bool {
+    /// Queues a message and wakes the transport.
+    ///
+    /// # Errors
+    /// When the connection has ended, when the message is volatile and the client busy, or when more would wait than
+    /// [`Config::max_pending_bytes`](crate::Config::max_pending_bytes) or [`max_pending_total`](crate::Config::max_pending_total) allows. The
+    /// connection stays as it is.
+    pub fn send(&self, message: impl Into<Outgoing>) -> Result<(), SendError> {
         self.0.send(message.into())
+    }
+
+    /// The same for a message whose sender cannot be told: if it does not fit, the connection ends with
+    /// [`OutboxOverflow`](DisconnectReason::OutboxOverflow), so that the client does not take for complete what is not.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_or_end(&self, message: impl Into<Outgoing>) -> Result<(), SendError> {
+        self.0.send_or_end(message.into())
+    }
+
+    /// Queues a source: its messages leave in order, behind all that was sent before this call and before all that is sent after it. They are
+    /// pulled as the transport takes them, until the source ends with an empty batch. For a long reply, of which only the position
+    /// then waits.
+    pub fn queue_source(&self, source: impl Source + 'static) {
+        self.queue_boxed(Box::new(source));
+    }
+
+    pub(crate) fn queue_boxed(&self, mut source: Box<dyn Source>) {
+        source.attached(self);
+        self.0.queue(source);
+    }
+
+    /// Whether a message of `len` bytes would be refused because of what was sent since the transport had its last turn: whoever sends is
+    /// too fast, and not this client too slow.
+    pub(crate) fn is_filled_by_a_burst(&self, len: usize) -> bool {
+        self.0.is_filled_by_a_burst(len)
     }
 
     /// Attaches a source of messages; it is asked from now on, whenever the client can take more.
@@ -80,7 +128,8 @@ impl Connection {
     }
 
     /// The same for a source that says what offset the messages of this party take along.
-    pub(crate) fn attach_boxed(&self, party: Option<Party>, source: Box<dyn Source>) -> SourceId {
+    pub(crate) fn attach_boxed(&self, party: Option<Party>, mut source: Box<dyn Source>) -> SourceId {
+        source.attached(self);
         let (id, left, waker) = self.0.with(|state| {
             let id = state.sources.attach(party, source);
             // Nobody asks, or clears away, what comes after the end.

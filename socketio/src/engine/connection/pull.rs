@@ -3,12 +3,14 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
 
 use super::conn::{Conn, State, WebSocketId};
 use crate::engine::{
+    outbox::Front,
     outgoing::{Form, Outgoing, Party, write_frame},
     packet::{Packet, Protocol},
     session::{Next, Transport},
@@ -21,7 +23,16 @@ enum Step {
     /// This may leave, once it has the offset of its party's sources.
     Stamp(Outgoing, Party, Form),
     /// There is nothing here, and this source may have something. It is out of its place until it has been asked.
-    Pull(SourceId, Box<dyn Source>),
+    Pull(Place, Box<dyn Source>),
+}
+
+/// Where a source has its place.
+#[derive(Clone, Copy)]
+enum Place {
+    /// At the front of the outbox: everything behind it waits.
+    Queued,
+    /// Among the attached ones, which are asked when the outbox is empty.
+    Attached(SourceId),
 }
 
 /// How many sources are still to be asked, once that is known: each once, until one has something.
@@ -75,7 +86,7 @@ impl Conn {
                     }
                     return done;
                 }
-                Step::Pull(id, source) => self.pull(id, source, via, &mut round, cx),
+                Step::Pull(place, source) => self.pull(place, source, via, &mut round, cx),
                 Step::Stamp(message, party, form) => {
                     let stamped = self.stamp(&message, party);
                     // Of one transport alone the sources are asked in between its messages. During an upgrade the other one may be at
@@ -86,12 +97,12 @@ impl Conn {
                                 Step::Done(Poll::Ready(Some(Item::Message(stamped, form))))
                             }
                             None if state.sources.are_asked(party) => {
-                                state.outbox.unpop(message);
+                                state.outbox.unpop(message, self.counters(), Instant::now());
                                 state.park(via, cx.waker());
                                 Step::Done(Poll::Pending)
                             }
                             Some(_) | None => {
-                                state.outbox.unpop(message);
+                                state.outbox.unpop(message, self.counters(), Instant::now());
                                 state.step(via, &mut round, cx)
                             }
                         };
@@ -109,7 +120,7 @@ impl Conn {
     /// Asks this source, puts it back, and takes the next look.
     fn pull(
         self: &Arc<Self>,
-        id: SourceId,
+        place: Place,
         mut source: Box<dyn Source>,
         via: Transport,
         round: &mut Round,
@@ -118,23 +129,31 @@ impl Conn {
         let batch = source.poll_next(cx, self.core.config.source_budget);
         // Staged and put back at once: whoever finds the source in its place finds all that it gave out gone before.
         let (step, left, waker) = self.with(|state| {
-            let left = match batch {
-                Poll::Ready(batch) if batch.is_empty() => {
-                    state.sources.detach(id);
-                    // The others have changed places: none of them is to be passed over.
-                    *round = Round::default();
-                    Some(source)
-                }
+            let (is_over, is_pending) = match batch {
+                Poll::Ready(batch) if batch.is_empty() => (true, false),
                 Poll::Ready(batch) => {
                     if state.session.is_open() {
                         state.stage(batch);
                     }
-                    state.sources.put_back(id, source)
+                    (false, false)
                 }
-                Poll::Pending => state.sources.put_back(id, source),
+                Poll::Pending => (false, true),
             };
+            let left = state.return_source(place, source, is_over);
             let waker = state.waker_of_another(via);
-            (state.step(via, round, cx), left, waker)
+            let step = match place {
+                // Whatever is behind it waits with it.
+                Place::Queued if is_pending => Step::Done(Poll::Pending),
+                Place::Queued => state.step(via, round, cx),
+                Place::Attached(_) => {
+                    if is_over {
+                        // The others have changed places: none of them is to be passed over.
+                        *round = Round::default();
+                    }
+                    state.step(via, round, cx)
+                }
+            };
+            (step, left, waker)
         });
         // What is dropped is dropped after the guard.
         drop(left);
@@ -173,6 +192,26 @@ impl State {
             if before.len() == 0 { batch.into_iter() } else { before.chain(batch).collect::<Vec<_>>().into_iter() };
     }
 
+    /// Puts a source back that was asked, unless it is over. What is to be dropped comes back.
+    fn return_source(&mut self, place: Place, source: Box<dyn Source>, is_over: bool) -> Option<Box<dyn Source>> {
+        match place {
+            Place::Queued if self.outbox.is_empty() => Some(source),
+            Place::Queued if is_over => {
+                self.outbox.put_back(None);
+                Some(source)
+            }
+            Place::Queued => {
+                self.outbox.put_back(Some(source));
+                None
+            }
+            Place::Attached(id) if is_over => {
+                self.sources.detach(id);
+                Some(source)
+            }
+            Place::Attached(id) => self.sources.put_back(id, source),
+        }
+    }
+
     /// Whom to wake when a source is back in its place: the session may have gone over to another transport meanwhile, which found
     /// it away.
     fn waker_of_another(&mut self, via: Transport) -> Option<Waker> {
@@ -181,9 +220,18 @@ impl State {
 
     /// What is next for `via`, with its waker kept if that is nothing.
     fn step(&mut self, via: Transport, round: &mut Round, cx: &Context<'_>) -> Step {
+        if via == Transport::WebSocket && via == self.session.transport() {
+            // It is asked for more only when it has taken what it was given.
+            self.session.on_progress();
+        }
         loop {
             let flushing = match self.session.next(via) {
-                Next::Send(packet) => return Step::Done(Poll::Ready(Some(Item::Packet(packet)))),
+                Next::Send(packet) => {
+                    if matches!(packet, Packet::Ping(_)) && via == Transport::WebSocket {
+                        self.session.on_ping_sent(Instant::now());
+                    }
+                    return Step::Done(Poll::Ready(Some(Item::Packet(packet))));
+                }
                 Next::End => return Step::Done(Poll::Ready(None)),
                 Next::Wait => {
                     self.park(via, cx.waker());
@@ -203,11 +251,22 @@ impl State {
                 }
                 return Step::Done(Poll::Ready(Some(Item::Message(message, self.form))));
             }
-            if let Some(message) = self.outbox.pop() {
-                return match message.wants_offset() {
-                    Some(party) if self.sources.len() > 0 => Step::Stamp(message, party, self.form),
-                    _ => Step::Done(Poll::Ready(Some(Item::Message(message, self.form)))),
-                };
+            match self.outbox.next() {
+                Front::Message(message) => {
+                    return match message.wants_offset() {
+                        Some(party) if self.sources.len() > 0 => Step::Stamp(message, party, self.form),
+                        _ => Step::Done(Poll::Ready(Some(Item::Message(message, self.form)))),
+                    };
+                }
+                Front::Source(source) => {
+                    self.park(via, cx.waker());
+                    return Step::Pull(Place::Queued, source);
+                }
+                Front::Busy => {
+                    self.park(via, cx.waker());
+                    return Step::Done(Poll::Pending);
+                }
+                Front::Empty => {}
             }
             if flushing {
                 self.session.flushed();
@@ -215,7 +274,7 @@ impl State {
             }
             self.park(via, cx.waker());
             let turn = if round.goes_on(self.sources.len()) { self.sources.take_turn() } else { None };
-            return turn.map_or(Step::Done(Poll::Pending), |(id, source)| Step::Pull(id, source));
+            return turn.map_or(Step::Done(Poll::Pending), |(id, source)| Step::Pull(Place::Attached(id), source));
         }
     }
 }

@@ -12,6 +12,23 @@ use crate::{
 };
 
 impl Conn {
+    /// Does what is due by now: a request that comes at a deadline is not answered as if before it, however late the timer is.
+    pub(crate) fn check_deadline(self: &Arc<Self>) {
+        let now = Instant::now();
+        let is_due = self.state().session.deadline().is_some_and(|at| at <= now);
+        if is_due {
+            self.with(|state| state.session.on_deadline(now));
+        }
+    }
+
+    /// One of the session's WebSockets has taken a part of what it was given.
+    pub(crate) fn on_progress(&self, id: WebSocketId) {
+        let mut state = self.state();
+        if state.websocket_id == id {
+            state.session.on_progress();
+        }
+    }
+
     pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Refused> {
         self.with(|state| state.session.begin_poll())
     }

@@ -1,6 +1,6 @@
 //! What time does to a session: heartbeats, and the ends of patience.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
@@ -9,6 +9,9 @@ use crate::{
     DisconnectReason,
     engine::packet::{Packet, Protocol},
 };
+
+/// What a timer may be late by without the client's getting more time.
+const LATE: Duration = Duration::from_millis(100);
 
 impl Session {
     /// When [`Session::on_deadline`] is to be called at the latest. `None` once closed.
@@ -47,13 +50,40 @@ impl Session {
             }
         }
         if self.heartbeat <= now {
-            if self.protocol == Protocol::V3 || self.awaiting_pong {
-                self.finish(DisconnectReason::PingTimeout);
-            } else {
-                self.awaiting_pong = true;
-                self.heartbeat = now + self.config.ping_timeout;
-                self.control.push_back(Packet::Ping(ByteString::new()));
-            }
+            self.on_heartbeat(now);
         }
     }
+
+    fn on_heartbeat(&mut self, now: Instant) {
+        let progressed = std::mem::take(&mut self.progressed);
+        if self.awaiting_pong && progressed && self.control.iter().any(is_ping) {
+            // The ping waits behind a long message, which the client takes as fast as it can.
+            self.heartbeat = now + self.config.ping_timeout;
+        } else if self.protocol == Protocol::V3 || self.awaiting_pong {
+            self.finish(DisconnectReason::PingTimeout);
+        } else {
+            self.awaiting_pong = true;
+            // A timer is a little late. The client's time is counted from when the ping was due, so that it ends at the deadline.
+            let due = if now < self.heartbeat + LATE { self.heartbeat } else { now };
+            self.heartbeat = due + self.config.ping_timeout;
+            self.control.push_back(Packet::Ping(ByteString::new()));
+        }
+    }
+
+    /// The WebSocket has taken something. As long as it does, a ping that waits behind a long message is not overdue.
+    pub fn on_progress(&mut self) {
+        self.progressed = true;
+    }
+
+    /// A ping has left. One that was held up by a long message gives the client its whole time from now on.
+    pub fn on_ping_sent(&mut self, now: Instant) {
+        let due = self.heartbeat.checked_sub(self.config.ping_timeout);
+        if self.awaiting_pong && due.is_some_and(|due| due + LATE < now) {
+            self.heartbeat = now + self.config.ping_timeout;
+        }
+    }
+}
+
+fn is_ping(packet: &Packet) -> bool {
+    matches!(packet, Packet::Ping(_))
 }

@@ -57,6 +57,8 @@ pub struct Session {
     upgrade: Option<Box<Upgrade>>,
     heartbeat: Instant,
     awaiting_pong: bool,
+    /// The WebSocket has taken something since the time was last looked at.
+    progressed: bool,
     /// What the client may send beside messages. It needs one packet for each ping, and a few for an upgrade.
     packets: Bucket,
 }
@@ -88,6 +90,7 @@ impl Session {
             upgrade: None,
             heartbeat,
             awaiting_pong: false,
+            progressed: false,
             packets,
         }
     }

@@ -6,6 +6,8 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
+use tokio::sync::oneshot;
+
 use super::{Phase, Socket, listen::Listeners};
 use crate::{
     Ack, AckError, ConnectError, DisconnectReason, EncodedPacket, Event,
@@ -22,6 +24,11 @@ static MISFIT_WARNINGS: OncePerSecond = OncePerSecond::new();
 impl Socket {
     /// The one way out, whatever the reason; only the first call counts.
     pub(crate) fn end(&self, reason: DisconnectReason) {
+        self.end_after(reason, || ());
+    }
+
+    /// The same, with a last word between: the client may answer it with a CONNECT at once, which is then in order.
+    pub(super) fn end_after(&self, reason: DisconnectReason, last_word: impl FnOnce()) {
         {
             let mut state = self.state();
             match state.phase {
@@ -33,9 +40,26 @@ impl Socket {
                 Phase::Leaving | Phase::Disconnected => return,
             }
         }
+        if let Some(exit) = self.0.exit.upgrade() {
+            exit.exit(self);
+        }
+        last_word();
         let socket = self.clone();
         // Handlers need a server thread; from any other, all of what follows is handed to one, so that its order holds.
         self.0.connection.execute(Box::new(move || socket.finish(reason)));
+    }
+
+    /// Waits until the socket has ended: its session is kept, and nobody finds it any more.
+    pub(crate) async fn ended(&self) {
+        let (tx, rx) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.phase == Phase::Disconnected {
+                return;
+            }
+            state.ended.push(tx);
+        }
+        let _ = rx.await;
     }
 
     fn finish(&self, reason: DisconnectReason) {
@@ -58,24 +82,27 @@ impl Socket {
                 pid: pid.clone(),
                 rooms: local.rooms_of(&inner.id),
                 data: self.data(),
+                start: inner.start.get().cloned(),
             };
             inner.namespace.adapter().persist_session(local, session, recovery.max_disconnection);
         }
         // 3. Nobody finds it any more.
         let rooms = local.remove(self);
-        if let Some(exit) = inner.exit.upgrade() {
-            exit.exit(self);
-        }
         if !rooms.is_empty() {
             inner.namespace.adapter().left(local, &inner.id, &rooms);
         }
         inner.namespace.counters().sockets.dec();
         // 4. Whoever waits for it is told. Handlers go last: they may hold this very socket, and would keep it for ever.
-        let (acks, sources, listeners) = {
+        let (acks, sources, listeners, ended) = {
             let mut state = self.state();
             state.phase = Phase::Disconnected;
-            (state.acks.take(), std::mem::take(&mut state.sources), state.listeners.take())
+            let (sources, ended) = (std::mem::take(&mut state.sources), std::mem::take(&mut state.ended));
+            (state.acks.take(), sources, state.listeners.take(), ended)
         };
+        for waiting in ended {
+            let _ = waiting.send(());
+        }
+        self.end_handlers();
         let Listeners { disconnect, .. } = listeners.map_or_else(Listeners::default, |listeners| *listeners);
         for source in sources {
             inner.connection.detach(source);
@@ -149,8 +176,8 @@ impl Socket {
             self.call_handlers(&event, &ack);
             return;
         }
-        let socket = self.clone();
-        run(Box::pin(async move {
+        let (socket, bytes) = (self.clone(), event.payload().len());
+        let pass = async move {
             for middleware in middlewares {
                 let error = match guarded(middleware(socket.clone(), event.clone())).await {
                     Some(Ok(())) => continue,
@@ -161,7 +188,8 @@ impl Socket {
                 return ack.refuse("refused", &error.message, error.data.as_ref());
             }
             socket.call_handlers(&event, &ack);
-        }));
+        };
+        self.run_handler(Box::pin(pass), bytes);
     }
 
     fn call_handlers(&self, event: &Event, ack: &Ack) {
@@ -175,7 +203,7 @@ impl Socket {
             match handler(self, event, ack) {
                 Ok(future) => {
                     fitted |= !catches_all;
-                    run(future);
+                    self.run_handler(future, event.payload().len());
                 }
                 Err(error) => misfit = Some(error),
             }

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use super::{Phase, Socket};
 use crate::{
-    AckError, AckFuture, EncodedPacket, Outgoing,
+    AckError, AckFuture, EncodedPacket,
     ack::{LONGEST_TIMEOUT, OnAck},
+    engine::SendError,
     socket::packet::{Packet, is_reserved},
 };
 
@@ -26,6 +27,10 @@ pub enum EmitError {
     /// The socket has gone.
     #[error("the socket has disconnected")]
     Disconnected,
+    /// Too many bytes wait for this client, or for all clients of the server, or the message is larger than the limit: see
+    /// [`Config::max_pending_bytes`](crate::Config::max_pending_bytes). The connection stays, and nothing of the event is sent later.
+    #[error("Full: too many bytes wait to be sent")]
+    Full,
     /// Other servers could not be reached.
     #[error("the adapter failed: {0}")]
     Adapter(#[from] crate::adapter::AdapterError),
@@ -39,7 +44,7 @@ impl Socket {
     /// Sends an event to this client. A tuple is several arguments, `()` none, anything else one.
     ///
     /// # Errors
-    /// When the arguments cannot be encoded, the name is reserved, or the socket has gone.
+    /// When the arguments cannot be encoded, the name is reserved, too much waits for the client already, or the socket has gone.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         self.emit_with(event, args, false)
     }
@@ -53,16 +58,26 @@ impl Socket {
     }
 
     fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T, volatile: bool) -> Result<(), EmitError> {
-        let packet = self.0.namespace.encode(event, args)?;
-        let taken = self.0.namespace.adapter().send(self.0.namespace.local(), &self.0.id, packet, volatile);
-        if taken || volatile || self.is_connected() { Ok(()) } else { Err(EmitError::Disconnected) }
+        self.send_packet(self.0.namespace.encode(event, args)?, volatile)
     }
 
-    /// Sends a packet that was encoded before, without the adapter: for one that goes to many sockets by other means than rooms. False:
-    /// it was not taken.
-    pub fn send(&self, packet: &EncodedPacket) -> bool {
-        let message = Outgoing::from(packet).of(self.0.namespace.local().party());
-        self.is_connected() && self.0.connection.send(message)
+    fn send_packet(&self, packet: EncodedPacket, volatile: bool) -> Result<(), EmitError> {
+        let namespace = &self.0.namespace;
+        match namespace.adapter().send(namespace.local(), &self.0.id, packet, volatile) {
+            Ok(()) | Err(SendError::Dropped) => Ok(()),
+            Err(SendError::Full) => Err(EmitError::Full),
+            // A connection that is about to end took it as one does that breaks with it on the way.
+            Err(SendError::Closed) if volatile || self.is_connected() => Ok(()),
+            Err(SendError::Closed) => Err(EmitError::Disconnected),
+        }
+    }
+
+    /// Sends a packet that was encoded before: for one that goes to many sockets by other means than rooms.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn send(&self, packet: &EncodedPacket) -> Result<(), EmitError> {
+        self.send_packet(packet.clone(), false)
     }
 
     /// Sends an event and asks for an answer, for which it waits until the socket goes. The answer's arguments are read as
@@ -104,8 +119,10 @@ impl Socket {
         }
         let packet = Packet::event(self.0.namespace.name().clone(), Some(id), payload);
         let packet = EncodedPacket::from(packet);
-        if self.0.connection.send(&packet) {
-            self.sent(&packet);
+        match self.0.connection.send(&packet) {
+            Ok(()) => self.sent(&packet),
+            Err(SendError::Full) if self.forget_ack(id) => return AckFuture::failed(EmitError::Full.into()),
+            Err(_) => {}
         }
         AckFuture::new(self.clone(), id, rx, deadline)
     }

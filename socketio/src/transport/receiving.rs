@@ -1,0 +1,47 @@
+//! The bytes of messages and bodies that have begun to come and are not complete: one budget for all connections of a server.
+
+use std::sync::Arc;
+
+use crate::engine::Core;
+
+/// Bytes that one connection may hold whatever all others hold: as much as comes in one read.
+const RESERVED: usize = 64 << 10;
+
+/// The share of one connection; given back when it is dropped.
+pub(super) struct Receiving {
+    core: Arc<Core>,
+    held: usize,
+}
+
+/// There is no more memory for unfinished messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoRoom;
+
+impl Receiving {
+    pub(super) fn new(core: &Arc<Core>) -> Self {
+        Self { core: core.clone(), held: 0 }
+    }
+
+    /// From now on so many bytes are held. What is over the budget is counted all the same, until this is dropped or told less.
+    pub(super) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let (limit, counters) = (self.core.config.max_receiving_total as u64, &self.core.counters);
+        let grows = bytes > self.held;
+        if grows {
+            counters.receiving_bytes.add((bytes - self.held) as u64);
+        } else {
+            counters.receiving_bytes.sub((self.held - bytes) as u64);
+        }
+        self.held = bytes;
+        if grows && bytes > RESERVED && limit > 0 && counters.receiving_bytes.get() > limit {
+            counters.receiving_refused.inc();
+            return Err(NoRoom);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.core.counters.receiving_bytes.sub(self.held as u64);
+    }
+}
