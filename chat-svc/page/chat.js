@@ -45,7 +45,6 @@ const nameOf = (from) => (typeof from === "object" && from !== null ? from.name 
 let me = memory.get("trident.name") ?? "";
 let current = FIRST_ROOM;
 let full = false; // the server has answered `join`
-let away = false; // between a lost connection and the next
 /** Name of each room that we are in → its messages, oldest first, and what else we know of it. */
 const rooms = new Map();
 
@@ -304,10 +303,25 @@ function fromHistory(entry) {
   return { id: meta.id, time: meta.time, from: nameOf(meta.from), text: textOf(data), mine: Boolean(me) && nameOf(meta.from) === me };
 }
 
+// A message that is older than the connection was missed: it comes after the connection is there, not before. Clocks may differ, so the
+// first connection, on which every message is new, measures by how much.
+let connections = 0;
+let connectedAt = 0;
+let clockDifference;
+
+function isMissed({ time }) {
+  if (!time) return false;
+  if (connections === 1) {
+    clockDifference = Math.min(clockDifference ?? Infinity, Date.now() - time);
+    return false;
+  }
+  return time + (clockDifference ?? 0) < connectedAt;
+}
+
 function onMessage(data, meta = {}) {
   const room = meta.room ?? current;
   const from = nameOf(meta.from);
-  const message = { id: meta.id, time: meta.time ?? Date.now(), from, text: textOf(data), missed: away };
+  const message = { id: meta.id, time: meta.time ?? Date.now(), from, text: textOf(data), missed: isMissed(meta) };
   roomOf(room).typing.delete(from);
   if (!adopt(room, message)) take(room, message);
   if (room === current) {
@@ -331,7 +345,8 @@ function onTyping(a, b = {}) {
 
 async function onConnect() {
   showState("live", "connected");
-  away = false;
+  connections += 1;
+  connectedAt = Date.now();
   if (!socket.recovered) {
     if (me) {
       const answer = await ask(JOIN_WITHIN, "name", me);
@@ -349,7 +364,6 @@ async function onConnect() {
 }
 
 function onDisconnect(reason) {
-  away = true;
   for (const room of rooms.values()) room.typing.clear();
   showTyping();
   // The client comes back by itself unless the server sent it away; then we ask again, a little later.
