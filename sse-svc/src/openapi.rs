@@ -42,12 +42,15 @@ struct EventsQuery {
     /// `raw`, the default, has the data of the message as the data of the event, `message` the whole `Message`.
     #[param(inline)]
     format: Option<Format>,
+    /// As the header `Last-Event-ID`, for polyfills that cannot set it; the last one counts.
+    #[param(rename = "lastEventId", max_items = 16, style = Form, explode)]
+    last_event_id: Option<Vec<String>>,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 struct EventsHeaders {
-    /// The cursor; counts more than `since`. Browsers send it by themselves when they come back.
+    /// The cursor; takes precedence over `since`. Browsers send it by themselves when they reconnect. An id that is not a cursor is a gap.
     #[param(rename = "Last-Event-ID")]
     last_event_id: Option<Cursor>,
 }
