@@ -119,8 +119,8 @@ impl ToSchema for EventName {}
 impl PartialSchema for EventName {
     fn schema() -> RefOr<Schema> {
         let description = format!(
-            "What kind of thing happened: printable characters, none of Socket.IO's own names ({}), and not `gap`, which is \
-             the server's.",
+            "What kind of thing happened: printable characters, none of Socket.IO's own names ({}), and none of `gap`, `end`, \
+             `error`, `open`; on `chat.*` not `presence` or `typing`.",
             RESERVED.join(", ")
         );
         text(None, &description, "message").min_length(Some(1)).max_length(Some(LONGEST)).into()

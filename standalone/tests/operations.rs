@@ -68,8 +68,9 @@ async fn every_metric_and_reason() {
 
     let reasons: BTreeSet<&str> =
         text.lines().filter_map(|line| line.split_once("reason=\"")?.1.split('"').next()).collect();
-    let (_, table) = PAGE.split_once("\n| reason |").unwrap();
-    let rows = table.split("\n\n").next().unwrap().lines().skip(2);
+    // One table of refusals, one of what is degraded.
+    let tables = PAGE.split("\n| reason |").skip(1);
+    let rows = tables.flat_map(|table| table.split("\n\n").next().unwrap().lines().skip(2));
     let named: BTreeSet<&str> = rows
         .flat_map(|row| row.split('|').nth(1).unwrap().split(", "))
         .map(|name| name.trim().trim_matches('`'))
