@@ -81,7 +81,7 @@ fn count(json: &str, has_attachments: bool) -> Vec<Container> {
         }
         if let Some(parent) = open.last_mut() {
             let children = &mut containers[parent.index].children;
-            let is_key = parent.kind == Kind::Object && *children % 2 == 0;
+            let is_key = parent.kind == Kind::Object && children.is_multiple_of(2);
             *children += 1;
             if has_attachments && parent.kind == Kind::Object {
                 match token {
