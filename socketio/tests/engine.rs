@@ -484,3 +484,25 @@ fn a_full_server_and_a_closing_one() {
     assert_eq!(socket.closed(), None);
     assert_eq!(server.get(OPEN).status, 403);
 }
+
+/// Case 12.7: a request that comes at the deadline of the pong finds no session, also when the timer has not fired yet.
+#[actix_web::test]
+async fn the_session_is_gone_at_the_deadline() {
+    const TIME: Duration = Duration::from_millis(100);
+    let mut config = Config::default();
+    config.path = "/engine.io/".into();
+    (config.ping_interval, config.ping_timeout) = (TIME, TIME);
+    let engine = EngineIo::new(config, |_: &Connection| Echo);
+    let app = actix_web::test::init_service(actix_web::App::new().configure(engine.routes())).await;
+    let open = actix_web::test::TestRequest::with_uri(OPEN).to_request();
+    let body = actix_web::test::call_and_read_body(&app, open).await;
+    let path = session(&sid(std::str::from_utf8(&body).unwrap()));
+    let poll = || actix_web::test::TestRequest::with_uri(&path).to_request();
+    let ping = actix_web::test::call_and_read_body(&app, poll()).await;
+    assert_eq!(ping, "2");
+    // The thread sleeps, and so do its timers.
+    std::thread::sleep(TIME);
+    let answer = actix_web::test::call_service(&app, poll()).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(engine.stats().ping_timeouts, 1);
+}

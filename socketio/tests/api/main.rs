@@ -4,11 +4,13 @@
 
 mod acks;
 mod admission;
+mod cuts;
 mod ends;
 mod events;
 mod handshake;
 mod listeners;
 mod node;
+mod pending;
 mod recovery;
 mod remote;
 mod rooms;

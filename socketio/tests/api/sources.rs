@@ -276,9 +276,10 @@ fn the_same_over_polling_and_through_an_upgrade() {
             server.post(&path, "40");
             Answer::read(&mut early).body.split('\u{1e}').for_each(|packet| follower.take(packet));
             let poll = |follower: &mut Follower| {
-                let body = server.get(&path).body;
-                body.split('\u{1e}').for_each(|packet| follower.take(packet));
-                body == "6"
+                let answer = server.get(&path);
+                assert_eq!(answer.status, 200, "{answer:?}");
+                answer.body.split('\u{1e}').for_each(|packet| follower.take(packet));
+                answer.body == "6"
             };
             while follower.kept < 30 {
                 poll(&mut follower);

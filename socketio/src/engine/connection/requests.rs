@@ -12,11 +12,12 @@ use crate::{
 };
 
 impl Conn {
-    /// Does what is due by now: a request that comes at a deadline is not answered as if before it, however late the timer is.
+    /// Ends the session if its time is over: a request that comes at the deadline is not answered as if before it, however late the timer
+    /// is. All else that time does is left to the timer.
     pub(crate) fn check_deadline(self: &Arc<Self>) {
         let now = Instant::now();
-        let is_due = self.state().session.deadline().is_some_and(|at| at <= now);
-        if is_due {
+        let is_overdue = self.state().session.is_overdue(now);
+        if is_overdue {
             self.with(|state| state.session.on_deadline(now));
         }
     }

@@ -27,6 +27,15 @@ impl Session {
         }
     }
 
+    /// Whether the session's time is over at `now`, so that [`Session::on_deadline`] would end it.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Open => self.heartbeat <= now && (self.awaiting_pong || self.protocol == Protocol::V3),
+            Phase::Closing { deadline, .. } => deadline <= now,
+            Phase::Closed => false,
+        }
+    }
+
     /// The time is `now`: does everything that is due.
     pub fn on_deadline(&mut self, now: Instant) {
         match self.phase {

@@ -156,6 +156,56 @@ fn no_pong_ends_the_session_after_the_timeout() {
     assert_eq!(world.session.next(Transport::WebSocket), Next::End);
 }
 
+/// Case 12.7: a timer that fires late does not move the deadline.
+#[test]
+fn a_late_timer_does_not_move_the_deadline() {
+    let mut world = World::polling();
+    let late = world.start + secs(25) + Duration::from_millis(3);
+    world.session.on_deadline(late);
+    assert_eq!(world.session.deadline(), Some(world.start + secs(45)));
+    assert!(!world.session.is_overdue(world.start + secs(45) - Duration::from_millis(1)));
+    assert!(world.session.is_overdue(world.start + secs(45)));
+    world.session.on_deadline(world.start + secs(45));
+    assert_eq!(world.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+/// A machine that stood still does not take the client's time.
+#[test]
+fn a_timer_that_is_much_too_late_gives_the_client_its_time() {
+    let mut world = World::websocket();
+    let late = world.start + secs(60);
+    world.session.on_deadline(late);
+    assert_eq!(world.session.deadline(), Some(late + secs(20)));
+}
+
+/// A client that takes a long message as fast as it can is not slow, although the ping waits behind it.
+#[test]
+fn progress_keeps_a_session_whose_ping_waits() {
+    let mut world = World::websocket();
+    world.pass(secs(25));
+    for _ in 0..5 {
+        world.session.on_progress();
+        world.pass(secs(20));
+        assert_eq!(world.closed(), None);
+    }
+    // It leaves at last, and the client has its whole time from then on.
+    assert_eq!(world.out(Transport::WebSocket), [ping()]);
+    world.now += secs(15);
+    world.session.on_ping_sent(world.now);
+    world.session.on_progress();
+    assert_eq!(world.session.deadline(), Some(world.now + secs(20)));
+    world.pass(secs(20));
+    assert_eq!(world.closed(), Some(DisconnectReason::PingTimeout));
+}
+
+#[test]
+fn no_progress_ends_a_session_whose_ping_waits() {
+    let mut world = World::websocket();
+    world.session.on_progress();
+    world.pass(secs(45));
+    assert_eq!(world.closed(), Some(DisconnectReason::PingTimeout));
+}
+
 #[test]
 fn a_pong_nobody_asked_for_does_no_harm() {
     let mut world = World::websocket();
