@@ -5,13 +5,14 @@
 import { spawn } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { findTests, readCases } from "./scan.js";
+import { casesWithoutTest, findTests, readCases } from "./scan.js";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const isWanted = (number) => wanted.length === 0 || wanted.some((one) => number === one || number.split(".")[0] === one);
 
 const cases = readCases(ROOT).filter(({ number }) => isWanted(number));
+const untested = new Set(casesWithoutTest(ROOT));
 const tests = findTests(ROOT).filter((one) => one.cases.some(isWanted));
 
 /** Runs a command and returns its output; its errors go to the terminal as they come. */
@@ -79,7 +80,7 @@ if (process.argv.includes("--list")) {
   const rows = cases.map(({ number, behaviour }) => {
     const own = tests.filter((one) => one.cases.includes(number));
     const failed = own.filter((one) => !one.passed);
-    return { number, behaviour, failed, result: own.length === 0 ? "NO TEST" : failed.length ? "FAILED" : "passed", count: own.length };
+    return { number, behaviour, failed, result: own.length === 0 ? (untested.has(number) ? "untested" : "NO TEST") : failed.length ? "FAILED" : "passed", count: own.length };
   });
   for (const output of new Set(tests.filter((one) => one.output).map((one) => one.output))) console.log(output);
   for (const { number, behaviour, result, count, failed } of rows) {
@@ -87,6 +88,8 @@ if (process.argv.includes("--list")) {
     for (const one of failed) console.log(`        failed: ${describe(one)}`);
   }
   const passed = rows.filter(({ result }) => result === "passed").length;
-  console.log(`\n${passed} passed, ${rows.length - passed} failed`);
-  process.exitCode = passed === rows.length ? 0 : 1;
+  const skipped = rows.filter(({ result }) => result === "untested").length;
+  const failures = rows.length - passed - skipped;
+  console.log(`\n${passed} passed, ${failures} failed, ${skipped} skipped`);
+  process.exitCode = failures === 0 ? 0 : 1;
 }

@@ -28,6 +28,12 @@ export function readCases(root) {
     .map(([, number, behaviour]) => ({ number, behaviour }));
 }
 
+/** The cases that docs/CASES.md says have no test. */
+export function casesWithoutTest(root) {
+  const [, sentence] = /^Without a test so far: ([^]*?)\.\n\n/m.exec(readFileSync(path.join(root, "docs/CASES.md"), "utf8")) ?? [];
+  return (sentence ?? "").match(/\b\d+\.\d+\b/g) ?? [];
+}
+
 /** Every test that names a case: `{ kind, file, name, cases }`, and for Rust the package and its cargo target. */
 export function findTests(root) {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.rs", "*.js", "*.py"], { cwd: root, encoding: "utf8" }).split("\n").filter(Boolean);
