@@ -156,6 +156,8 @@ export class Core {
 
   /** The opening bytes have come. A transport with signs of life of its own says how long it may be silent. */
   opened(now: number, silence = this.#timing.silence): void {
+    // The attempt has ended already, and only what its end means is still being found out.
+    if (this.#failed) return;
     if (this.phase !== "connecting") return this.heard(now);
     this.phase = "open";
     this.#openedAt = this.#heard = now;

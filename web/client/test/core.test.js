@@ -162,6 +162,16 @@ describe("a server that cannot be reached", () => {
     assert.deepEqual([drive.state.end.why, drive.state.end.code, drive.state.retryIn >= 2_000], ["busy", "draining", true]);
   });
 
+  test("an attempt that has ended cannot open while its end is still being probed", () => {
+    const drive = new Drive();
+    drive.reach = "silence";
+    drive.start().over("network").opened();
+    assert.equal(drive.core.phase, "connecting");
+    drive.until(60_000);
+    assert.notEqual(drive.core.phase, "open");
+    assert.ok(drive.core.deadline() > drive.now, "a deadline that has passed would be due for ever");
+  });
+
   test("case 13.3: where a probe is answered the transport is to blame, by whomever it was answered", () => {
     const drive = new Drive().start().over("blocked");
     assert.deepEqual([drive.transport, drive.state.end.why, drive.state.end.left], ["sse", "blocked", "websocket"]);
