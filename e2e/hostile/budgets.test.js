@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { ask } from "../lib/http.js";
-import { until } from "../lib/wait.js";
+import { sleep, until } from "../lib/wait.js";
 import { attacksOn } from "./attack.js";
 import { Crowd, address, request, tally } from "./crowd.js";
 import { STANDALONE, bearer } from "./house.js";
@@ -34,6 +34,14 @@ async function inTurns(count, atOnce, one) {
   return results;
 }
 
+/** Calls `one(first, count)` for slices of `total`, with a pause after each: attackers have machines of their own, and here they share one. */
+async function inSlices(total, size, pause, one) {
+  for (let first = 0; first < total; first += size) {
+    await one(first, Math.min(size, total - first));
+    await sleep(pause);
+  }
+}
+
 attacksOn(STANDALONE, (attack) => {
   attack("unread long polls", "400 polls for 20 messages of 60 kB from 20 addresses; none reads its answer", async (house) => {
     const line = JSON.stringify({ data: "x".repeat(60_000) });
@@ -55,18 +63,20 @@ attacksOn(STANDALONE, (attack) => {
 
   attack("recovery sessions", "600 clients from 30 addresses subscribe to 120 long channel names each and are cut off", async (house) => {
     const channels = Array.from({ length: 120 }, (_, n) => `public.${String(n).padStart(4, "0")}-${"c".repeat(100)}`);
-    const crowd = Crowd.call(house.port, 600, (n) => ({
-      from: address(740 + (n % 30)),
-      say: "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-    }));
-    try {
-      await until("each to be answered", () => crowd.count(({ statuses }) => statuses.length > 0) === 600, { within: 20_000 });
-      for (const caller of crowd.callers) caller.say(Buffer.concat([frame("40"), frame(`420["subscribe",${JSON.stringify({ channels })}]`)]));
-      await until("the subscriptions to be answered", () => crowd.count(({ back, closed }) => closed || back.includes('430[')) === 600, { within: 20_000 });
-      return `${tally(crowd.callers.map(({ statuses }) => statuses[0]))}, all cut off`;
-    } finally {
-      crowd.leave();
-    }
+    const say = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    const statuses = [];
+    await inSlices(600, 30, 100, async (first, count) => {
+      const crowd = Crowd.call(house.port, count, (n) => ({ from: address(740 + ((first + n) % 30)), say }));
+      try {
+        await until("each to be answered", () => crowd.count(({ statuses: [status] }) => status) === count, { within: 20_000 });
+        for (const caller of crowd.callers) caller.say(Buffer.concat([frame("40"), frame(`420["subscribe",${JSON.stringify({ channels })}]`)]));
+        await until("the subscriptions to be answered", () => crowd.count(({ back, closed }) => closed || back.includes("430[")) === count, { within: 20_000 });
+        statuses.push(...crowd.callers.map(({ statuses: [status] }) => status));
+      } finally {
+        crowd.leave();
+      }
+    });
+    return `${tally(statuses)}, all cut off`;
   });
 
   attack("large `auth`", "300 sessions from 30 addresses with 900 kB of unknown fields in the CONNECT packet", async (house) => {
@@ -83,17 +93,21 @@ attacksOn(STANDALONE, (attack) => {
   });
 
   attack("empty channels", "300 anonymous streams from 10 addresses, 128 made-up channels each", async (house) => {
-    const crowd = Crowd.call(house.port, 300, (n) => {
-      const names = Array.from({ length: 128 }, (_, at) => `channel=public.e${n}-${at}`).join("&");
-      return { from: address(820 + (n % 10)), say: `GET /data?mode=stream&${names} HTTP/1.1\r\nHost: a\r\n\r\n` };
-    });
+    const crowds = [];
+    const statuses = () => crowds.flatMap(({ callers }) => callers.map(({ statuses: [status], closed }) => status ?? (closed ? "closed" : undefined)));
     try {
-      await until("each to be answered", () => crowd.count(({ statuses, closed }) => closed || statuses.length > 0) === 300);
+      await inSlices(300, 10, 100, (first, count) => {
+        crowds.push(Crowd.call(house.port, count, (n) => {
+          const names = Array.from({ length: 128 }, (_, at) => `channel=public.e${first + n}-${at}`).join("&");
+          return { from: address(820 + (n % 10)), say: `GET /data?mode=stream&${names} HTTP/1.1\r\nHost: a\r\n\r\n` };
+        }));
+      });
+      await until("each to be answered", () => statuses().every(Boolean));
       const own = await request(house.port, "/data?mode=poll&channel=orders.new", { from: address(840), headers: bearer({ sub: "orders" }) });
       assert.equal(own.status, 200, own.body);
-      return `${tally(crowd.callers.map(({ statuses }) => statuses[0] ?? "closed"))}; a token's own new channel: 200`;
+      return `${tally(statuses())}; a token's own new channel: 200`;
     } finally {
-      crowd.leave();
+      crowds.forEach((crowd) => crowd.leave());
     }
   });
 
