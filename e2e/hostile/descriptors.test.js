@@ -19,6 +19,8 @@ attacksOn(STANDALONE, (attack) => {
     const [{ pid }] = house.services;
     const before = new Caller(house.port, { say: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" });
     await until("somebody to be served before", () => before.statuses.length === 1);
+    // Sockets that are idle for a second are closed first, so this one is not.
+    const asks = setInterval(() => before.say("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 300);
     const crowd = Crowd.call(house.port, CONNECTIONS, (n) => ({ from: address(n % ADDRESSES), say: "GET /events?channel=public.crowd HTTP/1.1\r\nHost: a\r\n\r\n" }));
     try {
       await until("the log to say it", () => /Error accepting connection: .*(os error 24)/.test(house.said()));
@@ -41,6 +43,7 @@ attacksOn(STANDALONE, (attack) => {
       await until("somebody new to be served", async () => (await ask(`${house.base}/healthz`, { within: 1_000 }).catch(() => ({}))).status === 200);
       return `${served} streams, then ${complaints} lines in the log, \`process_open_fds\` ${figure("process_open_fds")}; ${Math.round(100 * busy)} % of a core to accept; open again ${Math.round(performance.now() - left)} ms after they went`;
     } finally {
+      clearInterval(asks);
       before.leave();
       crowd.leave();
     }
