@@ -142,7 +142,7 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
     ]
 }
 
-/// What is kept for clients that have gone and may come back.
+/// What is kept for disconnected clients that may still recover.
 fn session_figures(figures: &sessions::Figures) -> [Figure; 3] {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let figure = |name, help, value, is_counter| Figure { name, help, value, is_counter };

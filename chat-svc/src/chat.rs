@@ -214,7 +214,7 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
 fn listen(namespace: &Namespace, chat: &events::Chat) {
     let chat = chat.clone();
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
-        // Without a member the socket is on its way out, and there is nobody to be answered.
+        // Without a member the socket is disconnecting, and nobody waits for an answer.
         if let Some(member) = socket.get::<Member>() {
             answer(&chat, &socket, &member, &event, &ack).await;
         }

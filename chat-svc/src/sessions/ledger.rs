@@ -38,7 +38,7 @@ struct Entry {
 /// What `/metrics` shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
-    /// Sessions of clients that have gone and may come back.
+    /// Sessions of disconnected clients that may still recover.
     pub(crate) sessions: usize,
     /// Bytes that they take.
     pub(crate) bytes: usize,
