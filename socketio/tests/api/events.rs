@@ -50,6 +50,26 @@ fn typed_events_and_acks() {
     assert_eq!(io.stats().bad_arguments, 1);
 }
 
+/// Case 11.8: volatile events that the handler of the connection emits reach a client that has just connected, also those behind each
+/// other and those emitted while the CONNECT packet has its write to itself.
+#[test]
+fn volatile_events_right_after_connect_are_sent() {
+    let (server, io) = start(SocketIo::builder());
+    io.of("/").on_connect(async |socket| {
+        for n in 0..4 {
+            socket.emit_volatile("now", &n).unwrap();
+            socket.emit_volatile("again", &n).unwrap();
+            actix_web::rt::task::yield_now().await;
+        }
+    });
+    let (mut client, _) = join(&server, "40");
+    for n in 0..4 {
+        assert_eq!(client.text(), format!(r#"42["now",{n}]"#));
+        assert_eq!(client.text(), format!(r#"42["again",{n}]"#));
+    }
+    assert_eq!(io.stats().volatile_dropped, 0);
+}
+
 /// As in Node, one handler more is one more, and the namespace's come before the socket's own.
 #[test]
 fn every_handler_of_an_event_is_called() {

@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) websocket_id: WebSocketId,
     pub(super) form: Form,
     pub(super) sources: Sources,
+    /// The transport has been given something and has not asked for more yet.
+    pub(super) is_busy: bool,
     /// How many there are who hold messages back; see [`Connection::hold`].
     pub(super) holds: u32,
     /// Whether it is in the table and counted.
@@ -95,6 +97,7 @@ impl Conn {
                 websocket_id: WebSocketId::default(),
                 form: Form::Text,
                 sources: Sources::default(),
+                is_busy: false,
                 holds: 0,
                 listed: true,
                 transport,
@@ -265,9 +268,7 @@ impl Conn {
             if !state.session.is_open() {
                 return Err(SendError::Closed);
             }
-            if message.is_volatile()
-                && !(state.session.is_writable() && state.outbox.is_empty() && state.staged.len() == 0)
-            {
+            if message.is_volatile() && (state.is_busy || !state.session.is_writable()) {
                 counters.volatile_dropped.inc();
                 return Err(SendError::Dropped);
             }

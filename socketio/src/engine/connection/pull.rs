@@ -220,6 +220,19 @@ impl State {
 
     /// What is next for `via`, with its waker kept if that is nothing.
     fn step(&mut self, via: Transport, round: &mut Round, cx: &Context<'_>) -> Step {
+        let step = self.next_step(via, round, cx);
+        if via == self.session.transport() {
+            self.is_busy = match &step {
+                // The pause behind a message that leaves apart is the server's, and not due to the client.
+                Step::Done(Poll::Ready(Some(item))) => !item.is_apart(),
+                Step::Stamp(..) | Step::Pull(Place::Queued, _) => true,
+                Step::Done(Poll::Ready(None) | Poll::Pending) | Step::Pull(Place::Attached(_), _) => false,
+            };
+        }
+        step
+    }
+
+    fn next_step(&mut self, via: Transport, round: &mut Round, cx: &Context<'_>) -> Step {
         if via == Transport::WebSocket && via == self.session.transport() {
             // It is asked for more only when it has taken what it was given.
             self.session.on_progress();

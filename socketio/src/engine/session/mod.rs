@@ -115,9 +115,9 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Whether a message handed over now would leave at once, as far as the session can tell.
+    /// Whether the transport can carry a message now: a WebSocket always, long-polling while a GET waits.
     pub fn is_writable(&self) -> bool {
-        self.is_open() && self.control.is_empty() && (self.transport == Transport::WebSocket || self.poll == Poll::Open)
+        self.is_open() && (self.transport == Transport::WebSocket || self.poll == Poll::Open)
     }
 
     /// Takes a packet in. What comes back is a message for the application.
