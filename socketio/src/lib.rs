@@ -105,7 +105,8 @@
 //! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
 //!
 //! What is otherwise than there: [`Socket::rooms`] leaves the socket's own id out, which is its room all the same; a socket's
-//! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); a claim to a session that still lives [takes it over](#coming-back-after-a-cut).
+//! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); of several volatile
+//! events emitted in one step all are sent, not only the first; no two placeholders of a packet may name one attachment; a claim to a session that still lives [takes it over](#coming-back-after-a-cut).
 //!
 //! Missing, and why:
 //!

@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 mod de;
 pub(crate) mod json;
 mod ser;
+pub(crate) mod tokens;
 
 /// How deep arrays and objects may nest, in each parser: as deep as `serde_json` reads.
 pub const MAX_NESTING: usize = 127;

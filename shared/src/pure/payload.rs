@@ -34,6 +34,9 @@ pub enum PayloadError {
     /// Not JSON.
     #[error("the body is not JSON: {0}")]
     Json(String),
+    /// An attachment without a placeholder or with several, or a placeholder without an attachment.
+    #[error("each attachment has to have exactly one placeholder")]
+    Placeholders,
     /// A number that a 64-bit float cannot hold (RFC 8259 §6).
     #[error("a number such as 1e400 is out of range: it has to fit a 64-bit float")]
     NumberOutOfRange,
@@ -50,7 +53,7 @@ impl PayloadError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Utf8(_) | Self::ByteOrderMark | Self::Json(_) => "bad_body",
+            Self::Utf8(_) | Self::ByteOrderMark | Self::Json(_) | Self::Placeholders => "bad_body",
             Self::NumberOutOfRange => "number_out_of_range",
             Self::LoneSurrogate => "lone_surrogate",
             Self::TooDeep => "too_deep",
@@ -97,12 +100,22 @@ impl Payload {
         Self { json: json.into(), attachments: Box::default() }
     }
 
-    /// Compact JSON with placeholders, and the buffers they stand for, as a Socket.IO parser gives them out.
+    /// Compact JSON with placeholders, and the buffers they stand for, as a Socket.IO parser gives them out. Each buffer has exactly one
+    /// placeholder: with several, the data would be larger than the bytes that it is counted for.
     ///
     /// # Errors
-    /// As [`from_json`](Self::from_json).
+    /// As [`from_json`](Self::from_json), and when placeholders and buffers do not match.
     pub fn with_attachments(json: &[u8], attachments: Vec<Bytes>) -> Result<Self, PayloadError> {
-        Ok(Self { attachments: attachments.into(), ..Self::from_json(json)? })
+        let payload = Self { attachments: attachments.into(), ..Self::from_json(json)? };
+        let mut numbers: Vec<usize> = parts(&payload.json)
+            .filter_map(|part| match part {
+                Part::Placeholder(number) => Some(number),
+                Part::Text(_) => None,
+            })
+            .collect();
+        numbers.sort_unstable();
+        let is_matched = payload.attachments.is_empty() || numbers.iter().copied().eq(0..payload.attachments.len());
+        if is_matched { Ok(payload) } else { Err(PayloadError::Placeholders) }
     }
 
     /// The JSON, with placeholders where there are attachments.
@@ -153,31 +166,48 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// Rewrites each placeholder of compact `json` to its buffer in base64.
-///
-/// The placeholder is looked for outside strings only, in the two spellings its two keys can have: what stands in
-/// a string is text that somebody wrote.
-fn base64_in_place(json: &str, attachments: &[Bytes]) -> String {
-    let mut plain = String::with_capacity(json.len() + attachments.iter().map(|a| a.len() / 3 * 4 + 16).sum::<usize>());
+/// A piece of compact JSON.
+enum Part<'a> {
+    Text(&'a str),
+    /// The number of the attachment that a placeholder stands for.
+    Placeholder(usize),
+}
+
+/// The pieces of compact `json`. Placeholders are looked for outside strings only, in the two spellings that their two keys can have: what
+/// stands in a string is text that somebody wrote.
+fn parts(json: &str) -> impl Iterator<Item = Part<'_>> {
     let mut at = 0;
-    while at < json.len() {
+    std::iter::from_fn(move || {
         let rest = &json[at..];
-        if let Some((number, length)) = placeholder(rest) {
-            use base64::Engine as _;
-            plain.push_str("{\"base64\":\"");
-            let buffer = attachments.get(number).map_or(&[][..], |bytes| bytes);
-            base64::engine::general_purpose::STANDARD.encode_string(buffer, &mut plain);
-            plain.push_str("\"}");
-            at += length;
-        } else if rest.starts_with('"') {
-            let end = string_end(rest);
-            plain.push_str(&rest[..end]);
-            at += end;
+        let (part, length) = if let Some((number, length)) = placeholder(rest) {
+            (Part::Placeholder(number), length)
         } else {
-            // To the next byte that can begin a string or a placeholder; both are ASCII, so this is a boundary.
-            let end = rest[1..].find(['"', '{']).map_or(rest.len(), |next| next + 1);
-            plain.push_str(&rest[..end]);
-            at += end;
+            let length = match rest.bytes().next()? {
+                b'"' => string_end(rest),
+                // To the next byte that can begin a string or a placeholder; both are ASCII, so this is a boundary.
+                first if first.is_ascii() => rest[1..].find(['"', '{']).map_or(rest.len(), |next| next + 1),
+                _ => rest.len(),
+            };
+            (Part::Text(&rest[..length]), length)
+        };
+        at += length;
+        Some(part)
+    })
+}
+
+/// Rewrites each placeholder of compact `json` to its buffer in base64.
+fn base64_in_place(json: &str, attachments: &[Bytes]) -> String {
+    use base64::Engine as _;
+    let mut plain = String::with_capacity(json.len() + attachments.iter().map(|a| a.len() / 3 * 4 + 16).sum::<usize>());
+    for part in parts(json) {
+        match part {
+            Part::Text(text) => plain.push_str(text),
+            Part::Placeholder(number) => {
+                plain.push_str("{\"base64\":\"");
+                let buffer = attachments.get(number).map_or(&[][..], |bytes| bytes);
+                base64::engine::general_purpose::STANDARD.encode_string(buffer, &mut plain);
+                plain.push_str("\"}");
+            }
         }
     }
     plain
@@ -233,6 +263,24 @@ mod tests {
             r#"[{"base64":""},"{\"_placeholder\":true,\"num\":0}",{"a":{"base64":"YWJj"}}]"#
         );
         assert_eq!(Payload::from_text("x").plain_json(), "\"x\"");
+    }
+
+    #[test]
+    fn each_buffer_has_exactly_one_placeholder() {
+        let built = |json: &str, buffers| Payload::with_attachments(json.as_bytes(), vec![Bytes::new(); buffers]);
+        let two = r#"[{"_placeholder":true,"num":0},{"num":1,"_placeholder":true}]"#;
+        assert!(built(two, 2).is_ok());
+        // Without buffers it is an object like any other.
+        assert!(built(two, 0).is_ok());
+        for (json, buffers) in [
+            (two, 1),
+            (two, 3),
+            ("[]", 1),
+            (r#"[{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#, 1),
+            (r#""{\"_placeholder\":true,\"num\":0}""#, 1),
+        ] {
+            assert_eq!(built(json, buffers), Err(PayloadError::Placeholders), "{json}");
+        }
     }
 
     #[test]

@@ -2,21 +2,24 @@
 //!
 //! A buffer in JSON text reads `{"_placeholder":true,"num":n}`, where `n` is its place in the list. The data model
 //! of the protocol cannot tell such an object from one that an application means literally; JavaScript peers replace
-//! it wherever they meet it in a binary packet, and so does this module.
+//! it wherever they meet it in a binary packet, and so does this module. No two placeholders may name the same attachment: official encoders
+//! never write that, though their parsers take it.
 //!
 //! Specification: Socket.IO protocol 5, "Packet encoding", binary events.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Error;
 use serde_json::ser::Formatter;
 
+use super::tokens::{Candidate, Kind, Token, Tokens};
 use super::{Object, Value};
 
 pub(crate) const PLACEHOLDER: &str = "_placeholder";
@@ -69,13 +72,14 @@ impl Formatter for Placeholders<'_> {
 ///
 /// # Errors
 /// On text that is not JSON, nesting beyond [`MAX_NESTING`](super::MAX_NESTING), a number beyond 64-bit floats, a lone
-/// surrogate, and a placeholder whose number names no attachment.
+/// surrogate, and a placeholder that names no attachment or one that has a placeholder already.
 pub(crate) fn parse(json: &str, attachments: &[Bytes]) -> Result<Value, Error> {
     if attachments.is_empty() {
         return serde_json::from_str(json);
     }
+    let named = vec![Cell::new(false); attachments.len()];
     let mut reader = serde_json::Deserializer::from_str(json);
-    let value = Fill { attachments }.deserialize(&mut reader)?;
+    let value = Fill { attachments, named: &named }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -83,6 +87,7 @@ pub(crate) fn parse(json: &str, attachments: &[Bytes]) -> Result<Value, Error> {
 #[derive(Clone, Copy)]
 struct Fill<'a> {
     attachments: &'a [Bytes],
+    named: &'a [Cell<bool>],
 }
 
 impl<'de> DeserializeSeed<'de> for Fill<'_> {
@@ -144,133 +149,46 @@ impl<'de> Visitor<'de> for Fill<'_> {
         if members.get(PLACEHOLDER) != Some(&Value::Bool(true)) {
             return Ok(Value::Object(members));
         }
-        let attachment = match members.get(NUM) {
-            Some(Value::Number(number)) => number
-                .as_u64()
-                .and_then(|number| usize::try_from(number).ok())
-                .and_then(|number| self.attachments.get(number)),
+        let number = match members.get(NUM) {
+            Some(Value::Number(number)) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
             _ => None,
         };
-        match attachment {
-            Some(bytes) => Ok(Value::Binary(bytes.clone())),
-            None => Err(A::Error::custom("a placeholder names no attachment")),
-        }
+        Ok(Value::Binary(self.attachments[name::<A::Error>(self.named, number)?].clone()))
     }
 }
 
-/// Checks, without building anything, what [`parse`] would check with so many attachments.
+/// Checks, without building anything and at any depth, that `json` is JSON, and that each of its placeholders names another one of
+/// so many attachments. What else [`parse`] refuses is for whoever reads the data.
 pub(crate) fn check(json: &str, attachments: usize) -> Result<(), Error> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    Check { attachments }.deserialize(&mut reader)?;
-    reader.end()
-}
-
-#[derive(Clone, Copy)]
-struct Check {
-    attachments: usize,
-}
-
-/// As much as [`Check`] must know of a member to judge the object around it.
-#[derive(Clone, Copy, PartialEq)]
-enum Leaf {
-    True,
-    Number(u64),
-    Other,
-}
-
-impl<'de> DeserializeSeed<'de> for Check {
-    type Value = Leaf;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Leaf, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Check {
-    type Value = Leaf;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Leaf, E> {
-        Ok(Leaf::Other)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Leaf, E> {
-        Ok(if value { Leaf::True } else { Leaf::Other })
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Leaf, E> {
-        Ok(Leaf::Other)
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Leaf, E> {
-        Ok(Leaf::Number(number))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Leaf, E> {
-        Ok(Leaf::Other)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Leaf, E> {
-        Ok(Leaf::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Leaf, A::Error> {
-        while seq.next_element_seed(self)?.is_some() {}
-        Ok(Leaf::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Leaf, A::Error> {
-        let (mut placeholder, mut num) = (Leaf::Other, Leaf::Other);
-        while let Some(key) = map.next_key_seed(KeyKind)? {
-            let leaf = map.next_value_seed(self)?;
-            match key {
-                Key::Placeholder => placeholder = leaf,
-                Key::Num => num = leaf,
-                Key::Other => {}
+    serde_json::from_str::<IgnoredAny>(json)?;
+    let named = vec![Cell::new(false); attachments];
+    let mut open: Vec<Option<Candidate>> = Vec::new();
+    for token in Tokens::new(json) {
+        if let Token::Close = token {
+            if let Some(Some(closed)) = open.pop()
+                && closed.is_placeholder()
+            {
+                name(&named, closed.attachment())?;
             }
+            continue;
         }
-        let named = |n: u64| usize::try_from(n).is_ok_and(|n| n < self.attachments);
-        match (placeholder, num) {
-            (Leaf::True, Leaf::Number(n)) if named(n) => Ok(Leaf::Other),
-            (Leaf::True, _) => Err(A::Error::custom("a placeholder names no attachment")),
-            _ => Ok(Leaf::Other),
+        if let Some(Some(object)) = open.last_mut() {
+            object.take(token);
+        }
+        if let Token::Open(kind) = token {
+            open.push((kind == Kind::Object).then(Candidate::new));
         }
     }
+    Ok(())
 }
 
-enum Key {
-    Placeholder,
-    Num,
-    Other,
-}
-
-/// Tells the two keys that matter from the rest.
-struct KeyKind;
-
-impl<'de> DeserializeSeed<'de> for KeyKind {
-    type Value = Key;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeyKind {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(match key {
-            PLACEHOLDER => Key::Placeholder,
-            NUM => Key::Num,
-            _ => Key::Other,
-        })
+/// Marks the attachment that a placeholder names. If many placeholders could name the same one, the data of a small packet would be
+/// many times as large as the packet.
+fn name<E: serde::de::Error>(named: &[Cell<bool>], number: Option<usize>) -> Result<usize, E> {
+    match number.and_then(|number| Some((number, named.get(number)?))) {
+        None => Err(E::custom("a placeholder names no attachment")),
+        Some((_, seen)) if seen.replace(true) => Err(E::custom("two placeholders name the same attachment")),
+        Some((number, _)) => Ok(number),
     }
 }
 

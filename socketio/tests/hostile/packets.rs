@@ -69,6 +69,7 @@ fn these_close_the_connection() {
         &["451-[\"echo\",{\"_placeholder\":true,\"num\":-1}]", BUFFER],
         &["451-[\"echo\",{\"_placeholder\":true,\"num\":\"0\"}]", BUFFER],
         &["451-[\"echo\",{\"_placeholder\":true}]", BUFFER],
+        &["451-[\"echo\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":0}]", BUFFER],
         &["460-1[]"],
         // Text while attachments are due
         &["451-[\"echo\",{\"_placeholder\":true,\"num\":0}]", "42[\"echo\"]"],
@@ -151,6 +152,13 @@ fn deep_nesting() {
     let mut socket = server.joined();
     for depth in [2_000, 300_000] {
         socket.text(&format!("42[\"echo\",{}{}]", "[".repeat(depth), "]".repeat(depth)));
+    }
+    // Beside attachments too, and whatever else only a reader of the data minds.
+    for data in [&*format!("{}{}", "[".repeat(300_000), "]".repeat(300_000)), "1e400", r#""\ud83d""#] {
+        socket.text(&format!(r#"451-1["echo",{{"_placeholder":true,"num":0}},{data}]"#));
+        socket.binary(b"zero");
+        let answer = socket.next_text();
+        assert!(answer.starts_with(r#"431[{"ok":false,"error":{"code":"bad_arguments""#), "{answer}");
     }
     let event = format!("42[\"echo\",{}{}]", "[".repeat(100), "]".repeat(100));
     socket.text(&event);
