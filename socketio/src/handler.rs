@@ -4,7 +4,12 @@
 //! payload ─▶ serde ─▶ T ─▶ the handler's future ─▶ first step at once, the rest as a task
 //! ```
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
 
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
@@ -27,15 +32,21 @@ pub(crate) struct Called {
 /// What a client is answered when the application's code panicked.
 pub(crate) const PANICKED: &str = "Internal error";
 
-/// The output of a future of the application's, or `None` if it panicked.
-pub(crate) async fn guarded<T>(future: LocalFuture<T>) -> Option<T> {
-    match AssertUnwindSafe(future).catch_unwind().await {
-        Ok(output) => Some(output),
-        Err(_) => {
-            log::error!("a middleware panicked; its client is refused");
-            None
-        }
+/// The output of a future that runs code of the application, or `None` if that panicked. `what` names it in the log.
+pub(crate) async fn guarded<T>(what: &str, future: impl Future<Output = T>) -> Option<T> {
+    or_log(what, AssertUnwindSafe(future).catch_unwind().await)
+}
+
+/// The same for a function.
+pub(crate) fn guard<T>(what: &str, run: impl FnOnce() -> T) -> Option<T> {
+    or_log(what, catch_unwind(AssertUnwindSafe(run)))
+}
+
+fn or_log<T>(what: &str, result: std::thread::Result<T>) -> Option<T> {
+    if result.is_err() {
+        log::error!("{what} panicked");
     }
+    result.ok()
 }
 
 pub(crate) type SocketHandler = Arc<dyn Fn(Socket) -> LocalFuture<()> + Send + Sync>;

@@ -17,7 +17,7 @@ use crate::{
     adapter::{Adapter, Local},
     broadcast::Sending,
     engine::worker::Workers,
-    handler::{self, Called, DisconnectHandler, EventHandler, Middleware, SocketHandler},
+    handler::{self, Called, DisconnectHandler, EventHandler, Middleware, SocketHandler, guard},
     server::Registry,
     server_event::ServerResponses,
     socket::{
@@ -285,7 +285,7 @@ impl Namespace {
     /// Hands an event of another server to this one's handlers: for adapters.
     pub fn receive_server_event(&self, event: &ServerEvent) {
         for handler in all(&self.0.handlers.server) {
-            handler(event);
+            guard("a handler of server events", || handler(event));
         }
     }
 

@@ -79,6 +79,7 @@ use self::{
 };
 use crate::{
     Config, DisconnectReason, Stats,
+    handler::guard,
     stats::Counters,
     transport::{self, errors::Refusal},
 };
@@ -183,7 +184,10 @@ impl Core {
             Transport::WebSocket => self.counters.connections_websocket.inc(),
         }
         self.table.insert(conn.clone());
-        let peer = self.service.connect(&Connection(conn.clone()));
+        let Some(peer) = guard("the service of the engine", || self.service.connect(&Connection(conn.clone()))) else {
+            conn.finish(DisconnectReason::ForcedServerClose);
+            return Err(Refusal::Internal);
+        };
         conn.start(peer);
         // `close` may have looked at the table just before this one was in it.
         if self.closing.load(Ordering::Acquire) {

@@ -28,6 +28,7 @@ use actix_web::rt::time::{Sleep, sleep_until};
 use tokio::runtime::Handle;
 
 use super::connection::Conn;
+use crate::handler::guard;
 
 #[cfg(test)]
 mod tests;
@@ -252,13 +253,14 @@ impl Future for Driver {
                 }
                 continue;
             }
+            // Both run code of the application, whose panic must not stop the clock of all other sessions of this thread.
             for Reverse(entry) in due {
                 if let Some(conn) = entry.conn.upgrade() {
-                    conn.on_timer(entry.at, now);
+                    guard("a peer at its deadline", || conn.on_timer(entry.at, now));
                 }
             }
             for job in jobs {
-                job();
+                guard("a job of a connection", job);
             }
         }
     }
@@ -284,13 +286,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Runs a handler: its first step now, so that the events of one socket start in order, and the rest as a task of this thread.
 /// A panic ends the handler and nothing else.
 pub(crate) fn run(mut handler: Pin<Box<dyn Future<Output = ()>>>) {
-    let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    let first = guard("a handler", || {
         // Whatever it waits for is asked again by the task, with a waker that wakes.
         handler.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-    }));
-    match first {
-        Ok(Poll::Ready(())) => {}
-        Ok(Poll::Pending) => drop(actix_web::rt::spawn(handler)),
-        Err(_) => log::error!("an event handler panicked; its socket goes on"),
+    });
+    if let Some(Poll::Pending) = first {
+        drop(actix_web::rt::spawn(handler));
     }
 }

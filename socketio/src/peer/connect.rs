@@ -15,7 +15,7 @@ use crate::{
     ConnectError, EncodedPacket, Namespace, Outgoing, Room, Socket, SocketData,
     adapter::{Missed, Restored, Session},
     engine::{Connection, Held, Protocol, Sid, worker::run},
-    handler::{PANICKED, guarded},
+    handler::{PANICKED, guard, guarded},
     socket::{
         handle::NewSocket,
         packet::{Kind, Packet, Payload},
@@ -59,22 +59,29 @@ impl ClientPeer {
             let data = serde_json::json!({ "code": "auth_too_large" });
             return self.refuse(connection, &name, &ConnectError::new(message).with_data(data));
         }
-        match self.registry.lookup(&name) {
-            Some(namespace) => {
+        match guard("the choice of a namespace", || self.registry.lookup(&name)) {
+            Some(Some(namespace)) => {
                 let (peer, connection) = (self.clone(), connection.clone());
-                run(Box::pin(async move { peer.enter(connection, namespace, auth).await }));
+                run(Box::pin(async move {
+                    let entered = guarded("the adapter", peer.enter(&connection, &namespace, auth)).await;
+                    // One that is in has been answered.
+                    if entered.is_none() && peer.socket(namespace.name()).is_none() {
+                        peer.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
+                    }
+                }));
             }
-            None => self.refuse(connection, &name, &ConnectError::new("Invalid namespace")),
+            Some(None) => self.refuse(connection, &name, &ConnectError::new("Invalid namespace")),
+            None => self.refuse(connection, &name, &ConnectError::new(PANICKED)),
         }
     }
 
-    async fn enter(self: Arc<Self>, connection: Connection, namespace: Namespace, auth: Option<Payload>) {
-        let _entering = Entering(&namespace);
-        if let Some(restored) = self.restore(&namespace, auth.as_ref()).await {
-            let mut claim = Claim { namespace: &namespace, restored: Some(restored) };
+    async fn enter(&self, connection: &Connection, namespace: &Namespace, auth: Option<Payload>) {
+        let _entering = Entering(namespace);
+        if let Some(restored) = self.restore(namespace, auth.as_ref()).await {
+            let mut claim = Claim { namespace, restored: Some(restored) };
             let skip = namespace.config().recovery.as_ref().is_some_and(|recovery| recovery.skip_middlewares);
-            let Some(socket) = self.new_socket(&connection, &namespace, auth.clone(), claim.restored.as_ref()) else {
-                return self.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
+            let Some(socket) = self.new_socket(connection, namespace, auth.clone(), claim.restored.as_ref()) else {
+                return self.refuse(connection, namespace.name(), &ConnectError::new(PANICKED));
             };
             if !skip && !self.pass_middlewares(&socket).await {
                 return;
@@ -87,8 +94,8 @@ impl ClientPeer {
                 Resumed::TooLate => namespace.counters().recovery_missed.inc(),
             }
         }
-        let Some(socket) = self.new_socket(&connection, &namespace, auth, None) else {
-            return self.refuse(&connection, namespace.name(), &ConnectError::new(PANICKED));
+        let Some(socket) = self.new_socket(connection, namespace, auth, None) else {
+            return self.refuse(connection, namespace.name(), &ConnectError::new(PANICKED));
         };
         if !self.pass_middlewares(&socket).await {
             return;
@@ -109,7 +116,7 @@ impl ClientPeer {
     async fn pass_middlewares(&self, socket: &Socket) -> bool {
         let namespace = socket.namespace();
         for middleware in namespace.handlers().middlewares() {
-            let error = match guarded(middleware(socket.clone())).await {
+            let error = match guarded("a middleware", middleware(socket.clone())).await {
                 Some(Ok(())) => continue,
                 Some(Err(error)) => error,
                 None => ConnectError::new(PANICKED),

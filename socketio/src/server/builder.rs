@@ -92,7 +92,8 @@ impl Builder {
         self
     }
 
-    /// Asked before a connection opens, with its first request. The error is told to the client, with status 403.
+    /// Asked before a connection opens, with its first request. The error is told to the client, with status 403. If it panics, the answer is
+    /// 500.
     ///
     /// What it returns is kept until the connection ends, also when that never comes to a namespace: a place among those that an
     /// address may have, for example, given back by its `Drop`. [`Connection::permit`](crate::engine::Connection::permit) gives it to

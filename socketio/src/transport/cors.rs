@@ -7,6 +7,8 @@ use actix_web::{
     http::header::{self, HeaderMap, HeaderValue},
 };
 
+use crate::handler::guard;
+
 /// Which origins may use the server from a browser. Requests without an `Origin` header come from no page and are let in;
 /// a page of the server's own origin (its `Origin` names the `Host` it asks) always is.
 ///
@@ -56,7 +58,7 @@ impl Origins {
         Self(Policy::List(list.collect()))
     }
 
-    /// The origins for which `decide` says true. Cookies are allowed.
+    /// The origins for which `decide` says true. Cookies are allowed. If it panics, the origin is refused.
     pub fn decide(decide: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self(Policy::Decide(Arc::new(decide)))
     }
@@ -65,7 +67,9 @@ impl Origins {
     pub fn permits(&self, origin: &str) -> bool {
         match &self.0 {
             Policy::Any => true,
-            Policy::Decide(decide) => decide(origin),
+            Policy::Decide(decide) => {
+                guard("the function that decides over origins", || decide(origin)).unwrap_or(false)
+            }
             Policy::List(list) => {
                 let origin = origin.to_ascii_lowercase();
                 list.iter().any(|allowed| match origin.strip_prefix(allowed.origin.as_str()) {

@@ -37,6 +37,9 @@ pub(crate) enum Refusal {
     /// Not one of Engine.IO's codes: a plain 408.
     #[error("Request timeout")]
     Timeout,
+    /// Not one of Engine.IO's codes: a plain 500, as code of the application panicked.
+    #[error("Internal error")]
+    Internal,
 }
 
 impl Refusal {
@@ -48,7 +51,7 @@ impl Refusal {
             Self::BadRequest => Some(3),
             Self::Forbidden(_) | Self::Full => Some(4),
             Self::UnsupportedProtocol => Some(5),
-            Self::UnsupportedWebSocket | Self::TooLarge | Self::NoRoom | Self::Timeout => None,
+            Self::UnsupportedWebSocket | Self::TooLarge | Self::NoRoom | Self::Timeout | Self::Internal => None,
         }
     }
 
@@ -60,7 +63,7 @@ impl Refusal {
             Self::UnknownTransport => &counters.refused_transport,
             Self::UnknownSid => &counters.refused_sid,
             Self::BadMethod => &counters.refused_method,
-            Self::BadRequest | Self::NoRoom | Self::Timeout => &counters.refused_request,
+            Self::BadRequest | Self::NoRoom | Self::Timeout | Self::Internal => &counters.refused_request,
             Self::Forbidden(_) | Self::Full => &counters.refused_forbidden,
             Self::UnsupportedProtocol | Self::UnsupportedWebSocket => &counters.refused_protocol,
             Self::TooLarge => &counters.refused_size,
@@ -83,18 +86,21 @@ impl Refusal {
             }
             None if self == Self::Timeout => HttpResponse::RequestTimeout().force_close().finish(),
             None if self == Self::UnsupportedWebSocket => self.into_upgrade_response(),
+            None if self == Self::Internal => HttpResponse::InternalServerError().finish(),
             None if self == Self::NoRoom => HttpResponse::ServiceUnavailable().force_close().finish(),
             None => HttpResponse::PayloadTooLarge().force_close().finish(),
         }
     }
 
-    /// The answer to a WebSocket upgrade: 400 and the bare message, except for a version that another one could replace.
+    /// The answer to a WebSocket upgrade: 400 and the bare message, except for a version that another one could replace, and a panic.
     pub(crate) fn into_upgrade_response(self) -> HttpResponse {
         let mut response = if self == Self::UnsupportedWebSocket {
             let mut response = HttpResponse::UpgradeRequired();
             response.insert_header((header::UPGRADE, "websocket"));
             response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             response
+        } else if self == Self::Internal {
+            HttpResponse::InternalServerError()
         } else {
             HttpResponse::BadRequest()
         };

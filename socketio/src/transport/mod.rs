@@ -12,7 +12,11 @@ mod polling;
 mod receiving;
 mod websocket;
 
-use std::{borrow::Cow, future::ready, sync::Arc};
+use std::{
+    borrow::Cow,
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -27,7 +31,10 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use self::{compress::Coding, errors::Refusal};
-use crate::engine::{Conn, Core, Handshake, Permit, Protocol, Transport};
+use crate::{
+    engine::{Conn, Core, Handshake, Permit, Protocol, Transport},
+    handler::guarded,
+};
 
 /// A request of a polling session, as a server has it that reads requests by itself.
 #[derive(Clone, Debug)]
@@ -67,7 +74,7 @@ async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> 
     let upgrade = wants_upgrade(request.headers());
     // What the answer needs of the request, which a WebSocket does not keep: a request holds its connection's buffers.
     let cors = cors::answer(&core.config.origins, request.headers());
-    let result = answer(&core, &request, payload, upgrade).await;
+    let result = answered(answer(&core, &request, payload, upgrade)).await;
     if upgrade {
         return result.unwrap_or_else(|refusal| {
             refusal.count(&core.counters);
@@ -76,6 +83,11 @@ async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> 
         });
     }
     conclude(&core, cors, result)
+}
+
+/// The result of a request, also if code of the application panics that the request calls: its client waits for an answer.
+async fn answered(answer: impl Future<Output = Result<HttpResponse, Refusal>>) -> Result<HttpResponse, Refusal> {
+    guarded("a hook of the application", answer).await.unwrap_or(Err(Refusal::Internal))
 }
 
 /// An answer as it goes out, a refusal too.
@@ -133,9 +145,9 @@ pub(crate) fn answer_poll(
     let (core, is_get, body) = (core.clone(), *request.method == Method::GET, request.body.clone());
     Some(Box::pin(async move {
         let result = if is_get {
-            polling::poll(&conn, &terms).await
+            answered(polling::poll(&conn, &terms)).await
         } else {
-            polling::post(&conn, &terms, ready(Ok(body))).await
+            answered(polling::post(&conn, &terms, ready(Ok(body)))).await
         };
         conclude(&core, cors, result)
     }))

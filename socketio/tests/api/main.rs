@@ -10,6 +10,7 @@ mod events;
 mod handshake;
 mod listeners;
 mod node;
+mod panics;
 mod pending;
 mod recovery;
 mod remote;

@@ -24,7 +24,7 @@ use crate::engine::{
     source::{Source, Sources},
     worker::Worker,
 };
-use crate::{DisconnectReason, stats::Counters};
+use crate::{DisconnectReason, handler::guard, stats::Counters};
 
 /// What the requests, the timer and the sockets of one connection share.
 pub(crate) struct Conn {
@@ -224,7 +224,7 @@ impl Conn {
             waker.wake();
         }
         if let (Some(message), Some(peer)) = (message, peer) {
-            peer.on_message(&Connection(self.clone()), message);
+            guard("a peer at a message", || peer.on_message(&Connection(self.clone()), message));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     Ack, AckError, ConnectError, DisconnectReason, EncodedPacket, Event,
     adapter::Session,
     engine::worker::run,
-    handler::{Called, PANICKED, guarded},
+    handler::{Called, PANICKED, guard, guarded},
     rate::OncePerSecond,
     socket::packet::{Kind, Payload},
 };
@@ -179,7 +179,7 @@ impl Socket {
         let (socket, bytes) = (self.clone(), event.payload().len());
         let pass = async move {
             for middleware in middlewares {
-                let error = match guarded(middleware(socket.clone(), event.clone())).await {
+                let error = match guarded("a socket's middleware", middleware(socket.clone(), event.clone())).await {
                     Some(Ok(())) => continue,
                     Some(Err(error)) => error,
                     None => ConnectError::new(PANICKED),
@@ -200,12 +200,14 @@ impl Socket {
         }
         let (mut fitted, mut misfit) = (false, None);
         for Called { handler, catches_all } in called {
-            match handler(self, event, ack) {
-                Ok(future) => {
+            // This reads the arguments, by code of the application perhaps.
+            match guard("an event handler", || handler(self, event, ack)) {
+                Some(Ok(future)) => {
                     fitted |= !catches_all;
                     self.run_handler(future, event.payload().len());
                 }
-                Err(error) => misfit = Some(error),
+                Some(Err(error)) => misfit = Some(error),
+                None => {}
             }
         }
         if let Some(error) = misfit {

@@ -1,14 +1,15 @@
 //! Handlers that have begun and not ended: bounded for each connection, and ended with their socket.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
 use actix_web::rt;
 
 use super::{Phase, Socket};
-use crate::{DisconnectReason, engine::HandlerBytes, handler::LocalFuture};
+use crate::{
+    DisconnectReason,
+    engine::HandlerBytes,
+    handler::{LocalFuture, guard},
+};
 
 /// Bytes that a pending handler counts for beyond its event.
 const HANDLER_COST: usize = 1024;
@@ -19,14 +20,12 @@ impl Socket {
     ///
     /// `bytes` is the size of the event that it holds. A connection whose pending handlers hold too much is ended.
     pub(crate) fn run_handler(&self, mut handler: LocalFuture<()>, bytes: usize) {
-        let first = catch_unwind(AssertUnwindSafe(|| {
+        let first = guard("an event handler", || {
             // Whatever it waits for is asked again by the task, with a waker that wakes.
             handler.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        }));
-        match first {
-            Ok(Poll::Ready(())) => {}
-            Ok(Poll::Pending) => self.keep_running(handler, bytes + HANDLER_COST),
-            Err(_) => log::error!("an event handler panicked; its socket goes on"),
+        });
+        if let Some(Poll::Pending) = first {
+            self.keep_running(handler, bytes + HANDLER_COST);
         }
     }
 
