@@ -44,14 +44,12 @@ impl Service {
             forms: settings.encoded_total,
             channels: settings.max_channels,
         };
+        let key_bytes = settings.idempotency_total.unwrap_or(usize::MAX);
         let bus: Arc<dyn Bus> = match &settings.bus {
-            BusAddress::Memory => {
-                let bus = MemoryBus::new(limits, Moment::now);
-                let most = settings.idempotency_total.unwrap_or(usize::MAX);
-                Arc::new(bus.with_key_bytes(most))
-            }
+            BusAddress::Memory => Arc::new(MemoryBus::new(limits, Moment::now).with_key_bytes(key_bytes)),
             BusAddress::Redis(address) => {
-                Arc::new(RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?)
+                let bus = RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?;
+                Arc::new(bus.with_key_bytes(key_bytes))
             }
         };
         Ok(Self::on(bus, settings, defaults))

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     time::Duration,
 };
 
@@ -34,6 +35,13 @@ impl Hash {
         // The length keeps scope and key apart, whatever they hold.
         let of_key = of_scope.clone().chain_update(key).chain_update(scope.len().to_le_bytes());
         (half(of_scope), half(of_key))
+    }
+}
+
+/// In hexadecimal digits.
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

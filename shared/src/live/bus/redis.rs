@@ -12,7 +12,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -59,6 +59,9 @@ const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
 const REACH_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of publications that wait for Redis at a time, in kilobytes. Beyond them publishers wait, and are then refused.
 const ROOM_KIB: usize = 32 * 1024;
+/// Bytes of Redis' memory that idempotency keys and their answers may take, unless said otherwise. Refusing a key beyond it is safe;
+/// forgetting one early is not.
+const KEY_BYTES: usize = 64 * 1024 * 1024;
 
 /// A Redis, tailed. Dropping it ends its connections.
 pub struct RedisBus {
@@ -86,6 +89,8 @@ struct Shared {
     clock: Mutex<BusClock>,
     health: Mutex<Health>,
     warnings: Mutex<Throttle>,
+    /// Bytes of Redis' memory that idempotency keys may take.
+    key_bytes: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -153,12 +158,20 @@ impl RedisBus {
             clock: Mutex::new(BusClock::new(clock)),
             health: Mutex::default(),
             warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),
+            key_bytes: AtomicUsize::new(KEY_BYTES),
         });
         let (jobs, queue) = mpsc::unbounded_channel();
         let link = Link::new(url, authorities, limits, log.clone(), shared.clone())?;
         let link = tokio::spawn(link.run(queue)).abort_handle();
         let owner = format!("{:032x}", rand::random::<u128>());
         Ok(Self { log, shared, jobs, room: Arc::new(Semaphore::new(ROOM_KIB)), owner, link })
+    }
+
+    /// The same, whose idempotency keys may take so many bytes of Redis' memory. All processes on one Redis should say the same.
+    #[must_use]
+    pub fn with_key_bytes(self, most: usize) -> Self {
+        self.shared.key_bytes.store(most, Ordering::Relaxed);
+        self
     }
 
     async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {

@@ -18,10 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::{
     Line, Shared, entry,
     link::{LinkError, is_fatal},
-    scripts::{self, KEY, KEYS, STREAM},
+    scripts::{self, KEY, KEYS, SCOPE, STREAM},
 };
 use crate::{
-    live::bus::{BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR, digest::Digest},
+    live::bus::{BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR, digest::Digest, keys::Hash},
     pure::Cursor,
 };
 
@@ -32,8 +32,6 @@ const MOST_TOGETHER: usize = 128;
 /// Messages in one script, about; a larger publication goes last in it. With [`MAX_MESSAGES`](crate::live::bus::MAX_MESSAGES)
 /// that is less than the million arguments that Redis takes in one command.
 const MOST_MESSAGES: usize = 1_024;
-/// Memory of Redis that all keys and their answers may take, about. Refusing beyond it is safe; forgetting one early is not.
-const MOST_KEY_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes in one script, about; a larger publication goes by itself.
 pub(super) const MOST_BYTES: usize = 256 * 1024;
 
@@ -73,7 +71,7 @@ pub(super) async fn run(
             Some(job) = jobs.recv(), if under_way.len() < MOST_UNDER_WAY => {
                 let batch = gather(job, jobs);
                 if !batch.is_empty() {
-                    under_way.push(send(line.clone(), batch));
+                    under_way.push(send(line.clone(), batch, shared.key_bytes.load(Ordering::Relaxed)));
                 }
             }
             // The bus is gone, and this with it in a moment.
@@ -101,17 +99,17 @@ fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Vec<Job> {
     batch
 }
 
-async fn send(line: Line, batch: Vec<Job>) -> (Vec<Job>, Result<Vec<String>, RedisError>) {
+async fn send(line: Line, batch: Vec<Job>, key_bytes: usize) -> (Vec<Job>, Result<Vec<String>, RedisError>) {
     let Line { mut connection, scripts } = line;
     let mut keys = vec![STREAM.to_owned(), KEYS.to_owned()];
-    keys.extend(batch.iter().filter_map(|job| job.publication.key.as_ref().map(key)));
+    keys.extend(batch.iter().filter_map(|job| job.publication.key.as_ref()).flat_map(|one| [key(one), scope(one)]));
     let mut call = scripts::call(&scripts.publish, &keys.iter().map(String::as_str).collect::<Vec<_>>());
     call.arg(u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX));
-    call.arg(MOST_KEY_BYTES);
-    let mut keyed = 2;
+    call.arg(key_bytes);
+    let mut keyed = 1;
     for Job { publication, .. } in &batch {
         if publication.key.is_some() {
-            keyed += 1;
+            keyed += 2;
             call.arg(keyed).arg(publication.drafts.len()).arg(Digest::of(&publication.drafts).to_string());
         } else {
             call.arg(0).arg(publication.drafts.len());
@@ -125,6 +123,11 @@ async fn send(line: Line, batch: Vec<Job>) -> (Vec<Job>, Result<Vec<String>, Red
 /// Where a publication is remembered. The length keeps scope and key apart, whatever they hold.
 fn key(IdempotencyKey { scope, key }: &IdempotencyKey) -> String {
     format!("{KEY}{}:{scope}:{key}", scope.len())
+}
+
+/// Where it is counted what the keys of a scope take.
+fn scope(key: &IdempotencyKey) -> String {
+    format!("{SCOPE}{}", Hash::of(key).0)
 }
 
 /// Errors of Redis with which it refuses a command before anything of it has run.

@@ -21,6 +21,8 @@ pub(super) const LEASE: &str = "{trident:log}:lease:";
 pub(super) const SCRATCH: [&str; 2] = ["{trident:log}:scratch", "{trident:log}:scratch:value"];
 /// How many bytes idempotency keys take.
 pub(super) const KEYS: &str = "{trident:log}:keys";
+/// Before the hash of a scope: how many bytes its idempotency keys take.
+pub(super) const SCOPE: &str = "{trident:log}:keys:";
 /// Before an idempotency key.
 pub(super) const KEY: &str = "{trident:log}:key:";
 

@@ -4,7 +4,7 @@ use super::{
     proxy::{Proxy, Way},
     *,
 };
-use crate::live::{clock::wall_clock, degraded::reason};
+use crate::live::{bus::keys::Hash, clock::wall_clock, degraded::reason};
 
 fn keyed(key: &str) -> Publication {
     Publication { key: Some(IdempotencyKey { scope: "me".into(), key: key.into() }), ..publication("a", key) }
@@ -36,6 +36,46 @@ async fn keys_are_bounded_in_bytes() {
     server.command(&["SET", scripts::KEYS, &format!("{old}:{}", 64 * 1024 * 1024)]).await;
     assert!(bus.publish(keyed("second")).await.is_ok());
     assert!(server.count(&["PTTL", scripts::KEYS]).await > 0, "the count goes with the last key");
+}
+
+/// Case 10.3: one scope takes half of the room for keys at most, every other one still finds some, and a refusal names the time after
+/// which the scope has room again.
+#[tokio::test]
+async fn a_scope_leaves_as_much_room_for_keys_as_it_takes() {
+    const ROOM: usize = 60_000;
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await.with_key_bytes(ROOM);
+    let publish = async |scope: &str, key: usize| {
+        let key = IdempotencyKey { scope: scope.into(), key: format!("{key:08}") };
+        bus.publish(Publication { key: Some(key), ..publication("a", 1) }).await
+    };
+    let fill = async |scope: &str| {
+        let mut taken = 0;
+        loop {
+            match publish(scope, taken).await {
+                Ok(_) => taken += 1,
+                Err(BusError::Keys { retry_after }) => break (taken, retry_after),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let (first, wait) = fill("a").await;
+    let (second, _) = fill("b").await;
+    assert!(first > 90 && (first * 4 / 10..=first * 6 / 10).contains(&second), "{first}, {second}");
+    assert!(wait > Duration::from_secs(280) && wait <= Duration::from_secs(310), "{wait:?}");
+    for other in 0..10 {
+        assert!(publish(&format!("other {other}"), 0).await.is_ok(), "{other}");
+    }
+    assert!(publish("a", 0).await.is_ok_and(|published| published.is_repeat));
+    // What a scope took in a slice that is over counts no more.
+    let slot = format!("{}{}", scripts::SCOPE, Hash::of(&IdempotencyKey { scope: "a".into(), key: String::new() }).0);
+    let usage: String = redis::from_redis_value(server.command(&["GET", &slot]).await).unwrap();
+    let (slice, bytes) = usage.split(' ').next().unwrap().split_once(':').unwrap();
+    assert!(bytes.parse::<usize>().unwrap() <= ROOM / 2, "{usage}");
+    let old = slice.parse::<u64>().unwrap() - 31;
+    server.command(&["SET", &slot, &format!("{old}:{bytes}")]).await;
+    assert!(publish("a", 1_000_000).await.is_ok());
+    assert!(server.count(&["PTTL", &slot]).await > 0, "the count goes with the last key");
 }
 
 /// Case 8.5: a batch that no command of Redis can hold is refused, and nobody else notices.
