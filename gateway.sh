@@ -141,6 +141,7 @@ configuration() {
         }
       next
     }
+    /# "true" where TRIDENT_ORIGINS is set$/ && origins != "" { print "        default \"true\";"; next }
     # nginx counts connections with 16 bits.
     /# TRIDENT_MAX_CONNECTIONS_PER_ADDRESS$/ && (number = together(per_address)) && number < 65536 { print limit($0, number); next }
     /# TRIDENT_MAX_CONNECTIONS$/ && (number = together(in_all)) && number < 65536 { print limit($0, number); next }

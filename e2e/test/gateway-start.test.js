@@ -129,6 +129,8 @@ describe("gateway.sh", () => {
       await started();
       const [, map] = /map \$http_origin \$allowed_origin \{\n {8}default '';\n([^}]*) {4}\}/.exec(written());
       assert.deepEqual(map.split("\n").map((line) => line.trim()).filter(Boolean), lines, origins);
+      const [, credentials] = /map \$allowed_origin \$allowed_credentials \{\n {8}default (\S*);/.exec(written());
+      assert.equal(credentials, origins === undefined ? "''" : '"true"', origins);
       await gateway.stop();
       // The real nginx takes it: nothing is said twice.
       check();

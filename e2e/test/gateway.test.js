@@ -97,6 +97,7 @@ describe("a service behind the gateway goes and comes back", () => {
       assert.match(stream.headers["content-type"], /^text\/event-stream/);
       assert.equal(stream.headers["cache-control"], "no-store, no-transform");
       assert.equal(stream.headers["access-control-allow-origin"], "http://localhost:1");
+      assert.equal(stream.headers["access-control-allow-credentials"], undefined, "as at the service");
       retries.add(/^retry: (\d+)$/m.exec(stream.body)[1]);
     }
     assert.ok(retries.size > 1, "all come back at once");
