@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{rt, web::ServiceConfig};
 use shared::edge::{
+    Settings,
     health::{Degradation, reason},
     lane::Lanes,
     service::Service,
@@ -199,15 +200,30 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
             (config.ping_interval, config.ping_timeout) = (settings.ping_interval, settings.ping_timeout);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
             config.kept_headers = Some(arrival::HEADERS.map(str::to_owned).to_vec());
-            // As large a message as the other doors take.
-            let message = settings.max_body.map_or(0, |bytes| bytes.saturating_add(MESSAGE_OVERHEAD));
-            config.max_http_buffer_size = config.max_http_buffer_size.max(message);
             config.max_auth_bytes = arrival::MAX_AUTH_BYTES;
-            config.max_packet_bytes = 2 * config.max_http_buffer_size;
             config.allow_eio3 = true;
             config.msgpack = true;
+            bound_memory(config, settings);
         })
         .build()
+}
+
+/// The bounds in bytes that follow from the settings. Those of one connection are a quarter of those of all, and every bound has room
+/// for the largest message.
+fn bound_memory(config: &mut socketio::Config, settings: &Settings) {
+    // As large a message as is accepted over HTTP.
+    let message = settings.max_body.map_or(0, |bytes| bytes.saturating_add(MESSAGE_OVERHEAD));
+    config.max_http_buffer_size = config.max_http_buffer_size.max(message);
+    config.max_packet_bytes = 2 * config.max_http_buffer_size;
+    let least = config.max_packet_bytes;
+    // 0 is no limit in both.
+    let total = |limit: Option<usize>| limit.map_or(0, |limit| limit.max(least));
+    let share = |limit: Option<usize>, default: usize| limit.map_or(default, |limit| (limit / 4).max(least));
+    config.max_pending_total = total(settings.outbox_total);
+    config.max_pending_bytes = share(settings.outbox_total, config.max_pending_bytes.max(least));
+    config.max_receiving_total = total(settings.receive_total);
+    config.max_handler_total = total(settings.receive_total);
+    config.max_handler_bytes = share(settings.receive_total, config.max_handler_bytes.max(least));
 }
 
 /// The events of the chat. All go the same way, so that one that is not known is answered too.

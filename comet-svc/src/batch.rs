@@ -129,7 +129,7 @@ mod tests {
                 |n| Arc::new(Message::new(Cursor::new(1, n), Draft::new("a".parse().unwrap(), payload.clone())));
             let messages: Vec<_> = (0..count).map(message).collect();
             let batch = Batch { gap: None, messages, cursor: Cursor::new(1, count) };
-            let unread = Unread::default();
+            let unread = Unread::new(None);
             let body = body(&batch, &unread);
             let BodySize::Sized(length) = body.size() else { panic!("no length") };
             assert_eq!(unread.bytes(), if is_long { length as usize } else { 0 });

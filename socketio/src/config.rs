@@ -63,13 +63,17 @@ pub struct Config {
     /// Bytes that may wait for all clients of the server together, with the same consequences. A message to many counts once, and each
     /// client may have 64 KiB, or a single message, beyond it. 0 means no limit. Default 256 MiB.
     pub max_pending_total: usize,
-    /// Bytes of WebSocket messages and request bodies that have begun to come and are not complete, of all clients of the server
-    /// together. Beyond, the message that would take more is refused and its connection ended, unless it is below 64 KiB. 0 means no limit.
+    /// Bytes of WebSocket messages, request bodies and packets with attachments that have begun to come and are not complete, of all
+    /// clients of the server together. Beyond, the message that would take more is refused and its connection ended, unless it is below
+    /// 64 KiB. 0 means no limit.
     /// Default 64 MiB.
     pub max_receiving_total: usize,
     /// Bytes of events whose handlers have not ended, for each connection, where a handler counts 1 KiB beside its event. Beyond, the
     /// connection ends with [`HandlerOverflow`](crate::DisconnectReason::HandlerOverflow). 0 means no limit. Default 16 MiB.
     pub max_handler_bytes: usize,
+    /// The same for all connections of the server together, with the same consequence for the connection whose event would take more,
+    /// unless its own events take less than 64 KiB. 0 means no limit. Default 256 MiB.
+    pub max_handler_total: usize,
     /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time. Default 32 KiB.
     pub source_budget: usize,
     /// Messages that one client may send a second, with bursts of twice as many, as many other packets of Engine.IO (pongs, and
@@ -125,6 +129,7 @@ impl Default for Config {
             max_pending_total: 256 << 20,
             max_receiving_total: 64 << 20,
             max_handler_bytes: 16 << 20,
+            max_handler_total: 256 << 20,
             source_budget: 32 << 10,
             packet_rate: 0,
             max_attachments: 10,

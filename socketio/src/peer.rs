@@ -26,6 +26,7 @@ use crate::{
         client::{Client, Input, Overdue},
         handle::Exit,
     },
+    transport::receiving::Receiving,
 };
 
 /// The peer of one connection.
@@ -40,17 +41,25 @@ struct State {
     client: Client,
     sockets: Vec<Socket>,
     rate: Bucket,
+    /// What a packet whose attachments have not all come takes of the server's budget.
+    receiving: Receiving,
     /// No socket enters any more.
     closed: bool,
 }
 
 impl ClientPeer {
     pub(crate) fn connect(registry: &Arc<Registry>, connection: &Connection) -> Arc<Self> {
-        let Shared { config, client, .. } = &*registry.shared;
+        let Shared { config, client, counters, .. } = &*registry.shared;
         let now = Instant::now();
         let client = Client::new(client.clone(), now);
         connection.set_deadline(client.deadline());
-        let state = State { client, sockets: Vec::new(), rate: Bucket::new(config.packet_rate, now), closed: false };
+        let state = State {
+            client,
+            sockets: Vec::new(),
+            rate: Bucket::new(config.packet_rate, now),
+            receiving: Receiving::new(config, counters),
+            closed: false,
+        };
         let peer =
             Arc::new_cyclic(|this| Self { registry: registry.clone(), this: this.clone(), state: Mutex::new(state) });
         if connection.protocol() == Protocol::V3 {
@@ -103,6 +112,12 @@ impl Peer for ClientPeer {
             let before = state.client.deadline();
             let form = state.client.form();
             let input = state.client.on_message(message, now);
+            let unfinished = state.client.unfinished();
+            if state.receiving.set(unfinished).is_err() {
+                drop(state);
+                self.end_sockets(DisconnectReason::TransportError);
+                return connection.finish(DisconnectReason::TransportError);
+            }
             let after = state.client.deadline();
             if after != before {
                 connection.set_deadline(after);

@@ -54,3 +54,26 @@ async fn refused_commands_are_reported_until_they_are_allowed_again() {
         until("all is well again", || service.edge.readiness.degraded().is_empty()).await;
     }
 }
+
+/// Case 5.8: the bounds of Socket.IO follow from the settings, and each has room for the largest message.
+#[test]
+fn bounds_of_memory_follow_from_the_settings() {
+    let bounds = |settings: &[(&str, &str)]| {
+        let mut config = socketio::Config::default();
+        bound_memory(&mut config, &Settings::from_sources(&crate::DEFAULTS, [], settings.iter().copied()).unwrap());
+        let outbox = (config.max_pending_total, config.max_pending_bytes);
+        (outbox, config.max_receiving_total, (config.max_handler_total, config.max_handler_bytes))
+    };
+    let (outbox, receive) = ("TRIDENT_OUTBOX_TOTAL", "TRIDENT_RECEIVE_TOTAL");
+    const MIB: usize = 1 << 20;
+    assert_eq!(
+        bounds(&[(outbox, "256MiB"), (receive, "64MiB")]),
+        ((256 * MIB, 64 * MIB), 64 * MIB, (64 * MIB, 16 * MIB))
+    );
+    let least = 2_000_000;
+    assert_eq!(bounds(&[(outbox, "1KiB"), (receive, "4MB")]), ((least, least), 4_000_000, (4_000_000, least)));
+    let least = 2 * (100 * MIB + MESSAGE_OVERHEAD);
+    let large = [(outbox, "8MiB"), (receive, "8MiB"), ("TRIDENT_MAX_BODY", "100MiB")];
+    assert_eq!(bounds(&large), ((least, least), least, (least, least)));
+    assert_eq!(bounds(&[(outbox, "0"), (receive, "0")]), ((0, 64 * MIB), 0, (0, 16 * MIB)), "0 is no limit for all");
+}

@@ -10,25 +10,28 @@ use actix_web::{
 };
 use futures_util::{Stream, StreamExt as _};
 
-use super::{ApiError, Edge};
+use super::{ApiError, Edge, receiving::Share};
 
 /// Reads the body of `request`: at most `TRIDENT_MAX_BODY` bytes, within `TRIDENT_BODY_TIMEOUT`.
 ///
 /// The time is for the whole body, not between two of its bytes: a client that sends a byte a second would otherwise
-/// hold its place for hours.
+/// hold its place for hours. The memory that it takes is counted in `share`.
 ///
 /// # Errors
 /// 413 for a body that is too large (at once, when its length is told), 408 for one that is too slow, 415 for one that
-/// is compressed, 400 for one that breaks off or is framed wrongly.
+/// is compressed, 400 for one that breaks off or is framed wrongly, 503 when there is no memory for it.
 pub async fn read(
     edge: &Edge,
     request: &HttpRequest,
     payload: impl Stream<Item = Result<Bytes, PayloadError>>,
+    share: &mut Share,
 ) -> Result<Bytes, ApiError> {
-    let result = read_within(request, payload, edge.settings.max_body, edge.settings.body_timeout).await;
+    let result = read_within(request, payload, edge.settings.max_body, edge.settings.body_timeout, share).await;
+    let refusals = &edge.metrics.refusals;
     match &result {
-        Err(ApiError::TooLarge { .. }) => edge.metrics.refusals.body_size.inc(),
-        Err(ApiError::TooSlow(_)) => edge.metrics.refusals.slow_body.inc(),
+        Err(ApiError::TooLarge { .. }) => refusals.body_size.inc(),
+        Err(ApiError::TooSlow(_)) => refusals.slow_body.inc(),
+        Err(ApiError::Unavailable { .. }) => refusals.receive_total.inc(),
         _ => 0,
     };
     result
@@ -39,6 +42,7 @@ async fn read_within(
     payload: impl Stream<Item = Result<Bytes, PayloadError>>,
     limit: Option<usize>,
     within: Duration,
+    share: &mut Share,
 ) -> Result<Bytes, ApiError> {
     if is_compressed(request.headers()) {
         return Err(ApiError::UnsupportedMediaType(
@@ -60,6 +64,7 @@ async fn read_within(
                 return Err(ApiError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
+            share.set(body.capacity())?;
         }
         Ok(body.freeze())
     };
@@ -97,6 +102,7 @@ mod tests {
     use futures_util::stream::{self, pending};
 
     use super::*;
+    use crate::edge::receiving::Receiving;
 
     type Chunk = Result<Bytes, PayloadError>;
 
@@ -109,7 +115,8 @@ mod tests {
         for header in headers {
             request = request.append_header(*header);
         }
-        let read = read_within(&request.to_http_request(), payload, limit, Duration::from_secs(10)).await;
+        let mut share = Receiving::new(None).share();
+        let read = read_within(&request.to_http_request(), payload, limit, Duration::from_secs(10), &mut share).await;
         read.map_err(|error| error.code().to_owned())
     }
 
@@ -123,6 +130,24 @@ mod tests {
         assert_eq!(read(&[], chunks(&["ab", "cd"]), Some(3)).await, Err("too_large".to_owned()));
         assert_eq!(read(&[], chunks(&["ab", "cd"]), None).await, Ok(Bytes::from("abcd")));
         assert_eq!(read(&[], chunks(&[]), Some(1)).await, Ok(Bytes::new()));
+    }
+
+    #[actix_web::test]
+    async fn a_body_without_room_is_refused() {
+        let all = Receiving::new(Some(100_000));
+        let mut other = all.share();
+        other.set(60_000).unwrap();
+        let read = async |parts: usize| {
+            let payload = stream::iter((0..parts).map(|_| Ok(Bytes::from_static(&[b'x'; 16 * 1024]))));
+            let request = TestRequest::post().to_http_request();
+            let mut share = all.share();
+            let read = read_within(&request, payload, None, Duration::from_secs(10), &mut share).await;
+            read.map(|body| body.len()).map_err(|error| error.code())
+        };
+        assert_eq!(read(2).await, Ok(2 * 16 * 1024));
+        assert_eq!((read(3).await, all.bytes()), (Err("overloaded"), 60_000));
+        drop(other);
+        assert_eq!((read(30).await, all.bytes()), (Ok(30 * 16 * 1024), 0));
     }
 
     #[actix_web::test]

@@ -24,6 +24,7 @@ pub mod open_files;
 pub mod page;
 pub mod publish;
 pub mod query;
+pub mod receiving;
 pub mod server;
 pub mod service;
 pub mod settings;

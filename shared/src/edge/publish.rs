@@ -15,12 +15,13 @@ use super::{
     Access, ApiError, body,
     lane::{Answering, Asked, answering},
     query::{Parameter, Query},
+    receiving::Share,
     service::Service,
     subscribe::{CHANNEL, channels},
 };
 use crate::{
     live::bus::{BusError, IdempotencyKey, Publication},
-    pure::{ChannelName, Cursor, Draft, EventName, NameError, Payload, PayloadError, batch},
+    pure::{ChannelName, Cursor, Draft, EventName, Message, NameError, Payload, PayloadError, batch},
 };
 
 const EVENT: Parameter = Parameter::once("event");
@@ -39,8 +40,9 @@ pub async fn handler(
 ) -> Result<HttpResponse, ApiError> {
     // What can be said without the body is said without the body.
     let announced = Announced::read(&service, &Asked::from(&request))?;
-    let body = body::read(&service.edge, &request, payload).await?;
-    announced.publish(&service, &body).await
+    let mut share = service.edge.receiving.share();
+    let body = body::read(&service.edge, &request, payload, &mut share).await?;
+    announced.publish(&service, &body, share).await
 }
 
 /// As [`handler`], for a request whose body is there. One that is not acceptable is left to the handler.
@@ -49,7 +51,8 @@ pub fn lane(service: &Service, asked: &Asked<'_>, body: Bytes) -> Option<Answeri
         return None;
     }
     let (service, announced) = (service.clone(), Announced::read(service, asked));
-    Some(answering(async move { announced?.publish(&service, &body).await }))
+    let share = service.edge.receiving.share();
+    Some(answering(async move { announced?.publish(&service, &body, share).await }))
 }
 
 /// A publication of which everything is known but the body, by somebody who may publish where it says.
@@ -73,7 +76,8 @@ impl Announced {
         Ok(Self { access, kind, key, addressed })
     }
 
-    async fn publish(self, service: &Service, body: &[u8]) -> Result<HttpResponse, ApiError> {
+    /// `share` counts what the request holds until it is answered.
+    async fn publish(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
         let Self { access, kind, key, addressed } = self;
         let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
         let drafts = match addressed {
@@ -81,6 +85,11 @@ impl Announced {
             None => lines(body, &access)?,
         };
         service.edge.limits.publish(&access.identity(), drafts.len())?;
+        // Short lines take more memory as messages than they did as text.
+        let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
+        share.set(body.len() + messages).inspect_err(|_| {
+            service.edge.metrics.refusals.receive_total.inc();
+        })?;
         let count = drafts.len();
         let published = service.bus.publish(Publication { drafts, key }).await;
         let published = published.map_err(|error| refused(service, error))?;

@@ -39,6 +39,7 @@ use super::{
     limits::Limits,
     metrics::{Figure, Metrics},
     open_files,
+    receiving::Receiving,
     settings::{ServiceDefaults, Settings},
     unread::Unread,
 };
@@ -89,6 +90,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Long answers that are not taken yet.
     pub unread: Unread,
+    /// Requests that are incomplete or not answered yet.
+    pub receiving: Receiving,
     /// Accepted sockets.
     pub(super) sockets: http1::Sockets,
     /// Whether it can serve.
@@ -103,15 +106,17 @@ impl Edge {
     pub fn new(settings: Settings, service: &ServiceDefaults) -> Self {
         let metrics = Arc::new(Metrics::new(service.name, service.version));
         let sockets = http1::Sockets::new(&settings);
-        let unread = Unread::default();
-        let counted = (sockets.clone(), unread.clone());
-        metrics.watch_figures(move || figures(&counted.0, &counted.1));
+        let unread = Unread::new(settings.unread_total());
+        let receiving = Receiving::new(settings.receive_total);
+        let counted = (sockets.clone(), unread.clone(), receiving.clone());
+        metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2));
         Self(Arc::new(Shared {
             verifier: Verifier::new(&settings),
             tokens: Bearers::default(),
             limits: Limits::new(&settings, metrics.clone()),
             sockets,
             unread,
+            receiving,
             readiness: Readiness::default(),
             drain: Drain::default(),
             metrics,
@@ -120,7 +125,7 @@ impl Edge {
     }
 }
 
-fn figures(sockets: &http1::Sockets, unread: &Unread) -> Vec<Figure> {
+fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving) -> Vec<Figure> {
     let (open, evicted) = sockets.figures();
     vec![
         Figure {
@@ -139,6 +144,12 @@ fn figures(sockets: &http1::Sockets, unread: &Unread) -> Vec<Figure> {
             name: "trident_unread_answer_bytes",
             help: "Bytes of long answers to polls that their clients have not taken yet",
             value: unread.bytes() as u64,
+            is_counter: false,
+        },
+        Figure {
+            name: "trident_receiving_bytes",
+            help: "Bytes of longer requests that are incomplete or not answered yet",
+            value: receiving.bytes() as u64,
             is_counter: false,
         },
     ]

@@ -80,8 +80,13 @@ pub struct Settings {
     pub max_channels_per_client: Option<usize>,
     /// Bytes of a request's body.
     pub max_body: Option<usize>,
-    /// Bytes that the recovery sessions of Socket.IO clients that have gone may take.
+    /// Bytes of memory for the recovery sessions of disconnected Socket.IO clients.
     pub sessions_total: Option<usize>,
+    /// Bytes of memory for messages that wait for Socket.IO clients.
+    pub outbox_total: Option<usize>,
+    /// Bytes of memory for requests that are incomplete or not answered yet; for incomplete Socket.IO messages; and for
+    /// Socket.IO events whose handlers have not ended: so much for each of the three.
+    pub receive_total: Option<usize>,
     /// Connections held open for a client at a time: streams, long polls, Socket.IO sessions.
     pub max_connections: Option<usize>,
     /// Whether the operator asked for so many, and it is not merely the default.
@@ -167,17 +172,35 @@ impl Settings {
     /// The limits of connections and memory, and what those that nobody set were reckoned from, in one line for the log.
     #[must_use]
     pub fn limits(&self) -> String {
-        let of = |limit: Option<usize>, shift: u32, unit: &str| {
-            limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{}{unit}", limit >> shift))
+        let number = |limit: Option<usize>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+        let size = |limit: Option<usize>| {
+            limit.map_or_else(
+                || "no limit".to_owned(),
+                |limit| match limit >> 20 {
+                    0 => format!("{} KiB", limit >> 10),
+                    mib => format!("{mib} MiB"),
+                },
+            )
         };
         let memory = self.memory.map_or_else(|| "memory unknown".to_owned(), |memory| memory.to_string());
         format!(
-            "limits: {} connections, {} of history, {} of encoded forms, {} of idempotency keys; {memory}",
-            of(self.max_connections, 0, ""),
-            of(self.history_total, 20, " MiB"),
-            of(self.encoded_total, 20, " MiB"),
-            of(self.idempotency_total, 20, " MiB"),
+            "limits: {} connections, {} of history, {} of encoded forms, {} of idempotency keys, {} of sessions, {} of \
+             messages that wait for Socket.IO clients, {} of unread answers to polls, {} of requests in progress; {memory}",
+            number(self.max_connections),
+            size(self.history_total),
+            size(self.encoded_total),
+            size(self.idempotency_total),
+            size(self.sessions_total),
+            size(self.outbox_total),
+            size(self.unread_total()),
+            size(self.receive_total),
         )
+    }
+
+    /// Bytes of memory for long answers to polls that their clients have not read.
+    #[must_use]
+    pub fn unread_total(&self) -> Option<usize> {
+        self.outbox_total.map(|total| total / 4)
     }
 
     /// What is in force: the text that counts for each setting, in the order of `--help`, and where it comes from. Keys and
@@ -221,7 +244,9 @@ impl Settings {
         let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
         let max_channels_per_client = from.read(&table::MAX_CHANNELS_PER_CLIENT, values::limit_or_auto);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
-        let sessions_total = from.read(&table::SESSIONS_TOTAL, values::size_limit);
+        let sessions_total = from.read(&table::SESSIONS_TOTAL, values::size_limit_or_auto);
+        let outbox_total = from.read(&table::OUTBOX_TOTAL, values::size_limit_or_auto);
+        let receive_total = from.read(&table::RECEIVE_TOTAL, values::size_limit_or_auto);
         let max_connections = from.read(&table::MAX_CONNECTIONS, values::limit_or_auto);
         let max_connections_asked_for = from.is_given(&table::MAX_CONNECTIONS);
         let max_connections_per_address = from.read(&table::MAX_CONNECTIONS_PER_ADDRESS, values::limit);
@@ -268,7 +293,9 @@ impl Settings {
                 max_channels_per_client: max_channels_per_client?
                     .unwrap_or_else(|| max_channels.flatten().map(|most| (most / 4).max(1))),
                 max_body: max_body?,
-                sessions_total: sessions_total?,
+                sessions_total: sessions_total?.unwrap_or_else(|| Some(memory::small_total(memory))),
+                outbox_total: outbox_total?.unwrap_or_else(|| Some(memory::outbox_total(memory))),
+                receive_total: receive_total?.unwrap_or_else(|| Some(memory::small_total(memory))),
                 max_connections: max_connections?.unwrap_or_else(|| Some(memory::connections(memory))),
                 max_connections_asked_for,
                 max_connections_per_address: max_connections_per_address?,
@@ -301,6 +328,14 @@ impl Settings {
                     warnings.push(format!(
                         "TRIDENT_HISTORY_BYTES ({channel} bytes a channel) is more than TRIDENT_HISTORY_TOTAL ({total} \
                          bytes in all), which will end first"
+                    ));
+                }
+                if let (Some(body), Some(total)) = (settings.max_body, settings.receive_total)
+                    && body > total
+                {
+                    warnings.push(format!(
+                        "TRIDENT_MAX_BODY ({body} bytes) is more than TRIDENT_RECEIVE_TOTAL ({total} bytes for all requests \
+                         in progress), so only one of the largest bodies is accepted at a time"
                     ));
                 }
                 if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {

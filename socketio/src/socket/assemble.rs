@@ -53,6 +53,11 @@ impl Assembler {
         self.waiting.is_some()
     }
 
+    /// Bytes of the packet in the making.
+    pub fn bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
     /// Takes the content of a text message. Gives the packet, unless it has attachments.
     ///
     /// # Errors

@@ -124,6 +124,14 @@ impl Client {
         }
     }
 
+    /// Bytes of a packet whose attachments have not all come.
+    pub fn unfinished(&self) -> usize {
+        match &self.parser {
+            Parser::Text(assembler) => assembler.bytes(),
+            Parser::Unknown | Parser::Msgpack => 0,
+        }
+    }
+
     /// Takes a message in.
     ///
     /// # Errors

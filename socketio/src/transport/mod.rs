@@ -9,7 +9,7 @@ mod compress;
 pub(crate) mod cors;
 pub(crate) mod errors;
 mod polling;
-mod receiving;
+pub(crate) mod receiving;
 mod websocket;
 
 use std::{

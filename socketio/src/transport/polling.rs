@@ -226,7 +226,7 @@ pub(super) enum Unread {
 /// Reads a body, within its size and its time.
 pub(super) async fn read(core: &Arc<Core>, request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Unread> {
     let config = &core.config;
-    let read = read_up_to(request, payload, config.max_http_buffer_size, Receiving::new(core));
+    let read = read_up_to(request, payload, config.max_http_buffer_size, Receiving::new(config, &core.counters));
     timeout(config.body_timeout, read).await.unwrap_or(Err(Unread::TooSlow))
 }
 

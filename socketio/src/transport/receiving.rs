@@ -1,30 +1,33 @@
-//! The bytes of messages and bodies that have begun to come and are not complete: one budget for all connections of a server.
+//! The bytes of messages, bodies and binary packets that have begun to come and are not complete: one budget for all connections of a
+//! server.
 
 use std::sync::Arc;
 
-use crate::engine::Core;
+use crate::{config::Config, stats::Counters};
 
 /// Bytes that one connection may hold whatever all others hold: as much as comes in one read.
 const RESERVED: usize = 64 << 10;
 
 /// The share of one connection; given back when it is dropped.
-pub(super) struct Receiving {
-    core: Arc<Core>,
+pub(crate) struct Receiving {
+    counters: Arc<Counters>,
+    /// 0 is no limit.
+    limit: u64,
     held: usize,
 }
 
 /// There is no more memory for unfinished messages.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoRoom;
+pub(crate) struct NoRoom;
 
 impl Receiving {
-    pub(super) fn new(core: &Arc<Core>) -> Self {
-        Self { core: core.clone(), held: 0 }
+    pub(crate) fn new(config: &Config, counters: &Arc<Counters>) -> Self {
+        Self { counters: counters.clone(), limit: config.max_receiving_total as u64, held: 0 }
     }
 
     /// From now on so many bytes are held. What is over the budget is counted all the same, until this is dropped or told less.
-    pub(super) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        let (limit, counters) = (self.core.config.max_receiving_total as u64, &self.core.counters);
+    pub(crate) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let (limit, counters) = (self.limit, &self.counters);
         let grows = bytes > self.held;
         if grows {
             counters.receiving_bytes.add((bytes - self.held) as u64);
@@ -42,6 +45,6 @@ impl Receiving {
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        self.core.counters.receiving_bytes.sub(self.held as u64);
+        self.counters.receiving_bytes.sub(self.held as u64);
     }
 }

@@ -133,7 +133,7 @@ impl Body {
         Self {
             protocol: conn.protocol(),
             codec: Codec::new().max_size(conn.core.config.max_http_buffer_size),
-            receiving: Receiving::new(&conn.core),
+            receiving: Receiving::new(&conn.core.config, &conn.core.counters),
             frames: Bucket::new(conn.core.config.packet_rate, Instant::now()),
             conn,
             id,
@@ -268,6 +268,8 @@ impl Body {
     }
 
     fn take_message(&mut self, is_text: bool, bytes: Bytes) -> After {
+        // From here on whoever keeps the message counts it. To hold less than before is never refused.
+        let _ = self.receiving.set(self.buffer.capacity());
         let data = if is_text {
             match ByteString::try_from(bytes) {
                 Ok(text) => Data::Text(text),

@@ -171,6 +171,52 @@ fn too_many_pending_handlers_end_the_connection() {
     assert_eq!((io.stats().handler_overflows, io.stats().handler_bytes), (1, 0));
 }
 
+/// Case 5.5: what the pending handlers of all connections hold is bounded, and a connection with little is not ended for it.
+#[test]
+fn pending_handlers_share_a_budget() {
+    let (server, io) = start(SocketIo::builder().configure(|config| config.max_handler_total = 300_000));
+    io.of("/").on("wait", async |_, _: String, _| std::future::pending().await);
+    let event = format!(r#"42["wait","{}"]"#, "x".repeat(200_000));
+    let (mut first, _) = join(&server, "40");
+    first.send(&event);
+    eventually("it is pending", || io.stats().handler_bytes > 200_000);
+    let (mut second, _) = join(&server, "40");
+    second.send(&event);
+    assert_eq!(second.closed(), Some(1008));
+    let (mut third, _) = join(&server, "40");
+    third.send(r#"42["wait","little"]"#);
+    eventually("it is pending too", || io.stats().handler_bytes > 201_000);
+    assert_eq!((io.stats().handler_overflows, io.stats().connections), (1, 2));
+    drop((first, third));
+    eventually("all is given back", || io.stats().handler_bytes == 0);
+}
+
+/// Case 5.9: packets whose attachments have not all come count in the budget of unfinished messages.
+#[test]
+fn packets_that_wait_for_attachments_share_the_budget() {
+    use std::io::Write as _;
+    let (server, io) = start(SocketIo::builder().configure(|config| config.max_receiving_total = 500_000));
+    let send = |expected: u64, is_refused: bool| {
+        let (mut client, _) = join(&server, "40");
+        client.send(r#"452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#);
+        let mut frame = vec![0x82, 0xff];
+        frame.extend(200_000_u64.to_be_bytes());
+        frame.resize(frame.len() + 4 + 200_000, 0);
+        // One that is refused is closed before it is through.
+        let _ = client.stream.write_all(&frame);
+        eventually("it is counted or refused", || {
+            let stats = io.stats();
+            (expected..expected + 1_000).contains(&stats.receiving_bytes) && (stats.receiving_refused > 0) == is_refused
+        });
+        client
+    };
+    // The third has no room, be it for its frame or for its packet.
+    let clients = [send(200_000, false), send(400_000, false), send(400_000, true)];
+    eventually("it has ended", || io.stats().connections == 2);
+    drop(clients);
+    eventually("all is given back", || io.stats().receiving_bytes == 0);
+}
+
 /// Case 5.9: unfinished frames of all connections share one budget.
 #[test]
 fn unfinished_frames_share_a_budget() {

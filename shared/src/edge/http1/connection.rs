@@ -148,6 +148,7 @@ impl Connection {
     /// The next request, within `patience` unless its head has begun. None: the connection is to be closed.
     pub(super) async fn read_request(&mut self, patience: Duration, lanes: &Lanes, edge: &Edge) -> Option<NextRequest> {
         let mut has_begun = Decoder::has_begun(&self.inbox);
+        let mut share = edge.receiving.share();
         self.alarm.set(if has_begun { self.head_timeout } else { patience });
         self.alarm.set_idle(true);
         loop {
@@ -177,6 +178,11 @@ impl Connection {
                 }
             }
             self.shrink_inbox();
+            if share.set(self.inbox.capacity()).is_err() {
+                edge.metrics.refusals.receive_total.inc();
+                self.refuse(StatusCode::SERVICE_UNAVAILABLE);
+                return None;
+            }
             // Only the head itself has its time. Empty lines before it neither begin it nor put off the end of an idle connection.
             if !has_begun && Decoder::has_begun(&self.inbox) {
                 has_begun = true;

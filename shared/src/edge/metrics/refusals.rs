@@ -81,6 +81,8 @@ refusals! {
     socket_rate
     /// A body larger than `TRIDENT_MAX_BODY`.
     body_size
+    /// A longer request: those in progress take `TRIDENT_RECEIVE_TOTAL`.
+    receive_total
     /// A body slower than `TRIDENT_BODY_TIMEOUT`.
     slow_body
     /// A request whose head did not come in time on a connection that had served before.

@@ -85,7 +85,7 @@ fn routes(gate: &Gate) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'stat
             .route(
                 "/body",
                 web::post().to(async |edge: web::Data<Edge>, request: HttpRequest, payload: web::Payload| {
-                    let body = body::read(&edge, &request, payload).await?;
+                    let body = body::read(&edge, &request, payload, &mut edge.receiving.share()).await?;
                     Ok::<_, ApiError>(HttpResponse::Ok().body(body.len().to_string()))
                 }),
             );
@@ -330,6 +330,21 @@ async fn bodies_have_a_size_and_a_time() {
     let refusals = &running.edge().metrics.refusals;
     assert_eq!((refusals.body_size.get(), refusals.slow_body.get()), (2, 2));
     running.kill().await;
+}
+
+#[actix_web::test]
+async fn heads_without_room_are_refused() {
+    let (running, _) = serve(&["--receive-total", "64KiB"]);
+    let mut others = running.edge().receiving.share();
+    others.set(60_000).unwrap();
+    let mut long = Client::new(&running).await;
+    long.send(&format!("GET /slow HTTP/1.1\r\nX: {}", "x".repeat(40_000))).await;
+    assert!(long.read_to_end().await.starts_with("HTTP/1.1 503 "));
+    assert_eq!(running.edge().metrics.refusals.receive_total.get(), 1);
+    let mut short = Client::new(&running).await;
+    assert!(short.send(&get("/nothing")).await.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
+    drop(others);
+    until("all is given back", || running.edge().receiving.bytes() == 0).await;
 }
 
 /// However long something still comes of it.

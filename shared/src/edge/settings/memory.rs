@@ -6,6 +6,8 @@ use std::{fmt, path::Path};
 
 /// Share of the memory for messages, and for connections.
 const QUARTER: u64 = 4;
+/// Share of the memory for messages that wait for their clients.
+const EIGHTH: u64 = 8;
 /// Share of the memory for what can be done without.
 const SMALL: u64 = 32;
 /// What a connection is reckoned to take on average: an idle one takes 3 to 6 KiB, one that is being written to more.
@@ -92,6 +94,11 @@ pub(super) fn small_total(memory: Option<Memory>) -> usize {
     share(memory, SMALL, 64 << 20)
 }
 
+/// Bytes of messages that wait for Socket.IO clients: an eighth of the memory, 256 MiB at most.
+pub(super) fn outbox_total(memory: Option<Memory>) -> usize {
+    share(memory, EIGHTH, 256 << 20)
+}
+
 /// Connections: what a quarter of the memory is enough for, 100,000 at most.
 pub(super) fn connections(memory: Option<Memory>) -> usize {
     share(memory, QUARTER, 100_000 * CONNECTION) / usize::try_from(CONNECTION).unwrap_or(usize::MAX)
@@ -134,11 +141,11 @@ mod tests {
     fn defaults_follow_the_memory() {
         let of = |mib: u64| {
             let memory = Some(Memory { bytes: mib << 20, is_limit: false });
-            (connections(memory), history_total(memory) >> 20, small_total(memory) >> 20)
+            (connections(memory), history_total(memory) >> 20, outbox_total(memory) >> 20, small_total(memory) >> 20)
         };
-        assert_eq!(of(16 * 1024), (100_000, 512, 64));
-        assert_eq!(of(512), (8_192, 128, 16));
-        assert_eq!(of(1), (64, 1, 1));
+        assert_eq!(of(16 * 1024), (100_000, 512, 256, 64));
+        assert_eq!(of(512), (8_192, 128, 64, 16));
+        assert_eq!(of(1), (64, 1, 1, 1));
         assert_eq!((connections(None), history_total(None)), (100_000, 512 << 20));
     }
 }

@@ -4,15 +4,23 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{Conn, Connection};
 
+/// Bytes that the handlers of one connection may hold whatever all others hold.
+const RESERVED: usize = 64 << 10;
+
 impl Connection {
     /// Counts what a pending handler holds, until the guard is dropped. `None`: that is more than
-    /// [`Config::max_handler_bytes`](crate::Config::max_handler_bytes). A connection without pending handlers may have any one.
+    /// [`Config::max_handler_bytes`](crate::Config::max_handler_bytes) allows the connection, which without pending handlers may have any
+    /// one, or more than [`Config::max_handler_total`](crate::Config::max_handler_total) allows all.
     pub(crate) fn hold_for_handler(&self, bytes: usize) -> Option<HandlerBytes> {
-        let limit = self.0.core.config.max_handler_bytes;
+        let (own_limit, limit) = (self.0.core.config.max_handler_bytes, self.0.core.config.max_handler_total as u64);
+        let counter = &self.0.counters().handler_bytes;
         let before = self.0.handler_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.0.counters().handler_bytes.add(bytes as u64);
+        counter.add(bytes as u64);
         let held = HandlerBytes { conn: self.0.clone(), bytes };
-        (limit == 0 || before == 0 || before + bytes <= limit).then_some(held)
+        let own = before + bytes;
+        let fits_own = own_limit == 0 || before == 0 || own <= own_limit;
+        let fits_all = limit == 0 || own <= RESERVED || counter.get() <= limit;
+        (fits_own && fits_all).then_some(held)
     }
 }
 
