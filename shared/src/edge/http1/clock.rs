@@ -62,6 +62,11 @@ impl Clock {
         clock
     }
 
+    /// Milliseconds since it began, as of the last tick.
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
     /// The time of day as HTTP has it (RFC 9110 §5.6.7), no more than a tick old.
     pub(super) fn write_date(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.date.borrow().1.as_bytes());

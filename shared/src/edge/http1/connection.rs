@@ -29,6 +29,7 @@ use super::{
     decoder::{Decoder, Part},
     incoming::Incoming,
     outgoing::{Outgoing, Shape},
+    quiet::Quiet,
     sockets::Socket,
 };
 use crate::edge::{
@@ -69,6 +70,7 @@ pub(super) struct Connection {
     /// Read, and not yet decoded.
     pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
+    quiet: Quiet,
     pub(super) input: Input,
     /// Reading was stopped while there was something to read: tokio does not know of it.
     is_paused: bool,
@@ -122,8 +124,7 @@ pub(super) struct Whole {
 impl Connection {
     pub(super) fn new<S>(worker: &Worker<S>, socket: TcpStream, place: &Socket) -> Self {
         let options = SockRef::from(&socket);
-        // An option that cannot be set, or that this system does not know, is gone without. TCP_USER_TIMEOUT is not among them:
-        // it resets clients that read slowly but steadily, since their window opens a little at a time.
+        // An option that cannot be set, or that this system does not know, is gone without.
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_send_buffer_size(SEND_BUFFER);
         Self {
@@ -136,6 +137,7 @@ impl Connection {
             write_grace: worker.times.write,
             inbox: BytesMut::new(),
             outgoing: Outgoing::default(),
+            quiet: Quiet::new(worker.edge.settings.keepalive, worker.clock.now()),
             input: Input::Open,
             is_paused: false,
             is_stalled: false,
@@ -414,6 +416,9 @@ impl Connection {
     /// Hands over what there is. A client that takes none of it has [`Times::write`](super::Times::write).
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.len();
+        if before > 0 && !self.is_stalled {
+            self.quiet.before_write(&self.socket, before, self.clock.now());
+        }
         let flushed = self.outgoing.poll_flush(&mut self.socket, cx);
         let is_stalled = flushed.is_pending();
         if is_stalled && (!self.is_stalled || self.outgoing.len() < before) {

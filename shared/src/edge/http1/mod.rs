@@ -14,7 +14,8 @@
 //! [`Clock`] of its worker:
 //! - the head of a request, from its first byte (of the first request: from the beginning): `TRIDENT_HEADER_TIMEOUT`, then 408;
 //! - the next request: [`Times::keep_alive`];
-//! - a client that takes nothing of what there is for it: [`Times::write`], from each byte that it takes anew;
+//! - a client that takes nothing of what there is for it: [`Times::write`], from each byte that it takes anew, and on a stream that
+//!   is quiet as long for the acknowledgement of its keep-alive ([`quiet`]);
 //! - the client's own end after our last byte: 2 s.
 //!
 //! A client that closes its sending side gets what is ready, and nothing is waited for on its behalf.
@@ -27,6 +28,7 @@ mod connection;
 pub mod decoder;
 mod incoming;
 mod outgoing;
+mod quiet;
 mod sockets;
 
 use std::{
