@@ -1,6 +1,7 @@
-// Chance that can be had again: a test prints its seed, and TRIDENT_SEED brings the same run back.
+// Random numbers that can be repeated: a test prints its seed, and with SEED or TRIDENT_SEED set to it, it makes the same choices.
 
-export const seed = Number(process.env.TRIDENT_SEED) || Math.floor(Math.random() * 2 ** 31);
+const given = process.env.SEED || process.env.TRIDENT_SEED;
+export const seed = given ? Number(given) : Math.floor(Math.random() * 2 ** 31);
 
 /** Whole numbers below `n`, from a 32-bit xorshift. */
 export function chance(start = seed) {
