@@ -9,9 +9,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use shared::live::bus::Bus;
+use shared::live::{bus::Bus, log::Opener};
 use socketio::{
-    AckSink, EncodedPacket, Namespace, Responses, Room, Selector, ServerEvent, SocketData,
+    AckSink, EncodedPacket, Namespace, Responses, Room, Selector, ServerEvent, Socket, SocketData,
     adapter::{
         Adapter, AdapterError, Admit, BoxFuture, Broadcast, Local, Missed, Restored, SendError, Session, SocketInfo,
     },
@@ -37,6 +37,9 @@ const SUPERSEDED: &str = "trident:superseded";
 /// The feed that a recovered socket resumes. Kept with the socket until the chat takes it.
 pub(crate) struct Resumed(pub(crate) Mutex<Option<Feed>>);
 
+/// That a recovered socket may open the channels of its session again, and for whom they count.
+pub(crate) struct Reopening(pub(crate) Arc<Opener>);
+
 /// See the module.
 pub(crate) struct LogAdapter {
     bus: Arc<dyn Bus>,
@@ -61,8 +64,8 @@ impl LogAdapter {
     }
 
     /// The feed of a session after an offset, if the session can still be resumed there.
-    fn feed(&self, taken: &Taken, offset: Option<Offset>) -> Option<Feed> {
-        Feed::resume(self.bus.log(), taken.kept.profile.plan.clone(), offset)
+    fn feed(&self, taken: &Taken, offset: Option<Offset>, opener: Option<Arc<Opener>>) -> Option<Feed> {
+        Feed::resume(self.bus.log(), taken.kept.profile.plan.clone(), offset, opener)
     }
 }
 
@@ -127,7 +130,7 @@ impl Adapter for LogAdapter {
                 }
             }
             // What is lost is told by coming back as somebody new: the application then knows that it has to look.
-            if self.feed(&taken, place).is_none_or(|feed| feed.is_gap()) {
+            if self.feed(&taken, place, None).is_none_or(|feed| feed.is_gap()) {
                 self.sessions.forget(&pid.into(), &taken);
                 return None;
             }
@@ -142,16 +145,19 @@ impl Adapter for LogAdapter {
         })
     }
 
-    fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
-        // What was missed is read by the socket's source, as its transport takes it.
-        if !admit(Missed::default()) {
+    fn resume(&self, _: &Local, socket: &Socket, restored: Restored, admit: Admit<'_>) {
+        // Without it the client has as many channels open as one client may: it starts anew, in the first room alone.
+        let Some(reopening) = socket.remove::<Reopening>() else { return };
+        let (Some(offset), Ok(taken)) = (read_offset(&restored.offset), restored.session.data.read::<Taken>()) else {
             return;
-        }
-        let taken = restored.session.data.read::<Taken>().ok();
-        let feed = read_offset(&restored.offset).zip(taken).and_then(|(offset, taken)| self.feed(&taken, offset));
-        if let (Some(feed), Some(socket)) = (feed, local.socket(&restored.session.sid)) {
-            socket.insert(Resumed(Mutex::new(Some(feed))));
-        }
+        };
+        // Looked at again: messages may have been dropped while the middlewares ran.
+        let Some(feed) = self.feed(&taken, offset, Some(reopening.0.clone())).filter(|feed| !feed.is_gap()) else {
+            return;
+        };
+        socket.insert(Resumed(Mutex::new(Some(feed))));
+        // What was missed is read by the socket's source, as its transport takes it.
+        admit(Missed::default());
     }
 
     fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {

@@ -20,10 +20,10 @@ use shared::edge::{Access, ApiError, Edge, address, limits::Slot, metrics, servi
 use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, engine::Protocol};
 
 use crate::{
-    adapter::Resumed,
+    adapter::{Reopening, Resumed},
     events,
     feed::Feed,
-    member::{Member, Reading, show},
+    member::{Member, Profile, Reading, show},
     sessions::Taken,
 };
 
@@ -103,9 +103,19 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     if socket.recovered() {
         // The session may have been opened with a token that has ended since, or that this client does not show.
-        let profile = socket.data().read::<Taken>().map(|taken| taken.kept.profile).unwrap_or_default();
-        for channel in profile.rooms.iter().chain(&profile.subscriptions) {
+        let Profile { rooms, subscriptions, .. } =
+            socket.data().read::<Taken>().map(|taken| taken.kept.profile).unwrap_or_default();
+        let mut channels = rooms;
+        channels.extend(subscriptions);
+        channels.sort_unstable();
+        channels.dedup();
+        for channel in &channels {
             access.require_subscribe(channel).map_err(refuse)?;
+        }
+        // Those that hold nothing were closed with the earlier socket.
+        match edge.limits.open_channels(&access.identity(), service.log().vacancy(&channels)) {
+            Ok(opener) => drop(socket.insert(Reopening(opener))),
+            Err(refusal) => log::debug!("chat: {} is not recovered: {refusal}", socket.id()),
         }
     }
     socket.insert(Arriving(Mutex::new(Some(access))));

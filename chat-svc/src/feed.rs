@@ -168,11 +168,16 @@ impl Feed {
         Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, holds: 0, is_plain }
     }
 
-    /// Resumes `plan` after `offset`; `None` is the beginning of the session, for a client that has received nothing since. Gives `None`
-    /// if the plan no longer has the catch-up that the client needs.
-    pub(crate) fn resume(log: &Arc<Log>, plan: Plan, offset: Option<Offset>) -> Option<Self> {
-        let Some(offset) = offset else { return Self::from_beginning(log, plan) };
-        let mut live = Reader::open(log, &[], Since::After(offset.live));
+    /// Resumes `plan` after `offset`; `None` is the beginning of the session, for a client that has received nothing since. Channels that
+    /// come to be because of it count for `opener`. Gives `None` if the plan no longer has the catch-up that the client needs.
+    pub(crate) fn resume(
+        log: &Arc<Log>,
+        plan: Plan,
+        offset: Option<Offset>,
+        opener: Option<Arc<Opener>>,
+    ) -> Option<Self> {
+        let Some(offset) = offset else { return Self::from_beginning(log, plan, opener) };
+        let mut live = Reader::open_for(log, &[], Since::After(offset.live), opener);
         for (channel, from) in &plan.channels {
             live.claim(channel, *from);
         }
@@ -199,10 +204,10 @@ impl Feed {
     }
 
     /// Reads all that `plan` ever wanted.
-    fn from_beginning(log: &Arc<Log>, plan: Plan) -> Option<Self> {
+    fn from_beginning(log: &Arc<Log>, plan: Plan, opener: Option<Arc<Opener>>) -> Option<Self> {
         plan.catch_ups.front().is_none_or(|first| first.number == plan.first_number()).then_some(())?;
         let since = plan.beginning().map_or(Since::Now, Since::After);
-        let mut live = Reader::open(log, &[], since);
+        let mut live = Reader::open_for(log, &[], since, opener);
         for (channel, from) in &plan.channels {
             live.claim(channel, *from);
         }

@@ -130,7 +130,7 @@ async fn a_client_without_an_offset_resumes_from_the_beginning() {
     assert_eq!((&*restored.session.sid, &*restored.session.pid), ("sid", "pid"));
     assert!(restored.missed.is_empty(), "it is read as the transport takes it");
     let taken: Taken = restored.session.data.read().unwrap();
-    let mut feed = adapter.feed(&taken, read_offset(&restored.offset).unwrap()).unwrap();
+    let mut feed = adapter.feed(&taken, read_offset(&restored.offset).unwrap(), None).unwrap();
     assert_eq!(offsets(&mut feed), ids);
 }
 

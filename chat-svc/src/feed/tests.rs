@@ -152,7 +152,7 @@ proptest! {
                     sent.clear();
                     let plan = serde_json::from_value(serde_json::to_value(feed.plan()).unwrap()).unwrap();
                     let offset = offset.as_ref().map(|offset| offset.parse().unwrap());
-                    feed = Feed::resume(&log, plan, offset).expect("the plan knows its offsets");
+                    feed = Feed::resume(&log, plan, offset, None).expect("the plan knows its offsets");
                     prop_assert!(!feed.is_gap());
                 }
             }
@@ -180,7 +180,7 @@ fn a_feed_that_has_lost_something_says_so() {
     feed.add(vec![channel(0)], Since::Now);
     let plan = feed.plan().clone();
     let ids: Vec<_> = (0..4).flat_map(|_| log.append(vec![draft(0)], START)).collect();
-    let resumed = |at: Cursor| Feed::resume(&log, plan.clone(), Some(at.to_string().parse().unwrap())).unwrap();
+    let resumed = |at: Cursor| Feed::resume(&log, plan.clone(), Some(at.to_string().parse().unwrap()), None).unwrap();
     assert!(resumed(ids[0]).is_gap());
     assert!(!resumed(ids[1]).is_gap());
     let pulled = pull(&mut feed, 1_000).unwrap();

@@ -1,6 +1,7 @@
 //! Connection state recovery of the chat.
 
 use serde_json::json;
+use shared::testing::soon;
 
 use super::*;
 
@@ -30,6 +31,42 @@ async fn a_client_that_was_cut_off_before_any_message_is_recovered() {
     assert_eq!(client.asks(r#""chat message","me""#).await["ok"], true);
     let message = client.hears("chat message").await;
     assert_eq!((&message[1]["from"], &message[1]["room"]), (&json!("Mei"), &json!("tea")));
+}
+
+/// Case 10.1: a recovered session opens its channels again within its client's share, and otherwise the client gets a new session.
+#[actix_web::test]
+async fn a_recovered_session_counts_for_the_share_of_its_client() {
+    let site = site(&[("TRIDENT_MAX_CHANNELS_PER_CLIENT", "150")]);
+    let subscribe = |name: &str| {
+        let channels: Vec<String> = (0..100).map(|n| format!("public.{name}.{n}")).collect();
+        format!(r#""subscribe",{}"#, json!({ "channels": channels }))
+    };
+    let end = async |client: Client, sessions: &str| {
+        drop(client);
+        let line = format!("\ntrident_sessions {sessions}\n");
+        soon("the end of the session", async {
+            while !site.get("/metrics").send().await.text().contains(&line) {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    };
+    let mut first = Client::connect(&site).await;
+    assert_eq!(first.asks(&subscribe("first")).await["ok"], true);
+    let (sid, auth) = (first.sid.clone(), json!({ "pid": first.pid }));
+    end(first, "1").await;
+    let mut second = Client::connect(&site).await;
+    assert_eq!(second.asks(&subscribe("second")).await["ok"], true);
+    let third = Client::with_auth(&site, &auth).await.unwrap();
+    assert_ne!(third.sid, sid, "the other client has taken the share");
+    end(second, "2").await;
+    // The session was left as it was.
+    let mut first = Client::with_auth(&site, &auth).await.unwrap();
+    assert_eq!(first.sid, sid);
+    let mut fourth = Client::connect(&site).await;
+    assert_eq!(fourth.refused(&subscribe("fourth")).await, "too_many_requests");
+    site.publish("public.first.99", "1").await;
+    assert_eq!(first.hears("message").await[0], json!(1));
 }
 
 /// Case 1.5: a missed message of 1.5 MB comes after the reconnect.

@@ -26,7 +26,9 @@ pub use self::local::{Local, SocketInfo};
 pub use self::missed::Missed;
 pub use self::recovery::LocalAdapter;
 pub use crate::engine::SendError;
-use crate::{AckSink, EncodedPacket, Namespace, Responses, Room, Selector, SocketData, socket::packet::Payload};
+use crate::{
+    AckSink, EncodedPacket, Namespace, Responses, Room, Selector, Socket, SocketData, socket::packet::Payload,
+};
 
 /// A future that any thread may run.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -222,9 +224,9 @@ pub trait Adapter: Send + Sync + 'static {
     /// Calls `admit` with what the socket missed, at a moment where nothing can be sent to its rooms between the last of these
     /// packets and its presence in them; the session is then its socket's again.
     ///
-    /// Without a call of `admit` the client gets a new session: what came since [`restore_session`](Self::restore_session) is not held any
-    /// more.
-    fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
+    /// `socket` is what the middlewares have let in, and not in its rooms yet. Without a call of `admit` the client gets a new session: the
+    /// session cannot continue, for example since what came after [`restore_session`](Self::restore_session) is no longer stored.
+    fn resume(&self, local: &Local, socket: &Socket, restored: Restored, admit: Admit<'_>) {
         admit(restored.missed.into());
     }
 

@@ -135,7 +135,7 @@ impl ClientPeer {
         socket.begin_session(restored.session.start.as_ref().map(ToString::to_string));
         let rooms = restored.session.rooms.clone();
         let mut admitted = None;
-        adapter.resume(local, restored.clone(), &mut |missed| {
+        adapter.resume(local, socket, restored.clone(), &mut |missed| {
             let rooms = self.admit(socket, missed, &rooms);
             let is_in = rooms.is_some();
             admitted = Some(rooms);

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use self::store::{Backlog, Store, lock};
 use super::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Enter, Local, Missed, Restored, Session};
 use crate::{
-    DisconnectReason, EncodedPacket, Namespace, Recovery, Selector,
+    DisconnectReason, EncodedPacket, Namespace, Recovery, Selector, Socket,
     engine::{SendError, Sid},
 };
 
@@ -277,7 +277,7 @@ impl Adapter for LocalAdapter {
         })
     }
 
-    fn resume(&self, local: &Local, restored: Restored, admit: Admit<'_>) {
+    fn resume(&self, local: &Local, _: &Socket, restored: Restored, admit: Admit<'_>) {
         let _ = self.with(local, |store, shared, _| {
             let pid = &restored.session.pid;
             // Looked for again: middlewares may have taken longer than packets or sessions are kept, and another connection of the client
