@@ -46,7 +46,7 @@ async function runScripts(all) {
   for (const group of grouped(all, (one) => one.file)) {
     const [{ file }] = group;
     const pattern = group.map((one) => one.name.replaceAll("\\", "").split("${")[0].replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")).join("|");
-    const output = await run("node", ["--test", "--test-reporter=tap", "--test-timeout=600000", `--test-name-pattern=${pattern}`, path.basename(file)], path.dirname(file));
+    const output = await run("node", ["--test", "--test-reporter=tap", "--test-timeout=1800000", `--test-name-pattern=${pattern}`, path.basename(file)], path.dirname(file));
     const results = [...output.matchAll(/^\s*(not ok|ok) \d+ - (.*?)(?: # (SKIP|TODO).*)?$/gm)].filter(([, , , skipped]) => !skipped);
     for (const one of group) {
       const prefix = one.name.replaceAll("\\", "").split("${")[0];

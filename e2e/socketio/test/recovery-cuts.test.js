@@ -78,7 +78,7 @@ for (const [place, begin] of Object.entries(SERVERS)) {
         const what = `${name}, ${upload ? "requests" : "answers"} cut`;
         // Of what a client sends, mostly the size matters.
         const step = upload ? 40 : 20;
-        it(`cases 2.1, 2.2 and 2.7: nothing is lost or repeated: ${what}`, { timeout: 590_000 }, async (t) => {
+        it(`cases 2.1, 2.2 and 2.7: nothing is lost or repeated: ${what}`, { timeout: 1_700_000 }, async (t) => {
           let [cuts, recoveries] = [0, 0];
           const all = places(step);
           const prefix = what.replaceAll(/\W+/g, "-");
