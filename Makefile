@@ -152,8 +152,9 @@ e2e-docs: build client web e2e/node_modules/.package-lock.json
 # Every regression case by its number: docs/CASES.md. CASES="4 9.3" picks groups and cases.
 CASES ?=
 .PHONY: cases cases-all
-cases: build client web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.package-lock.json
+cases: build client web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 	cargo build --locked -p socketio --examples
+	cargo build --locked -p standalone -p publish-example
 	node e2e/cases/cases.js $(CASES)
 
 cases-all: export TRIDENT_EXHAUSTIVE := 1

@@ -45,14 +45,6 @@ export function checkRoutes(stackOf) {
     }
   });
 
-  test("case 13.1: an EventSource of / gets the clock, a browser the page", async () => {
-    const stream = await openEvents(`${base()}/`);
-    assert.equal(stream.headers["content-type"], "text/event-stream;charset=utf-8");
-    assert.match((await stream.next((item) => item.data)).data, /^时间:\d{1,2}$/);
-    await stream.close();
-    assert.match((await get("/", { Accept: "text/html,*/*;q=0.8" })).headers["content-type"], /^text\/html/);
-  });
-
   test("/data?mode=stream writes a line each second", async () => {
     const stream = await openLines(`${base()}/data?mode=stream`);
     assert.equal(stream.status, 200);

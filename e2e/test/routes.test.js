@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { checkRoutes } from "../checks/routes.js";
-import { ask } from "../lib/http.js";
+import { ask, openEvents } from "../lib/http.js";
 import { GATEWAY, STANDALONE, startStack } from "../lib/stack.js";
 
 for (const kind of [STANDALONE, GATEWAY]) {
@@ -16,6 +16,14 @@ for (const kind of [STANDALONE, GATEWAY]) {
     const get = (path, headers = {}) => ask(stack.base + path, { headers });
 
     checkRoutes(() => stack);
+
+    test("case 13.1: an EventSource of / gets the clock, a browser the page", async () => {
+      const stream = await openEvents(`${stack.base}/`);
+      assert.equal(stream.headers["content-type"], "text/event-stream;charset=utf-8");
+      assert.match((await stream.next((item) => item.data)).data, /^时间:\d{1,2}$/);
+      await stream.close();
+      assert.match((await get("/", { Accept: "text/html,*/*;q=0.8" })).headers["content-type"], /^text\/html/);
+    });
 
     if (kind === GATEWAY) {
       test("the gateway has a /healthz of its own and keeps /metrics and /readyz to itself", async () => {
