@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
-use std::{fs, io::Read as _, path::Path, time::Duration};
+use std::{fs, io::Read as _, path::Path, sync::LazyLock, time::Duration};
 
 use actix_web::web::ServiceConfig;
 use chat_svc::Chat;
@@ -19,20 +19,21 @@ const PAGE: &str = "Origin: http://localhost:3000\r\n";
 const STRANGER: &str = "Origin: https://stranger.example\r\n";
 const GZIP: &str = "Accept-Encoding: gzip\r\n";
 
-/// A client for browsers as the package ships it, as far as the server looks.
-fn client_dir() -> String {
+/// A client for browsers as the package ships it, as far as the server looks. Written once: the tests run side by side, and a server
+/// that starts while the files are written anew would find them empty.
+static CLIENT_DIR: LazyLock<String> = LazyLock::new(|| {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("polls-client");
     fs::create_dir_all(&directory).unwrap();
     for name in socketio::bundle::FILES {
         fs::write(directory.join(name), format!("/* Socket.IO v4.8.1 */ {name} {}", "x".repeat(2_000))).unwrap();
     }
     directory.to_str().unwrap().to_owned()
-}
+});
 
 /// The whole server, and its chat.
 fn site() -> (Site, Chat) {
     let mut made = None;
-    let site = Site::start_with(&standalone::DEFAULTS, &[("TRIDENT_CLIENT_DIR", &client_dir())], |service| {
+    let site = Site::start_with(&standalone::DEFAULTS, &[("TRIDENT_CLIENT_DIR", &CLIENT_DIR)], |service| {
         let chat = made.insert(Chat::new(service).unwrap());
         (standalone::routes(chat), standalone::lanes(chat))
     });
