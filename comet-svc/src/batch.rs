@@ -25,33 +25,55 @@ const PIECE: usize = 16 * 1024;
 /// The body of the answer that is `batch`.
 pub(crate) fn body(batch: &Batch, unread: &Unread) -> BoxBody {
     let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
+    if let Some(whole) = short(&head, batch) {
+        return BoxBody::new(whole);
+    }
     // Commas between the messages, and the end.
     let punctuation = batch.messages.len().saturating_sub(1) + END.len();
-    let length = head.len() + batch.messages.iter().map(|message| line(message).len()).sum::<usize>() + punctuation;
-    let mut pieces = Pieces {
+    let lines = batch.messages.iter().map(|message| message.with_line(|line| trimmed(line).len())).sum::<usize>();
+    let length = head.len() + lines + punctuation;
+    BoxBody::new(Pieces {
         piece: BytesMut::from(head.as_bytes()),
         long: None,
         messages: batch.messages.clone().into_iter(),
         is_first: true,
         has_ended: false,
         length,
-        unread: unread.hold(0),
-    };
-    if length <= PIECE {
-        pieces.piece.reserve(length);
-        return BoxBody::new(pieces.next(length, usize::MAX).unwrap_or_default());
+        unread: unread.hold(length),
+    })
+}
+
+/// The whole body, if it is short enough to be made at once.
+fn short(head: &str, batch: &Batch) -> Option<Bytes> {
+    let data = batch.messages.iter().map(|message| message.len()).sum::<usize>();
+    if data > PIECE {
+        return None;
     }
-    pieces.unread = unread.hold(length);
-    BoxBody::new(pieces)
+    let expected = head.len() + data + BESIDE_DATA * batch.messages.len() + END.len();
+    let mut whole = BytesMut::with_capacity(expected.min(PIECE));
+    whole.extend_from_slice(head.as_bytes());
+    for (n, message) in batch.messages.iter().enumerate() {
+        if n > 0 {
+            whole.put_u8(b',');
+        }
+        message.with_line(|line| whole.extend_from_slice(trimmed(line)));
+        if whole.len() > PIECE {
+            return None;
+        }
+    }
+    whole.extend_from_slice(END);
+    Some(whole.freeze())
 }
 
 /// Bytes from which a message is not copied.
 const SHARED: usize = 4 * 1024;
+/// About how many bytes a line has beside the data: how much memory is reserved at first.
+const BESIDE_DATA: usize = 128;
 const END: &[u8] = b"]}";
 
-fn line(message: &Message) -> Bytes {
-    let line = message.line();
-    line.slice(..line.trim_ascii_end().len())
+/// A line without its end.
+fn trimmed(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\n").unwrap_or(line)
 }
 
 struct Pieces {
@@ -68,25 +90,27 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// The next piece, which ends with the message by which it has `most` bytes. A message from `shared` bytes on is a piece by
+    /// The next piece, of [`PIECE`] bytes or what one message makes it exceed. A message of [`SHARED`] bytes or more is a piece by
     /// itself, the very bytes that other readers are sent.
-    fn next(&mut self, most: usize, shared: usize) -> Option<Bytes> {
+    fn next(&mut self) -> Option<Bytes> {
         if let Some(long) = self.long.take() {
             return Some(long);
         }
-        while self.piece.len() < most
+        while self.piece.len() < PIECE
             && self.long.is_none()
             && let Some(message) = self.messages.next()
         {
             if !std::mem::take(&mut self.is_first) {
                 self.piece.put_u8(b',');
             }
-            let line = line(&message);
-            if line.len() >= shared {
-                self.long = Some(line);
-            } else {
-                self.piece.extend_from_slice(&line);
-            }
+            message.with_line(|line| {
+                let line_without_end = trimmed(line);
+                if line_without_end.len() >= SHARED {
+                    self.long = Some(line.slice_ref(line_without_end));
+                } else {
+                    self.piece.extend_from_slice(line_without_end);
+                }
+            });
         }
         let is_last = self.messages.len() == 0 && self.long.is_none();
         if is_last && !std::mem::replace(&mut self.has_ended, true) {
@@ -105,7 +129,7 @@ impl MessageBody for Pieces {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let piece = self.next(PIECE, SHARED);
+        let piece = self.next();
         self.unread.taken(piece.as_ref().map_or(0, Bytes::len));
         Poll::Ready(piece.map(Ok))
     }

@@ -19,10 +19,10 @@ impl Form for Lines {
         Bytes::from_static(b"\n")
     }
 
-    fn message(&self, message: &Message) -> Bytes {
+    fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R {
         match self.0 {
-            Format::Batch => message.line(),
-            Format::Raw => raw_line(message),
+            Format::Batch => message.with_line(with),
+            Format::Raw => message.with_wire(Wire::RawLine, encode_raw_line, with),
         }
     }
 
@@ -47,11 +47,13 @@ impl Form for Lines {
 
 /// The data alone, and the end of the line.
 pub(crate) fn raw_line(message: &Message) -> Bytes {
-    message.wire(Wire::RawLine, |message| {
-        let mut line = message.draft.payload.plain_json().into_owned();
-        line.push('\n');
-        line.into()
-    })
+    message.wire(Wire::RawLine, encode_raw_line)
+}
+
+fn encode_raw_line(message: &Message) -> Bytes {
+    let mut line = message.draft.payload.plain_json().into_owned();
+    line.push('\n');
+    line.into()
 }
 
 #[cfg(test)]

@@ -38,10 +38,10 @@ impl Form for EventStream {
         opening.into()
     }
 
-    fn message(&self, message: &Message) -> Bytes {
+    fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R {
         match self.format {
-            Format::Raw => message.wire(Wire::Sse, event),
-            Format::Message => message.wire(Wire::SseWhole, whole),
+            Format::Raw => message.with_wire(Wire::Sse, event, with),
+            Format::Message => message.with_wire(Wire::SseWhole, whole, with),
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
         let draft = Draft::new("c".parse().unwrap(), payload).event("x y".parse().unwrap());
         let form = EventStream { format: Format::Message, retry: Retry::draw() };
         assert_eq!(
-            form.message(&Message::new(Cursor::new(7, 5), draft)),
+            form.with_message(&Message::new(Cursor::new(7, 5), draft), Bytes::clone),
             "id: 7-5\ndata: {\"id\":\"7-5\",\"channel\":\"c\",\"event\":\"x y\",\"data\":\"a\\nb\",\"time\":7}\n\n"
         );
     }

@@ -30,8 +30,8 @@ pub trait Form: Unpin + 'static {
     /// The first bytes, sent at once. `place` is the cursor that the stream begins after, where it is known: a client that
     /// is cut off before its first message has no other to come back with.
     fn opening(&self, place: Option<Cursor>) -> Bytes;
-    /// A message, encoded once for all readers.
-    fn message(&self, message: &Message) -> Bytes;
+    /// What `with` makes of the bytes of a message, which are encoded once for all readers.
+    fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R;
     /// That something is lost.
     fn gap(&self, gap: &Gap) -> Bytes;
     /// A sign of life.
@@ -137,13 +137,15 @@ impl<F: Form> Stream<F> {
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
         if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
-            return self.form.message(message);
+            return self.form.with_message(message, Bytes::clone);
         }
         let gap = batch.gap.map(|gap| self.form.gap(&gap)).unwrap_or_default();
-        let frames: Vec<Bytes> = batch.messages.iter().map(|message| self.form.message(message)).collect();
-        let mut chunk = BytesMut::with_capacity(gap.len() + frames.iter().map(Bytes::len).sum::<usize>());
+        let data = batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
+        let mut chunk = BytesMut::with_capacity(gap.len() + data);
         chunk.extend_from_slice(&gap);
-        frames.iter().for_each(|frame| chunk.extend_from_slice(frame));
+        for message in &batch.messages {
+            self.form.with_message(message, |bytes| chunk.extend_from_slice(bytes));
+        }
         chunk.freeze()
     }
 
@@ -186,6 +188,9 @@ impl<F: Form> Stream<F> {
 
 /// What is taken from the log at a time: as much may be kept for a client that reads no more. One message comes, however large.
 const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
+
+/// About how many bytes a form adds to the data of a message: how much memory is reserved at first.
+const BESIDE_DATA: usize = 128;
 
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 

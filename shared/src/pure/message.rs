@@ -92,8 +92,13 @@ impl Message {
     /// The bytes of `wire`, encoded by `encode` unless somebody did before. They are kept for the next reader as long as
     /// the cache of forms has room for them.
     pub fn wire(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.with_wire(wire, encode, Bytes::clone)
+    }
+
+    /// What `with` makes of the bytes of [`wire`](Self::wire): whoever copies them needs no reference count.
+    pub fn with_wire<R>(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes, with: impl FnOnce(&Bytes) -> R) -> R {
         if let Some(known) = self.forms.load().as_ref().and_then(|forms| forms.wire(wire).get()) {
-            return known.clone();
+            return with(known);
         }
         let bytes = encode(self);
         if self.has_room(bytes.len()) {
@@ -102,7 +107,7 @@ impl Message {
                 forms.count(bytes.len());
             }
         }
-        bytes
+        with(&bytes)
     }
 
     /// The forms, in which there may be none yet.
@@ -126,16 +131,22 @@ impl Message {
 
     /// The whole message as a line of JSON, with the end of the line: `id`, `channel`, `event`, `data`, `time`.
     pub fn line(&self) -> Bytes {
-        self.wire(Wire::Line, |message| {
-            let data = message.draft.payload.plain_json();
-            let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
-            let draft = &message.draft;
-            let whole =
-                Whole { id: message.id, channel: &draft.channel, event: &draft.event, data, time: message.time() };
-            let mut line = serde_json::to_vec(&whole).unwrap_or_default();
-            line.push(b'\n');
-            line.into()
-        })
+        self.with_line(Bytes::clone)
+    }
+
+    /// What `with` makes of the [`line`](Self::line).
+    pub fn with_line<R>(&self, with: impl FnOnce(&Bytes) -> R) -> R {
+        self.with_wire(Wire::Line, Self::encode_line, with)
+    }
+
+    fn encode_line(&self) -> Bytes {
+        let draft = &self.draft;
+        let data = draft.payload.plain_json();
+        let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
+        let whole = Whole { id: self.id, channel: &draft.channel, event: &draft.event, data, time: self.time() };
+        let mut line = serde_json::to_vec(&whole).unwrap_or_default();
+        line.push(b'\n');
+        line.into()
     }
 
     /// What `with` makes of the packet of a transport that keeps a type of its own for it. The packet is encoded by `encode`

@@ -25,8 +25,8 @@ impl Form for Letters {
         Bytes::from_static(self.opening.as_bytes())
     }
 
-    fn message(&self, message: &Message) -> Bytes {
-        message.wire(Wire::Line, |message| message.draft.payload.plain_json().into_owned().into())
+    fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R {
+        message.with_wire(Wire::Line, |message| message.draft.payload.plain_json().into_owned().into(), with)
     }
 
     fn gap(&self, _: &Gap) -> Bytes {
