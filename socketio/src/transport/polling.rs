@@ -93,6 +93,12 @@ fn collect(conn: &Arc<Conn>, cx: &mut Context<'_>) -> Poll<Vec<Packet>> {
                 bytes += message.len();
                 packets.extend(message.frames(form).packets());
             }
+            Poll::Ready(Some(Item::Batch(messages, form))) => {
+                for message in messages {
+                    bytes += message.len();
+                    packets.extend(message.frames(form).packets());
+                }
+            }
             Poll::Ready(None) => break,
             Poll::Pending if packets.is_empty() => return Poll::Pending,
             Poll::Pending => break,

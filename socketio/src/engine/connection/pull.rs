@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::conn::{Conn, State, WebSocketId};
 use crate::engine::{
@@ -80,9 +80,8 @@ impl Conn {
         loop {
             step = match step {
                 Step::Done(done) => {
-                    if let Poll::Ready(Some(Item::Message(message, _))) = &done {
-                        self.counters().packets_out.inc();
-                        self.counters().bytes_out.add(message.len() as u64);
+                    if let Poll::Ready(Some(item)) = &done {
+                        self.count_out(item.messages());
                     }
                     return done;
                 }
@@ -114,6 +113,13 @@ impl Conn {
                     step
                 }
             };
+        }
+    }
+
+    fn count_out(&self, messages: &[Outgoing]) {
+        if !messages.is_empty() {
+            self.counters().packets_out.add(messages.len() as u64);
+            self.counters().bytes_out.add(messages.iter().map(|message| message.len() as u64).sum());
         }
     }
 
@@ -192,6 +198,20 @@ impl State {
             if before.len() == 0 { batch.into_iter() } else { before.chain(batch).collect::<Vec<_>>().into_iter() };
     }
 
+    /// The next of what was pulled: all of it, if it is short, so that it costs one look at the state and leaves in one write.
+    fn next_staged(&mut self) -> Option<Item> {
+        let staged = self.staged.as_slice();
+        if staged.len() > 1 && staged.iter().all(|message| message.len() < SHORT && !message.is_apart()) {
+            return Some(Item::Batch(std::mem::take(&mut self.staged), self.form));
+        }
+        let message = self.staged.next()?;
+        if self.staged.len() == 0 {
+            // Most connections idle: an empty batch keeps no memory.
+            self.staged = Vec::new().into_iter();
+        }
+        Some(Item::Message(message, self.form))
+    }
+
     /// Puts a source back that was asked, unless it is over. What is to be dropped comes back.
     fn return_source(&mut self, place: Place, source: Box<dyn Source>, is_over: bool) -> Option<Box<dyn Source>> {
         match place {
@@ -257,12 +277,8 @@ impl State {
                 self.park(via, cx.waker());
                 return Step::Done(Poll::Pending);
             }
-            if let Some(message) = self.staged.next() {
-                if self.staged.len() == 0 {
-                    // Most connections idle: an empty batch keeps no memory.
-                    self.staged = Vec::new().into_iter();
-                }
-                return Step::Done(Poll::Ready(Some(Item::Message(message, self.form))));
+            if let Some(item) = self.next_staged() {
+                return Step::Done(Poll::Ready(Some(item)));
             }
             match self.outbox.next() {
                 Front::Message(message) => {
@@ -292,11 +308,16 @@ impl State {
     }
 }
 
-/// One thing for a transport to send.
+/// Messages of fewer bytes are copied into one piece with others; of longer ones all connections send the same bytes.
+const SHORT: usize = 4 << 10;
+
+/// What a transport sends next.
 #[derive(Debug)]
 pub(crate) enum Item {
     Packet(Packet),
     Message(Outgoing, Form),
+    /// Short messages that a source gave out together, none of which leaves apart.
+    Batch(std::vec::IntoIter<Outgoing>, Form),
 }
 
 impl Item {
@@ -305,15 +326,29 @@ impl Item {
         matches!(self, Self::Message(message, _) if message.is_apart())
     }
 
+    fn messages(&self) -> &[Outgoing] {
+        match self {
+            Self::Packet(_) => &[],
+            Self::Message(message, _) => std::slice::from_ref(message),
+            Self::Batch(messages, _) => messages.as_slice(),
+        }
+    }
+
     /// As WebSocket bytes, headers included.
     pub(crate) fn into_websocket(self, protocol: Protocol) -> Bytes {
         match self {
             Self::Packet(packet) => {
-                let mut out = bytes::BytesMut::new();
+                let mut out = BytesMut::new();
                 write_frame(&mut out, &packet.encode_frame(protocol));
                 out.freeze()
             }
             Self::Message(message, form) => message.frames(form).websocket(protocol).clone(),
+            Self::Batch(messages, form) => {
+                let frames = || messages.as_slice().iter().map(|message| message.frames(form).websocket(protocol));
+                let mut out = BytesMut::with_capacity(frames().map(Bytes::len).sum());
+                frames().for_each(|frame| out.extend_from_slice(frame));
+                out.freeze()
+            }
         }
     }
 }
