@@ -10,9 +10,9 @@ import { soon } from "./wait.js";
 
 let authority;
 
-/** Believes in the certificates of this authority (a PEM file) from now on, in `curl` too. */
-export function trust(file) {
-  authority = readFileSync(file);
+/** Trusts the authority in `file` (PEM) from now on, in `curl` too; and `others`, certificates as PEM text, not in `curl`. */
+export function trust(file, ...others) {
+  authority = [readFileSync(file), ...others];
   process.env.CURL_CA_BUNDLE = file;
 }
 
