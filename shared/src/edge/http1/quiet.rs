@@ -42,9 +42,13 @@ impl Quiet {
     pub(super) fn before_write(&mut self, socket: &TcpStream, bytes: usize, now: u64) {
         let is_quiet = bytes <= MAX_SIGN && now.saturating_sub(self.written) >= self.silence;
         self.written = now;
+        if self.is_watched && is_quiet {
+            // What is unsent now are earlier signs of life, which the client does not acknowledge.
+            return;
+        }
         // A system that does not know the option goes without.
         if is_quiet && !has_unsent(socket) {
-            self.is_watched = self.is_watched || set_timeout(socket, Some(MAX_UNACKNOWLEDGED));
+            self.is_watched = set_timeout(socket, Some(MAX_UNACKNOWLEDGED));
         } else if self.is_watched {
             self.is_watched = !set_timeout(socket, None);
         }
@@ -131,6 +135,7 @@ mod tests {
         let mut quiet = Quiet::new(KEEP_ALIVE, 0);
         quiet.before_write(&socket, 2, 15_000);
         assert!(quiet.is_watched);
+        quiet.before_write(&socket, 64 * 1024, 16_000);
         while socket.try_write(&[b'x'; 64 * 1024]).is_ok() {}
         quiet.before_write(&socket, 2, 30_000);
         assert_eq!((timeout(&socket), quiet.is_watched), (None, false));
@@ -141,5 +146,17 @@ mod tests {
         }
         quiet.before_write(&socket, 2, 45_000);
         assert_eq!(timeout(&socket), Some(MAX_UNACKNOWLEDGED));
+    }
+
+    /// A client that has vanished leaves one sign of life unacknowledged and those after it unsent.
+    #[actix_web::test]
+    async fn signs_of_life_that_cannot_be_sent_do_not_end_the_watch() {
+        let (socket, _client) = pair().await;
+        let mut quiet = Quiet::new(KEEP_ALIVE, 0);
+        quiet.before_write(&socket, 2, 15_000);
+        while socket.try_write(&[b'x'; 64 * 1024]).is_ok() {}
+        assert!(has_unsent(&socket));
+        quiet.before_write(&socket, 2, 30_000);
+        assert_eq!((timeout(&socket), quiet.is_watched), (Some(MAX_UNACKNOWLEDGED), true));
     }
 }
