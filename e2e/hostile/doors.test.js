@@ -1,0 +1,238 @@
+// Everything whose size a client chooses has a budget. Each test opens one entrance 1,000 times with the largest thing that it accepts,
+// keeps all of them open at once, and compares the server's resident memory with the sum of the budgets, and its metrics with each.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { startService } from "../lib/stack.js";
+import { bearer } from "../lib/token.js";
+import { until } from "../lib/wait.js";
+import { Crowd, request } from "./crowd.js";
+import { figure } from "./house.js";
+
+const [KIB, MIB] = [1_024, 1_048_576];
+const CLIENTS = 1_000;
+
+/** The budgets of a small machine, in bytes. */
+const BUDGETS = {
+  TRIDENT_HISTORY_TOTAL: 8 * MIB,
+  TRIDENT_ENCODED_TOTAL: 2 * MIB,
+  TRIDENT_IDEMPOTENCY_TOTAL: 2 * MIB,
+  TRIDENT_SESSIONS_TOTAL: 2 * MIB,
+  TRIDENT_OUTBOX_TOTAL: 16 * MIB,
+  TRIDENT_RECEIVE_TOTAL: 4 * MIB,
+};
+const CHANNELS = 10_000;
+/** As docs/OPERATIONS.md adds them up. */
+const SUM = BUDGETS.TRIDENT_HISTORY_TOTAL + BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 + BUDGETS.TRIDENT_IDEMPOTENCY_TOTAL + BUDGETS.TRIDENT_SESSIONS_TOTAL
+  + BUDGETS.TRIDENT_OUTBOX_TOTAL * 1.25 + BUDGETS.TRIDENT_RECEIVE_TOTAL * 3 + CHANNELS * 0.6 * KIB;
+/** Bytes that each connection may take beside them. */
+const CONNECTION = 16 * KIB;
+/** The largest message, of which one may wait for each reader of a stream. */
+const MAX_BODY = 64 * KIB;
+/** What each channel that a connection reads takes, its name included. */
+const SUBSCRIPTION = 0.25 * KIB;
+/** What one Socket.IO connection may have of an incomplete message whatever all others have. */
+const RESERVED = 64 * KIB;
+
+const SETTINGS = {
+  ...Object.fromEntries(Object.entries(BUDGETS).map(([name, bytes]) => [name, String(bytes)])),
+  TRIDENT_DEMO: "off",
+  TRIDENT_WORKERS: "2",
+  TRIDENT_MAX_CHANNELS: String(CHANNELS),
+  TRIDENT_MAX_CHANNELS_PER_CLIENT: String(CHANNELS),
+  TRIDENT_PUBLISH_RATE: "0",
+  // So that nothing ends while it is measured.
+  TRIDENT_HEADER_TIMEOUT: "60s",
+  TRIDENT_BODY_TIMEOUT: "60s",
+};
+
+const AUTHORIZATION = Object.entries(bearer()).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+const UPGRADE = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+const [TEXT, BINARY] = [1, 2];
+
+/** A frame of a client (RFC 6455 §5.3) whose mask of zeros changes nothing; `missing` bytes of what it announces do not come. */
+function frame(opcode, payload, { fin = true, missing = 0 } = {}) {
+  const bytes = Buffer.from(payload);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64BE(BigInt(bytes.length + missing));
+  return Buffer.concat([Buffer.from([(fin ? 0x80 : 0) | opcode, 0xff]), length, Buffer.alloc(4), bytes]);
+}
+
+const get = (path, fields = "") => `GET ${path} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
+const names = Array.from({ length: 128 }, (_, n) => `public.${String(n).padStart(3, "0")}${"c".repeat(118)}`);
+const query = names.map((name) => `channel=${name}`).join("&");
+/** The largest messages come from every tenth: they alone are more than the budget, and those of all would be a gigabyte to send. */
+const large = (n) => (n % 10 === 0 ? 990_000 : 200_000);
+const placeholders = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}';
+
+describe("entrances that are opened 1,000 times", () => {
+  let server;
+  let baseline;
+  const resident = () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))[1]) * KIB;
+  const now = (name) => figure(server.base, name);
+
+  /** Waits until the named figures have stopped changing. */
+  async function settled(...figures) {
+    let before;
+    await until("the figures to settle", async () => {
+      const values = String(await Promise.all([...figures, "trident_sockets"].map(now)));
+      const same = values === before;
+      before = values;
+      return same;
+    }, { within: 20_000, every: 250 });
+  }
+
+  /** Opens all, looks at the memory all the while, and closes them. `limits`: the most that each figure may be. */
+  async function opened(say, { each = 0, limits = {}, then, paused = false, clients = CLIENTS } = {}) {
+    let peak = 0;
+    const look = () => (peak = Math.max(peak, resident()));
+    const timer = setInterval(look, 20);
+    const crowd = new Crowd();
+    try {
+      // Not all at once: they have to fit into the queue of those that are not accepted yet.
+      for (let from = 0; from < clients; from += 100) {
+        crowd.callers.push(...Crowd.call(server.port, Math.min(100, clients - from), (n) => ({ say: typeof say === "function" ? say(from + n) : say, paused })).callers);
+        await until("these to be connected", () => crowd.count((one) => one.opened || one.closed) === crowd.callers.length, { within: 20_000, every: 5 });
+      }
+      const isSent = ({ closed, socket }) => closed || socket.writableLength === 0;
+      await until("everything to be sent", () => crowd.count(isSent) === clients, { within: 30_000 });
+      await then?.(crowd);
+      await until("everything to be sent", () => crowd.count(isSent) === clients, { within: 30_000 });
+      await settled(...Object.keys(limits));
+      look();
+      for (const [name, most] of Object.entries(limits)) {
+        const value = await now(name);
+        assert.ok(value <= most, `${name} is ${value} and may be ${most}`);
+      }
+      const bound = SUM + clients * (CONNECTION + each);
+      const mib = (bytes) => `${(bytes / MIB).toFixed(1)} MiB`;
+      console.log(`resident ${mib(peak - baseline)} more than at the start; ${mib(bound)} are allowed; ${crowd.closed()} of ${clients} were refused`);
+      assert.ok(peak - baseline <= bound, `${mib(peak - baseline)} more than at the start, ${mib(bound)} are allowed`);
+      return { statuses: crowd.callers.flatMap(({ statuses }) => statuses), crowd };
+    } finally {
+      clearInterval(timer);
+      crowd.leave();
+      await until("all to be gone", async () => (await now("trident_sockets")) <= 4, { within: 20_000 });
+    }
+  }
+
+  /** Opens WebSockets in the namespace `/` and sends `bytes` on each. */
+  const sockets = (bytes, options = {}) =>
+    opened(UPGRADE, {
+      ...options,
+      then: async (crowd) => {
+        const upgraded = () => crowd.count(({ statuses: [status] }) => status === 101);
+        await until("the upgrades", () => upgraded() === CLIENTS, { within: 20_000 });
+        for (const caller of crowd.callers) caller.say(frame(TEXT, options.connect ?? "40"));
+        const admitted = ({ back, closed }) => closed || back.includes("40{") || back.includes("44{");
+        await until("their answers", () => crowd.count(admitted) === CLIENTS, { within: 30_000 });
+        crowd.callers.forEach((caller, n) => bytes && caller.say(typeof bytes === "function" ? bytes(n) : bytes));
+        await options.then?.(crowd);
+      },
+    });
+
+  const publish = async (body, fields = {}) => {
+    const headers = { ...bearer(), "Content-Type": "application/json", ...fields };
+    return (await request(server.port, fields["Content-Type"] ? "/data" : "/data?channel=public.doors", { method: "POST", headers, body })).status;
+  };
+
+  before(async () => {
+    server = await startService("standalone", SETTINGS);
+    assert.equal(await publish("1"), 201);
+    baseline = resident();
+  });
+  after(async () => {
+    assert.ok(server.alive(), server.said());
+    assert.doesNotMatch(server.said(), /panicked/);
+    await server.stop();
+  });
+
+  const receiving = { trident_receiving_bytes: BUDGETS.TRIDENT_RECEIVE_TOTAL };
+  test("heads of requests that do not end", async () => {
+    const { statuses } = await opened(`GET / HTTP/1.1\r\nX: ${"x".repeat(63_000)}`, { limits: receiving });
+    assert.ok(statuses.length > CLIENTS / 2 && statuses.every((status) => status === 503), String(statuses.slice(0, 5)));
+    const short = await opened(`GET / HTTP/1.1\r\nX: ${"x".repeat(16_000)}`, { limits: receiving });
+    assert.deepEqual(short.statuses, [], "short ones are never refused");
+  });
+
+  test("bodies that do not end", async () => {
+    const head = `POST /data?channel=public.doors HTTP/1.1\r\nHost: a\r\n${AUTHORIZATION}Content-Type: text/plain\r\nContent-Length: ${MAX_BODY}\r\n\r\n`;
+    const { statuses } = await opened(head + "x".repeat(MAX_BODY - 1), { limits: receiving });
+    assert.ok(statuses.length > CLIENTS / 2 && statuses.every((status) => status === 503), String(statuses.slice(0, 5)));
+    await opened(head + "x".repeat(16_000), { limits: receiving });
+  });
+
+  test("the largest messages, batches of the shortest ones, and the longest keys", async () => {
+    const peak = [];
+    const large = JSON.stringify("x".repeat(MAX_BODY - 2));
+    const line = '{"channel":"public.doors","data":1}\n';
+    const batch = line.repeat(Math.floor(MAX_BODY / line.length));
+    for (let n = 0; n < CLIENTS; n += 20) {
+      const key = (m) => ({ "Idempotency-Key": `${n + m}-${"k".repeat(120)}` });
+      const statuses = await Promise.all(Array.from({ length: 20 }, (_, m) => (m === 0 ? publish(batch, { "Content-Type": "application/x-ndjson" }) : publish(large, key(m)))));
+      assert.ok(statuses.every((status) => status === 201 || status === 503), String(statuses));
+      peak.push(resident());
+    }
+    await settled("trident_log_bytes", "trident_idempotency_bytes");
+    assert.ok((await now("trident_log_bytes")) <= BUDGETS.TRIDENT_HISTORY_TOTAL);
+    assert.ok((await now("trident_idempotency_bytes")) <= BUDGETS.TRIDENT_IDEMPOTENCY_TOTAL);
+    assert.ok(Math.max(...peak) - baseline <= SUM, `${Math.max(...peak) - baseline}`);
+  });
+
+  test("answers to long polls, and streams, that nobody reads", async () => {
+    const since = "/data?channel=public.doors&since=earliest&limit=1000";
+    await opened(get(since), { paused: true, limits: { trident_unread_answer_bytes: BUDGETS.TRIDENT_OUTBOX_TOTAL / 4 + CLIENTS * 32 * KIB, trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
+    for (const path of ["/events?channel=public.doors&since=earliest", `${since}&mode=stream`.replace("&limit=1000", "")]) {
+      await opened(get(path), { paused: true, each: 24 * KIB + MAX_BODY, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
+    }
+  });
+
+  test("as many channels as a subscription takes, and the longest identifiers", async () => {
+    const identifier = `Last-Event-ID: ${"i".repeat(40_000)}\r\n`;
+    await opened(get(`/events?${query}`, identifier), { each: 128 * SUBSCRIPTION, limits: { trident_log_channels: CHANNELS + 16, trident_log_readers: CLIENTS * 128, ...receiving } });
+    const own = (n) => names.map((name) => `channel=${name.slice(0, 120)}.${n}`).join("&");
+    await opened((n) => get(`/data?mode=stream&${own(n)}`), { each: 128 * SUBSCRIPTION, limits: { trident_log_channels: CHANNELS + 16 + 128 } });
+  });
+
+  const incomplete = { trident_socketio_receiving_bytes: BUDGETS.TRIDENT_RECEIVE_TOTAL + CLIENTS * RESERVED };
+  test("Socket.IO: bodies that do not end", async () => {
+    const paths = [];
+    for (let n = 0; n < CLIENTS; n += 50) {
+      paths.push(...(await Promise.all(Array.from({ length: 50 }, async () => {
+        const { body } = await request(server.port, "/socket.io/?EIO=4&transport=polling");
+        return `/socket.io/?EIO=4&transport=polling&sid=${JSON.parse(body.slice(1)).sid}`;
+      }))));
+    }
+    await opened((n) => `POST ${paths[n]} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n${"4".repeat(large(n))}`, { each: RESERVED, limits: incomplete });
+  });
+
+  test("Socket.IO: frames, fragments and attachments that do not end", async () => {
+    await sockets((n) => frame(TEXT, Buffer.alloc(large(n), "4"), n % 2 ? { missing: 5_000 } : { fin: false }), { each: RESERVED, limits: incomplete });
+    await sockets((n) => frame(TEXT, Buffer.alloc(60_000, "4"), n % 2 ? { missing: 900_000 } : { fin: false }), { each: RESERVED, limits: incomplete });
+    const packet = (n) => Buffer.concat([frame(TEXT, `452-["x",${placeholders}]`), frame(BINARY, Buffer.alloc(large(n)))]);
+    await sockets(packet, { each: RESERVED, limits: incomplete });
+  });
+
+  test("Socket.IO: the largest `auth`, the longest names, and as many subscriptions as a client may have", async () => {
+    const event = (name, args) => frame(TEXT, `42["${name}",${JSON.stringify(args)}]`);
+    const all = Buffer.concat([event("name", "n".repeat(40)), event("join", "r".repeat(100)), event("subscribe", { channels: names.slice(0, 120) })]);
+    const auth = `40${JSON.stringify({ filler: "a".repeat(16_000) })}`;
+    await sockets(all, { connect: auth, each: 120 * SUBSCRIPTION, limits: { trident_socketio_pending_bytes: BUDGETS.TRIDENT_OUTBOX_TOTAL } });
+    await until("their sessions", async () => (await now("trident_sessions")) > 0);
+    const bytes = await now("trident_session_bytes");
+    assert.ok(bytes <= BUDGETS.TRIDENT_SESSIONS_TOTAL, String(bytes));
+  });
+
+  test("Socket.IO: clients that do not read what others say", async () => {
+    const say = frame(TEXT, `42["chat message",${JSON.stringify("m".repeat(60_000))}]`);
+    await sockets(undefined, {
+      each: 24 * KIB + MAX_BODY,
+      limits: { trident_socketio_pending_bytes: BUDGETS.TRIDENT_OUTBOX_TOTAL + CLIENTS * RESERVED },
+      then: async (crowd) => {
+        for (const { socket } of crowd.callers) socket.pause();
+        for (const caller of crowd.callers.slice(0, 200)) caller.say(say);
+      },
+    });
+  });
+});
