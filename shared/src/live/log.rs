@@ -23,6 +23,7 @@ use super::clock::Moment;
 use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, Retention, forms::FormCache};
 
 mod channel;
+mod channels;
 mod lag;
 mod watch;
 mod writer;
@@ -369,15 +370,14 @@ impl Log {
         // Forms that readers have made since the last append.
         let is_over = writer.evict_forms(SLICE);
         let oldest = writer.oldest.first_key_value().map_or_else(|| writer.last.next(0), |(id, _)| *id);
-        if left > 0 {
-            writer.shrink();
-        }
+        // Tables that were much larger once give their room back.
+        let has_room = left > 0 && writer.channels.shrink(SLICE);
         let gone = writer.take_gone();
         // Whoever waits comes first: the next slice would otherwise take the lock again before they are awake.
         MutexGuard::unlock_fair(writer);
         drop(gone);
         self.forms.forget_before(oldest);
-        left == 0 || is_over
+        left == 0 || is_over || has_room
     }
 
     /// Whether `channels` can be read: how many are not known yet, and how many of those would find a place.

@@ -3,13 +3,14 @@
 //! Nothing here visits all channels or all messages: what a publication or a slice of the upkeep does is bounded, so that
 //! the lock is free again within milliseconds however much the log holds. What is dropped is freed outside of the lock.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    mem,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
-use super::{Limits, channel::Channel, channel::Opener, channel::Waiter, watch::Watches};
+use super::{
+    Limits,
+    channel::{Channel, Opener, Waiter},
+    channels::Channels,
+    watch::Watches,
+};
 use crate::pure::{ChannelName, Cursor, Message, Retention, forms::FormCache};
 
 /// Channels that hold nothing and that nobody reads, but of which it is known what they dropped; beyond these that memory
@@ -24,7 +25,7 @@ const MAX_DROPS: usize = 1_024;
 pub(super) struct Writer {
     /// The newest id: the head, but for a log that is being filled.
     pub(super) last: Cursor,
-    pub(super) channels: HashMap<ChannelName, Arc<Channel>>,
+    pub(super) channels: Channels,
     /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
     pub(super) oldest: BTreeMap<Cursor, Arc<Channel>>,
     /// Every channel that is kept for the memory of what it dropped alone, by the newest id of that.
@@ -49,7 +50,7 @@ impl Writer {
     pub(super) fn new(limits: &Limits, last: Cursor, forms: Arc<FormCache>) -> Self {
         Self {
             last,
-            channels: HashMap::new(),
+            channels: Channels::new(),
             oldest: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             max_tombstones: limits.total.map_or(MAX_TOMBSTONES, |total| MAX_TOMBSTONES.min(total / BYTES_A_TOMBSTONE)),
@@ -76,7 +77,7 @@ impl Writer {
 
     fn channel(&mut self, name: &ChannelName, opener: Option<&Arc<Opener>>) -> &Arc<Channel> {
         let forgotten = self.forgotten;
-        self.channels.entry(name.clone()).or_insert_with(|| Arc::new(Channel::new(name.clone(), forgotten, opener)))
+        self.channels.get_or_insert_with(name, || Channel::new(name.clone(), forgotten, opener))
     }
 
     /// Puts `waiter` on the channel `name`, which is made for it if it is not there yet.
@@ -221,12 +222,5 @@ impl Writer {
             }
         }
         true
-    }
-
-    /// Tables that were much larger once give their room back.
-    pub(super) fn shrink(&mut self) {
-        if self.channels.capacity() > 4 * self.channels.len().max(1_024) {
-            self.channels.shrink_to(2 * self.channels.len());
-        }
     }
 }
