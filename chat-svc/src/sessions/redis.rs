@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// For how long the session of a try is stored.
 const PROBE_FOR: Duration = Duration::from_secs(1);
+/// Bytes of the sessions that one call saves. The size of a session is its client's choice, a slow line has to take the call within
+/// [`PATIENCE`], and Redis serves nobody else meanwhile.
+const MAX_SAVE_BYTES: usize = 256 * 1024;
 /// Errors that Redis answers over a connection which is as good as before.
 const REFUSED: [&str; 6] = ["NOPERM", "OOM", "MISCONF", "NOREPLICAS", "BUSY", "ERR"];
 /// Silence after which the kernel asks whether the other end still lives.
@@ -144,6 +147,14 @@ impl Shared {
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Vec<Held>, Away> {
+        let mut held = Vec::with_capacity(saves.len());
+        for some in batches(saves, MAX_SAVE_BYTES) {
+            held.extend(self.save_together(some).await?);
+        }
+        Ok(held)
+    }
+
+    async fn save_together(&self, saves: &[Save]) -> Result<Vec<Held>, Away> {
         let mut call = script(include_str!("scripts/save.lua"), saves.iter().map(|save| &*save.pid));
         for Save { holder, before, session, keep, .. } in saves {
             let before = before.map(|before| before.to_string()).unwrap_or_default();
@@ -172,6 +183,22 @@ impl Shared {
         let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
         Ok(Some(Taken { session: session.into(), before, left }))
     }
+}
+
+/// These in their order, at least one at a time and otherwise at most so many bytes of sessions.
+fn batches(mut saves: &[Save], bytes: usize) -> impl Iterator<Item = &[Save]> {
+    std::iter::from_fn(move || {
+        let mut left = bytes;
+        let fits = |save: &&Save| {
+            let rest = left.checked_sub(save.session.as_deref().map_or(0, str::len));
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        };
+        let count = saves.iter().take_while(fits).count().max(1);
+        let (some, rest) = saves.split_at_checked(count)?;
+        saves = rest;
+        Some(some)
+    })
 }
 
 /// The call of a script on these sessions.

@@ -50,6 +50,28 @@ async fn back(store: &dyn SessionStore) {
     }
 }
 
+/// Case 8.1: the largest sessions are saved in calls of bounded size, so that a slow line takes each of them in time.
+#[tokio::test]
+async fn large_sessions_are_saved_some_at_a_time() {
+    let server = Server::start().await;
+    let store = redis_store(&server).await;
+    for (sizes, calls) in [(vec![60_000; 128], 32), (vec![1; 128], 1), (vec![600_000, 1, 600_000], 3), (vec![], 0)] {
+        let save = |(n, bytes): (usize, &usize)| {
+            let session = Some("x".repeat(*bytes).into());
+            let keep = Duration::from_secs(60);
+            Save { pid: format!("{calls}-{n}").into(), holder: Holder::draw(), before: None, session, keep }
+        };
+        let saves: Vec<Save> = sizes.iter().enumerate().map(save).collect();
+        server.command(&["CONFIG", "RESETSTAT"]).await;
+        assert_eq!(store.save(&saves).await, Ok(vec![Held::Yes; saves.len()]));
+        let text: String = ::redis::from_redis_value(server.command(&["INFO", "commandstats"]).await).unwrap();
+        let made = text.split_once("cmdstat_eval:calls=").map_or("0", |(_, rest)| rest.split(',').next().unwrap());
+        let made: usize = made.parse().unwrap();
+        // The store tries every two seconds whether it can store sessions.
+        assert!((calls..calls + 10).contains(&made), "{made} calls for {} sessions", saves.len());
+    }
+}
+
 /// A store that is away.
 struct NeverThere;
 
