@@ -20,7 +20,7 @@ export class CrateSession extends CutSession {
   async #say(...all) {
     await Promise.all(all.map((what) => {
       this.#said.push(what);
-      return this.narrator.timeout(60_000).emitWithAck("say", this.room, what);
+      return this.narrator.timeout(120_000).emitWithAck("say", this.room, what);
     }));
   }
 

@@ -12,8 +12,8 @@ const TARGETS = {
     upload ? ["handshake", "post", ENTERED, "post", "handshake", "poll", "post"] : ["handshake", "post", "poll", ENTERED, "poll", "handshake", "post", "poll", "post", "poll"],
 };
 
-/** Longer than a session takes, on a busy machine too. */
-const PATIENCE = 60_000;
+/** Longer than anything takes, on a busy machine too. */
+const PATIENCE = 120_000;
 /** Rounds after which a cut is missing. */
 const MAX_ROUNDS = 40;
 
@@ -71,8 +71,7 @@ export class CutSession {
       targets: TARGETS[transports[0]](this.place.upload),
       onCut: async () => this.#isSetUp && (await this.whileAway()),
     });
-    // A WebSocket that closes before the session is open is not reported: the official client waits for `timeout`.
-    const fast = { reconnectionDelay: 2, reconnectionDelayMax: 5, randomizationFactor: 0, timeout: 1_000 };
+    const fast = { reconnectionDelay: 2, reconnectionDelayMax: 5, randomizationFactor: 0 };
     this.socket = io(network.url, { forceNew: true, autoConnect: false, ...fast, ...this.options });
     this.socket.onAny((event, ...args) => this.received.push({ event, args }));
     this.socket.on("connect", () => {
@@ -84,6 +83,7 @@ export class CutSession {
     });
     try {
       this.socket.connect();
+      reportEarlyClose(this.socket.io);
       await this.setUp();
       this.#isSetUp = true;
       for (let round = 0; round < 2 || network.left.length > 0; round += 1) {
@@ -103,6 +103,20 @@ export class CutSession {
       await network.stop();
     }
   }
+}
+
+/**
+ * The official client does not report a WebSocket that closes before its session is open, and tries again after a timeout of 20 s. With
+ * this it tries again at once.
+ */
+function reportEarlyClose(manager) {
+  const watch = () => {
+    const { engine } = manager;
+    engine.once("close", (reason) => manager._readyState === "opening" && engine.emitReserved("error", new Error(reason)));
+  };
+  watch();
+  // The next engine is made right after this event.
+  manager.on("reconnect_attempt", () => queueMicrotask(watch));
 }
 
 /** Without what pads the larger messages. */
