@@ -12,6 +12,8 @@ RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund --loglevel=
 
 # All binaries. What cargo fetches and builds is kept between builds, so that a change costs only what it touches.
 FROM rust:1.95-slim-bookworm AS build
+# For the allocator, which is written in C.
+RUN command -v make >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends make; }
 WORKDIR /src
 # `dev` builds in a fraction of the time, for trying things out.
 ARG CARGO_PROFILE=release

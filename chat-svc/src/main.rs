@@ -3,6 +3,7 @@
 use std::io;
 
 use actix_web::web::ServiceConfig;
+use allocator as _;
 use chat_svc::Chat;
 use shared::edge::{Settings, logging, service::Service};
 

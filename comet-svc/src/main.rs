@@ -3,6 +3,7 @@
 use std::io;
 
 use actix_web::web::ServiceConfig;
+use allocator as _;
 use shared::edge::{Settings, logging, service::Service};
 
 #[actix_web::main]

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use allocator as _;
 use clap::ArgMatches;
 use shared::edge::Settings;
 use standalone::{DEFAULTS, check, cli, listen, publish, serve, token};
