@@ -82,6 +82,24 @@ fn polling_from_handshake_to_goodbye() {
     assert_eq!(engine.stats().connections, 0);
 }
 
+/// A browser repeats a request by itself when the connection that it reused breaks before the answer.
+#[test]
+fn repeated_requests() {
+    let (server, _engine) = start(|_| {});
+    let session = session(&server.open("/engine.io/"));
+    let stamped = |t: &str| format!("{session}&t={t}");
+    assert_eq!(server.post(&stamped("a"), "4one").body, "ok");
+    assert_eq!(server.get(&stamped("b")).body, "4one");
+    assert_eq!(server.post(&stamped("c"), "4two").body, "ok");
+    assert_eq!(server.post(&stamped("c"), "4two").body, "ok");
+    assert_eq!(server.post(&stamped("d"), "4three").body, "ok");
+    assert_eq!(server.get(&stamped("e")).body, "4two\u{1e}4three", "a repeated POST counts once");
+    // What the answer carried is lost, so the session must not go on as if nothing had happened.
+    let answer = server.get(&stamped("e"));
+    assert_eq!((answer.status, answer.body.as_str()), (400, r#"{"code":3,"message":"Bad request"}"#));
+    assert_eq!(server.get(&stamped("f")).body, r#"{"code":1,"message":"Session ID unknown"}"#);
+}
+
 #[test]
 fn refusals() {
     let (server, engine) = start(|_| {});

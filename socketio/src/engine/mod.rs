@@ -63,6 +63,7 @@ pub(crate) use self::admission::{Admission, Permit};
 pub(crate) use self::connection::{Conn, HandlerBytes, Held, Item, WebSocketId};
 pub(crate) use self::handshake::parse_query;
 pub(crate) use self::outgoing::Party;
+pub(crate) use self::session::{Posted, Stamp};
 pub use self::{
     connection::{Connection, Peer, SendError},
     handshake::{Handshake, Headers},

@@ -32,7 +32,7 @@ use futures_util::future::LocalBoxFuture;
 
 use self::{compress::Coding, errors::Refusal};
 use crate::{
-    engine::{Conn, Core, Handshake, Permit, Protocol, Transport},
+    engine::{Conn, Core, Handshake, Permit, Protocol, Stamp, Transport},
     handler::guarded,
 };
 
@@ -228,6 +228,8 @@ struct Query<'a> {
     j: Option<Cow<'a, str>>,
     /// The client cannot take binary (protocol 3).
     b64: bool,
+    /// Drawn anew by clients for each request.
+    t: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
@@ -239,6 +241,7 @@ impl<'a> Query<'a> {
                 "EIO" => parsed.eio = Some(value),
                 "sid" => parsed.sid = Some(value),
                 "j" => parsed.j = Some(value),
+                "t" => parsed.t = Some(value),
                 "b64" => parsed.b64 = !value.is_empty() && value != "0",
                 _ => {}
             }
@@ -257,6 +260,8 @@ struct Terms {
     sends_binary: bool,
     /// How a long answer is compressed.
     coding: Option<Coding>,
+    /// By which a request that was sent again is known.
+    stamp: Option<Stamp>,
 }
 
 impl Terms {
@@ -279,6 +284,7 @@ impl Terms {
             jsonp,
             sends_binary: headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream"),
             coding: core.config.compress_from.and_then(|_| compress::choose(headers)),
+            stamp: query.t.as_deref().map(Stamp::of),
         }
     }
 }

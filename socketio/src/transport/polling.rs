@@ -30,7 +30,7 @@ use super::{
 use crate::{
     DisconnectReason,
     engine::{
-        Conn, Core, Data, Item, Protocol, Transport,
+        Conn, Core, Data, Item, Posted, Protocol, Transport,
         packet::{DecodeError, Packet},
         payload,
     },
@@ -69,7 +69,7 @@ impl Drop for Polling<'_> {
 
 /// Answers a GET as soon as there is something to say.
 pub(super) async fn poll(conn: &Arc<Conn>, terms: &Terms) -> Result<HttpResponse, Refusal> {
-    conn.begin_poll().map_err(|_| Refusal::BadRequest)?;
+    conn.begin_poll(terms.stamp).map_err(|_| Refusal::BadRequest)?;
     conn.counters().polls_waiting.inc();
     let mut polling = Polling { conn, answered: false };
     let packets = poll_fn(|cx| collect(conn, cx)).await;
@@ -150,7 +150,7 @@ pub(super) async fn post(
     terms: &Terms,
     body: impl Future<Output = Result<Bytes, Unread>>,
 ) -> Result<HttpResponse, Refusal> {
-    conn.begin_post().map_err(|_| Refusal::BadRequest)?;
+    let posted = conn.begin_post(terms.stamp).map_err(|_| Refusal::BadRequest)?;
     let mut posting = Posting { conn, has_come: false };
     let protocol = conn.protocol();
     if terms.sends_binary && protocol == Protocol::V4 {
@@ -166,7 +166,9 @@ pub(super) async fn post(
         Err(Unread::TooSlow) => return Err(Refusal::Timeout),
         Err(Unread::NoRoom) => return Err(Refusal::NoRoom),
     };
-    if is_goodbye(&body, protocol, terms) {
+    if posted == Posted::Repeated {
+        log::debug!("a POST came again: its packets have been taken");
+    } else if is_goodbye(&body, protocol, terms) {
         let _leaving = Leaving(conn);
         wait_for_poll(conn).await;
     } else if receive(conn, body, protocol, terms).is_err() {

@@ -7,7 +7,7 @@ use crate::{
     DisconnectReason,
     engine::{
         packet::Packet,
-        session::{Refused, Transport},
+        session::{Posted, Refused, Stamp, Transport},
     },
 };
 
@@ -30,8 +30,8 @@ impl Conn {
         }
     }
 
-    pub(crate) fn begin_poll(self: &Arc<Self>) -> Result<(), Refused> {
-        self.with(|state| state.session.begin_poll())
+    pub(crate) fn begin_poll(self: &Arc<Self>, stamp: Option<Stamp>) -> Result<(), Refused> {
+        self.with(|state| state.session.begin_poll(stamp))
     }
 
     pub(crate) fn has_poll(&self) -> bool {
@@ -42,8 +42,8 @@ impl Conn {
         self.with(|state| state.session.abort_poll());
     }
 
-    pub(crate) fn begin_post(self: &Arc<Self>) -> Result<(), Refused> {
-        self.with(|state| state.session.begin_post())
+    pub(crate) fn begin_post(self: &Arc<Self>, stamp: Option<Stamp>) -> Result<Posted, Refused> {
+        self.with(|state| state.session.begin_post(stamp))
     }
 
     pub(crate) fn end_post(self: &Arc<Self>) {

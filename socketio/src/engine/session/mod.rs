@@ -25,8 +25,12 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytestring::ByteString;
 
+pub use self::requests::{Posted, Stamp};
 pub use self::terms::{NOOP_INTERVAL, Next, Refused, SessionConfig, Transport};
-use self::{requests::Poll, upgrade::Upgrade};
+use self::{
+    requests::{Poll, Stamps},
+    upgrade::Upgrade,
+};
 use super::packet::{Data, Packet, Protocol};
 use crate::{DisconnectReason, rate::Bucket};
 
@@ -53,6 +57,7 @@ pub struct Session {
     control: VecDeque<Packet>,
     poll: Poll,
     posting: bool,
+    stamps: Stamps,
     /// The WebSocket that is to become the transport. Few sessions have one at any moment.
     upgrade: Option<Box<Upgrade>>,
     heartbeat: Instant,
@@ -87,6 +92,7 @@ impl Session {
             control: VecDeque::from([Packet::Open(ByteString::from(open))]),
             poll: Poll::Idle,
             posting: false,
+            stamps: Stamps::default(),
             upgrade: None,
             heartbeat,
             awaiting_pong: false,

@@ -1,4 +1,13 @@
 //! Long-polling: at most one GET and one POST at a time, and what the GET is answered with.
+//!
+//! A browser sends a request again by itself when the connection that it had reused breaks before the answer. The client learns
+//! nothing of that, and neither request is safe to repeat: a GET takes messages, a POST brings them. The query parameter `t`, which
+//! clients draw anew for each request, tells a repetition from the next request.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    num::NonZeroU32,
+};
 
 use super::{Refused, Session, Transport};
 use crate::{DisconnectReason, engine::packet::Packet};
@@ -16,14 +25,67 @@ pub(super) enum Poll {
     Close,
 }
 
+/// What a request has as its `t`, shortened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(NonZeroU32);
+
+impl Stamp {
+    /// That of a request with this value of `t`.
+    pub fn of(value: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        // Two in four thousand million are mistaken for one another, at the cost of a reconnection.
+        Self(NonZeroU32::new((hasher.finish() >> 32) as u32).unwrap_or(NonZeroU32::MAX))
+    }
+}
+
+/// The stamps of the last GET and the last POST of a session.
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    poll: Option<Stamp>,
+    post: Option<Stamp>,
+    /// The client draws them anew. One that sends the same with each request says nothing by it.
+    vary: bool,
+}
+
+impl Stamps {
+    /// Whether a GET with this stamp is the last one again.
+    fn is_repeated_poll(&mut self, stamp: Option<Stamp>) -> bool {
+        let last = std::mem::replace(&mut self.poll, stamp);
+        self.is_repetition(last, self.post, stamp)
+    }
+
+    /// Whether a POST with this stamp is the last one again.
+    fn is_repeated_post(&mut self, stamp: Option<Stamp>) -> bool {
+        let last = std::mem::replace(&mut self.post, stamp);
+        self.is_repetition(last, self.poll, stamp)
+    }
+
+    fn is_repetition(&mut self, last: Option<Stamp>, other: Option<Stamp>, stamp: Option<Stamp>) -> bool {
+        let Some(stamp) = stamp else { return false };
+        self.vary |= [last, other].into_iter().flatten().any(|known| known != stamp);
+        self.vary && last == Some(stamp)
+    }
+}
+
+/// What a POST is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// It brings packets.
+    New,
+    /// It is the last one again, whose packets have been taken.
+    Repeated,
+}
+
 impl Session {
-    /// A GET has come. On `Err` the session is closed and the earlier GET gets the close packet.
-    pub fn begin_poll(&mut self) -> Result<(), Refused> {
+    /// A GET has come. On `Err` the session is closed and the earlier GET gets the close packet; or the last GET has come again: its
+    /// answer is lost, and what was in it.
+    pub fn begin_poll(&mut self, stamp: Option<Stamp>) -> Result<(), Refused> {
         // The session may have moved on since the request was let in.
         if self.is_closed() || self.transport != Transport::Polling {
             return Err(Refused);
         }
-        if self.poll != Poll::Idle {
+        if self.poll != Poll::Idle || self.stamps.is_repeated_poll(stamp) {
             self.finish(DisconnectReason::TransportError);
             return Err(Refused);
         }
@@ -52,7 +114,7 @@ impl Session {
     }
 
     /// A POST has come. On `Err` the session is closed.
-    pub fn begin_post(&mut self) -> Result<(), Refused> {
+    pub fn begin_post(&mut self, stamp: Option<Stamp>) -> Result<Posted, Refused> {
         if self.is_closed() || self.transport != Transport::Polling {
             return Err(Refused);
         }
@@ -61,7 +123,7 @@ impl Session {
             return Err(Refused);
         }
         self.posting = true;
-        Ok(())
+        Ok(if self.stamps.is_repeated_post(stamp) { Posted::Repeated } else { Posted::New })
     }
 
     /// The POST is over.

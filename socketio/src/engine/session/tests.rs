@@ -58,7 +58,7 @@ impl World {
 
     /// A GET that is answered if there is something to say, and stays open if not.
     fn poll(&mut self) -> Vec<Packet> {
-        self.session.begin_poll().unwrap();
+        self.session.begin_poll(None).unwrap();
         self.answer()
     }
 
@@ -110,7 +110,7 @@ fn secs(seconds: u64) -> Duration {
 fn handshake_has_exactly_its_keys() {
     for (transport, upgrades) in [(Transport::Polling, r#"["websocket"]"#), (Transport::WebSocket, "[]")] {
         let mut session = Session::open(config(), Protocol::V4, transport, "SID", Instant::now());
-        assert_eq!(session.begin_poll().is_ok(), transport == Transport::Polling);
+        assert_eq!(session.begin_poll(None).is_ok(), transport == Transport::Polling);
         let expected = format!(
             r#"{{"sid":"SID","upgrades":{upgrades},"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}}"#
         );
@@ -122,7 +122,7 @@ fn handshake_has_exactly_its_keys() {
 fn no_upgrades_are_offered_when_there_are_none() {
     let config = SessionConfig { allow_upgrades: false, ..(*config()).clone() };
     let mut session = Session::open(Arc::new(config), Protocol::V4, Transport::Polling, "SID", Instant::now());
-    session.begin_poll().unwrap();
+    session.begin_poll(None).unwrap();
     assert!(
         matches!(session.next(Transport::Polling), Next::Send(Packet::Open(text)) if text.contains(r#""upgrades":[]"#))
     );
@@ -267,7 +267,7 @@ fn messages_pass_and_other_packets_are_ignored() {
 fn overlapping_polls() {
     let mut world = World::polling();
     assert_eq!(world.poll(), []);
-    assert_eq!(world.session.begin_poll(), Err(Refused));
+    assert_eq!(world.session.begin_poll(None), Err(Refused));
     assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
     assert_eq!(world.answer(), [Packet::Close]);
 }
@@ -275,11 +275,40 @@ fn overlapping_polls() {
 #[test]
 fn overlapping_posts() {
     let mut world = World::polling();
-    world.session.begin_post().unwrap();
+    let _ = world.session.begin_post(None).unwrap();
     world.session.end_post();
-    world.session.begin_post().unwrap();
-    assert_eq!(world.session.begin_post(), Err(Refused));
+    let _ = world.session.begin_post(None).unwrap();
+    assert_eq!(world.session.begin_post(None), Err(Refused));
     assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
+}
+
+#[test]
+fn repeated_requests() {
+    let stamp = |value| Some(Stamp::of(value));
+    // A client that draws its stamps: what the answer to the last GET carried is lost.
+    let mut world = World::polling();
+    for value in ["a", "b"] {
+        world.session.begin_poll(stamp(value)).unwrap();
+        world.session.end_poll();
+    }
+    assert_eq!(world.session.begin_post(stamp("c")), Ok(Posted::New));
+    world.session.end_post();
+    assert_eq!(world.session.begin_post(stamp("c")), Ok(Posted::Repeated));
+    world.session.end_post();
+    assert_eq!(world.session.begin_post(stamp("d")), Ok(Posted::New));
+    assert_eq!(world.closed(), None);
+    assert_eq!(world.session.begin_poll(stamp("b")), Err(Refused));
+    assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
+    // Clients whose stamps say nothing.
+    for value in [None, stamp("always")] {
+        let mut world = World::polling();
+        for _ in 0..3 {
+            world.session.begin_poll(value).unwrap();
+            world.session.end_poll();
+            assert_eq!(world.session.begin_post(value), Ok(Posted::New));
+            world.session.end_post();
+        }
+    }
 }
 
 #[test]
@@ -287,12 +316,12 @@ fn requests_that_come_too_late_are_refused_and_do_no_harm() {
     let mut world = World::polling();
     probe(&mut world);
     world.receive(Transport::WebSocket, Packet::Upgrade);
-    assert_eq!((world.session.begin_poll(), world.session.begin_post()), (Err(Refused), Err(Refused)));
+    assert_eq!((world.session.begin_poll(None), world.session.begin_post(None)), (Err(Refused), Err(Refused)));
     assert_eq!(world.closed(), None);
     assert_eq!(world.session.next(Transport::Polling), Next::End);
     let mut world = World::polling();
     world.session.finish(DisconnectReason::PingTimeout);
-    assert_eq!((world.session.begin_poll(), world.session.begin_post()), (Err(Refused), Err(Refused)));
+    assert_eq!((world.session.begin_poll(None), world.session.begin_post(None)), (Err(Refused), Err(Refused)));
 }
 
 #[test]
@@ -413,19 +442,19 @@ fn upgrade_frees_the_poll_again_and_again() {
 #[test]
 fn upgrade_refuses_a_poll_that_waits_for_its_noop() {
     let mut world = World::polling();
-    world.session.begin_poll().unwrap();
+    world.session.begin_poll(None).unwrap();
     probe(&mut world);
     world.receive(Transport::WebSocket, Packet::Upgrade);
     assert!(!world.session.has_poll());
     assert_eq!(world.session.next(Transport::Polling), Next::End);
-    assert_eq!(world.session.begin_poll(), Err(Refused));
+    assert_eq!(world.session.begin_poll(None), Err(Refused));
 }
 
 #[test]
 fn messages_flow_over_polling_until_the_upgrade() {
     let mut world = World::polling();
     probe(&mut world);
-    world.session.begin_poll().unwrap();
+    world.session.begin_poll(None).unwrap();
     assert_eq!(world.session.next(Transport::Polling), Next::Application);
     assert_eq!(world.session.next(Transport::WebSocket), Next::Wait);
     world.receive(Transport::WebSocket, Packet::Upgrade);
@@ -570,7 +599,9 @@ fn ends_in_every_state() {
     let states: [(&str, Setup); 6] = [
         ("idle", |_| {}),
         ("poll open", |world| drop(world.poll())),
-        ("posting", |world| world.session.begin_post().unwrap()),
+        ("posting", |world| {
+            let _ = world.session.begin_post(None);
+        }),
         ("attached", |world| assert!(world.session.attach_candidate(world.now))),
         ("probed", probe),
         ("closing", |world| world.session.close(world.now)),
@@ -642,9 +673,9 @@ proptest::proptest! {
         let mut ends = 0;
         for step in steps {
             match step {
-                Step::BeginPoll => drop(world.session.begin_poll()),
+                Step::BeginPoll => drop(world.session.begin_poll(None)),
                 Step::AbortPoll => world.session.abort_poll(),
-                Step::BeginPost => drop(world.session.begin_post()),
+                Step::BeginPost => drop(world.session.begin_post(None)),
                 Step::EndPost => world.session.end_post(),
                 Step::Attach => drop(world.session.attach_candidate(world.now)),
                 Step::Detach => world.session.detach_websocket(DisconnectReason::TransportClose),
