@@ -76,6 +76,17 @@ impl Plan {
         live.chain(self.catch_ups.iter().map(|catch_up| catch_up.until)).min()
     }
 
+    /// Reads what was subscribed to after a cursor that no log has issued from the end of its catch-up on, if that is one of the first
+    /// `begun`. A feed does the same when a catch-up begins, but the session may have been saved before and its process killed.
+    fn forget_unissued(&mut self, begun: usize, head: Cursor) {
+        for catch_up in self.catch_ups.iter().take(begun).filter(|catch_up| catch_up.since > Some(head)) {
+            let is_read = |(channel, from): &&mut (ChannelName, Cursor)| {
+                catch_up.since == Some(*from) && catch_up.channels.contains(channel)
+            };
+            self.channels.iter_mut().filter(is_read).for_each(|(_, from)| *from = catch_up.until);
+        }
+    }
+
     /// Whether a catch-up of this number belongs to this session.
     fn is_mine(&self, number: u64) -> bool {
         number >> 32 == u64::from(self.session)
@@ -172,15 +183,11 @@ impl Feed {
     /// come to be because of it count for `opener`. Gives `None` if the plan no longer has the catch-up that the client needs.
     pub(crate) fn resume(
         log: &Arc<Log>,
-        plan: Plan,
+        mut plan: Plan,
         offset: Option<Offset>,
         opener: Option<Arc<Opener>>,
     ) -> Option<Self> {
         let Some(offset) = offset else { return Self::from_beginning(log, plan, opener) };
-        let mut live = Reader::open_for(log, &[], Since::After(offset.live), opener);
-        for (channel, from) in &plan.channels {
-            live.claim(channel, *from);
-        }
         let (mut reading, mut reader) = (plan.catch_ups.len(), None);
         match offset.catch_up.filter(|(number, _)| plan.is_mine(*number)) {
             Some((number, cursor)) => {
@@ -191,7 +198,7 @@ impl Feed {
                     .catch_ups
                     .get(reading)
                     .filter(|catch_up| catch_up.number == number && cursor > Cursor::ZERO)
-                    .map(|catch_up| Reader::open(log, &catch_up.channels, Since::After(cursor)));
+                    .map(|catch_up| Reader::open_for(log, &catch_up.channels, Since::After(cursor), opener.clone()));
             }
             // A catch-up began after the last event that the client has if the live reader was not past its end by then. An
             // event of an earlier session was before all of them.
@@ -199,6 +206,11 @@ impl Feed {
                 let is_begun_later = |catch_up: &CatchUp| catch_up.until >= offset.live;
                 reading = plan.catch_ups.iter().position(is_begun_later).unwrap_or(reading);
             }
+        }
+        plan.forget_unissued(reading + usize::from(reader.is_some()), log.head());
+        let mut live = Reader::open_for(log, &[], Since::After(offset.live), opener);
+        for (channel, from) in &plan.channels {
+            live.claim(channel, *from);
         }
         Some(Self::with(log, plan, live, reading, reader))
     }

@@ -334,3 +334,34 @@ fn a_gap_names_the_cursor_of_the_client() {
     let sixth = say(0);
     assert_eq!(requested(&mut feed), [("gap".into(), fourth), ("message".into(), sixth)]);
 }
+
+/// A replica that is killed leaves its sessions as they were saved at their last change. A client that had subscribed after a cursor that
+/// no log has issued missed what came on that channel, although it was recovered.
+#[test]
+fn a_cursor_that_was_never_issued_hides_nothing_after_a_kill() {
+    let log = log(None);
+    let mut feed = Feed::new(&log, 7, false);
+    feed.add(vec![channel(0)], Since::After(Cursor::new(START + 1_000_000, 0)));
+    let saved = feed.plan().clone();
+    let mut offsets: Vec<String> = Vec::new();
+    let mut ids = Vec::new();
+    for n in 1..=2 {
+        while let Some(pulled) = pull(&mut feed, 10) {
+            for packet in pulled.packets {
+                let json = packet.packet().payload.as_ref().unwrap().json().to_string();
+                let args: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+                offsets.push(args.last().unwrap().as_str().unwrap().to_owned());
+            }
+        }
+        ids.extend(log.append(vec![draft(0)], START + n));
+    }
+    assert_eq!(offsets.len(), 2, "a gap and the first message: {offsets:?}");
+    for (at, offset) in offsets.iter().enumerate() {
+        let mut resumed = Feed::resume(&log, saved.clone(), Some(offset.parse().unwrap()), None).unwrap();
+        let mut received = Vec::new();
+        while let Some(pulled) = pull(&mut resumed, 10) {
+            received.extend(pulled.packets.iter().map(|packet| read(packet).0.unwrap().1));
+        }
+        assert_eq!(received, ids[at..], "after {offset}");
+    }
+}
