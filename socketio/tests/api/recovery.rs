@@ -5,7 +5,7 @@ use std::time::Duration;
 use socketio::{Binary, Recovery, SocketIo};
 
 use crate::{
-    WEBSOCKET, start,
+    WEBSOCKET, join, start,
     support::{Frame, Running, WebSocket, eventually},
 };
 
@@ -159,4 +159,18 @@ fn cut_again_and_again_each_event_comes_once_in_order() {
 
 fn expected_is_multiple(offset: &str) -> bool {
     offset.rsplit('.').next().and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n % 40 == 0)
+}
+
+/// Expired sessions and packets are dropped although nobody uses the adapter any more.
+#[test]
+fn what_has_expired_is_dropped_in_time() {
+    let recovery = Recovery { max_disconnection: Duration::from_millis(50), ..Recovery::default() };
+    let (server, io) = start(SocketIo::builder().recovery(recovery));
+    io.of("/");
+    let empty = io.stats().recovery_bytes;
+    let (client, _) = join(&server, "40");
+    drop(io.emit("e", &"x".repeat(1_000)));
+    drop(client);
+    eventually("the session is kept", || io.stats().sockets == 0);
+    eventually("nothing is kept", || (io.stats().recovery_sessions, io.stats().recovery_bytes) == (0, empty));
 }

@@ -8,181 +8,51 @@
 //! A session stays here while its client is looked at by middlewares, and is taken out when the client is in: whatever happens in
 //! between, it keeps the deadline that it has had since the disconnection.
 
+mod memory;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use bytestring::ByteString;
 use tokio::time::timeout;
 
-use self::store::{Backlog, Store, lock};
-use super::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Enter, Local, Missed, Restored, Session};
-use crate::{
-    DisconnectReason, EncodedPacket, Namespace, Recovery, Selector, Socket,
-    engine::{SendError, Sid},
+use self::{
+    memory::Memory,
+    store::{Backlog, Store},
 };
+use super::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Enter, Local, Missed, Restored, Session};
+use crate::{DisconnectReason, EncodedPacket, Namespace, Recovery, Selector, Socket, engine::SendError};
 
 /// Serves one server alone. With [`Config::recovery`](crate::Config::recovery) it keeps the latest packets of each namespace in memory.
 #[derive(Default)]
 pub struct LocalAdapter {
-    recovery: Option<Recovery>,
-    stores: Mutex<Stores>,
-    /// Bytes of all stores.
-    bytes: AtomicUsize,
-    /// Sessions of all stores.
-    sessions: AtomicUsize,
-    /// Held by the one thread that makes room.
-    shrinking: Mutex<()>,
-}
-
-#[derive(Default)]
-struct Stores {
-    by_name: HashMap<ByteString, Arc<Mutex<Store>>>,
-    /// When expired sessions are next looked for.
-    sweep: Option<Instant>,
+    memory: Option<Arc<Memory>>,
 }
 
 impl LocalAdapter {
     /// An adapter that keeps packets for recovery, if wanted.
     pub fn new(recovery: Option<Recovery>) -> Self {
-        Self { recovery, ..Self::default() }
+        Self { memory: recovery.map(|recovery| Arc::new(Memory::new(recovery))) }
     }
 
     /// About how many bytes of packets and sessions are kept, within [`Recovery::max_total_bytes`].
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.memory.as_ref().map_or(0, |memory| memory.bytes())
     }
 
-    fn stores(&self) -> MutexGuard<'_, Stores> {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn store(&self, nsp: &ByteString) -> Option<Arc<Mutex<Store>>> {
-        let mut stores = self.stores();
-        if let Some(store) = stores.by_name.get(nsp) {
-            return Some(store.clone());
-        }
-        let store = Store::new(Sid::random().ok()?);
-        self.bytes.fetch_add(store.bytes(), Ordering::Relaxed);
-        let store = Arc::new(Mutex::new(store));
-        stores.by_name.insert(nsp.clone(), store.clone());
-        Some(store)
-    }
-
-    /// Uses the store of a namespace, if there is recovery, and then keeps the bounds.
+    /// Uses the store of a namespace, if there is recovery.
     fn with<R>(
         &self,
         local: &Local,
         use_store: impl FnOnce(&mut Store, &Arc<Mutex<Store>>, &Recovery) -> R,
     ) -> Option<R> {
-        let recovery = self.recovery.as_ref()?;
-        let result = loop {
-            let shared = self.store(local.name())?;
-            let mut store = lock(&shared);
-            if !store.is_removed {
-                break self.change(&mut store, |store| use_store(store, &shared, recovery));
-            }
-        };
-        self.keep_bounds(recovery);
-        let counters = local.counters();
-        counters.recovery_bytes.set(self.bytes() as u64);
-        counters.recovery_sessions.set(self.sessions.load(Ordering::Relaxed) as u64);
-        Some(result)
+        self.memory.as_ref()?.with(local, use_store)
     }
-
-    /// Changes a store and counts what that changes.
-    fn change<R>(&self, store: &mut Store, change: impl FnOnce(&mut Store) -> R) -> R {
-        let before = (store.bytes(), store.sessions());
-        let result = change(store);
-        let count = |counter: &AtomicUsize, before: usize, after: usize| {
-            if after > before {
-                counter.fetch_add(after - before, Ordering::Relaxed);
-            } else {
-                counter.fetch_sub(before - after, Ordering::Relaxed);
-            }
-        };
-        count(&self.bytes, before.0, store.bytes());
-        count(&self.sessions, before.1, store.sessions());
-        result
-    }
-
-    fn keep_bounds(&self, recovery: &Recovery) {
-        let now = Instant::now();
-        let is_due = {
-            let mut stores = self.stores();
-            let is_due = stores.sweep.is_none_or(|at| at <= now);
-            if is_due {
-                stores.sweep = Some(now + recovery.max_disconnection / 4);
-            }
-            is_due
-        };
-        if is_due {
-            self.for_all(|store| store.expire(recovery.max_disconnection, now));
-        }
-        if self.bytes() > recovery.max_total_bytes
-            && let Ok(_alone) = self.shrinking.try_lock()
-        {
-            // A little below the bound, so that this is done once in a while and not for each packet.
-            let mut sizes = Vec::new();
-            self.for_all(|store| sizes.push(store.bytes()));
-            let share = fair_share(sizes, recovery.max_total_bytes - recovery.max_total_bytes / 8);
-            self.for_all(|store| store.trim(share));
-        }
-    }
-
-    /// Changes every store, and drops those of namespaces that are gone and have no session.
-    fn for_all(&self, mut change: impl FnMut(&mut Store)) {
-        let all: Vec<_> = self.stores().by_name.iter().map(|(name, store)| (name.clone(), store.clone())).collect();
-        for (name, shared) in all {
-            let mut store = lock(&shared);
-            if !store.is_removed {
-                self.change(&mut store, &mut change);
-            }
-            let is_unused = !store.is_open && store.sessions() == 0;
-            drop(store);
-            if is_unused {
-                self.remove_unused(&name);
-            }
-        }
-    }
-
-    fn remove_unused(&self, name: &ByteString) {
-        let mut stores = self.stores();
-        let Some(shared) = stores.by_name.get(name).cloned() else { return };
-        let mut store = lock(&shared);
-        if !store.is_open && store.sessions() == 0 {
-            store.is_removed = true;
-            self.bytes.fetch_sub(store.bytes(), Ordering::Relaxed);
-            stores.by_name.remove(name);
-            if stores.by_name.capacity() > 64 && stores.by_name.len() * 4 < stores.by_name.capacity() {
-                stores.by_name.shrink_to_fit();
-            }
-        }
-    }
-}
-
-/// The size to which the largest are cut so that all together have at most `total`: those that are smaller keep what they have.
-fn fair_share(mut sizes: Vec<usize>, total: usize) -> usize {
-    sizes.sort_unstable();
-    let (mut left, mut count) = (total, sizes.len());
-    for size in sizes {
-        let share = left / count;
-        if size > share {
-            return share;
-        }
-        left -= size;
-        count -= 1;
-    }
-    usize::MAX
 }
 
 /// How long the end of an earlier socket is waited for, which runs on a thread of its own.
@@ -202,15 +72,16 @@ async fn take_over(local: &Local, pid: &str) {
 
 impl Adapter for LocalAdapter {
     fn opened(&self, namespace: &Namespace) {
+        if let Some(memory) = &self.memory {
+            memory.sweep_on(namespace.workers());
+        }
         let _ = self.with(namespace.local(), |store, _, _| store.is_open = true);
     }
 
     fn closed(&self, local: &Local) {
-        // Only if there is one: a name that nobody asks for again is not to cost anything.
-        let Some(shared) = self.stores().by_name.get(local.name()).cloned() else { return };
-        lock(&shared).is_open = false;
-        self.remove_unused(local.name());
-        local.counters().recovery_bytes.set(self.bytes() as u64);
+        if let Some(memory) = &self.memory {
+            memory.close(local);
+        }
     }
 
     fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
@@ -292,6 +163,8 @@ impl Adapter for LocalAdapter {
 
 impl std::fmt::Debug for LocalAdapter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalAdapter").field("recovery", &self.recovery).finish_non_exhaustive()
+        f.debug_struct("LocalAdapter")
+            .field("recovery", &self.memory.as_ref().map(|memory| memory.limits()))
+            .finish_non_exhaustive()
     }
 }

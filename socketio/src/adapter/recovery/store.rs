@@ -1,7 +1,7 @@
 //! What one namespace keeps for recovery: its latest packets by number, and the sessions of clients that are disconnected.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     mem::size_of,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -28,6 +28,8 @@ pub(super) struct Store {
     packets: VecDeque<Kept>,
     packet_bytes: usize,
     sessions: HashMap<ByteString, Disconnected>,
+    /// The same by their deadlines.
+    deadlines: BTreeSet<(Instant, ByteString)>,
     session_bytes: usize,
     /// Whether the namespace is there. Without it the store stays for its sessions alone.
     pub(super) is_open: bool,
@@ -59,7 +61,8 @@ impl Disconnected {
         let Session { sid, pid, rooms, data, start } = &self.session;
         let rooms = rooms.iter().map(|room| room.len() + size_of::<Room>()).sum::<usize>();
         let start = start.as_deref().map_or(0, str::len);
-        sid.len() + 2 * pid.len() + rooms + data.as_str().len() + start + size_of::<Self>() + ENTRY_COST
+        let entries = size_of::<Self>() + size_of::<(Instant, ByteString)>() + ENTRY_COST;
+        sid.len() + 2 * pid.len() + rooms + data.as_str().len() + start + entries
     }
 }
 
@@ -75,6 +78,7 @@ impl Store {
             packets: VecDeque::new(),
             packet_bytes: 0,
             sessions: HashMap::new(),
+            deadlines: BTreeSet::new(),
             session_bytes: 0,
             is_open: true,
             is_removed: false,
@@ -88,6 +92,10 @@ impl Store {
 
     pub(super) fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    pub(super) fn packets(&self) -> usize {
+        self.packets.len()
     }
 
     fn last(&self) -> u64 {
@@ -116,7 +124,9 @@ impl Store {
         while self.packets.len() > limits.max_packets || self.packet_bytes > limits.max_bytes {
             self.drop_packet();
         }
-        self.drop_old(limits.max_disconnection, now);
+        while self.is_front_old(limits.max_disconnection, now) {
+            self.drop_packet();
+        }
     }
 
     /// A packet that is not kept. Clients take any string at the end of an event for an offset, so one that ends in a string
@@ -160,36 +170,44 @@ impl Store {
         let pid = session.pid.clone();
         let disconnected = Disconnected { session, since: now, until: now + keep };
         self.session_bytes += disconnected.bytes();
+        self.deadlines.insert((disconnected.until, pid.clone()));
         self.sessions.insert(pid, disconnected);
     }
 
     pub(super) fn remove(&mut self, pid: &str) {
-        if let Some(disconnected) = self.sessions.remove(pid) {
+        if let Some((pid, disconnected)) = self.sessions.remove_entry(pid) {
             self.session_bytes -= disconnected.bytes();
+            self.deadlines.remove(&(disconnected.until, pid));
         }
         if self.sessions.capacity() > 64 && self.sessions.len() * 4 < self.sessions.capacity() {
             self.sessions.shrink_to_fit();
         }
     }
 
-    /// Drops the sessions whose time is over.
-    pub(super) fn expire(&mut self, keep: Duration, now: Instant) {
-        self.drop_old(keep, now);
-        let Self { sessions, session_bytes, .. } = self;
-        sessions.retain(|_, disconnected| {
-            let stays = disconnected.until > now;
-            if !stays {
-                *session_bytes -= disconnected.bytes();
-            }
-            stays
-        });
+    /// Drops sessions and packets whose time is over, at most so many; how many.
+    pub(super) fn expire(&mut self, keep: Duration, now: Instant, most: usize) -> usize {
+        let mut dropped = 0;
+        while dropped < most
+            && let Some((until, pid)) = self.deadlines.first()
+            && *until <= now
+        {
+            let pid = pid.clone();
+            self.remove(&pid);
+            dropped += 1;
+        }
+        while dropped < most && self.is_front_old(keep, now) {
+            self.drop_packet();
+            dropped += 1;
+        }
+        if self.packets.capacity() > 64 && self.packets.len() * 4 < self.packets.capacity() {
+            self.packets.shrink_to_fit();
+        }
+        dropped
     }
 
-    /// Drops packets that came before any session that may still come back was cut off.
-    fn drop_old(&mut self, keep: Duration, now: Instant) {
-        while self.packets.front().is_some_and(|oldest| oldest.at + keep < now) {
-            self.drop_packet();
-        }
+    /// Whether the oldest packet came before any session that may still come back was cut off.
+    fn is_front_old(&self, keep: Duration, now: Instant) -> bool {
+        self.packets.front().is_some_and(|oldest| oldest.at + keep < now)
     }
 
     fn drop_packet(&mut self) {
@@ -204,17 +222,12 @@ impl Store {
         if self.bytes() <= bytes {
             return;
         }
-        let mut by_age: Vec<_> = self.sessions.iter().map(|(pid, session)| (session.since, pid.clone())).collect();
-        by_age.sort_unstable_by(|a, b| b.cmp(a));
         while self.bytes() > bytes {
-            match (self.packets.front().map(|kept| kept.at), by_age.last()) {
-                (Some(packet), Some((session, _))) if packet <= *session => self.drop_packet(),
+            let oldest = self.deadlines.first().and_then(|(_, pid)| Some((self.sessions.get(pid)?.since, pid.clone())));
+            match (self.packets.front().map(|kept| kept.at), oldest) {
+                (Some(packet), Some((session, _))) if packet <= session => self.drop_packet(),
                 (Some(_), None) => self.drop_packet(),
-                (_, Some(_)) => {
-                    if let Some((_, pid)) = by_age.pop() {
-                        self.remove(&pid);
-                    }
-                }
+                (_, Some((_, pid))) => self.remove(&pid),
                 (None, None) => break,
             }
         }

@@ -1,7 +1,7 @@
 use std::task::Waker;
 
-use super::*;
-use crate::{Outgoing, SocketData, Source, stats::Counters};
+use super::{memory::fair_share, store::lock, *};
+use crate::{Outgoing, SocketData, Source, engine::Sid, stats::Counters};
 
 fn packet(args: &impl serde::Serialize) -> EncodedPacket {
     EncodedPacket::event("/", "e", args).unwrap()
@@ -176,17 +176,18 @@ fn emit(adapter: &LocalAdapter, local: &Local, args: &impl serde::Serialize) {
 }
 
 /// Case 2.5: what a namespace keeps goes with it, or with its last session.
-#[test]
-fn stores_are_freed_with_their_namespaces() {
-    let keep = Duration::from_millis(40);
+#[actix_web::test]
+async fn stores_are_freed_with_their_namespaces() {
+    let keep = Duration::from_secs(40);
     let recovery = Recovery { max_disconnection: keep, ..Recovery::default() };
     let adapter = LocalAdapter::new(Some(recovery));
+    let memory = adapter.memory.clone().unwrap();
     for n in 0..1_000 {
         let local = local(&format!("/{n}"));
         emit(&adapter, &local, &"x".repeat(1_000));
         adapter.closed(&local);
     }
-    assert_eq!((adapter.bytes(), adapter.stores().by_name.len()), (0, 0));
+    assert_eq!((adapter.bytes(), memory.stores().len()), (0, 0));
 
     for n in 0..100 {
         let local = local(&format!("/{n}"));
@@ -194,15 +195,35 @@ fn stores_are_freed_with_their_namespaces() {
         adapter.closed(&local);
         assert_eq!(local.counters().recovery_sessions.get(), n + 1);
     }
-    assert_eq!(adapter.stores().by_name.len(), 100, "their clients may come back");
-    let began = Instant::now();
-    while adapter.stores().by_name.len() > 1 {
-        // Whatever is done next, in any namespace.
-        emit(&adapter, &local("/"), &1);
-        assert!(began.elapsed() < Duration::from_secs(10));
-        std::thread::yield_now();
+    assert_eq!(memory.stores().len(), 100, "their clients may come back");
+    memory.sweep(Instant::now()).await;
+    assert_eq!((memory.stores().len(), memory.sessions()), (100, 100));
+    memory.sweep(Instant::now() + keep).await;
+    assert_eq!((memory.stores().len(), memory.sessions(), memory.bytes()), (0, 0, 0));
+}
+
+/// What has expired goes in slices: no one waits for the whole.
+#[actix_web::test]
+async fn a_slice_of_what_has_expired_goes_at_a_time() {
+    let mut store = Store::new(Sid::random().unwrap());
+    let (limits, now) = (Recovery::default(), Instant::now());
+    let empty = store.bytes();
+    for n in 0..10 {
+        keep(&mut store, &n, to("a"), &limits, now);
+        let session = Session { pid: format!("{n}").into(), ..session(&["a"]) };
+        store.insert(session, limits.max_disconnection, now);
     }
-    assert_eq!(adapter.sessions.load(Ordering::Relaxed), 0);
+    // One comes back and is cut off again later: it has its new deadline alone.
+    store.remove("3");
+    store.insert(Session { pid: "3".into(), ..session(&["a"]) }, limits.max_disconnection * 3, now);
+    let later = now + limits.max_disconnection * 2;
+    assert_eq!(store.expire(limits.max_disconnection, now, 8), 0);
+    for (dropped, sessions, packets) in [(8, 2, 10), (8, 1, 3), (3, 1, 0), (0, 1, 0)] {
+        assert_eq!(store.expire(limits.max_disconnection, later, 8), dropped);
+        assert_eq!((store.sessions(), store.packets()), (sessions, packets));
+    }
+    assert_eq!(store.expire(limits.max_disconnection, later + limits.max_disconnection, 8), 1);
+    assert_eq!(store.bytes(), empty);
 }
 
 /// Case 2.5: one bound for all namespaces; those with the most give first.
@@ -210,9 +231,10 @@ fn stores_are_freed_with_their_namespaces() {
 fn all_namespaces_together_are_bounded() {
     let recovery = Recovery { max_total_bytes: 400_000, ..Recovery::default() };
     let adapter = LocalAdapter::new(Some(recovery));
+    let memory = adapter.memory.clone().unwrap();
     let quiet = local("/quiet");
     emit(&adapter, &quiet, &1);
-    let before = lock(&adapter.store(quiet.name()).unwrap()).bytes();
+    let before = lock(&memory.store(quiet.name()).unwrap()).bytes();
     for round in 0..100 {
         for n in 0..20 {
             emit(&adapter, &local(&format!("/{n}")), &"x".repeat(1_000));
@@ -223,10 +245,10 @@ fn all_namespaces_together_are_bounded() {
         }
         assert!(adapter.bytes() <= 400_000, "{}", adapter.bytes());
     }
-    let total: usize = adapter.stores().by_name.values().map(|store| lock(store).bytes()).sum();
+    let total: usize = memory.stores().values().map(|store| lock(store).bytes()).sum();
     assert_eq!(adapter.bytes(), total);
     assert!(total > 200_000, "{total}");
-    assert_eq!(lock(&adapter.store(quiet.name()).unwrap()).bytes(), before);
+    assert_eq!(lock(&memory.store(quiet.name()).unwrap()).bytes(), before);
 }
 
 #[test]
