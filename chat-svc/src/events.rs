@@ -77,8 +77,8 @@ impl Chat {
         let (channel, cursor) = self.enter(socket, member, args.text().as_deref())?;
         self.sessions.saved(socket).await;
         let chat = self.clone();
-        member.reply_later(ack, move || {
-            let page = Page::read(chat.service.log(), &channel, cursor.next(0), MAX_MESSAGES, false);
+        member.reply_later(ack, move |max_bytes| {
+            let page = Page::read(chat.service.log(), &channel, cursor.next(0), MAX_MESSAGES, max_bytes, false);
             Joined::encode(room_of(&channel), &chat.presence.present(&channel), &page)
         })
     }
@@ -105,8 +105,8 @@ impl Chat {
             }
         };
         let log = self.service.log().clone();
-        member.reply_later(ack, move || {
-            let page = Page::read(&log, &channel, before, limit, true);
+        member.reply_later(ack, move |max_bytes| {
+            let page = Page::read(&log, &channel, before, limit, max_bytes, true);
             Past::encode(room_of(&channel), &page)
         })
     }

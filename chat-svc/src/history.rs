@@ -21,6 +21,9 @@ use crate::{reply::Refusal, wire};
 pub(crate) const MAX_MESSAGES: usize = 50;
 /// Bytes of JSON of the messages of one page. In the answer to `history` one message comes however large it is.
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
+/// A page may be as long as so many pulls: of the usual budget, that is `MAX_BYTES`. When little memory is left for what waits for clients, budgets
+/// and pages are shorter.
+const PULLS: usize = 8;
 /// Answers of one client that wait until it can take them.
 const MAX_WAITING: usize = 32;
 
@@ -36,20 +39,27 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The newest messages on `channel` before `before`, at most `limit`, that fit into [`MAX_BYTES`]; with `at_least_one` the newest comes
+    /// The newest messages on `channel` before `before`, at most `limit`, that fit into `max_bytes`; with `at_least_one` the newest comes
     /// also where it does not fit.
-    pub(crate) fn read(log: &Log, channel: &ChannelName, before: Cursor, limit: usize, at_least_one: bool) -> Self {
+    pub(crate) fn read(
+        log: &Log,
+        channel: &ChannelName,
+        before: Cursor,
+        limit: usize,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Self {
         let found = log.latest(channel, limit + 1, before.before());
         let mut bytes = 0;
         let mut messages: Vec<String> = Vec::new();
         for message in found.iter().rev().take(limit) {
             // Decided before it is written, as far as that goes: a message of megabytes is not written in vain.
-            if bytes + message.draft.payload.len() > MAX_BYTES && !(at_least_one && messages.is_empty()) {
+            if bytes + message.draft.payload.len() > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;
             }
             let json = wire::past(message);
             bytes += json.len() + 1;
-            if bytes > MAX_BYTES && !(at_least_one && messages.is_empty()) {
+            if bytes > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;
             }
             messages.push(json);
@@ -61,8 +71,8 @@ impl Page {
     }
 }
 
-/// An answer that is made when the client can take it.
-type Make = Box<dyn FnOnce() -> String + Send>;
+/// An answer that is made when the client can take it, with messages of at most so many bytes.
+type Make = Box<dyn FnOnce(usize) -> String + Send>;
 
 /// Answers that wait until the client can take them.
 #[derive(Default)]
@@ -76,7 +86,11 @@ impl Replies {
     ///
     /// # Errors
     /// When too many wait already.
-    pub(crate) fn push(&mut self, ack: &Ack, make: impl FnOnce() -> String + Send + 'static) -> Result<(), Refusal> {
+    pub(crate) fn push(
+        &mut self,
+        ack: &Ack,
+        make: impl FnOnce(usize) -> String + Send + 'static,
+    ) -> Result<(), Refusal> {
         if self.is_closed || !ack.is_wanted() {
             return Ok(());
         }
@@ -117,9 +131,10 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The packet of the answer. `None` if it was answered meanwhile.
-    pub(crate) fn encode(self) -> Option<EncodedPacket> {
-        let json = format!("[{}]", (self.make)());
+    /// The packet of the answer, for a pull with this budget. `None` if it was answered meanwhile.
+    pub(crate) fn encode(self, budget: usize) -> Option<EncodedPacket> {
+        let max_bytes = budget.saturating_mul(PULLS).min(MAX_BYTES);
+        let json = format!("[{}]", (self.make)(max_bytes));
         self.ack.into_packet(Payload::from_parts(json.into(), Vec::new()))
     }
 }

@@ -78,7 +78,7 @@ impl Member {
     ///
     /// # Errors
     /// When too many such answers wait already.
-    pub(crate) fn reply_later(&self, ack: &Ack, make: impl FnOnce() -> String + Send + 'static) -> Outcome<()> {
+    pub(crate) fn reply_later(&self, ack: &Ack, make: impl FnOnce(usize) -> String + Send + 'static) -> Outcome<()> {
         let mut state = self.state();
         state.replies.push(ack, make)?;
         state.feed.wake();
@@ -155,7 +155,7 @@ impl Source for Reading {
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>> {
         // Messages that are read because of a join come behind its answer.
         while let Some(reply) = self.next_reply() {
-            if let Some(packet) = reply.encode() {
+            if let Some(packet) = reply.encode(budget) {
                 return Poll::Ready(vec![Outgoing::from(packet)]);
             }
         }

@@ -61,7 +61,8 @@ pub struct Config {
     /// for which nothing waits is sent any message up to this size. 0 means no limit. Default 64 MiB.
     pub max_pending_bytes: usize,
     /// Bytes that may wait for all clients of the server together, with the same consequences. A message to many counts once, and each
-    /// client may have 64 KiB, or a single message, beyond it. 0 means no limit. Default 256 MiB.
+    /// client may have 64 KiB, or a single message, beyond it. What was pulled from a [source](crate::Source) counts, and the rest of a long message
+    /// or poll that a client takes slowly, unless others hold the same bytes. 0 means no limit. Default 256 MiB.
     pub max_pending_total: usize,
     /// Bytes of WebSocket messages, request bodies and packets with attachments that have begun to come and are not complete, of all
     /// clients of the server together. Beyond, the message that would take more is refused and its connection ended, unless it is below
@@ -74,7 +75,8 @@ pub struct Config {
     /// The same for all connections of the server together, with the same consequence for the connection whose event would take more,
     /// unless its own events take less than 64 KiB. 0 means no limit. Default 256 MiB.
     pub max_handler_total: usize,
-    /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time. Default 32 KiB.
+    /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time, unless
+    /// [`max_pending_total`](Self::max_pending_total) leaves fewer. Default 32 KiB.
     pub source_budget: usize,
     /// Messages that one client may send a second, with bursts of twice as many, as many other packets of Engine.IO (pongs, and
     /// the pings of its revision 3), and as many fragments and control frames of a WebSocket; beyond, it is disconnected with

@@ -62,7 +62,7 @@ use actix_web::web::ServiceConfig;
 pub(crate) use self::admission::{Admission, Permit};
 pub(crate) use self::connection::{Conn, HandlerBytes, Held, Item, WebSocketId};
 pub(crate) use self::handshake::parse_query;
-pub(crate) use self::outgoing::Party;
+pub(crate) use self::outgoing::{Charge, Party};
 pub(crate) use self::session::{Posted, Stamp};
 pub use self::{
     connection::{Connection, Peer, SendError},
@@ -145,6 +145,14 @@ impl Core {
     fn pending_limits(&self) -> outbox::Limits {
         let limit = |bytes| if bytes == 0 { usize::MAX } else { bytes };
         outbox::Limits { connection: limit(self.config.max_pending_bytes), total: limit(self.config.max_pending_total) }
+    }
+
+    /// About how many bytes are pulled from a source now: as many as is set, fewer when what waits for all clients nears its limit, and then
+    /// one message.
+    fn pull_budget(&self) -> usize {
+        let pending = usize::try_from(self.counters.pending_bytes.get()).unwrap_or(usize::MAX);
+        let left = self.pending_limits().total.saturating_sub(pending);
+        self.config.source_budget.min(left).max(1)
     }
 
     /// The session with this id, if its time is not over.

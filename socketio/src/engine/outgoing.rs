@@ -166,9 +166,21 @@ pub struct Outgoing {
 }
 
 /// Bytes in the total of what waits, for as long as this lives.
-struct Charge {
+pub(crate) struct Charge {
     counters: Arc<Counters>,
     bytes: u64,
+}
+
+impl Charge {
+    pub(crate) fn new(counters: &Arc<Counters>, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        counters.pending_bytes.add(bytes);
+        Self { counters: counters.clone(), bytes }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
 }
 
 impl Drop for Charge {
@@ -206,10 +218,19 @@ impl Outgoing {
 
     /// The same message for many connections: its bytes are counted in the total now, and once for all of them.
     pub(crate) fn charged(mut self, counters: &Arc<Counters>) -> Self {
-        let bytes = self.len() as u64;
-        counters.pending_bytes.add(bytes);
-        self.charge = Some(Arc::new(Charge { counters: counters.clone(), bytes }));
+        self.charge = Some(Arc::new(Charge::new(counters, self.len())));
         self
+    }
+
+    /// Its place in the total, made now if its bytes are counted nowhere.
+    pub(crate) fn charge(&self, counters: &Arc<Counters>) -> Option<Arc<Charge>> {
+        let new = || self.is_uncounted().then(|| Arc::new(Charge::new(counters, self.len())));
+        self.charge.clone().or_else(new)
+    }
+
+    /// Whether its bytes are counted nowhere: nobody else holds them.
+    pub(crate) fn is_uncounted(&self) -> bool {
+        self.charge.is_none() && Arc::strong_count(&self.body) == 1
     }
 
     /// Whether its bytes are counted already.

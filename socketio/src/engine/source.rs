@@ -49,7 +49,7 @@ use super::{
 /// # assert!(cursor.poll_next(&mut cx, 10).is_ready());
 /// ```
 pub trait Source: Send {
-    /// The next messages, about `budget` bytes of them and at least one; or `Pending`, after the waker of `cx` has been kept to be woken when
+    /// The next messages, about `budget` bytes of them and at least one; the budget is small when too much waits for all clients together; or `Pending`, after the waker of `cx` has been kept to be woken when
     /// there are some. An empty batch says that there will never be another: the source is dropped.
     ///
     /// The waker may change from call to call (a polling client brings another with each request), so only the last counts.

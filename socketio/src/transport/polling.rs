@@ -6,14 +6,17 @@
 //! ```
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{BodySize, MessageBody},
     http::header::{self, HeaderValue},
     rt::time::{sleep, timeout},
     web,
@@ -26,14 +29,16 @@ use super::{
     compress::compress,
     errors::Refusal,
     receiving::{NoRoom, Receiving},
+    websocket::PIECE,
 };
 use crate::{
     DisconnectReason,
     engine::{
-        Conn, Core, Data, Item, Posted, Protocol, Transport,
+        Charge, Conn, Core, Data, Item, Posted, Protocol, Transport,
         packet::{DecodeError, Packet},
         payload,
     },
+    stats::Counters,
 };
 
 /// Opens a session; the answer is its first payload.
@@ -122,10 +127,38 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse 
         response.append_header((header::VARY, "Accept-Encoding"));
         if let Some((compressed, encoding)) = terms.coding.and_then(|coding| compress(coding, &body)) {
             response.insert_header((header::CONTENT_ENCODING, encoding));
-            return response.body(compressed);
+            return with_body(response, compressed, conn.counters());
         }
     }
-    response.body(body)
+    with_body(response, body, conn.counters())
+}
+
+/// An answer; a long one is given out in pieces, and counts as waiting until its client has taken it.
+fn with_body(mut response: HttpResponseBuilder, body: Bytes, counters: &Arc<Counters>) -> HttpResponse {
+    if body.len() <= PIECE {
+        return response.body(body);
+    }
+    let charge = Charge::new(counters, body.len());
+    response.body(LongBody { rest: body, _charge: charge })
+}
+
+struct LongBody {
+    rest: Bytes,
+    _charge: Charge,
+}
+
+impl MessageBody for LongBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let rest = &mut self.get_mut().rest;
+        let piece = rest.split_to(rest.len().min(PIECE));
+        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
+    }
 }
 
 /// A POST under way. Dropped before its body was there, it ends the session: what it was to bring is lost, and what comes after it

@@ -37,7 +37,7 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 use super::{Arrival, errors::Refusal, receiving::Receiving};
 use crate::{
     DisconnectReason,
-    engine::{Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
+    engine::{Charge, Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
     rate::Bucket,
 };
 
@@ -100,6 +100,8 @@ struct Body {
     frames: Bucket,
     /// What is left of a message that leaves in several writes.
     rest: Bytes,
+    /// By which the message of `rest` counts as waiting until all of it has been taken.
+    unread: Option<Arc<Charge>>,
     /// A control frame to send before anything else.
     reply: Option<Bytes>,
     close: Option<CloseReason>,
@@ -113,7 +115,7 @@ const APART: Duration = Duration::from_millis(1);
 
 /// The most that is given to the server in one piece. It asks for the next when it has written most of this, so that a client which takes
 /// a long message slowly is seen to take it, and is not copied all of it in advance.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// A message that comes in fragments.
 struct Partial {
@@ -141,6 +143,7 @@ impl Body {
             buffer: BytesMut::new(),
             partial: None,
             rest: Bytes::new(),
+            unread: None,
             reply: None,
             close: None,
             pause: None,
@@ -186,7 +189,11 @@ impl Body {
 
     /// The next piece of what is being sent.
     fn piece(&mut self) -> Bytes {
-        self.rest.split_to(self.rest.len().min(PIECE))
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        if self.rest.is_empty() {
+            self.unread = None;
+        }
+        piece
     }
 
     fn take_frames(&mut self) -> After {
@@ -326,6 +333,7 @@ impl Stream for Body {
                     if item.is_apart() {
                         this.pause = Some(Box::pin(sleep(APART)));
                     }
+                    this.unread = item.charge(PIECE, this.conn.counters());
                     this.rest = item.into_websocket(this.protocol);
                     return Poll::Ready(Some(Ok(this.piece())));
                 }

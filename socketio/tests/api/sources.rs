@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use socketio::{Adapter, EncodedPacket, Outgoing, Recovery, Selector, SocketIo, Source};
+use socketio::{
+    Adapter, EncodedPacket, Outgoing, Recovery, Selector, SocketIo, Source,
+    socket::packet::{Packet, Payload},
+};
 
 use crate::{
     join, start,
@@ -310,4 +313,65 @@ fn without_a_session_to_come_back_to_nobody_looks_for_offsets() {
     eventually("it is in", || io.stats().sockets == 1);
     drop(io.emit("direct", &"text"));
     assert_eq!(client.text(), r#"42["direct","text"]"#);
+}
+
+/// Larger than what kernels keep of it for a client that reads nothing.
+const HUGE: usize = 48 << 20;
+
+/// One huge message, made when it is asked for; then small ones. Notes what budgets it was given.
+struct Once {
+    is_huge: bool,
+    budgets: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Source for Once {
+    fn poll_next(&mut self, _: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>> {
+        self.budgets.lock().unwrap().push(budget);
+        if !std::mem::take(&mut self.is_huge) {
+            return Poll::Ready(Vec::new());
+        }
+        let payload = Payload::from_parts(format!(r#"["huge","{}"]"#, "x".repeat(HUGE)).into(), Vec::new());
+        Poll::Ready(vec![EncodedPacket::from(Packet::event("/".into(), None, payload)).into()])
+    }
+}
+
+/// What a slow client has not taken of a long answer counts in the total of what waits, over WebSocket and polling, until the client takes it
+/// or goes; and of others less is pulled meanwhile.
+#[test]
+fn what_was_pulled_and_not_taken_counts() {
+    let (server, io) = start(SocketIo::builder().configure(|config| config.max_pending_total = 1 << 20));
+    let budgets: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let noted = budgets.clone();
+    io.of("/").on("ask", async move |socket, is_huge: bool, _| {
+        socket.connection().queue_source(Once { is_huge, budgets: noted.clone() });
+    });
+    let waits = |io: &SocketIo| io.stats().pending_bytes;
+    let ask = |client: &mut crate::support::WebSocket, is_huge: bool| {
+        let before = budgets.lock().unwrap().len();
+        client.send(&format!(r#"42["ask",{is_huge}]"#));
+        eventually("it was asked", || budgets.lock().unwrap().len() > before);
+    };
+
+    let (mut slow, _) = join(&server, "40");
+    ask(&mut slow, true);
+    eventually("it waits", || waits(&io) > HUGE as u64 / 2);
+    let (mut other, _) = join(&server, "40");
+    ask(&mut other, false);
+    let first = budgets.lock().unwrap().clone();
+    assert_eq!((first[0], *first.last().unwrap()), (32 << 10, 1));
+    drop(slow);
+    eventually("it went with its client", || waits(&io) == 0);
+
+    let sid = server.open("/socket.io/");
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    server.post(&path, "40");
+    server.get(&path);
+    server.post(&path, r#"42["ask",true]"#);
+    let mut poll = server.connect();
+    poll.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    eventually("the answer waits", || waits(&io) > HUGE as u64 / 2);
+    // It is taken after all.
+    assert!(Answer::read(&mut poll).body.len() > HUGE);
+    // But for the place of the source, which ends at the next poll.
+    eventually("it was taken", || waits(&io) < 1_000);
 }

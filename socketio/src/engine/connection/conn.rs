@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Connection, Peer, SendError};
+use super::{Connection, Peer, SendError, staged::Staged};
 use crate::engine::{
     Core, Handshake, Permit, Sid,
     outbox::{Full, Outbox},
@@ -45,7 +45,7 @@ pub(super) struct State {
     pub(super) session: Session,
     pub(super) outbox: Outbox,
     /// Pulled from sources, not yet given to the transport.
-    pub(super) staged: std::vec::IntoIter<Outgoing>,
+    pub(super) staged: Staged,
     pub(super) peer: Option<Arc<dyn Peer>>,
     /// Held for the application from the first request to the end.
     pub(super) permit: Option<Permit>,
@@ -87,7 +87,7 @@ impl Conn {
             state: Mutex::new(State {
                 session,
                 outbox: Outbox::default(),
-                staged: Vec::new().into_iter(),
+                staged: Staged::default(),
                 peer: None,
                 permit,
                 peer_deadline: None,
@@ -142,7 +142,7 @@ impl Conn {
             // 1. The session is closed already: from here on nothing enters it.
             // 2. What waited is let go, so that a transport that lingers costs nothing.
             let waiting = (state.outbox.take(), state.sources.clear());
-            state.staged = Vec::new().into_iter();
+            state.staged = Staged::default();
             state.peer_deadline = None;
             state.ended = Some(reason);
             (reason, state.peer.take(), state.permit.take(), waiting, std::mem::take(&mut state.listed))

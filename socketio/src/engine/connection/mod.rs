@@ -6,6 +6,7 @@ mod conn;
 mod held;
 mod pull;
 mod requests;
+mod staged;
 
 use std::{sync::Arc, time::Instant};
 

@@ -16,6 +16,7 @@ use crate::engine::{
     session::{Next, Transport},
     source::{Source, SourceId, Taken},
 };
+use crate::{engine::outgoing::Charge, stats::Counters};
 
 /// What comes of one look at the state.
 enum Step {
@@ -92,7 +93,7 @@ impl Conn {
                     // it right now, and what it pulled is then to leave first.
                     let (step, waker) = self.with(|state| {
                         let step = match stamped {
-                            Some(stamped) if state.staged.len() == 0 => {
+                            Some(stamped) if state.staged.is_empty() => {
                                 Step::Done(Poll::Ready(Some(Item::Message(stamped, form))))
                             }
                             None if state.sources.are_asked(party) => {
@@ -132,14 +133,14 @@ impl Conn {
         round: &mut Round,
         cx: &mut Context<'_>,
     ) -> Step {
-        let batch = source.poll_next(cx, self.core.config.source_budget);
+        let batch = source.poll_next(cx, self.core.pull_budget());
         // Staged and put back at once: whoever finds the source in its place finds all that it gave out gone before.
         let (step, left, waker) = self.with(|state| {
             let (is_over, is_pending) = match batch {
                 Poll::Ready(batch) if batch.is_empty() => (true, false),
                 Poll::Ready(batch) => {
                     if state.session.is_open() {
-                        state.stage(batch);
+                        state.staged.add(batch, self.counters());
                     }
                     (false, false)
                 }
@@ -191,25 +192,12 @@ impl Conn {
 }
 
 impl State {
-    /// Puts what was pulled behind what was pulled before and is still here, which there is only while two transports are at it.
-    fn stage(&mut self, batch: Vec<Outgoing>) {
-        let before = std::mem::take(&mut self.staged);
-        self.staged =
-            if before.len() == 0 { batch.into_iter() } else { before.chain(batch).collect::<Vec<_>>().into_iter() };
-    }
-
     /// The next of what was pulled: all of it, if it is short, so that it costs one look at the state and leaves in one write.
     fn next_staged(&mut self) -> Option<Item> {
-        let staged = self.staged.as_slice();
-        if staged.len() > 1 && staged.iter().all(|message| message.len() < SHORT && !message.is_apart()) {
-            return Some(Item::Batch(std::mem::take(&mut self.staged), self.form));
+        if let Some(messages) = self.staged.take_short(SHORT) {
+            return Some(Item::Batch(messages, self.form));
         }
-        let message = self.staged.next()?;
-        if self.staged.len() == 0 {
-            // Most connections idle: an empty batch keeps no memory.
-            self.staged = Vec::new().into_iter();
-        }
-        Some(Item::Message(message, self.form))
+        self.staged.next().map(|message| Item::Message(message, self.form))
     }
 
     /// Puts a source back that was asked, unless it is over. What is to be dropped comes back.
@@ -331,6 +319,19 @@ impl Item {
             Self::Packet(_) => &[],
             Self::Message(message, _) => std::slice::from_ref(message),
             Self::Batch(messages, _) => messages.as_slice(),
+        }
+    }
+
+    /// Counts what has more than so many bytes in the total of what waits, for a transport that takes a long time over it. `None` if it is
+    /// shorter, or counted by others who hold it.
+    pub(crate) fn charge(&self, from: usize, counters: &Arc<Counters>) -> Option<Arc<Charge>> {
+        let len = self.messages().iter().map(Outgoing::len).sum::<usize>();
+        match self {
+            _ if len <= from => None,
+            Self::Packet(_) => None,
+            Self::Message(message, _) => message.charge(counters),
+            // They are copied into one piece.
+            Self::Batch(..) => Some(Arc::new(Charge::new(counters, len))),
         }
     }
 
