@@ -28,7 +28,12 @@ async fn main() -> std::io::Result<()> {
     io.of("/")
         .on_connect(async |socket| send_auth(&socket))
         .on("message", async |socket, args: Args, _| drop(socket.emit("message-back", &args)))
-        .on("message-with-ack", async |_, args: Args, ack| drop(ack.send(&args)));
+        .on("message-with-ack", async |_, args: Args, ack| drop(ack.send(&args)))
+        .on("emit-with-ack", async |socket, args: Args, _| {
+            if let Ok(answer) = socket.emit_with_ack::<Args>("emit-with-ack", &args).await {
+                drop(socket.emit("emit-with-ack", &answer));
+            }
+        });
     io.of("/custom").on_connect(async |socket| send_auth(&socket));
 
     HttpServer::new(move || App::new().configure(io.routes()))

@@ -473,7 +473,7 @@ fn protocol_3_and_jsonp() {
     server.post(&path, "6:4hello10:b4AQIDBA==1:2");
     // What the handshake said of binary holds, whether it is repeated or not.
     let answer = server.get(&path);
-    assert_eq!(answer.body, "1:36:4hello10:b4AQIDBA==");
+    assert_eq!(answer.body, "6:4hello10:b4AQIDBA==1:3");
     let answer = server.get(open);
     let path = format!("{open}&sid={}", sid(answer.body.split_once(':').unwrap().1));
     server.post(&path, "2:4a10:b4AQIDBA==");

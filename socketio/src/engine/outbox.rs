@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{outgoing::Outgoing, source::Source};
+use super::{outgoing::Outgoing, packet::Packet, source::Source};
 use crate::stats::Counters;
 
 /// Bytes that each entry counts for beyond its message, so that a flood of tiny messages is bounded too.
@@ -37,6 +37,7 @@ pub(super) struct Full;
 pub(super) enum Front {
     Empty,
     Message(Outgoing),
+    Pong(Packet),
     /// To be polled without a lock, then put back with [`Outbox::put_back`] unless it has ended.
     Source(Box<dyn Source>),
     /// The source at the front is being polled by another transport of the connection.
@@ -45,6 +46,7 @@ pub(super) enum Front {
 
 enum Entry {
     Message(Outgoing),
+    Pong(Packet),
     Source(Option<Box<dyn Source>>),
 }
 
@@ -60,6 +62,7 @@ struct Queue {
     /// Bytes counted in the total, where a shared message is counted once for all outboxes.
     charged: usize,
     volatile: usize,
+    has_pong: bool,
     /// Of `bytes`, those at the front that the transport has had the chance to write.
     offered: usize,
     /// When the first entry came that the transport has had no chance to write.
@@ -88,19 +91,38 @@ impl Outbox {
         queue.entries.push_back(Entry::Source(Some(source)));
     }
 
+    /// Appends the answer to a ping of protocol 3, behind what was sent before it. One answers all pings that come until it leaves.
+    pub(super) fn push_pong(&mut self, pong: Packet, counters: &Arc<Counters>, now: Instant) {
+        let queue = self.queue(counters, now);
+        if !std::mem::replace(&mut queue.has_pong, true) {
+            queue.count(ENTRY_COST, ENTRY_COST);
+            queue.entries.push_back(Entry::Pong(pong));
+        }
+    }
+
     /// The next message or source, taken out. Whatever stays has been offered to the transport.
     pub(super) fn next(&mut self) -> Front {
         let Some(queue) = self.0.as_mut() else { return Front::Empty };
         let front = match queue.entries.front_mut() {
             Some(Entry::Source(source)) => return source.take().map_or(Front::Busy, Front::Source),
-            Some(Entry::Message(_)) => queue.entries.pop_front(),
+            Some(Entry::Message(_) | Entry::Pong(_)) => queue.entries.pop_front(),
             None => None,
         };
-        let Some(Entry::Message(message)) = front else { return Front::Empty };
-        queue.uncount_message(&message);
+        let front = match front {
+            Some(Entry::Message(message)) => {
+                queue.uncount_message(&message);
+                Front::Message(message)
+            }
+            Some(Entry::Pong(pong)) => {
+                queue.uncount(ENTRY_COST, ENTRY_COST);
+                queue.has_pong = false;
+                Front::Pong(pong)
+            }
+            Some(Entry::Source(_)) | None => return Front::Empty,
+        };
         queue.offered = queue.bytes;
         self.free_if_empty();
-        Front::Message(message)
+        front
     }
 
     /// Puts the source that is being polled back into its place, or removes its place if it has ended.
@@ -151,6 +173,7 @@ impl Outbox {
                 bytes: 0,
                 charged: 0,
                 volatile: 0,
+                has_pong: false,
                 offered: 0,
                 since: now,
             })

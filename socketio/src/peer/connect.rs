@@ -70,7 +70,7 @@ impl ClientPeer {
                     }
                 }));
             }
-            Some(None) => self.refuse(connection, &name, &ConnectError::new("Invalid namespace")),
+            Some(None) => self.refuse_as(Protocol::V4, connection, &name, &ConnectError::new("Invalid namespace")),
             None => self.refuse(connection, &name, &ConnectError::new(PANICKED)),
         }
     }
@@ -238,9 +238,14 @@ impl ClientPeer {
     }
 
     fn refuse(&self, connection: &Connection, nsp: &ByteString, error: &ConnectError) {
+        self.refuse_as(connection.protocol(), connection, nsp, error);
+    }
+
+    /// A refusal in the form of a protocol. In Node the one of an unknown namespace is the same in both.
+    fn refuse_as(&self, form: Protocol, connection: &Connection, nsp: &ByteString, error: &ConnectError) {
         self.registry.shared.counters.refused_namespace.inc();
         self.state().client.refused(nsp);
-        let payload = match connection.protocol() {
+        let payload = match form {
             Protocol::V4 => Payload::plain(&Refusal { message: &error.message, data: error.data.as_ref() }),
             // Clients of Socket.IO 2 take the data or the message, whichever there is.
             Protocol::V3 => match &error.data {

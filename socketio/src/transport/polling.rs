@@ -87,13 +87,19 @@ pub(super) async fn poll(conn: &Arc<Conn>, terms: &Terms) -> Result<HttpResponse
     Ok(respond(conn, &packets, terms))
 }
 
-/// All that waits, up to about the budget.
+/// All that waits, up to about the budget. The open packet is answered alone, as in Node: clients read it from the first payload by itself.
 fn collect(conn: &Arc<Conn>, cx: &mut Context<'_>) -> Poll<Vec<Packet>> {
     let mut packets = Vec::new();
     let mut bytes = 0;
     while bytes < conn.core.config.max_http_buffer_size {
         match conn.poll_outgoing(Transport::Polling, cx) {
-            Poll::Ready(Some(Item::Packet(packet))) => packets.push(packet),
+            Poll::Ready(Some(Item::Packet(packet))) => {
+                let is_open = matches!(packet, Packet::Open(_));
+                packets.push(packet);
+                if is_open {
+                    break;
+                }
+            }
             Poll::Ready(Some(Item::Message(message, form))) => {
                 bytes += message.len();
                 packets.extend(message.frames(form).packets());

@@ -75,6 +75,30 @@ fn polling_of_protocol_3() {
     assert_eq!(answer, [event, "b4AQID"]);
 }
 
+/// Case 12.8: the first answer is the open packet alone; what the implicit connect to `/` brings comes with the next poll, and what waits
+/// then comes in one payload, in order, a pong among it.
+#[test]
+fn the_open_packet_of_protocol_3_comes_alone() {
+    let server = server();
+    let (path, first) = open(&server, "&b64=1");
+    assert_eq!(first, Vec::<String>::new());
+    assert_eq!(server.request("POST", &path, &[], b"1:2").text(), "ok");
+    assert_eq!(packets(&server.request("GET", &path, &[], b"")), ["40", "3"]);
+}
+
+/// Case 12.8: an unknown namespace is refused with an object, a refusal by a middleware with its data alone.
+#[test]
+fn refusals_of_protocol_3() {
+    let server = server();
+    let mut socket = WebSocket::connect(server.address, "/socket.io/?EIO=3&transport=websocket");
+    assert!(socket.next_text().starts_with("0{"));
+    socket.expect("40");
+    socket.text("40/random,");
+    socket.expect("44/random,{\"message\":\"Invalid namespace\"}");
+    socket.text("40/picky,");
+    socket.expect("44/picky,{\"code\":7}");
+}
+
 /// Case 12.1: `b64=1` in the handshake holds for the whole session; later requests need not repeat it.
 #[test]
 fn base64_is_settled_by_the_handshake() {

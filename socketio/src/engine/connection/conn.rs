@@ -214,7 +214,14 @@ impl Conn {
     pub(crate) fn receive(self: &Arc<Self>, via: Transport, packet: Packet) {
         self.counters().packets_in.inc();
         let (message, peer, wakers) = self.with(|state| {
+            let is_ping = matches!(packet, Packet::Ping(_)) && via == state.session.transport();
             let message = state.session.on_packet(via, packet, Instant::now());
+            if is_ping
+                && !(state.outbox.is_empty() && state.staged.is_empty())
+                && let Some(pong) = state.session.take_pong()
+            {
+                state.outbox.push_pong(pong, self.counters(), Instant::now());
+            }
             let peer = message.is_some().then(|| state.peer.clone()).flatten();
             // A message changes nothing in the session; anything else may have made it want to say something.
             let wakers = if message.is_none() { [state.http.take(), state.websocket.take()] } else { [None, None] };

@@ -275,6 +275,7 @@ impl State {
                         _ => Step::Done(Poll::Ready(Some(Item::Message(message, self.form)))),
                     };
                 }
+                Front::Pong(pong) => return Step::Done(Poll::Ready(Some(Item::Packet(pong)))),
                 Front::Source(source) => {
                     self.park(via, cx.waker());
                     return Step::Pull(Place::Queued, source);

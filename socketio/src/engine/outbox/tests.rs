@@ -162,3 +162,19 @@ fn what_is_put_back_comes_first() {
     }
     assert!(bench.outbox.is_empty());
 }
+
+/// As in Node, a pong goes behind the messages that were sent before its ping; a flood of pings is answered once.
+#[test]
+fn pongs_keep_their_place() {
+    let mut bench = Bench::new(1 << 20, 1 << 20);
+    bench.push(message(1)).unwrap();
+    for _ in 0..1_000 {
+        bench.outbox.push_pong(Packet::Pong("".into()), &bench.counters, bench.now);
+    }
+    bench.push(message(2)).unwrap();
+    assert_eq!(bench.counters.pending_bytes.get(), 3 + 3 * ENTRY_COST as u64);
+    assert_eq!(bench.pop().map(|message| message.len()), Some(1));
+    assert!(matches!(bench.outbox.next(), Front::Pong(_)));
+    assert_eq!(bench.pop().map(|message| message.len()), Some(2));
+    assert!(bench.outbox.is_empty() && bench.counters.pending_bytes.get() == 0);
+}

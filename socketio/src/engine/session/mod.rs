@@ -168,6 +168,15 @@ impl Session {
         None
     }
 
+    /// The pong of protocol 3 that is due, taken out, for a caller who sends it behind the application's messages.
+    pub fn take_pong(&mut self) -> Option<Packet> {
+        if self.protocol == Protocol::V4 {
+            return None;
+        }
+        let at = self.control.iter().position(|packet| matches!(packet, Packet::Pong(_)))?;
+        self.control.remove(at)
+    }
+
     /// What the transport `via` does now.
     pub fn next(&mut self, via: Transport) -> Next {
         if via == Transport::Polling {
