@@ -10,6 +10,8 @@ use crate::{bundle::Bundle, transport::cors::Origins};
 pub struct Config {
     /// Requests whose path begins so are for this server. Default `/socket.io/`.
     pub path: String,
+    /// Whether [`path`](Self::path) ends in a slash. Without, `/socket.io` is served as well: `addTrailingSlash` in Node. Default true.
+    pub add_trailing_slash: bool,
     /// From one pong to the next ping. Default 25 s.
     pub ping_interval: Duration,
     /// From a ping to the end of the session when no pong comes. Default 20 s.
@@ -39,6 +41,9 @@ pub struct Config {
     pub msgpack: bool,
     /// Which origins may use the server from a browser. Default: its own only.
     pub origins: Origins,
+    /// What else browsers of other origins are told (CORS). Default: as Node's `cors` option, but for who may ask, which is
+    /// [`origins`](Self::origins).
+    pub cors: Cors,
     /// A cookie to set at the polling handshake, for load balancers. Default none.
     pub cookie: Option<Cookie>,
     /// Polling answers of this size and more are compressed if the client takes it; `None` never. Default 1,024 bytes.
@@ -107,6 +112,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             path: "/socket.io/".into(),
+            add_trailing_slash: true,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -121,6 +127,7 @@ impl Default for Config {
             jsonp: false,
             msgpack: false,
             origins: Origins::same_origin(),
+            cors: Cors::default(),
             cookie: None,
             compress_from: Some(1024),
             client_bundle: None,
@@ -167,8 +174,36 @@ impl Config {
             recovery.max_disconnection = recovery.max_disconnection.min(FOR_EVER);
         }
         let bare = self.path.trim_matches('/');
-        self.path = if bare.is_empty() { "/".into() } else { format!("/{bare}/") };
+        self.path = match (bare, self.add_trailing_slash) {
+            ("", _) => "/".into(),
+            (bare, true) => format!("/{bare}/"),
+            (bare, false) => format!("/{bare}"),
+        };
         self
+    }
+}
+
+/// The headers of CORS beside those that [`Config::origins`] decides over; see [`Config::cors`].
+#[derive(Clone, Debug)]
+pub struct Cors {
+    /// `Access-Control-Allow-Methods`. Default `GET,POST,OPTIONS`.
+    pub methods: String,
+    /// `Access-Control-Allow-Headers`; `None`, the default, allows what the browser asks for.
+    pub allowed_headers: Option<String>,
+    /// `Access-Control-Expose-Headers`. Default none.
+    pub exposed_headers: Option<String>,
+    /// How long a browser may keep the answer to its preflight; `None` leaves that to the browser. Default 10 min.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        Self {
+            methods: "GET,POST,OPTIONS".into(),
+            allowed_headers: None,
+            exposed_headers: None,
+            max_age: Some(Duration::from_secs(600)),
+        }
     }
 }
 
@@ -246,6 +281,8 @@ mod tests {
             let config = Config { path: path.into(), ..Config::default() };
             assert_eq!(config.normalized().path, expected);
         }
+        let config = Config { path: "/a/b/".into(), add_trailing_slash: false, ..Config::default() };
+        assert_eq!(config.normalized().path, "/a/b");
         let config = Config { ping_interval: Duration::MAX, ..Config::default() };
         assert_eq!(config.normalized().ping_interval, FOR_EVER);
     }

@@ -101,7 +101,13 @@
 //! | `socket.disconnect()`, `socket.disconnect(true)` | [`Socket::disconnect`], [`Socket::close_connection`] |
 //! | `socket.recovered`, `connectionStateRecovery` | [`Socket::recovered`], [`Config::recovery`] |
 //! | `io.adapter(…)` | [`Adapter`], [`Builder::adapter`] |
-//! | `io.close()` | [`SocketIo::close`] |
+//! | `io.close()`, `await io.close()` | [`SocketIo::close`], whose result can be awaited |
+//! | `io.on("new_namespace", fn)` | [`SocketIo::on_new_namespace`] |
+//! | `io.engine.on("connection_error", fn)` | [`Builder::on_refused_request`] |
+//! | `io.engine.on("initial_headers" \| "headers", fn)` | [`Builder::on_headers`] |
+//! | `socket.request`, `socket.request.session` | [`Builder::request_data`], [`Handshake::request_data`] |
+//! | `cors` | [`Config::origins`], [`Config::cors`] |
+//! | `addTrailingSlash` | [`Config::add_trailing_slash`] |
 //! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
 //!
 //! What is otherwise than there: [`Socket::rooms`] leaves the socket's own id out, which is its room all the same; a socket's
@@ -112,18 +118,13 @@
 //!
 //! | Node | why not here |
 //! | --- | --- |
-//! | `perMessageDeflate`, the `compress` flag | the WebSocket codec has no extensions, and compression keeps a window for each connection |
+//! | `perMessageDeflate`, the `compress` flag | the WebSocket codec of actix-http has no extensions; not built beside it, as compression keeps a window for each connection |
 //! | a parser of one's own | packets are encoded once for all clients of a form; the forms are JSON and msgpack |
-//! | `io.engine.on("connection_error")` | refusals are counted by reason in [`Stats`] and not reported one by one |
-//! | `io.engine.on("headers")`, `"initial_headers"`, middlewares of the engine | headers are for the actix-web application around the routes |
-//! | `socket.request` with its session | the [`Handshake`] keeps headers, not the request's extensions; a session is found by its cookie in [`Builder::allow_request`] |
-//! | `socket.conn.on("upgrade")`, `"drain"`, `"packet"` | upgrades are counted in [`Stats`]; a [`Source`] is asked when the client has taken what it was given |
-//! | `io.on("new_namespace")`, the adapter's `create-room`, `join-room` and so on | [`SocketIo::namespaces`] and [`Namespace::rooms`] list them; an [`Adapter`] is told of namespaces and rooms |
-//! | `await io.close()` | [`SocketIo::close`] returns at once; [`Stats::connections`] is 0 when all are gone |
-//! | `addTrailingSlash: false` | every path below [`Config::path`] is served, the path without its slash is not |
-//! | `cors.methods`, `allowedHeaders`, `maxAge` | fixed; [`Origins`] decides who may ask and whether cookies are sent |
-//! | the details of a disconnect | [`DisconnectReason`] is the same enumeration without the underlying error |
-//! | the emitter, the streams adapter | Node's Redis emitter is heard by crate `socketio-redis`; there is none in Rust, and no adapter for streams |
+//! | middlewares of the engine (`io.engine.use`) | a middleware of the actix-web application around the routes does the same |
+//! | `socket.conn.on("upgrade")`, `"drain"`, `"packet"` | not built yet. Upgrades are counted in [`Stats`]; a [`Source`] is asked when the client has taken what it was given |
+//! | the adapter's `create-room`, `join-room`, `leave-room`, `delete-room` | not built yet. An [`Adapter`] is told of [joins](Adapter::joined) and [leaves](Adapter::left); [`Namespace::rooms`] lists rooms |
+//! | the details of a disconnect | not built yet. [`DisconnectReason`] is the same enumeration without the underlying error |
+//! | the emitter, the streams adapter | not built yet; Node's emitter is heard by crate `socketio-redis` |
 //!
 //! # What is supported
 //!
@@ -201,6 +202,7 @@ mod encoded;
 pub mod engine;
 mod event;
 mod handler;
+mod hooks;
 mod namespace;
 mod peer;
 mod rate;
@@ -218,15 +220,16 @@ pub use self::{
     ack::{Ack, AckError, AckFuture, AckSink, Responses},
     adapter::{Adapter, LocalAdapter, SocketInfo},
     broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
-    config::{Config, Cookie, Recovery},
+    config::{Config, Cookie, Cors, Recovery},
     encoded::EncodedPacket,
     engine::{Handshake, Headers, Outgoing, SendError, Source, SourceId, Transport},
     event::{Args, ArgsError, Event, TryArgs},
     handler::ConnectError,
+    hooks::{AnswerHeaders, RefusedRequest},
     namespace::{Namespace, NamespaceFamily, WeakNamespace},
     reason::DisconnectReason,
     rooms::{IntoRooms, Room, Selector, TooManyRooms},
-    server::{Builder, SocketIo},
+    server::{Builder, Closing, SocketIo},
     server_event::{ServerEvent, ServerResponses},
     socket::{
         data::SocketData,

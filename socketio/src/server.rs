@@ -4,12 +4,15 @@ mod builder;
 
 use std::{
     collections::HashMap,
+    future::Future,
+    pin::Pin,
     sync::{Arc, PoisonError, RwLock, Weak},
+    task::{Context, Poll},
 };
 
 use actix_web::{HttpResponse, web::ServiceConfig};
 use bytestring::ByteString;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use serde::Serialize;
 
 pub use self::builder::Builder;
@@ -17,6 +20,7 @@ use crate::{
     BroadcastOperator, Config, DisconnectReason, IntoRooms, Namespace, NamespaceFamily, Stats,
     broadcast::Sending,
     engine::{Connection, Core, Peer, Service},
+    handler::guard,
     namespace::{Handlers, Shared},
     peer::ClientPeer,
     transport::{self, PollRequest},
@@ -56,7 +60,10 @@ pub(crate) struct Registry {
     pub(crate) shared: Arc<Shared>,
     this: Weak<Registry>,
     namespaces: RwLock<Namespaces>,
+    on_new: RwLock<Vec<OnNamespace>>,
 }
+
+type OnNamespace = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 #[derive(Default)]
 struct Namespaces {
@@ -87,11 +94,19 @@ impl Registry {
             namespaces.families.iter().map(|family| (family.accepts.clone(), family.handlers.clone())).collect()
         };
         let (_, handlers) = accepting.into_iter().find(|(accepts, _)| accepts(name))?;
+        let mut is_new = false;
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        let namespace =
-            namespaces.by_name.entry(name.clone()).or_insert_with(|| self.open(name.clone(), handlers, true));
+        let namespace = namespaces.by_name.entry(name.clone()).or_insert_with(|| {
+            is_new = true;
+            self.open(name.clone(), handlers, true)
+        });
         namespace.entering();
-        Some(namespace.clone())
+        let namespace = namespace.clone();
+        drop(namespaces);
+        if is_new {
+            self.opened(&namespace);
+        }
+        Some(namespace)
     }
 
     /// Makes a namespace. To be called with the namespaces locked, so that the adapter hears of a name's beginnings and ends in order.
@@ -99,6 +114,14 @@ impl Registry {
         let namespace = Namespace::new(name, handlers, self.shared.clone(), self.this.clone(), dynamic);
         self.shared.adapter.opened(&namespace);
         namespace
+    }
+
+    /// Tells the application of a new namespace, with no lock held.
+    fn opened(&self, namespace: &Namespace) {
+        let hooks = self.on_new.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for hook in hooks {
+            guard("on_new_namespace", || hook(namespace));
+        }
     }
 
     /// Gives a dynamic namespace up, unless somebody came in meanwhile.
@@ -123,7 +146,12 @@ impl Service for Connector {
 
 impl SocketIo {
     fn new(shared: Arc<Shared>, core: impl FnOnce(Box<dyn Service>) -> Arc<Core>) -> Self {
-        let registry = Arc::new_cyclic(|this| Registry { shared, this: this.clone(), namespaces: RwLock::default() });
+        let registry = Arc::new_cyclic(|this| Registry {
+            shared,
+            this: this.clone(),
+            namespaces: RwLock::default(),
+            on_new: RwLock::default(),
+        });
         let core = core(Box::new(Connector(registry.clone())));
         let io = Self { registry, core };
         io.of("/");
@@ -141,7 +169,8 @@ impl SocketIo {
     }
 
     /// Answers a poll or a post of a session that is open, past [`routes`](Self::routes), for servers that tell such requests by
-    /// themselves: they are most of what comes. Anything else is `None` and for the routes, a body that is too large, too; nothing has
+    /// themselves: they are most of what comes. Anything else is `None` and for the routes, a body that is too large, too, and everything while
+    /// there are hooks for requests ([`Builder::on_headers`], [`Builder::on_refused_request`]); nothing has
     /// been done or counted for it then. The answer is the one that the routes would give, headers of CORS included. Dropped before it
     /// is there, it ends the session, as a client does that goes away during a poll.
     pub fn answer_poll(&self, request: &PollRequest<'_>) -> Option<LocalBoxFuture<'static, HttpResponse>> {
@@ -152,8 +181,18 @@ impl SocketIo {
     pub fn of(&self, name: &str) -> Namespace {
         let name = if name.starts_with('/') { ByteString::from(name) } else { ByteString::from(format!("/{name}")) };
         let registry = &self.registry;
+        let mut is_new = false;
         let mut namespaces = registry.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        namespaces.by_name.entry(name.clone()).or_insert_with(|| registry.open(name, Arc::default(), false)).clone()
+        let open = || {
+            is_new = true;
+            registry.open(name.clone(), Arc::default(), false)
+        };
+        let namespace = namespaces.by_name.entry(name.clone()).or_insert_with(open).clone();
+        drop(namespaces);
+        if is_new {
+            registry.opened(&namespace);
+        }
+        namespace
     }
 
     /// All namespaces whose name `accepts` says yes to. They are made when the first client asks for them.
@@ -210,10 +249,44 @@ impl SocketIo {
     /// [`ServerShuttingDown`](DisconnectReason::ServerShuttingDown) and closes the transports. Clients come back by themselves, to this
     /// server or another; their sessions are kept if recovery is on. The end of each takes a moment: when
     /// [`Stats::connections`] is 0, all are gone. To be called before the HTTP server is stopped, whose stop waits for open answers.
-    pub fn close(&self) {
+    ///
+    /// All of this is under way when it returns; awaiting the result waits until no connection is left.
+    ///
+    /// ```no_run
+    /// # async fn example(io: socketio::SocketIo) {
+    /// io.close().await;
+    /// # }
+    /// ```
+    pub fn close(&self) -> Closing {
         for connection in self.core.begin_close() {
             connection.shut_down(DisconnectReason::ServerShuttingDown);
         }
+        let core = self.core.clone();
+        Closing(Box::pin(async move { core.idle().await }))
+    }
+
+    /// Called with each namespace that is made from now on, by [`of`](Self::of) or because a client asks for one of
+    /// [`of_matching`](Self::of_matching): `new_namespace` in Node.
+    pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) {
+        let mut hooks = self.registry.on_new.write().unwrap_or_else(PoisonError::into_inner);
+        hooks.push(Arc::new(hook));
+    }
+}
+
+/// The end of all connections, once [`SocketIo::close`] has asked for it. Dropping this stops nothing.
+pub struct Closing(BoxFuture<'static, ()>);
+
+impl Future for Closing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl std::fmt::Debug for Closing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Closing").finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -11,7 +12,7 @@ use actix_web::{
 };
 
 use super::Transport;
-use crate::Config;
+use crate::{Config, hooks::RequestData};
 
 /// The first request of a connection.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Handshake {
     pub time: SystemTime,
     /// The same on the monotonic clock.
     pub since: Instant,
+    /// See [`request_data`](Self::request_data).
+    pub(crate) data: Option<RequestData>,
 }
 
 impl Handshake {
@@ -53,7 +56,13 @@ impl Handshake {
             secure,
             time: SystemTime::now(),
             since: Instant::now(),
+            data: None,
         }
+    }
+
+    /// What [`Builder::request_data`](crate::Builder::request_data) took of the request.
+    pub fn request_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.data.clone()?.downcast().ok()
     }
 
     /// The query's pairs, decoded, in order.

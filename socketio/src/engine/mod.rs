@@ -50,6 +50,7 @@ mod table;
 pub(crate) mod worker;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -58,6 +59,7 @@ use std::{
 };
 
 use actix_web::web::ServiceConfig;
+use tokio::sync::Notify;
 
 pub(crate) use self::admission::{Admission, Permit};
 pub(crate) use self::connection::{Conn, HandlerBytes, Held, Item, WebSocketId};
@@ -81,6 +83,7 @@ use self::{
 use crate::{
     Config, DisconnectReason, Stats,
     handler::guard,
+    hooks::Hooks,
     stats::Counters,
     transport::{self, errors::Refusal},
 };
@@ -107,6 +110,9 @@ pub(crate) struct Core {
     pub(crate) counters: Arc<Counters>,
     pub(crate) workers: Workers,
     pub(crate) admission: Admission,
+    pub(crate) hooks: Hooks,
+    /// Notified when the last connection has ended.
+    idle: Notify,
     session: Arc<SessionConfig>,
     service: Box<dyn Service>,
     table: Table,
@@ -119,6 +125,7 @@ impl Core {
         counters: Arc<Counters>,
         workers: Workers,
         admission: Admission,
+        hooks: Hooks,
         service: Box<dyn Service>,
     ) -> Arc<Self> {
         let session = Arc::new(SessionConfig {
@@ -135,6 +142,8 @@ impl Core {
             counters,
             workers,
             admission,
+            hooks,
+            idle: Notify::new(),
             session,
             service,
             table: Table::default(),
@@ -226,6 +235,22 @@ impl Core {
             DisconnectReason::RateLimit => self.counters.rate_limited.inc(),
             _ => {}
         }
+        if self.counters.connections.get() == 0 {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Waits until there is no connection.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let mut ended = pin!(self.idle.notified());
+            // Before the look, so that an end in between is not missed.
+            ended.as_mut().enable();
+            if self.counters.connections.get() == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Refuses new connections from now on; the ones that are open.
@@ -251,6 +276,7 @@ impl EngineIo {
             Arc::default(),
             Workers::new(),
             Admission::default(),
+            Hooks::default(),
             Box::new(service),
         ))
     }

@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actix_web::HttpRequest;
+
 use super::SocketIo;
 use crate::{
     Config, Handshake, LocalAdapter, Origins, Recovery,
     adapter::Adapter,
     bundle::Bundle,
     engine::{Admission, Core, worker::Workers},
+    hooks::{AnswerHeaders, Hooks, RefusedRequest},
     namespace::Shared,
     socket::{assemble::Limits, client::ClientConfig},
 };
@@ -19,6 +22,7 @@ pub struct Builder {
     config: Config,
     adapter: Option<Arc<dyn Adapter>>,
     admission: Admission,
+    hooks: Hooks,
 }
 
 impl Builder {
@@ -135,9 +139,54 @@ impl Builder {
         self
     }
 
+    /// Called with each request that is refused, before the answer: `io.engine.on("connection_error")` in Node. [`Stats`](crate::Stats) counts them by
+    /// reason.
+    ///
+    /// ```no_run
+    /// # use socketio::SocketIo;
+    /// let io = SocketIo::builder()
+    ///     .on_refused_request(|refused| println!("{:?}: {}", refused.code, refused.message))
+    ///     .build();
+    /// ```
+    pub fn on_refused_request(mut self, hook: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_refused = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called with the headers of each answer of a session, refusals too and preflights and client files not, to change them: `initial_headers` and `headers` of Node's engine.
+    pub fn on_headers(mut self, hook: impl Fn(&mut AnswerHeaders<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.on_headers = Some(Arc::new(hook));
+        self
+    }
+
+    /// Keeps something of the first request of each connection, as what the application's middlewares put into the request's extensions (a
+    /// session, a user): [`Handshake::request_data`] gives it out, from [`allow_request`](Self::allow_request) on.
+    ///
+    /// ```no_run
+    /// # use socketio::SocketIo;
+    /// use actix_web::HttpMessage as _;
+    ///
+    /// struct User(String);
+    ///
+    /// let io = SocketIo::builder()
+    ///     .request_data(|request| request.extensions().get::<String>().cloned().map(User))
+    ///     .build();
+    /// io.of("/").on_connect(async |socket| {
+    ///     let user = socket.handshake().request_data::<Option<User>>();
+    ///     # drop(user);
+    /// });
+    /// ```
+    pub fn request_data<T: Send + Sync + 'static>(
+        mut self,
+        take: impl Fn(&HttpRequest) -> T + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.take_data = Some(Arc::new(move |request| Arc::new(take(request))));
+        self
+    }
+
     /// The server. It answers once it is mounted.
     pub fn build(self) -> SocketIo {
-        let Self { config, adapter, admission } = self;
+        let Self { config, adapter, admission, hooks } = self;
         let config = config.normalized();
         let adapter = adapter.unwrap_or_else(|| Arc::new(LocalAdapter::new(config.recovery.clone())));
         let config = Arc::new(config);
@@ -150,7 +199,7 @@ impl Builder {
             adapter,
             workers: workers.clone(),
         });
-        SocketIo::new(shared, |service| Core::new(config, counters, workers, admission, service))
+        SocketIo::new(shared, |service| Core::new(config, counters, workers, admission, hooks, service))
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::{
     http::header::{self, HeaderMap, HeaderValue},
 };
 
-use crate::handler::guard;
+use crate::{Config, config::Cors, handler::guard};
 
 /// Which origins may use the server from a browser. Requests without an `Origin` header come from no page and are let in;
 /// a page of the server's own origin (its `Origin` names the `Host` it asks) always is.
@@ -123,16 +123,19 @@ pub(super) struct Answer {
     vary: bool,
     allow: Option<HeaderValue>,
     credentials: bool,
+    exposed: Option<HeaderValue>,
 }
 
-pub(super) fn answer(origins: &Origins, request: &HeaderMap) -> Answer {
+pub(super) fn answer(config: &Config, request: &HeaderMap) -> Answer {
+    let origins = &config.origins;
     let any = matches!(origins.0, Policy::Any);
     let allow = if any {
         Some(HeaderValue::from_static("*"))
     } else {
         request.get(header::ORIGIN).filter(|_| origins.allow(request)).cloned()
     };
-    Answer { vary: !any, credentials: !any && allow.is_some(), allow }
+    let exposed = config.cors.exposed_headers.as_deref().filter(|_| allow.is_some()).and_then(value);
+    Answer { vary: !any, credentials: !any && allow.is_some(), allow, exposed }
 }
 
 impl Answer {
@@ -143,29 +146,47 @@ impl Answer {
         if let Some(allow) = self.allow {
             response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allow);
         }
+        if let Some(exposed) = self.exposed {
+            response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        }
         if self.credentials {
             response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
 }
 
+/// A setting as a header. One that is none is left out, with a message.
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).inspect_err(|_| log::error!("{text:?} of the CORS settings does not fit a header")).ok()
+}
+
 /// Writes the headers of an answer.
-pub(super) fn apply(origins: &Origins, request: &HeaderMap, response: &mut HeaderMap) {
-    answer(origins, request).write(response);
+pub(super) fn apply(config: &Config, request: &HeaderMap, response: &mut HeaderMap) {
+    answer(config, request).write(response);
 }
 
 /// The answer to a browser that asks before it sends.
-pub(super) fn preflight(origins: &Origins, request: &HttpRequest) -> HttpResponse {
+pub(super) fn preflight(config: &Config, request: &HttpRequest) -> HttpResponse {
     let mut response = HttpResponse::NoContent().finish();
     let headers = response.headers_mut();
-    apply(origins, request.headers(), headers);
+    apply(config, request.headers(), headers);
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
-        if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        let Cors { methods, allowed_headers, max_age, .. } = &config.cors;
+        let asked = || request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let allowed = allowed_headers.as_deref().map_or_else(asked, value);
+        if allowed_headers.is_none() && allowed.is_some() {
             headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
         }
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        let max_age = max_age.map(|age| age.as_secs().into());
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, value(methods)),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, allowed),
+            (header::ACCESS_CONTROL_MAX_AGE, max_age),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
     }
     response
 }

@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    fn code(&self) -> Option<u8> {
+    pub(crate) fn code(&self) -> Option<u8> {
         match self {
             Self::UnknownTransport => Some(0),
             Self::UnknownSid => Some(1),

@@ -62,27 +62,35 @@ pub(crate) fn routes(core: Arc<Core>) -> impl FnOnce(&mut ServiceConfig) {
 
 async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     if *request.method() == Method::OPTIONS {
-        return cors::preflight(&core.config.origins, &request);
+        return cors::preflight(&core.config, &request);
     }
     if let Some(bundle) = &core.config.client_bundle
-        && let Some(name) = request.path().strip_prefix(core.config.path.as_str())
+        && let Some(name) = request.path().strip_prefix(core.config.path.trim_end_matches('/'))
+        && let Some(name) = name.strip_prefix('/')
         && let Some(mut response) = bundle.respond(name, request.method(), request.headers()).await
     {
-        cors::apply(&core.config.origins, request.headers(), response.headers_mut());
+        cors::apply(&core.config, request.headers(), response.headers_mut());
         return response;
     }
     let upgrade = wants_upgrade(request.headers());
     // What the answer needs of the request, which a WebSocket does not keep: a request holds its connection's buffers.
-    let cors = cors::answer(&core.config.origins, request.headers());
+    let cors = cors::answer(&core.config, request.headers());
     let result = answered(answer(&core, &request, payload, upgrade)).await;
-    if upgrade {
-        return result.unwrap_or_else(|refusal| {
+    if let Err(refusal) = &result {
+        core.hooks.refused(refusal, request.method(), request.uri(), request.headers());
+    }
+    let is_first = !Query::parse(request.query_string()).has_sid();
+    let mut response = if upgrade {
+        result.unwrap_or_else(|refusal| {
             refusal.count(&core.counters);
             log::debug!("refused an upgrade: {refusal}");
             refusal.into_upgrade_response()
-        });
-    }
-    conclude(&core, cors, result)
+        })
+    } else {
+        conclude(&core, cors, result)
+    };
+    core.hooks.headers(is_first, request.uri(), request.headers(), response.headers_mut());
+    response
 }
 
 /// The result of a request, also if code of the application panics that the request calls: its client waits for an answer.
@@ -141,7 +149,11 @@ pub(crate) fn answer_poll(
     let sid = query.sid.as_deref().filter(|_| is_plain)?;
     let conn = core.find_alive(sid).filter(|conn| conn.transport() == Transport::Polling)?;
     let terms = Terms::of_session(&conn, &query, request.headers);
-    let cors = cors::answer(&core.config.origins, request.headers);
+    let cors = cors::answer(&core.config, request.headers);
+    // Where hooks want to see each request, all go by the routes.
+    if !core.hooks.are_empty() {
+        return None;
+    }
     let (core, is_get, body) = (core.clone(), *request.method == Method::GET, request.body.clone());
     Some(Box::pin(async move {
         let result = if is_get {
@@ -199,7 +211,9 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query<'_>, upgra
         return Err(Refusal::BadRequest);
     }
     check_origin(core, request)?;
-    let handshake = Arc::new(Handshake::of(request, transport, config));
+    let mut handshake = Handshake::of(request, transport, config);
+    handshake.data = core.hooks.request_data(request);
+    let handshake = Arc::new(handshake);
     let permit = core.admission.allow(&handshake).await.map_err(Refusal::Forbidden)?;
     let protocol = match query.eio.as_deref() {
         Some("4") => Protocol::V4,
@@ -233,6 +247,10 @@ struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
+    fn has_sid(&self) -> bool {
+        self.sid.as_deref().is_some_and(|sid| !sid.is_empty())
+    }
+
     fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {

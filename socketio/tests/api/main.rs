@@ -8,6 +8,7 @@ mod cuts;
 mod ends;
 mod events;
 mod handshake;
+mod hooks;
 mod listeners;
 mod node;
 mod panics;
