@@ -122,7 +122,8 @@ impl Chat {
         rt::spawn(presence.tell(namespace, service.edge.clone()));
         rt::spawn(census::take(io.clone(), service.clone()));
         let closing = io.clone();
-        service.edge.drain.on_begin(move || closing.close());
+        // What is under way ends by itself while the process drains.
+        service.edge.drain.on_begin(move || drop(closing.close()));
         Ok(Self { io })
     }
 

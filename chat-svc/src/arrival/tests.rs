@@ -21,6 +21,7 @@ fn handshake(peer: &str, headers: &[(&str, &str)]) -> Handshake {
         secure: false,
         time: SystemTime::now(),
         since: Instant::now(),
+        data: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the first request of a connection said, kept small: an idle connection keeps it for its whole life.
 
 use std::{
+    any::Any,
     net::IpAddr,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -12,7 +13,7 @@ use actix_web::{
 };
 
 use super::Transport;
-use crate::{Config, hooks::RequestData};
+use crate::Config;
 
 /// The first request of a connection.
 #[derive(Clone, Debug)]
@@ -33,8 +34,8 @@ pub struct Handshake {
     pub time: SystemTime,
     /// The same on the monotonic clock.
     pub since: Instant,
-    /// See [`request_data`](Self::request_data).
-    pub(crate) data: Option<RequestData>,
+    /// What [`Builder::request_data`](crate::Builder::request_data) took of it, of whatever type: see [`request_data`](Self::request_data).
+    pub data: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Handshake {
