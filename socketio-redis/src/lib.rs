@@ -36,6 +36,8 @@
 //! it is told to stay [`local`](socketio::BroadcastOperator::local). A client that uses long-polling has to be led to
 //! the same server with each request, as in any cluster of Socket.IO servers.
 //!
+//! A process that is no Socket.IO server sends to the clients of the cluster with an [`Emitter`].
+//!
 //! # What a cluster gives, and what it does not
 //!
 //! | | |
@@ -88,6 +90,7 @@ mod ask;
 mod channels;
 mod cluster;
 mod config;
+mod emitter;
 mod inbox;
 mod link;
 mod publisher;
@@ -102,6 +105,7 @@ pub mod moving_from_node {}
 pub use self::{
     adapter::{ConnectError, RedisAdapter},
     config::Config,
+    emitter::{Emitter, EmitterError},
     stats::Stats,
     wire::rewrite,
 };

@@ -83,6 +83,11 @@ pub(crate) fn client(url: &str, authorities: Option<&[u8]>) -> RedisResult<Clien
     }
 }
 
+/// How long a connection may take to come up and an answer to come in, said to the client.
+pub(crate) fn patience(config: AsyncConnectionConfig) -> AsyncConnectionConfig {
+    config.set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
+}
+
 /// Keeps the link up for as long as it is polled.
 pub(crate) async fn run(
     client: Client,
@@ -123,10 +128,7 @@ async fn session(
     changes: &mut mpsc::UnboundedReceiver<Change>,
     jobs: &mut mpsc::UnboundedReceiver<Job>,
 ) -> Result<Infallible, LinkError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE))
-        .set_write_backpressure_boundary(publisher::MOST_BYTES);
+    let config = patience(AsyncConnectionConfig::new()).set_write_backpressure_boundary(publisher::MOST_BYTES);
     let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let listening: PubSub = timeout(PATIENCE, client.get_async_pubsub()).await.map_err(|_| LinkError::Connecting)??;
     let (sink, stream) = listening.split();

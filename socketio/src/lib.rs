@@ -109,6 +109,7 @@
 //! | `cors` | [`Config::origins`], [`Config::cors`] |
 //! | `addTrailingSlash` | [`Config::add_trailing_slash`] |
 //! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
+//! | `@socket.io/redis-emitter` | `Emitter` in crate `socketio-redis` |
 //!
 //! What is otherwise than there: [`Socket::rooms`] leaves the socket's own id out, which is its room all the same; a socket's
 //! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); of several volatile
@@ -124,7 +125,7 @@
 //! | `socket.conn.on("upgrade")`, `"drain"`, `"packet"` | not built yet. Upgrades are counted in [`Stats`]; a [`Source`] is asked when the client has taken what it was given |
 //! | the adapter's `create-room`, `join-room`, `leave-room`, `delete-room` | not built yet. An [`Adapter`] is told of [joins](Adapter::joined) and [leaves](Adapter::left); [`Namespace::rooms`] lists rooms |
 //! | the details of a disconnect | not built yet. [`DisconnectReason`] is the same enumeration without the underlying error |
-//! | the emitter, the streams adapter | not built yet; Node's emitter is heard by crate `socketio-redis` |
+//! | the streams adapter | not built yet |
 //!
 //! # What is supported
 //!

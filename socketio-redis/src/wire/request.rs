@@ -120,7 +120,8 @@ pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Reques
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Json<'a> {
-    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     r#type: u64,
@@ -148,36 +149,72 @@ impl<'a> From<&'a Selector> for Opts<'a> {
 
 /// Asks for all rooms.
 pub(crate) fn encode_all_rooms(uid: &str, id: &str) -> Result<Vec<u8>, WireError> {
-    json(&Json { uid, request_id: Some(id), r#type: kind::ALL_ROOMS, ..Json::default() })
+    json(&Json { uid: Some(uid), request_id: Some(id), r#type: kind::ALL_ROOMS, ..Json::default() })
 }
 
 /// Asks for sockets with what is known of them.
 pub(crate) fn encode_fetch(uid: &str, id: &str, to: &Selector) -> Result<Vec<u8>, WireError> {
-    json(&Json { uid, request_id: Some(id), r#type: kind::FETCH, opts: Some(to.into()), ..Json::default() })
+    json(&Json { uid: Some(uid), request_id: Some(id), r#type: kind::FETCH, opts: Some(to.into()), ..Json::default() })
 }
 
 /// Orders sockets into rooms. Nobody answers; the id is for the one who sent it and hears itself.
 pub(crate) fn encode_join(uid: &str, id: &str, to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
     let opts = Some(to.into());
-    json(&Json { uid, request_id: Some(id), r#type: kind::JOIN, opts, rooms: Some(rooms), ..Json::default() })
+    json(&Json {
+        uid: Some(uid),
+        request_id: Some(id),
+        r#type: kind::JOIN,
+        opts,
+        rooms: Some(rooms),
+        ..Json::default()
+    })
 }
 
 /// Orders sockets out of rooms, as [`encode_join`].
 pub(crate) fn encode_leave(uid: &str, id: &str, to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
     let opts = Some(to.into());
-    json(&Json { uid, request_id: Some(id), r#type: kind::LEAVE, opts, rooms: Some(rooms), ..Json::default() })
+    json(&Json {
+        uid: Some(uid),
+        request_id: Some(id),
+        r#type: kind::LEAVE,
+        opts,
+        rooms: Some(rooms),
+        ..Json::default()
+    })
 }
 
 /// Orders sockets to go, as [`encode_join`].
 pub(crate) fn encode_disconnect(uid: &str, id: &str, to: &Selector, close: bool) -> Result<Vec<u8>, WireError> {
     let opts = Some(to.into());
-    json(&Json { uid, request_id: Some(id), r#type: kind::DISCONNECT, opts, close: Some(close), ..Json::default() })
+    json(&Json {
+        uid: Some(uid),
+        request_id: Some(id),
+        r#type: kind::DISCONNECT,
+        opts,
+        close: Some(close),
+        ..Json::default()
+    })
+}
+
+/// Orders sockets into rooms, as an emitter does: nobody is named, and nobody answers.
+pub(crate) fn encode_unsigned_join(to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
+    json(&Json { r#type: kind::JOIN, opts: Some(to.into()), rooms: Some(rooms), ..Json::default() })
+}
+
+/// Orders sockets out of rooms, as [`encode_unsigned_join`].
+pub(crate) fn encode_unsigned_leave(to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
+    json(&Json { r#type: kind::LEAVE, opts: Some(to.into()), rooms: Some(rooms), ..Json::default() })
+}
+
+/// Orders sockets to go, as [`encode_unsigned_join`].
+pub(crate) fn encode_unsigned_disconnect(to: &Selector, close: bool) -> Result<Vec<u8>, WireError> {
+    json(&Json { r#type: kind::DISCONNECT, opts: Some(to.into()), close: Some(close), ..Json::default() })
 }
 
 /// Sends an event to the application on the other servers. With an id it wants an answer.
 pub(crate) fn encode_emit(uid: &str, id: Option<&str>, event: &Payload) -> Result<Vec<u8>, WireError> {
     let data = Some(node_json(event.to_value()?));
-    json(&Json { uid, request_id: id, r#type: kind::SERVER_SIDE_EMIT, data, ..Json::default() })
+    json(&Json { uid: Some(uid), request_id: id, r#type: kind::SERVER_SIDE_EMIT, data, ..Json::default() })
 }
 
 fn json(request: &Json<'_>) -> Result<Vec<u8>, WireError> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asking;
+mod emitter;
 mod events;
 mod namespaces;
 mod outages;
