@@ -45,11 +45,11 @@ export class Trial {
     this.query = this.channels.map((name) => `channel=${name}`).join("&");
   }
 
-  /** `every`: how many milliseconds a publisher rests between two batches, on average. */
-  async begin({ every = 60 } = {}) {
+  /** `every`: how many milliseconds a publisher rests between two batches, on average; `cursor`: where readers begin, the head of the log by default. */
+  async begin({ every = 60, cursor } = {}) {
     const { base } = this.cluster;
     const [channel] = this.channels;
-    const { cursor } = (await ask(`${base}/data?mode=poll&${this.query}`)).json();
+    cursor ??= (await ask(`${base}/data?mode=poll&${this.query}`)).json().cursor;
     const shared = { base, channels: this.channels, cursor, pick: this.pick };
     this.cursor = cursor;
     for (const [name, transport, Kind, options] of HTTP_READERS) {

@@ -58,15 +58,18 @@ export class Load extends Trial {
 
   /** Fills each channel with as many messages as it keeps, `kept`, so that the log is as large from the first second on. */
   async begin({ kept, ...options }) {
+    let cursor;
     for (const channel of this.channels) {
       for (let left = kept; left > 0; left -= BATCH) {
         const body = `${JSON.stringify({ channel, data: { text: "x".repeat(TEXT) } })}\n`.repeat(Math.min(left, BATCH));
         const headers = { "Content-Type": "application/x-ndjson", ...bearer() };
         const { status, body: said } = await ask(`${this.cluster.base}/events`, { method: "POST", headers, body });
         if (status !== 201) throw new Error(`filling ${channel} was answered ${status}: ${said}`);
+        cursor = JSON.parse(said).ids.at(-1);
       }
     }
-    await super.begin(options);
+    // A replica may not have read all of them yet, so that its own cursor could be one among them.
+    await super.begin({ cursor, ...options });
     for (const [kind, , Kind, transports] of KINDS) {
       for (let n = 0; n < RESTLESS; n += 1) {
         const account = this.ledger.reader(`${kind}, comes and goes ${n}`, "who come and go", { isPrompt: false });
