@@ -1,4 +1,4 @@
-//! Sends events and orders into a cluster from a process that is no Socket.IO server.
+//! Sends events and orders into a cluster from a process that does not run a Socket.IO server.
 //!
 //! ```text
 //! Emitter::emit ─▶ event::encode ─▶ PUBLISH ─▶ every server of the cluster, Node's and those here

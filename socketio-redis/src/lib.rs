@@ -36,7 +36,7 @@
 //! it is told to stay [`local`](socketio::BroadcastOperator::local). A client that uses long-polling has to be led to
 //! the same server with each request, as in any cluster of Socket.IO servers.
 //!
-//! A process that is no Socket.IO server sends to the clients of the cluster with an [`Emitter`].
+//! A process without a Socket.IO server sends to the clients of the cluster with an [`Emitter`].
 //!
 //! # What a cluster gives, and what it does not
 //!

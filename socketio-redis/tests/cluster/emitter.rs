@@ -1,4 +1,4 @@
-//! A process that is no server sends to the clients of a cluster.
+//! A process without a server sends to the clients of a cluster.
 
 use socketio_redis::{Config, Emitter, EmitterError};
 

@@ -205,7 +205,7 @@ impl Store {
         dropped
     }
 
-    /// Whether the oldest packet came before any session that may still come back was cut off.
+    /// Whether the oldest packet is older than the disconnection of every session that can still be recovered.
     fn is_front_old(&self, keep: Duration, now: Instant) -> bool {
         self.packets.front().is_some_and(|oldest| oldest.at + keep < now)
     }
