@@ -14,9 +14,9 @@ use actix_web::{
     http::header::{HeaderMap, HeaderName, HeaderValue},
     rt,
 };
+use edge::{Access, ApiError, Edge, address, limits::Slot, metrics, service::Service};
 use parking_lot::Mutex;
 use serde::Deserialize;
-use shared::edge::{Access, ApiError, Edge, address, limits::Slot, metrics, service::Service};
 use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, engine::Protocol};
 
 use crate::{

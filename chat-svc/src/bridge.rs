@@ -15,9 +15,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use edge::service::Service;
 use futures_util::future::join_all;
 use shared::{
-    edge::service::Service,
     live::{bus::Lease, log::Watch},
     pure::{Cursor, Message},
 };

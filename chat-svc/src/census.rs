@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shared::edge::{metrics::Figure, service::Service};
+use edge::{metrics::Figure, service::Service};
 use socketio::{Selector, SocketIo, Stats};
 use socketio_redis::RedisAdapter;
 use tokio::time::MissedTickBehavior;

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{rt, web::ServiceConfig};
-use shared::edge::{
+use edge::{
     Settings,
     health::{Degradation, reason},
     lane::Lanes,

@@ -2,9 +2,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use edge::{service::Service, subscribe::require_room};
 use serde::Serialize;
 use shared::{
-    edge::{service::Service, subscribe::require_room},
     live::bus::{IdempotencyKey, Publication},
     pure::{ChannelName, Cursor, Draft, EventName, Since},
 };

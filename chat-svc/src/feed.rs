@@ -18,9 +18,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use edge::metrics::TransportMetrics;
 use serde::{Deserialize, Serialize};
 use shared::{
-    edge::metrics::TransportMetrics,
     live::{
         log::{Log, Opener},
         reader::{Batch, Limit, Reader},

@@ -22,8 +22,8 @@ mod subscriptions;
 mod wire;
 
 pub use chat::{Chat, OpenError};
+use edge::settings::ServiceDefaults;
 pub use page::home;
-use shared::edge::settings::ServiceDefaults;
 
 /// What this service is called and where it listens unless told.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {

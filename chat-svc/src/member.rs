@@ -5,9 +5,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use edge::Access;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use shared::{edge::Access, pure::ChannelName};
+use shared::pure::ChannelName;
 use socketio::{Ack, Outgoing, Socket, Source};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! The demo page: the chat.
 
 use actix_web::web::ServiceConfig;
-use shared::edge::page::{self, File};
+use edge::page::{self, File};
 
 static PAGE: File = File::html(include_str!("../page/chat.html"));
 static STYLE: File = File::css(include_str!("../page/chat.css"));

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use edge::ApiError;
 use serde::Serialize;
 use shared::{
-    edge::ApiError,
     live::bus::BusError,
     pure::{Cursor, NameError},
 };

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use shared::{
-    edge::subscribe::require_room,
-    pure::{ChannelName, Since},
-};
+use edge::subscribe::require_room;
+use shared::pure::{ChannelName, Since};
 use socketio::Socket;
 use tokio::time::{sleep, timeout};
 

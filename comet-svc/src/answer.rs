@@ -4,8 +4,8 @@ use actix_web::{
     HttpResponse, HttpResponseBuilder, body,
     http::header::{self, HeaderName, HeaderValue},
 };
+use edge::{ApiError, metrics::TransportMetrics, unread::Unread};
 use shared::{
-    edge::{ApiError, metrics::TransportMetrics, unread::Unread},
     live::reader::{Batch, Reader},
     pure::{Cursor, Since},
 };

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
-use shared::{
-    edge::{
-        Access, ApiError,
-        lane::Asked,
-        query::{Parameter, Query},
-        subscribe::{CHANNEL, SINCE, Subscription},
-    },
-    pure::{Cursor, Since},
+use edge::{
+    Access, ApiError,
+    lane::Asked,
+    query::{Parameter, Query},
+    subscribe::{CHANNEL, SINCE, Subscription},
 };
+use shared::pure::{Cursor, Since};
 
 const MODE: Parameter = Parameter::once("mode");
 const WAIT: Parameter = Parameter::once("wait");

@@ -13,11 +13,8 @@ use std::{
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use shared::{
-    edge::unread::{Unread, UnreadAnswer},
-    live::reader::Batch,
-    pure::Message,
-};
+use edge::unread::{Unread, UnreadAnswer};
+use shared::{live::reader::Batch, pure::Message};
 
 /// Bytes of the longest body that is made at once, and of the pieces of one that is not.
 const PIECE: usize = 16 * 1024;

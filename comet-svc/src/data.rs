@@ -15,17 +15,17 @@ use actix_web::{
     },
     web,
 };
+use edge::{
+    Access, ApiError,
+    guarded::Guarded,
+    lane::Asked,
+    limits::Slot,
+    metrics::{Transport, TransportMetrics},
+    service::Service,
+    stream::{Stream, Times},
+};
 use futures_util::stream;
 use shared::{
-    edge::{
-        Access, ApiError,
-        guarded::Guarded,
-        lane::Asked,
-        limits::Slot,
-        metrics::{Transport, TransportMetrics},
-        service::Service,
-        stream::{Stream, Times},
-    },
     live::reader::{Batch, Limit},
     pure::{Message, Since},
 };

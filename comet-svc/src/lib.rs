@@ -16,19 +16,17 @@ use actix_web::{
     http::Method,
     web::{self, ServiceConfig},
 };
+use edge::{
+    demo,
+    lane::{Lanes, answering},
+    layer::resource,
+    publish,
+    service::Service,
+    settings::ServiceDefaults,
+};
 pub use page::home;
 use serde::Serialize;
-use shared::{
-    edge::{
-        demo,
-        lane::{Lanes, answering},
-        layer::resource,
-        publish,
-        service::Service,
-        settings::ServiceDefaults,
-    },
-    pure::Payload,
-};
+use shared::pure::Payload;
 
 /// What this service is called and where it listens unless told.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {

@@ -1,11 +1,9 @@
-//! What `/data` says of itself, for docs/openapi.json; see [`shared::openapi`].
+//! What `/data` says of itself, for docs/openapi.json; see [`edge::openapi`].
 
 #![allow(dead_code, reason = "what is described here is never called")]
 
-use shared::{
-    openapi::{Refused, publishing},
-    pure::{ChannelName, Cursor, message::Whole},
-};
+use edge::openapi::{Refused, publishing};
+use shared::pure::{ChannelName, Cursor, message::Whole};
 use utoipa::{
     IntoParams, OpenApi, PartialSchema, ToSchema,
     openapi::{

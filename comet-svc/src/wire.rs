@@ -1,11 +1,9 @@
 //! Messages as JSON has them: whole, a line each, or their data alone.
 
 use bytes::Bytes;
+use edge::stream::Form;
 use serde::Serialize;
-use shared::{
-    edge::stream::Form,
-    pure::{Cursor, Gap, Message, message::Wire},
-};
+use shared::pure::{Cursor, Gap, Message, message::Wire};
 
 use crate::ask::Format;
 

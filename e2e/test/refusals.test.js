@@ -116,7 +116,7 @@ describe("what is refused is counted by its reason", { concurrency: 4 }, () => {
 
   test("no reason is forgotten here", async () => {
     const service = await serve({});
-    // These are tested in shared/: edge/publish.rs, edge/limits/tests.rs, edge/server/tests.rs, edge/http1/sockets.rs.
+    // These are tested in edge/src: publish.rs, limits/tests.rs, server/tests.rs, http1/sockets.rs.
     const elsewhere = ["channels_per_client", "idempotency_keys", "outcome_unknown", "receive_total", "sockets_per_address"];
     assert.deepEqual([...(await counts(service.base)).keys()].toSorted(), [...Object.keys(REASONS), "bus_away", ...elsewhere].toSorted());
   });

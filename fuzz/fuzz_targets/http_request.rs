@@ -4,8 +4,8 @@
 #![no_main]
 
 use bytes::BytesMut;
+use edge::http1::decoder::{Decoder, MAX_HEAD, Part};
 use libfuzzer_sys::fuzz_target;
-use shared::edge::http1::decoder::{Decoder, MAX_HEAD, Part};
 
 /// What came of the bytes: a line for each request, with its body, and the fault that ended the connection.
 fn read<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> Vec<String> {

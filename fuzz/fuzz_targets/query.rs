@@ -2,11 +2,9 @@
 
 #![no_main]
 
+use edge::query::{Parameter, Query};
 use libfuzzer_sys::fuzz_target;
-use shared::{
-    edge::query::{Parameter, Query},
-    pure::{ChannelName, EventName, Since},
-};
+use shared::pure::{ChannelName, EventName, Since};
 
 const ACCEPTED: [Parameter; 3] =
     [Parameter::repeated("channel", 4), Parameter::once("since"), Parameter::once("event")];

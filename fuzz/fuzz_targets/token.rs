@@ -2,16 +2,14 @@
 
 #![no_main]
 
+use edge::{
+    auth::{PublicKey, Verifier},
+    settings::Secret,
+};
 use libfuzzer_sys::fuzz_target;
-use shared::{
-    edge::{
-        auth::{PublicKey, Verifier},
-        settings::Secret,
-    },
-    pure::{
-        ChannelName,
-        access::{Claims, Patterns},
-    },
+use shared::pure::{
+    ChannelName,
+    access::{Claims, Patterns},
 };
 use std::{
     sync::LazyLock,

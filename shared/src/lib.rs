@@ -1,22 +1,18 @@
-//! The push core of Trident: one ordered log, cursors on it, and the HTTP edge that the services share.
+//! The push core of Trident: one ordered log and cursors on it.
 //!
 //! A message enters through a [`live::bus::Bus`], which gives it its place in the order, and lands in the
 //! [`live::log::Log`] of every process. Readers never get a queue: a [`live::reader::Reader`] is a cursor on the
-//! log that is woken when something comes after it. Three rings keep that apart:
+//! log that is woken when something comes after it. Two layers:
 //!
-//! - [`pure`]: messages, cursors, names, retention, who may do what. No runtime, no clock.
+//! - [`pure`]: messages, cursors, names, retention, access patterns. No runtime, no clock.
 //! - [`live`]: the log, its readers and the buses that order it. Tokio, no web server.
-//! - [`edge`]: what every service's HTTP side needs: settings, tokens, errors, limits, metrics, start and stop.
 //!
-//! Inner rings know nothing of outer ones.
+//! `pure` does not know `live`, and neither knows HTTP: that is the crate `edge`.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod documented;
-pub mod edge;
 pub mod live;
-#[cfg(feature = "openapi")]
-pub mod openapi;
 pub mod pure;
-#[cfg(feature = "testing")]
-pub mod testing;
+#[cfg(feature = "openapi")]
+mod schema;
 pub mod throttle;

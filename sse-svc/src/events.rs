@@ -10,8 +10,7 @@ use actix_web::{
     },
     web,
 };
-use futures_util::stream;
-use shared::edge::{
+use edge::{
     Access, ApiError,
     lane::Asked,
     metrics::Transport,
@@ -20,6 +19,7 @@ use shared::edge::{
     stream::{Form as _, Retry, Stream, Times},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
+use futures_util::stream;
 
 use crate::wire::{EventStream, Format};
 

@@ -14,18 +14,16 @@ use actix_web::{
     http::{Method, header},
     web::{self, ServiceConfig},
 };
-pub use page::home;
-use shared::{
-    edge::{
-        demo,
-        lane::{Lanes, answering},
-        layer::resource,
-        publish,
-        service::Service,
-        settings::ServiceDefaults,
-    },
-    pure::Payload,
+use edge::{
+    demo,
+    lane::{Lanes, answering},
+    layer::resource,
+    publish,
+    service::Service,
+    settings::ServiceDefaults,
 };
+pub use page::home;
+use shared::pure::Payload;
 
 /// What this service is called and where it listens unless told.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {

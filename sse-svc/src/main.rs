@@ -4,7 +4,7 @@ use std::io;
 
 use actix_web::web::ServiceConfig;
 use allocator as _;
-use shared::edge::{Settings, logging, service::Service};
+use edge::{Settings, logging, service::Service};
 
 #[actix_web::main]
 async fn main() -> io::Result<()> {

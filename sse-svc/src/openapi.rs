@@ -1,11 +1,9 @@
-//! What `/events` says of itself, for docs/openapi.json; see [`shared::openapi`].
+//! What `/events` says of itself, for docs/openapi.json; see [`edge::openapi`].
 
 #![allow(dead_code, reason = "what is described here is never called")]
 
-use shared::{
-    openapi::{Refused, publishing},
-    pure::{ChannelName, Cursor},
-};
+use edge::openapi::{Refused, publishing};
+use shared::pure::{ChannelName, Cursor};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 /// The path of this service.

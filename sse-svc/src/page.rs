@@ -1,7 +1,7 @@
 //! The demo page: the clock over `EventSource`.
 
 use actix_web::web::ServiceConfig;
-use shared::edge::page::{self, File};
+use edge::page::{self, File};
 
 static PAGE: File = File::html(include_str!("../page/sse.html"));
 static STYLE: File = File::css(include_str!("../page/sse.css"));

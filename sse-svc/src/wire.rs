@@ -2,10 +2,8 @@
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
 use bytes::Bytes;
-use shared::{
-    edge::stream::{Form, Retry},
-    pure::{Cursor, Gap, Message, message::Wire},
-};
+use edge::stream::{Form, Retry};
+use shared::pure::{Cursor, Gap, Message, message::Wire};
 
 /// What an event has as its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

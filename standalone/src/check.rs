@@ -8,10 +8,8 @@ use std::{
 
 use chat_svc::{Chat, OpenError};
 use clap::ArgMatches;
-use shared::{
-    edge::{Settings, health::Degradation, service::Service, settings::InForce},
-    live::bus::BusError,
-};
+use edge::{Settings, health::Degradation, service::Service, settings::InForce};
+use shared::live::bus::BusError;
 
 use crate::{DEFAULTS, cli::CHECK};
 
@@ -69,7 +67,7 @@ fn table(in_force: &[InForce]) -> String {
             text.push_str(&format!("{gap}# {group}\n"));
         }
         let origin = match setting.origin {
-            shared::edge::settings::Origin::Default => String::new(),
+            edge::settings::Origin::Default => String::new(),
             origin => format!("   # {origin}"),
         };
         let line = format!("{:width$} = {}{origin}", setting.variable, setting.value);
@@ -106,7 +104,7 @@ async fn reach(settings: Settings) -> Result<Duration, Unreached> {
 
 #[cfg(test)]
 mod tests {
-    use shared::edge::settings::Origin;
+    use edge::settings::Origin;
 
     use super::*;
 

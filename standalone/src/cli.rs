@@ -1,10 +1,8 @@
 //! The command line.
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
-use shared::{
-    edge::{Settings, settings::duration},
-    pure::{ChannelName, EventName, Since, access::Patterns},
-};
+use edge::{Settings, settings::duration};
+use shared::pure::{ChannelName, EventName, Since, access::Patterns};
 
 use crate::{DEFAULTS, client::BaseUrl, listen::Transport};
 

@@ -13,7 +13,7 @@ mod welcome;
 use std::io;
 
 use actix_web::web::ServiceConfig;
-use shared::edge::{
+use edge::{
     Settings,
     lane::Lanes,
     logging,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use allocator as _;
 use clap::ArgMatches;
-use shared::edge::Settings;
+use edge::Settings;
 use standalone::{DEFAULTS, check, cli, listen, publish, serve, token};
 
 #[actix_web::main]

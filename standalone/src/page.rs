@@ -2,7 +2,7 @@
 //! server needs Node.
 
 use actix_web::web::ServiceConfig;
-use shared::edge::page::{self, File};
+use edge::page::{self, File};
 
 static PAGE: File = File::html(include_str!("../../web/playground/dist/index.html"));
 static STYLE: File = File::css(include_str!("../../web/playground/dist/playground.css"));

@@ -6,15 +6,13 @@ use std::{
 };
 
 use clap::ArgMatches;
-use rand::{TryRng as _, rngs::SysRng};
-use shared::{
-    edge::{
-        Settings,
-        auth::{TokenRequest, mint},
-        settings::Secret,
-    },
-    pure::access::Patterns,
+use edge::{
+    Settings,
+    auth::{TokenRequest, mint},
+    settings::Secret,
 };
+use rand::{TryRng as _, rngs::SysRng};
+use shared::pure::access::Patterns;
 
 /// Prints the token that `matches` asks for.
 ///

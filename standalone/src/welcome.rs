@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use shared::edge::{
+use edge::{
     Settings,
     auth::{TokenRequest, mint},
     settings::Secret,

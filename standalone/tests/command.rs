@@ -6,8 +6,9 @@ mod process;
 
 use std::{net::TcpListener, process::Output};
 
+use edge::testing::redis;
 use process::{SECRET, Server, standalone, text};
-use shared::{documented::redis_rights, testing::redis};
+use shared::documented::redis_rights;
 
 fn token(args: &[&str]) -> Output {
     standalone().env("TRIDENT_SECRET", SECRET).arg("token").args(args).output().unwrap()

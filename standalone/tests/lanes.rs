@@ -1,6 +1,6 @@
 //! Whether a request takes its lane or goes through the application, its answer is the same.
 
-use shared::testing::{Site, raw::Connection};
+use edge::testing::{Site, raw::Connection};
 
 /// Makes a request one for the application, and changes nothing else: only its router decodes paths.
 fn roundabout(line: &str) -> String {
@@ -85,7 +85,7 @@ async fn both_ways_have_the_same_answer() {
 /// A server that has the lanes and no routes answers what takes a lane, and that alone.
 #[actix_web::test]
 async fn what_is_plain_takes_its_lane() {
-    let lanes = |service: &shared::edge::service::Service| comet_svc::lanes(service).and(sse_svc::lanes(service));
+    let lanes = |service: &edge::service::Service| comet_svc::lanes(service).and(sse_svc::lanes(service));
     let site = Site::start(&standalone::DEFAULTS, &[], |_| {}, lanes);
     site.publish("public.a", "1").await;
     let publishing = format!("Authorization: Bearer {}\r\nContent-Type: text/plain\r\n", site.token("public.*", ""));

@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 
 use actix_web::http::Method;
+use edge::testing::Site;
 use serde_json::Value;
-use shared::testing::Site;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
 
 /// All services' parts in one.
 fn described() -> Value {
-    let mut all = shared::openapi::common();
+    let mut all = edge::openapi::common();
     all.info.version = standalone::DEFAULTS.version.to_owned();
     all.info.license = Some(
         utoipa::openapi::LicenseBuilder::new()

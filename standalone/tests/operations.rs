@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use shared::testing::Site;
+use edge::testing::Site;
 
 const PAGE: &str = include_str!("../../docs/OPERATIONS.md");
 

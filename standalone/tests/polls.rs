@@ -6,8 +6,8 @@ use std::{fs, io::Read as _, path::Path, sync::LazyLock, time::Duration};
 
 use actix_web::web::ServiceConfig;
 use chat_svc::Chat;
+use edge::testing::{Site, raw::Connection};
 use flate2::read::GzDecoder;
-use shared::testing::{Site, raw::Connection};
 
 /// Makes the request of a session one for the application, and changes nothing else: only its router decodes paths.
 fn roundabout(path: &str) -> String {
@@ -239,7 +239,7 @@ async fn a_poll_takes_its_lane_if_it_is_plain() {
     let mut client = Client::new(&site, true);
     client.open("").await;
     // Without the route, only the lane has an answer.
-    let listener = shared::edge::server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = edge::server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let bare = site.service.start(listener, |_: &mut ServiceConfig| {}, standalone::lanes(&chat)).unwrap();
     let mut connection = Connection::open(bare.address()).await;
     for (method, path, fields, body, expected) in [

@@ -5,8 +5,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use edge::testing::{Site, until};
 use serde_json::{Value, value::RawValue};
-use shared::testing::{Site, until};
 use socketio::socket::{
     assemble::Limits,
     msgpack,
@@ -162,12 +162,12 @@ fn nested(depth: usize) -> String {
     format!("{}{}", "[".repeat(depth), "]".repeat(depth))
 }
 
-async fn http(site: &Site, json: &str) -> shared::testing::Answer {
+async fn http(site: &Site, json: &str) -> edge::testing::Answer {
     let ask = site.ask("POST".parse().unwrap(), &format!("/events?channel={CHANNEL}&event=chat%20message"));
     ask.token(&site.token("*", "*")).body("application/json", json.to_owned()).await
 }
 
-async fn lines(site: &Site, json: &str) -> shared::testing::Answer {
+async fn lines(site: &Site, json: &str) -> edge::testing::Answer {
     let line = format!("{{\"channel\":\"{CHANNEL}\",\"event\":\"chat message\",\"data\":{json}}}");
     let ask = site.ask("POST".parse().unwrap(), "/data").token(&site.token("*", "*"));
     ask.body("application/x-ndjson", line).await

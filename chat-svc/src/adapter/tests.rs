@@ -5,8 +5,8 @@ use std::{
     time::Instant,
 };
 
+use edge::settings::BusAddress;
 use shared::{
-    edge::settings::BusAddress,
     live::{bus::MemoryBus, bus::Publication, log::Limits},
     pure::{ChannelName, Cursor, Draft, Retention, Since},
 };

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use shared::edge::{Settings, settings::ServiceDefaults};
+use edge::{Settings, settings::ServiceDefaults};
 
 use super::*;
 

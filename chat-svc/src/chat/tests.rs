@@ -1,10 +1,10 @@
 //! The chat on a Redis that refuses commands.
 
-use shared::{
-    documented,
-    edge::Settings,
+use edge::{
+    Settings,
     testing::{redis::Server, until},
 };
+use shared::documented;
 
 use super::*;
 

@@ -14,9 +14,10 @@ mod table;
 
 use std::{sync::Arc, time::Instant};
 
+use edge::Edge;
 use parking_lot::Mutex;
 use serde::Serialize;
-use shared::{edge::Edge, pure::ChannelName};
+use shared::pure::ChannelName;
 use socketio::{Namespace, ServerEvent};
 use tokio::time::MissedTickBehavior;
 

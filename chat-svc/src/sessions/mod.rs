@@ -26,10 +26,10 @@ use std::{
 };
 
 use bytestring::ByteString;
+use edge::settings::BusAddress;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use shared::edge::settings::BusAddress;
 use socketio::{DisconnectReason, Socket};
 use tokio::time::sleep;
 

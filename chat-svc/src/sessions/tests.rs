@@ -2,8 +2,8 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use edge::testing::redis::Server;
 use futures_util::FutureExt as _;
-use shared::testing::redis::Server;
 use socketio::adapter::BoxFuture;
 
 use super::{

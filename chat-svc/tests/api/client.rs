@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use edge::testing::{Site, raw::Connection, soon};
 use serde_json::{Value, json};
-use shared::testing::{Site, raw::Connection, soon};
 
 /// A client in the namespace `/`, over a WebSocket.
 pub(crate) struct Client {

@@ -1,7 +1,7 @@
 //! What a client may leave with the server.
 
+use edge::testing::soon;
 use serde_json::json;
-use shared::testing::soon;
 
 use super::*;
 

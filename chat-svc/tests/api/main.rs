@@ -9,7 +9,7 @@ mod recovery;
 mod values;
 
 use chat_svc::Chat;
-use shared::{edge::service::Service, testing::Site};
+use edge::{service::Service, testing::Site};
 
 use crate::client::Client;
 

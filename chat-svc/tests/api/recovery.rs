@@ -1,7 +1,7 @@
 //! Connection state recovery of the chat.
 
+use edge::testing::soon;
 use serde_json::json;
-use shared::testing::soon;
 
 use super::*;
 

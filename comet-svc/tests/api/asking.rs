@@ -1,7 +1,7 @@
 //! What may be asked for, and by whom.
 
 use actix_web::http::Method;
-use shared::edge::metrics::Transport;
+use edge::metrics::Transport;
 
 use crate::{publish, site};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use edge::testing::{Answer, Site};
 use serde_json::{Value, json};
-use shared::testing::{Answer, Site};
 
 use crate::{publish, site, waiting};
 
@@ -176,7 +176,7 @@ async fn a_gap_is_told_exactly_when_something_was_dropped() {
 async fn a_gap_before_nothing_is_told_at_once() {
     let site = site(&[("TRIDENT_HISTORY_AGE", "50ms")]);
     let sent = publish(&site, "public.a", 2).await;
-    shared::testing::until("age takes them", || site.held("public.a").is_empty()).await;
+    edge::testing::until("age takes them", || site.held("public.a").is_empty()).await;
     let told = ask(&site, &format!("channel=public.a&since={}", sent[0])).await;
     assert_eq!(told, (sent[1].clone(), true, vec![]));
     let query = format!("/data?mode=poll&channel=public.a&since={}", told.0);

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use shared::{
-    edge::metrics::Transport,
+use edge::{
+    metrics::Transport,
     testing::{PATIENCE, until},
 };
 

@@ -9,8 +9,8 @@ mod publishing;
 mod raw;
 mod stream;
 
-use shared::{
-    edge::metrics::Transport,
+use edge::{
+    metrics::Transport,
     testing::{Site, until},
 };
 

@@ -1,3 +1,3 @@
 //! `POST /data`.
 
-shared::publish_suite!("/data", crate::site);
+edge::publish_suite!("/data", crate::site);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use shared::testing::{Answer, Site};
+use edge::testing::{Answer, Site};
 
 use crate::{publish, site, waiting};
 
@@ -156,7 +156,7 @@ async fn a_gap_is_a_header() {
 async fn a_gap_before_nothing_is_told_at_once() {
     let site = site(&[("TRIDENT_HISTORY_AGE", "50ms")]);
     let sent = publish(&site, "random", 2).await;
-    shared::testing::until("age takes them", || site.held("random").is_empty()).await;
+    edge::testing::until("age takes them", || site.held("random").is_empty()).await;
     for query in ["", "?mode=poll"] {
         let told = after(&site, query, &format!("\"{}\"", sent[0])).await;
         assert_eq!(told, (204, sent[1].clone(), sent[1].clone(), String::new()));

@@ -1,8 +1,8 @@
 //! `mode=stream`: a line of JSON for each message.
 
 use actix_web::http::Method;
+use edge::testing::{Open, Site};
 use serde_json::json;
-use shared::testing::{Open, Site};
 
 use crate::{publish, site};
 

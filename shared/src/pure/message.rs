@@ -73,7 +73,7 @@ pub struct Message {
 
 impl Message {
     /// What a message costs beside its texts: this struct, its allocations, its place in a history.
-    pub(crate) const OVERHEAD: usize = 272;
+    pub const OVERHEAD: usize = 272;
     /// What each of its attachments costs beside its bytes.
     const ATTACHMENT: usize = 80;
 

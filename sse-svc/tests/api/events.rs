@@ -1,8 +1,8 @@
 //! What a stream looks like, and who gets one.
 
 use actix_web::http::Method;
-use shared::{
-    edge::metrics::Transport,
+use edge::{
+    metrics::Transport,
     testing::{PATIENCE, sse::Event, until},
 };
 
@@ -79,7 +79,7 @@ async fn the_root_is_an_event_stream_for_an_event_source() {
         sse_svc::routes(config);
         sse_svc::home(config);
     };
-    let site = shared::testing::Site::start(&sse_svc::DEFAULTS, &[], routes, sse_svc::lanes);
+    let site = edge::testing::Site::start(&sse_svc::DEFAULTS, &[], routes, sse_svc::lanes);
     for accept in ["text/event-stream", "text/html, Text/Event-Stream;q=0.5"] {
         let mut events = site.get("/").header("Accept", accept).events().await;
         let id = site.publish("time", "\"时间:7\"").await;

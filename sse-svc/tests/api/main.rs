@@ -8,7 +8,7 @@ mod publishing;
 mod resuming;
 mod slow;
 
-use shared::testing::Site;
+use edge::testing::Site;
 
 /// The service, with settings beyond the usual.
 fn site(settings: &[(&str, &str)]) -> Site {

@@ -1,3 +1,3 @@
 //! `POST /events`.
 
-shared::publish_suite!("/events", crate::site);
+edge::publish_suite!("/events", crate::site);

@@ -1,7 +1,7 @@
 //! Coming back with a cursor, and being told of what is lost.
 
+use edge::testing::{Events, Site};
 use serde_json::json;
-use shared::testing::{Events, Site};
 
 use crate::site;
 
@@ -196,7 +196,7 @@ async fn a_cursor_of_another_life_is_a_gap() {
 async fn what_is_dropped_while_nobody_reads_is_told_later() {
     let site = site(&[("TRIDENT_HISTORY_AGE", "50ms")]);
     let sent = publish(&site, "public.a", 2).await;
-    shared::testing::until("age takes them", || site.held("public.a").is_empty()).await;
+    edge::testing::until("age takes them", || site.held("public.a").is_empty()).await;
     let mut events = since(&site, &sent[0]).await;
     let (requested, resumed) = gap(&mut events).await;
     assert_eq!(requested, sent[0]);

@@ -1,6 +1,6 @@
 //! A client that does not read costs a cursor, and delays nobody.
 
-use shared::testing::Events;
+use edge::testing::Events;
 
 use crate::site;
 

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
+use edge::testing::{Site, soon};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
-use shared::testing::{Site, soon};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

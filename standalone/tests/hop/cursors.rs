@@ -1,7 +1,7 @@
 //! A cursor is a cursor: whatever gave it out, everything takes it.
 
+use edge::testing::Site;
 use serde_json::Value;
-use shared::testing::Site;
 
 use crate::site;
 
@@ -9,7 +9,7 @@ use crate::site;
 async fn after(site: &Site, cursor: &str) -> Vec<(&'static str, String)> {
     let path = "channel=public.a";
     let tag = format!("\"{cursor}\"");
-    let named = |message: shared::testing::sse::Message| {
+    let named = |message: edge::testing::sse::Message| {
         if message.event.as_deref() == Some("gap") { "gap".to_owned() } else { message.id.unwrap().to_string() }
     };
     let id = |line: &str| {
@@ -18,7 +18,7 @@ async fn after(site: &Site, cursor: &str) -> Vec<(&'static str, String)> {
     };
     let batch =
         |batch: &Value| if batch["gap"] == true { "gap".to_owned() } else { id(&batch["messages"][0].to_string()) };
-    let raw = |answer: shared::testing::Answer| {
+    let raw = |answer: edge::testing::Answer| {
         if answer.headers.contains_key("Trident-Gap") { "gap".into() } else { answer.header("ETag").replace('"', "") }
     };
     let header = site.get(&format!("/events?{path}")).header("Last-Event-ID", cursor);
@@ -40,7 +40,7 @@ async fn after(site: &Site, cursor: &str) -> Vec<(&'static str, String)> {
 }
 
 /// The first line of a stream that is not its opening.
-async fn first(mut stream: shared::testing::Open) -> String {
+async fn first(mut stream: edge::testing::Open) -> String {
     loop {
         let line = stream.line().await.unwrap();
         if !line.is_empty() {

@@ -7,8 +7,8 @@ mod client;
 mod cursors;
 
 use client::{Client, Got};
+use edge::{settings::ServiceDefaults, testing::Site};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use shared::{edge::settings::ServiceDefaults, testing::Site};
 
 const MESSAGES: usize = 2_000;
 const CHANNELS: [&str; 2] = ["public.a", "public.b"];

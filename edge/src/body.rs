@@ -1,0 +1,184 @@
+//! Reads a request's body: all of it, within a size and within a time.
+
+use std::{pin::pin, time::Duration};
+
+use actix_web::{
+    HttpRequest,
+    error::PayloadError,
+    http::header::{self, HeaderMap},
+    web::{Bytes, BytesMut},
+};
+use futures_util::{Stream, StreamExt as _};
+
+use super::{ApiError, Edge, receiving::Share};
+
+/// Reads the body of `request`: at most `TRIDENT_MAX_BODY` bytes, within `TRIDENT_BODY_TIMEOUT`.
+///
+/// The time is for the whole body, not between two of its bytes: a client that sends a byte a second would otherwise
+/// hold its place for hours. The memory that it takes is counted in `share`.
+///
+/// # Errors
+/// 413 for a body that is too large (at once, when its length is told), 408 for one that is too slow, 415 for one that
+/// is compressed, 400 for one that breaks off or is framed wrongly, 503 when there is no memory for it.
+pub async fn read(
+    edge: &Edge,
+    request: &HttpRequest,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
+    share: &mut Share,
+) -> Result<Bytes, ApiError> {
+    let result = read_within(request, payload, edge.settings.max_body, edge.settings.body_timeout, share).await;
+    let refusals = &edge.metrics.refusals;
+    match &result {
+        Err(ApiError::TooLarge { .. }) => refusals.body_size.inc(),
+        Err(ApiError::TooSlow(_)) => refusals.slow_body.inc(),
+        Err(ApiError::Unavailable { .. }) => refusals.receive_total.inc(),
+        _ => 0,
+    };
+    result
+}
+
+async fn read_within(
+    request: &HttpRequest,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
+    limit: Option<usize>,
+    within: Duration,
+    share: &mut Share,
+) -> Result<Bytes, ApiError> {
+    if is_compressed(request.headers()) {
+        return Err(ApiError::UnsupportedMediaType(
+            "compressed bodies are not accepted; send it without Content-Encoding".to_owned(),
+        ));
+    }
+    let limit = limit.unwrap_or(usize::MAX);
+    let told = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if told.is_some_and(|told: usize| told > limit) {
+        return Err(ApiError::TooLarge { limit });
+    }
+    let mut payload = pin!(payload);
+    let body = async {
+        // What a client says of its length is worth no memory before it has sent something.
+        let mut body = BytesMut::with_capacity(told.unwrap_or(0).min(16 * 1024));
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(broken)?;
+            if body.len() + chunk.len() > limit {
+                return Err(ApiError::TooLarge { limit });
+            }
+            body.extend_from_slice(&chunk);
+            share.set(body.capacity())?;
+        }
+        Ok(body.freeze())
+    };
+    match tokio::time::timeout(within, body).await {
+        Ok(body) => body,
+        Err(_) => Err(ApiError::TooSlow(format!(
+            "the body did not arrive within {} s (TRIDENT_BODY_TIMEOUT)",
+            within.as_secs_f64()
+        ))),
+    }
+}
+
+/// Whether a body, all of which is there, is one that [`read`] would accept.
+pub(super) fn is_acceptable(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> bool {
+    !is_compressed(headers) && edge.settings.max_body.is_none_or(|limit| body.len() <= limit)
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn broken(error: PayloadError) -> ApiError {
+    let what = match error {
+        PayloadError::Incomplete(_) | PayloadError::Io(_) => "the connection ended before the body was complete",
+        PayloadError::Overflow => "the body is longer than it was said to be",
+        _ => "the body cannot be read: its framing (Content-Length or chunks) is wrong",
+    };
+    ApiError::invalid("bad_body", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use futures_util::stream::{self, pending};
+
+    use super::*;
+    use crate::receiving::Receiving;
+
+    type Chunk = Result<Bytes, PayloadError>;
+
+    async fn read(
+        headers: &[(&str, &str)],
+        payload: impl Stream<Item = Chunk>,
+        limit: Option<usize>,
+    ) -> Result<Bytes, String> {
+        let mut request = TestRequest::post();
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        let mut share = Receiving::new(None).share();
+        let read = read_within(&request.to_http_request(), payload, limit, Duration::from_secs(10), &mut share).await;
+        read.map_err(|error| error.code().to_owned())
+    }
+
+    fn chunks(chunks: &[&'static str]) -> impl Stream<Item = Chunk> + use<> {
+        stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect::<Vec<_>>())
+    }
+
+    #[actix_web::test]
+    async fn the_whole_body_up_to_the_limit() {
+        assert_eq!(read(&[], chunks(&["ab", "", "cd"]), Some(4)).await, Ok(Bytes::from("abcd")));
+        assert_eq!(read(&[], chunks(&["ab", "cd"]), Some(3)).await, Err("too_large".to_owned()));
+        assert_eq!(read(&[], chunks(&["ab", "cd"]), None).await, Ok(Bytes::from("abcd")));
+        assert_eq!(read(&[], chunks(&[]), Some(1)).await, Ok(Bytes::new()));
+    }
+
+    #[actix_web::test]
+    async fn a_body_without_room_is_refused() {
+        let all = Receiving::new(Some(100_000));
+        let mut other = all.share();
+        other.set(60_000).unwrap();
+        let read = async |parts: usize| {
+            let payload = stream::iter((0..parts).map(|_| Ok(Bytes::from_static(&[b'x'; 16 * 1024]))));
+            let request = TestRequest::post().to_http_request();
+            let mut share = all.share();
+            let read = read_within(&request, payload, None, Duration::from_secs(10), &mut share).await;
+            read.map(|body| body.len()).map_err(|error| error.code())
+        };
+        assert_eq!(read(2).await, Ok(2 * 16 * 1024));
+        assert_eq!((read(3).await, all.bytes()), (Err("overloaded"), 60_000));
+        drop(other);
+        assert_eq!((read(30).await, all.bytes()), (Ok(30 * 16 * 1024), 0));
+    }
+
+    #[actix_web::test]
+    async fn a_length_that_is_told_is_refused_before_anything_is_read() {
+        let told = [("content-length", "5")];
+        assert_eq!(read(&told, pending(), Some(4)).await, Err("too_large".to_owned()));
+    }
+
+    #[actix_web::test]
+    async fn a_compressed_body_is_refused() {
+        let coded = [("content-encoding", "gzip")];
+        assert_eq!(read(&coded, chunks(&["x"]), None).await, Err("unsupported_media_type".to_owned()));
+        assert_eq!(read(&[("content-encoding", "Identity")], chunks(&["x"]), None).await, Ok(Bytes::from("x")));
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_breaks_off_is_the_clients_fault() {
+        let broken = stream::iter([Ok(Bytes::from("x")), Err(PayloadError::Incomplete(None))]);
+        assert_eq!(read(&[], broken, None).await, Err("bad_body".to_owned()));
+    }
+
+    /// The clock is tokio's, which goes on by itself when nothing else is to be done.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_is_for_the_whole_body() {
+        // A byte every second, for ever: never silent for long, and still too slow.
+        let drip = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let begun = tokio::time::Instant::now();
+        assert_eq!(read(&[], drip, None).await, Err("too_slow".to_owned()));
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+    }
+}

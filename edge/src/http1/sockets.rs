@@ -1,0 +1,173 @@
+//! Accepted sockets, counted from accept to close by the address at their other end.
+//!
+//! Limits of connections ([`crate::limits`]) count requests that hold a place. A socket costs a descriptor before it has
+//! asked for anything, so sockets have limits of their own: of an address, twice what it may hold open and a few, and of the process,
+//! what it may have open files. Beyond either, sockets that have waited for a request for a second are closed, the longest idle first.
+//! Only when an address has none that is idle is a new one of its closed at once.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use crate::{
+    address::{Network, counted},
+    open_files,
+    settings::Settings,
+};
+
+/// Sockets that an address may have beside those that its connections need: for requests that are short.
+const SPARE: usize = 8;
+
+/// Counts the sockets of a process. Clones are one and the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Sockets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Known once the limit of open files was raised, which is before the first socket.
+    most: OnceLock<usize>,
+    most_per_address: Option<usize>,
+    /// Whose sockets are those of many clients.
+    proxies: Vec<Network>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    /// Sockets closed to make room.
+    evicted: u64,
+    /// Only addresses that have a socket are in it.
+    of: HashMap<IpAddr, usize>,
+}
+
+/// Which idle sockets are to be closed for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    None,
+    /// Those of an address, so many at least.
+    Address(IpAddr, usize),
+    /// Whosever they are.
+    Total(usize),
+}
+
+/// An open socket; dropping it gives its place back.
+#[derive(Debug)]
+pub(super) struct Socket {
+    sockets: Sockets,
+    address: Option<IpAddr>,
+}
+
+impl Sockets {
+    /// The limits that follow from the settings and from the files that the process may open.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self(Arc::new(Inner {
+            most: OnceLock::new(),
+            most_per_address: settings.max_connections_per_address.map(|most| 2 * most + SPARE),
+            proxies: settings.trusted_proxies.clone(),
+            counts: Mutex::default(),
+        }))
+    }
+
+    /// Sockets that are open, and sockets that were closed to make room.
+    pub(crate) fn figures(&self) -> (usize, u64) {
+        let counts = self.0.counts();
+        (counts.total, counts.evicted)
+    }
+
+    /// Counts a socket that was accepted, and says what has to make room for it.
+    pub(super) fn open(&self, peer: Option<SocketAddr>) -> (Socket, Excess) {
+        let address = peer.map(|peer| peer.ip()).filter(|address| !self.0.is_proxy(*address)).map(counted);
+        let mut counts = self.0.counts();
+        counts.total += 1;
+        let of_address = address.map(|address| {
+            let count = counts.of.entry(address).or_default();
+            *count += 1;
+            *count
+        });
+        let most = *self.0.most.get_or_init(open_files::sockets);
+        // A part of them each time, since to look for the longest idle takes a look at all.
+        let excess = match (address, of_address, self.0.most_per_address) {
+            (Some(address), Some(count), Some(own)) if count > own => {
+                Excess::Address(address, (count - own).max(own / 8))
+            }
+            _ if counts.total > most => Excess::Total((counts.total - most).max(most / 8)),
+            _ => Excess::None,
+        };
+        (Socket { sockets: self.clone(), address }, excess)
+    }
+
+    /// Sockets beyond what the process has descriptors for.
+    pub(super) fn excess(&self) -> usize {
+        self.0.counts().total.saturating_sub(*self.0.most.get_or_init(open_files::sockets))
+    }
+
+    /// So many were closed to make room.
+    pub(super) fn evicted(&self, count: usize) {
+        self.0.counts().evicted += count as u64;
+    }
+}
+
+impl Inner {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.contains(address))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let mut counts = self.sockets.0.counts();
+        counts.total -= 1;
+        if let Some(address) = self.address
+            && let Some(count) = counts.of.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.of.remove(&address);
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// The address that it is counted for: none is that of a trusted proxy.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::ServiceDefaults;
+
+    const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+
+    fn sockets(settings: &[(&str, &str)]) -> Sockets {
+        Sockets::new(&Settings::from_sources(&SERVICE, [], settings.iter().copied()).unwrap())
+    }
+
+    /// Case 5.6: sockets are counted by their address from the moment they are accepted, those of trusted proxies in all alone.
+    #[test]
+    fn an_address_has_a_limit_of_sockets() {
+        let sockets = sockets(&[("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", "1"), ("TRIDENT_TRUSTED_PROXIES", "10.0.0.1")]);
+        let open = |peer: &str| sockets.open(Some(peer.parse().unwrap()));
+        let first: Vec<_> = (0..10).map(|_| open("10.0.0.2:1")).collect();
+        assert!(first.iter().all(|(_, excess)| *excess == Excess::None));
+        let (eleventh, excess) = open("10.0.0.2:2");
+        assert_eq!(excess, Excess::Address("10.0.0.2".parse().unwrap(), 1));
+        assert_eq!(open("10.0.0.3:1").1, Excess::None);
+        let proxied: Vec<_> = (0..20).map(|_| open("10.0.0.1:1")).collect();
+        assert!(proxied.iter().all(|(socket, excess)| *excess == Excess::None && socket.address().is_none()));
+        assert_eq!(sockets.figures(), (31, 0));
+        drop((eleventh, first));
+        assert_eq!((sockets.figures(), sockets.0.counts().of.len()), ((20, 0), 0));
+        assert_eq!(open("10.0.0.2:1").1, Excess::None);
+    }
+}

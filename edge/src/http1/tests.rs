@@ -1,0 +1,482 @@
+//! Connections over real sockets, with an application made for the purpose.
+
+mod endings;
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_service::fn_service;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    test::TestRequest,
+    web::Bytes,
+};
+use futures_util::StreamExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::timeout,
+};
+
+use super::{decoder::MAX_HEAD, *};
+use crate::{Settings, guarded::Guarded, lane::answered, settings::ServiceDefaults};
+
+const TIMES: Times =
+    Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2), write: Duration::from_secs(1) };
+const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+/// Bytes of an answer that no kernel takes at once.
+const HUGE: usize = 1 << 20;
+/// Long enough for the slowest machine; nothing waits so long when it works.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a body says, one after the other; then it waits, for good.
+enum Say {
+    Chunk(&'static str),
+    End,
+    Fail,
+    /// Megabytes, until nobody takes any more.
+    Flood,
+}
+
+struct Script {
+    lines: VecDeque<Say>,
+    said: Rc<Cell<usize>>,
+    _alive: Rc<()>,
+}
+
+impl MessageBody for Script {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        match self.lines.front() {
+            None => return Poll::Pending,
+            Some(Say::Flood) => {
+                self.said.set(self.said.get() + 1);
+                return Poll::Ready(Some(Ok(Bytes::from_static(&[b'x'; 64 * 1024]))));
+            }
+            _ => {}
+        }
+        match self.lines.pop_front() {
+            Some(Say::Chunk(chunk)) => Poll::Ready(Some(Ok(Bytes::from_static(chunk.as_bytes())))),
+            Some(Say::Fail) => Poll::Ready(Some(Err(io::Error::other("on purpose")))),
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
+/// A body that says something else than how long it is.
+struct Told {
+    said: Option<&'static str>,
+    told: u64,
+}
+
+impl MessageBody for Told {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.told)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        Poll::Ready(self.said.take().map(|said| Ok(Bytes::from_static(said.as_bytes()))))
+    }
+}
+
+struct Stage {
+    client: tokio::net::TcpStream,
+    said: Rc<Cell<usize>>,
+    /// Lives as long as the connection does, in us.
+    served: actix_web::rt::task::JoinHandle<()>,
+    alive: Rc<()>,
+    edge: Edge,
+}
+
+/// A connection whose requests are answered with `lines`, or, when there is a body, with how long that is.
+async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, _) = listener.accept().await.unwrap();
+    let (said, alive) = (Rc::new(Cell::new(0)), Rc::new(()));
+    let script = Script { lines: lines.into_iter().collect(), said: said.clone(), _alive: alive.clone() };
+    let script = Rc::new(Cell::new(Some(script)));
+    let application = fn_service(move |mut request: Request| {
+        let script = script.clone();
+        async move {
+            let path = request.path().to_owned();
+            let mut response = HttpResponse::Ok();
+            let response = match (&*path, script.take()) {
+                ("/body", _) => {
+                    let mut payload = request.take_payload();
+                    let mut length = 0;
+                    while let Some(chunk) = payload.next().await {
+                        length += chunk?.len();
+                    }
+                    response.body(length.to_string())
+                }
+                ("/echo", _) => {
+                    let payload = request.take_payload();
+                    let mut response = HttpResponse::SwitchingProtocols();
+                    response.streaming(payload.map(|chunk| chunk.map_err(actix_web::Error::from)))
+                }
+                ("/careless", _) => {
+                    let mut payload = request.take_payload();
+                    while let Some(Ok(_)) = payload.next().await {}
+                    response.body("never mind")
+                }
+                ("/too-short", _) => response.body(BoxBody::new(Told { said: Some("abc"), told: 5 })),
+                ("/too-long", _) => response.body(BoxBody::new(Told { said: Some("abc"), told: 2 })),
+                ("/long", _) => response.body("x".repeat(100_000)),
+                ("/huge", _) => response.body("x".repeat(HUGE)),
+                ("/never", _) => std::future::pending().await,
+                ("/later", _) => {
+                    actix_web::rt::task::yield_now().await;
+                    response.body("later")
+                }
+                ("/script", Some(script)) => response.body(BoxBody::new(script)),
+                _ => response.body(format!("at {path}")),
+            };
+            let response = response.map_body(|_, body| Guarded::new(body, None));
+            Ok::<_, actix_web::Error>(ServiceResponse::new(unasked(), response))
+        }
+    });
+    let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
+    let lanes = Lanes::one("/lane", "/lane", |asked, body| {
+        // What a lane does not take is answered by the application.
+        if asked.query == "never" {
+            return Some(Box::pin(std::future::pending()));
+        }
+        (asked.query != "left").then(|| {
+            let text = format!("{} {} {}", asked.method, asked.query, body.len());
+            answered(Ok(HttpResponse::Ok().body(text)))
+        })
+    });
+    let worker = Rc::new(Worker::new(application, lanes, edge.clone(), TIMES));
+    let served = actix_web::rt::spawn(worker.serve(socket));
+    Stage { client, said, served, alive, edge }
+}
+
+/// A response goes along with its request; nothing here looks at that.
+fn unasked() -> HttpRequest {
+    TestRequest::default().to_http_request()
+}
+
+impl Stage {
+    async fn send(&mut self, text: &str) -> &mut Self {
+        self.client.write_all(text.as_bytes()).await.unwrap();
+        self
+    }
+
+    async fn read_to(&mut self, end: &str) -> String {
+        let mut text = Vec::new();
+        timeout(PATIENCE, async {
+            while !String::from_utf8_lossy(&text).contains(end) {
+                assert_ne!(self.client.read_buf(&mut text).await.unwrap(), 0, "{}", String::from_utf8_lossy(&text));
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("no {end} in {}", String::from_utf8_lossy(&text)));
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn read_to_end(&mut self) -> String {
+        let mut text = Vec::new();
+        timeout(PATIENCE, self.client.read_to_end(&mut text)).await.unwrap().unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn ended(self) {
+        let Self { client, served, alive, .. } = self;
+        timeout(PATIENCE, served).await.unwrap().unwrap();
+        assert_eq!(Rc::strong_count(&alive), 1, "the body is gone");
+        drop(client);
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const SCRIPT: &str = "GET /script HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[actix_web::test]
+async fn one_request_after_the_other_and_several_at_once() {
+    let mut stage = stage([]).await;
+    for _ in 0..2 {
+        let answer = stage.send(GET).await.read_to("at /").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("content-length: 4\r\n"), "{answer}");
+    }
+    let (first, second) = GET.split_at(9);
+    stage.send(&format!("{GET}{GET}{first}")).await.read_to("at /").await;
+    stage.send(&second.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+    let rest = stage.read_to_end().await;
+    assert!(rest.ends_with("at /") && rest.contains("connection: close"), "{rest}");
+    drop(stage.client.shutdown().await);
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn chunks_come_behind_the_head_and_the_last_one_says_so() {
+    let mut stage = stage([Say::Chunk("hello"), Say::Chunk(""), Say::Chunk("0123456789abcdef"), Say::End]).await;
+    let text = stage.send(SCRIPT).await.read_to_end().await;
+    assert!(text.ends_with("\r\n\r\n5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_body_that_fails_is_cut_where_a_client_sees_it() {
+    let mut stage = stage([Say::Chunk("a"), Say::Fail]).await;
+    let text = stage.send(SCRIPT).await.read_to_end().await;
+    assert!(text.ends_with("\r\n\r\n1\r\na\r\n"), "{text}");
+}
+
+#[actix_web::test]
+async fn a_head_without_a_body_yet_has_been_sent() {
+    let mut stage = stage([]).await;
+    stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
+    assert_eq!(stage.said.get(), 0);
+}
+
+#[actix_web::test]
+async fn a_client_that_goes_ends_its_answer() {
+    let mut stage = stage([]).await;
+    stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
+    stage.client.shutdown().await.unwrap();
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn a_client_that_talks_on_is_not_listened_to_for_ever() {
+    let mut stage = stage([]).await;
+    stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
+    let talk = async { while stage.client.write_all(&[b'x'; 4096]).await.is_ok() {} };
+    timeout(PATIENCE, talk).await.unwrap();
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn a_client_that_does_not_read_is_not_written_to_without_end() {
+    let mut stage = stage([Say::Flood]).await;
+    stage.send(SCRIPT).await;
+    let mut last = usize::MAX;
+    // Until a while goes by in which the kernel takes nothing.
+    while last != stage.said.get() || last == 0 {
+        last = stage.said.get();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(last < 200, "{last} chunks of 64 KiB");
+    drop(std::mem::replace(&mut stage.client, tokio::net::TcpStream::from_std(dead()).unwrap()));
+    stage.ended().await;
+}
+
+/// A connection to nobody.
+fn dead() -> std::net::TcpStream {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+#[actix_web::test]
+async fn bodies_of_both_framings_are_read_to_their_end_and_no_further() {
+    let mut stage = stage([]).await;
+    let posts = [
+        "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+            .to_owned(),
+    ];
+    for post in posts {
+        // All at once with another request behind it, and byte by byte.
+        let both = stage.send(&format!("{post}{GET}")).await.read_to("at /").await;
+        assert!(both.contains("\r\n\r\n5HTTP/1.1 200"), "{both}");
+        for byte in post.as_bytes() {
+            stage.client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stage.read_to("\r\n\r\n5").await;
+    }
+}
+
+/// Case 9.1: an answer that leaves a body unread says `Connection: close`, or the body is read over.
+#[actix_web::test]
+async fn a_body_that_nobody_reads_is_passed_over_or_ends_the_connection() {
+    for (length, is_kept) in [(40_000, true), (65_537, false), (100_000, false)] {
+        let mut stage = stage([]).await;
+        let answer = stage
+            .send(&format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"))
+            .await
+            .read_to("at /")
+            .await;
+        assert_eq!(answer.contains("connection: close"), !is_kept, "{answer}");
+        // What is longer than is read over need not be taken to its end.
+        let _ = stage.client.write_all(&vec![b'G'; length]).await;
+        let _ = stage.client.write_all(GET.as_bytes()).await;
+        if is_kept {
+            stage.read_to("at /").await;
+        } else {
+            let mut rest = Vec::new();
+            let _ = timeout(PATIENCE, stage.client.read_to_end(&mut rest)).await.unwrap();
+            assert_eq!(rest, b"");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn who_asks_is_told_to_go_on_when_the_body_is_wanted() {
+    let expecting =
+        |path| format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let mut wanted = stage([]).await;
+    wanted.send(&expecting("/body")).await.read_to("HTTP/1.1 100 Continue\r\n\r\n").await;
+    wanted.send("hello").await.read_to("\r\n\r\n5").await;
+    wanted.send(GET).await.read_to("at /").await;
+    // Refused, it is not: and then nobody knows whether the body comes, so nothing else can.
+    let mut refused = stage([]).await;
+    let answer = refused.send(&expecting("/")).await.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+}
+
+#[actix_web::test]
+async fn an_upgraded_connection_carries_what_it_likes() {
+    let mut stage = stage([]).await;
+    let upgrade = "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let head = stage.send(&format!("{upgrade}early,")).await.read_to("early,").await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n") && !head.contains("chunked"), "{head}");
+    stage.send("late").await.read_to("late").await;
+    // What came before the end is answered before it.
+    stage.send("last").await.client.shutdown().await.unwrap();
+    assert_eq!(stage.read_to_end().await, "last");
+    stage.ended().await;
+}
+
+#[actix_web::test]
+async fn what_is_no_request_is_refused_and_the_connection_ends() {
+    for (text, status) in [
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("\0\u{1}\r\n\r\n".to_owned(), "400 Bad Request"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}", "a".repeat(MAX_HEAD)), "431 Request Header Fields Too Large"),
+        ("GET / HTTP/1.1\r\nHost:".to_owned(), "408 Request Timeout"),
+    ] {
+        let mut stage = stage([]).await;
+        let _ = stage.client.write_all(text.as_bytes()).await;
+        let answer = stage.read_to_end().await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.contains("connection: close"),
+            "{answer}"
+        );
+        assert_eq!(stage.edge.metrics.refusals.slow_head.get(), u64::from(status.starts_with("408")));
+    }
+}
+
+#[actix_web::test]
+async fn a_connection_without_requests_is_closed_in_peace() {
+    let mut stage = stage([]).await;
+    assert_eq!(stage.read_to_end().await, "");
+    assert_eq!(stage.edge.metrics.refusals.slow_head.get(), 0);
+}
+
+#[actix_web::test]
+async fn a_request_whose_body_is_there_takes_its_lane_and_any_other_the_application() {
+    let mut stage = stage([]).await;
+    let lane = "GET /lane?a=b HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:1\r\n\r\n";
+    let post = "POST /lane HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    let answer = stage.send(lane).await.read_to("GET a=b 0").await;
+    // What every answer gets.
+    for field in ["access-control-allow-origin: http://localhost:1", "vary: Origin", "x-content-type-options: nosniff"]
+    {
+        assert!(answer.contains(field), "{answer}");
+    }
+    assert_eq!(stage.edge.drain.in_flight(), 0);
+    // In pieces before the body, in a row, and among others.
+    let (head, body) = post.split_at(post.len() - "hello".len());
+    for byte in &head.as_bytes()[..head.len() - 1] {
+        stage.client.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    stage.send(&format!("\n{body}")).await.read_to("POST  5").await;
+    let last = lane.replace("a=b", "last");
+    let all = stage.send(&format!("{lane}{GET}{post}{last}")).await.read_to("GET last 0").await;
+    let places: Vec<_> =
+        ["GET a=b 0", "at /", "POST  5", "GET last 0"].iter().map(|answer| all.find(answer).unwrap()).collect();
+    assert!(places.is_sorted(), "{all}");
+    for other in [
+        "GET /lane?left HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /lane HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        stage.send(other).await.read_to("at /lane").await;
+    }
+    let last = "GET /lane?last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(stage.send(last).await.read_to_end().await.ends_with("GET last 0"));
+}
+
+#[actix_web::test]
+async fn a_head_may_come_in_pieces_and_its_lines_end_with_a_line_feed_alone() {
+    for end in ["\r\n", "\n"] {
+        let mut stage = stage([]).await;
+        let text = ["GET / HTTP/1.1", "Host: x", "A: b", "", ""].join(end);
+        for byte in text.as_bytes() {
+            stage.client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stage.read_to("at /").await;
+    }
+}
+
+#[actix_web::test]
+async fn a_long_answer_comes_whole() {
+    let mut stage = stage([]).await;
+    let long = "GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let text = stage.send(long).await.read_to_end().await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-length: 100000"), "{head}");
+    assert_eq!((body.len(), body.trim_matches('x')), (100_000, ""));
+}
+
+#[actix_web::test]
+async fn what_follows_a_body_without_an_end_is_no_request() {
+    // An upgrade, whether it is granted or not, and CONNECT: whatever comes is the body.
+    for first in [
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let mut stage = stage([]).await;
+        let text = stage.send(&format!("{first}{GET}")).await.read_to_end().await;
+        assert_eq!((text.matches("HTTP/1.1 ").count(), text.contains("connection: close")), (1, true), "{text}");
+    }
+}
+
+#[actix_web::test]
+async fn what_follows_a_broken_body_is_no_request_even_if_its_handler_does_not_mind() {
+    let mut stage = stage([]).await;
+    let broken = "POST /careless HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    let text = stage.send(&format!("{broken}GET /lane?a=b HTTP/1.1\r\nHost: x\r\n\r\n")).await.read_to_end().await;
+    assert_eq!((text.matches("HTTP/1.1 ").count(), text.contains("connection: close")), (1, true), "{text}");
+    assert!(!text.contains("a=b"), "{text}");
+}
+
+/// Case 9.9: a stray CRLF or LF after a body is passed over: it begins no head, and changes no time.
+#[actix_web::test]
+async fn a_line_end_too_many_is_no_request() {
+    let mut stage = stage([]).await;
+    let post = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi\n\r\n";
+    stage.send(post).await.read_to("\r\n\r\n2").await;
+    stage.send(&format!("\r\n{GET}")).await.read_to("at /").await;
+    stage.send(&format!("{post}{GET}")).await.read_to("at /").await;
+    assert_eq!(stage.read_to_end().await, "", "it ends as one that asks for nothing");
+    assert_eq!(stage.edge.metrics.refusals.slow_head.get(), 0);
+}
+
+#[actix_web::test]
+async fn an_answer_of_another_length_than_was_told_ends_the_connection() {
+    for path in ["/too-short", "/too-long"] {
+        let mut stage = stage([]).await;
+        stage.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{GET}")).await;
+        let mut text = Vec::new();
+        let _ = timeout(PATIENCE, stage.client.read_to_end(&mut text)).await.unwrap();
+        assert!(!String::from_utf8(text).unwrap().contains("at /"), "{path}");
+    }
+}

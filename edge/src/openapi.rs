@@ -1,0 +1,216 @@
+//! What all services say of their HTTP interface, for docs/openapi.json (OpenAPI 3.1, <https://spec.openapis.org/oas/v3.1.0>).
+//!
+//! Bodies are described from the types that write and read them. Paths are described here and beside the services' handlers;
+//! standalone's tests put them together, write the file, and hold servers to it. Only tests are built with this: what
+//! binaries serve at `/openapi.json` is the file.
+
+#![allow(dead_code, reason = "what is described here is never called")]
+
+use shared::{
+    live::degraded::Degradation,
+    pure::{ChannelName, Cursor, EventName, Gap, batch::Line, message::Whole},
+};
+use utoipa::{
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    openapi::{
+        path::Operation,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::{
+    error::Body as Error,
+    health::Ready,
+    publish::{Many, One},
+};
+
+/// The paths and schemas of every service, and who may ask.
+#[must_use]
+pub fn common() -> utoipa::openapi::OpenApi {
+    Common::openapi()
+}
+
+/// Publishing, which is the same at several paths, as the operation `name`.
+#[must_use]
+pub fn publishing(name: &str) -> Operation {
+    let mut operation = Publishing::openapi().paths.paths.remove("/").and_then(|path| path.post).unwrap_or_default();
+    operation.operation_id = Some(name.to_owned());
+    operation
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Trident",
+        description = "Pushes data to browsers in three ways, from one ordered log. What is published here is delivered by \
+                       event streams, polling and Socket.IO alike, and an id is a cursor on each of them.\n\n\
+                       Socket.IO, at `/socket.io/`, has a protocol of its own and is not described here. Unknown query \
+                       parameters are refused. `HEAD` is answered as `GET`, without a body."
+    ),
+    paths(healthz, readyz, metrics),
+    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, Line, Error, One, Many, Published, Ready, Degradation)),
+    modifiers(&Common),
+    tags(
+        (name = "read", description = "What comes after a cursor."),
+        (name = "publish", description = "Into the log."),
+        (name = "operate", description = "For balancers and monitoring. The gateway answers `/healthz` itself, with a text, and \
+                                          passes the others to nobody outside.")
+    )
+)]
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(
+            "A JWT (HS256, RS256, ES256 or EdDSA) with `exp` and `trident: {\"publish\": […], \"subscribe\": […]}`: names of \
+             channels, or prefixes that end in `*`. `standalone token` makes one.",
+        ));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let cookie = ApiKeyValue::with_description(
+            "trident_token",
+            "The same token, for pages: event streams of browsers send cookies and no other credentials.",
+        );
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(publish))]
+struct Publishing;
+
+/// What any request with a token or a query can be answered.
+#[derive(IntoResponses)]
+pub enum Refused {
+    /// The request is not right: a name, a cursor, a value, or a parameter that nobody knows. The message says what is
+    /// accepted.
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// A token is needed and none was shown, or the one that was shown does not hold.
+    #[response(status = 401, headers(("WWW-Authenticate" = String, description = "`Bearer`, with the reason (RFC 6750)")))]
+    Unauthorized(ErrorBody),
+    /// The token does not cover the channel; or nobody may publish, as no key for tokens is configured.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// The path knows other methods.
+    #[response(status = 405, headers(("Allow" = String, description = "The methods it knows")))]
+    MethodNotAllowed(ErrorBody),
+    /// Too many from one token or address.
+    #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))]
+    TooManyRequests(ErrorBody),
+    /// Not now: the bus is away, there is no room, or the process is about to end. Nothing was added.
+    #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))]
+    Unavailable(ErrorBody),
+}
+
+/// The body of every error.
+pub type ErrorBody = Error<'static>;
+
+/// What the body of a publication can be answered.
+#[derive(IntoResponses)]
+enum RefusedBody {
+    /// The body took too long to arrive.
+    #[response(status = 408)]
+    Slow(ErrorBody),
+    /// The body is larger than `TRIDENT_MAX_BODY` (64 KiB), or holds more messages than may be published in a second.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The `Content-Type` is none of those that are accepted.
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+    /// The `Idempotency-Key` was used for other messages.
+    #[response(status = 422)]
+    Unprocessable(ErrorBody),
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PublishQuery {
+    /// Where to; one message for each channel. Required but with `application/x-ndjson`, which takes no parameters.
+    #[param(max_items = 128, style = Form, explode)]
+    channel: Option<Vec<ChannelName>>,
+    /// What kind of thing happened; `message` unless it is given.
+    event: Option<EventName>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct PublishHeaders {
+    /// Within five minutes the same key with the same messages gives the first answer again and adds nothing, so that trying
+    /// again is safe. Visible ASCII characters.
+    #[param(rename = "Idempotency-Key", nullable = false, min_length = 1, max_length = 128)]
+    idempotency_key: Option<String>,
+}
+
+/// Publish
+///
+/// 201 means that the messages are in the log: whoever reads with an older cursor gets them. All of a batch is added, or nothing.
+#[utoipa::path(
+    post,
+    path = "/",
+    tag = "publish",
+    params(PublishQuery, PublishHeaders),
+    request_body(
+        description = "The data: any JSON, or a text. Or a batch, with one `BatchLine` a line.",
+        content(
+            (serde_json::Value = "application/json"),
+            (String = "text/plain"),
+            (String = "application/x-ndjson", example = "{\"channel\":\"news\",\"data\":1}\n{\"channel\":\"jobs\",\"event\":\"done\",\"data\":\"x\"}\n")
+        )
+    ),
+    responses(
+        (status = 201, description = "In the log: the id, or the ids where there are several channels or a batch", body = Published,
+         headers(("Cache-Control" = String, description = "`no-store`"))),
+        Refused,
+        RefusedBody,
+    ),
+    security(("bearer" = []), ("cookie" = []))
+)]
+fn publish() {}
+
+/// One id, or several.
+#[derive(ToSchema, serde::Serialize)]
+#[serde(untagged)]
+enum Published {
+    One(One),
+    Many(Many),
+}
+
+/// How a process is.
+#[derive(ToSchema)]
+struct Status {
+    /// `ok`.
+    status: String,
+}
+
+/// Whether the process lives
+#[utoipa::path(get, path = "/healthz", tag = "operate", responses((status = 200, description = "It does", body = Status)))]
+fn healthz() {}
+
+/// Whether the process can serve
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operate",
+    responses(
+        (status = 200, description = "It can; `degraded` lists what does not work as it should", body = Ready),
+        (status = 503, description = "It cannot: the bus is away, or it is about to end", body = ErrorBody,
+         headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))
+    )
+)]
+fn readyz() {}
+
+/// Figures for Prometheus
+///
+/// OpenMetrics for who accepts it, the older text form for everybody else.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operate",
+    responses((
+        status = 200,
+        description = "The figures",
+        content((String = "text/plain"), (String = "application/openmetrics-text"))
+    ))
+)]
+fn metrics() {}

@@ -1,0 +1,120 @@
+//! Pages that are part of a binary: served from memory, as each client likes them compressed, and asked for again only when the
+//! binary is another one.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
+    web::{self, ServiceConfig},
+};
+use asset::{Asset, Encoding};
+
+use super::layer::resource;
+
+/// Nothing from elsewhere, no script or style inside the page, no page of others around it (CSP level 3).
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
+                      form-action 'self'; frame-ancestors 'self'";
+
+/// What fits into a packet is not compressed: it would arrive no sooner.
+const SMALL: usize = 1_024;
+
+/// A file of a page. Its compressed forms are made when somebody first asks for them, and shared by all workers.
+#[derive(Debug)]
+pub struct File {
+    /// As in `text/css`; all of them are UTF-8.
+    content_type: &'static str,
+    content: Asset,
+}
+
+impl File {
+    /// A page.
+    #[must_use]
+    pub const fn html(body: &'static str) -> Self {
+        Self::new("text/html; charset=utf-8", body)
+    }
+
+    /// A style sheet.
+    #[must_use]
+    pub const fn css(body: &'static str) -> Self {
+        Self::new("text/css; charset=utf-8", body)
+    }
+
+    /// A script.
+    #[must_use]
+    pub const fn script(body: &'static str) -> Self {
+        Self::new("text/javascript; charset=utf-8", body)
+    }
+
+    const fn new(content_type: &'static str, body: &'static str) -> Self {
+        Self { content_type, content: Asset::embedded(body.as_bytes()) }
+    }
+}
+
+/// What is there on every server: the style that all pages share, the sign that browsers ask for by themselves on pages
+/// that name none, as on answers that are opened in a tab, and the description of the HTTP interface (of all services,
+/// whichever is asked) with a page to read it.
+pub(super) fn common(config: &mut ServiceConfig) {
+    static BASE: File = File::css(include_str!("../../web/base.css"));
+    static SIGN: File = File::new("image/svg+xml", include_str!("../../web/favicon.svg"));
+    static API: File = File::html(include_str!("../../web/api/api.html"));
+    static API_STYLE: File = File::css(include_str!("../../web/api/api.css"));
+    static API_SCRIPT: File = File::script(include_str!("../../web/api/api.js"));
+    static OPENAPI: File = File::new("application/json", include_str!("../../docs/openapi.json"));
+    serve(
+        config,
+        &[
+            ("/base.css", &BASE),
+            ("/favicon.ico", &SIGN),
+            ("/api", &API),
+            ("/api.css", &API_STYLE),
+            ("/api.js", &API_SCRIPT),
+            ("/openapi.json", &OPENAPI),
+        ],
+    );
+}
+
+/// Adds routes for files, each at its path.
+pub fn serve(config: &mut ServiceConfig, files: &[(&str, &'static File)]) {
+    for &(path, file) in files {
+        // Only has to differ when the file does, and to be the same in every worker and replica of one build. Weak, since it
+        // is the same for every encoding (RFC 9110 §8.8.1).
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(file.content.plain());
+        let Ok(tag) = HeaderValue::try_from(format!("W/\"{hash:016x}\"")) else { continue };
+        let handler = move |request: HttpRequest| answer(file, tag.clone(), request);
+        config.service(
+            resource(path, &[Method::GET, Method::HEAD])
+                .route(web::get().to(handler.clone()))
+                .route(web::head().to(handler)),
+        );
+    }
+}
+
+async fn answer(file: &'static File, tag: HeaderValue, request: HttpRequest) -> HttpResponse {
+    let known = asset::none_match(request.headers(), &tag);
+    let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::VARY, "Accept-Encoding"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::REFERRER_POLICY, "same-origin"));
+    if known {
+        return answer.finish();
+    }
+    let is_small = file.content.plain().len() < SMALL;
+    let encoding = if is_small { Encoding::Identity } else { asset::encoding(request.headers()) };
+    let Some(body) = asset::body(&file.content, encoding).await else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    if let Some(name) = encoding.name() {
+        answer.insert_header((header::CONTENT_ENCODING, name));
+    }
+    answer.insert_header((header::CONTENT_TYPE, file.content_type)).body(body)
+}
+
+#[cfg(test)]
+mod tests;

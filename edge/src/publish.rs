@@ -1,0 +1,308 @@
+//! Publishing over HTTP: `POST /events` and `POST /data`.
+//!
+//! Everything is checked before anything is added: who asks, the query, the body, every line of a batch, every channel.
+//! Then it goes to the bus in one piece, and the answer is the ids it got there.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderMap, HeaderValue},
+    web,
+};
+use bytes::Bytes;
+use serde::Serialize;
+use shared::{
+    live::bus::{BusError, IdempotencyKey, Publication},
+    pure::{ChannelName, Cursor, Draft, EventName, Message, NameError, Payload, PayloadError, batch},
+};
+
+use super::{
+    Access, ApiError, body,
+    lane::{Answering, Asked, answering},
+    query::{Parameter, Query},
+    receiving::Share,
+    service::Service,
+    subscribe::{CHANNEL, channels},
+};
+
+const EVENT: Parameter = Parameter::once("event");
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// Bytes of the longest key.
+const LONGEST_KEY: usize = 128;
+
+/// The handler of both routes.
+///
+/// # Errors
+/// What is wrong with the request, or that the bus is away; nothing was added then, except with `outcome_unknown`.
+pub async fn handler(
+    request: HttpRequest,
+    service: web::Data<Service>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    // What can be said without the body is said without the body.
+    let announced = Announced::read(&service, &Asked::from(&request))?;
+    let mut share = service.edge.receiving.share();
+    let body = body::read(&service.edge, &request, payload, &mut share).await?;
+    announced.publish(&service, &body, share).await
+}
+
+/// As [`handler`], for a request whose body is there. One that is not acceptable is left to the handler.
+pub fn lane(service: &Service, asked: &Asked<'_>, body: Bytes) -> Option<Answering> {
+    if !body::is_acceptable(&service.edge, asked.headers, &body) {
+        return None;
+    }
+    let (service, announced) = (service.clone(), Announced::read(service, asked));
+    let share = service.edge.receiving.share();
+    Some(answering(async move { announced?.publish(&service, &body, share).await }))
+}
+
+/// A publication of which everything is known but the body, by somebody who may publish where it says.
+struct Announced {
+    access: Access,
+    kind: Kind,
+    key: Option<IdempotencyKey>,
+    addressed: Option<Addressed>,
+}
+
+impl Announced {
+    fn read(service: &Service, asked: &Asked<'_>) -> Result<Self, ApiError> {
+        let access = Access::of(&service.edge, asked);
+        let kind = Kind::of(asked.headers)?;
+        let query = Query::read(asked.query, kind.parameters())?;
+        let key = idempotency_key(asked.headers, &access)?;
+        let addressed = kind.is_addressed().then(|| Addressed::read(&query)).transpose()?;
+        for channel in addressed.iter().flat_map(|addressed| &addressed.channels) {
+            access.require_publish(channel)?;
+        }
+        Ok(Self { access, kind, key, addressed })
+    }
+
+    /// `share` counts what the request holds until it is answered.
+    async fn publish(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
+        let Self { access, kind, key, addressed } = self;
+        let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
+        let drafts = match addressed {
+            Some(addressed) => addressed.drafts(&kind, body)?,
+            None => lines(body, &access)?,
+        };
+        service.edge.limits.publish(&access.identity(), drafts.len())?;
+        // Short lines take more memory as messages than they did as text.
+        let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
+        share.set(body.len() + messages).inspect_err(|_| {
+            service.edge.metrics.refusals.receive_total.inc();
+        })?;
+        let count = drafts.len();
+        let published = service.bus.publish(Publication { drafts, key }).await;
+        let published = published.map_err(|error| refused(service, error))?;
+        if published.is_repeat {
+            service.edge.metrics.repeats.inc();
+        } else {
+            service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        let mut answer = HttpResponse::Created();
+        answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        answer.content_type(HeaderValue::from_static("application/json"));
+        Ok(match published.ids[..] {
+            [id] if is_one => answer.json(One { id }),
+            _ => answer.json(Many { ids: published.ids }),
+        })
+    }
+}
+
+fn refused(service: &Service, error: BusError) -> ApiError {
+    let refusals = &service.edge.metrics.refusals;
+    match error {
+        BusError::Away(_) => {
+            refusals.bus_away.inc();
+            ApiError::unavailable("bus_away", error)
+        }
+        BusError::Unknown(_) => {
+            refusals.outcome_unknown.inc();
+            ApiError::unavailable("outcome_unknown", error)
+        }
+        BusError::TooLarge => {
+            refusals.body_size.inc();
+            ApiError::BatchTooLarge(error.to_string())
+        }
+        BusError::Keys { retry_after } => {
+            refusals.idempotency_keys.inc();
+            // `Retry-After` has whole seconds; one too few would be refused again.
+            let retry_after = retry_after.as_secs() + 1;
+            ApiError::Unavailable { code: "too_many_keys", message: error.to_string(), retry_after }
+        }
+        // draft-ietf-httpapi-idempotency-key-header-07 §2.7.
+        BusError::Reused => ApiError::Unprocessable { code: "idempotency_key_reused", message: error.to_string() },
+    }
+}
+
+/// One message is in the log.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedOne))]
+#[derive(Serialize)]
+pub(crate) struct One {
+    /// Its id, which is the cursor after it.
+    id: Cursor,
+}
+
+/// Several messages are in the log.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedMany))]
+#[derive(Serialize)]
+pub(crate) struct Many {
+    /// Their ids, in the order of the channels or lines.
+    ids: Vec<Cursor>,
+}
+
+/// What the body is.
+enum Kind {
+    Json,
+    Text,
+    Lines,
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        const ACCEPTED: &str = "accepted as Content-Type: application/json and application/*+json (any JSON), text/plain \
+                                (a text), application/x-ndjson and application/ndjson (a message a line)";
+        let given = headers.get(header::CONTENT_TYPE);
+        let Some(given) = given else {
+            return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
+        };
+        // Most say it without parameters.
+        if let Some(known) = given.to_str().ok().and_then(Self::named) {
+            return Ok(known);
+        }
+        let refuse = |what: &str| Err(ApiError::UnsupportedMediaType(format!("{what}; {ACCEPTED}, in UTF-8")));
+        let Some(mime) = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()) else {
+            return refuse("the Content-Type is not a media type");
+        };
+        if mime.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
+            return refuse("the charset of the body is not UTF-8");
+        }
+        match Self::named(mime.essence_str()) {
+            Some(known) => Ok(known),
+            None => refuse("bodies of this Content-Type are not accepted"),
+        }
+    }
+
+    /// By the media type, in small letters and without parameters.
+    fn named(essence: &str) -> Option<Self> {
+        match essence {
+            "application/json" => Some(Self::Json),
+            "text/plain" => Some(Self::Text),
+            "application/x-ndjson" | "application/ndjson" => Some(Self::Lines),
+            // A structured syntax suffix (RFC 6839 §3.1): the value is JSON, whatever else it is.
+            _ if essence.starts_with("application/") && essence.ends_with("+json") => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// Whether the query says where the body goes, and not the body itself.
+    fn is_addressed(&self) -> bool {
+        !matches!(self, Self::Lines)
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        if self.is_addressed() { &[CHANNEL, EVENT] } else { &[] }
+    }
+}
+
+/// Where one body goes.
+struct Addressed {
+    channels: Vec<ChannelName>,
+    event: EventName,
+}
+
+impl Addressed {
+    fn read(query: &Query<'_>) -> Result<Self, ApiError> {
+        let channels = channels(query)?;
+        if channels.is_empty() {
+            return Err(ApiError::invalid(
+                "bad_channel",
+                "`channel` is missing: name the channel to publish to, or several",
+            ));
+        }
+        let event = query.get(EVENT.name).map_or_else(|| Ok(EventName::default()), str::parse).map_err(bad_event)?;
+        channels.iter().try_for_each(|channel| event.check_for(channel)).map_err(bad_event)?;
+        Ok(Self { channels, event })
+    }
+
+    fn drafts(self, kind: &Kind, body: &[u8]) -> Result<Vec<Draft>, ApiError> {
+        let payload = match kind {
+            Kind::Text => {
+                let text = std::str::from_utf8(body).map_err(|error| bad_body(PayloadError::Utf8(error)))?;
+                Payload::from_text(text)
+            }
+            _ if body.trim_ascii().is_empty() => {
+                return Err(ApiError::invalid(
+                    "bad_body",
+                    "the body is empty; with Content-Type application/json it must be a JSON value",
+                ));
+            }
+            _ => Payload::from_json(body).map_err(bad_body)?,
+        };
+        let draft = |channel| Draft::new(channel, payload.clone()).event(self.event.clone());
+        Ok(self.channels.into_iter().map(draft).collect())
+    }
+}
+
+/// The messages of a batch, all of which the asker may publish.
+fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
+    let drafts = batch::read(body).map_err(|error| ApiError::invalid(error.code(), error))?;
+    let mut asked: Option<&ChannelName> = None;
+    for draft in &drafts {
+        // A batch mostly stays on one channel, which then needs to be asked for only once.
+        if asked != Some(&draft.channel) {
+            access.require_publish(&draft.channel)?;
+        }
+        asked = Some(&draft.channel);
+    }
+    Ok(drafts)
+}
+
+fn idempotency_key(headers: &HeaderMap, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY);
+    let Some(key) = given.next() else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    match key.filter(|_| given.next().is_none()) {
+        Some(key) => Ok(Some(IdempotencyKey { scope: access.identity().to_string(), key: key.to_owned() })),
+        None => {
+            let message = format!("{IDEMPOTENCY_KEY} must come once, with 1 to {LONGEST_KEY} visible ASCII characters");
+            Err(ApiError::invalid("bad_idempotency_key", message))
+        }
+    }
+}
+
+fn bad_event(error: NameError) -> ApiError {
+    ApiError::invalid("bad_event", error)
+}
+
+fn bad_body(error: PayloadError) -> ApiError {
+    ApiError::invalid(error.code(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Settings, settings::ServiceDefaults};
+
+    #[actix_web::test]
+    async fn what_the_bus_refuses_is_counted_by_its_reason() {
+        let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+        let settings = Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory")]).unwrap();
+        let service = Service::open(settings, &defaults).unwrap();
+        let counts = || {
+            let refusals = &service.edge.metrics.refusals;
+            (refusals.bus_away.get(), refusals.idempotency_keys.get())
+        };
+        assert_eq!(refused(&service, BusError::Away("gone".into())).code(), "bus_away");
+        assert_eq!(counts(), (1, 0));
+        assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
+        assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);
+        assert_eq!(refused(&service, BusError::TooLarge).code(), "batch_too_large");
+        let keys = BusError::Keys { retry_after: std::time::Duration::from_millis(7_500) };
+        let refused_key = refused(&service, keys);
+        assert_eq!(refused_key.code(), "too_many_keys");
+        assert!(matches!(refused_key, ApiError::Unavailable { retry_after: 8, .. }), "{refused_key:?}");
+        assert_eq!(counts(), (1, 1));
+        assert_eq!(refused(&service, BusError::Reused).code(), "idempotency_key_reused");
+        assert_eq!(counts(), (1, 1), "a mistake, and no load that was shed");
+    }
+}

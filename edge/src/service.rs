@@ -1,0 +1,165 @@
+//! A process of Trident: its edge, its bus, and what goes on beside the requests.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{rt, web, web::ServiceConfig};
+use parking_lot::Mutex;
+use shared::live::{
+    bus::{Bus, BusError, MemoryBus, RedisBus},
+    clock::Moment,
+    log::{Lag, Limits, Log},
+};
+
+use super::{
+    Edge, Settings,
+    lane::Lanes,
+    metrics::{LogFigures, RefusalLog},
+    server::{self, Running},
+    settings::{BusAddress, ServiceDefaults},
+};
+
+/// How often what has become too old is dropped, and the bus is asked how it is.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// What the routes of a service work with. Clones are one and the same.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Settings, and what is counted and decided by them.
+    pub edge: Edge,
+    /// Where messages get their order.
+    pub bus: Arc<dyn Bus>,
+}
+
+impl Service {
+    /// Opens the bus that the settings name and begins the upkeep of its log. To be called within an actix runtime.
+    ///
+    /// A Redis is connected to meanwhile; until that has happened, and while it is away, the process is not ready.
+    ///
+    /// # Errors
+    /// When the settings name no bus that could be.
+    pub fn open(settings: Settings, defaults: &ServiceDefaults) -> Result<Self, BusError> {
+        let limits = Limits {
+            channel: settings.retention,
+            total: settings.history_total,
+            forms: settings.encoded_total,
+            channels: settings.max_channels,
+        };
+        let key_bytes = settings.idempotency_total.unwrap_or(usize::MAX);
+        let bus: Arc<dyn Bus> = match &settings.bus {
+            BusAddress::Memory => Arc::new(MemoryBus::new(limits, Moment::now).with_key_bytes(key_bytes)),
+            BusAddress::Redis(address) => {
+                let bus = RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?;
+                Arc::new(bus.with_key_bytes(key_bytes))
+            }
+        };
+        Ok(Self::on(bus, settings, defaults))
+    }
+
+    /// A service on `bus`.
+    #[must_use]
+    pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
+        let service = Self { edge: Edge::new(settings, defaults), bus };
+        service.ask_bus();
+        let bus = service.bus.clone();
+        service.edge.readiness.watch(move || bus.degraded());
+        let edge = service.edge.clone();
+        let degraded = move || edge.readiness.degraded().into_iter().map(|one| one.reason).collect();
+        service.edge.metrics.watch_degraded(degraded);
+        let (bus, lag) = (service.bus.clone(), Arc::new(Mutex::new(service.log().lag())));
+        let known = lag.clone();
+        service.edge.metrics.watch_log(move || figures(&*bus, &known.lock()));
+        let log = service.log().clone();
+        service.edge.metrics.before_encoding(move || Box::pin(measure(log.clone(), lag.clone())));
+        let log = service.log().clone();
+        service.edge.drain.on_begin(move || log.close());
+        for warning in &service.edge.settings.warnings {
+            log::warn!("{warning}");
+        }
+        log::info!("{}", service.edge.settings.limits());
+        rt::spawn(service.clone().upkeep());
+        service
+    }
+
+    /// The log of this process.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        self.bus.log()
+    }
+
+    /// Serves `routes` on `listener`, which find this service as `web::Data`; requests that come often take `lanes`.
+    ///
+    /// # Errors
+    /// As [`server::start`].
+    pub fn start<F, L>(&self, listener: TcpListener, routes: F, lanes: L) -> io::Result<Running>
+    where
+        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
+        L: Fn(&Self) -> Lanes + Clone + Send + 'static,
+    {
+        let (data, service) = (web::Data::new(self.clone()), self.clone());
+        let routes = move |config: &mut ServiceConfig| {
+            config.app_data(data);
+            routes(config);
+        };
+        server::start(listener, &self.edge, routes, move || lanes(&service))
+    }
+
+    /// Opens the port that the settings name.
+    ///
+    /// # Errors
+    /// When it cannot be had; the error names it.
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        let address = self.edge.settings.listen;
+        server::bind(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address} (TRIDENT_LISTEN): {error}"))
+        })
+    }
+
+    async fn upkeep(self) {
+        let mut tick = tokio::time::interval(UPKEEP);
+        let mut refusals = RefusalLog::default();
+        while !self.edge.drain.is_draining() {
+            tick.tick().await;
+            // In slices: between them publications and polls get the lock, and requests this thread.
+            while self.bus.sweep() {
+                tokio::task::yield_now().await;
+            }
+            self.ask_bus();
+            self.edge.readiness.log_degraded();
+            refusals.write(&self.edge.metrics.refusals);
+        }
+    }
+
+    fn ask_bus(&self) {
+        match self.bus.ready() {
+            Ok(()) => self.edge.readiness.ready("bus_away"),
+            Err(error) => self.edge.readiness.not_ready("bus_away", error.to_string()),
+        }
+    }
+}
+
+/// Measures how far readers are behind, a slice at a time.
+async fn measure(log: Arc<Log>, known: Arc<Mutex<Lag>>) {
+    let (mut lag, now) = (log.lag(), Moment::now());
+    while log.measure(&mut lag, now) {
+        tokio::task::yield_now().await;
+    }
+    *known.lock() = lag;
+}
+
+fn figures(bus: &dyn Bus, lag: &Lag) -> LogFigures {
+    let (stats, keys) = (bus.log().counts(), bus.keys());
+    LogFigures {
+        channels: stats.channels,
+        messages: stats.messages,
+        bytes: stats.footprint,
+        encoded_bytes: stats.forms,
+        readers: stats.subscriptions,
+        keys: keys.keys,
+        key_bytes: keys.bytes,
+        lag_messages: u64::try_from(lag.messages).unwrap_or(u64::MAX),
+        lag: Duration::from_millis(lag.age_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests;
