@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,17 +18,14 @@ use actix_web::{
     http::{Method, StatusCode},
 };
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 
 use super::{
-    connection::{Connection, In, Input, MAX_DISCARDED_BODY, Whole},
+    connection::{Connection, In, Input, MAX_DISCARDED_BODY, OnLane, Whole},
     incoming::Incoming,
     outgoing::{Framing, Shape, Written},
 };
-use crate::{
-    guarded::Guarded,
-    lane::Answering,
-    layer::{Body, Passing},
-};
+use crate::{guarded::Guarded, layer::Body};
 
 /// Bytes that are gathered before they are written, while a body has more. So much, and what the body gave last, is all that is kept
 /// for a client that does not read.
@@ -50,6 +47,43 @@ struct Sending {
     owed: u64,
     has_begun: bool,
     failed: Option<io::Error>,
+    /// The body of the request, which may still be read.
+    incoming: Option<Incoming>,
+    /// Whether another request may follow.
+    keeps: bool,
+}
+
+/// What has to be known of a request while it is answered.
+struct Exchange {
+    shape: Shape,
+    body: Option<Incoming>,
+    expects: bool,
+    /// How long it may still take when its client has closed its sending side.
+    most: Duration,
+}
+
+impl OnLane {
+    fn finish(self, response: HttpResponse) -> HttpResponse<Body> {
+        self.passing.finish(Some(Cow::Borrowed(self.route)), response)
+    }
+}
+
+/// The application's answer to a request. In a box: its room is needed until the answer is there, and the answer may last.
+fn call<S>(application: &S, whole: Whole) -> (LocalBoxFuture<'_, HttpResponse<Body>>, Exchange)
+where
+    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
+{
+    let Whole { request, shape, body, expects } = whole;
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let most = if is_read { MAX_HALF_CLOSED_READ } else { MAX_HALF_CLOSED_WRITE };
+    let call = application.call(request);
+    let answering = Box::pin(async move {
+        match call.await {
+            Ok(answer) => answer.into_parts().1,
+            Err(error) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body, None)),
+        }
+    });
+    (answering, Exchange { shape, body, expects, most })
 }
 
 impl Sending {
@@ -66,61 +100,49 @@ impl Sending {
 
 impl Connection {
     /// Has the request answered by the application. Whether another may follow.
-    pub(super) async fn answer<S>(&mut self, application: &S, whole: Whole) -> bool
+    pub(super) async fn answer<S>(&mut self, application: &S, whole: Box<Whole>) -> bool
     where
         S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
     {
-        let Whole { request, shape, body, mut expects } = whole;
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        let most = if is_read { MAX_HALF_CLOSED_READ } else { MAX_HALF_CLOSED_WRITE };
-        let called = self.until_answered(application.call(request), body.as_ref(), &mut expects, most).await;
-        let response = match called {
-            None => return false,
-            // The request goes here: what it holds is not needed for as long as its answer may take.
-            Some(Ok(answer)) => answer.into_parts().1,
-            Some(Err(error)) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body, None)),
-        };
-        self.send(response, shape, body, expects).await
+        let (mut call, mut exchange) = call(application, *whole);
+        let answered = self.until_answered(call.as_mut(), &mut exchange).await;
+        // The request goes here: what it holds is not needed for as long as its answer may take.
+        drop(call);
+        let Some(mut sending) = answered.map(|response| self.begin_answer(response, exchange)) else { return false };
+        self.send(&mut sending).await
     }
 
-    /// As [`answer`](Self::answer), for a request on a lane. One that `waits` for news is given up when its client closes its side.
-    pub(super) async fn answer_lane(
-        &mut self,
-        passing: Passing,
-        route: &'static str,
-        answering: Answering,
-        shape: Shape,
-        waits: bool,
-    ) -> bool {
-        let most = if waits { Duration::ZERO } else { MAX_HALF_CLOSED_WRITE };
-        let response = self.until_answered(answering, None, &mut false, most).await;
-        let Some(response) = response else { return false };
-        self.send(passing.finish(Some(Cow::Borrowed(route)), response), shape, None, false).await
+    /// As [`answer`](Self::answer), for a request on a lane. One that waits for news is given up when its client closes its side.
+    pub(super) async fn answer_lane(&mut self, mut lane: Box<OnLane>) -> bool {
+        let most = if lane.waits { Duration::ZERO } else { MAX_HALF_CLOSED_WRITE };
+        let mut exchange = Exchange { shape: lane.shape, body: None, expects: false, most };
+        let answered = self.until_answered(lane.answering.as_mut(), &mut exchange).await;
+        let Some(mut sending) = answered.map(|response| self.begin_answer(lane.finish(response), exchange)) else {
+            return false;
+        };
+        self.send(&mut sending).await
     }
 
     /// Waits for `call`, and reads the body for it meanwhile. None: the connection is gone, or its client has closed its sending side
-    /// and `most` has passed since.
+    /// and the time that its request still has is over.
     async fn until_answered<T>(
         &mut self,
-        call: impl Future<Output = T>,
-        body: Option<&Incoming>,
-        expects: &mut bool,
-        most: Duration,
+        mut call: Pin<&mut (dyn Future<Output = T> + '_)>,
+        exchange: &mut Exchange,
     ) -> Option<T> {
-        let mut call = pin!(call);
         let mut has_ended = false;
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(answer) = call.as_mut().poll(cx) {
                     return Poll::Ready(Some(answer));
                 }
-                match self.poll_in(cx, body, expects) {
+                match self.poll_in(cx, exchange.body.as_ref(), &mut exchange.expects) {
                     Poll::Ready(In::Fed) => {}
                     Poll::Ready(In::Broken) => return Poll::Ready(None),
-                    Poll::Ready(In::Ended) if most.is_zero() => return Poll::Ready(None),
+                    Poll::Ready(In::Ended) if exchange.most.is_zero() => return Poll::Ready(None),
                     Poll::Ready(In::Ended) => {
                         if !std::mem::replace(&mut has_ended, true) {
-                            self.alarm.set(most);
+                            self.alarm.set(exchange.most);
                         }
                         return if self.alarm.is_over(cx.waker()) { Poll::Ready(None) } else { Poll::Pending };
                     }
@@ -131,19 +153,13 @@ impl Connection {
         .await
     }
 
-    /// Sends an answer. Whether another request may follow.
-    async fn send(
-        &mut self,
-        response: HttpResponse<Body>,
-        mut shape: Shape,
-        incoming: Option<Incoming>,
-        expects: bool,
-    ) -> bool {
-        let is_unread = |incoming: &Option<Incoming>| incoming.as_ref().is_some_and(|incoming| !incoming.is_over());
+    /// Puts the head of an answer among what is written, and gives what follows it.
+    fn begin_answer(&mut self, response: HttpResponse<Body>, exchange: Exchange) -> Sending {
+        let Exchange { mut shape, body: incoming, expects, .. } = exchange;
         // A body that nobody reads any more is read over if its end is near. Otherwise the connection ends with this answer, and the
         // client has to be told so (RFC 9112 §9.6). Who was not told to send a body may send it or not, and we could not tell it from
         // the next request.
-        if is_unread(&incoming) && incoming.as_ref().is_some_and(Incoming::is_abandoned) {
+        if incoming.as_ref().is_some_and(|incoming| !incoming.is_over() && incoming.is_abandoned()) {
             let is_short = self.decoder.body_left().is_none_or(|left| left <= MAX_DISCARDED_BODY);
             shape.keeps &= !expects && is_short && self.discard_body();
         }
@@ -152,35 +168,27 @@ impl Connection {
         let (head, body) = response.into_parts();
         let size = body.size();
         let Written { framing, keeps } = self.outgoing.head(head.head(), size, shape, &self.clock);
-        let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
-        drop(head);
-        if !keeps && !is_switch {
+        if !keeps && head.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.discard_input();
         }
-        let sent = if framing == Framing::Nothing {
-            drop(body);
-            self.flush().await
-        } else {
-            let owed = if let (Framing::Length, BodySize::Sized(length)) = (framing, size) { length } else { 0 };
-            let mut sending =
-                Sending { body: Some(body), rest: Bytes::new(), framing, owed, has_begun: false, failed: None };
-            poll_fn(|cx| self.poll_send(cx, &mut sending, incoming.as_ref())).await
-        };
+        let owed = if let (Framing::Length, BodySize::Sized(length)) = (framing, size) { length } else { 0 };
+        let body = (framing != Framing::Nothing).then_some(body);
+        Sending { body, rest: Bytes::new(), framing, owed, has_begun: false, failed: None, incoming, keeps }
+    }
+
+    /// Sends an answer. Whether another request may follow.
+    async fn send(&mut self, sending: &mut Sending) -> bool {
+        let sent = poll_fn(|cx| self.poll_send(cx, sending)).await;
         self.alarm.clear();
         if sent.is_err() {
             self.input = Input::Broken;
         }
-        keeps && sent.is_ok() && self.pass_over().await
+        sending.keeps && sent.is_ok() && self.pass_over().await
     }
 
     /// Writes what the body has, as it comes, and what the client takes. Nothing is asked of the body while the client takes less than
     /// it is sent: the body is a cursor, and a client that does not read costs its cursor.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        sending: &mut Sending,
-        incoming: Option<&Incoming>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
         // The head waits for the first of the body: mostly they leave together. What is left from before goes first.
         let mut is_full = sending.has_begun && self.outgoing.len() > 0;
         sending.has_begun = true;
@@ -221,6 +229,7 @@ impl Connection {
                 }
                 Poll::Pending => {
                     let flushed = self.poll_flush(cx)?;
+                    let incoming = sending.incoming.as_ref();
                     match self.poll_in(cx, incoming, &mut false) {
                         Poll::Ready(In::Fed) => is_full = flushed.is_pending(),
                         Poll::Ready(In::Broken) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),

@@ -104,12 +104,23 @@ pub(super) enum In {
     Broken,
 }
 
-/// The next request.
+/// The next request. In boxes: it would otherwise take its room in each connection for as long as that lasts.
 pub(super) enum NextRequest {
-    /// Its path has a lane, that of the route, which has taken it.
-    Lane { passing: Passing, route: &'static str, answering: Answering, shape: Shape, waits: bool },
+    /// Its path has a lane, which has taken it.
+    Lane(Box<OnLane>),
     /// It is for the application.
-    Application(Whole),
+    Application(Box<Whole>),
+}
+
+/// A request that its lane is answering.
+pub(super) struct OnLane {
+    pub(super) passing: Passing,
+    /// Of the lane.
+    pub(super) route: &'static str,
+    pub(super) answering: Answering,
+    pub(super) shape: Shape,
+    /// It may wait for news.
+    pub(super) waits: bool,
 }
 
 /// A request and where its body comes in.
@@ -163,12 +174,12 @@ impl Connection {
                     let shape = Shape { version: head.request.version(), is_head, keeps };
                     let next = match self.take_lane(&head.request, head.expects_continue, shape, lanes, edge) {
                         Some(next) => next,
-                        None => NextRequest::Application(self.whole(
+                        None => NextRequest::Application(Box::new(self.whole(
                             head.request,
                             head.has_body,
                             head.expects_continue,
                             shape,
-                        )),
+                        ))),
                     };
                     self.shrink_inbox();
                     return Some(next);
@@ -240,7 +251,8 @@ impl Connection {
         let answering = (way.lane)(&asked, body)?;
         self.decoder.skip_whole_body(&mut self.inbox);
         let waits = matches!(head.method, Method::GET | Method::HEAD);
-        Some(NextRequest::Lane { passing: Passing::begin(edge, &asked), route: way.route, answering, shape, waits })
+        let passing = Passing::begin(edge, &asked);
+        Some(NextRequest::Lane(Box::new(OnLane { passing, route: way.route, answering, shape, waits })))
     }
 
     fn whole(&self, mut request: Request, has_body: bool, expects: bool, shape: Shape) -> Whole {

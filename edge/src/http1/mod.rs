@@ -136,9 +136,7 @@ where
         let mut patience = self.times.head;
         while let Some(next) = connection.read_request(patience, &self.lanes, &self.edge).await {
             let keeps = match next {
-                NextRequest::Lane { passing, route, answering, shape, waits } => {
-                    connection.answer_lane(passing, route, answering, shape, waits).await
-                }
+                NextRequest::Lane(lane) => connection.answer_lane(lane).await,
                 NextRequest::Application(whole) => connection.answer(&self.application, whole).await,
             };
             if !keeps {
