@@ -7,7 +7,7 @@ use actix_web::{rt, web::ServiceConfig};
 use edge::{
     Settings,
     health::{Degradation, reason},
-    lane::Lanes,
+    routes::Routes,
     service::Service,
     settings::BusAddress,
 };
@@ -127,18 +127,18 @@ impl Chat {
         Ok(Self { io })
     }
 
-    /// The routes of this service: `/socket.io/` and its page at `/chat`.
-    pub fn routes(&self, config: &mut ServiceConfig) {
-        config.configure(self.io.routes()).configure(crate::page::routes);
+    /// The routes of this service: polls of sessions at `/socket.io/` take a shortcut past the application.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let io = self.io.clone();
+        Routes::default().shortcut("/socket.io/", "/socket.io/{tail:.*}", move |parts, body| {
+            io.answer_poll(&PollRequest { method: parts.method, query: parts.query, headers: parts.headers, body })
+        })
     }
 
-    /// The lanes of this service: the polls of sessions, at `/socket.io/`.
-    #[must_use]
-    pub fn lanes(&self) -> Lanes {
-        let io = self.io.clone();
-        Lanes::one("/socket.io/", "/socket.io/{tail:.*}", move |asked, body| {
-            io.answer_poll(&PollRequest { method: asked.method, query: asked.query, headers: asked.headers, body })
-        })
+    /// What this service adds to actix-web's application: `/socket.io/`, and its page at `/chat`.
+    pub fn application(&self, config: &mut ServiceConfig) {
+        config.configure(self.io.routes()).configure(crate::page::routes);
     }
 
     /// The server underneath, for its figures.

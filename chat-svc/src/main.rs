@@ -13,11 +13,10 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
     let chat = Chat::new(&service).map_err(io::Error::other)?;
-    let routed = chat.clone();
-    let routes = move |config: &mut ServiceConfig| {
-        routed.routes(config);
+    let polls = chat.clone();
+    let application = move |config: &mut ServiceConfig| {
+        chat.application(config);
         chat_svc::home(config);
     };
-    let running = service.start(service.listen()?, routes, move |_| chat.lanes())?;
-    running.until_signal().await
+    service.start(service.listen()?, move |_| polls.routes(), application)?.until_signal().await
 }

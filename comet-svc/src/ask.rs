@@ -5,8 +5,8 @@ use std::time::Duration;
 use actix_web::http::header::{self, HeaderMap};
 use edge::{
     Access, ApiError,
-    lane::Asked,
     query::{Parameter, Query},
+    routes::RequestParts,
     subscribe::{CHANNEL, SINCE, Subscription},
 };
 use shared::pure::{Cursor, Since};
@@ -57,16 +57,16 @@ impl Ask {
     ///
     /// # Errors
     /// 400 for what is not understood, 401 and 403 as [`Subscription::read`].
-    pub(crate) fn read(asked: &Asked<'_>, access: &Access) -> Result<Self, ApiError> {
+    pub(crate) fn read(parts: &RequestParts<'_>, access: &Access) -> Result<Self, ApiError> {
         let accepted = [CHANNEL, SINCE, MODE, WAIT, LIMIT, FORMAT];
-        let query = Query::read(asked.query, &accepted)?;
+        let query = Query::read(parts.query, &accepted)?;
         let mut subscription = Subscription::read(&query, access, crate::RANDOM)?;
-        let validator = if_none_match(asked.headers);
+        let validator = if_none_match(parts.headers);
         if let Some(cursor) = validator {
             subscription.since = Since::After(cursor);
         }
         let mode = match query.get(MODE.name) {
-            None if accepts_lines(asked.headers) => Mode::Stream,
+            None if accepts_lines(parts.headers) => Mode::Stream,
             None | Some("longpoll") => Mode::LongPoll,
             Some("poll") => Mode::Poll,
             Some("stream") => Mode::Stream,

@@ -7,20 +7,19 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     body::BoxBody,
     http::{
         Method,
         header::{self, HeaderValue},
     },
-    web,
 };
 use edge::{
-    Access, ApiError,
+    Access,
     guarded::Guarded,
-    lane::Asked,
     limits::Slot,
     metrics::{Transport, TransportMetrics},
+    routes::{RequestParts, ResponseFuture, response},
     service::Service,
     stream::{Stream, Times},
 };
@@ -41,16 +40,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Answers with what comes after the cursor; `HEAD` gets the head that a `GET` would, as far as it is known without
 /// waiting, and is limited as that is.
-///
-/// What it needs of the request it has read when it returns: a long poll waits without it.
-pub(crate) fn answer(
-    service: &Service,
-    asked: &Asked<'_>,
-) -> impl Future<Output = Result<HttpResponse, ApiError>> + 'static {
-    let access = Access::of(&service.edge, asked);
-    let (ask, is_head) = (Ask::read(asked, &access), asked.method == Method::HEAD);
+pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
+    let access = Access::of(&service.edge, parts);
+    let (ask, is_head) = (Ask::read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
-    async move {
+    response(async move {
         let ask = ask?;
         // A HEAD delivers nothing.
         let uncounted = is_head.then(TransportMetrics::default);
@@ -118,14 +112,7 @@ pub(crate) fn answer(
                 Ok(held(answer, slot))
             }
         }
-    }
-}
-
-/// The application's way to [`answer`].
-pub(crate) async fn handler(request: HttpRequest, service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
-    let answer = answer(&service, &Asked::from(&request));
-    drop(request);
-    answer.await
+    })
 }
 
 /// An answer that keeps its place until the client has taken it: who takes a long one slowly counts for as long as that lasts.

@@ -12,19 +12,13 @@ pub mod openapi;
 mod page;
 mod wire;
 
-use actix_web::{
-    http::Method,
-    web::{self, ServiceConfig},
-};
 use edge::{
-    demo,
-    lane::{Lanes, answering},
-    layer::resource,
-    publish,
+    demo, publish,
+    routes::{Resource, Routes},
     service::Service,
     settings::ServiceDefaults,
 };
-pub use page::home;
+pub use page::{home, pages};
 use serde::Serialize;
 use shared::pure::Payload;
 
@@ -39,27 +33,14 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 /// The demo channel, and what is read where no channel is named.
 const RANDOM: &str = "random";
 
-/// The routes of this service: `/data` and its page at `/comet`.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(
-            resource("/data", &[Method::GET, Method::HEAD, Method::POST])
-                .route(web::get().to(data::handler))
-                .route(web::head().to(data::handler))
-                .route(web::post().to(publish::handler)),
-        )
-        .configure(page::routes);
-}
-
-/// The lanes of this service: `/data`.
+/// The routes of this service: `/data`.
 #[must_use]
-pub fn lanes(service: &Service) -> Lanes {
-    let service = service.clone();
-    Lanes::one("/data", "/data", move |asked, body| match *asked.method {
-        Method::GET => Some(answering(data::answer(&service, asked))),
-        Method::POST => publish::lane(&service, asked, body),
-        _ => None,
-    })
+pub fn routes(service: &Service) -> Routes {
+    let (read, written) = (service.clone(), service.clone());
+    let data = Resource::default()
+        .subscribe(move |parts| data::handler(&read, parts))
+        .post(move |parts, body| publish::handler(&written, parts, body));
+    Routes::default().resource("/data", data)
 }
 
 /// Begins the ticking of the channel `random`: `{"code": <0..100>}`.

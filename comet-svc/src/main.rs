@@ -12,10 +12,9 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
     comet_svc::start_demo(&service);
-    let routes = |config: &mut ServiceConfig| {
-        comet_svc::routes(config);
+    let pages = |config: &mut ServiceConfig| {
+        comet_svc::pages(config);
         comet_svc::home(config);
     };
-    let running = service.start(service.listen()?, routes, comet_svc::lanes)?;
-    running.until_signal().await
+    service.start(service.listen()?, comet_svc::routes, pages)?.until_signal().await
 }

@@ -8,7 +8,7 @@ static STYLE: File = File::css(include_str!("../page/comet.css"));
 static SCRIPT: File = File::script(include_str!("../page/comet.js"));
 
 /// The page at `/comet`, with its files.
-pub(crate) fn routes(config: &mut ServiceConfig) {
+pub fn pages(config: &mut ServiceConfig) {
     page::serve(config, &[("/comet", &PAGE), ("/comet.css", &STYLE), ("/comet.js", &SCRIPT)]);
 }
 

@@ -1,85 +1,90 @@
 //! Reads a request's body: all of it, within a size and within a time.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
-    HttpRequest,
     error::PayloadError,
     http::header::{self, HeaderMap},
     web::{Bytes, BytesMut},
 };
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 
-use super::{ApiError, Edge, receiving::Share};
+use super::{ApiError, Edge, receiving::Share, routes::RequestBody};
 
-/// Reads the body of `request`: at most `TRIDENT_MAX_BODY` bytes, within `TRIDENT_BODY_TIMEOUT`.
-///
-/// The time is for the whole body, not between two of its bytes: a client that sends a byte a second would otherwise
-/// hold its place for hours. The memory that it takes is counted in `share`.
-///
-/// # Errors
-/// 413 for a body that is too large (at once, when its length is told), 408 for one that is too slow, 415 for one that
-/// is compressed, 400 for one that breaks off or is framed wrongly, 503 when there is no memory for it.
-pub async fn read(
-    edge: &Edge,
-    request: &HttpRequest,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
-    share: &mut Share,
-) -> Result<Bytes, ApiError> {
-    let result = read_within(request, payload, edge.settings.max_body, edge.settings.body_timeout, share).await;
-    let refusals = &edge.metrics.refusals;
-    match &result {
-        Err(ApiError::TooLarge { .. }) => refusals.body_size.inc(),
-        Err(ApiError::TooSlow(_)) => refusals.slow_body.inc(),
-        Err(ApiError::Unavailable { .. }) => refusals.receive_total.inc(),
-        _ => 0,
-    };
-    result
+/// The body of a request that is to be read.
+#[derive(Debug)]
+pub struct BodyReader {
+    body: RequestBody,
+    /// `Content-Length`.
+    length: Option<usize>,
+    is_compressed: bool,
 }
 
-async fn read_within(
-    request: &HttpRequest,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
-    limit: Option<usize>,
-    within: Duration,
-    share: &mut Share,
-) -> Result<Bytes, ApiError> {
-    if is_compressed(request.headers()) {
-        return Err(ApiError::UnsupportedMediaType(
-            "compressed bodies are not accepted; send it without Content-Encoding".to_owned(),
-        ));
+impl BodyReader {
+    /// Keeps `body`, and what the header fields say of it.
+    #[must_use]
+    pub fn new(headers: &HeaderMap, body: RequestBody) -> Self {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Self { body, length, is_compressed: is_compressed(headers) }
     }
-    let limit = limit.unwrap_or(usize::MAX);
-    let told = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if told.is_some_and(|told: usize| told > limit) {
-        return Err(ApiError::TooLarge { limit });
+
+    /// Reads the body: at most `TRIDENT_MAX_BODY` bytes, within `TRIDENT_BODY_TIMEOUT`.
+    ///
+    /// The time is for the whole body, not between two of its bytes: a client that sends a byte a second would otherwise
+    /// keep its place for hours. The memory that an arriving body takes is counted in `share`.
+    ///
+    /// # Errors
+    /// 413 for a body that is too large (at once, when its length is announced), 408 for one that is too slow, 415 for one that
+    /// is compressed, 400 for one that breaks off or is framed wrongly, 503 when there is no memory for it.
+    pub async fn read(self, edge: &Edge, share: &mut Share) -> Result<Bytes, ApiError> {
+        let result = self.read_within(edge.settings.max_body, edge.settings.body_timeout, share).await;
+        let refusals = &edge.metrics.refusals;
+        match &result {
+            Err(ApiError::TooLarge { .. }) => refusals.body_size.inc(),
+            Err(ApiError::TooSlow(_)) => refusals.slow_body.inc(),
+            Err(ApiError::Unavailable { .. }) => refusals.receive_total.inc(),
+            _ => 0,
+        };
+        result
     }
-    let mut payload = pin!(payload);
-    let body = async {
-        // What a client says of its length is worth no memory before it has sent something.
-        let mut body = BytesMut::with_capacity(told.unwrap_or(0).min(16 * 1024));
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(broken)?;
-            if body.len() + chunk.len() > limit {
-                return Err(ApiError::TooLarge { limit });
-            }
-            body.extend_from_slice(&chunk);
-            share.set(body.capacity())?;
+
+    async fn read_within(self, limit: Option<usize>, within: Duration, share: &mut Share) -> Result<Bytes, ApiError> {
+        if self.is_compressed {
+            return Err(ApiError::UnsupportedMediaType(
+                "compressed bodies are not accepted; send it without Content-Encoding".to_owned(),
+            ));
         }
-        Ok(body.freeze())
-    };
-    match tokio::time::timeout(within, body).await {
-        Ok(body) => body,
-        Err(_) => Err(ApiError::TooSlow(format!(
-            "the body did not arrive within {} s (TRIDENT_BODY_TIMEOUT)",
-            within.as_secs_f64()
-        ))),
+        let limit = limit.unwrap_or(usize::MAX);
+        let length = self.length;
+        if length.is_some_and(|length| length > limit) {
+            return Err(ApiError::TooLarge { limit });
+        }
+        let mut stream = match self.body {
+            RequestBody::Complete(body) if body.len() > limit => return Err(ApiError::TooLarge { limit }),
+            RequestBody::Complete(body) => return Ok(body),
+            RequestBody::Stream(stream) => stream,
+        };
+        let body = async {
+            // Memory is allocated for what has arrived, not for what is announced.
+            let mut body = BytesMut::with_capacity(length.unwrap_or(0).min(16 * 1024));
+            while let Some(chunk) = stream.next().await {
+                let chunk = chunk.map_err(broken)?;
+                if body.len() + chunk.len() > limit {
+                    return Err(ApiError::TooLarge { limit });
+                }
+                body.extend_from_slice(&chunk);
+                share.set(body.capacity())?;
+            }
+            Ok(body.freeze())
+        };
+        match tokio::time::timeout(within, body).await {
+            Ok(body) => body,
+            Err(_) => Err(ApiError::TooSlow(format!(
+                "the body did not arrive within {} s (TRIDENT_BODY_TIMEOUT)",
+                within.as_secs_f64()
+            ))),
+        }
     }
-}
-
-/// Whether a body, all of which is there, is one that [`read`] would accept.
-pub(super) fn is_acceptable(edge: &Edge, headers: &HeaderMap, body: &[u8]) -> bool {
-    !is_compressed(headers) && edge.settings.max_body.is_none_or(|limit| body.len() <= limit)
 }
 
 fn is_compressed(headers: &HeaderMap) -> bool {
@@ -99,7 +104,10 @@ fn broken(error: PayloadError) -> ApiError {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
-    use futures_util::stream::{self, pending};
+    use futures_util::{
+        Stream,
+        stream::{self, pending},
+    };
 
     use super::*;
     use crate::receiving::Receiving;
@@ -108,7 +116,7 @@ mod tests {
 
     async fn read(
         headers: &[(&str, &str)],
-        payload: impl Stream<Item = Chunk>,
+        payload: impl Stream<Item = Chunk> + 'static,
         limit: Option<usize>,
     ) -> Result<Bytes, String> {
         let mut request = TestRequest::post();
@@ -116,7 +124,9 @@ mod tests {
             request = request.append_header(*header);
         }
         let mut share = Receiving::new(None).share();
-        let read = read_within(&request.to_http_request(), payload, limit, Duration::from_secs(10), &mut share).await;
+        let request = request.to_http_request();
+        let reader = BodyReader::new(request.headers(), RequestBody::Stream(Box::pin(payload)));
+        let read = reader.read_within(limit, Duration::from_secs(10), &mut share).await;
         read.map_err(|error| error.code().to_owned())
     }
 
@@ -133,15 +143,32 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn a_complete_body_has_the_same_limits() {
+        let read = async |coding: Option<&'static str>, limit| {
+            let mut request = TestRequest::post();
+            if let Some(coding) = coding {
+                request = request.append_header(("content-encoding", coding));
+            }
+            let body = RequestBody::Complete(Bytes::from_static(b"abcd"));
+            let reader = BodyReader::new(request.to_http_request().headers(), body);
+            let mut share = Receiving::new(None).share();
+            reader.read_within(limit, Duration::ZERO, &mut share).await.map_err(|error| error.code())
+        };
+        assert_eq!(read(None, Some(4)).await, Ok(Bytes::from("abcd")));
+        assert_eq!(read(None, Some(3)).await, Err("too_large"));
+        assert_eq!(read(Some("gzip"), None).await, Err("unsupported_media_type"));
+    }
+
+    #[actix_web::test]
     async fn a_body_without_room_is_refused() {
         let all = Receiving::new(Some(100_000));
         let mut other = all.share();
         other.set(60_000).unwrap();
         let read = async |parts: usize| {
             let payload = stream::iter((0..parts).map(|_| Ok(Bytes::from_static(&[b'x'; 16 * 1024]))));
-            let request = TestRequest::post().to_http_request();
             let mut share = all.share();
-            let read = read_within(&request, payload, None, Duration::from_secs(10), &mut share).await;
+            let reader = BodyReader::new(&HeaderMap::new(), RequestBody::Stream(Box::pin(payload)));
+            let read = reader.read_within(None, Duration::from_secs(10), &mut share).await;
             read.map(|body| body.len()).map_err(|error| error.code())
         };
         assert_eq!(read(2).await, Ok(2 * 16 * 1024));

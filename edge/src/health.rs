@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
 
 use super::{ApiError, Edge};
@@ -150,7 +150,7 @@ fn answer(body: &impl Serialize) -> HttpResponse {
 }
 
 /// `GET /healthz`.
-pub async fn healthz() -> HttpResponse {
+pub(super) fn healthz() -> HttpResponse {
     #[derive(Serialize)]
     struct Alive {
         status: &'static str,
@@ -172,7 +172,7 @@ pub(crate) struct Ready {
 ///
 /// # Errors
 /// 503 with the reasons while there are any.
-pub async fn readyz(edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
+pub(super) fn readyz(edge: &Edge) -> Result<HttpResponse, ApiError> {
     edge.readiness.check().map(|()| answer(&Ready { status: "ready", degraded: edge.readiness.degraded() }))
 }
 

@@ -1,8 +1,7 @@
-//! What every request goes through, and the application around the routes of a service.
+//! What every request and response passes, and actix-web's application, which has the pages and Socket.IO.
 //!
-//! In: a preflight is answered on the spot; anything else is counted as in flight and goes on to its handler. Out: an
-//! error of actix's own gets our form, CORS headers go on, a process on its way out asks the client to leave the
-//! connection, and the body carries the count until its last byte.
+//! A request is counted as in flight. Its response gets CORS headers, and `Connection: close` where the connection is to end; an error
+//! of actix-web's own gets our form. The request stays counted until the last byte of its body is written.
 
 use std::{borrow::Cow, sync::Once};
 
@@ -19,7 +18,7 @@ use actix_web::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{ApiError, Edge, cors, drain::InFlight, error, guarded::Guarded, health, lane::Asked, metrics, page};
+use super::{ApiError, Edge, cors, drain::InFlight, error, guarded::Guarded, page, routes::RequestParts};
 
 /// Methods that some path accepts.
 const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
@@ -27,27 +26,20 @@ const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
 /// What is answered, counted while it lives.
 pub type Body = Guarded<BoxBody, Option<Counted>>;
 
-/// The application of a service: its own routes, `/healthz`, `/readyz`, `/metrics`, a 404 in our form for everything
-/// else, and this layer around all of it. For the server, and for tests without one.
+/// The application of a service: what `configure` adds, the pages that every service has, a 404 in our form for everything
+/// else, and this layer around all of it.
 pub fn app(
     edge: Edge,
-    routes: impl FnOnce(&mut ServiceConfig),
+    configure: impl FnOnce(&mut ServiceConfig),
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<Body>, Error = Error, InitError = ()>,
 > {
     App::new()
         .app_data(web::Data::new(edge))
-        .configure(routes)
+        .configure(configure)
         .configure(page::common)
-        .service(read_only("/healthz").route(web::get().to(health::healthz)).route(web::head().to(health::healthz)))
-        .service(read_only("/readyz").route(web::get().to(health::readyz)).route(web::head().to(health::readyz)))
-        .service(read_only("/metrics").route(web::get().to(metrics::handler)).route(web::head().to(metrics::handler)))
         .default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NotFound)))
         .wrap(from_fn(layer))
-}
-
-fn read_only(path: &str) -> Resource {
-    resource(path, &[Method::GET, Method::HEAD])
 }
 
 /// A resource that answers 405 with `Allow` to every method it has no route for. `OPTIONS` is always answered.
@@ -80,8 +72,8 @@ impl Drop for Counted {
     }
 }
 
-/// A request on its way through, by the application or by a lane.
-pub(super) struct Passing {
+/// A request that is being answered, by its route or by the application.
+pub(super) struct ActiveRequest {
     edge: Edge,
     counted: Counted,
     method: Method,
@@ -89,26 +81,26 @@ pub(super) struct Passing {
     page: HeaderMap,
 }
 
-impl Passing {
-    /// It came in.
-    pub(super) fn begin(edge: &Edge, asked: &Asked<'_>) -> Self {
-        warn_of_proxy(edge, asked);
+impl ActiveRequest {
+    /// Counts the request from now on.
+    pub(super) fn begin(edge: &Edge, parts: &RequestParts<'_>) -> Self {
+        warn_of_proxy(edge, parts);
         let gauge = edge.metrics.in_flight.clone();
         gauge.inc();
         let mut page = HeaderMap::new();
-        if let Some(origin) = asked.headers.get(header::ORIGIN) {
+        if let Some(origin) = parts.headers.get(header::ORIGIN) {
             page.insert(header::ORIGIN, origin.clone());
             for name in [header::HOST, header::X_FORWARDED_PROTO, cors::SEC_FETCH_SITE] {
-                if let Some(value) = asked.headers.get(&name) {
+                if let Some(value) = parts.headers.get(&name) {
                     page.insert(name, value.clone());
                 }
             }
         }
         let counted = Counted { _in_flight: edge.drain.enter(), gauge };
-        Self { edge: edge.clone(), counted, method: asked.method.clone(), page }
+        Self { edge: edge.clone(), counted, method: parts.method.clone(), page }
     }
 
-    /// It is answered. `route` is the pattern that matched, if one did.
+    /// Completes the response. `route` is the pattern that matched, if one did.
     pub(super) fn finish(self, route: Option<Cow<'static, str>>, mut answer: HttpResponse) -> HttpResponse<Body> {
         let Self { edge, counted, method, page } = self;
         edge.settings.origins.mark(&page, answer.headers_mut());
@@ -131,7 +123,7 @@ async fn layer(
 ) -> Result<ServiceResponse<Body>, Error> {
     let edge = request.app_data::<web::Data<Edge>>().cloned();
     let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"))?;
-    let passing = Passing::begin(&edge, &Asked::from(request.request()));
+    let active = ActiveRequest::begin(&edge, &RequestParts::from(request.request()));
 
     let response = if super::cors::is_preflight(request.method(), request.headers()) {
         let mut answer = HttpResponse::NoContent().finish();
@@ -146,7 +138,7 @@ async fn layer(
             // Only a middleware of a service fails in this way: its request is gone, its answer is made further out.
             Err(mut error) => {
                 error.add_response_mapper(move |mut response| {
-                    passing.edge.settings.origins.mark(&passing.page, response.headers_mut());
+                    active.edge.settings.origins.mark(&active.page, response.headers_mut());
                     response
                 });
                 return Err(error);
@@ -155,18 +147,18 @@ async fn layer(
     };
 
     let (request, answer) = response.into_parts();
-    let answer = passing.finish(request.match_pattern().map(Cow::Owned), answer);
+    let answer = active.finish(request.match_pattern().map(Cow::Owned), answer);
     Ok(ServiceResponse::new(request, answer))
 }
 
 /// Says once that a proxy nobody named stands before us: limits would count all its clients as one, and that one would
 /// soon have had enough.
-fn warn_of_proxy(edge: &Edge, asked: &Asked<'_>) {
+fn warn_of_proxy(edge: &Edge, parts: &RequestParts<'_>) {
     static ONCE: Once = Once::new();
-    if ONCE.is_completed() || !asked.headers.contains_key(header::X_FORWARDED_FOR) {
+    if ONCE.is_completed() || !parts.headers.contains_key(header::X_FORWARDED_FOR) {
         return;
     }
-    let Some(peer) = asked.peer.map(|peer| peer.ip()) else { return };
+    let Some(peer) = parts.peer.map(|peer| peer.ip()) else { return };
     if !edge.settings.trusted_proxies.iter().any(|network| network.contains(peer)) {
         ONCE.call_once(|| {
             log::warn!(

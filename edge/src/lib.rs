@@ -1,9 +1,9 @@
 //! The HTTP side that every service shares.
 //!
-//! A request comes in through [`server`], whose layer counts it, answers CORS ([`cors`]) and brings errors into one form
-//! ([`error`]); its handler reads the query ([`query`]), asks [`auth`] who it is from and [`limits`] whether there is
-//! room, and reads a body with [`body`]. [`settings`] say how, [`metrics`] and [`health`] tell how it goes, [`logging`]
-//! writes it down.
+//! [`server`] opens the port and stops in order. [`http1`] reads requests and writes responses. [`routes`] finds the handler of a
+//! request, and [`layer`] completes its response: CORS ([`cors`]), errors in one form ([`error`]), counts. A handler reads the query
+//! ([`query`]), asks [`auth`] for the client's rights and [`limits`] for room, and reads a body with [`body`]. [`settings`] configures
+//! all of it; [`metrics`], [`health`] and [`logging`] report.
 
 pub mod address;
 pub mod auth;
@@ -15,7 +15,6 @@ pub mod error;
 pub mod guarded;
 pub mod health;
 pub mod http1;
-pub mod lane;
 pub mod layer;
 pub mod limits;
 pub mod logging;
@@ -23,10 +22,12 @@ pub mod metrics;
 pub mod open_files;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+mod operations;
 pub mod page;
 pub mod publish;
 pub mod query;
 pub mod receiving;
+pub mod routes;
 pub mod server;
 pub mod service;
 pub mod settings;

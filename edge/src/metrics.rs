@@ -17,7 +17,7 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use actix_web::{HttpResponse, http::header};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -27,7 +27,10 @@ use prometheus_client::{
 pub use collectors::{Figure, LogFigures};
 pub use refusals::{RefusalLog, Refusals};
 
-use super::{ApiError, Edge};
+use super::{
+    ApiError, Edge,
+    routes::{RequestParts, ResponseFuture, response},
+};
 
 /// How messages reach a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -228,11 +231,8 @@ impl Metrics {
 
 /// `GET /metrics`: OpenMetrics 1.0 to who asks for it, and the same as Prometheus text 0.0.4 to everybody else; no type
 /// is used that the older form does not know.
-///
-/// # Errors
-/// None in practice.
-pub async fn handler(edge: web::Data<Edge>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let accepted = request.headers().get_all(header::ACCEPT);
+pub(super) fn handler(edge: &Edge, parts: &RequestParts<'_>) -> ResponseFuture {
+    let accepted = parts.headers.get_all(header::ACCEPT);
     let open =
         accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("application/openmetrics-text"));
     let kind = if open {
@@ -240,12 +240,15 @@ pub async fn handler(edge: web::Data<Edge>, request: HttpRequest) -> Result<Http
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
     };
-    if let Some(Measurement(measure)) = edge.metrics.measurement.get() {
-        measure().await;
-    }
-    let text = edge.metrics.encode().map_err(ApiError::internal)?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, kind))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(text))
+    let edge = edge.clone();
+    response(async move {
+        if let Some(Measurement(measure)) = edge.metrics.measurement.get() {
+            measure().await;
+        }
+        let text = edge.metrics.encode().map_err(ApiError::internal)?;
+        Ok(HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, kind))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(text))
+    })
 }

@@ -4,11 +4,9 @@
 //! Then it goes to the bus in one piece, and the answer is the ids it got there.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::header::{self, HeaderMap, HeaderValue},
-    web,
 };
-use bytes::Bytes;
 use serde::Serialize;
 use shared::{
     live::bus::{BusError, IdempotencyKey, Publication},
@@ -16,10 +14,11 @@ use shared::{
 };
 
 use super::{
-    Access, ApiError, body,
-    lane::{Answering, Asked, answering},
+    Access, ApiError,
+    body::BodyReader,
     query::{Parameter, Query},
     receiving::Share,
+    routes::{RequestBody, RequestParts, ResponseFuture, response},
     service::Service,
     subscribe::{CHANNEL, channels},
 };
@@ -29,46 +28,33 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Bytes of the longest key.
 const LONGEST_KEY: usize = 128;
 
-/// The handler of both routes.
-///
-/// # Errors
-/// What is wrong with the request, or that the bus is away; nothing was added then, except with `outcome_unknown`.
-pub async fn handler(
-    request: HttpRequest,
-    service: web::Data<Service>,
-    payload: web::Payload,
-) -> Result<HttpResponse, ApiError> {
-    // What can be said without the body is said without the body.
-    let announced = Announced::read(&service, &Asked::from(&request))?;
-    let mut share = service.edge.receiving.share();
-    let body = body::read(&service.edge, &request, payload, &mut share).await?;
-    announced.publish(&service, &body, share).await
+/// The handler of both routes. What can be refused without the body is refused before it is read.
+pub fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
+    let publish = AuthorizedPublish::read(service, parts);
+    let body = BodyReader::new(parts.headers, body);
+    let service = service.clone();
+    response(async move {
+        let publish = publish?;
+        let mut share = service.edge.receiving.share();
+        let body = body.read(&service.edge, &mut share).await?;
+        publish.run(&service, &body, share).await
+    })
 }
 
-/// As [`handler`], for a request whose body is there. One that is not acceptable is left to the handler.
-pub fn lane(service: &Service, asked: &Asked<'_>, body: Bytes) -> Option<Answering> {
-    if !body::is_acceptable(&service.edge, asked.headers, &body) {
-        return None;
-    }
-    let (service, announced) = (service.clone(), Announced::read(service, asked));
-    let share = service.edge.receiving.share();
-    Some(answering(async move { announced?.publish(&service, &body, share).await }))
-}
-
-/// A publication of which everything is known but the body, by somebody who may publish where it says.
-struct Announced {
+/// A publication whose head is valid and allowed. Its body is not read yet.
+struct AuthorizedPublish {
     access: Access,
     kind: Kind,
     key: Option<IdempotencyKey>,
     addressed: Option<Addressed>,
 }
 
-impl Announced {
-    fn read(service: &Service, asked: &Asked<'_>) -> Result<Self, ApiError> {
-        let access = Access::of(&service.edge, asked);
-        let kind = Kind::of(asked.headers)?;
-        let query = Query::read(asked.query, kind.parameters())?;
-        let key = idempotency_key(asked.headers, &access)?;
+impl AuthorizedPublish {
+    fn read(service: &Service, parts: &RequestParts<'_>) -> Result<Self, ApiError> {
+        let access = Access::of(&service.edge, parts);
+        let kind = Kind::of(parts.headers)?;
+        let query = Query::read(parts.query, kind.parameters())?;
+        let key = idempotency_key(parts.headers, &access)?;
         let addressed = kind.is_addressed().then(|| Addressed::read(&query)).transpose()?;
         for channel in addressed.iter().flat_map(|addressed| &addressed.channels) {
             access.require_publish(channel)?;
@@ -76,8 +62,8 @@ impl Announced {
         Ok(Self { access, kind, key, addressed })
     }
 
-    /// `share` counts what the request holds until it is answered.
-    async fn publish(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
+    /// `share` counts the memory that the request takes until it is answered.
+    async fn run(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
         let Self { access, kind, key, addressed } = self;
         let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
         let drafts = match addressed {

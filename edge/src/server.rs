@@ -33,13 +33,12 @@ use super::{
     auth::{Bearers, Verifier},
     drain::Drain,
     health::Readiness,
-    http1,
-    lane::Lanes,
-    layer,
+    http1, layer,
     limits::Limits,
     metrics::{Figure, Metrics},
-    open_files,
+    open_files, operations,
     receiving::Receiving,
+    routes::Routes,
     settings::{ServiceDefaults, Settings},
     unread::Unread,
 };
@@ -182,26 +181,26 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves `routes` on `listener`, in `TRIDENT_WORKERS` threads, until the [`Running`] is stopped. To be called within an
-/// actix runtime.
+/// Serves `routes` on `listener`, in `TRIDENT_WORKERS` threads, until the [`Running`] is stopped, and what `application` adds to
+/// actix-web's application. To be called within an actix runtime.
 ///
-/// `routes` and `lanes` are called once for each worker: what they share is made before, and moved in.
+/// Both are called once for each worker: what they share is made before, and moved in.
 ///
 /// # Errors
 /// When the listener has no address, or threads cannot be started.
-pub fn start<F, L>(listener: TcpListener, edge: &Edge, routes: F, lanes: L) -> io::Result<Running>
+pub fn start<R, A>(listener: TcpListener, edge: &Edge, routes: R, application: A) -> io::Result<Running>
 where
-    F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
-    L: Fn() -> Lanes + Clone + Send + 'static,
+    R: Fn() -> Routes + Clone + Send + 'static,
+    A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
     open_files::raise(&edge.settings);
-    start_with(listener, edge, routes, lanes, TIMES)
+    start_with(listener, edge, routes, application, TIMES)
 }
 
-fn start_with<F, L>(listener: TcpListener, edge: &Edge, routes: F, lanes: L, times: Times) -> io::Result<Running>
+fn start_with<R, A>(listener: TcpListener, edge: &Edge, routes: R, application: A, times: Times) -> io::Result<Running>
 where
-    F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
-    L: Fn() -> Lanes + Clone + Send + 'static,
+    R: Fn() -> Routes + Clone + Send + 'static,
+    A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
     let settings = &edge.settings;
@@ -214,16 +213,16 @@ where
         .shutdown_timeout(times.shutdown)
         .disable_signals()
         .listen("http", listener, move || {
-            let (edge, signal, lanes) = (app_edge.clone(), signal.clone(), lanes.clone());
+            let (edge, signal, routes) = (app_edge.clone(), signal.clone(), routes.clone());
             let times =
                 http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive, write: times.write };
-            let application = layer::app(edge.clone(), routes.clone());
+            let application = layer::app(edge.clone(), application.clone());
             let application = map_config(application, |()| AppConfig::default()).into_factory();
             fn_factory(move || {
                 let (application, edge, signal) = (application.new_service(()), edge.clone(), signal.clone());
-                let lanes = lanes();
+                let routes = operations::routes(&edge).and(routes());
                 async move {
-                    let worker = Rc::new(http1::Worker::new(application.await?, lanes, edge, times));
+                    let worker = Rc::new(http1::Worker::new(application.await?, routes, edge, times));
                     rt::spawn(http1::Worker::keep_room(Rc::downgrade(&worker)));
                     let stopped = worker.clone();
                     rt::spawn(async move {

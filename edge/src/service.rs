@@ -12,8 +12,8 @@ use shared::live::{
 
 use super::{
     Edge, Settings,
-    lane::Lanes,
     metrics::{LogFigures, RefusalLog},
+    routes::Routes,
     server::{self, Running},
     settings::{BusAddress, ServiceDefaults},
 };
@@ -86,21 +86,21 @@ impl Service {
         self.bus.log()
     }
 
-    /// Serves `routes` on `listener`, which find this service as `web::Data`; requests that come often take `lanes`.
+    /// Serves `routes` on `listener`, and what `application` adds to actix-web's application, which has this service as `web::Data`.
     ///
     /// # Errors
     /// As [`server::start`].
-    pub fn start<F, L>(&self, listener: TcpListener, routes: F, lanes: L) -> io::Result<Running>
+    pub fn start<R, A>(&self, listener: TcpListener, routes: R, application: A) -> io::Result<Running>
     where
-        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
-        L: Fn(&Self) -> Lanes + Clone + Send + 'static,
+        R: Fn(&Self) -> Routes + Clone + Send + 'static,
+        A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     {
         let (data, service) = (web::Data::new(self.clone()), self.clone());
-        let routes = move |config: &mut ServiceConfig| {
+        let application = move |config: &mut ServiceConfig| {
             config.app_data(data);
-            routes(config);
+            application(config);
         };
-        server::start(listener, &self.edge, routes, move || lanes(&service))
+        server::start(listener, &self.edge, move || routes(&service), application)
     }
 
     /// Opens the port that the settings name.

@@ -178,7 +178,7 @@ async fn enter(app: &impl Routes, query: &str) -> String {
     session
 }
 
-/// The answer to come, one way; by its lane, a request must not be left to the routes.
+/// The future of the answer. A request that takes the shortcut must not be left to the routes.
 fn ask<'a>(
     (way, io, app): (Way, &SocketIo, &'a impl Routes),
     method: Method,

@@ -3,18 +3,17 @@
 use std::convert::Infallible;
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
+    HttpResponse, HttpResponseBuilder,
     http::{
         Method,
         header::{self, HeaderName, HeaderValue},
     },
-    web,
 };
 use edge::{
     Access, ApiError,
-    lane::Asked,
     metrics::Transport,
     query::{Parameter, Query},
+    routes::{RequestParts, ResponseFuture, response},
     service::Service,
     stream::{Form as _, Retry, Stream, Times},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
@@ -32,16 +31,11 @@ const LAST_EVENT_ID_QUERY: Parameter = Parameter::repeated("lastEventId", 16);
 ///
 /// A browser's `EventSource` never comes back after a status but 200, so a server that has no room says so with an empty
 /// stream, and with the time after which to come back.
-///
-/// What it needs of the request it has read when it returns.
-pub(crate) fn answer(
-    service: &Service,
-    asked: &Asked<'_>,
-) -> impl Future<Output = Result<HttpResponse, ApiError>> + 'static {
-    let access = Access::of(&service.edge, asked);
-    let (read, is_head) = (read(asked, &access), asked.method == Method::HEAD);
+pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
+    let access = Access::of(&service.edge, parts);
+    let (read, is_head) = (read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
-    async move {
+    response(async move {
         let (subscription, format) = read?;
         let mut answer = head();
         let form = EventStream { format, retry: Retry::draw() };
@@ -57,17 +51,12 @@ pub(crate) fn answer(
             return Ok(answer.body(form.closing()));
         };
         Ok(answer.body(Stream::new(reader, form, slot, times)))
-    }
-}
-
-/// The application's way to [`answer`].
-pub(crate) async fn handler(request: HttpRequest, service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
-    answer(&service, &Asked::from(&request)).await
+    })
 }
 
 /// What is asked for.
-fn read(asked: &Asked<'_>, access: &Access) -> Result<(Subscription, Format), ApiError> {
-    let query = Query::read(asked.query, &[CHANNEL, SINCE, FORMAT, LAST_EVENT_ID_QUERY])?;
+fn read(parts: &RequestParts<'_>, access: &Access) -> Result<(Subscription, Format), ApiError> {
+    let query = Query::read(parts.query, &[CHANNEL, SINCE, FORMAT, LAST_EVENT_ID_QUERY])?;
     let mut subscription = Subscription::read(&query, access, crate::TIME)?;
     let format = match query.get(FORMAT.name) {
         None | Some("raw") => Format::Raw,
@@ -75,7 +64,7 @@ fn read(asked: &Asked<'_>, access: &Access) -> Result<(Subscription, Format), Ap
         Some(_) => return Err(ApiError::invalid("bad_format", "`format` is raw or message")),
     };
     // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
-    if let Some(id) = asked.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
+    if let Some(id) = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
         subscription.since = since_last_event(id.to_str().ok(), subscription.since);
     } else if let Some(id) = query.all(LAST_EVENT_ID_QUERY.name).last().filter(|id| !id.is_empty()) {
         subscription.since = since_last_event(Some(id), subscription.since);

@@ -9,20 +9,14 @@ pub mod openapi;
 mod page;
 mod wire;
 
-use actix_web::{
-    guard::GuardContext,
-    http::{Method, header},
-    web::{self, ServiceConfig},
-};
+use actix_web::http::{Method, header};
 use edge::{
-    demo,
-    lane::{Lanes, answering},
-    layer::resource,
-    publish,
+    demo, publish,
+    routes::{RequestParts, Resource, Routes},
     service::Service,
     settings::ServiceDefaults,
 };
-pub use page::home;
+pub use page::{home, pages};
 use shared::pure::Payload;
 
 /// What this service is called and where it listens unless told.
@@ -36,38 +30,25 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 /// The demo channel, and what is read where no channel is named.
 const TIME: &str = "time";
 
-/// The routes of this service: `/events`, its page at `/sse`, and `/` for clients that ask for an event stream there, as
-/// `new EventSource("http://127.0.0.1:8080/")` does. To be configured before a page at `/`.
-pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(web::resource("/").guard(wants_events).get(events::handler))
-        .service(
-            resource("/events", &[Method::GET, Method::HEAD, Method::POST])
-                .route(web::get().to(events::handler))
-                .route(web::head().to(events::handler))
-                .route(web::post().to(publish::handler)),
-        )
-        .configure(page::routes);
+/// The routes of this service: `/events`, and `/` for clients that ask for an event stream there, as
+/// `new EventSource("http://127.0.0.1:8080/")` does.
+#[must_use]
+pub fn routes(service: &Service) -> Routes {
+    let (read, written, tutorial) = (service.clone(), service.clone(), service.clone());
+    let events = Resource::default()
+        .subscribe(move |parts| events::handler(&read, parts))
+        .post(move |parts, body| publish::handler(&written, parts, body));
+    Routes::default()
+        .resource("/events", events)
+        .shortcut("/", "/", move |parts, _| wants_events(parts).then(|| events::handler(&tutorial, parts)))
 }
 
-/// Whether a request is a `GET` that asks for an event stream by name; `*/*` is no such wish.
-fn wants_events(request: &GuardContext<'_>) -> bool {
-    let head = request.head();
-    let accepted = head.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+/// Whether a request is a `GET` that asks for an event stream by name; `*/*` does not.
+fn wants_events(parts: &RequestParts<'_>) -> bool {
+    let accepted = parts.headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     let mut ranges =
         accepted.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or_default());
-    head.method == Method::GET && ranges.any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
-}
-
-/// The lanes of this service: `/events`.
-#[must_use]
-pub fn lanes(service: &Service) -> Lanes {
-    let service = service.clone();
-    Lanes::one("/events", "/events", move |asked, body| match *asked.method {
-        Method::GET => Some(answering(events::answer(&service, asked))),
-        Method::POST => publish::lane(&service, asked, body),
-        _ => None,
-    })
+    parts.method == Method::GET && ranges.any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// Begins the ticking of the channel `time`: the second of the minute, as a text.

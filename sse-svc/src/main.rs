@@ -12,10 +12,9 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &sse_svc::DEFAULTS).map_err(io::Error::other)?;
     sse_svc::start_demo(&service);
-    let routes = |config: &mut ServiceConfig| {
-        sse_svc::routes(config);
+    let pages = |config: &mut ServiceConfig| {
+        sse_svc::pages(config);
         sse_svc::home(config);
     };
-    let running = service.start(service.listen()?, routes, sse_svc::lanes)?;
-    running.until_signal().await
+    service.start(service.listen()?, sse_svc::routes, pages)?.until_signal().await
 }

@@ -8,7 +8,7 @@ static STYLE: File = File::css(include_str!("../page/sse.css"));
 static SCRIPT: File = File::script(include_str!("../page/sse.js"));
 
 /// The page at `/sse`, with its files.
-pub(crate) fn routes(config: &mut ServiceConfig) {
+pub fn pages(config: &mut ServiceConfig) {
     page::serve(config, &[("/sse", &PAGE), ("/sse.css", &STYLE), ("/sse.js", &SCRIPT)]);
 }
 

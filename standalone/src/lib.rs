@@ -14,9 +14,8 @@ use std::io;
 
 use actix_web::web::ServiceConfig;
 use edge::{
-    Settings,
-    lane::Lanes,
-    logging,
+    Settings, logging,
+    routes::Routes,
     service::Service,
     settings::{Secret, ServiceDefaults},
 };
@@ -29,22 +28,22 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     listen: "0.0.0.0:8080",
 };
 
-/// The routes of all three services, their pages, and the playground at `/`.
-pub fn routes(chat: &chat_svc::Chat) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+/// The routes of all three services.
+pub fn routes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Routes + Clone + Send + 'static {
+    let chat = chat.clone();
+    move |service| comet_svc::routes(service).and(sse_svc::routes(service)).and(chat.routes())
+}
+
+/// Socket.IO, the pages of all three services, and the playground at `/`.
+pub fn application(chat: &chat_svc::Chat) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
     let chat = chat.clone();
     move |config: &mut ServiceConfig| {
         config
-            .configure(comet_svc::routes)
-            .configure(sse_svc::routes)
-            .configure(|config| chat.routes(config))
+            .configure(comet_svc::pages)
+            .configure(sse_svc::pages)
+            .configure(|config| chat.application(config))
             .configure(page::routes);
     }
-}
-
-/// The lanes of all three services.
-pub fn lanes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Lanes + Clone + Send + 'static {
-    let chat = chat.clone();
-    move |service| comet_svc::lanes(service).and(sse_svc::lanes(service)).and(chat.lanes())
 }
 
 /// Serves until a signal asks for the end. Without a key for tokens, makes one for as long as it lives.
@@ -64,5 +63,5 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     let own_key: Option<&Secret> = service.edge.settings.secrets.first().filter(|_| is_own_key);
     eprint!("{}", welcome::text(&service.edge.settings, listener.local_addr()?, own_key)?);
     let chat = chat_svc::Chat::new(&service).map_err(io::Error::other)?;
-    service.start(listener, routes(&chat), lanes(&chat))?.until_signal().await
+    service.start(listener, routes(&chat), application(&chat))?.until_signal().await
 }

@@ -45,14 +45,7 @@ fn parameters<'a>(operation: &'a Value, place: &str) -> Vec<&'a Value> {
 }
 
 fn site() -> Site {
-    Site::start(
-        &standalone::DEFAULTS,
-        &[],
-        |config| {
-            config.configure(comet_svc::routes).configure(sse_svc::routes);
-        },
-        |service| comet_svc::lanes(service).and(sse_svc::lanes(service)),
-    )
+    Site::start(&standalone::DEFAULTS, &[], |service| comet_svc::routes(service).and(sse_svc::routes(service)), |_| ())
 }
 
 #[actix_web::test]

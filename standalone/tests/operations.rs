@@ -49,10 +49,8 @@ async fn every_metric_and_reason() {
     let site = Site::start(
         &standalone::DEFAULTS,
         &[("TRIDENT_BUS", "redis://127.0.0.1:1")],
-        |config| {
-            config.configure(comet_svc::routes).configure(sse_svc::routes);
-        },
-        |service| comet_svc::lanes(service).and(sse_svc::lanes(service)),
+        |service| comet_svc::routes(service).and(sse_svc::routes(service)),
+        |_| (),
     );
     // What the chat counts, it counts from its beginning on; with a Redis that never comes, what it would of a cluster, too.
     let _chat = chat_svc::Chat::new(&site.service).unwrap();

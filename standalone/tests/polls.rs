@@ -1,4 +1,4 @@
-//! Polls of the whole server. Whether one takes its lane or goes through the application, its answer is the same, field by field.
+//! Polls of the whole server. Whether one takes the shortcut or goes through the application, its answer is the same, field by field.
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -35,7 +35,7 @@ fn site() -> (Site, Chat) {
     let mut made = None;
     let site = Site::start_with(&standalone::DEFAULTS, &[("TRIDENT_CLIENT_DIR", &CLIENT_DIR)], |service| {
         let chat = made.insert(Chat::new(service).unwrap());
-        (standalone::routes(chat), standalone::lanes(chat))
+        (standalone::routes(chat), standalone::application(chat))
     });
     (site, made.unwrap())
 }
@@ -234,13 +234,13 @@ async fn who_goes_amid_a_post_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn a_poll_takes_its_lane_if_it_is_plain() {
+async fn plain_polls_take_the_shortcut() {
     let (site, chat) = site();
     let mut client = Client::new(&site, true);
     client.open("").await;
-    // Without the route, only the lane has an answer.
+    // Without the application, only the shortcut has an answer.
     let listener = edge::server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let bare = site.service.start(listener, |_: &mut ServiceConfig| {}, standalone::lanes(&chat)).unwrap();
+    let bare = site.service.start(listener, standalone::routes(&chat), |_: &mut ServiceConfig| {}).unwrap();
     let mut connection = Connection::open(bare.address()).await;
     for (method, path, fields, body, expected) in [
         ("POST", &*client.session, "", "40", "http/1.1 200 ok"),

@@ -22,7 +22,7 @@ fn site(settings: &[(&str, &str)]) -> (Site, chat_svc::Chat) {
     let mut made = None;
     let site = Site::start_with(&standalone::DEFAULTS, &settings, |service| {
         let chat = made.insert(chat_svc::Chat::new(service).unwrap());
-        (standalone::routes(chat), standalone::lanes(chat))
+        (standalone::routes(chat), standalone::application(chat))
     });
     (site, made.unwrap())
 }

@@ -17,7 +17,7 @@ use crate::client::Client;
 fn site(settings: &[(&str, &str)]) -> Site {
     Site::start_with(&chat_svc::DEFAULTS, settings, |service| {
         let chat = Chat::new(service).unwrap();
-        let routed = chat.clone();
-        (move |config: &mut actix_web::web::ServiceConfig| routed.routes(config), move |_: &Service| chat.lanes())
+        let polls = chat.clone();
+        (move |_: &Service| polls.routes(), move |config: &mut actix_web::web::ServiceConfig| chat.application(config))
     })
 }

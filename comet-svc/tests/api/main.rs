@@ -16,7 +16,7 @@ use edge::{
 
 /// The service, with settings beyond the usual.
 fn site(settings: &[(&str, &str)]) -> Site {
-    Site::start(&comet_svc::DEFAULTS, settings, comet_svc::routes, comet_svc::lanes)
+    Site::start(&comet_svc::DEFAULTS, settings, comet_svc::routes, comet_svc::pages)
 }
 
 /// Publishes `count` numbers from 0 on; their ids.

@@ -21,7 +21,7 @@ use shared::pure::{
 };
 
 use super::{TokenFault, remembered::Remembered};
-use crate::{ApiError, Edge, address, lane::Asked};
+use crate::{ApiError, Edge, address, routes::RequestParts};
 
 /// The cookie that may hold the token, for browsers: an `EventSource` cannot send headers.
 pub const TOKEN_COOKIE: &str = "trident_token";
@@ -98,9 +98,9 @@ impl Access {
     /// An `Authorization` of another scheme is none of ours (a proxy in front may use it) and is passed over. Without a
     /// key no token can hold, so then none is looked at, and nobody has more than what is public.
     #[must_use]
-    pub fn of(edge: &Edge, asked: &Asked<'_>) -> Self {
-        let headers = asked.headers;
-        let address = address::client(asked.peer, headers, &edge.settings.trusted_proxies);
+    pub fn of(edge: &Edge, parts: &RequestParts<'_>) -> Self {
+        let headers = parts.headers;
+        let address = address::client(parts.peer, headers, &edge.settings.trusted_proxies);
         match bearer(headers) {
             Ok(None) => {}
             Ok(token) => return Self::with_any_token(edge, token, address),
@@ -305,7 +305,7 @@ impl FromRequest for Access {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let edge = request.app_data::<web::Data<Edge>>();
         let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"));
-        ready(edge.map(|edge| Self::of(edge, &Asked::from(request))))
+        ready(edge.map(|edge| Self::of(edge, &RequestParts::from(request))))
     }
 }
 

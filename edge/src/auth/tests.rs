@@ -14,7 +14,7 @@ use shared::pure::{ChannelName, access::ClaimsFault};
 use super::*;
 use crate::{
     ApiError, Edge, Settings,
-    lane::Asked,
+    routes::RequestParts,
     settings::{Secret, ServiceDefaults},
 };
 
@@ -213,7 +213,7 @@ fn access(edge: &Edge, headers: &[(&str, &str)]) -> Result<Access, ApiError> {
         request = request.append_header(*header);
     }
     let request = request.peer_addr("9.9.9.9:1".parse().unwrap()).to_http_request();
-    Ok(Access::of(edge, &Asked::from(&request)))
+    Ok(Access::of(edge, &RequestParts::from(&request)))
 }
 
 fn token(publish: &str, subscribe: &str) -> String {

@@ -1,4 +1,4 @@
-//! A request's way through the application, and its answer's way to the client.
+//! Waits for the response to a request, and sends it.
 
 use std::{
     borrow::Cow,
@@ -15,27 +15,22 @@ use actix_web::{
     HttpResponse,
     body::{BodySize, MessageBody},
     dev::ServiceResponse,
-    http::{Method, StatusCode},
+    http::StatusCode,
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    connection::{Connection, In, Input, MAX_DISCARDED_BODY, OnLane, Whole},
+    connection::{Connection, In, Input, MAX_DISCARDED_BODY},
     incoming::Incoming,
     outgoing::{Framing, Shape, Written},
+    request::{Routed, Whole, half_closed},
 };
 use crate::{guarded::Guarded, layer::Body};
 
 /// Bytes that are gathered before they are written, while a body has more. So much, and what the body gave last, is all that is kept
 /// for a client that does not read.
 const GATHERED: usize = 16 * 1024;
-/// How long a request that is with the application may still take when its client has closed its sending side, which most do that
-/// have left.
-const MAX_HALF_CLOSED_READ: Duration = Duration::from_secs(1);
-/// The same, of a request that is to change something.
-const MAX_HALF_CLOSED_WRITE: Duration = Duration::from_secs(10);
-
 /// A body that is being sent.
 struct Sending {
     /// Until it has ended.
@@ -59,12 +54,12 @@ struct Exchange {
     body: Option<Incoming>,
     expects: bool,
     /// How long it may still take when its client has closed its sending side.
-    most: Duration,
+    half_closed: Duration,
 }
 
-impl OnLane {
+impl Routed {
     fn finish(self, response: HttpResponse) -> HttpResponse<Body> {
-        self.passing.finish(Some(Cow::Borrowed(self.route)), response)
+        self.active.finish(Some(Cow::Borrowed(self.label)), response)
     }
 }
 
@@ -74,8 +69,7 @@ where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
     let Whole { request, shape, body, expects } = whole;
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let most = if is_read { MAX_HALF_CLOSED_READ } else { MAX_HALF_CLOSED_WRITE };
+    let half_closed = half_closed(request.method(), false);
     let call = application.call(request);
     let answering = Box::pin(async move {
         match call.await {
@@ -83,7 +77,7 @@ where
             Err(error) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body, None)),
         }
     });
-    (answering, Exchange { shape, body, expects, most })
+    (answering, Exchange { shape, body, expects, half_closed })
 }
 
 impl Sending {
@@ -112,12 +106,12 @@ impl Connection {
         self.send(&mut sending).await
     }
 
-    /// As [`answer`](Self::answer), for a request on a lane. One that waits for news is given up when its client closes its side.
-    pub(super) async fn answer_lane(&mut self, mut lane: Box<OnLane>) -> bool {
-        let most = if lane.waits { Duration::ZERO } else { MAX_HALF_CLOSED_WRITE };
-        let mut exchange = Exchange { shape: lane.shape, body: None, expects: false, most };
-        let answered = self.until_answered(lane.answering.as_mut(), &mut exchange).await;
-        let Some(mut sending) = answered.map(|response| self.begin_answer(lane.finish(response), exchange)) else {
+    /// As [`answer`](Self::answer), for a request that its route answers.
+    pub(super) async fn answer_routed(&mut self, mut request: Box<Routed>) -> bool {
+        let (shape, body) = (request.shape, request.body.take());
+        let mut exchange = Exchange { shape, body, expects: request.expects, half_closed: request.half_closed };
+        let answered = self.until_answered(request.response.as_mut(), &mut exchange).await;
+        let Some(mut sending) = answered.map(|response| self.begin_answer(request.finish(response), exchange)) else {
             return false;
         };
         self.send(&mut sending).await
@@ -139,10 +133,10 @@ impl Connection {
                 match self.poll_in(cx, exchange.body.as_ref(), &mut exchange.expects) {
                     Poll::Ready(In::Fed) => {}
                     Poll::Ready(In::Broken) => return Poll::Ready(None),
-                    Poll::Ready(In::Ended) if exchange.most.is_zero() => return Poll::Ready(None),
+                    Poll::Ready(In::Ended) if exchange.half_closed.is_zero() => return Poll::Ready(None),
                     Poll::Ready(In::Ended) => {
                         if !std::mem::replace(&mut has_ended, true) {
-                            self.alarm.set(exchange.most);
+                            self.alarm.set(exchange.half_closed);
                         }
                         return if self.alarm.is_over(cx.waker()) { Poll::Ready(None) } else { Poll::Pending };
                     }

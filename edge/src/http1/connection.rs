@@ -11,42 +11,36 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{Payload, Request};
 use actix_web::{
     HttpResponse,
     body::BodySize,
-    error::PayloadError,
     http::{Method, StatusCode, Version},
     rt::net::TcpStream,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use socket2::SockRef;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
+use tokio::io::AsyncWrite as _;
 
 use super::{
     Worker,
     clock::{Alarm, Clock},
-    decoder::{Decoder, Part},
-    incoming::Incoming,
+    decoder::Decoder,
     outgoing::{Outgoing, Shape},
     quiet::Quiet,
+    request::NextRequest,
     sockets::Socket,
 };
-use crate::{
-    Edge,
-    lane::{Answering, Asked, Lanes},
-    layer::Passing,
-};
+use crate::{Edge, routes::Routes};
 
 /// Bytes that the kernel takes for a peer before our writes wait (it takes twice that in memory). Its own choice grows to
 /// megabytes, which would hide a slow reader from us and hold messages that are long out of date.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes that are read at a time.
-const READ: usize = 16 * 1024;
+pub(super) const READ: usize = 16 * 1024;
 /// Bytes that a client may send ahead while it is being answered. More stays in the kernel.
-const MAX_READAHEAD: usize = 8 * 1024;
+pub(super) const MAX_READAHEAD: usize = 8 * 1024;
 /// Bytes that a client may still send on a connection that no further request is read from.
-const MAX_DISCARDED: usize = 64 * 1024;
+pub(super) const MAX_DISCARDED: usize = 64 * 1024;
 /// Bytes of a body that nobody wanted which are read to come to the next request.
 pub(super) const MAX_DISCARDED_BODY: u64 = 64 * 1024;
 /// How long a client has to close its side once we have closed ours. What it still sends is read and thrown away meanwhile: closed
@@ -55,17 +49,17 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// What a read goes into before it is known how much it is.
-    static READ_INTO: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+    pub(super) static READ_INTO: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) socket: TcpStream,
-    peer: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
     pub(super) decoder: Decoder,
     pub(super) clock: Rc<Clock>,
     pub(super) alarm: Alarm,
-    head_timeout: Duration,
+    pub(super) head_timeout: Duration,
     write_grace: Duration,
     /// Read, and not yet decoded.
     pub(super) inbox: BytesMut,
@@ -73,15 +67,15 @@ pub(super) struct Connection {
     quiet: Quiet,
     pub(super) input: Input,
     /// Reading was stopped while there was something to read: tokio does not know of it.
-    is_paused: bool,
+    pub(super) is_paused: bool,
     /// The client takes less than there is, and the alarm runs for it.
     is_stalled: bool,
     /// No further request is read: what comes is thrown away.
     pub(super) is_discarding: bool,
     /// So much came since then.
-    discarded: usize,
+    pub(super) discarded: usize,
     /// We have written our last: what comes is thrown away for a while, however much it is.
-    is_closing: bool,
+    pub(super) is_closing: bool,
 }
 
 /// What is known of the client's sending side.
@@ -102,34 +96,6 @@ pub(super) enum In {
     Ended,
     /// Nobody is there any more.
     Broken,
-}
-
-/// The next request. In boxes: it would otherwise take its room in each connection for as long as that lasts.
-pub(super) enum NextRequest {
-    /// Its path has a lane, which has taken it.
-    Lane(Box<OnLane>),
-    /// It is for the application.
-    Application(Box<Whole>),
-}
-
-/// A request that its lane is answering.
-pub(super) struct OnLane {
-    pub(super) passing: Passing,
-    /// Of the lane.
-    pub(super) route: &'static str,
-    pub(super) answering: Answering,
-    pub(super) shape: Shape,
-    /// It may wait for news.
-    pub(super) waits: bool,
-}
-
-/// A request and where its body comes in.
-pub(super) struct Whole {
-    pub(super) request: Request,
-    pub(super) shape: Shape,
-    pub(super) body: Option<Incoming>,
-    /// The client waits to be told that its body is wanted (RFC 9110 §10.1.1).
-    pub(super) expects: bool,
 }
 
 impl Connection {
@@ -159,7 +125,12 @@ impl Connection {
     }
 
     /// The next request, within `patience` unless its head has begun. None: the connection is to be closed.
-    pub(super) async fn read_request(&mut self, patience: Duration, lanes: &Lanes, edge: &Edge) -> Option<NextRequest> {
+    pub(super) async fn read_request(
+        &mut self,
+        patience: Duration,
+        routes: &Routes,
+        edge: &Edge,
+    ) -> Option<NextRequest> {
         let mut has_begun = Decoder::has_begun(&self.inbox);
         let mut share = edge.receiving.share();
         self.alarm.set(if has_begun { self.head_timeout } else { patience });
@@ -172,15 +143,16 @@ impl Connection {
                     let keeps = head.keeps_alive && !self.clock.is_stopping();
                     let is_head = *head.request.method() == Method::HEAD;
                     let shape = Shape { version: head.request.version(), is_head, keeps };
-                    let next = match self.take_lane(&head.request, head.expects_continue, shape, lanes, edge) {
-                        Some(next) => next,
-                        None => NextRequest::Application(Box::new(self.whole(
-                            head.request,
-                            head.has_body,
-                            head.expects_continue,
-                            shape,
-                        ))),
-                    };
+                    let next =
+                        match self.route(&head.request, head.has_body, head.expects_continue, shape, routes, edge) {
+                            Some(next) => next,
+                            None => NextRequest::Application(Box::new(self.whole(
+                                head.request,
+                                head.has_body,
+                                head.expects_continue,
+                                shape,
+                            ))),
+                        };
                     self.shrink_inbox();
                     return Some(next);
                 }
@@ -230,199 +202,10 @@ impl Connection {
         }
     }
 
-    /// Hands the request to the lane of its path, if there is one, all of its body is there, and the lane takes it.
-    fn take_lane(
-        &mut self,
-        request: &Request,
-        expects: bool,
-        shape: Shape,
-        lanes: &Lanes,
-        edge: &Edge,
-    ) -> Option<NextRequest> {
-        let way = lanes.at(request.path()).filter(|_| !expects)?;
-        let head = request.head();
-        let asked = Asked {
-            method: &head.method,
-            query: head.uri.query().unwrap_or_default(),
-            headers: &head.headers,
-            peer: self.peer,
-        };
-        let body = Bytes::copy_from_slice(self.decoder.whole_body(&self.inbox)?);
-        let answering = (way.lane)(&asked, body)?;
-        self.decoder.skip_whole_body(&mut self.inbox);
-        let waits = matches!(head.method, Method::GET | Method::HEAD);
-        let passing = Passing::begin(edge, &asked);
-        Some(NextRequest::Lane(Box::new(OnLane { passing, route: way.route, answering, shape, waits })))
-    }
-
-    fn whole(&self, mut request: Request, has_body: bool, expects: bool, shape: Shape) -> Whole {
-        request.head_mut().peer_addr = self.peer;
-        if !has_body {
-            return Whole { request, shape, body: None, expects: false };
-        }
-        let (body, reading) = Incoming::new();
-        let request = request.replace_payload(Payload::Stream { payload: Box::pin(reading) as _ }).0;
-        Whole { request, shape, body: Some(body), expects }
-    }
-
     /// A request that cannot be read as one gets a status, and the connection ends.
     fn refuse(&mut self, status: StatusCode) {
         let shape = Shape { version: Version::HTTP_11, is_head: false, keeps: false };
         self.outgoing.head(HttpResponse::new(status).head(), BodySize::Sized(0), shape, &self.clock);
-    }
-
-    /// Throws away what has already come of a body that nobody reads. Whether the rest is short enough to be read over, too.
-    pub(super) fn discard_body(&mut self) -> bool {
-        while let Ok(Some(Part::Data(_))) = self.decoder.read_body(&mut self.inbox) {}
-        self.shrink_inbox();
-        self.decoder.body_left().is_some_and(|left| left <= MAX_DISCARDED_BODY)
-    }
-
-    /// Reads over what nobody wanted of a body, up to the next request. Whether that is there to be read.
-    pub(super) async fn pass_over(&mut self) -> bool {
-        self.alarm.set(self.head_timeout);
-        while self.discard_body() {
-            if self.decoder.is_body_done() {
-                return true;
-            }
-            let filled = poll_fn(|cx| match self.poll_fill(cx, READ) {
-                Poll::Ready(read) => Poll::Ready(read.is_ok_and(|read| read > 0)),
-                Poll::Pending if self.alarm.is_over(cx.waker()) => Poll::Ready(false),
-                Poll::Pending => Poll::Pending,
-            });
-            if !filled.await {
-                break;
-            }
-        }
-        false
-    }
-
-    /// No further request is read: what comes is thrown away, but for a body that is still read.
-    pub(super) fn discard_input(&mut self) {
-        self.is_discarding = true;
-        if self.decoder.is_body_done() {
-            self.discarded += self.inbox.len();
-            self.inbox = BytesMut::new();
-        }
-    }
-
-    /// Looks for input: for the body, when it is wanted, and for the client's end.
-    pub(super) fn poll_in(&mut self, cx: &mut Context<'_>, body: Option<&Incoming>, expects: &mut bool) -> Poll<In> {
-        loop {
-            let wanted = body.filter(|body| body.is_wanted());
-            if let Some(body) = wanted {
-                if std::mem::take(expects) && self.inbox.is_empty() {
-                    self.outgoing.raw(b"HTTP/1.1 100 Continue\r\n\r\n");
-                    // What does not go now goes with the answer.
-                    if let Poll::Ready(Err(_)) = self.outgoing.poll_flush(&mut self.socket, cx) {
-                        self.input = Input::Broken;
-                    }
-                }
-                self.feed(body);
-                if !body.is_wanted() {
-                    return Poll::Ready(In::Fed);
-                }
-            } else if self.inbox.len() >= MAX_READAHEAD && !self.is_discarding {
-                return self.poll_end(cx);
-            }
-            match self.input {
-                Input::Open => {}
-                Input::Ended => return Poll::Ready(In::Ended),
-                Input::Broken => return Poll::Ready(In::Broken),
-            }
-            // What is not wanted yet is read only to learn of the client's end.
-            let most = if wanted.is_some() || self.is_discarding { READ } else { MAX_READAHEAD - self.inbox.len() };
-            if ready!(self.poll_fill(cx, most)).is_err() {
-                self.input = Input::Broken;
-            }
-            if self.is_discarding && wanted.is_none() {
-                self.discarded += self.inbox.len();
-                self.inbox = BytesMut::new();
-                if self.discarded > MAX_DISCARDED && !self.is_closing {
-                    self.input = Input::Broken;
-                }
-            }
-        }
-    }
-
-    /// Hands the reader of a body what has come, or says that nothing more does.
-    fn feed(&mut self, body: &Incoming) {
-        match self.decoder.read_body(&mut self.inbox) {
-            Ok(Some(Part::Data(data))) => body.feed(data),
-            Ok(Some(Part::End)) => body.end(),
-            Ok(None) if self.input == Input::Open => {}
-            Ok(None) if self.decoder.is_tunnel() => body.end(),
-            Ok(None) => {
-                body.fail(PayloadError::Incomplete(None));
-                self.is_discarding = true;
-            }
-            Err(_) => {
-                body.fail(PayloadError::EncodingCorrupted);
-                self.is_discarding = true;
-            }
-        }
-        self.shrink_inbox();
-    }
-
-    /// Watches for the client's end, without reading on.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<In> {
-        if self.input == Input::Ended {
-            return Poll::Ready(In::Ended);
-        }
-        // There is more to read, and we do not read it. Told that nothing is, tokio wakes us for whatever happens next: for more of
-        // the same, for the end, or for a reset. The end stays known to it.
-        for _ in 0..2 {
-            self.is_paused = true;
-            let _ = self.socket.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
-            if self.socket.poll_read_ready(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if !matches!(SockRef::from(&self.socket).take_error(), Ok(None)) {
-                self.input = Input::Broken;
-                return Poll::Ready(In::Broken);
-            }
-        }
-        Poll::Ready(In::Ended)
-    }
-
-    /// Reads what is there, up to `most` bytes; nothing is the client's end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        READ_INTO.with_borrow_mut(|room| {
-            let room = &mut room[..most];
-            let read = match self.read_paused(room) {
-                Some(read) => read?,
-                None => {
-                    let mut room = ReadBuf::new(room);
-                    ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
-                    room.filled().len()
-                }
-            };
-            self.inbox.extend_from_slice(&room[..read]);
-            if read == 0 {
-                self.input = Input::Ended;
-            }
-            Poll::Ready(Ok(read))
-        })
-    }
-
-    /// Reads without asking tokio, which was told that there is nothing. None: that has become true.
-    fn read_paused(&mut self, room: &mut [u8]) -> Option<io::Result<usize>> {
-        if !self.is_paused {
-            return None;
-        }
-        match io::Read::read(&mut &*SockRef::from(&self.socket), room) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.is_paused = false;
-                None
-            }
-            read => Some(read),
-        }
-    }
-
-    fn shrink_inbox(&mut self) {
-        if self.inbox.is_empty() {
-            self.inbox = BytesMut::new();
-        }
     }
 
     /// Hands over what there is. A client that takes none of it has [`Times::write`](super::Times::write).

@@ -1,7 +1,7 @@
 //! A connection of HTTP/1 (RFC 9112), from its first byte to its last.
 //!
 //! ```text
-//! socket ─▶ inbox ─▶ decoder ─┬▶ head ─▶ the lane of its path, or the application ─▶ response ─▶ outgoing ─▶ socket
+//! socket ─▶ inbox ─▶ decoder ─┬▶ head ─▶ the route of its path, or the application ─▶ response ─▶ outgoing ─▶ socket
 //!                             └▶ body, as far as it is asked for ─┘
 //! ```
 //!
@@ -27,8 +27,10 @@ mod clock;
 mod connection;
 pub mod decoder;
 mod incoming;
+mod input;
 mod outgoing;
 mod quiet;
+mod request;
 mod sockets;
 
 use std::{
@@ -42,12 +44,8 @@ use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
 use tokio::time::interval;
 
 pub(super) use self::sockets::Sockets;
-use self::{
-    clock::Clock,
-    connection::{Connection, NextRequest},
-    sockets::Excess,
-};
-use super::{Edge, lane::Lanes, layer::Body};
+use self::{clock::Clock, connection::Connection, request::NextRequest, sockets::Excess};
+use super::{Edge, layer::Body, routes::Routes};
 
 /// The times that a server gives its clients.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +74,7 @@ pub(super) struct Worker<S> {
     application: S,
     clock: Rc<Clock>,
     times: Times,
-    lanes: Lanes,
+    routes: Routes,
     edge: Edge,
     /// Of actix's decoder.
     config: ServiceConfig,
@@ -87,9 +85,9 @@ where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
     /// To be made within the worker's runtime.
-    pub(super) fn new(application: S, lanes: Lanes, edge: Edge, times: Times) -> Self {
+    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: Times) -> Self {
         let config = ServiceConfig::default();
-        Self { application, lanes, edge, clock: Clock::start(times.tick()), times, config }
+        Self { application, routes, edge, clock: Clock::start(times.tick()), times, config }
     }
 
     /// Connections that wait for a request close, and others once they have answered theirs.
@@ -134,9 +132,9 @@ where
         }
         let mut connection = Connection::new(&self, socket, &place);
         let mut patience = self.times.head;
-        while let Some(next) = connection.read_request(patience, &self.lanes, &self.edge).await {
+        while let Some(next) = connection.read_request(patience, &self.routes, &self.edge).await {
             let keeps = match next {
-                NextRequest::Lane(lane) => connection.answer_lane(lane).await,
+                NextRequest::Routed(request) => connection.answer_routed(request).await,
                 NextRequest::Application(whole) => connection.answer(&self.application, whole).await,
             };
             if !keeps {

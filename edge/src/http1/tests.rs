@@ -25,7 +25,13 @@ use tokio::{
 };
 
 use super::{decoder::MAX_HEAD, *};
-use crate::{Settings, guarded::Guarded, lane::answered, settings::ServiceDefaults};
+use crate::{
+    Settings,
+    body::BodyReader,
+    guarded::Guarded,
+    routes::{Resource, Routes, response, response_ready},
+    settings::ServiceDefaults,
+};
 
 const TIMES: Times =
     Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2), write: Duration::from_secs(1) };
@@ -150,17 +156,27 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
         }
     });
     let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
-    let lanes = Lanes::one("/lane", "/lane", |asked, body| {
-        // What a lane does not take is answered by the application.
-        if asked.query == "never" {
-            return Some(Box::pin(std::future::pending()));
-        }
-        (asked.query != "left").then(|| {
-            let text = format!("{} {} {}", asked.method, asked.query, body.len());
-            answered(Ok(HttpResponse::Ok().body(text)))
+    let reading = edge.clone();
+    let resource = Resource::default()
+        .subscribe(|parts| match parts.query {
+            "never" => Box::pin(std::future::pending()),
+            query => response_ready(Ok(HttpResponse::Ok().body(format!("{} {query} 0", parts.method)))),
+        })
+        .post(move |parts, body| {
+            let (body, edge, query) = (BodyReader::new(parts.headers, body), reading.clone(), parts.query.to_owned());
+            response(async move {
+                let body = body.read(&edge, &mut edge.receiving.share()).await?;
+                Ok(HttpResponse::Ok().body(format!("POST {query} {}", body.len())))
+            })
+        });
+    let routes = Routes::default().resource("/route", resource).shortcut("/shortcut", "/shortcut", |parts, body| {
+        // What a shortcut does not take is answered by the application.
+        (parts.query != "left").then(|| {
+            let text = format!("{} {} {}", parts.method, parts.query, body.len());
+            response_ready(Ok(HttpResponse::Ok().body(text)))
         })
     });
-    let worker = Rc::new(Worker::new(application, lanes, edge.clone(), TIMES));
+    let worker = Rc::new(Worker::new(application, routes, edge.clone(), TIMES));
     let served = actix_web::rt::spawn(worker.serve(socket));
     Stage { client, said, served, alive, edge }
 }
@@ -380,11 +396,11 @@ async fn a_connection_without_requests_is_closed_in_peace() {
 }
 
 #[actix_web::test]
-async fn a_request_whose_body_is_there_takes_its_lane_and_any_other_the_application() {
+async fn a_request_is_answered_by_its_route_and_any_other_by_the_application() {
     let mut stage = stage([]).await;
-    let lane = "GET /lane?a=b HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:1\r\n\r\n";
-    let post = "POST /lane HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
-    let answer = stage.send(lane).await.read_to("GET a=b 0").await;
+    let get = "GET /route?a=b HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:1\r\n\r\n";
+    let post = "POST /route HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    let answer = stage.send(get).await.read_to("GET a=b 0").await;
     // What every answer gets.
     for field in ["access-control-allow-origin: http://localhost:1", "vary: Origin", "x-content-type-options: nosniff"]
     {
@@ -398,18 +414,23 @@ async fn a_request_whose_body_is_there_takes_its_lane_and_any_other_the_applicat
         tokio::task::yield_now().await;
     }
     stage.send(&format!("\n{body}")).await.read_to("POST  5").await;
-    let last = lane.replace("a=b", "last");
-    let all = stage.send(&format!("{lane}{GET}{post}{last}")).await.read_to("GET last 0").await;
+    let last = get.replace("a=b", "last");
+    let all = stage.send(&format!("{get}{GET}{post}{last}")).await.read_to("GET last 0").await;
     let places: Vec<_> =
         ["GET a=b 0", "at /", "POST  5", "GET last 0"].iter().map(|answer| all.find(answer).unwrap()).collect();
     assert!(places.is_sorted(), "{all}");
-    for other in [
-        "GET /lane?left HTTP/1.1\r\nHost: x\r\n\r\n",
-        "POST /lane HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    ] {
-        stage.send(other).await.read_to("at /lane").await;
-    }
-    let last = "GET /lane?last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    // Where the path alone does not decide.
+    let left = "GET /shortcut?left HTTP/1.1\r\nHost: x\r\n\r\n";
+    stage.send(left).await.read_to("at /shortcut").await;
+    stage.send(&left.replace("left", "right")).await.read_to("GET right 0").await;
+    let chunked = "HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    stage.send(&format!("POST /shortcut {chunked}")).await.read_to("at /shortcut").await;
+    stage.send(&format!("POST /route?c {chunked}")).await.read_to("POST c 5").await;
+    let expecting = "POST /route?e HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    stage.send(expecting).await.read_to("100 Continue\r\n\r\n").await;
+    stage.send("hi").await.read_to("POST e 2").await;
+    assert_eq!(stage.edge.drain.in_flight(), 0);
+    let last = "GET /route?last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert!(stage.send(last).await.read_to_end().await.ends_with("GET last 0"));
 }
 
@@ -453,7 +474,7 @@ async fn what_follows_a_body_without_an_end_is_no_request() {
 async fn what_follows_a_broken_body_is_no_request_even_if_its_handler_does_not_mind() {
     let mut stage = stage([]).await;
     let broken = "POST /careless HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
-    let text = stage.send(&format!("{broken}GET /lane?a=b HTTP/1.1\r\nHost: x\r\n\r\n")).await.read_to_end().await;
+    let text = stage.send(&format!("{broken}GET /route?a=b HTTP/1.1\r\nHost: x\r\n\r\n")).await.read_to_end().await;
     assert_eq!((text.matches("HTTP/1.1 ").count(), text.contains("connection: close")), (1, true), "{text}");
     assert!(!text.contains("a=b"), "{text}");
 }

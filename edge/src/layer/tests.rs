@@ -57,7 +57,6 @@ const PAGE: (&str, &str) = ("origin", "http://localhost:3000");
 async fn every_answer_can_be_read_by_our_pages_errors_too() {
     for (method, path, headers, status) in [
         ("GET", "/thing", &[PAGE][..], 200),
-        ("GET", "/healthz", &[PAGE], 200),
         ("GET", "/nowhere", &[PAGE], 404),
         ("DELETE", "/thing", &[PAGE], 405),
         ("GET", "/fail", &[PAGE], 500),
@@ -95,30 +94,6 @@ async fn errors_have_one_form() {
     assert!(
         refused.header("www-authenticate").unwrap().starts_with("Bearer realm=\"trident\", error=\"invalid_token\"")
     );
-}
-
-#[actix_web::test]
-async fn health_readiness_and_metrics() {
-    let edge = edge();
-    assert_eq!(ask(&edge, "GET", "/healthz", &[]).await.body, r#"{"status":"ok"}"#);
-    assert_eq!(ask(&edge, "GET", "/readyz", &[]).await.status, 200);
-    edge.readiness.not_ready("bus_away", "the bus is away: connection refused");
-    let answer = ask(&edge, "GET", "/readyz", &[]).await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
-    assert_eq!(answer.body, r#"{"error":{"code":"bus_away","message":"the bus is away: connection refused"}}"#);
-    assert_eq!(ask(&edge, "GET", "/healthz", &[]).await.status, 200, "a restart would not bring the bus back");
-    edge.readiness.ready("bus_away");
-    assert_eq!(ask(&edge, "GET", "/readyz", &[]).await.status, 200);
-    let text = ask(&edge, "GET", "/metrics", &[]).await;
-    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert!(
-        text.body.contains(r#"trident_http_requests_total{route="/readyz",method="GET",status="5xx"} 1"#),
-        "{}",
-        text.body
-    );
-    let accept = ("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
-    let open = ask(&edge, "GET", "/metrics", &[accept]).await;
-    assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
 }
 
 /// A request is in flight until its body is dropped, however far it was read.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{ApiError, body};
+use crate::{ApiError, body::BodyReader, routes::RequestBody};
 
 const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 /// Long enough for the slowest machine; nothing waits so long when it works.
@@ -85,7 +85,8 @@ fn routes(gate: &Gate) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'stat
             .route(
                 "/body",
                 web::post().to(async |edge: web::Data<Edge>, request: HttpRequest, payload: web::Payload| {
-                    let body = body::read(&edge, &request, payload, &mut edge.receiving.share()).await?;
+                    let body = BodyReader::new(request.headers(), RequestBody::Stream(Box::pin(payload)));
+                    let body = body.read(&edge, &mut edge.receiving.share()).await?;
                     Ok::<_, ApiError>(HttpResponse::Ok().body(body.len().to_string()))
                 }),
             );
@@ -101,7 +102,7 @@ fn serve_for(args: &[&str], times: Times) -> (Running, Gate) {
     let edge = Edge::new(Settings::from_sources(&SERVICE, args, []).unwrap(), &SERVICE);
     let gate = Gate::default();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    (start_with(listener, &edge, routes(&gate), Lanes::default, times).unwrap(), gate)
+    (start_with(listener, &edge, Routes::default, routes(&gate), times).unwrap(), gate)
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -429,7 +430,7 @@ impl Process {
     fn start() -> Self {
         use std::io::BufRead as _;
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "edge::server::tests::child", "--ignored", "--nocapture"])
+            .args(["--exact", "server::tests::child", "--ignored", "--nocapture"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -18,7 +18,7 @@ use super::{Ask, raw};
 use crate::{
     Settings,
     auth::{TokenRequest, mint},
-    lane::Lanes,
+    routes::Routes,
     server::{self, Running},
     service::Service,
     settings::ServiceDefaults,
@@ -36,35 +36,35 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts `routes` and `lanes` with `settings`, which are variables of the environment and their values.
+    /// Starts `routes` and `application` with `settings`, which are variables of the environment and their values.
     ///
     /// Unless they say otherwise there are no demo channels, two workers, and [`SECRET`] is the key of tokens.
     #[must_use]
-    pub fn start<F, L>(defaults: &ServiceDefaults, settings: &[(&str, &str)], routes: F, lanes: L) -> Self
+    pub fn start<R, A>(defaults: &ServiceDefaults, settings: &[(&str, &str)], routes: R, application: A) -> Self
     where
-        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
-        L: Fn(&Service) -> Lanes + Clone + Send + 'static,
+        R: Fn(&Service) -> Routes + Clone + Send + 'static,
+        A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     {
-        Self::start_with(defaults, settings, |_| (routes, lanes))
+        Self::start_with(defaults, settings, |_| (routes, application))
     }
 
-    /// As [`Site::start`], where the routes and lanes are made of the service.
+    /// As [`Site::start`], where both are made of the service.
     #[must_use]
-    pub fn start_with<F, L>(
+    pub fn start_with<R, A>(
         defaults: &ServiceDefaults,
         settings: &[(&str, &str)],
-        make: impl FnOnce(&Service) -> (F, L),
+        make: impl FnOnce(&Service) -> (R, A),
     ) -> Self
     where
-        F: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
-        L: Fn(&Service) -> Lanes + Clone + Send + 'static,
+        R: Fn(&Service) -> Routes + Clone + Send + 'static,
+        A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     {
         let usual = [("TRIDENT_DEMO", "off"), ("TRIDENT_WORKERS", "2"), ("TRIDENT_SECRET", SECRET)];
         let settings = Settings::from_sources(defaults, [], usual.into_iter().chain(settings.iter().copied())).unwrap();
         let service = Service::open(settings, defaults).unwrap();
         let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let (routes, lanes) = make(&service);
-        let running = service.start(listener, routes, lanes).unwrap();
+        let (routes, application) = make(&service);
+        let running = service.start(listener, routes, application).unwrap();
         Self { service, running }
     }
 

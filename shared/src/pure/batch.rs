@@ -47,7 +47,7 @@ struct LineError {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = BatchLine))]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     /// Where to.
     channel: ChannelName,
     /// What kind of thing happened; `message` when it is left out.

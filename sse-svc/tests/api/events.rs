@@ -75,11 +75,11 @@ async fn a_stream_is_not_to_be_transformed() {
 /// Case 13.1: `/` is the event stream of the clock for clients that ask for one by name, and the page for everybody else.
 #[actix_web::test]
 async fn the_root_is_an_event_stream_for_an_event_source() {
-    let routes = |config: &mut actix_web::web::ServiceConfig| {
-        sse_svc::routes(config);
+    let pages = |config: &mut actix_web::web::ServiceConfig| {
+        sse_svc::pages(config);
         sse_svc::home(config);
     };
-    let site = edge::testing::Site::start(&sse_svc::DEFAULTS, &[], routes, sse_svc::lanes);
+    let site = edge::testing::Site::start(&sse_svc::DEFAULTS, &[], sse_svc::routes, pages);
     for accept in ["text/event-stream", "text/html, Text/Event-Stream;q=0.5"] {
         let mut events = site.get("/").header("Accept", accept).events().await;
         let id = site.publish("time", "\"时间:7\"").await;

@@ -12,5 +12,5 @@ use edge::testing::Site;
 
 /// The service, with settings beyond the usual.
 fn site(settings: &[(&str, &str)]) -> Site {
-    Site::start(&sse_svc::DEFAULTS, settings, sse_svc::routes, sse_svc::lanes)
+    Site::start(&sse_svc::DEFAULTS, settings, sse_svc::routes, sse_svc::pages)
 }

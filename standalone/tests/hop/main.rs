@@ -16,14 +16,7 @@ const CHANNELS: [&str; 2] = ["public.a", "public.b"];
 /// Comet and SSE on one server.
 fn site(settings: &[(&str, &str)]) -> Site {
     const DEFAULTS: ServiceDefaults = ServiceDefaults { name: "hop", about: "", version: "0", listen: "127.0.0.1:0" };
-    Site::start(
-        &DEFAULTS,
-        settings,
-        |config| {
-            config.configure(comet_svc::routes).configure(sse_svc::routes);
-        },
-        |service| comet_svc::lanes(service).and(sse_svc::lanes(service)),
-    )
+    Site::start(&DEFAULTS, settings, |service| comet_svc::routes(service).and(sse_svc::routes(service)), |_| ())
 }
 
 /// The channel of the message with this number.

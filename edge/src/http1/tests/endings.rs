@@ -7,7 +7,7 @@ use super::*;
 /// Case 9.11: a client that closes its sending side gets the answer that is ready, however long.
 #[actix_web::test]
 async fn a_half_closed_client_gets_what_is_ready() {
-    for (path, expected) in [("/huge", HUGE), ("/later", "later".len()), ("/lane", "GET  0".len())] {
+    for (path, expected) in [("/huge", HUGE), ("/later", "later".len()), ("/route", "GET  0".len())] {
         let mut stage = stage([]).await;
         stage.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await.client.shutdown().await.unwrap();
         let text = stage.read_to_end().await;
@@ -35,7 +35,7 @@ async fn a_half_closed_client_is_answered_in_order() {
 /// Case 9.11: nothing is waited for on behalf of a client that may have left.
 #[actix_web::test]
 async fn a_half_closed_client_is_not_waited_for() {
-    for path in ["/never", "/lane?never"] {
+    for path in ["/never", "/route?never"] {
         let mut stage = stage([]).await;
         stage.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await.client.shutdown().await.unwrap();
         assert_eq!(stage.read_to_end().await, "", "{path}");
@@ -46,7 +46,7 @@ async fn a_half_closed_client_is_not_waited_for() {
 /// Case 5.7: a reset is noticed behind any number of pipelined bytes, of which few are read.
 #[actix_web::test]
 async fn a_reset_is_noticed_behind_pipelined_requests() {
-    for path in ["/never", "/lane?never"] {
+    for path in ["/never", "/route?never"] {
         for end in ["reset", "closed"] {
             let mut stage = stage([]).await;
             let pipelined = GET.repeat(80_000 / GET.len());

@@ -1,0 +1,270 @@
+//! The routes of a process: which handler answers a path and a method.
+//!
+//! A connection looks up the path of each request here as soon as its head is decoded. A path without a route belongs to actix-web's
+//! application, which has the pages and Socket.IO. What every answer gets is added by [`super::layer`] in both cases.
+
+use std::{fmt, future::ready, net::SocketAddr, rc::Rc};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError as _,
+    error::PayloadError,
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
+};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::LocalBoxFuture, stream::LocalBoxStream};
+use percent_encoding::percent_decode_str;
+
+use super::{ApiError, Edge, cors};
+
+/// What a handler reads of the head of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    /// GET, POST, …
+    pub method: &'a Method,
+    /// Without the question mark; empty where there is none.
+    pub query: &'a str,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// The other end of the connection.
+    pub peer: Option<SocketAddr>,
+}
+
+impl<'a> From<&'a HttpRequest> for RequestParts<'a> {
+    fn from(request: &'a HttpRequest) -> Self {
+        let (method, query, headers) = (request.method(), request.query_string(), request.headers());
+        Self { method, query, headers, peer: request.peer_addr() }
+    }
+}
+
+/// The body of a request. [`super::body`] reads it within limits.
+pub enum RequestBody {
+    /// All of it had arrived with the head.
+    Complete(Bytes),
+    /// It arrives as it is read.
+    Stream(LocalBoxStream<'static, Result<Bytes, PayloadError>>),
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete(body) => f.debug_tuple("Complete").field(&body.len()).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// A response that is being made. Dropping it cancels the request.
+pub type ResponseFuture = LocalBoxFuture<'static, HttpResponse>;
+
+type Handler = Rc<dyn Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture>;
+type Shortcut = Rc<dyn Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture>>;
+
+/// The handlers of one path, by method. `OPTIONS` is always answered, and any other method with 405 and `Allow`
+/// (RFC 9110 §9.3.7, §15.5.6).
+#[derive(Clone, Default)]
+pub struct Resource {
+    handlers: Vec<(Method, Handler)>,
+    waits: bool,
+}
+
+impl Resource {
+    /// A handler for `GET` and `HEAD`.
+    #[must_use]
+    pub fn get(mut self, handler: impl Fn(&RequestParts<'_>) -> ResponseFuture + 'static) -> Self {
+        let handler: Handler = Rc::new(move |parts, _| handler(parts));
+        self.handlers.push((Method::GET, handler.clone()));
+        self.handlers.push((Method::HEAD, handler));
+        self
+    }
+
+    /// As [`Resource::get`], for answers that wait for messages. The request ends as soon as its client closes its side of the
+    /// connection: nobody is there to wait for.
+    #[must_use]
+    pub fn subscribe(mut self, handler: impl Fn(&RequestParts<'_>) -> ResponseFuture + 'static) -> Self {
+        self.waits = true;
+        self.get(handler)
+    }
+
+    /// A handler for `POST`.
+    #[must_use]
+    pub fn post(mut self, handler: impl Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture + 'static) -> Self {
+        self.handlers.push((Method::POST, Rc::new(handler)));
+        self
+    }
+
+    /// The answer to a request for this path.
+    pub(super) fn respond(&self, edge: &Edge, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
+        if cors::is_preflight(parts.method, parts.headers) {
+            let mut response = HttpResponse::NoContent().finish();
+            edge.settings.origins.mark_preflight(parts.headers, response.headers_mut());
+            return response_ready(Ok(response));
+        }
+        if let Some((_, handler)) = self.handlers.iter().find(|(method, _)| method == parts.method) {
+            return handler(parts, body);
+        }
+        let mut methods: Vec<_> = self.handlers.iter().map(|(method, _)| method.clone()).collect();
+        methods.push(Method::OPTIONS);
+        response_ready(if parts.method == Method::OPTIONS {
+            let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish())
+        } else {
+            Err(ApiError::MethodNotAllowed(methods))
+        })
+    }
+
+    /// Whether the answer to `method` may wait for messages.
+    pub(super) fn waits(&self, method: &Method) -> bool {
+        self.waits && matches!(*method, Method::GET | Method::HEAD)
+    }
+}
+
+/// The routes of a worker, by path.
+#[derive(Clone, Default)]
+pub struct Routes(Vec<Route>);
+
+/// A path and what answers it.
+#[derive(Clone)]
+pub(super) struct Route {
+    path: &'static str,
+    /// The label of its requests in `trident_http_requests_total`.
+    pub(super) label: &'static str,
+    pub(super) target: Target,
+}
+
+/// What answers a path.
+#[derive(Clone)]
+pub(super) enum Target {
+    /// Handlers for all of its requests.
+    Resource(Resource),
+    /// A shorter way for some requests of the application's, which must not have done or counted anything where it gives none.
+    Shortcut(Shortcut),
+}
+
+impl Routes {
+    /// Adds the handlers of `path`.
+    #[must_use]
+    pub fn resource(mut self, path: &'static str, resource: Resource) -> Self {
+        self.0.push(Route { path, label: path, target: Target::Resource(resource) });
+        self
+    }
+
+    /// Adds a shortcut past the application for requests for `path` of which the whole body has arrived. `label` is the pattern of the
+    /// application's own route, by which they are counted.
+    #[must_use]
+    pub fn shortcut(
+        mut self,
+        path: &'static str,
+        label: &'static str,
+        shortcut: impl Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture> + 'static,
+    ) -> Self {
+        self.0.push(Route { path, label, target: Target::Shortcut(Rc::new(shortcut)) });
+        self
+    }
+
+    /// These routes and those of another service.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// The route of a path. Percent-encoded characters are equal to what they stand for (RFC 3986 §2.3, §6.2.2.2), but for shortcuts,
+    /// which may leave any request to the application.
+    pub(super) fn find(&self, path: &str) -> Option<&Route> {
+        if !path.contains('%') {
+            return self.0.iter().find(|route| route.path == path);
+        }
+        let path = percent_decode_str(path).decode_utf8().ok()?;
+        self.0.iter().find(|route| route.path == path && matches!(route.target, Target::Resource(_)))
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|route| route.path)).finish()
+    }
+}
+
+/// The future of a handler.
+pub fn response(response: impl Future<Output = Result<HttpResponse, ApiError>> + 'static) -> ResponseFuture {
+    response.map(|response| response.unwrap_or_else(|error| error.error_response())).boxed_local()
+}
+
+/// A response that is complete.
+#[must_use]
+pub fn response_ready(result: Result<HttpResponse, ApiError>) -> ResponseFuture {
+    response(ready(result))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+    use crate::{Settings, settings::ServiceDefaults};
+
+    fn edge() -> Edge {
+        let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+        Edge::new(Settings::from_sources(&defaults, [""; 0], []).unwrap(), &defaults)
+    }
+
+    fn text(text: &'static str) -> ResponseFuture {
+        response_ready(Ok(HttpResponse::Ok().body(text)))
+    }
+
+    async fn respond(resource: &Resource, method: Method, headers: &HeaderMap) -> (u16, String) {
+        let parts = RequestParts { method: &method, query: "", headers, peer: None };
+        let response = resource.respond(&edge(), &parts, RequestBody::Complete(Bytes::new())).await;
+        let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
+        (response.status().as_u16(), allow.unwrap_or_default())
+    }
+
+    #[actix_web::test]
+    async fn methods_without_a_handler_are_answered_with_the_allowed_ones() {
+        let resource = Resource::default().get(|_| text("read")).post(|_, _| text("written"));
+        let none = HeaderMap::new();
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            assert_eq!(respond(&resource, method, &none).await, (200, String::new()));
+        }
+        let allow = "GET, HEAD, POST, OPTIONS".to_owned();
+        assert_eq!(respond(&resource, Method::OPTIONS, &none).await, (204, allow.clone()));
+        assert_eq!(respond(&resource, Method::DELETE, &none).await, (405, allow));
+        let mut preflight = HeaderMap::new();
+        preflight.insert(header::ORIGIN, HeaderValue::from_static("http://localhost:3000"));
+        preflight.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("DELETE"));
+        assert_eq!(respond(&resource, Method::OPTIONS, &preflight).await, (204, String::new()));
+    }
+
+    #[test]
+    fn paths_are_found_as_they_are_and_percent_encoded() {
+        let routes = Routes::default().resource("/data", Resource::default().get(|_| text("data"))).shortcut(
+            "/socket.io/",
+            "/socket.io/{tail:.*}",
+            |_, _| None,
+        );
+        for (path, label) in [
+            ("/data", Some("/data")),
+            ("/dat%61", Some("/data")),
+            ("/%64%61ta", Some("/data")),
+            ("/socket.io/", Some("/socket.io/{tail:.*}")),
+            ("/socket%2eio/", None),
+            ("/data/", None),
+            ("/Data", None),
+            ("/dat%2561", None),
+            ("/dat%ff", None),
+            ("*", None),
+        ] {
+            assert_eq!(routes.find(path).map(|route| route.label), label, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_reads_of_subscriptions_wait() {
+        let waiting = Resource::default().subscribe(|_| text("")).post(|_, _| text(""));
+        assert!(waiting.waits(&Method::GET) && waiting.waits(&Method::HEAD) && !waiting.waits(&Method::POST));
+        assert!(!Resource::default().get(|_| text("")).waits(&Method::GET));
+    }
+}
