@@ -125,6 +125,7 @@ const PLANS = {
     inPage(0, /./),
   ],
   "docs/PROTOCOL.md": [json, json, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
+  "CONTRIBUTING.md": "anything",
   "docs/OPERATIONS.md": "anything",
   "docs/SCALING.md": [MINUTES],
   "docs/CASES.md": "anything",
@@ -140,6 +141,7 @@ const PLANS = {
 /** Pages in which other tests hold each block: their blocks are named by how they begin. */
 const ELSEWHERE = [
   [/^make /, "a target of the Makefile"],
+  [/^cargo build /, "make test, of every crate"],
   [/trident-bench/, "measures for minutes"],
   [/docker compose|rolling\.sh/, "make e2e-compose"],
   [/^# \/etc\/systemd/, "systemd"],
