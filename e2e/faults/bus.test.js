@@ -56,7 +56,7 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     await cluster.allReady();
   });
 
-  fault("kill -9 of Redis, three times, each time back with its file", async (trial) => {
+  fault("kill -9 of Redis, three times, each time restarted with its file", async (trial) => {
     for (let at = 0; at < 3; at += 1) {
       await cluster.redis.kill();
       await cluster.redis.start();
@@ -64,7 +64,7 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     }
   });
 
-  fault("half of the replicas cannot reach Redis for 5 s: what is sent stays on the way", async (trial) => {
+  fault("half of the replicas cannot reach Redis for 5 s; data in transit is delayed", async (trial) => {
     cluster.ways[0].stall(true);
     await Promise.all([
       sleep(5_000),
@@ -73,7 +73,7 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     cluster.ways[0].stall(false);
   });
 
-  fault("half of the replicas cannot reach Redis, and all others are killed: everybody comes to one that is behind", async (trial) => {
+  fault("half of the replicas cannot reach Redis, and all others are killed; every client reconnects to a replica that is behind", async (trial) => {
     const [way] = cluster.ways;
     way.stall(true);
     await trial.publish(4, 30_000, trial.publishers.filter(({ keyed }) => keyed !== undefined));
@@ -87,7 +87,7 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     await Promise.all(others.map((replica) => replica.start()));
   });
 
-  fault("the way to Redis breaks off in the middle of an answer, 30 times", async (trial) => {
+  fault("the connection to Redis breaks in the middle of a response, 30 times", async (trial) => {
     for (let at = 0; at < 30; at += 1) {
       const way = cluster.ways[at % cluster.ways.length];
       await soon("the break", way.breakOff((length) => trial.pick(length)), 15_000);
@@ -95,14 +95,14 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     }
   });
 
-  fault("the way to Redis takes 50 to 250 ms, each way", async (trial) => {
+  fault("the connection to Redis has 50 to 250 ms of latency in both directions", async (trial) => {
     for (const way of cluster.ways) way.slow(() => 50 + trial.pick(200));
     await sleep(5_000);
     await trial.caughtUp();
     for (const way of cluster.ways) way.slow();
   });
 
-  fault("Redis comes back empty, and some replicas had not read its end", async (trial) => {
+  fault("Redis restarts empty, and some replicas had not read its last entries", async (trial) => {
     const { ledger } = trial;
     const way = cluster.ways[1];
     way.stall(true);

@@ -15,7 +15,7 @@ describe(`faults of services and gateway (TRIDENT_SEED=${seed})`, () => {
   after(() => cluster?.stop());
   const fault = faultsOf(() => cluster);
 
-  fault("nothing", (trial) => trial.caughtUp());
+  fault("no fault", (trial) => trial.caughtUp());
 
   for (const name of SERVICES) {
     fault(`kill -9 of each ${name}`, async (trial) => {

@@ -10,9 +10,9 @@ const COLUMNS = [
   ["delivered", (row) => row.delivered],
   ["lost", (row) => row.lost],
   ["repeated", (row) => row.repeated],
-  ["gone, and told", (row) => row.excused],
-  ["gaps told", (row) => row.gaps],
-  ["silence: SSE", (row) => row.silence.sse],
+  ["dropped, gap reported", (row) => row.excused],
+  ["gaps reported", (row) => row.gaps],
+  ["longest silence, ms: SSE", (row) => row.silence.sse],
   ["comet", (row) => row.silence.comet],
   ["Socket.IO", (row) => row.silence["socket.io"]],
 ];

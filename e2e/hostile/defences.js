@@ -40,13 +40,13 @@ export const DEFENCES = {
   "publish rate": { set: { TRIDENT_PUBLISH_RATE: "0" }, attack: "publishing at ten times the limit: standalone" },
   "connections of an address": { set: { TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "0" }, attack: "streams of one address: standalone" },
   "connections of an address, nginx": { nginx: [[`limit_conn under_way ${SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS};`, ""]], attack: "bodies of one address: gateway" },
-  "connect rate": { set: { TRIDENT_CONNECT_RATE: "0" }, attack: "coming and going: standalone" },
+  "connect rate": { set: { TRIDENT_CONNECT_RATE: "0" }, attack: "rapid reconnects: standalone" },
   "packet rate": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "packets of one socket: standalone" },
   "rate of fragments and pings": { set: { TRIDENT_SOCKET_RATE: "0" }, attack: "WebSocket frames: standalone" },
   "body limit": { set: { TRIDENT_MAX_BODY: "0" }, attack: "bodies beyond the limit: standalone" },
-  "origins": { set: { TRIDENT_ORIGINS: "http://page.example,http://evil.example" }, attack: "pages of strangers: gateway" },
-  "audience": { set: { TRIDENT_JWT_AUDIENCE: undefined }, attack: "tokens played again: standalone" },
-  "rotation of the secret": { set: { TRIDENT_SECRET: `${SECRET},the-key-of-last-year-0123456789abcdef-0123456789` }, attack: "tokens played again: gateway" },
+  "origins": { set: { TRIDENT_ORIGINS: "http://page.example,http://evil.example" }, attack: "pages of other sites: gateway" },
+  "audience": { set: { TRIDENT_JWT_AUDIENCE: undefined }, attack: "invalid tokens: standalone" },
+  "rotation of the secret": { set: { TRIDENT_SECRET: `${SECRET},the-key-of-last-year-0123456789abcdef-0123456789` }, attack: "invalid tokens: gateway" },
 };
 
 /** The name of the one that is out, if any. */

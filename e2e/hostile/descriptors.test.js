@@ -41,7 +41,7 @@ attacksOn(STANDALONE, (attack) => {
       crowd.leave();
       const left = performance.now();
       await until("somebody new to be served", async () => (await ask(`${house.base}/healthz`, { within: 1_000 }).catch(() => ({}))).status === 200);
-      return `${served} streams, then ${complaints} lines in the log, \`process_open_fds\` ${figure("process_open_fds")}; ${Math.round(100 * busy)} % of a core to accept; open again ${Math.round(performance.now() - left)} ms after they went`;
+      return `${served} streams, then ${complaints} lines in the log, \`process_open_fds\` ${figure("process_open_fds")}; ${Math.round(100 * busy)} % of a core to accept; accepts again ${Math.round(performance.now() - left)} ms after they closed`;
     } finally {
       clearInterval(asks);
       before.leave();
@@ -63,7 +63,7 @@ attacksOn(GATEWAY, (attack) => {
       crowd.leave();
       const left = performance.now();
       await until("somebody new to be served", async () => (await ask(`${house.base}/data?mode=poll&channel=public.crowd`, { within: 1_000 }).catch(() => ({}))).status === 200);
-      return `${served} streams, the others closed; open again ${Math.round(performance.now() - left)} ms after they went`;
+      return `${served} streams, the others closed; accepts again ${Math.round(performance.now() - left)} ms after they closed`;
     } finally {
       crowd.leave();
     }

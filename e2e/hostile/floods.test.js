@@ -25,7 +25,7 @@ for (const kind of KINDS) {
       const answers = await Promise.all(Array.from({ length: 200 }, () => request(house.port, HANDSHAKE, { from }).catch(() => ({ status: "closed", headers: {} }))));
       const statuses = answers.map(({ status }) => status);
       const [letIn, turnedAway] = [200, 403].map((status) => statuses.filter((one) => one === status).length);
-      assert.ok(letIn > 0 && letIn <= PER_ADDRESS, `${letIn} were let in`);
+      assert.ok(letIn > 0 && letIn <= PER_ADDRESS, `${letIn} were accepted`);
       assert.ok(statuses.every((status) => [200, 403, 429, "closed"].includes(status)), tally(statuses));
       assert.ok(answers.every(({ status, headers }) => status !== 429 || headers["retry-after"] === "2"), "they are told when to come again");
       const counted = await Promise.all(["connections_per_address", "connect_rate", "sockets_per_address"].map((reason) => house.figure("trident_refusals_total", `reason="${reason}"`)));
@@ -51,7 +51,7 @@ for (const kind of KINDS) {
       return got.join("; ");
     });
 
-    attack("coming and going", `1,000 polls of one address as fast as they are answered; ${CONNECT_RATE} a second are allowed`, async (house) => {
+    attack("rapid reconnects", `1,000 polls of one address as fast as they are answered; ${CONNECT_RATE} a second are allowed`, async (house) => {
       const began = performance.now();
       const statuses = [];
       const one = async () => {
@@ -95,7 +95,7 @@ for (const kind of KINDS) {
       return "disconnected";
     });
 
-    attack("rooms and channels without end", "names of 1,500 rooms and 50 × 100 channels, below the packet rate", async (house) => {
+    attack("endless rooms and channels", "names of 1,500 rooms and 50 × 100 channels, below the packet rate", async (house) => {
       const client = await chatClient(house.base, { transports: ["websocket"] }).open();
       try {
         const refusals = [];
@@ -105,7 +105,7 @@ for (const kind of KINDS) {
           if (!answer.ok) refusals.push(answer.error.code);
         }
         assert.ok(refusals.length >= 35, `only ${refusals.length} of 50 were refused`);
-        return `${50 - refusals.length} of 50 subscriptions taken, then ${tally(refusals)}`;
+        return `${50 - refusals.length} of 50 subscriptions accepted, then ${tally(refusals)}`;
       } finally {
         client.close();
       }

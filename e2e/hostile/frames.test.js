@@ -44,9 +44,9 @@ const SHAPES = {
   "a frame of 1 TiB": frame(TEXT, "40", { length: 1n << 40n }),
   "a length of 2⁶³": frame(TEXT, "40", { length: 1n << 63n }),
   "a frame of 2 MiB": frame(TEXT, "4".repeat(2_097_152)),
-  "fragments for ever, 1 KiB each": Buffer.concat([open, many(1_500, frame(CONTINUATION, "x".repeat(1_024), { fin: false }))]),
-  "fragments for ever, a byte each": Buffer.concat([open, many(200_000, frame(CONTINUATION, "x", { fin: false }))]),
-  "fragments for ever, empty": Buffer.concat([open, many(200_000, frame(CONTINUATION, "", { fin: false }))]),
+  "endless fragments, 1 KiB each": Buffer.concat([open, many(1_500, frame(CONTINUATION, "x".repeat(1_024), { fin: false }))]),
+  "endless fragments, a byte each": Buffer.concat([open, many(200_000, frame(CONTINUATION, "x", { fin: false }))]),
+  "endless fragments, empty": Buffer.concat([open, many(200_000, frame(CONTINUATION, "", { fin: false }))]),
   "200,000 pings": many(200_000, frame(PING, "x")),
   "200,000 pongs": many(200_000, frame(10, "x")),
   "200,000 pongs of Engine.IO": many(200_000, frame(TEXT, "3")),
@@ -57,7 +57,7 @@ const SHAPES = {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, fragments for ever, floods of pings and pongs, Engine.IO's own too`, async (house) => {
+    attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, endless fragments, floods of pings and pongs, Engine.IO's own too`, async (house) => {
       const callers = Object.entries(SHAPES).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(500 + n), say: UPGRADE }) }));
       try {
         await until("the upgrades", () => callers.every(({ caller }) => caller.statuses[0] === 101));

@@ -20,7 +20,7 @@ const decoded = (name) => name.replaceAll(/%([0-9a-f]{2})/gi, (_, hex) => String
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("names that reach beyond", `${NAMES.length} names with a token for \`news.*\`: encoded slashes and NUL, wildcards, lookalikes, case, \`..\`, overlong; to read, to publish, by Socket.IO`, async (house) => {
+    attack("names that try to match more", `${NAMES.length} names with a token for \`news.*\`: encoded slashes and NUL, wildcards, lookalikes, case, \`..\`, overlong; to read, to publish, by Socket.IO`, async (house) => {
       const from = address(440);
       const secret = await ask(`${house.base}/data?channel=secret`, { method: "POST", headers: { ...bearer({ sub: "owner" }), "Content-Type": "application/json" }, body: '"treasure"' });
       assert.equal(secret.status, 201);

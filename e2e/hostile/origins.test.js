@@ -26,7 +26,7 @@ const REFUSED = ["a simple POST", "a POST of JSON", "a WebSocket", "a Socket.IO 
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("pages of strangers", `${Object.keys(KINDS_OF_REQUEST).length} kinds of request with the cookie from ${STRANGERS.length} origins: foreign, null, lookalikes`, async (house) => {
+    attack("pages of other sites", `${Object.keys(KINDS_OF_REQUEST).length} kinds of request with the cookie from ${STRANGERS.length} origins: foreign, null, lookalikes`, async (house) => {
       const Cookie = `trident_token=${key({ sub: "visitor" })}`;
       const send = (path, options, Origin) => request(house.port, path, { ...options, from: address(420), headers: { ...options.headers, Cookie, Origin } });
       for (const [what, [path, options, status]] of Object.entries(KINDS_OF_REQUEST)) {

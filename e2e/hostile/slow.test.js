@@ -49,7 +49,7 @@ for (const kind of KINDS) {
     });
     if (kind === GATEWAY) {
       const most = Number(SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS);
-      attack("bodies of one address", `100 publishes at nginx, of which nothing comes after the first byte, from one address; ${most} are allowed`, async (house) => {
+      attack("bodies of one address", `100 publications at nginx of one address that send only the first byte; ${most} are allowed`, async (house) => {
         const crowd = Crowd.call(house.port, 100, () => ({ from: address(460), say: BODIES[0] }));
         try {
           const refused = ({ statuses, back }) => statuses[0] === 429 && /retry-after: 2/i.test(back);
@@ -62,7 +62,7 @@ for (const kind of KINDS) {
           crowd.leave();
         }
       });
-      attack("bodies that stop", `${COUNT} publishes at nginx, of which nothing comes after the first byte`, (house) => besiege([house], BODIES, { silent: true }));
+      attack("bodies that stop", `${COUNT} publications at nginx that send only the first byte`, (house) => besiege([house], BODIES, { silent: true }));
     }
   });
 }

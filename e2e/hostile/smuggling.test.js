@@ -83,7 +83,7 @@ for (const kind of KINDS) {
       return `${tally(got)}; nothing published`;
     });
 
-    attack("pipelines", "300 requests in one write on each of 5 connections, of which nothing is read for a second", async (house) => {
+    attack("pipelines", "300 requests in one write on each of 5 connections; the client reads nothing for a second", async (house) => {
       const callers = Array.from({ length: 5 }, (_, n) => new Caller(house.port, { from: `127.0.3.${n + 1}`, say: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(300) }));
       callers.forEach(({ socket }) => socket.pause());
       setTimeout(() => callers.forEach(({ socket }) => socket.resume()), 1_000);

@@ -7,12 +7,12 @@ import { TABLE } from "./paper.js";
 
 const COLUMNS = [
   ["attack", ({ attack }) => attack],
-  ["on", ({ kind }) => kind],
-  ["what was tried", ({ tried }) => tried],
-  ["what it got", ({ got }) => got],
+  ["target", ({ kind }) => kind],
+  ["attempt", ({ tried }) => tried],
+  ["result", ({ got }) => got],
   ["memory", ({ memory }) => `+${(memory / 1_048_576).toFixed(1)} MiB`],
   ["good clients' p50 / p99", ({ during }) => `${during.p50} / ${during.p99} ms`],
-  ["without it", ({ quiet }) => `${quiet.p50} / ${quiet.p99} ms`],
+  ["the same without the attack", ({ quiet }) => `${quiet.p50} / ${quiet.p99} ms`],
 ];
 
 const rows = existsSync(TABLE) ? readFileSync(TABLE, "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line)) : [];

@@ -1,5 +1,5 @@
 // Takes each defence out, one after the other, and runs the attack that it is there for: the attack's test has to fail, or
-// it would prove nothing. `node hostile/without.js [part of a name]`; ends with 1 if an attack was held off all the same.
+// it would prove nothing. `node hostile/without.js [part of a name]`; ends with 1 if an attack failed anyway.
 
 import { spawnSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
@@ -33,9 +33,9 @@ function attackWithout(attack, defence) {
 }
 
 const wanted = Object.entries(DEFENCES).filter(([name]) => name.includes(process.argv[2] ?? ""));
-console.log("| without | the attack | what its test said |\n| --- | --- | --- |");
+console.log("| without | attack | what its test reported |\n| --- | --- | --- |");
 for (const [name, { attack }] of wanted) {
   const { failed, said } = attackWithout(attack, name);
-  console.log(`| ${name} | ${attack} | ${failed ? said : "NOTHING: it was held off all the same"} |`);
+  console.log(`| ${name} | ${attack} | ${failed ? said : "NOTHING: the attack failed anyway"} |`);
   if (!failed) process.exitCode = 1;
 }

@@ -72,7 +72,7 @@ export async function refused(base, options = {}) {
   } finally {
     client.close();
   }
-  throw new Error("the client was let in");
+  throw new Error("the client was accepted");
 }
 
 /** A room that no other test uses. */
