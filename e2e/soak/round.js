@@ -26,7 +26,7 @@ function faults({ cluster, fronts, loads }) {
       cluster.gateway.signal("SIGHUP");
       await until("new workers", () => cluster.gateway.workers().some((pid) => !old.includes(pid)));
     }],
-    ["all clients cut", () => [...fronts, ...loads].forEach((one) => one.cut())],
+    ["all clients disconnected", () => [...fronts, ...loads].forEach((one) => one.cut())],
     ["kill -9 of Redis", async () => {
       await cluster.redis.kill();
       await cluster.redis.start();
@@ -37,8 +37,8 @@ function faults({ cluster, fronts, loads }) {
         await replica.start();
       }
     }],
-    ["Redis cut off", () => cluster.ways.forEach((way) => way.cut())],
-    ["Redis away", async () => {
+    ["Redis disconnected", () => cluster.ways.forEach((way) => way.cut())],
+    ["Redis unavailable", async () => {
       await cluster.redis.stop();
       await sleep(AWAY_FOR);
       await cluster.redis.start();

@@ -87,7 +87,7 @@ try {
   await finished(lines);
 
   const judged = judgeLives(lives, { warmUp: WARM_UP, atLeast: AT_LEAST, tolerance });
-  console.log(`\nfaults: ${[...done].map(([name, count]) => `${name} ${count}×`).join(", ")}; ${lives.length - judged.length} lives too short to be judged\n`);
+  console.log(`\nfaults: ${[...done].map(([name, count]) => `${name} ${count}×`).join(", ")}; ${lives.length - judged.length} processes lived too briefly to be judged\n`);
   console.log(`${accounts(sums)}\n\n${curves(judged)}\n`);
   const wrong = [...sums.flatMap(({ name, wrong }) => wrong.map((what) => `${name}: ${what}`)), ...judged.filter(({ isFlat }) => !isFlat).map(({ name, why }) => `${name}: ${why ?? "is not flat"}`)];
   wrong.slice(0, 30).forEach((what) => console.log(what));

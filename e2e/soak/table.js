@@ -8,7 +8,7 @@ const signed = (number, digits) => `${number < 0 ? "−" : "+"}${Math.abs(number
 
 /** A row for each installation: every message accounted for. */
 export const accounts = (sums) => table(
-  ["installation", "published", "acknowledged", "delivered", "lost", "repeated", "gaps told", "visits of readers", "p50 ms", "p99 ms", "silence s: SSE", "comet", "Socket.IO"],
+  ["installation", "published", "acknowledged", "delivered", "lost", "repeated", "gaps reported", "connections of readers", "p50 ms", "p99 ms", "silence s: SSE", "comet", "Socket.IO"],
   sums.map(({ name, published, acknowledged, delivered, lost, repeated, gaps, visits, p50, p99, silence }) => [
     name, ...[published, acknowledged, delivered, lost, repeated, gaps, visits].map(whole), p50.toFixed(1), p99.toFixed(0),
     ...["sse", "comet", "socket.io"].map((transport) => ((silence[transport] ?? 0) / 1_000).toFixed(1)),
@@ -17,7 +17,7 @@ export const accounts = (sums) => table(
 
 /** A row for each process that was judged. */
 export const curves = (judged) => table(
-  ["process", "memory MiB", "change", "allowed", "descriptors", "change", "allowed", "threads", "change", ""],
+  ["process", "memory MiB", "change", "limit", "descriptors", "change", "limit", "threads", "change", ""],
   judged.map(({ name, verdicts, isFlat, why }) => {
     if (verdicts.length === 0) return [name, ...Array(8).fill(""), why];
     const [memory, descriptors, threads] = verdicts;
