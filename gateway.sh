@@ -1,18 +1,18 @@
 #!/bin/sh
-# Starts the gateway of docker-compose.yml and lets it find replicas as they come and go.
+# Starts the gateway of docker-compose.yml and lets it find replicas as they are added and removed.
 #
-#   nginx.conf ─▶ one `server` line for each address behind a name ─▶ /run/trident/nginx.conf ─▶ nginx, reloaded on change
-#   front.conf ─▶ /run/trident/front.conf ─▶ the nginx in front of it, which clients connect to
+#   nginx.conf ─▶ one `server` line per address behind a name ─▶ /run/trident/nginx.conf ─▶ nginx, reloaded on change
+#   front.conf ─▶ /run/trident/front.conf ─▶ the nginx in front of it, to which clients connect
 #
-# nginx takes a name with several addresses for one place in the ring by which it chooses a session's replica, and looks
-# names up only when it starts: so the names are looked up here. Reloading touches no answer that is under way,
-# but it closes kept connections: so clients have theirs to an nginx that is not reloaded for it.
+# nginx treats a name with several addresses as one position in the hash ring that selects a session's replica, and resolves
+# names only when it starts. So this script resolves the names. A reload does not interrupt any response, but it closes idle
+# connections. So clients connect to an nginx that is not reloaded for new replicas.
 #
-# The limits of the services are its own, too: TRIDENT_MAX_CONNECTIONS_PER_ADDRESS, TRIDENT_MAX_CONNECTIONS, TRIDENT_CONNECT_RATE.
+# The limits are those of the services: TRIDENT_MAX_CONNECTIONS_PER_ADDRESS, TRIDENT_MAX_CONNECTIONS, TRIDENT_CONNECT_RATE.
 #
-# With TRIDENT_TLS=on it speaks TLS, by fullchain.pem and privkey.pem, read again when they change; without them, by a
-# certificate for trial. TRIDENT_TLS_GATEWAY is the address of another gateway that does: while there is one under its name,
-# this one sends visitors there.
+# With TRIDENT_TLS=on it serves TLS, with fullchain.pem and privkey.pem, which are read again when they change; without these files,
+# with a test certificate. TRIDENT_TLS_GATEWAY is the address of another gateway with TLS: while its name resolves to that address,
+# this one redirects visitors there.
 #
 #   gateway.sh [nginx.conf [folder to write to [folder of fullchain.pem and privkey.pem [front.conf]]]]
 set -eu
@@ -24,15 +24,15 @@ front_source=${4:-/etc/nginx/front.conf}
 services="comet-svc:8081 chat-svc:8082 sse-svc:8083"
 front=$$ # what this shell becomes in the end
 
-# Whether a replica that is asked answers at all, ready or not. One that has been silent three times in a row hangs.
+# Whether a replica answers at all, ready or not. A replica that has not answered three times in a row hangs.
 lives() { # address:port
   if curl -fs -o /dev/null -m 2 "http://$1/healthz"; then rm -f "$folder/silent-$1"; return; fi
   echo >>"$folder/silent-$1"
   [ "$(wc -l <"$folder/silent-$1")" -lt 3 ]
 }
 
-# The replicas of a service that are to be asked: those known, as long as their name is there and they live, and new ones as
-# soon as they are ready. A service without any keeps the ones it had until it has others: nginx cannot be without.
+# The replicas of a service to use: known ones as long as their name resolves and they answer, and new ones as soon as they are
+# ready. A service without any keeps the previous ones until it has others: nginx needs at least one.
 replicas_of() { # name:port
   known=$(cat "$folder/$1" 2>/dev/null || true)
   for address in $(getent ahostsv4 "${1%:*}" | cut -d ' ' -f 1 | sort -u); do
@@ -43,7 +43,7 @@ replicas_of() { # name:port
   done | tr '\n' ' '
 }
 
-# Looks every service up; fails while one has no replica at all.
+# Resolves every service; fails if one has no replica at all.
 look() {
   for service in $services; do
     found=$(replicas_of "$service")
@@ -52,7 +52,7 @@ look() {
   done
 }
 
-# Fewer descriptors than a configuration asks for are shared out as it does: two for each connection of a worker.
+# If there are fewer descriptors than a configuration asks for, they are divided in the same proportion: two per connection of a worker.
 files=$(ulimit -n)
 fitting='
   $1 ~ /^worker_(rlimit_nofile|connections)$/ && files ~ /^[0-9]+$/ {
@@ -61,13 +61,13 @@ fitting='
   }
 '
 
-# The folder of the certificate, or nothing without TLS. The one for trial lives in memory, and no longer than we do.
+# The folder of the certificate, or nothing without TLS. The test certificate is in memory, and removed on exit.
 certificate() {
   [ "${TRIDENT_TLS:-}" = on ] || return 0
   if [ -e "$certificates/fullchain.pem" ]; then echo "$certificates"; return; fi
   if [ ! -e "$folder/fullchain.pem" ]; then
-    command -v openssl >/dev/null || { echo "gateway: no $certificates/fullchain.pem, and no openssl to make one for trial" >&2; return 1; }
-    echo "gateway: no $certificates/fullchain.pem: a certificate for trial is made, which no browser trusts" >&2
+    command -v openssl >/dev/null || { echo "gateway: no $certificates/fullchain.pem, and no openssl to create a test certificate" >&2; return 1; }
+    echo "gateway: no $certificates/fullchain.pem: using a test certificate, which no browser trusts" >&2
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj /CN=localhost \
       -addext "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1" -keyout "$folder/privkey.pem" -out "$folder/next.pem" 2>/dev/null
     mv "$folder/next.pem" "$folder/fullchain.pem"
@@ -75,7 +75,7 @@ certificate() {
   echo "$folder"
 }
 
-# The port of the gateway that speaks TLS, from when its name is there until we start anew.
+# The port of the gateway with TLS, from the moment its name resolves until this script restarts.
 tls_port() {
   [ -n "${TRIDENT_TLS_GATEWAY:-}" ] || return 0
   if [ ! -e "$folder/tls-gateway" ] && getent ahostsv4 gateway-tls | grep -q "^$TRIDENT_TLS_GATEWAY "; then : >"$folder/tls-gateway"; fi
@@ -85,7 +85,7 @@ tls_port() {
 # front.conf with our paths, and with TLS.
 front_configuration() {
   tls=$(certificate) || return 1
-  # So that another certificate is another configuration.
+  # So that a new certificate changes the configuration.
   [ -z "$tls" ] || echo "# $(cat "$tls/fullchain.pem" "$tls/privkey.pem" 2>/dev/null | cksum)"
   awk -v files="$files" -v tls="$tls" -v folder="$folder" "$fitting"'
     { gsub("/run/trident", folder) }
@@ -94,7 +94,7 @@ front_configuration() {
   ' "$front_source"
 }
 
-# nginx.conf behind the front, with the replicas that are known, with the pages that may read our own errors (TRIDENT_ORIGINS),
+# nginx.conf behind the front, with the known replicas, with the pages that may read the gateway's own errors (TRIDENT_ORIGINS),
 # and with limits.
 configuration() {
   for service in $services; do
@@ -102,7 +102,7 @@ configuration() {
   done | awk -v files="$files" -v origins="${TRIDENT_ORIGINS:-}" -v folder="$folder" -v tls_port="$(tls_port)" \
     -v per_address="${TRIDENT_MAX_CONNECTIONS_PER_ADDRESS:-}" -v in_all="${TRIDENT_MAX_CONNECTIONS:-}" -v rate="${TRIDENT_CONNECT_RATE:-}" "$fitting"'
     function quoted(text) { gsub(/[.+\[\]]/, "\\\\&", text); return text }
-    # A line of the map for an entry of TRIDENT_ORIGINS, or nothing for what is none.
+    # A line of the map for an entry of TRIDENT_ORIGINS, or nothing for an invalid entry.
     function origin(text) {
       if (text == "*") return "\"~.\" \"*\";"
       if (text == "null") return "\"null\" \"*\";"
@@ -113,9 +113,9 @@ configuration() {
       if (text ~ /^http:/) sub(/:80$/, "", text)
       return "\"" text "\" $http_origin;"
     }
-    # What all replicas together let in where each lets in so many, or 0 for no limit and for what is none.
+    # The limit of all replicas together, or 0 if there is no limit or it is invalid.
     function together(setting) { sub("/s$", "", setting); return setting ~ /^[0-9]+$/ ? setting * most : 0 }
-    # The line with its number in place of the one that stands there, and without its #.
+    # The line with this number, and without its #.
     function limit(line, number) {
       sub(/ # .*/, "", line)
       sub("#", "", line)
@@ -132,7 +132,7 @@ configuration() {
       next
     }
     /# TRIDENT_ORIGINS$/ && origins != "" {
-      # Everybody comes last: who is named may also bring cookies. nginx refuses what is said twice.
+      # `*` is last: named origins may also send cookies. nginx rejects duplicate entries.
       count = split(tolower(origins), entries, ",")
       for (round = 0; round < 2; round++)
         for (at = 1; at <= count; at++) {
@@ -146,7 +146,7 @@ configuration() {
     /# TRIDENT_MAX_CONNECTIONS_PER_ADDRESS$/ && (number = together(per_address)) && number < 65536 { print limit($0, number); next }
     /# TRIDENT_MAX_CONNECTIONS$/ && (number = together(in_all)) && number < 65536 { print limit($0, number); next }
     /# TRIDENT_CONNECT_RATE$/ && (number = together(rate)) { print limit($0, number); next }
-    # Who asks, and over what, is for the front to say.
+    # The front reports the client and its scheme.
     $1 == "listen" { print "        listen unix:" folder "/nginx.sock default_server backlog=4096;"; next }
     /^ *map \$scheme \$client_scheme \{$/ {
       sub(/\$scheme/, "$http_x_forwarded_proto")
@@ -163,14 +163,14 @@ until look; do sleep 0.5; done
 configuration >"$folder/nginx.conf"
 front_configuration >"$folder/front.conf"
 
-# Takes over what a function writes, if it differs from what is there and fits together, and has its nginx read it.
+# Installs what a function writes, if it is new and valid, and reloads its nginx.
 renew() { # function, name, process
   "$1" >"$folder/next" || return 0
   if cmp -s "$folder/next" "$folder/$2" || cmp -s "$folder/next" "$folder/refused-$2"; then return 0; fi
-  # A certificate without its key, for instance: what was there before goes on serving.
+  # For example a certificate without its key: the previous configuration remains.
   if ! nginx -t -q -c "$folder/next"; then
     mv "$folder/next" "$folder/refused-$2"
-    echo "gateway: what was found does not fit together, and is not taken over"
+    echo "gateway: the new configuration is invalid and is ignored"
     return 0
   fi
   mv "$folder/next" "$folder/$2"
@@ -178,7 +178,7 @@ renew() { # function, name, process
   for service in $services; do echo "gateway: ${service%:*} at $(cat "$folder/$service")"; done
 }
 
-# What one that was killed has left.
+# Left by a process that was killed.
 rm -f "$folder/nginx.sock"
 nginx -c "$folder/nginx.conf" -g 'daemon off;' &
 back=$!

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Upgrades an installation of docker-compose.yml with nothing lost: each replica is replaced by a new one that the gateway asks
-# before the old one goes.
+# Upgrades an installation of docker-compose.yml without losing anything: each replica is replaced by a new one that the gateway uses
+# before the old one is stopped.
 #
 #   TRIDENT_TAG=1.2.0 docker compose build && TRIDENT_TAG=1.2.0 ./rolling.sh [service…]
 #
-# A new replica that does not become healthy is removed again, the old ones stay, and this ends with 1.
+# If a new replica does not become healthy, it is removed, the old ones keep running, and the script exits with 1.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -19,7 +19,7 @@ running() { # service
 
 mapfile -t gateways < <(running gateway; "${compose[@]}" --profile tls ps -q gateway-tls)
 
-# Healthy, and asked by every gateway.
+# Healthy, and used by every gateway.
 serves() { # container
   [ "$(docker inspect -f '{{.State.Health.Status}}' "$1")" = healthy ] || return 1
   local gateway address asked
@@ -47,10 +47,10 @@ for service; do
     if ! serves "$new"; then
       docker logs --tail 20 "$new" >&2
       docker rm -f "$new" >/dev/null
-      echo "the new replica of $service did not serve within a minute and is removed; what was there goes on" >&2
+      echo "the new replica of $service did not serve within a minute and is removed; the old replicas keep running" >&2
       exit 1
     fi
-    # It tells its clients to come back, and they find the others.
+    # It asks its clients to reconnect, and they reach the other replicas.
     docker stop -t 15 "$one" >/dev/null
     docker rm "$one" >/dev/null
     echo "$service: ${one:0:12} replaced by ${new:0:12}"
