@@ -4,15 +4,9 @@
 #
 # The images hold the binary, and nothing that runs as root: a read-only file system will do.
 
-# The official Socket.IO client, which chat-svc serves.
-FROM node:20-bookworm-slim AS client
-WORKDIR /client
-COPY web/vendor/package.json web/vendor/package-lock.json ./
-RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund --loglevel=error
-
 # All binaries. What cargo fetches and builds is kept between builds, so that a change costs only what it touches.
 FROM rust:1.95-slim-bookworm AS build
-# For the allocator, which is written in C.
+# For the allocator, jemalloc.
 RUN command -v make >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends make; }
 WORKDIR /src
 # `dev` builds in a fraction of the time, for trying things out.
@@ -20,7 +14,7 @@ ARG CARGO_PROFILE=release
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone \
+    cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone --features jemalloc \
  && mkdir /binaries \
  && for name in comet-svc chat-svc sse-svc standalone; do \
       cp "target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE")/$name" /binaries/; \
@@ -29,6 +23,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 FROM debian:bookworm-slim AS service
 # For Redis over TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY NOTICE LICENSE-APACHE LICENSE-MIT web/vendor/dist/LICENSE /usr/share/doc/trident/
 USER 10001:10001
 WORKDIR /srv
 # That the process lives. Whether it can serve is at /readyz: restarting it would not bring Redis back.
@@ -49,15 +44,13 @@ COPY --from=build /binaries/sse-svc /usr/local/bin/
 ENTRYPOINT ["sse-svc"]
 
 FROM service AS chat-svc
-ENV PORT=8082 TRIDENT_CLIENT_DIR=/usr/share/trident/client
+ENV PORT=8082
 EXPOSE 8082
-COPY --from=client /client/node_modules/socket.io-client/dist /usr/share/trident/client
 COPY --from=build /binaries/chat-svc /usr/local/bin/
 ENTRYPOINT ["chat-svc"]
 
 FROM service AS standalone
-ENV PORT=8080 TRIDENT_CLIENT_DIR=/usr/share/trident/client
+ENV PORT=8080
 EXPOSE 8080
-COPY --from=client /client/node_modules/socket.io-client/dist /usr/share/trident/client
 COPY --from=build /binaries/standalone /usr/local/bin/
 ENTRYPOINT ["standalone"]

@@ -4,6 +4,7 @@
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and what dependencies may be
 #   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
+#   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-examples  the publishing examples in five languages (needs PHP; part of e2e)
 #   make e2e-docs  every command and link of README.md and docs/ (part of e2e); screenshot: the picture in README.md
@@ -22,20 +23,20 @@
 
 export CARGO_TARGET_DIR ?= target
 
-CLIENT_DIR := web/vendor/node_modules/socket.io-client/dist
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 PYTHON := $(CARGO_TARGET_DIR)/e2e-python
 FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message http_request
 FUZZ_SECONDS ?= 600
-SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc
+# The binaries with the allocator of the images (docs/decisions/0009-jemalloc.md), which takes make to build.
+SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc --features jemalloc
 
 .PHONY: run test check fmt clippy deny client web build e2e e2e-system e2e-socketio e2e-cluster e2e-client fuzz clean
 
-run: client
-	TRIDENT_CLIENT_DIR="$${TRIDENT_CLIENT_DIR:-$(CLIENT_DIR)}" cargo run --release --locked -p standalone
+run:
+	cargo run --release --locked -p standalone --features jemalloc
 
 test:
-	cargo test --workspace --locked
+	cargo test --workspace --features jemalloc --locked
 
 check: fmt clippy deny
 
@@ -43,7 +44,7 @@ fmt:
 	cargo fmt --all -- --check
 
 clippy:
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --features jemalloc --locked -- -D warnings
 
 # Licences, duplicates and sources by deny.toml, of crates for other systems too, which no build here fetches. Advisories need their
 # database from the network: `make supply`.
@@ -59,12 +60,9 @@ supply:
 	node --test e2e/supply/*.test.js
 	.ci/advisories
 
-# The official Socket.IO client, as chat-svc serves it.
-client: $(CLIENT_DIR)/socket.io.js
-
-$(CLIENT_DIR)/socket.io.js: web/vendor/package-lock.json
-	cd web/vendor && $(NPM_CI)
-	touch $@
+# The official Socket.IO client as npm ships it, with its licence: part of the repository, so that `cargo build` needs no Node.
+client: web/vendor/node_modules/.package-lock.json
+	cp web/vendor/node_modules/socket.io-client/dist/* web/vendor/node_modules/socket.io-client/LICENSE web/vendor/dist/
 
 # The client library: dist/, and the tests that need no server. The playground: dist/, which any server of files can serve.
 web: web/client/dist/index.js web/playground/dist/index.html
@@ -73,11 +71,13 @@ web: web/client/dist/index.js web/playground/dist/index.html
 web/client/dist/index.js: $(wildcard web/client/src/*.ts web/client/src/*/*.ts web/client/*.js*) web/client/node_modules/.package-lock.json
 	cd web/client && npm run build
 
-# The built playground is part of the repository, so that `cargo build` needs no Node: it has to be what its sources give.
+# The built playground and the Socket.IO client are part of the repository: each has to be what its sources or its package give.
 .PHONY: web-fresh
-web-fresh: web
+web-fresh: web web/vendor/node_modules/.package-lock.json
 	cd web/playground && npx vite build --logLevel error --outDir "$(abspath $(CARGO_TARGET_DIR))/playground" --emptyOutDir
 	diff -r web/playground/dist "$(CARGO_TARGET_DIR)/playground" || { echo "web/playground/dist is old: npm run build in web/playground"; exit 1; }
+	diff -rq --exclude=LICENSE web/vendor/node_modules/socket.io-client/dist web/vendor/dist && \
+	  cmp web/vendor/node_modules/socket.io-client/LICENSE web/vendor/dist/LICENSE || { echo "web/vendor/dist is old: make client"; exit 1; }
 
 web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
 	cd web/playground && npm run build
@@ -94,36 +94,36 @@ build:
 e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples e2e-docs
 
 # Services, gateway and pages from outside.
-e2e-system: build client e2e/node_modules/.package-lock.json
+e2e-system: build e2e/node_modules/.package-lock.json
 	cd e2e && npm test
 
 # Replicas of every service on one Redis, with faults: docs/FAULTS.md. Needs redis-server.
 .PHONY: e2e-faults
-e2e-faults: build client e2e/node_modules/.package-lock.json
+e2e-faults: build e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:faults
 
 # Attacks on standalone and on the services behind nginx, with good clients meanwhile: docs/HOSTILE.md.
 .PHONY: e2e-hostile
-e2e-hostile: build client e2e/node_modules/.package-lock.json
+e2e-hostile: build e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:hostile
 
 # 3,000 clients on three replicas of each service: docs/FAULTS.md. Release build, since it prints how long deliveries take.
 .PHONY: e2e-many
-e2e-many: client e2e/node_modules/.package-lock.json
-	cargo build --release --locked -p comet-svc -p chat-svc -p sse-svc
+e2e-many: e2e/node_modules/.package-lock.json
+	cargo build --release --locked -p comet-svc -p chat-svc -p sse-svc --features jemalloc
 	cd e2e && TRIDENT_E2E_PROFILE=release npm run --silent test:many
 
 # Mixed load, churn and faults for SOAK_SECONDS; nothing may be lost, and memory, descriptors and threads have to be flat.
 SOAK_SECONDS ?= 600
 .PHONY: soak
-soak: build client e2e/node_modules/.package-lock.json
+soak: build e2e/node_modules/.package-lock.json
 	cargo build --locked -p bench
 	cd e2e && rm -f out/soak.jsonl && SOAK_SECONDS=$(SOAK_SECONDS) npm run --silent test:soak; code=$$?; cd .. && \
 	  "$(CARGO_TARGET_DIR)/debug/trident-bench" plot --title "A soak of $(SOAK_SECONDS) s" --into e2e/out/soak.svg e2e/out/soak.jsonl && \
 	  echo "plot: e2e/out/soak.svg"; exit $$code
 
 # The Socket.IO server with the official clients, in JavaScript and in Python.
-e2e-socketio: build client e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
+e2e-socketio: build e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 	cargo build --locked -p socketio --examples
 	cd e2e/socketio && npm test
 	$(PYTHON)/bin/python -m unittest discover -s e2e/socketio/python
@@ -135,7 +135,7 @@ e2e-cluster: e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
 
 # The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
-e2e-client: build client web-fresh e2e/node_modules/.package-lock.json
+e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
 # examples/publish in every language that they are in. Needs PHP: Debian's php-cli.
@@ -146,13 +146,13 @@ e2e-examples: e2e/node_modules/.package-lock.json
 
 # Every command and block of code in README.md and docs/, and every link.
 .PHONY: e2e-docs
-e2e-docs: build client web e2e/node_modules/.package-lock.json
+e2e-docs: build web e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:docs
 
 # Every regression case by its number: docs/CASES.md. CASES="4 9.3" picks groups and cases.
 CASES ?=
 .PHONY: cases cases-all
-cases: build client web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
+cases: build web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 	cargo build --locked -p socketio --examples
 	cargo build --locked -p standalone -p publish-example
 	node e2e/cases/cases.js $(CASES)
@@ -201,7 +201,7 @@ PEERS := $(CARGO_TARGET_DIR)/peers
 
 .PHONY: bench bench-build bench-peers bench-growth
 bench-build:
-	cargo build --release --locked -p standalone -p bench
+	cargo build --release --locked -p standalone -p bench --features jemalloc
 
 # Trident alone, with the bare limit beside it, and on a Redis (needs redis-server). About ten minutes.
 bench: bench-build

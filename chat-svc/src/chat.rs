@@ -1,7 +1,7 @@
 //! The chat on Socket.IO: its server, the events that it handles, and what happens when somebody leaves. Who comes in is
 //! looked at in [`arrival`].
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{rt, web::ServiceConfig};
 use edge::{
@@ -14,14 +14,13 @@ use edge::{
 use socketio::{
     Ack, Event, Namespace, Origins, PollRequest, Recovery, Socket, SocketIo,
     adapter::{Adapter, LocalAdapter},
-    bundle::Bundle,
 };
 use socketio_redis::{Config, ConnectError, RedisAdapter};
 
 use crate::{
     adapter::{self, LogAdapter},
     args::Args,
-    arrival, bridge, census,
+    arrival, bridge, census, client,
     events::{self, CHAT_MESSAGE},
     member::Member,
     presence::{Presence, Replica},
@@ -29,10 +28,6 @@ use crate::{
     sessions::{Sessions, Unfit},
     wire::NAMESPACE,
 };
-
-/// Where the files of the client are looked for when the settings do not say: as `npm` puts them beside the sources, and
-/// as an image carries them.
-const CLIENT_DIRS: [&str; 2] = ["web/vendor/node_modules/socket.io-client/dist", "client"];
 
 /// Bytes that the packet of a chat message may have beside the message.
 const MESSAGE_OVERHEAD: usize = 64 * 1024;
@@ -181,19 +176,11 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
     let (edge, allowing) = (service.edge.clone(), service.edge.clone());
     let settings = &service.edge.settings;
     let origins = settings.origins.clone();
-    let directory = settings.client_dir.clone().unwrap_or_else(|| {
-        let found = CLIENT_DIRS.iter().map(PathBuf::from).find(|directory| directory.is_dir());
-        found.unwrap_or_else(|| CLIENT_DIRS[0].into())
-    });
-    let bundle = Bundle::open(directory);
-    if let Some(problem) = bundle.problem() {
-        log::warn!("/socket.io/socket.io.js is not served: {problem} (TRIDENT_CLIENT_DIR)");
-    }
     SocketIo::builder()
         .origins(Origins::decide(move |origin| origins.allows(origin, None)))
         // Who comes back is looked at again: their token, and whether there is a place for them.
         .recovery(recovery)
-        .client_bundle(bundle)
+        .client_bundle(client::bundle(settings.client_dir.as_deref()))
         .adapter(Arc::new(adapter))
         .allow_request(async move |handshake| arrival::allow(&allowing, &handshake))
         .sid_prefix(move |handshake| arrival::session_key(&edge, handshake))

@@ -10,6 +10,7 @@ mod arrival;
 mod bridge;
 mod census;
 mod chat;
+mod client;
 mod events;
 mod feed;
 mod history;

@@ -2,9 +2,14 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 import { ask, openEvents, openLines } from "../lib/http.js";
+import { ROOT } from "../lib/stack.js";
 
+/** The official client's files, all of which are part of the binary. */
+const CLIENT = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"].flatMap((name) => [name, `${name}.map`]);
 const ID = /^\d{13}-\d+$/;
 
 /** Declares the tests of all routes; `stackOf()` gives what has the `base` to ask, once they run. */
@@ -95,11 +100,13 @@ export function checkRoutes(stackOf) {
   });
 
   test("the official client of Socket.IO, and its handshake", async () => {
-    const bundle = await get("/socket.io/socket.io.js");
-    assert.equal(bundle.status, 200);
-    assert.match(bundle.headers["content-type"], /javascript/);
-    assert.ok(bundle.body.includes("Socket.IO v4"));
-    assert.equal((await get("/socket.io/socket.io.js", { "If-None-Match": bundle.headers.etag })).status, 304);
+    for (const name of CLIENT) {
+      const file = await get(`/socket.io/${name}`);
+      assert.equal(file.status, 200, name);
+      assert.match(file.headers["content-type"], name.endsWith(".map") ? /json/ : /javascript/);
+      assert.equal(file.body, readFileSync(path.join(ROOT, "web/vendor/dist", name), "utf8"), name);
+      assert.equal((await get(`/socket.io/${name}`, { "If-None-Match": file.headers.etag })).status, 304, name);
+    }
     const shake = await get("/socket.io/?EIO=4&transport=polling");
     assert.equal(shake.status, 200);
     assert.deepEqual(Object.keys(JSON.parse(shake.body.slice(1))), ["sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"]);

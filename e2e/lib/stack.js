@@ -57,7 +57,6 @@ export async function startService(name, settings = {}, port = undefined, { desc
     RUST_LOG: process.env.RUST_LOG ?? "info",
     TRIDENT_LISTEN: `${address}:${port}`,
     TRIDENT_SECRET: SECRET,
-    TRIDENT_CLIENT_DIR: path.join(ROOT, "web/vendor/node_modules/socket.io-client/dist"),
     ...settings,
   };
   const service = descriptors ? start("sh", ["-c", `ulimit -n ${descriptors} && exec "$0"`, binary(name)], env) : start(binary(name), [], env);

@@ -128,7 +128,7 @@ pub struct Settings {
     pub log: LogFormat,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
-    /// Where the files of the Socket.IO client lie.
+    /// A directory with the files of a Socket.IO client that are served instead of the built-in ones.
     pub client_dir: Option<PathBuf>,
     /// What is odd but no fault, to be logged once logging stands.
     pub warnings: Vec<String>,

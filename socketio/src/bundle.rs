@@ -1,7 +1,8 @@
 //! The official browser client, as npm's package `socket.io-client` ships it, for `<script src="/socket.io/socket.io.js">`.
 //!
-//! [`Bundle::open`] reads the package's `dist/` directory once. For each request, a file's name goes to [`Bundle::respond`]
-//! and comes back as an answer, compressed as the client likes it. Routing and CORS are up to the server around it.
+//! [`Bundle::open`] reads the package's `dist/` directory once; [`Bundle::embedded`] takes files that are part of the program. For each
+//! request, a file's name goes to [`Bundle::respond`], which answers with the file in the best encoding that the client accepts. Routing
+//! and CORS are up to the server around it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +53,21 @@ impl Bundle {
             Ok(inner) => inner,
             Err(error) => Inner::Missing { directory, reason: error.to_string() },
         };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The client's files as part of the program: pairs of a name, of [`FILES`] or of a source map, and what `include_bytes!` gives.
+    ///
+    /// The version, which is the files' `ETag`, is read from the comment at the head of the first file. Without one, the files are not
+    /// served; [`problem`](Self::problem) says so.
+    pub fn embedded(files: &[(&str, &'static [u8])]) -> Self {
+        let file =
+            |&(name, content): &(&str, _)| File { name: name.to_owned(), content: Arc::new(Asset::embedded(content)) };
+        let files: Vec<_> = files.iter().map(file).collect();
+        let inner = loaded(version_in_comment(&files), files).unwrap_or_else(|| Inner::Missing {
+            directory: PathBuf::new(),
+            reason: "no version of the client in the files that are part of the program".to_owned(),
+        });
         Self { inner: Arc::new(inner) }
     }
 
@@ -147,10 +163,15 @@ fn load(directory: &Path) -> Result<Inner, OpenError> {
         // Maps serve debuggers only, so that a package without them is complete.
         files.extend(read(directory, format!("{name}.map")));
     }
-    let version = version(directory, &files).ok_or_else(|| OpenError::Version(directory.to_owned()))?;
-    let etag =
-        HeaderValue::from_str(&format!("\"{version}\"")).map_err(|_| OpenError::Version(directory.to_owned()))?;
-    Ok(Inner::Loaded { version, etag, files })
+    let version = version_in_package(directory).or_else(|| version_in_comment(&files));
+    loaded(version, files).ok_or_else(|| OpenError::Version(directory.to_owned()))
+}
+
+/// The files under their version as an `ETag`; `None` without a version that fits into one.
+fn loaded(version: Option<String>, files: Vec<File>) -> Option<Inner> {
+    let version = version.filter(|version| version.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'))?;
+    let etag = HeaderValue::from_str(&format!("\"{version}\"")).ok()?;
+    Some(Inner::Loaded { version, etag, files })
 }
 
 fn read(directory: &Path, name: String) -> Result<File, OpenError> {
@@ -159,24 +180,25 @@ fn read(directory: &Path, name: String) -> Result<File, OpenError> {
     Ok(File { name, content: Arc::new(Asset::new(plain.into())) })
 }
 
-/// From `package.json`, one above `dist/` or beside the files; else from the comment at the head of the client.
-fn version(directory: &Path, files: &[File]) -> Option<String> {
+/// The version in `package.json`, which is one above `dist/` or beside the files.
+fn version_in_package(directory: &Path) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Package {
         version: String,
     }
 
-    let package = [directory.join("../package.json"), directory.join("package.json")]
+    [directory.join("../package.json"), directory.join("package.json")]
         .iter()
         .filter_map(|path| std::fs::read(path).ok())
         .find_map(|json| serde_json::from_slice::<Package>(&json).ok())
-        .map(|package| package.version);
-    let head = || {
-        let text = std::str::from_utf8(files.first()?.content.plain().get(..200)?).ok()?;
-        let (_, version) = text.split_once("Socket.IO v")?;
-        version.split_whitespace().next().map(str::to_owned)
-    };
-    package.or_else(head).filter(|version| version.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'))
+        .map(|package| package.version)
+}
+
+/// The version in the comment at the head of the first file.
+fn version_in_comment(files: &[File]) -> Option<String> {
+    let text = std::str::from_utf8(files.first()?.content.plain().get(..200)?).ok()?;
+    let (_, version) = text.split_once("Socket.IO v")?;
+    version.split_whitespace().next().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 // the clients of both, once.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
 import { proxy } from "../../lib/proxy.js";
@@ -12,7 +10,6 @@ import { startService } from "../../lib/stack.js";
 import { until } from "../../lib/wait.js";
 import { connect, startCluster } from "../support/cluster.js";
 
-const PAGES = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../node_modules/socket.io-client/dist");
 /** Clients come back fast, and as often as they have to. */
 const COMES_BACK = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 50 };
 /** The lease of whoever tells Node what is said. */
@@ -30,7 +27,7 @@ describe("the chat in a cluster with Node", () => {
   const newRoom = () => `room-${(rooms += 1)}`;
 
   const startReplica = async () => {
-    const replica = await startService("chat-svc", { TRIDENT_BUS: cluster.redis.url, TRIDENT_CLIENT_DIR: PAGES });
+    const replica = await startService("chat-svc", { TRIDENT_BUS: cluster.redis.url });
     replicas.push(replica);
     return replica;
   };

@@ -55,7 +55,7 @@ settings! {
         REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, as it is, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Before the names of the Socket.IO cluster's channels in Redis; another for each cluster, the same on all its servers"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
-        CLIENT_DIR "DIR" "" "Directory with the files of the Socket.IO client (its dist/)"
+        CLIENT_DIR "DIR" "" "Directory with the files of a Socket.IO client (its dist/) to serve instead of the built-in one"
         LOG "text|json" "text" "Form of log lines; RUST_LOG says which are written"
     }
     "History: what each channel holds, whichever ends first (0 = no limit)" {

@@ -192,3 +192,18 @@ fn where_the_version_is() {
     fs::write(package.0.join("package.json"), r#"{"version":"4\"\n"}"#).unwrap();
     assert!(package.open().problem().is_some());
 }
+
+#[actix_web::test]
+async fn files_of_the_program() {
+    const CLIENT: &str = "/*!\n * Socket.IO v4.8.4\n * (c) somebody\n */\n";
+    let script: &'static str = String::leak(format!("{CLIENT}{}", SCRIPT.repeat(20)));
+    let bundle = Bundle::embedded(&[("socket.io.js", script.as_bytes()), ("socket.io.js.map", b"{}")]);
+    assert_eq!((bundle.version(), bundle.problem()), (Some("4.8.4"), None));
+    let response = get(&bundle, "socket.io.js", &[]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header_of(&response, header::ETAG), "\"4.8.4\"");
+    assert_eq!(to_bytes(response.into_body()).await.unwrap(), script);
+    assert_eq!(get(&bundle, "socket.io.js.map", &[]).await.status(), StatusCode::OK);
+    assert_eq!(get(&bundle, "socket.io.min.js", &[]).await.status(), StatusCode::NOT_FOUND);
+    assert!(Bundle::embedded(&[("socket.io.js", b"var io;")]).problem().unwrap().contains("version"));
+}
