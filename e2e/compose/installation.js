@@ -32,19 +32,22 @@ export function composeCommand() {
   throw new Error("there is no `docker compose` and no `docker-compose`");
 }
 
-/** The environment of an installation beside others, with a name, ports, a network and images of its own, and no settings but those. */
-export function environment(port, tlsPort) {
+/**
+ * The environment of an installation beside others, with ports, a network and images of its own, and no settings but those. `name` is the one of
+ * the installation, `third` the third number of its network.
+ */
+export function environment(port, tlsPort, { name = "trident-e2e", third = 32 } = {}) {
   return {
     ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TRIDENT_"))),
     DOCKER_BUILDKIT: "1",
     COMPOSE_DOCKER_CLI_BUILD: "1",
-    CARGO_PROFILE: process.env.CARGO_PROFILE ?? "dev",
-    COMPOSE_PROJECT_NAME: "trident-e2e",
+    CARGO_PROFILE: process.env.CARGO_PROFILE ?? "trial",
+    COMPOSE_PROJECT_NAME: name,
     TRIDENT_PORT: `127.0.0.1:${port}`,
     TRIDENT_TLS_PORT: `127.0.0.1:${tlsPort}`,
     // The images of whoever works here with docker-compose.yml stay as they are.
     TRIDENT_TAG: "e2e",
-    TRIDENT_SUBNET: process.env.TRIDENT_E2E_SUBNET ?? "10.87.32",
+    TRIDENT_SUBNET: `${process.env.TRIDENT_E2E_NETWORK ?? "10.87"}.${third}`,
   };
 }
 

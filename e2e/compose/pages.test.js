@@ -3,12 +3,12 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { cpSync, existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { blocksOf } from "../docs/blocks.js";
-import { Shell } from "../docs/shell.js";
+import { Shell, cloneInto } from "../docs/shell.js";
 import { ask, trust } from "../lib/http.js";
 import { freePort } from "../lib/process.js";
 import { ROOT } from "../lib/stack.js";
@@ -39,18 +39,17 @@ describe("Compose as the pages have it", () => {
   before(async () => {
     const [command, ...words] = composeCommand();
     ports = [await freePort(), await freePort()];
-    env = environment(...ports);
-    const folder = mkdtempSync(path.join(tmpdir(), "trident-clone-"));
-    const files = await run("git", ["ls-files", "--cached", "--others", "--exclude-standard"]);
-    // With their times, so that what was built of them before need not be built again.
-    for (const file of files.split("\n").filter((file) => file && existsSync(path.join(ROOT, file)))) cpSync(path.join(ROOT, file), path.join(folder, file), { preserveTimestamps: true });
+    env = environment(...ports, { name: "trident-e2e-pages", third: 33 });
+    const folder = path.join(mkdtempSync(path.join(tmpdir(), "trident-clone-")), "trident");
+    // With the files' times, so that what was built of them before need not be built again.
+    cloneInto(folder);
     compose = (rest, within = 2 * MINUTES) => run(command, [...words, ...rest], { cwd: folder, env, within });
     shell = new Shell(folder, { ...env, TRIDENT_SECRET: secret }, { within: 40 * MINUTES });
     // What a run that was cut off has left.
     await compose(DOWN);
     // The pages write `docker compose`, which not everybody has; and by then a server has been running in the terminal.
     if (command !== "docker") await shell.run('docker() { [ "$1" = compose ] || { command docker "$@"; return; }; shift; docker-compose "$@"; }\n');
-    await shell.run("standalone() { sleep 3600; }\nstandalone &\n");
+    await shell.run("set -m\nsleep 3600 &\n");
   });
   after(async () => {
     await compose?.(DOWN).catch((error) => console.error(error.message));
@@ -78,7 +77,8 @@ describe("Compose as the pages have it", () => {
   });
 
   test("the tutorial brings it up, with as many replicas as it says and the secret that it writes down", { timeout: 45 * MINUTES }, async () => {
-    await shell.run(up);
+    const server = `bash -c 'trap "exit 0" TERM; while :; do sleep 1; done' &`;
+    await shell.run(`TRIDENT=$PWD\n${server} SERVER=$!\nsleep 3600 & FILES=$!\n${up}`);
     assert.equal(readFileSync(path.join(shell.folder, "secrets/tokens"), "utf8"), `${secret}\n`);
     assert.doesNotMatch(await run("docker", ["inspect", ...(await ids("sse-svc"))]), new RegExp(secret));
     const counts = [...up.matchAll(/--scale (\S+)=(\d+)/g)];
