@@ -9,12 +9,14 @@ FROM rust:1.95-slim-bookworm AS build
 # For the allocator, jemalloc.
 RUN command -v make >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends make; }
 WORKDIR /src
-# `dev` builds in a fraction of the time, for trying things out.
+# `trial` builds in a fraction of the time, for trying things out.
 ARG CARGO_PROFILE=release
+# How much the build gives way to what else the machine does (nice).
+ARG NICE=0
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone --features jemalloc \
+    nice -n "$NICE" cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone --features jemalloc \
  && mkdir /binaries \
  && for name in comet-svc chat-svc sse-svc standalone; do \
       cp "target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE")/$name" /binaries/; \

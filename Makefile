@@ -27,8 +27,9 @@ NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 PYTHON := $(CARGO_TARGET_DIR)/e2e-python
 FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message http_request
 FUZZ_SECONDS ?= 600
-# The binaries with the allocator of the images (docs/decisions/0009-jemalloc.md), which takes make to build.
-SERVICES := -p standalone -p comet-svc -p chat-svc -p sse-svc --features jemalloc
+# With the allocator of the images (docs/decisions/0009-jemalloc.md), which takes make to build. Tests, examples and binaries are always built
+# for the whole workspace: cargo gives dependencies the features of what is selected, and would compile them anew for another selection.
+ALL := --workspace --features jemalloc --locked
 
 .PHONY: run test check fmt clippy deny client web build e2e e2e-system e2e-socketio e2e-cluster e2e-client fuzz clean
 
@@ -36,7 +37,7 @@ run:
 	cargo run --release --locked -p standalone --features jemalloc
 
 test:
-	cargo test --workspace --features jemalloc --locked
+	cargo test $(ALL)
 
 check: fmt clippy deny
 
@@ -44,7 +45,7 @@ fmt:
 	cargo fmt --all -- --check
 
 clippy:
-	cargo clippy --workspace --all-targets --features jemalloc --locked -- -D warnings
+	cargo clippy $(ALL) --all-targets -- -D warnings
 
 # Licences, duplicates and sources by deny.toml, of crates for other systems too, which no build here fetches. Advisories need their
 # database from the network: `make supply`.
@@ -86,10 +87,14 @@ web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*
 # A test holds it to the code, and the services serve it.
 .PHONY: openapi
 openapi:
-	WRITE_OPENAPI=1 cargo test --locked -p standalone --test openapi the_file_is_what_the_code_says
+	WRITE_OPENAPI=1 cargo test $(ALL) --test openapi the_file_is_what_the_code_says
 
+# All binaries and examples, debug. BUILT=1 says that they are there already, so that cargo, which may be busy with something else, is not
+# waited for.
 build:
-	cargo build --locked $(SERVICES)
+ifndef BUILT
+	cargo build $(ALL) --bins --examples
+endif
 
 e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples e2e-docs
 
@@ -117,21 +122,17 @@ e2e-many: e2e/node_modules/.package-lock.json
 SOAK_SECONDS ?= 600
 .PHONY: soak
 soak: build e2e/node_modules/.package-lock.json
-	cargo build --locked -p bench
 	cd e2e && rm -f out/soak.jsonl && SOAK_SECONDS=$(SOAK_SECONDS) npm run --silent test:soak; code=$$?; cd .. && \
 	  "$(CARGO_TARGET_DIR)/debug/trident-bench" plot --title "A soak of $(SOAK_SECONDS) s" --into e2e/out/soak.svg e2e/out/soak.jsonl && \
 	  echo "plot: e2e/out/soak.svg"; exit $$code
 
 # The Socket.IO server with the official clients, in JavaScript and in Python.
 e2e-socketio: build e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
-	cargo build --locked -p socketio --examples
 	cd e2e/socketio && npm test
 	$(PYTHON)/bin/python -m unittest discover -s e2e/socketio/python
 
 # Rust and Node servers in one cluster: the official Redis adapter and emitter.
-e2e-cluster: e2e/cluster/node_modules/.package-lock.json
-	cargo build --locked -p socketio-redis --example cluster
-	cargo build --locked -p chat-svc
+e2e-cluster: build e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
 
 # The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
@@ -140,8 +141,7 @@ e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 
 # examples/publish in every language that they are in. Needs PHP: Debian's php-cli.
 .PHONY: e2e-examples
-e2e-examples: e2e/node_modules/.package-lock.json
-	cargo build --locked -p standalone -p publish-example
+e2e-examples: build e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:examples
 
 # Every command and block of code in README.md and docs/, and every link.
@@ -153,8 +153,6 @@ e2e-docs: build web e2e/node_modules/.package-lock.json
 CASES ?=
 .PHONY: cases cases-all
 cases: build web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
-	cargo build --locked -p socketio --examples
-	cargo build --locked -p standalone -p publish-example
 	node e2e/cases/cases.js $(CASES)
 
 cases-all: export TRIDENT_EXHAUSTIVE := 1
@@ -170,7 +168,7 @@ screenshot: build web-fresh e2e/node_modules/.package-lock.json
 .PHONY: e2e-compose
 e2e-compose: e2e/node_modules/.package-lock.json
 	@docker info >/dev/null 2>&1 || { echo "make e2e-compose needs a Docker engine, and none answers"; exit 1; }
-	cd e2e && CARGO_PROFILE="$${CARGO_PROFILE:-dev}" npm run test:compose
+	cd e2e && CARGO_PROFILE="$${CARGO_PROFILE:-trial}" npm run test:compose
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && $(NPM_CI)
