@@ -1,24 +1,24 @@
-# The words of this project. CI says the same ones.
+# The commands of this project; CI uses the same ones. CONTRIBUTING.md says what each of them proves.
 #
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
-#   make check    formatting, lints, and what dependencies may be
+#   make check    formatting, lints, and licences and sources of dependencies
 #   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
 #   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-examples  the publishing examples in five languages (needs PHP; part of e2e)
-#   make e2e-docs  every command and link of README.md and docs/ (part of e2e); screenshot: the picture in README.md
+#   make e2e-docs  every command, link and setting in the documentation, and its wording (part of e2e); screenshot: the picture in README.md
 #   make cases    the tests of docs/CASES.md, with a result for each case; cases-all: their exhaustive forms too (needs what e2e needs)
-#   make e2e-compose  docker compose up for real: many replicas, some killed; and what the pages say of it (needs Docker; not part of e2e)
-#   make e2e-faults   replicas on one Redis while everything is killed, stopped and cut off; accounts for every message
-#   make e2e-hostile  attacks on everything while good clients read on: docs/HOSTILE.md
+#   make e2e-compose  docker compose up with real containers: many replicas, some killed; and what the documentation says about it (needs Docker; not part of e2e)
+#   make e2e-faults   replicas on one Redis, while processes are killed, stopped and disconnected; accounts for every message
+#   make e2e-hostile  attacks on everything, while good clients continue to read: docs/HOSTILE.md
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
-#   make bench-peers  the same beside nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
-#   make soak     ten minutes of everything at once, with faults all the while: docs/SOAK.md (SOAK_SECONDS=90 for less)
+#   make bench-peers  the same next to nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
+#   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
-#   make supply   what npm may bring in, and known vulnerabilities of all that is depended on, as far as databases can be reached
-#   make openapi  docs/openapi.json, written anew from what the code says
+#   make supply   licences and sources of npm packages, and known vulnerabilities of all dependencies, as far as databases can be reached
+#   make openapi  docs/openapi.json, generated from the code
 #   make clean
 
 export CARGO_TARGET_DIR ?= target
@@ -27,8 +27,8 @@ NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 PYTHON := $(CARGO_TARGET_DIR)/e2e-python
 FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message http_request
 FUZZ_SECONDS ?= 600
-# With the allocator of the images (docs/decisions/0009-jemalloc.md), which takes make to build. Tests, examples and binaries are always built
-# for the whole workspace: cargo gives dependencies the features of what is selected, and would compile them anew for another selection.
+# With the allocator of the images (docs/decisions/0009-jemalloc.md), which needs make to build. Tests, examples and binaries are always built
+# for the whole workspace: cargo gives dependencies the features of the selected packages, and would compile them again for another selection.
 ALL := --workspace --features jemalloc --locked
 
 .PHONY: run test check fmt clippy deny client web build e2e e2e-system e2e-socketio e2e-cluster e2e-client fuzz clean
@@ -47,7 +47,7 @@ fmt:
 clippy:
 	cargo clippy $(ALL) --all-targets -- -D warnings
 
-# Licences, duplicates and sources by deny.toml, of crates for other systems too, which no build here fetches. Advisories need their
+# Licences, duplicates and sources by deny.toml, including crates for other systems, which no build here fetches. Advisories need their
 # database from the network: `make supply`.
 deny:
 	@if cargo deny --version >/dev/null 2>&1; then \
@@ -61,18 +61,18 @@ supply:
 	node --test e2e/supply/*.test.js
 	.ci/advisories
 
-# The official Socket.IO client as npm ships it, with its licence: part of the repository, so that `cargo build` needs no Node.
+# The official Socket.IO client from npm, with its licence. It is part of the repository, so that `cargo build` needs no Node.
 client: web/vendor/node_modules/.package-lock.json
 	cp web/vendor/node_modules/socket.io-client/dist/* web/vendor/node_modules/socket.io-client/LICENSE web/vendor/dist/
 
-# The client library: dist/, and the tests that need no server. The playground: dist/, which any server of files can serve.
+# The client library: dist/, and the tests that need no server. The playground: dist/, which any static file server can serve.
 web: web/client/dist/index.js web/playground/dist/index.html
 	cd web/client && npm test
 
 web/client/dist/index.js: $(wildcard web/client/src/*.ts web/client/src/*/*.ts web/client/*.js*) web/client/node_modules/.package-lock.json
 	cd web/client && npm run build
 
-# The built playground and the Socket.IO client are part of the repository: each has to be what its sources or its package give.
+# The built playground and the Socket.IO client are part of the repository. Each must be what its sources or its package produce.
 .PHONY: web-fresh
 web-fresh: web web/vendor/node_modules/.package-lock.json
 	cd web/playground && npx vite build --logLevel error --outDir "$(abspath $(CARGO_TARGET_DIR))/playground" --emptyOutDir
@@ -84,13 +84,13 @@ web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*
 	cd web/playground && npm run build
 	touch $@
 
-# A test holds it to the code, and the services serve it.
+# A test compares the file with the code, and the services serve it.
 .PHONY: openapi
 openapi:
 	WRITE_OPENAPI=1 cargo test $(ALL) --test openapi the_file_is_what_the_code_says
 
-# All binaries and examples, debug. BUILT=1 says that they are there already, so that cargo, which may be busy with something else, is not
-# waited for.
+# All binaries and examples, debug. BUILT=1 says that they exist already, so that the target does not wait for cargo, which may be busy with
+# another build.
 build:
 ifndef BUILT
 	cargo build $(ALL) --bins --examples
@@ -107,18 +107,18 @@ e2e-system: build e2e/node_modules/.package-lock.json
 e2e-faults: build e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:faults
 
-# Attacks on standalone and on the services behind nginx, with good clients meanwhile: docs/HOSTILE.md.
+# Attacks on standalone and on the services behind nginx, with good clients at the same time: docs/HOSTILE.md.
 .PHONY: e2e-hostile
 e2e-hostile: build e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:hostile
 
-# 3,000 clients on three replicas of each service: docs/FAULTS.md. Release build, since it prints how long deliveries take.
+# 3,000 clients on three replicas of each service: docs/FAULTS.md. Release build, because it prints how long deliveries take.
 .PHONY: e2e-many
 e2e-many: e2e/node_modules/.package-lock.json
 	cargo build --release --locked -p comet-svc -p chat-svc -p sse-svc --features jemalloc
 	cd e2e && TRIDENT_E2E_PROFILE=release npm run --silent test:many
 
-# Mixed load, churn and faults for SOAK_SECONDS; nothing may be lost, and memory, descriptors and threads have to be flat.
+# Mixed load, reconnects and faults for SOAK_SECONDS. Nothing may be lost, and memory, descriptors and threads must be flat.
 SOAK_SECONDS ?= 600
 .PHONY: soak
 soak: build e2e/node_modules/.package-lock.json
@@ -135,16 +135,16 @@ e2e-socketio: build e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 e2e-cluster: build e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
 
-# The client library against real servers and a proxy that does its worst, in Node and in Chromium; and the playground.
+# The client library against real servers and a misbehaving proxy, in Node and in Chromium; and the playground.
 e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
-# examples/publish in every language that they are in. Needs PHP: Debian's php-cli.
+# examples/publish in all its languages. Needs PHP: Debian's php-cli.
 .PHONY: e2e-examples
 e2e-examples: build e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:examples
 
-# Every command and block of code in README.md and docs/, and every link.
+# Every command, code block and link of README.md and docs/; the wording; the table of files in docs/ARCHITECTURE.md.
 .PHONY: e2e-docs
 e2e-docs: build web e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:docs
@@ -158,13 +158,13 @@ cases: build web e2e/node_modules/.package-lock.json e2e/socketio/node_modules/.
 cases-all: export TRIDENT_EXHAUSTIVE := 1
 cases-all: cases
 
-# The picture in README.md, as the tests of the playground take it.
+# The picture in README.md, taken by the tests of the playground.
 .PHONY: screenshot
 screenshot: build web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && node --test --test-name-pattern="standalone" client/playground.test.js
 	cp e2e/out/playground-standalone.png docs/playground.png
 
-# The installation of docker-compose.yml, with what cargo builds fastest unless CARGO_PROFILE says otherwise.
+# The installation of docker-compose.yml, with the profile that builds fastest unless CARGO_PROFILE is set.
 .PHONY: e2e-compose
 e2e-compose: e2e/node_modules/.package-lock.json
 	@docker info >/dev/null 2>&1 || { echo "make e2e-compose needs a Docker engine, and none answers"; exit 1; }
@@ -179,7 +179,7 @@ $(PYTHON)/ready: e2e/socketio/python/requirements.txt
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-# What it finds new stays in fuzz/corpus, which is no part of the repository; what breaks it, in fuzz/artifacts.
+# New inputs are stored in fuzz/corpus, which is not part of the repository; inputs that fail in fuzz/artifacts.
 fuzz:
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/corpus/$$target && \
@@ -191,9 +191,9 @@ clean:
 	cargo clean
 	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules
 
-# Figures: each of these runs, keeps its runs as lines of JSON, and writes its tables and plots into docs/PERFORMANCE.md. All
-# need two cores, one for the server and one for the load; the more else the machine does, the less they say. NOTE="…" says
-# above the tables what machine it was.
+# Each of these targets measures, stores its runs as lines of JSON, and writes its tables and plots into docs/PERFORMANCE.md. All
+# need two cores, one for the server and one for the load. On a busy machine the figures mean less. NOTE="…" is printed
+# above the tables and describes the machine.
 BENCH := "$(CARGO_TARGET_DIR)/release/trident-bench" --server "$(CARGO_TARGET_DIR)/release/standalone"
 PEERS := $(CARGO_TARGET_DIR)/peers
 
@@ -206,7 +206,7 @@ bench: bench-build
 	$(BENCH) suite > "$(CARGO_TARGET_DIR)/bench.jsonl"
 	$(BENCH) write --section suite --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench.jsonl"
 
-# Trident beside nchan, socketioxide and Node's socket.io, interleaved. About 20 minutes.
+# Trident next to nchan, socketioxide and Node's socket.io, interleaved. About 20 minutes.
 bench-peers: bench-build bench/peers/node/node_modules/.package-lock.json $(PEERS)/nchan/ngx_nchan_module.so
 	cd bench/peers/socketioxide && CARGO_TARGET_DIR="$(abspath $(PEERS))" cargo build --release --locked
 	$(BENCH) --socketioxide "$(PEERS)/release/peer-socketioxide" --nchan-module "$(PEERS)/nchan/ngx_nchan_module.so" peers \
@@ -218,7 +218,7 @@ bench-growth: bench-build
 	$(BENCH) growth > "$(CARGO_TARGET_DIR)/bench-growth.jsonl"
 	$(BENCH) write --section growth --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-growth.jsonl"
 
-# Debian's package of nchan, unpacked here and not installed; nginx itself has to be installed, in the version it is for.
+# Debian's package of nchan, unpacked here and not installed. nginx itself must be installed, in the version for which the package was built.
 $(PEERS)/nchan/ngx_nchan_module.so:
 	@command -v nginx >/dev/null || { echo "make bench-peers needs nginx"; exit 1; }
 	mkdir -p "$(PEERS)/nchan"
