@@ -72,7 +72,7 @@ fn every_test_that_is_named_is_there() {
 }
 
 #[test]
-fn names_are_found_where_they_are_tests_and_nowhere_else() {
+fn test_names_are_found_only_at_tests() {
     let rust = "#[test]\nfn one() {}\n\n#[actix_web::test]\nasync fn two() {}\n\nfn helper() {}\n// fn three()\n";
     let js = "test(\"four\", async () => {});\nit(`five ${n}`, () => {});\n// six\n";
     let python = "class Test:\n    def test_seven(self):\n        pass\n";

@@ -118,7 +118,7 @@ async fn both_ways_have_the_same_answer() {
 }
 
 #[actix_web::test]
-async fn what_is_no_poll_of_a_session_is_left_to_the_routes() {
+async fn other_requests_are_left_to_the_routes() {
     let io = SocketIo::builder().build();
     let app = test::init_service(App::new().configure(io.routes())).await;
     let answer = by_routes(&app, &Method::GET, "/socket.io/?EIO=4&transport=polling", &[], "").await;
@@ -296,7 +296,7 @@ async fn a_second_poll_while_one_waits_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn a_poll_that_is_dropped_ends_the_session() {
+async fn a_dropped_poll_ends_the_session() {
     for way in WAYS {
         let (io, mut ended) = server();
         let app = test::init_service(App::new().configure(io.routes())).await;
@@ -311,7 +311,7 @@ async fn a_poll_that_is_dropped_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn a_goodbye_lets_the_poll_go_and_ends_the_session() {
+async fn a_close_packet_answers_the_poll_and_ends_the_session() {
     for (query, goodbye, noop) in
         [("EIO=4&transport=polling", &b"1"[..], "6"), ("EIO=3&transport=polling", b"1:1", "1:6")]
     {

@@ -314,7 +314,7 @@ impl Peer for Attaches {
 }
 
 #[test]
-fn a_source_that_ends_makes_no_other_be_passed_over() {
+fn a_source_that_ends_does_not_skip_another() {
     let mut config = Config::default();
     config.path = "/engine.io/".into();
     let engine = EngineIo::new(config, |_: &Connection| Attaches::default());

@@ -52,7 +52,7 @@ impl Drop for Place {
 }
 
 #[test]
-fn a_permit_is_held_from_the_first_request_to_the_end() {
+fn a_permit_is_kept_from_the_first_request_to_the_end() {
     const PLACES: usize = 3;
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
@@ -99,7 +99,7 @@ fn a_permit_is_held_from_the_first_request_to_the_end() {
 }
 
 #[test]
-fn a_full_server_says_so_and_counts_it() {
+fn a_full_server_rejects_and_counts() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_connections = 2));
     let first = server.websocket(WEBSOCKET);
     server.open("/socket.io/");

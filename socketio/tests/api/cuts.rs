@@ -177,7 +177,7 @@ proptest! {
     /// Cases 2.2 and 2.4: a recovered client has missed nothing and received nothing twice, whatever was sent and wherever the connection
     /// broke, any number of times.
     #[test]
-    fn recovery_holds_wherever_the_connection_breaks(steps in prop::collection::vec(step(), 1..14)) {
+    fn recovery_works_wherever_the_connection_breaks(steps in prop::collection::vec(step(), 1..14)) {
         let mut world = WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let world = world.get_or_insert_with(start_world);
         let mut client = Client::default();
@@ -207,7 +207,7 @@ proptest! {
 
 /// Case 2.2: the way back breaks after 640 bytes, some times, then holds.
 #[test]
-fn a_way_back_that_breaks_loses_and_repeats_nothing() {
+fn a_second_broken_connection_loses_and_repeats_nothing() {
     let world = start_world();
     let mut client = Client::default();
     client.attempt(&world.server, None, 0);

@@ -11,7 +11,7 @@ use crate::{
 
 /// The server takes a socket out on another thread, and before its own thread hears of it the client has left and come again.
 #[test]
-fn who_is_taken_out_late_takes_nobody_along() {
+fn a_late_removal_does_not_affect_a_new_socket() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on("out", async |socket, (), _| {
         std::thread::spawn(move || socket.disconnect()).join().unwrap();
@@ -43,7 +43,7 @@ fn who_is_taken_out_late_takes_nobody_along() {
 
 /// A client of Socket.IO 2 is in the chat before its connection has begun, and may be out of it, too.
 #[test]
-fn an_end_before_the_beginning_is_told() {
+fn an_end_before_the_start_is_reported() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.allow_eio3 = true));
     let reasons = list::<DisconnectReason>();
     let keep = reasons.clone();
@@ -138,7 +138,7 @@ fn slow_clients_are_cut_off_and_volatile_events_go_first() {
 }
 
 #[test]
-fn sockets_and_connections_are_let_go() {
+fn sockets_and_connections_are_freed() {
     let (server, io) = start(SocketIo::builder());
     let alive = Arc::new(());
     let held = alive.clone();

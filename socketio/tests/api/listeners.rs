@@ -6,7 +6,7 @@ use crate::{join, list, start, support::eventually};
 
 /// Case 3.5: a client that asked for an ack hears at once that its arguments do not fit.
 #[test]
-fn arguments_that_do_not_fit_are_refused_by_the_ack() {
+fn arguments_of_the_wrong_type_are_rejected_by_the_ack() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on("add", async |_, (a, b): (i32, i32), ack| ack.send(&(a + b)).unwrap());
     io.of("/").on("either", async |_, (): (), ack| ack.send("none").unwrap());
@@ -87,7 +87,7 @@ fn handlers_come_and_go_one_by_one() {
 
 /// Case 11.9: `onAnyOutgoing` is told of every event, alone or with others, in order.
 #[test]
-fn what_goes_out_is_listened_to() {
+fn outgoing_events_reach_their_listeners() {
     let (server, io) = start(SocketIo::builder());
     let seen = list::<String>();
     let keep = seen.clone();

@@ -93,7 +93,7 @@ fn sources_are_pulled_in_order_over_every_transport() {
 }
 
 #[test]
-fn a_source_that_comes_after_the_end_is_let_go() {
+fn a_source_attached_after_the_end_is_dropped() {
     let (server, io) = start(SocketIo::builder());
     let log: Arc<Mutex<(Vec<Outgoing>, Vec<Waker>)>> = Arc::default();
     let (shared, gone) = (log.clone(), Arc::new(Mutex::new(None)));
@@ -304,7 +304,7 @@ fn the_same_over_polling_and_through_an_upgrade() {
 }
 
 #[test]
-fn without_a_session_to_come_back_to_nobody_looks_for_offsets() {
+fn without_recovery_offsets_are_ignored() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on_connect(async |socket| {
         socket.attach(Cursor { log: Arc::default(), next: 0 });
@@ -338,7 +338,7 @@ impl Source for Once {
 /// What a slow client has not taken of a long answer counts in the total of what waits, over WebSocket and polling, until the client takes it
 /// or goes; and of others less is pulled meanwhile.
 #[test]
-fn what_was_pulled_and_not_taken_counts() {
+fn pulled_messages_count_until_they_are_sent() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_pending_total = 1 << 20));
     let budgets: Arc<Mutex<Vec<usize>>> = Arc::default();
     let noted = budgets.clone();

@@ -91,7 +91,7 @@ fn refusals() {
 }
 
 #[test]
-fn origins_that_are_none() {
+fn invalid_origins() {
     let server = start();
     for (query, code, message) in [
         ("EIO=4&transport=tobi", 0, "Transport unknown"),
@@ -199,7 +199,7 @@ fn preflight() {
 }
 
 #[test]
-fn the_cookie_comes_with_the_polling_handshake_alone() {
+fn the_cookie_is_set_in_the_polling_handshake_only() {
     let server = start_with(|config| config.cookie = Some(Cookie::default()));
     let response = server.get("EIO=4&transport=polling");
     let open: Value = serde_json::from_str(&response.text()[1..]).unwrap();

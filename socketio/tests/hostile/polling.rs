@@ -7,7 +7,7 @@ use crate::raw::{PATIENCE, Tcp, eventually};
 use crate::server::{start, start_with};
 
 #[test]
-fn there_and_back() {
+fn round_trip() {
     let server = start();
     let session = server.open();
     let answer = session.post("40");

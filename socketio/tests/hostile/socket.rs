@@ -82,7 +82,7 @@ fn leaving_a_namespace() {
 }
 
 #[test]
-fn shown_the_door() {
+fn the_server_disconnects_a_socket() {
     let server = start();
     let mut socket = server.joined();
     socket.text("40/admin,");
@@ -220,7 +220,7 @@ fn a_client_that_does_not_read() {
 }
 
 #[test]
-fn the_server_goes() {
+fn the_server_shuts_down() {
     let server = start();
     let mut socket = server.joined();
     let session = server.open();
@@ -238,7 +238,7 @@ fn the_server_goes() {
 /// Who listens for the second message when the first has come must not find both in one segment. A busy machine may join
 /// them all the same; a server that writes them together joins them always.
 #[test]
-fn the_consent_comes_alone() {
+fn the_connect_packet_is_sent_alone() {
     let server = start();
     for namespace in [server.io.of("/"), server.io.of("/admin")] {
         namespace.on_connect(async |socket| drop(socket.emit("welcome", &())));

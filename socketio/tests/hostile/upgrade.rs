@@ -53,7 +53,7 @@ fn a_poll_that_overtakes_the_change_is_refused_too() {
 }
 
 #[test]
-fn what_waits_goes_by_the_websocket() {
+fn queued_messages_are_sent_over_the_websocket() {
     let server = start();
     let session = server.open();
     session.join();
@@ -149,7 +149,7 @@ fn a_candidate_that_takes_too_long() {
 }
 
 #[test]
-fn a_candidate_that_goes_away() {
+fn a_candidate_that_disconnects() {
     let server = start();
     let session = server.open();
     session.join();
@@ -191,7 +191,7 @@ fn frames_that_are_too_large() {
 }
 
 #[test]
-fn frames_that_are_none() {
+fn invalid_frames() {
     for bytes in [
         &b"\x81\x05hello"[..],       // not masked
         b"\x83\x80\x01\x02\x03\x04", // a reserved opcode
@@ -213,7 +213,7 @@ fn frames_that_are_none() {
 }
 
 #[test]
-fn the_client_goes_away() {
+fn the_client_disconnects() {
     let server = start();
     let socket = server.joined();
     drop(socket);
