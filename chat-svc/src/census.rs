@@ -132,7 +132,7 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
             stats.ignored,
             true,
         ),
-        figure("trident_socketio_cluster_away", "Times that other replicas were out of reach", stats.away, true),
+        figure("trident_socketio_cluster_disconnects", "Times that the connection to other replicas was lost", stats.disconnects, true),
         figure(
             "trident_socketio_cluster_overrun",
             "Times that other replicas said more than could be taken in, and the connection was made anew",

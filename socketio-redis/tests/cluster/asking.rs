@@ -121,7 +121,7 @@ fn sockets_that_do_not_answer_are_counted() {
 }
 
 #[test]
-fn servers_tell_each_other_and_answer() {
+fn servers_send_events_to_each_other_and_answer() {
     let (cluster, [one, two, three]) = Cluster::of();
     let (said, heard) = mpsc::channel();
     for (name, node) in [("one", &one), ("two", &two), ("three", &three)] {
@@ -156,7 +156,7 @@ fn servers_tell_each_other_and_answer() {
 }
 
 #[test]
-fn a_server_that_goes_is_not_waited_for_and_one_that_is_silent_is_an_error() {
+fn a_stopped_server_is_not_waited_for_and_a_silent_one_is_an_error() {
     let (cluster, [one]) = Cluster::of();
     let _client = one.join(&[]);
     // It counts as a server and never answers.

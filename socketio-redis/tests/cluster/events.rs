@@ -91,7 +91,7 @@ fn binary_data_is_as_it_was() {
 }
 
 #[test]
-fn what_makes_no_sense_is_counted_and_ignored() {
+fn invalid_messages_are_counted_and_ignored() {
     let (cluster, [one, two]) = Cluster::of();
     let mut client = one.join(&["a"]);
     let garbage: [&[u8]; 8] =

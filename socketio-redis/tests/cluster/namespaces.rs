@@ -45,7 +45,7 @@ fn a_dynamic_namespace_is_subscribed_to_while_it_is_there() {
 
 /// The application may keep a namespace that is gone here, and others may have it.
 #[test]
-fn a_namespace_that_is_gone_still_speaks() {
+fn a_removed_namespace_can_still_send() {
     let (cluster, [one, two]) = Cluster::of();
     for node in [&one, &two] {
         node.io.of_matching(|name| name.starts_with("/room-"));
