@@ -43,7 +43,7 @@ pub(crate) struct Target {
     /// Measure the server that listens here instead.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) at: Option<SocketAddr>,
-    /// The process id of that server, whose memory and time are then told.
+    /// The process id of that server, to measure its memory and CPU time.
     #[arg(long, global = true, requires = "at")]
     pub(crate) pid: Option<u32>,
     /// A token with which messages may be published to it.
@@ -64,7 +64,7 @@ impl Target {
 /// What is done to it.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// Hold connections open that get nothing.
+    /// Keep connections open that receive nothing.
     Idle {
         #[arg(long, value_enum)]
         transport: Transport,

@@ -1,19 +1,18 @@
-//! Tokens whose signature was checked before: a publisher sends the same one with each request.
+//! A cache of verified tokens: a publisher sends the same one with each request.
 //!
-//! A signature that held goes on holding, since keys do not change while a process lives; what changes with time, whether the
-//! token is in force, is asked each time. Only tokens that held are remembered, so nobody without a key can
-//! push others out.
+//! A valid signature stays valid, since keys do not change while a process runs; the dates of the token are checked each time. Only valid
+//! tokens are cached, so a client without a key cannot evict others.
 
 use std::{collections::HashMap, mem, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// Tokens of a generation. With the one before, twice as many are remembered at most.
+/// Tokens of a generation. With the previous one, at most twice as many are cached.
 const MOST: usize = 512;
-/// Bytes of the longest token that is.
+/// Maximum length in bytes of a cached token.
 const LONGEST: usize = 2 * 1024;
 
-/// What is known of tokens. Those that were not seen for the longest time are forgotten first, by generations.
+/// The cached tokens. The least recently used ones are evicted first, by generations.
 #[derive(Debug)]
 pub(super) struct Remembered<T>(Mutex<Generations<T>>);
 
@@ -30,7 +29,7 @@ impl<T> Default for Remembered<T> {
 }
 
 impl<T> Remembered<T> {
-    /// What is known of `token`.
+    /// The cached value of `token`.
     pub(super) fn get(&self, token: &str) -> Option<Arc<T>> {
         let mut generations = self.0.lock();
         if let Some(known) = generations.young.get(token) {
@@ -41,7 +40,7 @@ impl<T> Remembered<T> {
         Some(known)
     }
 
-    /// Remembers `known` of `token`.
+    /// Caches `known` for `token`.
     pub(super) fn insert(&self, token: &str, known: Arc<T>) {
         if token.len() <= LONGEST {
             self.0.lock().insert(token.into(), known);

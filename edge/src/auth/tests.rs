@@ -127,7 +127,7 @@ fn what_does_not_hold_is_told_by_its_reason() {
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":"never"}"#), "claim `exp`"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":-1}"#), "seconds since 1970"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"nbf":1500000000}"#), "claim nbf"),
-        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":["a*b"]}}"#), "`a*b` is no pattern"),
+        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":["a*b"]}}"#), "invalid pattern `a*b`"),
         (forged(r#"{"alg":"HS256"}"#, "[]"), "its claims"),
         (format!("{good}{}", "A".repeat(9000)), "longer than 8 KiB"),
     ] {
@@ -192,7 +192,7 @@ fn key_files() {
         ("", "no PEM block"),
         ("ssh-rsa AAAA", "no PEM block"),
         ("-----BEGIN PUBLIC KEY-----\nMIIB", "no end"),
-        ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", "no public key"),
+        ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", "not a public key"),
         ("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----", "a private key"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----", "a private key"),
         (RSA_SHORT, "2048"),

@@ -51,12 +51,12 @@ fn every_fault_is_told_at_once_with_its_setting() {
     )
     .unwrap_err();
     let expected = [
-        "TRIDENT_BUS (--bus): not the address of a bus; accepted are `memory` and",
-        "TRIDENT_WORKERS (--workers): `0` is no number of threads; accepted are 1 to 512",
-        "TRIDENT_KEEPALIVE (--keepalive): `15` is no duration; accepted are",
+        "TRIDENT_BUS (--bus): invalid bus address: expected `memory` or",
+        "TRIDENT_WORKERS (--workers): invalid number of threads `0`: expected 1 to 512",
+        "TRIDENT_KEEPALIVE (--keepalive): invalid duration `15`: expected",
         "TRIDENT_SECRET (--secret): the secret has 5 bytes; HS256 takes 32",
-        "TRIDENT_PUBLIC (--public): `a*b` is no pattern",
-        "TRIDENT_DEMO (--demo): `maybe` is neither; accepted are `on` and `off`",
+        "TRIDENT_PUBLIC (--public): invalid pattern `a*b`",
+        "TRIDENT_DEMO (--demo): invalid value `maybe`: expected `on` or `off`",
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
     for (fault, expected) in faults.iter().zip(expected) {
@@ -130,9 +130,9 @@ fn unknown_variables_are_warned_of_unless_an_orchestrator_made_them() {
     assert_eq!(
         settings.warnings,
         [
-            "TRIDENT_COLOUR is no setting and has no effect; --help lists those there are",
-            "TRIDENT_FOO is no setting and has no effect; --help lists those there are",
-            "TRIDENT_KEEP_ALIVE is no setting and has no effect; did you mean TRIDENT_KEEPALIVE?",
+            "unknown setting TRIDENT_COLOUR has no effect; --help lists all settings",
+            "unknown setting TRIDENT_FOO has no effect; --help lists all settings",
+            "unknown setting TRIDENT_KEEP_ALIVE has no effect; did you mean TRIDENT_KEEPALIVE?",
         ]
     );
 }
