@@ -84,7 +84,7 @@ fn sockets_of_all_servers_are_asked() {
     assert_eq!(asked.answers, [four, 1_u64.into(), 2_u64.into(), "three".into()]);
 }
 
-/// Who would rather wait for ever than miss an answer says so with the longest time there is.
+/// The longest timeout means to wait forever rather than miss an answer.
 #[test]
 fn answers_may_be_waited_for_without_end() {
     let cluster = Cluster::new();
@@ -150,7 +150,7 @@ fn servers_send_events_to_each_other_and_answer() {
     let mut answers: Responses<Value> = cluster.wait(namespace.server_side_emit_with_ack("load", &())).unwrap();
     answers.answers.sort_by_key(ToString::to_string);
     assert_eq!((answers.answers, answers.missing), (vec![json!({ "of": "three" }), json!({ "of": "two" })], 0));
-    // Nobody answers, which is told in time.
+    // Nobody answers, which is reported in time.
     let silent: Responses<Value> = cluster.wait(namespace.server_side_emit_with_ack("hello", &())).unwrap();
     assert_eq!((silent.answers.len(), silent.missing), (0, 2));
 }

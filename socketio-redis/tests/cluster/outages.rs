@@ -1,4 +1,4 @@
-//! Redis is away, and comes back.
+//! Redis becomes unavailable, and available again.
 
 use socketio::{EmitError, SocketIo};
 use socketio_redis::{Config, ConnectError, RedisAdapter};

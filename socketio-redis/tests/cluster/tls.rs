@@ -40,7 +40,7 @@ fn servers_meet_over_tls() {
     assert_eq!(cluster.wait(one.io.of("/").server_count()).unwrap(), 2);
 }
 
-/// Signed by nobody whom the server trusts: nothing is sent to it, however often it is tried.
+/// Signed by an unknown authority: nothing is sent to it, however often it is tried.
 #[test]
 fn an_unknown_certificate_is_rejected() {
     let (cluster, _) = cluster("127.0.0.1");

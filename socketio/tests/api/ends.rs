@@ -9,7 +9,7 @@ use crate::{
     support::{WebSocket, eventually},
 };
 
-/// The server takes a socket out on another thread, and before its own thread hears of it the client has left and come again.
+/// The server removes a socket on another thread, and before its own thread knows, the client has left and connected again.
 #[test]
 fn a_late_removal_does_not_affect_a_new_socket() {
     let (server, io) = start(SocketIo::builder());
@@ -144,7 +144,7 @@ fn sockets_and_connections_are_freed() {
     let held = alive.clone();
     io.of("/").on_connect(async move |socket| {
         let (held, me) = (held.clone(), socket.clone());
-        // A handler that holds its own socket is the leak that everybody writes once.
+        // A handler that owns its own socket is a leak that is easy to write.
         socket.on("x", async move |_, (), _| drop((held.clone(), me.clone())));
     });
     for _ in 0..10 {
@@ -164,7 +164,7 @@ fn handlers_come_off_and_the_last_word_is_heard() {
         socket.on("b", async |socket, (), _| socket.emit("b", &()).unwrap());
         socket.on("off", async |socket, (), _| socket.off("a"));
         let keep = keep.clone();
-        // Whoever sees the end begin may still ask to be told that it is over.
+        // Whoever sees the end begin can still wait until it is complete.
         socket.on_disconnecting(async move |socket, _| {
             let keep = keep.clone();
             keep.lock().unwrap().push("going");

@@ -4,7 +4,7 @@ use socketio::{SocketIo, TryArgs};
 
 use crate::{join, list, start, support::eventually};
 
-/// Case 3.5: a client that asked for an ack hears at once that its arguments do not fit.
+/// Case 3.5: a client that asked for an ack learns immediately that its arguments have the wrong type.
 #[test]
 fn arguments_of_the_wrong_type_are_rejected_by_the_ack() {
     let (server, io) = start(SocketIo::builder());
@@ -85,7 +85,7 @@ fn handlers_come_and_go_one_by_one() {
     assert_eq!((client.text(), client.text()), (r#"42["early","off"]"#.into(), r#"431[["thin","off"]]"#.into()));
 }
 
-/// Case 11.9: `onAnyOutgoing` is told of every event, alone or with others, in order.
+/// Case 11.9: `onAnyOutgoing` is called for every event, to one socket or several, in order.
 #[test]
 fn outgoing_events_reach_their_listeners() {
     let (server, io) = start(SocketIo::builder());

@@ -6,7 +6,7 @@ use socketio::{AckError, DisconnectReason, SocketIo};
 
 use crate::{WEBSOCKET, join, list, start, support::Frame};
 
-/// Case 11.1: closing the connection from one namespace is told in all of them, so that no client reconnects.
+/// Case 11.1: closing the connection from one namespace notifies the client in all of them, so that it does not reconnect.
 #[test]
 fn every_namespace_is_notified_that_the_connection_is_closed() {
     let (server, io) = start(SocketIo::builder());

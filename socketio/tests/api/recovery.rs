@@ -1,4 +1,4 @@
-//! Coming back.
+//! Connection state recovery.
 
 use std::time::Duration;
 

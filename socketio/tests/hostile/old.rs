@@ -99,7 +99,7 @@ fn refusals_of_protocol_3() {
     socket.expect("44/picky,{\"code\":7}");
 }
 
-/// Case 12.1: `b64=1` in the handshake holds for the whole session; later requests need not repeat it.
+/// Case 12.1: `b64=1` in the handshake applies to the whole session; later requests need not repeat it.
 #[test]
 fn base64_is_settled_by_the_handshake() {
     let server = server();

@@ -1,4 +1,4 @@
-//! Connection state recovery: what a client that was cut off gets when it comes back, in which order, and who gets nothing.
+//! Connection state recovery: what a disconnected client gets when it reconnects, in which order, and who gets nothing.
 
 use std::time::Duration;
 
@@ -118,8 +118,8 @@ fn what_is_not_stored() {
     assert_eq!(ids(&socket.next_text()).0, visitor.sid);
 }
 
-/// The official client takes any last string for the offset. Where an event is not stored, and yet ends in one, the client must
-/// find its way back all the same.
+/// The official client takes any last string for the offset. An event that is not stored but ends in a string must not change the client's
+/// position.
 #[test]
 fn strings_that_look_like_offsets() {
     let server = server();
