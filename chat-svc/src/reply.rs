@@ -45,7 +45,7 @@ impl From<ApiError> for Refusal {
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
-            BusError::Unavailable(_) => "bus_away",
+            BusError::Unavailable(_) => "bus_unavailable",
             BusError::Unknown(_) => "outcome_unknown",
             BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",

@@ -73,7 +73,7 @@ impl ChatEvents {
         };
         timeout(FILLED_WITHIN, filled).await.map_err(|_| {
             Refusal::new(
-                "bus_away",
+                "bus_unavailable",
                 "earlier messages are not available, since the message bus is unavailable; retry later",
             )
         })

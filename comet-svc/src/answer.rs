@@ -43,7 +43,7 @@ const GAP: &str = "Trident-Gap";
 /// could not resume.
 pub(crate) fn require_place(ask: &Ask, reader: &Reader, found: Option<&Batch>) -> Result<(), ApiError> {
     if found.is_none() && ask.subscription.since == Since::Now && reader.place().is_none() {
-        return Err(ApiError::unavailable("bus_away", "this server is still reading the messages that are stored"));
+        return Err(ApiError::unavailable("bus_unavailable", "this server is still loading the stored messages"));
     }
     Ok(())
 }

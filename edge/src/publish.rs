@@ -98,8 +98,8 @@ fn refused(service: &Service, error: BusError) -> ApiError {
     let refusals = &service.edge.metrics.refusals;
     match error {
         BusError::Unavailable(_) => {
-            refusals.bus_away.inc();
-            ApiError::unavailable("bus_away", error)
+            refusals.bus_unavailable.inc();
+            ApiError::unavailable("bus_unavailable", error)
         }
         BusError::Unknown(_) => {
             refusals.outcome_unknown.inc();
@@ -277,9 +277,9 @@ mod tests {
         let service = Service::open(settings, &defaults).unwrap();
         let counts = || {
             let refusals = &service.edge.metrics.refusals;
-            (refusals.bus_away.get(), refusals.idempotency_keys.get())
+            (refusals.bus_unavailable.get(), refusals.idempotency_keys.get())
         };
-        assert_eq!(refused(&service, BusError::Unavailable("gone".into())).code(), "bus_away");
+        assert_eq!(refused(&service, BusError::Unavailable("gone".into())).code(), "bus_unavailable");
         assert_eq!(counts(), (1, 0));
         assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
         assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);

@@ -131,8 +131,8 @@ impl Service {
 
     fn ask_bus(&self) {
         match self.bus.ready() {
-            Ok(()) => self.edge.readiness.ready("bus_away"),
-            Err(error) => self.edge.readiness.not_ready("bus_away", error.to_string()),
+            Ok(()) => self.edge.readiness.ready("bus_unavailable"),
+            Err(error) => self.edge.readiness.not_ready("bus_unavailable", error.to_string()),
         }
     }
 }

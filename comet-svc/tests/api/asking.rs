@@ -202,7 +202,7 @@ async fn a_poll_without_a_cursor_waits_for_the_log_to_be_filled() {
     let site = site(&[("TRIDENT_BUS", &format!("redis://{}", nobody.local_addr().unwrap()))]);
     for query in ["channel=public.c&mode=poll", "channel=public.c&wait=1", "channel=public.c&mode=poll&format=raw"] {
         let answer = site.get(&format!("/data?{query}")).send().await;
-        assert_eq!(answer.error(), (503, "bus_away".to_owned()), "{query}");
+        assert_eq!(answer.error(), (503, "bus_unavailable".to_owned()), "{query}");
         assert_eq!(answer.header("retry-after"), "2", "{query}");
     }
     // Who brings a cursor keeps it.

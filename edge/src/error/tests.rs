@@ -48,7 +48,7 @@ fn each_error_has_its_status_and_its_headers() {
             "too_many_requests",
             Some(("retry-after", "3")),
         ),
-        (ApiError::unavailable("bus_away", "x"), 503, "bus_away", Some(("retry-after", "2"))),
+        (ApiError::unavailable("bus_unavailable", "x"), 503, "bus_unavailable", Some(("retry-after", "2"))),
         (ApiError::internal("the password is hunter2"), 500, "internal", None),
     ];
     for (error, status, code, extra) in table {

@@ -105,7 +105,12 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
         let lag = i64::try_from(log.lag_messages).unwrap_or(i64::MAX);
         gauge(&mut encoder, "trident_log_channels", "Channels in the log", int(log.channels))?;
         gauge(&mut encoder, "trident_log_messages", "Messages stored in the log", int(log.messages))?;
-        gauge(&mut encoder, "trident_log_bytes", "Bytes of memory of stored messages and their channels", int(log.bytes))?;
+        gauge(
+            &mut encoder,
+            "trident_log_bytes",
+            "Bytes of memory of stored messages and their channels",
+            int(log.bytes),
+        )?;
         gauge(&mut encoder, "trident_encoded_bytes", "Bytes of cached encoded messages", int(log.encoded_bytes))?;
         gauge(&mut encoder, "trident_idempotency_keys", "Idempotency keys in use", int(log.keys))?;
         gauge(&mut encoder, "trident_idempotency_bytes", "Bytes of idempotency keys in use", int(log.key_bytes))?;

@@ -94,7 +94,7 @@ refusals! {
     /// A page of an origin that is not allowed, or a cookie from one (Socket.IO, WebSocket, publishing).
     bad_origin
     /// The bus was unavailable.
-    bus_away
+    bus_unavailable
     /// A publication with an unknown outcome, since the connection to the bus broke.
     outcome_unknown
     /// No space for another `Idempotency-Key`.
