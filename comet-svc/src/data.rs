@@ -21,7 +21,7 @@ use edge::{
     metrics::{Transport, TransportMetrics},
     routes::{RequestParts, ResponseFuture, response},
     service::Service,
-    stream::{Stream, Times},
+    stream::{Stream, StreamSchedule},
 };
 use futures_util::stream;
 use shared::{
@@ -52,7 +52,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         match ask.mode {
             Mode::Stream => {
                 let slot = slot(Transport::Stream)?;
-                let times = Times::of(&service.edge.settings, &access);
+                let times = StreamSchedule::of(&service.edge.settings, &access);
                 let reader = ask.subscription.open(&service).await?;
                 let mut answer = answer::streamed(reader.place());
                 if is_head {

@@ -6,13 +6,13 @@
 
 mod access;
 mod mint;
-mod remembered;
+mod token_cache;
 mod verifier;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use access::Bearers;
+pub(super) use access::TokenOwners;
 pub use access::{Access, Identity, TOKEN_COOKIE};
 pub use mint::{TokenRequest, mint};
 pub use verifier::{LEEWAY, PublicKey, TokenFault, Verifier};

@@ -23,7 +23,7 @@ use std::{
 
 pub use channels::NoChannel;
 use channels::Openers;
-use rate::{Over, Rate};
+use rate::{Rate, RateLimited};
 use shared::live::log::{Opener, Vacancy};
 
 use super::{
@@ -126,7 +126,7 @@ impl Limits {
             && let Err(over) = rate.check(&Identity::Address(counted(address)), 1)
         {
             refusals.connect_rate.inc();
-            let retry_after = if let Over::Now { retry_after } = over { retry_after } else { 1 };
+            let retry_after = if let RateLimited::Now { retry_after } = over { retry_after } else { 1 };
             return Err(Refused::Rate { limit: rate.limit(), retry_after });
         }
         // Taken first and released if it was one too many: two threads cannot both get the last slot.
@@ -186,8 +186,8 @@ impl Limits {
         rate.check(identity, messages).map_err(|over| {
             self.0.metrics.refusals.publish_rate.inc();
             match over {
-                Over::Never => ApiError::TooManyAtOnce { messages, limit },
-                Over::Now { retry_after } => {
+                RateLimited::Never => ApiError::TooManyAtOnce { messages, limit },
+                RateLimited::Now { retry_after } => {
                     let message = format!(
                         "too many messages: {messages} more would exceed the {limit} a second that one token or address \
                          may publish (TRIDENT_PUBLISH_RATE); retry in {retry_after} s"

@@ -5,7 +5,7 @@ use super::settings::Settings;
 /// Descriptors that are not connections: listeners, logs, the bus, files.
 const OTHERS: usize = 256;
 /// More is not useful; kernels reject more than `fs.nr_open`, which has this default.
-const MOST: u64 = 1 << 20;
+const MAX_OPEN_FILES: u64 = 1 << 20;
 
 /// Raises the limit of open files as far as possible, and reports if it does not suffice for the configured connections: as a warning if
 /// they were set explicitly. Shells and service managers often set a soft limit of 1,024, for programs that cannot handle more.
@@ -13,7 +13,7 @@ const MOST: u64 = 1 << 20;
 pub fn raise(settings: &Settings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(MOST).min(MOST);
+    let wanted = limit.maximum.unwrap_or(MAX_OPEN_FILES).min(MAX_OPEN_FILES);
     let mut current = limit.current.unwrap_or(u64::MAX);
     if current < wanted {
         match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {

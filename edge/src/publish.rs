@@ -26,7 +26,7 @@ use super::{
 const EVENT: Parameter = Parameter::once("event");
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Maximum length of a key in bytes.
-const LONGEST_KEY: usize = 128;
+const MAX_KEY_BYTES: usize = 128;
 
 /// The handler of both routes. What can be refused without the body is refused before it is read.
 pub fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
@@ -246,12 +246,12 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
 fn idempotency_key(headers: &HeaderMap, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY);
     let Some(key) = given.next() else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
     match key.filter(|_| given.next().is_none()) {
         Some(key) => Ok(Some(IdempotencyKey { scope: access.identity().to_string(), key: key.to_owned() })),
         None => {
             let message =
-                format!("{IDEMPOTENCY_KEY} must occur once, with 1 to {LONGEST_KEY} visible ASCII characters");
+                format!("{IDEMPOTENCY_KEY} must occur once, with 1 to {MAX_KEY_BYTES} visible ASCII characters");
             Err(ApiError::invalid("bad_idempotency_key", message))
         }
     }

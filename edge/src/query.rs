@@ -14,7 +14,7 @@ pub const ADDED_BY_LIBRARIES: [&str; 2] = ["_", "lastEventId"];
 
 /// How often a parameter may occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
+pub enum Occurrence {
     /// At most once; twice is an error, since either value could be meant.
     Once,
     /// Up to this many times.
@@ -27,20 +27,20 @@ pub struct Parameter {
     /// Its name, before the `=`.
     pub name: &'static str,
     /// How often it may occur.
-    pub times: Times,
+    pub occurrence: Occurrence,
 }
 
 impl Parameter {
     /// A parameter that may occur once.
     #[must_use]
     pub const fn once(name: &'static str) -> Self {
-        Self { name, times: Times::Once }
+        Self { name, occurrence: Occurrence::Once }
     }
 
     /// A parameter that may be repeated, up to `most` times.
     #[must_use]
     pub const fn repeated(name: &'static str, most: usize) -> Self {
-        Self { name, times: Times::UpTo(most) }
+        Self { name, occurrence: Occurrence::UpTo(most) }
     }
 }
 
@@ -71,12 +71,12 @@ impl<'a> Query<'a> {
             };
             let value = decode(value)?;
             let seen = pairs.iter().filter(|(name, _)| *name == parameter.name).count();
-            match parameter.times {
-                Times::Once if seen == 1 => {
+            match parameter.occurrence {
+                Occurrence::Once if seen == 1 => {
                     let message = format!("parameter `{}` may occur only once", parameter.name);
                     return Err(ApiError::Invalid { code: "repeated_parameter", message });
                 }
-                Times::UpTo(most) if seen == most => {
+                Occurrence::UpTo(most) if seen == most => {
                     let message = format!("parameter `{}` may occur at most {most} times", parameter.name);
                     return Err(ApiError::Invalid { code: "repeated_parameter", message });
                 }
@@ -107,12 +107,12 @@ fn not_accepted(unknown: &[String], accepted: &[Parameter]) -> ApiError {
 
 /// Untrusted text for an error message: quoted, without control characters, and short, even if each of its characters is escaped.
 fn shown(text: &str) -> String {
-    const MOST_BYTES: usize = 60;
+    const MAX_SHOWN_BYTES: usize = 60;
     let mut short = String::new();
     for char in text.chars() {
         let before = short.len();
         short.extend(char.escape_debug());
-        if short.len() > MOST_BYTES {
+        if short.len() > MAX_SHOWN_BYTES {
             short.truncate(before);
             short.push('…');
             break;

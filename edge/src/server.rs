@@ -30,7 +30,7 @@ use actix_web::{
 };
 
 use super::{
-    auth::{Bearers, Verifier},
+    auth::{TokenOwners, Verifier},
     drain::Drain,
     health::Readiness,
     http1, layer,
@@ -48,7 +48,7 @@ const BACKLOG: i32 = 4096;
 
 /// Timeouts without a setting. Tests use others.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+struct ServerTimeouts {
     /// How long an idle connection is kept open for its client's next request.
     keep_alive: Duration,
     /// How long a client may read nothing of what is queued for it.
@@ -61,7 +61,7 @@ struct Times {
     hard_end: Duration,
 }
 
-const TIMES: Times = Times {
+const TIMES: ServerTimeouts = ServerTimeouts {
     keep_alive: Duration::from_secs(75),
     write: Duration::from_secs(30),
     settle: Duration::from_millis(100),
@@ -84,7 +84,7 @@ pub struct Shared {
     /// The keys that verify tokens.
     pub verifier: Verifier,
     /// Recently verified tokens.
-    pub(super) tokens: Bearers,
+    pub(super) tokens: TokenOwners,
     /// Connections and rates.
     pub limits: Limits,
     /// Long answers that have not been read yet.
@@ -111,7 +111,7 @@ impl Edge {
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2));
         Self(Arc::new(Shared {
             verifier: Verifier::new(&settings),
-            tokens: Bearers::default(),
+            tokens: TokenOwners::default(),
             limits: Limits::new(&settings, metrics.clone()),
             sockets,
             unread,
@@ -192,7 +192,13 @@ where
     start_with(listener, edge, routes, application, TIMES)
 }
 
-fn start_with<R, A>(listener: TcpListener, edge: &Edge, routes: R, application: A, times: Times) -> io::Result<Running>
+fn start_with<R, A>(
+    listener: TcpListener,
+    edge: &Edge,
+    routes: R,
+    application: A,
+    times: ServerTimeouts,
+) -> io::Result<Running>
 where
     R: Fn() -> Routes + Clone + Send + 'static,
     A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
@@ -209,16 +215,19 @@ where
         .disable_signals()
         .listen("http", listener, move || {
             let (edge, signal, routes) = (app_edge.clone(), signal.clone(), routes.clone());
-            let times =
-                http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive, write: times.write };
+            let times = http1::ConnectionTimeouts {
+                head: edge.settings.header_timeout,
+                keep_alive: times.keep_alive,
+                write: times.write,
+            };
             let application = layer::app(edge.clone(), application.clone());
             let application = map_config(application, |()| AppConfig::default()).into_factory();
             fn_factory(move || {
                 let (application, edge, signal) = (application.new_service(()), edge.clone(), signal.clone());
                 let routes = operations::routes(&edge).and(routes());
                 async move {
-                    let worker = Rc::new(http1::Worker::new(application.await?, routes, edge, times));
-                    rt::spawn(http1::Worker::keep_room(Rc::downgrade(&worker)));
+                    let worker = Rc::new(http1::WorkerContext::new(application.await?, routes, edge, times));
+                    rt::spawn(http1::WorkerContext::keep_room(Rc::downgrade(&worker)));
                     let stopped = worker.clone();
                     rt::spawn(async move {
                         signal.notified().await;
@@ -249,7 +258,7 @@ pub struct Running {
     edge: Edge,
     handle: ServerHandle,
     server: JoinHandle<io::Result<()>>,
-    times: Times,
+    times: ServerTimeouts,
 }
 
 impl Running {

@@ -5,8 +5,8 @@
 //! [`Settings::augment`] and [`Settings::from_matches`].
 
 mod bus;
+mod effective;
 mod fault;
-mod in_force;
 mod memory;
 mod secret;
 mod sources;
@@ -19,8 +19,8 @@ mod tests;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use bus::{BusAddress, RedisAddress};
+pub use effective::{EffectiveSetting, Origin};
 pub use fault::Fault;
-pub use in_force::{InForce, Origin};
 pub use memory::Memory;
 pub use secret::Secret;
 use sources::Sources;
@@ -207,12 +207,12 @@ impl Settings {
     /// The effective settings: the text of each setting, in the order of `--help`, and its source. Without keys and passwords. Does not
     /// validate them.
     #[must_use]
-    pub fn in_force(
+    pub fn effective(
         matches: &clap::ArgMatches,
         env: impl IntoIterator<Item = (OsString, OsString)>,
         service: &ServiceDefaults,
-    ) -> Vec<InForce> {
-        in_force::all(&Sources::new(matches, env, service))
+    ) -> Vec<EffectiveSetting> {
+        effective::all(&Sources::new(matches, env, service))
     }
 
     /// The settings from given arguments (without the program's name) and a given environment.

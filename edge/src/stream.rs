@@ -79,14 +79,14 @@ fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
 
 /// The times of a stream's keep-alives and its end.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub struct StreamSchedule {
     /// The idle time after which a keep-alive is sent.
     pub keep_alive: Duration,
     /// When the stream ends, if it does: at its maximum age, or when the token expires, whichever is earlier.
     pub end: Option<Instant>,
 }
 
-impl Times {
+impl StreamSchedule {
     /// From the settings, for a stream of this client that begins now.
     #[must_use]
     pub fn of(settings: &Settings, access: &Access) -> Self {
@@ -99,7 +99,7 @@ pub struct Stream<F> {
     reader: Reader,
     form: F,
     slot: Slot,
-    times: Times,
+    times: StreamSchedule,
     /// The time of the last write.
     written: Instant,
     timer: Pin<Box<Sleep>>,
@@ -115,7 +115,7 @@ enum Phase {
 
 impl<F: Form> Stream<F> {
     /// Streams the messages of `reader`, encoded by `form`, counted with `slot`, until `times` or the log end it.
-    pub fn new(reader: Reader, form: F, slot: Slot, times: Times) -> Self {
+    pub fn new(reader: Reader, form: F, slot: Slot, times: StreamSchedule) -> Self {
         let written = Instant::now();
         let mut stream =
             Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };

@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Maximum number of channels of one subscription.
-pub const MOST_CHANNELS: usize = 128;
+pub const MAX_CHANNELS: usize = 128;
 /// The parameter that names a channel.
-pub const CHANNEL: Parameter = Parameter::repeated("channel", MOST_CHANNELS);
+pub const CHANNEL: Parameter = Parameter::repeated("channel", MAX_CHANNELS);
 /// The parameter with the cursor.
 pub const SINCE: Parameter = Parameter::once("since");
 

@@ -15,7 +15,7 @@ use edge::{
     query::{Parameter, Query},
     routes::{RequestParts, ResponseFuture, response},
     service::Service,
-    stream::{Form as _, Retry, Stream, Times},
+    stream::{Form as _, Retry, Stream, StreamSchedule},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
 use futures_util::stream;
@@ -46,7 +46,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
             // A body of unknown length, like that of the GET; a HEAD is sent none of it.
             return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
         }
-        let times = Times::of(&service.edge.settings, &access);
+        let times = StreamSchedule::of(&service.edge.settings, &access);
         let Ok(reader) = subscription.open(&service).await else {
             return Ok(answer.body(form.closing()));
         };

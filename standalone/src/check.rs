@@ -8,7 +8,7 @@ use std::{
 
 use chat_svc::{Chat, OpenError};
 use clap::ArgMatches;
-use edge::{Settings, health::Degradation, service::Service, settings::InForce};
+use edge::{Settings, health::Degradation, service::Service, settings::EffectiveSetting};
 use shared::live::bus::BusError;
 
 use crate::{DEFAULTS, cli::CHECK};
@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Prints the effective settings, as variables with their values. Exits with 2 if any are invalid, after reporting all of them.
 pub async fn run(matches: &ArgMatches) -> ExitCode {
     let settings = Settings::from_matches_or_exit(matches, &DEFAULTS);
-    let in_force = Settings::in_force(matches, std::env::vars_os(), &DEFAULTS);
-    say(&table(&in_force));
+    let effective = Settings::effective(matches, std::env::vars_os(), &DEFAULTS);
+    say(&table(&effective));
     for warning in &settings.warnings {
         eprintln!("warning: {warning}");
     }
@@ -56,11 +56,11 @@ fn say(text: &str) {
 }
 
 /// A heading for each group, a line for each setting, and its source unless it is the default.
-fn table(in_force: &[InForce]) -> String {
-    let width = in_force.iter().map(|setting| setting.variable.len()).max().unwrap_or_default();
+fn table(effective: &[EffectiveSetting]) -> String {
+    let width = effective.iter().map(|setting| setting.variable.len()).max().unwrap_or_default();
     let mut text = String::new();
     let mut group = "";
-    for setting in in_force {
+    for setting in effective {
         if setting.group != group {
             let gap = if group.is_empty() { "" } else { "\n" };
             group = setting.group;
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn settings_are_listed_under_their_headings() {
-        let setting = |group, variable: &str, value: &str, origin| InForce {
+        let setting = |group, variable: &str, value: &str, origin| EffectiveSetting {
             group,
             variable: variable.to_owned(),
             value: value.to_owned(),

@@ -20,7 +20,7 @@ use shared::pure::{
     access::{Claims, Grants, Patterns},
 };
 
-use super::{TokenFault, remembered::Remembered};
+use super::{TokenFault, token_cache::TokenCache};
 use crate::{ApiError, Edge, address, routes::RequestParts};
 
 /// The cookie with the token, for browsers: an `EventSource` cannot send headers.
@@ -61,7 +61,7 @@ pub struct Access {
     edge: Edge,
     address: IpAddr,
     /// Boxed, since most clients have no token, and there are many.
-    bearer: Option<Arc<Bearer>>,
+    bearer: Option<Arc<TokenOwner>>,
     /// Why the client's token is invalid.
     fault: Option<Arc<str>>,
     /// Why the client's cookie does not allow publishing, or is ignored.
@@ -70,7 +70,7 @@ pub struct Access {
 
 /// The owner of a token.
 #[derive(Debug)]
-struct Bearer {
+struct TokenOwner {
     claims: Claims,
     subject: Option<Arc<str>>,
     fingerprint: u128,
@@ -79,7 +79,7 @@ struct Bearer {
 
 /// The owners of tokens that were verified before.
 #[derive(Debug, Default)]
-pub(crate) struct Bearers(Remembered<Bearer>);
+pub(crate) struct TokenOwners(TokenCache<TokenOwner>);
 
 /// How far a cookie's token is trusted: browsers send cookies with requests of pages of other origins, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Access {
     fn with_any_token<'a>(edge: &Edge, tokens: impl IntoIterator<Item = &'a str>, address: IpAddr) -> Self {
         let (mut bearer, mut fault) = (None, None);
         for token in tokens.into_iter().filter(|_| edge.verifier.has_key()) {
-            match Bearer::of(edge, token, SystemTime::now()) {
+            match TokenOwner::of(edge, token, SystemTime::now()) {
                 Ok(known) => {
                     bearer = Some(known);
                     break;
@@ -282,7 +282,7 @@ impl Access {
     #[must_use]
     pub fn identity(&self) -> Identity {
         match self.bearer.as_deref() {
-            Some(Bearer { subject: Some(subject), .. }) => Identity::Subject(subject.clone()),
+            Some(TokenOwner { subject: Some(subject), .. }) => Identity::Subject(subject.clone()),
             Some(bearer) => Identity::Token(bearer.fingerprint),
             None => Identity::Address(address::counted(self.address)),
         }
@@ -306,7 +306,7 @@ impl FromRequest for Access {
     }
 }
 
-impl Bearer {
+impl TokenOwner {
     /// The owner of `token`, if it is valid at `now`.
     fn of(edge: &Edge, token: &str, now: SystemTime) -> Result<Arc<Self>, TokenFault> {
         if let Some(known) = edge.tokens.0.get(token) {

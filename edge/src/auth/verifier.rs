@@ -17,7 +17,7 @@ use crate::settings::{Secret, Settings};
 pub const LEEWAY: f64 = 5.0;
 
 /// Maximum length in bytes of a token that is checked. The server limits headers, but not Socket.IO's handshake.
-const LONGEST: usize = 8 * 1024;
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Why a token is invalid. The messages contain no part of the token or the keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,7 +204,7 @@ fn name(algorithm: Algorithm) -> &'static str {
 
 fn header(token: &str) -> Result<Header, TokenFault> {
     let malformed = |what: &str| TokenFault::Malformed(what.to_owned());
-    if token.len() > LONGEST {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(malformed("longer than 8 KiB"));
     }
     let mut parts = token.split('.');

@@ -22,7 +22,7 @@ use socket2::SockRef;
 use tokio::io::AsyncWrite as _;
 
 use super::{
-    Worker,
+    WorkerContext,
     clock::{Alarm, Clock},
     decoder::Decoder,
     outgoing::{Outgoing, Shape},
@@ -99,7 +99,7 @@ pub(super) enum In {
 }
 
 impl Connection {
-    pub(super) fn new<S>(worker: &Worker<S>, socket: TcpStream, place: &Socket) -> Self {
+    pub(super) fn new<S>(worker: &WorkerContext<S>, socket: TcpStream, place: &Socket) -> Self {
         let options = SockRef::from(&socket);
         // An option that cannot be set, or that this system does not support, is omitted.
         let _ = options.set_tcp_nodelay(true);
@@ -208,7 +208,7 @@ impl Connection {
         self.outgoing.head(HttpResponse::new(status).head(), BodySize::Sized(0), shape, &self.clock);
     }
 
-    /// Writes what is queued. A client that reads none of it has [`Times::write`](super::Times::write).
+    /// Writes what is queued. A client that reads none of it has [`ConnectionTimeouts::write`](super::ConnectionTimeouts::write).
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.len();
         if before > 0 && !self.is_stalled {

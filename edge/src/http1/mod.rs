@@ -13,8 +13,8 @@
 //! A connection is one future, in the task that actix's server creates for each socket. The [`Clock`] of its worker has its
 //! timeouts:
 //! - the head of a request, from its first byte (of the first request: from the beginning): `TRIDENT_HEADER_TIMEOUT`, then 408;
-//! - the next request: [`Times::keep_alive`];
-//! - a client that reads nothing of what is queued for it: [`Times::write`], restarted by each byte that it reads, and on a quiet
+//! - the next request: [`ConnectionTimeouts::keep_alive`];
+//! - a client that reads nothing of what is queued for it: [`ConnectionTimeouts::write`], restarted by each byte that it reads, and on a quiet
 //!   stream the same time for the acknowledgement of its keep-alive ([`quiet`]);
 //! - the client's own end after the last byte of the server: 2 s.
 //!
@@ -49,7 +49,7 @@ use super::{Edge, layer::Body, routes::Routes};
 
 /// The timeouts of a server's clients.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct ConnectionTimeouts {
     /// For the head of a request.
     pub(super) head: Duration,
     /// For the next request on a connection that has had one.
@@ -58,7 +58,7 @@ pub(super) struct Times {
     pub(super) write: Duration,
 }
 
-impl Times {
+impl ConnectionTimeouts {
     /// Their precision.
     fn tick(self) -> Duration {
         (self.head.min(self.keep_alive).min(self.write) / 16)
@@ -70,22 +70,22 @@ impl Times {
 const ROOM_CHECK: Duration = Duration::from_millis(500);
 
 /// The shared state of the connections of one worker.
-pub(super) struct Worker<S> {
+pub(super) struct WorkerContext<S> {
     application: S,
     clock: Rc<Clock>,
-    times: Times,
+    times: ConnectionTimeouts,
     routes: Routes,
     edge: Edge,
     /// Of actix's decoder.
     config: ServiceConfig,
 }
 
-impl<S> Worker<S>
+impl<S> WorkerContext<S>
 where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
     /// Create it within the worker's runtime.
-    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: Times) -> Self {
+    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts) -> Self {
         let config = ServiceConfig::default();
         Self { application, routes, edge, clock: Clock::start(times.tick()), times, config }
     }

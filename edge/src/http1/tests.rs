@@ -33,8 +33,11 @@ use crate::{
     settings::ServiceDefaults,
 };
 
-const TIMES: Times =
-    Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2), write: Duration::from_secs(1) };
+const TIMES: ConnectionTimeouts = ConnectionTimeouts {
+    head: Duration::from_millis(600),
+    keep_alive: Duration::from_secs(2),
+    write: Duration::from_secs(1),
+};
 const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 /// Bytes of an answer that no kernel takes at once.
 const HUGE: usize = 1 << 20;
@@ -176,7 +179,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
             response_ready(Ok(HttpResponse::Ok().body(text)))
         })
     });
-    let worker = Rc::new(Worker::new(application, routes, edge.clone(), TIMES));
+    let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
     let served = actix_web::rt::spawn(worker.serve(socket));
     Stage { client, said, served, alive, edge }
 }

@@ -11,7 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
 use crate::auth::Identity;
 
 /// Maximum number of identities with a bucket of their own; beyond, identities share buckets.
-const MOST: usize = 65_536;
+const MAX_IDENTITIES: usize = 65_536;
 /// The number of shared buckets.
 const SHARED: u64 = 1024;
 /// The number of checks between two clean-ups.
@@ -25,7 +25,7 @@ enum Bucket {
 
 /// Why a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum RateLimited {
     /// The rate is exceeded at present.
     Now {
         /// Seconds until the request is admitted.
@@ -55,8 +55,8 @@ impl Rate {
     ///
     /// # Errors
     /// When they exceed the rate now, or always.
-    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), Over> {
-        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(Over::Never) };
+    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), RateLimited> {
+        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(RateLimited::Never) };
         // Zero items need no check.
         let Some(number) = number else { return Ok(()) };
         self.sweep();
@@ -65,10 +65,10 @@ impl Rate {
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
                 // `Retry-After` has whole seconds; rounded down, the retry would be rejected again.
-                Err(Over::Now { retry_after: wait.as_secs() + 1 })
+                Err(RateLimited::Now { retry_after: wait.as_secs() + 1 })
             }
             // However long the client waits, this many never fit.
-            Err(_) => Err(Over::Never),
+            Err(_) => Err(RateLimited::Never),
         }
     }
 
@@ -92,7 +92,7 @@ impl Rate {
 
     /// If there are very many identities, the rest share buckets by hash: memory stays bounded, and everybody is counted.
     fn bucket(&self, identity: &Identity) -> Bucket {
-        if self.limiter.len() < MOST {
+        if self.limiter.len() < MAX_IDENTITIES {
             return Bucket::Own(identity.clone());
         }
         let mut hasher = DefaultHasher::new();

@@ -22,7 +22,7 @@ const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", vers
 /// Long enough for the slowest machine; nothing waits so long when it works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const QUICK: Times = Times {
+const QUICK: ServerTimeouts = ServerTimeouts {
     keep_alive: Duration::from_millis(800),
     write: Duration::from_secs(5),
     settle: Duration::from_millis(50),
@@ -97,7 +97,7 @@ fn serve(args: &[&str]) -> (Running, Gate) {
     serve_for(args, QUICK)
 }
 
-fn serve_for(args: &[&str], times: Times) -> (Running, Gate) {
+fn serve_for(args: &[&str], times: ServerTimeouts) -> (Running, Gate) {
     let args = [&["--workers", "1", "--header-timeout", "1s", "--body-timeout", "300ms"], args].concat();
     let edge = Edge::new(Settings::from_sources(&SERVICE, args, []).unwrap(), &SERVICE);
     let gate = Gate::default();
@@ -352,7 +352,7 @@ async fn heads_without_room_are_refused() {
 #[actix_web::test]
 async fn a_refused_body_does_not_keep_its_connection() {
     // So long that it is not the silence which ends it.
-    let (running, _) = serve_for(&[], Times { keep_alive: Duration::from_secs(60), ..QUICK });
+    let (running, _) = serve_for(&[], ServerTimeouts { keep_alive: Duration::from_secs(60), ..QUICK });
     let [length, chunks] = ["Content-Length: 60000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\nea60\r\nx"];
     for (line, framing, part) in [
         ("POST /body", length, "too_slow"),

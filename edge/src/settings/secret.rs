@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Fault, Sources, table, values};
 
 /// Minimum length of a secret in bytes: that of the hash (RFC 7518 §3.2).
-const SHORTEST: usize = 32;
+const MIN_SECRET_BYTES: usize = 32;
 
 /// A secret of at least 32 bytes, and its name in tokens, if it has one. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,9 +20,9 @@ impl Secret {
     /// # Errors
     /// The problem; the message does not contain the secret.
     pub fn new(text: &str) -> Result<Self, String> {
-        if text.len() < SHORTEST {
+        if text.len() < MIN_SECRET_BYTES {
             return Err(format!(
-                "the secret has {} bytes; HS256 takes {SHORTEST} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them; \
+                "the secret has {} bytes; HS256 takes {MIN_SECRET_BYTES} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them; \
                  between several stands a comma",
                 text.len()
             ));
@@ -38,7 +38,7 @@ impl Secret {
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
         match text.split_once('=') {
-            Some((kid, secret)) if is_name(kid) && secret.len() >= SHORTEST => {
+            Some((kid, secret)) if is_name(kid) && secret.len() >= MIN_SECRET_BYTES => {
                 Ok(Self { kid: Some(kid.to_owned()), text: secret.to_owned() })
             }
             _ => Self::new(text),

@@ -268,9 +268,9 @@ fn what_is_in_force_is_told_without_its_secrets() {
         let env = [("TRIDENT_SECRET", SECRET), ("TRIDENT_BUS", bus), ("TRIDENT_MAX_AGE", "")];
         env.map(|(name, value)| (name.into(), value.into()))
     };
-    let told = |bus: &str| Settings::in_force(&matches, env(bus), &SERVICE);
-    let in_force = told("redis://me:hidden@host/1");
-    assert_eq!(in_force.len(), table::ALL.len());
+    let told = |bus: &str| Settings::effective(&matches, env(bus), &SERVICE);
+    let effective = told("redis://me:hidden@host/1");
+    assert_eq!(effective.len(), table::ALL.len());
     for (variable, value, origin) in [
         ("TRIDENT_MAX_BODY", "1KiB", Origin::Flag),
         ("TRIDENT_JWT_AUDIENCE", "a\\u{1b}b", Origin::Flag),
@@ -280,7 +280,7 @@ fn what_is_in_force_is_told_without_its_secrets() {
         ("TRIDENT_LISTEN", "0.0.0.0:8083", Origin::Default),
         ("TRIDENT_SECRET_FILE", "", Origin::Default),
     ] {
-        let found = in_force.iter().find(|setting| setting.variable == variable).unwrap();
+        let found = effective.iter().find(|setting| setting.variable == variable).unwrap();
         assert_eq!((found.value.as_str(), found.origin), (value, origin), "{variable}");
     }
     let bus = told("rediss:me:hidden@host").remove(2);

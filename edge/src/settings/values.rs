@@ -12,7 +12,7 @@ use super::LogFormat;
 use crate::{address::Network, auth::PublicKey};
 
 /// Maximum number of threads.
-const MOST_WORKERS: usize = 512;
+const MAX_WORKERS: usize = 512;
 
 type Value<T> = Result<T, String>;
 
@@ -52,11 +52,11 @@ pub(super) fn channel_key(text: &str) -> Value<String> {
 /// A number of threads; `cores` is one for each core.
 pub(super) fn workers(text: &str) -> Value<usize> {
     if text == "cores" {
-        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS));
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS));
     }
     match text.parse() {
-        Ok(workers) if (1..=MOST_WORKERS).contains(&workers) => Ok(workers),
-        _ => Err(format!("invalid number of threads {}: expected 1 to {MOST_WORKERS}, or `cores`", shown(text))),
+        Ok(workers) if (1..=MAX_WORKERS).contains(&workers) => Ok(workers),
+        _ => Err(format!("invalid number of threads {}: expected 1 to {MAX_WORKERS}, or `cores`", shown(text))),
     }
 }
 

@@ -8,13 +8,13 @@ use std::{collections::HashMap, mem, sync::Arc};
 use parking_lot::Mutex;
 
 /// Tokens of a generation. With the previous one, at most twice as many are cached.
-const MOST: usize = 512;
+const MAX_TOKENS: usize = 512;
 /// Maximum length in bytes of a cached token.
-const LONGEST: usize = 2 * 1024;
+const MAX_TOKEN_BYTES: usize = 2 * 1024;
 
 /// The cached tokens. The least recently used ones are evicted first, by generations.
 #[derive(Debug)]
-pub(super) struct Remembered<T>(Mutex<Generations<T>>);
+pub(super) struct TokenCache<T>(Mutex<Generations<T>>);
 
 #[derive(Debug)]
 struct Generations<T> {
@@ -22,13 +22,13 @@ struct Generations<T> {
     old: HashMap<Box<str>, Arc<T>>,
 }
 
-impl<T> Default for Remembered<T> {
+impl<T> Default for TokenCache<T> {
     fn default() -> Self {
         Self(Mutex::new(Generations { young: HashMap::new(), old: HashMap::new() }))
     }
 }
 
-impl<T> Remembered<T> {
+impl<T> TokenCache<T> {
     /// The cached value of `token`.
     pub(super) fn get(&self, token: &str) -> Option<Arc<T>> {
         let mut generations = self.0.lock();
@@ -42,7 +42,7 @@ impl<T> Remembered<T> {
 
     /// Caches `known` for `token`.
     pub(super) fn insert(&self, token: &str, known: Arc<T>) {
-        if token.len() <= LONGEST {
+        if token.len() <= MAX_TOKEN_BYTES {
             self.0.lock().insert(token.into(), known);
         }
     }
@@ -50,7 +50,7 @@ impl<T> Remembered<T> {
 
 impl<T> Generations<T> {
     fn insert(&mut self, token: Box<str>, known: Arc<T>) {
-        if self.young.len() >= MOST {
+        if self.young.len() >= MAX_TOKENS {
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(token, known);
@@ -63,24 +63,24 @@ mod tests {
 
     #[test]
     fn who_comes_often_stays_and_the_rest_is_bounded() {
-        let remembered = Remembered::default();
-        remembered.insert("often", Arc::new(0));
-        for n in 1..10 * MOST {
-            remembered.insert(&n.to_string(), Arc::new(n));
-            assert_eq!(remembered.get("often").as_deref(), Some(&0));
+        let cache = TokenCache::default();
+        cache.insert("often", Arc::new(0));
+        for n in 1..10 * MAX_TOKENS {
+            cache.insert(&n.to_string(), Arc::new(n));
+            assert_eq!(cache.get("often").as_deref(), Some(&0));
         }
-        let generations = remembered.0.lock();
-        assert!(generations.young.len() <= MOST && generations.old.len() <= MOST);
+        let generations = cache.0.lock();
+        assert!(generations.young.len() <= MAX_TOKENS && generations.old.len() <= MAX_TOKENS);
         drop(generations);
-        assert_eq!(remembered.get("1"), None);
-        assert_eq!(remembered.get(&(10 * MOST - 1).to_string()).as_deref(), Some(&(10 * MOST - 1)));
+        assert_eq!(cache.get("1"), None);
+        assert_eq!(cache.get(&(10 * MAX_TOKENS - 1).to_string()).as_deref(), Some(&(10 * MAX_TOKENS - 1)));
     }
 
     #[test]
     fn the_longest_are_not_kept() {
-        let remembered = Remembered::default();
-        let long = "x".repeat(LONGEST + 1);
-        remembered.insert(&long, Arc::new(()));
-        assert_eq!(remembered.get(&long), None);
+        let cache = TokenCache::default();
+        let long = "x".repeat(MAX_TOKEN_BYTES + 1);
+        cache.insert(&long, Arc::new(()));
+        assert_eq!(cache.get(&long), None);
     }
 }

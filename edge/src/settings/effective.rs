@@ -32,7 +32,7 @@ impl fmt::Display for Origin {
 
 /// The effective text of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InForce {
+pub struct EffectiveSetting {
     /// Its heading in `--help`.
     pub group: &'static str,
     /// The variable that sets it, such as `TRIDENT_BUS`.
@@ -43,11 +43,11 @@ pub struct InForce {
     pub origin: Origin,
 }
 
-pub(super) fn all(sources: &Sources<'_>) -> Vec<InForce> {
+pub(super) fn all(sources: &Sources<'_>) -> Vec<EffectiveSetting> {
     table::ALL.iter().map(|setting| one(sources, setting)).collect()
 }
 
-fn one(sources: &Sources<'_>, setting: &Setting) -> InForce {
+fn one(sources: &Sources<'_>, setting: &Setting) -> EffectiveSetting {
     let (origin, text) = sources.found(setting);
     let text = text.to_string_lossy();
     let value = match setting.key {
@@ -59,5 +59,5 @@ fn one(sources: &Sources<'_>, setting: &Setting) -> InForce {
         }
         _ => text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect(),
     };
-    InForce { group: setting.group, variable: setting.variable(), value, origin }
+    EffectiveSetting { group: setting.group, variable: setting.variable(), value, origin }
 }
