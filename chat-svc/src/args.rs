@@ -247,9 +247,9 @@ mod tests {
         };
         for (json, said) in [
             ("", "`channels` is missing; "),
-            (r#","public.news""#, "the argument is a string and not an object; "),
-            (r#",[["a"]]"#, "the argument is a list and not an object; "),
-            (",null", "the argument is null and not an object; "),
+            (r#","public.news""#, "the argument is a string, not an object; "),
+            (r#",[["a"]]"#, "the argument is a list, not an object; "),
+            (",null", "the argument is null, not an object; "),
             (",{}", "`channels` is missing; "),
             (r#",{"channels":"a"}"#, "`channels` is a list of channel names, not a string; "),
             (r#",{"channels":["a",1]}"#, "`channels` is a list of channel names, not a list; "),

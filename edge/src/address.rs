@@ -202,7 +202,7 @@ mod tests {
     proptest! {
         /// Whatever an untrusted client sends, its own address counts.
         #[test]
-        fn a_stranger_cannot_choose_its_address(header in "[ -~]{0,60}") {
+        fn an_untrusted_client_cannot_choose_its_address(header in "[ -~]{0,60}") {
             let mut headers = HeaderMap::new();
             headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(&header).unwrap());
             let peer: SocketAddr = "8.8.8.8:1".parse().unwrap();

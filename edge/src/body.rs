@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_body_without_room_is_refused() {
+    async fn a_body_that_exceeds_the_total_is_rejected() {
         let all = Receiving::new(Some(100_000));
         let mut other = all.share();
         other.set(60_000).unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_length_that_is_told_is_refused_before_anything_is_read() {
+    async fn a_content_length_above_the_limit_is_rejected_before_reading() {
         let told = [("content-length", "5")];
         assert_eq!(read(&told, pending(), Some(4)).await, Err("too_large".to_owned()));
     }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_body_that_breaks_off_is_the_clients_fault() {
+    async fn an_incomplete_body_is_a_client_error() {
         let broken = stream::iter([Ok(Bytes::from("x")), Err(PayloadError::Incomplete(None))]);
         assert_eq!(read(&[], broken, None).await, Err("bad_body".to_owned()));
     }

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn acts_are_done_once_in_order_and_late_ones_at_once() {
+    async fn scheduled_acts_run_once_in_order_and_late_ones_immediately() {
         let (drain, order) = (Drain::default(), Arc::new(Mutex::new(Vec::new())));
         for n in 1..=3 {
             let order = order.clone();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_the_beginning_is_woken() {
+    async fn waiters_for_the_drain_are_woken() {
         let drain = Drain::default();
         let waiting: Vec<_> = (0..3)
             .map(|_| {

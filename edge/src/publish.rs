@@ -271,7 +271,7 @@ mod tests {
     use crate::{Settings, settings::ServiceDefaults};
 
     #[actix_web::test]
-    async fn what_the_bus_refuses_is_counted_by_its_reason() {
+    async fn rejections_of_the_bus_are_counted_by_reason() {
         let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
         let settings = Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory")]).unwrap();
         let service = Service::open(settings, &defaults).unwrap();

@@ -197,8 +197,8 @@ mod tests {
             ("since=%4", "bad_encoding", "two hexadecimal digits"),
             ("since=%zz", "bad_encoding", "two hexadecimal digits"),
             ("since=%+1", "bad_encoding", "two hexadecimal digits"),
-            ("since=%ff", "bad_encoding", "no UTF-8"),
-            ("since=%c3%28", "bad_encoding", "no UTF-8"),
+            ("since=%ff", "bad_encoding", "invalid UTF-8"),
+            ("since=%c3%28", "bad_encoding", "invalid UTF-8"),
         ] {
             let (told, message) = read(query).unwrap_err();
             assert_eq!(told, code, "{query}");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_shortly_whatever_the_names_are() {
+    fn an_error_message_is_short_whatever_the_names_are() {
         for name in ["\u{1f}".repeat(100), "🌊".repeat(100), "\u{10ffff}".repeat(100)] {
             let (_, message) = read(&vec![name; 20].join("&")).unwrap_err();
             assert!(message.len() < 700, "{message}");
@@ -222,7 +222,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_told(query in ".{0,200}") {
+        fn any_text_is_parsed_or_rejected(query in ".{0,200}") {
             if let Err((_, message)) = read(&query) {
                 prop_assert!(!message.contains(char::is_control) && message.len() < 700);
             }

@@ -99,7 +99,7 @@ async fn errors_use_the_words_of_the_protocol() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert_eq!(
         message,
-        "the argument is a string and not an object; `subscribe` takes one argument, {channels: [name, …], since?: a cursor or \
+        "the argument is a string, not an object; `subscribe` takes one argument, {channels: [name, …], since?: a cursor or \
          \"earliest\"}"
     );
 }

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_often_stays_and_the_rest_is_bounded() {
+    fn frequent_tokens_stay_in_the_bounded_cache() {
         let cache = TokenCache::default();
         cache.insert("often", Arc::new(0));
         for n in 1..10 * MAX_TOKENS {

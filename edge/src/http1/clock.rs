@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_goes_off_once_its_time_is_over_and_not_before() {
+    async fn an_alarm_fires_at_its_time_and_not_before() {
         LocalSet::new()
             .run_until(async {
                 let clock = Clock::start(TICK);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_date_goes_on() {
+    async fn the_date_header_advances() {
         LocalSet::new()
             .run_until(async {
                 let clock = Clock::start(TICK);

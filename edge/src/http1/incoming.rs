@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn what_is_broken_says_so_once() {
+    async fn a_failed_body_gives_one_error() {
         let (incoming, mut reading) = Incoming::new();
         incoming.fail(PayloadError::EncodingCorrupted);
         assert!(matches!(reading.next().await, Some(Err(PayloadError::EncodingCorrupted))));

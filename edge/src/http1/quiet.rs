@@ -130,7 +130,7 @@ mod tests {
 
     /// A client that reads slowly is not disconnected, however long it takes.
     #[actix_web::test]
-    async fn who_has_not_been_sent_everything_is_not_timed() {
+    async fn a_slow_reader_does_not_time_out() {
         let (socket, mut client) = pair().await;
         let mut quiet = Quiet::new(KEEP_ALIVE, 0);
         quiet.before_write(&socket, 2, 15_000);

@@ -73,7 +73,7 @@ fn a_change_of_transport_moves_the_count() {
 }
 
 #[test]
-fn the_last_place_goes_to_one_of_many() {
+fn the_last_slot_goes_to_one_of_many() {
     let (limits, metrics) = limits(&["--max-connections", "50"]);
     let held: usize = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)

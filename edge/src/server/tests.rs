@@ -180,7 +180,7 @@ async fn an_ordered_stop_ends_streams_and_finishes_answers() {
 }
 
 #[actix_web::test]
-async fn what_does_not_end_is_cut() {
+async fn an_endless_response_is_cut_at_the_stop() {
     let (running, _) = serve(&[]);
     let edge = running.edge().clone();
     let mut client = Client::new(&running).await;
@@ -223,7 +223,7 @@ async fn a_client_that_leaves_is_noticed_at_once() {
 }
 
 #[actix_web::test]
-async fn a_first_head_that_does_not_come_is_given_up() {
+async fn a_missing_first_request_head_times_out() {
     let (running, _) = serve(&[]);
     for part in ["", "GET / HTTP/1.1\r\nHost: x\r\n"] {
         let mut client = Client::new(&running).await;
@@ -248,7 +248,7 @@ async fn a_first_head_that_does_not_come_is_given_up() {
 }
 
 #[actix_web::test]
-async fn a_later_head_that_does_not_come_is_given_up() {
+async fn a_missing_later_request_head_times_out() {
     let (running, gate) = serve(&[]);
     let edge = running.edge().clone();
     let mut slow = Client::new(&running).await;
@@ -376,7 +376,7 @@ async fn a_refused_body_does_not_keep_its_connection() {
 /// Half-open requests, requests of garbage and heads without end: each is got rid of, and whoever asks properly is
 /// answered all the while.
 #[actix_web::test]
-async fn rubbish_is_shed_and_the_service_goes_on() {
+async fn invalid_input_is_rejected_and_the_service_continues() {
     let (running, _) = serve(&[]);
     let mut rubbish = Vec::new();
     for n in 0..200 {
@@ -403,7 +403,7 @@ async fn rubbish_is_shed_and_the_service_goes_on() {
 }
 
 #[actix_web::test]
-async fn a_port_that_is_taken_is_told() {
+async fn an_occupied_port_is_reported() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     assert_eq!(bind(listener.local_addr().unwrap()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }

@@ -104,7 +104,7 @@ async fn a_gap_comes_before_what_is_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_of_life_comes_after_silence_and_silence_is_counted_from_the_last_word() {
+async fn a_keep_alive_is_sent_after_silence_since_the_last_write() {
     let bench = Bench::new(None);
     let mut stream = bench.stream("O", EVERY_15_S);
     next(&mut stream).await;

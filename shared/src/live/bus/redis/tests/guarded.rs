@@ -127,7 +127,7 @@ async fn a_replica_is_unavailable_until_it_is_the_primary() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let bus = open(&replica.url());
-    why(&bus, "leads to a replica").await;
+    why(&bus, "is that of a replica").await;
     drop(primary);
     replica.command(&["REPLICAOF", "NO", "ONE"]).await;
     ready(&bus).await;
