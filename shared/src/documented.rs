@@ -1,9 +1,9 @@
-//! Parts of the documentation that tests use.
+//! What the documentation says and tests run with.
 
-/// The permissions of the Redis user in docs/OPERATIONS.md, as the arguments of `ACL SETUSER <name>`.
+/// The rights of the Redis user in docs/OPERATIONS.md, as the arguments of `ACL SETUSER <name>`.
 ///
 /// # Panics
-/// When the documentation does not contain the command.
+/// When the documentation has no such command.
 #[must_use]
 pub fn redis_rights() -> Vec<String> {
     let text = include_str!("../../docs/OPERATIONS.md");

@@ -1,4 +1,4 @@
-//! The lag of readers, measured in slices: a log may have a million channels.
+//! How far readers are behind, measured in slices: a log may have a million channels.
 
 use std::{
     ops::Bound::{Excluded, Included, Unbounded},
@@ -8,35 +8,35 @@ use std::{
 use super::{Channel, Log};
 use crate::{live::clock::Moment, pure::Cursor};
 
-/// Maximum number of channels in one slice.
+/// Channels that are looked at in one slice.
 const CHANNELS: usize = 1_024;
-/// The number of readers after which a slice ends early.
+/// Readers after which a slice ends early.
 const READERS: usize = 65_536;
 
-/// A measurement in progress; see [`Log::measure`].
+/// A measurement under way; see [`Log::measure`].
 #[derive(Clone, Copy, Debug)]
 pub struct Lag {
-    /// The largest number of stored messages that a reader has not read yet.
+    /// Most messages that are held and that a reader has still before it.
     pub messages: usize,
-    /// The age in milliseconds of the oldest stored message that a reader has not read yet.
+    /// Age in milliseconds of the oldest message that is held and that a reader has still before it.
     pub age_ms: u64,
     after: Option<Cursor>,
     until: Cursor,
 }
 
 impl Log {
-    /// Starts to measure the lag of the readers.
+    /// Begins to measure how far the readers are behind.
     #[must_use]
     pub fn lag(&self) -> Lag {
         Lag { messages: 0, age_ms: 0, after: None, until: self.head() }
     }
 
-    /// Measures another slice; `false` after the last one.
+    /// Measures another slice; `false` when that was the last one.
     pub fn measure(&self, lag: &mut Lag, now: impl Into<Moment>) -> bool {
         let now = now.into();
         let channels: Vec<(Cursor, Arc<Channel>)> = {
             let writer = self.writer.lock();
-            // A channel only moves up in this order, so none that existed at the beginning is missed.
+            // A channel only moves up in this order, so none that was there at the beginning is passed over.
             let range = (lag.after.map_or(Unbounded, Excluded), Included(lag.until.max(lag.after.unwrap_or_default())));
             writer.oldest.range(range).take(CHANNELS).map(|(id, channel)| (*id, channel.clone())).collect()
         };

@@ -1,4 +1,4 @@
-//! The clock of Redis, estimated locally: it issues the ids, so ages of messages are measured with it.
+//! The clock of Redis, as far as it is known here: it gives the ids, so the age of messages goes by it.
 
 use std::time::Duration;
 
@@ -8,17 +8,18 @@ use tokio::time::Instant;
 /// Milliseconds since the Unix epoch by a host's own clock.
 pub(super) type WallClock = fn() -> u64;
 
-/// A difference of at least this is reported to operators.
+/// From this difference on operators are told.
 pub(super) const REPORTED_SKEW: Duration = Duration::from_secs(1);
 
-/// The last reading.
+/// What was read last.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     /// Milliseconds since the Unix epoch.
     ms: u64,
-    /// The local time of the reading.
+    /// When it was that time.
     at: Instant,
-    /// How far this host's clock was ahead, in milliseconds; negative if behind. Zero if the answer took too long to tell.
+    /// How far this host's clock was ahead, in milliseconds; negative: behind. Zero where the answer took so long that it
+    /// does not say.
     ahead_ms: i64,
 }
 
@@ -30,31 +31,31 @@ pub(super) struct BusClock {
 }
 
 impl BusClock {
-    /// A clock that uses `local` until the first reading.
+    /// A clock that goes by `local` until Redis has been asked.
     pub(super) fn new(local: WallClock) -> Self {
         Self { local, reading: None }
     }
 
-    /// Milliseconds since the Unix epoch, by Redis' clock.
+    /// Milliseconds since the Unix epoch by Redis.
     pub(super) fn now_ms(&self) -> u64 {
         self.reading.map_or_else(self.local, |Reading { ms, at, .. }| {
             ms.saturating_add(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
         })
     }
 
-    /// Records that Redis answered `ms` to a request sent at `asked`. The answer has arrived just now.
+    /// Takes in that Redis said `ms` to a question that was asked at `asked` and is answered now.
     pub(super) fn read(&mut self, ms: u64, asked: Instant) {
         let uncertain = asked.elapsed() / 2;
         let local = (self.local)();
         let half = i64::try_from(uncertain.as_millis()).unwrap_or(i64::MAX);
         let ahead = i64::try_from(local).unwrap_or(i64::MAX).saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX));
-        // Redis read its clock at some time between request and answer.
+        // Redis read its clock at some moment between question and answer.
         let ahead = ahead.saturating_sub(half);
         let ahead_ms = ahead.signum() * (ahead.abs() - half).max(0);
         self.reading = Some(Reading { ms, at: asked + uncertain, ahead_ms });
     }
 
-    /// How far this host's clock is ahead of Redis' (`true`) or behind it, if that is at least [`REPORTED_SKEW`].
+    /// How far this host's clock is ahead of Redis' (`true`) or behind it, from [`REPORTED_SKEW`] on.
     pub(super) fn skew(&self) -> Option<(Duration, bool)> {
         let ahead = self.reading?.ahead_ms;
         let skew = Duration::from_millis(ahead.unsigned_abs());
@@ -62,15 +63,15 @@ impl BusClock {
     }
 }
 
-/// The milliseconds in an answer to `TIME`.
+/// Milliseconds in the answer to `TIME`.
 pub(super) fn milliseconds((seconds, micros): (u64, u64)) -> u64 {
     seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }
 
-/// Sends `TIME`.
+/// Asks `TIME`.
 ///
 /// # Errors
-/// Those of the command.
+/// As the command's.
 pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<u64> {
     redis::cmd("TIME").query_async(connection).await.map(milliseconds)
 }

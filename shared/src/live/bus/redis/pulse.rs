@@ -1,32 +1,27 @@
-//! Once a second: does the stream still exist, what is its newest id, what can be trimmed, what is Redis' time, and which commands does
-//! Redis reject?
+//! Once a second: is the stream still there, how far is it, what of it is not needed any more, what time is it there, and
+//! which commands does Redis refuse?
 
 use std::{convert::Infallible, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
-    Connection, Shared, clock,
+    Line, Shared, clock,
     link::LinkError,
     scripts::{self, EDGE, SCRATCH, STREAM},
 };
 use crate::{live::log::Log, pure::Cursor};
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Clients with unknown cursors can request a probe, but not more often than this.
-const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(20);
+/// Clients with cursors that are none can have it asked at once, but not more often than this.
+const SHORTEST: Duration = Duration::from_millis(20);
 
-/// How often all commands are checked.
+/// How often all commands are tried.
 const TRY_EVERY: Duration = Duration::from_secs(3);
 
-/// Probes until the connection breaks or the stream is no longer the one that was read.
-pub(super) async fn run(
-    connection: &Connection,
-    age_ms: Option<u64>,
-    log: &Log,
-    shared: &Shared,
-) -> Result<Infallible, LinkError> {
-    let Connection { mut connection, scripts } = connection.clone();
+/// Asks until the connection breaks or the stream is no longer the one that was read.
+pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Shared) -> Result<Infallible, LinkError> {
+    let Line { mut connection, scripts } = line.clone();
     let age = age_ms.map(|age| age.to_string()).unwrap_or_default();
     let mut progress = shared.progress.subscribe();
     let mut clock = interval(PERIOD);
@@ -54,7 +49,7 @@ pub(super) async fn run(
             let mut health = shared.health.lock();
             (health.refused, health.is_tried) = (refused, true);
         }
-        // Emptied and restarted without notice: new entries may be before the current position.
+        // Emptied and begun anew behind our back: what is added now may be before our place.
         if last < before {
             return Err(LinkError::Shortened);
         }
@@ -66,6 +61,6 @@ pub(super) async fn run(
                 shared.progress.send_replace(log.head());
             }
         }
-        sleep(MIN_PROBE_INTERVAL).await;
+        sleep(SHORTEST).await;
     }
 }

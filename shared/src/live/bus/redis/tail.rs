@@ -1,7 +1,7 @@
-//! From the stream to the log: first the existing entries, then new ones.
+//! From the stream to the log: first what is there, then what comes.
 //!
-//! The position in the stream outlives the connection, so that a new connection continues where the old one stopped. Entries in between
-//! that were trimmed count as lost, and so does everything that a break entry in the stream names.
+//! The place in the stream outlives the connection, so that a new one goes on where the old one stopped. What lay
+//! between them and was trimmed meanwhile counts as lost, and so does whatever a break in the stream says.
 
 use std::{convert::Infallible, mem, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use redis::{Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 
 use super::{
-    Connection, Phase, Shared,
+    Line, Phase, Shared,
     entry::{self, Entry, What},
     ledger::Ledger,
     link::{Joined, LinkError},
@@ -20,33 +20,33 @@ use crate::{
     pure::{Cursor, Message},
 };
 
-/// How long Redis waits for a new entry before it answers without one.
+/// How long Redis holds a question to which there is no answer yet.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
-/// Maximum number of entries in a page.
+/// Entries in the largest page.
 const MAX_PAGE: usize = 512;
-/// The approximate size of a page in bytes, assuming the size of recent entries. At most [`MAX_PAGE`] times the largest entry.
+/// Bytes of a page, about: what entries of the size of those before take. At most [`MAX_PAGE`] times the largest entry.
 const PAGE_BYTES: usize = 1024 * 1024;
-/// Entries in the first page, when their size is unknown.
+/// Entries in the first page, when their size is not known.
 const FIRST_PAGE: usize = 16;
-/// The overhead of an entry in bytes.
+/// Bytes of an entry without a message.
 const BREAK_BYTES: usize = 64;
 
-/// A position in the stream.
+/// A place in the stream.
 pub(super) struct Tail {
     log: Arc<Log>,
     shared: Arc<Shared>,
     ledger: Ledger,
-    /// The last entry that was read or lost; `None` before the first.
+    /// What has been read, or is lost, ends here; `None`: nothing yet.
     position: Option<Cursor>,
-    /// Distinguishes the entry from another one with the same id.
+    /// Tells the entry there from another one with the same id.
     digest: Option<u64>,
-    /// Nothing was readable before this.
+    /// Before this there was nothing to be read.
     floor: Cursor,
-    /// The number of entries to request next.
+    /// Entries to ask for next.
     page: usize,
 }
 
-/// The number of entries to request after a page of `entries` entries and `bytes` bytes, which had requested `page`.
+/// How many entries to ask for after a page of `entries` that took `bytes`, which had asked for `page`.
 fn next_page(page: usize, entries: usize, bytes: usize) -> usize {
     if entries == 0 {
         return page;
@@ -66,12 +66,12 @@ impl Tail {
         self.position.unwrap_or_default()
     }
 
-    /// Whether the entry with `digest` is the one that was read at this position, as far as that is known.
+    /// Whether the entry with `digest` is the one that was read at this place, as far as that is known.
     pub(super) fn is_last(&self, digest: u64) -> bool {
         self.digest.is_none_or(|last| last == digest)
     }
 
-    /// Moves to its position in a stream in the state `joined`.
+    /// Takes up its place in a stream that is as `joined` says.
     pub(super) fn join(&mut self, joined: &Joined) {
         let edge = joined.first.map_or(joined.last, Cursor::before);
         match self.position {
@@ -79,74 +79,74 @@ impl Tail {
                 self.floor = edge;
                 self.position = Some(edge);
             }
-            Some(_) => self.mark_lost_up_to(edge),
+            Some(_) => self.lose(edge),
         }
     }
 
-    /// Records everything up to `last` as lost, if it has not been read.
-    fn mark_lost_up_to(&mut self, last: Cursor) {
+    /// Counts everything up to `last` as lost, if it has not been read.
+    fn lose(&mut self, last: Cursor) {
         if self.position.is_some_and(|position| position >= last) {
             return;
         }
         if self.log.is_filled() {
-            log::warn!("messages up to {last} are lost: readers with an older cursor get a gap");
+            log::warn!("messages up to {last} are lost: every reader is told of a gap");
         }
-        self.log.mark_lost_up_to(last);
+        self.log.lose(last);
         self.position = Some(last);
         self.digest = None;
     }
 
-    /// Reads until the connection breaks. The log is ready when `last`, the newest entry at the beginning, has been read.
+    /// Reads until the connection breaks. Ready is who has read `last`, the newest entry at the beginning.
     pub(super) async fn run(
         &mut self,
         mut connection: MultiplexedConnection,
-        commands: &Connection,
+        line: &Line,
         last: Cursor,
     ) -> Result<Infallible, LinkError> {
         let mut is_ready = false;
         loop {
             let mut pipeline = redis::pipe();
             pipeline.cmd("XREAD").arg("COUNT").arg(self.page);
-            // Before it is ready, it does not block: an answer shows that it has the permission to read.
+            // Before it is ready it does not wait: that an answer comes shows that it may read.
             if is_ready {
                 pipeline.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX));
             }
             pipeline.arg("STREAMS").arg(STREAM).arg(self.position().to_string());
-            // Requested after the page: entries that were trimmed earlier cannot be in the page.
+            // After the page: whatever was trimmed before the page was read is in it.
             pipeline.cmd("GET").arg(EDGE);
             let (page, edge): (Value, Option<String>) = pipeline.query_async(&mut connection).await?;
             let page = entries(page).ok_or(LinkError::Answer("XREAD"))?;
             if page.is_empty() && !is_ready {
-                // Trimmed in the meantime.
-                self.mark_lost_up_to(last);
+                // Trimmed while we were on the way.
+                self.lose(last);
             }
             self.take(page, edge.and_then(|edge| edge.parse().ok()))?;
             self.shared.progress.send_replace(self.log.head());
             if !is_ready && self.position() >= last {
                 is_ready = true;
-                self.ready(commands);
+                self.ready(line);
             }
         }
     }
 
-    fn ready(&mut self, connection: &Connection) {
+    fn ready(&mut self, line: &Line) {
         if !self.log.is_filled() {
             self.log.filled(self.floor);
         }
         self.shared.progress.send_replace(self.log.head());
-        *self.shared.phase.lock() = Phase::Ready(connection.clone(), Instant::now());
+        *self.shared.phase.lock() = Phase::Ready(line.clone(), Instant::now());
         let stats = self.log.stats(self.shared.now());
         log::info!("the log is at {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
     }
 
-    /// Adds a page to the log. Entries before `edge` may have been trimmed before the page was read.
+    /// Adds a page to the log; everything before `edge` may have been trimmed before the page was read.
     fn take(&mut self, page: Vec<Value>, edge: Option<Cursor>) -> Result<(), LinkError> {
         let mut messages: Vec<Message> = Vec::with_capacity(page.len());
         let (entries, mut total) = (page.len(), 0);
         for (n, value) in page.into_iter().enumerate() {
             let Entry { id, what, digest } = entry::read(value).ok_or(LinkError::Answer("XREAD"))?;
             if let (0, Some(edge)) = (n, edge) {
-                self.mark_lost_up_to(edge.min(id).before());
+                self.lose(edge.min(id).before());
             }
             let bytes = match what {
                 What::Message(draft) => {
@@ -157,11 +157,11 @@ impl Tail {
                 }
                 What::Break => {
                     self.append(mem::take(&mut messages))?;
-                    self.mark_lost_up_to(id);
+                    self.lose(id);
                     BREAK_BYTES
                 }
                 What::Strange(wrong) => {
-                    log::error!("entry {id} of {STREAM} is not a message and is skipped: {wrong}");
+                    log::error!("entry {id} of {STREAM} is no message and is passed over: {wrong}");
                     BREAK_BYTES
                 }
             };
@@ -176,12 +176,12 @@ impl Tail {
     }
 
     fn append(&self, messages: Vec<Message>) -> Result<(), LinkError> {
-        // Ids of one stream are ascending; otherwise this is not the stream that was joined.
+        // Ids of one stream grow; if they do not, this is not the stream that we joined.
         self.log.append_placed(messages, self.shared.now()).map_err(|_| LinkError::Shortened)
     }
 }
 
-/// The entries of the stream in an answer to XREAD.
+/// The entries of the one stream in an answer to XREAD.
 fn entries(answer: Value) -> Option<Vec<Value>> {
     let Value::Array(mut streams) = answer else { return matches!(answer, Value::Nil).then(Vec::new) };
     let Some(Value::Array(mut stream)) = streams.pop() else { return None };

@@ -1,4 +1,4 @@
-//! A proxy to Redis that can be made faulty.
+//! A way to Redis that can be made bad.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,22 +13,22 @@ use tokio::{
     time::sleep,
 };
 
-/// The state of the proxy.
+/// How the way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// As it should be.
     Open,
     /// Everything takes so much longer.
     Slow(Duration),
-    /// Nothing passes, and nobody is notified.
+    /// Nothing comes through, and nobody is told.
     Stalled,
     /// Connections break, and none comes about.
     Closed,
-    /// Connections break after this many bytes of answers.
+    /// Connections break once so many bytes have come back through each.
     Cut(usize),
 }
 
-/// Runs between the bus and Redis.
+/// Stands between the bus and Redis.
 pub(super) struct Proxy {
     port: u16,
     way: Arc<watch::Sender<Way>>,
