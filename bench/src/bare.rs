@@ -1,7 +1,8 @@
-//! The lower bound that servers are compared with: one `write(2)` to each socket for each message, and nothing else.
+//! The limit that servers are measured against: one `write(2)` to each socket for each message, and nothing else.
 //!
-//! Runs as a separate process, so that its CPU time is counted like a server's. The first byte of a connection identifies it as a reader or
-//! as the publisher. The publisher connects last, and each of its messages, prefixed by its length, is sent unchanged to all readers.
+//! Runs as a process of its own, so that its time is counted as a server's is. Readers and the publisher say by their
+//! first byte which they are; the publisher comes last, and what it sends, each message behind its length, goes to
+//! all readers as it is.
 
 use std::{
     io::{self, Read, Write as _},
@@ -11,7 +12,7 @@ use std::{
 use crate::reader::bare::{PUBLISHER, SEATED};
 
 /// Bytes of the largest message.
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
+const LARGEST: usize = 1 << 20;
 
 /// Serves until the publisher ends.
 ///
@@ -23,7 +24,7 @@ pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         let mut kind = [0];
-        // A connection without a first byte only checks that the server is up.
+        // Whoever says nothing only looked whether there is a server.
         if stream.read(&mut kind)? == 0 {
             continue;
         }
@@ -45,7 +46,7 @@ fn relay(publisher: TcpStream, readers: &mut [TcpStream]) -> io::Result<()> {
             read => read?,
         }
         let length = u32::from_be_bytes(length) as usize;
-        if length > MAX_MESSAGE_BYTES {
+        if length > LARGEST {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of more than a mebibyte"));
         }
         message.resize(length, 0);

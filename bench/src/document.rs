@@ -1,6 +1,6 @@
-//! Writes results into a document: tables between two marks, plots as files next to it.
+//! What was measured, written into a document: tables between two marks, plots as files beside it.
 //!
-//! No figure is copied by hand, and each belongs to a run whose lines are stored.
+//! So no figure in it is copied by hand, and each stands for a run whose lines are kept.
 
 mod growth;
 mod peers;

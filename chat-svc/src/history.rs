@@ -1,11 +1,11 @@
-//! Earlier messages, in pages: the acks of `join` and `history`.
+//! Messages of before, a page at a time: what the acks of `join` and `history` show.
 //!
 //! ```text
 //! join, history ─▶ Replies of the member ─▶ (the transport can take more) ─▶ page of the log ─▶ ack
 //! ```
 //!
-//! A page has up to 256 KiB, so its ack is built only when the client can take it: a client that asks and does not read costs the queued
-//! requests, and not the pages.
+//! A page is up to 256 KiB, so its ack is made only when the client can take it: a client that asks and does not read costs what it asked
+//! for, and not the pages.
 
 use std::{collections::VecDeque, fmt};
 
@@ -17,30 +17,30 @@ use socketio::{Ack, EncodedPacket, socket::packet::Payload};
 
 use crate::{reply::Refusal, wire};
 
-/// Maximum number of messages in a page.
+/// Messages of the largest page.
 pub(crate) const MAX_MESSAGES: usize = 50;
-/// Maximum size in bytes of the JSON of the messages in a page. `history` returns at least one message, however large it is.
+/// Bytes of JSON of the messages of one page. In the answer to `history` one message comes however large it is.
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
-/// The maximum number of pulls for a page: with the usual budget, that is `MAX_BYTES`. When little memory is left for queued messages,
-/// budgets and pages are smaller.
+/// A page may be as long as so many pulls: of the usual budget, that is `MAX_BYTES`. When little memory is left for what waits for clients, budgets
+/// and pages are shorter.
 const PULLS: usize = 8;
-/// Maximum number of answers of one client that wait until it can take them.
+/// Answers of one client that wait until it can take them.
 const MAX_WAITING: usize = 32;
 
-/// Earlier messages.
+/// Messages of before.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page {
-    /// Their JSON, oldest first, separated by commas.
+    /// Their JSON, oldest first, with commas between them.
     pub(crate) messages: String,
-    /// The cursor for the previous page.
+    /// Older ones are those before this.
     pub(crate) cursor: Cursor,
     /// Whether the log has older ones.
     pub(crate) more: bool,
 }
 
 impl Page {
-    /// The newest messages on `channel` before `before`, at most `limit`, that fit into `max_bytes`; with `at_least_one` the newest is
-    /// included even if it does not fit.
+    /// The newest messages on `channel` before `before`, at most `limit`, that fit into `max_bytes`; with `at_least_one` the newest comes
+    /// also where it does not fit.
     pub(crate) fn read(
         log: &Log,
         channel: &ChannelName,
@@ -53,7 +53,7 @@ impl Page {
         let mut bytes = 0;
         let mut messages: Vec<String> = Vec::new();
         for message in found.iter().rev().take(limit) {
-            // Checked before encoding, if possible: a message of megabytes is not encoded in vain.
+            // Decided before it is written, as far as that goes: a message of megabytes is not written in vain.
             if bytes + message.draft.payload.len() > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;
             }
@@ -71,7 +71,7 @@ impl Page {
     }
 }
 
-/// An answer that is built when the client can take it, with messages of at most this many bytes.
+/// An answer that is made when the client can take it, with messages of at most so many bytes.
 type Make = Box<dyn FnOnce(usize) -> String + Send>;
 
 /// Answers that wait until the client can take them.
@@ -82,10 +82,10 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
-    /// Answers `ack` with the JSON that `make` returns, when the client can take it.
+    /// Answers `ack` with the JSON that `make` gives, when the client can take it.
     ///
     /// # Errors
-    /// When too many answers are waiting already.
+    /// When too many wait already.
     pub(crate) fn push(
         &mut self,
         ack: &Ack,
@@ -95,15 +95,14 @@ impl Replies {
             return Ok(());
         }
         if self.waiting.len() >= MAX_WAITING {
-            let message =
-                format!("{MAX_WAITING} answers with messages are still queued; try again when they have arrived");
+            let message = format!("{MAX_WAITING} answers with messages wait to be read; ask again when they have come");
             return Err(Refusal::new("too_many_requests", message));
         }
         self.waiting.push_back((ack.clone(), Box::new(make)));
         Ok(())
     }
 
-    /// The next answer, to be [built](Reply::encode) without a lock.
+    /// The next answer, to be [made](Reply::encode) with no lock held.
     pub(crate) fn pop(&mut self) -> Option<Reply> {
         let (ack, make) = self.waiting.pop_front()?;
         if self.waiting.is_empty() {
@@ -112,7 +111,7 @@ impl Replies {
         Some(Reply { ack, make })
     }
 
-    /// The client has disconnected. Drop the returned answers without holding a lock.
+    /// Nobody is left to be answered. What comes back is to be dropped with no lock held.
     pub(crate) fn close(&mut self) -> impl Sized + use<> {
         self.is_closed = true;
         std::mem::take(&mut self.waiting)
@@ -132,7 +131,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The packet of the answer, for a pull with this budget. `None` if it was answered in the meantime.
+    /// The packet of the answer, for a pull with this budget. `None` if it was answered meanwhile.
     pub(crate) fn encode(self, budget: usize) -> Option<EncodedPacket> {
         let max_bytes = budget.saturating_mul(PULLS).min(MAX_BYTES);
         let json = format!("[{}]", (self.make)(max_bytes));

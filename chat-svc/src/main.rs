@@ -1,4 +1,4 @@
-//! The Socket.IO transport as a separate process.
+//! The Socket.IO transport as a process of its own.
 
 use std::io;
 

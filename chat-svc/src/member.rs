@@ -1,4 +1,4 @@
-//! A member of the chat: identity, subscriptions, current room. Stored with the socket.
+//! Somebody in the chat: who they are, what they read, where they speak. Lives with the socket.
 
 use std::{
     sync::Arc,
@@ -12,39 +12,39 @@ use shared::pure::ChannelName;
 use socketio::{Ack, Outgoing, Socket, Source};
 
 use crate::{
-    connect::Place,
+    arrival::Place,
     feed::{Feed, Plan},
     history::{Replies, Reply},
     reply::Outcome,
 };
 
-/// Maximum number of rooms and channels that one socket can read.
-pub(crate) const MAX_CHANNELS: usize = 128;
+/// Rooms and channels that one socket may read.
+pub(crate) const MOST_CHANNELS: usize = 128;
 
 /// See the module.
 pub(crate) struct Member {
-    /// Their permissions.
+    /// What they may do.
     pub(crate) access: Access,
-    /// The slot of their connection in the limits.
+    /// Their connection's place, by which it is counted.
     pub(crate) place: Arc<Place>,
     state: Mutex<State>,
 }
 
-/// The mutable state of a member.
+/// What changes of a member.
 pub(crate) struct State {
-    /// They have left the chat: late requests change nothing.
+    /// They are no longer in the chat: what comes late changes nothing.
     pub(crate) is_gone: bool,
     pub(crate) name: Arc<str>,
-    /// The channels of their rooms; the last is the current room.
+    /// The channels of the rooms that they are in; the last is the one that they speak in.
     pub(crate) rooms: Vec<ChannelName>,
     /// The channels that they subscribed to.
     pub(crate) subscriptions: Vec<ChannelName>,
     pub(crate) feed: Feed,
-    /// Answers with earlier messages, which wait until the client can take them.
+    /// Answers with messages of before, which wait until the client can take them.
     pub(crate) replies: Replies,
 }
 
-/// The part of it that a session stores.
+/// What of it a session keeps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
     pub(crate) name: Arc<str>,
@@ -60,7 +60,7 @@ impl Member {
         Self::with(access, place, State::new(name, Vec::new(), Vec::new(), feed))
     }
 
-    /// Continues as the member whose session this was.
+    /// Goes on as the one whose session this was.
     pub(crate) fn resumed(access: Access, place: Arc<Place>, profile: Profile, feed: Feed) -> Self {
         let Profile { name, rooms, subscriptions, .. } = profile;
         Self::with(access, place, State::new(name, rooms, subscriptions, feed))
@@ -70,15 +70,15 @@ impl Member {
         Self { access, place, state: Mutex::new(state) }
     }
 
-    /// The mutable state. Do not hold the lock while sending to sockets.
+    /// What changes of them. Not to be held while sockets are spoken to.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Queues the answer of `make` after everything delivered so far, until the client can take it.
+    /// Answers with what `make` gives, behind what the client has been given so far, when it can take it.
     ///
     /// # Errors
-    /// When too many such answers are waiting already.
+    /// When too many such answers wait already.
     pub(crate) fn reply_later(&self, ack: &Ack, make: impl FnOnce(usize) -> String + Send + 'static) -> Outcome<()> {
         let mut state = self.state();
         state.replies.push(ack, make)?;
@@ -86,7 +86,7 @@ impl Member {
         Ok(())
     }
 
-    /// The data to store with a session.
+    /// What a session keeps of them.
     pub(crate) fn profile(&self) -> Profile {
         let state = self.state();
         Profile {
@@ -98,7 +98,7 @@ impl Member {
     }
 }
 
-/// Publishes a member's data to other servers: `{"name": …}`.
+/// Shows other servers what they may see of a member: `{"name": …}`.
 pub(crate) fn show(socket: &Socket, name: &str) {
     #[derive(Serialize)]
     struct Shown<'a> {
@@ -114,20 +114,20 @@ impl State {
         Self { is_gone: false, name, rooms, subscriptions, feed, replies: Replies::default() }
     }
 
-    /// Unsubscribes from `channel`, unless a room or a subscription still needs it.
+    /// Reads `channel` no longer, unless a room or a subscription still wants it.
     pub(crate) fn release(&mut self, channel: &ChannelName) {
         if !self.rooms.contains(channel) && !self.subscriptions.contains(channel) {
             self.feed.remove(channel);
         }
     }
 
-    /// Whether `more` additional channels would exceed the limit.
+    /// Whether `more` channels that are not read yet are too many.
     pub(crate) fn is_full(&self, more: usize) -> bool {
-        self.feed.channels() + more > MAX_CHANNELS
+        self.feed.channels() + more > MOST_CHANNELS
     }
 }
 
-/// While it exists, no messages are delivered to the member.
+/// As long as it lives, a member is given nothing of what they read.
 pub(crate) struct Hold<'a>(&'a Member);
 
 impl<'a> Hold<'a> {
@@ -143,7 +143,7 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// The messages of a member, as the connection pulls them.
+/// What a member reads, as the connection pulls it.
 pub(crate) struct Reading(pub(crate) Arc<Member>);
 
 impl Reading {
@@ -154,7 +154,7 @@ impl Reading {
 
 impl Source for Reading {
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>> {
-        // Messages that are read because of a join follow its answer.
+        // Messages that are read because of a join come behind its answer.
         while let Some(reply) = self.next_reply() {
             if let Some(packet) = reply.encode(budget) {
                 return Poll::Ready(vec![Outgoing::from(packet)]);
@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn full_is_full_with_what_is_still_to_come() {
-        let names: Vec<String> = (0..MAX_CHANNELS).map(|n| format!("c{n}")).collect();
+        let names: Vec<String> = (0..MOST_CHANNELS).map(|n| format!("c{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for (have, more, full) in
-            [(0, MAX_CHANNELS, false), (0, MAX_CHANNELS + 1, true), (127, 1, false), (128, 0, false), (128, 1, true)]
+            [(0, MOST_CHANNELS, false), (0, MOST_CHANNELS + 1, true), (127, 1, false), (128, 0, false), (128, 1, true)]
         {
             assert_eq!(state(&names[..have], &[]).is_full(more), full, "{have} + {more}");
         }

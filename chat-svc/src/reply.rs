@@ -1,4 +1,4 @@
-//! The acks of the chat: `{ok: true, …}` or `{ok: false, error: {code, message}}`.
+//! What the chat acks: `{ok: true, …}` or `{ok: false, error: {code, message}}`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use socketio::Ack;
 
 use crate::{history::Page, wire::text};
 
-/// Why a request failed, as sent to the client.
+/// Why something was not done, as the client is told.
 #[derive(Debug, Serialize)]
 pub(crate) struct Refusal {
     code: &'static str,
@@ -45,7 +45,7 @@ impl From<ApiError> for Refusal {
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
-            BusError::Unavailable(_) => "bus_unavailable",
+            BusError::Away(_) => "bus_away",
             BusError::Unknown(_) => "outcome_unknown",
             BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",
@@ -61,20 +61,20 @@ impl From<NameError> for Refusal {
     }
 }
 
-/// The result of an event.
+/// What an event led to.
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
-/// Success without data.
+/// Nothing to tell but that it was done.
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {}
 
-/// The chat message was appended to the log.
+/// A chat message is in the log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Said {
     pub(crate) id: Cursor,
 }
 
-/// The member's new name.
+/// The name that one now has.
 #[derive(Debug, Serialize)]
 pub(crate) struct Named {
     pub(crate) name: Arc<str>,
@@ -86,7 +86,7 @@ pub(crate) struct Subscribed {
     pub(crate) cursor: Cursor,
 }
 
-/// The room that was joined, with earlier messages.
+/// The room that one has come into, with messages of before.
 #[derive(Serialize)]
 pub(crate) struct Joined<'a> {
     room: &'a str,
@@ -103,7 +103,7 @@ impl Joined<'_> {
     }
 }
 
-/// Earlier messages of a room.
+/// Messages of before in a room.
 #[derive(Serialize)]
 pub(crate) struct Past<'a> {
     room: &'a str,
@@ -118,7 +118,7 @@ impl Past<'_> {
     }
 }
 
-/// The position of the messages in an answer, and whether there are older ones.
+/// Where the messages of an answer begin, and whether there are older ones.
 #[derive(Serialize)]
 struct Bounds {
     cursor: Cursor,
@@ -131,31 +131,31 @@ impl Bounds {
     }
 }
 
-/// `data` as a successful answer with the messages, whose JSON is copied unchanged.
-fn with_messages(data: &impl Serialize, page: &Page) -> String {
-    let good = text(&Good { ok: true, data });
+/// `told` as the answer that all went well, with the messages, whose JSON is copied as it is.
+fn with_messages(told: &impl Serialize, page: &Page) -> String {
+    let good = text(&Good { ok: true, told });
     let open = good.strip_suffix('}').unwrap_or(&good);
     format!("{open},\"messages\":[{}]}}", page.messages)
 }
 
-/// The members of a room.
+/// Who is in a room.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Present {
     pub(crate) count: usize,
-    /// Their names, unless there are too many.
+    /// Their names, unless they are too many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) members: Option<Vec<Arc<str>>>,
 }
 
-/// Success.
+/// All went well.
 #[derive(Serialize)]
 struct Good<'a, T> {
     ok: bool,
     #[serde(flatten)]
-    data: &'a T,
+    told: &'a T,
 }
 
-/// Acks an outcome, if the client asked for it.
+/// Acks an outcome, if the client wants to know.
 pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
     #[derive(Serialize)]
     struct Bad<'a> {
@@ -163,20 +163,20 @@ pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
         error: &'a Refusal,
     }
     let sent = match outcome {
-        Ok(data) => ack.send(&Good { ok: true, data }),
+        Ok(told) => ack.send(&Good { ok: true, told }),
         Err(error) => ack.send(&Bad { ok: false, error }),
     };
     if let Err(error) = sent {
-        log::error!("an ack could not be encoded: {error}");
+        log::error!("an ack could not be written: {error}");
     }
 }
 
-/// Acks an error.
+/// Acks why something was not done.
 pub(crate) fn refuse(ack: &Ack, refusal: Refusal) {
     send::<Done>(ack, &Err(refusal));
 }
 
-/// Like [`refuse`], for requests whose success is acked elsewhere.
+/// As [`refuse`], of what is acked elsewhere when it was done.
 pub(crate) fn unless_ok(ack: &Ack, outcome: Outcome<()>) {
     if let Err(refusal) = outcome {
         refuse(ack, refusal);

@@ -1,8 +1,9 @@
-//! A streamed response: its body is a cursor in the log.
+//! A response that does not end: the body is the connection, and the body is a cursor on the log.
 //!
-//! The web server polls the body while its write buffer has space; the body polls its reader, and whatever the reader returns is sent as
-//! one chunk. If a client does not read, the buffer stays full and nobody polls (backpressure): the connection then costs its cursor and
-//! the data of one write, at most 16 KiB and one batch. There is no task and no queue, and only one timer.
+//! The web server polls the body while its write buffer has room; the body polls its reader, and what the reader finds
+//! goes out as one chunk. A client that does not read leaves the buffer full, so nobody polls: beside its cursor the
+//! connection then keeps what was gathered for one write, at most 16 KiB and one batch. There is no task and no queue here, and
+//! one timer for all that is timed.
 
 use std::{
     convert::Infallible,
@@ -24,52 +25,52 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Access, Settings, limits::Slot};
 
-/// How a transport encodes a stream.
+/// How a transport writes what a stream has to say.
 pub trait Form: Unpin + 'static {
-    /// The first bytes, sent immediately. `place` is the cursor that the stream begins after, if it is known: a client that is disconnected
-    /// before its first message has no other cursor to resume from.
+    /// The first bytes, sent at once. `place` is the cursor that the stream begins after, where it is known: a client that
+    /// is cut off before its first message has no other to come back with.
     fn opening(&self, place: Option<Cursor>) -> Bytes;
-    /// Calls `with` with the encoded message, which all readers share.
+    /// What `with` makes of the bytes of a message, which are encoded once for all readers.
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R;
-    /// A gap.
+    /// That something is lost.
     fn gap(&self, gap: &Gap) -> Bytes;
-    /// A keep-alive.
+    /// A sign of life.
     fn keep_alive(&self) -> Bytes;
     /// The last bytes before the server ends the stream.
     fn closing(&self) -> Bytes;
 }
 
-/// The delay after which a client is asked to reconnect: 2,000 to 4,000 ms, random for each, so that many clients that lost their
-/// connection at the same time do not reconnect at the same time.
+/// The delay after which a client is asked to come back: 2,000 to 4,000 ms, drawn for each, so that many that lost their
+/// connection at once do not come back at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry(u16);
 
 impl Retry {
-    /// A new random delay.
+    /// Another draw.
     #[must_use]
     pub fn draw() -> Self {
         Self(rand::rng().random_range(2_000..=4_000))
     }
 
-    /// Another random delay for the same client.
+    /// Another draw for the same client.
     #[must_use]
     pub fn redrawn(self) -> Self {
         Self::draw()
     }
 
-    /// In milliseconds.
+    /// Milliseconds.
     #[must_use]
     pub fn millis(self) -> u16 {
         self.0
     }
 }
 
-/// `age` ± 20 %: streams that began together do not end together.
+/// `age`, give or take a fifth: streams that began together do not end together.
 fn jittered(age: Duration) -> Duration {
     age.mul_f64(rand::rng().random_range(0.8..=1.2))
 }
 
-/// The end of a stream that begins now: at `max_age` ± 20 %, or when the token expires.
+/// The end of a stream that begins now: at `max_age`, give or take, or when the token expires.
 fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
     let age = max_age.map(jittered);
     let token = access.expires_in(SystemTime::now());
@@ -77,17 +78,17 @@ fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
     left.and_then(|left| Instant::now().checked_add(left))
 }
 
-/// The times of a stream's keep-alives and its end.
+/// When a stream says something or ends by the clock.
 #[derive(Clone, Copy, Debug)]
-pub struct StreamSchedule {
-    /// The idle time after which a keep-alive is sent.
+pub struct Times {
+    /// After how long a silence a sign of life is sent.
     pub keep_alive: Duration,
-    /// When the stream ends, if it does: at its maximum age, or when the token expires, whichever is earlier.
+    /// When the stream ends, if it does: at its greatest age, or when the token expires, whichever comes first.
     pub end: Option<Instant>,
 }
 
-impl StreamSchedule {
-    /// From the settings, for a stream of this client that begins now.
+impl Times {
+    /// As the settings have it, for a stream of this asker's that begins now.
     #[must_use]
     pub fn of(settings: &Settings, access: &Access) -> Self {
         Self { keep_alive: settings.keepalive, end: end(settings.max_age, access) }
@@ -99,8 +100,8 @@ pub struct Stream<F> {
     reader: Reader,
     form: F,
     slot: Slot,
-    times: StreamSchedule,
-    /// The time of the last write.
+    times: Times,
+    /// When something was last written.
     written: Instant,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
@@ -114,8 +115,8 @@ enum Phase {
 }
 
 impl<F: Form> Stream<F> {
-    /// Streams the messages of `reader`, encoded by `form`, counted with `slot`, until `times` or the log end it.
-    pub fn new(reader: Reader, form: F, slot: Slot, times: StreamSchedule) -> Self {
+    /// Streams what `reader` finds, in `form`, counted with `slot`, until `times` or the log end it.
+    pub fn new(reader: Reader, form: F, slot: Slot, times: Times) -> Self {
         let written = Instant::now();
         let mut stream =
             Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };
@@ -124,9 +125,9 @@ impl<F: Form> Stream<F> {
         stream
     }
 
-    /// When the timer has to fire next.
+    /// When the timer has to go off next.
     fn due(&self) -> Instant {
-        // Without keep-alives the next one is in thirty years, which tokio treats as "never".
+        // A keep-alive of none is one in thirty years, as tokio counts "never".
         let silence = self.written.checked_add(self.times.keep_alive).unwrap_or_else(|| self.written + NEVER);
         self.times.end.map_or(silence, |end| silence.min(end))
     }
@@ -148,9 +149,10 @@ impl<F: Form> Stream<F> {
         chunk.freeze()
     }
 
-    /// The next data: messages, a keep-alive, or the end.
+    /// What comes next: messages, or a sign of life, or the end.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        // Before the reader is polled: on a busy channel it always has messages, and an expired token would continue to be served.
+        // Before the reader is asked: on a busy channel it always has something, and a token that has expired would go
+        // on being served.
         if self.times.end.is_some_and(|end| end <= Instant::now()) {
             return Poll::Ready(self.end());
         }
@@ -169,7 +171,7 @@ impl<F: Form> Stream<F> {
             if is_silent {
                 self.written = now;
             }
-            // Writes since the timer was set did not reset it: that would cost every message. It is reset now.
+            // What was written since the timer was set did not move it: that would cost every message. It does now.
             let due = self.due();
             self.timer.as_mut().reset(due);
             if is_silent {
@@ -184,10 +186,10 @@ impl<F: Form> Stream<F> {
     }
 }
 
-/// The maximum read from the log: this much may be kept for a client that stops reading. At least one message is returned, however large.
+/// What is taken from the log at a time: as much may be kept for a client that reads no more. One message comes, however large.
 const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 
-/// The approximate overhead of an encoded message in bytes, for the initial allocation.
+/// About how many bytes a form adds to the data of a message: how much memory is reserved at first.
 const BESIDE_DATA: usize = 128;
 
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -201,7 +203,7 @@ impl<F: Form> MessageBody for Stream<F> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = self.get_mut();
-        // A form may have no opening or end; an empty chunk would mean the end of the body.
+        // A form may have nothing to say at its opening or its end; an empty chunk would read as the end of the body.
         let chunk = loop {
             let chunk = match this.phase {
                 Phase::Opening => {

@@ -1,4 +1,4 @@
-//! Counters of the server. A snapshot is a plain struct, to be exported in any metrics format.
+//! What the server counts. A snapshot is a plain struct, to be exported in whatever form the application's metrics take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,23 +39,23 @@ stats! {
     connections_polling,
     /// Of these, the ones whose transport is a WebSocket.
     connections_websocket,
-    /// Polls that wait for a message.
+    /// Polls that wait for something to say.
     polls_waiting,
     /// Sockets connected to namespaces.
     sockets,
-    /// Bytes of messages queued for clients, limited by [`Config::max_pending_total`](crate::Config::max_pending_total).
+    /// Bytes of messages that wait for clients, within [`Config::max_pending_total`](crate::Config::max_pending_total).
     pending_bytes,
-    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) stores for recovery.
+    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) keeps for recovery.
     recovery_bytes,
-    /// Sessions of disconnected clients that it stores.
+    /// Sessions of disconnected clients that it keeps.
     recovery_sessions,
     /// Bytes of WebSocket messages and request bodies that are not complete.
     receiving_bytes,
-    /// Bytes of events whose handlers are still running.
+    /// Bytes of events whose handlers have not ended.
     handler_bytes,
     /// Sessions opened since the start.
     opened,
-    /// Sessions upgraded from polling to WebSocket.
+    /// Sessions that went from polling to a WebSocket.
     upgrades,
     /// Engine.IO packets received.
     packets_in,
@@ -63,41 +63,40 @@ stats! {
     packets_out,
     /// Bytes of messages sent, without framing and before compression.
     bytes_out,
-    /// Requests rejected: unknown or disabled transport.
+    /// Requests refused: the transport is unknown or not allowed.
     refused_transport,
-    /// Requests rejected: unknown session id.
+    /// Requests refused: no session has this id.
     refused_sid,
-    /// Requests rejected: the method cannot open a session.
+    /// Requests refused: the method does not open a session.
     refused_method,
-    /// Requests rejected: malformed, or invalid in the state of the session.
+    /// Requests refused: malformed, or in contradiction to the state of the session.
     refused_request,
-    /// Requests rejected: by origin, by `allow_request`, or because the server is full or closing.
+    /// Requests refused: by origin, by `allow_request`, or because the server is full or closing.
     refused_forbidden,
     /// Of these, the ones refused by origin.
     refused_origin,
     /// Of the refused ones, those refused because there were [`Config::max_connections`](crate::Config::max_connections).
     refused_full,
-    /// Requests rejected: unsupported revision of Engine.IO.
+    /// Requests refused: this revision of Engine.IO is not served.
     refused_protocol,
-    /// Request bodies or frames above the size limit.
+    /// Request bodies or frames over the size limit.
     refused_size,
-    /// Connections to namespaces that were rejected, by a middleware or because the namespace does not exist.
+    /// Connections to namespaces that were refused, by a middleware or because there is no such namespace.
     refused_namespace,
-    /// Sessions ended by a ping timeout.
+    /// Sessions that ended without a pong in time.
     ping_timeouts,
-    /// Sessions ended because of an invalid packet.
+    /// Sessions that ended because they sent what is not a packet.
     parse_errors,
     /// Volatile messages dropped.
     volatile_dropped,
-    /// Messages rejected with [`Full`](crate::engine::SendError::Full), because too many bytes were queued for the client or for all
-    /// clients.
+    /// Messages refused with [`Full`](crate::engine::SendError::Full), because too much waited for the client or for all clients.
     outbox_full,
-    /// Sessions ended because a message did not fit whose sender cannot be notified, such as an ack or a broadcast.
+    /// Sessions ended because a message was refused whose sender cannot be told, such as an ack or a broadcast.
     outbox_overflows,
-    /// WebSocket messages and request bodies rejected because incomplete ones already used
+    /// WebSocket messages and request bodies refused because unfinished ones held
     /// [`Config::max_receiving_total`](crate::Config::max_receiving_total).
     receiving_refused,
-    /// Sessions ended because pending handlers used too much memory.
+    /// Sessions ended because handlers that had not ended held too much.
     handler_overflows,
     /// Sessions ended because they sent too fast.
     rate_limited,
@@ -111,7 +110,7 @@ stats! {
     rooms_refused,
     /// Events whose arguments did not fit their handler.
     bad_arguments,
-    /// Sockets that resumed their session.
+    /// Sockets that came back to their session.
     recovered,
     /// Sockets that asked for a session which was gone.
     recovery_missed,

@@ -1,4 +1,4 @@
-//! The SSE transport as a separate process.
+//! The SSE transport as a process of its own.
 
 use std::io;
 

@@ -1,7 +1,7 @@
-//! Untrusted text in a terminal.
+//! Strangers' texts in a terminal.
 
-/// `text` without characters that a terminal interprets: control characters, and those that change the direction of writing. Further lines
-/// are indented.
+/// `text` without what a terminal obeys: control characters, and those that turn the direction of writing. Further lines are
+/// set in.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

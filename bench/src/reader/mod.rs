@@ -1,7 +1,7 @@
-//! Readers, one for each transport: take bytes from the server, return received stamps and bytes for the server.
+//! Readers, one for each transport: bytes from the server in, stamps that were heard and bytes for the server out.
 //!
-//! No sockets and no clock: [`crowd`](crate::crowd) reads and writes for thousands of these at once. Each reader performs its transport's
-//! handshake and is ready when it will receive everything published from then on.
+//! No socket and no clock here: [`crowd`](crate::crowd) reads and writes for thousands of these at once. Each reader goes
+//! through its transport's greeting by itself and is ready when nothing that is published from then on may pass it.
 
 pub(crate) mod bare;
 mod longpoll;
@@ -112,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// Writes the first bytes, once the connection is open.
+    /// Writes what is said first, once the connection stands.
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Stream(reader) => reader.begin(out),
@@ -123,7 +123,7 @@ impl Reader {
         }
     }
 
-    /// Takes received bytes, calls `heard` for each stamp in them, and writes the reader's reply.
+    /// Takes what came, tells `heard` of each stamp in it, and writes what is said to it.
     ///
     /// # Errors
     /// When the server says what it must not, or refuses.

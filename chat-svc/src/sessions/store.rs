@@ -1,4 +1,4 @@
-//! The store of sessions that clients can resume, and its guarantees.
+//! Where sessions are kept for those who come back, and what that place promises.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use socketio::adapter::BoxFuture;
 
-/// The holder of a session's lease: a random number, new for each socket that acquires the session.
+/// Who has a session: a number that each socket that it gets is given anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Holder(u64);
@@ -31,70 +31,66 @@ impl std::str::FromStr for Holder {
     }
 }
 
-/// One save of a session.
+/// What is to be kept of one session.
 #[derive(Clone, Debug)]
 pub(crate) struct Save {
     /// The secret by which the client asks for it.
     pub(crate) pid: ByteString,
-    /// The replica that saves.
+    /// Who says so.
     pub(crate) holder: Holder,
-    /// The previous holder, if the store may not know yet that it was taken over.
+    /// From whom they have it, where the store may not have been told of that yet.
     pub(crate) before: Option<Holder>,
-    /// The session as text; `None` leaves it unchanged.
+    /// The session as text; `None` leaves it as it is.
     pub(crate) session: Option<Arc<str>>,
-    /// The lifetime from now on; zero removes the session.
+    /// For how long from now on. Nothing ends it.
     pub(crate) keep: Duration,
 }
 
-/// The result of a [`Save`].
+/// What became of a [`Save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SaveOutcome {
-    /// The session was saved.
-    Saved,
-    /// The session does not exist, and no text was given.
+pub(crate) enum Held {
+    /// It was done.
+    Yes,
+    /// There is no such session, and none was given.
     Missing,
-    /// Another holder has acquired it; nothing was changed.
-    TakenOver,
+    /// Somebody else has it by now; nothing was changed.
+    Lost,
 }
 
-/// A session that has been acquired.
+/// A session that one has got hold of.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LeasedSession {
-    /// Its last saved text.
+pub(crate) struct Taken {
+    /// As it was saved last.
     pub(crate) session: Arc<str>,
-    /// The previous holder.
+    /// Who had it up to now.
     pub(crate) before: Holder,
-    /// Its remaining lifetime.
+    /// For how long it is still kept.
     pub(crate) left: Duration,
 }
 
-/// The store is unavailable. The request may have been executed.
+/// The store cannot be reached. What it was asked for may have been done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sessions are unavailable: {0}")]
-pub(crate) struct StoreUnavailable(pub(crate) String);
+#[error("sessions cannot be reached: {0}")]
+pub(crate) struct Away(pub(crate) String);
 
-/// Stores sessions by their secrets, each with an expiry.
+/// Keeps sessions by their secrets, each for its time.
 ///
 /// # Guarantee
-/// A session has one holder at any moment. [`acquire`](Self::acquire) changes the holder, and from then on whatever the previous one
-/// saves is rejected. So of two clients that ask for one session at the same time, or of a client that reconnects before its broken
-/// connection was noticed, one socket continues: the one that acquired it last. If sessions were *removed* instead, a client whose
-/// reconnection broke half-way would have lost its session.
+/// A session has one holder at any moment. [`take`](Self::take) makes another its holder, and from then on whatever the one of before
+/// saves is refused. So of two clients that ask for one session at once, or of a client that comes back before its cut
+/// connection was noticed, one socket goes on: the one that took it last. Were it taken *out* instead, a client whose way back
+/// broke half-way would have lost its session.
 pub(crate) trait SessionStore: Send + Sync + 'static {
-    /// Saves the sessions that no other holder has acquired. The results are in the order of the saves.
-    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<SaveOutcome>, StoreUnavailable>>;
+    /// Keeps sessions that nobody else holds. The answers are in the order of the questions.
+    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<Held>, Away>>;
 
-    /// Acquires a session that has not expired.
-    fn acquire<'a>(
-        &'a self,
-        pid: &'a str,
-        holder: Holder,
-    ) -> BoxFuture<'a, Result<Option<LeasedSession>, StoreUnavailable>>;
+    /// Gets hold of a session, for as long as it is kept.
+    fn take<'a>(&'a self, pid: &'a str, holder: Holder) -> BoxFuture<'a, Result<Option<Taken>, Away>>;
 
     /// Whether it outlives this process, so that sessions of connected clients belong in it too.
     fn outlives_us(&self) -> bool;
 
-    /// Frees expired sessions, if the store does not do so itself. Call it every few seconds.
+    /// Frees what is kept of sessions whose time is over, where that does not happen by itself. To be called every few seconds.
     fn sweep(&self) {}
 
     /// Why sessions cannot be stored for now; `None` when they can.

@@ -1,4 +1,4 @@
-//! Creates tokens, for operators at the command line and for the demo; a site's own backend creates its own.
+//! Makes tokens, for operators at the command line and for the demo; a site's own backend makes its own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,29 +7,29 @@ use shared::pure::access::{Audience, Claims, Grants, Patterns};
 
 use crate::settings::Secret;
 
-/// The content of a token.
+/// What a token is to say.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
-    /// The channels that the token may publish to.
+    /// The channels its bearer may publish to.
     pub publish: Patterns,
-    /// The channels that the token may subscribe to.
+    /// The channels its bearer may subscribe to.
     pub subscribe: Patterns,
-    /// How long it is valid.
+    /// How long it holds.
     pub ttl: Duration,
-    /// The user that it identifies.
+    /// Whom it speaks for.
     pub subject: Option<String>,
-    /// Its intended recipient.
+    /// Whom it is meant for.
     pub audience: Option<String>,
 }
 
-/// A token signed with `secret` (HS256) that is valid from `now` on.
+/// A token signed with `secret` (HS256) that holds from `now` on.
 ///
 /// # Errors
-/// When signing fails, which does not happen with HS256.
+/// When the signature fails, which for HS256 it does not.
 pub fn mint(secret: &Secret, request: &TokenRequest, now: SystemTime) -> Result<String, jsonwebtoken::errors::Error> {
     let exp = (now + request.ttl).duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = Claims {
-        // Rounded up, so that a token is never valid for less than requested.
+        // Up, so that a token never holds for less than was asked.
         exp: exp.as_secs_f64().ceil(),
         nbf: None,
         sub: request.subject.clone(),

@@ -1,4 +1,4 @@
-//! A server on a free port, and clients that send exactly what a test specifies.
+//! A server on a free port, and clients that say exactly what they are told to.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
@@ -110,7 +110,7 @@ pub fn post(path: &str, content_type: &str, body: &str) -> String {
     )
 }
 
-/// The response.
+/// What came back.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

@@ -1,8 +1,8 @@
-//! `standalone listen`: prints published messages in a terminal.
+//! `standalone listen`: what is published, in a terminal.
 //!
-//! [`Listener::connect`] opens one connection after another, each with the cursor after the last printed message; [`wire`] decodes them,
-//! and [`show`] prints. Only the cursor is carried from one connection to the next, so no message is printed twice, and none is missed
-//! except those that the server reports as lost.
+//! One connection after another is opened by [`Listener::connect`], each with the cursor after what has been shown; what comes over it
+//! is read by [`wire`] and written by [`show`]. The cursor is all that is carried from one connection to the next, so
+//! nothing is shown twice and nothing is left out but what the server says is lost.
 
 mod show;
 mod wire;
@@ -27,25 +27,25 @@ use wire::{Batch, Decode, EventStream, Item, JsonLines, Lines};
 
 use crate::client::{self, Backoff, BaseUrl, Refusal};
 
-/// Timeout of the head of a response.
+/// How long the head of an answer may take.
 const HEAD: Duration = Duration::from_secs(15);
-/// How long a long poll waits, in seconds, for the query.
+/// How long a long poll waits, in seconds, as the query has it.
 const WAIT: &str = "25";
-/// Timeout of a long poll's response: the wait, and time for the network.
+/// How long a long poll's answer may take: the wait, and what the network takes.
 const POLL: Duration = Duration::from_secs(40);
-/// A stream without data for this long is dead: four keep-alive intervals of the server.
+/// A stream that is silent for so long is dead: four times what servers allow themselves.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Maximum size of the answer to a long poll.
-const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// The largest answer to a long poll.
+const LARGEST_BATCH: usize = 64 * 1024 * 1024;
 
-/// The transport.
+/// The way in which messages come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// `/events`.
     Sse,
     /// `/data?mode=stream`.
     Stream,
-    /// `/data`, requested repeatedly.
+    /// `/data`, asked again and again.
     LongPoll,
 }
 
@@ -57,7 +57,7 @@ impl FromStr for Transport {
             "sse" => Ok(Self::Sse),
             "stream" => Ok(Self::Stream),
             "longpoll" => Ok(Self::LongPoll),
-            _ => Err("expected sse, stream or longpoll".to_owned()),
+            _ => Err("accepted are sse, stream and longpoll".to_owned()),
         }
     }
 }
@@ -72,15 +72,15 @@ impl fmt::Display for Transport {
     }
 }
 
-/// Why a connection ended.
+/// How a connection ended.
 enum End {
-    /// The server ended it intentionally; it may have sent the time to reconnect.
+    /// As the server meant it; it may have said when to come again.
     Clean(Duration),
-    /// For any other reason.
+    /// In another way.
     Broken(String),
-    /// The response is not a stream.
+    /// With an answer that is no stream.
     Refused(Refusal),
-    /// Everything requested has been printed, or stdout is closed.
+    /// All that was asked for has been shown, or nobody reads any more.
     Done,
 }
 
@@ -95,20 +95,20 @@ struct Listener {
     base: BaseUrl,
     channels: Vec<ChannelName>,
     transport: Transport,
-    /// The cursor for the next connection.
+    /// After what comes next.
     since: Since,
     show: Show,
-    /// The number of messages still to be printed.
+    /// Messages that are yet to be shown.
     left: Option<u64>,
-    /// Whether the connection has been reported.
+    /// Whether it was said that there is a connection.
     is_announced: bool,
     backoff: Backoff,
 }
 
-/// Prints published messages until a signal, or until the server rejects the request.
+/// Shows what is published until a signal ends it, or the server refuses.
 ///
 /// # Errors
-/// Why the server rejects the request.
+/// Why the server refuses.
 pub async fn run(matches: &ArgMatches) -> Result<(), String> {
     let Some(base) = matches.get_one::<BaseUrl>("url").cloned() else { return Err("no URL".to_owned()) };
     let is_json = matches.get_flag("json");
@@ -155,12 +155,12 @@ impl Listener {
             let end = self.connect().await.unwrap_or_else(|end| end);
             let (why, wait) = match end {
                 End::Done => return Ok(()),
-                // A long poll: the next one starts immediately.
+                // A long poll: the next one at once.
                 End::Clean(wait) if self.transport == Transport::LongPoll => {
                     sleep(wait).await;
                     continue;
                 }
-                // The end of a stream is normal and is not reported.
+                // Streams have an end, which is no news.
                 End::Clean(asked) => {
                     sleep(self.backoff.next(asked)).await;
                     continue;
@@ -172,7 +172,7 @@ impl Listener {
                 },
             };
             self.is_announced = false;
-            self.note(&format!("{why}; retrying in {:.1} s", wait.as_secs_f64()));
+            self.note(&format!("{why}; again in {:.1} s", wait.as_secs_f64()));
             sleep(wait).await;
         }
     }
@@ -202,14 +202,14 @@ impl Listener {
         self.base.with(path, query)
     }
 
-    /// One connection, from request to end.
+    /// One connection, from its request to its end.
     async fn connect(&mut self) -> Result<End, End> {
         let patience = if self.transport == Transport::LongPoll { POLL } else { HEAD };
-        // Otherwise awc decompresses bodies and buffers the result.
+        // Without this awc unpacks bodies, and holds what it has unpacked back.
         let request = self.client.get(self.url()).no_decompress().force_close();
         let sent = timeout(patience, request.send()).await;
-        let sent = sent.map_err(|_| End::Broken(format!("no answer from {}", self.base)))?;
-        let mut response = sent.map_err(|error| End::Broken(format!("cannot connect to {}: {error}", self.base)))?;
+        let sent = sent.map_err(|_| End::Broken(format!("{} does not answer", self.base)))?;
+        let mut response = sent.map_err(|error| End::Broken(format!("cannot ask {}: {error}", self.base)))?;
         if response.status() != 200 {
             let body = timeout(HEAD, response.body()).await.ok().and_then(Result::ok).unwrap_or_default();
             return Err(End::Refused(Refusal::of(response.status(), response.headers(), &body)));
@@ -237,7 +237,7 @@ impl Listener {
         let (mut lines, mut asked) = (Lines::default(), Duration::ZERO);
         loop {
             let chunk = timeout(SILENCE, response.next()).await;
-            let chunk = chunk.map_err(|_| End::Broken("the connection timed out".to_owned()))?;
+            let chunk = chunk.map_err(|_| End::Broken("the connection has gone silent".to_owned()))?;
             let Some(chunk) = chunk else { return Ok(End::Clean(asked)) };
             let chunk = chunk.map_err(|error| End::Broken(format!("the connection broke: {error}")))?;
             let goes_on = lines.feed(&chunk, decode, |item| match item {
@@ -258,8 +258,8 @@ impl Listener {
         S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin,
     {
         let resumed = response.headers().get("Trident-Gap").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = timeout(POLL, response.body().limit(MAX_BATCH_BYTES)).await;
-        let body = body.map_err(|_| End::Broken("the answer is incomplete after the timeout".to_owned()))?;
+        let body = timeout(POLL, response.body().limit(LARGEST_BATCH)).await;
+        let body = body.map_err(|_| End::Broken("the answer does not end".to_owned()))?;
         let body = body.map_err(|error| End::Broken(format!("the connection broke: {error}")))?;
         let batch: Batch = serde_json::from_slice(&body).map_err(wire::Foreign::from)?;
         let gap = resumed.map(|resumed| {
@@ -276,11 +276,11 @@ impl Listener {
         Ok(End::Clean(Duration::ZERO))
     }
 
-    /// Prints an item and advances the cursor; false when there is nothing more to do.
+    /// Shows an item and moves the cursor past it; false when there is nothing more to do.
     fn take(&mut self, item: Item) -> bool {
         self.backoff.reset();
         let (shown, cursor) = match item {
-            // A server that repeats the message of the cursor cannot be trusted.
+            // A server that sends what was asked to come after is not to be trusted twice.
             Item::Message(message) if matches!(self.since, Since::After(seen) if message.id <= seen) => return true,
             Item::Message(message) => {
                 self.left = self.left.map(|left| left.saturating_sub(1));
@@ -291,7 +291,7 @@ impl Listener {
             Item::Retry(_) => return true,
         };
         let mut out = io::stdout().lock();
-        // A closed stdout, as after `head`, is not an error.
+        // Who closed the pipe, as `head` does, has seen enough.
         if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
             return false;
         }
@@ -300,16 +300,16 @@ impl Listener {
     }
 
     fn note(&self, text: &str) {
-        // A closed stderr is not a reason to end.
+        // Nobody there to be told is no reason to end.
         let _ = writeln!(io::stderr(), "{}", self.show.note(text));
     }
 
-    /// Prints how to continue from here.
+    /// The last words: how to go on from here.
     fn farewell(&self) {
         if let Since::After(cursor) = self.since {
             let channels: String = self.channels.iter().map(|channel| format!(" --channel {channel}")).collect();
             self.note(&format!(
-                "last cursor {cursor}; to resume from there: standalone listen {}{channels} --since {cursor}",
+                "last cursor {cursor}; to go on from there: standalone listen {}{channels} --since {cursor}",
                 self.base
             ));
         }

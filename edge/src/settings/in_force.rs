@@ -1,4 +1,4 @@
-//! The effective settings, for display to the operator: without keys and passwords.
+//! What counts for each setting, to be shown to whoever runs the process: never a key, never a password.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use super::{
     table::{self, Setting},
 };
 
-/// The source of a setting's text.
+/// Where the text of a setting comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The command line.
+    /// From the command line.
     Flag,
-    /// A variable of the environment.
+    /// From a variable of the environment.
     Environment,
-    /// The default.
+    /// From nobody.
     Default,
 }
 
@@ -30,34 +30,34 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The effective text of a setting.
+/// The text that counts for a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EffectiveSetting {
-    /// Its heading in `--help`.
+pub struct InForce {
+    /// The heading that it stands under in `--help`.
     pub group: &'static str,
-    /// The variable that sets it, such as `TRIDENT_BUS`.
+    /// The variable that sets it, as in `TRIDENT_BUS`.
     pub variable: String,
-    /// The text, on one line; empty if there is none, and `(not shown)` for secrets.
+    /// The text, on one line; empty when there is none, and `(not shown)` for what is secret.
     pub value: String,
-    /// Its source.
+    /// Where it comes from.
     pub origin: Origin,
 }
 
-pub(super) fn all(sources: &Sources<'_>) -> Vec<EffectiveSetting> {
+pub(super) fn all(sources: &Sources<'_>) -> Vec<InForce> {
     table::ALL.iter().map(|setting| one(sources, setting)).collect()
 }
 
-fn one(sources: &Sources<'_>, setting: &Setting) -> EffectiveSetting {
+fn one(sources: &Sources<'_>, setting: &Setting) -> InForce {
     let (origin, text) = sources.found(setting);
     let text = text.to_string_lossy();
     let value = match setting.key {
         _ if text.is_empty() => String::new(),
         key if key == table::SECRET.key => "(not shown)".to_owned(),
-        // A text that is not a valid bus address may contain a typing error, and a password nevertheless.
+        // A text that is no bus may be one with a slip in it, and then holds the password all the same.
         key if key == table::BUS.key => {
             text.trim().parse::<BusAddress>().map_or_else(|_| "(not shown)".to_owned(), |bus| bus.to_string())
         }
         _ => text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect(),
     };
-    EffectiveSetting { group: setting.group, variable: setting.variable(), value, origin }
+    InForce { group: setting.group, variable: setting.variable(), value, origin }
 }
