@@ -1,9 +1,9 @@
 //! The memory allocator of the binaries: with the feature `jemalloc`, on Linux, jemalloc, which returns freed memory to the system. Otherwise
 //! it is the system's own.
 //!
-//! Messages of many ages lie next to each other, so that of the memory of expired ones glibc's allocator returns next to nothing.
-//! jemalloc returns it after about ten seconds, by threads of its own, so that an idle process returns it, too. A binary gets this
-//! allocator by `use allocator as _`. See `docs/decisions/0009-jemalloc.md`.
+//! Messages of many ages are next to each other in memory, so glibc's allocator returns next to nothing when some expire. jemalloc returns
+//! it after about ten seconds, with threads of its own, so that an idle process returns it, too. A binary gets this allocator by `use
+//! allocator as _`. See `docs/decisions/0009-jemalloc.md`.
 
 #[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]

@@ -14,7 +14,7 @@ use allocator as _;
 const SIZE: usize = 500;
 const PIECES: usize = 200_000;
 
-/// Bytes of memory that the process holds.
+/// The resident memory of the process in bytes.
 fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
@@ -23,7 +23,7 @@ fn resident() -> usize {
 /// Case 5.11: within a minute nearly all of it is returned, although some pieces of every region are still in use, and although the
 /// process allocates nothing meanwhile.
 #[test]
-fn what_has_become_free_is_returned() {
+fn freed_memory_is_returned_to_the_system() {
     let before = resident();
     let mut pieces: Vec<Vec<u8>> = (0..PIECES).map(|_| vec![b'x'; SIZE]).collect();
     let full = resident() - before;

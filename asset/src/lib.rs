@@ -56,8 +56,8 @@ impl Asset {
     }
 }
 
-/// The bytes in an encoding. Whoever asks first has them made, on a thread where time does not matter; `None` when that thread is
-/// not to be had, as at the end of the process.
+/// The bytes in an encoding. The first caller has them encoded, on a thread where time does not matter. `None` if that thread is not
+/// available, as at the end of the process.
 pub async fn body(asset: impl Deref<Target = Asset> + Send + 'static, encoding: Encoding) -> Option<Bytes> {
     match asset.ready(encoding) {
         Some(ready) => Some(ready),

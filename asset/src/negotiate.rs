@@ -67,7 +67,7 @@ pub fn none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
         .filter_map(|value| value.to_str().ok())
-        // Our tags hold no comma, so that a comma within a foreign tag cannot make one of ours.
+        // The server's own tags contain no comma, so a comma within another tag cannot produce one of them.
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .any(|tag| tag == "*" || opaque(tag.as_bytes()) == opaque(etag.as_bytes()))

@@ -1,8 +1,7 @@
-//! The limit that servers are measured against: one `write(2)` to each socket for each message, and nothing else.
+//! The lower bound that servers are compared with: one `write(2)` to each socket for each message, and nothing else.
 //!
-//! Runs as a process of its own, so that its time is counted as a server's is. Readers and the publisher say by their
-//! first byte which they are; the publisher comes last, and what it sends, each message behind its length, goes to
-//! all readers as it is.
+//! Runs as a separate process, so that its CPU time is counted like a server's. The first byte of a connection identifies it as a reader or
+//! as the publisher. The publisher connects last, and each of its messages, prefixed by its length, is sent unchanged to all readers.
 
 use std::{
     io::{self, Read, Write as _},
@@ -12,7 +11,7 @@ use std::{
 use crate::reader::bare::{PUBLISHER, SEATED};
 
 /// Bytes of the largest message.
-const LARGEST: usize = 1 << 20;
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// Serves until the publisher ends.
 ///
@@ -24,7 +23,7 @@ pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         let mut kind = [0];
-        // Whoever says nothing only looked whether there is a server.
+        // A connection without a first byte only checks that the server is up.
         if stream.read(&mut kind)? == 0 {
             continue;
         }
@@ -46,7 +45,7 @@ fn relay(publisher: TcpStream, readers: &mut [TcpStream]) -> io::Result<()> {
             read => read?,
         }
         let length = u32::from_be_bytes(length) as usize;
-        if length > LARGEST {
+        if length > MAX_MESSAGE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of more than a mebibyte"));
         }
         message.resize(length, 0);

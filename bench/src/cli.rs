@@ -12,8 +12,8 @@ use crate::{
     server::{Bus, Options},
 };
 
-/// Measures a server that pushes: what idle connections cost, what deliveries cost and how long they take, how much can be
-/// published. A line of JSON for each run on stdout, tables on stderr.
+/// Measures a push server: the cost of idle connections, the cost and latency of deliveries, and the rate of publishing. Prints a line of
+/// JSON for each run on stdout, and tables on stderr.
 #[derive(Debug, Parser)]
 #[command(name = "trident-bench", version)]
 pub(crate) struct Cli {
@@ -23,48 +23,48 @@ pub(crate) struct Cli {
     pub(crate) scenario: Scenario,
 }
 
-/// What is measured.
+/// The measurement.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Target {
     #[command(flatten)]
     pub(crate) programs: Programs,
-    /// Whose server is measured.
+    /// The server to measure.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) peer: Peer,
-    /// Threads of a server that is started.
+    /// Number of threads of a started server.
     #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: u16,
-    /// Messages that each channel of a server that is started keeps, if not what it keeps of itself.
+    /// Number of messages that each channel of a started server keeps; default: the server's own.
     #[arg(long, global = true)]
     pub(crate) history: Option<usize>,
-    /// Let the kernel choose the cores. Otherwise a server that is started has the last one, the load the first.
+    /// Let the kernel choose the cores. Otherwise a started server gets the last one, and the load the first.
     #[arg(long, global = true)]
     pub(crate) no_pin: bool,
-    /// Measure the server that listens here instead.
+    /// Measure the server at this address instead of starting one.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) at: Option<SocketAddr>,
-    /// The process id of that server, whose memory and time are then told.
+    /// The process id of that server, to measure its memory and CPU time.
     #[arg(long, global = true, requires = "at")]
     pub(crate) pid: Option<u32>,
-    /// A token with which messages may be published to it.
+    /// A token with which messages can be published to it.
     #[arg(long, global = true, requires = "at", env = "TRIDENT_BENCH_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// Let that server be on another machine. It will not thank you.
+    /// Allow a server on another machine. This is a load test; ask its owner.
     #[arg(long, global = true, requires = "at")]
     pub(crate) allow_remote: bool,
 }
 
 impl Target {
-    /// How a server that is started is set.
+    /// The settings of a started server.
     pub(crate) fn options(&self) -> Options {
         Options { bus: Bus::default(), workers: self.workers, history: self.history }
     }
 }
 
-/// What is done to it.
+/// The scenario.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// Hold connections open that get nothing.
+    /// Keep connections open that receive nothing.
     Idle {
         #[arg(long, value_enum)]
         transport: Transport,
@@ -77,23 +77,23 @@ pub(crate) enum Scenario {
     Publish {
         #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         connections: u32,
-        /// Which messages are dealt out to in turn.
+        /// Number of channels, to which messages are published in turn.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         channels: u32,
-        /// Readers of another channel meanwhile, who get nothing.
+        /// Additional readers of another channel, which receive nothing.
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
         idle_readers: u32,
-        /// Messages in each request.
+        /// Number of messages in each request.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         batch: u32,
         #[command(flatten)]
         stretch: Stretch,
     },
-    /// All of these in turn, with the bare limit beside them.
+    /// All of these in turn, and the lower bound.
     Suite(Size),
-    /// The same beside other servers, with messages at a fixed rate too.
+    /// The same for other servers, including messages at a fixed rate.
     Peers {
-        /// Which.
+        /// The servers.
         #[arg(long, value_enum, value_delimiter = ',', default_value = "bare,trident,nchan,socketioxide,node")]
         of: Vec<Peer>,
         #[command(flatten)]
@@ -101,45 +101,45 @@ pub(crate) enum Scenario {
     },
     /// How costs grow with readers, channels, rate, payload, history and workers.
     Growth {
-        /// Readers at most. Each takes a descriptor of both processes.
+        /// Maximum number of readers. Each takes a descriptor of both processes.
         #[arg(long, default_value_t = 19_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         readers: u32,
-        /// How long each step is measured.
+        /// Duration of each step.
         #[arg(long, default_value_t = 3.0)]
         seconds: f64,
     },
-    /// Write what was measured into a document, between `<!-- measured: NAME -->` and `<!-- end of NAME -->`.
+    /// Write results into a document, between `<!-- measured: NAME -->` and `<!-- end of NAME -->`.
     Write {
         /// The document.
         #[arg(long, value_name = "FILE", default_value = "docs/PERFORMANCE.md")]
         into: PathBuf,
-        /// Where: the name between the marks.
+        /// The name between the marks.
         #[arg(long)]
         section: Section,
-        /// Said first: on what machine this was, and what else it did.
+        /// An introduction: the machine, and its other load.
         #[arg(long)]
         note: Option<String>,
-        /// The runs, a line of JSON each.
+        /// The runs, one line of JSON each.
         runs: PathBuf,
     },
-    /// Draw curves as SVG, panel under panel over one axis. Each line of the input is a point:
-    /// `{"panel": "memory", "unit": "MiB", "series": "sse-svc 0", "x": 12, "y": 19.5}`. A `y` of null is a break in the curve;
-    /// `"log": true` makes the panel's axis logarithmic.
+    /// Draw curves as SVG, in panels with a common horizontal axis. Each line of the input is a point: `{"panel": "memory", "unit": "MiB",
+    /// "series": "sse-svc 0", "x": 12, "y": 19.5}`. A `y` of null is a break in the curve; `"log": true` makes the panel's axis
+    /// logarithmic.
     #[command(verbatim_doc_comment)]
     Plot {
-        /// What is written above it.
+        /// The title.
         #[arg(long, default_value = "")]
         title: String,
-        /// What is counted along it.
+        /// The label of the horizontal axis.
         #[arg(long, default_value = "s")]
         x: String,
-        /// The plot.
+        /// The output file.
         #[arg(long, value_name = "FILE.svg")]
         into: PathBuf,
-        /// The points; of stdin, if not said.
+        /// The points; default: stdin.
         points: Option<PathBuf>,
     },
-    /// The server of the bare limit.
+    /// Run the server of the lower bound.
     #[command(hide = true)]
     BareServer { listen: SocketAddr },
 }
@@ -152,10 +152,10 @@ pub(crate) enum Section {
     Growth,
 }
 
-/// How large a run of everything is.
+/// The size of a complete run.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Size {
-    /// Idle ones. Each takes a descriptor of both processes.
+    /// Idle connections. Each takes a descriptor of both processes.
     #[arg(long, default_value_t = 19_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -166,22 +166,22 @@ pub(crate) struct Size {
     pub(crate) stretch: Stretch,
 }
 
-/// Messages to many.
+/// Broadcasts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Fanout {
     #[arg(long, value_enum)]
     pub(crate) transport: Transport,
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) readers: u32,
-    /// Over which readers and messages are dealt out in turn.
+    /// Number of channels, to which readers and messages are assigned in turn.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) channels: u32,
     #[arg(long, value_enum, default_value = "http")]
     pub(crate) via: Via,
-    /// Messages in flight at most: sent, and not yet with all who are to get them.
+    /// Maximum number of messages in flight: sent, and not received by all of their readers yet.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) window: u32,
-    /// Messages a second, instead of as many as the window lets through.
+    /// Messages per second, instead of as many as the window allows.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
     #[command(flatten)]
@@ -216,13 +216,13 @@ impl Fanout {
     }
 }
 
-/// How long, and with messages of what size.
+/// Duration, and size of messages.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Stretch {
     /// Bytes of each message, which is a text.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(34..=65_536))]
     payload: u32,
-    /// How long is measured, after a fifth of it to warm up.
+    /// Duration of the measurement, after a warm-up of a fifth of it.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
 }

@@ -1,5 +1,5 @@
-//! Thousands of readers on one thread: every readiness that the kernel tells is read until it is drained, through one
-//! buffer for all, and what a reader says to it is written at once.
+//! Thousands of readers on one thread: each readable socket is read until it is drained, through one buffer for all, and a reader's reply
+//! is written immediately.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -15,7 +15,7 @@ use crate::{
     stamp::Stamp,
 };
 
-/// The token of whoever is no reader.
+/// The token of descriptors that are not readers.
 pub(crate) const OTHER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 const BUFFER: usize = 256 * 1024;
@@ -90,8 +90,8 @@ impl Crowd {
         self.poll.registry()
     }
 
-    /// Waits up to `timeout` for something to happen, and does what has to be done. Tells `heard` of each stamp: who heard
-    /// it, and when. Says whether something happened at [`OTHER`].
+    /// Waits up to `timeout` for events and handles them. Calls `heard` for each stamp, with its reader and time. Returns whether there was
+    /// an event at [`OTHER`].
     ///
     /// # Errors
     /// When a connection fails: a measurement is of all of them, or none.
@@ -147,7 +147,7 @@ impl Member {
         if !is_readable {
             return Ok(());
         }
-        // Readiness is told once for all that has come: what a read leaves behind would stay there.
+        // Edge-triggered: bytes that a read leaves would not be reported again.
         loop {
             let read = match self.stream.read(buffer) {
                 Ok(0) => return Err(Fault::Closed),
@@ -187,7 +187,7 @@ pub(crate) fn connect(server: SocketAddr, source: Option<SocketAddr>) -> io::Res
         socket.bind(&source.into())?;
     }
     match socket.connect(&server.into()) {
-        // EINPROGRESS: it is told as writable when it stands.
+        // EINPROGRESS: the socket is reported as writable when it is connected.
         Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
     }

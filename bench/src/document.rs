@@ -1,6 +1,6 @@
-//! What was measured, written into a document: tables between two marks, plots as files beside it.
+//! Writes results into a document: tables between two marks, plots as files next to it.
 //!
-//! So no figure in it is copied by hand, and each stands for a run whose lines are kept.
+//! No figure is copied by hand, and each belongs to a run whose lines are stored.
 
 mod growth;
 mod peers;

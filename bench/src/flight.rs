@@ -1,8 +1,8 @@
-//! Which messages are on their way: sent, and not yet with all who read their channel.
+//! Messages in flight: sent, and not yet received by all readers of their channel.
 
 use std::collections::VecDeque;
 
-/// Messages on their way, oldest first.
+/// Messages in flight, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     /// The number of the oldest.
@@ -13,7 +13,7 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// Sends the next message to so many readers; its number.
+    /// Sends the next message to the given number of readers; returns its number.
     pub(crate) fn send(&mut self, readers: u32) -> u64 {
         let seq = self.sent();
         self.awaited.push_back(readers);
@@ -45,7 +45,7 @@ impl Flight {
         self.first + self.awaited.len() as u64
     }
 
-    /// How many are on their way.
+    /// How many are in flight.
     pub(crate) fn len(&self) -> usize {
         self.in_flight
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_has_landed_when_everybody_has_it() {
+    fn a_message_is_delivered_when_every_reader_has_it() {
         let mut flight = Flight::default();
         assert_eq!((flight.send(2), flight.send(1), flight.send(0)), (0, 1, 2));
         assert_eq!((flight.len(), flight.sent()), (2, 3));

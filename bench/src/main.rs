@@ -1,9 +1,9 @@
-//! `trident-bench`: a load generator for servers that push.
+//! `trident-bench`: a load generator for push servers.
 //!
-//! The path of a delivery: [`publisher`] writes a [`stamp`] into a message, the server does what it does, [`crowd`] reads
-//! for all readers at once, the [`reader`] of the transport takes its framing off ([`wire`]) and finds the stamp, and
-//! [`tally`] and [`flight`] say whether it came once, in order, and to everybody. A [`scenario`] puts these together around
-//! a [`server`] and what [`usage`] says of it; [`report`] and [`table`] tell.
+//! The path of a delivery: [`publisher`] writes a [`stamp`] into a message, the server handles it, [`crowd`] reads for all readers at once,
+//! the [`reader`] of the transport removes its framing ([`wire`]) and finds the stamp, and [`tally`] and [`flight`] check that it arrived
+//! once, in order, and at every reader. A [`scenario`] combines these with a [`server`] and its [`usage`]; [`report`] and [`table`] print
+//! the results.
 
 mod bare;
 mod chart;
@@ -114,14 +114,14 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
     }
 }
 
-/// Who serves `transport`: the bare limit has a server of its own.
+/// The server for `transport`: the lower bound has its own.
 fn peer_of(target: &Target, transport: Transport) -> Peer {
     if transport == Transport::Bare { Peer::Bare } else { target.peer }
 }
 
 /// The server that a run is against.
 fn serve(target: &Target, cores: Option<Cores>, peer: Peer, options: Options) -> Result<Server, Fault> {
-    // Workers that are to have several cores are not held to one.
+    // Workers that are to have several cores are not pinned to one.
     let is_free = target.no_pin || options.workers > 1;
     let cores = cores.map(|cores| if is_free { cores.shared() } else { cores });
     match target.at {

@@ -1,4 +1,4 @@
-//! Whom Trident is measured beside, and how each is started: by the configuration that its own documentation calls fast.
+//! The servers that Trident is compared with, each started with the configuration that its own documentation recommends for speed.
 
 use std::{
     fs, io,
@@ -90,7 +90,7 @@ impl Programs {
             Peer::Redis => {
                 let mut command = Command::new(&self.redis);
                 command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
-                // Alone, and nothing on the disk: the figures are of the way through it.
+                // A single instance without persistence: the figures measure the path through it.
                 command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(directory);
                 return Ok(command);
             }

@@ -22,7 +22,7 @@ impl Progress {
         Self { what, is_terminal: io::stderr().is_terminal(), phase: "", shown: None }
     }
 
-    /// Tells where in `phase` it is. Cheap to call often.
+    /// Reports the progress in `phase`. Cheap to call often.
     pub(crate) fn tell(&mut self, phase: &'static str, detail: fmt::Arguments<'_>) {
         let is_new = self.phase != phase;
         let is_due = self.is_terminal && self.shown.is_none_or(|shown| shown.elapsed() > PERIOD);

@@ -23,9 +23,9 @@ pub(crate) struct Latency {
 impl Latency {
     /// Counts nanoseconds, to three digits, up to a minute; what takes longer counts as a minute.
     pub(crate) fn histogram() -> Histogram<u64> {
-        const LONGEST: u64 = 60_000_000_000;
+        const MAX_NANOS: u64 = 60_000_000_000;
         // Only a range or a precision that it cannot have is an error, and it can have these.
-        Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| unreachable!())
+        Histogram::new_with_max(MAX_NANOS, 3).unwrap_or_else(|_| unreachable!())
     }
 
     /// Of nanoseconds.
@@ -111,7 +111,7 @@ pub(crate) struct Fanout {
     pub(crate) payload: usize,
     /// Messages in flight at most; with a rate this is what stops it.
     pub(crate) window: usize,
-    /// Messages a second, if that is what was held.
+    /// Messages a second, if the rate was fixed.
     pub(crate) rate: Option<f64>,
     pub(crate) deliveries: u64,
     pub(crate) deliveries_per_second: f64,
@@ -164,10 +164,10 @@ pub(crate) fn line(record: &Record) -> io::Result<()> {
     stdout.flush()
 }
 
-/// The runs that `lines` tell of.
+/// The runs in `lines`.
 ///
 /// # Errors
-/// When a line is none of ours.
+/// When a line is not a valid run.
 pub(crate) fn read(lines: &str) -> io::Result<Vec<Record>> {
     lines.lines().filter(|line| !line.is_empty()).map(|line| Ok(serde_json::from_str(line)?)).collect()
 }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Of tokens, which are good on loopback and for one run.
 const SECRET: &str = "a secret for the length of a benchmark that everybody knows";
 
-/// Which cores are for whom. To be looked up once, before anything is started: what is asked later is what was left to this process.
+/// The assignment of cores. Determine it once, before anything is started: afterwards it is limited to the cores left to this process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cores {
     all: CpuSet,
@@ -33,8 +33,8 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The last core for the server and the first for the load, or all for both where there is only one. None where the system does
-    /// not tell.
+    /// The last core for the server and the first for the load, or all for both if there is only one. None if the system does not report
+    /// them.
     pub(crate) fn of_this_machine() -> Option<Self> {
         let all = sched_getaffinity(None).ok()?;
         let only = |core| {
@@ -123,14 +123,14 @@ struct Said(Arc<Mutex<Vec<u8>>>);
 
 impl Said {
     /// Bytes that are kept.
-    const MOST: usize = 8 * 1024;
+    const MAX_BYTES: usize = 8 * 1024;
 
     fn listen(&self, mut stderr: impl io::Read) {
         let mut buffer = [0; 1024];
         while let Ok(read @ 1..) = stderr.read(&mut buffer) {
             let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             text.extend_from_slice(&buffer[..read]);
-            let over = text.len().saturating_sub(Self::MOST);
+            let over = text.len().saturating_sub(Self::MAX_BYTES);
             text.drain(..over);
         }
     }
@@ -209,8 +209,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Publishes a first message to `channel` where a long poll needs one to begin after: nchan's have no other way to
-    /// learn a place than a message that is there already.
+    /// Publishes a first message to `channel` if a long poll needs one to begin after: with nchan, a position is known only from an
+    /// existing message.
     ///
     /// # Errors
     /// When it is not taken.
@@ -228,7 +228,7 @@ impl Server {
     }
 
     fn spawn(peer: Peer, mut command: Command, address: SocketAddr, cores: Option<Cores>) -> io::Result<Self> {
-        // A child begins on the cores of its parent, so this process goes where the child is to stay, and comes back.
+        // A child inherits the cores of its parent, so this process moves to the child's cores, starts it, and returns.
         if let Some(cores) = &cores {
             Cores::take(&cores.server)?;
         }
@@ -264,7 +264,7 @@ impl Server {
         Cpu::of(self.pid?).ok()
     }
 
-    /// Bytes that it holds, if it may be looked at.
+    /// Its resident memory in bytes, if it is readable.
     pub(crate) fn resident(&self) -> Option<u64> {
         usage::resident(self.pid?).ok()
     }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_ends_says_why() {
+    fn a_server_that_exits_is_reported_with_its_output() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such luck >&2; exit 3"]);
         let mut server = Server::spawn(Peer::Trident, command, free_address().unwrap(), None).unwrap();
@@ -340,10 +340,10 @@ mod tests {
     }
 
     #[test]
-    fn of_much_that_is_said_the_last_is_kept() {
+    fn the_end_of_long_output_is_kept() {
         let said = Said::default();
         said.listen(&[&[b'a'; 20_000][..], b"the end"].concat()[..]);
-        assert!(said.text().len() == Said::MOST && said.text().ends_with("the end"));
+        assert!(said.text().len() == Said::MAX_BYTES && said.text().ends_with("the end"));
     }
 
     #[test]

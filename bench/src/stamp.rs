@@ -53,7 +53,7 @@ fn unhex(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Finds stamps in a stream of bytes. Holds no more than one begun stamp between two calls.
+/// Finds stamps in a stream of bytes. Stores at most one incomplete stamp between two calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner {
     held: [u8; LEN],
@@ -67,7 +67,7 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Calls `heard` for each stamp that `bytes` ends or holds.
+    /// Calls `heard` for each stamp that `bytes` contains or completes.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], heard: &mut dyn FnMut(Stamp)) {
         while !bytes.is_empty() {
             if self.len == 0 {
@@ -94,7 +94,7 @@ impl Scanner {
                 match Stamp::read(&self.held) {
                     Some(stamp) => heard(stamp),
                     None => {
-                        // What is held may still hold a beginning after its first byte.
+                        // The stored bytes may contain another beginning after their first byte.
                         let held = self.held;
                         self.feed(&held[1..], heard);
                     }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_stamp_is_passed_over() {
+    fn text_that_looks_like_a_stamp_is_skipped() {
         let mut text = b"~~~not a stamp at all, but long enough to be one~".to_vec();
         Stamp { seq: 7, nanos: 9 }.write(0, &mut text);
         text.extend(b"~0123");

@@ -58,7 +58,7 @@ impl Kind for Publish {
     }
 }
 
-/// Whether the same messages came in the same way.
+/// Whether both measured the same messages over the same transport.
 pub(crate) fn is_same_load(a: &Fanout, b: &Fanout) -> bool {
     (a.readers, a.channels, a.via, a.payload, a.window, a.rate)
         == (b.readers, b.channels, b.via, b.payload, b.window, b.rate)
@@ -98,7 +98,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// The middle of `values`, and from where to where they go when there are several; a dash when there are none.
+/// The median of `values`, and their range if there are several; a dash if there are none.
 pub(crate) fn spread(values: &[f64], digits: usize) -> String {
     let Some(middle) = median(values) else { return "–".to_owned() };
     if values.len() == 1 {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_runs_are_told_by_their_middle_and_their_ends() {
+    fn several_runs_are_shown_by_median_and_range() {
         assert_eq!(spread(&[], 1), "–");
         assert_eq!(spread(&[2.0], 1), "2.0");
         assert_eq!(spread(&[3.0, 1.0, 2.0], 1), "2.0 (1.0–3.0)");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_held_against_the_same_round() {
+    fn rounds_are_compared_with_the_same_round() {
         let (a, b) = ([2.0, 9.0, 5.0], [1.0, 3.0]);
         let figure: Figure<f64> = |value| Some(*value);
         let (a, b): (Vec<&f64>, Vec<&f64>) = (a.iter().collect(), b.iter().collect());

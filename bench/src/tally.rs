@@ -1,7 +1,7 @@
-//! Whether each reader got each message once and in order.
+//! Whether each reader received each message once and in order.
 //!
-//! A reader's messages are numbered from 0 on its channel. [`Order`] remembers the next number that is due and which of
-//! the 64 before it have not come, so that what comes behind its time can be told from what comes twice.
+//! A reader's messages are numbered from 0 on its channel. [`Order`] remembers the next expected number and which of the 64 before it are
+//! missing, so that late messages are distinguished from duplicates.
 
 /// How a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_arrive_is_told_from_the_others() {
+    fn late_lost_and_duplicate_messages_are_distinguished() {
         for (numbers, expected, sent, lost) in [
             (&[0, 1, 2][..], vec![New, New, New], 3, 0),
             (&[0, 2, 1], vec![New, New, Late], 3, 0),

@@ -1,4 +1,4 @@
-//! What a process takes, as Linux tells it in `/proc`.
+//! The resources that a process uses, from Linux's `/proc`.
 
 use std::{fs, io, time::Duration};
 
@@ -31,7 +31,7 @@ impl Cpu {
 }
 
 fn parse_stat(stat: &str, ticks: u64) -> Option<Cpu> {
-    // The name of the program stands in parentheses and may hold anything; `utime` and `stime` are fields 14 and 15.
+    // The name of the program is in parentheses and may contain anything; `utime` and `stime` are fields 14 and 15.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let mut next = || {
         let count: u64 = fields.next()?.parse().ok()?;

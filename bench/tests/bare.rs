@@ -33,7 +33,7 @@ fn everybody_gets_everything_once_and_in_order() {
 }
 
 #[test]
-fn another_machine_is_left_alone_unless_that_is_said() {
+fn remote_load_requires_a_flag() {
     let output = Command::new(env!("CARGO_BIN_EXE_trident-bench"))
         .args(["--at", "192.0.2.1:80", "idle", "--transport", "sse", "--connections", "1"])
         .output()

@@ -1,8 +1,7 @@
-//! Rooms over the replicas, and recovery from the log: a client that was cut off comes back with an offset, and the offset is
-//! a cursor.
+//! Rooms over all replicas, and recovery from the log: a client that reconnects sends an offset, and the offset is a cursor.
 //!
-//! Messages are not kept here a second time. What is kept is who was there ([`Sessions`]), by the secret that the client has
-//! for its session. All that concerns many sockets at once is left to another adapter: this process's own, or Redis.
+//! Messages are not stored a second time. Only sessions are stored ([`Sessions`]), by the secret that the client has for its session.
+//! Operations on many sockets are left to another adapter: that of this process, or Redis.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,23 +20,23 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     feed::{Feed, Offset},
-    sessions::{Holder, Sessions, Taken},
+    sessions::{Holder, ResumedSession, Sessions},
     wire::NAMESPACE,
 };
 
-/// How long a client that comes back waits for a log that is being filled.
+/// How long a reconnecting client waits for a log that is being loaded.
 const FILLED_WITHIN: Duration = Duration::from_secs(5);
-/// How long a client that comes back waits until the replica of its earlier socket has been told.
-const TOLD_WITHIN: Duration = Duration::from_millis(500);
-/// The pause between looks at it.
+/// How long a reconnecting client waits until the replica of its earlier socket has been notified.
+const NOTIFY_TIMEOUT: Duration = Duration::from_millis(500);
+/// The interval at which the log is checked.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The server event that ends a socket whose session has gone on to another replica.
+/// The server event that ends a socket whose session continues on another replica.
 const SUPERSEDED: &str = "trident:superseded";
 
-/// The feed that a recovered socket resumes. Kept with the socket until the chat takes it.
+/// The feed that a recovered socket resumes. Stored with the socket until the chat takes it.
 pub(crate) struct Resumed(pub(crate) Mutex<Option<Feed>>);
 
-/// That a recovered socket may open the channels of its session again, and for whom they count.
+/// Permission for a recovered socket to open the channels of its session again, and the client that they count for.
 pub(crate) struct Reopening(pub(crate) Arc<Opener>);
 
 /// See the module.
@@ -47,34 +46,35 @@ pub(crate) struct LogAdapter {
     inner: Arc<dyn Adapter>,
 }
 
-/// That a session has another socket now. All servers of the cluster hear it, so it says nothing by which one could come back to the
+/// A session has another socket now. All servers of the cluster receive this, so it contains nothing that allows a client to resume the
 /// session.
 #[derive(Serialize, Deserialize)]
 struct Superseded {
-    /// The socket that has the session no more, and goes by the same id as the one that has.
+    /// The socket that had the session; the one that has it now uses the same id.
     sid: ByteString,
-    /// Who had it.
+    /// The previous holder.
     holder: Holder,
 }
 
 impl LogAdapter {
-    /// Recovers `sessions` from the log of `bus`; `inner` reaches many sockets.
+    /// Recovers `sessions` from the log of `bus`; `inner` handles operations on many sockets.
     pub(crate) fn new(bus: Arc<dyn Bus>, sessions: Sessions, inner: Arc<dyn Adapter>) -> Self {
         Self { bus, sessions, inner }
     }
 
     /// The feed of a session after an offset, if the session can still be resumed there.
-    fn feed(&self, taken: &Taken, offset: Option<Offset>, opener: Option<Arc<Opener>>) -> Option<Feed> {
+    fn feed(&self, taken: &ResumedSession, offset: Option<Offset>, opener: Option<Arc<Opener>>) -> Option<Feed> {
         Feed::resume(self.bus.log(), taken.kept.profile.plan.clone(), offset, opener)
     }
 }
 
-/// An offset as a client sent it: `None` inside where it has received nothing with an offset, `None` where it is none of ours.
+/// An offset as a client sent it: `Some(None)` if the client has received no message with an offset, `None` if it is not one of this
+/// server's offsets.
 fn read_offset(offset: &str) -> Option<Option<Offset>> {
     if offset.is_empty() { Some(None) } else { offset.parse().ok().map(Some) }
 }
 
-/// Listens to other replicas, whose clients have come back to sessions that have a socket here.
+/// Receives notifications of other replicas that a session with a socket here has been resumed there.
 pub(crate) fn hear(sessions: &Sessions, local: &Local, event: &ServerEvent) {
     if event.name() == SUPERSEDED
         && let Ok(Superseded { sid, holder }) = event.args()
@@ -86,10 +86,10 @@ pub(crate) fn hear(sessions: &Sessions, local: &Local, event: &ServerEvent) {
 }
 
 impl Adapter for LogAdapter {
-    /// A session that was taken and not let in. The chat saves those of its members itself.
+    /// A session that was acquired without its socket being admitted. The chat saves sessions of its members itself.
     fn release_session(&self, _: &Local, restored: Restored) {
         let session = restored.session;
-        if let Ok(taken) = session.data.read::<Taken>() {
+        if let Ok(taken) = session.data.read::<ResumedSession>() {
             self.sessions.give_back(&session.pid, &taken);
         }
     }
@@ -105,7 +105,7 @@ impl Adapter for LogAdapter {
                 return None;
             }
             let place = read_offset(offset)?;
-            // A replica that has just started does not know yet what came after it.
+            // A replica that has just started does not know yet which messages follow.
             let filled = async {
                 while !self.bus.log().is_filled() {
                     sleep(PAUSE).await;
@@ -113,23 +113,23 @@ impl Adapter for LogAdapter {
             };
             timeout(FILLED_WITHIN, filled).await.ok()?;
             if let Some(place) = place {
-                self.bus.reach(place.cursor()).await;
+                self.bus.wait_for(place.cursor()).await;
             }
-            let taken = self.sessions.take(pid).await?;
+            let taken = self.sessions.acquire(pid).await?;
             if let (None, Some(beginning)) = (place, taken.kept.profile.plan.beginning()) {
-                self.bus.reach(beginning).await;
+                self.bus.wait_for(beginning).await;
             }
             if let Some(holder) = taken.elsewhere {
-                let told = Superseded { sid: taken.kept.sid.clone(), holder };
-                let told = Payload::event(SUPERSEDED, &told).ok()?;
-                // If it is not told now, it finds out when it saves the session next.
-                match timeout(TOLD_WITHIN, self.inner.server_side_emit(local, told)).await {
+                let notice = Superseded { sid: taken.kept.sid.clone(), holder };
+                let notice = Payload::event(SUPERSEDED, &notice).ok()?;
+                // If it is not notified now, it finds out when it saves the session the next time.
+                match timeout(NOTIFY_TIMEOUT, self.inner.server_side_emit(local, notice)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => log::debug!("the replica of an earlier socket was not told: {error}"),
-                    Err(_) => log::debug!("the replica of an earlier socket was not told in time"),
+                    Ok(Err(error)) => log::debug!("the replica of an earlier socket was not notified: {error}"),
+                    Err(_) => log::debug!("the replica of an earlier socket was not notified in time"),
                 }
             }
-            // What is lost is told by coming back as somebody new: the application then knows that it has to look.
+            // Lost messages are reported by starting a new session: the application then knows that it has to load its state.
             if self.feed(&taken, place, None).is_none_or(|feed| feed.is_gap()) {
                 self.sessions.forget(&pid.into(), &taken);
                 return None;
@@ -146,17 +146,18 @@ impl Adapter for LogAdapter {
     }
 
     fn resume(&self, _: &Local, socket: &Socket, restored: Restored, admit: Admit<'_>) {
-        // Without it the client has as many channels open as one client may: it starts anew, in the first room alone.
+        // Without it, the client has reached its limit of open channels: it starts anew, in the first room only.
         let Some(reopening) = socket.remove::<Reopening>() else { return };
-        let (Some(offset), Ok(taken)) = (read_offset(&restored.offset), restored.session.data.read::<Taken>()) else {
+        let (Some(offset), Ok(taken)) = (read_offset(&restored.offset), restored.session.data.read::<ResumedSession>())
+        else {
             return;
         };
-        // Looked at again: messages may have been dropped while the middlewares ran.
+        // Checked again: messages may have been dropped while the middlewares ran.
         let Some(feed) = self.feed(&taken, offset, Some(reopening.0.clone())).filter(|feed| !feed.is_gap()) else {
             return;
         };
         socket.insert(Resumed(Mutex::new(Some(feed))));
-        // What was missed is read by the socket's source, as its transport takes it.
+        // The socket's source reads the missed messages, as its transport takes them.
         admit(Missed::default());
     }
 

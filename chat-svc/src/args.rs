@@ -1,7 +1,7 @@
 //! The arguments of a client's event, as the client wrote them.
 //!
-//! They stay JSON text: what a chat message holds goes into the log without being decoded, so that numbers, duplicate keys and escapes
-//! come out as they went in.
+//! They stay JSON text: a chat message is written to the log without being decoded, so that numbers, duplicate keys and escapes are
+//! unchanged.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,9 +15,9 @@ use socketio::socket::packet::Payload;
 
 use crate::reply::{Outcome, Refusal};
 
-/// Members of an object that are looked at; no event takes as many.
+/// Maximum number of members of an object that are checked; no event has as many.
 const MAX_MEMBERS: usize = 16;
-/// Characters of a client's text that an error repeats.
+/// Maximum number of characters of a client's text that an error repeats.
 const MAX_SHOWN: usize = 64;
 
 /// The first two arguments of an event; the chat has no event with more.
@@ -31,7 +31,7 @@ impl<'a> Args<'a> {
     /// The arguments in the payload of an event.
     ///
     /// # Errors
-    /// When the payload is no array that begins with a name. The parser lets no such event through.
+    /// When the payload is not an array that begins with a name. The parser rejects such events.
     pub(crate) fn of(payload: &'a Payload) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(payload.json());
         let (first, second) = reader.deserialize_seq(FirstTwo)?;
@@ -68,22 +68,23 @@ pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0)
 }
 
-/// The members of the one object that an event takes, each to be read in the terms of its own.
+/// The members of the one object that an event takes, each to be read by its own method.
 pub(crate) struct Fields<'a> {
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
     shape: &'static str,
 }
 
 impl<'a> Fields<'a> {
-    /// The members of the first argument, none where there is no argument; `shape` says in each error what is accepted, which is an object with some of the members `known`.
+    /// The members of the first argument, none if there is no argument. `shape` describes the accepted form in each error: an object with
+    /// some of the members `known`.
     ///
     /// # Errors
-    /// When it is no object, or has another member or one of them twice.
+    /// When it is not an object, or has an unknown member or a duplicate one.
     pub(crate) fn of(args: &Args<'a>, shape: &'static str, known: &[&str]) -> Outcome<Self> {
         let bad = |what: String| Refusal::new("bad_arguments", format!("{what}; {shape}"));
         let Some(given) = args.first.map(RawValue::get) else { return Ok(Self { members: Vec::new(), shape }) };
         if !given.starts_with('{') {
-            return Err(bad(format!("the argument is {} and not an object", kind(given))));
+            return Err(bad(format!("the argument is {}, not an object", kind(given))));
         }
         let Members(members) = serde_json::from_str(given).map_err(|_| bad("a key is not valid Unicode".to_owned()))?;
         for (at, (name, _)) in members.iter().enumerate() {
@@ -92,13 +93,13 @@ impl<'a> Fields<'a> {
                 return Err(bad(format!("unknown field `{name}`")));
             }
             if members[..at].iter().any(|(other, _)| other == name) {
-                return Err(bad(format!("`{name}` is there twice")));
+                return Err(bad(format!("`{name}` occurs twice")));
             }
         }
         Ok(Self { members, shape })
     }
 
-    /// The JSON text of a member; `null` is none.
+    /// The JSON text of a member; absent if it is `null`.
     fn get(&self, name: &str) -> Option<&'a str> {
         let given = self.members.iter().find_map(|(known, value)| (known == name).then(|| value.get()));
         given.filter(|given| *given != "null")
@@ -108,19 +109,19 @@ impl<'a> Fields<'a> {
         Refusal::new("bad_arguments", format!("`{name}` is {what}, not {}; {}", kind(given), self.shape))
     }
 
-    /// A member that is a string; `what` says which.
+    /// A member that is a string; `what` describes it.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it has another type.
     pub(crate) fn text(&self, name: &str, what: &str) -> Outcome<Option<Cow<'a, str>>> {
         let Some(given) = self.get(name) else { return Ok(None) };
         text(given).map(Some).ok_or_else(|| self.bad(name, what, given))
     }
 
-    /// A member that has to be there and is a list of strings; `what` says of which.
+    /// A required member that is a list of strings; `what` describes it.
     ///
     /// # Errors
-    /// When it is missing or something else.
+    /// When it is missing or has another type.
     pub(crate) fn texts(&self, name: &str, what: &str) -> Outcome<Vec<String>> {
         let Some(given) = self.get(name) else {
             return Err(Refusal::new("bad_arguments", format!("`{name}` is missing; {}", self.shape)));
@@ -131,14 +132,14 @@ impl<'a> Fields<'a> {
     /// A member that is a number without sign or fraction.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it has another type.
     pub(crate) fn number(&self, name: &str) -> Outcome<Option<u64>> {
         let Some(given) = self.get(name) else { return Ok(None) };
         given.parse().map(Some).map_err(|_| self.bad(name, "a whole number", given))
     }
 }
 
-/// What a JSON text is, in the words of JSON.
+/// The type of a JSON text, in the terms of JSON.
 fn kind(json: &str) -> &'static str {
     match json.bytes().next() {
         Some(b'"') => "a string",
@@ -167,7 +168,7 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
                 while let Some((Text(name), value)) = map.next_entry()? {
-                    // None of ours has as many: whatever they are, they are refused.
+                    // No event has that many arguments, so they are rejected, whatever they are.
                     if members.len() < MAX_MEMBERS {
                         members.push((name, value));
                     }
@@ -180,7 +181,7 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Takes two items behind the first, which is the name, and passes over the rest.
+/// Takes two items after the first, which is the name, and skips the rest.
 struct FirstTwo;
 
 impl<'de> Visitor<'de> for FirstTwo {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_text_and_what_is_true() {
+    fn parsing_of_texts_and_booleans() {
         for (json, text, is) in [
             (r#"["e","lobby"]"#, Some("lobby"), None),
             (r#"["e","\u00e9"]"#, Some("é"), None),
@@ -233,7 +234,7 @@ mod tests {
             assert_eq!((args.text().as_deref(), args.bool()), (text, is), "{json}");
         }
     }
-    /// Case 3.6: an error names the field and what it is, in terms of JSON and not of our types.
+    /// Case 3.6: an error names the field and its type, in terms of JSON and not of Rust.
     #[test]
     fn errors_about_arguments_name_the_field() {
         const SHAPE: &str = "`e` takes one argument, {channels: [name, …], since?: cursor}";
@@ -246,26 +247,26 @@ mod tests {
         };
         for (json, said) in [
             ("", "`channels` is missing; "),
-            (r#","public.news""#, "the argument is a string and not an object; "),
-            (r#",[["a"]]"#, "the argument is a list and not an object; "),
-            (",null", "the argument is null and not an object; "),
+            (r#","public.news""#, "the argument is a string, not an object; "),
+            (r#",[["a"]]"#, "the argument is a list, not an object; "),
+            (",null", "the argument is null, not an object; "),
             (",{}", "`channels` is missing; "),
             (r#",{"channels":"a"}"#, "`channels` is a list of channel names, not a string; "),
             (r#",{"channels":["a",1]}"#, "`channels` is a list of channel names, not a list; "),
             (r#",{"channels":["a"],"since":5}"#, "`since` is a cursor, not a number; "),
             (r#",{"channels":["a"],"sinc":"5-0"}"#, "unknown field `sinc`; "),
-            (r#",{"channels":["a"],"channels":["b"]}"#, "`channels` is there twice; "),
+            (r#",{"channels":["a"],"channels":["b"]}"#, "`channels` occurs twice; "),
             (r#",{"\ud83d":1}"#, "a key is not valid Unicode; "),
         ] {
             let refusal: Refusal = read(json).unwrap_err();
             assert_eq!(refusal.code(), "bad_arguments");
             assert_eq!(refusal.message(), format!("{said}{SHAPE}"), "{json}");
         }
-        let told = |json| read(json).map_err(|refusal: Refusal| refusal.message().to_owned());
-        assert_eq!(told(r#",{"channels":["a"]}"#), Ok((vec!["a".to_owned()], None)));
-        assert_eq!(told(r#",{"channels":["a"],"since":null}"#), Ok((vec!["a".to_owned()], None)));
-        assert_eq!(told(r#",{"since":"5-0","channels":["a"]}"#), Ok((vec!["a".to_owned()], Some("5-0".to_owned()))));
+        let error = |json| read(json).map_err(|refusal: Refusal| refusal.message().to_owned());
+        assert_eq!(error(r#",{"channels":["a"]}"#), Ok((vec!["a".to_owned()], None)));
+        assert_eq!(error(r#",{"channels":["a"],"since":null}"#), Ok((vec!["a".to_owned()], None)));
+        assert_eq!(error(r#",{"since":"5-0","channels":["a"]}"#), Ok((vec!["a".to_owned()], Some("5-0".to_owned()))));
         let many = format!(",{{{}}}", (0..1_000).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(","));
-        assert!(told(&many).is_err_and(|message| message.len() < 200));
+        assert!(error(&many).is_err_and(|message| message.len() < 200));
     }
 }

@@ -1,16 +1,16 @@
-//! What is said in rooms, for the Node servers of the cluster: each message of a room's channel is sent once to the Node room
-//! of that name.
+//! Forwards messages of rooms to the Node servers of the cluster: each message of a room's channel is sent once to the Node room of that
+//! name.
 //!
 //! ```text
-//! the log ─▶ the replica that holds the lease ─▶ the cluster's pub/sub, aside ─▶ Node servers ─▶ their sockets in `chat.<room>`
+//! the log ─▶ the replica with the lease ─▶ the cluster's pub/sub, aside ─▶ Node servers ─▶ their sockets in `chat.<room>`
 //! ```
 //!
-//! Replicas of Trident read the log themselves, so they ignore what is sent aside. One of them sends, whoever holds the lease:
-//! **each message reaches Node at most once**. That does not hang on how fast Redis is: a message is sent only while the lease is
-//! ours, so it was in the log before another could get the lease, and the other goes on behind all that were in the log then. A
-//! replica that is stopped gives the lease back with the place at which it left off, and Node misses nothing. What is published
-//! while nobody holds the lease, which is seconds after its holder was killed, or while Redis is away, does not reach Node;
-//! Node's own pub/sub adapter promises no more. While there are none but replicas of Trident, and have been for a while,
+//! Replicas of Trident read the log themselves, so they ignore these messages. Only the replica with the lease sends them:
+//! **each message reaches Node at most once**. That does not depend on the speed of Redis: a message is sent only while the lease is
+//! this replica had the lease, so the message was in the log before another could get the lease, and the other starts after it. A
+//! replica that shuts down releases the lease with its position, and Node misses nothing. What is published
+//! while no replica has the lease, which is seconds after its holder was killed, or while Redis is unavailable, does not reach Node;
+//! Node's own pub/sub adapter promises no more. While there are only replicas of Trident, and have been for a while,
 //! nothing is sent.
 
 use std::{sync::Arc, time::Duration};
@@ -30,27 +30,27 @@ use crate::{
     wire::{self, CHANNEL_OF_ROOM},
 };
 
-/// What replicas of Trident call themselves together.
+/// The common name of all replicas of Trident.
 pub(crate) const ASIDE: &str = "trident";
-/// How often the log is looked at.
+/// The interval at which the log is checked.
 const PERIOD: Duration = Duration::from_millis(50);
-/// How often the lease is renewed, and the servers of the cluster are counted.
+/// The interval at which the lease is renewed, and the servers of the cluster are counted.
 const RENEWAL: Duration = Duration::from_millis(500);
-/// Who holds the lease, holds it for so long after it was renewed last.
+/// Duration of the lease after its last renewal.
 const LEASE: Duration = Duration::from_secs(2);
-/// For how long other servers are believed in after they were counted last. Redis misses a replica that was killed at once, and
-/// the other replicas seconds later; meanwhile the counts say that there are none but replicas, also when there are.
+/// How long other servers are assumed to exist after they were last counted. Redis notices immediately that a replica was killed, and the
+/// other replicas notice seconds later. Until then the count suggests that all servers are replicas, even if some are not.
 const BELIEVED: Duration = Duration::from_secs(15);
-/// Messages that are on their way at a time: of the largest there are, half of what may wait for Redis.
-const MOST_TOGETHER: usize = 256;
+/// Maximum number of messages in flight: of the largest messages, half of what may be queued for Redis.
+const MAX_MESSAGES_IN_FLIGHT: usize = 256;
 /// The name of the lease.
 const NAME: &str = "socket.io";
 
-/// Sends what is said to Node, for as long as the process lives.
+/// Forwards messages to Node, for as long as the process runs.
 pub(crate) async fn run(service: Service, namespace: Namespace, adapter: Arc<RedisAdapter>, presence: Presence) {
     let mut tick = interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // From where on this replica sends; nothing while another does, or nobody needs to.
+    // The position from which this replica sends; `None` while another does, or no server needs it.
     let mut from: Option<Cursor> = None;
     // Reads the rooms' channels while this replica sends.
     let mut watch: Option<Watch> = None;
@@ -66,11 +66,11 @@ pub(crate) async fn run(service: Service, namespace: Namespace, adapter: Arc<Red
         if renewed.is_none_or(|renewed| renewed.elapsed() >= RENEWAL) {
             let servers = namespace.server_count().await.ok();
             let is_needed = others.are_there(Instant::now(), servers, presence.replicas());
-            // Counted from before it was asked for: the lease may be as old as that.
+            // Measured from before the request: the lease may be as old as that.
             renewed = Some(Instant::now());
             let lease = if is_needed { service.bus.lease(NAME, LEASE).await } else { None };
             if !matches!(lease, Some(Lease::Kept)) {
-                // Whoever begins elsewhere than it left off looks at all channels once.
+                // When it starts at another position than it stopped, it checks all channels once.
                 watch = None;
             }
             from = lease.map(|lease| goes_on(lease, from, service.log().head()));
@@ -84,12 +84,12 @@ pub(crate) async fn run(service: Service, namespace: Namespace, adapter: Arc<Red
         }
     }
     if let Some(at) = from {
-        // The next one need not wait until the lease has run out, and leaves nothing out.
+        // The next holder need not wait until the lease expires, and misses nothing.
         service.bus.release(NAME, at).await;
     }
 }
 
-/// Where to go on with a lease: `from` as long as it was kept.
+/// Where to continue with a lease: `from` if it was kept without interruption.
 fn goes_on(lease: Lease, from: Option<Cursor>, head: Cursor) -> Cursor {
     match lease {
         Lease::Kept => from.unwrap_or(head),
@@ -97,15 +97,14 @@ fn goes_on(lease: Lease, from: Option<Cursor>, head: Cursor) -> Cursor {
     }
 }
 
-/// Sends messages in their order, some together, as long as the lease is ours at the moment at which each is on its way; how many that
-/// were.
+/// Sends messages in order, several at a time, as long as this replica has the lease when each is sent; returns how many were sent.
 async fn pass_on<F: Future<Output = ()>>(
     said: &[Arc<Message>],
     is_ours: impl Fn() -> bool,
     mut send: impl FnMut(&Message) -> F,
 ) -> usize {
     let mut sent = 0;
-    for some in said.chunks(MOST_TOGETHER) {
+    for some in said.chunks(MAX_MESSAGES_IN_FLIGHT) {
         let under_way: Vec<F> = some.iter().take_while(|_| is_ours()).map(|message| send(message)).collect();
         sent += under_way.len();
         let is_all = under_way.len() == some.len();
@@ -117,16 +116,16 @@ async fn pass_on<F: Future<Output = ()>>(
     sent
 }
 
-/// Servers of the cluster that are no replicas of ours, as far as counting tells.
+/// The number of servers in the cluster that are not replicas of Trident, by the last count.
 #[derive(Default)]
 struct Others {
     counted: Option<Instant>,
 }
 
 impl Others {
-    /// Whether there are any, or were [a moment ago](BELIEVED). `servers` is `None` when they could not be counted.
+    /// Whether there are any, or were [a moment ago](BELIEVED). `servers` is `None` if they could not be counted.
     fn are_there(&mut self, now: Instant, servers: Option<usize>, replicas: usize) -> bool {
-        // A replica on its way in makes servers of the cluster one too many for a moment: what is sent then is ignored.
+        // While a replica joins, the count of servers is one too high for a moment: messages sent then are ignored.
         if servers.is_some_and(|servers| servers > replicas) {
             self.counted = Some(now);
         }
@@ -134,11 +133,11 @@ impl Others {
     }
 }
 
-/// Has it on its way when it returns; the future is when Redis has it.
+/// The message has been queued when it returns; the future resolves when Redis has it.
 fn send(namespace: &Namespace, adapter: &RedisAdapter, message: &Message) -> impl Future<Output = ()> + use<> {
     let room = message.draft.channel.clone();
     let to = Selector { rooms: vec![room.as_str().into()], except: Vec::new() };
-    // As clients of Socket.IO 2 get it: without an offset, which means nothing to who has not read the log.
+    // The form for clients of Socket.IO 2: without an offset, which has no meaning outside of the log.
     let packet = wire::event(message, None);
     let sent = adapter.broadcast_aside(namespace.local(), &Broadcast { packet, to, volatile: false, local: false });
     async move {
@@ -161,7 +160,7 @@ mod tests {
         (1..=count).map(|n| Arc::new(Message::new(Cursor::new(n, 0), draft.clone()))).collect()
     }
 
-    /// All of a batch are on their way before Redis is waited for.
+    /// All messages of a batch are sent before the first result is awaited.
     #[tokio::test]
     async fn messages_are_sent_together() {
         let said = said(1_000);
@@ -184,13 +183,15 @@ mod tests {
                 })
             },
         );
-        assert_eq!((sent.await, on_their_way.get(), most.get()), (1_000, 0, MOST_TOGETHER));
+        assert_eq!((sent.await, on_their_way.get(), most.get()), (1_000, 0, MAX_MESSAGES_IN_FLIGHT));
     }
 
-    /// Redis took longer over a batch than the lease lasts: the rest of what was said is not sent.
+    /// Redis took longer over a batch than the lease lasts: the rest of the batch is not sent.
     #[tokio::test]
-    async fn nothing_is_sent_that_another_may_send() {
-        for (ours, expected) in [(0, 0), (1, 1), (MOST_TOGETHER, MOST_TOGETHER), (300, 300), (1_000, 600)] {
+    async fn nothing_is_sent_without_the_lease() {
+        for (ours, expected) in
+            [(0, 0), (1, 1), (MAX_MESSAGES_IN_FLIGHT, MAX_MESSAGES_IN_FLIGHT), (300, 300), (1_000, 600)]
+        {
             let (said, sent) = (said(600), Cell::new(0));
             let count = pass_on(
                 &said,
@@ -200,16 +201,16 @@ mod tests {
                     std::future::ready(())
                 },
             );
-            assert_eq!((count.await, sent.get()), (expected, expected), "ours for {ours}");
+            assert_eq!((count.await, sent.get()), (expected, expected), "with our number {ours}");
         }
     }
 
     #[test]
-    fn who_gets_the_lease_goes_on_where_it_says() {
+    fn a_new_lease_holder_continues_at_its_cursor() {
         let [a, b, head] = [1, 2, 3].map(|n| Cursor::new(n, 0));
         assert_eq!(goes_on(Lease::Kept, Some(a), head), a);
         assert_eq!(goes_on(Lease::Kept, None, head), head);
-        // It was lost and won again: another may have sent meanwhile.
+        // It was lost and acquired again: another replica may have sent in between.
         assert_eq!(goes_on(Lease::Got { from: b }, Some(a), head), b);
         assert_eq!(goes_on(Lease::Got { from: b }, None, head), b);
     }
@@ -218,15 +219,15 @@ mod tests {
     fn other_servers_are_believed_in_while_a_dead_replica_still_counts() {
         let (mut others, start) = (Others::default(), Instant::now());
         for (seconds, servers, replicas, there) in [
-            // None but replicas; then a count that failed, which says nothing.
+            // Only replicas; then a failed count, which means nothing.
             (0, Some(2), 2, false),
             (1, None, 2, false),
-            // Two replicas and one of Node's; one replica is killed, which presence finds out later.
+            // Two replicas and one of Node's servers; one replica is killed, which presence notices later.
             (2, Some(3), 2, true),
             (3, Some(2), 2, true),
             (4, None, 2, true),
             (7, Some(2), 1, true),
-            // Node's server leaves for good.
+            // Node's server leaves permanently.
             (8, Some(1), 1, true),
             (21, Some(1), 1, true),
             (22, Some(1), 1, false),

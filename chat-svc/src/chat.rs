@@ -1,5 +1,4 @@
-//! The chat on Socket.IO: its server, the events that it handles, and what happens when somebody leaves. Who comes in is
-//! looked at in [`arrival`].
+//! The chat on Socket.IO: its server, its events, and the end of sockets. [`connect`] handles new connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,47 +19,47 @@ use socketio_redis::{Config, ConnectError, RedisAdapter};
 use crate::{
     adapter::{self, LogAdapter},
     args::Args,
-    arrival, bridge, census, client,
+    bridge, client, connect, connection_metrics,
     events::{self, CHAT_MESSAGE},
     member::Member,
     presence::{Presence, Replica},
     reply::{self, Refusal},
-    sessions::{Sessions, Unfit},
+    sessions::{InvalidRedisConfig, Sessions},
     wire::NAMESPACE,
 };
 
 /// Bytes that the packet of a chat message may have beside the message.
 const MESSAGE_OVERHEAD: usize = 64 * 1024;
-/// The answer to an event that is none of the chat's.
-const KNOWN_EVENTS: &str = "the chat knows the events `chat message`, `join`, `history`, `leave`, `name`, `typing`, `subscribe` and \
+/// The answer to an unknown event.
+const KNOWN_EVENTS: &str = "the chat supports the events `chat message`, `join`, `history`, `leave`, `name`, `typing`, `subscribe` and \
                             `unsubscribe`";
-/// How often it is tried whether other replicas are reached.
+/// How often it is checked whether other replicas can be reached.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// Why there is no chat. What the URL holds is not repeated: it may be a password.
+/// Why the chat cannot start. The URL is not repeated: it may contain a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Sessions have no place.
-    #[error("sessions cannot be kept in Redis: the URL is none of a Redis, or the authorities are no certificates")]
+    /// Sessions cannot be stored.
+    #[error("sessions cannot be stored in Redis: invalid Redis URL, or the authorities contain no certificate")]
     Sessions,
-    /// There is no way to sockets on other replicas.
+    /// Sockets on other replicas cannot be reached.
     #[error("sockets on other replicas cannot be reached: {0}")]
     Cluster(#[from] ConnectError),
 }
 
-/// The chat of a process. Made once and mounted in each worker.
+/// The chat of a process. Created once and mounted in each worker.
 #[derive(Clone, Debug)]
 pub struct Chat {
     io: SocketIo,
 }
 
 impl Chat {
-    /// A chat on the service's bus. To be called within an actix runtime.
+    /// A chat on the service's bus. Call it within an actix runtime.
     ///
     /// # Errors
-    /// When the Redis of the settings cannot be used for sessions, or for sockets on other replicas: a chat without either would look as if
-    /// it had both. One that is only away is waited for.
+    /// When the configured Redis cannot be used for sessions, or for sockets on other replicas: a chat without either would look as if
+    /// it had both. One that is only unavailable is waited for.
     pub fn new(service: &Service) -> Result<Self, OpenError> {
         let recovery = Recovery { skip_middlewares: false, ..Recovery::default() };
         let sessions = {
@@ -71,7 +70,7 @@ impl Chat {
                 recovery.max_disconnection,
                 settings.sessions_total,
             );
-            opened.map_err(|Unfit| OpenError::Sessions)?
+            opened.map_err(|InvalidRedisConfig| OpenError::Sessions)?
         };
         let cluster = cluster(service)?;
         let inner: Arc<dyn Adapter> = match &cluster {
@@ -82,25 +81,26 @@ impl Chat {
         let io = server(service, recovery, adapter);
         let namespace = io.of(NAMESPACE);
         let presence = Presence::new(Replica::draw(), cluster.is_some());
-        let chat = events::Chat { service: service.clone(), presence: presence.clone(), sessions: sessions.clone() };
+        let chat =
+            events::ChatEvents { service: service.clone(), presence: presence.clone(), sessions: sessions.clone() };
 
         let guarded = service.clone();
         namespace.middleware(async move |socket| {
-            // A client that came back to a process that has just begun would be given what is new, and not what it missed.
+            // A process that has just started would send a reconnecting client new messages without those that it missed.
             guarded.bus.filled().await;
-            arrival::admit(&guarded, &socket)
+            connect::admit(&guarded, &socket)
         });
         let entered = chat.clone();
-        namespace.on_connect(async move |socket| arrival::enter(&entered, &socket));
+        namespace.on_connect(async move |socket| connect::enter(&entered, &socket));
         let left = chat.clone();
         namespace.on_disconnect(async move |socket, reason| {
-            log::info!("chat: {} has left: {reason}", socket.id());
-            arrival::forget(&socket);
+            log::info!("chat: {} disconnected: {reason}", socket.id());
+            connect::forget(&socket);
             left.left(&socket, reason);
         });
         listen(&namespace, &chat);
         let hearing = sessions.clone();
-        // The namespace keeps this, and not the other way round.
+        // The namespace owns this, and not the other way round.
         let here = namespace.downgrade();
         namespace.on_server_event(move |event| {
             if let Some(namespace) = here.upgrade() {
@@ -110,14 +110,14 @@ impl Chat {
 
         watch(service, sessions.clone(), cluster.clone());
         rt::spawn(sessions.clone().run());
-        census::show(&io, sessions.clone(), cluster.clone(), service);
+        connection_metrics::register(&io, sessions.clone(), cluster.clone(), service);
         if let Some(cluster) = cluster {
             rt::spawn(bridge::run(service.clone(), namespace.clone(), cluster, presence.clone()));
         }
-        rt::spawn(presence.tell(namespace, service.edge.clone()));
-        rt::spawn(census::take(io.clone(), service.clone()));
+        rt::spawn(presence.run(namespace, service.edge.clone()));
+        rt::spawn(connection_metrics::collect(io.clone(), service.clone()));
         let closing = io.clone();
-        // What is under way ends by itself while the process drains.
+        // Requests in progress complete while the process drains.
         service.edge.drain.on_begin(move || drop(closing.close()));
         Ok(Self { io })
     }
@@ -136,14 +136,14 @@ impl Chat {
         config.configure(self.io.routes()).configure(crate::page::routes);
     }
 
-    /// The server underneath, for its figures.
+    /// The underlying server, for its counters.
     #[must_use]
     pub fn io(&self) -> &SocketIo {
         &self.io
     }
 }
 
-/// Has `/readyz` and the log report what of the chat does not work.
+/// Reports problems of the chat to `/readyz` and the log.
 fn watch(service: &Service, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>) {
     service.edge.readiness.watch(move || {
         let sessions = sessions.problem().map(|why| {
@@ -158,7 +158,7 @@ fn watch(service: &Service, sessions: Sessions, cluster: Option<Arc<RedisAdapter
     });
 }
 
-/// How sockets on other replicas are reached, where there may be others.
+/// The adapter for sockets on other replicas, if there may be any.
 fn cluster(service: &Service) -> Result<Option<Arc<RedisAdapter>>, ConnectError> {
     let settings = &service.edge.settings;
     let BusAddress::Redis(address) = &settings.bus else { return Ok(None) };
@@ -178,17 +178,17 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
     let origins = settings.origins.clone();
     SocketIo::builder()
         .origins(Origins::decide(move |origin| origins.allows(origin, None)))
-        // Who comes back is looked at again: their token, and whether there is a place for them.
+        // A reconnecting client is checked again: its token, and whether there is room for it.
         .recovery(recovery)
         .client_bundle(client::bundle(settings.client_dir.as_deref()))
         .adapter(Arc::new(adapter))
-        .allow_request(async move |handshake| arrival::allow(&allowing, &handshake))
-        .sid_prefix(move |handshake| arrival::session_key(&edge, handshake))
+        .allow_request(async move |handshake| connect::allow(&allowing, &handshake))
+        .sid_prefix(move |handshake| connect::session_key(&edge, handshake))
         .configure(|config| {
             (config.ping_interval, config.ping_timeout) = (settings.ping_interval, settings.ping_timeout);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
-            config.kept_headers = Some(arrival::HEADERS.map(str::to_owned).to_vec());
-            config.max_auth_bytes = arrival::MAX_AUTH_BYTES;
+            config.kept_headers = Some(connect::HEADERS.map(str::to_owned).to_vec());
+            config.max_auth_bytes = connect::MAX_AUTH_BYTES;
             config.allow_eio3 = true;
             config.msgpack = true;
             bound_memory(config, settings);
@@ -196,10 +196,10 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
         .build()
 }
 
-/// The bounds in bytes that follow from the settings. Those of one connection are a quarter of those of all, and every bound has room
-/// for the largest message.
+/// The limits in bytes that follow from the settings. Those of one connection are a quarter of those of all, and every limit allows the
+/// largest message.
 fn bound_memory(config: &mut socketio::Config, settings: &Settings) {
-    // As large a message as is accepted over HTTP.
+    // A message may be as large as over HTTP.
     let message = settings.max_body.map_or(0, |bytes| bytes.saturating_add(MESSAGE_OVERHEAD));
     config.max_http_buffer_size = config.max_http_buffer_size.max(message);
     config.max_packet_bytes = 2 * config.max_http_buffer_size;
@@ -214,8 +214,8 @@ fn bound_memory(config: &mut socketio::Config, settings: &Settings) {
     config.max_handler_bytes = share(settings.receive_total, config.max_handler_bytes.max(least));
 }
 
-/// The events of the chat. All go the same way, so that one that is not known is answered too.
-fn listen(namespace: &Namespace, chat: &events::Chat) {
+/// The events of the chat. All are handled in one place, so that unknown ones get an answer, too.
+fn listen(namespace: &Namespace, chat: &events::ChatEvents) {
     let chat = chat.clone();
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
         // Without a member the socket is disconnecting, and nobody waits for an answer.
@@ -225,8 +225,8 @@ fn listen(namespace: &Namespace, chat: &events::Chat) {
     });
 }
 
-/// Does what an event asks for and acks it, whatever it is.
-async fn answer(chat: &events::Chat, socket: &Socket, member: &Member, event: &Event, ack: &Ack) {
+/// Handles an event and acks it, whatever it is.
+async fn answer(chat: &events::ChatEvents, socket: &Socket, member: &Member, event: &Event, ack: &Ack) {
     let args = match Args::of(event.payload()) {
         Ok(args) => args,
         Err(error) => return reply::refuse(ack, Refusal::new("bad_arguments", error)),

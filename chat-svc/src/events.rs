@@ -1,4 +1,4 @@
-//! What chat clients ask for, each answered by an ack.
+//! The events of chat clients, each answered by an ack.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -13,7 +13,7 @@ use socketio::{Ack, DisconnectReason, Socket};
 use crate::{
     args::{self, Args, Fields},
     history::{MAX_MESSAGES, Page},
-    member::{Hold, MOST_CHANNELS, Member, show},
+    member::{Hold, MAX_CHANNELS, Member, show},
     presence::Presence,
     reply::{Done, Joined, Named, Outcome, Past, Refusal, Said},
     sessions::Sessions,
@@ -22,22 +22,22 @@ use crate::{
 
 /// The event of a chat message, on the wire and in the log.
 pub(crate) const CHAT_MESSAGE: &str = "chat message";
-/// Bytes of the longest key of a message.
+/// Maximum size in bytes of the key of a message.
 const MAX_KEY: usize = 128;
-/// Characters of the longest name.
-const LONGEST_NAME: usize = 40;
+/// Maximum number of characters of a name.
+const MAX_NAME_CHARS: usize = 40;
 
-/// What the events work with.
+/// The state that event handlers use.
 #[derive(Clone)]
-pub(crate) struct Chat {
+pub(crate) struct ChatEvents {
     pub(crate) service: Service,
     pub(crate) presence: Presence,
     pub(crate) sessions: Sessions,
 }
 
-impl Chat {
-    /// `chat message`: into the log, and from there to everybody in the room that the member speaks in. With a key, a repetition gets the
-    /// answer of the first time.
+impl ChatEvents {
+    /// `chat message`: appended to the log, and delivered from there to everybody in the member's current room. With a key, a repetition
+    /// gets the first answer again.
     pub(crate) async fn say(&self, member: &Member, args: &Args<'_>) -> Outcome<Said> {
         let (what, attachments) =
             args.first().ok_or_else(|| Refusal::new("bad_message", "a chat message has one argument, the message"))?;
@@ -55,7 +55,7 @@ impl Chat {
         let check = |bytes: usize| {
             let Some(most) = max.filter(|most| bytes > *most) else { return Ok(()) };
             edge.metrics.refusals.body_size.inc();
-            Err(Refusal::new("too_large", format!("a message is at most {most} bytes long")))
+            Err(Refusal::new("too_large", format!("a message has at most {most} bytes")))
         };
         check(what.len())?;
         let payload = wire::payload(what, attachments).map_err(|error| Refusal::new(error.code(), error))?;
@@ -66,13 +66,13 @@ impl Chat {
         let published = self.service.bus.publish(Publication { drafts: vec![draft], key }).await?;
         let counted = if published.is_repeat { &edge.metrics.repeats } else { &edge.metrics.publishes };
         counted.inc();
-        published.first().map(|id| Said { id: *id }).ok_or_else(|| Refusal::new("internal", "the log gave no id"))
+        published.first().map(|id| Said { id: *id }).ok_or_else(|| Refusal::new("internal", "the log returned no id"))
     }
 
-    /// `join`: from now on the member reads this room and speaks in it. The answer, which has the newest messages of before, is made when
-    /// the client can take it.
+    /// `join`: from now on the member reads this room, and it is the member's current room. The answer, with the newest messages, is built
+    /// when the client can take it.
     pub(crate) async fn join(&self, socket: &Socket, member: &Member, args: &Args<'_>, ack: &Ack) -> Outcome<()> {
-        // What is said from now on comes after the ack, also when the ack has to wait.
+        // Later messages are delivered after the ack, even if the ack has to wait.
         let _held = Hold::on(member);
         let (channel, cursor) = self.enter(socket, member, args.text().as_deref())?;
         self.sessions.saved(socket).await;
@@ -83,7 +83,7 @@ impl Chat {
         })
     }
 
-    /// `history({room?, before?, limit?})`: messages of before, for whoever may read the room.
+    /// `history({room?, before?, limit?})`: earlier messages, for members that may read the room.
     pub(crate) fn history(&self, member: &Member, args: &Args<'_>, ack: &Ack) -> Outcome<()> {
         const SHAPE: &str = "`history` takes one argument, {room?: name, before?: cursor, limit?: 1 to 50}";
         let fields = Fields::of(args, SHAPE, &["room", "before", "limit"])?;
@@ -111,7 +111,7 @@ impl Chat {
         })
     }
 
-    /// Puts a member into a room; the place in the log from which on it reads there.
+    /// Adds a member to a room; returns the position in the log from which it reads there.
     pub(crate) fn enter(&self, socket: &Socket, member: &Member, room: Option<&str>) -> Outcome<(ChannelName, Cursor)> {
         let channel = channel_of(room)?;
         member.access.require_subscribe(&channel)?;
@@ -136,7 +136,7 @@ impl Chat {
         Ok((channel, cursor))
     }
 
-    /// `leave`: the member then speaks in the room that they joined last of the others.
+    /// `leave`: the current room is then the one of the others that was joined last.
     pub(crate) fn leave(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Done> {
         let channel = channel_of(args.text().as_deref())?;
         {
@@ -155,15 +155,15 @@ impl Chat {
         Ok(Done {})
     }
 
-    /// `name`: how others see the member from now on.
+    /// `name`: the name that others see from now on.
     pub(crate) fn name(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Named> {
         let name = args.text();
         let name = name.as_deref().map(str::trim).filter(|name| {
             let length = name.chars().count();
-            (1..=LONGEST_NAME).contains(&length) && !name.chars().any(char::is_control)
+            (1..=MAX_NAME_CHARS).contains(&length) && !name.chars().any(char::is_control)
         });
         let name: Arc<str> = name
-            .ok_or_else(|| Refusal::new("bad_name", format!("a name is 1 to {LONGEST_NAME} printable characters")))?
+            .ok_or_else(|| Refusal::new("bad_name", format!("a name is 1 to {MAX_NAME_CHARS} printable characters")))?
             .into();
         {
             let mut state = member.state();
@@ -177,7 +177,7 @@ impl Chat {
         Ok(Named { name })
     }
 
-    /// `typing`: told to the others in the room, if they can be told right now.
+    /// `typing`: sent to the others in the room, if they can take it right now.
     pub(crate) fn typing(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Done> {
         #[derive(Serialize)]
         struct Typing<'a> {
@@ -192,13 +192,13 @@ impl Chat {
             (state.rooms.last().cloned(), state.name.clone())
         };
         let channel = channel.ok_or_else(no_room)?;
-        let told = Typing { room: room_of(&channel), from: &from, typing };
-        // Begun when it is made, and nobody waits for it to reach the last of them.
-        drop(socket.to(channel.as_str()).volatile().emit("typing", &told));
+        let notice = Typing { room: room_of(&channel), from: &from, typing };
+        // Sent immediately; nobody waits until it has reached everyone.
+        drop(socket.to(channel.as_str()).volatile().emit("typing", &notice));
         Ok(Done {})
     }
 
-    /// A socket has gone: its member is in no room any more, and may come back to its session if the reason lets it.
+    /// A socket has disconnected: its member is in no room any more, and may resume its session if the reason allows it.
     pub(crate) fn left(&self, socket: &Socket, reason: DisconnectReason) {
         let Some(member) = socket.remove::<Member>() else { return };
         self.sessions.ended(socket, &member, reason);
@@ -213,12 +213,12 @@ impl Chat {
 }
 
 fn no_room() -> Refusal {
-    Refusal::new("no_room", "you are in no room: `join` one first")
+    Refusal::new("no_room", "you are not in a room: `join` one first")
 }
 
-/// The key of a chat message, under which a repetition is recognised for as long as an `Idempotency-Key` is.
+/// The key of a chat message, which identifies a repetition for as long as an `Idempotency-Key` does.
 fn key(member: &Member, key: Option<&str>) -> Outcome<Option<IdempotencyKey>> {
-    // Applications may send other arguments, which mean nothing here.
+    // Applications may send other arguments, which are ignored.
     let Some(key) = key.filter(|key| key.starts_with('"')) else { return Ok(None) };
     let is_visible = |key: &Cow<'_, str>| key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     match args::text(key).filter(|key| (1..=MAX_KEY).contains(&key.len()) && is_visible(key)) {
@@ -230,7 +230,7 @@ fn key(member: &Member, key: Option<&str>) -> Outcome<Option<IdempotencyKey>> {
     }
 }
 
-/// The channel of the room that an argument names.
+/// The channel of the room in an argument.
 fn channel_of(room: Option<&str>) -> Outcome<ChannelName> {
     let room = room.filter(|room| !room.is_empty());
     let channel = room.and_then(|room| format!("{CHANNEL_OF_ROOM}{room}").parse().ok());
@@ -238,9 +238,9 @@ fn channel_of(room: Option<&str>) -> Outcome<ChannelName> {
     channel.ok_or_else(|| Refusal::new("bad_room", accepted))
 }
 
-/// A connection reads as many channels as it may.
+/// A connection has reached its limit of channels.
 pub(crate) fn too_many_channels() -> Refusal {
-    Refusal::new("too_many_channels", format!("a connection reads {MOST_CHANNELS} channels at most"))
+    Refusal::new("too_many_channels", format!("a connection can read at most {MAX_CHANNELS} channels"))
 }
 
 fn room_of(channel: &ChannelName) -> &str {

@@ -1,14 +1,13 @@
-//! What one socket reads: a cursor on the log for all its channels, and older places of which it is still to be shown what
-//! came after.
+//! The messages that one socket reads: one cursor in the log for all its channels, and catch-ups from older positions.
 //!
-//! A subscription from now on joins the live reader, from the head of the log on. One from a cursor that the live reader
-//! has passed first gets a reader of its own up to the live one's place; while there is such a catch-up the live reader
-//! waits, so that each channel comes in order. Every event carries an offset that says exactly what came before it: the
-//! live cursor alone, or with the number and the cursor of the catch-up that it belongs to. With it and the [`Plan`],
-//! which is kept with the session, a client that was cut off goes on where it stopped.
+//! A subscription without a cursor joins the live reader, at the head of the log. One from a cursor that the live reader has passed first
+//! gets a reader of its own, up to the live reader's position. The live reader waits during such a catch-up, so that each channel is
+//! delivered in order. Every event carries an offset that identifies everything before it: the live cursor alone, or with the number and
+//! the cursor of its catch-up. With this offset and the [`Plan`], which is stored with the session, a disconnected client resumes where it
+//! stopped.
 //!
-//! Numbers of catch-ups begin anew with each session, yet are told apart: official clients keep the last offset of a
-//! session that could not be recovered, and show it for the next one until an event of that has come.
+//! Numbers of catch-ups start again with each session, yet they are distinguishable: official clients keep the last offset of a session
+//! that could not be recovered, and send it for the next session until they have received an event of that one.
 
 use std::{
     collections::VecDeque,
@@ -32,18 +31,18 @@ use socketio::EncodedPacket;
 use crate::wire::{self, Event};
 
 /// Catch-ups that a session remembers. A client whose offset belongs to an older one cannot be recovered.
-const MOST_CATCH_UPS: usize = 32;
-/// Channels of all of them together: they are kept with the session, and written anew with each of its changes.
-const MOST_CATCH_UP_CHANNELS: usize = 256;
+const MAX_CATCH_UPS: usize = 32;
+/// Maximum number of channels of all catch-ups together: they are stored with the session, and saved with each of its changes.
+const MAX_CATCH_UP_CHANNELS: usize = 256;
 
-/// A catch-up as a session keeps it.
+/// A catch-up, as stored in a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CatchUp {
     number: u64,
     channels: Vec<ChannelName>,
-    /// From where; `None` is the oldest message held.
+    /// Where to begin; `None` is the oldest stored message.
     since: Option<Cursor>,
-    /// Up to where: the place of the live reader when it began.
+    /// Its end: the position of the live reader when it began.
     until: Cursor,
 }
 
@@ -53,13 +52,13 @@ impl CatchUp {
     }
 }
 
-/// What is read, as a session keeps it: with an offset, it makes the same feed again.
+/// The subscriptions of a feed, as stored in a session: with an offset, they restore the same feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// Tells this session's catch-ups from those of others: the upper half of their numbers.
+    /// Distinguishes this session's catch-ups from those of others: the upper half of their numbers.
     #[serde(default)]
     session: u32,
-    /// The channels, and from where on each is wanted live.
+    /// The channels, and the position from which each is read live.
     channels: Vec<(ChannelName, Cursor)>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     catch_ups: VecDeque<CatchUp>,
@@ -70,14 +69,14 @@ impl Plan {
         u64::from(self.session) << 32
     }
 
-    /// The place of the live reader when the session began, or a later one before anything that it reads. `None` if it reads nothing.
+    /// The position of the live reader when the session began, or a later one before anything that it reads. `None` if it reads nothing.
     pub(crate) fn beginning(&self) -> Option<Cursor> {
         let live = self.channels.iter().map(|(_, from)| *from);
         live.chain(self.catch_ups.iter().map(|catch_up| catch_up.until)).min()
     }
 
-    /// Reads what was subscribed to after a cursor that no log has issued from the end of its catch-up on, if that is one of the first
-    /// `begun`. A feed does the same when a catch-up begins, but the session may have been saved before and its process killed.
+    /// Reads subscriptions after a cursor that no log has issued from the end of their catch-up on, if that is one of the first `begun`. A
+    /// feed does the same when a catch-up begins, but the session may have been saved earlier and its process killed.
     fn forget_unissued(&mut self, begun: usize, head: Cursor) {
         for catch_up in self.catch_ups.iter().take(begun).filter(|catch_up| catch_up.since > Some(head)) {
             let is_read = |(channel, from): &&mut (ChannelName, Cursor)| {
@@ -93,17 +92,17 @@ impl Plan {
     }
 }
 
-/// What an event's offset says: everything before it has been seen.
+/// The meaning of an event's offset: everything before it has been received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offset {
     live: Cursor,
-    /// The number of the catch-up that the event belongs to, and the place in it: those before it are done. At place
-    /// [`Cursor::ZERO`] it has not begun.
+    /// The number of the catch-up that the event belongs to, and its position: earlier catch-ups are done. At [`Cursor::ZERO`] it has not
+    /// begun.
     catch_up: Option<(u64, Cursor)>,
 }
 
 impl Offset {
-    /// The latest place that it names.
+    /// The latest position that it names.
     pub(crate) fn cursor(&self) -> Cursor {
         self.live
     }
@@ -135,7 +134,7 @@ impl FromStr for Offset {
     }
 }
 
-/// Messages ready to be sent, and how many of the events are messages and how many gaps.
+/// Messages ready to be sent, with the number of messages and gaps among the events.
 #[derive(Default)]
 pub(crate) struct Pulled {
     pub(crate) packets: Vec<EncodedPacket>,
@@ -144,7 +143,7 @@ pub(crate) struct Pulled {
 }
 
 impl Pulled {
-    /// Counts it as handed to a client.
+    /// Counts them as delivered to a client.
     pub(crate) fn count(&self, figures: &TransportMetrics) {
         figures.deliveries.inc_by(u64::try_from(self.messages).unwrap_or(u64::MAX));
         figures.gaps.inc_by(u64::try_from(self.gaps).unwrap_or(u64::MAX));
@@ -155,23 +154,23 @@ impl Pulled {
 pub(crate) struct Feed {
     log: Arc<Log>,
     live: Reader,
-    /// What the live reader reads, and the catch-ups: those of late that are done, and those that are not.
+    /// The subscriptions of the live reader, and the catch-ups: recent ones that are done, and those that are not.
     plan: Plan,
-    /// The catch-up that is read, by its place in the plan.
+    /// The current catch-up, by its index in the plan.
     reading: usize,
     /// Its reader, which few members have at a time.
     reader: Option<Box<Reader>>,
     next_number: u64,
-    /// Who waits for more.
+    /// The task that waits for more.
     waker: Option<Waker>,
-    /// How many want nothing to be given out for now.
+    /// The number of callers that currently suppress delivery.
     holds: u32,
-    /// For a client that knows no offsets.
+    /// For a client that does not support offsets.
     is_plain: bool,
 }
 
 impl Feed {
-    /// Reads nothing yet. `session` is another number for each session of a client.
+    /// A feed without channels. `session` differs between the sessions of a client.
     pub(crate) fn new(log: &Arc<Log>, session: u32, is_plain: bool) -> Self {
         let live = Reader::open(log, &[], Since::Now);
         let plan = Plan { session, ..Plan::default() };
@@ -179,8 +178,8 @@ impl Feed {
         Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, holds: 0, is_plain }
     }
 
-    /// Resumes `plan` after `offset`; `None` is the beginning of the session, for a client that has received nothing since. Channels that
-    /// come to be because of it count for `opener`. Gives `None` if the plan no longer has the catch-up that the client needs.
+    /// Resumes `plan` after `offset`; `None` is the beginning of the session, for a client that has received nothing since. Channels
+    /// created by it count for `opener`. Returns `None` if the plan no longer contains the catch-up that the client needs.
     pub(crate) fn resume(
         log: &Arc<Log>,
         mut plan: Plan,
@@ -191,7 +190,7 @@ impl Feed {
         let (mut reading, mut reader) = (plan.catch_ups.len(), None);
         match offset.catch_up.filter(|(number, _)| plan.is_mine(*number)) {
             Some((number, cursor)) => {
-                // Those that are not remembered any more may have been before it or after it.
+                // Those that are no longer stored may have been before it or after it.
                 plan.catch_ups.front().filter(|first| first.number <= number)?;
                 reading = plan.catch_ups.iter().position(|catch_up| catch_up.number >= number).unwrap_or(reading);
                 reader = plan
@@ -200,8 +199,8 @@ impl Feed {
                     .filter(|catch_up| catch_up.number == number && cursor > Cursor::ZERO)
                     .map(|catch_up| Reader::open_for(log, &catch_up.channels, Since::After(cursor), opener.clone()));
             }
-            // A catch-up began after the last event that the client has if the live reader was not past its end by then. An
-            // event of an earlier session was before all of them.
+            // A catch-up began after the last event that the client has, unless the live reader was past its end by then. An event of an
+            // earlier session precedes all of them.
             None => {
                 let is_begun_later = |catch_up: &CatchUp| catch_up.until >= offset.live;
                 reading = plan.catch_ups.iter().position(is_begun_later).unwrap_or(reading);
@@ -210,18 +209,18 @@ impl Feed {
         plan.forget_unissued(reading + usize::from(reader.is_some()), log.head());
         let mut live = Reader::open_for(log, &[], Since::After(offset.live), opener);
         for (channel, from) in &plan.channels {
-            live.claim(channel, *from);
+            live.require_from(channel, *from);
         }
         Some(Self::with(log, plan, live, reading, reader))
     }
 
-    /// Reads all that `plan` ever wanted.
+    /// Subscribes to all channels of `plan`.
     fn from_beginning(log: &Arc<Log>, plan: Plan, opener: Option<Arc<Opener>>) -> Option<Self> {
         plan.catch_ups.front().is_none_or(|first| first.number == plan.first_number()).then_some(())?;
         let since = plan.beginning().map_or(Since::Now, Since::After);
         let mut live = Reader::open_for(log, &[], since, opener);
         for (channel, from) in &plan.channels {
-            live.claim(channel, *from);
+            live.require_from(channel, *from);
         }
         Some(Self::with(log, plan, live, 0, None))
     }
@@ -232,40 +231,40 @@ impl Feed {
         Self { log: log.clone(), live, plan, reading, reader, next_number, waker: None, holds: 0, is_plain: false }
     }
 
-    /// Whether something after its place is lost.
+    /// Whether messages after its position are lost.
     pub(crate) fn is_gap(&self) -> bool {
         self.live.is_gap() || self.reader.as_ref().is_some_and(|reader| reader.is_gap())
     }
 
-    /// What a session has to keep.
+    /// The data to store with a session.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Channels that come to be because they are read count for `opener` from now on.
+    /// Channels created by this feed count for `opener` from now on.
     pub(crate) fn opens_for(&mut self, opener: Option<Arc<Opener>>) {
         if opener.is_some() {
             self.live.opens_for(opener);
         }
     }
 
-    /// How many channels are read.
+    /// The number of subscribed channels.
     pub(crate) fn channels(&self) -> usize {
         self.plan.channels.len()
     }
 
-    /// Reads `channels` from `since` on, those of them that it does not read yet, or all of them again from an older place.
-    /// Gives the cursor that they are read from, the head of the log for those from now on.
+    /// Subscribes to `channels` from `since` on: those that are not subscribed to yet, or all of them again from an older position. Returns
+    /// the cursor from which they are read; without `since`, the head of the log.
     pub(crate) fn add(&mut self, channels: Vec<ChannelName>, since: Since) -> Cursor {
         let (head, live) = (self.log.head(), self.live.cursor());
         let is_first = self.plan.channels.is_empty();
         let (from, older) = match since {
             Since::Now => (head, None),
-            // What the live reader has not come to yet: it comes to it by itself.
+            // Messages that the live reader has not reached yet: it will deliver them.
             Since::After(cursor) if (live..=head).contains(&cursor) && self.log.can_have_issued(cursor) => {
                 (cursor, None)
             }
-            // From another process, which is further, or from nowhere: which of the two, the catch-up finds out.
+            // A cursor of another process that is ahead, or an unknown one: the catch-up finds out which.
             Since::After(cursor) if cursor > head => (cursor, Some(Some(cursor))),
             Since::After(cursor) => (live, Some(Some(cursor))),
             Since::Earliest => (live, Some(None)),
@@ -273,8 +272,8 @@ impl Feed {
         for channel in &channels {
             if !self.live.reads(channel) {
                 match since {
-                    // What was dropped since is missed, though the live reader never asked for it.
-                    Since::After(_) if older.is_none() => self.live.claim(channel, from),
+                    // Messages dropped since then are missed, although the live reader never requested them.
+                    Since::After(_) if older.is_none() => self.live.require_from(channel, from),
                     _ => self.live.add_from(channel, from),
                 }
                 self.plan.channels.push((channel.clone(), from));
@@ -297,7 +296,7 @@ impl Feed {
         cursor
     }
 
-    /// Reads `channel` no longer. A catch-up that is under way goes on without it.
+    /// Stops reading `channel`. A catch-up in progress continues without it.
     pub(crate) fn remove(&mut self, channel: &ChannelName) {
         self.live.remove(channel);
         if let Some(reader) = &mut self.reader {
@@ -309,25 +308,24 @@ impl Feed {
         }
     }
 
-    /// Whether so much is still being caught up with that a session could not remember a catch-up of so many more channels.
+    /// Whether the catch-ups in progress are so large that a session could not store another one with this many more channels.
     pub(crate) fn is_full(&self, more: usize) -> bool {
         !self.has_room(self.reading, more)
     }
 
-    /// Whether the catch-ups from this place on leave room for one of so many channels.
+    /// Whether the catch-ups from this position on leave room for one with this many channels.
     fn has_room(&self, from: usize, more: usize) -> bool {
         let kept = self.plan.catch_ups.range(from..);
-        kept.len() < MOST_CATCH_UPS
-            && kept.map(|catch_up| catch_up.channels.len()).sum::<usize>() + more <= MOST_CATCH_UP_CHANNELS
+        kept.len() < MAX_CATCH_UPS
+            && kept.map(|catch_up| catch_up.channels.len()).sum::<usize>() + more <= MAX_CATCH_UP_CHANNELS
     }
 
-    /// What an event that is no message says of the place: everything pulled so far came before it. Nothing for a client that
-    /// knows no offsets.
+    /// The position after everything pulled so far, for an event that is not a message. `None` for a client that does not support offsets.
     pub(crate) fn offset(&self) -> Option<Offset> {
         let live = self.live.cursor();
         Some(match self.plan.catch_ups.get(self.reading) {
             _ if self.is_plain => return None,
-            // One that has not begun reads on from where it is to begin, be that the oldest message.
+            // A catch-up that has not begun starts at its beginning, which may be the oldest message.
             Some(catch_up) => {
                 let at = self.reader.as_ref().map_or(Cursor::ZERO, |reader| reader.cursor());
                 Offset { live, catch_up: Some((catch_up.number, at)) }
@@ -336,17 +334,17 @@ impl Feed {
         })
     }
 
-    /// A live place after this one says by itself that all catch-ups are done: every one of them ended before it.
+    /// A live position after this one implies that all catch-ups are done: each of them ended before it.
     fn settled(&self) -> Cursor {
         self.plan.catch_ups.iter().map(|catch_up| catch_up.until).max().unwrap_or_default()
     }
 
-    /// The offset of a live place, all catch-ups being done.
+    /// The offset of a live position when all catch-ups are done.
     fn live_at(&self, live: Cursor, settled: Cursor) -> Offset {
         Offset { live, catch_up: (live <= settled).then_some((self.next_number, Cursor::ZERO)) }
     }
 
-    /// Gives nothing out until [`release`](Self::release) has been called as often.
+    /// Suppresses delivery until [`release`](Self::release) has been called as often.
     pub(crate) fn hold(&mut self) {
         self.holds += 1;
     }
@@ -359,14 +357,14 @@ impl Feed {
         }
     }
 
-    /// Wakes whoever waits for more: there may be something by now.
+    /// Wakes the task that waits for more messages: there may be some now.
     pub(crate) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// What comes next, about `budget` bytes of it.
+    /// The next messages, about `budget` bytes.
     pub(crate) fn poll_pull(&mut self, cx: &Context<'_>, budget: usize) -> Poll<Pulled> {
         if self.holds > 0 {
             return self.wait(cx);
@@ -375,14 +373,14 @@ impl Feed {
         while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
             let (number, until) = (catch_up.number, catch_up.until);
             let reader = self.reader.get_or_insert_with(|| Box::new(catch_up.open(&self.log)));
-            if reader.poll_settled(cx).is_pending() {
+            if reader.poll_resolved(cx).is_pending() {
                 return self.wait(cx);
             }
             if let (Some(nowhere), None) = (catch_up.since, reader.place()) {
-                // None of this log's after all: the live reader does not wait for it.
+                // Not a cursor of this log: the live reader does not wait for it.
                 for (channel, from) in self.plan.channels.iter_mut().filter(|(_, from)| *from == nowhere) {
                     *from = until;
-                    self.live.want_from(channel, until);
+                    self.live.skip_until(channel, until);
                 }
             }
             let batch = reader.read(limit).map(|batch| up_to(batch, until));
@@ -392,7 +390,7 @@ impl Feed {
                 self.reader = None;
             }
             if let Some(given) = batch.as_ref().and_then(last_given) {
-                // While there is a catch-up the live reader waits, so that the client has everything up to this place.
+                // During a catch-up the live reader waits, so that the client has everything up to this position.
                 self.live.client_has(self.live.client().max(given));
             }
             let pulled = batch.map(|batch| self.encode(&batch, Some(number))).unwrap_or_default();
@@ -402,12 +400,12 @@ impl Feed {
         }
         match self.live.poll_read(cx, limit) {
             Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch, None)),
-            // A closed log is the end of the process, which ends the socket too.
+            // A closed log means that the process ends, which ends the socket, too.
             Poll::Ready(None) | Poll::Pending => self.wait(cx),
         }
     }
 
-    /// Nothing for now: whoever changes what is read wakes who asked.
+    /// Nothing for now: whoever changes the channels wakes the task that polled.
     fn wait(&mut self, cx: &Context<'_>) -> Poll<Pulled> {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -441,7 +439,7 @@ impl Feed {
     }
 }
 
-/// A batch of a catch-up without what the live reader gives: what comes after `until`.
+/// A batch of a catch-up without messages after `until`, which the live reader delivers.
 fn up_to(mut batch: Batch, until: Cursor) -> Batch {
     batch.messages.retain(|message| message.id <= until);
     if let Some(gap) = &mut batch.gap {
@@ -450,7 +448,7 @@ fn up_to(mut batch: Batch, until: Cursor) -> Batch {
     batch
 }
 
-/// The cursor that a client has after a batch.
+/// The cursor of the client after a batch.
 fn last_given(batch: &Batch) -> Option<Cursor> {
     batch.messages.last().map(|last| last.id).or(batch.gap.as_ref().map(|gap| gap.resumed))
 }

@@ -1,11 +1,11 @@
-//! Messages of before, a page at a time: what the acks of `join` and `history` show.
+//! Earlier messages, in pages: the acks of `join` and `history`.
 //!
 //! ```text
 //! join, history ─▶ Replies of the member ─▶ (the transport can take more) ─▶ page of the log ─▶ ack
 //! ```
 //!
-//! A page is up to 256 KiB, so its ack is made only when the client can take it: a client that asks and does not read costs what it asked
-//! for, and not the pages.
+//! A page has up to 256 KiB, so its ack is built only when the client can take it: a client that asks and does not read costs the queued
+//! requests, and not the pages.
 
 use std::{collections::VecDeque, fmt};
 
@@ -17,30 +17,30 @@ use socketio::{Ack, EncodedPacket, socket::packet::Payload};
 
 use crate::{reply::Refusal, wire};
 
-/// Messages of the largest page.
+/// Maximum number of messages in a page.
 pub(crate) const MAX_MESSAGES: usize = 50;
-/// Bytes of JSON of the messages of one page. In the answer to `history` one message comes however large it is.
+/// Maximum size in bytes of the JSON of the messages in a page. `history` returns at least one message, however large it is.
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
-/// A page may be as long as so many pulls: of the usual budget, that is `MAX_BYTES`. When little memory is left for what waits for clients, budgets
-/// and pages are shorter.
+/// The maximum number of pulls for a page: with the usual budget, that is `MAX_BYTES`. When little memory is left for queued messages,
+/// budgets and pages are smaller.
 const PULLS: usize = 8;
-/// Answers of one client that wait until it can take them.
+/// Maximum number of answers of one client that wait until it can take them.
 const MAX_WAITING: usize = 32;
 
-/// Messages of before.
+/// Earlier messages.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page {
-    /// Their JSON, oldest first, with commas between them.
+    /// Their JSON, oldest first, separated by commas.
     pub(crate) messages: String,
-    /// Older ones are those before this.
+    /// The cursor for the previous page.
     pub(crate) cursor: Cursor,
     /// Whether the log has older ones.
     pub(crate) more: bool,
 }
 
 impl Page {
-    /// The newest messages on `channel` before `before`, at most `limit`, that fit into `max_bytes`; with `at_least_one` the newest comes
-    /// also where it does not fit.
+    /// The newest messages on `channel` before `before`, at most `limit`, that fit into `max_bytes`; with `at_least_one` the newest is
+    /// included even if it does not fit.
     pub(crate) fn read(
         log: &Log,
         channel: &ChannelName,
@@ -53,7 +53,7 @@ impl Page {
         let mut bytes = 0;
         let mut messages: Vec<String> = Vec::new();
         for message in found.iter().rev().take(limit) {
-            // Decided before it is written, as far as that goes: a message of megabytes is not written in vain.
+            // Checked before encoding, if possible: a message of megabytes is not encoded in vain.
             if bytes + message.draft.payload.len() > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;
             }
@@ -71,7 +71,7 @@ impl Page {
     }
 }
 
-/// An answer that is made when the client can take it, with messages of at most so many bytes.
+/// An answer that is built when the client can take it, with messages of at most this many bytes.
 type Make = Box<dyn FnOnce(usize) -> String + Send>;
 
 /// Answers that wait until the client can take them.
@@ -82,10 +82,10 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
-    /// Answers `ack` with the JSON that `make` gives, when the client can take it.
+    /// Answers `ack` with the JSON that `make` returns, when the client can take it.
     ///
     /// # Errors
-    /// When too many wait already.
+    /// When too many answers are waiting already.
     pub(crate) fn push(
         &mut self,
         ack: &Ack,
@@ -95,14 +95,15 @@ impl Replies {
             return Ok(());
         }
         if self.waiting.len() >= MAX_WAITING {
-            let message = format!("{MAX_WAITING} answers with messages wait to be read; ask again when they have come");
+            let message =
+                format!("{MAX_WAITING} answers with messages are still queued; try again when they have arrived");
             return Err(Refusal::new("too_many_requests", message));
         }
         self.waiting.push_back((ack.clone(), Box::new(make)));
         Ok(())
     }
 
-    /// The next answer, to be [made](Reply::encode) with no lock held.
+    /// The next answer, to be [built](Reply::encode) without a lock.
     pub(crate) fn pop(&mut self) -> Option<Reply> {
         let (ack, make) = self.waiting.pop_front()?;
         if self.waiting.is_empty() {
@@ -111,7 +112,7 @@ impl Replies {
         Some(Reply { ack, make })
     }
 
-    /// Nobody is left to be answered. What comes back is to be dropped with no lock held.
+    /// The client has disconnected. Drop the returned answers without holding a lock.
     pub(crate) fn close(&mut self) -> impl Sized + use<> {
         self.is_closed = true;
         std::mem::take(&mut self.waiting)
@@ -131,7 +132,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The packet of the answer, for a pull with this budget. `None` if it was answered meanwhile.
+    /// The packet of the answer, for a pull with this budget. `None` if it was answered in the meantime.
     pub(crate) fn encode(self, budget: usize) -> Option<EncodedPacket> {
         let max_bytes = budget.saturating_mul(PULLS).min(MAX_BYTES);
         let json = format!("[{}]", (self.make)(max_bytes));

@@ -1,16 +1,16 @@
 //! The Socket.IO transport: `/socket.io/`, with a chat whose rooms are channels of the log.
 //!
-//! What a client says goes into the log; what it reads is a cursor on the log, which its connection pulls from when the
-//! client can take more. So the chat is readable over the other transports too, what is published to a room's channel
-//! appears in the chat, and a client that was cut off goes on after the last message that it saw.
+//! A client's messages are written to the log, and its position is a cursor in the log: its connection pulls messages when the client can
+//! take more. The chat is therefore readable over the other transports, messages published to a room's channel appear in the chat, and a
+//! client that was disconnected resumes after the last message that it received.
 
 mod adapter;
 mod args;
-mod arrival;
 mod bridge;
-mod census;
 mod chat;
 mod client;
+mod connect;
+mod connection_metrics;
 mod events;
 mod feed;
 mod history;
@@ -26,7 +26,7 @@ pub use chat::{Chat, OpenError};
 use edge::settings::ServiceDefaults;
 pub use page::home;
 
-/// What this service is called and where it listens unless told.
+/// The name of this service and its default address.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     name: "chat-svc",
     about: "Socket.IO on Trident's log, and the chat: /socket.io/",

@@ -1,4 +1,4 @@
-//! The Socket.IO transport as a process of its own.
+//! The Socket.IO transport as a separate process.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Somebody in the chat: who they are, what they read, where they speak. Lives with the socket.
+//! A member of the chat: identity, subscriptions, current room. Stored with the socket.
 
 use std::{
     sync::Arc,
@@ -12,39 +12,39 @@ use shared::pure::ChannelName;
 use socketio::{Ack, Outgoing, Socket, Source};
 
 use crate::{
-    arrival::Place,
+    connect::Place,
     feed::{Feed, Plan},
     history::{Replies, Reply},
     reply::Outcome,
 };
 
-/// Rooms and channels that one socket may read.
-pub(crate) const MOST_CHANNELS: usize = 128;
+/// Maximum number of rooms and channels that one socket can read.
+pub(crate) const MAX_CHANNELS: usize = 128;
 
 /// See the module.
 pub(crate) struct Member {
-    /// What they may do.
+    /// Their permissions.
     pub(crate) access: Access,
-    /// Their connection's place, by which it is counted.
+    /// The slot of their connection in the limits.
     pub(crate) place: Arc<Place>,
     state: Mutex<State>,
 }
 
-/// What changes of a member.
+/// The mutable state of a member.
 pub(crate) struct State {
-    /// They are no longer in the chat: what comes late changes nothing.
+    /// They have left the chat: late requests change nothing.
     pub(crate) is_gone: bool,
     pub(crate) name: Arc<str>,
-    /// The channels of the rooms that they are in; the last is the one that they speak in.
+    /// The channels of their rooms; the last is the current room.
     pub(crate) rooms: Vec<ChannelName>,
     /// The channels that they subscribed to.
     pub(crate) subscriptions: Vec<ChannelName>,
     pub(crate) feed: Feed,
-    /// Answers with messages of before, which wait until the client can take them.
+    /// Answers with earlier messages, which wait until the client can take them.
     pub(crate) replies: Replies,
 }
 
-/// What of it a session keeps.
+/// The part of it that a session stores.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
     pub(crate) name: Arc<str>,
@@ -60,7 +60,7 @@ impl Member {
         Self::with(access, place, State::new(name, Vec::new(), Vec::new(), feed))
     }
 
-    /// Goes on as the one whose session this was.
+    /// Continues as the member whose session this was.
     pub(crate) fn resumed(access: Access, place: Arc<Place>, profile: Profile, feed: Feed) -> Self {
         let Profile { name, rooms, subscriptions, .. } = profile;
         Self::with(access, place, State::new(name, rooms, subscriptions, feed))
@@ -70,15 +70,15 @@ impl Member {
         Self { access, place, state: Mutex::new(state) }
     }
 
-    /// What changes of them. Not to be held while sockets are spoken to.
+    /// The mutable state. Do not hold the lock while sending to sockets.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    /// Answers with what `make` gives, behind what the client has been given so far, when it can take it.
+    /// Queues the answer of `make` after everything delivered so far, until the client can take it.
     ///
     /// # Errors
-    /// When too many such answers wait already.
+    /// When too many such answers are waiting already.
     pub(crate) fn reply_later(&self, ack: &Ack, make: impl FnOnce(usize) -> String + Send + 'static) -> Outcome<()> {
         let mut state = self.state();
         state.replies.push(ack, make)?;
@@ -86,7 +86,7 @@ impl Member {
         Ok(())
     }
 
-    /// What a session keeps of them.
+    /// The data to store with a session.
     pub(crate) fn profile(&self) -> Profile {
         let state = self.state();
         Profile {
@@ -98,7 +98,7 @@ impl Member {
     }
 }
 
-/// Shows other servers what they may see of a member: `{"name": …}`.
+/// Publishes a member's data to other servers: `{"name": …}`.
 pub(crate) fn show(socket: &Socket, name: &str) {
     #[derive(Serialize)]
     struct Shown<'a> {
@@ -114,20 +114,20 @@ impl State {
         Self { is_gone: false, name, rooms, subscriptions, feed, replies: Replies::default() }
     }
 
-    /// Reads `channel` no longer, unless a room or a subscription still wants it.
+    /// Unsubscribes from `channel`, unless a room or a subscription still needs it.
     pub(crate) fn release(&mut self, channel: &ChannelName) {
         if !self.rooms.contains(channel) && !self.subscriptions.contains(channel) {
             self.feed.remove(channel);
         }
     }
 
-    /// Whether `more` channels that are not read yet are too many.
+    /// Whether `more` additional channels would exceed the limit.
     pub(crate) fn is_full(&self, more: usize) -> bool {
-        self.feed.channels() + more > MOST_CHANNELS
+        self.feed.channels() + more > MAX_CHANNELS
     }
 }
 
-/// As long as it lives, a member is given nothing of what they read.
+/// While it exists, no messages are delivered to the member.
 pub(crate) struct Hold<'a>(&'a Member);
 
 impl<'a> Hold<'a> {
@@ -143,7 +143,7 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// What a member reads, as the connection pulls it.
+/// The messages of a member, as the connection pulls them.
 pub(crate) struct Reading(pub(crate) Arc<Member>);
 
 impl Reading {
@@ -154,7 +154,7 @@ impl Reading {
 
 impl Source for Reading {
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>> {
-        // Messages that are read because of a join come behind its answer.
+        // Messages that are read because of a join follow its answer.
         while let Some(reply) = self.next_reply() {
             if let Some(packet) = reply.encode(budget) {
                 return Poll::Ready(vec![Outgoing::from(packet)]);
@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn full_is_full_with_what_is_still_to_come() {
-        let names: Vec<String> = (0..MOST_CHANNELS).map(|n| format!("c{n}")).collect();
+        let names: Vec<String> = (0..MAX_CHANNELS).map(|n| format!("c{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for (have, more, full) in
-            [(0, MOST_CHANNELS, false), (0, MOST_CHANNELS + 1, true), (127, 1, false), (128, 0, false), (128, 1, true)]
+            [(0, MAX_CHANNELS, false), (0, MAX_CHANNELS + 1, true), (127, 1, false), (128, 0, false), (128, 1, true)]
         {
             assert_eq!(state(&names[..have], &[]).is_full(more), full, "{have} + {more}");
         }

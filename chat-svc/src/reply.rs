@@ -1,4 +1,4 @@
-//! What the chat acks: `{ok: true, …}` or `{ok: false, error: {code, message}}`.
+//! The acks of the chat: `{ok: true, …}` or `{ok: false, error: {code, message}}`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use socketio::Ack;
 
 use crate::{history::Page, wire::text};
 
-/// Why something was not done, as the client is told.
+/// Why a request failed, as sent to the client.
 #[derive(Debug, Serialize)]
 pub(crate) struct Refusal {
     code: &'static str,
@@ -45,7 +45,7 @@ impl From<ApiError> for Refusal {
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
-            BusError::Away(_) => "bus_away",
+            BusError::Unavailable(_) => "bus_unavailable",
             BusError::Unknown(_) => "outcome_unknown",
             BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",
@@ -61,20 +61,20 @@ impl From<NameError> for Refusal {
     }
 }
 
-/// What an event led to.
+/// The result of an event.
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
-/// Nothing to tell but that it was done.
+/// Success without data.
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {}
 
-/// A chat message is in the log.
+/// The chat message was appended to the log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Said {
     pub(crate) id: Cursor,
 }
 
-/// The name that one now has.
+/// The member's new name.
 #[derive(Debug, Serialize)]
 pub(crate) struct Named {
     pub(crate) name: Arc<str>,
@@ -86,7 +86,7 @@ pub(crate) struct Subscribed {
     pub(crate) cursor: Cursor,
 }
 
-/// The room that one has come into, with messages of before.
+/// The room that was joined, with earlier messages.
 #[derive(Serialize)]
 pub(crate) struct Joined<'a> {
     room: &'a str,
@@ -103,7 +103,7 @@ impl Joined<'_> {
     }
 }
 
-/// Messages of before in a room.
+/// Earlier messages of a room.
 #[derive(Serialize)]
 pub(crate) struct Past<'a> {
     room: &'a str,
@@ -118,7 +118,7 @@ impl Past<'_> {
     }
 }
 
-/// Where the messages of an answer begin, and whether there are older ones.
+/// The position of the messages in an answer, and whether there are older ones.
 #[derive(Serialize)]
 struct Bounds {
     cursor: Cursor,
@@ -131,31 +131,31 @@ impl Bounds {
     }
 }
 
-/// `told` as the answer that all went well, with the messages, whose JSON is copied as it is.
-fn with_messages(told: &impl Serialize, page: &Page) -> String {
-    let good = text(&Good { ok: true, told });
+/// `data` as a successful answer with the messages, whose JSON is copied unchanged.
+fn with_messages(data: &impl Serialize, page: &Page) -> String {
+    let good = text(&Good { ok: true, data });
     let open = good.strip_suffix('}').unwrap_or(&good);
     format!("{open},\"messages\":[{}]}}", page.messages)
 }
 
-/// Who is in a room.
+/// The members of a room.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Present {
     pub(crate) count: usize,
-    /// Their names, unless they are too many.
+    /// Their names, unless there are too many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) members: Option<Vec<Arc<str>>>,
 }
 
-/// All went well.
+/// Success.
 #[derive(Serialize)]
 struct Good<'a, T> {
     ok: bool,
     #[serde(flatten)]
-    told: &'a T,
+    data: &'a T,
 }
 
-/// Acks an outcome, if the client wants to know.
+/// Acks an outcome, if the client asked for it.
 pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
     #[derive(Serialize)]
     struct Bad<'a> {
@@ -163,20 +163,20 @@ pub(crate) fn send<T: Serialize>(ack: &Ack, outcome: &Outcome<T>) {
         error: &'a Refusal,
     }
     let sent = match outcome {
-        Ok(told) => ack.send(&Good { ok: true, told }),
+        Ok(data) => ack.send(&Good { ok: true, data }),
         Err(error) => ack.send(&Bad { ok: false, error }),
     };
     if let Err(error) = sent {
-        log::error!("an ack could not be written: {error}");
+        log::error!("an ack could not be encoded: {error}");
     }
 }
 
-/// Acks why something was not done.
+/// Acks an error.
 pub(crate) fn refuse(ack: &Ack, refusal: Refusal) {
     send::<Done>(ack, &Err(refusal));
 }
 
-/// As [`refuse`], of what is acked elsewhere when it was done.
+/// Like [`refuse`], for requests whose success is acked elsewhere.
 pub(crate) fn unless_ok(ack: &Ack, outcome: Outcome<()>) {
     if let Err(refusal) = outcome {
         refuse(ack, refusal);

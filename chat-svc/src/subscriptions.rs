@@ -9,20 +9,19 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     args::{Args, Fields},
-    events::{Chat, too_many_channels},
-    member::{Hold, MOST_CHANNELS, Member},
+    events::{ChatEvents, too_many_channels},
+    member::{Hold, MAX_CHANNELS, Member},
     reply::{Done, Outcome, Refusal, Subscribed},
 };
 
-/// How long a subscription from before waits for a log that is being filled.
+/// How long a subscription with a cursor waits for a log that is being loaded.
 const FILLED_WITHIN: Duration = Duration::from_secs(3);
-/// The pause between looks at it.
+/// The interval at which the log is checked.
 const PAUSE: Duration = Duration::from_millis(20);
-/// More is asked for from older places than a session can remember.
-const STILL_CATCHING_UP: &str =
-    "too much of what was subscribed to before is still on its way; subscribe again when more of it has come";
+/// The error when earlier catch-ups are too large for a session.
+const STILL_CATCHING_UP: &str = "earlier subscriptions are still being delivered; subscribe again later";
 
-impl Chat {
+impl ChatEvents {
     /// `subscribe({channels, since})`: any channels of the log, from now on or after a cursor.
     pub(crate) async fn subscribe(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Subscribed> {
         const SHAPE: &str = "`subscribe` takes one argument, {channels: [name, …], since?: a cursor or \"earliest\"}";
@@ -37,7 +36,7 @@ impl Chat {
         if let Some(since) = since {
             self.filled().await?;
             if let Since::After(cursor) = since {
-                self.service.bus.reach(cursor).await;
+                self.service.bus.wait_for(cursor).await;
             }
         }
         let opener = require_room(&self.service, &member.access.identity(), &channels)?;
@@ -65,7 +64,7 @@ impl Chat {
         Ok(Subscribed { cursor })
     }
 
-    /// Waits for a log that is only being filled: it cannot tell yet what came after a cursor.
+    /// Waits only for a log that is being loaded: until then it is unknown which messages follow a cursor.
     async fn filled(&self) -> Outcome<()> {
         let filled = async {
             while !self.service.log().is_filled() {
@@ -74,13 +73,13 @@ impl Chat {
         };
         timeout(FILLED_WITHIN, filled).await.map_err(|_| {
             Refusal::new(
-                "bus_away",
-                "what came before cannot be told yet, since the message bus is away: ask again later",
+                "bus_unavailable",
+                "earlier messages are not available, since the message bus is unavailable; retry later",
             )
         })
     }
 
-    /// `unsubscribe({channels})`. Rooms that the member is in go on.
+    /// `unsubscribe({channels})`. The rooms that the member has joined are not affected.
     pub(crate) fn unsubscribe(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Done> {
         const SHAPE: &str = "`unsubscribe` takes one argument, {channels: [name, …]}";
         let fields = Fields::of(args, SHAPE, &["channels"])?;
@@ -97,10 +96,10 @@ impl Chat {
     }
 }
 
-/// The channels of these names, each once.
+/// The channels with these names, each once.
 fn channels_of(names: &[String], shape: &str) -> Outcome<Vec<ChannelName>> {
-    if names.is_empty() || names.len() > MOST_CHANNELS {
-        return Err(Refusal::new("bad_channel", format!("name 1 to {MOST_CHANNELS} channels; {shape}")));
+    if names.is_empty() || names.len() > MAX_CHANNELS {
+        return Err(Refusal::new("bad_channel", format!("name 1 to {MAX_CHANNELS} channels; {shape}")));
     }
     let mut channels: Vec<ChannelName> = Vec::with_capacity(names.len());
     for name in names {
@@ -125,7 +124,7 @@ mod tests {
         assert_eq!(read(&["b", "a", "b"]).unwrap(), names(&["b", "a"]));
         assert!(read(&[]).is_err());
         assert!(read(&["a", "b c"]).is_err());
-        assert!(read(&["a"; MOST_CHANNELS]).is_ok());
-        assert!(read(&["a"; MOST_CHANNELS + 1]).is_err());
+        assert!(read(&["a"; MAX_CHANNELS]).is_ok());
+        assert!(read(&["a"; MAX_CHANNELS + 1]).is_err());
     }
 }

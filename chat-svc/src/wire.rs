@@ -1,4 +1,4 @@
-//! Messages of the log as Socket.IO events, and what clients send as messages of the log.
+//! Messages of the log as Socket.IO events, and clients' messages as messages of the log.
 
 mod placeholders;
 
@@ -14,22 +14,22 @@ use socketio::{
 
 /// The namespace of the chat.
 pub(crate) const NAMESPACE: &str = "/";
-/// What the channel of a room is called before the room's name.
+/// The prefix of a room's channel.
 pub(crate) const CHANNEL_OF_ROOM: &str = "chat.";
-/// The event that says that something is lost.
+/// The event that reports a gap.
 const GAP: &str = "gap";
 
-/// Bytes that an event takes beside its data, in each of its forms: its name, its `meta`, and what holds them.
+/// The overhead of an event in bytes, in each of its forms: its name, its `meta`, and their syntax.
 const COST_BESIDE_DATA: usize = 512;
 
-/// What comes with each message: `{id, channel, room, from, time}`.
+/// The metadata of a message: `{id, channel, room, from, time}`.
 #[derive(Serialize)]
 pub(crate) struct Meta<'a> {
     pub(crate) id: Cursor,
     channel: &'a str,
-    /// The room whose channel it is, if it is a room's.
+    /// The room, if the channel belongs to one.
     room: Option<&'a str>,
-    /// Who said it, if a chat client did.
+    /// The author, if a chat client sent it.
     from: Option<&'a str>,
     time: u64,
 }
@@ -47,8 +47,8 @@ impl<'a> Meta<'a> {
     }
 }
 
-/// A message as an event, in the two forms that clients need: with the offset that connection state recovery wants as the
-/// last argument, and without it, for clients of Socket.IO 2.
+/// A message as an event, in two forms: with the offset for connection state recovery as the last argument, and without it, for clients of
+/// Socket.IO 2.
 pub(crate) struct Event {
     with_offset: EncodedPacket,
     plain: OnceLock<EncodedPacket>,
@@ -61,7 +61,7 @@ impl Event {
             with_offset: event(message, Some(&message.id.to_string())),
             plain: OnceLock::new(),
         };
-        // The arguments, and a frame made of them in each of the two parsers that clients may have.
+        // The arguments, and a frame of them in each of the two parsers.
         let cost = 3 * (COST_BESIDE_DATA + message.len());
         let known = |known: &Self| {
             if !is_plain {
@@ -81,7 +81,7 @@ impl Event {
     }
 }
 
-/// `[event, data, meta, offset?]`, the data as it was published.
+/// `[event, data, meta, offset?]`, with the data unchanged.
 pub(crate) fn event(message: &Message, offset: Option<&str>) -> EncodedPacket {
     let draft = &message.draft;
     let meta = Meta::of(message);
@@ -95,7 +95,7 @@ pub(crate) fn event(message: &Message, offset: Option<&str>) -> EncodedPacket {
     Packet::event(NAMESPACE.into(), None, args).into()
 }
 
-/// Strings and structs of strings and numbers, which cannot but serialize.
+/// Strings and structs of strings and numbers always serialize.
 pub(crate) fn text<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -106,13 +106,13 @@ pub(crate) fn gap(gap: &Gap, offset: Option<&str>) -> EncodedPacket {
         Some(offset) => EncodedPacket::event(NAMESPACE, GAP, &(gap, offset)),
         None => EncodedPacket::event(NAMESPACE, GAP, gap),
     };
-    // Cursors cannot but serialize.
+    // Cursors always serialize.
     args.unwrap_or_else(|_| {
         Packet::event(NAMESPACE.into(), None, Args::from_parts("[\"gap\"]".into(), Vec::new())).into()
     })
 }
 
-/// An argument of a client's event as a message carries it: the JSON text as sent, and of the event's `attachments` those that the
+/// An argument of a client's event as the payload of a message: the JSON text unchanged, and those of the event's `attachments` that the
 /// argument refers to.
 pub(crate) fn payload(json: &str, attachments: &[Bytes]) -> Result<Payload, PayloadError> {
     if attachments.is_empty() {
@@ -122,7 +122,7 @@ pub(crate) fn payload(json: &str, attachments: &[Bytes]) -> Result<Payload, Payl
     Payload::with_attachments(json.as_bytes(), attachments)
 }
 
-/// A message of before as JSON text: its `meta`, its event, and its data, in which buffers read `{"base64":…}`.
+/// An earlier message as JSON text: its `meta`, its event, and its data, in which buffers are written `{"base64":…}`.
 pub(crate) fn past(message: &Message) -> String {
     let meta = text(&Meta::of(message));
     let meta = meta.strip_suffix('}').unwrap_or(&meta);

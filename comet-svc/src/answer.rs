@@ -15,15 +15,15 @@ use crate::{
     batch, wire,
 };
 
-// Functions, since a constant `HeaderValue` would be another one at each use: it can hold shared bytes.
+// Functions, since a constant `HeaderValue` would be copied at each use: it may contain shared bytes.
 
-/// Batches and streams are answers to one moment.
+/// Batches and streams are valid for one moment only.
 pub(crate) fn no_store() -> (HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"))
 }
 
-/// A raw answer may be kept, if it is asked for again each time: browsers then bring the cursor along by themselves. Caches
-/// that several users share may not keep what a token decided (RFC 9111 §5.2.2.7).
+/// A raw answer may be stored if it is revalidated each time: browsers then send the cursor automatically. Shared caches may not store an
+/// answer that depends on a token (RFC 9111 §5.2.2.7).
 fn revalidate(is_private: bool) -> (HeaderName, HeaderValue) {
     let directives = if is_private { "max-age=0, no-transform, private" } else { "max-age=0, no-transform" };
     (header::CACHE_CONTROL, HeaderValue::from_static(directives))
@@ -36,14 +36,14 @@ pub(crate) fn json_type() -> HeaderValue {
 
 const GAP: &str = "Trident-Gap";
 
-/// Whether it is known where a client that gets nothing would resume.
+/// Whether the cursor is known from which a client without messages can resume.
 ///
 /// # Errors
-/// 503 while the log is being filled, for a client that brought no cursor: it has no place yet, and without one the client
+/// 503 while the log is being loaded, for a client without a cursor: its position is not known yet, and without one the client
 /// could not resume.
 pub(crate) fn require_place(ask: &Ask, reader: &Reader, found: Option<&Batch>) -> Result<(), ApiError> {
     if found.is_none() && ask.subscription.since == Since::Now && reader.place().is_none() {
-        return Err(ApiError::unavailable("bus_away", "this server is still reading the messages that are stored"));
+        return Err(ApiError::unavailable("bus_unavailable", "this server is still loading the stored messages"));
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ pub(crate) fn answer(
         (Format::Batch, found) => batch(&found.unwrap_or_else(empty), unread, figures),
         (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask, &found, figures),
         (Format::Raw, None) => nothing(ask, reader.cursor()),
-        // Lost, and nothing after it yet: the client has to learn the new cursor, so this is no 304.
+        // Lost, and nothing after it yet: the client has to get the new cursor, so this is not a 304.
         (Format::Raw, Some(found)) => {
             count(&found, figures);
             let mut answer = HttpResponse::NoContent();
@@ -70,14 +70,14 @@ pub(crate) fn answer(
     }
 }
 
-/// `{"cursor":…,"gap":…,"messages":[…]}`; where a gap resumes is in the header, as on a raw answer.
+/// `{"cursor":…,"gap":…,"messages":[…]}`; the cursor after a gap is in the header, as on a raw answer.
 fn batch(batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
     tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch::body(batch, unread))
 }
 
-/// The data of the first message, whose id is the cursor to come back with.
+/// The data of the first message, whose id is the cursor for the next request.
 pub(crate) fn raw(ask: &Ask, batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let line = batch.messages.first().map(|message| wire::raw_line(message)).unwrap_or_default();
@@ -87,10 +87,9 @@ pub(crate) fn raw(ask: &Ask, batch: &Batch, figures: &TransportMetrics) -> HttpR
     answer.content_type(json_type()).body(line.slice(..line.len().saturating_sub(1)))
 }
 
-/// Nothing new after `cursor`, which is told so that the client can go on from there.
+/// Nothing new after `cursor`, which is included so that the client can continue from there.
 ///
-/// A poll with a validator gets 304, and the validator back, since it is what the client's copy is kept under (RFC 9110
-/// §15.4.5).
+/// A poll with a validator gets 304 with that validator, since the client's copy is stored under it (RFC 9110 §15.4.5).
 pub(crate) fn nothing(ask: &Ask, cursor: Cursor) -> HttpResponse {
     match ask.subscription.since {
         Since::After(known) if ask.mode == Mode::Poll && ask.is_conditional => {
@@ -100,7 +99,7 @@ pub(crate) fn nothing(ask: &Ask, cursor: Cursor) -> HttpResponse {
     }
 }
 
-/// The head of a long poll that would wait: what comes is unknown, and so is its length.
+/// The head of a long poll that would wait: the answer is unknown, and so is its length.
 pub(crate) fn unknown(ask: &Ask) -> HttpResponse {
     let caching = if ask.format == Format::Raw { revalidate(ask.is_private) } else { no_store() };
     HttpResponse::Ok().content_type(json_type()).insert_header(caching).body(body::None::new())
@@ -122,8 +121,8 @@ pub(crate) fn tagged<'a>(
     answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(revalidate(ask.is_private))
 }
 
-/// The head of a stream that begins after `place`, where that is known: a client that is cut off before the first line has
-/// no other cursor to come back with.
+/// The head of a stream that begins after `place`, if that is known: a client that is disconnected before the first line has no other
+/// cursor to resume from.
 pub(crate) fn streamed(place: Option<Cursor>) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
     if let Some(place) = place {
@@ -132,7 +131,7 @@ pub(crate) fn streamed(place: Option<Cursor>) -> HttpResponseBuilder {
     answer
         .content_type(HeaderValue::from_static("application/x-ndjson"))
         .insert_header(no_store())
-        // nginx then hands each line on as it comes.
+        // nginx then forwards each line immediately.
         .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
     answer
 }

@@ -1,4 +1,4 @@
-//! What a request for `/data` asks for.
+//! The parameters of a request for `/data`.
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ const FORMAT: Parameter = Parameter::once("format");
 
 const LINES: &str = "application/x-ndjson";
 
-/// A request for `/data`, understood.
+/// A parsed request for `/data`.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    /// What to read, and after which cursor.
+    /// The channels and the cursor.
     pub(crate) subscription: Subscription,
-    /// How to wait.
+    /// The mode.
     pub(crate) mode: Mode,
-    /// How to answer.
+    /// The format of the answer.
     pub(crate) format: Format,
     /// How long a long poll waits.
     pub(crate) wait: Duration,
-    /// Most messages of a batch.
+    /// Maximum number of messages in a batch.
     pub(crate) limit: usize,
     /// Whether the cursor came as a validator, so that "nothing new" may be a 304.
     pub(crate) is_conditional: bool,
-    /// Whether a token decided what may be read.
+    /// Whether the permission to read depended on a token.
     pub(crate) is_private: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Mode {
 pub(crate) enum Format {
     /// Messages with their ids, any number of them.
     Batch,
-    /// The data of one message alone.
+    /// The data of one message.
     Raw,
 }
 
@@ -56,7 +56,7 @@ impl Ask {
     /// Reads the query and the headers.
     ///
     /// # Errors
-    /// 400 for what is not understood, 401 and 403 as [`Subscription::read`].
+    /// 400 for invalid parameters, 401 and 403 as [`Subscription::read`].
     pub(crate) fn read(parts: &RequestParts<'_>, access: &Access) -> Result<Self, ApiError> {
         let accepted = [CHANNEL, SINCE, MODE, WAIT, LIMIT, FORMAT];
         let query = Query::read(parts.query, &accepted)?;
@@ -91,7 +91,7 @@ impl Ask {
     }
 }
 
-/// A parameter that is a whole number from 1 to `most`.
+/// A parameter that is an integer from 1 to `most`.
 fn number(query: &Query<'_>, parameter: Parameter, otherwise: u64, most: u64, unit: &str) -> Result<u64, ApiError> {
     let Some(text) = query.get(parameter.name) else { return Ok(otherwise) };
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -105,13 +105,13 @@ fn number(query: &Query<'_>, parameter: Parameter, otherwise: u64, most: u64, un
     })
 }
 
-/// Whether the client asks for lines of JSON by name. `*/*` is no such wish.
+/// Whether the client explicitly accepts lines of JSON. `*/*` does not count.
 fn accepts_lines(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     accepts.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
         let is_lines = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(LINES));
-        // A weight of nothing is a refusal (RFC 9110 §12.4.2).
+        // A weight of zero means "not acceptable" (RFC 9110 §12.4.2).
         let is_refused = |part: &str| {
             let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
             weight.and_then(|weight| weight.parse::<f32>().ok()).is_some_and(|weight| weight <= 0.0)
@@ -120,17 +120,17 @@ fn accepts_lines(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The cursor in `If-None-Match` (RFC 9110 §13.1.2), weak or strong: of several the newest, since the client has them all.
+/// The cursor in `If-None-Match` (RFC 9110 §13.1.2), weak or strong: the newest of several, since the client has them all.
 ///
-/// A validator that is none of ours matches nothing that we have, and so says nothing: a cache or a library in between may
-/// keep others, and `*` names none. A cursor is still found where a server in between has marked it as that of a
-/// compressed answer, as Apache does (`"…-gzip"`), and where its quotes were left out.
+/// An unknown validator matches nothing and is ignored: a cache or a library in between may
+/// store others, and `*` names none. A cursor is also recognized if a proxy has marked it as that of a
+/// compressed answer, as Apache does (`"…-gzip"`), or if its quotes are missing.
 fn if_none_match(headers: &HeaderMap) -> Option<Cursor> {
     let values = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(|tag| cursor(tag.trim())).max()
 }
 
-/// The cursor that an entity tag is of.
+/// The cursor in an entity tag.
 fn cursor(tag: &str) -> Option<Cursor> {
     let tag = tag.strip_prefix("W/").unwrap_or(tag);
     let tag = tag.strip_prefix('"').map_or(Some(tag), |tag| tag.strip_suffix('"'))?;

@@ -1,7 +1,7 @@
-//! `{"cursor":…,"gap":…,"messages":[…]}`: the body of an answer that holds several messages.
+//! `{"cursor":…,"gap":…,"messages":[…]}`: the body of an answer with several messages.
 //!
-//! A short one is made at once. A long one is a list of messages, which the log holds anyhow, each encoded when the client has taken
-//! what comes before it: a client that asks for much and reads nothing costs its list.
+//! A short body is built at once. A long one is a list of messages, which the log stores anyway. Each is encoded when the client has taken
+//! what precedes it, so a client that requests much and reads nothing costs only the list.
 
 use std::{
     convert::Infallible,
@@ -16,16 +16,16 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use edge::unread::{Unread, UnreadAnswer};
 use shared::{live::reader::Batch, pure::Message};
 
-/// Bytes of the longest body that is made at once, and of the pieces of one that is not.
+/// The size in bytes of the longest body that is built at once, and of the pieces of a longer one.
 const PIECE: usize = 16 * 1024;
 
-/// The body of the answer that is `batch`.
+/// The body of an answer with `batch`.
 pub(crate) fn body(batch: &Batch, unread: &Unread) -> BoxBody {
     let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
     if let Some(whole) = short(&head, batch) {
         return BoxBody::new(whole);
     }
-    // Commas between the messages, and the end.
+    // The commas between the messages, and the end.
     let punctuation = batch.messages.len().saturating_sub(1) + END.len();
     let lines = batch.messages.iter().map(|message| message.with_line(|line| trimmed(line).len())).sum::<usize>();
     let length = head.len() + lines + punctuation;
@@ -40,7 +40,7 @@ pub(crate) fn body(batch: &Batch, unread: &Unread) -> BoxBody {
     })
 }
 
-/// The whole body, if it is short enough to be made at once.
+/// The whole body, if it is short enough to be built at once.
 fn short(head: &str, batch: &Batch) -> Option<Bytes> {
     let data = batch.messages.iter().map(|message| message.len()).sum::<usize>();
     if data > PIECE {
@@ -62,33 +62,33 @@ fn short(head: &str, batch: &Batch) -> Option<Bytes> {
     Some(whole.freeze())
 }
 
-/// Bytes from which a message is not copied.
+/// A message of at least this many bytes is not copied.
 const SHARED: usize = 4 * 1024;
-/// About how many bytes a line has beside the data: how much memory is reserved at first.
+/// The approximate overhead of a line in bytes, for the initial allocation.
 const BESIDE_DATA: usize = 128;
 const END: &[u8] = b"]}";
 
-/// A line without its end.
+/// A line without its line end.
 fn trimmed(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\n").unwrap_or(line)
 }
 
 struct Pieces {
-    /// What is gathered of the next piece.
+    /// The beginning of the next piece.
     piece: BytesMut,
-    /// A message behind it that is a piece by itself.
+    /// The following message, if it is a piece of its own.
     long: Option<Bytes>,
     messages: vec::IntoIter<Arc<Message>>,
     is_first: bool,
     has_ended: bool,
-    /// Of the whole body.
+    /// The length of the whole body.
     length: usize,
     unread: UnreadAnswer,
 }
 
 impl Pieces {
-    /// The next piece, of [`PIECE`] bytes or what one message makes it exceed. A message of [`SHARED`] bytes or more is a piece by
-    /// itself, the very bytes that other readers are sent.
+    /// The next piece, of at most [`PIECE`] bytes, or more if a single message exceeds it. A message of [`SHARED`] bytes or more is a piece
+    /// of its own: the same bytes that other readers are sent.
     fn next(&mut self) -> Option<Bytes> {
         if let Some(long) = self.long.take() {
             return Some(long);
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Case 5.1: a long answer is the same JSON as a short one, of the length that is told, and is made as it is taken.
+    /// Case 5.1: a long answer is the same JSON as a short one, has the announced length, and is built while it is read.
     #[actix_web::test]
     async fn a_long_answer_is_made_as_it_is_taken() {
         for (count, size, is_long) in

@@ -21,7 +21,7 @@ use edge::{
     metrics::{Transport, TransportMetrics},
     routes::{RequestParts, ResponseFuture, response},
     service::Service,
-    stream::{Stream, Times},
+    stream::{Stream, StreamSchedule},
 };
 use futures_util::stream;
 use shared::{
@@ -35,28 +35,28 @@ use crate::{
     wire::Lines,
 };
 
-/// When a client that was answered because the process stops comes back.
+/// How soon a client retries that was answered because the process is shutting down.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Answers with what comes after the cursor; `HEAD` gets the head that a `GET` would, as far as it is known without
-/// waiting, and is limited as that is.
+/// Answers with the messages after the cursor. `HEAD` gets the head of the `GET`, as far as it is known without waiting, and is limited
+/// like `GET`.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
     let access = Access::of(&service.edge, parts);
     let (ask, is_head) = (Ask::read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
     response(async move {
         let ask = ask?;
-        // A HEAD delivers nothing.
+        // A HEAD delivers no messages.
         let uncounted = is_head.then(TransportMetrics::default);
         let slot = |transport| service.edge.limits.connect(access.address(), transport);
         match ask.mode {
             Mode::Stream => {
                 let slot = slot(Transport::Stream)?;
-                let times = Times::of(&service.edge.settings, &access);
+                let times = StreamSchedule::of(&service.edge.settings, &access);
                 let reader = ask.subscription.open(&service).await?;
                 let mut answer = answer::streamed(reader.place());
                 if is_head {
-                    // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
+                    // A body of unknown length, like that of the GET; a HEAD is sent none of it.
                     return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
                 }
                 Ok(answer.body(Stream::new(reader, Lines(ask.format), slot, times)))
@@ -90,7 +90,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                         batch => batch,
                     }
                 } else {
-                    // What was opened with a token ends with it.
+                    // An answer that was opened with a token ends when the token expires.
                     let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
                     let batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))).await;
                     // The log is closed once the process drains.
@@ -98,7 +98,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                     batch.ok().flatten()
                 };
                 if is_draining {
-                    // Answered sooner, the client would ask here again at once; one that did is held back.
+                    // With an earlier answer, the client would retry here immediately. A client that already did waits.
                     service.edge.drain.port_closed().await;
                     if is_late {
                         tokio::time::sleep(RETRY_AFTER).await;
@@ -115,21 +115,21 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     })
 }
 
-/// An answer that keeps its place until the client has taken it: who takes a long one slowly counts for as long as that lasts.
+/// An answer that keeps its slot until the client has read it: a client that reads slowly counts for as long.
 fn held(answer: HttpResponse, slot: Slot) -> HttpResponse {
     answer.map_body(|_, body| BoxBody::new(Guarded::new(body, slot)))
 }
 
-/// How much one answer takes. A raw answer takes one message, and the next one only once this has been asked for.
+/// The limit of one answer. A raw answer contains one message; the client gets the next one with its next request.
 fn limit(ask: &Ask, service: &Service) -> Limit {
     match ask.format {
         Format::Raw => Limit { messages: 1, bytes: usize::MAX },
-        // As many as were asked for, but not a thousand of the largest: the cursor leads on to the rest.
+        // The requested number, but not a thousand of the largest messages: the cursor leads to the rest.
         Format::Batch => Limit { messages: ask.limit, bytes: service.edge.unread.limit() },
     }
 }
 
-/// What a raw poll without a cursor gets: the newest message there is.
+/// The answer to a raw poll without a cursor: the newest message.
 fn newest(ask: &Ask, service: &Service) -> Option<Arc<Message>> {
     let is_wanted = ask.mode == Mode::Poll && ask.format == Format::Raw && ask.subscription.since == Since::Now;
     is_wanted.then(|| service.log().newest(&ask.subscription.channels)).flatten()

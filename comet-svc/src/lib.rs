@@ -1,7 +1,7 @@
-//! The comet transport: `/data`, polled, long-polled or streamed, where the client brings its cursor along.
+//! The comet transport: `/data`, polled, long-polled or streamed, with a cursor of the client.
 //!
-//! A request is read into an [`ask::Ask`]; a stream becomes a reader that is the body of its response, the other modes
-//! open a reader, take what there is or what comes, and answer ([`answer`]). `POST /data` publishes.
+//! A request is parsed into an [`ask::Ask`]. A stream becomes a reader that is the body of its response; the other modes open a reader,
+//! take existing or new messages, and answer ([`answer`]). `POST /data` publishes.
 
 mod answer;
 mod ask;
@@ -22,7 +22,7 @@ pub use page::{home, pages};
 use serde::Serialize;
 use shared::pure::Payload;
 
-/// What this service is called and where it listens unless told.
+/// The name of this service and its default address.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     name: "comet-svc",
     about: "Polling, long polling and streaming from Trident's log: /data",
@@ -30,7 +30,7 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     listen: "0.0.0.0:8081",
 };
 
-/// The demo channel, and what is read where no channel is named.
+/// The demo channel, which is the default channel.
 const RANDOM: &str = "random";
 
 /// The routes of this service: `/data`.
@@ -43,7 +43,7 @@ pub fn routes(service: &Service) -> Routes {
     Routes::default().resource("/data", data)
 }
 
-/// Begins the ticking of the channel `random`: `{"code": <0..100>}`.
+/// Starts publishing to the channel `random`: `{"code": <0..100>}`.
 pub fn start_demo(service: &Service) {
     #[derive(Serialize)]
     struct Random {

@@ -1,4 +1,4 @@
-//! The comet transport as a process of its own.
+//! The comet transport as a separate process.
 
 use std::io;
 

@@ -1,6 +1,6 @@
 //! What `/data` says of itself, for docs/openapi.json; see [`edge::openapi`].
 
-#![allow(dead_code, reason = "what is described here is never called")]
+#![allow(dead_code, reason = "these functions are never called")]
 
 use edge::openapi::{Refused, publishing};
 use shared::pure::{ChannelName, Cursor, message::Whole};
@@ -26,14 +26,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[openapi(paths(data), components(schemas(Answer, Batch)))]
 struct Comet;
 
-/// What came after the cursor.
+/// The messages after the cursor.
 #[derive(ToSchema)]
 struct Batch {
-    /// What to send as the next `since`.
+    /// The `since` of the next request.
     cursor: Cursor,
-    /// Whether messages after the cursor that was asked for are lost.
+    /// Whether messages after the requested cursor are lost.
     gap: bool,
-    /// In the order of their ids; none when nothing came within `wait`.
+    /// In the order of their ids; empty if there was none within `wait`.
     messages: Vec<Whole<'static>>,
 }
 
@@ -52,7 +52,7 @@ impl PartialSchema for Answer {
     }
 }
 
-/// How to wait.
+/// The mode.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 enum Mode {
@@ -61,7 +61,7 @@ enum Mode {
     Stream,
 }
 
-/// How to answer.
+/// The format.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 enum Format {
@@ -72,22 +72,23 @@ enum Format {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct DataQuery {
-    /// What to read; `random` where none is named. Messages of several channels come in the order of their ids.
+    /// The channels to read. Default: `random`. Messages of several channels arrive in the order of their ids.
     #[param(max_items = 128, style = Form, explode)]
     channel: Option<Vec<ChannelName>>,
-    /// After which cursor, or `earliest` for all that is held; from now on unless it is given.
+    /// The cursor to begin after, or `earliest` for everything that is stored. Default: from now on.
     #[param(pattern = r"^(earliest|(0|[1-9]\d*)-(0|[1-9]\d*))$")]
     since: Option<String>,
-    /// `longpoll`, the default, waits for the next message, `poll` answers at once, `stream` writes a line for each message until it ends.
+    /// `longpoll`, the default, waits for the next message, `poll` answers immediately, `stream` writes a line for each message until it
+    /// ends.
     #[param(inline)]
     mode: Option<Mode>,
     /// How many seconds a long poll waits.
     #[param(minimum = 1, maximum = 60, default = 25)]
     wait: Option<u64>,
-    /// Most messages of a batch.
+    /// Maximum number of messages in a batch.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u64>,
-    /// `batch` is messages with their ids, `raw` the data of one message alone (of a stream: of one a line). `batch` is the default when
+    /// `batch` returns messages with their ids, `raw` the data of one message only (a stream: of one per line). `batch` is the default if
     /// `channel` or `since` is given, and `raw` otherwise.
     #[param(inline)]
     format: Option<Format>,
@@ -96,7 +97,7 @@ struct DataQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 struct DataHeaders {
-    /// The cursor, as `ETag` gave it; counts more than `since`. Browsers send it by themselves.
+    /// The cursor, as `ETag` returned it; takes precedence over `since`. Browsers send it automatically.
     #[param(rename = "If-None-Match", nullable = false, example = "\"1763800000000-0\"")]
     if_none_match: Option<String>,
 }
@@ -112,19 +113,19 @@ struct DataHeaders {
     params(DataQuery, DataHeaders),
     responses(
         (status = 200,
-         description = "A batch, or raw data; of a stream a `Message` or raw data a line, a gap as `{\"gap\":{\"requested\":…,\"resumed\":…}}`, and an empty \
+         description = "A batch, or raw data; a stream has a `Message` or raw data per line, a gap as `{\"gap\":{\"requested\":…,\"resumed\":…}}`, and an empty \
                         line as a sign of life",
          content((Answer = "application/json"), (String = "application/x-ndjson")),
          headers(
-             ("ETag" = String, description = "The cursor to come back with, of raw answers and at the beginning of streams"),
-             ("Trident-Gap" = Cursor, description = "Messages are lost; this is the cursor after which delivery goes on"),
-             ("Cache-Control" = String, description = "`max-age=0, no-transform` on raw answers (`private` too where a token was shown), `no-store, no-transform` otherwise"))),
-        (status = 204, description = "Nothing new, to a raw request",
+             ("ETag" = String, description = "The cursor to resume from, on raw answers and at the beginning of streams"),
+             ("Trident-Gap" = Cursor, description = "Messages are lost; this is the cursor after which delivery resumes"),
+             ("Cache-Control" = String, description = "`max-age=0, no-transform` on raw answers (`private`, too, if a token was sent), `no-store, no-transform` otherwise"))),
+        (status = 204, description = "No new messages, for a raw request",
          headers(
-             ("ETag" = String, description = "The cursor to come back with"),
-             ("Trident-Gap" = Cursor, description = "Messages are lost, and nothing has come after them"))),
-        (status = 304, description = "Nothing new, to a raw poll with `If-None-Match`",
-         headers(("ETag" = String, description = "The one that was sent"))),
+             ("ETag" = String, description = "The cursor to resume from"),
+             ("Trident-Gap" = Cursor, description = "Messages are lost, and none have followed"))),
+        (status = 304, description = "No new messages, for a raw poll with `If-None-Match`",
+         headers(("ETag" = String, description = "The validator of the request"))),
         Refused,
     ),
     security((), ("bearer" = []), ("cookie" = []))

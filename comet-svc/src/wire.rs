@@ -1,4 +1,4 @@
-//! Messages as JSON has them: whole, a line each, or their data alone.
+//! Messages as JSON: whole, as lines, or their data only.
 
 use bytes::Bytes;
 use edge::stream::Form;
@@ -7,12 +7,12 @@ use shared::pure::{Cursor, Gap, Message, message::Wire};
 
 use crate::ask::Format;
 
-/// The form of `mode=stream`: a line of JSON for each message.
+/// The format of `mode=stream`: a line of JSON for each message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines(pub(crate) Format);
 
 impl Form for Lines {
-    /// An empty line, which proxies and clients see at once; the place is in the head, as the `ETag`.
+    /// An empty line, which proxies and clients receive immediately; the position is in the head, as the `ETag`.
     fn opening(&self, _: Option<Cursor>) -> Bytes {
         Bytes::from_static(b"\n")
     }
@@ -29,7 +29,7 @@ impl Form for Lines {
         struct Told<'a> {
             gap: &'a Gap,
         }
-        // Two cursors cannot but serialize.
+        // Two cursors always serialize.
         let told = serde_json::to_string(&Told { gap }).unwrap_or_default();
         format!("{told}\n").into()
     }
@@ -43,7 +43,7 @@ impl Form for Lines {
     }
 }
 
-/// The data alone, and the end of the line.
+/// The data and a line end.
 pub(crate) fn raw_line(message: &Message) -> Bytes {
     message.wire(Wire::RawLine, encode_raw_line)
 }

@@ -28,12 +28,12 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
     await until("all replicas to say that they are not ready", async () => (await cluster.readiness()).every((status) => status === 503), { within: 8_000 });
     for (const replica of cluster.replicas) {
       const { body } = await ask(`${replica.base}/readyz`);
-      assert.equal(JSON.parse(body).error.code, "bus_away", replica.label);
+      assert.equal(JSON.parse(body).error.code, "bus_unavailable", replica.label);
     }
     for (const path of ["/events", "/data"]) {
       const answer = await ask(`${cluster.base}${path}?channel=${trial.channels[0]}`, { method: "POST", headers: { "Content-Type": "text/plain", ...bearer() }, body: "not to be added" });
       assert.equal(answer.status, 503, answer.body);
-      assert.equal(answer.json().error.code, "bus_away");
+      assert.equal(answer.json().error.code, "bus_unavailable");
       assert.ok(Number(answer.headers["retry-after"]) > 0);
     }
     const signs = trial.signs();

@@ -59,7 +59,7 @@ class Client {
 
   /** To be away is no fault, nor is not to know what became of what was on its way. */
   check({ code, message }) {
-    if (!["bus_away", "outcome_unknown"].includes(code)) this.refused.push(`${code}: ${message}`);
+    if (!["bus_unavailable", "outcome_unknown"].includes(code)) this.refused.push(`${code}: ${message}`);
   }
 
   start() {

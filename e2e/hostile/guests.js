@@ -14,7 +14,7 @@ import { sleep, soon, until } from "../lib/wait.js";
 const CHANNEL = "public.steady";
 /** One message in so many milliseconds. */
 const EVERY = 20;
-/** Messages that a window has at least, 1.2 s of them: with five readers, enough for a 99th percentile. */
+/** Messages that a window has at least: with five readers, enough for a 99th percentile. */
 const LEAST = 60;
 const FILE = fileURLToPath(import.meta.url);
 

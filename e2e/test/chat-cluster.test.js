@@ -176,7 +176,7 @@ describe("chat, several replicas", () => {
     const joined = await client.ask("join", room);
     assert.equal(joined.ok, true);
     await until("the bus is missed", async () => (await fetch(`${replicas[0].base}/readyz`)).status === 503);
-    assert.equal((await client.say("unheard")).error.code, "bus_away");
+    assert.equal((await client.say("unheard")).error.code, "bus_unavailable");
     await redis.start();
     await until("it is said", async () => (await client.say(text(0))).ok, { within: 20_000, every: 100 });
     await client.hears("chat message", (data) => data === text(0));

@@ -46,9 +46,9 @@ for (const kind of [STANDALONE, GATEWAY]) {
         await one.hears("chat message", (msg) => msg === `hello by ${way}`);
         const { id } = one.socket;
         const log = () => stack.services[kind === GATEWAY ? "chat-svc" : "standalone"].said();
-        await until("the log of the arrival", () => log().includes(`${id} has come`));
+        await until("the log of the arrival", () => log().includes(`${id} connected`));
         one.close();
-        await until("the log of the end", () => log().includes(`${id} has left: client namespace disconnect`));
+        await until("the log of the end", () => log().includes(`${id} disconnected: client namespace disconnect`));
       });
     }
 

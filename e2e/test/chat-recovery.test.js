@@ -188,7 +188,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       client.socket.disconnect();
       // On another connection, it could be back before it is known to have left.
       const logs = () => Object.values(stack.services).map((service) => service.said()).join("");
-      await until("the end", () => logs().includes(`${id} has left: client namespace disconnect`));
+      await until("the end", () => logs().includes(`${id} disconnected: client namespace disconnect`));
       client.socket.connect();
       await until("the way back", () => client.connects.length === 2);
       assert.equal(client.connects[1].recovered, false);
@@ -260,7 +260,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
         const ends = way === "polling only" ? ["transport close", "transport error"] : ["transport close"];
         assert.ok(ends.includes(client.disconnects[0]), `${way}: ${client.disconnects[0]}`);
       }
-      assert.match(old.said(), /has left: server shutting down/);
+      assert.match(old.said(), /disconnected: server shutting down/);
       const next = await startService(old.name, {}, old.port);
       t.after(() => next.stop());
       for (const [way, client] of Object.entries(clients)) {

@@ -105,7 +105,7 @@ describe("a service behind the gateway goes and comes back", () => {
 
     const post = await ask(`${base}/events?channel=a`, { method: "POST", headers: { "Content-Type": "text/plain", ...bearer() }, body: "x" });
     assert.ok([502, 503, 504].includes(post.status), String(post.status));
-    assert.equal(post.json().error.code, "service_away");
+    assert.equal(post.json().error.code, "service_unavailable");
     assert.ok(Number(post.headers["retry-after"]) > 0);
     assert.equal((await ask(`${base}/sse`)).headers["retry-after"], "2");
     assert.equal((await ask(`${base}/data?mode=poll&channel=public.away`)).status, 200, "the others go on");
@@ -128,7 +128,7 @@ describe("a service behind the gateway goes and comes back", () => {
     for (const path of ["/data", "/comet", "/chat", "/socket.io/?EIO=4&transport=polling"]) {
       const answer = await ask(base + path);
       assert.ok([502, 503].includes(answer.status), `${path}: ${answer.status}`);
-      assert.equal(answer.json().error.code, "service_away");
+      assert.equal(answer.json().error.code, "service_unavailable");
       assert.equal(answer.headers["retry-after"], "2");
     }
     assert.equal((await ask(`${base}/`)).status, 200);

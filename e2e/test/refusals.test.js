@@ -101,7 +101,7 @@ describe("what is refused is counted by its reason", { concurrency: 4 }, () => {
     });
   }
 
-  test("bus_away", { timeout: 60_000 }, async () => {
+  test("bus_unavailable", { timeout: 60_000 }, async () => {
     const redis = await startRedis();
     own.push(redis);
     const service = await serve({ TRIDENT_BUS: redis.url });
@@ -109,15 +109,15 @@ describe("what is refused is counted by its reason", { concurrency: 4 }, () => {
     await redis.stop();
     await until("it is noticed", async () => (await fetch(`${service.base}/readyz`)).status === 503);
     const answer = await publish(service.base);
-    assert.deepEqual([answer.status, answer.json().error.code], [503, "bus_away"]);
+    assert.deepEqual([answer.status, answer.json().error.code], [503, "bus_unavailable"]);
     assert.match(answer.headers["retry-after"], /^\d+$/);
-    assert.ok((await counts(service.base)).get("bus_away") > 0);
+    assert.ok((await counts(service.base)).get("bus_unavailable") > 0);
   });
 
   test("no reason is forgotten here", async () => {
     const service = await serve({});
     // These are tested in edge/src: publish.rs, limits/tests.rs, server/tests.rs, http1/sockets.rs.
     const elsewhere = ["channels_per_client", "idempotency_keys", "outcome_unknown", "receive_total", "sockets_per_address"];
-    assert.deepEqual([...(await counts(service.base)).keys()].toSorted(), [...Object.keys(REASONS), "bus_away", ...elsewhere].toSorted());
+    assert.deepEqual([...(await counts(service.base)).keys()].toSorted(), [...Object.keys(REASONS), "bus_unavailable", ...elsewhere].toSorted());
   });
 });

@@ -165,7 +165,7 @@ describe("publishing through the gateway while a replica fails", () => {
     const refused = answers.filter((answer) => answer.status === 503);
     assert.equal(done + refused.length, answers.length, answers.map((answer) => answer.status).join());
     assert.ok(refused.length > 0 && done > 0, `${done} published, ${refused.length} refused`);
-    for (const answer of refused) assert.equal(answer.json().error.code, "service_away");
+    for (const answer of refused) assert.equal(answer.json().error.code, "service_unavailable");
     assert.equal(taken, refused.length, "each that broke off was refused, and not begun again");
     const stream = await openEvents(`${service.base}/events?channel=public.once&since=earliest`);
     const last = await publish(service.base, "public.once", "the last");

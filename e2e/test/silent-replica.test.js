@@ -91,7 +91,7 @@ describe("a replica that takes requests and does not answer", () => {
     for (const answer of answers) {
       if (answer.status === 201) continue;
       assert.equal(answer.status, 503);
-      assert.equal(answer.json().error.code, "service_away");
+      assert.equal(answer.json().error.code, "service_unavailable");
       assert.ok(Number(answer.headers["retry-after"]) > 0);
       assert.ok(answer.took < 3_000);
     }

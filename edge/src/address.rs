@@ -1,12 +1,12 @@
-//! The address of the client, seen through the proxies that are trusted.
+//! The client's address, as reported by trusted proxies.
 //!
-//! The peer of a connection is the client itself or a proxy. Only a trusted proxy's word counts: from the right end of
-//! `X-Forwarded-For`, where the nearest proxy wrote, we walk left as long as addresses are trusted; the first that is not
-//! is the client. Everything left of it is what the client said of itself, and worth nothing.
+//! The peer of a connection is the client itself or a proxy. Only trusted proxies are believed: starting at the right end of
+//! `X-Forwarded-For`, which the nearest proxy wrote, addresses are skipped as long as they are trusted; the first other one is the client.
+//! Everything to its left was sent by the client and is ignored.
 //!
-//! Loopback is trusted by default: who connects from the machine itself is either the proxy in front of us or somebody
-//! who has an account here, and could win no more by a forged header than the limits of an address that is not theirs.
-//! A proxy on another machine or in another container has to be named.
+//! Loopback is trusted by default: a connection from the same machine comes from the proxy in front of the server, or from a local user,
+//! who could only evade the limits per address with a forged header. Proxies on other machines or in other containers have to be
+//! configured.
 
 use std::{
     fmt,
@@ -16,21 +16,21 @@ use std::{
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-/// An address, or a network as `10.0.0.0/8` or `fd00::/8`.
+/// An address, or a network such as `10.0.0.0/8` or `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// Bits of the address that count.
+    /// The length of the prefix in bits.
     prefix: u8,
 }
 
 /// Neither an address nor a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no network; accepted are addresses and networks, as 10.0.0.7, 10.0.0.0/8, fd00::/8")]
+#[error("invalid network `{0}`: expected addresses or networks such as 10.0.0.7, 10.0.0.0/8, fd00::/8")]
 pub struct NetworkError(String);
 
 impl Network {
-    /// Whether the network holds `address`. An IPv4 address that is written as IPv6 (`::ffff:a.b.c.d`) counts as IPv4.
+    /// Whether the network contains `address`. An IPv4 address that is written as IPv6 (`::ffff:a.b.c.d`) is treated as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
@@ -74,9 +74,9 @@ impl fmt::Display for Network {
     }
 }
 
-/// The client's address: `peer`, or what trusted proxies say in `X-Forwarded-For`.
+/// The client's address: `peer`, or the one that trusted proxies report in `X-Forwarded-For`.
 ///
-/// Without a peer (a request that came over no socket) it is 0.0.0.0.
+/// Without a peer (a request without a socket) it is 0.0.0.0.
 #[must_use]
 pub fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let fields = headers.get_all(HeaderName::from_static("x-forwarded-for"));
@@ -84,7 +84,7 @@ pub fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[Network]
     through(peer.map(|peer| peer.ip()), &fields, trusted)
 }
 
-/// As [`client`], for the fields of `X-Forwarded-For` in the order in which they came.
+/// As [`client`], for several fields `X-Forwarded-For` in order.
 #[must_use]
 pub fn through(peer: Option<IpAddr>, fields: &[&str], trusted: &[Network]) -> IpAddr {
     let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
@@ -99,7 +99,7 @@ pub fn through(peer: Option<IpAddr>, fields: &[&str], trusted: &[Network]) -> Ip
     for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
         match forwarded(hop.trim()) {
             Some(address) => client = address,
-            // Whoever wrote this is trusted, yet we cannot read it: the last address that we could read stands.
+            // A trusted proxy wrote it, but it is invalid: the last valid address is used.
             None => break,
         }
         if !is_trusted(client) {
@@ -116,8 +116,8 @@ fn forwarded(hop: &str) -> Option<IpAddr> {
     Some(IpAddr::to_canonical(&address))
 }
 
-/// The address as limits count it: an IPv4 address by itself, of an IPv6 address its /64, since the rest is for the
-/// client to choose as it likes (RFC 6177, RFC 8981).
+/// The address by which limits count: an IPv4 address itself, of an IPv6 address its /64, since the client can choose the rest (RFC 6177,
+/// RFC 8981).
 #[must_use]
 pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -168,7 +168,7 @@ mod tests {
             ("9.9.9.9:1", &["1.1.1.1"], "127.0.0.0/8", "9.9.9.9"),
             ("127.0.0.1:1", &["1.1.1.1"], "127.0.0.0/8", "1.1.1.1"),
             ("127.0.0.1:1", &[], "127.0.0.0/8", "127.0.0.1"),
-            // What stands left of the client's address is its own invention.
+            // Everything to the left of the client's address is forged.
             ("127.0.0.1:1", &["6.6.6.6, 1.1.1.1"], "127.0.0.0/8", "1.1.1.1"),
             ("127.0.0.1:1", &["6.6.6.6", "1.1.1.1"], "127.0.0.0/8", "1.1.1.1"),
             ("127.0.0.1:1", &["1.1.1.1, 10.0.0.2"], "127.0.0.0/8,10.0.0.0/8", "1.1.1.1"),
@@ -200,9 +200,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client that we do not trust writes, its own address counts.
+        /// Whatever an untrusted client sends, its own address counts.
         #[test]
-        fn a_stranger_cannot_choose_its_address(header in "[ -~]{0,60}") {
+        fn an_untrusted_client_cannot_choose_its_address(header in "[ -~]{0,60}") {
             let mut headers = HeaderMap::new();
             headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(&header).unwrap());
             let peer: SocketAddr = "8.8.8.8:1".parse().unwrap();

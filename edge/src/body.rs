@@ -1,4 +1,4 @@
-//! Reads a request's body: all of it, within a size and within a time.
+//! Reads a request's body, with a limit in size and time.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl BodyReader {
     async fn read_within(self, limit: Option<usize>, within: Duration, share: &mut Share) -> Result<Bytes, ApiError> {
         if self.is_compressed {
             return Err(ApiError::UnsupportedMediaType(
-                "compressed bodies are not accepted; send it without Content-Encoding".to_owned(),
+                "compressed bodies are not accepted; omit Content-Encoding".to_owned(),
             ));
         }
         let limit = limit.unwrap_or(usize::MAX);
@@ -95,8 +95,8 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 fn broken(error: PayloadError) -> ApiError {
     let what = match error {
         PayloadError::Incomplete(_) | PayloadError::Io(_) => "the connection ended before the body was complete",
-        PayloadError::Overflow => "the body is longer than it was said to be",
-        _ => "the body cannot be read: its framing (Content-Length or chunks) is wrong",
+        PayloadError::Overflow => "the body is longer than its Content-Length",
+        _ => "the body has invalid framing (Content-Length or chunks)",
     };
     ApiError::invalid("bad_body", what)
 }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_body_without_room_is_refused() {
+    async fn a_body_that_exceeds_the_total_is_rejected() {
         let all = Receiving::new(Some(100_000));
         let mut other = all.share();
         other.set(60_000).unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_length_that_is_told_is_refused_before_anything_is_read() {
+    async fn a_content_length_above_the_limit_is_rejected_before_reading() {
         let told = [("content-length", "5")];
         assert_eq!(read(&told, pending(), Some(4)).await, Err("too_large".to_owned()));
     }
@@ -191,15 +191,15 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_body_that_breaks_off_is_the_clients_fault() {
+    async fn an_incomplete_body_is_a_client_error() {
         let broken = stream::iter([Ok(Bytes::from("x")), Err(PayloadError::Incomplete(None))]);
         assert_eq!(read(&[], broken, None).await, Err("bad_body".to_owned()));
     }
 
-    /// The clock is tokio's, which goes on by itself when nothing else is to be done.
+    /// Tokio's clock, which advances automatically when nothing else is to be done.
     #[tokio::test(start_paused = true)]
     async fn the_time_is_for_the_whole_body() {
-        // A byte every second, for ever: never silent for long, and still too slow.
+        // A byte every second, forever: never idle for long, and still too slow.
         let drip = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some((Ok(Bytes::from_static(b"x")), ()))

@@ -1,8 +1,8 @@
-//! Which pages may read our answers: CORS (Fetch standard §3.2) by a list of origins.
+//! CORS (Fetch standard §3.2): which pages may read responses, by a list of origins.
 //!
-//! The browser sends `Origin`; [`Origins`] says whether that page is one of ours; the layer in [`super::server`] puts
-//! the headers on every answer, errors too, since a page that cannot read an error cannot tell what is wrong. The same
-//! list answers for Socket.IO's handshake and for WebSocket upgrades, which CORS itself does not cover.
+//! The browser sends `Origin`; [`Origins`] decides whether that page is allowed; the layer in [`super::server`] adds the headers to every
+//! response, including errors, since a page that cannot read an error cannot show what is wrong. The same list is used for Socket.IO's
+//! handshake and for WebSocket upgrades, which CORS itself does not cover.
 
 use std::{fmt, str::FromStr};
 
@@ -11,29 +11,29 @@ use actix_web::http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
-/// Headers that pages may send, beyond those that are always allowed.
+/// Request headers that pages may send, in addition to those that are always allowed.
 const ALLOWED_HEADERS: &str =
     "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
-/// Headers of answers that pages may read, beyond those that they always may.
+/// Response headers that pages may read, in addition to those that are always allowed.
 const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, OPTIONS";
-/// How the page that makes a request is related to what it asks (Fetch Metadata §2.3).
+/// The relation between the page that sends a request and its target (Fetch Metadata §2.3).
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Seconds for which a browser need not ask again; more than two hours none of them keeps.
+/// Seconds for which a browser may cache a preflight; no browser caches it for more than two hours.
 const MAX_AGE: &str = "7200";
 
-/// The origins whose pages may read our answers and connect to us.
+/// The origins whose pages may read responses and connect.
 ///
-/// A page of the very origin that was asked (scheme, host and port) is always allowed. An entry `https://example.org` is that origin exactly, with
-/// the scheme's own port; `https://example.org:*` is any port; loopback hosts (`localhost`, 127.0.0.0/8, `[::1]`) without a
-/// port are any port, as development servers choose theirs. `*` is everybody, but without credentials; `null` is what
-/// sandboxed frames and local files send, without credentials too. `none` is nobody else.
+/// A page of the server's own origin (scheme, host and port) is always allowed. An entry `https://example.org` is exactly that origin, with
+/// the scheme's default port; `https://example.org:*` is any port; loopback hosts (`localhost`, 127.0.0.0/8, `[::1]`) without a port are
+/// any port, as development servers choose theirs. `*` is all origins, but without credentials; `null` is the origin of sandboxed frames
+/// and local files, without credentials, too. `none` allows no other origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
     listed: Vec<Entry>,
     anybody: bool,
     null: bool,
-    /// Cookies of listed pages do not count.
+    /// Cookies of listed pages are ignored.
     listed_without_credentials: bool,
 }
 
@@ -41,52 +41,51 @@ pub struct Origins {
 struct Entry {
     scheme: String,
     host: String,
-    /// `None` is any.
+    /// `None` is any port.
     port: Option<u16>,
 }
 
-/// An origin that is none.
+/// An invalid origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no origin; accepted are scheme://host[:port], scheme://host:*, `*`, `null` and `none`")]
+#[error("`{0}` is not a valid origin: expected scheme://host[:port], scheme://host:*, `*`, `null` or `none`")]
 pub struct OriginError(String);
 
 /// Whether a page may read an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It may, and its cookies count.
+    /// Yes, with cookies.
     WithCredentials,
-    /// It may, as everybody may.
+    /// Yes, as any page, without cookies.
     WithoutCredentials,
     No,
 }
 
 impl Origins {
-    /// Whether a page of `origin` may connect to us when it asks for `host` (the header `Host`).
+    /// Whether a page of `origin` may connect to `host` (the header `Host`).
     #[must_use]
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         self.verdict(origin, host) != Verdict::No
     }
 
-    /// As [`Origins::allows`] for the request with these headers, and cookies that come along count: everybody (`*`) does not
-    /// suffice for that.
+    /// As [`Origins::allows`] for a request with these headers whose cookies are used: `*` is not sufficient for that.
     #[must_use]
     pub fn allow_credentials(&self, origin: &str, request: &HeaderMap) -> bool {
         self.verdict_of(origin, request) == Verdict::WithCredentials
     }
 
-    /// The same origins, whose pages may read answers and connect, but whose cookies do not count: for a default that nobody
-    /// chose. Any program on a user's machine may serve a page of a loopback origin.
+    /// The same origins, but without cookies: for a default that nobody has chosen. Any program on a user's machine can serve a page of a
+    /// loopback origin.
     #[must_use]
     pub fn without_credentials(self) -> Self {
         Self { listed_without_credentials: true, ..self }
     }
 
-    /// What holds for a page of `origin` that makes the request with these headers.
+    /// The permissions of a page of `origin` that sends the request with these headers.
     fn verdict_of(&self, origin: &str, request: &HeaderMap) -> Verdict {
         self.verdict(origin, host(request).filter(|_| is_same_scheme(origin, request)))
     }
 
-    /// What holds for a page of `origin`; `host` is that of the request, if the page may be of the same origin.
+    /// The permissions of a page of `origin`; `host` is that of the request, if the page may be of the same origin.
     fn verdict(&self, origin: &str, host: Option<&str>) -> Verdict {
         let open = |open: bool| if open { Verdict::WithoutCredentials } else { Verdict::No };
         if origin == "null" {
@@ -106,8 +105,8 @@ impl Origins {
         }
     }
 
-    /// Puts the headers of CORS on an answer to a request with these headers. `Vary: Origin` always goes on, so that no
-    /// cache gives one page's answer to another (Fetch standard §3.2.5).
+    /// Adds the CORS headers to a response to a request with these headers. `Vary: Origin` is always added, so that no cache serves one
+    /// page's response to another (Fetch standard §3.2.5).
     pub fn mark(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         vary_by_origin(answer);
         let Some(value) = request.get(header::ORIGIN) else { return };
@@ -116,7 +115,7 @@ impl Origins {
             Verdict::No => return,
             Verdict::WithoutCredentials if self.anybody => {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-                // An answer that a handler marked by itself must not end up with both.
+                // A response that a handler marked itself must not get the headers twice.
                 answer.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
             }
             Verdict::WithoutCredentials => {
@@ -131,7 +130,7 @@ impl Origins {
         answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
 
-    /// Puts on an answer what a preflight asks for, beyond [`Origins::mark`]; nothing for pages that are not allowed.
+    /// Adds the headers of a preflight response, in addition to [`Origins::mark`]; nothing for pages that are not allowed.
     pub fn mark_preflight(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         let allowed = request
             .get(header::ORIGIN)
@@ -146,8 +145,8 @@ impl Origins {
     }
 }
 
-/// Our own list, and what the page asks for: clients of Socket.IO send headers of their own (`extraHeaders`), and a page
-/// that may connect at all gains nothing by a header that we do not read.
+/// The fixed list, and the headers that the page asks for: clients of Socket.IO can send additional headers (`extraHeaders`), and a page
+/// that may connect gains nothing by a header that the server ignores.
 fn allowed_headers(request: &HeaderMap) -> HeaderValue {
     let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|asked| asked.to_str().ok());
     let mut list = ALLOWED_HEADERS.to_owned();
@@ -161,7 +160,7 @@ fn allowed_headers(request: &HeaderMap) -> HeaderValue {
     HeaderValue::from_str(&list).unwrap_or(HeaderValue::from_static(ALLOWED_HEADERS))
 }
 
-/// Whether a request asks what it would be allowed to do, and does nothing itself.
+/// Whether a request is a preflight.
 #[must_use]
 pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -181,11 +180,11 @@ fn vary_by_origin(answer: &mut HeaderMap) {
     }
 }
 
-/// Whether a page of `origin` may have the scheme under which the request was made, which matters where an attacker answers for
-/// `http://` on the network and the cookie is one of `https://`.
+/// Whether a page of `origin` has the scheme under which the request was sent, which matters if an attacker can answer for `http://` on the
+/// network and the cookie belongs to `https://`.
 ///
-/// TLS ends in the proxy before us, which says so in `X-Forwarded-Proto`; of several proxies the first faces the client. Where
-/// none does, browsers do: `Sec-Fetch-Site` is `same-origin` only where the schemes agree. No page can forge either.
+/// TLS ends in the proxy, which sends `X-Forwarded-Proto`; the first of several proxies faces the client. Otherwise the browser's
+/// `Sec-Fetch-Site` is used: it is `same-origin` only if the schemes agree. No page can forge either.
 fn is_same_scheme(origin: &str, request: &HeaderMap) -> bool {
     let text = |name: &HeaderName| request.get(name).and_then(|value| value.to_str().ok());
     let forwarded = text(&header::X_FORWARDED_PROTO).and_then(|protocols| protocols.split(',').next()).map(str::trim);
@@ -194,7 +193,7 @@ fn is_same_scheme(origin: &str, request: &HeaderMap) -> bool {
     is_forwarded && text(&SEC_FETCH_SITE).is_none_or(|site| site == "same-origin")
 }
 
-/// Whether the page lies on the host that it asks. Without a port, the host's port is that of the page's scheme.
+/// Whether the page is of the requested host. Without a port, the host has the default port of the page's scheme.
 fn same_host(scheme: &str, name: &str, port: Option<u16>, host: Option<&str>) -> bool {
     let Some((asked, asked_port)) = host.and_then(authority) else { return false };
     let asked_port = match asked_port {
@@ -212,7 +211,7 @@ enum Port {
     Any,
 }
 
-/// Scheme, host and port of an origin in lower case; the port is the scheme's own when none is written.
+/// Scheme, host and port of an origin in lower case; the default port of the scheme if there is none.
 fn split(origin: &str) -> Option<(String, String, Option<u16>)> {
     let (scheme, rest) = origin.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -226,7 +225,7 @@ fn split(origin: &str) -> Option<(String, String, Option<u16>)> {
 
 fn authority(text: &str) -> Option<(String, Port)> {
     let (host, port) = match text.rfind(':') {
-        // The colons of an IPv6 host lie within its brackets.
+        // The colons of an IPv6 host are within its brackets.
         Some(colon) if !text[colon..].contains(']') => (&text[..colon], Some(&text[colon + 1..])),
         _ => (text, None),
     };
@@ -275,7 +274,7 @@ impl FromStr for Origins {
 impl Entry {
     fn read(text: &str) -> Result<Self, OriginError> {
         let read = || {
-            // A slash at the end is a common slip; anything behind it would be a path, which origins have not.
+            // A slash at the end is a common mistake; anything behind it would be a path, which origins do not have.
             let (scheme, rest) = text.strip_suffix('/').unwrap_or(text).split_once("://")?;
             let scheme = scheme.to_ascii_lowercase();
             let starts = scheme.starts_with(|c: char| c.is_ascii_alphabetic());

@@ -1,4 +1,4 @@
-//! The demo channels: something that ticks, so that there is something to see before anything is published.
+//! The demo channels, so that there is something to read before anything is published.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use tokio::time::sleep;
 use super::service::Service;
 
 const PERIOD_MS: u64 = 1_000;
-/// So long after the full second: a timer that is early by a little still finds the second begun.
+/// The delay after the full second: a timer that fires slightly early still fires within the second.
 const AIM_MS: u64 = 3;
-/// Who has this ticks alone for so long, which is up to its next tick and half a second more. When it dies, another one has it
-/// within this and [`WATCH`], and is there for the second tick after the last.
+/// Duration of the lease for publishing a demo channel. When its holder is killed, another process acquires it within this and [`WATCH`],
+/// and publishes from the second tick after the last one.
 const LEASE: Duration = Duration::from_millis(1_500);
-/// How often the others look whether they are to tick.
+/// How often the other processes try to acquire the lease.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// How long from `now_ms` on until the next tick: shortly after the full second by the clock, and no second one for the same.
+/// The time from `now_ms` until the next tick: shortly after the full second by the clock, and only once per second.
 ///
-/// Asked anew for each tick, so that lateness does not add up.
+/// Computed for each tick, so that delays do not add up.
 fn until_next(now_ms: u64) -> Duration {
     let left = PERIOD_MS - (now_ms + PERIOD_MS - AIM_MS) % PERIOD_MS;
-    // Just before the full second: that was the tick for it, a little early.
+    // Just before the full second: the tick for it was slightly early.
     Duration::from_millis(if left <= AIM_MS { left + PERIOD_MS } else { left })
 }
 
-/// Publishes what `data` gives to `channel`, at each full second, for as long as the process lives and the settings let it.
+/// Publishes the result of `data` to `channel` at each full second, for as long as the process runs, if the demo is enabled.
 ///
-/// Of several processes on one bus one ticks.
+/// Of several processes on one bus, one publishes.
 pub fn tick(service: &Service, channel: &'static str, data: fn() -> Payload) {
     if !service.edge.settings.demo {
         return;
@@ -47,7 +47,7 @@ pub fn tick(service: &Service, channel: &'static str, data: fn() -> Payload) {
             sleep(until_next(wall_clock())).await;
             let publication = Publication::new(vec![Draft::new(name.clone(), data())]);
             if let Err(error) = service.bus.publish(publication).await {
-                log::debug!("the demo channel {channel} skips a tick: {error}");
+                log::debug!("the demo channel {channel} skipped a tick: {error}");
             }
         }
     });
@@ -64,7 +64,7 @@ mod tests {
         }
     }
 
-    /// However late each one is, there is one for each second and it lies in it.
+    /// However late each tick is, there is one for each second, within that second.
     #[test]
     fn lateness_does_not_add_up() {
         let mut now = 1_763_800_000_123;

@@ -1,4 +1,4 @@
-//! The way out: says once that the process ends, and counts what is still being answered.
+//! Draining: announces once that the process is shutting down, and counts the requests in progress.
 
 use std::{
     fmt,
@@ -12,27 +12,27 @@ use tokio::sync::Notify;
 
 type Act = Box<dyn FnOnce() + Send>;
 
-/// Whether the process is on its way out. Clones are one and the same.
+/// Whether the process is shutting down. Clones share it.
 #[derive(Clone, Default)]
 pub struct Drain(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     begun: AtomicBool,
-    /// Woken once, when it begins.
+    /// Notified once, when draining begins.
     beginning: Notify,
-    /// What is to be done then. Taken out under the lock, called outside of it.
+    /// The callbacks for the beginning. Taken out under the lock, called outside of it.
     acts: Mutex<Option<Vec<Act>>>,
-    /// Woken once, when the port is closed.
+    /// Notified once, when the port is closed.
     closing: Notify,
     closed: AtomicBool,
     in_flight: AtomicUsize,
 }
 
 impl Drain {
-    /// Does `act` when the drain begins, or at once when it has: ends the log's readers, tells Socket.IO.
+    /// Calls `act` when draining begins, or immediately if it has begun: to end the log's readers, or to notify Socket.IO.
     ///
-    /// Acts are called in the order they came in, on the thread that begins the drain, and must not block.
+    /// Callbacks are called in order, on the thread that begins draining, and must not block.
     pub fn on_begin(&self, act: impl FnOnce() + Send + 'static) {
         {
             let mut acts = self.0.acts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,10 +44,10 @@ impl Drain {
         act();
     }
 
-    /// Begins the drain; again has no effect.
+    /// Begins draining; calling it again has no effect.
     pub fn begin(&self) {
         let acts = {
-            // Under the lock that `on_begin` looks at it with: an act is either among these or called there.
+            // Under the lock that `on_begin` uses: a callback is either in this list or called there.
             let mut acts = self.0.acts.lock().unwrap_or_else(PoisonError::into_inner);
             if self.0.begun.swap(true, SeqCst) {
                 return;
@@ -60,18 +60,18 @@ impl Drain {
         self.0.beginning.notify_waiters();
     }
 
-    /// Whether the drain has begun.
+    /// Whether draining has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.begun.load(SeqCst)
     }
 
-    /// Waits until the drain begins.
+    /// Waits until draining begins.
     pub async fn begun(&self) {
         wait(&self.0.beginning, &self.0.begun).await;
     }
 
-    /// Reports that the port is closed: who connects from now on is refused.
+    /// Reports that the port is closed: new connections are refused from now on.
     pub(super) fn close_port(&self) {
         self.0.closed.store(true, SeqCst);
         self.0.closing.notify_waiters();
@@ -82,23 +82,23 @@ impl Drain {
         wait(&self.0.closing, &self.0.closed).await;
     }
 
-    /// Counts a request as being answered until the guard is dropped.
+    /// Counts a request as in progress until the guard is dropped.
     pub(super) fn enter(&self) -> InFlight {
         self.0.in_flight.fetch_add(1, SeqCst);
         InFlight(self.clone())
     }
 
-    /// Requests that are being answered, their bodies' whole life included.
+    /// The number of requests in progress, including their response bodies.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.load(SeqCst)
     }
 }
 
-/// Waits until `is_so`, which `notify` reports after it was set.
+/// Waits until `is_so` returns true; `notify` is triggered after each change.
 async fn wait(notify: &Notify, is_so: &AtomicBool) {
     let mut notified = std::pin::pin!(notify.notified());
-    // Enrolled before the look, or what happens between the two would be missed.
+    // Registered before the check, or a change between the two would be missed.
     notified.as_mut().enable();
     if !is_so.load(SeqCst) {
         notified.await;
@@ -111,7 +111,7 @@ impl fmt::Debug for Drain {
     }
 }
 
-/// One request that is being answered.
+/// One request in progress.
 #[derive(Debug)]
 pub(super) struct InFlight(Drain);
 
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn acts_are_done_once_in_order_and_late_ones_at_once() {
+    async fn scheduled_acts_run_once_in_order_and_late_ones_immediately() {
         let (drain, order) = (Drain::default(), Arc::new(Mutex::new(Vec::new())));
         for n in 1..=3 {
             let order = order.clone();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_the_beginning_is_woken() {
+    async fn waiters_for_the_drain_are_woken() {
         let drain = Drain::default();
         let waiting: Vec<_> = (0..3)
             .map(|_| {

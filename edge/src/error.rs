@@ -1,8 +1,7 @@
-//! Errors as clients see them: one JSON form, the right status, and the headers that tell what to do next.
+//! Errors as clients receive them: a JSON body, the correct status, and headers for the next step.
 //!
-//! A handler returns an [`ApiError`]; actix turns it into a response here and nowhere else. Errors that actix makes by
-//! itself (no such path, wrong method, a body it could not read) are brought into the same form by
-//! [`same_shape`], which the edge's layer calls on every response on its way out.
+//! A handler returns an [`ApiError`], and only this module turns it into a response. Errors that actix creates itself (no such path, wrong
+//! method, an unreadable body) are converted by [`same_shape`], which the edge's layer calls on every response.
 
 use std::{error::Error as StdError, fmt};
 
@@ -17,69 +16,69 @@ use actix_web::{
 };
 use serde::Serialize;
 
-/// The realm that `WWW-Authenticate` names (RFC 7235 §2.2).
+/// The realm in `WWW-Authenticate` (RFC 7235 §2.2).
 const REALM: &str = "trident";
 
-/// Why a request is refused.
+/// Why a request is rejected.
 ///
-/// Every message says what is wrong and what is accepted; none repeats a credential. `Retry-After` is in seconds.
+/// Every message states what is wrong and what is accepted; none repeats a credential. `Retry-After` is in seconds.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// 400: the request is not right. `code` is for programs, `message` for people.
+    /// 400: the request is invalid. `code` is for programs, `message` for humans.
     #[error("{message}")]
     Invalid {
-        /// A short name that programs can rely on, as `bad_cursor`.
+        /// A short name that programs can rely on, such as `bad_cursor`.
         code: &'static str,
         /// What is wrong and what is accepted.
         message: String,
     },
-    /// 401: a token is needed and none was shown.
+    /// 401: a token is required and was not sent.
     #[error("{0}")]
     TokenNeeded(String),
-    /// 401: the token that was shown does not hold.
+    /// 401: the token is invalid.
     #[error("{0}")]
     BadToken(String),
-    /// 403: we know who asks, and the answer is no.
+    /// 403: the client is known, and does not have the permission.
     #[error("{message}")]
     Forbidden {
-        /// As in [`ApiError::Invalid`]; `insufficient_scope` is also told as RFC 6750 §3.1 has it.
+        /// As in [`ApiError::Invalid`]; `insufficient_scope` is also sent as RFC 6750 §3.1 defines it.
         code: &'static str,
-        /// What is missing and how it could be had.
+        /// The missing permission and how to get it.
         message: String,
     },
-    /// 404: nothing lies there.
+    /// 404: the path does not exist.
     #[error("there is nothing at this path")]
     NotFound,
-    /// 405: the path knows other methods.
-    #[error("this method is not accepted here; accepted: {}", list(.0))]
+    /// 405: the path supports other methods.
+    #[error("method not allowed; allowed: {}", list(.0))]
     MethodNotAllowed(Vec<Method>),
-    /// 408: the client was too slow to send its body.
+    /// 408: the client sent its body too slowly.
     #[error("{0}")]
     TooSlow(String),
     /// 413: the body is too large.
-    #[error("the body is larger than the {limit} bytes that are accepted (TRIDENT_MAX_BODY)")]
+    #[error("the body exceeds {limit} bytes (TRIDENT_MAX_BODY)")]
     TooLarge {
-        /// The most bytes that are accepted.
+        /// The maximum number of bytes.
         limit: usize,
     },
-    /// 413: more messages at once than may ever be published in a second.
+    /// 413: more messages in one request than the rate limit allows per second.
     #[error(
         "{messages} messages at once are more than the {limit} a second that one token or address may publish \
          (TRIDENT_PUBLISH_RATE), so they would never be let through together; send them in several requests"
     )]
     TooManyAtOnce {
-        /// How many there were.
+        /// The number of messages.
         messages: usize,
-        /// The most that are accepted in one request.
+        /// The maximum number in one request.
         limit: u32,
     },
-    /// 413: more at once than the bus takes.
+    /// 413: more than the bus accepts in one publication.
     #[error("{0}")]
     BatchTooLarge(String),
-    /// 415: a body of a kind that is not understood.
+    /// 415: unsupported content type.
     #[error("{0}")]
     UnsupportedMediaType(String),
-    /// 422: an `Idempotency-Key` was used before, for something else.
+    /// 422: an `Idempotency-Key` was used before, for another publication.
     #[error("{message}")]
     Unprocessable {
         /// As in [`ApiError::Invalid`].
@@ -87,25 +86,25 @@ pub enum ApiError {
         /// What is wrong and what is accepted.
         message: String,
     },
-    /// 429: too much from one token or address.
+    /// 429: a rate or connection limit of one token or address.
     #[error("{message}")]
     TooMany {
-        /// What there was too much of, and how much is accepted.
+        /// The limit that was exceeded.
         message: String,
-        /// Seconds until it is worth trying again.
+        /// Seconds until a retry is useful.
         retry_after: u64,
     },
-    /// 503: cannot now, may later.
+    /// 503: temporarily unavailable.
     #[error("{message}")]
     Unavailable {
-        /// As in [`ApiError::Invalid`]: `bus_away`, `draining`, `too_many_connections`.
+        /// As in [`ApiError::Invalid`]: `bus_unavailable`, `draining`, `too_many_connections`.
         code: &'static str,
-        /// What is away.
+        /// What is unavailable.
         message: String,
-        /// Seconds until it is worth trying again.
+        /// Seconds until a retry is useful.
         retry_after: u64,
     },
-    /// 500: our own fault. The detail goes to the log, never to the client.
+    /// 500: an error of the server. The detail is logged, and never sent to the client.
     #[error("internal error")]
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
@@ -115,22 +114,22 @@ fn list(methods: &[Method]) -> String {
 }
 
 impl ApiError {
-    /// A 400 with a code for programs and a message for people.
+    /// A 400 with a code for programs and a message for humans.
     pub fn invalid(code: &'static str, message: impl fmt::Display) -> Self {
         Self::Invalid { code, message: message.to_string() }
     }
 
-    /// A 403 with a code for programs and a message for people.
+    /// A 403 with a code for programs and a message for humans.
     pub fn forbidden(code: &'static str, message: impl fmt::Display) -> Self {
         Self::Forbidden { code, message: message.to_string() }
     }
 
-    /// A 503 that may pass within a few seconds.
+    /// A 503 that may end within a few seconds.
     pub fn unavailable(code: &'static str, message: impl fmt::Display) -> Self {
         Self::Unavailable { code, message: message.to_string(), retry_after: 2 }
     }
 
-    /// A 500; `detail` goes to the log alone.
+    /// A 500; `detail` is only logged.
     pub fn internal(detail: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Internal(detail.into())
     }
@@ -170,18 +169,18 @@ pub struct Body<'a> {
     error: Detail<'a>,
 }
 
-/// What is wrong.
+/// The problem.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ErrorDetail))]
 #[derive(Serialize)]
 struct Detail<'a> {
-    /// For programs, as in `bad_cursor`.
+    /// For programs, such as `bad_cursor`.
     code: &'a str,
-    /// For people: what is wrong and what is accepted.
+    /// For humans: what is wrong and what is accepted.
     message: &'a str,
 }
 
 fn json(code: &str, message: &str) -> String {
-    // Two strings always serialize; the fallback spares a panic that cannot come.
+    // Two strings always serialize; the fallback avoids a panic that cannot happen.
     serde_json::to_string(&Body { error: Detail { code, message } }).unwrap_or_default()
 }
 
@@ -212,7 +211,7 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             Self::TokenNeeded(_) => {
-                // RFC 6750 §3.1: a request without credentials is told no error code.
+                // RFC 6750 §3.1: a request without credentials gets no error code.
                 response.insert_header((header::WWW_AUTHENTICATE, format!("Bearer realm=\"{REALM}\"")));
             }
             Self::BadToken(message) => {
@@ -227,7 +226,7 @@ impl ResponseError for ApiError {
             Self::TooMany { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
                 response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
             }
-            // What is left of the body is not worth reading.
+            // The rest of the body is not read.
             Self::TooSlow(_) | Self::TooLarge { .. } => {
                 response.force_close();
             }
@@ -240,7 +239,7 @@ impl ResponseError for ApiError {
     }
 }
 
-/// RFC 6750 §3: the description may hold printable ASCII except `"` and `\`.
+/// RFC 6750 §3: the description may contain printable ASCII except `"` and `\`.
 fn challenge(error: &str, message: &str) -> String {
     let description: String =
         message.chars().map(|c| if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '\'' }).collect();
@@ -257,10 +256,10 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// Brings a response that actix made by itself into the form of [`ApiError`]; any other is left as it is.
+/// Converts a response that actix created itself into the form of [`ApiError`]; any other is unchanged.
 ///
-/// Actix's own are those that carry an error of another type, and those of status 400 and above without a body, as its
-/// 404 and 405 are. An error that somebody wrote as a response of their own is theirs.
+/// Actix's own are those with an error of another type, and those of status 400 and above without a body, such as its 404 and 405. An error
+/// response that a handler built is not changed.
 #[must_use]
 pub fn same_shape(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
@@ -285,18 +284,16 @@ pub fn same_shape(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody
     })
 }
 
-/// Code and message for a bare status; the detail of a client's error may be told, that of a server's never.
+/// Code and message for a status without a body. The detail of a client error may be sent, that of a server error never.
 fn described(status: StatusCode, detail: Option<String>) -> (&'static str, String) {
     let or = |text: &str| detail.clone().unwrap_or_else(|| text.to_owned());
     match status {
         StatusCode::NOT_FOUND => ("not_found", ApiError::NotFound.to_string()),
-        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this method is not accepted here".to_owned()),
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "method not allowed".to_owned()),
         StatusCode::REQUEST_TIMEOUT => ("too_slow", or("the request took too long to arrive")),
         StatusCode::PAYLOAD_TOO_LARGE => ("too_large", or("the body is too large")),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", or("the body is of a kind not understood")),
-        status if status.is_client_error() => {
-            ("bad_request", or(status.canonical_reason().unwrap_or("the request is not right")))
-        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", or("unsupported media type")),
+        status if status.is_client_error() => ("bad_request", or(status.canonical_reason().unwrap_or("bad request"))),
         _ => ("internal", "internal error".to_owned()),
     }
 }

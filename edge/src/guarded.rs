@@ -1,4 +1,4 @@
-//! A response body that keeps something alive for as long as it lives itself.
+//! A response body that keeps a value alive as long as itself.
 
 use std::{
     pin::Pin,
@@ -12,8 +12,8 @@ use actix_web::{
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// `body`, and a guard that is dropped with it: when the last byte was written, when the client went away, or when
-    /// the server ends. What has to be undone at the end of a connection is undone there and nowhere else.
+    /// `body`, and a guard that is dropped with it: when the last byte has been written, when the client disconnects, or when the server
+    /// ends. Clean-up at the end of a response happens there and nowhere else.
     #[derive(Debug)]
     pub struct Guarded<B, G> {
         #[pin]

@@ -1,9 +1,8 @@
-//! Whether the process lives, and whether it can serve.
+//! Liveness and readiness.
 //!
-//! `/healthz` answers 200 while the process lives at all: a restart would not help against a bus that is away.
-//! `/readyz` answers 200, or 503 with every reason why not, so that balancers send their traffic elsewhere. A process that
-//! serves, but not all that it should, is degraded: that is 200, with the reasons in the body, a metric for alerts, and a
-//! line in the log.
+//! `/healthz` answers 200 as long as the process runs: a restart would not help when the bus is unavailable. `/readyz` answers 200, or 503
+//! with all reasons, so that load balancers use other replicas. A process that serves with a problem is degraded: 200, with the reasons in
+//! the body, a metric for alerts, and a line in the log.
 
 use std::{
     collections::BTreeMap,
@@ -18,22 +17,22 @@ use serde::Serialize;
 use super::{ApiError, Edge};
 pub use shared::live::degraded::{Degradation, reason};
 
-/// The reasons for which a process can be degraded, each a value of the label `reason` of `trident_degraded`.
+/// The reasons for which a process can be degraded: the values of the label `reason` of `trident_degraded`.
 pub const DEGRADED_REASONS: [&str; 5] =
     [reason::REDIS_RIGHTS, reason::CLOCK_SKEW, reason::READING_BEHIND, reason::SESSION_STORE, reason::SOCKET_CLUSTER];
 
-/// A process that starts is given this time before what is not there yet is a warning.
+/// During this time after the start, a missing component is not logged as a warning.
 const STARTUP: Duration = Duration::from_secs(5);
 
-/// Asks one part of the process for what is degraded there now.
+/// Asks one component of the process for its problems.
 type Source = Box<dyn Fn() -> Vec<Degradation> + Send + Sync>;
 
-/// Why the process is not ready, by the name of the part that says so. Ready when no part says anything.
+/// Why the process is not ready, by component. Ready if there are no reasons.
 pub struct Readiness {
     begun: Instant,
     reasons: Mutex<BTreeMap<&'static str, Reason>>,
     sources: Mutex<Vec<Source>>,
-    /// What was degraded when it was last written to the log.
+    /// The problems that were logged last.
     logged: Mutex<BTreeMap<&'static str, String>>,
 }
 
@@ -57,13 +56,13 @@ impl fmt::Debug for Readiness {
 }
 
 impl Readiness {
-    /// Says that `code` (as `bus_away`, `draining`) keeps the process from serving. To be said again for as long as it does:
-    /// what is not there yet while the process starts is logged only when it lasts.
+    /// Reports that `code` (such as `bus_unavailable`, `draining`) keeps the process from serving. Repeat the report as long as it does:
+    /// during the start, a missing component is logged only if it stays missing.
     pub fn not_ready(&self, code: &'static str, text: impl Into<String>) {
         let mut reasons = self.reasons();
         let reason = reasons.entry(code).or_insert_with(|| Reason { text: String::new(), is_logged: false });
         reason.text = text.into();
-        // An ordered stop is no cause for alarm.
+        // A requested shutdown is not a warning.
         let is_stop = code == "draining";
         if reason.is_logged || !(is_stop || self.begun.elapsed() >= STARTUP) {
             return;
@@ -72,20 +71,20 @@ impl Readiness {
         log::log!(if is_stop { log::Level::Info } else { log::Level::Warn }, "not ready: {}", reason.text);
     }
 
-    /// Takes back what was said of `code`.
+    /// Removes the reason `code`.
     pub fn ready(&self, code: &'static str) {
         if self.reasons().remove(code).is_some_and(|reason| reason.is_logged) {
             log::info!("no longer {code}");
         }
     }
 
-    /// Whether nothing keeps the process from serving.
+    /// Whether there are no reasons.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.reasons().is_empty()
     }
 
-    /// Nothing, or what keeps the process from serving: the first code, and every reason.
+    /// Succeeds if the process is ready; otherwise returns the first code, and all reasons.
     ///
     /// # Errors
     /// [`ApiError::Unavailable`] when it is not ready.
@@ -100,12 +99,12 @@ impl Readiness {
         }
     }
 
-    /// Adds a part that can be degraded. It is asked at each `/readyz`, `/metrics` and once a second.
+    /// Adds a component that can be degraded. It is asked at each `/readyz`, `/metrics` and once a second.
     pub fn watch(&self, source: impl Fn() -> Vec<Degradation> + Send + Sync + 'static) {
         self.sources().push(Box::new(source));
     }
 
-    /// What is degraded now, ordered by reason. Several messages of one reason become one.
+    /// The current problems, ordered by reason. Several messages with one reason are joined.
     #[must_use]
     pub fn degraded(&self) -> Vec<Degradation> {
         let mut by_reason = BTreeMap::<&'static str, String>::new();
@@ -119,7 +118,7 @@ impl Readiness {
         by_reason.into_iter().map(|(reason, message)| Degradation { reason, message }).collect()
     }
 
-    /// Logs what has become degraded since the last call, and what no longer is. To be called once a second.
+    /// Logs problems that have begun or ended since the last call. Call it once a second.
     pub fn log_degraded(&self) {
         if self.begun.elapsed() < STARTUP {
             return;
@@ -140,7 +139,7 @@ impl Readiness {
     }
 
     fn reasons(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Reason>> {
-        // A panic elsewhere does not make the reasons wrong.
+        // A panic elsewhere does not invalidate the reasons.
         self.reasons.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -164,14 +163,14 @@ pub(super) fn healthz() -> HttpResponse {
 pub(crate) struct Ready {
     /// Always `ready`.
     status: &'static str,
-    /// What this process cannot do for now; empty when it does all that it should.
+    /// The current problems of this process; empty if there are none.
     degraded: Vec<Degradation>,
 }
 
 /// `GET /readyz`.
 ///
 /// # Errors
-/// 503 with the reasons while there are any.
+/// 503 with the reasons, if there are any.
 pub(super) fn readyz(edge: &Edge) -> Result<HttpResponse, ApiError> {
     edge.readiness.check().map(|()| answer(&Ready { status: "ready", degraded: edge.readiness.degraded() }))
 }

@@ -20,10 +20,10 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::{ApiError, Edge, cors, drain::InFlight, error, guarded::Guarded, page, routes::RequestParts};
 
-/// Methods that some path accepts.
+/// Methods that some path supports.
 const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
 
-/// What is answered, counted while it lives.
+/// The response body, which counts the request.
 pub type Body = Guarded<BoxBody, Option<Counted>>;
 
 /// The application of a service: what `configure` adds, the pages that every service has, a 404 in our form for everything
@@ -42,7 +42,7 @@ pub fn app(
         .wrap(from_fn(layer))
 }
 
-/// A resource that answers 405 with `Allow` to every method it has no route for. `OPTIONS` is always answered.
+/// A resource that answers 405 with `Allow` to every method without a route. `OPTIONS` is always answered.
 #[must_use]
 pub fn resource(path: &str, methods: &[Method]) -> Resource {
     let mut methods = methods.to_vec();
@@ -59,7 +59,7 @@ pub fn resource(path: &str, methods: &[Method]) -> Resource {
     }))
 }
 
-/// A request as it is counted while its answer lives. Only the layer makes one.
+/// A request that is counted until its response has been sent. Only the middleware creates one.
 #[derive(Debug)]
 pub struct Counted {
     _in_flight: InFlight,
@@ -77,7 +77,7 @@ pub(super) struct ActiveRequest {
     edge: Edge,
     counted: Counted,
     method: Method,
-    /// What CORS looks at, if a page asks.
+    /// The parts for CORS, if a page sent the request.
     page: HeaderMap,
 }
 
@@ -104,10 +104,10 @@ impl ActiveRequest {
     pub(super) fn finish(self, route: Option<Cow<'static, str>>, mut answer: HttpResponse) -> HttpResponse<Body> {
         let Self { edge, counted, method, page } = self;
         edge.settings.origins.mark(&page, answer.headers_mut());
-        // Whatever we answer is what we say it is (Fetch standard §3.6): no page may run a message as a script.
+        // The declared media type is authoritative (Fetch standard §3.6): no page can run a message as a script.
         answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let status = answer.status();
-        // Whoever comes back after a stream may be sent elsewhere, so it comes back on a connection of its own.
+        // After a stream, the client may have to use another replica, so it has to open a new connection.
         let is_last = edge.drain.is_draining() || answer.body().size() == BodySize::Stream;
         if is_last && status != StatusCode::SWITCHING_PROTOCOLS {
             answer.head_mut().set_connection_type(ConnectionType::Close);
@@ -130,12 +130,12 @@ async fn layer(
         edge.settings.origins.mark_preflight(request.headers(), answer.headers_mut());
         request.into_response(answer)
     } else if request.method() == Method::OPTIONS && request.path() == "*" {
-        // RFC 9110 §9.3.7: about the server as a whole, as a ping.
+        // RFC 9110 §9.3.7: about the server as a whole, like a ping.
         request.into_response(HttpResponse::NoContent().insert_header((header::ALLOW, EVERY_METHOD)).finish())
     } else {
         match next.call(request).await {
             Ok(response) => error::same_shape(response.map_into_boxed_body()),
-            // Only a middleware of a service fails in this way: its request is gone, its answer is made further out.
+            // Only a middleware of a service fails in this way: its request is gone, and its response is created further out.
             Err(mut error) => {
                 error.add_response_mapper(move |mut response| {
                     active.edge.settings.origins.mark(&active.page, response.headers_mut());
@@ -151,8 +151,7 @@ async fn layer(
     Ok(ServiceResponse::new(request, answer))
 }
 
-/// Says once that a proxy nobody named stands before us: limits would count all its clients as one, and that one would
-/// soon have had enough.
+/// Warns once about a proxy that is not configured as trusted: limits would count all its clients as one, which would soon reach them.
 fn warn_of_proxy(edge: &Edge, parts: &RequestParts<'_>) {
     static ONCE: Once = Once::new();
     if ONCE.is_completed() || !parts.headers.contains_key(header::X_FORWARDED_FOR) {
@@ -162,7 +161,7 @@ fn warn_of_proxy(edge: &Edge, parts: &RequestParts<'_>) {
     if !edge.settings.trusted_proxies.iter().any(|network| network.contains(peer)) {
         ONCE.call_once(|| {
             log::warn!(
-                "X-Forwarded-For from {peer} is not believed; if this is your proxy, name it in TRIDENT_TRUSTED_PROXIES, or \
+                "X-Forwarded-For from {peer} is not trusted; if this is your proxy, add it to TRIDENT_TRUSTED_PROXIES, or \
                  limits count all its clients as one"
             );
         });

@@ -1,8 +1,8 @@
-//! How much one client may take: connections at a time, messages a second.
+//! Limits of one client: connections at a time, messages per second.
 //!
-//! A handler that is about to hold a connection open asks [`Limits::connect`] for a [`Slot`] and keeps it in the body of
-//! its response; dropping the body, for whatever reason the connection ended, gives the place back. A handler that is
-//! about to publish asks [`Limits::publish`]. Every refusal is counted.
+//! A handler that is about to keep a connection open asks [`Limits::connect`] for a [`Slot`] and keeps it in the body of its response;
+//! dropping the body, for whatever reason the connection ended, releases the slot. A handler that is about to publish asks
+//! [`Limits::publish`]. Every rejection is counted.
 
 mod channels;
 mod rate;
@@ -23,7 +23,7 @@ use std::{
 
 pub use channels::NoChannel;
 use channels::Openers;
-use rate::{Over, Rate};
+use rate::{Rate, RateLimited};
 use shared::live::log::{Opener, Vacancy};
 
 use super::{
@@ -33,10 +33,10 @@ use super::{
     metrics::{Metrics, Transport, TransportMetrics},
 };
 
-/// Parts of the table of addresses, each with a lock of its own, so that workers seldom meet.
+/// The number of parts of the table of addresses, each with its own lock, so that workers rarely contend.
 const SHARDS: usize = 16;
 
-/// Counts connections and rates against the settings. Clones share their counts.
+/// Counts connections and rates and compares them with the settings. Clones share their counters.
 #[derive(Clone)]
 pub struct Limits(Arc<Inner>);
 
@@ -44,7 +44,7 @@ struct Inner {
     most: Option<usize>,
     most_per_address: Option<usize>,
     total: AtomicUsize,
-    /// Only addresses that hold a connection are in it, so it is bounded by the connections.
+    /// Only addresses with a connection are in it, so the number of connections bounds it.
     addresses: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
     hasher: RandomState,
     connect: Option<Rate>,
@@ -53,26 +53,26 @@ struct Inner {
     metrics: Arc<Metrics>,
 }
 
-/// Why there is no place for another connection.
+/// Why another connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The process holds as many as it may.
-    #[error("this server has as many connections open as it may (TRIDENT_MAX_CONNECTIONS); try again later")]
+    /// The process has reached its limit.
+    #[error("this server has reached its connection limit (TRIDENT_MAX_CONNECTIONS); retry later")]
     Total,
-    /// The client's address does.
+    /// The client's address has reached its limit.
     #[error(
-        "your address has as many connections open as it may (TRIDENT_MAX_CONNECTIONS_PER_ADDRESS); close one or try again later"
+        "your address has reached its connection limit (TRIDENT_MAX_CONNECTIONS_PER_ADDRESS); close one or retry later"
     )]
     Address,
-    /// The client's address comes too often.
+    /// The client's address opens connections too fast.
     #[error(
-        "your address opens connections faster than it may ({limit} a second, TRIDENT_CONNECT_RATE); try again in \
+        "your address opens too many connections (limit {limit} per second, TRIDENT_CONNECT_RATE); retry in \
          {retry_after} s"
     )]
     Rate {
-        /// How many a second are let in.
+        /// The maximum number per second.
         limit: u32,
-        /// Seconds until the next one is.
+        /// Seconds until the next one is admitted.
         retry_after: u64,
     },
 }
@@ -88,7 +88,7 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// A client's own limit is a matter of the client's, that of all is not.
+/// The limit of one client is the client's problem, that of all is the server's.
 impl From<NoChannel> for ApiError {
     fn from(refused: NoChannel) -> Self {
         match refused {
@@ -99,7 +99,7 @@ impl From<NoChannel> for ApiError {
 }
 
 impl Limits {
-    /// The limits that the settings name, nothing counted yet.
+    /// The limits of the settings, without any counts yet.
     #[must_use]
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Inner {
@@ -115,7 +115,7 @@ impl Limits {
         }))
     }
 
-    /// A place for a connection from `address`, counted until the [`Slot`] is dropped.
+    /// A slot for a connection from `address`, counted until the [`Slot`] is dropped.
     ///
     /// # Errors
     /// When there is none; counted.
@@ -126,10 +126,10 @@ impl Limits {
             && let Err(over) = rate.check(&Identity::Address(counted(address)), 1)
         {
             refusals.connect_rate.inc();
-            let retry_after = if let Over::Now { retry_after } = over { retry_after } else { 1 };
+            let retry_after = if let RateLimited::Now { retry_after } = over { retry_after } else { 1 };
             return Err(Refused::Rate { limit: rate.limit(), retry_after });
         }
-        // Taken first and given back if it was one too many: two threads cannot both get the last place.
+        // Taken first and released if it was one too many: two threads cannot both get the last slot.
         if inner.total.fetch_add(1, Relaxed) >= inner.most.unwrap_or(usize::MAX) {
             inner.total.fetch_sub(1, Relaxed);
             refusals.connections.inc();
@@ -153,7 +153,7 @@ impl Limits {
         Ok(Slot { limits: self.clone(), address, transport })
     }
 
-    /// The count that channels opened by `identity` are to be added to, if it may open those that `vacancy` says are new.
+    /// The counter for channels opened by `identity`, if it may open those that `vacancy` reports as new.
     ///
     /// # Errors
     /// When it may not; counted.
@@ -168,15 +168,15 @@ impl Limits {
         })
     }
 
-    /// Connections held now.
+    /// The number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.total.load(Relaxed)
     }
 
-    /// Lets `messages` messages by `identity` through, or none of them.
+    /// Admits `messages` messages by `identity`, all or none.
     ///
-    /// A second's worth may come at once; a batch of more than that never passes, and is told so.
+    /// A second's worth may be sent in one burst; a larger batch is never admitted, and gets another error.
     ///
     /// # Errors
     /// [`ApiError::TooMany`] with the seconds to wait, or [`ApiError::TooManyAtOnce`]; counted.
@@ -186,11 +186,11 @@ impl Limits {
         rate.check(identity, messages).map_err(|over| {
             self.0.metrics.refusals.publish_rate.inc();
             match over {
-                Over::Never => ApiError::TooManyAtOnce { messages, limit },
-                Over::Now { retry_after } => {
+                RateLimited::Never => ApiError::TooManyAtOnce { messages, limit },
+                RateLimited::Now { retry_after } => {
                     let message = format!(
-                        "too many messages: {messages} more would be over the {limit} a second that one token or address \
-                         may publish (TRIDENT_PUBLISH_RATE); try again in {retry_after} s"
+                        "too many messages: {messages} more would exceed the {limit} a second that one token or address \
+                         may publish (TRIDENT_PUBLISH_RATE); retry in {retry_after} s"
                     );
                     ApiError::TooMany { message, retry_after }
                 }
@@ -212,23 +212,23 @@ impl Inner {
     }
 }
 
-/// The place of one connection; dropping it gives the place back.
+/// The slot of one connection, released when it is dropped.
 #[derive(Debug)]
 pub struct Slot {
     limits: Limits,
-    /// Counted only where there is a limit.
+    /// Set only if there is a limit.
     address: Option<IpAddr>,
     transport: Transport,
 }
 
 impl Slot {
-    /// The figures of the transport that the connection is counted under.
+    /// The metrics of the connection's transport.
     #[must_use]
     pub fn figures(&self) -> &TransportMetrics {
         self.limits.0.metrics.transport(self.transport)
     }
 
-    /// Counts the connection under another transport from now on, as when Socket.IO goes over from polling to WebSocket.
+    /// Counts the connection under another transport from now on, as when Socket.IO upgrades from polling to WebSocket.
     pub fn change_transport(&mut self, transport: Transport) {
         let metrics = &self.limits.0.metrics;
         metrics.transport(self.transport).connections.dec();

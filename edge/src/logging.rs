@@ -1,7 +1,7 @@
-//! Log lines: for people, or as JSON; one record is one line in either form.
+//! Log lines, as text or as JSON; each record is one line in both formats.
 //!
-//! Which lines are written is `RUST_LOG`'s to say (default `info`). Texts of strangers end up in records (a channel, an
-//! event, an error's detail), so whatever could begin a line of its own or steer a terminal is escaped on the way out.
+//! `RUST_LOG` (default `info`) selects which are written. Records may contain untrusted text (a channel, an event, an error's detail), so
+//! characters that could start a new line or control a terminal are escaped.
 
 use std::{
     fmt::Write as _,
@@ -16,11 +16,11 @@ use log::{
 
 use super::settings::LogFormat;
 
-/// What is written unless `RUST_LOG` says otherwise. Actix logs as an error of the server what a client sent that is no
-/// HTTP, and every scanner sends some: a line for each, of which nobody could do anything.
+/// The default for `RUST_LOG`. Actix logs invalid HTTP of clients as an error of the server, and every scanner sends some: a line for each,
+/// which nobody could act on.
 const DEFAULT: &str = "info,actix_server=warn,actix_http::h1=off";
 
-/// Sets the process's logger. Doing it twice keeps the first, so tests may call it too.
+/// Sets the process's logger. A second call keeps the first, so tests may call it, too.
 pub fn init(format: LogFormat) {
     let env = env_logger::Env::default().default_filter_or(DEFAULT);
     let mut builder = env_logger::Builder::from_env(env);
@@ -37,11 +37,11 @@ pub fn init(format: LogFormat) {
             });
         }
     }
-    // An error means that a logger stands already.
+    // An error means that a logger is set already.
     let _ = builder.try_init();
 }
 
-/// The message and what was logged with it, ended by the only line break.
+/// The message and its key-value pairs, followed by the only line break.
 fn text(record: &Record<'_>) -> String {
     let mut line = String::new();
     escape(&record.args().to_string(), &mut line);
@@ -51,20 +51,20 @@ fn text(record: &Record<'_>) -> String {
         line.push('=');
         escape(&value.to_string(), &mut line);
     });
-    // Our visitor never fails.
+    // The visitor of this module never fails.
     let _ = record.key_values().visit(&mut pairs);
     line.push('\n');
     line
 }
 
-/// Every character that is no part of a line, as `\n` or `\u{1b}`.
+/// Escapes every character that is not part of a line, as `\n` or `\u{1b}`.
 fn escape(text: &str, into: &mut String) {
     for c in text.chars() {
         if c.is_control() || is_unprintable(c) { into.extend(c.escape_default()) } else { into.push(c) }
     }
 }
 
-/// Line separators, and the marks that let a text read backwards (CVE-2021-42574).
+/// Line separators, and the marks that change the direction of text (CVE-2021-42574).
 fn is_unprintable(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -95,7 +95,7 @@ fn json(record: &Record<'_>, now: SystemTime) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    // JSON leaves U+2028 and its like as they are; some readers of lines do not.
+    // JSON does not escape U+2028 and similar characters; some readers of lines break at them.
     let mut escaped = String::new();
     for c in serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()).chars() {
         if c == '\u{7f}' || ('\u{80}'..='\u{9f}').contains(&c) || is_unprintable(c) {

@@ -1,8 +1,7 @@
-//! Figures for operators: what happens here, how much, and how far behind.
+//! Metrics for operators.
 //!
-//! Whatever is counted on the way of a message is a handle that lies ready, so that counting is one relaxed atomic
-//! addition; labels are looked up once, when the process starts. Figures that somebody else keeps (the log, the
-//! operating system) are asked for when `/metrics` is read.
+//! Counters on the path of a message are handles prepared in advance, so that counting is one relaxed atomic addition; labels are looked up
+//! once, when the process starts. Values of others (the log, the operating system) are read when `/metrics` is requested.
 
 mod collectors;
 mod refusals;
@@ -32,7 +31,7 @@ use super::{
     routes::{RequestParts, ResponseFuture, response},
 };
 
-/// How messages reach a client.
+/// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// `GET /events`.
@@ -53,7 +52,7 @@ impl Transport {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Sse, Self::LongPoll, Self::Poll, Self::Stream, Self::WebSocket, Self::Polling];
 
-    /// The name, as metrics and logs have it.
+    /// The name in metrics and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,16 +72,16 @@ impl fmt::Display for Transport {
     }
 }
 
-/// What is counted for one transport. Cloning it clones the handles: the figures are the same.
+/// The metrics of one transport. Cloning it clones the handles: the counters are shared.
 #[derive(Clone, Debug, Default)]
 pub struct TransportMetrics {
-    /// Connections held open now. [`super::limits::Slot`] keeps it.
+    /// Open connections. Maintained by [`super::limits::Slot`].
     pub connections: Gauge,
-    /// Connections ever opened. [`super::limits::Slot`] keeps it.
+    /// Connections opened. Maintained by [`super::limits::Slot`].
     pub opened: Counter,
-    /// Messages handed to clients: one message to a thousand clients counts a thousand.
+    /// Messages delivered to clients: one message to a thousand clients counts a thousand.
     pub deliveries: Counter,
-    /// Gaps that clients were told of.
+    /// Gaps reported to clients.
     pub gaps: Counter,
 }
 
@@ -98,24 +97,24 @@ struct ByRoute {
     status: &'static str,
 }
 
-/// The figures of a process.
+/// The metrics of a process.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Messages that were published here and are in the log.
+    /// Messages that this process has published.
     pub publishes: Counter,
-    /// Publishes that were answered from the memory of an `Idempotency-Key`.
+    /// Publications that were repeated with the same `Idempotency-Key`.
     pub repeats: Counter,
-    /// What was refused, by reason.
+    /// Rejections, by reason.
     pub refusals: Refusals,
     transports: [TransportMetrics; Transport::ALL.len()],
     requests: Family<ByRoute, Counter>,
-    /// Requests that are being answered, streams included.
+    /// Requests in progress, including streams.
     pub(super) in_flight: Gauge,
     registry: Mutex<Registry>,
     measurement: OnceLock<Measurement>,
 }
 
-/// What is measured before figures are read.
+/// Measurements to run before the metrics are read.
 struct Measurement(Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>);
 
 impl fmt::Debug for Measurement {
@@ -125,7 +124,7 @@ impl fmt::Debug for Measurement {
 }
 
 impl Metrics {
-    /// All figures at zero, for the service of this name and version.
+    /// All metrics at zero, for the service with this name and version.
     #[must_use]
     pub fn new(service: &str, version: &str) -> Self {
         let mut registry = Registry::default();
@@ -135,17 +134,17 @@ impl Metrics {
 
         let (publishes, repeats, in_flight) = (Counter::default(), Counter::default(), Gauge::default());
         trident.register("publishes", "Messages published through this process", publishes.clone());
-        trident.register("publish_repeats", "Publishes answered again by their Idempotency-Key", repeats.clone());
-        trident.register("http_requests_in_flight", "Requests being answered, streams included", in_flight.clone());
+        trident.register("publish_repeats", "Publishes repeated with the same Idempotency-Key", repeats.clone());
+        trident.register("http_requests_in_flight", "Requests in progress, including streams", in_flight.clone());
 
         let connections = Family::<ByTransport, Gauge>::default();
         let opened = Family::<ByTransport, Counter>::default();
         let deliveries = Family::<ByTransport, Counter>::default();
         let gaps = Family::<ByTransport, Counter>::default();
-        trident.register("connections", "Connections held open", connections.clone());
-        trident.register("connections_opened", "Connections ever opened", opened.clone());
-        trident.register("deliveries", "Messages handed to clients", deliveries.clone());
-        trident.register("gaps", "Gaps that clients were told of", gaps.clone());
+        trident.register("connections", "Open connections", connections.clone());
+        trident.register("connections_opened", "Connections opened", opened.clone());
+        trident.register("deliveries", "Messages delivered to clients", deliveries.clone());
+        trident.register("gaps", "Gaps reported to clients", gaps.clone());
         let transports = Transport::ALL.map(|transport| {
             let label = ByTransport { transport: transport.name() };
             TransportMetrics {
@@ -157,7 +156,7 @@ impl Metrics {
         });
 
         let requests = Family::<ByRoute, Counter>::default();
-        trident.register("http_requests", "Answers begun, by route, method and class of status", requests.clone());
+        trident.register("http_requests", "Responses, by route, method and status class", requests.clone());
         let refusals = Refusals::register(trident);
         Self {
             publishes,
@@ -171,34 +170,34 @@ impl Metrics {
         }
     }
 
-    /// The figures of a transport; keep a clone where messages pass.
+    /// The metrics of a transport; keep a clone on the path of messages.
     #[must_use]
     pub fn transport(&self, transport: Transport) -> &TransportMetrics {
         &self.transports[transport as usize]
     }
 
-    /// Asks `figures` for the state of the log whenever `/metrics` is read. To be called once.
+    /// Calls `figures` for the state of the log whenever `/metrics` is read. Call it once.
     pub fn watch_log(&self, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
         collectors::log(&mut self.registry(), figures);
     }
 
-    /// Has `measure` done whenever `/metrics` is read, before the figures are asked for: for what takes so long that it has
-    /// to let other requests in between. To be called once.
+    /// Runs `measure` whenever `/metrics` is read, before the values are collected: for work that takes so long that it has to yield to
+    /// other requests. Call it once.
     pub fn before_encoding(&self, measure: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync + 'static) {
         let _ = self.measurement.set(Measurement(Box::new(measure)));
     }
 
-    /// Asks what is degraded whenever `/metrics` is read. To be called once.
+    /// Asks for problems whenever `/metrics` is read. Call it once.
     pub fn watch_degraded(&self, degraded: impl Fn() -> Vec<&'static str> + Send + Sync + 'static) {
         collectors::degraded(&mut self.registry(), degraded);
     }
 
-    /// Asks for figures that are counted elsewhere whenever `/metrics` is read.
+    /// Asks for metrics that are counted elsewhere whenever `/metrics` is read.
     pub fn watch_figures(&self, figures: impl Fn() -> Vec<Figure> + Send + Sync + 'static) {
         collectors::figures(&mut self.registry(), figures);
     }
 
-    /// Counts an answer. `route` is the pattern that matched, never the path: strangers choose paths.
+    /// Counts a response. `route` is the pattern that matched, never the path, which clients choose.
     pub(super) fn answered(&self, route: Option<Cow<'static, str>>, method: &str, status: u16) {
         const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "PUT"];
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
@@ -213,7 +212,7 @@ impl Metrics {
         self.requests.get_or_create(&ByRoute { route, method, status }).inc();
     }
 
-    /// The text that Prometheus reads.
+    /// The text for Prometheus.
     ///
     /// # Errors
     /// None in practice: writing to a string does not fail.
@@ -224,13 +223,13 @@ impl Metrics {
     }
 
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
-        // A panic while the text was written has changed nothing here.
+        // A panic while the text was written has not changed anything here.
         self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-/// `GET /metrics`: OpenMetrics 1.0 to who asks for it, and the same as Prometheus text 0.0.4 to everybody else; no type
-/// is used that the older form does not know.
+/// `GET /metrics`: OpenMetrics 1.0 if the client accepts it, and the same as Prometheus text 0.0.4 otherwise; no type is used that the
+/// older format does not support.
 pub(super) fn handler(edge: &Edge, parts: &RequestParts<'_>) -> ResponseFuture {
     let accepted = parts.headers.get_all(header::ACCEPT);
     let open =

@@ -1,20 +1,19 @@
-//! How many file descriptors the process may open: one for each connection, and some more.
+//! The number of file descriptors that the process may open: one for each connection, and some more.
 
 use super::settings::Settings;
 
 /// Descriptors that are not connections: listeners, logs, the bus, files.
 const OTHERS: usize = 256;
-/// Beyond this nobody gains; kernels refuse more than `fs.nr_open`, by default just this.
-const MOST: u64 = 1 << 20;
+/// More is not useful; kernels reject more than `fs.nr_open`, which has this default.
+const MAX_OPEN_FILES: u64 = 1 << 20;
 
-/// Raises the limit of open files as far as it may be raised, and says so when it does not suffice for the connections
-/// that the settings allow: as a warning where the operator asked for so many. Shells and service starters commonly set a soft limit of 1,024 that is meant for programs
-/// which cannot handle more.
+/// Raises the limit of open files as far as possible, and reports if it does not suffice for the configured connections: as a warning if
+/// they were set explicitly. Shells and service managers often set a soft limit of 1,024, for programs that cannot handle more.
 #[cfg(unix)]
 pub fn raise(settings: &Settings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(MOST).min(MOST);
+    let wanted = limit.maximum.unwrap_or(MAX_OPEN_FILES).min(MAX_OPEN_FILES);
     let mut current = limit.current.unwrap_or(u64::MAX);
     if current < wanted {
         match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
@@ -23,36 +22,36 @@ pub fn raise(settings: &Settings) {
         }
     }
     if let Some(told) = too_few(current, settings.max_connections) {
-        // Of a limit that nobody has set it is no fault that the machine has less.
+        // A default that nobody has set does not cause a warning on a machine with a lower limit.
         let level = if settings.max_connections_asked_for { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{told}");
     }
 }
 
-/// How many descriptors may be open now.
+/// The maximum number of open descriptors.
 #[cfg(unix)]
 pub(super) fn limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-/// How many sockets fit beside everything else, so that there is always room to accept one more: beyond it idle ones are closed.
+/// The number of sockets in addition to everything else, so that one more can always be accepted: beyond it, idle ones are closed.
 pub(super) fn sockets() -> usize {
     let limit = limit();
     limit.saturating_sub(OTHERS).max(limit / 2)
 }
 
-/// As good as any number.
+/// Effectively unlimited.
 #[cfg(not(unix))]
 pub(super) fn limit() -> usize {
     usize::MAX
 }
 
-/// Elsewhere there is no such limit.
+/// Other systems have no such limit.
 #[cfg(not(unix))]
 pub fn raise(_: &Settings) {}
 
-/// What to say when so many descriptors do not suffice.
+/// The message if this many descriptors do not suffice.
 fn too_few(descriptors: u64, connections: Option<usize>) -> Option<String> {
     let wanted = (connections? + OTHERS) as u64;
     (descriptors < wanted).then(|| {

@@ -1,14 +1,14 @@
-//! What all services say of their HTTP interface, for docs/openapi.json (OpenAPI 3.1, <https://spec.openapis.org/oas/v3.1.0>).
+//! The HTTP interface of all services, for docs/openapi.json (OpenAPI 3.1, <https://spec.openapis.org/oas/v3.1.0>).
 //!
-//! Bodies are described from the types that write and read them. Paths are described here and beside the services' handlers;
-//! standalone's tests put them together, write the file, and hold servers to it. Only tests are built with this: what
-//! binaries serve at `/openapi.json` is the file.
+//! Schemas are derived from the types that write and read the bodies. Paths are described here and beside the services' handlers;
+//! standalone's tests combine them, write the file, and compare servers with it. Only tests are built with this: binaries serve the file at
+//! `/openapi.json`.
 
-#![allow(dead_code, reason = "what is described here is never called")]
+#![allow(dead_code, reason = "these functions are never called")]
 
 use shared::{
     live::degraded::Degradation,
-    pure::{ChannelName, Cursor, EventName, Gap, batch::Line, message::Whole},
+    pure::{ChannelName, Cursor, EventName, Gap, batch::BatchLine, message::Whole},
 };
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
@@ -42,19 +42,19 @@ pub fn publishing(name: &str) -> Operation {
 #[openapi(
     info(
         title = "Trident",
-        description = "Pushes data to browsers in three ways, from one ordered log. What is published here is delivered by \
+        description = "Pushes data to browsers over three transports, from one ordered log. Published messages are delivered by \
                        event streams, polling and Socket.IO alike, and an id is a cursor on each of them.\n\n\
                        Socket.IO, at `/socket.io/`, has a protocol of its own and is not described here. Unknown query \
-                       parameters are refused. `HEAD` is answered as `GET`, without a body."
+                       parameters are rejected. `HEAD` is answered as `GET`, without a body."
     ),
     paths(healthz, readyz, metrics),
-    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, Line, Error, One, Many, Published, Ready, Degradation)),
+    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, BatchLine, Error, One, Many, Published, Ready, Degradation)),
     modifiers(&Common),
     tags(
-        (name = "read", description = "What comes after a cursor."),
-        (name = "publish", description = "Into the log."),
-        (name = "operate", description = "For balancers and monitoring. The gateway answers `/healthz` itself, with a text, and \
-                                          passes the others to nobody outside.")
+        (name = "read", description = "Messages after a cursor."),
+        (name = "publish", description = "Add messages to the log."),
+        (name = "operate", description = "For load balancers and monitoring. The gateway answers `/healthz` itself, with a text, and \
+                                          does not expose the others.")
     )
 )]
 struct Common;
@@ -64,7 +64,7 @@ impl Modify for Common {
         let components = openapi.components.get_or_insert_default();
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(
             "A JWT (HS256, RS256, ES256 or EdDSA) with `exp` and `trident: {\"publish\": […], \"subscribe\": […]}`: names of \
-             channels, or prefixes that end in `*`. `standalone token` makes one.",
+             channels, or prefixes that end in `*`. `standalone token` creates one.",
         ));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
         let cookie = ApiKeyValue::with_description(
@@ -86,20 +86,20 @@ pub enum Refused {
     /// accepted.
     #[response(status = 400)]
     BadRequest(ErrorBody),
-    /// A token is needed and none was shown, or the one that was shown does not hold.
+    /// A token is required and was not sent, or the token is invalid.
     #[response(status = 401, headers(("WWW-Authenticate" = String, description = "`Bearer`, with the reason (RFC 6750)")))]
     Unauthorized(ErrorBody),
     /// The token does not cover the channel; or nobody may publish, as no key for tokens is configured.
     #[response(status = 403)]
     Forbidden(ErrorBody),
     /// The path knows other methods.
-    #[response(status = 405, headers(("Allow" = String, description = "The methods it knows")))]
+    #[response(status = 405, headers(("Allow" = String, description = "The allowed methods")))]
     MethodNotAllowed(ErrorBody),
     /// Too many from one token or address.
-    #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))]
+    #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds until a retry is useful")))]
     TooManyRequests(ErrorBody),
-    /// Not now: the bus is away, there is no room, or the process is about to end. Nothing was added.
-    #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))]
+    /// Temporarily unavailable: the bus is unavailable, a limit is reached, or the process is shutting down. Nothing was added.
+    #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds until a retry is useful")))]
     Unavailable(ErrorBody),
 }
 
@@ -112,10 +112,10 @@ enum RefusedBody {
     /// The body took too long to arrive.
     #[response(status = 408)]
     Slow(ErrorBody),
-    /// The body is larger than `TRIDENT_MAX_BODY` (64 KiB), or holds more messages than may be published in a second.
+    /// The body is larger than `TRIDENT_MAX_BODY` (64 KiB), or contains more messages than may be published per second.
     #[response(status = 413)]
     TooLarge(ErrorBody),
-    /// The `Content-Type` is none of those that are accepted.
+    /// The `Content-Type` is not supported.
     #[response(status = 415)]
     UnsupportedMediaType(ErrorBody),
     /// The `Idempotency-Key` was used for other messages.
@@ -144,14 +144,14 @@ struct PublishHeaders {
 
 /// Publish
 ///
-/// 201 means that the messages are in the log: whoever reads with an older cursor gets them. All of a batch is added, or nothing.
+/// 201 means that the messages are in the log: readers with an older cursor get them. A batch is added as a whole, or not at all.
 #[utoipa::path(
     post,
     path = "/",
     tag = "publish",
     params(PublishQuery, PublishHeaders),
     request_body(
-        description = "The data: any JSON, or a text. Or a batch, with one `BatchLine` a line.",
+        description = "The data: any JSON, or a text. Or a batch, with one `BatchLine` per line.",
         content(
             (serde_json::Value = "application/json"),
             (String = "text/plain"),
@@ -159,7 +159,7 @@ struct PublishHeaders {
         )
     ),
     responses(
-        (status = 201, description = "In the log: the id, or the ids where there are several channels or a batch", body = Published,
+        (status = 201, description = "Published: the id, or the ids if there are several channels or a batch", body = Published,
          headers(("Cache-Control" = String, description = "`no-store`"))),
         Refused,
         RefusedBody,
@@ -184,7 +184,7 @@ struct Status {
 }
 
 /// Whether the process lives
-#[utoipa::path(get, path = "/healthz", tag = "operate", responses((status = 200, description = "It does", body = Status)))]
+#[utoipa::path(get, path = "/healthz", tag = "operate", responses((status = 200, description = "It is running", body = Status)))]
 fn healthz() {}
 
 /// Whether the process can serve
@@ -193,23 +193,23 @@ fn healthz() {}
     path = "/readyz",
     tag = "operate",
     responses(
-        (status = 200, description = "It can; `degraded` lists what does not work as it should", body = Ready),
-        (status = 503, description = "It cannot: the bus is away, or it is about to end", body = ErrorBody,
-         headers(("Retry-After" = u64, description = "Seconds until it is worth trying again")))
+        (status = 200, description = "It is ready; `degraded` lists problems", body = Ready),
+        (status = 503, description = "It is not ready: the bus is unavailable, or it is shutting down", body = ErrorBody,
+         headers(("Retry-After" = u64, description = "Seconds until a retry is useful")))
     )
 )]
 fn readyz() {}
 
-/// Figures for Prometheus
+/// Metrics for Prometheus
 ///
-/// OpenMetrics for who accepts it, the older text form for everybody else.
+/// OpenMetrics for clients that accept it, the older text format otherwise.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "operate",
     responses((
         status = 200,
-        description = "The figures",
+        description = "The metrics",
         content((String = "text/plain"), (String = "application/openmetrics-text"))
     ))
 )]

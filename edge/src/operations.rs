@@ -60,12 +60,15 @@ mod tests {
         let none = HeaderMap::new();
         assert_eq!(get(&edge, "/healthz", &none).await.body, r#"{"status":"ok"}"#);
         assert_eq!(get(&edge, "/readyz", &none).await.status, 200);
-        edge.readiness.not_ready("bus_away", "the bus is away: connection refused");
+        edge.readiness.not_ready("bus_unavailable", "the bus is unavailable: connection refused");
         let answer = get(&edge, "/readyz", &none).await;
         assert_eq!((answer.status, answer.headers.get("retry-after").unwrap().as_bytes()), (503, &b"2"[..]));
-        assert_eq!(answer.body, r#"{"error":{"code":"bus_away","message":"the bus is away: connection refused"}}"#);
+        assert_eq!(
+            answer.body,
+            r#"{"error":{"code":"bus_unavailable","message":"the bus is unavailable: connection refused"}}"#
+        );
         assert_eq!(get(&edge, "/healthz", &none).await.status, 200, "a restart would not bring the bus back");
-        edge.readiness.ready("bus_away");
+        edge.readiness.ready("bus_unavailable");
         assert_eq!(get(&edge, "/readyz", &none).await.status, 200);
         let text = get(&edge, "/metrics", &none).await;
         assert_eq!(text.headers.get(header::CONTENT_TYPE).unwrap(), "text/plain; version=0.0.4; charset=utf-8");

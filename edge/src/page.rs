@@ -1,5 +1,5 @@
-//! Pages that are part of a binary: served from memory, as each client likes them compressed, and asked for again only when the
-//! binary is another one.
+//! Pages that are part of a binary: served from memory, compressed as the client accepts it, and transferred again only when the binary has
+//! changed.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -15,17 +15,17 @@ use asset::{Asset, Encoding};
 
 use super::layer::resource;
 
-/// Nothing from elsewhere, no script or style inside the page, no page of others around it (CSP level 3).
+/// No resources of other origins, no inline scripts or styles, no framing by other pages (CSP level 3).
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'self'";
 
-/// What fits into a packet is not compressed: it would arrive no sooner.
+/// A file that fits into one packet is not compressed: it would not arrive earlier.
 const SMALL: usize = 1_024;
 
-/// A file of a page. Its compressed forms are made when somebody first asks for them, and shared by all workers.
+/// A file of a page. It is compressed at the first request, and all workers share the result.
 #[derive(Debug)]
 pub struct File {
-    /// As in `text/css`; all of them are UTF-8.
+    /// Such as `text/css`; all of them are UTF-8.
     content_type: &'static str,
     content: Asset,
 }
@@ -54,9 +54,8 @@ impl File {
     }
 }
 
-/// What is there on every server: the style that all pages share, the sign that browsers ask for by themselves on pages
-/// that name none, as on answers that are opened in a tab, and the description of the HTTP interface (of all services,
-/// whichever is asked) with a page to read it.
+/// Files of every server: the common style sheet, the icon that browsers request for pages and answers without one, and the description of
+/// the HTTP interface (of all services) with a page that displays it.
 pub(super) fn common(config: &mut ServiceConfig) {
     static BASE: File = File::css(include_str!("../../web/base.css"));
     static SIGN: File = File::new("image/svg+xml", include_str!("../../web/favicon.svg"));
@@ -80,8 +79,8 @@ pub(super) fn common(config: &mut ServiceConfig) {
 /// Adds routes for files, each at its path.
 pub fn serve(config: &mut ServiceConfig, files: &[(&str, &'static File)]) {
     for &(path, file) in files {
-        // Only has to differ when the file does, and to be the same in every worker and replica of one build. Weak, since it
-        // is the same for every encoding (RFC 9110 §8.8.1).
+        // It has to change when the file does, and to be the same in every worker and replica of one build. Weak, since it is the same for
+        // every encoding (RFC 9110 §8.8.1).
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(file.content.plain());
         let Ok(tag) = HeaderValue::try_from(format!("W/\"{hash:016x}\"")) else { continue };
         let handler = move |request: HttpRequest| answer(file, tag.clone(), request);

@@ -1,7 +1,7 @@
 //! Publishing over HTTP: `POST /events` and `POST /data`.
 //!
-//! Everything is checked before anything is added: who asks, the query, the body, every line of a batch, every channel.
-//! Then it goes to the bus in one piece, and the answer is the ids it got there.
+//! Everything is checked before anything is added: permissions, the query, the body, every line of a batch, every channel. Then all
+//! messages go to the bus in one publication, and the answer has their ids.
 
 use actix_web::{
     HttpResponse,
@@ -25,8 +25,8 @@ use super::{
 
 const EVENT: Parameter = Parameter::once("event");
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// Bytes of the longest key.
-const LONGEST_KEY: usize = 128;
+/// Maximum length of a key in bytes.
+const MAX_KEY_BYTES: usize = 128;
 
 /// The handler of both routes. What can be refused without the body is refused before it is read.
 pub fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
@@ -71,7 +71,7 @@ impl AuthorizedPublish {
             None => lines(body, &access)?,
         };
         service.edge.limits.publish(&access.identity(), drafts.len())?;
-        // Short lines take more memory as messages than they did as text.
+        // Short lines take more memory as messages than as text.
         let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
         share.set(body.len() + messages).inspect_err(|_| {
             service.edge.metrics.refusals.receive_total.inc();
@@ -97,9 +97,9 @@ impl AuthorizedPublish {
 fn refused(service: &Service, error: BusError) -> ApiError {
     let refusals = &service.edge.metrics.refusals;
     match error {
-        BusError::Away(_) => {
-            refusals.bus_away.inc();
-            ApiError::unavailable("bus_away", error)
+        BusError::Unavailable(_) => {
+            refusals.bus_unavailable.inc();
+            ApiError::unavailable("bus_unavailable", error)
         }
         BusError::Unknown(_) => {
             refusals.outcome_unknown.inc();
@@ -111,7 +111,7 @@ fn refused(service: &Service, error: BusError) -> ApiError {
         }
         BusError::Keys { retry_after } => {
             refusals.idempotency_keys.inc();
-            // `Retry-After` has whole seconds; one too few would be refused again.
+            // `Retry-After` has whole seconds; rounded down, the retry would be rejected again.
             let retry_after = retry_after.as_secs() + 1;
             ApiError::Unavailable { code: "too_many_keys", message: error.to_string(), retry_after }
         }
@@ -120,7 +120,7 @@ fn refused(service: &Service, error: BusError) -> ApiError {
     }
 }
 
-/// One message is in the log.
+/// One message was published.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedOne))]
 #[derive(Serialize)]
 pub(crate) struct One {
@@ -128,7 +128,7 @@ pub(crate) struct One {
     id: Cursor,
 }
 
-/// Several messages are in the log.
+/// Several messages were published.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedMany))]
 #[derive(Serialize)]
 pub(crate) struct Many {
@@ -136,7 +136,7 @@ pub(crate) struct Many {
     ids: Vec<Cursor>,
 }
 
-/// What the body is.
+/// The content type of the body.
 enum Kind {
     Json,
     Text,
@@ -151,13 +151,13 @@ impl Kind {
         let Some(given) = given else {
             return Err(ApiError::UnsupportedMediaType(format!("the body has no Content-Type; {ACCEPTED}")));
         };
-        // Most say it without parameters.
+        // Most content types have no parameters.
         if let Some(known) = given.to_str().ok().and_then(Self::named) {
             return Ok(known);
         }
         let refuse = |what: &str| Err(ApiError::UnsupportedMediaType(format!("{what}; {ACCEPTED}, in UTF-8")));
         let Some(mime) = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok()) else {
-            return refuse("the Content-Type is not a media type");
+            return refuse("invalid Content-Type");
         };
         if mime.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
             return refuse("the charset of the body is not UTF-8");
@@ -168,19 +168,19 @@ impl Kind {
         }
     }
 
-    /// By the media type, in small letters and without parameters.
+    /// By the media type, in lower case and without parameters.
     fn named(essence: &str) -> Option<Self> {
         match essence {
             "application/json" => Some(Self::Json),
             "text/plain" => Some(Self::Text),
             "application/x-ndjson" | "application/ndjson" => Some(Self::Lines),
-            // A structured syntax suffix (RFC 6839 §3.1): the value is JSON, whatever else it is.
+            // A structured syntax suffix (RFC 6839 §3.1): the content is JSON.
             _ if essence.starts_with("application/") && essence.ends_with("+json") => Some(Self::Json),
             _ => None,
         }
     }
 
-    /// Whether the query says where the body goes, and not the body itself.
+    /// Whether the channels are in the query, and not in the body.
     fn is_addressed(&self) -> bool {
         !matches!(self, Self::Lines)
     }
@@ -190,7 +190,7 @@ impl Kind {
     }
 }
 
-/// Where one body goes.
+/// The channels of one body.
 struct Addressed {
     channels: Vec<ChannelName>,
     event: EventName,
@@ -202,7 +202,7 @@ impl Addressed {
         if channels.is_empty() {
             return Err(ApiError::invalid(
                 "bad_channel",
-                "`channel` is missing: name the channel to publish to, or several",
+                "`channel` is missing: set the channel to publish to, or several",
             ));
         }
         let event = query.get(EVENT.name).map_or_else(|| Ok(EventName::default()), str::parse).map_err(bad_event)?;
@@ -229,12 +229,12 @@ impl Addressed {
     }
 }
 
-/// The messages of a batch, all of which the asker may publish.
+/// The messages of a batch, if the client may publish all of them.
 fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
     let drafts = batch::read(body).map_err(|error| ApiError::invalid(error.code(), error))?;
     let mut asked: Option<&ChannelName> = None;
     for draft in &drafts {
-        // A batch mostly stays on one channel, which then needs to be asked for only once.
+        // Most batches are for one channel, which then has to be checked only once.
         if asked != Some(&draft.channel) {
             access.require_publish(&draft.channel)?;
         }
@@ -246,11 +246,12 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
 fn idempotency_key(headers: &HeaderMap, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY);
     let Some(key) = given.next() else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
     match key.filter(|_| given.next().is_none()) {
         Some(key) => Ok(Some(IdempotencyKey { scope: access.identity().to_string(), key: key.to_owned() })),
         None => {
-            let message = format!("{IDEMPOTENCY_KEY} must come once, with 1 to {LONGEST_KEY} visible ASCII characters");
+            let message =
+                format!("{IDEMPOTENCY_KEY} must occur once, with 1 to {MAX_KEY_BYTES} visible ASCII characters");
             Err(ApiError::invalid("bad_idempotency_key", message))
         }
     }
@@ -270,15 +271,15 @@ mod tests {
     use crate::{Settings, settings::ServiceDefaults};
 
     #[actix_web::test]
-    async fn what_the_bus_refuses_is_counted_by_its_reason() {
+    async fn rejections_of_the_bus_are_counted_by_reason() {
         let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
         let settings = Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory")]).unwrap();
         let service = Service::open(settings, &defaults).unwrap();
         let counts = || {
             let refusals = &service.edge.metrics.refusals;
-            (refusals.bus_away.get(), refusals.idempotency_keys.get())
+            (refusals.bus_unavailable.get(), refusals.idempotency_keys.get())
         };
-        assert_eq!(refused(&service, BusError::Away("gone".into())).code(), "bus_away");
+        assert_eq!(refused(&service, BusError::Unavailable("gone".into())).code(), "bus_unavailable");
         assert_eq!(counts(), (1, 0));
         assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
         assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);

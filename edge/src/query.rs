@@ -1,46 +1,46 @@
-//! The query string, read strictly: what is not understood is told, not ignored.
+//! The query string, parsed strictly: unknown parameters are errors.
 //!
-//! `request.uri().query()` goes in, a [`Query`] comes out that knows its parameters by name. A parameter nobody asked
-//! for is a 400 that names it and what is accepted, so that `?chanel=news` does not quietly mean "from everywhere".
-//! Parameters that client libraries add by themselves ([`ADDED_BY_LIBRARIES`]) are ignored where a route does not read them.
+//! `request.uri().query()` is parsed into a [`Query`], which has its parameters by name. An unknown parameter is a 400 that names it and
+//! the accepted ones, so that a typo such as `?chanel=news` does not silently select the default channel. Parameters that client libraries
+//! add themselves ([`ADDED_BY_LIBRARIES`]) are ignored if a route does not use them.
 
 use std::borrow::Cow;
 
 use super::error::ApiError;
 
-/// Parameters that client libraries add without their user's doing: jQuery's cache buster, and the cursor of polyfills of
+/// Parameters that client libraries add without their user's knowledge: jQuery's cache buster, and the cursor of polyfills of
 /// `EventSource`.
 pub const ADDED_BY_LIBRARIES: [&str; 2] = ["_", "lastEventId"];
 
-/// How often a parameter may come.
+/// How often a parameter may occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
+pub enum Occurrence {
     /// At most once; twice is an error, since either value could be meant.
     Once,
-    /// Up to so many times.
+    /// Up to this many times.
     UpTo(usize),
 }
 
-/// A parameter that a route understands.
+/// A parameter that a route supports.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
-    /// Its name, as it stands before the `=`.
+    /// Its name, before the `=`.
     pub name: &'static str,
-    /// How often it may come.
-    pub times: Times,
+    /// How often it may occur.
+    pub occurrence: Occurrence,
 }
 
 impl Parameter {
-    /// A parameter that comes at most once.
+    /// A parameter that may occur once.
     #[must_use]
     pub const fn once(name: &'static str) -> Self {
-        Self { name, times: Times::Once }
+        Self { name, occurrence: Occurrence::Once }
     }
 
     /// A parameter that may be repeated, up to `most` times.
     #[must_use]
     pub const fn repeated(name: &'static str, most: usize) -> Self {
-        Self { name, times: Times::UpTo(most) }
+        Self { name, occurrence: Occurrence::UpTo(most) }
     }
 }
 
@@ -51,12 +51,12 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads a query string (without the `?`) as forms write it: `name=value` with `&` between, `%` escapes, `+` for a
-    /// space (WHATWG URL §5.1). A name without `=` has the empty value; nothing between two `&` is nothing.
+    /// Parses a query string (without the `?`) in the format of forms: `name=value` separated by `&`, `%` escapes, `+` for a space (WHATWG
+    /// URL §5.1). A name without `=` has the empty value; empty parts between two `&` are ignored.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`]: `unknown_parameter` for a name not in `accepted`, `repeated_parameter` for one that came
-    /// too often, `bad_encoding` for a bad `%` escape or bytes that are no UTF-8.
+    /// [`ApiError::Invalid`]: `unknown_parameter` for a name not in `accepted`, `repeated_parameter` for one that occurs
+    /// too often, `bad_encoding` for a bad `%` escape or invalid UTF-8.
     pub fn read(query: &'a str, accepted: &[Parameter]) -> Result<Self, ApiError> {
         let mut pairs: Vec<(&'static str, Cow<'a, str>)> = Vec::new();
         let mut unknown: Vec<String> = Vec::new();
@@ -71,13 +71,13 @@ impl<'a> Query<'a> {
             };
             let value = decode(value)?;
             let seen = pairs.iter().filter(|(name, _)| *name == parameter.name).count();
-            match parameter.times {
-                Times::Once if seen == 1 => {
-                    let message = format!("parameter `{}` may be given once only", parameter.name);
+            match parameter.occurrence {
+                Occurrence::Once if seen == 1 => {
+                    let message = format!("parameter `{}` may occur only once", parameter.name);
                     return Err(ApiError::Invalid { code: "repeated_parameter", message });
                 }
-                Times::UpTo(most) if seen == most => {
-                    let message = format!("parameter `{}` may be given {most} times at most", parameter.name);
+                Occurrence::UpTo(most) if seen == most => {
+                    let message = format!("parameter `{}` may occur at most {most} times", parameter.name);
                     return Err(ApiError::Invalid { code: "repeated_parameter", message });
                 }
                 _ => pairs.push((parameter.name, value)),
@@ -86,13 +86,13 @@ impl<'a> Query<'a> {
         if unknown.is_empty() { Ok(Self { pairs }) } else { Err(not_accepted(&unknown, accepted)) }
     }
 
-    /// The value of a parameter that comes at most once; of a repeated one the first.
+    /// The value of a parameter; the first one if it is repeated.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    /// The values of a parameter in the order they came in.
+    /// The values of a parameter, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
@@ -105,15 +105,14 @@ fn not_accepted(unknown: &[String], accepted: &[Parameter]) -> ApiError {
     ApiError::Invalid { code: "unknown_parameter", message: format!("unknown {noun} {unknown}; accepted: {known}") }
 }
 
-/// A stranger's text as it may stand in a message: quoted, without control characters, and short, also where each of its
-/// characters takes several to be shown.
+/// Untrusted text for an error message: quoted, without control characters, and short, even if each of its characters is escaped.
 fn shown(text: &str) -> String {
-    const MOST_BYTES: usize = 60;
+    const MAX_SHOWN_BYTES: usize = 60;
     let mut short = String::new();
     for char in text.chars() {
         let before = short.len();
         short.extend(char.escape_debug());
-        if short.len() > MOST_BYTES {
+        if short.len() > MAX_SHOWN_BYTES {
             short.truncate(before);
             short.push('…');
             break;
@@ -122,12 +121,12 @@ fn shown(text: &str) -> String {
     format!("`{short}`")
 }
 
-/// Undoes `%` escapes and `+`.
+/// Decodes `%` escapes and `+`.
 fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(text));
     }
-    let bad = |what: &str| ApiError::invalid("bad_encoding", format!("the query string holds {what}"));
+    let bad = |what: &str| ApiError::invalid("bad_encoding", format!("the query string contains {what}"));
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -137,7 +136,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
             b'%' => {
                 let digit = |at: usize| rest.get(at).and_then(|&digit| char::from(digit).to_digit(16));
                 let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-                    return Err(bad("a `%` that no two hexadecimal digits follow"));
+                    return Err(bad("a `%` without two hexadecimal digits"));
                 };
                 bytes.push((high * 16 + low) as u8);
                 rest = &rest[2..];
@@ -145,7 +144,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
             byte => bytes.push(byte),
         }
     }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| bad("bytes that are no UTF-8"))
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| bad("invalid UTF-8"))
 }
 
 #[cfg(test)]
@@ -192,14 +191,14 @@ mod tests {
             ("=1", "unknown_parameter", "``"),
             ("a%0d%0ab=1", "unknown_parameter", "`a\\r\\nb`"),
             (long.as_str(), "unknown_parameter", "x…`"),
-            ("since=1&since=2", "repeated_parameter", "`since` may be given once"),
-            ("channel=1&channel=2&channel=3&channel=4", "repeated_parameter", "3 times at most"),
+            ("since=1&since=2", "repeated_parameter", "`since` may occur only once"),
+            ("channel=1&channel=2&channel=3&channel=4", "repeated_parameter", "at most 3 times"),
             ("since=%", "bad_encoding", "two hexadecimal digits"),
             ("since=%4", "bad_encoding", "two hexadecimal digits"),
             ("since=%zz", "bad_encoding", "two hexadecimal digits"),
             ("since=%+1", "bad_encoding", "two hexadecimal digits"),
-            ("since=%ff", "bad_encoding", "no UTF-8"),
-            ("since=%c3%28", "bad_encoding", "no UTF-8"),
+            ("since=%ff", "bad_encoding", "invalid UTF-8"),
+            ("since=%c3%28", "bad_encoding", "invalid UTF-8"),
         ] {
             let (told, message) = read(query).unwrap_err();
             assert_eq!(told, code, "{query}");
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_shortly_whatever_the_names_are() {
+    fn an_error_message_is_short_whatever_the_names_are() {
         for name in ["\u{1f}".repeat(100), "🌊".repeat(100), "\u{10ffff}".repeat(100)] {
             let (_, message) = read(&vec![name; 20].join("&")).unwrap_err();
             assert!(message.len() < 700, "{message}");
@@ -223,7 +222,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_told(query in ".{0,200}") {
+        fn any_text_is_parsed_or_rejected(query in ".{0,200}") {
             if let Err((_, message)) = read(&query) {
                 prop_assert!(!message.contains(char::is_control) && message.len() < 700);
             }

@@ -1,9 +1,8 @@
-//! Bytes of requests that are incomplete or not answered yet: one budget for all connections of a process
-//! (`TRIDENT_RECEIVE_TOTAL`).
+//! Memory of requests that are incomplete or not answered yet: one budget for all connections of a process (`TRIDENT_RECEIVE_TOTAL`).
 //!
-//! Most requests are short and complete at once. Those of up to [`UNCOUNTED`] bytes are not counted: they are part of what each
-//! connection is expected to take. A longer one is counted with all of its bytes and refused when there is no room. One request
-//! always has room, so that every request which the other limits allow passes some time.
+//! Most requests are short and complete immediately. Those of up to [`UNCOUNTED`] bytes are not counted: they are part of the expected
+//! memory of a connection. A longer one is counted with all of its bytes and rejected if there is no space. One request always has space,
+//! so that every request within the other limits is accepted at some time.
 
 use std::sync::{
     Arc,
@@ -12,10 +11,10 @@ use std::sync::{
 
 use super::ApiError;
 
-/// Bytes that a request may take whatever all others take: what arrives in one read.
+/// A request may use this many bytes whatever all others use: the size of one read.
 pub const UNCOUNTED: usize = 16 * 1024;
 
-/// The count of a process. Clones share it.
+/// The counter of a process. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Receiving(Arc<Inner>);
 
@@ -26,9 +25,9 @@ struct Inner {
     bytes: AtomicUsize,
 }
 
-/// There is no room for a longer request.
+/// There is no space for another larger request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("requests in progress take as much memory as they may (TRIDENT_RECEIVE_TOTAL); try again later")]
+#[error("requests in progress have reached their memory limit (TRIDENT_RECEIVE_TOTAL); retry later")]
 pub struct NoRoom;
 
 impl From<NoRoom> for ApiError {
@@ -50,14 +49,14 @@ impl Receiving {
         self.0.bytes.load(Relaxed)
     }
 
-    /// The share of one request, which holds nothing yet.
+    /// The share of one request, initially 0 bytes.
     #[must_use]
     pub fn share(&self) -> Share {
         Share { all: self.clone(), counted: 0 }
     }
 }
 
-/// What one request holds; given back when it is dropped.
+/// The memory of one request, released when it is dropped.
 #[derive(Debug)]
 pub struct Share {
     all: Receiving,
@@ -65,10 +64,10 @@ pub struct Share {
 }
 
 impl Share {
-    /// From now on the request holds `bytes`.
+    /// Sets the memory of the request to `bytes`.
     ///
     /// # Errors
-    /// When that is more than before and there is no room for it. The share is then as it was before.
+    /// When that is an increase for which there is no space. The share is then unchanged.
     pub fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let counted = if bytes > UNCOUNTED { bytes } else { 0 };
         let Inner { limit, bytes: all } = &*self.all.0;
@@ -76,7 +75,7 @@ impl Share {
             all.fetch_sub(self.counted - counted, Relaxed);
         } else {
             let more = counted - self.counted;
-            // Added first and taken back if it was too much: two threads cannot both get the last bytes.
+            // Added first and subtracted if it was too much: two threads cannot both get the last bytes.
             let before = all.fetch_add(more, Relaxed);
             if before > self.counted && before + more > limit.unwrap_or(usize::MAX) {
                 all.fetch_sub(more, Relaxed);

@@ -24,11 +24,11 @@ use super::{ApiError, Edge, cors};
 pub struct RequestParts<'a> {
     /// GET, POST, …
     pub method: &'a Method,
-    /// Without the question mark; empty where there is none.
+    /// Without the question mark; empty if there is none.
     pub query: &'a str,
     /// The header fields.
     pub headers: &'a HeaderMap,
-    /// The other end of the connection.
+    /// The peer of the connection.
     pub peer: Option<SocketAddr>,
 }
 

@@ -1,17 +1,17 @@
-//! Start and ordered stop of a service's HTTP server.
+//! Start and graceful shutdown of a service's HTTP server.
 //!
-//! [`bind`] opens the port, [`start`] serves on it, [`Running::until_signal`] waits for the end: a signal, and then not
-//! ready, every stream ended, what is being answered finished, out within ten seconds.
+//! [`bind`] opens the port, [`start`] serves on it, [`Running::until_signal`] waits for a signal and then shuts down: it reports not ready,
+//! ends every stream, completes requests in progress, and exits within ten seconds.
 //!
-//! This is `actix_web::HttpServer` done by hand, from the same public parts, for one reason: connections are served by
-//! [`http1`], which keeps no buffers for them while they wait.
+//! This replaces `actix_web::HttpServer`, with the same public parts, for one reason: [`http1`] serves connections without keeping buffers
+//! for idle ones.
 //!
-//! What is set here against actix's defaults, and why:
-//! - `max_concurrent_connections`: actix stops accepting at 25,600 a worker, silently; our own limit answers with an error, so
-//!   actix's lies above it;
-//! - `keep_alive` 75 s: longer than nginx keeps an upstream connection (60 s), so that it is never we who close one
-//!   that nginx is about to send a request on;
-//! - `shutdown_timeout`: streams are ended by us, so what is left after it hangs.
+//! Differences from actix's defaults, and their reasons:
+//! - `max_concurrent_connections`: actix silently stops accepting at 25,600 per worker; Trident's own limit answers with an error,
+//!   so actix's has to be higher;
+//! - `keep_alive` 75 s: longer than nginx keeps an upstream connection (60 s), so that the server never closes one
+//!   on which nginx is about to send a request;
+//! - `shutdown_timeout`: streams are ended by Trident, so whatever is left after it is stuck.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use actix_web::{
 };
 
 use super::{
-    auth::{Bearers, Verifier},
+    auth::{TokenOwners, Verifier},
     drain::Drain,
     health::Readiness,
     http1, layer,
@@ -43,25 +43,25 @@ use super::{
     unread::Unread,
 };
 
-/// Connections that wait to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also counts.
+/// The backlog of connections to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also applies.
 const BACKLOG: i32 = 4096;
 
-/// The times that no setting names. Tests have others.
+/// Timeouts without a setting. Tests use others.
 #[derive(Clone, Copy, Debug)]
-struct Times {
-    /// How long an idle connection is kept for its client's next request.
+struct ServerTimeouts {
+    /// How long an idle connection is kept open for its client's next request.
     keep_alive: Duration,
-    /// How long a client may take nothing of what there is for it.
+    /// How long a client may read nothing of what is queued for it.
     write: Duration,
-    /// How long the port stays open after the drain began, for requests that were on their way.
+    /// How long the port stays open after draining begins, for connections that are being opened.
     settle: Duration,
-    /// After so many whole seconds of the stop actix lets go of whatever is still open.
+    /// After this many seconds of the shutdown, actix drops whatever is still open.
     shutdown: u64,
-    /// After so long the stop is over, whatever is still open.
+    /// After this time the shutdown ends, whatever is still open.
     hard_end: Duration,
 }
 
-const TIMES: Times = Times {
+const TIMES: ServerTimeouts = ServerTimeouts {
     keep_alive: Duration::from_secs(75),
     write: Duration::from_secs(30),
     settle: Duration::from_millis(100),
@@ -69,8 +69,8 @@ const TIMES: Times = Times {
     hard_end: Duration::from_millis(9500),
 };
 
-/// What the HTTP side of one process shares: its settings and what is counted and decided by them. Clones are one and
-/// the same. It is made once, outside of the closure that actix calls for each worker.
+/// The shared state of the HTTP side of one process: its settings, counters and limits. Clones share it. Create it once, outside of the
+/// closure that actix calls for each worker.
 #[derive(Clone, Debug)]
 pub struct Edge(Arc<Shared>);
 
@@ -79,28 +79,28 @@ pub struct Edge(Arc<Shared>);
 pub struct Shared {
     /// The settings of the process.
     pub settings: Settings,
-    /// Its figures.
+    /// Its metrics.
     pub metrics: Arc<Metrics>,
-    /// The keys that tokens are checked with.
+    /// The keys that verify tokens.
     pub verifier: Verifier,
-    /// What was verified before.
-    pub(super) tokens: Bearers,
+    /// Recently verified tokens.
+    pub(super) tokens: TokenOwners,
     /// Connections and rates.
     pub limits: Limits,
-    /// Long answers that are not taken yet.
+    /// Long answers that have not been read yet.
     pub unread: Unread,
     /// Requests that are incomplete or not answered yet.
     pub receiving: Receiving,
     /// Accepted sockets.
     pub(super) sockets: http1::Sockets,
-    /// Whether it can serve.
+    /// Whether it is ready.
     pub readiness: Readiness,
-    /// Whether it is on its way out.
+    /// Whether it is shutting down.
     pub drain: Drain,
 }
 
 impl Edge {
-    /// The edge of the process with these settings.
+    /// The edge of a process with these settings.
     #[must_use]
     pub fn new(settings: Settings, service: &ServiceDefaults) -> Self {
         let metrics = Arc::new(Metrics::new(service.name, service.version));
@@ -111,7 +111,7 @@ impl Edge {
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2));
         Self(Arc::new(Shared {
             verifier: Verifier::new(&settings),
-            tokens: Bearers::default(),
+            tokens: TokenOwners::default(),
             limits: Limits::new(&settings, metrics.clone()),
             sockets,
             unread,
@@ -127,27 +127,22 @@ impl Edge {
 fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving) -> Vec<Figure> {
     let (open, evicted) = sockets.figures();
     vec![
-        Figure {
-            name: "trident_sockets",
-            help: "TCP connections that are open",
-            value: open as u64,
-            is_counter: false,
-        },
+        Figure { name: "trident_sockets", help: "Open TCP connections", value: open as u64, is_counter: false },
         Figure {
             name: "trident_sockets_evicted",
-            help: "Idle TCP connections that were closed to make room for new ones",
+            help: "Idle TCP connections closed to admit new ones",
             value: evicted,
             is_counter: true,
         },
         Figure {
             name: "trident_unread_answer_bytes",
-            help: "Bytes of long answers to polls that their clients have not taken yet",
+            help: "Bytes of long answers to polls that clients have not read yet",
             value: unread.bytes() as u64,
             is_counter: false,
         },
         Figure {
             name: "trident_receiving_bytes",
-            help: "Bytes of longer requests that are incomplete or not answered yet",
+            help: "Bytes of larger requests that are incomplete or not answered yet",
             value: receiving.bytes() as u64,
             is_counter: false,
         },
@@ -162,18 +157,18 @@ impl Deref for Edge {
     }
 }
 
-/// Opens the port at `address`; port 0 is any free one.
+/// Opens the port at `address`; port 0 selects any free one.
 ///
 /// # Errors
-/// When the address is taken, not ours, or not allowed.
+/// When the address is in use, not local, or not permitted.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the connections of the process before it to be forgotten.
+    // A restart must not wait until the kernel has forgotten connections of the previous process.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // `[::]` is every address, IPv4 too, whatever the machine's default is.
+        // `[::]` means every address, including IPv4, whatever the machine's default is.
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
@@ -197,7 +192,13 @@ where
     start_with(listener, edge, routes, application, TIMES)
 }
 
-fn start_with<R, A>(listener: TcpListener, edge: &Edge, routes: R, application: A, times: Times) -> io::Result<Running>
+fn start_with<R, A>(
+    listener: TcpListener,
+    edge: &Edge,
+    routes: R,
+    application: A,
+    times: ServerTimeouts,
+) -> io::Result<Running>
 where
     R: Fn() -> Routes + Clone + Send + 'static,
     A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
@@ -214,16 +215,19 @@ where
         .disable_signals()
         .listen("http", listener, move || {
             let (edge, signal, routes) = (app_edge.clone(), signal.clone(), routes.clone());
-            let times =
-                http1::Times { head: edge.settings.header_timeout, keep_alive: times.keep_alive, write: times.write };
+            let times = http1::ConnectionTimeouts {
+                head: edge.settings.header_timeout,
+                keep_alive: times.keep_alive,
+                write: times.write,
+            };
             let application = layer::app(edge.clone(), application.clone());
             let application = map_config(application, |()| AppConfig::default()).into_factory();
             fn_factory(move || {
                 let (application, edge, signal) = (application.new_service(()), edge.clone(), signal.clone());
                 let routes = operations::routes(&edge).and(routes());
                 async move {
-                    let worker = Rc::new(http1::Worker::new(application.await?, routes, edge, times));
-                    rt::spawn(http1::Worker::keep_room(Rc::downgrade(&worker)));
+                    let worker = Rc::new(http1::WorkerContext::new(application.await?, routes, edge, times));
+                    rt::spawn(http1::WorkerContext::keep_room(Rc::downgrade(&worker)));
                     let stopped = worker.clone();
                     rt::spawn(async move {
                         signal.notified().await;
@@ -231,7 +235,7 @@ where
                     });
                     Ok::<_, ()>(fn_service(move |socket| {
                         let worker = worker.clone();
-                        // In a box: each of the layers that actix has around it would take its room once more.
+                        // Boxed: each of actix's layers around it would otherwise need its space once more.
                         Box::pin(async move {
                             worker.serve(socket).await;
                             Ok::<_, ()>(())
@@ -247,52 +251,52 @@ where
     Ok(Running { address, edge: edge.clone(), handle, server, times })
 }
 
-/// A server that serves.
+/// A running server.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
     edge: Edge,
     handle: ServerHandle,
     server: JoinHandle<io::Result<()>>,
-    times: Times,
+    times: ServerTimeouts,
 }
 
 impl Running {
-    /// Where it listens.
+    /// Its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as the beginning of URLs: `http://127.0.0.1:8080`.
+    /// Its address as a URL: `http://127.0.0.1:8080`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What it shares.
+    /// Its shared state.
     #[must_use]
     pub fn edge(&self) -> &Edge {
         &self.edge
     }
 
-    /// The ordered stop: not ready; what was registered with [`Drain::on_begin`] ends the streams; the port closes; what
-    /// is being answered is finished. Takes 10 s at most; what is open then is cut.
+    /// Graceful shutdown: reports not ready, calls the callbacks of [`Drain::on_begin`], which end the streams, closes the port, and
+    /// completes requests in progress. Takes 10 s at most; then open connections are aborted.
     pub async fn stop(self) {
         let Self { edge, handle, server, times, .. } = self;
         let begun = tokio::time::Instant::now();
-        edge.readiness.not_ready("draining", "the process is on its way out");
+        edge.readiness.not_ready("draining", "the process is shutting down");
         edge.drain.begin();
         let ordered = async {
-            // Requests that are on their way are still read and answered, with `Connection: close`. Then the port is
-            // closed, and not merely left alone: a connection to a closed port fails at once and is made elsewhere.
+            // Requests in flight are still read and answered, with `Connection: close`. Then the port is closed, and not just ignored: a
+            // connection to a closed port fails immediately, and the client tries another server.
             tokio::time::sleep(times.settle).await;
             let stopped = handle.stop(true);
-            // The thread that accepts closes the port once it is scheduled; nothing reports it.
+            // The accepting thread closes the port when it is scheduled; nothing reports that.
             tokio::time::sleep(times.settle).await;
             edge.drain.close_port();
             stopped.await;
-            // The server's future ends by itself once its workers have.
+            // The server's future resolves once its workers have ended.
             let _ = server.await;
         };
         let on_time = tokio::time::timeout(times.hard_end, ordered).await.is_ok();
@@ -304,36 +308,35 @@ impl Running {
         }
     }
 
-    /// The end at once: every connection is cut. For tests of clients that have to cope.
+    /// Immediate end: every connection is aborted. For tests of clients.
     pub async fn kill(self) {
         self.handle.stop(false).await;
         let _ = self.server.await;
     }
 
-    /// Waits for SIGTERM or SIGINT, then stops in order; a second signal ends the process at once, with 128 + its number
-    /// as shells have it.
+    /// Waits for SIGTERM or SIGINT, then shuts down gracefully; a second signal exits immediately, with 128 + its number, as shells expect.
     ///
     /// # Errors
-    /// When signals cannot be listened for, or when the server ended by itself.
+    /// When signal handlers cannot be installed, or when the server ended unexpectedly.
     pub async fn until_signal(mut self) -> io::Result<()> {
         let mut signals = Signals::new()?;
         tokio::select! {
             ended = &mut self.server => {
-                return ended.map_err(io::Error::other)?.and(Err(io::Error::other("the server ended by itself")));
+                return ended.map_err(io::Error::other)?.and(Err(io::Error::other("the server ended unexpectedly")));
             }
-            (name, _) = signals.next() => log::info!("{name}: stopping; again ends at once"),
+            (name, _) = signals.next() => log::info!("{name}: shutting down; a second signal exits immediately"),
         }
         tokio::select! {
             () = self.stop() => Ok(()),
             (name, number) = signals.next() => {
-                log::warn!("{name} again: ending at once");
+                log::warn!("{name} again: exiting immediately");
                 std::process::exit(128 + number)
             }
         }
     }
 }
 
-/// The signals that ask for the end.
+/// The signals for shutdown.
 #[cfg(unix)]
 struct Signals {
     term: tokio::signal::unix::Signal,
@@ -355,7 +358,7 @@ impl Signals {
     }
 }
 
-/// Where there are no signals, Ctrl-C is all there is.
+/// Systems without signals have only Ctrl-C.
 #[cfg(not(unix))]
 struct Signals;
 

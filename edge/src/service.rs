@@ -1,4 +1,4 @@
-//! A process of Trident: its edge, its bus, and what goes on beside the requests.
+//! A process of Trident: its edge, its bus, and background work.
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -18,25 +18,25 @@ use super::{
     settings::{BusAddress, ServiceDefaults},
 };
 
-/// How often what has become too old is dropped, and the bus is asked how it is.
+/// How often expired messages are dropped, and the state of the bus is checked.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// What the routes of a service work with. Clones are one and the same.
+/// The state that the routes of a service use. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Settings, and what is counted and decided by them.
+    /// Settings, counters and limits.
     pub edge: Edge,
-    /// Where messages get their order.
+    /// The message bus.
     pub bus: Arc<dyn Bus>,
 }
 
 impl Service {
-    /// Opens the bus that the settings name and begins the upkeep of its log. To be called within an actix runtime.
+    /// Opens the configured bus and starts the upkeep of its log. Call it within an actix runtime.
     ///
-    /// A Redis is connected to meanwhile; until that has happened, and while it is away, the process is not ready.
+    /// A Redis is connected in the background; until then, and while it is unavailable, the process is not ready.
     ///
     /// # Errors
-    /// When the settings name no bus that could be.
+    /// When the configured bus is invalid.
     pub fn open(settings: Settings, defaults: &ServiceDefaults) -> Result<Self, BusError> {
         let limits = Limits {
             channel: settings.retention,
@@ -103,10 +103,10 @@ impl Service {
         server::start(listener, &self.edge, move || routes(&service), application)
     }
 
-    /// Opens the port that the settings name.
+    /// Opens the configured port.
     ///
     /// # Errors
-    /// When it cannot be had; the error names it.
+    /// When it cannot be opened; the error names it.
     pub fn listen(&self) -> io::Result<TcpListener> {
         let address = self.edge.settings.listen;
         server::bind(address).map_err(|error| {
@@ -119,7 +119,7 @@ impl Service {
         let mut refusals = RefusalLog::default();
         while !self.edge.drain.is_draining() {
             tick.tick().await;
-            // In slices: between them publications and polls get the lock, and requests this thread.
+            // In slices: between them, publications and polls get the lock, and requests get this thread.
             while self.bus.sweep() {
                 tokio::task::yield_now().await;
             }
@@ -131,13 +131,13 @@ impl Service {
 
     fn ask_bus(&self) {
         match self.bus.ready() {
-            Ok(()) => self.edge.readiness.ready("bus_away"),
-            Err(error) => self.edge.readiness.not_ready("bus_away", error.to_string()),
+            Ok(()) => self.edge.readiness.ready("bus_unavailable"),
+            Err(error) => self.edge.readiness.not_ready("bus_unavailable", error.to_string()),
         }
     }
 }
 
-/// Measures how far readers are behind, a slice at a time.
+/// Measures the lag of readers, one slice at a time.
 async fn measure(log: Arc<Log>, known: Arc<Mutex<Lag>>) {
     let (mut lag, now) = (log.lag(), Moment::now());
     while log.measure(&mut lag, now) {

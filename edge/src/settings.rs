@@ -1,12 +1,12 @@
-//! The settings of a process: flag, else environment, else default; every fault told at once.
+//! The settings of a process: flag, else environment, else default; all errors are reported together.
 //!
-//! [`table`] names each setting with its default; [`sources`] finds the text that counts for it; [`values`] reads that
-//! text; and [`Settings`] is what comes out when nothing was wrong. A binary calls [`Settings::parse`], which prints the
-//! faults and exits with 2; one with subcommands of its own uses [`Settings::augment`] and [`Settings::from_matches`].
+//! [`table`] names each setting with its default; [`sources`] finds its text; [`values`] parses it; and [`Settings`] is the result if there
+//! were no errors. A binary calls [`Settings::parse`], which prints the errors and exits with 2; one with subcommands uses
+//! [`Settings::augment`] and [`Settings::from_matches`].
 
 mod bus;
+mod effective;
 mod fault;
-mod in_force;
 mod memory;
 mod secret;
 mod sources;
@@ -19,8 +19,8 @@ mod tests;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use bus::{BusAddress, RedisAddress};
+pub use effective::{EffectiveSetting, Origin};
 pub use fault::Fault;
-pub use in_force::{InForce, Origin};
 pub use memory::Memory;
 pub use secret::Secret;
 use sources::Sources;
@@ -30,114 +30,114 @@ use shared::pure::{Retention, access::Patterns};
 
 use super::{address::Network, auth::PublicKey, cors::Origins};
 
-/// What differs from one binary to the next.
+/// The differences between the binaries.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceDefaults {
-    /// The name of the binary, as in `sse-svc`.
+    /// The name of the binary, such as `sse-svc`.
     pub name: &'static str,
-    /// One line on what it does, for `--help`.
+    /// One line about it, for `--help`.
     pub about: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// Where it listens unless told otherwise, as in `0.0.0.0:8083`.
+    /// Its default address, such as `0.0.0.0:8083`.
     pub listen: &'static str,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// For humans.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// The settings of a process, each one right by itself. `None` of a limit means no limit.
+/// The settings of a process, each of them valid. `None` for a limit means no limit.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The memory that defaults were reckoned from; `None` where the system does not tell.
+    /// The memory from which defaults were computed; `None` if the system does not report it.
     pub memory: Option<Memory>,
-    /// Where the order of messages comes from.
+    /// The message bus.
     pub bus: BusAddress,
-    /// The authorities that the Redis' certificate may be signed by, as PEM; none: those of the system.
+    /// The certificate authorities of Redis (PEM); `None` means those of the system.
     pub redis_ca: Option<Vec<u8>>,
-    /// What the names of the Socket.IO cluster's channels in Redis begin with.
+    /// The prefix of the names of the Socket.IO cluster's channels in Redis.
     pub socket_io_key: String,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
     /// Threads that serve requests.
     pub workers: usize,
-    /// How much each channel holds.
+    /// The retention of each channel.
     pub retention: Retention,
-    /// Bytes of memory that all channels hold together.
+    /// Bytes of memory for the messages of all channels together.
     pub history_total: Option<usize>,
     /// Bytes of memory for the encoded forms of messages, which readers share.
     pub encoded_total: Option<usize>,
     /// Bytes of memory for idempotency keys.
     pub idempotency_total: Option<usize>,
-    /// Channels that hold nothing and are kept all the same, mostly because they are read.
+    /// Channels without messages that exist nevertheless, mostly because they are read.
     pub max_channels: Option<usize>,
-    /// Of these, those that one token or address may open.
+    /// The same for one token or address.
     pub max_channels_per_client: Option<usize>,
-    /// Bytes of a request's body.
+    /// Maximum size of a request body in bytes.
     pub max_body: Option<usize>,
     /// Bytes of memory for the recovery sessions of disconnected Socket.IO clients.
     pub sessions_total: Option<usize>,
-    /// Bytes of memory for messages that wait for Socket.IO clients.
+    /// Bytes of memory for messages queued for Socket.IO clients.
     pub outbox_total: Option<usize>,
-    /// Bytes of memory for requests that are incomplete or not answered yet; for incomplete Socket.IO messages; and for
-    /// Socket.IO events whose handlers have not ended: so much for each of the three.
+    /// Bytes of memory for requests that are incomplete or not answered yet, for incomplete Socket.IO messages, and for running handlers of
+    /// Socket.IO events: each of the three has this limit.
     pub receive_total: Option<usize>,
-    /// Connections held open for a client at a time: streams, long polls, Socket.IO sessions.
+    /// Maximum number of open connections of clients: streams, long polls, Socket.IO sessions.
     pub max_connections: Option<usize>,
-    /// Whether the operator asked for so many, and it is not merely the default.
+    /// Whether the operator set this number, or it is the default.
     pub max_connections_asked_for: bool,
     /// The same from one address (IPv6: from one /64).
     pub max_connections_per_address: Option<usize>,
-    /// Streams, polls and sockets a second from one address (IPv6: from one /64).
+    /// Streams, polls and sockets per second from one address (IPv6: from one /64).
     pub connect_rate: Option<u32>,
-    /// Messages a second from one token, or from one address without a token.
+    /// Messages per second from one token, or from one address without a token.
     pub publish_rate: Option<u32>,
-    /// Socket.IO packets a second from one socket.
+    /// Socket.IO packets per second of one socket.
     pub socket_rate: Option<u32>,
-    /// Silence on a stream after which a sign of life is written.
+    /// Idle time on a stream after which a keep-alive is sent.
     pub keepalive: Duration,
-    /// Time between the pings that a Socket.IO session is sent.
+    /// Interval of pings to a Socket.IO session.
     pub ping_interval: Duration,
-    /// How long a Socket.IO session may take to answer a ping.
+    /// Timeout for the answer to a ping.
     pub ping_timeout: Duration,
-    /// How long a stream lives before its client has to come again; ± 20 % in use.
+    /// The maximum age of a stream, ± 20 %; then its client has to reconnect.
     pub max_age: Option<Duration>,
-    /// How long the head of a request may take to arrive.
+    /// Timeout for the head of a request to arrive.
     pub header_timeout: Duration,
-    /// How long the body of a request may take to arrive.
+    /// Timeout for the body of a request to arrive.
     pub body_timeout: Duration,
     /// The keys of HS256 tokens: the first signs, all verify.
     pub secrets: Vec<Secret>,
     /// The keys of RS256, ES256 and EdDSA tokens.
     pub public_keys: Vec<PublicKey>,
-    /// What `aud` of a token must hold.
+    /// The required value of `aud` in tokens.
     pub audience: Option<String>,
-    /// Channels that anybody may subscribe to.
+    /// Channels that anyone can read without a token.
     pub public: Patterns,
-    /// Pages of which origins may read our answers.
+    /// Origins whose pages may read responses.
     pub origins: Origins,
-    /// Whether the demo channels tick.
+    /// Whether the demo channels are published.
     pub demo: bool,
-    /// How log lines are written.
+    /// The format of log lines.
     pub log: LogFormat,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
     /// A directory with the files of a Socket.IO client that are served instead of the built-in ones.
     pub client_dir: Option<PathBuf>,
-    /// What is odd but no fault, to be logged once logging stands.
+    /// Warnings, to be logged once logging works.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
     /// The settings of this process, from its arguments and environment.
     ///
-    /// Prints every fault and exits with 2 when there is one; prints and exits for `--help` and `--version` too.
+    /// Prints all errors and exits with 2 if there are any; prints and exits for `--help` and `--version`, too.
     #[must_use]
     pub fn parse(service: &ServiceDefaults) -> Self {
         let command = clap::Command::new(service.name).about(service.about).version(service.version);
@@ -145,8 +145,8 @@ impl Settings {
         Self::from_matches(&matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
     }
 
-    /// Adds a flag for each setting to `command`. A subcommand that takes them too is augmented by itself, and what is given
-    /// after its name counts more.
+    /// Adds a flag for each setting to `command`. A subcommand that supports them, too, has to be augmented itself; its flags take
+    /// precedence.
     #[must_use]
     pub fn augment(command: clap::Command, service: &ServiceDefaults) -> clap::Command {
         table::augment(command, service)
@@ -155,7 +155,7 @@ impl Settings {
     /// The settings from what `command` (after [`Settings::augment`]) matched and from the environment.
     ///
     /// # Errors
-    /// Every fault that was found.
+    /// All errors that were found.
     pub fn from_matches(
         matches: &clap::ArgMatches,
         env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -164,13 +164,13 @@ impl Settings {
         Self::read(Sources::new(matches, env, service))
     }
 
-    /// As [`Settings::from_matches`], and prints every fault and exits with 2 when there is one.
+    /// As [`Settings::from_matches`], but prints all errors and exits with 2 if there are any.
     #[must_use]
     pub fn from_matches_or_exit(matches: &clap::ArgMatches, service: &ServiceDefaults) -> Self {
         Self::from_matches(matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
     }
 
-    /// The limits of connections and memory, and what those that nobody set were reckoned from, in one line for the log.
+    /// The limits of connections and memory, and the memory from which defaults were computed, in one line for the log.
     #[must_use]
     pub fn limits(&self) -> String {
         let number = |limit: Option<usize>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
@@ -204,21 +204,21 @@ impl Settings {
         self.outbox_total.map(|total| total / 4)
     }
 
-    /// What is in force: the text that counts for each setting, in the order of `--help`, and where it comes from. Keys and
-    /// passwords are left out. Says nothing of whether they are right.
+    /// The effective settings: the text of each setting, in the order of `--help`, and its source. Without keys and passwords. Does not
+    /// validate them.
     #[must_use]
-    pub fn in_force(
+    pub fn effective(
         matches: &clap::ArgMatches,
         env: impl IntoIterator<Item = (OsString, OsString)>,
         service: &ServiceDefaults,
-    ) -> Vec<InForce> {
-        in_force::all(&Sources::new(matches, env, service))
+    ) -> Vec<EffectiveSetting> {
+        effective::all(&Sources::new(matches, env, service))
     }
 
     /// The settings from given arguments (without the program's name) and a given environment.
     ///
     /// # Errors
-    /// Every fault that was found; a flag that does not exist is one too.
+    /// All errors that were found, including unknown flags.
     pub fn from_sources<'a>(
         service: &ServiceDefaults,
         args: impl IntoIterator<Item = &'a str>,
@@ -327,28 +327,28 @@ impl Settings {
                     && channel > total
                 {
                     warnings.push(format!(
-                        "TRIDENT_HISTORY_BYTES ({channel} bytes a channel) is more than TRIDENT_HISTORY_TOTAL ({total} \
-                         bytes in all), which will end first"
+                        "TRIDENT_HISTORY_BYTES ({channel} bytes per channel) exceeds TRIDENT_HISTORY_TOTAL ({total} \
+                         bytes in all), so the total applies first"
                     ));
                 }
                 if let (Some(body), Some(total)) = (settings.max_body, settings.receive_total)
                     && body > total
                 {
                     warnings.push(format!(
-                        "TRIDENT_MAX_BODY ({body} bytes) is more than TRIDENT_RECEIVE_TOTAL ({total} bytes for all requests \
+                        "TRIDENT_MAX_BODY ({body} bytes) exceeds TRIDENT_RECEIVE_TOTAL ({total} bytes for all requests \
                          in progress), so only one of the largest bodies is accepted at a time"
                     ));
                 }
                 if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {
-                    warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is no rediss:// URL".to_owned());
+                    warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is not a rediss:// URL".to_owned());
                 }
                 if has_redis_password && settings.bus == BusAddress::Memory {
-                    warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is no Redis".to_owned());
+                    warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is not a Redis".to_owned());
                 }
                 settings.warnings = warnings;
                 Ok(settings)
             }
-            // A value is missing only when its fault was told.
+            // A value is missing only if its error was reported.
             _ => Err(faults),
         }
     }

@@ -1,9 +1,8 @@
-//! A response that does not end: the body is the connection, and the body is a cursor on the log.
+//! A streamed response: its body is a cursor in the log.
 //!
-//! The web server polls the body while its write buffer has room; the body polls its reader, and what the reader finds
-//! goes out as one chunk. A client that does not read leaves the buffer full, so nobody polls: beside its cursor the
-//! connection then keeps what was gathered for one write, at most 16 KiB and one batch. There is no task and no queue here, and
-//! one timer for all that is timed.
+//! The web server polls the body while its write buffer has space; the body polls its reader, and whatever the reader returns is sent as
+//! one chunk. If a client does not read, the buffer stays full and nobody polls (backpressure): the connection then costs its cursor and
+//! the data of one write, at most 16 KiB and one batch. There is no task and no queue, and only one timer.
 
 use std::{
     convert::Infallible,
@@ -25,52 +24,52 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Access, Settings, limits::Slot};
 
-/// How a transport writes what a stream has to say.
+/// How a transport encodes a stream.
 pub trait Form: Unpin + 'static {
-    /// The first bytes, sent at once. `place` is the cursor that the stream begins after, where it is known: a client that
-    /// is cut off before its first message has no other to come back with.
+    /// The first bytes, sent immediately. `place` is the cursor that the stream begins after, if it is known: a client that is disconnected
+    /// before its first message has no other cursor to resume from.
     fn opening(&self, place: Option<Cursor>) -> Bytes;
-    /// What `with` makes of the bytes of a message, which are encoded once for all readers.
+    /// Calls `with` with the encoded message, which all readers share.
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R;
-    /// That something is lost.
+    /// A gap.
     fn gap(&self, gap: &Gap) -> Bytes;
-    /// A sign of life.
+    /// A keep-alive.
     fn keep_alive(&self) -> Bytes;
     /// The last bytes before the server ends the stream.
     fn closing(&self) -> Bytes;
 }
 
-/// The delay after which a client is asked to come back: 2,000 to 4,000 ms, drawn for each, so that many that lost their
-/// connection at once do not come back at once.
+/// The delay after which a client is asked to reconnect: 2,000 to 4,000 ms, random for each, so that many clients that lost their
+/// connection at the same time do not reconnect at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry(u16);
 
 impl Retry {
-    /// Another draw.
+    /// A new random delay.
     #[must_use]
     pub fn draw() -> Self {
         Self(rand::rng().random_range(2_000..=4_000))
     }
 
-    /// Another draw for the same client.
+    /// Another random delay for the same client.
     #[must_use]
     pub fn redrawn(self) -> Self {
         Self::draw()
     }
 
-    /// Milliseconds.
+    /// In milliseconds.
     #[must_use]
     pub fn millis(self) -> u16 {
         self.0
     }
 }
 
-/// `age`, give or take a fifth: streams that began together do not end together.
+/// `age` ± 20 %: streams that began together do not end together.
 fn jittered(age: Duration) -> Duration {
     age.mul_f64(rand::rng().random_range(0.8..=1.2))
 }
 
-/// The end of a stream that begins now: at `max_age`, give or take, or when the token expires.
+/// The end of a stream that begins now: at `max_age` ± 20 %, or when the token expires.
 fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
     let age = max_age.map(jittered);
     let token = access.expires_in(SystemTime::now());
@@ -78,17 +77,17 @@ fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
     left.and_then(|left| Instant::now().checked_add(left))
 }
 
-/// When a stream says something or ends by the clock.
+/// The times of a stream's keep-alives and its end.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// After how long a silence a sign of life is sent.
+pub struct StreamSchedule {
+    /// The idle time after which a keep-alive is sent.
     pub keep_alive: Duration,
-    /// When the stream ends, if it does: at its greatest age, or when the token expires, whichever comes first.
+    /// When the stream ends, if it does: at its maximum age, or when the token expires, whichever is earlier.
     pub end: Option<Instant>,
 }
 
-impl Times {
-    /// As the settings have it, for a stream of this asker's that begins now.
+impl StreamSchedule {
+    /// From the settings, for a stream of this client that begins now.
     #[must_use]
     pub fn of(settings: &Settings, access: &Access) -> Self {
         Self { keep_alive: settings.keepalive, end: end(settings.max_age, access) }
@@ -100,8 +99,8 @@ pub struct Stream<F> {
     reader: Reader,
     form: F,
     slot: Slot,
-    times: Times,
-    /// When something was last written.
+    times: StreamSchedule,
+    /// The time of the last write.
     written: Instant,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
@@ -115,8 +114,8 @@ enum Phase {
 }
 
 impl<F: Form> Stream<F> {
-    /// Streams what `reader` finds, in `form`, counted with `slot`, until `times` or the log end it.
-    pub fn new(reader: Reader, form: F, slot: Slot, times: Times) -> Self {
+    /// Streams the messages of `reader`, encoded by `form`, counted with `slot`, until `times` or the log end it.
+    pub fn new(reader: Reader, form: F, slot: Slot, times: StreamSchedule) -> Self {
         let written = Instant::now();
         let mut stream =
             Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };
@@ -125,9 +124,9 @@ impl<F: Form> Stream<F> {
         stream
     }
 
-    /// When the timer has to go off next.
+    /// When the timer has to fire next.
     fn due(&self) -> Instant {
-        // A keep-alive of none is one in thirty years, as tokio counts "never".
+        // Without keep-alives the next one is in thirty years, which tokio treats as "never".
         let silence = self.written.checked_add(self.times.keep_alive).unwrap_or_else(|| self.written + NEVER);
         self.times.end.map_or(silence, |end| silence.min(end))
     }
@@ -149,10 +148,9 @@ impl<F: Form> Stream<F> {
         chunk.freeze()
     }
 
-    /// What comes next: messages, or a sign of life, or the end.
+    /// The next data: messages, a keep-alive, or the end.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        // Before the reader is asked: on a busy channel it always has something, and a token that has expired would go
-        // on being served.
+        // Before the reader is polled: on a busy channel it always has messages, and an expired token would continue to be served.
         if self.times.end.is_some_and(|end| end <= Instant::now()) {
             return Poll::Ready(self.end());
         }
@@ -171,7 +169,7 @@ impl<F: Form> Stream<F> {
             if is_silent {
                 self.written = now;
             }
-            // What was written since the timer was set did not move it: that would cost every message. It does now.
+            // Writes since the timer was set did not reset it: that would cost every message. It is reset now.
             let due = self.due();
             self.timer.as_mut().reset(due);
             if is_silent {
@@ -186,10 +184,10 @@ impl<F: Form> Stream<F> {
     }
 }
 
-/// What is taken from the log at a time: as much may be kept for a client that reads no more. One message comes, however large.
+/// The maximum read from the log: this much may be kept for a client that stops reading. At least one message is returned, however large.
 const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 
-/// About how many bytes a form adds to the data of a message: how much memory is reserved at first.
+/// The approximate overhead of an encoded message in bytes, for the initial allocation.
 const BESIDE_DATA: usize = 128;
 
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -203,7 +201,7 @@ impl<F: Form> MessageBody for Stream<F> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = self.get_mut();
-        // A form may have nothing to say at its opening or its end; an empty chunk would read as the end of the body.
+        // A form may have no opening or end; an empty chunk would mean the end of the body.
         let chunk = loop {
             let chunk = match this.phase {
                 Phase::Opening => {

@@ -1,4 +1,4 @@
-//! What a client wants to read, as it says so in a request: channels, and from where.
+//! A subscription in a request: channels, and the cursor to begin after.
 
 use std::{fmt, sync::Arc};
 
@@ -14,29 +14,29 @@ use super::{
     service::Service,
 };
 
-/// Channels that one subscription may name.
-pub const MOST_CHANNELS: usize = 128;
+/// Maximum number of channels of one subscription.
+pub const MAX_CHANNELS: usize = 128;
 /// The parameter that names a channel.
-pub const CHANNEL: Parameter = Parameter::repeated("channel", MOST_CHANNELS);
-/// The parameter that says from where.
+pub const CHANNEL: Parameter = Parameter::repeated("channel", MAX_CHANNELS);
+/// The parameter with the cursor.
 pub const SINCE: Parameter = Parameter::once("since");
 
-/// A subscription that its asker may have.
+/// A subscription that its client may have.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// At least one.
     pub channels: Vec<ChannelName>,
-    /// From where.
+    /// Where to begin.
     pub since: Since,
-    /// Whom channels count for that come to be because of it.
+    /// The opener for channels that exist because of this subscription.
     identity: Identity,
 }
 
 impl Subscription {
-    /// Reads `channel` (where there is none, `otherwise`) and `since` from the query and asks `access`.
+    /// Parses `channel` (`otherwise` is the default) and `since` of the query and checks the permissions.
     ///
     /// # Errors
-    /// 400 for a name that is none or a cursor that is none; 401 or 403 for a channel that is not open to the asker.
+    /// 400 for an invalid name or cursor; 401 or 403 for a channel that the client may not read.
     pub fn read(query: &Query<'_>, access: &Access, otherwise: &str) -> Result<Self, ApiError> {
         let mut channels = channels(query)?;
         if channels.is_empty() {
@@ -49,7 +49,7 @@ impl Subscription {
         Ok(Self { channels, since, identity: access.identity() })
     }
 
-    /// A reader on this process's log, which is waited for if another process has come further.
+    /// A reader on this process's log; waits for the log if another process is ahead.
     ///
     /// # Errors
     /// As [`require_room`].
@@ -57,34 +57,34 @@ impl Subscription {
         if let Since::After(cursor) = self.since
             && self.since != Since::UNKNOWN
         {
-            service.bus.reach(cursor).await;
+            service.bus.wait_for(cursor).await;
         }
         let opener = require_room(service, &self.identity, &self.channels)?;
         Ok(Reader::open_for(service.log(), &self.channels, self.since, opener))
     }
 }
 
-/// Whether `identity` can read `channels` here. Gives the count for [`Reader::open_for`] where some of them are new.
+/// Whether `identity` can read `channels` here. Returns the counter for [`Reader::open_for`] if some of them are new.
 ///
 /// # Errors
-/// 429 when the client has opened as many channels without messages as one may, 503 when all have; counted.
+/// 429 when the client has opened too many channels without messages, 503 when all clients have; counted.
 pub fn require_room(
     service: &Service,
     identity: &Identity,
     channels: &[ChannelName],
 ) -> Result<Option<Arc<Opener>>, ApiError> {
     let vacancy = service.log().vacancy(channels);
-    // Most read what is read or published already.
+    // Most requests are for channels that are read or published already.
     if vacancy.new == 0 {
         return Ok(None);
     }
     Ok(Some(service.edge.limits.open_channels(identity, vacancy)?))
 }
 
-/// The channels that a query names, each once.
+/// The channels in a query, each once.
 ///
 /// # Errors
-/// 400 for a name that is none.
+/// 400 for an invalid name.
 pub fn channels(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
     let mut channels = Vec::new();
     for name in query.all(CHANNEL.name) {
@@ -96,10 +96,10 @@ pub fn channels(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
     Ok(channels)
 }
 
-/// From where, by the id that a client says it saw last (WHATWG HTML, "the `Last-Event-ID` header"): in the words of `since`.
+/// The starting position for the last id that a client has received (WHATWG HTML, "the `Last-Event-ID` header"), in terms of `since`.
 ///
-/// A browser sends the id without its page's doing, and gives up for good on an error. So an id that another server gave out
-/// is none: `since` applies where the client gave one, and otherwise the place is [unknown](Since::UNKNOWN).
+/// A browser sends the id automatically, and never reconnects after an error. An id of another server is therefore not an error: `since`
+/// applies if the client sent it, and otherwise the position is [unknown](Since::UNKNOWN).
 #[must_use]
 pub fn since_last_event(id: Option<&str>, since: Since) -> Since {
     match id.and_then(|id| id.trim().parse().ok()) {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use shared::pure::Cursor;
 
-    /// Case 4.1: an id that another server gave out is never an error, and `since` applies where it was given.
+    /// Case 4.1: an id of another server is never an error, and `since` applies if the client sent it.
     #[test]
     fn a_foreign_last_event_id_is_an_unknown_place() {
         let cursor = Since::After(Cursor::new(5, 1));

@@ -1,20 +1,20 @@
-//! Bytes of long answers that their clients have not taken yet.
+//! Bytes of long answers that clients have not read yet.
 //!
-//! Such an answer holds messages of the log, and encodes them as they are taken: as long as the log holds them too, it costs next to
-//! nothing. But a log moves on, and then the answer is all that keeps them. So what all these answers together may keep is bounded
-//! ([`Settings::unread_total`](super::Settings::unread_total)); beyond it they are short ([`Unread::limit`]).
+//! Such an answer refers to messages of the log, and encodes them as they are read: as long as the log stores them, too, it costs next to
+//! nothing. But the log drops old messages, and then only the answer keeps them in memory. The total of all these answers is therefore
+//! bounded ([`Settings::unread_total`](super::Settings::unread_total)); beyond it, new answers are short ([`Unread::limit`]).
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// Bytes of data in a long answer.
+/// Maximum number of bytes of data in a long answer.
 const LONG: usize = 1024 * 1024;
-/// Bytes of data in a short one. One message comes, however large.
+/// Maximum number of bytes of data in a short one. It has at least one message, however large.
 const SHORT: usize = 32 * 1024;
 
-/// The count of a process. Clones are one and the same.
+/// The counter of a process. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Unread(Arc<Inner>);
 
@@ -26,27 +26,27 @@ struct Inner {
 }
 
 impl Unread {
-    /// No answers yet. Beyond `budget` bytes of data in all long answers together new ones are short.
+    /// No answers yet. Beyond `budget` bytes of data in all long answers together, new ones are short.
     #[must_use]
     pub fn new(budget: Option<usize>) -> Self {
         Self(Arc::new(Inner { budget, bytes: AtomicUsize::new(0) }))
     }
 
-    /// Bytes that are not taken yet.
+    /// Bytes that have not been read yet.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.bytes.load(Relaxed)
     }
 
-    /// Bytes of data that an answer which begins now may have.
+    /// The maximum number of bytes of data for an answer that begins now.
     #[must_use]
     pub fn limit(&self) -> usize {
-        // With room for a long one, so that the last of them does not exceed the budget.
+        // Reserves space for a long one, so that the last of them does not exceed the budget.
         let has_room = self.0.budget.is_none_or(|budget| self.bytes() + LONG <= budget);
         if has_room { LONG } else { SHORT }
     }
 
-    /// Counts an answer of so many bytes.
+    /// Counts an answer with this many bytes.
     #[must_use]
     pub fn hold(&self, bytes: usize) -> UnreadAnswer {
         self.0.bytes.fetch_add(bytes, Relaxed);
@@ -54,7 +54,7 @@ impl Unread {
     }
 }
 
-/// One answer's part of the count, which dropping it gives back.
+/// The share of one answer, released when it is dropped.
 #[derive(Debug)]
 pub struct UnreadAnswer {
     all: Unread,
@@ -62,7 +62,7 @@ pub struct UnreadAnswer {
 }
 
 impl UnreadAnswer {
-    /// So many bytes more are on their way.
+    /// This many more bytes have been written.
     pub fn taken(&mut self, bytes: usize) {
         let bytes = bytes.min(self.left);
         self.left -= bytes;
@@ -80,7 +80,7 @@ impl Drop for UnreadAnswer {
 mod tests {
     use super::*;
 
-    /// Case 5.1: what answers that nobody takes may keep is bounded in all.
+    /// Case 5.1: the memory of all answers that are not read is bounded.
     #[test]
     fn answers_are_short_beyond_the_budget() {
         let unread = Unread::new(Some(4 * LONG));

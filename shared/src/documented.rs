@@ -1,9 +1,9 @@
-//! What the documentation says and tests run with.
+//! Parts of the documentation that tests use.
 
-/// The rights of the Redis user in docs/OPERATIONS.md, as the arguments of `ACL SETUSER <name>`.
+/// The permissions of the Redis user in docs/OPERATIONS.md, as the arguments of `ACL SETUSER <name>`.
 ///
 /// # Panics
-/// When the documentation has no such command.
+/// When the documentation does not contain the command.
 #[must_use]
 pub fn redis_rights() -> Vec<String> {
     let text = include_str!("../../docs/OPERATIONS.md");

@@ -11,7 +11,7 @@ use utoipa::{
 
 use crate::pure::{
     ChannelName, Cursor, EventName,
-    name::{LONGEST, RESERVED},
+    name::{MAX_NAME_BYTES, RESERVED},
 };
 
 fn text(pattern: Option<&str>, description: &str, example: &str) -> ObjectBuilder {
@@ -25,7 +25,7 @@ fn text(pattern: Option<&str>, description: &str, example: &str) -> ObjectBuilde
 impl ToSchema for Cursor {}
 impl PartialSchema for Cursor {
     fn schema() -> RefOr<Schema> {
-        let description = "A place in the order of all messages, `<milliseconds>-<sequence>`: the id of a message, and the \
+        let description = "A position in the order of all messages, `<milliseconds>-<sequence>`: the id of a message, and the \
                            cursor after it.";
         text(Some(r"^(0|[1-9]\d*)-(0|[1-9]\d*)$"), description, "1763800000000-0").into()
     }
@@ -34,7 +34,7 @@ impl PartialSchema for Cursor {
 impl ToSchema for ChannelName {}
 impl PartialSchema for ChannelName {
     fn schema() -> RefOr<Schema> {
-        let longest = Some(LONGEST);
+        let longest = Some(MAX_NAME_BYTES);
         text(Some("^[A-Za-z0-9_.~-]+$"), "The name of a channel.", "news")
             .min_length(Some(1))
             .max_length(longest)
@@ -46,10 +46,10 @@ impl ToSchema for EventName {}
 impl PartialSchema for EventName {
     fn schema() -> RefOr<Schema> {
         let description = format!(
-            "What kind of thing happened: printable characters, none of Socket.IO's own names ({}), and none of `gap`, `end`, \
+            "The event name: printable characters, none of Socket.IO's own names ({}), and none of `gap`, `end`, \
              `error`, `open`; on `chat.*` not `presence` or `typing`.",
             RESERVED.join(", ")
         );
-        text(None, &description, "message").min_length(Some(1)).max_length(Some(LONGEST)).into()
+        text(None, &description, "message").min_length(Some(1)).max_length(Some(MAX_NAME_BYTES)).into()
     }
 }

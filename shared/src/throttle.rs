@@ -1,4 +1,4 @@
-//! Keeps a log line that repeats from filling the log.
+//! Prevents a repeated line from filling the log.
 
 use std::{
     collections::HashMap,
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Texts that are remembered. Beyond them all are forgotten, and may be written a second time too early.
+/// Maximum number of texts in memory. Beyond, all are removed, and may be logged again too early.
 const MAX_TEXTS: usize = 64;
 
-/// Decides which lines are written: the same text once in a given time.
+/// Decides which lines are logged: the same text once per interval.
 #[derive(Debug)]
 pub struct Throttle {
     every: Duration,
@@ -22,7 +22,7 @@ struct Written {
     suppressed: u64,
 }
 
-/// How many lines were left out before one; prints nothing for none.
+/// The number of suppressed lines before one; prints nothing for zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suppressed(u64);
 
@@ -36,13 +36,13 @@ impl fmt::Display for Suppressed {
 }
 
 impl Throttle {
-    /// Lets the same text pass once in `every`.
+    /// Admits the same text once per `every`.
     #[must_use]
     pub fn new(every: Duration) -> Self {
         Self { every, written: HashMap::new() }
     }
 
-    /// Whether `text` is to be written now, and how often it was left out since it was written last.
+    /// Whether `text` is to be logged now, and how often it was suppressed since the last time.
     pub fn admit(&mut self, text: &str) -> Option<Suppressed> {
         self.admit_at(text, Instant::now())
     }

@@ -1,4 +1,4 @@
-//! What the log says it takes, against what the allocator gives out.
+//! The memory that the log reports, compared with what the allocator has allocated.
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -31,7 +31,7 @@ fn read_in_every_form(message: &Message) {
     message.packet(message.len() + 64, |message| vec![b'x'; message.len() + 64], |_| ());
 }
 
-/// Fills a log far beyond its limits and gives the most memory that it held, beside what it said.
+/// Fills a log far beyond its limits and returns its peak memory, and the memory that it reported.
 fn fill(messages: usize, draft: impl Fn(usize) -> Draft, is_read: bool) -> (usize, usize) {
     let before = ALLOCATOR.allocated();
     let limits = Limits { total: Some(TOTAL), forms: Some(FORMS), ..Limits::default() };

@@ -1,4 +1,4 @@
-//! The adapter, as the server sees it.
+//! The adapter, as the server uses it.
 
 use std::{collections::BTreeSet, future::ready, sync::Arc, time::Duration};
 
@@ -19,16 +19,16 @@ use crate::{
     wire::{WireError, event, request, response::Response},
 };
 
-/// Why there is no adapter.
+/// Why the adapter cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is none of a Redis, or [`Config::authorities`] holds no certificates. The URL is not repeated here, since it may hold a
-    /// password.
-    #[error("the URL is none of a Redis, or the authorities are no certificates")]
+    /// The URL is not a valid Redis URL, or [`Config::authorities`] contains no certificates. The URL is not repeated here, since it may
+    /// contain a password.
+    #[error("invalid Redis URL, or the authorities contain no certificate")]
     Url,
     /// There is no tokio runtime to run on.
-    #[error("the adapter has to be made within a tokio runtime, which then carries it")]
+    #[error("the adapter has to be created within a tokio runtime")]
     NoRuntime,
 }
 
@@ -41,12 +41,11 @@ pub struct RedisAdapter {
 }
 
 impl RedisAdapter {
-    /// An adapter that connects in the background, on the runtime within which this is called: the one that lives as
-    /// long as the server, not a worker's. A Redis that cannot be reached is waited for; see
-    /// [`connected`](Self::connected).
+    /// An adapter that connects in the background, on the current runtime, which has to live as long as the server (not a worker's). If
+    /// Redis cannot be reached, the adapter keeps trying; see [`connected`](Self::connected).
     ///
     /// # Errors
-    /// When the URL or the authorities are none, or this is called outside of a runtime.
+    /// When the URL or the authorities are invalid, or when this is called outside of a runtime.
     pub fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let client = link::client(&config.url, config.authorities.as_deref()).map_err(|_| ConnectError::Url)?;
@@ -57,22 +56,22 @@ impl RedisAdapter {
         Ok(Arc::new(Self { cluster, link }))
     }
 
-    /// What this server is called in the cluster.
+    /// The id of this server in the cluster.
     pub fn uid(&self) -> &str {
         &self.cluster.uid
     }
 
-    /// Whether Redis is there. While it is not, everything still reaches the sockets of this server.
+    /// Whether Redis is connected. While it is not, events still reach the sockets of this server.
     pub fn is_connected(&self) -> bool {
         self.cluster.is_ready()
     }
 
-    /// Why other servers are not reached now, for people; `None` while they are.
+    /// Why other servers cannot be reached, for operators; `None` while they can.
     pub fn problem(&self) -> Option<String> {
         self.cluster.problem()
     }
 
-    /// Waits until Redis is there and all namespaces that are open by now are subscribed to: from then on this server hears the others.
+    /// Waits until Redis is connected and all open namespaces are subscribed to: from then on this server receives messages of the others.
     pub async fn connected(&self) {
         let mut ready = self.cluster.watch_ready();
         // Neither sender ends before this.
@@ -82,12 +81,12 @@ impl RedisAdapter {
         }
     }
 
-    /// The counters now.
+    /// A snapshot of the counters.
     pub fn stats(&self) -> Stats {
         self.cluster.counters.snapshot(self.is_connected())
     }
 
-    /// The rooms of a namespace that have members on any server. As in Node, each socket's own is among them.
+    /// The rooms of a namespace with members on any server. As in Node, each socket's own room is included.
     ///
     /// # Errors
     /// When another server could not be asked, or did not answer in time.
@@ -97,41 +96,41 @@ impl RedisAdapter {
         let mut rooms: BTreeSet<Room> = local.rooms().into_iter().map(|(room, _)| room).collect();
         rooms.extend(own.iter().map(|socket| socket.id().clone()));
         let id = random_id();
-        let question = request::encode_all_rooms(&self.cluster.uid, &id).map_err(unwritten)?;
+        let question = request::encode_all_rooms(&self.cluster.uid, &id).map_err(encode_error)?;
         for answer in self.ask(local, &id, question).await? {
             rooms.extend(answer.rooms().unwrap_or_default());
         }
         Ok(rooms)
     }
 
-    /// Where a namespace's messages go. One that is closed here, and of which the application has kept a handle, may be open elsewhere.
+    /// The channels of a namespace. One that is closed here, but of which the application has kept a handle, may be open elsewhere.
     fn channels(&self, local: &Local) -> Channels {
         Channels::new(&self.cluster.config.key, local.name(), &self.cluster.uid)
     }
 
-    /// Sends an event to the servers that do not share our [`Config::aside`], and to no socket of this one. It is on its way when this returns,
-    /// behind all that was sent before; the future tells when Redis has it.
+    /// Sends an event to the servers that do not share this server's [`Config::aside`], and to no socket of this server. It is queued when
+    /// this returns, after everything sent before; the future resolves when Redis has it.
     ///
     /// # Errors
-    /// When there is no such name, or Redis is away.
+    /// When no such name is configured, or Redis is unavailable.
     pub fn broadcast_aside(
         &self,
         local: &Local,
         broadcast: &Broadcast,
     ) -> impl Future<Output = Result<(), AdapterError>> + Send + use<> {
         let aside = self.cluster.aside_events.as_ref();
-        let aside = aside.ok_or_else(|| AdapterError("the adapter has no name to send aside".to_owned()));
+        let aside = aside.ok_or_else(|| AdapterError("`Config::aside` is not set".to_owned()));
         let published = aside.and_then(|aside| self.publish_as(aside, local, broadcast));
         async { published?.wait().await }
     }
 
     fn publish_as(&self, own: &[u8], local: &Local, broadcast: &Broadcast) -> Result<Published, AdapterError> {
-        // Whoever is away need not write it for nobody.
+        // While Redis is unavailable, nothing has to be encoded.
         if let Err(error) = self.cluster.connection() {
             self.cluster.counters.failed.inc();
             return Err(error);
         }
-        let message = event::encode(own, broadcast).map_err(unwritten)?;
+        let message = event::encode(own, broadcast).map_err(encode_error)?;
         let rooms = &broadcast.to.rooms;
         let channel = match self.cluster.node(local.name()) {
             Some(node) => node.channels.events_for(rooms),
@@ -141,8 +140,8 @@ impl RedisAdapter {
     }
 }
 
-pub(crate) fn unwritten(error: WireError) -> AdapterError {
-    AdapterError(format!("it cannot be written for other servers: {error}"))
+pub(crate) fn encode_error(error: WireError) -> AdapterError {
+    AdapterError(format!("the message cannot be encoded: {error}"))
 }
 
 fn random_id() -> String {
@@ -165,7 +164,7 @@ impl Adapter for RedisAdapter {
         })
     }
 
-    /// The sockets of this server have it when this returns; the future tells when Redis has it.
+    /// The sockets of this server have it when this returns; the future resolves when Redis has it.
     fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
         local.deliver(&broadcast.to, &broadcast.packet, broadcast.volatile);
         if broadcast.local {
@@ -197,9 +196,9 @@ impl Adapter for RedisAdapter {
             if others == 0 {
                 return Ok(asked);
             }
-            // Open beyond this future: sockets answer as long as there is time.
+            // Stays open after this future: sockets answer until the timeout.
             let mut open = self.cluster.questions.ask_sockets(&id, acks, until.into_std());
-            self.cluster.publish(node.channels.request.clone(), question.map_err(unwritten)?)?.wait().await?;
+            self.cluster.publish(node.channels.request.clone(), question.map_err(encode_error)?)?.wait().await?;
             let (counts, _) = self.gather(&node, &mut open, others, until).await?;
             Ok(counts.iter().filter_map(Response::client_count).fold(asked, usize::saturating_add))
         })
@@ -212,7 +211,7 @@ impl Adapter for RedisAdapter {
     ) -> BoxFuture<'a, Result<Vec<SocketInfo>, AdapterError>> {
         Box::pin(async move {
             let id = random_id();
-            let question = request::encode_fetch(&self.cluster.uid, &id, &to).map_err(unwritten)?;
+            let question = request::encode_fetch(&self.cluster.uid, &id, &to).map_err(encode_error)?;
             let answers = self.ask(local, &id, question).await?;
             let mut sockets = local.sockets(&to);
             sockets.extend(answers.iter().filter_map(Response::sockets).flatten());
@@ -261,12 +260,12 @@ impl Adapter for RedisAdapter {
 
     fn server_side_emit<'a>(&'a self, local: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(async move {
-            let message = request::encode_emit(&self.cluster.uid, None, &event).map_err(unwritten)?;
+            let message = request::encode_emit(&self.cluster.uid, None, &event).map_err(encode_error)?;
             self.cluster.publish(self.channels(local).request, message)?.wait().await
         })
     }
 
-    /// Servers that do not answer in time are counted as missing, which is no error.
+    /// Servers that do not answer in time are counted as missing, which is not an error.
     fn server_side_emit_with_ack<'a>(
         &'a self,
         local: &'a Local,
@@ -279,7 +278,7 @@ impl Adapter for RedisAdapter {
                 return Ok(Responses { answers: Vec::new(), missing: 0 });
             }
             let id = random_id();
-            let message = request::encode_emit(&self.cluster.uid, Some(&id), &event).map_err(unwritten)?;
+            let message = request::encode_emit(&self.cluster.uid, Some(&id), &event).map_err(encode_error)?;
             let mut open = self.cluster.questions.ask(&id);
             self.cluster.publish(node.channels.request.clone(), message)?.wait().await?;
             let until = deadline(self.cluster.config.request_timeout);
@@ -292,7 +291,7 @@ impl Adapter for RedisAdapter {
 impl Drop for RedisAdapter {
     fn drop(&mut self) {
         self.link.abort();
-        self.cluster.set_away("the adapter has ended".into());
+        self.cluster.set_disconnected("the adapter has ended".into());
     }
 }
 

@@ -12,55 +12,55 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::{
     RedisAdapter,
-    adapter::unwritten,
-    cluster::{Node, away},
+    adapter::encode_error,
+    cluster::{Node, unavailable},
     questions::Question,
     wire::{WireError, response::Response},
 };
 
-/// How often, while answers are waited for, it is asked how many servers are left to give some.
+/// How often the number of servers is checked while answers are awaited.
 const RECOUNT: Duration = Duration::from_millis(500);
 
-/// Longer than anybody waits. Moments that are much further off are none that a clock can tell.
-const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// Longer than any real timeout. Later moments could overflow the clock.
+const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// When so much time will have passed, which may be said to be without end.
+/// The deadline after this much time, which may be unlimited.
 pub(crate) fn deadline(timeout: Duration) -> Instant {
-    Instant::now() + timeout.min(LONGEST)
+    Instant::now() + timeout.min(MAX_TIMEOUT)
 }
 
 impl RedisAdapter {
     pub(crate) fn node(&self, local: &Local) -> Result<Arc<Node>, AdapterError> {
         let node = self.cluster.node(local.name());
-        node.ok_or_else(|| AdapterError(format!("the adapter has not been told of the namespace {}", local.name())))
+        node.ok_or_else(|| AdapterError(format!("the adapter has not opened the namespace {}", local.name())))
     }
 
-    /// How many servers listen to requests, this one included.
+    /// The number of servers that subscribe to requests, including this one.
     async fn count(&self, node: &Node) -> Result<usize, AdapterError> {
         let mut connection = self.cluster.connection()?;
         let mut command = redis::cmd("PUBSUB");
         command.arg("NUMSUB").arg(&node.channels.request);
         let counted: Result<(String, usize), _> = command.query_async(&mut connection).await;
-        counted.map(|(_, count)| count).map_err(|error| away(&error.to_string()))
+        counted.map(|(_, count)| count).map_err(|error| unavailable(&error.to_string()))
     }
 
-    /// Waits until this server hears answers, and itself.
+    /// Waits until this server receives answers, and its own messages.
     async fn listening(&self, node: &Node) -> Result<(), AdapterError> {
         self.cluster.connection()?;
         let patience = deadline(self.cluster.config.request_timeout);
         match timeout_at(patience, node.is_subscribed()).await {
             Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(away("the namespace is not subscribed to")),
+            Ok(false) | Err(_) => Err(unavailable("the namespace is not subscribed to")),
         }
     }
 
-    /// How many servers there are besides this one.
+    /// The number of other servers.
     pub(crate) async fn others(&self, node: &Node) -> Result<usize, AdapterError> {
         self.listening(node).await?;
         Ok(self.count(node).await?.saturating_sub(1))
     }
 
-    /// Asks all other servers, and gathers one answer of each.
+    /// Asks all other servers, and collects one answer of each.
     pub(crate) async fn ask(&self, local: &Local, id: &str, question: Vec<u8>) -> Result<Vec<Response>, AdapterError> {
         let node = self.node(local)?;
         let others = self.others(&node).await?;
@@ -77,7 +77,8 @@ impl RedisAdapter {
         }
     }
 
-    /// Gathers answers until each of `others` has given one, and how many have not. A server that goes meanwhile is not waited for.
+    /// Collects answers until each of `others` has sent one; also returns the number of missing ones. A server that leaves in the meantime
+    /// is not waited for.
     pub(crate) async fn gather(
         &self,
         node: &Node,
@@ -92,7 +93,7 @@ impl RedisAdapter {
         while answers.len() < others {
             tokio::select! {
                 answer = open.answers.recv() => {
-                    answers.push(answer.ok_or_else(|| away("Redis went away before all had answered"))?);
+                    answers.push(answer.ok_or_else(|| unavailable("the connection to Redis was lost before all servers answered"))?);
                 }
                 _ = recount.tick() => {
                     others = others.min(self.count(node).await?.saturating_sub(1));
@@ -104,7 +105,7 @@ impl RedisAdapter {
         Ok((answers, missing))
     }
 
-    /// Gives an order to all servers, this one included, and waits until it has been carried out here.
+    /// Sends a command to all servers, including this one, and waits until it has been carried out here.
     pub(crate) async fn order(
         &self,
         local: &Local,
@@ -126,12 +127,12 @@ impl RedisAdapter {
         let node = self.node(local)?;
         self.listening(&node).await?;
         let mut echo = self.cluster.questions.expect_echo(id);
-        self.cluster.publish(node.channels.request.clone(), order.map_err(unwritten)?)?.wait().await?;
+        self.cluster.publish(node.channels.request.clone(), order.map_err(encode_error)?)?.wait().await?;
         let until = deadline(self.cluster.config.request_timeout);
         match timeout_at(until, echo.answers.recv()).await {
             Ok(Some(())) => Ok(()),
-            Ok(None) => Err(away("Redis went away before the order came back")),
-            Err(_) => Err(away("the order did not come back in time")),
+            Ok(None) => Err(unavailable("the connection to Redis was lost before the request was confirmed")),
+            Err(_) => Err(unavailable("Redis did not confirm the request in time")),
         }
     }
 }

@@ -1,25 +1,25 @@
-//! The names of the channels that the servers of a cluster meet on.
+//! The names of the channels that the servers of a cluster use.
 //!
 //! | channel | carries |
 //! | --- | --- |
 //! | `key#nsp#` | events for many rooms, or all |
 //! | `key#nsp#room#` | events for one room |
-//! | `key-request#nsp#` | questions and orders |
-//! | `key-response#nsp#`, `key-response#nsp#uid#` | answers to all, or to the one who asked |
-//! | `key-pulse#uid#` | what a server says to itself, to hear whether the way is open; Node knows nothing of it |
+//! | `key-request#nsp#` | requests and commands |
+//! | `key-response#nsp#`, `key-response#nsp#uid#` | answers to all, or to the server that asked |
+//! | `key-pulse#uid#` | a server's messages to itself, as a heartbeat of the connection; unknown to Node |
 
 use bytestring::ByteString;
 
 /// The channels of one namespace.
 #[derive(Debug)]
 pub(crate) struct Channels {
-    /// Events for many rooms, and what the names of all channels for one room begin with.
+    /// Events for many rooms, and the prefix of all channels for one room.
     pub(crate) events: String,
-    /// Matches all that begin with `events`.
+    /// Matches all channels that begin with `events`.
     pub(crate) pattern: String,
     pub(crate) request: String,
     pub(crate) response: String,
-    /// Answers to this server alone.
+    /// Answers to this server only.
     pub(crate) own_response: String,
 }
 
@@ -32,7 +32,7 @@ impl Channels {
         Self { events, pattern, request: format!("{key}-request#{nsp}#"), response, own_response }
     }
 
-    /// Where events for these rooms go: one room has a channel of its own, so that servers without it need not look inside.
+    /// The channel for events to these rooms: one room has a channel of its own, so that servers without members need not decode them.
     pub(crate) fn events_for(&self, rooms: &[ByteString]) -> String {
         match rooms {
             [room] => format!("{}{room}#", self.events),
@@ -40,12 +40,12 @@ impl Channels {
         }
     }
 
-    /// The one room that a channel is for, if it is for one that can be told by it.
+    /// The room that a channel is for, if its name contains one.
     pub(crate) fn room<'a>(&self, channel: &'a str) -> Option<&'a str> {
         channel.strip_prefix(&self.events)?.strip_suffix('#').filter(|room| !room.is_empty())
     }
 
-    /// Where a question of the server `uid` is answered.
+    /// The channel for answers to the server `uid`.
     pub(crate) fn response_to(&self, uid: Option<&str>, specific: bool) -> String {
         match uid {
             Some(uid) if specific => format!("{}{uid}#", self.response),
@@ -54,12 +54,12 @@ impl Channels {
     }
 }
 
-/// What a server says to itself on.
+/// The channel of a server's heartbeat.
 pub(crate) fn pulse(key: &str, uid: &str) -> String {
     format!("{key}-pulse#{uid}#")
 }
 
-/// A pattern that matches this text alone: names of namespaces may hold what patterns mean something by.
+/// A pattern that matches exactly this text: names of namespaces may contain special characters of patterns.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,4 @@
-//! What the adapter and its connections share: the namespaces, the way to Redis, and the questions that are open.
+//! State shared by the adapter and its connections: the namespaces, the connection to Redis, and pending requests.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,13 +20,13 @@ use crate::{
 
 pub(crate) struct Cluster {
     pub(crate) config: Config,
-    /// Tells this server from the others. Known to all of them.
+    /// The id of this server, known to all servers.
     pub(crate) uid: String,
-    /// What each event of its own begins with on the wire.
+    /// The prefix of each of its own events on the wire.
     pub(crate) own_events: Vec<u8>,
-    /// What each event begins with that servers of its kind send to the others alone.
+    /// The prefix of events for servers outside of this server's [`Config::aside`](crate::Config::aside) group.
     pub(crate) aside_events: Option<Vec<u8>>,
-    /// Where it talks to itself.
+    /// The channel of its own heartbeat.
     pub(crate) pulse: String,
     pub(crate) counters: Counters,
     pub(crate) questions: Questions,
@@ -38,21 +38,21 @@ pub(crate) struct Cluster {
     is_ready: watch::Sender<bool>,
 }
 
-/// How it is with Redis.
+/// The state of the connection to Redis.
 pub(crate) enum Phase {
-    /// It cannot be reached; why.
-    Away(String),
+    /// Redis cannot be reached, and why.
+    Disconnected(String),
     Ready(MultiplexedConnection),
 }
 
 #[derive(Default)]
 struct Namespaces {
     by_name: HashMap<ByteString, Arc<Node>>,
-    /// By what is subscribed to.
+    /// By subscribed channel or pattern.
     routes: HashMap<String, Route>,
 }
 
-/// Where a message goes that comes by a subscription.
+/// The destination of messages that arrive by a subscription.
 #[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) node: Arc<Node>,
@@ -79,7 +79,7 @@ pub(crate) enum Standing {
     /// Not yet, or not again.
     Waiting,
     Subscribed,
-    /// They will not be any more: it is gone.
+    /// They never will be: the namespace has been closed.
     Closed,
 }
 
@@ -94,7 +94,7 @@ impl Node {
         });
     }
 
-    /// Waits until its channels are subscribed to. False: they never will be.
+    /// Waits until its channels are subscribed to. False if they never will be.
     pub(crate) async fn is_subscribed(&self) -> bool {
         let mut standing = self.standing.subscribe();
         let settled = standing.wait_for(|standing| *standing != Standing::Waiting).await;
@@ -121,7 +121,7 @@ impl Cluster {
             changes,
             jobs,
             waiting: Arc::default(),
-            phase: Mutex::new(Phase::Away("no connection has been made yet".into())),
+            phase: Mutex::new(Phase::Disconnected("not connected yet".into())),
             is_ready: watch::Sender::new(false),
         }
     }
@@ -145,7 +145,7 @@ impl Cluster {
             namespaces.routes.insert(subscription.clone(), Route { node: node.clone(), what });
         }
         namespaces.by_name.insert(namespace.name().clone(), node.clone());
-        // Under the lock, so that openings and closings of a name are subscribed in their order. The other end ends last.
+        // Under the lock, so that openings and closings of a name are subscribed in order. The receiver is dropped last.
         let _ = self.changes.send(Change::Opened(node));
     }
 
@@ -164,7 +164,7 @@ impl Cluster {
         self.namespaces.read().by_name.get(name).cloned()
     }
 
-    /// Whether a namespace that these are the channels of is open.
+    /// Whether the namespace with these channels is open.
     pub(crate) fn is_open(&self, channels: &Channels) -> bool {
         self.namespaces.read().routes.contains_key(&channels.request)
     }
@@ -177,7 +177,7 @@ impl Cluster {
         self.namespaces.read().routes.get(subscription).cloned()
     }
 
-    /// How much a message of another server may be.
+    /// The maximum size of a message of another server.
     pub(crate) fn budget(&self) -> Budget {
         Budget::new(self.config.max_message_values)
     }
@@ -191,7 +191,7 @@ impl Cluster {
     /// Why Redis cannot be used; `None` while it can.
     pub(crate) fn problem(&self) -> Option<String> {
         match &*self.phase.lock() {
-            Phase::Away(why) => Some(why.clone()),
+            Phase::Disconnected(why) => Some(why.clone()),
             Phase::Ready(_) => None,
         }
     }
@@ -200,15 +200,15 @@ impl Cluster {
         self.is_ready.subscribe()
     }
 
-    /// Redis is there, and everything is subscribed to.
+    /// Redis is connected, and everything is subscribed to.
     pub(crate) fn set_ready(&self, connection: MultiplexedConnection) {
         *self.phase.lock() = Phase::Ready(connection);
         self.is_ready.send_replace(true);
     }
 
-    /// Redis has gone, or has not come. Whether it was there.
-    pub(crate) fn set_away(&self, why: String) -> bool {
-        let before = std::mem::replace(&mut *self.phase.lock(), Phase::Away(why));
+    /// Redis cannot be reached. Returns whether it was connected before.
+    pub(crate) fn set_disconnected(&self, why: String) -> bool {
+        let before = std::mem::replace(&mut *self.phase.lock(), Phase::Disconnected(why));
         self.is_ready.send_replace(false);
         for node in self.nodes() {
             node.set_standing(Standing::Waiting);
@@ -221,11 +221,11 @@ impl Cluster {
     pub(crate) fn connection(&self) -> Result<MultiplexedConnection, AdapterError> {
         match &*self.phase.lock() {
             Phase::Ready(connection) => Ok(connection.clone()),
-            Phase::Away(why) => Err(away(why)),
+            Phase::Disconnected(why) => Err(unavailable(why)),
         }
     }
 
-    /// Hands a message in to be published, behind all that were handed in before. What comes back tells how it went.
+    /// Queues a message to be published, after all earlier ones. The returned future resolves with the outcome.
     pub(crate) fn publish(&self, channel: String, message: Vec<u8>) -> Result<Published, AdapterError> {
         let (answer, published) = oneshot::channel();
         let sent = self.hand_in(channel, message, Some(answer));
@@ -235,11 +235,11 @@ impl Cluster {
         sent.map(|()| Published(published))
     }
 
-    /// The same, where nobody waits to hear.
+    /// The same, without a result.
     pub(crate) fn answer(&self, channel: String, message: Vec<u8>) {
         if let Err(error) = self.hand_in(channel, message, None) {
             self.counters.failed.inc();
-            log::debug!("a question of another server is not answered: {error}");
+            log::debug!("a request of another server is not answered: {error}");
         }
     }
 
@@ -249,19 +249,20 @@ impl Cluster {
         message: Vec<u8>,
         answer: Option<oneshot::Sender<Result<(), String>>>,
     ) -> Result<(), AdapterError> {
-        // Under the lock: what is handed in after Redis went away must not wait for it to come back.
+        // Under the lock: a message queued after Redis was lost must not wait for the next connection.
         let phase = self.phase.lock();
-        if let Phase::Away(why) = &*phase {
-            return Err(away(why));
+        if let Phase::Disconnected(why) = &*phase {
+            return Err(unavailable(why));
         }
         let bytes = channel.len() + message.len();
         let room = self.waiting.take(bytes, self.config.max_waiting_bytes);
-        let room = room.ok_or_else(|| AdapterError("Redis cannot keep up: too much waits for it already".into()))?;
-        self.jobs.send(Job { channel, message, answer, room }).map_err(|_| away("the adapter has ended"))
+        let room =
+            room.ok_or_else(|| AdapterError("Redis cannot keep up: too many messages are queued for it".into()))?;
+        self.jobs.send(Job { channel, message, answer, room }).map_err(|_| unavailable("the adapter has ended"))
     }
 }
 
-/// What is under way to Redis.
+/// Messages being sent to Redis.
 pub(crate) struct Published(oneshot::Receiver<Result<(), String>>);
 
 impl Published {
@@ -269,13 +270,13 @@ impl Published {
     pub(crate) async fn wait(self) -> Result<(), AdapterError> {
         match self.0.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(away(&why)),
-            Err(_) => Err(away("the adapter has ended")),
+            Ok(Err(why)) => Err(unavailable(&why)),
+            Err(_) => Err(unavailable("the adapter has ended")),
         }
     }
 }
 
-pub(crate) fn away(why: &str) -> AdapterError {
+pub(crate) fn unavailable(why: &str) -> AdapterError {
     AdapterError(format!("other servers cannot be reached: {why}"))
 }
 
@@ -285,10 +286,10 @@ mod tests {
 
     use super::*;
 
-    /// While Redis comes back, a namespace may close and open again: it is in the list of those to subscribe to, and both changes come
-    /// after it. The first of them is not to take back what the list has done.
+    /// While the connection is restored, a namespace may close and open again: it is in the list to subscribe to, and both changes follow.
+    /// The first of them must not undo the subscription.
     #[test]
-    fn the_close_of_a_name_that_is_open_again_takes_nothing_back() {
+    fn closing_a_reopened_namespace_does_not_unsubscribe_it() {
         let (changes, mut changed) = mpsc::unbounded_channel();
         let cluster = Cluster::new(Config::default(), "me".to_owned(), changes, mpsc::unbounded_channel().0);
         let io = SocketIo::builder().build();

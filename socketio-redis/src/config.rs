@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings.
 
 use std::{fmt, time::Duration};
 
@@ -9,35 +9,35 @@ use std::{fmt, time::Duration};
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    /// Where Redis is: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. The number of the database means nothing to
-    /// channels.
+    /// The URL of Redis: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. Channels do not depend on the number of the
+    /// database.
     pub url: String,
-    /// With `rediss://`, the authorities that may have signed the certificate of Redis, as PEM. `None`, the default: those of the public web.
+    /// The certificate authorities (PEM) for `rediss://`. `None`, the default, means those of the public web.
     pub authorities: Option<Vec<u8>>,
-    /// What the names of all channels begin with: `key` of Node's adapter and emitter. `socket.io` by default, as there.
+    /// The prefix of the names of all channels: `key` of Node's adapter and emitter. Default `socket.io`, as in Node.
     pub key: String,
-    /// A name, as of one more server, whose events this server ignores and under which it can send:
-    /// [`broadcast_aside`](crate::RedisAdapter::broadcast_aside). Servers of one kind that share it reach the others of the cluster with what they
-    /// themselves know by another way. None by default.
+    /// The name of an additional, virtual server under which this server can send, and whose events it ignores:
+    /// [`broadcast_aside`](crate::RedisAdapter::broadcast_aside). Servers that share it reach only the rest of the cluster, with messages
+    /// that they themselves receive by other means. Default: none.
     pub aside: Option<String>,
-    /// How long answers of other servers are waited for: `requestsTimeout` in Node. 5 s by default, as there.
+    /// The timeout for answers of other servers: `requestsTimeout` in Node. Default 5 s, as in Node.
     pub request_timeout: Duration,
-    /// Whether answers go to the one who asked rather than to all: `publishOnSpecificResponseChannel` in Node. Spares the others work;
-    /// adapters that are too old to know the option may not hear such answers. Off by default, as in Node.
+    /// Whether answers are sent only to the server that asked instead of all: `publishOnSpecificResponseChannel` in Node. Saves the others
+    /// work, but adapters that are too old for the option may not receive the answers. Default false, as in Node.
     pub specific_responses: bool,
-    /// How often the way to Redis and back is tried while nothing else shows that it is open. 5 s by default.
+    /// Interval of the heartbeat through Redis, while no other traffic shows that the connection works. Default 5 s.
     pub heartbeat: Duration,
-    /// Bytes of messages that may wait for Redis to take them; what comes beyond is refused. 32 MiB by default.
+    /// Maximum number of bytes of messages queued for Redis; further ones are rejected. Default 32 MiB.
     pub max_waiting_bytes: usize,
-    /// Bytes of messages from other servers that may wait until this one acts upon them. When more come, it gives up the connection and
-    /// makes another, as if Redis had gone away: [`Stats::overrun`](crate::Stats::overrun). 64 MiB by default.
+    /// Maximum number of bytes of messages from other servers that wait to be handled. Beyond, the connection is closed and opened again,
+    /// as if Redis had been lost: [`Stats::overrun`](crate::Stats::overrun). Default 64 MiB.
     pub max_incoming_bytes: usize,
-    /// Bytes of a message from another server; larger ones are ignored. 16 MiB by default.
+    /// Maximum size in bytes of a message from another server; larger ones are ignored. Default 16 MiB.
     pub max_message_bytes: usize,
-    /// Values that a message from another server may consist of, since each takes 72 bytes of memory where it may be a single one on the wire.
-    /// Names of members count as values, and arrays and objects that hold something count five; larger messages are ignored.
-    /// 1,048,576 by default, so that a message takes no more than some 200 MiB beyond its bytes for the moment in which it is read. Bytes in
-    /// what servers' applications say to each other are a number each, as Node writes them.
+    /// Maximum number of values in a message from another server, since each takes 72 bytes of memory and may be a single byte on the wire.
+    /// Names of members count as values, and arrays and objects that are not empty count five. Larger messages are ignored. Default
+    /// 1,048,576, which limits a message to about 200 MiB in addition to its bytes while it is read. In messages between the servers'
+    /// applications each byte of binary data is a number, as Node writes them.
     pub max_message_values: usize,
 }
 
@@ -69,7 +69,7 @@ impl Default for Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL may hold a password.
+        // The URL may contain a password.
         f.debug_struct("Config")
             .field("key", &self.key)
             .field("aside", &self.aside)

@@ -1,4 +1,4 @@
-//! Sends events and orders into a cluster from a process that does not run a Socket.IO server.
+//! Sends events and commands into a cluster from a process that does not run a Socket.IO server.
 //!
 //! ```text
 //! Emitter::emit ─▶ event::encode ─▶ PUBLISH ─▶ every server of the cluster, Node's and those here
@@ -22,20 +22,21 @@ use crate::{
     wire::{WireError, event, request},
 };
 
-/// The name under which emitters send, as in Node.
+/// The id with which emitters send, as in Node.
 const UID: &str = "emitter";
 
-/// Why an emitter has not sent something.
+/// Why an emitter could not send.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitterError {
-    /// The name is one that Socket.IO keeps for itself.
+    /// The name is reserved by Socket.IO.
     #[error("{0:?} is a reserved event name")]
     ReservedName(String),
-    /// The arguments cannot be written.
+    /// The arguments cannot be encoded.
     #[error("the arguments cannot be encoded: {0}")]
     Encode(String),
-    /// Redis could not be reached, or refused. Whether a message arrived whose connection broke is not known; the next call connects anew.
+    /// Redis could not be reached, or rejected the message. If the connection broke, it is unknown whether the message arrived; the next
+    /// call reconnects.
     #[error("Redis: {0}")]
     Redis(String),
 }
@@ -52,8 +53,8 @@ impl From<WireError> for EmitterError {
     }
 }
 
-/// Sends to the clients of a cluster: what `@socket.io/redis-emitter` is in Node, and in the same form. Cloning it is cheap, and all clones share
-/// one connection, which is made at the first call.
+/// Sends to the clients of a cluster, as `@socket.io/redis-emitter` does in Node, and in the same format. Cloning it is cheap, and all
+/// clones share one connection, which is opened by the first call.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -65,7 +66,7 @@ impl From<WireError> for EmitterError {
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-#[must_use = "this only chooses; say what to send"]
+#[must_use = "a selection does nothing until it is sent to"]
 pub struct Emitter {
     shared: Arc<Shared>,
     nsp: Arc<str>,
@@ -80,23 +81,23 @@ struct Shared {
 }
 
 impl Emitter {
-    /// An emitter for the namespace `/`. Of the settings the URL, the authorities and the key count.
+    /// An emitter for the namespace `/`. Of the settings, it uses the URL, the authorities and the key.
     ///
     /// # Errors
-    /// When the URL or the authorities are none. Redis is not asked yet.
+    /// When the URL or the authorities are invalid. Redis is not contacted yet.
     pub fn new(config: &Config) -> Result<Self, ConnectError> {
         let client = link::client(&config.url, config.authorities.as_deref()).map_err(|_| ConnectError::Url)?;
         let shared = Shared { client, key: config.key.clone(), connection: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), nsp: "/".into(), to: Selector::default(), volatile: false })
     }
 
-    /// All sockets of another namespace. A missing slash at the beginning is added.
+    /// Selects all sockets of another namespace. A missing slash at the beginning is added.
     pub fn of(&self, nsp: &str) -> Self {
         let nsp = if nsp.starts_with('/') { nsp.into() } else { format!("/{nsp}").into() };
         Self { shared: self.shared.clone(), nsp, to: Selector::default(), volatile: false }
     }
 
-    /// Those in these rooms; rooms named in several calls add up.
+    /// Adds these rooms; several calls add up.
     pub fn to(&self, rooms: impl IntoRooms) -> Self {
         let mut chosen = self.clone();
         chosen.to.rooms.extend(rooms.into_rooms());
@@ -108,20 +109,20 @@ impl Emitter {
         self.to(rooms)
     }
 
-    /// But not those in these rooms.
+    /// Excludes the sockets in these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> Self {
         let mut chosen = self.clone();
         chosen.to.except.extend(rooms.into_rooms());
         chosen
     }
 
-    /// Leave those out who are busy.
+    /// Skips clients that are busy.
     pub fn volatile(&self) -> Self {
         Self { volatile: true, ..self.clone() }
     }
 
-    /// Sends an event to the chosen sockets. A tuple is several arguments, `()` none, anything else one. Events of one emitter arrive in the
-    /// order in which they were sent.
+    /// Sends an event to the selected sockets. A tuple is several arguments, `()` is no argument, anything else is one. Events of one
+    /// emitter arrive in the order in which they were sent.
     ///
     /// # Errors
     /// See [`EmitterError`].
@@ -134,7 +135,7 @@ impl Emitter {
         self.publish(&self.channels().events_for(&self.to.rooms), message).await
     }
 
-    /// Puts the chosen sockets into rooms.
+    /// Puts the selected sockets into rooms.
     ///
     /// # Errors
     /// See [`EmitterError`].
@@ -143,7 +144,7 @@ impl Emitter {
         self.publish(&self.channels().request, message).await
     }
 
-    /// Takes the chosen sockets out of rooms.
+    /// Removes the selected sockets from rooms.
     ///
     /// # Errors
     /// See [`EmitterError`].
@@ -152,7 +153,7 @@ impl Emitter {
         self.publish(&self.channels().request, message).await
     }
 
-    /// Disconnects the chosen sockets, or their whole connections if `close`.
+    /// Disconnects the selected sockets, or their whole connections if `close`.
     ///
     /// # Errors
     /// See [`EmitterError`].

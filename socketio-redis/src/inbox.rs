@@ -1,12 +1,12 @@
-//! What Redis has sent and nobody has acted upon yet: bounded in bytes.
+//! Messages of Redis that have not been handled yet: bounded in bytes.
 //!
 //! ```text
-//! connection ─▶ fill: counts ─▶ messages in their order ─▶ whoever acts upon them, one after the other
+//! connection ─▶ fill: counts ─▶ messages in their order ─▶ the receiver, one after the other
 //! ```
 //!
-//! Redis does not wait for who listens, and the connection is read as fast as it can be. So that a server which acts more slowly than the
-//! others speak does not run out of memory, what would not fit ends the connection: what is there is still acted upon, the rest is lost,
-//! as while Redis is away.
+//! Redis does not wait for slow subscribers, so the connection is read as fast as possible. To bound the memory of a server that is slower
+//! than the others publish, a message that exceeds the limit ends the connection: messages received so far are still handled, the rest is
+//! lost, as while Redis is unavailable.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use crate::publisher::{Room, Waiting};
 
-/// Bytes that a message takes beside what it holds, about.
+/// The approximate overhead in bytes of a message.
 const OVERHEAD: usize = 256;
 
-/// What comes out next.
+/// The next item.
 pub(crate) enum Next {
-    /// A message. Its room is taken until it has been acted upon.
+    /// A message. Its space is reserved until it has been handled.
     Message(Msg, Room),
-    /// More came than there was room for.
+    /// The limit was exceeded.
     Overrun,
     /// The connection is closed.
     Closed,
@@ -36,7 +36,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes in what comes by `stream`, `limit` bytes at a time at most; tells by `overrun` when it was more.
+    /// Reads messages from `stream`, at most `limit` bytes waiting at a time; signals `overrun` when it was more.
     pub(crate) fn of<S>(stream: S, limit: usize, overrun: impl FnOnce() + Send + 'static) -> Self
     where
         S: Stream<Item = Msg> + Send + Unpin + 'static,

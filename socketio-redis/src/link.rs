@@ -1,7 +1,7 @@
-//! The two connections to Redis: made, subscribed, kept at work, and made anew when anything breaks.
+//! The two connections to Redis: opened, subscribed, checked, and opened again when anything breaks.
 //!
-//! One publishes, the other listens. They live and die together, so that a server either takes part or knows that it does not.
-//! What shows that both are open all the way is the pulse: a message to itself, published on the one and heard on the other.
+//! One publishes, the other subscribes. They are opened and closed together, so that a server either takes part in the cluster or knows
+//! that it does not. The heartbeat shows that both work: a message to itself, published on the one and received on the other.
 
 use std::{
     convert::Infallible,
@@ -28,28 +28,28 @@ use crate::{
     receive,
 };
 
-/// How long a connection may take to come up, and an answer to come in.
+/// Timeout of connecting, and of an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The first pause after a connection broke, about; each one after it is twice as long.
+/// The first pause after a connection broke, approximately; each following one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection that was of use for so long has the next one begin with the first pause again.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// After a connection that worked for this long, the pauses start again with the first.
 const STABLE: Duration = Duration::from_secs(10);
-/// Silence after which the kernel asks whether the other end still lives.
+/// Idle time after which the kernel checks whether the peer still exists.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
-/// The way to Redis is not tried more often than this.
-const SHORTEST_BEAT: Duration = Duration::from_millis(100);
-/// Namespaces subscribed to in one command.
+/// The minimum interval between heartbeats.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
+/// Maximum number of namespaces subscribed to in one command.
 const NODES_TOGETHER: usize = 256;
 
-/// A namespace has come or gone.
+/// A namespace has been created or removed.
 pub(crate) enum Change {
     Opened(Arc<Node>),
     Closed(Arc<Node>),
 }
 
-/// Why the link had to be given up.
+/// Why the connections were closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("{0}")]
@@ -58,20 +58,20 @@ pub(crate) enum LinkError {
     Connecting,
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Answer,
-    #[error("the connection that listens is closed")]
+    #[error("the subscribing connection is closed")]
     Closed,
-    #[error("other servers say more than this one can take (max_incoming_bytes)")]
+    #[error("other servers send more than this one can handle (max_incoming_bytes)")]
     Overrun,
-    #[error("what is published does not come back")]
-    Deaf,
+    #[error("the heartbeat is not received")]
+    Heartbeat,
 }
 
-/// Where Redis is, and whose certificate it may show, checked. No connection is made yet.
+/// The address of Redis and its certificate authorities, validated. No connection is opened yet.
 pub(crate) fn client(url: &str, authorities: Option<&[u8]>) -> RedisResult<Client> {
     let info: ConnectionInfo = url.into_connection_info()?;
     let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     if is_encrypted {
-        // An error says that the process has chosen already.
+        // An error means that the process has chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let keepalive = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PATIENCE);
@@ -83,12 +83,12 @@ pub(crate) fn client(url: &str, authorities: Option<&[u8]>) -> RedisResult<Clien
     }
 }
 
-/// How long a connection may take to come up and an answer to come in, said to the client.
+/// Sets the timeouts of connecting and of answers.
 pub(crate) fn patience(config: AsyncConnectionConfig) -> AsyncConnectionConfig {
     config.set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
 }
 
-/// Keeps the link up for as long as it is polled.
+/// Keeps the connections open as long as it is polled.
 pub(crate) async fn run(
     client: Client,
     cluster: Arc<Cluster>,
@@ -96,29 +96,29 @@ pub(crate) async fn run(
     mut jobs: mpsc::UnboundedReceiver<Job>,
 ) {
     let mut pause = FIRST_PAUSE;
-    let mut is_told = false;
+    let mut is_logged = false;
     loop {
         let begun = Instant::now();
         let Err(error) = session(&client, &cluster, &mut changes, &mut jobs).await;
-        let why = format!("Redis is away: {error}");
-        if cluster.set_away(why.clone()) {
-            cluster.counters.away.inc();
-            // One that is lost soon after it came about is tried again more and more rarely.
+        let why = format!("Redis is unavailable: {error}");
+        if cluster.set_disconnected(why.clone()) {
+            cluster.counters.disconnects.inc();
+            // A connection that is lost soon after it was opened is retried more and more slowly.
             if begun.elapsed() >= STABLE {
                 pause = FIRST_PAUSE;
-                is_told = false;
+                is_logged = false;
             }
         }
-        if !std::mem::replace(&mut is_told, true) {
-            log::warn!("{why}. Events reach the sockets of this server alone until it is back.");
+        if !std::mem::replace(&mut is_logged, true) {
+            log::warn!("{why}. Until it is available, events reach the sockets of this server only.");
         }
-        // What was handed in just before it was known; nothing of it has been sent.
+        // Messages queued just before the loss was noticed; none of them has been sent.
         while let Ok(job) = jobs.try_recv() {
             job.end(&cluster, Err(why.clone()));
         }
         let jitter = rand::rng().random_range(0.5..1.0);
         sleep(pause.mul_f64(jitter)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
@@ -128,7 +128,7 @@ async fn session(
     changes: &mut mpsc::UnboundedReceiver<Change>,
     jobs: &mut mpsc::UnboundedReceiver<Job>,
 ) -> Result<Infallible, LinkError> {
-    let config = patience(AsyncConnectionConfig::new()).set_write_backpressure_boundary(publisher::MOST_BYTES);
+    let config = patience(AsyncConnectionConfig::new()).set_write_backpressure_boundary(publisher::MAX_PIPELINE_BYTES);
     let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let listening: PubSub = timeout(PATIENCE, client.get_async_pubsub()).await.map_err(|_| LinkError::Connecting)??;
     let (sink, stream) = listening.split();
@@ -139,7 +139,7 @@ async fn session(
     }
 }
 
-/// Takes in what comes. Nothing in here waits, so messages are acted upon in the order in which Redis sent them.
+/// Receives messages. Nothing here blocks, so they are handled in the order in which Redis sent them.
 async fn listen(
     stream: PubSubStream,
     cluster: &Arc<Cluster>,
@@ -173,16 +173,16 @@ async fn take_part(
     jobs: &mut mpsc::UnboundedReceiver<Job>,
     heard: &watch::Sender<u64>,
 ) -> Result<Infallible, LinkError> {
-    // What has changed so far is in the list, and the rest follows.
+    // Changes so far are in the list, and later ones follow.
     while changes.try_recv().is_ok() {}
     answered(sink.subscribe(&cluster.pulse)).await?;
     subscribe(&mut sink, &cluster.nodes()).await?;
     pulse(connection.clone(), 1, cluster, heard).await?;
-    // Servers are counted by it: whether that is allowed shows here.
+    // Servers are counted with this command: a missing permission shows here.
     let mut counting = redis::cmd("PUBSUB");
     let _: redis::Value = counting.arg("NUMSUB").arg(&cluster.pulse).query_async(&mut connection.clone()).await?;
     cluster.set_ready(connection.clone());
-    log::info!("Redis is there: this server is {} in the cluster {:?}", cluster.uid, cluster.config.key);
+    log::info!("connected to Redis: this server is {} in the cluster {:?}", cluster.uid, cluster.config.key);
     tokio::select! {
         end = follow(sink, changes, cluster) => end,
         end = publisher::run(connection.clone(), jobs, cluster) => end,
@@ -190,7 +190,7 @@ async fn take_part(
     }
 }
 
-/// Subscribes to the channels of namespaces that come, and takes back those of namespaces that go.
+/// Subscribes to the channels of new namespaces, and unsubscribes from those of removed ones.
 async fn follow(
     mut sink: PubSubSink,
     changes: &mut mpsc::UnboundedReceiver<Change>,
@@ -213,8 +213,7 @@ async fn follow(
                 }
                 subscribe(&mut sink, &nodes).await?;
             }
-            // Its name is open again: what is heard on its channels is heard for the one that has it now, which may be subscribed to
-            // already or follows.
+            // The name is open again: messages on its channels belong to the new namespace, which is subscribed to already or will be.
             Change::Closed(node) if cluster.is_open(&node.channels) => {}
             Change::Closed(node) => {
                 let channels = &node.channels;
@@ -227,11 +226,11 @@ async fn follow(
             next = changes.recv().await;
         }
     }
-    // The adapter is gone, and this with it in a moment.
+    // The adapter has been dropped, and this task ends in a moment.
     std::future::pending().await
 }
 
-/// Each channel once, however often Redis is told: the number of those who listen is the number of servers.
+/// Each channel once, however often SUBSCRIBE is sent: Redis' number of subscribers is the number of servers.
 async fn subscribe(sink: &mut PubSubSink, nodes: &[Arc<Node>]) -> Result<(), LinkError> {
     for nodes in nodes.chunks(NODES_TOGETHER) {
         let patterns: Vec<&String> = nodes.iter().map(|node| &node.channels.pattern).collect();
@@ -252,7 +251,7 @@ async fn answered(command: impl Future<Output = RedisResult<()>>) -> Result<(), 
     Ok(timeout(PATIENCE, command).await.map_err(|_| LinkError::Answer)??)
 }
 
-/// Tries the way round now and then.
+/// Sends the heartbeat from time to time.
 async fn beat(
     connection: MultiplexedConnection,
     cluster: &Arc<Cluster>,
@@ -260,7 +259,7 @@ async fn beat(
 ) -> Result<Infallible, LinkError> {
     let mut number = 1;
     loop {
-        sleep(cluster.config.heartbeat.max(SHORTEST_BEAT)).await;
+        sleep(cluster.config.heartbeat.max(MIN_HEARTBEAT)).await;
         cluster.questions.sweep(Instant::now());
         number += 1;
         pulse(connection.clone(), number, cluster, heard).await?;
@@ -278,10 +277,10 @@ async fn pulse(
     publish.arg(&cluster.pulse).arg(number);
     let () = publish.query_async(&mut connection).await?;
     let mut heard = heard.subscribe();
-    // It may stand behind much else.
+    // Its reply may wait behind many others.
     let coming = timeout(cluster.config.request_timeout.max(PATIENCE), heard.wait_for(|heard| *heard >= number));
     match coming.await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(LinkError::Deaf),
+        Ok(Err(_)) | Err(_) => Err(LinkError::Heartbeat),
     }
 }

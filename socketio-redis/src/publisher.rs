@@ -1,5 +1,4 @@
-//! Messages on their way to Redis: one after the other in the order in which they were handed in, as many together as have
-//! gathered.
+//! Outgoing messages to Redis: in the order in which they were queued, in pipelines of all that have gathered.
 
 use std::{
     convert::Infallible,
@@ -14,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{cluster::Cluster, link::LinkError};
 
-/// Messages in one pipeline.
-const MOST_TOGETHER: usize = 256;
-/// Bytes in one pipeline, about.
-pub(crate) const MOST_BYTES: usize = 1 << 20;
+/// Maximum number of messages in one pipeline.
+const MAX_PIPELINED: usize = 256;
+/// The approximate maximum size in bytes of one pipeline.
+pub(crate) const MAX_PIPELINE_BYTES: usize = 1 << 20;
 
 /// A message to be published.
 pub(crate) struct Job {
@@ -37,12 +36,12 @@ impl Job {
     }
 }
 
-/// How many bytes wait.
+/// The number of bytes in the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(AtomicUsize);
 
 impl Waiting {
-    /// Room for so many bytes, if there is as much. One message alone has room however large it is.
+    /// Reserves this many bytes, if available. A single message always fits, however large it is.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize, limit: usize) -> Option<Room> {
         let before = self.0.fetch_add(bytes, Ordering::Relaxed);
         let room = Room { bytes, of: self.clone() };
@@ -50,7 +49,7 @@ impl Waiting {
     }
 }
 
-/// The room of one message among those that wait, until it waits no more.
+/// The space of one message in the queue, until it has been sent.
 #[derive(Debug)]
 pub(crate) struct Room {
     bytes: usize,
@@ -73,12 +72,12 @@ pub(crate) async fn run(
     loop {
         match jobs.recv().await {
             Some(job) => batch.jobs.push(job),
-            // The adapter is gone, and this with it in a moment.
+            // The adapter has been dropped, and this task ends in a moment.
             None => std::future::pending().await,
         }
         let mut bytes = batch.jobs[0].room.bytes;
-        while batch.jobs.len() < MOST_TOGETHER
-            && bytes < MOST_BYTES
+        while batch.jobs.len() < MAX_PIPELINED
+            && bytes < MAX_PIPELINE_BYTES
             && let Ok(job) = jobs.try_recv()
         {
             bytes += job.room.bytes;
@@ -94,7 +93,7 @@ pub(crate) async fn run(
             match answer {
                 Ok(_) => job.end(cluster, Ok(())),
                 Err(error) => {
-                    log::debug!("Redis refuses a message: {error}");
+                    log::debug!("Redis rejects a message: {error}");
                     job.end(cluster, Err(error.to_string()));
                     fatal = Some(error).filter(is_fatal).or(fatal);
                 }
@@ -106,7 +105,7 @@ pub(crate) async fn run(
     }
 }
 
-/// What is under way. When the connection breaks, nobody knows what of it came through.
+/// Messages in flight. When the connection breaks, it is unknown which of them were published.
 struct Batch<'a> {
     jobs: Vec<Job>,
     cluster: &'a Cluster,
@@ -120,7 +119,7 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Whether after `error` the connection is of no use, or leads to a server that is of none.
+/// Whether the connection cannot be used after `error`, or leads to a server that cannot be used.
 fn is_fatal(error: &RedisError) -> bool {
     const OF_NO_USE: [&str; 5] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH"];
     error.code().is_none_or(|code| OF_NO_USE.contains(&code))
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn the_queue_is_bounded() {
         let waiting = Arc::<Waiting>::default();
         let first = waiting.take(60, 100).unwrap();
         let second = waiting.take(40, 100).unwrap();
@@ -140,7 +139,7 @@ mod tests {
         let third = waiting.take(60, 100).unwrap();
         assert!(waiting.take(1, 100).is_none());
         drop((second, third));
-        // One that is larger than the bound goes alone.
+        // A message larger than the limit is sent alone.
         let large = waiting.take(1_000, 100).unwrap();
         assert!(waiting.take(1, 100).is_none());
         drop(large);

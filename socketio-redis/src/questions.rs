@@ -13,11 +13,11 @@ use crate::wire::response::Response;
 pub(crate) struct Questions(Mutex<HashMap<String, Open>>);
 
 enum Open {
-    /// Whoever asked waits for answers.
+    /// The caller waits for answers.
     Waiting(mpsc::UnboundedSender<Response>),
     /// An order of this server's own, which it carries out when it hears it.
     Echo(mpsc::UnboundedSender<()>),
-    /// An event that sockets answer. Whoever asked may have gone on by the time that they do.
+    /// An event that sockets answer. The caller may have stopped waiting when they do.
     Acks { counts: mpsc::UnboundedSender<Response>, acks: AckSink, until: Instant },
 }
 
@@ -65,14 +65,14 @@ impl Questions {
         self.0.lock().contains_key(id)
     }
 
-    /// Takes an answer to whom it belongs. False: nobody waits for it (any more), or it is none.
+    /// Passes an answer to its caller. False if nobody waits for it (any more), or if it is invalid.
     pub(crate) fn answer(&self, response: Response) -> bool {
         let open = self.0.lock();
         match open.get(&response.id) {
             Some(Open::Waiting(waiting)) => waiting.send(response).is_ok(),
             Some(Open::Acks { counts, acks, .. }) => {
                 if response.client_count().is_some() {
-                    // Whoever counts may have given up.
+                    // The receiver of counts may have been dropped.
                     let _ = counts.send(response);
                     return true;
                 }

@@ -1,4 +1,4 @@
-//! What a message of another server does here.
+//! Handles messages of other servers.
 //!
 //! ```text
 //! message ─▶ route (the namespace, and what its channel carries) ─▶ event    ─▶ Local::deliver
@@ -6,7 +6,7 @@
 //!                                                                ─▶ response ─▶ the question it answers
 //! ```
 //!
-//! Whatever makes no sense is counted and ignored.
+//! Invalid messages are counted and ignored.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// How long sockets' answers are passed on when nobody says for how long they are waited for, and at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// The default and maximum time for which sockets' answers are forwarded.
+const MAX_WAIT: Duration = Duration::from_secs(600);
 
-/// Acts upon a message that came by `subscription` on `channel`.
+/// Handles a message that arrived by `subscription` on `channel`.
 pub(crate) fn message(cluster: &Arc<Cluster>, subscription: &str, channel: &str, payload: &[u8]) {
     let Some(Route { node, what }) = cluster.route(subscription) else { return };
     let Some(namespace) = node.namespace.upgrade() else { return };
@@ -37,7 +37,7 @@ pub(crate) fn message(cluster: &Arc<Cluster>, subscription: &str, channel: &str,
         log::warn!("a message of {} bytes on {channel} is ignored: it is too large", payload.len());
         return;
     }
-    // Handlers of server-side events are the application's; a panic in one must not end the link.
+    // Handlers of server-side events belong to the application; a panic in one must not end the link.
     let done = catch_unwind(AssertUnwindSafe(|| match what {
         Carries::Events => on_event(cluster, &node, &namespace, channel, payload),
         Carries::Requests => on_request(cluster, &node, &namespace, payload),
@@ -48,11 +48,11 @@ pub(crate) fn message(cluster: &Arc<Cluster>, subscription: &str, channel: &str,
         Ok(Ok(false)) => {}
         Ok(Err(error)) => {
             cluster.counters.ignored.inc();
-            // What an operator can mend is worth a line, as with too many bytes.
+            // Problems that an operator can fix, such as a size limit, are logged at a higher level.
             let level = if matches!(error, WireError::TooMany) { log::Level::Warn } else { log::Level::Debug };
             log::log!(level, "a message on {channel} is ignored: {error}");
         }
-        Err(_) => log::error!("a handler of an event from another server panicked"),
+        Err(_) => log::error!("a handler for an event of another server panicked"),
     }
 }
 
@@ -61,7 +61,7 @@ type Done = Result<bool, WireError>;
 
 fn on_event(cluster: &Arc<Cluster>, node: &Node, namespace: &Namespace, channel: &str, payload: &[u8]) -> Done {
     let local = namespace.local();
-    // Told before anything is decoded: what this server sent itself, and what is for a room that nobody here is in.
+    // Decided before anything is decoded: ignores this server's own messages, and those for a room without members here.
     let is_ours = |ours: &Vec<u8>| payload.starts_with(ours);
     if is_ours(&cluster.own_events) || cluster.aside_events.as_ref().is_some_and(is_ours) {
         return Ok(false);
@@ -76,7 +76,7 @@ fn on_event(cluster: &Arc<Cluster>, node: &Node, namespace: &Namespace, channel:
 
 fn on_response(cluster: &Arc<Cluster>, payload: &[u8]) -> Done {
     let response = response::decode(payload, cluster.budget())?;
-    // All servers hear answers to each.
+    // All servers receive the answers to each request.
     Ok(cluster.questions.answer(response))
 }
 
@@ -86,8 +86,8 @@ fn on_request(cluster: &Arc<Cluster>, node: &Arc<Node>, namespace: &Namespace, p
     let is_own = uid.as_deref() == Some(&cluster.uid);
     let is_order = matches!(what, What::Join(..) | What::Leave(..) | What::Disconnect(..));
     if is_own {
-        // An order is carried out here when it is heard, so that all servers carry out all orders in the same order; one that was
-        // given up has been carried out before. What is asked, others are asked.
+        // Commands of this server are carried out here when they arrive, so that all servers carry out all commands in the same order; one
+        // that was given up has been carried out earlier. Requests are for the other servers.
         let Some(id) = id.filter(|id| is_order && cluster.questions.is_open(id)) else { return Ok(false) };
         carry_out(local, &what);
         cluster.questions.heard(&id);
@@ -110,18 +110,18 @@ fn on_request(cluster: &Arc<Cluster>, node: &Arc<Node>, namespace: &Namespace, p
             }
         }
         What::Sockets(to) => {
-            let id = id.ok_or(WireError::Shape("the question's id"))?;
+            let id = id.ok_or(WireError::Shape("the request id"))?;
             let ids: Vec<_> = local.handles(&to).iter().map(|socket| socket.id().clone()).collect();
             reply(response::encode_ids(&id, &ids)?);
         }
         What::AllRooms => {
-            let id = id.ok_or(WireError::Shape("the question's id"))?;
+            let id = id.ok_or(WireError::Shape("the request id"))?;
             let mut rooms: Vec<_> = local.rooms().into_iter().map(|(room, _)| room).collect();
             rooms.extend(local.handles(&Selector::default()).iter().map(|socket| socket.id().clone()));
             reply(response::encode_rooms(&id, &rooms)?);
         }
         What::Fetch(to) => {
-            let id = id.ok_or(WireError::Shape("the question's id"))?;
+            let id = id.ok_or(WireError::Shape("the request id"))?;
             reply(response::encode_sockets(&id, &local.handles(&to))?);
         }
         What::ServerSideEmit(payload) => {
@@ -133,14 +133,14 @@ fn on_request(cluster: &Arc<Cluster>, node: &Arc<Node>, namespace: &Namespace, p
         }
         What::Broadcast(None) => return Ok(false),
         What::Broadcast(Some(asking)) => {
-            let id = id.ok_or(WireError::Shape("the question's id"))?;
+            let id = id.ok_or(WireError::Shape("the request id"))?;
             ask_sockets(cluster, node, namespace, uid.as_deref(), id, asking)?;
         }
     }
     Ok(true)
 }
 
-/// Does with the sockets of this server what was ordered.
+/// Carries out a command on the sockets of this server.
 fn carry_out(local: &Local, what: &What) {
     let selector = |target: &Target| match target {
         Target::Many(to) => to.clone(),
@@ -154,17 +154,17 @@ fn carry_out(local: &Local, what: &What) {
     }
 }
 
-/// Sends the application's answer to whoever asked.
+/// Sends the application's answer to the server that asked.
 fn answering(cluster: &Arc<Cluster>, node: &Arc<Node>, id: String) -> impl FnOnce(serde_json::Value) + Send + 'static {
     let (cluster, node) = (cluster.clone(), node.clone());
     move |answer| match response::encode_server_ack(&id, &answer) {
-        // To all, as Node does, whatever is set.
+        // To all, as Node does, whatever the setting.
         Ok(message) => cluster.answer(node.channels.response.clone(), message),
-        Err(error) => log::warn!("an answer to another server cannot be written: {error}"),
+        Err(error) => log::warn!("an answer to another server cannot be encoded: {error}"),
     }
 }
 
-/// Sends an event to sockets here, and to whoever asked how many they are and what each answers.
+/// Sends an event to sockets here; reports their number and their answers to the server that asked.
 fn ask_sockets(
     cluster: &Arc<Cluster>,
     node: &Arc<Node>,
@@ -180,18 +180,18 @@ fn ask_sockets(
     let acks = {
         let (cluster, id, channel) = (cluster.clone(), id.clone(), channel.clone());
         AckSink::new(move |answer| {
-            // Of sockets that have gone there is no word in Node either: whoever asked waits out its time.
+            // As in Node, nothing is sent for sockets that have disconnected: the server that asked waits until its timeout.
             let Ok(answer) = answer else { return };
             match response::encode_ack(&id, &answer) {
                 Ok(message) => cluster.answer(channel.clone(), message),
-                Err(error) => log::debug!("an answer cannot be passed on: {error}"),
+                Err(error) => log::debug!("an answer cannot be forwarded: {error}"),
             }
         })
     };
     let asked = local.deliver_with_ack(&to, &EncodedPacket::from(packet).with_ack_id(number), &acks);
     cluster.answer(channel, response::encode_client_count(&id, asked)?);
     if asked > 0 {
-        let wait = timeout.unwrap_or(cluster.config.request_timeout).min(LONGEST_WAIT);
+        let wait = timeout.unwrap_or(cluster.config.request_timeout).min(MAX_WAIT);
         let namespace = namespace.downgrade();
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;

@@ -1,24 +1,24 @@
-//! What is counted.
+//! Counters of the adapter.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What an adapter has done so far, and how it is.
+/// What an adapter has done so far, and its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Whether Redis is there, and all namespaces are subscribed to.
+    /// Whether Redis is connected, and all namespaces are subscribed to.
     pub connected: bool,
-    /// Messages that Redis took from this server.
+    /// Messages that Redis accepted from this server.
     pub published: u64,
-    /// Messages that were to be published and were not, or not surely: Redis was away, refused them or could not keep up.
+    /// Messages that were not published, or whose outcome is unknown: Redis was unavailable, rejected them or could not keep up.
     pub failed: u64,
-    /// Messages of other servers that were acted upon.
+    /// Messages of other servers that were handled.
     pub received: u64,
-    /// Messages that nobody could make sense of, or that were too large, in bytes or in values.
+    /// Messages that were invalid or too large, in bytes or in values.
     pub ignored: u64,
-    /// Times that Redis went away.
-    pub away: u64,
-    /// Times that more came in than may wait, and the connection was given up for it. Each is a time that Redis went away, too.
+    /// Times that the connection to Redis was lost.
+    pub disconnects: u64,
+    /// Times that incoming messages exceeded the limit, and the connection was closed because of that. Each is a lost connection, too.
     pub overrun: u64,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Counters {
     pub(crate) failed: Counter,
     pub(crate) received: Counter,
     pub(crate) ignored: Counter,
-    pub(crate) away: Counter,
+    pub(crate) disconnects: Counter,
     pub(crate) overrun: Counter,
 }
 
@@ -43,7 +43,7 @@ impl Counter {
 
 impl Counters {
     pub(crate) fn snapshot(&self, connected: bool) -> Stats {
-        let Self { published, failed, received, ignored, away, overrun } = self;
+        let Self { published, failed, received, ignored, disconnects, overrun } = self;
         let read = |counter: &Counter| counter.0.load(Relaxed);
         Stats {
             connected,
@@ -51,7 +51,7 @@ impl Counters {
             failed: read(failed),
             received: read(received),
             ignored: read(ignored),
-            away: read(away),
+            disconnects: read(disconnects),
             overrun: read(overrun),
         }
     }

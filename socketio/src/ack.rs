@@ -22,8 +22,8 @@ use crate::{
     socket::packet::{Packet, Payload},
 };
 
-/// The client's wish to have an event answered. Given to every event handler; whether the client asked is
-/// [`Ack::is_wanted`], and answering one who did not ask does nothing.
+/// A client's request for an answer to its event. Every event handler gets one. [`Ack::is_wanted`] tells whether the client asked for an
+/// answer; if it did not, answering does nothing.
 #[derive(Clone)]
 pub struct Ack(Option<Arc<Wanted>>);
 
@@ -43,10 +43,10 @@ impl Ack {
         self.0.is_some()
     }
 
-    /// Answers: a tuple is several arguments, `()` none, anything else one. Only the first answer goes out.
+    /// Answers: a tuple is several arguments, `()` is none, anything else is one. Only the first answer is sent.
     ///
     /// # Errors
-    /// What serde says against the arguments.
+    /// When the arguments cannot be serialized.
     pub fn send<T: Serialize + ?Sized>(&self, args: &T) -> Result<(), serde_json::Error> {
         if self.0.is_some() {
             self.send_payload(Payload::ack(args)?);
@@ -54,7 +54,7 @@ impl Ack {
         Ok(())
     }
 
-    /// Answers that the event was refused: `{"ok":false,"error":{"code","message","data"?}}`. Does nothing if an answer is out already.
+    /// Answers that the event was rejected: `{"ok":false,"error":{"code","message","data"?}}`. Does nothing after an earlier answer.
     pub(crate) fn refuse(&self, code: &str, message: &str, data: Option<&serde_json::Value>) {
         #[derive(Serialize)]
         struct Refusal<'a> {
@@ -70,20 +70,20 @@ impl Ack {
         }
 
         if let Err(error) = self.send(&Refusal { ok: false, error: Reason { code, message, data } }) {
-            log::debug!("a refusal cannot be encoded: {error}");
+            log::debug!("an error answer cannot be encoded: {error}");
         }
     }
 
     /// The answer as a packet that is not sent yet, for a [`Source`](crate::Source) to return: a large answer that is encoded only when the
-    /// client can take it uses no memory until then. `None` if the client asked for no answer, or has got one. `payload` is what
-    /// [`Payload::ack`] makes: a JSON array of the arguments.
+    /// client can take it uses no memory until then. `None` if the client did not ask for an answer, or has already got one. `payload` is
+    /// what [`Payload::ack`] returns: a JSON array of the arguments.
     pub fn into_packet(self, payload: Payload) -> Option<EncodedPacket> {
         self.packet(payload)
     }
 
     fn send_payload(&self, payload: Payload) {
         if let (Some(wanted), Some(packet)) = (&self.0, self.packet(payload)) {
-            // A client that loses an answer would wait for it for ever, so one that cannot take it starts anew.
+            // A client would wait forever for a lost answer, so the connection of one that cannot take it is ended.
             let _ = wanted.socket.connection().send_or_end(packet);
         }
     }
@@ -101,14 +101,14 @@ impl std::fmt::Debug for Ack {
     }
 }
 
-/// Why an answer did not come.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
-    /// It did not come in time.
+    /// It did not arrive in time.
     #[error("the client did not answer in time")]
     Timeout,
-    /// The socket has gone.
+    /// The socket has disconnected.
     #[error("the socket has disconnected")]
     Disconnected,
     /// The socket owes too many answers already; see [`Config::max_pending_acks`](crate::Config::max_pending_acks).
@@ -117,18 +117,18 @@ pub enum AckError {
     /// The event could not be sent.
     #[error(transparent)]
     Emit(#[from] crate::EmitError),
-    /// The answer's arguments are not of the type asked for.
-    #[error("the answer does not fit: {0}")]
+    /// The answer's arguments do not have the expected type.
+    #[error("the answer has the wrong type: {0}")]
     Arguments(serde_json::Error),
 }
 
-/// Longer than anybody waits. Moments that are much further off are none that a clock can tell.
-pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// Longer than any real timeout. Later moments could overflow the clock.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// What an answer is given to, on whatever thread it comes in.
+/// Receives an answer, on whatever thread it arrives.
 pub(crate) type OnAck = Box<dyn FnOnce(Result<Payload, AckError>) + Send>;
 
-/// The answer to an event, once it comes. The event has been sent already; dropping this forgets the answer.
+/// The answer to an event, as a future. The event has been sent already; dropping this ignores the answer.
 #[must_use = "the event has been sent; await this for its answer"]
 pub struct AckFuture<R> {
     pending: Result<Pending, Option<AckError>>,
@@ -191,31 +191,32 @@ impl<R> Drop for AckFuture<R> {
 /// The answers to a broadcast.
 #[derive(Debug)]
 pub struct Responses<R> {
-    /// In the order in which they came.
+    /// In the order of arrival.
     pub answers: Vec<R>,
-    /// How many sockets did not answer in time, answered something else, or went away.
+    /// How many sockets did not answer in time, sent a different type, or disconnected.
     pub missing: usize,
 }
 
-/// Gathers the answers to one broadcast.
+/// Collects the answers to one broadcast.
 #[derive(Clone)]
 pub struct AckSink(pub(crate) Arc<Take>);
 
-/// Takes an answer and, where that is known, the id of the socket that gave it.
+/// Receives an answer and, if it is known, the id of the socket that sent it.
 type Take = dyn Fn(Option<ByteString>, Result<Payload, AckError>) + Send + Sync;
 
 impl AckSink {
-    /// A sink that hands what comes in to a function, on whatever thread that is: for adapters, which ask sockets here for servers elsewhere.
+    /// A sink that calls a function for each answer, on whatever thread it arrives: for adapters, which collect the answers of local
+    /// sockets for other servers.
     pub fn new(take: impl Fn(Result<Payload, AckError>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(move |_, answer| take(answer)))
     }
 
-    /// Hands one answer in: the arguments as a JSON array.
+    /// Adds one answer: the arguments as a JSON array.
     pub fn answer(&self, payload: Payload) {
         (self.0)(None, Ok(payload));
     }
 
-    /// One socket will not answer.
+    /// Reports that one socket will not answer.
     pub fn missing(&self) {
         (self.0)(None, Err(AckError::Disconnected));
     }

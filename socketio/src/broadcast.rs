@@ -1,4 +1,4 @@
-//! Events to many: who gets them is said first, then what.
+//! Broadcasts: first select the sockets, then send the event.
 
 mod answers;
 mod remote;
@@ -16,14 +16,14 @@ pub use self::{
     sending::Sending,
 };
 use crate::{
-    EmitError, EncodedPacket, IntoRooms, Namespace, Selector, ack::LONGEST_TIMEOUT, adapter::Broadcast,
+    EmitError, EncodedPacket, IntoRooms, Namespace, Selector, ack::MAX_TIMEOUT, adapter::Broadcast,
     socket::packet::Packet,
 };
 
-/// How long answers to a broadcast are waited for when no timeout is said.
+/// The timeout for answers to a broadcast, by default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A choice of sockets. Rooms add up: `to("a").to("b")` is everybody in either, each once.
+/// A selection of sockets. Rooms add up: `to("a").to("b")` selects the sockets in either room, each once.
 ///
 /// ```no_run
 /// # async fn example(io: socketio::SocketIo) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "this only chooses; say what to do with the chosen"]
+#[must_use = "a selection does nothing until a method is called on it"]
 pub struct BroadcastOperator {
     namespace: Namespace,
     to: Selector,
@@ -48,7 +48,7 @@ impl BroadcastOperator {
         Self { namespace, to: Selector::default(), volatile: false, local: false, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// Those in these rooms, too.
+    /// Adds these rooms.
     pub fn to(mut self, rooms: impl IntoRooms) -> Self {
         self.to.rooms.extend(rooms.into_rooms());
         self
@@ -59,32 +59,32 @@ impl BroadcastOperator {
         self.to(rooms)
     }
 
-    /// But not those in these rooms.
+    /// Excludes the sockets in these rooms.
     pub fn except(mut self, rooms: impl IntoRooms) -> Self {
         self.to.except.extend(rooms.into_rooms());
         self
     }
 
-    /// Only those on this server.
+    /// Selects only sockets on this server.
     pub fn local(mut self) -> Self {
         self.local = true;
         self
     }
 
-    /// Leave those out who are busy, and keep it for nobody who is away.
+    /// Skip clients that are busy, and do not keep the event for clients that are disconnected.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
         self
     }
 
-    /// How long to wait for answers. 10 s if not said.
+    /// The timeout for answers. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends an event. It is on its way when this returns, and delivered if there is one server only; awaiting the result tells how
-    /// it went with the others, dropping it does not stop it.
+    /// Sends an event. It has been sent when this returns, and delivered if there is only one server. Await the result for an error of the
+    /// other servers; dropping it does not cancel the event.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
         match self.namespace.encode(event, args) {
             Ok(packet) => self.send(packet),
@@ -92,7 +92,7 @@ impl BroadcastOperator {
         }
     }
 
-    /// Sends a packet that was encoded before.
+    /// Sends a packet that has been encoded already.
     pub fn send(&self, packet: EncodedPacket) -> Sending {
         let namespace = self.namespace.clone();
         if !self.volatile && self.is_full(packet.size()) {
@@ -100,14 +100,14 @@ impl BroadcastOperator {
             return Sending::done(namespace, Err(EmitError::Full));
         }
         let broadcast = self.broadcast(packet);
-        // Begun at once, so that two broadcasts in a row keep their order.
+        // Started immediately, so that two broadcasts in a row keep their order.
         Sending::begin_anywhere(namespace, async move |namespace| {
             namespace.adapter().broadcast(namespace.local(), broadcast).await
         })
     }
 
-    /// Whether it is the sender's fault if this is refused: it is larger than any client is sent, or more has been sent at a stretch than
-    /// the clients' transports have had a turn to take.
+    /// Whether the sender is at fault if this is rejected: the message is larger than the limit of a client, or too much has been sent
+    /// since the clients' transports last ran.
     fn is_full(&self, len: usize) -> bool {
         let limit = self.namespace.config().max_pending_bytes;
         (limit > 0 && len > limit) || self.namespace.local().is_filled_by_a_burst(&self.to, len, limit)
@@ -117,8 +117,8 @@ impl BroadcastOperator {
         Broadcast { packet, to: self.to.clone(), volatile: self.volatile, local: self.local }
     }
 
-    /// Sends an event and waits for the answers of all, or the timeout. All get the same packet. The event is sent, and the time runs, from
-    /// this call on, whenever the result is first awaited.
+    /// Sends an event and waits for the answers of all sockets, or the timeout. All get the same packet. The event is sent, and the timeout
+    /// starts, with this call, whenever the result is first awaited.
     ///
     /// The result is an error when the event cannot be encoded, or other servers cannot be reached.
     pub fn emit_with_ack<R: DeserializeOwned>(
@@ -129,7 +129,7 @@ impl BroadcastOperator {
         ResponsesFuture::new(self.emit_with_acks(event, args))
     }
 
-    /// The same, with each answer as it comes and the socket that gave it.
+    /// The same, with each answer as it arrives and the socket that sent it.
     ///
     /// ```no_run
     /// # async fn example(io: socketio::SocketIo) {
@@ -151,7 +151,7 @@ impl BroadcastOperator {
             namespace.counters().outbox_full.inc();
             return AckStream::failed(namespace, EmitError::Full);
         }
-        let deadline = Instant::now() + self.timeout.min(LONGEST_TIMEOUT);
+        let deadline = Instant::now() + self.timeout.min(MAX_TIMEOUT);
         let (gathered, sink) = Gathered::new();
         let asking = if self.local {
             Sending::done(namespace.clone(), Ok(namespace.local().deliver_with_ack(&self.to, &packet, &sink)))
@@ -164,7 +164,7 @@ impl BroadcastOperator {
         AckStream::new(asking, self.to.clone(), id, gathered, deadline)
     }
 
-    /// The sockets that match, on all servers.
+    /// The selected sockets, on all servers.
     ///
     /// # Errors
     /// When other servers cannot be reached.
@@ -177,7 +177,7 @@ impl BroadcastOperator {
         Ok(found.into_iter().map(|info| RemoteSocket::new(self.namespace.clone(), info)).collect())
     }
 
-    /// Puts the sockets that match into rooms. It is on its way when this returns; awaiting the result tells how it went.
+    /// Puts the matching sockets into rooms. The request has been sent when this returns; await the result for errors.
     pub fn sockets_join(&self, rooms: impl IntoRooms) -> Sending {
         let (namespace, to, rooms) = (self.namespace.clone(), self.to.clone(), rooms.into_rooms());
         if self.local {
@@ -189,7 +189,7 @@ impl BroadcastOperator {
         })
     }
 
-    /// Takes the sockets that match out of rooms. It is on its way when this returns; awaiting the result tells how it went.
+    /// Removes the matching sockets from rooms. The request has been sent when this returns; await the result for errors.
     pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Sending {
         let (namespace, to, rooms) = (self.namespace.clone(), self.to.clone(), rooms.into_rooms());
         if self.local {
@@ -201,8 +201,8 @@ impl BroadcastOperator {
         })
     }
 
-    /// Disconnects the sockets that match, or their whole connections if `close`. It is on its way when this returns; awaiting the result
-    /// tells how it went.
+    /// Disconnects the matching sockets, or their whole connections if `close`. The request has been sent when this returns; await the
+    /// result for errors.
     pub fn disconnect_sockets(&self, close: bool) -> Sending {
         let (namespace, to) = (self.namespace.clone(), self.to.clone());
         if self.local {

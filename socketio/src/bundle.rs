@@ -1,4 +1,4 @@
-//! The official browser client, as npm's package `socket.io-client` ships it, for `<script src="/socket.io/socket.io.js">`.
+//! The official browser client, as npm's package `socket.io-client` contains it, for `<script src="/socket.io/socket.io.js">`.
 //!
 //! [`Bundle::open`] reads the package's `dist/` directory once; [`Bundle::embedded`] takes files that are part of the program. For each
 //! request, a file's name goes to [`Bundle::respond`], which answers with the file in the best encoding that the client accepts. Routing
@@ -45,8 +45,8 @@ enum OpenError {
 impl Bundle {
     /// Reads the client's files from `directory`, the `dist/` of npm's `socket.io-client`.
     ///
-    /// A directory that is missing or incomplete is no failure: everything else of a server works without it. Each request for
-    /// a file is then answered with 404 and a text that says what to do; [`problem`](Self::problem) tells it to the log.
+    /// A missing or incomplete directory is not an error: the rest of a server works without it. Each request for a file then gets a 404
+    /// with a text that explains what to do; [`problem`](Self::problem) returns the reason, for the log.
     pub fn open(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
         let inner = match load(&directory) {
@@ -79,7 +79,7 @@ impl Bundle {
         }
     }
 
-    /// Why there are no files, if there are none.
+    /// Why there are no files, if so.
     pub fn problem(&self) -> Option<&str> {
         match &*self.inner {
             Inner::Loaded { .. } => None,
@@ -143,7 +143,7 @@ fn caching(response: &mut HttpResponseBuilder, etag: &HeaderValue) {
 
 /// The text is a comment to a browser that came by `<script>`, and plain to a person who looks.
 fn missing(directory: &Path, reason: &str) -> HttpResponse {
-    log::warn!("the Socket.IO client was asked for, but is not there: {reason}");
+    log::warn!("the Socket.IO client was requested, but is not available: {reason}");
     let name = directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     HttpResponse::build(StatusCode::NOT_FOUND)
         .insert_header((header::CACHE_CONTROL, "no-store"))

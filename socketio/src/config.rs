@@ -1,28 +1,28 @@
-//! The settings of a server, each with its meaning, its default and what 0 or `None` says.
+//! The settings of a server: meaning, default, and the meaning of 0 or `None`.
 
 use std::time::Duration;
 
 use crate::{bundle::Bundle, transport::cors::Origins};
 
-/// All settings. Made with [`Config::default`] and changed field by field, or through [`SocketIo::builder`](crate::SocketIo::builder).
+/// All settings. Create them with [`Config::default`] and change fields, or use [`SocketIo::builder`](crate::SocketIo::builder).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Requests whose path begins so are for this server. Default `/socket.io/`.
+    /// The path prefix of requests for this server. Default `/socket.io/`.
     pub path: String,
     /// Whether [`path`](Self::path) ends in a slash. Without, `/socket.io` is served as well: `addTrailingSlash` in Node. Default true.
     pub add_trailing_slash: bool,
-    /// From one pong to the next ping. Default 25 s.
+    /// The time from a pong to the next ping. Default 25 s.
     pub ping_interval: Duration,
-    /// From a ping to the end of the session when no pong comes. Default 20 s.
+    /// The time from a ping to the end of the session if no pong arrives. Default 20 s.
     pub ping_timeout: Duration,
     /// How long an upgrade to a WebSocket may take. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// How long a connection may stay without a namespace. Default 45 s.
+    /// How long a connection may stay without connecting to a namespace. Default 45 s.
     pub connect_timeout: Duration,
-    /// How long the body of a POST may take to come. Default 10 s.
+    /// How long the body of a POST may take to arrive. Default 10 s.
     pub body_timeout: Duration,
-    /// How long a closed polling session waits for the poll that takes its close packet away. Default 30 s.
+    /// How long a closed polling session waits for the poll that receives its close packet. Default 30 s.
     pub close_timeout: Duration,
     /// The largest request body, WebSocket frame and (reassembled) WebSocket message, in bytes. Default 1,000,000.
     pub max_http_buffer_size: usize,
@@ -36,73 +36,74 @@ pub struct Config {
     pub allow_eio3: bool,
     /// Whether polling answers may take the form of a script (JSONP), for very old browsers. Default false.
     pub jsonp: bool,
-    /// Whether clients may speak the msgpack encoding. It is recognised by the first packet, so that ordinary clients are served
-    /// beside it. Default false.
+    /// Whether clients may use the msgpack encoding. The server recognizes it by the first packet, so clients with either encoding can
+    /// connect. Default false.
     pub msgpack: bool,
-    /// Which origins may use the server from a browser. Default: its own only.
+    /// The origins whose pages may use the server. Default: only the server's own.
     pub origins: Origins,
-    /// What else browsers of other origins are told (CORS). Default: as Node's `cors` option, but for who may ask, which is
+    /// The other CORS settings, for pages of other origins. Default: as Node's `cors` option, except for the allowed origins, which are
     /// [`origins`](Self::origins).
     pub cors: Cors,
-    /// A cookie to set at the polling handshake, for load balancers. Default none.
+    /// A cookie to set in the polling handshake, for load balancers. Default none.
     pub cookie: Option<Cookie>,
-    /// Polling answers of this size and more are compressed if the client takes it; `None` never. Default 1,024 bytes.
+    /// Polling answers of at least this size are compressed if the client accepts it; `None` means never. Default 1,024 bytes.
     pub compress_from: Option<usize>,
-    /// The client for browsers, served at its official paths. Default `None`: not served.
+    /// The JavaScript client, served at its official paths. Default `None`: not served.
     pub client_bundle: Option<Bundle>,
-    /// The headers of the first request that a connection keeps, by their names in lower case; `None`, the default, is all of them. A
-    /// browser's are several hundred bytes for as long as it is connected, cookies not counted, of which an application may want two.
-    /// [`allow_request`](crate::Builder::allow_request) and [`sid_prefix`](crate::Builder::sid_prefix) see no others.
+    /// The headers of the first request that a connection keeps, as names in lower case; `None`, the default, keeps all. A browser's take
+    /// several hundred bytes for as long as it is connected, not counting cookies, and most applications need one or two of them.
+    /// [`allow_request`](crate::Builder::allow_request) and [`sid_prefix`](crate::Builder::sid_prefix) see only these.
     pub kept_headers: Option<Vec<String>>,
-    /// Take the client's address from `Forwarded` or `X-Forwarded-For`, and its scheme likewise. Right behind a proxy that
-    /// sets them, a lie elsewhere. Default false.
+    /// Take the client's address and scheme from `Forwarded` or `X-Forwarded-For`. Enable this only behind a proxy that sets them;
+    /// otherwise clients can forge them. Default false.
     pub trust_proxy: bool,
 
-    /// Sessions at one time; beyond, handshakes are refused. 0 means no limit, the default.
+    /// Maximum number of sessions at a time; beyond, handshakes are rejected. 0 means no limit, the default.
     pub max_connections: usize,
-    /// Bytes that may wait for one client. Beyond, volatile messages are dropped; then the sender gets
-    /// [`EmitError::Full`](crate::EmitError::Full), and the connection stays. A message whose sender cannot be told, such as an ack, or a
-    /// broadcast that meets a slow client, ends the connection with [`OutboxOverflow`](crate::DisconnectReason::OutboxOverflow). A client
-    /// for which nothing waits is sent any message up to this size. 0 means no limit. Default 64 MiB.
+    /// Maximum number of bytes queued for one client. Beyond, volatile messages are dropped; for others the sender gets
+    /// [`EmitError::Full`](crate::EmitError::Full), and the connection stays open. A message whose sender cannot be notified, such as an
+    /// ack, or a broadcast to a slow client, ends the connection with [`OutboxOverflow`](crate::DisconnectReason::OutboxOverflow). A client
+    /// with an empty queue is sent any message up to this size. 0 means no limit. Default 64 MiB.
     pub max_pending_bytes: usize,
-    /// Bytes that may wait for all clients of the server together, with the same consequences. A message to many counts once, and each
-    /// client may have 64 KiB, or a single message, beyond it. What was pulled from a [source](crate::Source) counts, and the rest of a long message
-    /// or poll that a client takes slowly, unless others hold the same bytes. 0 means no limit. Default 256 MiB.
+    /// Maximum number of bytes queued for all clients together, with the same consequences. A message to many counts once, and each client
+    /// may have 64 KiB, or a single message, beyond it. Messages pulled from a [source](crate::Source) count, and so does the rest of a
+    /// long message or poll that a client reads slowly, unless others share the same bytes. 0 means no limit. Default 256 MiB.
     pub max_pending_total: usize,
-    /// Bytes of WebSocket messages, request bodies and packets with attachments that have begun to come and are not complete, of all
-    /// clients of the server together. Beyond, the message that would take more is refused and its connection ended, unless it is below
-    /// 64 KiB. 0 means no limit.
+    /// Maximum number of bytes of incomplete WebSocket messages, request bodies and packets with attachments, of all clients together.
+    /// Beyond, the message that exceeds the limit is rejected and its connection ended, unless it is below 64 KiB. 0 means no limit.
     /// Default 64 MiB.
     pub max_receiving_total: usize,
-    /// Bytes of events whose handlers have not ended, for each connection, where a handler counts 1 KiB beside its event. Beyond, the
-    /// connection ends with [`HandlerOverflow`](crate::DisconnectReason::HandlerOverflow). 0 means no limit. Default 16 MiB.
+    /// Maximum number of bytes of events whose handlers are still running, for each connection. A handler counts 1 KiB in addition to its
+    /// event. Beyond, the connection ends with [`HandlerOverflow`](crate::DisconnectReason::HandlerOverflow). 0 means no limit. Default 16
+    /// MiB.
     pub max_handler_bytes: usize,
-    /// The same for all connections of the server together, with the same consequence for the connection whose event would take more,
-    /// unless its own events take less than 64 KiB. 0 means no limit. Default 256 MiB.
+    /// The same for all connections together, with the same consequence for the connection whose event exceeds it, unless its own events
+    /// take less than 64 KiB. 0 means no limit. Default 256 MiB.
     pub max_handler_total: usize,
     /// About how many bytes are pulled from the [sources](crate::Source) of a connection at a time, unless
     /// [`max_pending_total`](Self::max_pending_total) leaves fewer. Default 32 KiB.
     pub source_budget: usize,
-    /// Messages that one client may send a second, with bursts of twice as many, as many other packets of Engine.IO (pongs, and
-    /// the pings of its revision 3), and as many fragments and control frames of a WebSocket; beyond, it is disconnected with
-    /// [`RateLimit`](crate::DisconnectReason::RateLimit). 0 means no limit, the default.
+    /// Maximum number of messages that one client may send per second, with bursts of twice as many. The same limit applies to other
+    /// packets of Engine.IO (pongs, and the pings of its revision 3), and to fragments and control frames of a WebSocket. Beyond, the
+    /// client is disconnected with [`RateLimit`](crate::DisconnectReason::RateLimit). 0 means no limit, the default.
     pub packet_rate: u32,
-    /// Attachments of one binary packet. Default 10.
+    /// Maximum number of attachments of one binary packet. Default 10.
     pub max_attachments: usize,
-    /// Bytes of one packet with all its attachments, which stay in memory until the last of them has come. 0, the default, sets no limit
-    /// of its own: as in Node, the text and each of [`max_attachments`](Self::max_attachments) may then have
+    /// Maximum size in bytes of one packet with all its attachments, which stay in memory until the last has arrived. 0, the default, sets
+    /// no limit of its own: as in Node, the text and each of [`max_attachments`](Self::max_attachments) may then have
     /// [`max_http_buffer_size`](Self::max_http_buffer_size).
     pub max_packet_bytes: usize,
-    /// How long the attachments of a binary packet may take to come. Default 10 s.
+    /// How long the attachments of a binary packet may take to arrive. Default 10 s.
     pub binary_timeout: Duration,
-    /// Acks that one socket may owe at one time. Beyond, asking for another fails at once. 0 means no limit. Default 1,000.
+    /// Maximum number of acks that one socket may owe at a time. Beyond, requesting another fails immediately. 0 means no limit. Default
+    /// 1,000.
     pub max_pending_acks: usize,
-    /// Rooms that one socket may be in. Beyond, joins are refused. 0 means no limit. Default 1,000.
+    /// Maximum number of rooms of one socket. Beyond, joins are rejected. 0 means no limit. Default 1,000.
     pub max_rooms: usize,
-    /// Namespaces that one connection may be in. Default 100.
+    /// Maximum number of namespaces of one connection. Default 100.
     pub max_namespaces: usize,
-    /// Bytes of the `auth` that a client may send when it connects to a namespace. A larger one is refused with `connect_error`. 0, the
-    /// default, means no limit but [`max_http_buffer_size`](Self::max_http_buffer_size), as in Node.
+    /// Maximum size in bytes of the `auth` that a client sends when it connects to a namespace. A larger one is rejected with
+    /// `connect_error`. 0, the default, means no limit except [`max_http_buffer_size`](Self::max_http_buffer_size), as in Node.
     pub max_auth_bytes: usize,
     /// Connection state recovery. Default none.
     pub recovery: Option<Recovery>,
@@ -153,11 +154,12 @@ impl Default for Config {
     }
 }
 
-/// Times beyond this are as good as for ever, and can be added to a clock without overflow.
+/// Longer times are treated as this one, which can be added to a clock without overflow.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Config {
-    /// The same settings with every value one that the server can work with: times that clocks can take, and a path between slashes.
+    /// The same settings with every value corrected to one that the server can use: times that clocks can represent, and a path between
+    /// slashes.
     pub(crate) fn normalized(mut self) -> Self {
         for time in [
             &mut self.ping_interval,
@@ -183,7 +185,7 @@ impl Config {
     }
 }
 
-/// The headers of CORS beside those that [`Config::origins`] decides over; see [`Config::cors`].
+/// The CORS headers other than the origins, which [`Config::origins`] decides; see [`Config::cors`].
 #[derive(Clone, Debug)]
 pub struct Cors {
     /// `Access-Control-Allow-Methods`. Default `GET,POST,OPTIONS`.
@@ -192,7 +194,7 @@ pub struct Cors {
     pub allowed_headers: Option<String>,
     /// `Access-Control-Expose-Headers`. Default none.
     pub exposed_headers: Option<String>,
-    /// How long a browser may keep the answer to its preflight; `None` leaves that to the browser. Default 10 min.
+    /// How long a browser may cache the answer to its preflight; `None` leaves that to the browser. Default 10 min.
     pub max_age: Option<Duration>,
 }
 
@@ -207,12 +209,12 @@ impl Default for Cors {
     }
 }
 
-/// A cookie that holds the session's id.
+/// A cookie that contains the session's id.
 #[derive(Clone, Debug)]
 pub struct Cookie {
     /// Its name. Node's default is `io`.
     pub name: String,
-    /// What follows the value, such as `Path=/; HttpOnly; SameSite=Lax`.
+    /// The attributes after the value, such as `Path=/; HttpOnly; SameSite=Lax`.
     pub attributes: String,
 }
 
@@ -222,19 +224,19 @@ impl Default for Cookie {
     }
 }
 
-/// Connection state recovery: a client that was cut off gets its id, its rooms and the events it missed back.
+/// Connection state recovery: a client that was disconnected gets back its id, its rooms and the events that it missed.
 #[derive(Clone, Debug)]
 pub struct Recovery {
     /// How long a session is kept after the disconnection. Default 2 min.
     pub max_disconnection: Duration,
-    /// Whether a recovered socket passes the middlewares unseen, since it did at its first connection. Default true.
+    /// Whether a recovered socket skips the middlewares, which it passed at its first connection. Default true.
     pub skip_middlewares: bool,
-    /// Packets that [`LocalAdapter`](crate::LocalAdapter) keeps for each namespace. Default 10,000.
+    /// Maximum number of packets that [`LocalAdapter`](crate::LocalAdapter) stores for each namespace. Default 10,000.
     pub max_packets: usize,
-    /// Bytes of packets that [`LocalAdapter`](crate::LocalAdapter) keeps for each namespace. Default 16 MiB.
+    /// Maximum size in bytes of packets that [`LocalAdapter`](crate::LocalAdapter) stores for each namespace. Default 16 MiB.
     pub max_bytes: usize,
-    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) keeps for all namespaces together. Beyond, those with the
-    /// most lose their oldest. Default 64 MiB.
+    /// Maximum size in bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) stores for all namespaces together. Beyond,
+    /// the oldest of the largest namespaces are evicted. Default 64 MiB.
     pub max_total_bytes: usize,
 }
 

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_in_a_string_takes_an_offset() {
+    fn an_event_that_ends_in_a_string_gets_an_offset() {
         let raw =
             |json: &str| EncodedPacket::from(Packet::event("/".into(), None, Payload::from_parts(json.into(), vec![])));
         for (packet, expected) in [

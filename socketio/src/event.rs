@@ -1,4 +1,4 @@
-//! An event as it came, for listeners that take them all.
+//! An event as it was received, for listeners of all events.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,7 +13,7 @@ use crate::{
     value::Value,
 };
 
-/// An event: its name and its arguments, which are read when asked for.
+/// An event: its name and its arguments, which are decoded on request.
 #[derive(Clone, Debug)]
 pub struct Event {
     payload: Payload,
@@ -32,18 +32,18 @@ impl Event {
     /// Its arguments: a tuple takes several, `()` none, [`Args`] all, anything else the first.
     ///
     /// # Errors
-    /// When they do not fit.
+    /// When they have another type.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         self.payload.event_args()
     }
 
-    /// The payload as it came: `["name", …]`.
+    /// The payload as it was received: `["name", …]`.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
 }
 
-/// Arguments of any number and type: what a handler takes that passes them on.
+/// Arguments of any number and type, for handlers that forward them.
 ///
 /// ```no_run
 /// # fn example(socket: &socketio::Socket) {
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Args {
     }
 }
 
-/// Arguments that may not be of type `T`: what a handler takes that wants to be called all the same.
+/// Arguments that may not be of type `T`, for handlers that have to be called in that case, too.
 ///
 /// ```no_run
 /// # fn example(socket: &socketio::Socket) {
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Args {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TryArgs<T>(pub Result<T, ArgsError>);
 
-/// Why arguments do not fit, in serde's words.
+/// Why the arguments do not match, from serde.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ArgsError(pub String);

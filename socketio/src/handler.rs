@@ -1,7 +1,7 @@
-//! Typed handlers with their types taken off, so that they can be kept in one list.
+//! Handlers with their types erased, so that they fit into one list.
 //!
 //! ```text
-//! payload ─▶ serde ─▶ T ─▶ the handler's future ─▶ first step at once, the rest as a task
+//! payload ─▶ serde ─▶ T ─▶ the handler's future ─▶ first step immediately, the rest as a task
 //! ```
 
 use std::{
@@ -18,21 +18,21 @@ use crate::{Ack, DisconnectReason, Event, Socket};
 
 pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Makes the future of one event, or says that the arguments do not fit.
+/// Creates the future of one event, or returns that the arguments have another type.
 pub(crate) type EventHandler =
     Arc<dyn Fn(&Socket, &Event, &Ack) -> Result<LocalFuture<()>, serde_json::Error> + Send + Sync>;
 
-/// A handler that is to be called with an event.
+/// A handler to be called with an event.
 pub(crate) struct Called {
     pub(crate) handler: EventHandler,
     /// It is called with every event, whatever the name.
     pub(crate) catches_all: bool,
 }
 
-/// What a client is answered when the application's code panicked.
+/// The answer to a client when the application's code panicked.
 pub(crate) const PANICKED: &str = "Internal error";
 
-/// The output of a future that runs code of the application, or `None` if that panicked. `what` names it in the log.
+/// The output of a future that runs code of the application, or `None` if it panicked. `what` names it in the log.
 pub(crate) async fn guarded<T>(what: &str, future: impl Future<Output = T>) -> Option<T> {
     or_log(what, AssertUnwindSafe(future).catch_unwind().await)
 }
@@ -53,7 +53,7 @@ pub(crate) type SocketHandler = Arc<dyn Fn(Socket) -> LocalFuture<()> + Send + S
 
 pub(crate) type DisconnectHandler = Arc<dyn Fn(Socket, DisconnectReason) -> LocalFuture<()> + Send + Sync>;
 
-/// Called with what goes out.
+/// Called with outgoing packets.
 pub(crate) type OutgoingHandler = Arc<dyn Fn(Socket, Event) -> LocalFuture<()> + Send + Sync>;
 
 /// A namespace's middleware.
@@ -62,18 +62,18 @@ pub(crate) type Middleware = Arc<dyn Fn(Socket) -> LocalFuture<Result<(), Connec
 /// A socket's middleware.
 pub(crate) type EventMiddleware = Arc<dyn Fn(Socket, Event) -> LocalFuture<Result<(), ConnectError>> + Send + Sync>;
 
-/// Why a middleware refuses, as the client is told: `error.message` and `error.data` there.
+/// Why a middleware rejects; the client gets it as `error.message` and `error.data`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ConnectError {
-    /// For people.
+    /// For humans.
     pub message: String,
     /// For programs.
     pub data: Option<serde_json::Value>,
 }
 
 impl ConnectError {
-    /// A refusal with a message.
+    /// An error with a message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), data: None }
     }

@@ -1,4 +1,4 @@
-//! What the application is told of requests, beside connections: refusals, headers of answers, and what is kept of a first request.
+//! Hooks for requests: refusals, response headers, and the values kept from a first request.
 
 use std::{any::Any, sync::Arc};
 
@@ -9,17 +9,17 @@ use actix_web::{
 
 use crate::{handler::guard, transport::errors::Refusal};
 
-/// A request that was refused: what `connection_error` is in Node.
+/// A rejected request: `connection_error` in Node.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RefusedRequest<'a> {
-    /// Engine.IO's code, such as 1 for an unknown session; `None` for what HTTP has a status for, such as a body that is too large.
+    /// Engine.IO's code, such as 1 for an unknown session; `None` if an HTTP status describes it, such as a body that is too large.
     pub code: Option<u8>,
-    /// The reason, as the client is told it.
+    /// The reason, as sent to the client.
     pub message: String,
     /// The request's method.
     pub method: &'a Method,
-    /// The path and query: the context of the refusal. It may hold a session's id, which is a secret of its client.
+    /// The path and query, as context. It may contain a session id, which is a secret of the client.
     pub uri: &'a Uri,
     /// The request's headers.
     pub headers: &'a HeaderMap,
@@ -39,14 +39,14 @@ pub struct AnswerHeaders<'a> {
     pub headers: &'a mut HeaderMap,
 }
 
-/// Something that the application keeps of a first request.
+/// A value of a first request that the application keeps.
 pub(crate) type RequestData = Arc<dyn Any + Send + Sync>;
 
 type OnRefused = Arc<dyn Fn(&RefusedRequest<'_>) + Send + Sync>;
 type OnHeaders = Arc<dyn Fn(&mut AnswerHeaders<'_>) + Send + Sync>;
 type TakeData = Arc<dyn Fn(&HttpRequest) -> RequestData + Send + Sync>;
 
-/// The hooks that are set. A panic in one is logged, and the request goes on.
+/// The hooks that are set. A panic in one is logged, and the request continues.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) on_refused: Option<OnRefused>,
@@ -55,7 +55,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Whether no hook wants to see every request.
+    /// Whether there is no hook for every request.
     pub(crate) fn are_empty(&self) -> bool {
         self.on_refused.is_none() && self.on_headers.is_none()
     }

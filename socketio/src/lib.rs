@@ -30,8 +30,8 @@
 //!     });
 //!
 //!     HttpServer::new(move || App::new().configure(io.routes()))
-//!         .tcp_nodelay(true) // small events leave at once
-//!         .h1_allow_half_closed(false) // notice at once when a client with an open poll goes away
+//!         .tcp_nodelay(true) // send small events immediately
+//!         .h1_allow_half_closed(false) // notice immediately when a client with an open poll disconnects
 //!         .bind(("127.0.0.1", 3000))?
 //!         .run()
 //!         .await
@@ -54,9 +54,9 @@
 //!
 //! # Handlers
 //!
-//! A handler is an async closure or function of the socket, the event's arguments and the ack. The arguments' type says how many there
-//! are: a tuple for several, `()` for none, [`Args`] for any number of any type, and anything else for one. The same holds for what is
-//! sent. Binary data is [`Binary`] anywhere in a type, or [`Value`] where the type is open.
+//! A handler is an async closure or function of the socket, the event's arguments and the ack. The type of the arguments gives their
+//! number: a tuple for several, `()` for none, [`Args`] for any number of any type, anything else for one. The same applies to sending.
+//! Binary data is [`Binary`] anywhere in a type, or [`Value`] if the type is open.
 //!
 //! | JavaScript | handler | `emit`, `ack.send` |
 //! | --- | --- | --- |
@@ -80,7 +80,7 @@
 //! | `io.on("connection", fn)`, `io.of("/x").on(…)` | [`SocketIo::of`], [`Namespace::on_connect`] |
 //! | `io.of(/regex/)`, `io.of(fn)` | [`SocketIo::of_matching`] |
 //! | `io.use(fn)`, `socket.use(fn)` | [`Namespace::middleware`], [`Socket::middleware`] |
-//! | `allowRequest` | [`Builder::allow_request`], which may also hold something for the connection's time |
+//! | `allowRequest` | [`Builder::allow_request`], which may also keep a value for the lifetime of the connection |
 //! | `io.engine.generateId` | [`Builder::sid_prefix`]; the rest of an id is random |
 //! | `socket.id`, `socket.connected`, `socket.conn` | [`Socket::id`], [`Socket::is_connected`], [`Socket::connection`] |
 //! | `socket.on(event, fn)`, `socket.once`, `socket.onAny(fn)`, `prependAny` | [`Socket::on`], [`Socket::once`], [`Socket::on_any`], [`Socket::prepend_any`] |
@@ -111,9 +111,10 @@
 //! | `io.engine.clientsCount` and the like | [`SocketIo::stats`] |
 //! | `@socket.io/redis-emitter` | `Emitter` in crate `socketio-redis` |
 //!
-//! What is otherwise than there: [`Socket::rooms`] leaves the socket's own id out, which is its room all the same; a socket's
-//! middlewares stand before `on_any` too, and what they refuse is logged, without an `error` event; what clients may send and hold is [bounded](#limits); of several volatile
-//! events emitted in one step all are sent, not only the first; no two placeholders of a packet may name one attachment; a claim to a session that still lives [takes it over](#coming-back-after-a-cut).
+//! Differences: [`Socket::rooms`] omits the socket's own id, although that is one of its rooms; a socket's middlewares run before `on_any`,
+//! too, and a rejected event is logged, without an `error` event; messages and memory of clients are [bounded](#limits); of several
+//! volatile events emitted in one step all are sent, not only the first; no two placeholders of a packet may name one attachment; a client
+//! that asks for a session that is still connected [takes it over](#connection-state-recovery).
 //!
 //! Missing, and why:
 //!
@@ -123,7 +124,7 @@
 //! | a parser of one's own | packets are encoded once for all clients of a form; the forms are JSON and msgpack |
 //! | middlewares of the engine (`io.engine.use`) | a middleware of the actix-web application around the routes does the same |
 //! | `socket.conn.on("upgrade")`, `"drain"`, `"packet"` | not built yet. Upgrades are counted in [`Stats`]; a [`Source`] is asked when the client has taken what it was given |
-//! | the adapter's `create-room`, `join-room`, `leave-room`, `delete-room` | not built yet. An [`Adapter`] is told of [joins](Adapter::joined) and [leaves](Adapter::left); [`Namespace::rooms`] lists rooms |
+//! | the adapter's `create-room`, `join-room`, `leave-room`, `delete-room` | not available. An [`Adapter`] is notified of [joins](Adapter::joined) and [leaves](Adapter::left); [`Namespace::rooms`] lists rooms |
 //! | the details of a disconnect | not built yet. [`DisconnectReason`] is the same enumeration without the underlying error |
 //! | the streams adapter | not built yet |
 //!
@@ -142,21 +143,22 @@
 //!
 //! The repository's `docs/CONFORMANCE.md` has all of it line by line, each with the tests that prove it.
 //!
-//! # Coming back after a cut
+//! # Connection state recovery
 //!
-//! With [`Builder::recovery`], a client whose connection broke comes back to the same socket id, rooms and
-//! [`data`](Socket::data), and is sent what it missed, in order and once, behind its CONNECT packet and before anything new. Clients do their part by themselves; the
-//! server sees [`Socket::recovered`]. One that is back before the server knows that its old connection is dead takes its session over, and the
-//! old connection ends. [`LocalAdapter`] keeps sessions and events in memory, within [`Recovery`]'s bounds.
+//! With [`Builder::recovery`], a client whose connection broke gets the same socket id, rooms and [`data`](Socket::data) when it
+//! reconnects. The server sends it the messages that it missed, in order and once, after its CONNECT packet and before anything new.
+//! Clients support this without further code; on the server, [`Socket::recovered`] shows it. A client that reconnects before the server
+//! notices that the old connection is dead takes its session over, and the old connection ends. [`LocalAdapter`] stores sessions and events
+//! in memory, within the limits of [`Recovery`].
 //!
-//! An application that has its events in a log already keeps the sessions alone, with an [`Adapter`] of its own whose
-//! [`restore_session`](Adapter::restore_session) reads the offset as a place in the log. The events come from a [`Source`], each with its
-//! offset as the last argument, and [`Source::offset`] sees to it that no other event is taken for one.
+//! An application that stores its events in a log can store only the sessions, with an [`Adapter`] of its own whose
+//! [`restore_session`](Adapter::restore_session) reads the offset as a position in the log. The events come from a [`Source`], each with
+//! its offset as the last argument. [`Source::offset`] ensures that no other string is taken for an offset.
 //!
 //! # Behind a load balancer
 //!
-//! A WebSocket stays with its server by itself. A polling session is many requests, all of which but the first name it as `sid` in the
-//! query, and all of them must come to the server that has it. Two ways lead there:
+//! A WebSocket is one TCP connection, so it stays with its server. A polling session is many requests; all but the first name it as `sid`
+//! in the query, and all of them must reach the server that has the session. There are two solutions:
 //!
 //! - [`Config::cookie`], for balancers that follow a cookie and clients that keep one;
 //! - [`Builder::sid_prefix`], for balancers that can hash a part of the query, which every client sends: the balancer makes up four
@@ -168,10 +170,11 @@
 //!
 //! # Slow clients
 //!
-//! What is sent to a client waits in its outbox, bounded in bytes for each client and for all: see [`Config::max_pending_bytes`] for what happens
-//! beyond. A long reply need not wait there whole: [`Connection::queue_source`](engine::Connection::queue_source) takes a [`Source`], which is pulled in its turn. An application that has the messages anyway, in a
-//! log or a ring, need not queue them for anybody: it attaches a [`Source`] to each socket, which is asked for more when the client has taken what it
-//! was given. An [`EncodedPacket`] is encoded once for all who get it, and its WebSocket frames are shared down to the last byte before the socket.
+//! Messages to a client wait in its outbox, which is bounded in bytes for each client and for all; [`Config::max_pending_bytes`] describes
+//! what happens beyond. A long reply does not have to be queued whole: [`Connection::queue_source`](engine::Connection::queue_source) takes
+//! a [`Source`], which is pulled in its turn. An application that stores the messages anyway, in a log or a ring, need not queue them for
+//! anyone: it attaches a [`Source`] to each socket, which is polled when the client has taken the previous messages. An [`EncodedPacket`]
+//! is encoded once for all receivers, and they share its WebSocket frames.
 //!
 //! # Many clients
 //!
@@ -181,11 +184,11 @@
 //!
 //! # Limits
 //!
-//! All bounds are settings with defaults, listed in [`Config`], and everything that they refuse is counted in [`Stats`]. Two things are for
-//! the HTTP server to bound: how long a request's headers may take
-//! ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)) and how long a peer may leave its TCP connection without
-//! taking anything: while such a client holds a full write buffer, actix-web does not ask the connection for anything, so that
-//! its session ends in time but its TCP connection stays until the kernel gives up. Set `TCP_USER_TIMEOUT` on the listener.
+//! All limits are settings with defaults, listed in [`Config`], and all rejections are counted in [`Stats`]. Two limits belong to the HTTP
+//! server: how long a request's headers may take ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)), and how long
+//! a peer may keep its TCP connection open without reading. While such a client keeps a write buffer full, actix-web does not poll the
+//! connection: its session ends in time, but its TCP connection stays open until the kernel gives up. Set `TCP_USER_TIMEOUT` on the
+//! listener.
 //!
 //! # Under the hood
 //!

@@ -1,4 +1,4 @@
-//! Namespaces: handlers for those who connect, and the way to reach them all.
+//! Namespaces: the handlers for the sockets that connect, and ways to send to all of them.
 
 use std::{
     sync::{
@@ -37,12 +37,12 @@ pub(crate) struct Shared {
     pub(crate) workers: Workers,
 }
 
-/// A namespace that may be gone; see [`Namespace::downgrade`].
+/// A weak handle to a namespace; see [`Namespace::downgrade`].
 #[derive(Clone)]
 pub struct WeakNamespace(Weak<Inner>);
 
 impl WeakNamespace {
-    /// The namespace, if it is still there.
+    /// The namespace, if it still exists.
     pub fn upgrade(&self) -> Option<Namespace> {
         self.0.upgrade().map(Namespace)
     }
@@ -63,14 +63,14 @@ struct Inner {
     handlers: Arc<Handlers>,
     shared: Arc<Shared>,
     registry: Weak<Registry>,
-    /// Sockets on their way in: a dynamic namespace is not given up while there are some.
+    /// Sockets that are connecting: a dynamic namespace is not removed while there are some.
     entering: AtomicUsize,
     dynamic: bool,
 }
 
 type List<T> = RwLock<Vec<T>>;
 
-/// The handlers of a namespace, or of all namespaces that a function chose.
+/// The handlers of a namespace, or of a family of namespaces.
 #[derive(Default)]
 pub(crate) struct Handlers {
     connect: List<SocketHandler>,
@@ -117,9 +117,9 @@ impl Handlers {
 /// What can be registered on a namespace and on a family of namespaces alike.
 macro_rules! registration {
     () => {
-        /// Called for each socket that connects. Here is where to register its handlers: events wait until this first waits for
-        /// something itself. Nothing leaves for the client before that either, so that a [`Source`](crate::Source) attached here comes
-        /// before whatever others send.
+        /// Called for each socket that connects. Register its handlers here: events are delivered after this first awaits something.
+        /// Nothing is sent to the client before that either, so a [`Source`](crate::Source) attached here precedes everything that others
+        /// send.
         pub fn on_connect<F>(&self, handler: F) -> &Self
         where
             F: AsyncFn(Socket) + Send + Sync + 'static,
@@ -128,8 +128,8 @@ macro_rules! registration {
             self
         }
 
-        /// Looks at each socket before it connects, in the order of registration. An error refuses the client, which gets its
-        /// message and data as `connect_error`.
+        /// Checks each socket before it connects, in the order of registration. An error rejects the client, which gets its message and
+        /// data as `connect_error`.
         pub fn middleware<F>(&self, middleware: F) -> &Self
         where
             F: AsyncFn(Socket) -> Result<(), ConnectError> + Send + Sync + 'static,
@@ -138,8 +138,7 @@ macro_rules! registration {
             self
         }
 
-        /// Handles an event of every socket, with one handler for all: what idle sockets in great numbers want, and otherwise the same as
-        /// [`Socket::on`].
+        /// Handles an event of every socket with one shared handler. Otherwise like [`Socket::on`], but it costs no memory per socket.
         pub fn on<T, F>(&self, event: impl Into<ByteString>, handler: F) -> &Self
         where
             T: DeserializeOwned + 'static,
@@ -158,7 +157,7 @@ macro_rules! registration {
             self
         }
 
-        /// Called when a socket has gone, after its own handlers.
+        /// Called when a socket has disconnected, after its own handlers.
         pub fn on_disconnect<F>(&self, handler: F) -> &Self
         where
             F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
@@ -167,8 +166,8 @@ macro_rules! registration {
             self
         }
 
-        /// Called with each event that another server sent by [`server_side_emit`](Namespace::server_side_emit), in the order in which they came, on the
-        /// adapter's thread: what takes time is to be spawned, with a clone of the event if it wants an answer.
+        /// Called with each event that another server sent with [`server_side_emit`](Namespace::server_side_emit), in order, on the
+        /// adapter's thread. Spawn work that takes time, with a clone of the event if it needs an answer.
         pub fn on_server_event(&self, handler: impl Fn(&ServerEvent) + Send + Sync + 'static) -> &Self {
             add(&self.handlers().server, Arc::new(handler));
             self
@@ -196,7 +195,7 @@ impl Namespace {
 
     registration!();
 
-    /// Its name, with the slash.
+    /// The name, including the slash.
     pub fn name(&self) -> &ByteString {
         self.0.local.name()
     }
@@ -211,51 +210,51 @@ impl Namespace {
         self.0.local.socket(id)
     }
 
-    /// Everybody in these rooms. Rooms named in several calls add up; each socket is reached once.
+    /// Selects all sockets in these rooms. Several calls add up; each socket is reached once.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().to(rooms)
     }
 
-    /// The same as [`to`](Self::to), as one says it before `fetch_sockets`.
+    /// The same as [`to`](Self::to), for readability before `fetch_sockets`.
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
 
-    /// Everybody but those in these rooms.
+    /// Selects all sockets except those in these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().except(rooms)
     }
 
-    /// Everybody on this server.
+    /// Selects all sockets on this server.
     pub fn on_this_server(&self) -> BroadcastOperator {
         self.broadcast().local()
     }
 
-    /// Everybody who is not busy.
+    /// Selects all sockets that are not busy.
     pub fn volatile(&self) -> BroadcastOperator {
         self.broadcast().volatile()
     }
 
-    /// Everybody, with a time limit for answers.
+    /// Selects all sockets, with a timeout for answers.
     pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
         self.broadcast().timeout(timeout)
     }
 
-    /// Everybody.
+    /// Selects all sockets.
     pub fn broadcast(&self) -> BroadcastOperator {
         BroadcastOperator::new(self.clone())
     }
 
-    /// Sends an event to everybody; see [`BroadcastOperator::emit`].
+    /// Sends an event to all sockets; see [`BroadcastOperator::emit`].
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
         self.broadcast().emit(event, args)
     }
 
-    /// Sends an event to the other servers' namespaces of this name, where [`on_server_event`](Self::on_server_event) takes it. A tuple is several arguments, `()` none,
-    /// anything else one. Only JSON is sure to arrive as it is.
+    /// Sends an event to the namespaces of this name on the other servers, where [`on_server_event`](Self::on_server_event) receives it. A
+    /// tuple is several arguments, `()` is no argument, anything else is one. Only JSON values are certain to arrive unchanged.
     ///
-    /// It is on its way when this returns; awaiting the result tells how it went: an error when the arguments cannot be encoded, or the
-    /// others not reached.
+    /// The event has been sent when this returns. Await the result for an error: the arguments cannot be encoded, or the other servers
+    /// cannot be reached.
     pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
         match self.payload(event, args) {
             Ok(event) => Sending::begin(self.clone(), async move |namespace| {
@@ -265,10 +264,10 @@ impl Namespace {
         }
     }
 
-    /// The same, and waits until each of the others has answered, by [`ServerEvent::answer`], or the adapter has waited long enough.
+    /// The same, and waits until each of the other servers has answered with [`ServerEvent::answer`], or the adapter's timeout.
     ///
     /// # Errors
-    /// When the arguments cannot be encoded, or the others not reached.
+    /// When the arguments cannot be encoded, or the other servers cannot be reached.
     pub fn server_side_emit_with_ack<R: DeserializeOwned>(
         &self,
         event: &str,
@@ -282,22 +281,22 @@ impl Namespace {
         })
     }
 
-    /// Hands an event of another server to this one's handlers: for adapters.
+    /// Passes an event of another server to this server's handlers: for adapters.
     pub fn receive_server_event(&self, event: &ServerEvent) {
         for handler in all(&self.0.handlers.server) {
             guard("a handler of server events", || handler(event));
         }
     }
 
-    /// How many servers there are in the cluster, this one included.
+    /// The number of servers in the cluster, including this one.
     ///
     /// # Errors
-    /// When others cannot be asked.
+    /// When the other servers cannot be asked.
     pub async fn server_count(&self) -> Result<usize, EmitError> {
         Ok(self.adapter().server_count(self.local()).await?)
     }
 
-    /// A handle that does not keep the namespace, for those whom the namespace itself holds, such as adapters.
+    /// A weak handle, for objects that the namespace itself owns, such as adapters.
     pub fn downgrade(&self) -> WeakNamespace {
         WeakNamespace(Arc::downgrade(&self.0))
     }
@@ -336,18 +335,18 @@ impl Namespace {
         &self.0.handlers
     }
 
-    /// One more is on the way in; false if the namespace has been given up meanwhile.
+    /// One more socket is connecting. False if the namespace has been removed in the meantime.
     pub(crate) fn entering(&self) {
         self.0.entering.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One that was on the way in has arrived, or turned back.
+    /// A connecting socket has been admitted or rejected.
     pub(crate) fn entered(&self) {
         self.0.entering.fetch_sub(1, Ordering::AcqRel);
         self.left_by_one();
     }
 
-    /// A dynamic namespace goes with its last socket: otherwise clients could fill the memory with names.
+    /// A dynamic namespace is removed with its last socket: otherwise clients could fill the memory with names.
     pub(crate) fn left_by_one(&self) {
         if self.0.dynamic
             && self.is_unused()
@@ -365,7 +364,7 @@ impl Namespace {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The rooms that have members on this server; sockets' own rooms aside.
+    /// The rooms with members on this server, except for sockets' own rooms.
     pub fn rooms(&self) -> Vec<(Room, usize)> {
         self.0.local.rooms()
     }
@@ -377,8 +376,9 @@ impl std::fmt::Debug for Namespace {
     }
 }
 
-/// All namespaces whose names a function accepts: made by [`SocketIo::of_matching`](crate::SocketIo::of_matching). What is registered here holds for
-/// each of them, also for those that are there already. A namespace of the family begins with its first socket and ends with its last.
+/// All namespaces whose names a function accepts, as created by [`SocketIo::of_matching`](crate::SocketIo::of_matching). Handlers
+/// registered here apply to each of them, including those that exist already. A namespace of the family is created for its first socket and
+/// removed after its last.
 #[derive(Clone)]
 pub struct NamespaceFamily {
     pub(crate) handlers: Arc<Handlers>,

@@ -78,7 +78,7 @@ impl ClientPeer {
         self.state().sockets.iter().find(|socket| socket.namespace().name() == nsp).cloned()
     }
 
-    /// Ends all sockets for this reason; the connection is told to close, so that what waits still goes out.
+    /// Ends all sockets for this reason. The connection is told to close, so queued messages are still sent.
     pub(crate) fn shut(&self, connection: &Connection, reason: DisconnectReason) {
         self.end_sockets(reason);
         connection.close();
@@ -196,7 +196,7 @@ impl Exit for ClientPeer {
     fn exit(&self, socket: &Socket) {
         let mut state = self.state();
         state.sockets.retain(|other| other != socket);
-        // The client may have left by itself before the server took it out, and be in again as another.
+        // The client may have left before the server removed it, and may have connected again as another socket.
         let name = socket.namespace().name();
         if !state.sockets.iter().any(|other| other.namespace().name() == name) {
             state.client.removed(name);

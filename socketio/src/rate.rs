@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Holds two seconds' worth of packets, so that a burst at the start is no offence.
+/// The capacity is two seconds' worth of packets, so that a burst at the start is accepted.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     per_second: u32,
@@ -19,7 +19,7 @@ impl Bucket {
         Self { per_second, tokens: capacity(per_second), at: now }
     }
 
-    /// Takes one; false if there is none.
+    /// Takes one token; false if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         if self.per_second == 0 {
             return true;
@@ -35,7 +35,7 @@ impl Bucket {
     }
 }
 
-/// Lets one warning pass a second, and counts those that it holds back.
+/// Admits one warning per second, and counts the suppressed ones.
 #[derive(Debug)]
 pub(crate) struct OncePerSecond(Mutex<(Option<Instant>, u64)>);
 
@@ -44,7 +44,7 @@ impl OncePerSecond {
         Self(Mutex::new((None, 0)))
     }
 
-    /// `Some` if a warning may be logged now, with the number of those held back since the last one.
+    /// `Some` if a warning may be logged now, with the number suppressed since the last one.
     pub(crate) fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, held_back) = &mut *state;

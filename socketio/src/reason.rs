@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// Why a socket (or the Engine.IO connection under it) ended.
+/// Why a socket (or its Engine.IO connection) ended.
 ///
-/// The first nine carry the names of the Node server, so that code and log lines that know those names go on working;
-/// the last three are this server's own bounds.
+/// The first nine have the names that the Node server uses, so existing code and log searches keep working. The last three are limits of
+/// this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The transport failed: a broken frame, an aborted poll, two overlapping requests.
     TransportError,
-    /// The client closed its transport, or the TCP connection went away.
+    /// The client closed its transport, or the TCP connection was lost.
     TransportClose,
     /// The server closed the Engine.IO connection.
     ForcedClose,
@@ -27,11 +27,10 @@ pub enum DisconnectReason {
     ClientNamespaceDisconnect,
     /// The server took the socket out of the namespace.
     ServerNamespaceDisconnect,
-    /// More bytes waited for this client than [`max_pending_bytes`](crate::Config::max_pending_bytes) allows, and what came then had no
-    /// sender to be told.
+    /// More bytes were queued for this client than [`max_pending_bytes`](crate::Config::max_pending_bytes) allows, and the message that
+    /// exceeded the limit had no sender to notify.
     OutboxOverflow,
-    /// The handlers of this client's events that have not ended hold more than
-    /// [`max_handler_bytes`](crate::Config::max_handler_bytes) allows.
+    /// The pending handlers of this client's events use more memory than [`max_handler_bytes`](crate::Config::max_handler_bytes) allows.
     HandlerOverflow,
     /// The client sent more packets a second than [`packet_rate`](crate::Config::packet_rate) allows.
     RateLimit,
@@ -56,9 +55,9 @@ impl DisconnectReason {
         }
     }
 
-    /// Whether a client that ended for this reason may come back to its old session.
+    /// Whether a client whose connection ended for this reason may resume its session.
     ///
-    /// Leaving on purpose ends the session for good, and so does sending what is not a packet.
+    /// A deliberate disconnect ends the session for good, and so does sending an invalid packet.
     pub const fn is_recoverable(self) -> bool {
         !matches!(self, Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
     }

@@ -1,4 +1,4 @@
-//! Who is in which room: an index both ways, and the choice of sockets by rooms.
+//! Rooms: an index in both directions, and the selection of sockets by rooms.
 
 pub(crate) mod choice;
 
@@ -9,7 +9,7 @@ use bytestring::ByteString;
 /// The name of a room.
 pub type Room = ByteString;
 
-/// Something that names one room or several.
+/// Anything that names one or several rooms.
 pub trait IntoRooms {
     /// The names.
     fn into_rooms(self) -> Vec<Room>;
@@ -63,25 +63,25 @@ impl<T: Into<Room> + Clone> IntoRooms for &[T] {
     }
 }
 
-/// A choice of sockets: those in any of `rooms` (all, if none is named) which are in none of `except`. The id of a socket is a room
-/// that it alone is in.
+/// A selection of sockets: those in any of `rooms` (all sockets if it is empty) and in none of `except`. A socket's id is a room with only
+/// that socket in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// Union of rooms.
     pub rooms: Vec<Room>,
-    /// Union of rooms to leave out.
+    /// Union of rooms to exclude.
     pub except: Vec<Room>,
 }
 
 impl Selector {
-    /// The one socket with this id.
+    /// Selects the one socket with this id.
     pub fn one(sid: impl Into<Room>) -> Self {
         Self { rooms: vec![sid.into()], except: Vec::new() }
     }
 
-    /// Whether a socket with this id and these rooms is among the chosen.
+    /// Whether a socket with this id and these rooms is selected.
     pub fn matches(&self, sid: &str, rooms: &[Room]) -> bool {
-        // Of two long lists, each member of the one is not to be compared with each of the other.
+        // Avoids comparing each member of one long list with each of the other.
         let set: Option<HashSet<&str>> = (rooms.len() > 8 && self.rooms.len().max(self.except.len()) > 8)
             .then(|| rooms.iter().map(|room| &**room).collect());
         let is_in = |room: &Room| match &set {
@@ -100,13 +100,13 @@ pub(crate) struct Rooms {
     joined: HashMap<ByteString, Vec<Room>>,
 }
 
-/// A socket is in as many rooms as it may be.
+/// A socket is in the maximum number of rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the socket is in {0} rooms already")]
 pub struct TooManyRooms(pub usize);
 
 impl Rooms {
-    /// Puts a socket into a room; joining twice is joining once. `limit` 0 means none.
+    /// Puts a socket into a room; joining twice has no further effect. `limit` 0 means no limit.
     pub(crate) fn join(&mut self, sid: &ByteString, room: Room, limit: usize) -> Result<bool, TooManyRooms> {
         if room == *sid {
             return Ok(false);
@@ -127,7 +127,7 @@ impl Rooms {
         Ok(true)
     }
 
-    /// Takes a socket out of a room. False: it was not in it.
+    /// Removes a socket from a room. False if it was not in it.
     pub(crate) fn leave(&mut self, sid: &ByteString, room: &Room) -> bool {
         let Some(rooms) = self.joined.get_mut(sid) else {
             return false;
@@ -142,7 +142,7 @@ impl Rooms {
         left
     }
 
-    /// Takes a socket out of all its rooms; they come back.
+    /// Removes a socket from all its rooms and returns them.
     pub(crate) fn leave_all(&mut self, sid: &ByteString) -> Vec<Room> {
         let rooms = self.joined.remove(sid).unwrap_or_default();
         for room in &rooms {
@@ -177,7 +177,7 @@ impl Rooms {
         self.members.iter().map(|(room, members)| (room, members.len()))
     }
 
-    /// Whether a socket is in a room, its own included.
+    /// Whether a socket is in a room, which may be its own.
     pub(crate) fn contains(&self, room: &Room, sid: &ByteString) -> bool {
         #[cfg(test)]
         LOOKUPS.set(LOOKUPS.get() + 1);
@@ -187,7 +187,7 @@ impl Rooms {
 
 #[cfg(test)]
 thread_local! {
-    /// How often a room has been looked up on this thread, for tests that hold the number down.
+    /// How often a room has been looked up on this thread, for tests that limit the number.
     pub(crate) static LOOKUPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 

@@ -1,4 +1,4 @@
-//! The server: its namespaces, and the routes that mount it. Its settings are said to the `builder`.
+//! The server: its namespaces, and the routes that mount it. The `builder` has its settings.
 
 mod builder;
 
@@ -26,8 +26,8 @@ use crate::{
     transport::{self, PollRequest},
 };
 
-/// A Socket.IO server. Cloning it is cheap, and all clones are the same server: make one outside of the `HttpServer` closure, mount it in
-/// each worker, and keep one to emit from anywhere.
+/// A Socket.IO server. Cloning it is cheap, and all clones are the same server: create one outside of the `HttpServer` closure, mount it in
+/// each worker, and keep a clone to emit from anywhere.
 ///
 /// ```no_run
 /// use actix_web::{App, HttpServer};
@@ -77,7 +77,7 @@ struct Family {
 }
 
 impl Registry {
-    /// The namespace that a client asks for, held against being given up until [`Namespace::entered`].
+    /// The namespace that a client asks for. It is not removed until [`Namespace::entered`].
     pub(crate) fn lookup(&self, name: &ByteString) -> Option<Namespace> {
         {
             let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
@@ -109,14 +109,14 @@ impl Registry {
         Some(namespace)
     }
 
-    /// Makes a namespace. To be called with the namespaces locked, so that the adapter hears of a name's beginnings and ends in order.
+    /// Creates a namespace. Call it with the namespaces locked, so that the adapter learns of creations and removals of a name in order.
     fn open(&self, name: ByteString, handlers: Arc<Handlers>, dynamic: bool) -> Namespace {
         let namespace = Namespace::new(name, handlers, self.shared.clone(), self.this.clone(), dynamic);
         self.shared.adapter.opened(&namespace);
         namespace
     }
 
-    /// Tells the application of a new namespace, with no lock held.
+    /// Notifies the application of a new namespace, without a lock.
     fn opened(&self, namespace: &Namespace) {
         let hooks = self.on_new.read().unwrap_or_else(PoisonError::into_inner).clone();
         for hook in hooks {
@@ -124,7 +124,7 @@ impl Registry {
         }
     }
 
-    /// Gives a dynamic namespace up, unless somebody came in meanwhile.
+    /// Removes a dynamic namespace, unless a socket has connected in the meantime.
     pub(crate) fn remove_unused(&self, namespace: &Namespace) {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         let listed = namespaces.by_name.get(namespace.name()).is_some_and(|listed| listed.is(namespace));
@@ -135,7 +135,7 @@ impl Registry {
     }
 }
 
-/// Makes a client's side of Socket.IO for each connection.
+/// Creates a client's side of Socket.IO for each connection.
 struct Connector(Arc<Registry>);
 
 impl Service for Connector {
@@ -158,7 +158,7 @@ impl SocketIo {
         io
     }
 
-    /// Settings first, then [`build`](Builder::build).
+    /// Starts a builder: settings first, then [`build`](Builder::build).
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -168,16 +168,16 @@ impl SocketIo {
         transport::routes(self.core.clone())
     }
 
-    /// Answers a poll or a post of a session that is open, past [`routes`](Self::routes), for servers that tell such requests by
-    /// themselves: they are most of what comes. Anything else is `None` and for the routes, a body that is too large, too, and everything while
-    /// there are hooks for requests ([`Builder::on_headers`], [`Builder::on_refused_request`]); nothing has
-    /// been done or counted for it then. The answer is the one that the routes would give, headers of CORS included. Dropped before it
-    /// is there, it ends the session, as a client does that goes away during a poll.
+    /// Answers a poll or a post of an open session without [`routes`](Self::routes), for servers that recognize such requests themselves:
+    /// most requests are polls and posts. Returns `None` for anything else, for a body that is too large, and always while there are hooks
+    /// for requests ([`Builder::on_headers`], [`Builder::on_refused_request`]); the request then belongs to the routes, and nothing has
+    /// been done or counted for it. The answer is the same as that of the routes, including CORS headers. Dropping the future before it is
+    /// ready ends the session, as when a client disconnects during a poll.
     pub fn answer_poll(&self, request: &PollRequest<'_>) -> Option<LocalBoxFuture<'static, HttpResponse>> {
         transport::answer_poll(&self.core, request)
     }
 
-    /// A namespace, made if it is not there. A missing slash at the beginning is added.
+    /// A namespace, which is created if it does not exist. A missing slash at the beginning is added.
     pub fn of(&self, name: &str) -> Namespace {
         let name = if name.starts_with('/') { ByteString::from(name) } else { ByteString::from(format!("/{name}")) };
         let registry = &self.registry;
@@ -195,7 +195,7 @@ impl SocketIo {
         namespace
     }
 
-    /// All namespaces whose name `accepts` says yes to. They are made when the first client asks for them.
+    /// All namespaces whose name `accepts` returns true for. They are created when the first client asks for them.
     ///
     /// ```no_run
     /// # let io = socketio::SocketIo::builder().build();
@@ -209,13 +209,13 @@ impl SocketIo {
         NamespaceFamily { handlers }
     }
 
-    /// The namespaces that there are now.
+    /// The existing namespaces.
     pub fn namespaces(&self) -> Vec<Namespace> {
         let namespaces = self.registry.namespaces.read().unwrap_or_else(PoisonError::into_inner);
         namespaces.by_name.values().cloned().collect()
     }
 
-    /// Everybody in these rooms of the namespace `/`.
+    /// Selects all sockets in these rooms of the namespace `/`.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.of("/").to(rooms)
     }
@@ -225,17 +225,17 @@ impl SocketIo {
         self.to(rooms)
     }
 
-    /// Everybody in the namespace `/` but those in these rooms.
+    /// Selects all sockets of the namespace `/` except those in these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.of("/").except(rooms)
     }
 
-    /// Sends an event to everybody in the namespace `/`.
+    /// Sends an event to all sockets of the namespace `/`.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
         self.of("/").emit(event, args)
     }
 
-    /// The counters now.
+    /// A snapshot of the counters.
     pub fn stats(&self) -> Stats {
         self.core.counters.snapshot()
     }
@@ -245,12 +245,12 @@ impl SocketIo {
         &self.core.config
     }
 
-    /// Refuses new connections, ends all sockets with
-    /// [`ServerShuttingDown`](DisconnectReason::ServerShuttingDown) and closes the transports. Clients come back by themselves, to this
-    /// server or another; their sessions are kept if recovery is on. The end of each takes a moment: when
-    /// [`Stats::connections`] is 0, all are gone. To be called before the HTTP server is stopped, whose stop waits for open answers.
+    /// Refuses new connections, ends all sockets with [`ServerShuttingDown`](DisconnectReason::ServerShuttingDown) and closes the
+    /// transports. Clients reconnect, to this server or another; their sessions are kept if recovery is on. Closing takes a moment: all
+    /// connections have ended when [`Stats::connections`] is 0. Call this before you stop the HTTP server, whose stop waits for open
+    /// requests.
     ///
-    /// All of this is under way when it returns; awaiting the result waits until no connection is left.
+    /// All of this has begun when it returns. Await the result to wait until no connection is left.
     ///
     /// ```no_run
     /// # async fn example(io: socketio::SocketIo) {
@@ -265,7 +265,7 @@ impl SocketIo {
         Closing(Box::pin(async move { core.idle().await }))
     }
 
-    /// Called with each namespace that is made from now on, by [`of`](Self::of) or because a client asks for one of
+    /// Called with each namespace that is created from now on, by [`of`](Self::of) or because a client asks for one of
     /// [`of_matching`](Self::of_matching): `new_namespace` in Node.
     pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) {
         let mut hooks = self.registry.on_new.write().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +273,7 @@ impl SocketIo {
     }
 }
 
-/// The end of all connections, once [`SocketIo::close`] has asked for it. Dropping this stops nothing.
+/// Resolves when all connections have ended, after [`SocketIo::close`]. Dropping this does not cancel the close.
 pub struct Closing(BoxFuture<'static, ()>);
 
 impl Future for Closing {

@@ -1,4 +1,4 @@
-//! What the server counts. A snapshot is a plain struct, to be exported in whatever form the application's metrics take.
+//! Counters of the server. A snapshot is a plain struct, to be exported in any metrics format.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,23 +39,23 @@ stats! {
     connections_polling,
     /// Of these, the ones whose transport is a WebSocket.
     connections_websocket,
-    /// Polls that wait for something to say.
+    /// Polls that wait for a message.
     polls_waiting,
     /// Sockets connected to namespaces.
     sockets,
-    /// Bytes of messages that wait for clients, within [`Config::max_pending_total`](crate::Config::max_pending_total).
+    /// Bytes of messages queued for clients, limited by [`Config::max_pending_total`](crate::Config::max_pending_total).
     pending_bytes,
-    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) keeps for recovery.
+    /// Bytes of packets and sessions that [`LocalAdapter`](crate::LocalAdapter) stores for recovery.
     recovery_bytes,
-    /// Sessions of disconnected clients that it keeps.
+    /// Sessions of disconnected clients that it stores.
     recovery_sessions,
     /// Bytes of WebSocket messages and request bodies that are not complete.
     receiving_bytes,
-    /// Bytes of events whose handlers have not ended.
+    /// Bytes of events whose handlers are still running.
     handler_bytes,
     /// Sessions opened since the start.
     opened,
-    /// Sessions that went from polling to a WebSocket.
+    /// Sessions upgraded from polling to WebSocket.
     upgrades,
     /// Engine.IO packets received.
     packets_in,
@@ -63,40 +63,41 @@ stats! {
     packets_out,
     /// Bytes of messages sent, without framing and before compression.
     bytes_out,
-    /// Requests refused: the transport is unknown or not allowed.
+    /// Requests rejected: unknown or disabled transport.
     refused_transport,
-    /// Requests refused: no session has this id.
+    /// Requests rejected: unknown session id.
     refused_sid,
-    /// Requests refused: the method does not open a session.
+    /// Requests rejected: the method cannot open a session.
     refused_method,
-    /// Requests refused: malformed, or in contradiction to the state of the session.
+    /// Requests rejected: malformed, or invalid in the state of the session.
     refused_request,
-    /// Requests refused: by origin, by `allow_request`, or because the server is full or closing.
+    /// Requests rejected: by origin, by `allow_request`, or because the server is full or closing.
     refused_forbidden,
     /// Of these, the ones refused by origin.
     refused_origin,
     /// Of the refused ones, those refused because there were [`Config::max_connections`](crate::Config::max_connections).
     refused_full,
-    /// Requests refused: this revision of Engine.IO is not served.
+    /// Requests rejected: unsupported revision of Engine.IO.
     refused_protocol,
-    /// Request bodies or frames over the size limit.
+    /// Request bodies or frames above the size limit.
     refused_size,
-    /// Connections to namespaces that were refused, by a middleware or because there is no such namespace.
+    /// Connections to namespaces that were rejected, by a middleware or because the namespace does not exist.
     refused_namespace,
-    /// Sessions that ended without a pong in time.
+    /// Sessions ended by a ping timeout.
     ping_timeouts,
-    /// Sessions that ended because they sent what is not a packet.
+    /// Sessions ended because of an invalid packet.
     parse_errors,
     /// Volatile messages dropped.
     volatile_dropped,
-    /// Messages refused with [`Full`](crate::engine::SendError::Full), because too much waited for the client or for all clients.
+    /// Messages rejected with [`Full`](crate::engine::SendError::Full), because too many bytes were queued for the client or for all
+    /// clients.
     outbox_full,
-    /// Sessions ended because a message was refused whose sender cannot be told, such as an ack or a broadcast.
+    /// Sessions ended because a message did not fit whose sender cannot be notified, such as an ack or a broadcast.
     outbox_overflows,
-    /// WebSocket messages and request bodies refused because unfinished ones held
+    /// WebSocket messages and request bodies rejected because incomplete ones already used
     /// [`Config::max_receiving_total`](crate::Config::max_receiving_total).
     receiving_refused,
-    /// Sessions ended because handlers that had not ended held too much.
+    /// Sessions ended because pending handlers used too much memory.
     handler_overflows,
     /// Sessions ended because they sent too fast.
     rate_limited,
@@ -110,7 +111,7 @@ stats! {
     rooms_refused,
     /// Events whose arguments did not fit their handler.
     bad_arguments,
-    /// Sockets that came back to their session.
+    /// Sockets that resumed their session.
     recovered,
     /// Sockets that asked for a session which was gone.
     recovery_missed,

@@ -1,8 +1,8 @@
-//! JSON that may hold bytes: what Socket.IO calls the data of a packet.
+//! JSON that may contain bytes: the data of a Socket.IO packet.
 //!
-//! Most packets never come here. Their arguments stay JSON text from the wire until serde reads them into the user's type, and
-//! the other way round ([`Payload`](crate::socket::packet::Payload)). A [`Value`] is made where a packet has attachments, and
-//! where somebody wants to look into data of unknown shape.
+//! Most packets are never converted to a [`Value`]: their arguments stay JSON text from the wire until serde reads them into the user's
+//! type, and likewise in the other direction ([`Payload`](crate::socket::packet::Payload)). A [`Value`] is built for packets with
+//! attachments, and for code that inspects data of unknown shape.
 //!
 //! In:  JSON text with placeholders, and the attachments → `json::parse` → [`Value`] → [`from_value`] → the user's type.
 //! Out: the user's type → `json::write` → JSON text with placeholders, and the attachments.
@@ -36,7 +36,7 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, as exact as 64 bits hold it.
+    /// A number, with the precision of 64 bits.
     Number(serde_json::Number),
     /// A string.
     String(String),
@@ -240,8 +240,7 @@ impl Serialize for Binary {
 
 impl<'de> Deserialize<'de> for Binary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // JSON readers take a string for bytes when they are asked for bytes. Whoever expects a buffer and gets a string has
-        // a client that sends the wrong type, and shall hear of it.
+        // JSON deserializers accept a string where bytes are expected. Here that is an error: the client sends the wrong type.
         if deserializer.is_human_readable() {
             deserializer.deserialize_any(BinaryVisitor)
         } else {
@@ -267,7 +266,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         Ok(Binary(bytes.into()))
     }
 
-    /// The form that `serde_json` gives to bytes by itself.
+    /// The form in which `serde_json` writes bytes.
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Binary, A::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = seq.next_element()? {

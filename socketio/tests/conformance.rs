@@ -18,11 +18,11 @@ fn tests(line: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether `source`, in the language that `file`'s name tells, has a test of this name.
+/// Whether `source`, in the language of the suffix of `file`, has a test of this name.
 fn has(file: &Path, source: &str, test: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     match file.extension().and_then(|extension| extension.to_str()) {
-        // The attribute stands among those right above: `#[test]`, `#[actix_web::test]`, also in `proptest!`.
+        // The attribute is one of those directly above: `#[test]`, `#[actix_web::test]`, also in `proptest!`.
         Some("rs") => lines.iter().enumerate().any(|(at, line)| {
             let line = line.strip_prefix("async ").unwrap_or(line);
             line.strip_prefix("fn ").and_then(|line| line.strip_prefix(test)).is_some_and(|rest| rest.starts_with('('))
@@ -54,7 +54,7 @@ fn every_test_that_is_named_is_there() {
     let (mut missing, mut named) = (Vec::new(), 0);
     for line in page.lines() {
         let tests = tests(line);
-        // The rows of a table but for its head.
+        // The rows of a table, without its head.
         if line.starts_with("| ") && !line.starts_with("| what") && !line.starts_with("| ---") && tests.is_empty() {
             missing.push(format!("a line without a test: {line}"));
         }
@@ -72,7 +72,7 @@ fn every_test_that_is_named_is_there() {
 }
 
 #[test]
-fn names_are_found_where_they_are_tests_and_nowhere_else() {
+fn test_names_are_found_only_at_tests() {
     let rust = "#[test]\nfn one() {}\n\n#[actix_web::test]\nasync fn two() {}\n\nfn helper() {}\n// fn three()\n";
     let js = "test(\"four\", async () => {});\nit(`five ${n}`, () => {});\n// six\n";
     let python = "class Test:\n    def test_seven(self):\n        pass\n";

@@ -38,7 +38,7 @@ async fn told(response: HttpResponse, sid: &str) -> (u16, Vec<String>, String) {
         response.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     fields.sort();
     let body = to_bytes(response.into_body()).await.unwrap_or_default();
-    // What is compressed holds the ids, too.
+    // Compressed data contains the ids, too.
     let is_plain = !fields.iter().any(|field| field.starts_with("content-encoding"));
     let body = if is_plain { text(&body).replace(sid, "SID") } else { String::new() };
     let body = match body.split_once("40{\"sid\":\"") {
@@ -48,7 +48,7 @@ async fn told(response: HttpResponse, sid: &str) -> (u16, Vec<String>, String) {
     (status, fields, body)
 }
 
-/// What is no text is told byte by byte.
+/// Data that is not text is shown byte by byte.
 fn text(body: &[u8]) -> String {
     std::str::from_utf8(body).map_or_else(|_| body.escape_ascii().to_string(), str::to_owned)
 }
@@ -118,7 +118,7 @@ async fn both_ways_have_the_same_answer() {
 }
 
 #[actix_web::test]
-async fn what_is_no_poll_of_a_session_is_left_to_the_routes() {
+async fn other_requests_are_left_to_the_routes() {
     let io = SocketIo::builder().build();
     let app = test::init_service(App::new().configure(io.routes())).await;
     let answer = by_routes(&app, &Method::GET, "/socket.io/?EIO=4&transport=polling", &[], "").await;
@@ -159,7 +159,7 @@ fn server() -> (SocketIo, UnboundedReceiver<DisconnectReason>) {
     (io, ended)
 }
 
-/// A session by its query, which begins with `query`, of a client that is in its namespace and has been told so.
+/// A session by its query, which begins with `query`, of a client that is connected to its namespace and has received the answer.
 async fn enter(app: &impl Routes, query: &str) -> String {
     let opened = by_routes(app, &Method::GET, &format!("/socket.io/?{query}"), &[], "").await;
     let opened = text(&to_bytes(opened.into_body()).await.unwrap());
@@ -178,7 +178,7 @@ async fn enter(app: &impl Routes, query: &str) -> String {
     session
 }
 
-/// The future of the answer. A request that takes the shortcut must not be left to the routes.
+/// The future answer, on one path; on the fast path, a request must not be left to the routes.
 fn ask<'a>(
     (way, io, app): (Way, &SocketIo, &'a impl Routes),
     method: Method,
@@ -204,7 +204,7 @@ async fn reason(ended: &mut UnboundedReceiver<DisconnectReason>) -> DisconnectRe
     tokio::time::timeout(std::time::Duration::from_secs(10), ended.recv()).await.expect("an end").unwrap()
 }
 
-/// The session is gone, whichever way one asks for it.
+/// The session is gone, on both paths.
 async fn assert_gone(io: &SocketIo, app: &impl Routes, session: &str) {
     let request = PollRequest { method: &Method::GET, query: session, headers: &HeaderMap::new(), body: Bytes::new() };
     assert!(io.answer_poll(&request).is_none(), "{session}");
@@ -296,7 +296,7 @@ async fn a_second_poll_while_one_waits_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn a_poll_that_is_dropped_ends_the_session() {
+async fn a_dropped_poll_ends_the_session() {
     for way in WAYS {
         let (io, mut ended) = server();
         let app = test::init_service(App::new().configure(io.routes())).await;
@@ -311,7 +311,7 @@ async fn a_poll_that_is_dropped_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn a_goodbye_lets_the_poll_go_and_ends_the_session() {
+async fn a_close_packet_answers_the_poll_and_ends_the_session() {
     for (query, goodbye, noop) in
         [("EIO=4&transport=polling", &b"1"[..], "6"), ("EIO=3&transport=polling", b"1:1", "1:6")]
     {

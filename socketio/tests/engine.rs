@@ -82,7 +82,7 @@ fn polling_from_handshake_to_goodbye() {
     assert_eq!(engine.stats().connections, 0);
 }
 
-/// A browser repeats a request by itself when the connection that it reused breaks before the answer.
+/// A browser repeats a request when the connection that it reused breaks before the answer.
 #[test]
 fn repeated_requests() {
     let (server, _engine) = start(|_| {});
@@ -94,7 +94,7 @@ fn repeated_requests() {
     assert_eq!(server.post(&stamped("c"), "4two").body, "ok");
     assert_eq!(server.post(&stamped("d"), "4three").body, "ok");
     assert_eq!(server.get(&stamped("e")).body, "4two\u{1e}4three", "a repeated POST counts once");
-    // What the answer carried is lost, so the session must not go on as if nothing had happened.
+    // The answer was lost with its packets, so the session must not continue as if nothing had happened.
     let answer = server.get(&stamped("e"));
     assert_eq!((answer.status, answer.body.as_str()), (400, r#"{"code":3,"message":"Bad request"}"#));
     assert_eq!(server.get(&stamped("f")).body, r#"{"code":1,"message":"Session ID unknown"}"#);
@@ -314,7 +314,7 @@ impl Peer for Attaches {
 }
 
 #[test]
-fn a_source_that_ends_makes_no_other_be_passed_over() {
+fn a_source_that_ends_does_not_skip_another() {
     let mut config = Config::default();
     config.path = "/engine.io/".into();
     let engine = EngineIo::new(config, |_: &Connection| Attaches::default());
@@ -371,7 +371,7 @@ fn upgrade() {
     support::eventually("the poll waits", || engine.stats().polls_waiting == 1);
 
     let mut socket = server.websocket(&format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"));
-    // A second candidate is turned away.
+    // A second candidate is rejected.
     let mut second = server.websocket(&format!("/engine.io/?EIO=4&transport=websocket&sid={sid}"));
     assert_eq!(second.closed(), None);
     socket.send("2probe");
@@ -471,7 +471,7 @@ fn protocol_3_and_jsonp() {
     assert_eq!(length.parse(), Ok(packet.len()));
     let path = format!("{open}&sid={}", sid(packet));
     server.post(&path, "6:4hello10:b4AQIDBA==1:2");
-    // What the handshake said of binary holds, whether it is repeated or not.
+    // The handshake's setting for binary applies, whether it is repeated or not.
     let answer = server.get(&path);
     assert_eq!(answer.body, "6:4hello10:b4AQIDBA==1:3");
     let answer = server.get(open);

@@ -15,7 +15,7 @@ use edge::{
     query::{Parameter, Query},
     routes::{RequestParts, ResponseFuture, response},
     service::Service,
-    stream::{Form as _, Retry, Stream, Times},
+    stream::{Form as _, Retry, Stream, StreamSchedule},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
 use futures_util::stream;
@@ -24,13 +24,13 @@ use crate::wire::{EventStream, Format};
 
 const FORMAT: Parameter = Parameter::once("format");
 const LAST_EVENT_ID: &str = "Last-Event-ID";
-/// The same in the query, as polyfills of `EventSource` send it that may set no header. They repeat what the URL had.
+/// The same in the query, for polyfills of `EventSource` that cannot set a header. They repeat the parameters of the URL.
 const LAST_EVENT_ID_QUERY: Parameter = Parameter::repeated("lastEventId", 16);
 
-/// Streams what comes after the cursor; `HEAD` gets the headers alone, and is limited as a `GET` is.
+/// Streams the messages after the cursor. `HEAD` gets the headers only, and is limited like `GET`.
 ///
-/// A browser's `EventSource` never comes back after a status but 200, so a server that has no room says so with an empty
-/// stream, and with the time after which to come back.
+/// A browser's `EventSource` never reconnects after a status other than 200. A server at its connection limit therefore answers with an
+/// empty stream that contains the time after which to reconnect.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
     let access = Access::of(&service.edge, parts);
     let (read, is_head) = (read(parts, &access), parts.method == Method::HEAD);
@@ -43,10 +43,10 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
             return Ok(answer.body(form.closing()));
         };
         if is_head {
-            // A body of unknown length, as the GET has, of which a HEAD is sent nothing.
+            // A body of unknown length, like that of the GET; a HEAD is sent none of it.
             return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
         }
-        let times = Times::of(&service.edge.settings, &access);
+        let times = StreamSchedule::of(&service.edge.settings, &access);
         let Ok(reader) = subscription.open(&service).await else {
             return Ok(answer.body(form.closing()));
         };
@@ -54,7 +54,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     })
 }
 
-/// What is asked for.
+/// Parses the request.
 fn read(parts: &RequestParts<'_>, access: &Access) -> Result<(Subscription, Format), ApiError> {
     let query = Query::read(parts.query, &[CHANNEL, SINCE, FORMAT, LAST_EVENT_ID_QUERY])?;
     let mut subscription = Subscription::read(&query, access, crate::TIME)?;
@@ -63,7 +63,7 @@ fn read(parts: &RequestParts<'_>, access: &Access) -> Result<(Subscription, Form
         Some("message") => Format::Message,
         Some(_) => return Err(ApiError::invalid("bad_format", "`format` is raw or message")),
     };
-    // An empty one is what a browser has that was never given an id; it sends none, but other clients do.
+    // A browser without an id has an empty one. It does not send it, but other clients do.
     if let Some(id) = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
         subscription.since = since_last_event(id.to_str().ok(), subscription.since);
     } else if let Some(id) = query.all(LAST_EVENT_ID_QUERY.name).last().filter(|id| !id.is_empty()) {
@@ -77,8 +77,8 @@ fn head() -> HttpResponseBuilder {
     answer
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream;charset=utf-8")))
         .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")))
-        // With `no-transform` (RFC 9111 §5.2.2.6) proxies and middlewares do not compress, and so do not hold events back.
-        // nginx then hands each event on as it comes.
+        // With `no-transform` (RFC 9111 §5.2.2.6) proxies and middlewares do not compress, and therefore do not buffer events. With the
+        // other header, nginx forwards each event immediately.
         .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
     answer
 }

@@ -1,7 +1,7 @@
 //! The SSE transport: `/events`, where every message is an event and every event's id is a cursor.
 //!
-//! A request names channels and a cursor; it becomes a reader on the log, and the reader becomes the body of a response
-//! that goes on until its time is over. `POST /events` publishes.
+//! A request names channels and a cursor. It becomes a reader of the log, and the reader becomes the body of a response that lasts until
+//! its maximum age. `POST /events` publishes.
 
 mod events;
 #[cfg(feature = "openapi")]
@@ -19,7 +19,7 @@ use edge::{
 pub use page::{home, pages};
 use shared::pure::Payload;
 
-/// What this service is called and where it listens unless told.
+/// The name of this service and its default address.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     name: "sse-svc",
     about: "Server-sent events from Trident's log: /events",
@@ -27,7 +27,7 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     listen: "0.0.0.0:8083",
 };
 
-/// The demo channel, and what is read where no channel is named.
+/// The demo channel, which is the default channel.
 const TIME: &str = "time";
 
 /// The routes of this service: `/events`, and `/` for clients that ask for an event stream there, as
@@ -51,7 +51,7 @@ fn wants_events(parts: &RequestParts<'_>) -> bool {
     parts.method == Method::GET && ranges.any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-/// Begins the ticking of the channel `time`: the second of the minute, as a text.
+/// Starts publishing to the channel `time`: the second of the minute, as a text.
 pub fn start_demo(service: &Service) {
     demo::tick(service, TIME, || {
         let second = shared::live::clock::wall_clock() / 1_000 % 60;

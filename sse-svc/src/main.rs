@@ -1,4 +1,4 @@
-//! The SSE transport as a process of its own.
+//! The SSE transport as a separate process.
 
 use std::io;
 

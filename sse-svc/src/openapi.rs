@@ -1,6 +1,6 @@
 //! What `/events` says of itself, for docs/openapi.json; see [`edge::openapi`].
 
-#![allow(dead_code, reason = "what is described here is never called")]
+#![allow(dead_code, reason = "these functions are never called")]
 
 use edge::openapi::{Refused, publishing};
 use shared::pure::{ChannelName, Cursor};
@@ -20,7 +20,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[openapi(paths(events))]
 struct Sse;
 
-/// What an event has as its data.
+/// The data of an event.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 enum Format {
@@ -31,16 +31,16 @@ enum Format {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct EventsQuery {
-    /// What to read; `time` where none is named. Messages of several channels come in the order of their ids.
+    /// The channels to read. Default: `time`. Messages of several channels arrive in the order of their ids.
     #[param(max_items = 128, style = Form, explode)]
     channel: Option<Vec<ChannelName>>,
-    /// After which cursor, or `earliest` for all that is held; from now on unless it is given.
+    /// The cursor to begin after, or `earliest` for everything that is stored. Default: from now on.
     #[param(pattern = r"^(earliest|(0|[1-9]\d*)-(0|[1-9]\d*))$")]
     since: Option<String>,
-    /// `raw`, the default, has the data of the message as the data of the event, `message` the whole `Message`.
+    /// `raw`, the default: the data of the message is the data of the event. `message`: the whole `Message` is.
     #[param(inline)]
     format: Option<Format>,
-    /// As the header `Last-Event-ID`, for polyfills that cannot set it; the last one counts.
+    /// Like the header `Last-Event-ID`, for polyfills that cannot set it; the last one is used.
     #[param(rename = "lastEventId", max_items = 16, style = Form, explode)]
     last_event_id: Option<Vec<String>>,
 }
@@ -48,16 +48,17 @@ struct EventsQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 struct EventsHeaders {
-    /// The cursor; takes precedence over `since`. Browsers send it by themselves when they reconnect. An id that is not a cursor is a gap.
+    /// The cursor; takes precedence over `since`. Browsers send it automatically when they reconnect. An id that is not a cursor is a gap.
     #[param(rename = "Last-Event-ID")]
     last_event_id: Option<Cursor>,
 }
 
 /// Read an event stream
 ///
-/// The id of each event is its cursor. `event: gap` tells that messages are lost, with a `Gap` as its data. A comment comes after
-/// 15 s of silence. The stream ends after about ten minutes, and browsers come back by themselves. When there is no room, the answer
-/// is a stream that ends at once and says when to come back, since browsers never come back after another status than 200.
+/// The id of each event is its cursor. `event: gap` reports that messages are lost, with a `Gap` as its data. A comment is sent after 15 s
+/// of silence. The stream ends after about ten minutes, and browsers reconnect automatically. At the connection limit, the answer is a
+/// stream that ends immediately and contains the time after which to reconnect, since browsers never reconnect after another status than
+/// 200.
 #[utoipa::path(
     get,
     path = "/events",
@@ -69,7 +70,7 @@ struct EventsHeaders {
          content((String = "text/event-stream", example = "id: 1763800000000-0\nevent: price\ndata: {\"of\":\"tea\",\"is\":4}\n\n")),
          headers(
              ("Cache-Control" = String, description = "`no-store, no-transform`"),
-             ("X-Accel-Buffering" = String, description = "`no`: proxies are to hand each event on as it comes"))),
+             ("X-Accel-Buffering" = String, description = "`no`: proxies are to forward each event immediately"))),
         Refused,
     ),
     security((), ("bearer" = []), ("cookie" = []))

@@ -1,35 +1,34 @@
-//! Messages as an event stream has them (WHATWG HTML, "Server-sent events",
-//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//! Messages as an event stream (WHATWG HTML, "Server-sent events", <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
 use bytes::Bytes;
 use edge::stream::{Form, Retry};
 use shared::pure::{Cursor, Gap, Message, message::Wire};
 
-/// What an event has as its data.
+/// The data of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// The data of the message, and the event is the message's: what `EventSource` is made for.
+    /// The data of the message, with its event name: the natural use of `EventSource`.
     Raw,
-    /// The whole message, for who reads several channels, or has to tell a text from a number. Then the only event but
+    /// The whole message, for clients that read several channels, or have to distinguish a text from a number. Then the only event besides
     /// `message` is a gap.
     Message,
 }
 
-/// The form of `/events`: each message one event, whose id is its cursor.
+/// The format of `/events`: each message is one event, whose id is its cursor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventStream {
     pub(crate) format: Format,
-    /// How soon a browser comes back after the end.
+    /// How soon a browser reconnects after the end.
     pub(crate) retry: Retry,
 }
 
 impl Form for EventStream {
     fn opening(&self, place: Option<Cursor>) -> Bytes {
-        // The comment makes proxies and clients show the stream as open before there is a message.
+        // With the comment, proxies and clients recognize the stream as open before there is a message.
         let mut opening = format!("retry: {}\n: connected\n", self.retry.millis());
         if let Some(place) = place {
-            // An event without data is none, and yet its id is kept and sent on coming back (WHATWG HTML, "dispatch the
-            // event"): what is published between a first connection that broke and the next is not passed over.
+            // An event without data is not dispatched, but its id is stored and sent when the browser reconnects (WHATWG HTML, "dispatch
+            // the event"): messages published between a broken first connection and the next are not skipped.
             opening.push_str(&format!("id: {place}\n"));
         }
         opening.push('\n');
@@ -44,18 +43,19 @@ impl Form for EventStream {
     }
 
     fn gap(&self, gap: &Gap) -> Bytes {
-        // Two cursors cannot but serialize.
+        // Two cursors always serialize.
         let data = serde_json::to_string(gap).unwrap_or_default();
         format!("event: gap\nid: {}\ndata: {data}\n\n", gap.resumed).into()
     }
 
     fn keep_alive(&self) -> Bytes {
-        // Without a blank line: some clients hand out an empty event at each.
+        // Without a blank line: some clients dispatch an empty event at each.
         Bytes::from_static(b": keep-alive\n")
     }
 
     fn closing(&self) -> Bytes {
-        // Drawn anew: when a server stops, all its streams end at once, and they are not to come back at once.
+        // Random for each stream: when a server shuts down, all its streams end at the same time, and their clients should not reconnect at
+        // the same time.
         format!("retry: {}\n\n", self.retry.redrawn().millis()).into()
     }
 }
@@ -94,8 +94,7 @@ fn data(frame: &mut String, line: &str) {
     frame.push_str(line);
 }
 
-/// The lines of `text` as an event stream ends them: by CRLF, LF or CR. A CR left inside would let who wrote the text
-/// begin a field of its own.
+/// Splits `text` at CRLF, LF or CR, as an event stream does. A CR left inside would allow its author to start a field.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -154,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Case 12.5: a keep-alive is a comment line alone.
+    /// Case 12.5: a keep-alive is only a comment line.
     #[test]
     fn a_keep_alive_ends_no_event() {
         let form = EventStream { format: Format::Raw, retry: Retry::draw() };
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_an_event_with_the_cursor_to_come_back_with() {
+    fn a_gap_is_an_event_with_the_cursor_to_resume_from() {
         let gap = Gap { requested: Cursor::new(1, 2), resumed: Cursor::new(3, 4) };
         let form = EventStream { format: Format::Message, retry: Retry::draw() };
         assert_eq!(form.gap(&gap), "event: gap\nid: 3-4\ndata: {\"requested\":\"1-2\",\"resumed\":\"3-4\"}\n\n");

@@ -1,4 +1,4 @@
-//! `standalone check`: whether a server with these settings would start, and what would be in force.
+//! `standalone check`: whether a server with these settings would start, and the effective settings.
 
 use std::{
     io::{self, Write as _},
@@ -8,19 +8,19 @@ use std::{
 
 use chat_svc::{Chat, OpenError};
 use clap::ArgMatches;
-use edge::{Settings, health::Degradation, service::Service, settings::InForce};
+use edge::{Settings, health::Degradation, service::Service, settings::EffectiveSetting};
 use shared::live::bus::BusError;
 
 use crate::{DEFAULTS, cli::CHECK};
 
-/// How long a bus may take to answer.
+/// Timeout of the bus.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Prints what is in force, as variables with their values; exits with 2, after all that is wrong, when something is.
+/// Prints the effective settings, as variables with their values. Exits with 2 if any are invalid, after reporting all of them.
 pub async fn run(matches: &ArgMatches) -> ExitCode {
     let settings = Settings::from_matches_or_exit(matches, &DEFAULTS);
-    let in_force = Settings::in_force(matches, std::env::vars_os(), &DEFAULTS);
-    say(&table(&in_force));
+    let effective = Settings::effective(matches, std::env::vars_os(), &DEFAULTS);
+    say(&table(&effective));
     for warning in &settings.warnings {
         eprintln!("warning: {warning}");
     }
@@ -28,7 +28,7 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
     if is_asked {
         let bus = settings.bus.clone();
         match reach(settings).await {
-            Ok(took) => say(&format!("\nThe bus answers: {bus}, within {} ms.\n", took.as_millis())),
+            Ok(took) => say(&format!("\nThe bus {bus} is available; it answered within {} ms.\n", took.as_millis())),
             Err(Unreached::Bus(error)) => {
                 eprintln!("\nThe bus {bus} cannot be used (TRIDENT_BUS): {error}");
                 return ExitCode::FAILURE;
@@ -38,7 +38,7 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
                 return ExitCode::FAILURE;
             }
             Err(Unreached::Degraded(all)) => {
-                eprintln!("\nThe bus {bus} answers, but a server on it would be degraded (TRIDENT_BUS):");
+                eprintln!("\nThe bus {bus} is available, but a server on it would be degraded (TRIDENT_BUS):");
                 for Degradation { reason, message } in all {
                     eprintln!("  {reason}: {message}");
                 }
@@ -46,21 +46,21 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
             }
         }
     }
-    say("\nAll settings are right.\n");
+    say("\nconfiguration OK\n");
     ExitCode::SUCCESS
 }
 
-/// Who closed the pipe, as `head` does, has seen enough; the exit code tells the rest.
+/// A closed pipe, as after `head`, is not an error; the exit code has the result.
 fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-/// A heading for each group, a line for each setting, and a word on where it comes from unless it is the default.
-fn table(in_force: &[InForce]) -> String {
-    let width = in_force.iter().map(|setting| setting.variable.len()).max().unwrap_or_default();
+/// A heading for each group, a line for each setting, and its source unless it is the default.
+fn table(effective: &[EffectiveSetting]) -> String {
+    let width = effective.iter().map(|setting| setting.variable.len()).max().unwrap_or_default();
     let mut text = String::new();
     let mut group = "";
-    for setting in in_force {
+    for setting in effective {
         if setting.group != group {
             let gap = if group.is_empty() { "" } else { "\n" };
             group = setting.group;
@@ -77,7 +77,7 @@ fn table(in_force: &[InForce]) -> String {
     text
 }
 
-/// Why a server on the bus would not do all that it should.
+/// Why a server on the bus would not work fully.
 #[derive(Debug)]
 enum Unreached {
     Bus(BusError),
@@ -85,11 +85,11 @@ enum Unreached {
     Degraded(Vec<Degradation>),
 }
 
-/// Opens the bus as a server does, and waits until all that uses it is ready; how long that took.
+/// Opens the bus like a server, and waits until everything that uses it is ready; returns how long it took.
 async fn reach(settings: Settings) -> Result<Duration, Unreached> {
     let begun = Instant::now();
     let service = Service::open(settings, &DEFAULTS).map_err(Unreached::Bus)?;
-    // Held until the end: it keeps its connections.
+    // Kept until the end: it owns the connections.
     let _chat = Chat::new(&service).map_err(Unreached::Chat)?;
     loop {
         let (ready, degraded) = (service.bus.ready(), service.edge.readiness.degraded());
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_stand_under_their_headings() {
-        let setting = |group, variable: &str, value: &str, origin| InForce {
+    fn settings_are_listed_under_their_headings() {
+        let setting = |group, variable: &str, value: &str, origin| EffectiveSetting {
             group,
             variable: variable.to_owned(),
             value: value.to_owned(),

@@ -8,9 +8,9 @@ use crate::{DEFAULTS, client::BaseUrl, listen::Transport};
 
 /// The subcommand that prints a token.
 pub const TOKEN: &str = "token";
-/// The subcommand that says whether the settings are right.
+/// The subcommand that checks the settings.
 pub const CHECK: &str = "check";
-/// The subcommand that shows what is published.
+/// The subcommand that prints published messages.
 pub const LISTEN: &str = "listen";
 /// The subcommand that publishes.
 pub const PUBLISH: &str = "publish";
@@ -28,14 +28,14 @@ pub fn command() -> Command {
 }
 
 fn check() -> Command {
-    let command = Command::new(CHECK).about("Say whether the settings are right, and which would be in force").arg(
+    let command = Command::new(CHECK).about("Check the settings and print the effective ones").arg(
         Arg::new("reach-bus")
             .long("reach-bus")
             .action(ArgAction::SetTrue)
-            .help("Also connect to the bus, as a server would, and say whether it answers"),
+            .help("Also connect to the bus, as a server would, and check that it is available"),
     );
     Settings::augment(command, &DEFAULTS)
-        .after_help("Ends with 0 when all is right, 2 when a setting is not, 1 when the bus does not answer.")
+        .after_help("Exit code: 0 if the configuration is OK, 2 if a setting is invalid, 1 if the bus is unavailable.")
 }
 
 fn token() -> Command {
@@ -47,14 +47,14 @@ fn token() -> Command {
                 .long("publish")
                 .value_name("PATTERN,…")
                 .value_parser(patterns())
-                .help("Channels its bearer may publish to: names, prefixes ending in *, or * for all"),
+                .help("Channels that the token may publish to: names, prefixes ending in *, or * for all"),
         )
         .arg(
             Arg::new("subscribe")
                 .long("subscribe")
                 .value_name("PATTERN,…")
                 .value_parser(patterns())
-                .help("Channels its bearer may subscribe to, beside those that are public"),
+                .help("Channels that the token may subscribe to, in addition to public ones"),
         )
         .arg(
             Arg::new("ttl")
@@ -62,24 +62,24 @@ fn token() -> Command {
                 .value_name("DURATION")
                 .default_value("1h")
                 .value_parser(ValueParser::new(duration))
-                .help("How long it holds, as in 30s, 10m, 1h, 7d"),
+                .help("How long it is valid, for example 30s, 10m, 1h, 7d"),
         )
-        .arg(Arg::new("sub").long("sub").value_name("TEXT").help("Whom it speaks for (claim `sub`)"))
-        .arg(Arg::new("aud").long("aud").value_name("TEXT").help("Whom it is meant for (claim `aud`)"));
+        .arg(Arg::new("sub").long("sub").value_name("TEXT").help("The user that it identifies (claim `sub`)"))
+        .arg(Arg::new("aud").long("aud").value_name("TEXT").help("The server that it is meant for (claim `aud`)"));
     Settings::augment(command, &DEFAULTS)
         .after_help("Example: standalone token --publish 'news*' --subscribe 'news*' --ttl 1h --sub backend")
 }
 
 fn listen() -> Command {
     Command::new(LISTEN)
-        .about("Show in the terminal what is published, as it comes; go on by itself when the connection breaks")
+        .about("Print messages as they are published; reconnect automatically")
         .after_help(
             "Examples:\n  \
              standalone listen http://localhost:8080 --channel time\n  \
              standalone listen https://push.example.org --channel news --channel jobs --since earliest\n  \
              TRIDENT_TOKEN=… standalone listen http://localhost:8080 --channel orders --json | jq .data\n\n\
-             Messages go to stdout and all else to stderr. Ctrl-C prints the cursor to go on from. Ends with 1 when the \
-             server refuses. Times are UTC. SSL_CERT_FILE names authorities for https:// other than the system's.",
+             Messages are written to stdout, everything else to stderr. Ctrl-C prints the cursor to resume from. Exit code 1 if the \
+             server rejects the request. Times are UTC. For https://, SSL_CERT_FILE replaces the system's certificate authorities.",
         )
         .args([url(), channels(), token_flag()])
         .arg(
@@ -87,7 +87,7 @@ fn listen() -> Command {
                 .long("since")
                 .value_name("CURSOR")
                 .value_parser(ValueParser::new(|text: &str| text.parse::<Since>().map_err(|error| error.to_string())))
-                .help("Begin after this cursor, the id of a message; or `earliest`, with all that is held [default: now]"),
+                .help("Begin after this cursor, the id of a message, or `earliest` for all stored messages [default: now]"),
         )
         .arg(
             Arg::new("transport")
@@ -95,20 +95,20 @@ fn listen() -> Command {
                 .value_name("NAME")
                 .default_value("sse")
                 .value_parser(ValueParser::new(|text: &str| text.parse::<Transport>()))
-                .help("`sse`, `stream` or `longpoll`; all show the same"),
+                .help("`sse`, `stream` or `longpoll`; the output is the same"),
         )
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("A line of JSON for each message, and {\"gap\":…} for a gap"),
+                .help("Print a line of JSON for each message, and {\"gap\":…} for a gap"),
         )
         .arg(
             Arg::new("count")
                 .long("count")
                 .value_name("N")
                 .value_parser(clap::value_parser!(u64).range(1..))
-                .help("End after so many messages"),
+                .help("Exit after this many messages"),
         )
         .arg(
             Arg::new("color")
@@ -116,16 +116,16 @@ fn listen() -> Command {
                 .value_name("WHEN")
                 .default_value("auto")
                 .value_parser(["auto", "always", "never"])
-                .help("`auto` is in a terminal, unless NO_COLOR is set"),
+                .help("`auto`: if stdout is a terminal and NO_COLOR is not set"),
         )
 }
 
 fn publish() -> Command {
     Command::new(PUBLISH)
-        .about("Publish a message and print its id, or several, one to each channel")
+        .about("Publish a message to one or more channels, and print the ids")
         .after_help(
             "Example: standalone publish http://localhost:8080 --channel news --data '{\"headline\":\"…\"}' --token …\n\n\
-             Tries again for half a minute when the server is away or asks to wait, with one idempotency key all the time, \
+             Retries for half a minute if the server is unavailable or asks to wait, always with the same idempotency key, \
              so that nothing is published twice.",
         )
         .args([url(), channels(), token_flag()])
@@ -136,20 +136,20 @@ fn publish() -> Command {
                 .value_name("TEXT")
                 .conflicts_with("data")
                 .required_unless_present("data")
-                .help("The data, as a text; - reads it from stdin"),
+                .help("The data, as text; - reads it from stdin"),
         )
         .arg(
             Arg::new("event")
                 .long("event")
                 .value_name("NAME")
                 .value_parser(ValueParser::new(|text: &str| text.parse::<EventName>().map_err(|error| error.to_string())))
-                .help("What kind of thing happened [default: message]"),
+                .help("The event name [default: message]"),
         )
         .arg(
             Arg::new("key")
                 .long("key")
                 .value_name("KEY")
-                .help("Idempotency key: within five minutes the same one publishes once [default: a new one]"),
+                .help("Idempotency key: the same key publishes only once within five minutes [default: random]"),
         )
 }
 
@@ -158,7 +158,7 @@ fn url() -> Arg {
         .value_name("URL")
         .required(true)
         .value_parser(ValueParser::new(|text: &str| text.parse::<BaseUrl>()))
-        .help("Where the server or its gateway is, as in http://localhost:8080")
+        .help("URL of the server or its gateway, for example http://localhost:8080")
 }
 
 fn channels() -> Arg {
@@ -168,7 +168,7 @@ fn channels() -> Arg {
         .required(true)
         .action(ArgAction::Append)
         .value_parser(ValueParser::new(|text: &str| text.parse::<ChannelName>().map_err(|error| error.to_string())))
-        .help("The channel; may be given several times")
+        .help("The channel; can be repeated")
 }
 
 fn token_flag() -> Arg {
@@ -177,5 +177,5 @@ fn token_flag() -> Arg {
         .value_name("TOKEN")
         .env("TRIDENT_TOKEN")
         .hide_env_values(true)
-        .help("Token to show; better given by the variable: flags show in process lists")
+        .help("Token to send; prefer the variable, since flags are visible in process lists")
 }

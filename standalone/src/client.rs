@@ -1,4 +1,4 @@
-//! What `listen` and `publish` ask a server with: a URL, a token, TLS, and words for what went wrong.
+//! The HTTP client of `listen` and `publish`: URL, token, TLS, and error messages.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -10,18 +10,17 @@ use serde::Deserialize;
 
 use crate::plain::plain;
 
-/// How long a server may take to be connected to.
+/// Timeout of connecting to a server.
 const CONNECT: Duration = Duration::from_secs(10);
-/// A `Retry-After` beyond this is not waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest `Retry-After` that is respected.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Where a server is: what stands before `/events` and `/data`, without a slash at its end.
+/// The address of a server: the URL in front of `/events` and `/data`, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// The URL of `path`, which begins with a slash, with a query of these pairs. Values that can hold anything but names and
-    /// cursors are escaped.
+    /// The URL of `path`, which begins with a slash, with these query parameters. Values other than names and cursors are escaped.
     pub(crate) fn with<'a>(&self, path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
         let mut url = format!("{}{path}", self.0);
         for (at, (name, value)) in query.into_iter().enumerate() {
@@ -50,19 +49,19 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// `http://host:port` or `https://…`, with a path before ours if there is one; ours may stand at its end.
+/// `http://host:port` or `https://…`, with a path prefix if there is one; it may end with the path of a service.
 impl FromStr for BaseUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = |what: &str| format!("{what}; accepted is http://host:port or https://host");
+        let bad = |what: &str| format!("{what}; expected http://host:port or https://host");
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: Uri = whole.parse().map_err(|_| bad("this is no URL"))?;
+        let uri: Uri = whole.parse().map_err(|_| bad("invalid URL"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-            return Err(bad("this is no URL of a server"));
+            return Err(bad("invalid server URL"));
         }
         if uri.query().is_some() {
-            return Err(bad("channels and cursors are given by flags, and not in the URL"));
+            return Err(bad("use flags for channels and cursors, not the URL"));
         }
         let mut base = whole.trim_end_matches('/');
         for path in ["/events", "/data"] {
@@ -75,7 +74,7 @@ impl FromStr for BaseUrl {
 /// A client for one server, with `token` on each request.
 ///
 /// # Errors
-/// When the system's authorities cannot be read, and the server is to prove itself by one of them.
+/// When the system's certificate authorities cannot be read, although the server uses https.
 pub(crate) fn open(base: &BaseUrl, token: Option<&str>) -> Result<Client, String> {
     let roots = if base.is_encrypted() { authorities()? } else { RootCertStore::empty() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -104,10 +103,10 @@ fn authorities() -> Result<RootCertStore, String> {
         return Ok(roots);
     }
     let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-    Err(format!("this system has no certificates of authorities{why}: install ca-certificates, or set SSL_CERT_FILE"))
+    Err(format!("this system has no certificate authorities{why}: install ca-certificates, or set SSL_CERT_FILE"))
 }
 
-/// An answer that is not what was asked for.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -116,7 +115,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// From the parts of an answer.
+    /// From the parts of a response.
     pub(crate) fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Told {
@@ -131,11 +130,11 @@ impl Refusal {
         Self { status, message, retry_after: seconds.map(Duration::from_secs) }
     }
 
-    /// After how long the same request may be answered otherwise; `None` when it never will be, as far as anybody can tell.
+    /// How long to wait before the same request may succeed; `None` if it never will, as far as is known.
     pub(crate) fn worth_another(&self) -> Option<Duration> {
         let may_pass = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED
             || matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-        may_pass.then(|| self.retry_after.unwrap_or_default().min(LONGEST_WAIT))
+        may_pass.then(|| self.retry_after.unwrap_or_default().min(MAX_WAIT))
     }
 }
 
@@ -145,15 +144,15 @@ impl fmt::Display for Refusal {
             Some(message) => write!(f, "{}: {}", self.status, plain(message))?,
             None => write!(f, "{}", self.status)?,
         }
-        // The server speaks of headers, which nobody gives here.
+        // The server's message names headers, which are not used here.
         if self.status == StatusCode::UNAUTHORIZED {
-            f.write_str(" (a token is given by TRIDENT_TOKEN or --token)")?;
+            f.write_str(" (set a token with TRIDENT_TOKEN or --token)")?;
         }
         Ok(())
     }
 }
 
-/// Growing waits between attempts, drawn so that many who lost one server at once do not come back at once.
+/// Growing, random pauses between attempts, so that many clients that lost one server do not reconnect at the same time.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
@@ -161,16 +160,16 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST: Duration = Duration::from_secs(15);
+    const MAX_PAUSE: Duration = Duration::from_secs(15);
 
-    /// How long to wait after another failure, `asked` and more.
+    /// How long to wait after another failure: `asked` or longer.
     pub(crate) fn next(&mut self, asked: Duration) -> Duration {
-        let ceiling = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
+        let ceiling = Self::FIRST.saturating_mul(1 << self.failures.min(10)).min(Self::MAX_PAUSE);
         self.failures = self.failures.saturating_add(1);
         asked + ceiling.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// That it works again.
+    /// Resets the pauses after a success.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -181,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_is_what_stands_before_our_paths() {
+    fn a_base_url_is_the_prefix_of_the_services_paths() {
         for (text, base) in [
             ("http://localhost:8080", "http://localhost:8080"),
             ("localhost:8080", "http://localhost:8080"),
@@ -235,11 +234,11 @@ mod tests {
             assert_eq!(refusal(status, after).worth_another(), wait.map(Duration::from_secs), "{status} {after:?}");
         }
         assert_eq!(refusal(403, None).to_string(), "403 Forbidden: no\\u{1b} \"a\"");
-        assert!(refusal(401, None).to_string().ends_with("\"a\" (a token is given by TRIDENT_TOKEN or --token)"));
+        assert!(refusal(401, None).to_string().ends_with("\"a\" (set a token with TRIDENT_TOKEN or --token)"));
     }
 
     #[test]
-    fn waits_grow_to_an_end_and_begin_anew() {
+    fn pauses_grow_to_a_maximum_and_reset() {
         let mut backoff = Backoff::default();
         let waits: Vec<Duration> = (0..20).map(|_| backoff.next(Duration::ZERO)).collect();
         for (at, wait) in waits.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! All of Trident in one process on one port: the three transports on one memory bus, with nothing else installed.
+//! All of Trident in one process on one port: the three transports on one memory bus, without other software.
 
 pub mod check;
 pub mod cli;
@@ -20,7 +20,7 @@ use edge::{
     settings::{Secret, ServiceDefaults},
 };
 
-/// What this process is called and where it listens unless told.
+/// The name of this process and its default address.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     name: "standalone",
     about: "Trident in one process: comet at /data, Socket.IO at /socket.io, SSE at /events",
@@ -46,10 +46,10 @@ pub fn application(chat: &chat_svc::Chat) -> impl FnOnce(&mut ServiceConfig) + C
     }
 }
 
-/// Serves until a signal asks for the end. Without a key for tokens, makes one for as long as it lives.
+/// Serves until a signal. Without a key for tokens, it creates a temporary one.
 ///
 /// # Errors
-/// When there is no bus or the address cannot be had.
+/// When the bus cannot be opened or the address cannot be bound.
 pub async fn serve(mut settings: Settings) -> io::Result<()> {
     logging::init(settings.log);
     let is_own_key = settings.secrets.is_empty() && settings.public_keys.is_empty();

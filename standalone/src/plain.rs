@@ -1,7 +1,7 @@
-//! Strangers' texts in a terminal.
+//! Untrusted text in a terminal.
 
-/// `text` without what a terminal obeys: control characters, and those that turn the direction of writing. Further lines are
-/// set in.
+/// `text` without characters that a terminal interprets: control characters, and those that change the direction of writing. Further lines
+/// are indented.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

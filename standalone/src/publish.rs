@@ -14,15 +14,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{self, Backoff, BaseUrl, Refusal};
 
-/// For how long it is tried.
+/// How long to retry.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long one attempt may take.
+/// Timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Publishes what `matches` says and prints the ids, one a line.
+/// Publishes the message in `matches` and prints the ids, one per line.
 ///
 /// # Errors
-/// Why it is not published, or not known to be.
+/// Why it was not published, or the outcome is unknown.
 pub async fn run(matches: &ArgMatches) -> Result<(), String> {
     let Some(base) = matches.get_one::<BaseUrl>("url") else { return Err("no URL".to_owned()) };
     let (kind, body) = body(matches)?;
@@ -42,8 +42,8 @@ pub async fn run(matches: &ArgMatches) -> Result<(), String> {
             client.post(&url).insert_header(("Content-Type", kind)).insert_header(("Idempotency-Key", key.as_str()));
         let answered = timeout(ATTEMPT, request.send_body(body.clone())).await;
         let (why, asked) = match answered {
-            Err(_) => (format!("{base} does not answer"), Duration::ZERO),
-            Ok(Err(error)) => (format!("cannot ask {base}: {error}"), Duration::ZERO),
+            Err(_) => (format!("no answer from {base}"), Duration::ZERO),
+            Ok(Err(error)) => (format!("cannot connect to {base}: {error}"), Duration::ZERO),
             Ok(Ok(mut response)) => {
                 let body = timeout(ATTEMPT, response.body()).await.ok().and_then(Result::ok).unwrap_or_default();
                 if response.status() == 201 {
@@ -60,7 +60,7 @@ pub async fn run(matches: &ArgMatches) -> Result<(), String> {
         if begun.elapsed() + wait > PATIENCE {
             return Err(why);
         }
-        eprintln!("{why}; again in {:.1} s", wait.as_secs_f64());
+        eprintln!("{why}; retrying in {:.1} s", wait.as_secs_f64());
         sleep(wait).await;
     }
 }
@@ -73,7 +73,7 @@ fn told(body: &[u8]) -> Result<(), String> {
         ids: Vec<String>,
     }
     let told: Told =
-        serde_json::from_slice(body).map_err(|error| format!("published, but the answer is odd: {error}"))?;
+        serde_json::from_slice(body).map_err(|error| format!("published, but the answer is invalid: {error}"))?;
     for id in told.id.into_iter().chain(told.ids) {
         println!("{id}");
     }
@@ -89,7 +89,7 @@ fn body(matches: &ArgMatches) -> Result<(&'static str, String), String> {
     let json = given("data").unwrap_or_else(|| Ok(String::new()))?;
     match serde_json::from_str::<&RawValue>(&json) {
         Ok(_) => Ok(("application/json", json)),
-        Err(error) => Err(format!("--data is no JSON ({error}); --text publishes a text as it is")),
+        Err(error) => Err(format!("--data is not valid JSON ({error}); use --text for plain text")),
     }
 }
 
@@ -99,7 +99,7 @@ fn stdin() -> Result<String, String> {
     Ok(text)
 }
 
-/// A key that nobody has used.
+/// A key that has not been used.
 fn fresh_key() -> Result<String, String> {
     let mut bytes = [0_u8; 16];
     SysRng.try_fill_bytes(&mut bytes).map_err(|error| error.to_string())?;

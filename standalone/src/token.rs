@@ -1,4 +1,4 @@
-//! `standalone token`: a signed token on stdout, and nothing else there, so that `$(…)` takes it.
+//! `standalone token`: prints a signed token to stdout, and nothing else, for use in `$(…)`.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use edge::{
 use rand::{TryRng as _, rngs::SysRng};
 use shared::pure::access::Patterns;
 
-/// Prints the token that `matches` asks for.
+/// Prints the token for `matches`.
 ///
 /// # Errors
 /// Without `TRIDENT_SECRET`: there is nothing to sign with.
@@ -33,16 +33,16 @@ pub fn print(settings: &Settings, matches: &ArgMatches) -> Result<(), String> {
         audience: text("aud").or_else(|| settings.audience.clone()),
     };
     if request.publish.is_empty() && request.subscribe.is_empty() {
-        eprintln!("note: this token opens nothing; --publish and --subscribe say which channels");
+        eprintln!("note: this token grants no access; set channels with --publish and --subscribe");
     }
     println!("{}", mint(secret, &request, SystemTime::now()).map_err(|error| error.to_string())?);
     Ok(())
 }
 
-/// A secret that nobody knows: 256 bits from the operating system.
+/// A random secret: 256 bits from the operating system.
 ///
 /// # Errors
-/// When the operating system has none to give.
+/// When the operating system provides no random bytes.
 pub fn fresh_secret() -> io::Result<Secret> {
     let mut bytes = [0_u8; 32];
     SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! What is said at the start: where to look, what is open to whom, and a line to publish with.
+//! The text printed at the start: addresses, who may read and publish, and a command to publish with.
 
 use std::{
     fmt::Write as _,
@@ -15,38 +15,38 @@ use edge::{
 
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The text, for a process with these settings that listens at `address`, whose key it made itself if it is given.
+/// The text, for a process with these settings that listens at `address`; `own_key` is its temporary key, if it has one.
 pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Secret>) -> io::Result<String> {
     let url = url(address);
     let mut text = format!(
         "Trident {version}\n\
          \n\
-         \x20 {url}/            the three ways side by side\n\
+         \x20 {url}/            all three transports side by side\n\
          \x20 {url}/data        comet\n\
          \x20 {url}/socket.io/  Socket.IO\n\
          \x20 {url}/events      server-sent events\n\
-         \x20 {url}/api         the HTTP interface, to read; /openapi.json for programs\n\
+         \x20 {url}/api         reference of the HTTP interface; /openapi.json for programs\n\
          \n",
         version = crate::DEFAULTS.version,
     );
-    // A string takes all that is written to it, here and below.
+    // Writing to a string never fails.
     let _ = match elsewhere(address) {
         Some(other) => writeln!(text, "From other machines: http://{other}/"),
         None if address.ip().is_loopback() => {
-            writeln!(text, "From other machines: not at all; TRIDENT_LISTEN=:{} opens it to them", address.port())
+            writeln!(text, "Not reachable from other machines; set TRIDENT_LISTEN=:{} to allow it", address.port())
         }
         None => Ok(()),
     };
     let _ = write!(
         text,
-        "Open to everybody to read: {public}\n\
-         Open to pages of other origins: {origins}\n\
-         Anything else takes a token, and so does all publishing but the chat's.\n\n",
+        "Public channels: {public}\n\
+         Allowed origins of other pages: {origins}\n\
+         Other channels need a token, and so does publishing, except in the chat.\n\n",
         public = settings.public,
         origins = settings.origins,
     );
     let Some(secret) = own_key else {
-        text.push_str("`standalone token --help` says how to make a token.\n\n");
+        text.push_str("`standalone token --help` shows how to create a token.\n\n");
         return Ok(text);
     };
     let everything = || "*".parse().map_err(io::Error::other);
@@ -60,8 +60,8 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
     let token = mint(secret, &request, SystemTime::now()).map_err(io::Error::other)?;
     let _ = write!(
         text,
-        "No key for tokens is configured, so this process made one that it takes along when it ends.\n\
-         Publish, for a day from now, on the page, which takes the token out of its address:\n\
+        "No token key is configured: this process uses a temporary one, which is lost when it exits.\n\
+         Publish from the page, with a token that is valid for a day:\n\
          \n\
          \x20 {url}/?channel=public.hello#token={token}\n\
          \n\
@@ -70,14 +70,14 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
          \x20 curl '{url}/events?channel=public.hello' -H 'Content-Type: text/plain' -d 'Hello' \\\n\
          \x20   -H 'Authorization: Bearer {token}'\n\
          \n\
-         and see it:\n\
+         and read it:\n\
          \n\
          \x20 standalone listen {url} --channel public.hello --since earliest\n\n"
     );
     Ok(text)
 }
 
-/// Where a browser on this machine finds what listens at `address`.
+/// The URL of `address` for a browser on this machine.
 fn url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())
@@ -86,7 +86,7 @@ fn url(address: SocketAddr) -> String {
     }
 }
 
-/// Where the other machines of the network find what listens at `address`, if they do.
+/// The URL of `address` for other machines of the network, if they can reach it.
 fn elsewhere(address: SocketAddr) -> Option<SocketAddr> {
     if !address.ip().is_unspecified() {
         return None;
@@ -100,8 +100,8 @@ fn elsewhere(address: SocketAddr) -> Option<SocketAddr> {
     own.map(|ip| SocketAddr::new(ip, address.port()))
 }
 
-/// The address that this machine would send from to `far`, which is one of those kept for documentation (RFC 5737, RFC 3849).
-/// Nothing is sent: to connect a UDP socket only chooses a route.
+/// The address that this machine would use to send to `far`, which is one of those reserved for documentation (RFC 5737, RFC 3849). Nothing
+/// is sent: connecting a UDP socket only chooses a route.
 fn own_address(any: IpAddr, far: IpAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect((far, 9)).ok()?;
@@ -130,8 +130,8 @@ mod tests {
         for part in [
             "http://127.0.0.1:81/events",
             "TRIDENT_LISTEN=:81",
-            "read: random,time,chat.*,public.*\n",
-            "origins: http://127.0.0.1:*,http://localhost:*\n",
+            "Public channels: random,time,chat.*,public.*\n",
+            "other pages: http://127.0.0.1:*,http://localhost:*\n",
             "standalone token --help",
         ] {
             assert!(text.contains(part), "{part} in {text}");
@@ -139,12 +139,12 @@ mod tests {
         assert!(!text.contains("Authorization"), "no token without a key of its own: {text}");
     }
 
-    /// A machine without a network has no other address to name.
+    /// A machine without a network has no other address.
     #[test]
     fn another_address_is_named_where_there_is_one() {
         let own = own_address(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
         let text = said(":8080", None);
         assert_eq!(text.contains("From other machines: http://"), own.is_some(), "{text}");
-        assert!(!text.contains("not at all"), "{text}");
+        assert!(!text.contains("Not reachable"), "{text}");
     }
 }

@@ -44,7 +44,7 @@ fn a_token_takes_a_secret_and_patterns_that_are_some() {
 }
 
 #[test]
-fn every_fault_of_the_settings_is_told_at_once() {
+fn all_faults_of_the_settings_are_reported() {
     let mut command = standalone();
     command.env("TRIDENT_KEEPALIVE", "soon").env("TRIDENT_MAX_BODY", "64 kilos").env("TRIDENT_SECRET", "short");
     let output = command.arg("--workers=many").output().unwrap();
@@ -83,7 +83,7 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn a_check_tells_what_would_be_in_force_and_no_secret() {
+fn a_check_prints_the_effective_settings_without_secrets() {
     let mut command = standalone();
     command
         .env("TRIDENT_SECRET", SECRET)
@@ -112,7 +112,7 @@ fn a_check_tells_what_would_be_in_force_and_no_secret() {
 }
 
 #[test]
-fn a_check_tells_every_fault_and_whether_the_bus_answers() {
+fn a_check_reports_every_fault_and_whether_the_bus_is_available() {
     let faulty = standalone().args(["check", "--keepalive", "soon"]).env("TRIDENT_WORKERS", "many").output().unwrap();
     assert_eq!(faulty.status.code(), Some(2));
     let told = text(&faulty.stderr);

@@ -1,6 +1,6 @@
-//! Every fuzz target of `fuzz/` for a moment, with nothing but stable Rust: the seeds as they are, then changed two hundred thousand
-//! times, the same way in each run. `make fuzz` looks for what is new; this sees to it that what was found stays mended,
-//! and that no target stops compiling. It lies here because this package depends on all others.
+//! Runs every fuzz target of `fuzz/` for a moment, with stable Rust: the seeds unchanged, then changed two hundred thousand times, in the
+//! same way in each run. `make fuzz` looks for new failures; this test ensures that old ones stay fixed, and that every target compiles. It
+//! is here because this package depends on all others.
 //!
 //! ```text
 //! fuzz/seeds/<target>/* ─▶ as it is; with bytes changed, moved, cut, mixed with another seed's ─▶ fuzz/fuzz_targets/<target>.rs
@@ -71,7 +71,7 @@ targets! { cursor engine_payload_v3 engine_payload_v4 http_request publish_body 
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 200_000;
-const LONGEST: usize = 4_096;
+const MAX_INPUT_BYTES: usize = 4_096;
 /// What means something to one of the parsers.
 const WORDS: [&[u8]; 28] = [
     b"\"",
@@ -129,7 +129,7 @@ fn play(name: &str, target: fn(&[u8])) {
         for _ in 0..=chance.below(4) {
             change(&mut input, &seeds, &mut chance);
         }
-        input.truncate(LONGEST);
+        input.truncate(MAX_INPUT_BYTES);
         run(&input);
     }
 }

@@ -91,14 +91,14 @@ fn every_transport_shows_the_same_and_over_cuts_nothing_is_lost() {
         assert_eq!(json(&talk.out())["data"], "0");
     }
     for round in 0..3 {
-        // Some while the connection stands, some while there is none, some while it comes back.
+        // Some while it is connected, some while it is not, some while it reconnects.
         ids.push(server.publish("public.a", "up"));
         for talk in &talks {
             assert_eq!(json(&talk.out())["id"], *ids.last().unwrap(), "round {round}");
         }
         proxy.cut();
         let missed = [(); 5].map(|()| server.publish("public.a", "cut"));
-        talks.iter().for_each(|talk| drop(talk.err("again in")));
+        talks.iter().for_each(|talk| drop(talk.err("retrying in")));
         proxy.mend();
         ids.extend(missed);
         ids.push(server.publish("public.a", "mended"));
@@ -116,7 +116,7 @@ fn every_transport_shows_the_same_and_over_cuts_nothing_is_lost() {
 }
 
 #[test]
-fn a_restart_that_loses_the_log_is_told_as_a_gap() {
+fn a_restart_that_loses_the_log_is_reported_as_a_gap() {
     let address = free_address();
     let server = Server::at(address);
     let talks = TRANSPORTS.map(|name| {
@@ -129,7 +129,7 @@ fn a_restart_that_loses_the_log_is_told_as_a_gap() {
     }
     drop(server);
     for (_, talk) in &talks {
-        talk.err("again in");
+        talk.err("retrying in");
     }
     let server = Server::at(address);
     let after = server.publish("public.a", "after");
@@ -153,7 +153,7 @@ fn in_text_it_is_for_eyes() {
 }
 
 #[test]
-fn who_is_refused_is_told_why() {
+fn a_rejected_client_gets_the_reason() {
     let server = Server::at(free_address());
     let run = |channel: &str, token: Option<&str>| {
         let mut command = listen(server.address, &["--channel", channel]);
@@ -278,13 +278,13 @@ fn a_server_over_tls_proves_itself() {
     assert!(head.starts_with("POST /events?channel=a HTTP/1.1"), "{head}");
     assert_eq!(text(&trusting.wait_with_output().unwrap().stdout), "5-17\n");
 
-    // Another server's certificate is none.
+    // Another server's certificate is rejected.
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(&file, other.cert.pem()).unwrap();
     let wary = Talk::start(publish().env("SSL_CERT_FILE", &file));
     let refused = std::thread::scope(|scope| {
         let served = scope.spawn(|| accept().read(&mut [0; 64]));
-        let told = wary.err("again in");
+        let told = wary.err("retrying in");
         let _ = served.join().unwrap();
         told
     });

@@ -64,7 +64,7 @@ async fn the_parameters_are_those_that_are_accepted() {
     }
 }
 
-/// Each limit and each choice that is documented is the one that holds.
+/// Each documented limit and choice is the one in effect.
 #[actix_web::test]
 async fn the_values_are_those_that_are_accepted() {
     let (site, all) = (site(), described());
@@ -90,7 +90,7 @@ async fn the_values_are_those_that_are_accepted() {
                 good.push(names(most));
                 bad.push(names(most + 1));
             }
-            // A HEAD is answered at once and for the rest like the GET.
+            // A HEAD is answered immediately, and otherwise like the GET.
             let ask = |value: String| site.ask(Method::HEAD, &format!("{path}?{name}={value}")).send();
             for value in good {
                 let answer = ask(value.clone()).await;

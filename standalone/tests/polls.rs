@@ -31,7 +31,7 @@ fn site() -> (Site, Chat) {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
-    /// Status line and fields, but for the date and the length.
+    /// Status line and fields, except for the date and the length.
     head: Vec<String>,
     /// As text, taken apart if it came compressed.
     body: String,
@@ -45,7 +45,7 @@ impl Answer {
     }
 }
 
-/// A client that asks by one of the ways.
+/// A client with one of the transports.
 struct Client<'a> {
     site: &'a Site,
     is_roundabout: bool,
@@ -84,8 +84,8 @@ impl<'a> Client<'a> {
         self.ask("POST", &path, fields, body).await
     }
 
-    /// Polls until an answer holds a packet that begins so; that answer, with that packet alone: what else there is to say in the
-    /// chat comes when it comes.
+    /// Polls until an answer contains a packet with this beginning; returns that answer reduced to that packet: other packets of the chat
+    /// arrive at any time.
     async fn get_until(&mut self, fields: &str, beginning: &str) -> Answer {
         loop {
             let Answer { head, body } = self.get(fields).await;
@@ -122,7 +122,7 @@ fn has(answer: &Answer, field: &str) -> bool {
     answer.head.iter().any(|line| line == field)
 }
 
-/// All that a client is told, from its handshake to its end.
+/// Everything that a client receives, from its handshake to its end.
 async fn told(client: &mut Client<'_>) -> Vec<(&'static str, Answer)> {
     let mut all = Vec::new();
     all.push(("a stranger's handshake", client.ask("GET", OPEN, STRANGER, "").await));
@@ -206,7 +206,7 @@ async fn both_ways_have_the_same_answer() {
 }
 
 #[actix_web::test]
-async fn who_goes_amid_a_post_ends_the_session() {
+async fn a_client_that_disconnects_during_a_post_ends_the_session() {
     let (site, _chat) = site();
     let mut client = Client::new(&site, false);
     client.open("").await;
@@ -216,7 +216,7 @@ async fn who_goes_amid_a_post_ends_the_session() {
     let mut post = site.connect().await;
     post.write(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n42[\"")).await;
     drop(post);
-    // What the chat has to say to who joins, and then the end: long before a ping would tell.
+    // The chat's messages to a client that joins, and then the end: long before a ping timeout.
     let ended = async { while client.get("").await.head[0].starts_with("http/1.1 200") {} };
     tokio::time::timeout(Duration::from_secs(15), ended).await.unwrap();
     assert!(client.get("").await.body.contains("\"code\":1"));

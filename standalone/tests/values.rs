@@ -1,5 +1,5 @@
-//! One value, whichever way it comes in and goes out: the doors in (HTTP, a batch of lines, Socket.IO in JSON and in msgpack) times
-//! the forms out (SSE, comet's four, Socket.IO in JSON and in msgpack, Engine.IO 3).
+//! The same value over each combination of input (HTTP, a batch of lines, Socket.IO in JSON and in msgpack) and output (SSE, comet's four
+//! forms, Socket.IO in JSON and in msgpack, Engine.IO 3).
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -183,7 +183,7 @@ fn data(message: &str) -> String {
     serde_json::from_str::<Message<'_>>(message).unwrap().data.get().to_owned()
 }
 
-/// Holds everything that can be read over HTTP to the values that were published.
+/// Compares everything that can be read over HTTP with the values that were published.
 async fn read_over_http(site: &Site, expected: &[String]) {
     let query = format!("channel={CHANNEL}&since=earliest");
     let mut since = "0-0".to_owned();
@@ -215,7 +215,7 @@ async fn read_over_http(site: &Site, expected: &[String]) {
         assert_eq!(data(&whole.message().await.unwrap().data), *json, "events of whole messages");
         let event = events.message().await.unwrap().data.to_string();
         match serde_json::from_str::<String>(json) {
-            // An event stream has lines, whichever way they ended (WHATWG HTML, "Parsing an event stream").
+            // An event stream consists of lines, with any line ending (WHATWG HTML, "Parsing an event stream").
             Ok(text) => assert_eq!(event, text.replace("\r\n", "\n").replace('\r', "\n"), "events"),
             Err(_) => assert_eq!(event, *json, "events"),
         }

@@ -19,7 +19,7 @@ const BETWEEN: f64 = 34.0;
 const LINE: f64 = 15.0;
 const BOTTOM: f64 = 22.0;
 
-/// Colours that people with any eyes tell apart, on white and on black (after Okabe and Ito).
+/// Colours that colour-blind people can distinguish, on white and on black (after Okabe and Ito).
 const COLOURS: [&str; 8] = ["#0080c0", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8f8f8f", "#b8a800"];
 
 const STYLE: &str = "text{fill:#24292f}.axis{stroke:#24292f33}.curve{fill:none;stroke-width:1.3;stroke-linejoin:round}\

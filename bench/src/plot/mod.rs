@@ -9,9 +9,8 @@
 //! {"panel": "memory", "unit": "MiB", "series": "sse-svc 0", "x": 12, "y": 19.5}
 //! ```
 //!
-//! Panels and series stand in the order in which they are first named. A `y` of `null` is a break in the curve. `"log": true`
-//! at any point of a panel makes its axis logarithmic; what is not above nothing is then a break as well. The same input gives
-//! the same bytes.
+//! Panels and series appear in the order in which they are first named. A `y` of `null` is a break in the curve. `"log": true` at any point
+//! of a panel makes its axis logarithmic; values that are not positive are then a break as well. The same input gives the same bytes.
 
 mod draw;
 mod scale;
@@ -51,7 +50,7 @@ struct Panel {
     series: Vec<Series>,
 }
 
-/// The plot that `lines` tell of, under this title and over an axis of this name.
+/// The plot of `lines`, with this title and this name of the horizontal axis.
 ///
 /// # Errors
 /// When a line is no point, or cannot be read.
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_point_is_named() {
+    fn an_invalid_line_is_reported_with_its_number() {
         for line in ["{}", "5", r#"{"panel":"a","series":"b","x":1,"y":2,"colour":"red"}"#] {
             let text = format!("{LINES}{line}");
             let error = plot("", "", text.as_bytes()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Where a value stands on an axis, and which values are written beside it.
+//! Positions of values on an axis, and the values that are labelled.
 
 /// One axis, from its least to its greatest value, over pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_axis_does_not_have_is_nowhere() {
+    fn values_outside_an_axis_are_not_drawn() {
         let scale = Scale::of([1.0, 10.0].into_iter(), true, 0.0, 100.0);
         assert_eq!((scale.at(0.0), scale.at(-1.0), scale.at(f64::NAN)), (None, None, None));
         assert_eq!((scale.at(1.0), scale.at(10.0)), (Some(0.0), Some(100.0)));

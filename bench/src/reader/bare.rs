@@ -1,4 +1,4 @@
-//! The reader of the bare limit: one byte tells that it counts, then messages come as they are.
+//! The reader of the lower bound: sends one byte to subscribe, then receives messages unchanged.
 
 use crate::stamp::{Scanner, Stamp};
 

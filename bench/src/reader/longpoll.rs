@@ -1,5 +1,5 @@
-//! Comet: each answer's cursor goes into the next request, on the same connection. Trident's cursor stands in the body,
-//! nchan's in the head, as `Last-Modified` and `Etag`.
+//! Comet: each answer's cursor goes into the next request, on the same connection. Trident's cursor is in the body, nchan's in the head, as
+//! `Last-Modified` and `Etag`.
 
 use super::{Fault, Site, get};
 use crate::{

@@ -1,7 +1,7 @@
-//! Readers, one for each transport: bytes from the server in, stamps that were heard and bytes for the server out.
+//! Readers, one for each transport: take bytes from the server, return received stamps and bytes for the server.
 //!
-//! No socket and no clock here: [`crowd`](crate::crowd) reads and writes for thousands of these at once. Each reader goes
-//! through its transport's greeting by itself and is ready when nothing that is published from then on may pass it.
+//! No sockets and no clock: [`crowd`](crate::crowd) reads and writes for thousands of these at once. Each reader performs its transport's
+//! handshake and is ready when it will receive everything published from then on.
 
 pub(crate) mod bare;
 mod longpoll;
@@ -112,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// Writes what is said first, once the connection stands.
+    /// Writes the first bytes, once the connection is open.
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Stream(reader) => reader.begin(out),
@@ -123,7 +123,7 @@ impl Reader {
         }
     }
 
-    /// Takes what came, tells `heard` of each stamp in it, and writes what is said to it.
+    /// Takes received bytes, calls `heard` for each stamp in them, and writes the reader's reply.
     ///
     /// # Errors
     /// When the server says what it must not, or refuses.

@@ -35,7 +35,7 @@ pub(crate) struct Polling {
     sid: String,
     /// What is to be posted next.
     post: Option<String>,
-    /// Whether the request on its way is a post, whose answer holds no packets.
+    /// Whether the request in flight is a post, whose answer contains no packets.
     is_post: bool,
 }
 

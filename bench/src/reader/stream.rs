@@ -37,7 +37,7 @@ impl Stream {
     pub(super) fn feed(&mut self, mut bytes: &[u8], heard: &mut dyn FnMut(Stamp)) -> Result<(), Fault> {
         while let Some(piece) = self.http.next(&mut bytes)? {
             match piece {
-                // The subscription stands when its answer begins.
+                // The subscription is active when its answer begins.
                 Piece::Head(200) => self.is_ready = true,
                 Piece::Head(status) => return Err(Fault::Status(status, "a stream")),
                 Piece::Body(body) => self.scanner.feed(body, heard),

@@ -69,7 +69,7 @@ fn a_stream_is_one_answer_without_end() {
 }
 
 #[test]
-fn a_long_poll_goes_on_from_its_cursor() {
+fn a_long_poll_resumes_from_its_cursor() {
     let (mut play, request) = Play::new(Transport::Longpoll);
     assert!(request.starts_with("GET /data?mode=poll&format=batch&channel=c "), "{request}");
     let next = play.answer("{\"cursor\":\"5-1\",\"gap\":false,\"messages\":[]}");

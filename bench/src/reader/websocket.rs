@@ -18,9 +18,9 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Upgrading,
-    /// The WebSocket stands, or already the session: `40` comes next, or its answer.
+    /// The WebSocket is open, or already the session: `40` is next, or its answer.
     Greeting,
-    /// The question is on its way.
+    /// The request is in flight.
     Asking,
     Ready,
 }

@@ -139,7 +139,7 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Fanout, Fault> {
             return Err(Fault::Refused("the publisher"));
         }
     }
-    // Who came in is told to those who are there; that is not to be counted.
+    // Join notifications to earlier members are not to be counted.
     settle(&mut crowd, Duration::from_millis(1500))?;
 
     let readers_of = |channel| (channel..plan.readers).step_by(channels.len()).len();
@@ -212,7 +212,7 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// Waits for what is on its way. What has not come a while after the last that came is lost.
+    /// Waits for messages in flight. Those missing for a while after the last arrival are lost.
     fn land(&mut self, hearing: &mut Hearing) -> Result<(), Fault> {
         const SILENCE: Duration = Duration::from_secs(3);
         let (mut moved, mut known) = (Instant::now(), hearing.tally.deliveries);

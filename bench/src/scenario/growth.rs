@@ -11,7 +11,7 @@ use crate::{
     server::{Bus, Options, Server},
 };
 
-/// Connections, up to what a process with 20,000 descriptors may hold.
+/// Connections, up to the number that a process with 20,000 descriptors can have.
 const READERS: [usize; 6] = [100, 300, 1_000, 3_000, 10_000, 19_000];
 const CHANNELS: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 /// Messages a second to [`FEW`] readers.
@@ -20,7 +20,7 @@ const PAYLOADS: [usize; 6] = [34, 128, 512, 2_048, 8_192, 32_768];
 const HISTORIES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const WORKERS: [u16; 2] = [1, 2];
 /// Bytes of requests on one connection at a time.
-const AHEAD: usize = 64 * 1024;
+const BACKLOG_BYTES: usize = 64 * 1024;
 /// Readers where it is not they who grow.
 const MANY: usize = 1000;
 const FEW: usize = 100;
@@ -95,7 +95,7 @@ impl<S: Fn(Options) -> Result<Server, Fault>> Series<'_, S> {
         }
         for payload in PAYLOADS {
             // No more than a server reads ahead of what it answers: the publisher waits for no answer.
-            for window in [1, 32].into_iter().filter(|window| *window == 1 || window * payload <= AHEAD) {
+            for window in [1, 32].into_iter().filter(|window| *window == 1 || window * payload <= BACKLOG_BYTES) {
                 let plan = fanout::Plan { payload, ..self.fanout(Transport::Sse, FEW, window) };
                 self.keep("payload", payload, Run::Fanout(fanout::run(&(self.start)(ONE)?, plan)?))?;
             }

@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Connections that come and go before, so that what a server makes once is there.
 const FIRST: usize = 64;
 
-/// Holds `connections` to `server`.
+/// Keeps `connections` to `server` open.
 ///
 /// # Errors
 /// When one of them fails.

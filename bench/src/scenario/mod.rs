@@ -21,7 +21,7 @@ use crate::{
 
 /// Connections that have been opened and are not ready, at most.
 const BURST: usize = 128;
-/// Loopback addresses that connections come from, in turn: each has ports of its own.
+/// Loopback addresses that connections come from, in turn: each has its own port range.
 const SOURCES: usize = 64;
 /// How long nothing may happen until a run is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ fn source(server: SocketAddr, number: usize) -> Option<SocketAddr> {
     address.is_loopback().then(|| (Ipv4Addr::new(127, 0, 1, last + 1), 0).into())
 }
 
-/// Goes on for `duration` with nothing to publish.
+/// Runs for `duration` without publishing.
 fn settle(crowd: &mut Crowd, duration: Duration) -> Result<(), Fault> {
     let begun = Instant::now();
     while begun.elapsed() < duration {

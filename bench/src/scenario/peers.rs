@@ -15,7 +15,7 @@ const PACES: [(usize, Option<f64>); 3] = [(1, None), (32, None), (1000, Some(10.
 /// How often a run is begun anew that failed, for some of the servers now and then cut a client off.
 const ATTEMPTS: usize = 5;
 
-/// What `scenario` says, at the first attempt that succeeds. A failure is told, so that nobody takes its absence for granted.
+/// The result of `scenario`, at the first attempt that succeeds. Failures are printed, so that nobody overlooks them.
 fn attempt<R>(peer: Peer, scenario: impl Fn() -> Result<R, Fault>) -> Result<R, Fault> {
     let mut attempts = 1;
     loop {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn others_may_fail_a_few_times_and_we_may_not() {
+    fn peers_may_be_retried_and_trident_may_not() {
         for (peer, failures, is_ok) in [(Peer::Node, 4, true), (Peer::Node, 5, false), (Peer::Trident, 1, false)] {
             let left = Cell::new(failures);
             let run = || {

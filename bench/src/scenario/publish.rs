@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_holds_as_many_messages_as_were_asked_for() {
+    fn a_request_contains_the_requested_number_of_messages() {
         let second = Duration::from_secs(1);
         let plan = Plan {
             connections: 1,

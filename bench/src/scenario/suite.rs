@@ -72,7 +72,7 @@ const FANOUT: [Transport; 6] =
 const WINDOWS: [usize; 2] = [1, 32];
 /// Readers, and messages a second, with which the time through Redis is measured.
 const ROUND_TRIP: (usize, f64) = (10, 100.0);
-/// Requests of so many messages.
+/// Requests with this many messages each.
 const BATCHES: [usize; 2] = [1, 1000];
 
 /// Runs everything against servers that `start` starts.
@@ -98,7 +98,7 @@ pub(crate) fn run(size: Size, start: impl Fn(Peer) -> Result<Server, Fault>) -> 
                 keep(&server, Run::Fanout(fanout::run(&server, size.fanout(transport, size.readers, window, None))?))?;
             }
         }
-        // What the way through Redis takes shows where a delivery takes little else.
+        // The cost of Redis is visible where a delivery costs little else.
         for peer in [Peer::Trident, Peer::Redis] {
             let server = start(peer)?;
             let plan = size.fanout(Transport::Sse, ROUND_TRIP.0, WINDOWS[1], Some(ROUND_TRIP.1));

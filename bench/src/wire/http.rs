@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::Malformed;
 
 /// Bytes of the longest head that is read.
-const LONGEST_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// A part of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Decoder {
     state: State,
-    /// A head that has come in part.
+    /// An incomplete head.
     head: Vec<u8>,
     /// The last complete head, for who looks at its lines.
     kept: Option<Vec<u8>>,
@@ -137,7 +137,7 @@ impl Decoder {
         // Otherwise up to the next line end at a time, so that nothing of the body is taken for the head.
         let taken = memchr(b'\n', input).map_or(input.len(), |at| at + 1);
         self.head.extend_from_slice(take(input, taken as u64));
-        if self.head.len() > LONGEST_HEAD {
+        if self.head.len() > MAX_HEAD_BYTES {
             return Err(Malformed("a head without end".into()));
         }
         if !self.head.ends_with(b"\r\n\r\n") {
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_switch_of_protocols_is_left_to_the_caller() {
+    fn bytes_after_an_upgrade_are_left_to_the_caller() {
         let mut input = &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x01x"[..];
         assert_eq!(Decoder::default().next(&mut input), Ok(Some(Piece::Head(101))));
         assert_eq!(input, b"\x81\x01x");
     }
 
     #[test]
-    fn what_is_no_http_is_an_error() {
+    fn invalid_http_is_an_error() {
         for text in [
             "SSH-2.0-x\r\n\r\n",
             "HTTP/1.1 2x0 OK\r\n\r\n",
@@ -265,6 +265,6 @@ mod tests {
         ] {
             assert!(decode(text, text.len()).is_err(), "{text:?}");
         }
-        assert!(decode(&"x".repeat(LONGEST_HEAD + 1), 1000).is_err());
+        assert!(decode(&"x".repeat(MAX_HEAD_BYTES + 1), 1000).is_err());
     }
 }

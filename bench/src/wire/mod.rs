@@ -9,7 +9,7 @@ pub(crate) mod websocket;
 #[error("the server broke the protocol: {0}")]
 pub(crate) struct Malformed(pub(crate) String);
 
-/// The first `N` bytes of something; the rest is let go.
+/// The first `N` bytes of something; the rest is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Prefix<const N: usize> {
     bytes: [u8; N],
@@ -40,7 +40,7 @@ impl<const N: usize> Prefix<N> {
         &self.bytes[..self.len]
     }
 
-    /// What stands between `before` and the next `"`, as in `"cursor":"…"`.
+    /// The text between `before` and the next `"`, as in `"cursor":"…"`.
     pub(crate) fn quoted_after(&self, before: &str) -> Option<&str> {
         let text = std::str::from_utf8(self.bytes()).ok()?;
         let (_, rest) = text.split_once(before)?;

@@ -12,7 +12,7 @@ pub(crate) enum Packet {
     Open,
     /// `2`: to be answered by `3`.
     Ping,
-    /// `1`: the session is over.
+    /// `1`: the session has ended.
     Close,
     /// `40…`: the namespace is joined.
     Connected,
@@ -24,7 +24,7 @@ pub(crate) enum Packet {
     Other,
 }
 
-/// Tells packets by their first bytes.
+/// Recognizes packets by their first bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Packets {
     head: Prefix<2>,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_are_told_wherever_a_payload_is_cut() {
+    fn packets_are_recognized_wherever_a_payload_is_split() {
         let payload = "0{\"sid\":\"x\"}\u{1e}2\u{1e}40{\"sid\":\"y\"}\u{1e}42[\"a\",\"0124\"]\u{1e}430[{}]\u{1e}44{}\u{1e}6\u{1e}1";
         for cut in 1..payload.len() {
             let (mut packets, mut met) = (Packets::default(), Vec::new());

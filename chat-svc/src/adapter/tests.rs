@@ -17,7 +17,7 @@ use crate::member::Profile;
 
 const KEEP: Duration = Duration::from_secs(120);
 
-/// A bus whose channels hold three messages, and an adapter on it.
+/// A bus whose channels keep three messages, and an adapter on it.
 fn adapter() -> (Arc<dyn Bus>, Sessions, LogAdapter) {
     let limits = Limits { channel: Retention { count: Some(3), ..Retention::default() }, ..Limits::default() };
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(limits, || 1_763_800_000_000.into()));
@@ -40,7 +40,7 @@ fn reader(bus: &Arc<dyn Bus>) -> Profile {
 }
 
 #[actix_web::test]
-async fn what_can_be_recovered_and_what_not() {
+async fn which_sessions_can_be_recovered() {
     let io = SocketIo::builder().build();
     let namespace = io.of("/");
     let local = namespace.local();
@@ -58,7 +58,7 @@ async fn what_can_be_recovered_and_what_not() {
         ("pid", format!("{}/{}/{}", ids[4], 7_u64 << 32 | 5, ids[3]), false),
         ("pid", format!("{}/5/{}", ids[4], ids[3]), true),
         ("another", ids[4].to_string(), false),
-        // What cannot be one of ours is not looked for.
+        // An offset that cannot be one of this server's is not looked up.
         ("", ids[4].to_string(), false),
         ("{pid}", ids[4].to_string(), false),
         (&"p".repeat(65), ids[4].to_string(), false),
@@ -71,7 +71,7 @@ async fn what_can_be_recovered_and_what_not() {
     }
 }
 
-/// Takes down what other servers are told.
+/// Records what is sent to other servers.
 #[derive(Debug, Default)]
 struct Overheard(Mutex<Vec<String>>);
 
@@ -82,9 +82,9 @@ impl Adapter for Overheard {
     }
 }
 
-/// The secret of a session was told to every server of the cluster, whoever they belong to.
+/// The secret of a session was sent to every server of the cluster, whoever operates it.
 #[actix_web::test]
-async fn who_hears_that_a_session_went_on_cannot_come_back_to_it() {
+async fn a_takeover_notice_does_not_allow_resuming_the_session() {
     let io = SocketIo::builder().build();
     let namespace = io.of("/");
     let (bus, sessions, _) = adapter();
@@ -93,13 +93,13 @@ async fn who_hears_that_a_session_went_on_cannot_come_back_to_it() {
     let ids = publish(&bus, 1).await;
     sessions.keep_elsewhere_for_test("very-secret", "sid-of-a-socket", reader(&bus));
     assert!(adapter.restore_session(namespace.local(), "very-secret", &ids[0].to_string()).await.is_some());
-    let told = overheard.0.lock().concat();
-    assert!(told.contains(SUPERSEDED) && told.contains("sid-of-a-socket"), "{told}");
-    assert!(!told.contains("very-secret"), "{told}");
+    let sent = overheard.0.lock().concat();
+    assert!(sent.contains(SUPERSEDED) && sent.contains("sid-of-a-socket"), "{sent}");
+    assert!(!sent.contains("very-secret"), "{sent}");
 }
 
 #[actix_web::test]
-async fn a_session_that_is_not_let_in_keeps_the_time_that_it_had() {
+async fn a_rejected_resumption_does_not_extend_the_session() {
     let io = SocketIo::builder().build();
     let namespace = io.of("/");
     let local = namespace.local();
@@ -110,7 +110,7 @@ async fn a_session_that_is_not_let_in_keeps_the_time_that_it_had() {
     let mut left = KEEP;
     for _ in 0..3 {
         let restored = adapter.restore_session(local, "pid", &ids[0].to_string()).await.expect("it is still there");
-        let taken: Taken = restored.session.data.read().unwrap();
+        let taken: ResumedSession = restored.session.data.read().unwrap();
         assert!(taken.left() <= left && taken.left() + began.elapsed() <= KEEP + Duration::from_millis(50));
         left = taken.left();
         adapter.release_session(local, restored);
@@ -129,7 +129,7 @@ async fn a_client_without_an_offset_resumes_from_the_beginning() {
     let restored = adapter.restore_session(namespace.local(), "pid", "").await.expect("nothing is lost");
     assert_eq!((&*restored.session.sid, &*restored.session.pid), ("sid", "pid"));
     assert!(restored.missed.is_empty(), "it is read as the transport takes it");
-    let taken: Taken = restored.session.data.read().unwrap();
+    let taken: ResumedSession = restored.session.data.read().unwrap();
     let mut feed = adapter.feed(&taken, read_offset(&restored.offset).unwrap(), None).unwrap();
     assert_eq!(offsets(&mut feed), ids);
 }

@@ -34,7 +34,7 @@ async fn the_documented_rights_suffice() {
     assert_eq!(server.command(&["ACL", "LOG"]).await, redis::Value::Array(Vec::new()), "nothing was refused");
 }
 
-/// Cases 8.2 and 8.8: what Redis refuses is named while it does, and all is well again by itself.
+/// Cases 8.2 and 8.8: commands that Redis rejects are named while it rejects them; the state recovers without a restart.
 #[actix_web::test]
 async fn refused_commands_are_reported_until_they_are_allowed_again() {
     let server = Server::start().await;

@@ -1,4 +1,4 @@
-//! A feed against a plain model, with a client that is cut off at any moment and comes back with the last offset it got.
+//! A feed compared with a plain model, with a client that is disconnected at any moment and reconnects with the last offset it received.
 
 use std::collections::BTreeMap;
 
@@ -31,15 +31,15 @@ enum Step {
     /// From now on, from the oldest, or from the n-th newest message.
     Subscribe(Vec<usize>, Option<Option<usize>>),
     Unsubscribe(usize),
-    /// The connection takes what there is, about so many bytes.
+    /// The connection takes the available messages, about this many bytes.
     Pull(usize),
     /// An event that is no message leaves, with the offset of its moment.
     Direct,
-    /// So many of the packets that were sent reach the client.
+    /// This many of the sent packets reach the client.
     Receive(usize),
-    /// The rest does not; the client comes back.
+    /// The rest is lost; the client reconnects.
     Cut,
-    /// The same, and the session is gone: it asks for everything again after what it has, and keeps its old offset.
+    /// The same, and the session has expired: it subscribes again after the last message it has, and keeps its old offset.
     Fresh,
 }
 
@@ -82,7 +82,7 @@ proptest! {
 
     /// Case 2.1: each message of each subscription, once and in order, whenever the client was cut off, also before it had an offset.
     #[test]
-    fn a_client_that_is_cut_off_misses_and_repeats_nothing(steps in steps()) {
+    fn a_disconnected_client_misses_and_repeats_nothing(steps in steps()) {
         let log = log(None);
         let mut feed = Feed::new(&log, 7, false);
         let mut all: Vec<(usize, Cursor)> = Vec::new();
@@ -174,7 +174,7 @@ proptest! {
 }
 
 #[test]
-fn a_feed_that_has_lost_something_says_so() {
+fn a_feed_with_lost_messages_reports_a_gap() {
     let log = log(Some(2));
     let mut feed = Feed::new(&log, 7, false);
     feed.add(vec![channel(0)], Since::Now);
@@ -189,13 +189,13 @@ fn a_feed_that_has_lost_something_says_so() {
 
 /// A feed that has not looked at the log for a while, when a channel is added from a place after its own.
 #[test]
-fn what_was_dropped_before_a_channel_was_added_is_told() {
+fn drops_before_a_channel_was_added_are_reported() {
     for (known, lost) in [(0, 1), (1, 1), (2, 0), (4, 0)] {
         let log = log(Some(2));
         let mut feed = Feed::new(&log, 7, false);
         let ids: Vec<_> = (0..5).flat_map(|_| log.append(vec![draft(0)], START)).collect();
         feed.add(vec![channel(0)], Since::After(ids[known]));
-        let (gaps, messages) = told(&mut feed);
+        let (gaps, messages) = delivered(&mut feed);
         assert_eq!((gaps, messages.len()), (lost, (4 - known).min(2)), "after {known}");
     }
 }
@@ -226,7 +226,7 @@ fn behind(cursor: Cursor) -> (Arc<Log>, Feed, impl Fn(u64)) {
     (log, feed, come)
 }
 
-fn told(feed: &mut Feed) -> (usize, Vec<u64>) {
+fn delivered(feed: &mut Feed) -> (usize, Vec<u64>) {
     let (mut gaps, mut ids) = (0, Vec::new());
     while let Some(pulled) = pull(feed, 1_000) {
         gaps += pulled.gaps;
@@ -243,22 +243,22 @@ fn a_cursor_from_a_process_that_is_further_repeats_nothing() {
     for n in 3..=4 {
         come(n);
     }
-    assert_eq!(told(&mut feed), (0, vec![]), "the client has them");
+    assert_eq!(delivered(&mut feed), (0, vec![]), "the client has them");
     for n in 5..=7 {
         come(n);
     }
-    assert_eq!(told(&mut feed), (0, vec![6, 7]));
+    assert_eq!(delivered(&mut feed), (0, vec![6, 7]));
 }
 
 #[test]
-fn a_cursor_from_nowhere_is_a_gap_and_what_comes_before_it_is_not_passed_over() {
+fn an_unknown_cursor_is_a_gap_and_earlier_messages_are_not_skipped() {
     let (log, mut feed, come) = behind(Cursor::new(START, 50));
     let probe = log.begin_probe();
     come(3);
     log.end_probe(probe);
-    assert_eq!(told(&mut feed), (1, vec![2, 3]));
+    assert_eq!(delivered(&mut feed), (1, vec![2, 3]));
     come(4);
-    assert_eq!(told(&mut feed), (0, vec![4]));
+    assert_eq!(delivered(&mut feed), (0, vec![4]));
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_plan_stays_small_whatever_is_subscribed_to() {
         assert!(!feed.is_full(100));
         feed.add(names(of), Since::Earliest);
         let kept: usize = feed.plan().catch_ups.iter().map(|catch_up| catch_up.channels.len()).sum();
-        assert!(kept <= MOST_CATCH_UP_CHANNELS, "{kept}");
+        assert!(kept <= MAX_CATCH_UP_CHANNELS, "{kept}");
     }
     assert_eq!(feed.plan().catch_ups.back().unwrap().channels, names(39));
 }

@@ -62,7 +62,7 @@ fn a_page_ends_by_its_count() {
     assert_eq!(none, Page { messages: String::new(), cursor: all[0], more: false });
 }
 
-/// The ack of `join` keeps its budget; `history` goes on past a message that no page holds.
+/// The ack of `join` stays within its budget; `history` continues past a message that exceeds a page.
 #[test]
 fn a_message_larger_than_a_page_comes_alone() {
     let (log, all) = log(&[10, MAX_BYTES + 1, 10]);

@@ -1,4 +1,4 @@
-//! What replicas tell each other of who is where: a server event of the Socket.IO cluster.
+//! The notices by which replicas exchange presence: a server event of the Socket.IO cluster.
 
 use std::{fmt, sync::Arc};
 
@@ -8,13 +8,13 @@ use shared::pure::ChannelName;
 /// The name of the server event.
 pub(super) const EVENT: &str = "trident:presence";
 
-/// One run of a replica; another number each time it starts.
+/// One run of a replica; a different number after each start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Replica(pub(super) u32);
 
 impl Replica {
-    /// Of four thousand million; two replicas of one number would hide from each other, and no more.
+    /// One of four billion; two replicas with the same number would hide each other, and nothing worse.
     pub(crate) fn draw() -> Self {
         Self(rand::random())
     }
@@ -26,7 +26,7 @@ impl fmt::Display for Replica {
     }
 }
 
-/// Something that a replica tells all others.
+/// A notice from one replica to all others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Notice {
     pub(super) from: Replica,
@@ -34,45 +34,45 @@ pub(super) struct Notice {
     pub(super) what: What,
 }
 
-/// What it tells them.
+/// Its content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "lowercase")]
 pub(super) enum What {
-    /// It is new and knows nobody: all are to tell all.
+    /// The replica is new and knows no other: all are to send their whole state.
     Hello,
-    /// One is to tell all, since something of it was missed.
+    /// One replica is to send its whole state, since one of its notices was missed.
     Ask {
-        /// Which.
+        /// The replica that is asked.
         of: Replica,
     },
     /// Its part of some rooms.
     Parts {
-        /// One more than the last, so that the others see when they have missed one.
+        /// One more than the previous, so that the others notice a missing one.
         number: u64,
-        /// Here it begins to tell all.
+        /// Begin of a replica's whole state.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_first: bool,
-        /// What has not been told since it began is none.
+        /// End of the whole state: rooms not named since its begin are empty.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_last: bool,
         /// The parts.
         parts: Vec<Part>,
     },
-    /// It lives, and has told so much.
+    /// Heartbeat, with the number of notices sent so far.
     Beat {
         /// The number of its last notice with parts.
         number: u64,
     },
-    /// It ends.
+    /// The replica shuts down.
     Bye,
 }
 
-/// What there is of a room on one replica.
+/// The members of a room on one replica.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) room: ChannelName,
     pub(super) count: usize,
-    /// Of everybody, unless they are too many.
+    /// Their names, unless there are too many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) names: Option<Vec<Arc<str>>>,
 }

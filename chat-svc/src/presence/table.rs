@@ -1,12 +1,12 @@
-//! Who is in which room, on this replica and on the others, and what of it has yet to be told to whom. Pure: the time is
-//! handed in, and what is to be done comes back.
+//! Who is in which room, on this replica and on the others, and which notifications are due. No I/O: the time is a parameter, and
+//! notifications are returned.
 //!
 //! ```text
 //! members come, go, change names ─▶ here ───┐                       ┌─▶ the clients of this replica
 //! notices of other replicas ────▶ others ───┴─▶ tick: what changed ─┴─▶ the other replicas
 //! ```
 //!
-//! Each change costs what it changes: nothing here ever looks at all members of a room.
+//! The cost of a change is proportional to the change: nothing here visits all members of a room.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,35 +19,35 @@ use shared::pure::ChannelName;
 use super::notice::{Notice, Part, Replica, What};
 use crate::reply::Present;
 
-/// A room of more is told their number alone.
-pub(super) const MOST_NAMES: usize = 100;
-/// A room is told of its changes once in this time at most.
+/// In a larger room, clients receive the number of members only.
+pub(super) const MAX_NAMES: usize = 100;
+/// Minimum interval between two notifications of a room.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
-/// For each of so many members here the period grows by one: telling all of a great room costs as much as there are.
+/// The interval grows by itself for each of this many members here: notifying a large room costs as much as it has members.
 const MEMBERS_A_PERIOD: usize = 1_000;
-/// The longest that a great room waits.
-const LONGEST: u32 = 10;
-/// A replica lets the others hear of it at least this often.
+/// The longest interval of a large room.
+const MAX_PERIODS: u32 = 10;
+/// A replica sends a notice at least this often.
 const BEAT: Duration = Duration::from_secs(2);
-/// Who is not heard of for so long is gone, with everybody there.
+/// A replica without notices for this long is removed, with all its members.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Rooms that one notice tells of at most.
-const MOST_PARTS: usize = 64;
+/// Maximum number of rooms in one notice.
+const MAX_PARTS_PER_NOTICE: usize = 64;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Table {
     here: HashMap<ChannelName, Here>,
     others: HashMap<Replica, Other>,
-    /// Rooms whose clients have yet to be told.
-    to_tell: HashSet<ChannelName>,
-    /// Rooms whose part the other replicas have yet to be told.
+    /// Rooms whose clients are due a notification.
+    to_notify: HashSet<ChannelName>,
+    /// Rooms whose part is due to be sent to the other replicas.
     to_send: HashSet<ChannelName>,
     /// The number of the last notice with parts.
     number: u64,
-    /// When anything was last sent; `None` before the first time.
+    /// When the last notice was sent; `None` before the first.
     sent: Option<Instant>,
-    /// Somebody wants to know all that there is.
+    /// Another replica has requested the whole state.
     is_asked: bool,
 }
 
@@ -55,9 +55,9 @@ pub(super) struct Table {
 #[derive(Default)]
 struct Here {
     count: usize,
-    /// How many have each name, in the order in which they are told.
+    /// The number of members with each name, in the order in which they are listed.
     names: BTreeMap<Arc<str>, usize>,
-    told: Option<Instant>,
+    last_notified: Option<Instant>,
 }
 
 /// Another replica.
@@ -65,24 +65,24 @@ struct Other {
     heard: Instant,
     /// The number of its last notice with parts.
     number: u64,
-    /// Nothing of it has been missed.
+    /// No notice of it has been missed.
     is_whole: bool,
-    /// How often it has told all, and with each room, the last time that it did tell it.
+    /// How often it has sent its whole state, and with each room, the last time that it named it.
     round: u64,
     rooms: HashMap<ChannelName, (u64, Part)>,
 }
 
-/// What is to be done now.
+/// The actions that are due.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Due {
-    /// The clients of these rooms are told who is in them.
-    pub(super) tell: Vec<(ChannelName, Present)>,
-    /// The other replicas are told this, in this order.
+    /// The clients of these rooms receive their members.
+    pub(super) notify: Vec<(ChannelName, Present)>,
+    /// The other replicas receive this, in this order.
     pub(super) send: Vec<What>,
 }
 
 impl Table {
-    /// Somebody of this name came into a room.
+    /// A member with this name has joined a room.
     pub(super) fn enter(&mut self, room: &ChannelName, name: &Arc<str>) {
         let here = self.here.entry(room.clone()).or_default();
         here.count += 1;
@@ -90,7 +90,7 @@ impl Table {
         self.changed_here(room);
     }
 
-    /// Somebody of this name went.
+    /// A member with this name has left.
     pub(super) fn leave(&mut self, room: &ChannelName, name: &str) {
         let Some(here) = self.here.get_mut(room) else { return };
         here.drop_name(name);
@@ -101,7 +101,7 @@ impl Table {
         self.changed_here(room);
     }
 
-    /// Somebody in a room has another name.
+    /// A member of a room has changed their name.
     pub(super) fn rename(&mut self, room: &ChannelName, old: &str, new: &Arc<str>) {
         let Some(here) = self.here.get_mut(room) else { return };
         here.drop_name(old);
@@ -110,16 +110,16 @@ impl Table {
     }
 
     fn changed_here(&mut self, room: &ChannelName) {
-        self.to_tell.insert(room.clone());
+        self.to_notify.insert(room.clone());
         self.to_send.insert(room.clone());
     }
 
-    /// Who is in a room, on all replicas.
+    /// The members of a room, on all replicas.
     pub(super) fn present(&self, room: &str) -> Present {
         let here = self.here.get(room);
         let parts = || self.others.values().filter_map(|other| other.rooms.get(room)).map(|(_, part)| part);
         let count = here.map_or(0, |here| here.count) + parts().map(|part| part.count).sum::<usize>();
-        let is_known = count <= MOST_NAMES && parts().all(|part| part.names.is_some());
+        let is_known = count <= MAX_NAMES && parts().all(|part| part.names.is_some());
         let members = is_known.then(|| {
             let mut names: Vec<Arc<str>> = Vec::with_capacity(count);
             names.extend(here.into_iter().flat_map(Here::all));
@@ -133,12 +133,12 @@ impl Table {
         Present { count, members }
     }
 
-    /// How many replicas there are, this one included.
+    /// The number of replicas, including this one.
     pub(super) fn replicas(&self) -> usize {
         self.others.len() + 1
     }
 
-    /// Another replica said something.
+    /// Another replica sent a notice.
     pub(super) fn hear(&mut self, notice: Notice, me: Replica, now: Instant) {
         let Notice { from, what } = notice;
         if from == me {
@@ -161,7 +161,7 @@ impl Table {
         match what {
             What::Beat { number } => other.is_whole &= number == other.number,
             What::Parts { number, is_first, is_last, parts } => {
-                // Whoever tells all begins anew; after a notice that was missed nothing else counts.
+                // A whole state starts anew; after a missed notice nothing else is accepted.
                 other.is_whole = is_first || (other.is_whole && number == other.number + 1);
                 other.number = number;
                 if !other.is_whole {
@@ -177,15 +177,15 @@ impl Table {
                     };
                     let is_same = before.as_ref().map_or(part.count == 0, |before| *before == part);
                     if !is_same && self.here.contains_key(&part.room) {
-                        self.to_tell.insert(part.room);
+                        self.to_notify.insert(part.room);
                     }
                 }
                 if is_last {
-                    let (here, to_tell, round) = (&self.here, &mut self.to_tell, other.round);
-                    other.rooms.retain(|room, (told, _)| {
-                        let stays = *told == round;
+                    let (here, to_notify, round) = (&self.here, &mut self.to_notify, other.round);
+                    other.rooms.retain(|room, (named, _)| {
+                        let stays = *named == round;
                         if !stays && here.contains_key(room) {
-                            to_tell.insert(room.clone());
+                            to_notify.insert(room.clone());
                         }
                         stays
                     });
@@ -198,36 +198,40 @@ impl Table {
     fn forget(&mut self, replica: Replica) {
         let Some(other) = self.others.remove(&replica) else { return };
         let known = other.rooms.into_keys().filter(|room| self.here.contains_key(room));
-        self.to_tell.extend(known);
+        self.to_notify.extend(known);
     }
 
-    /// What is to be done now. To be called every [`PERIOD`].
+    /// The actions that are due now. Call it every [`PERIOD`].
     pub(super) fn tick(&mut self, now: Instant) -> Due {
         let silent = |other: &Other| now.saturating_duration_since(other.heard) >= SILENCE;
         let gone: Vec<Replica> =
             self.others.iter().filter(|(_, other)| silent(other)).map(|(replica, _)| *replica).collect();
         gone.into_iter().for_each(|replica| self.forget(replica));
-        Due { send: self.notices(now), tell: self.told(now) }
+        Due { send: self.notices(now), notify: self.due_notifications(now) }
     }
 
-    fn told(&mut self, now: Instant) -> Vec<(ChannelName, Present)> {
-        let mut told = Vec::new();
-        let (due, later) = self.to_tell.drain().partition(|room| match self.here.get_mut(room) {
-            Some(here) if here.told.is_some_and(|told| now.saturating_duration_since(told) < here.period()) => false,
+    fn due_notifications(&mut self, now: Instant) -> Vec<(ChannelName, Present)> {
+        let mut notifications = Vec::new();
+        let (due, later) = self.to_notify.drain().partition(|room| match self.here.get_mut(room) {
+            Some(here)
+                if here.last_notified.is_some_and(|last| now.saturating_duration_since(last) < here.period()) =>
+            {
+                false
+            }
             Some(here) => {
-                here.told = Some(now);
+                here.last_notified = Some(now);
                 true
             }
-            // Nobody is left here who could be told.
+            // No client is left here to notify.
             None => true,
         });
-        self.to_tell = later;
+        self.to_notify = later;
         let due: HashSet<ChannelName> = due;
         for room in due.into_iter().filter(|room| self.here.contains_key(room)) {
             let present = self.present(&room);
-            told.push((room, present));
+            notifications.push((room, present));
         }
-        told
+        notifications
     }
 
     fn notices(&mut self, now: Instant) -> Vec<What> {
@@ -243,7 +247,7 @@ impl Table {
         } else {
             self.to_send.drain().collect()
         };
-        let chunks = rooms.chunks(MOST_PARTS);
+        let chunks = rooms.chunks(MAX_PARTS_PER_NOTICE);
         let last = chunks.len().saturating_sub(1);
         for (at, chunk) in chunks.enumerate() {
             let parts = chunk.iter().map(|room| self.part(room)).collect();
@@ -264,11 +268,11 @@ impl Table {
         notices
     }
 
-    /// What there is of a room here.
+    /// The members of a room on this replica.
     fn part(&self, room: &ChannelName) -> Part {
         let here = self.here.get(room);
         let count = here.map_or(0, |here| here.count);
-        let names = (count <= MOST_NAMES).then(|| here.into_iter().flat_map(Here::all).collect());
+        let names = (count <= MAX_NAMES).then(|| here.into_iter().flat_map(Here::all).collect());
         Part { room: room.clone(), count, names }
     }
 }
@@ -289,8 +293,8 @@ impl Here {
     }
 
     fn period(&self) -> Duration {
-        let times = u32::try_from(1 + self.count / MEMBERS_A_PERIOD).unwrap_or(LONGEST).min(LONGEST);
-        // A tick that is a little early is the tick that is meant.
+        let times = u32::try_from(1 + self.count / MEMBERS_A_PERIOD).unwrap_or(MAX_PERIODS).min(MAX_PERIODS);
+        // A tick may be slightly early.
         (PERIOD * times).saturating_sub(PERIOD / 4)
     }
 }

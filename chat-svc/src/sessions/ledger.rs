@@ -1,7 +1,7 @@
-//! How much memory the sessions of clients that have gone take, wherever they are kept: when it is too much, the oldest go first.
+//! The memory of sessions of disconnected clients, wherever they are stored: beyond the limit, the oldest are evicted.
 //!
-//! A session's size is its client's choice, since it names all channels that the client reads. Sessions of connected clients are as many
-//! as there are connections; those of clients that have gone are not, so they have a budget.
+//! The client chooses the size of its session, which contains all channels that it reads. The number of connections limits the sessions of
+//! connected clients; those of disconnected clients have this limit.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,14 +12,14 @@ use bytestring::ByteString;
 
 use super::store::Holder;
 
-/// What a session takes beside its text, here and in the store.
+/// The overhead of a session in addition to its text, here and in the store.
 const OVERHEAD: usize = 512;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     max_bytes: Option<usize>,
-    /// By the order in which their clients went.
+    /// In the order in which their clients disconnected.
     entries: BTreeMap<u64, Entry>,
     by_pid: HashMap<ByteString, u64>,
     next: u64,
@@ -35,14 +35,14 @@ struct Entry {
     until: Instant,
 }
 
-/// What `/metrics` shows.
+/// The figures for `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     /// Sessions of disconnected clients that may still recover.
     pub(crate) sessions: usize,
-    /// Bytes that they take.
+    /// Their size in bytes.
     pub(crate) bytes: usize,
-    /// Sessions dropped before their time, for the sake of newer ones.
+    /// Sessions evicted before they expired.
     pub(crate) dropped: u64,
 }
 
@@ -51,7 +51,7 @@ impl Ledger {
         Self { max_bytes, ..Self::default() }
     }
 
-    /// A session of so many bytes is kept until then. Gives those that have to go for it, oldest first; it may be one of them.
+    /// A session of this many bytes is kept until the given time. Returns those evicted for it, oldest first; it may be one of them.
     pub(super) fn add(
         &mut self,
         pid: &ByteString,
@@ -77,13 +77,13 @@ impl Ledger {
         gone
     }
 
-    /// The client has come back to this session, or nobody is to.
+    /// The client has resumed this session, or may no longer.
     pub(super) fn remove(&mut self, pid: &str) {
         let entry = self.by_pid.remove(pid).and_then(|at| self.entries.remove(&at));
         self.bytes -= entry.map_or(0, |entry| entry.bytes);
     }
 
-    /// Forgets those whose time is over.
+    /// Removes expired sessions.
     pub(super) fn expire(&mut self, now: Instant) {
         while self.entries.first_key_value().is_some_and(|(_, oldest)| oldest.until <= now) {
             self.pop();
@@ -117,9 +117,9 @@ mod tests {
         format!("pid-{n}").into()
     }
 
-    /// Case 5.3: of more bytes than there may be the oldest go first.
+    /// Case 5.3: beyond the limit the oldest are evicted first.
     #[test]
-    fn the_oldest_sessions_go_first() {
+    fn the_oldest_sessions_are_evicted_first() {
         let (now, text) = (Instant::now(), 40_000);
         let mut ledger = Ledger::new(Some(10 * (text + OVERHEAD)));
         let holders: Vec<Holder> = (0..20).map(|_| Holder::draw()).collect();
@@ -129,14 +129,14 @@ mod tests {
             assert_eq!(gone, expected, "{n}");
         }
         assert_eq!(ledger.figures(), Figures { sessions: 10, bytes: 10 * (text + OVERHEAD), dropped: 10 });
-        // One larger than all of it keeps none, not even itself.
+        // A session larger than the limit evicts all, including itself.
         let gone = ledger.add(&pid(20), holders[0], 11 * text, now + SECOND, now);
         assert_eq!((gone.len(), gone.last().unwrap()), (11, &(pid(20), holders[0])));
         assert_eq!(ledger.figures(), Figures { dropped: 21, ..Figures::default() });
     }
 
     #[test]
-    fn sessions_that_are_taken_again_or_too_old_count_no_more() {
+    fn resumed_and_expired_sessions_no_longer_count() {
         let now = Instant::now();
         let mut ledger = Ledger::new(None);
         for n in 0..3 {

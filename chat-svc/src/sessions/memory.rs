@@ -1,4 +1,4 @@
-//! Sessions in this process's memory, gone with the process. How many there are is for others to bound: see `ledger`.
+//! Sessions in this process's memory, lost when it ends. `ledger` limits their number.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use parking_lot::Mutex;
 use socketio::adapter::BoxFuture;
 
-use super::store::{Away, Held, Holder, Save, SessionStore, Taken};
+use super::store::{Holder, LeasedSession, Save, SaveOutcome, SessionStore, StoreUnavailable};
 
 /// See the module.
 #[derive(Default)]
@@ -18,45 +18,47 @@ pub(super) struct MemoryStore(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    by_pid: HashMap<ByteString, Kept>,
-    /// The same, by when they are forgotten, with a number that tells equal times apart.
+    by_pid: HashMap<ByteString, Entry>,
+    /// The same, ordered by expiry, with a number that distinguishes equal times.
     until: BTreeMap<(Instant, u64), ByteString>,
     next: u64,
 }
 
-struct Kept {
+struct Entry {
     until: (Instant, u64),
     holder: Holder,
     session: Arc<str>,
 }
 
 impl Table {
-    fn save(&mut self, save: &Save, now: Instant) -> Held {
+    fn save(&mut self, save: &Save, now: Instant) -> SaveOutcome {
         self.forget_old(now);
-        let (held, session) = match self.by_pid.get(&save.pid) {
-            Some(kept) if kept.holder != save.holder && Some(kept.holder) != save.before => return Held::Lost,
+        let (exists, session) = match self.by_pid.get(&save.pid) {
+            Some(kept) if kept.holder != save.holder && Some(kept.holder) != save.before => {
+                return SaveOutcome::TakenOver;
+            }
             Some(kept) => (true, save.session.clone().or_else(|| Some(kept.session.clone()))),
             None => (false, save.session.clone()),
         };
-        let Some(session) = session else { return Held::Missing };
-        if held {
+        let Some(session) = session else { return SaveOutcome::Missing };
+        if exists {
             self.remove(&save.pid);
         }
         if !save.keep.is_zero() {
             let until = (now + save.keep, self.next);
             self.next += 1;
             self.until.insert(until, save.pid.clone());
-            self.by_pid.insert(save.pid.clone(), Kept { until, holder: save.holder, session });
+            self.by_pid.insert(save.pid.clone(), Entry { until, holder: save.holder, session });
         }
-        Held::Yes
+        SaveOutcome::Saved
     }
 
-    fn take(&mut self, pid: &str, holder: Holder, now: Instant) -> Option<Taken> {
+    fn acquire(&mut self, pid: &str, holder: Holder, now: Instant) -> Option<LeasedSession> {
         self.forget_old(now);
         let kept = self.by_pid.get_mut(pid)?;
         let before = std::mem::replace(&mut kept.holder, holder);
         let left = kept.until.0.saturating_duration_since(now);
-        Some(Taken { session: kept.session.clone(), before, left })
+        Some(LeasedSession { session: kept.session.clone(), before, left })
     }
 
     fn remove(&mut self, pid: &ByteString) {
@@ -76,15 +78,19 @@ impl Table {
 }
 
 impl SessionStore for MemoryStore {
-    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<Held>, Away>> {
+    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<SaveOutcome>, StoreUnavailable>> {
         let now = Instant::now();
         let mut table = self.0.lock();
-        let held = saves.iter().map(|save| table.save(save, now)).collect();
-        Box::pin(std::future::ready(Ok(held)))
+        let outcomes = saves.iter().map(|save| table.save(save, now)).collect();
+        Box::pin(std::future::ready(Ok(outcomes)))
     }
 
-    fn take<'a>(&'a self, pid: &'a str, holder: Holder) -> BoxFuture<'a, Result<Option<Taken>, Away>> {
-        let taken = self.0.lock().take(pid, holder, Instant::now());
+    fn acquire<'a>(
+        &'a self,
+        pid: &'a str,
+        holder: Holder,
+    ) -> BoxFuture<'a, Result<Option<LeasedSession>, StoreUnavailable>> {
+        let taken = self.0.lock().acquire(pid, holder, Instant::now());
         Box::pin(std::future::ready(Ok(taken)))
     }
 
@@ -111,34 +117,34 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_had_within_its_time() {
+    fn a_session_can_be_acquired_until_it_expires() {
         let (now, me) = (Instant::now(), Holder::draw());
         let mut table = Table::default();
         for (pid, after, found) in
             [("a", Duration::ZERO, true), ("b", KEEP - SECOND, true), ("c", KEEP, false), ("d", KEEP + SECOND, false)]
         {
-            assert_eq!(table.save(&save(pid, me), now), Held::Yes);
-            let taken = table.take(pid, Holder::draw(), now + after);
+            assert_eq!(table.save(&save(pid, me), now), SaveOutcome::Saved);
+            let taken = table.acquire(pid, Holder::draw(), now + after);
             assert_eq!(taken.map(|taken| taken.left), found.then(|| KEEP - after), "{pid}");
         }
-        // Taking it makes its time no longer.
+        // Acquiring a session does not extend it.
         table.save(&save("e", me), now);
         for after in [SECOND, 2 * SECOND, KEEP - SECOND] {
-            assert!(table.take("e", Holder::draw(), now + after).is_some(), "{after:?}");
+            assert!(table.acquire("e", Holder::draw(), now + after).is_some(), "{after:?}");
         }
-        assert!(table.take("e", Holder::draw(), now + KEEP).is_none());
+        assert!(table.acquire("e", Holder::draw(), now + KEEP).is_none());
     }
 
     #[test]
-    fn who_is_cut_off_again_is_kept_anew() {
+    fn a_second_disconnection_renews_the_session() {
         let (now, me) = (Instant::now(), Holder::draw());
         let mut table = Table::default();
         table.save(&save("a", me), now);
         table.save(&save("a", me), now + SECOND);
         assert_eq!((table.by_pid.len(), table.until.len()), (1, 1));
-        // The first one's end is not the second one's.
-        assert!(table.take("a", me, now + KEEP).is_some());
-        assert!(table.take("a", me, now + KEEP + SECOND).is_none());
+        // A new session with the same key is not affected by the old expiry.
+        assert!(table.acquire("a", me, now + KEEP).is_some());
+        assert!(table.acquire("a", me, now + KEEP + SECOND).is_none());
         assert_eq!((table.by_pid.len(), table.until.len()), (0, 0));
     }
 }

@@ -1,16 +1,16 @@
-//! Sessions: what a client that was cut off comes back to, on whichever replica.
+//! Sessions, which a disconnected client can resume on any replica.
 //!
 //! ```text
 //! begin, changed, ended ─▶ Queue ─▶ run: some at a time ─▶ SessionStore (Redis, for all replicas)
 //! ended ─▶ SessionStore (memory)
-//! a client with its secret ─▶ take ─▶ the socket of before, if it is still here, or the store
+//! a client with its secret ─▶ acquire ─▶ the previous socket, if it is still here, or the store
 //! ```
 //!
-//! A session in a store that outlives this process is saved from its beginning and whenever it changes, and its time is
-//! prolonged while its client is connected: it outlives the process by the time within which clients may come back. In
-//! memory only those are kept whose clients have gone, from the moment at which they go. While the store is away the chat
-//! goes on; what was not saved waits here, and everything is saved again when the store is back, since it may have lost what
-//! it had.
+//! A write-behind cache of the session store: with a store that outlives this process, a session is saved from its beginning and whenever
+//! it changes, and its expiry is extended while its client is connected. Each session has one holder at a time, which has its lease. A
+//! session therefore outlives the process by the time within which clients may reconnect. The store in memory contains only sessions of
+//! disconnected clients, from the moment they disconnect. While the store is unavailable, the chat continues. Unsaved changes wait here,
+//! and when the store is available again everything is saved again, since it may have lost data.
 
 mod ledger;
 mod memory;
@@ -33,44 +33,44 @@ use serde::{Deserialize, Serialize};
 use socketio::{DisconnectReason, Socket};
 use tokio::time::sleep;
 
-pub(crate) use self::{ledger::Figures, redis::Unfit, store::Holder};
+pub(crate) use self::{ledger::Figures, redis::InvalidRedisConfig, store::Holder};
 use self::{
     ledger::Ledger,
     memory::MemoryStore,
-    queue::{Ended, Queue},
+    queue::{EndedSession, Queue},
     redis::RedisStore,
-    store::{Away, SessionStore},
+    store::{SessionStore, StoreUnavailable},
 };
 use crate::member::{Member, Profile};
 
-/// How long a client that comes back waits for a store that is away.
+/// How long a reconnecting client waits for a store that is unavailable.
 const STORE_WITHIN: Duration = Duration::from_secs(3);
-/// The pause before something is tried again.
+/// The pause before a retry.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Characters of the longest secret that is looked for; ours are 20.
-const LONGEST_PID: usize = 64;
+/// Maximum number of characters of a client's secret; the server's own have 20.
+const MAX_PID_CHARS: usize = 64;
 
-/// What is kept of a session.
+/// The stored data of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct SessionRecord {
     /// The socket's id.
     pub(crate) sid: ByteString,
-    /// Whether its client was connected, as far as was known.
+    /// Whether its client was connected when it was saved.
     is_live: bool,
     #[serde(flatten)]
     pub(crate) profile: Profile,
 }
 
-/// A session that a client has come back to, on its way to a new socket.
+/// A session that a client is resuming, before the new socket has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Taken {
-    pub(crate) kept: Kept,
+pub(crate) struct ResumedSession {
+    pub(crate) kept: SessionRecord,
     holder: Holder,
-    /// Who had it, where the store may not have been told.
+    /// The previous holder, if the store may not know it yet.
     before: Option<Holder>,
-    /// Milliseconds for which it is kept if it does not come to a new socket.
+    /// The remaining lifetime in milliseconds, if no new socket takes it.
     left: u64,
-    /// Whose socket may still be there, on another replica.
+    /// The previous holder, if its socket may still exist on another replica.
     #[serde(skip)]
     pub(crate) elsewhere: Option<Holder>,
 }
@@ -84,9 +84,9 @@ struct Inner {
     store: Box<dyn SessionStore>,
     live: Mutex<HashMap<ByteString, Live>>,
     queue: Queue,
-    /// Of the sessions whose clients have gone.
+    /// The sessions of disconnected clients.
     ledger: Mutex<Ledger>,
-    is_away: AtomicBool,
+    is_store_unavailable: AtomicBool,
 }
 
 /// A session whose client is connected here.
@@ -97,17 +97,17 @@ struct Live {
 }
 
 impl Sessions {
-    /// Sessions that clients may come back to within `keep`, kept where the bus is. Those of clients that have gone take at most
-    /// `max_bytes`, of this process and in Redis each.
+    /// Sessions that clients may resume within `keep`, stored where the bus is. Those of disconnected clients take at most `max_bytes` in
+    /// this process, and at most as much in Redis.
     ///
     /// # Errors
-    /// When the bus is a Redis whose URL is none, or `authorities` (PEM) are not certificates.
+    /// When the bus is a Redis with an invalid URL, or `authorities` (PEM) contains no certificates.
     pub(crate) fn open(
         bus: &BusAddress,
         authorities: Option<&[u8]>,
         keep: Duration,
         max_bytes: Option<usize>,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Self, InvalidRedisConfig> {
         let store: Box<dyn SessionStore> = match bus {
             BusAddress::Memory => Box::new(MemoryStore::default()),
             BusAddress::Redis(address) => Box::new(RedisStore::open(address.url(), authorities)?),
@@ -127,12 +127,12 @@ impl Sessions {
             live: Mutex::default(),
             queue: Queue::default(),
             ledger: Mutex::new(Ledger::new(max_bytes)),
-            is_away: AtomicBool::new(false),
+            is_store_unavailable: AtomicBool::new(false),
         }))
     }
 
-    /// A socket has entered the chat: with a new session, or with the one that it came back to.
-    pub(crate) fn begin(&self, socket: &Socket, taken: Option<&Taken>) {
+    /// A socket has connected to the chat: with a new session, or with the one that it resumed.
+    pub(crate) fn begin(&self, socket: &Socket, taken: Option<&ResumedSession>) {
         let Some(pid) = socket.pid() else { return };
         let (holder, before) = taken.map_or_else(|| (Holder::draw(), None), |taken| (taken.holder, taken.before));
         self.0.live.lock().insert(pid.clone(), Live { socket: socket.clone(), holder, before });
@@ -141,12 +141,12 @@ impl Sessions {
         }
     }
 
-    /// A socket has left the chat.
+    /// A socket has disconnected from the chat.
     pub(crate) fn ended(&self, socket: &Socket, member: &Member, reason: DisconnectReason) {
         let Some(pid) = socket.pid() else { return };
-        let session = reason.is_recoverable().then(|| Kept::of(socket, member, false).text());
+        let session = reason.is_recoverable().then(|| SessionRecord::of(socket, member, false).text());
         let mut live = self.0.live.lock();
-        // Its session may have gone on to another socket.
+        // Its session may belong to another socket already.
         if live.get(pid).is_none_or(|live| live.socket != *socket) {
             return;
         }
@@ -154,12 +154,12 @@ impl Sessions {
         if live.capacity() > 64 && live.len() * 4 < live.capacity() {
             live.shrink_to_fit();
         }
-        // Before anybody looks who finds it live no more.
-        self.keep(pid, Ended { holder, before, session, until: Instant::now() + self.0.keep });
+        // Under the lock, before anyone can find that it is not live any more.
+        self.keep(pid, EndedSession { holder, before, session, until: Instant::now() + self.0.keep });
     }
 
-    /// Keeps how a session ended, and drops those that have to go for it.
-    fn keep(&self, pid: &ByteString, ended: Ended) {
+    /// Stores the end of a session, and evicts others to make space.
+    fn keep(&self, pid: &ByteString, ended: EndedSession) {
         let now = Instant::now();
         let gone = {
             let mut ledger = self.0.ledger.lock();
@@ -174,40 +174,40 @@ impl Sessions {
         self.store_end(pid, ended);
         for (pid, holder) in gone {
             if !self.0.queue.give_up(&pid) {
-                self.store_end(&pid, Ended { holder, before: None, session: None, until: now });
+                self.store_end(&pid, EndedSession { holder, before: None, session: None, until: now });
             }
         }
     }
 
-    /// Stores how a session ended: at once where that can be, so that its client finds it in one place or the other.
-    fn store_end(&self, pid: &ByteString, ended: Ended) {
+    /// Stores the end of a session: immediately if possible, so that its client finds it either here or in the store.
+    fn store_end(&self, pid: &ByteString, ended: EndedSession) {
         if self.0.store.outlives_us() {
             return self.0.queue.ended(pid, ended);
         }
-        // A store in this process has done it when it answers.
+        // A store in this process has completed the save when it returns.
         let _ = self.0.store.save(&[ended.save(pid.clone(), Instant::now())]).now_or_never();
     }
 
-    /// What sessions of clients that have gone take.
+    /// The memory of sessions of disconnected clients.
     pub(crate) fn figures(&self) -> Figures {
         self.0.ledger.lock().figures()
     }
 
-    /// Gets hold of the session with this secret. If its socket of before is still here, it ends.
-    pub(crate) async fn take(&self, pid: &str) -> Option<Taken> {
+    /// Takes over the session with this secret. If its previous socket is still here, it ends.
+    pub(crate) async fn acquire(&self, pid: &str) -> Option<ResumedSession> {
         let is_pid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if pid.is_empty() || pid.len() > LONGEST_PID || !pid.chars().all(is_pid) {
+        if pid.is_empty() || pid.len() > MAX_PID_CHARS || !pid.chars().all(is_pid) {
             return None;
         }
         let until = Instant::now() + STORE_WITHIN;
         loop {
-            match self.take_now(pid).await {
+            match self.acquire_now(pid).await {
                 Ok(taken) => {
                     self.0.ledger.lock().remove(pid);
                     return taken;
                 }
-                Err(Away(why)) if Instant::now() >= until => {
-                    log::info!("chat: a session was not found, since {why}");
+                Err(StoreUnavailable(why)) if Instant::now() >= until => {
+                    log::info!("chat: a session was not found: {why}");
                     return None;
                 }
                 Err(_) => sleep(PAUSE).await,
@@ -215,68 +215,68 @@ impl Sessions {
         }
     }
 
-    async fn take_now(&self, pid: &str) -> Result<Option<Taken>, Away> {
+    async fn acquire_now(&self, pid: &str) -> Result<Option<ResumedSession>, StoreUnavailable> {
         let holder = Holder::draw();
-        // In memory, what is here is newer than what is kept. Elsewhere the store decides who has it.
+        // In memory, the live session is newer than a stored one. Otherwise the store decides who holds it.
         if !self.0.store.outlives_us()
             && let Some(here) = self.end_here(pid, holder)
         {
             return Ok(Some(here));
         }
-        match self.0.store.take(pid, holder).await {
+        match self.0.store.acquire(pid, holder).await {
             Ok(Some(found)) => {
                 let here = self.end_here(pid, holder);
-                // Of its own sessions a replica knows what has not been saved yet.
-                let is_same = |here: &Taken| [here.elsewhere, here.before].contains(&Some(found.before));
+                // A replica knows changes of its own sessions that have not been saved yet.
+                let is_same = |here: &ResumedSession| [here.elsewhere, here.before].contains(&Some(found.before));
                 if let Some(here) = here.filter(is_same) {
-                    return Ok(Some(Taken { before: None, elsewhere: None, ..here }));
+                    return Ok(Some(ResumedSession { before: None, elsewhere: None, ..here }));
                 }
-                let Ok(kept) = serde_json::from_str::<Kept>(&found.session) else { return Ok(None) };
+                let Ok(kept) = serde_json::from_str::<SessionRecord>(&found.session) else { return Ok(None) };
                 let elsewhere = kept.is_live.then_some(found.before);
                 let left = u64::try_from(found.left.as_millis()).unwrap_or(u64::MAX);
-                Ok(Some(Taken { kept, holder, before: None, left, elsewhere }))
+                Ok(Some(ResumedSession { kept, holder, before: None, left, elsewhere }))
             }
-            // The store has lost it, or was never told.
-            Ok(None) => Ok(self.end_here(pid, holder).map(|here| Taken { elsewhere: None, ..here })),
-            Err(away) => match self.end_here(pid, holder) {
-                Some(here) => Ok(Some(Taken { elsewhere: None, ..here })),
-                None => Err(away),
+            // The store has lost it, or never had it.
+            Ok(None) => Ok(self.end_here(pid, holder).map(|here| ResumedSession { elsewhere: None, ..here })),
+            Err(unavailable) => match self.end_here(pid, holder) {
+                Some(here) => Ok(Some(ResumedSession { elsewhere: None, ..here })),
+                None => Err(unavailable),
             },
         }
     }
 
-    /// The session as it is here, for another holder; its socket ends. `elsewhere` says who had it.
-    fn end_here(&self, pid: &str, holder: Holder) -> Option<Taken> {
+    /// The session on this replica, for another holder; its socket ends. `elsewhere` is the previous holder.
+    fn end_here(&self, pid: &str, holder: Holder) -> Option<ResumedSession> {
         let inner = &*self.0;
         let live = inner.live.lock().remove(pid);
         if let Some(Live { socket, holder: old, before }) = live {
             let kept = end(&socket)?;
             let left = u64::try_from(inner.keep.as_millis()).unwrap_or(u64::MAX);
-            return Some(Taken { kept, holder, before: before.or(Some(old)), left, elsewhere: Some(old) });
+            return Some(ResumedSession { kept, holder, before: before.or(Some(old)), left, elsewhere: Some(old) });
         }
-        let ended = inner.queue.take_ended(pid)?;
+        let ended = inner.queue.cancel_end(pid)?;
         let kept = serde_json::from_str(&ended.session?).ok()?;
         let left = ended.until.saturating_duration_since(Instant::now());
         let left = u64::try_from(left.as_millis()).ok().filter(|left| *left > 0)?;
         let before = ended.before.or(Some(ended.holder));
-        Some(Taken { kept, holder, before, left, elsewhere: Some(ended.holder) })
+        Some(ResumedSession { kept, holder, before, left, elsewhere: Some(ended.holder) })
     }
 
-    /// The session was not let in: it stays for the time that it had left, so that refused tries do not prolong it.
-    pub(crate) fn give_back(&self, pid: &ByteString, taken: &Taken) {
-        let Taken { kept, holder, before, left, .. } = taken;
+    /// The socket was not admitted: the session keeps its remaining lifetime, so that rejected attempts do not extend it.
+    pub(crate) fn give_back(&self, pid: &ByteString, taken: &ResumedSession) {
+        let ResumedSession { kept, holder, before, left, .. } = taken;
         let until = Instant::now() + Duration::from_millis(*left);
-        let session = Some(Kept { is_live: false, ..kept.clone() }.text());
-        self.keep(pid, Ended { holder: *holder, before: *before, session, until });
+        let session = Some(SessionRecord { is_live: false, ..kept.clone() }.text());
+        self.keep(pid, EndedSession { holder: *holder, before: *before, session, until });
     }
 
-    /// The session cannot be gone on with: nobody is to come back to it.
-    pub(crate) fn forget(&self, pid: &ByteString, taken: &Taken) {
-        let ended = Ended { holder: taken.holder, before: taken.before, session: None, until: Instant::now() };
+    /// The session cannot be continued and must not be resumed.
+    pub(crate) fn forget(&self, pid: &ByteString, taken: &ResumedSession) {
+        let ended = EndedSession { holder: taken.holder, before: taken.before, session: None, until: Instant::now() };
         self.keep(pid, ended);
     }
 
-    /// Another replica has the session now: the socket of `holder` ends.
+    /// Another replica holds the session now: the socket of `holder` ends.
     pub(crate) fn superseded(&self, pid: &str, holder: Holder) {
         let socket = {
             let mut live = self.0.live.lock();
@@ -286,28 +286,28 @@ impl Sessions {
             }
         };
         if let Some(socket) = socket {
-            log::info!("chat: {} goes on elsewhere", socket.id());
+            log::info!("chat: {} continues on another replica", socket.id());
             end(&socket);
         }
     }
 }
 
-/// Ends a socket whose session goes on with another; what there is of it.
-fn end(socket: &Socket) -> Option<Kept> {
+/// Ends a socket whose session continues with another; returns its session.
+fn end(socket: &Socket) -> Option<SessionRecord> {
     let member = socket.get::<Member>();
-    // First, so that nothing that it asks for changes the session any more. Its client, if it is there at all, is the one that
-    // has come back: it is not told in a way after which it would stay away.
+    // First, so that none of its requests changes the session any more. Its client, if still connected, is the one that reconnected: it
+    // must not get a reason after which it would not reconnect.
     socket.close_connection();
-    Some(Kept::of(socket, &*member?, true))
+    Some(SessionRecord::of(socket, &*member?, true))
 }
 
-impl Kept {
+impl SessionRecord {
     fn of(socket: &Socket, member: &Member, is_live: bool) -> Self {
         Self { sid: socket.id().clone(), is_live, profile: member.profile() }
     }
 
     fn text(&self) -> Arc<str> {
-        // Names and cursors cannot but serialize.
+        // Names and cursors always serialize.
         serde_json::to_string(self).unwrap_or_default().into()
     }
 }

@@ -1,4 +1,4 @@
-//! What has yet to be saved of sessions, and who waits for it.
+//! The queue of unsaved changes of sessions, and those that wait for them.
 
 use std::{
     collections::HashMap,
@@ -12,14 +12,14 @@ use tokio::sync::{Notify, oneshot};
 
 use super::store::{Holder, Save};
 
-/// Sessions that are saved at a time.
-pub(super) const MOST_AT_A_TIME: usize = 128;
+/// Maximum number of sessions in one save.
+pub(super) const MAX_SAVES_PER_CALL: usize = 128;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    bell: Notify,
+    wakeup: Notify,
 }
 
 #[derive(Default)]
@@ -27,27 +27,27 @@ struct Waiting {
     sessions: HashMap<ByteString, Unsaved>,
 }
 
-/// One session that is not saved as it is.
+/// A session with unsaved changes.
 #[derive(Default)]
 pub(super) struct Unsaved {
-    /// How it ended; before that, it is saved as it is then.
-    pub(super) ended: Option<Ended>,
-    /// Who waits until it is saved.
-    pub(super) told: Vec<oneshot::Sender<()>>,
+    /// Its end, if it has ended; otherwise its state at the time of the save is saved.
+    pub(super) ended: Option<EndedSession>,
+    /// Notified when it has been saved.
+    pub(super) waiters: Vec<oneshot::Sender<()>>,
 }
 
-/// A session whose client has gone.
+/// A session whose client has disconnected.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedSession {
     pub(super) holder: Holder,
     pub(super) before: Option<Holder>,
-    /// As it was; `None` when nobody is to come back to it.
+    /// Its state at the end; `None` if it must not be resumed.
     pub(super) session: Option<Arc<str>>,
     pub(super) until: Instant,
 }
 
-impl Ended {
-    /// What is to be kept of it.
+impl EndedSession {
+    /// The corresponding save.
     pub(super) fn save(self, pid: ByteString, now: Instant) -> Save {
         let Self { holder, before, session, until } = self;
         let keep = if session.is_some() { until.saturating_duration_since(now) } else { Duration::ZERO };
@@ -56,80 +56,80 @@ impl Ended {
 }
 
 impl Unsaved {
-    /// One more is to be told. Who has given up waiting is forgotten when there is no room for more, so that those who are
-    /// kept are never more than twice those who wait.
-    fn tell(&mut self, told: oneshot::Sender<()>) {
-        if self.told.len() == self.told.capacity() {
-            self.told.retain(|other| !other.is_closed());
+    /// Adds a waiter. Waiters that have given up are removed when there is no space for more, so that the list is never longer than twice
+    /// the number of those that wait.
+    fn add_waiter(&mut self, waiter: oneshot::Sender<()>) {
+        if self.waiters.len() == self.waiters.capacity() {
+            self.waiters.retain(|other| !other.is_closed());
         }
-        self.told.push(told);
+        self.waiters.push(waiter);
     }
 }
 
 impl Queue {
-    /// The session has changed. What comes back is told when it has been saved.
+    /// The session has changed. The returned receiver is notified when it has been saved.
     pub(super) fn changed(&self, pid: &ByteString) -> oneshot::Receiver<()> {
         let (tx, rx) = oneshot::channel();
-        self.waiting.lock().sessions.entry(pid.clone()).or_default().tell(tx);
-        self.bell.notify_one();
+        self.waiting.lock().sessions.entry(pid.clone()).or_default().add_waiter(tx);
+        self.wakeup.notify_one();
         rx
     }
 
-    /// The same, with nobody waiting for it.
+    /// The same, without a waiter.
     pub(super) fn mark(&self, pids: impl IntoIterator<Item = ByteString>) {
         let mut waiting = self.waiting.lock();
         for pid in pids {
             waiting.sessions.entry(pid).or_default();
         }
         drop(waiting);
-        self.bell.notify_one();
+        self.wakeup.notify_one();
     }
 
-    /// The session has lost its client.
-    pub(super) fn ended(&self, pid: &ByteString, ended: Ended) {
+    /// The session's client has disconnected.
+    pub(super) fn ended(&self, pid: &ByteString, ended: EndedSession) {
         self.waiting.lock().sessions.entry(pid.clone()).or_default().ended = Some(ended);
-        self.bell.notify_one();
+        self.wakeup.notify_one();
     }
 
-    /// Takes back how a session ended, for a client that has come again.
-    pub(super) fn take_ended(&self, pid: &str) -> Option<Ended> {
+    /// Takes back the end of a session whose client has reconnected.
+    pub(super) fn cancel_end(&self, pid: &str) -> Option<EndedSession> {
         self.waiting.lock().sessions.get_mut(pid)?.ended.take()
     }
 
-    /// Does not save how a session ended, if that is not saved yet: whether it was so.
+    /// Removes the end of a session from the queue, if it has not been saved yet; returns whether it was there.
     pub(super) fn give_up(&self, pid: &ByteString) -> bool {
         let mut waiting = self.waiting.lock();
         let is_waiting = waiting.sessions.get(pid).is_some_and(|unsaved| unsaved.ended.is_some());
         is_waiting && waiting.sessions.remove(pid).is_some()
     }
 
-    /// What to save next; waits until there is something.
+    /// The next sessions to save; waits until there are some.
     pub(super) async fn next(&self) -> Vec<(ByteString, Unsaved)> {
         loop {
             let some = self.some();
             if !some.is_empty() {
                 return some;
             }
-            self.bell.notified().await;
+            self.wakeup.notified().await;
         }
     }
 
     fn some(&self) -> Vec<(ByteString, Unsaved)> {
         let mut waiting = self.waiting.lock();
-        let pids: Vec<ByteString> = waiting.sessions.keys().take(MOST_AT_A_TIME).cloned().collect();
+        let pids: Vec<ByteString> = waiting.sessions.keys().take(MAX_SAVES_PER_CALL).cloned().collect();
         let some = pids.iter().filter_map(|pid| waiting.sessions.remove_entry(pid)).collect();
-        if waiting.sessions.is_empty() && waiting.sessions.capacity() > MOST_AT_A_TIME {
+        if waiting.sessions.is_empty() && waiting.sessions.capacity() > MAX_SAVES_PER_CALL {
             waiting.sessions.shrink_to_fit();
         }
         some
     }
 
-    /// Puts back what could not be saved, behind what has been said since.
+    /// Puts back failed saves; newer changes take precedence.
     pub(super) fn put_back(&self, unsaved: Vec<(ByteString, Unsaved)>) {
         let mut waiting = self.waiting.lock();
-        for (pid, Unsaved { ended, told }) in unsaved {
+        for (pid, Unsaved { ended, waiters }) in unsaved {
             let newer = waiting.sessions.entry(pid).or_default();
-            told.into_iter().filter(|told| !told.is_closed()).for_each(|told| newer.tell(told));
+            waiters.into_iter().filter(|waiter| !waiter.is_closed()).for_each(|waiter| newer.add_waiter(waiter));
             newer.ended = newer.ended.take().or(ended);
         }
     }
@@ -142,24 +142,24 @@ mod tests {
     use super::*;
 
     impl Queue {
-        /// How many are kept who are to be told.
-        pub(in crate::sessions) fn those_told(&self) -> usize {
-            self.waiting.lock().sessions.values().map(|unsaved| unsaved.told.len()).sum()
+        /// The length of the list of waiters.
+        pub(in crate::sessions) fn waiter_count(&self) -> usize {
+            self.waiting.lock().sessions.values().map(|unsaved| unsaved.waiters.len()).sum()
         }
     }
 
-    fn ended(text: &str) -> Ended {
+    fn ended(text: &str) -> EndedSession {
         let until = Instant::now() + Duration::from_secs(60);
-        Ended { holder: Holder::draw(), before: None, session: Some(text.into()), until }
+        EndedSession { holder: Holder::draw(), before: None, session: Some(text.into()), until }
     }
 
     fn pid(n: usize) -> ByteString {
         format!("pid-{n}").into()
     }
 
-    /// Each of a client's joins asked to be told, and stayed in here for as long as Redis was away.
+    /// Each of a client's joins added a waiter, which remained for as long as Redis was unavailable.
     #[test]
-    fn those_who_have_given_up_waiting_take_no_room() {
+    fn waiters_that_gave_up_are_removed() {
         let queue = Queue::default();
         let waits = queue.changed(&pid(0));
         for _ in 0..10_000 {
@@ -168,9 +168,9 @@ mod tests {
         }
         let some = queue.some();
         assert_eq!(some.len(), 1);
-        let told = &some[0].1.told;
-        assert!(told.capacity() <= 8, "{} are kept", told.capacity());
-        assert!(told.iter().any(|told| !told.is_closed()), "who still waits is still told");
+        let waiters = &some[0].1.waiters;
+        assert!(waiters.capacity() <= 8, "{} are kept", waiters.capacity());
+        assert!(waiters.iter().any(|waiter| !waiter.is_closed()), "a waiter that still waits is kept");
         drop((some, waits));
     }
 
@@ -182,15 +182,15 @@ mod tests {
             queue.ended(&pid(n), ended("1"));
         }
         queue.ended(&pid(3), ended("2"));
-        assert_eq!(queue.take_ended(&pid(3)).unwrap().session.as_deref(), Some("2"));
-        // Of one that is to be saved because it lives there is nothing to give up.
+        assert_eq!(queue.cancel_end(&pid(3)).unwrap().session.as_deref(), Some("2"));
+        // A periodic save of a live session can be repeated later, so there is nothing to give up.
         assert!(queue.give_up(&pid(4)) && !queue.give_up(&pid(4)) && !queue.give_up(&pid(9)));
-        // What comes back does not push out what has been said since.
+        // A failed save does not replace a newer one.
         let some = queue.some();
         assert_eq!(some.len(), 9, "nothing is left of the one that was given up");
         let taken = some[0].0.clone();
         queue.ended(&taken, ended("newer"));
         queue.put_back(some);
-        assert_eq!(queue.take_ended(&taken).unwrap().session.as_deref(), Some("newer"));
+        assert_eq!(queue.cancel_end(&taken).unwrap().session.as_deref(), Some("newer"));
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions on their way to the store: at once when they change, and again and again while their clients are connected.
+//! Saves sessions in the store: immediately when they change, and periodically while their clients are connected.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -10,28 +10,28 @@ use socketio::Socket;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
-    Kept, Live, PAUSE, Sessions,
-    queue::{MOST_AT_A_TIME, Unsaved},
-    store::{Away, Held, Save},
+    Live, PAUSE, SessionRecord, Sessions,
+    queue::{MAX_SAVES_PER_CALL, Unsaved},
+    store::{Save, SaveOutcome, StoreUnavailable},
 };
 use crate::member::Member;
 
-/// How often the time of sessions whose clients are connected is prolonged.
+/// How often the expiry of sessions of connected clients is extended.
 const REFRESH: Duration = Duration::from_secs(15);
-/// How often sessions in memory are looked through for old ones.
+/// How often expired sessions in memory are removed.
 const SWEEP: Duration = Duration::from_secs(5);
-/// How long an ack waits for what it says to be saved.
+/// How long an ack waits until its change has been saved.
 const SAVED_WITHIN: Duration = Duration::from_millis(500);
 
 impl Sessions {
-    /// Something that a session keeps has changed; nobody waits for it.
+    /// A session has changed; nobody waits for the save.
     pub(crate) fn changed(&self, socket: &Socket) {
         if let Some(pid) = socket.pid().filter(|_| self.0.store.outlives_us()) {
             self.0.queue.mark([pid.clone()]);
         }
     }
 
-    /// The same, until it has been saved, or cannot be for now.
+    /// The same, and waits until it has been saved, or cannot be saved for now.
     pub(crate) async fn saved(&self, socket: &Socket) {
         if let Some(pid) = socket.pid() {
             self.saved_as(pid).await;
@@ -42,14 +42,14 @@ impl Sessions {
         if !self.0.store.outlives_us() {
             return;
         }
-        if self.0.is_away.load(Relaxed) {
+        if self.0.is_store_unavailable.load(Relaxed) {
             return self.0.queue.mark([pid.clone()]);
         }
-        // Too late is no fault of the client's: the change has been made, and is saved when that can be done.
+        // A timeout is not the client's error: the change has been made, and is saved when possible.
         let _ = timeout(SAVED_WITHIN, self.0.queue.changed(pid)).await;
     }
 
-    /// Saves what has changed and frees what is too old, for as long as the process lives.
+    /// Saves changes and removes expired sessions, for as long as the process runs.
     pub(crate) async fn run(self) {
         let period = if self.0.store.outlives_us() { REFRESH } else { SWEEP };
         let mut tick = interval(period);
@@ -68,7 +68,7 @@ impl Sessions {
         }
     }
 
-    /// Frees what is kept of sessions whose time is over.
+    /// Frees the memory of expired sessions.
     fn sweep(&self, now: Instant) {
         self.0.ledger.lock().expire(now);
         self.0.store.sweep();
@@ -76,44 +76,44 @@ impl Sessions {
 
     async fn save(&self, mut unsaved: Vec<(ByteString, Unsaved)>) {
         let now = Instant::now();
-        let saves: Vec<Save> = unsaved.iter().filter_map(|(pid, unsaved)| self.what(pid, unsaved, now)).collect();
+        let saves: Vec<Save> = unsaved.iter().filter_map(|(pid, unsaved)| self.to_save(pid, unsaved, now)).collect();
         if saves.is_empty() {
             return;
         }
         match self.0.store.save(&saves).await {
-            Ok(held) => {
-                self.heard(&saves, &held);
+            Ok(outcomes) => {
+                self.apply_outcomes(&saves, &outcomes);
                 for (_, unsaved) in &mut unsaved {
-                    for told in unsaved.told.drain(..) {
-                        // Nobody may be waiting any more.
-                        let _ = told.send(());
+                    for waiter in unsaved.waiters.drain(..) {
+                        // The receiver may have given up.
+                        let _ = waiter.send(());
                     }
                 }
             }
             Err(error) => {
                 self.0.queue.put_back(unsaved);
-                self.away(&error);
+                self.report_unavailable(&error);
                 sleep(PAUSE).await;
             }
         }
     }
 
-    /// What of a session is to be saved, at this moment.
-    fn what(&self, pid: &ByteString, unsaved: &Unsaved, now: Instant) -> Option<Save> {
+    /// The state of a session to save now.
+    fn to_save(&self, pid: &ByteString, unsaved: &Unsaved, now: Instant) -> Option<Save> {
         let pid = pid.clone();
         let live = {
             let live = self.0.live.lock();
             live.get(&pid).map(|live| (live.socket.clone(), live.holder, live.before))
         };
-        // Of one that is connected, an end that is still to be saved is that of an earlier socket.
+        // If the session is connected, an unsaved end belongs to an earlier socket.
         let Some((socket, holder, before)) = live else {
             return Some(unsaved.ended.clone()?.save(pid, now));
         };
-        let session = Some(Kept::of(&socket, &*socket.get::<Member>()?, true).text());
+        let session = Some(SessionRecord::of(&socket, &*socket.get::<Member>()?, true).text());
         Some(Save { pid, holder, before, session, keep: self.0.keep + REFRESH })
     }
 
-    /// Prolongs the time of the sessions whose clients are connected.
+    /// Extends the expiry of the sessions of connected clients.
     async fn refresh(&self) {
         let all: Vec<Save> = {
             let live = self.0.live.lock();
@@ -126,39 +126,39 @@ impl Sessions {
             };
             live.iter().map(touch).collect()
         };
-        for some in all.chunks(MOST_AT_A_TIME) {
+        for some in all.chunks(MAX_SAVES_PER_CALL) {
             match self.0.store.save(some).await {
-                Ok(held) => self.heard(some, &held),
-                Err(error) => return self.away(&error),
+                Ok(outcomes) => self.apply_outcomes(some, &outcomes),
+                Err(error) => return self.report_unavailable(&error),
             }
         }
     }
 
-    fn heard(&self, saves: &[Save], held: &[Held]) {
-        if self.0.is_away.swap(false, Relaxed) {
+    fn apply_outcomes(&self, saves: &[Save], outcomes: &[SaveOutcome]) {
+        if self.0.is_store_unavailable.swap(false, Relaxed) {
             log::info!("chat: sessions are saved again");
-            // It may have come back with less than it had.
+            // The store may have lost some of its data.
             let all: Vec<ByteString> = self.0.live.lock().keys().cloned().collect();
             self.0.queue.mark(all);
         }
-        for (save, held) in saves.iter().zip(held) {
-            match held {
-                Held::Yes if save.session.is_some() => {
+        for (save, outcome) in saves.iter().zip(outcomes) {
+            match outcome {
+                SaveOutcome::Saved if save.session.is_some() => {
                     if let Some(live) = self.0.live.lock().get_mut(&save.pid).filter(|live| live.holder == save.holder)
                     {
                         live.before = None;
                     }
                 }
-                Held::Yes => {}
-                Held::Missing => self.0.queue.mark([save.pid.clone()]),
-                Held::Lost => self.superseded(&save.pid, save.holder),
+                SaveOutcome::Saved => {}
+                SaveOutcome::Missing => self.0.queue.mark([save.pid.clone()]),
+                SaveOutcome::TakenOver => self.superseded(&save.pid, save.holder),
             }
         }
     }
 
-    fn away(&self, error: &Away) {
-        if !self.0.is_away.swap(true, Relaxed) {
-            log::warn!("{error}; the chat goes on, and saves them later");
+    fn report_unavailable(&self, error: &StoreUnavailable) {
+        if !self.0.is_store_unavailable.swap(true, Relaxed) {
+            log::warn!("{error}; the chat continues and saves them later");
         }
     }
 }

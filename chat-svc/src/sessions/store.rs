@@ -1,4 +1,4 @@
-//! Where sessions are kept for those who come back, and what that place promises.
+//! The store of sessions that clients can resume, and its guarantees.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use socketio::adapter::BoxFuture;
 
-/// Who has a session: a number that each socket that it gets is given anew.
+/// The holder of a session's lease: a random number, new for each socket that acquires the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Holder(u64);
@@ -31,66 +31,70 @@ impl std::str::FromStr for Holder {
     }
 }
 
-/// What is to be kept of one session.
+/// One save of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Save {
     /// The secret by which the client asks for it.
     pub(crate) pid: ByteString,
-    /// Who says so.
+    /// The replica that saves.
     pub(crate) holder: Holder,
-    /// From whom they have it, where the store may not have been told of that yet.
+    /// The previous holder, if the store may not know yet that it was taken over.
     pub(crate) before: Option<Holder>,
-    /// The session as text; `None` leaves it as it is.
+    /// The session as text; `None` leaves it unchanged.
     pub(crate) session: Option<Arc<str>>,
-    /// For how long from now on. Nothing ends it.
+    /// The lifetime from now on; zero removes the session.
     pub(crate) keep: Duration,
 }
 
-/// What became of a [`Save`].
+/// The result of a [`Save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// It was done.
-    Yes,
-    /// There is no such session, and none was given.
+pub(crate) enum SaveOutcome {
+    /// The session was saved.
+    Saved,
+    /// The session does not exist, and no text was given.
     Missing,
-    /// Somebody else has it by now; nothing was changed.
-    Lost,
+    /// Another holder has acquired it; nothing was changed.
+    TakenOver,
 }
 
-/// A session that one has got hold of.
+/// A session that has been acquired.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Taken {
-    /// As it was saved last.
+pub(crate) struct LeasedSession {
+    /// Its last saved text.
     pub(crate) session: Arc<str>,
-    /// Who had it up to now.
+    /// The previous holder.
     pub(crate) before: Holder,
-    /// For how long it is still kept.
+    /// Its remaining lifetime.
     pub(crate) left: Duration,
 }
 
-/// The store cannot be reached. What it was asked for may have been done.
+/// The store is unavailable. The request may have been executed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sessions cannot be reached: {0}")]
-pub(crate) struct Away(pub(crate) String);
+#[error("sessions are unavailable: {0}")]
+pub(crate) struct StoreUnavailable(pub(crate) String);
 
-/// Keeps sessions by their secrets, each for its time.
+/// Stores sessions by their secrets, each with an expiry.
 ///
 /// # Guarantee
-/// A session has one holder at any moment. [`take`](Self::take) makes another its holder, and from then on whatever the one of before
-/// saves is refused. So of two clients that ask for one session at once, or of a client that comes back before its cut
-/// connection was noticed, one socket goes on: the one that took it last. Were it taken *out* instead, a client whose way back
-/// broke half-way would have lost its session.
+/// A session has one holder at any moment. [`acquire`](Self::acquire) changes the holder, and from then on whatever the previous one
+/// saves is rejected. So of two clients that ask for one session at the same time, or of a client that reconnects before its broken
+/// connection was noticed, one socket continues: the one that acquired it last. If sessions were *removed* instead, a client whose
+/// reconnection broke half-way would have lost its session.
 pub(crate) trait SessionStore: Send + Sync + 'static {
-    /// Keeps sessions that nobody else holds. The answers are in the order of the questions.
-    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<Held>, Away>>;
+    /// Saves the sessions that no other holder has acquired. The results are in the order of the saves.
+    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<SaveOutcome>, StoreUnavailable>>;
 
-    /// Gets hold of a session, for as long as it is kept.
-    fn take<'a>(&'a self, pid: &'a str, holder: Holder) -> BoxFuture<'a, Result<Option<Taken>, Away>>;
+    /// Acquires a session that has not expired.
+    fn acquire<'a>(
+        &'a self,
+        pid: &'a str,
+        holder: Holder,
+    ) -> BoxFuture<'a, Result<Option<LeasedSession>, StoreUnavailable>>;
 
     /// Whether it outlives this process, so that sessions of connected clients belong in it too.
     fn outlives_us(&self) -> bool;
 
-    /// Frees what is kept of sessions whose time is over, where that does not happen by itself. To be called every few seconds.
+    /// Frees expired sessions, if the store does not do so itself. Call it every few seconds.
     fn sweep(&self) {}
 
     /// Why sessions cannot be stored for now; `None` when they can.

@@ -1,7 +1,7 @@
-//! The binary parts of one argument of an event: of all attachments of a packet, those that this argument refers to.
+//! The binary parts of one argument of an event: from all attachments of a packet, those that this argument refers to.
 //!
 //! The text is scanned and never decoded, so numbers, duplicate keys and escapes stay as the client wrote them. Every placeholder is
-//! rewritten in its usual form, whatever the order of its keys and whatever else it holds: clients decide by the two keys alone
+//! rewritten in its usual form, whatever the order of its keys and whatever other members it has: clients check only the two keys
 //! (Socket.IO protocol 5, "Packet encoding").
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 /// An object that is being scanned.
 struct Object {
-    /// Its place in the output.
+    /// Its position in the output.
     start: usize,
     /// Attachments used before it.
     used: usize,
@@ -50,7 +50,7 @@ impl Object {
         };
     }
 
-    /// A value, of which the literal is enough to know.
+    /// A value; its literal is sufficient.
     fn value(&mut self, literal: &str) {
         match self.member {
             Member::Placeholder => self.is_placeholder = literal == "true",
@@ -60,12 +60,12 @@ impl Object {
     }
 }
 
-/// `json` with its placeholders numbered anew from 0, and their attachments. `json` has to be valid, with one placeholder at most
-/// for each attachment; one that names no attachment stays as it is.
+/// `json` with its placeholders renumbered from 0, and their attachments. `json` has to be valid, with at most one placeholder for each
+/// attachment; one without attachment stays unchanged.
 pub(super) fn renumber(json: &str, attachments: &[Bytes]) -> (String, Vec<Bytes>) {
     let mut out = String::with_capacity(json.len());
     let mut stack: Vec<Option<Object>> = Vec::new();
-    // The numbers in `json` of the attachments that are used, by their new numbers.
+    // The numbers in `json` of the used attachments, in their new order.
     let mut used: Vec<usize> = Vec::new();
     let mut rest = json;
     while let Some(first) = rest.bytes().next() {
@@ -106,7 +106,7 @@ pub(super) fn renumber(json: &str, attachments: &[Bytes]) -> (String, Vec<Bytes>
     (out, used)
 }
 
-/// The length of the string literal that `text` begins with, quotes included.
+/// The length of the string literal at the beginning of `text`, including quotes.
 fn string_length(text: &str) -> usize {
     let mut is_escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -124,7 +124,7 @@ fn string_length(text: &str) -> usize {
 mod tests {
     use super::*;
 
-    /// Case 3.4: what an argument with binary parts holds beside them stays as sent.
+    /// Case 3.4: the rest of an argument with binary parts stays as it was sent.
     #[test]
     fn placeholders_are_renumbered_and_the_rest_stays() {
         let attachments: Vec<Bytes> = ["zero", "one", "two"].map(Bytes::from).into();
@@ -137,7 +137,7 @@ mod tests {
                 r#"[ {"_placeholder":true,"num":0} , -0, {"_placeholder":true,"num":1}]"#,
                 &["one", "zero"],
             ),
-            // Clients look at the two keys, of equal ones at the last, and at nothing else.
+            // Clients look at the two keys, at the last of equal ones, and at nothing else.
             (
                 r#"{"\u005fplaceholder":true,"num":0,"x":{"_placeholder":true,"num":1},"num":2}"#,
                 r#"{"_placeholder":true,"num":0}"#,
@@ -152,7 +152,7 @@ mod tests {
                 r#"{"x":["_placeholder",true],"_placeholder":{"num":1},"y":"num"}"#,
                 &[],
             ),
-            // A member of an inner array or object is none of the outer object's.
+            // A member of an inner array or object does not belong to the outer object.
             (r#"{"_placeholder":[true],"num":[0]}"#, r#"{"_placeholder":[true],"num":[0]}"#, &[]),
             (r#"{"a":[true,"num"],"num":0,"_placeholder":[]}"#, r#"{"a":[true,"num"],"num":0,"_placeholder":[]}"#, &[]),
         ] {

@@ -1,4 +1,4 @@
-//! A client of the chat that says exactly what it is told to.
+//! A client of the chat that sends exactly what a test specifies.
 
 use std::collections::VecDeque;
 

@@ -84,7 +84,7 @@ async fn answers_that_wait_are_bounded() {
         ids.push(client.ask_and_leave(r#""history",{"room":"lobby"}"#).await);
     }
     let (mut pages, mut refused) = (0, 0);
-    // In whatever order they come: what is refused is answered at once.
+    // In any order: a rejected request is answered immediately.
     let mut answers = client.answers(ids.len()).await;
     answers.sort_unstable_by_key(|(id, _)| *id);
     assert_eq!(answers.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
@@ -112,7 +112,7 @@ async fn the_ack_of_join_comes_before_what_is_read_by_it() {
     other.asks(r#""chat message","after""#).await;
     let answer: Value = serde_json::from_str(&client.answer(id).await).unwrap();
     let joined: Vec<&Value> = answer["messages"].as_array().unwrap().iter().map(|one| &one["data"]).collect();
-    // It was joined before the second message or after it: each message comes in one of the two ways.
+    // It was joined before the second message or after it: each message arrives on one of the two paths.
     if joined == ["before"] {
         assert_eq!(client.hears("chat message").await[0], "after");
     } else {

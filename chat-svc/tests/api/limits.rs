@@ -55,7 +55,7 @@ async fn sessions_stay_within_their_budget() {
         assert!(figure("trident_session_bytes").await <= 256 * 1024);
     }
     assert!(figure("trident_sessions").await >= 5 && figure("trident_sessions_dropped_total").await > 0);
-    // The last ones may still come back: of those that went, the oldest have gone.
+    // The last sessions can still be resumed: the oldest were evicted.
     let mut client = Client::connect(&site).await;
     client.asks(&event).await;
     let sid = client.sid.clone();

@@ -1,4 +1,4 @@
-//! `/socket.io/`, held to what docs/PROTOCOL.md says of the chat, over real WebSockets.
+//! `/socket.io/`, checked against docs/PROTOCOL.md over real WebSockets.
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

@@ -7,7 +7,7 @@ use super::*;
 
 /// Case 2.1: a client that is cut off before any message gets its session back, and what it missed.
 #[actix_web::test]
-async fn a_client_that_was_cut_off_before_any_message_is_recovered() {
+async fn a_client_disconnected_before_any_message_is_recovered() {
     let site = site(&[]);
     let mut client = Client::connect(&site).await;
     for event in [r#""join","tea""#, r#""name","Mei""#, r#""subscribe",{"channels":["public.news"]}"#] {
@@ -15,7 +15,7 @@ async fn a_client_that_was_cut_off_before_any_message_is_recovered() {
     }
     let (sid, pid) = (client.sid.clone(), client.pid.clone());
     assert_eq!(client.offset, None);
-    // Twice, since a way back may break too.
+    // Twice, since a second connection may break, too.
     let mut client = client.reconnect(&site).await;
     for round in 0..2 {
         site.publish_as("chat.tea", "chat message", json!(round).to_string()).await;

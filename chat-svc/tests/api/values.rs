@@ -1,4 +1,4 @@
-//! What a chat message may hold, and how everything that is refused is answered.
+//! Possible chat messages, and answers to rejected requests.
 
 use serde_json::json;
 
@@ -50,7 +50,7 @@ async fn binary_stays_binary_and_the_rest_as_sent() {
     assert_eq!(held, [r#"{"n":-0,"a":{"base64":"b3du"}}"#]);
 }
 
-/// Case 3.3: whatever is refused is acked at once with an error, and the connection stays.
+/// Case 3.3: a rejected request is acked immediately with an error, and the connection stays open.
 #[actix_web::test]
 async fn everything_that_is_refused_is_acked() {
     let site = site(&[]);
@@ -99,7 +99,7 @@ async fn errors_use_the_words_of_the_protocol() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert_eq!(
         message,
-        "the argument is a string and not an object; `subscribe` takes one argument, {channels: [name, …], since?: a cursor or \
+        "the argument is a string, not an object; `subscribe` takes one argument, {channels: [name, …], since?: a cursor or \
          \"earliest\"}"
     );
 }

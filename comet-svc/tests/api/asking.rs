@@ -1,4 +1,4 @@
-//! What may be asked for, and by whom.
+//! Accepted requests, and permissions.
 
 use actix_web::http::Method;
 use edge::metrics::Transport;
@@ -6,7 +6,7 @@ use edge::metrics::Transport;
 use crate::{publish, site};
 
 #[actix_web::test]
-async fn what_is_not_understood_is_told() {
+async fn invalid_parameters_are_reported() {
     let site = site(&[]);
     for (query, code) in [
         ("mode=push", "bad_mode"),
@@ -59,7 +59,7 @@ async fn what_is_not_understood_is_told() {
     assert_eq!(site.get("/data/").send().await.error(), (404, "not_found".into()));
 }
 
-/// A cache, a proxy or a library may keep validators that are not ours; whoever brings one along has none of our cursors.
+/// A cache, a proxy or a library may store foreign validators; a client that sends one has no cursor of this server.
 #[actix_web::test]
 async fn a_validator_that_is_not_ours_matches_nothing() {
     let site = site(&[]);
@@ -81,7 +81,7 @@ async fn a_validator_that_is_not_ours_matches_nothing() {
 }
 
 #[actix_web::test]
-async fn a_channel_is_read_by_who_may() {
+async fn a_channel_is_read_only_with_permission() {
     let site = site(&[]);
     let token = site.token("", "inner.*");
     for mode in ["poll", "longpoll&since=0-0", "stream"] {
@@ -106,7 +106,7 @@ async fn lines_are_asked_for_by_accept_too() {
     let site = site(&[]);
     let lines = site.get("/data").header("Accept", "text/html, application/x-ndjson;q=0.9").open().await;
     assert_eq!((lines.status, &*lines.header("Content-Type")), (200, "application/x-ndjson"));
-    // A mode that is named counts more; `*/*` names none.
+    // An explicit mode takes precedence; `*/*` names none.
     let poll = site.get("/data?mode=poll").header("Accept", "application/x-ndjson").send().await;
     assert_eq!(poll.status, 204);
     publish(&site, "random", 1).await;
@@ -194,7 +194,7 @@ async fn head_is_limited() {
     drop(held);
 }
 
-/// Case 7.3: a process that is still reading the stored messages gives out no cursor that it cannot stand for.
+/// Case 7.3: a process that is still loading the stored messages returns no cursor that could be wrong.
 #[actix_web::test]
 async fn a_poll_without_a_cursor_waits_for_the_log_to_be_filled() {
     // It takes connections and never answers, as a Redis that is out of reach.
@@ -202,7 +202,7 @@ async fn a_poll_without_a_cursor_waits_for_the_log_to_be_filled() {
     let site = site(&[("TRIDENT_BUS", &format!("redis://{}", nobody.local_addr().unwrap()))]);
     for query in ["channel=public.c&mode=poll", "channel=public.c&wait=1", "channel=public.c&mode=poll&format=raw"] {
         let answer = site.get(&format!("/data?{query}")).send().await;
-        assert_eq!(answer.error(), (503, "bus_away".to_owned()), "{query}");
+        assert_eq!(answer.error(), (503, "bus_unavailable".to_owned()), "{query}");
         assert_eq!(answer.header("retry-after"), "2", "{query}");
     }
     // Who brings a cursor keeps it.
@@ -222,7 +222,7 @@ async fn what_libraries_add_is_ignored() {
 
 /// Cases 4.3 and 4.9: no answer is to be transformed, and what a token decided is not for shared caches.
 #[actix_web::test]
-async fn caches_are_told_what_they_may_do() {
+async fn responses_tell_caches_what_they_may_store() {
     let site = site(&[]);
     site.publish("public.a", "1").await;
     let token = site.token("", "secret");

@@ -1,4 +1,4 @@
-//! `format=batch`: whole messages, any number of them, and the cursor to go on with.
+//! `format=batch`: whole messages, any number of them, and the cursor for the next request.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,7 @@ async fn a_poll_answers_at_once() {
 
 /// A cut batch's cursor is its last message, so that the rest comes next, over several channels as over one.
 #[actix_web::test]
-async fn a_limit_cuts_and_the_cursor_goes_on() {
+async fn a_limited_read_continues_at_its_cursor() {
     let site = site(&[]);
     let mut sent = Vec::new();
     for n in 0..25 {
@@ -152,7 +152,7 @@ async fn several_channels_come_in_the_order_of_their_ids() {
 }
 
 #[actix_web::test]
-async fn a_gap_is_told_exactly_when_something_was_dropped() {
+async fn a_gap_is_reported_exactly_when_messages_were_dropped() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "3")]);
     let sent = publish(&site, "public.a", 6).await;
     for mode in ["poll", "longpoll"] {
@@ -163,7 +163,7 @@ async fn a_gap_is_told_exactly_when_something_was_dropped() {
         assert_eq!(since(&sent[2]).await, (sent[5].clone(), false, sent[3..].to_vec()), "seen before it was dropped");
         assert_eq!(since("earliest").await, (sent[5].clone(), false, sent[3..].to_vec()));
     }
-    // Cut short, the gap is told once, with what comes first after it.
+    // With a limited batch, the gap is reported once, with the first messages after it.
     let (cursor, gap, ids) = ask(&site, &format!("channel=public.a&limit=2&since={}", sent[0])).await;
     assert_eq!((&cursor, gap, &*ids), (&sent[4], true, &sent[3..5]));
     assert_eq!(
@@ -173,7 +173,7 @@ async fn a_gap_is_told_exactly_when_something_was_dropped() {
 }
 
 #[actix_web::test]
-async fn a_gap_before_nothing_is_told_at_once() {
+async fn a_gap_without_messages_is_reported_immediately() {
     let site = site(&[("TRIDENT_HISTORY_AGE", "50ms")]);
     let sent = publish(&site, "public.a", 2).await;
     edge::testing::until("age takes them", || site.held("public.a").is_empty()).await;

@@ -37,7 +37,7 @@ async fn streams_and_long_polls_end_with_their_token() {
 }
 
 #[actix_web::test]
-async fn without_room_it_is_said_when_to_come_back() {
+async fn a_full_server_sends_the_time_to_retry() {
     for (setting, status, code) in [
         ("TRIDENT_MAX_CONNECTIONS", 503, "too_many_connections"),
         ("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", 429, "too_many_requests"),
@@ -58,7 +58,7 @@ async fn without_room_it_is_said_when_to_come_back() {
 }
 
 #[actix_web::test]
-async fn who_goes_away_gives_the_place_back() {
+async fn a_disconnected_client_releases_its_slot() {
     let site = site(&[]);
     let figures = |transport| site.service.edge.metrics.transport(transport).connections.get();
     let mut poll = site.connect().await;
@@ -121,12 +121,12 @@ async fn a_stop_ends_streams_and_answers_long_polls() {
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is closed");
 }
 
-/// Case 13.7: a client in a loop of long polls gets one answer when the process stops, which asks it to come back later.
+/// Case 13.7: a client in a loop of long polls gets one answer when the process shuts down, which asks it to retry later.
 #[actix_web::test]
 async fn a_loop_of_long_polls_is_answered_once_at_a_stop() {
     let site = site(&[]);
     let address = site.address();
-    // One poll on a connection of its own, and what it is answered, if the port is open still.
+    // One poll on its own connection, and its answer, if the port is still open.
     let poll = async || {
         let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
         stream.write_all(b"GET /data?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.ok()?;
@@ -150,6 +150,6 @@ async fn a_loop_of_long_polls_is_answered_once_at_a_stop() {
         assert!(answer.starts_with("http/1.1 204 "), "{answer}");
         assert!(answer.contains("\r\nretry-after: 2\r\n") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
-    // One more only where the port took its time to close: such a poll is held back for two seconds.
+    // One more only if the port was closed late: such a poll is delayed by two seconds.
     assert!((1..=2).contains(&answers.len()), "{answers:?}");
 }

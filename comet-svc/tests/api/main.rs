@@ -1,4 +1,4 @@
-//! `/data`, held to what docs/PROTOCOL.md says of it, over real connections.
+//! `/data`, checked against docs/PROTOCOL.md over real connections.
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
@@ -28,7 +28,7 @@ async fn publish(site: &Site, channel: &str, count: usize) -> Vec<String> {
     ids
 }
 
-/// Waits until so many long polls wait: what is published from then on finds them.
+/// Waits until this many long polls are open: they receive what is published from then on.
 async fn waiting(site: &Site, count: i64) {
     let figures = site.service.edge.metrics.transport(Transport::LongPoll);
     // Counted just before the cursor is taken, on a worker that does nothing else meanwhile but that.

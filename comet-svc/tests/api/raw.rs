@@ -104,12 +104,12 @@ async fn nothing_new_is_304_for_a_validator_and_204_otherwise() {
     assert!((1_000..6_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     assert_eq!(waited, (204, other.clone(), String::new(), String::new()));
     assert_eq!(bare, waited);
-    // The cursor of nothing goes on like any other.
+    // The cursor of an empty answer is valid like any other.
     let next = publish(&site, "random", 1).await;
     assert_eq!(after(&site, "", &format!("\"{other}\"")).await, found(&next[0], "0"));
 }
 
-/// RFC 9110 §15.3.5, §15.4.5: neither has a body, and the next answer follows at once.
+/// RFC 9110 §15.3.5, §15.4.5: neither has a body, and the next answer follows immediately.
 #[actix_web::test]
 async fn answers_without_a_body_have_none_in_bytes_either() {
     let site = site(&[]);
@@ -144,7 +144,7 @@ async fn a_gap_is_a_header() {
         for lost in [&*sent[0], &sent[1], "99999999999999-0"] {
             let (status, cursor, resumed, data) = after(&site, query, &format!("\"{lost}\"")).await;
             assert_eq!((status, &cursor, &*data), (200, &sent[3], "3"), "{lost}");
-            // Coming back with what the header says is told of no gap and gets the same message.
+            // Resuming with the cursor of the header reports no gap and returns the same message.
             assert_eq!(after(&site, query, &format!("\"{resumed}\"")).await, found(&sent[3], "3"), "{lost}");
         }
         assert_eq!(after(&site, query, &format!("\"{}\"", sent[2])).await, found(&sent[3], "3"));
@@ -153,7 +153,7 @@ async fn a_gap_is_a_header() {
 
 /// The cursor has to be learnt, so it is no 304, and there is no message to wait for: the loss is news.
 #[actix_web::test]
-async fn a_gap_before_nothing_is_told_at_once() {
+async fn a_gap_without_messages_is_reported_immediately() {
     let site = site(&[("TRIDENT_HISTORY_AGE", "50ms")]);
     let sent = publish(&site, "random", 2).await;
     edge::testing::until("age takes them", || site.held("random").is_empty()).await;
@@ -164,7 +164,7 @@ async fn a_gap_before_nothing_is_told_at_once() {
 }
 
 #[actix_web::test]
-async fn pages_of_ours_may_read_cursor_and_gap() {
+async fn pages_of_allowed_origins_may_read_cursor_and_gap() {
     let site = site(&[]);
     publish(&site, "random", 1).await;
     let answer = site.get("/data?mode=poll").header("Origin", "http://localhost:5173").send().await;

@@ -31,7 +31,7 @@ async fn the_bytes_are_as_they_are_written() {
     }
 }
 
-/// The head and an empty line come at once, before there is anything to write.
+/// The head and an empty line are sent immediately, before there is a message.
 #[actix_web::test]
 async fn a_bare_stream_is_data_from_now_on() {
     let site = site(&[]);
@@ -41,9 +41,9 @@ async fn a_bare_stream_is_data_from_now_on() {
     assert_eq!(lines.line().await.unwrap(), "{\"code\":5}");
 }
 
-/// The head says after which cursor it begins: who is cut off before the first line goes on from there.
+/// The head contains the cursor that the stream begins after: a client that is disconnected before the first line resumes from there.
 #[actix_web::test]
-async fn what_comes_between_a_first_connection_and_the_next_is_not_passed_over() {
+async fn messages_between_two_first_connections_are_not_skipped() {
     let site = site(&[]);
     publish(&site, "public.a", 3).await;
     let tag = open(&site, "&channel=public.a").await.header("ETag");

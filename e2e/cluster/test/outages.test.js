@@ -34,10 +34,10 @@ test("Redis is restarted: both kinds go on, and while it was away events stayed 
   await meet(rust, node);
   await cluster.redis.kill();
   // What was under way when the connection broke is answered otherwise.
-  await until("the server notices", async () => /other servers cannot be reached: Redis is away/.test(await rust.ask("emit", {}, "news", ["alone"])));
+  await until("the server notices", async () => /other servers cannot be reached: Redis is unavailable/.test(await rust.ask("emit", {}, "news", ["alone"])));
   assert.deepEqual(await neighbour.hears("news"), ["news", "alone"]);
-  assert.match(await rust.ask("fetch", {}), /Redis is away/);
-  assert.match(await rust.ask("sockets join", {}, ["a room"]), /Redis is away/);
+  assert.match(await rust.ask("fetch", {}), /Redis is unavailable/);
+  assert.match(await rust.ask("sockets join", {}, ["a room"]), /Redis is unavailable/);
   assert.deepEqual(await neighbour.ask("rooms"), ["a room"], "the sockets here are put into it all the same");
   await cluster.redis.start();
   await meet(rust, node);

@@ -1,4 +1,4 @@
-//! What the one who asks may do.
+//! The permissions of a client.
 
 use std::{
     fmt,
@@ -20,27 +20,27 @@ use shared::pure::{
     access::{Claims, Grants, Patterns},
 };
 
-use super::{TokenFault, remembered::Remembered};
+use super::{TokenFault, token_cache::TokenCache};
 use crate::{ApiError, Edge, address, routes::RequestParts};
 
-/// The cookie that may hold the token, for browsers: an `EventSource` cannot send headers.
+/// The cookie with the token, for browsers: an `EventSource` cannot send headers.
 pub const TOKEN_COOKIE: &str = "trident_token";
 
-/// The prefix of the channels that hold chat rooms.
+/// The prefix of the channels of chat rooms.
 const CHAT: &str = "chat.";
 
-/// Whom limits and repeated requests are counted for.
+/// The identity for limits and idempotency keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// The `sub` of a token.
     Subject(Arc<str>),
-    /// A token without a `sub`, by a fingerprint of it.
+    /// A token without a `sub`, identified by a fingerprint.
     Token(u128),
-    /// Nobody that we know, by address.
+    /// A client without a token, identified by its address.
     Address(IpAddr),
 }
 
-/// A text that differs for every identity and holds no credential.
+/// A text that differs for every identity and contains no credentials.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,52 +51,52 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The one who asks: what is public, and what their token adds to it.
+/// The permissions of a client: public channels, and those of its token.
 ///
-/// As a handler's argument it is read from the request. A token that does not hold adds nothing and ends nothing: what is
-/// public stays open to its bearer, and what would take a token is refused with what is wrong with theirs. So a cookie that
-/// has expired does not keep a page from the channels that everybody may read.
+/// As an argument of a handler it is read from the request. An invalid token adds no permissions and is not an error by itself: public
+/// channels stay accessible, and a request that needs a token is rejected with the problem of the invalid one. An expired cookie therefore
+/// does not keep a page from public channels.
 #[derive(Clone, Debug)]
 pub struct Access {
     edge: Edge,
     address: IpAddr,
-    /// Apart, since most are nobody's and there are many.
-    bearer: Option<Arc<Bearer>>,
-    /// What is wrong with the token that was shown.
+    /// Boxed, since most clients have no token, and there are many.
+    bearer: Option<Arc<TokenOwner>>,
+    /// Why the client's token is invalid.
     fault: Option<Arc<str>>,
-    /// Why a cookie that was there does not let its bearer publish, or does not count at all.
+    /// Why the client's cookie does not allow publishing, or is ignored.
     cookie: Cookie,
 }
 
-/// Who a token says that its bearer is.
+/// The owner of a token.
 #[derive(Debug)]
-struct Bearer {
+struct TokenOwner {
     claims: Claims,
     subject: Option<Arc<str>>,
     fingerprint: u128,
     expires_at: SystemTime,
 }
 
-/// The bearers of tokens that held before.
+/// The owners of tokens that were verified before.
 #[derive(Debug, Default)]
-pub(crate) struct Bearers(Remembered<Bearer>);
+pub(crate) struct TokenOwners(TokenCache<TokenOwner>);
 
-/// How far a cookie's token is trusted: browsers send cookies along with requests that other sites' pages make.
+/// How far a cookie's token is trusted: browsers send cookies with requests of pages of other origins, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cookie {
-    /// The token came from elsewhere, or the page that asks is one of ours.
+    /// The token was not in a cookie, or the page has an allowed origin.
     Sound,
-    /// No `Origin` came: good enough to read, since nobody else's page can read the answer; not to publish.
+    /// There was no `Origin`: sufficient for reading, since no other page can read the response, but not for publishing.
     WithoutOrigin,
-    /// The page is a stranger's: the cookie does not count.
+    /// The page has another origin: the cookie is ignored.
     Foreign,
 }
 
 impl Access {
-    /// Who makes this request. `Authorization: Bearer` counts more than the cookie.
+    /// The client of this request. `Authorization: Bearer` takes precedence over the cookie.
     ///
-    /// An `Authorization` of another scheme is none of ours (a proxy in front may use it) and is passed over. Without a
-    /// key no token can hold, so then none is looked at, and nobody has more than what is public.
+    /// An `Authorization` of another scheme is ignored (a proxy may use it). Without a key no token can be valid, so tokens are not
+    /// checked, and every client has access to public channels only.
     #[must_use]
     pub fn of(edge: &Edge, parts: &RequestParts<'_>) -> Self {
         let headers = parts.headers;
@@ -118,11 +118,10 @@ impl Access {
         Self { cookie: sound, ..Self::with_any_token(edge, tokens, address) }
     }
 
-    /// Who shows this token, from this address: for transports that carry it elsewhere than in a header, as Socket.IO's
-    /// `auth.token` does.
+    /// The client with this token and this address: for transports with a token outside of the headers, such as Socket.IO's `auth.token`.
     ///
     /// # Errors
-    /// [`ApiError::BadToken`] when the token does not hold.
+    /// [`ApiError::BadToken`] if the token is invalid.
     pub fn with_token(edge: &Edge, token: Option<&str>, address: IpAddr) -> Result<Self, ApiError> {
         let access = Self::with_any_token(edge, token, address);
         match &access.fault {
@@ -131,11 +130,11 @@ impl Access {
         }
     }
 
-    /// As [`Access::with_token`] by the first of these tokens that is valid; an invalid one is none.
+    /// As [`Access::with_token`] for the first valid one of these tokens; invalid ones are ignored.
     fn with_any_token<'a>(edge: &Edge, tokens: impl IntoIterator<Item = &'a str>, address: IpAddr) -> Self {
         let (mut bearer, mut fault) = (None, None);
         for token in tokens.into_iter().filter(|_| edge.verifier.has_key()) {
-            match Bearer::of(edge, token, SystemTime::now()) {
+            match TokenOwner::of(edge, token, SystemTime::now()) {
                 Ok(known) => {
                     bearer = Some(known);
                     break;
@@ -150,14 +149,14 @@ impl Access {
         Self { edge: edge.clone(), address, bearer, fault, cookie: Cookie::Sound }
     }
 
-    /// Who opened a connection that asks for many things later, as Socket.IO's do: by the token that is `shown` in its
-    /// first message, or else by the headers of its first request.
+    /// The client of a connection that sends many requests later, as Socket.IO's do: by the token in its first message (`shown`), or else
+    /// by the headers of its first request.
     ///
-    /// A cookie counts here whether or not an `Origin` came with it: a stranger's page cannot read the answer that it needs
-    /// to go on with the connection, and a WebSocket always names its page.
+    /// A cookie is accepted here even without an `Origin`: a page of another origin cannot read the answer that it needs in order to
+    /// continue the connection, and a WebSocket always sends its origin.
     ///
     /// # Errors
-    /// [`ApiError::BadToken`] when a token that was not merely a cookie does not hold: who shows one means to be somebody.
+    /// [`ApiError::BadToken`] if an invalid token was sent in another way than as a cookie, and therefore intentionally.
     pub fn of_handshake(
         edge: &Edge,
         shown: Option<&str>,
@@ -172,20 +171,19 @@ impl Access {
         Ok(Self::with_any_token(edge, cookies(headers).filter(|_| is_ours), address))
     }
 
-    /// Whether they may subscribe to `channel`.
+    /// Whether the client may subscribe to `channel`.
     #[must_use]
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
         self.edge.settings.public.allow(channel) || self.grants().is_some_and(|grants| grants.subscribe.allow(channel))
     }
 
-    /// Whether they may publish to `channel`.
+    /// Whether the client may publish to `channel`.
     #[must_use]
     pub fn may_publish(&self, channel: &ChannelName) -> bool {
         self.cookie == Cookie::Sound && self.grants().is_some_and(|grants| grants.publish.allow(channel))
     }
 
-    /// Whether they may send chat messages to the room of `channel`: whoever may publish there, and in a public room
-    /// everybody.
+    /// Whether the client may send chat messages to the room of `channel`: with permission to publish there, and in a public room always.
     #[must_use]
     pub fn may_chat(&self, channel: &ChannelName) -> bool {
         (channel.as_str().starts_with(CHAT) && self.edge.settings.public.allow(channel)) || self.may_publish(channel)
@@ -194,7 +192,7 @@ impl Access {
     /// As [`Access::may_subscribe`], for handlers.
     ///
     /// # Errors
-    /// 401 when a token might help, 403 when theirs does not, or when none can.
+    /// 401 if a token might help, 403 if the client's token does not suffice, or none can.
     pub fn require_subscribe(&self, channel: &ChannelName) -> Result<(), ApiError> {
         if self.may_subscribe(channel) { Ok(()) } else { Err(self.refused("subscribe to", channel)) }
     }
@@ -202,20 +200,19 @@ impl Access {
     /// As [`Access::may_publish`], for handlers.
     ///
     /// # Errors
-    /// 401 when a token might help, 403 when theirs does not, or when none can.
+    /// 401 if a token might help, 403 if the client's token does not suffice, or none can.
     pub fn require_publish(&self, channel: &ChannelName) -> Result<(), ApiError> {
         if self.may_publish(channel) { Ok(()) } else { Err(self.refused("publish to", channel)) }
     }
 
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
         let refusals = &self.edge.metrics.refusals;
-        // A token that does not hold was counted when it was read.
+        // An invalid token was counted when it was read.
         if self.fault.is_none() {
             if self.cookie == Cookie::Sound { &refusals.not_allowed } else { &refusals.bad_origin }.inc();
         }
         if !self.edge.verifier.has_key() {
-            let public =
-                if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) opens channels to everybody" } else { "" };
+            let public = if act == "subscribe to" { "; TRIDENT_PUBLIC (--public) makes channels public" } else { "" };
             return ApiError::forbidden(
                 "no_key",
                 format!(
@@ -238,7 +235,7 @@ impl Access {
         }
         match self.bearer {
             None => ApiError::TokenNeeded(format!(
-                "a token is needed to {act} `{channel}`; send it as `Authorization: Bearer <token>`"
+                "a token is required to {act} `{channel}`; send it as `Authorization: Bearer <token>`"
             )),
             Some(ref bearer) => {
                 let Grants { publish, subscribe } = &bearer.claims.trident;
@@ -257,13 +254,13 @@ impl Access {
         self.bearer.as_ref().map(|bearer| &bearer.claims.trident)
     }
 
-    /// Whether a valid token was shown, so that what its bearer may read is not what everybody may.
+    /// Whether the client has a valid token, so that its permissions may differ from public ones.
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.bearer.is_some()
     }
 
-    /// When the token ends, and with it the connection that was opened with it. Nothing without a token.
+    /// When the token expires, and with it the connections that were opened with it. `None` without a token.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.bearer.as_ref().map(|bearer| bearer.expires_at)
@@ -281,17 +278,17 @@ impl Access {
         self.bearer.as_ref()?.subject.as_deref()
     }
 
-    /// Whom limits and repeated requests are counted for.
+    /// The identity for limits and idempotency keys.
     #[must_use]
     pub fn identity(&self) -> Identity {
         match self.bearer.as_deref() {
-            Some(Bearer { subject: Some(subject), .. }) => Identity::Subject(subject.clone()),
+            Some(TokenOwner { subject: Some(subject), .. }) => Identity::Subject(subject.clone()),
             Some(bearer) => Identity::Token(bearer.fingerprint),
             None => Identity::Address(address::counted(self.address)),
         }
     }
 
-    /// The client's address, seen through trusted proxies.
+    /// The client's address, as reported by trusted proxies.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
@@ -309,8 +306,8 @@ impl FromRequest for Access {
     }
 }
 
-impl Bearer {
-    /// The bearer of `token`, when that holds at `now`.
+impl TokenOwner {
+    /// The owner of `token`, if it is valid at `now`.
     fn of(edge: &Edge, token: &str, now: SystemTime) -> Result<Arc<Self>, TokenFault> {
         if let Some(known) = edge.tokens.0.get(token) {
             edge.verifier.check(&known.claims, now)?;
@@ -322,13 +319,13 @@ impl Bearer {
     }
 
     fn new(token: &str, mut claims: Claims) -> Self {
-        // Two hashes of the same token under different prefixes: who cannot sign tokens cannot look for two that agree.
+        // Two hashes of the same token with different prefixes: without a key for tokens, nobody can search for collisions.
         let half = |prefix: u8| {
             let mut hasher = DefaultHasher::new();
             (prefix, token).hash(&mut hasher);
             u128::from(hasher.finish())
         };
-        // A date that no clock can hold is never.
+        // A date that clocks cannot represent means "never".
         let exp = Duration::try_from_secs_f64(claims.exp).ok().and_then(|exp| UNIX_EPOCH.checked_add(exp));
         let far = Duration::from_secs(100 * 366 * 86_400);
         Self {
@@ -348,12 +345,12 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     match (tokens.next(), tokens.next()) {
-        (Some(_), Some(_)) => Err("`Authorization` came with two tokens; one is accepted"),
+        (Some(_), Some(_)) => Err("`Authorization` was sent twice; only one token is accepted"),
         (token, _) => Ok(token),
     }
 }
 
-/// The patterns of a token as they stand in a message, which goes into a header too: the first of them, where they are many.
+/// The patterns of a token for a message, which is also put into a header: only the first ones, if there are many.
 fn shown(patterns: &Patterns) -> String {
     const MAX_CHARS: usize = 300;
     if patterns.is_empty() {
@@ -366,8 +363,8 @@ fn shown(patterns: &Patterns) -> String {
     }
 }
 
-/// The tokens of the cookie, that of the most specific path first (RFC 6265 §5.4). A browser sends one for each path and domain
-/// that set it, and an expired one may hide the valid one. Each costs a signature to verify, so only the first few count.
+/// The tokens of the cookie, that of the most specific path first (RFC 6265 §5.4). A browser sends one for each path and domain that set
+/// it, and an expired one may precede the valid one. Each costs a verification, so only the first few are tried.
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     const MAX_TOKENS: usize = 4;
     headers
@@ -382,6 +379,6 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn origin(headers: &HeaderMap) -> Option<&str> {
-    // One that cannot be read is a stranger's.
+    // An unreadable token is not one of this server's.
     headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default())
 }

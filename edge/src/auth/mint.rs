@@ -1,4 +1,4 @@
-//! Makes tokens, for operators at the command line and for the demo; a site's own backend makes its own.
+//! Creates tokens, for operators at the command line and for the demo; a site's own backend creates its own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,29 +7,29 @@ use shared::pure::access::{Audience, Claims, Grants, Patterns};
 
 use crate::settings::Secret;
 
-/// What a token is to say.
+/// The content of a token.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
-    /// The channels its bearer may publish to.
+    /// The channels that the token may publish to.
     pub publish: Patterns,
-    /// The channels its bearer may subscribe to.
+    /// The channels that the token may subscribe to.
     pub subscribe: Patterns,
-    /// How long it holds.
+    /// How long it is valid.
     pub ttl: Duration,
-    /// Whom it speaks for.
+    /// The user that it identifies.
     pub subject: Option<String>,
-    /// Whom it is meant for.
+    /// Its intended recipient.
     pub audience: Option<String>,
 }
 
-/// A token signed with `secret` (HS256) that holds from `now` on.
+/// A token signed with `secret` (HS256) that is valid from `now` on.
 ///
 /// # Errors
-/// When the signature fails, which for HS256 it does not.
+/// When signing fails, which does not happen with HS256.
 pub fn mint(secret: &Secret, request: &TokenRequest, now: SystemTime) -> Result<String, jsonwebtoken::errors::Error> {
     let exp = (now + request.ttl).duration_since(UNIX_EPOCH).unwrap_or_default();
     let claims = Claims {
-        // Up, so that a token never holds for less than was asked.
+        // Rounded up, so that a token is never valid for less than requested.
         exp: exp.as_secs_f64().ceil(),
         nbf: None,
         sub: request.subject.clone(),

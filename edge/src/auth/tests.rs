@@ -56,7 +56,7 @@ fn forged(header: &str, claims: &str) -> String {
 }
 
 #[test]
-fn a_minted_token_holds_until_it_ends() {
+fn a_minted_token_is_valid_until_it_expires() {
     let verifier = Verifier::with_keys([&secret()], vec![], None);
     let token = mint(&secret(), &request("news*", ""), at(1000)).unwrap();
     let claims = verifier.verify(&token, at(1059)).unwrap();
@@ -100,7 +100,7 @@ fn a_public_key_is_no_secret() {
 
 /// Case 12.10: the error of a token names the claim.
 #[test]
-fn what_does_not_hold_is_told_by_its_reason() {
+fn an_invalid_token_is_reported_with_the_reason() {
     let verifier = Verifier::with_keys([&secret()], vec![], None);
     let good = forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000}"#);
     assert!(verifier.verify(&good, at(0)).is_ok());
@@ -127,8 +127,8 @@ fn what_does_not_hold_is_told_by_its_reason() {
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":"never"}"#), "claim `exp`"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":-1}"#), "seconds since 1970"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"nbf":1500000000}"#), "claim nbf"),
-        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":["a*b"]}}"#), "`a*b` is no pattern"),
-        (forged(r#"{"alg":"HS256"}"#, "[]"), "its claims"),
+        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":["a*b"]}}"#), "invalid pattern `a*b`"),
+        (forged(r#"{"alg":"HS256"}"#, "[]"), "invalid claims"),
         (format!("{good}{}", "A".repeat(9000)), "longer than 8 KiB"),
     ] {
         let told = verifier.verify(&token, at(1_000_000_000)).unwrap_err().to_string();
@@ -192,7 +192,7 @@ fn key_files() {
         ("", "no PEM block"),
         ("ssh-rsa AAAA", "no PEM block"),
         ("-----BEGIN PUBLIC KEY-----\nMIIB", "no end"),
-        ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", "no public key"),
+        ("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", "not a public key"),
         ("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----", "a private key"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----", "a private key"),
         (RSA_SHORT, "2048"),
@@ -302,7 +302,7 @@ fn a_valid_cookie_is_found_among_others() {
 }
 
 #[test]
-fn a_token_that_does_not_hold_is_told_and_counted_where_one_is_needed() {
+fn invalid_token_is_rejected_and_counted() {
     let edge = edge(&["--secret", SECRET]);
     let good = format!("Bearer {}", token("*", "*"));
     for headers in [
@@ -331,7 +331,7 @@ fn a_token_that_does_not_hold_is_told_and_counted_where_one_is_needed() {
 }
 
 #[test]
-fn a_cookie_publishes_only_from_pages_of_ours() {
+fn a_cookie_publishes_only_from_allowed_origins() {
     let edge = edge(&["--secret", SECRET, "--origins", "https://app.example,*"]);
     let cookie = format!("a=b; trident_token=\"{}\"; c=d", token("news", "inner"));
     for (origin, subscribe, publish) in [
@@ -372,7 +372,7 @@ fn without_a_key_publishing_is_closed_and_says_what_opens_it() {
 }
 
 #[test]
-fn tokens_without_a_subject_are_told_apart() {
+fn tokens_without_a_subject_are_distinguished() {
     let edge = edge(&["--secret", SECRET]);
     let identity = |claims: &str| {
         let token = forged(r#"{"alg":"HS256"}"#, claims);
@@ -395,7 +395,7 @@ fn a_token_for_ever() {
 proptest! {
     /// No text but the token itself passes for it.
     #[test]
-    fn no_changed_token_holds(at in 0_usize..200, with in "[A-Za-z0-9._-]") {
+    fn a_modified_token_is_invalid(at in 0_usize..200, with in "[A-Za-z0-9._-]") {
         let verifier = Verifier::with_keys([&secret()], vec![], None);
         let good = forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"sub":"ann"}"#);
         let at = at % good.len();
@@ -413,7 +413,7 @@ proptest! {
 
 /// A signature is checked once; whether the token is in force, each time.
 #[test]
-fn a_token_that_is_known_still_ends() {
+fn a_cached_token_still_expires() {
     let edge = edge(&["--secret", SECRET]);
     let asked = TokenRequest { ttl: Duration::from_secs(2), ..request("news", "") };
     let token = mint(&secret(), &asked, SystemTime::now()).unwrap();

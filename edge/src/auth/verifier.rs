@@ -1,8 +1,8 @@
-//! Checks tokens: JSON Web Tokens (RFC 7519) that are signed with a key of ours.
+//! Verifies tokens: JSON Web Tokens (RFC 7519) signed with a configured key.
 //!
-//! Each key is bound to one algorithm, HS256 to the secrets, and RS256, ES256 or EdDSA to a public key by its kind. The
-//! header of a token only picks among the keys of the algorithm it names, so it can neither switch a public key into
-//! an HMAC secret nor get by with `none` (RFC 8725 §3.1, §3.2).
+//! Each key is bound to one algorithm: secrets to HS256, and public keys to RS256, ES256 or EdDSA, depending on their kind. The header of a
+//! token only selects among the keys of its algorithm, so it can neither turn a public key into an HMAC secret nor use `none` (RFC 8725
+//! §3.1, §3.2).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,34 +13,34 @@ use shared::pure::access::{Claims, ClaimsFault};
 
 use crate::settings::{Secret, Settings};
 
-/// Seconds before its `nbf` at which a token holds already, for issuers whose clock is ahead of ours.
+/// Seconds before its `nbf` at which a token is accepted, for issuers whose clock is ahead.
 pub const LEEWAY: f64 = 5.0;
 
-/// Bytes of the longest token that is looked at. Headers are bounded by the server; Socket.IO's handshake is not.
-const LONGEST: usize = 8 * 1024;
+/// Maximum length in bytes of a token that is checked. The server limits headers, but not Socket.IO's handshake.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Why a token does not hold. The messages repeat nothing of the token and nothing of the keys.
+/// Why a token is invalid. The messages contain no part of the token or the keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// Not a JSON Web Token, or one that is not ours to read.
-    #[error("this is not a token that can be read: {0}")]
+    /// Not a JSON Web Token, or in an unsupported form.
+    #[error("malformed token: {0}")]
     Malformed(String),
-    /// Signed in a way that no key here is for.
-    #[error("tokens signed with this algorithm (alg) are not accepted here; accepted: {0}")]
+    /// Signed with an algorithm that no key uses.
+    #[error("unsupported token algorithm (alg); accepted: {0}")]
     Algorithm(String),
-    /// Signed with another key, or changed since.
-    #[error("the token's signature is of a key that this server does not know, or the token was changed since")]
+    /// Signed with another key, or modified.
+    #[error("invalid token signature: unknown key, or the token was modified")]
     Signature,
-    /// Well signed, and yet not valid now or here.
+    /// Correctly signed, but not valid now or here.
     #[error(transparent)]
     Claims(#[from] ClaimsFault),
 }
 
-/// A public key that tokens are verified with.
+/// A public key that verifies tokens.
 #[derive(Clone, Debug)]
 pub struct PublicKey(Key);
 
-/// A key, the name that tokens call it by, and the one algorithm that it is for.
+/// A key, its name in tokens, and its one algorithm.
 #[derive(Clone, Debug)]
 struct Key {
     kid: Option<String>,
@@ -49,11 +49,11 @@ struct Key {
 }
 
 impl PublicKey {
-    /// The public keys in a PEM file, one or several: RSA (2048 bits and more) for RS256, P-256 for ES256, Ed25519 for
-    /// EdDSA. `kid`, when given, is the name that tokens call them by.
+    /// The public keys in a PEM file, one or several: RSA (2048 bits and more) for RS256, P-256 for ES256, Ed25519 for EdDSA. `kid` is
+    /// their name in tokens, if given.
     ///
     /// # Errors
-    /// A sentence on what is wrong with the file.
+    /// A sentence that describes the problem of the file.
     pub fn from_pem(pem: &str, kid: Option<&str>) -> Result<Vec<Self>, String> {
         const END: &str = "-----END ";
         let mut keys = Vec::new();
@@ -69,7 +69,7 @@ impl PublicKey {
             rest = &block[end..];
         }
         if keys.is_empty() {
-            Err("no PEM block in it; accepted are PEM files with public keys".to_owned())
+            Err("it contains no PEM block; expected a PEM file with public keys".to_owned())
         } else {
             Ok(keys)
         }
@@ -78,12 +78,12 @@ impl PublicKey {
     fn from_block(block: &str, kid: Option<&str>) -> Result<Self, String> {
         if block.lines().next().is_some_and(|line| line.contains("PRIVATE KEY")) {
             return Err(
-                "it holds a private key; give its public key, and keep the private one with the issuer".to_owned()
+                "it contains a private key; use the public key, and keep the private one with the issuer".to_owned()
             );
         }
         let (pem, kid) = (block.as_bytes(), kid.map(ToOwned::to_owned));
         if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-            // PKCS #1 of a modulus of 256 bytes takes a few more than that.
+            // PKCS #1 of a modulus of 256 bytes takes a few more bytes.
             return match key.try_get_as_bytes() {
                 Ok(der) if der.len() > 256 => Ok(Self(Key { kid, algorithm: Algorithm::RS256, key })),
                 _ => Err("the RSA key is shorter than 2048 bits (RFC 7518 §3.3)".to_owned()),
@@ -93,24 +93,24 @@ impl PublicKey {
             // An uncompressed point of P-256 (SEC 1 §2.3.3) is 65 bytes; other curves are for other algorithms.
             return match key.try_get_as_bytes() {
                 Ok(point) if point.len() == 65 => Ok(Self(Key { kid, algorithm: Algorithm::ES256, key })),
-                _ => Err("the elliptic curve is not P-256, the one of ES256".to_owned()),
+                _ => Err("the elliptic curve is not P-256, as ES256 requires".to_owned()),
             };
         }
         match DecodingKey::from_ed_pem(pem) {
             Ok(key) => Ok(Self(Key { kid, algorithm: Algorithm::EdDSA, key })),
-            Err(_) => Err("a PEM block is no public key of RSA, P-256 or Ed25519".to_owned()),
+            Err(_) => Err("a PEM block is not a public key of RSA, P-256 or Ed25519".to_owned()),
         }
     }
 }
 
-/// The keys of this server, and what they are asked.
+/// The keys of this server, and the required audience.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
     keys: Vec<Key>,
     audience: Option<String>,
 }
 
-/// The part of a token's header that matters here (RFC 7515 §4.1).
+/// The relevant part of a token's header (RFC 7515 §4.1).
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -119,13 +119,13 @@ struct Header {
 }
 
 impl Verifier {
-    /// The keys that the settings name.
+    /// The configured keys.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         Self::with_keys(&settings.secrets, settings.public_keys.clone(), settings.audience.clone())
     }
 
-    /// These keys; `audience`, when given, has to be in every token's `aud`.
+    /// These keys; `audience`, if given, has to be in every token's `aud`.
     #[must_use]
     pub fn with_keys<'a>(
         secrets: impl IntoIterator<Item = &'a Secret>,
@@ -140,25 +140,25 @@ impl Verifier {
         Self { keys: secrets.chain(public.into_iter().map(|public| public.0)).collect(), audience }
     }
 
-    /// Whether a token with these claims, of which the signature was verified, is in force at `now`, and here.
+    /// Whether a token with these claims, whose signature was verified, is valid at `now` on this server.
     ///
     /// # Errors
-    /// Why it is not.
+    /// Why it is invalid.
     pub fn check(&self, claims: &Claims, now: SystemTime) -> Result<(), TokenFault> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         Ok(claims.check(now, LEEWAY, self.audience.as_deref())?)
     }
 
-    /// Whether there is a key at all; without one nobody can show a token that holds.
+    /// Whether there are any keys; without one no token is valid.
     #[must_use]
     pub fn has_key(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// The claims of `token`, when it holds at `now`.
+    /// The claims of `token`, if it is valid at `now`.
     ///
     /// # Errors
-    /// The first reason why it does not.
+    /// The first reason why it is invalid.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Claims, TokenFault> {
         let header = header(token)?;
         let candidates = self.candidates(&header);
@@ -171,8 +171,8 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The keys that a token with this header may be signed with: those of its algorithm, and of these the ones with its
-    /// `kid`. A `kid` that no key bears only says that the operator did not name the keys; then all of them are tried.
+    /// The keys that may have signed a token with this header: those of its algorithm, and of these the ones with its `kid`. If no key has
+    /// this `kid`, the operator did not name the keys, and all of them are tried.
     fn candidates(&self, header: &Header) -> Vec<(Algorithm, &DecodingKey)> {
         let fits = |key: &&Key| name(key.algorithm) == header.alg;
         let named = |key: &&Key| key.kid.is_some() && key.kid == header.kid;
@@ -204,27 +204,27 @@ fn name(algorithm: Algorithm) -> &'static str {
 
 fn header(token: &str) -> Result<Header, TokenFault> {
     let malformed = |what: &str| TokenFault::Malformed(what.to_owned());
-    if token.len() > LONGEST {
-        return Err(malformed("it is longer than 8 KiB"));
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(malformed("longer than 8 KiB"));
     }
     let mut parts = token.split('.');
     let (Some(first), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(malformed("a JSON Web Token has three parts with dots between"));
+        return Err(malformed("a JSON Web Token has three parts, separated by dots"));
     };
-    let bytes = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed("its header is not base64url"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(first).map_err(|_| malformed("the header is not base64url"))?;
     let header: Header =
-        serde_json::from_slice(&bytes).map_err(|_| malformed("its header is not JSON with an `alg`"))?;
+        serde_json::from_slice(&bytes).map_err(|_| malformed("the header is not JSON with an `alg`"))?;
     if header.crit.is_some() {
-        // RFC 7515 §4.1.11: extensions that are not understood make a token invalid, and we understand none.
-        return Err(malformed("its header has `crit` extensions, none of which are understood"));
+        // RFC 7515 §4.1.11: unsupported critical extensions make a token invalid, and none are supported.
+        return Err(malformed("the header has `crit` extensions, which are not supported"));
     }
     Ok(header)
 }
 
-/// The claims when `key` signed the token, nothing when another key did.
+/// The claims if `key` signed the token, `None` if another key did.
 fn signed(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Option<Claims>, TokenFault> {
     let mut validation = Validation::new(algorithm);
-    // Dates and audience are ours to check, with the caller's clock.
+    // Dates and audience are checked separately, with the caller's clock.
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
@@ -232,17 +232,17 @@ fn signed(token: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<Option
         Ok(data) => Ok(Some(data.claims)),
         Err(error) => match error.kind() {
             ErrorKind::Json(error) => {
-                // Where in the claims says nothing to who sees them encoded.
+                // The position within the claims is useless to somebody who sees them encoded.
                 let error = error.to_string();
                 let what = error.split(" at line ").next().unwrap_or_default();
                 let what = match what.strip_prefix("missing field ") {
                     Some(claim) => format!("the required claim {claim} is missing"),
-                    None => format!("its claims are not as expected: {what}"),
+                    None => format!("invalid claims: {what}"),
                 };
                 Err(TokenFault::Malformed(what))
             }
             ErrorKind::Base64(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidToken => {
-                Err(TokenFault::Malformed("one of its parts is not base64url".to_owned()))
+                Err(TokenFault::Malformed("one of the parts is not base64url".to_owned()))
             }
             _ => Ok(None),
         },

@@ -48,7 +48,7 @@ fn each_error_has_its_status_and_its_headers() {
             "too_many_requests",
             Some(("retry-after", "3")),
         ),
-        (ApiError::unavailable("bus_away", "x"), 503, "bus_away", Some(("retry-after", "2"))),
+        (ApiError::unavailable("bus_unavailable", "x"), 503, "bus_unavailable", Some(("retry-after", "2"))),
         (ApiError::internal("the password is hunter2"), 500, "internal", None),
     ];
     for (error, status, code, extra) in table {
@@ -72,7 +72,7 @@ fn the_body_is_json_whatever_the_message() {
 }
 
 #[test]
-fn a_500_tells_the_client_nothing() {
+fn a_500_discloses_nothing_to_the_client() {
     assert_eq!(
         ApiError::internal("the password is hunter2").to_json(),
         r#"{"error":{"code":"internal","message":"internal error"}}"#
@@ -80,7 +80,7 @@ fn a_500_tells_the_client_nothing() {
 }
 
 #[actix_web::test]
-async fn what_actix_answers_by_itself_gets_our_form() {
+async fn errors_of_actix_have_the_standard_body() {
     async fn fail() -> Result<HttpResponse, actix_web::Error> {
         Err(error::ErrorInternalServerError("the password is hunter2"))
     }

@@ -28,17 +28,17 @@ use super::{
 };
 use crate::{guarded::Guarded, layer::Body};
 
-/// Bytes that are gathered before they are written, while a body has more. So much, and what the body gave last, is all that is kept
-/// for a client that does not read.
+/// Bytes that are gathered before they are written, while a body has more. This much, and the body's last chunk, is all that is stored for
+/// a client that does not read.
 const GATHERED: usize = 16 * 1024;
 /// A body that is being sent.
 struct Sending {
-    /// Until it has ended.
+    /// The body, until it has ended.
     body: Option<Body>,
-    /// What it gave, as far as it was not written yet.
+    /// Its last chunk, as far as it has not been written yet.
     rest: Bytes,
     framing: Framing,
-    /// Bytes that were told and have not come, of [`Framing::Length`].
+    /// The number of remaining bytes, of [`Framing::Length`].
     owed: u64,
     has_begun: bool,
     failed: Option<io::Error>,
@@ -81,7 +81,7 @@ where
 }
 
 impl Sending {
-    /// Whether `chunk` is more than was told; counts it.
+    /// Whether `chunk` exceeds the announced length; counts it.
     fn is_too_long(&mut self, chunk: &Bytes) -> bool {
         if self.framing != Framing::Length {
             return false;
@@ -93,14 +93,14 @@ impl Sending {
 }
 
 impl Connection {
-    /// Has the request answered by the application. Whether another may follow.
+    /// Has the application answer the request. Returns whether another may follow.
     pub(super) async fn answer<S>(&mut self, application: &S, whole: Box<Whole>) -> bool
     where
         S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
     {
         let (mut call, mut exchange) = call(application, *whole);
         let answered = self.until_answered(call.as_mut(), &mut exchange).await;
-        // The request goes here: what it holds is not needed for as long as its answer may take.
+        // The request is moved here: it is not needed for as long as its response may take.
         drop(call);
         let Some(mut sending) = answered.map(|response| self.begin_answer(response, exchange)) else { return false };
         self.send(&mut sending).await
@@ -150,14 +150,14 @@ impl Connection {
     /// Puts the head of an answer among what is written, and gives what follows it.
     fn begin_answer(&mut self, response: HttpResponse<Body>, exchange: Exchange) -> Sending {
         let Exchange { mut shape, body: incoming, expects, .. } = exchange;
-        // A body that nobody reads any more is read over if its end is near. Otherwise the connection ends with this answer, and the
-        // client has to be told so (RFC 9112 §9.6). Who was not told to send a body may send it or not, and we could not tell it from
-        // the next request.
+        // A body that nobody reads any more is discarded if its end is near. Otherwise the connection ends with this response, which has to
+        // say so (RFC 9112 §9.6). A client that was not asked to send its body may send it or not; it could not be distinguished from the
+        // next request.
         if incoming.as_ref().is_some_and(|incoming| !incoming.is_over() && incoming.is_abandoned()) {
             let is_short = self.decoder.body_left().is_none_or(|left| left <= MAX_DISCARDED_BODY);
             shape.keeps &= !expects && is_short && self.discard_body();
         }
-        // What comes after a body that was broken is no request.
+        // Bytes after an invalid body are not a request.
         shape.keeps &= !self.is_discarding;
         let (head, body) = response.into_parts();
         let size = body.size();
@@ -170,7 +170,7 @@ impl Connection {
         Sending { body, rest: Bytes::new(), framing, owed, has_begun: false, failed: None, incoming, keeps }
     }
 
-    /// Sends an answer. Whether another request may follow.
+    /// Sends a response. Returns whether another request may follow.
     async fn send(&mut self, sending: &mut Sending) -> bool {
         let sent = poll_fn(|cx| self.poll_send(cx, sending)).await;
         self.alarm.clear();
@@ -180,10 +180,10 @@ impl Connection {
         sending.keeps && sent.is_ok() && self.pass_over().await
     }
 
-    /// Writes what the body has, as it comes, and what the client takes. Nothing is asked of the body while the client takes less than
-    /// it is sent: the body is a cursor, and a client that does not read costs its cursor.
+    /// Writes the body as it is produced and as the client reads. The body is not polled while the client reads less than it is sent
+    /// (backpressure): the body is a cursor, and a client that does not read costs its cursor.
     fn poll_send(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
-        // The head waits for the first of the body: mostly they leave together. What is left from before goes first.
+        // The head waits for the first chunk of the body: usually both are sent together. Earlier data is written first.
         let mut is_full = sending.has_begun && self.outgoing.len() > 0;
         sending.has_begun = true;
         loop {
@@ -206,7 +206,7 @@ impl Connection {
                 };
             };
             match Pin::new(body).poll_next(cx) {
-                // One more byte than was told would be the first of the next answer, and one less the last of this one.
+                // One byte more than announced would be the first of the next response, and one less the last of this one.
                 Poll::Ready(Some(Ok(chunk))) if sending.is_too_long(&chunk) => {
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
@@ -216,7 +216,7 @@ impl Connection {
                     self.outgoing.end(sending.framing);
                     sending.body = None;
                 }
-                // Without its end the client sees that the response was cut (RFC 9112 §8).
+                // Without the end marker, the client sees that the response is incomplete (RFC 9112 §8).
                 Poll::Ready(Some(Err(error))) => {
                     sending.body = None;
                     sending.failed = Some(io::Error::other(error.to_string()));
@@ -228,9 +228,9 @@ impl Connection {
                         Poll::Ready(In::Fed) => is_full = flushed.is_pending(),
                         Poll::Ready(In::Broken) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                         Poll::Ready(In::Ended) => match incoming {
-                            // What came before the end has still to be answered, by who reads on while it writes.
+                            // Requests received before the end still have to be answered, since the client may read on.
                             Some(incoming) if !incoming.is_over() => incoming.end(),
-                            // What is ready was sent, and nobody is there to wait for more.
+                            // Everything ready was sent, and nobody waits for more.
                             _ if flushed.is_ready() => {
                                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                             }

@@ -1,7 +1,7 @@
-//! One clock for all connections of a worker: how long each may go on waiting, and what day it is.
+//! One clock for all connections of a worker: their deadlines, and the current date.
 //!
-//! Nearly every wait of a connection ends by what it waits for. A timer of its own would be made, entered, and taken out again for
-//! each request; here a deadline is a number in a table, looked through at every tick. So deadlines are late by a tick at most.
+//! Nearly every wait of a connection ends before its deadline. Individual timers would be created, inserted, and removed for each request;
+//! here a deadline is a number in a table that is checked at every tick. Deadlines are therefore late by at most one tick.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,37 +16,37 @@ use actix_web::{http::header::HttpDate, rt};
 use slab::Slab;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// See the module. Lives as long as the worker.
+/// See the module. Exists as long as the worker.
 pub(super) struct Clock {
     began: Instant,
     tick: Duration,
-    /// Milliseconds since it began, as of the last tick.
+    /// Milliseconds since its start, at the last tick.
     now: Cell<u64>,
     alarms: RefCell<Slab<Entry>>,
     is_stopping: Cell<bool>,
-    /// For the field `Date`, made anew each second.
+    /// For the field `Date`, updated each second.
     date: RefCell<(u64, String)>,
 }
 
 struct Entry {
-    /// `NEVER` while nothing is waited for.
+    /// `NEVER` while there is no deadline.
     due: u64,
-    /// Of the connection's task.
+    /// The waker of the connection's task.
     waker: Option<Waker>,
-    /// Since when the connection waits for a request; `NEVER` while it has one.
+    /// Since when the connection has been waiting for a request; `NEVER` during a request.
     idle_since: u64,
-    /// Whose it is, if it is that of one client.
+    /// The client's address, if it is known.
     address: Option<IpAddr>,
-    /// It is to be closed for another one.
+    /// It is to be closed in favour of another one.
     is_evicted: bool,
 }
 
 const NEVER: u64 = u64::MAX;
-/// Milliseconds after which a connection without a request may have to make room.
+/// Milliseconds after which a connection without a request may be closed to make room.
 const MIN_IDLE: u64 = 1_000;
 
 impl Clock {
-    /// Ticks from now on, within the runtime that this is called in, for as long as it lives.
+    /// Ticks from now on, within the current runtime, for as long as it exists.
     pub(super) fn start(tick: Duration) -> Rc<Self> {
         let clock = Rc::new(Self {
             began: Instant::now(),
@@ -62,12 +62,12 @@ impl Clock {
         clock
     }
 
-    /// Milliseconds since it began, as of the last tick.
+    /// Milliseconds since its start, at the last tick.
     pub(super) fn now(&self) -> u64 {
         self.now.get()
     }
 
-    /// The time of day as HTTP has it (RFC 9110 §5.6.7), no more than a tick old.
+    /// The date in HTTP's format (RFC 9110 §5.6.7), at most a tick old.
     pub(super) fn write_date(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.date.borrow().1.as_bytes());
     }
@@ -83,15 +83,15 @@ impl Clock {
         self.is_stopping.get()
     }
 
-    /// A place for a connection of `address`.
+    /// An entry for a connection of `address`.
     pub(super) fn alarm(self: &Rc<Self>, address: Option<IpAddr>) -> Alarm {
         let entry = Entry { due: NEVER, waker: None, idle_since: NEVER, address, is_evicted: false };
         let key = self.alarms.borrow_mut().insert(entry);
         Alarm { clock: self.clone(), key }
     }
 
-    /// Has up to `most` idle connections closed, of `address` or of anybody, the longest idle first; none that has been idle for less
-    /// than [`MIN_IDLE`], since its request may be on its way. How many those are.
+    /// Closes up to `most` idle connections, of `address` or of any, the longest idle first; none that has been idle for less than
+    /// [`MIN_IDLE`], since its request may be in flight. Returns their number.
     pub(super) fn evict(&self, address: Option<IpAddr>, most: usize) -> usize {
         let before = self.now.get().checked_sub(MIN_IDLE);
         let wakers: Vec<_> = {
@@ -137,7 +137,7 @@ impl Clock {
         if date.0 != second || date.1.is_empty() {
             date.0 = second;
             date.1.clear();
-            // A string takes all that is written to it.
+            // Writing to a string never fails.
             let _ = write!(date.1, "{}", HttpDate::from(now));
         }
     }
@@ -148,7 +148,7 @@ async fn run(clock: Weak<Clock>, tick: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // Gone when the worker is, and no connection is left.
+        // Dropped with the worker, when no connection is left.
         let Some(clock) = clock.upgrade() else { return };
         clock.update();
     }
@@ -161,32 +161,32 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Goes off after this time, unless it is set otherwise.
+    /// Fires after this time, unless it is set again.
     pub(super) fn set(&self, after: Duration) {
         let after = u64::try_from(after.saturating_add(self.clock.tick).as_millis()).unwrap_or(NEVER);
         self.with(|entry| entry.due = self.clock.now.get().saturating_add(after));
     }
 
-    /// Does not go off.
+    /// Does not fire.
     pub(super) fn clear(&self) {
         self.with(|entry| entry.due = NEVER);
     }
 
-    /// Says whether the connection waits for a request.
+    /// Records whether the connection waits for a request.
     pub(super) fn set_idle(&self, is_idle: bool) {
         self.with(|entry| entry.idle_since = if is_idle { self.clock.now.get() } else { NEVER });
     }
 
-    /// Whether the connection is to be closed for another one.
+    /// Whether the connection is to be closed in favour of another one.
     pub(super) fn is_evicted(&self) -> bool {
         self.with(|entry| entry.is_evicted)
     }
 
-    /// Whether it has gone off; the task of this waker is woken when it does.
+    /// Whether it has fired; if not, the task of this waker is woken when it does.
     pub(super) fn is_over(&self, waker: &Waker) -> bool {
         let (is_over, _before) = self.with(|entry| {
             let is_known = entry.waker.as_ref().is_some_and(|known| known.will_wake(waker));
-            // The one before is dropped outside of the table: it may be the last of its task.
+            // The previous waker is dropped outside of the table: it may be the last reference to its task.
             let before = if is_known { None } else { entry.waker.replace(waker.clone()) };
             (entry.due <= self.clock.now.get(), before)
         });
@@ -201,7 +201,7 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         let entry = self.clock.alarms.borrow_mut().try_remove(self.key);
-        // Dropping a waker may drop a task, and that may come back here.
+        // Dropping a waker may drop a task, which may call this clock.
         drop(entry);
     }
 }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_goes_off_once_its_time_is_over_and_not_before() {
+    async fn an_alarm_fires_at_its_time_and_not_before() {
         LocalSet::new()
             .run_until(async {
                 let clock = Clock::start(TICK);
@@ -254,7 +254,7 @@ mod tests {
             .await;
     }
 
-    /// Case 5.6: idle connections make room, the longest idle first, and none that has a request.
+    /// Case 5.6: idle connections are closed to make room, the longest idle first, and none with a request.
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_are_evicted_first() {
         LocalSet::new()
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_date_goes_on() {
+    async fn the_date_header_advances() {
         LocalSet::new()
             .run_until(async {
                 let clock = Clock::start(TICK);

@@ -1,4 +1,4 @@
-//! The connection itself: the next request out of what has come, the body of it as it is wanted, and the end.
+//! The connection itself: reads the next request and its body on demand, and closes.
 
 use std::{
     cell::RefCell,
@@ -22,7 +22,7 @@ use socket2::SockRef;
 use tokio::io::AsyncWrite as _;
 
 use super::{
-    Worker,
+    WorkerContext,
     clock::{Alarm, Clock},
     decoder::Decoder,
     outgoing::{Outgoing, Shape},
@@ -32,23 +32,23 @@ use super::{
 };
 use crate::{Edge, routes::Routes};
 
-/// Bytes that the kernel takes for a peer before our writes wait (it takes twice that in memory). Its own choice grows to
-/// megabytes, which would hide a slow reader from us and hold messages that are long out of date.
+/// The kernel's send buffer in bytes (it takes twice that in memory). Its own choice grows to megabytes, which would hide a slow reader and
+/// keep outdated messages.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes that are read at a time.
 pub(super) const READ: usize = 16 * 1024;
 /// Bytes that a client may send ahead while it is being answered. More stays in the kernel.
 pub(super) const MAX_READAHEAD: usize = 8 * 1024;
-/// Bytes that a client may still send on a connection that no further request is read from.
+/// Bytes that a client may still send on a connection from which no further request is read.
 pub(super) const MAX_DISCARDED: usize = 64 * 1024;
-/// Bytes of a body that nobody wanted which are read to come to the next request.
+/// Bytes of an unread body that are discarded to reach the next request.
 pub(super) const MAX_DISCARDED_BODY: u64 = 64 * 1024;
-/// How long a client has to close its side once we have closed ours. What it still sends is read and thrown away meanwhile: closed
-/// at once, the socket would answer it with a reset, which can overtake our last answer (RFC 9112 §9.6).
+/// How long a client has to close its side after the server has closed its own. Its data is read and discarded in the meantime: if the
+/// socket were closed immediately, the kernel would answer it with a reset, which can overtake the last response (RFC 9112 §9.6).
 const CLOSING: Duration = Duration::from_secs(2);
 
 thread_local! {
-    /// What a read goes into before it is known how much it is.
+    /// The buffer for a read whose size is unknown.
     pub(super) static READ_INTO: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
@@ -61,47 +61,47 @@ pub(super) struct Connection {
     pub(super) alarm: Alarm,
     pub(super) head_timeout: Duration,
     write_grace: Duration,
-    /// Read, and not yet decoded.
+    /// Received, and not yet decoded.
     pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
     quiet: Quiet,
     pub(super) input: Input,
-    /// Reading was stopped while there was something to read: tokio does not know of it.
+    /// Reading was stopped although there was data: tokio does not know of it.
     pub(super) is_paused: bool,
-    /// The client takes less than there is, and the alarm runs for it.
+    /// The client reads less than there is, and the alarm is set for it.
     is_stalled: bool,
-    /// No further request is read: what comes is thrown away.
+    /// No further request is read: input is discarded.
     pub(super) is_discarding: bool,
-    /// So much came since then.
+    /// The number of bytes received since then.
     pub(super) discarded: usize,
-    /// We have written our last: what comes is thrown away for a while, however much it is.
+    /// The server has written its last byte: input is discarded for a while, however much it is.
     pub(super) is_closing: bool,
 }
 
-/// What is known of the client's sending side.
+/// The state of the client's sending side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Open,
     /// The client has closed it. It may have closed the connection, or still read.
     Ended,
-    /// The connection is gone.
+    /// The connection is lost.
     Broken,
 }
 
-/// What came of looking for input.
+/// The result of waiting for input.
 pub(super) enum In {
-    /// Whoever reads the body has something new.
+    /// The reader of the body has new data.
     Fed,
     /// The client sends nothing more: see [`Input::Ended`].
     Ended,
-    /// Nobody is there any more.
+    /// The connection is lost.
     Broken,
 }
 
 impl Connection {
-    pub(super) fn new<S>(worker: &Worker<S>, socket: TcpStream, place: &Socket) -> Self {
+    pub(super) fn new<S>(worker: &WorkerContext<S>, socket: TcpStream, place: &Socket) -> Self {
         let options = SockRef::from(&socket);
-        // An option that cannot be set, or that this system does not know, is gone without.
+        // An option that cannot be set, or that this system does not support, is omitted.
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_send_buffer_size(SEND_BUFFER);
         Self {
@@ -124,7 +124,7 @@ impl Connection {
         }
     }
 
-    /// The next request, within `patience` unless its head has begun. None: the connection is to be closed.
+    /// The next request, within `patience` unless its head has begun. `None` if the connection is to be closed.
     pub(super) async fn read_request(
         &mut self,
         patience: Duration,
@@ -168,7 +168,7 @@ impl Connection {
                 self.refuse(StatusCode::SERVICE_UNAVAILABLE);
                 return None;
             }
-            // Only the head itself has its time. Empty lines before it neither begin it nor put off the end of an idle connection.
+            // Only the head itself has its timeout. Empty lines before it neither start it nor extend the idle timeout.
             if !has_begun && Decoder::has_begun(&self.inbox) {
                 has_begun = true;
                 self.alarm.set(self.head_timeout);
@@ -179,7 +179,7 @@ impl Connection {
                 }
                 let is_over = self.alarm.is_over(cx.waker()) || (!has_begun && self.clock.is_stopping());
                 if self.alarm.is_evicted() {
-                    // At once: the descriptor is wanted.
+                    // Immediately: the descriptor is needed.
                     return Poll::Ready(Some(Err(ErrorKind::ConnectionAborted.into())));
                 }
                 if is_over { Poll::Ready(None) } else { Poll::Pending }
@@ -202,13 +202,13 @@ impl Connection {
         }
     }
 
-    /// A request that cannot be read as one gets a status, and the connection ends.
+    /// A request that cannot be decoded gets a status, and the connection ends.
     fn refuse(&mut self, status: StatusCode) {
         let shape = Shape { version: Version::HTTP_11, is_head: false, keeps: false };
         self.outgoing.head(HttpResponse::new(status).head(), BodySize::Sized(0), shape, &self.clock);
     }
 
-    /// Hands over what there is. A client that takes none of it has [`Times::write`](super::Times::write).
+    /// Writes what is queued. A client that reads none of it has [`ConnectionTimeouts::write`](super::ConnectionTimeouts::write).
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.len();
         if before > 0 && !self.is_stalled {
@@ -225,7 +225,7 @@ impl Connection {
         flushed
     }
 
-    /// While the client takes nothing: whether it is still there.
+    /// While the client reads nothing: whether it is still connected.
     pub(super) fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.poll_in(cx, None, &mut false) {
             Poll::Ready(In::Broken) => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
@@ -233,8 +233,8 @@ impl Connection {
         }
     }
 
-    /// Whether the time of a client that takes nothing is over. The kernel says that it takes more only once a third of what it holds
-    /// is gone, which is long for a slow client: so it is asked.
+    /// Whether the timeout of a client that reads nothing has expired. The kernel reports free space only when a third of its buffer has
+    /// been sent, which takes long with a slow client: so the amount is queried.
     pub(super) fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.alarm.is_over(cx.waker()) {
             return Poll::Pending;
@@ -258,7 +258,7 @@ impl Connection {
         .await
     }
 
-    /// Closes our side, and waits a while for the client to close its own.
+    /// Closes the sending side, and waits a while for the client to close its own.
     pub(super) async fn close(&mut self) {
         if self.input == Input::Broken {
             return;
@@ -278,7 +278,7 @@ impl Connection {
                 Poll::Pending => Poll::Pending,
             }
         });
-        // Whichever way it ends, it is over.
+        // However it ends, the connection is closed.
         let _: io::Result<()> = ended.await;
     }
 }

@@ -1,14 +1,14 @@
-//! The one place that decides what the bytes of a connection mean (RFC 9112). It does no I/O.
+//! Decodes the bytes of a connection (RFC 9112), and nothing else does. No I/O.
 //!
 //! ```text
 //! inbox ─▶ read_head: skip empty lines, find the end, check the size ─▶ actix-http's decoder ─▶ target, Host, Upgrade, framing
 //!       └▶ read_body: Content-Length | chunks (strict) | a tunnel, until its end
 //! ```
 //!
-//! A head is handed to actix-http's decoder as a whole and alone, so that it can neither read beyond it nor be given more than it
-//! can take. What decides about the rest of the connection is then made unambiguous in the decoded request itself: of an absolute
-//! target the authority replaces `Host`, and `Upgrade` is there exactly when the connection can become a WebSocket. Whoever handles
-//! the request reads that and never the bytes.
+//! Each complete head is passed to actix-http's decoder alone, so that it can neither read beyond it nor get more than it can handle.
+//! Everything that decides about the rest of the connection is then made unambiguous in the decoded request itself: the authority of an
+//! absolute target replaces `Host`, and `Upgrade` is present exactly if the connection can become a WebSocket. Whoever handles the request
+//! uses these and never the bytes.
 
 mod chunked;
 mod host;
@@ -29,14 +29,14 @@ use tokio_util::codec::Decoder as _;
 
 use self::chunked::Chunked;
 
-/// Bytes of the largest head. A hundred and twenty-eight channels of the longest names fit.
+/// Maximum size of a head in bytes. A hundred and twenty-eight channels with the longest names fit.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// The requests of one connection, head and body in turn.
+/// The requests of one connection, alternating between head and body.
 #[derive(Debug)]
 pub struct Decoder {
     config: ServiceConfig,
-    /// So many bytes of the inbox hold no end of a head. They are not searched again for each byte that comes after them.
+    /// This many bytes of the inbox contain no end of a head. They are not searched again when more bytes arrive.
     searched: usize,
     body: Body,
 }
@@ -44,9 +44,9 @@ pub struct Decoder {
 /// The head of a request.
 #[derive(Debug)]
 pub struct Head {
-    /// As actix-http decoded it; without a payload.
+    /// As actix-http decoded it, without a payload.
     pub request: Request,
-    /// Whether the client wants to keep the connection, and the message has an end.
+    /// Whether the client wants to keep the connection open, and the message has an end.
     pub keeps_alive: bool,
     /// The client waits for a 100 before it sends its body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
@@ -54,26 +54,26 @@ pub struct Head {
     pub has_body: bool,
 }
 
-/// What comes next of a body.
+/// The next part of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Some bytes of it, at least one.
+    /// Some bytes, at least one.
     Data(Bytes),
-    /// That was all.
+    /// The end.
     End,
 }
 
-/// A body whose framing is broken. Where it ends is unknown, and so is where another request would begin.
+/// A body with invalid framing. Its end is unknown, and so is the beginning of another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the framing of the body is broken")]
+#[error("the body has invalid framing")]
 pub struct BrokenBody;
 
-/// How the end of a request's body is found (RFC 9112 §6.3).
+/// How the body of a request is delimited (RFC 9112 §6.3).
 #[derive(Debug, Default)]
 enum Body {
     #[default]
     Done,
-    /// Bytes that are still to come.
+    /// The number of remaining bytes.
     Length(u64),
     Chunked(Chunked),
     /// Whatever comes is the body: the connection is a WebSocket, or would have been.
@@ -82,32 +82,32 @@ enum Body {
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a connection.
+    /// A decoder for a new connection.
     #[must_use]
     pub fn new(config: ServiceConfig) -> Self {
         Self { config, searched: 0, body: Body::Done }
     }
 
-    /// As [`new`](Self::new), where there is no server and no runtime: for tests and fuzzing.
+    /// As [`new`](Self::new), without a server and a runtime: for tests and fuzzing.
     #[must_use]
     pub fn detached() -> Self {
         thread_local! {
-            // Actix-http's configuration starts a clock, so it has to be made within a runtime.
+            // Actix-http's configuration starts a timer, so it has to be created within a runtime.
             static CONFIG: ServiceConfig = rt::System::new().block_on(async { ServiceConfig::default() });
         }
         Self::new(CONFIG.with(ServiceConfig::clone))
     }
 
-    /// Whether `inbox` holds the beginning of a head. Empty lines before one are none (RFC 9112 §2.2).
+    /// Whether `inbox` contains the beginning of a head. Preceding empty lines do not count (RFC 9112 §2.2).
     #[must_use]
     pub fn has_begun(inbox: &[u8]) -> bool {
         !matches!(inbox, [] | [b'\r'])
     }
 
-    /// Takes the next head out of `inbox`, if all of it is there. To be called when the body before it is done.
+    /// Takes the next head out of `inbox`, if it is complete. Call it when the previous body has ended.
     ///
     /// # Errors
-    /// The status to refuse the connection with.
+    /// The status with which to reject the connection.
     pub fn read_head(&mut self, inbox: &mut BytesMut) -> Result<Option<Head>, StatusCode> {
         debug_assert!(self.is_body_done(), "the body before this head was not read");
         if self.searched == 0 {
@@ -120,7 +120,7 @@ impl Decoder {
         }
         let Some(length) = head_length(inbox, self.searched) else {
             if inbox.len() >= MAX_HEAD {
-                // RFC 9112 §3: a request line that is too long has a status of its own.
+                // RFC 9112 §3: a request line that is too long has its own status.
                 let has_line = memchr::memchr(b'\n', inbox).is_some();
                 return Err(if has_line {
                     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -138,7 +138,7 @@ impl Decoder {
         let mut bytes = BytesMut::from(&inbox[..length]);
         inbox.advance(length);
         accept_minor_version(&mut bytes)?;
-        // A codec for each head: it keeps nothing that we want from one to the next.
+        // A codec for each head: it keeps no state from one to the next.
         let decoded = h1::Codec::new(self.config.clone()).decode(&mut bytes);
         match decoded {
             Ok(Some(h1::Message::Item(request))) if bytes.is_empty() => self.accept(request).map(Some),
@@ -147,7 +147,7 @@ impl Decoder {
         }
     }
 
-    /// Checks what actix-http's decoder leaves open, and decides how the body ends.
+    /// Checks what actix-http's decoder does not, and determines the framing of the body.
     fn accept(&mut self, mut request: Request) -> Result<Head, StatusCode> {
         let head = request.head_mut();
         if head.method == Method::CONNECT {
@@ -166,13 +166,13 @@ impl Decoder {
             }
             head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         } else {
-            // RFC 9110 §7.8: to be ignored in HTTP/1.0, and allowed to be in any other request.
+            // RFC 9110 §7.8: ignored in HTTP/1.0, and allowed in any other request.
             head.headers.remove(header::UPGRADE);
         }
         self.body = if is_upgrade {
             Body::Tunnel
         } else if is_chunked {
-            // Actix-http's decoder takes `chunked` alone, in HTTP/1.1 alone, and not beside a length.
+            // Actix-http's decoder accepts only `chunked`, only in HTTP/1.1, and not together with a length.
             Body::Chunked(Chunked::default())
         } else if length > 0 {
             Body::Length(length)
@@ -189,10 +189,10 @@ impl Decoder {
         Ok(Head { request, keeps_alive, expects_continue, has_body })
     }
 
-    /// Takes what has come of the body out of `inbox`; none: more has to come first.
+    /// Takes the next received part of the body out of `inbox`; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// When the chunks are not as RFC 9112 §7.1 has them; then for good.
+    /// When the chunks violate RFC 9112 §7.1; the error is permanent.
     pub fn read_body(&mut self, inbox: &mut BytesMut) -> Result<Option<Part>, BrokenBody> {
         let part = match &mut self.body {
             Body::Done => Some(Part::End),
@@ -224,19 +224,19 @@ impl Decoder {
         Ok(part)
     }
 
-    /// Whether all of the body was read, so that a head may follow.
+    /// Whether the body has been read completely, so that a head may follow.
     #[must_use]
     pub fn is_body_done(&self) -> bool {
         matches!(self.body, Body::Done)
     }
 
-    /// Whether the body has no end but that of the connection.
+    /// Whether the body ends only with the connection.
     #[must_use]
     pub fn is_tunnel(&self) -> bool {
         matches!(self.body, Body::Tunnel)
     }
 
-    /// Bytes of the body that are still to be read, where that is known.
+    /// The number of remaining bytes of the body, if it is known.
     #[must_use]
     pub fn body_left(&self) -> Option<u64> {
         match self.body {
@@ -246,13 +246,13 @@ impl Decoder {
         }
     }
 
-    /// The body as a whole, if it has a length and all of it is in `inbox`, where it stays.
+    /// The whole body, if it has a length and `inbox` contains all of it, where it stays.
     #[must_use]
     pub fn whole_body<'b>(&self, inbox: &'b [u8]) -> Option<&'b [u8]> {
         inbox.get(..usize::try_from(self.body_left()?).ok()?)
     }
 
-    /// Goes over the body that [`whole_body`](Self::whole_body) gave.
+    /// Skips the body that [`whole_body`](Self::whole_body) returned.
     pub fn skip_whole_body(&mut self, inbox: &mut BytesMut) {
         if let Some(length) = self.whole_body(inbox).map(<[u8]>::len) {
             inbox.advance(length);
@@ -267,8 +267,8 @@ fn take(inbox: &mut BytesMut, most: u64) -> Bytes {
     inbox.split_to(length).freeze()
 }
 
-/// Bytes of the head at the beginning of `bytes`, its empty line included, none of which ends within the first `searched`. A line
-/// may end with a bare LF (RFC 9112 §2.2).
+/// The length of the head at the beginning of `bytes`, including its empty line; none ends within the first `searched` bytes. A line may
+/// end with a bare LF (RFC 9112 §2.2).
 fn head_length(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(2);
     memchr::memchr_iter(b'\n', &bytes[from..]).find_map(|at| match &bytes[from + at + 1..] {
@@ -278,7 +278,7 @@ fn head_length(bytes: &[u8], searched: usize) -> Option<usize> {
     })
 }
 
-/// A later minor version than ours is read as ours (RFC 9110 §6.2); of another major version we know nothing.
+/// A later minor version is treated as 1.1 (RFC 9110 §6.2); other major versions are unknown.
 fn accept_minor_version(head: &mut [u8]) -> Result<(), StatusCode> {
     let end = memchr::memchr(b'\n', head).unwrap_or(head.len());
     let line = head[..end].strip_suffix(b"\r").unwrap_or(&head[..end]);
@@ -294,14 +294,14 @@ fn accept_minor_version(head: &mut [u8]) -> Result<(), StatusCode> {
     }
 }
 
-/// The value of `Content-Length`; nothing is none. Actix-http's decoder has refused what is no number, and more than one.
+/// The value of `Content-Length`, if present. Actix-http's decoder has rejected invalid and repeated ones.
 fn content_length(headers: &HeaderMap) -> Result<u64, StatusCode> {
     let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(0) };
     let length = length.to_str().ok().and_then(|length| length.trim().parse().ok());
     length.ok_or(StatusCode::BAD_REQUEST)
 }
 
-/// Whether the client would go over to WebSocket (RFC 6455 §4.1), perhaps among other protocols.
+/// Whether the client offers to upgrade to WebSocket (RFC 6455 §4.1), possibly among other protocols.
 fn names_websocket(headers: &HeaderMap) -> bool {
     let protocols = headers.get_all(header::UPGRADE).filter_map(|value| value.to_str().ok());
     protocols.flat_map(|value| value.split(',')).any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))

@@ -1,7 +1,7 @@
-//! A request's body on its way from the connection to whoever reads it.
+//! A request's body, between the connection and its reader.
 //!
-//! Both ends are in one task. The reader asks, and only then does the connection read on: a body that nobody reads stays in the
-//! client's hands.
+//! Both ends are in one task. The connection reads only when the reader polls: a body that nobody reads stays with the client
+//! (backpressure).
 
 use std::{
     cell::RefCell,
@@ -14,19 +14,19 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 
-/// The end of the connection.
+/// The connection's end.
 pub(super) struct Incoming(Rc<RefCell<State>>);
 
-/// The end of the reader.
+/// The reader's end.
 pub(super) struct Reading(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
     chunk: Option<Bytes>,
     end: End,
-    /// The reader has asked, and there was nothing.
+    /// The reader has polled, and there was nothing.
     waiting: Option<Waker>,
-    /// All of it came, in whichever way, or can no longer come.
+    /// The body is complete, or failed.
     is_over: bool,
 }
 
@@ -51,22 +51,22 @@ impl Incoming {
         !state.is_over && state.waiting.is_some()
     }
 
-    /// Whether its reader is gone.
+    /// Whether its reader was dropped.
     pub(super) fn is_abandoned(&self) -> bool {
         Rc::strong_count(&self.0) == 1
     }
 
-    /// Whether nothing more comes.
+    /// Whether nothing more follows.
     pub(super) fn is_over(&self) -> bool {
         self.0.borrow().is_over
     }
 
-    /// A part of it; to be called when it is wanted.
+    /// Adds a part of the body; call it when the reader waits.
     pub(super) fn feed(&self, chunk: Bytes) {
         self.tell(|state| state.chunk = Some(chunk));
     }
 
-    /// That was all.
+    /// The body is complete.
     pub(super) fn end(&self) {
         self.tell(|state| {
             state.is_over = true;
@@ -74,7 +74,7 @@ impl Incoming {
         });
     }
 
-    /// It cannot be read on.
+    /// The body cannot be read further.
     pub(super) fn fail(&self, error: PayloadError) {
         self.tell(|state| {
             state.is_over = true;
@@ -88,7 +88,7 @@ impl Incoming {
             act(&mut state);
             state.waiting.take()
         };
-        // The reader may be in a task of its own.
+        // The reader may be in another task.
         if let Some(waiting) = waiting {
             waiting.wake();
         }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn what_is_broken_says_so_once() {
+    async fn a_failed_body_gives_one_error() {
         let (incoming, mut reading) = Incoming::new();
         incoming.fail(PayloadError::EncodingCorrupted);
         assert!(matches!(reading.next().await, Some(Err(PayloadError::EncodingCorrupted))));

@@ -19,14 +19,14 @@ use super::{
 };
 
 impl Connection {
-    /// Throws away what has already come of a body that nobody reads. Whether the rest is short enough to be read over, too.
+    /// Discards the received part of a body that nobody reads. Returns whether the rest is short enough to be discarded, too.
     pub(super) fn discard_body(&mut self) -> bool {
         while let Ok(Some(Part::Data(_))) = self.decoder.read_body(&mut self.inbox) {}
         self.shrink_inbox();
         self.decoder.body_left().is_some_and(|left| left <= MAX_DISCARDED_BODY)
     }
 
-    /// Reads over what nobody wanted of a body, up to the next request. Whether that is there to be read.
+    /// Discards the unread part of a body, up to the next request. Returns whether that can be read.
     pub(super) async fn pass_over(&mut self) -> bool {
         self.alarm.set(self.head_timeout);
         while self.discard_body() {
@@ -45,7 +45,7 @@ impl Connection {
         false
     }
 
-    /// No further request is read: what comes is thrown away, but for a body that is still read.
+    /// No further request is read: input is discarded, except for a body that is still read.
     pub(super) fn discard_input(&mut self) {
         self.is_discarding = true;
         if self.decoder.is_body_done() {
@@ -54,14 +54,14 @@ impl Connection {
         }
     }
 
-    /// Looks for input: for the body, when it is wanted, and for the client's end.
+    /// Waits for input: for the body, if it is wanted, and for the client's end.
     pub(super) fn poll_in(&mut self, cx: &mut Context<'_>, body: Option<&Incoming>, expects: &mut bool) -> Poll<In> {
         loop {
             let wanted = body.filter(|body| body.is_wanted());
             if let Some(body) = wanted {
                 if std::mem::take(expects) && self.inbox.is_empty() {
                     self.outgoing.raw(b"HTTP/1.1 100 Continue\r\n\r\n");
-                    // What does not go now goes with the answer.
+                    // What cannot be sent now is sent with the response.
                     if let Poll::Ready(Err(_)) = self.outgoing.poll_flush(&mut self.socket, cx) {
                         self.input = Input::Broken;
                     }
@@ -78,7 +78,7 @@ impl Connection {
                 Input::Ended => return Poll::Ready(In::Ended),
                 Input::Broken => return Poll::Ready(In::Broken),
             }
-            // What is not wanted yet is read only to learn of the client's end.
+            // Input that is not needed yet is read only to notice the client's end.
             let most = if wanted.is_some() || self.is_discarding { READ } else { MAX_READAHEAD - self.inbox.len() };
             if ready!(self.poll_fill(cx, most)).is_err() {
                 self.input = Input::Broken;
@@ -93,7 +93,7 @@ impl Connection {
         }
     }
 
-    /// Hands the reader of a body what has come, or says that nothing more does.
+    /// Passes received data to the reader of a body, or that it has ended.
     fn feed(&mut self, body: &Incoming) {
         match self.decoder.read_body(&mut self.inbox) {
             Ok(Some(Part::Data(data))) => body.feed(data),
@@ -117,8 +117,8 @@ impl Connection {
         if self.input == Input::Ended {
             return Poll::Ready(In::Ended);
         }
-        // There is more to read, and we do not read it. Told that nothing is, tokio wakes us for whatever happens next: for more of
-        // the same, for the end, or for a reset. The end stays known to it.
+        // There is more data, which is not read. Tokio is told that there is none, so that it wakes the task for the next event: more data,
+        // the end, or a reset. It still knows of the end.
         for _ in 0..2 {
             self.is_paused = true;
             let _ = self.socket.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
@@ -133,7 +133,7 @@ impl Connection {
         Poll::Ready(In::Ended)
     }
 
-    /// Reads what is there, up to `most` bytes; nothing is the client's end.
+    /// Reads what is available, up to `most` bytes; zero bytes mean the client's end.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         READ_INTO.with_borrow_mut(|room| {
             let room = &mut room[..most];
@@ -153,7 +153,7 @@ impl Connection {
         })
     }
 
-    /// Reads without asking tokio, which was told that there is nothing. None: that has become true.
+    /// Reads without asking tokio, which was told that there is nothing. `None` if that is true now.
     fn read_paused(&mut self, room: &mut [u8]) -> Option<io::Result<usize>> {
         if !self.is_paused {
             return None;

@@ -5,22 +5,22 @@
 //!                             └▶ body, as far as it is asked for ─┘
 //! ```
 //!
-//! Actix-http's own dispatcher would do, but for what it keeps: two buffers of 8 KiB for as long as the connection lasts, however
-//! little there is to say. Here most connections wait, for a message or for their next request, and one that waits holds its
-//! socket, what waits in it, and no buffer. What the bytes mean is decided by one [`decoder`], before anything looks at a path; then a
-//! request goes to the handler of its path, or to actix-web's application.
+//! Actix-http's own dispatcher would work, except that it keeps two buffers of 8 KiB for as long as the connection lasts. Here most
+//! connections wait, for a message or for their next request, and a waiting one costs its socket, its queued data, and no buffer. The
+//! [`decoder`] interprets the bytes before anything uses a path; then a request goes to the handler of its path, or to actix-web's
+//! application.
 //!
-//! A connection is one future, in the task that actix's server makes for each socket. What it waits for is timed by the
-//! [`Clock`] of its worker:
+//! A connection is one future, in the task that actix's server creates for each socket. The [`Clock`] of its worker has its
+//! timeouts:
 //! - the head of a request, from its first byte (of the first request: from the beginning): `TRIDENT_HEADER_TIMEOUT`, then 408;
-//! - the next request: [`Times::keep_alive`];
-//! - a client that takes nothing of what there is for it: [`Times::write`], from each byte that it takes anew, and on a stream that
-//!   is quiet as long for the acknowledgement of its keep-alive ([`quiet`]);
-//! - the client's own end after our last byte: 2 s.
+//! - the next request: [`ConnectionTimeouts::keep_alive`];
+//! - a client that reads nothing of what is queued for it: [`ConnectionTimeouts::write`], restarted by each byte that it reads, and on a quiet
+//!   stream the same time for the acknowledgement of its keep-alive ([`quiet`]);
+//! - the client's own end after the last byte of the server: 2 s.
 //!
-//! A client that closes its sending side gets what is ready, and nothing is waited for on its behalf.
+//! A client that closes its sending side gets what is ready, and the server waits for nothing else on its behalf.
 //!
-//! Bodies of requests are timed by who reads them ([`super::body`]), and streams end by themselves.
+//! The readers of request bodies have their own timeouts ([`super::body`]), and streams end themselves.
 
 mod answer;
 mod clock;
@@ -47,56 +47,56 @@ pub(super) use self::sockets::Sockets;
 use self::{clock::Clock, connection::Connection, request::NextRequest, sockets::Excess};
 use super::{Edge, layer::Body, routes::Routes};
 
-/// The times that a server gives its clients.
+/// The timeouts of a server's clients.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct ConnectionTimeouts {
     /// For the head of a request.
     pub(super) head: Duration,
     /// For the next request on a connection that has had one.
     pub(super) keep_alive: Duration,
-    /// For a client that takes nothing of what there is for it; each byte that it takes gives it as much again.
+    /// For a client that reads nothing of what is queued for it; restarted by each byte that it reads.
     pub(super) write: Duration,
 }
 
-impl Times {
-    /// How exactly they are kept.
+impl ConnectionTimeouts {
+    /// Their precision.
     fn tick(self) -> Duration {
         (self.head.min(self.keep_alive).min(self.write) / 16)
             .clamp(Duration::from_millis(20), Duration::from_millis(250))
     }
 }
 
-/// How often it is looked whether there are too many sockets.
+/// How often the number of sockets is checked.
 const ROOM_CHECK: Duration = Duration::from_millis(500);
 
-/// What the connections of one worker share.
-pub(super) struct Worker<S> {
+/// The shared state of the connections of one worker.
+pub(super) struct WorkerContext<S> {
     application: S,
     clock: Rc<Clock>,
-    times: Times,
+    times: ConnectionTimeouts,
     routes: Routes,
     edge: Edge,
     /// Of actix's decoder.
     config: ServiceConfig,
 }
 
-impl<S> Worker<S>
+impl<S> WorkerContext<S>
 where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
-    /// To be made within the worker's runtime.
-    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: Times) -> Self {
+    /// Create it within the worker's runtime.
+    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts) -> Self {
         let config = ServiceConfig::default();
         Self { application, routes, edge, clock: Clock::start(times.tick()), times, config }
     }
 
-    /// Connections that wait for a request close, and others once they have answered theirs.
+    /// Connections that wait for a request close, and others after their response.
     pub(super) fn stop(&self) {
         self.clock.stop();
     }
 
-    /// Closes idle connections while the process has too many: without a descriptor no new one would arrive to ask for that.
-    /// Ends with the worker.
+    /// Closes idle connections while the process has too many: without a descriptor no new one could be accepted and ask for that. Ends
+    /// with the worker.
     pub(super) async fn keep_room(worker: Weak<Self>) {
         let mut ticks = interval(ROOM_CHECK);
         while let Some(worker) = worker.upgrade() {
@@ -111,7 +111,7 @@ where
         }
     }
 
-    /// Closes idle connections of this worker for a new one. Whether that may stay.
+    /// Closes idle connections of this worker for a new one. Returns whether that one may stay.
     fn make_room(&self, excess: Excess) -> bool {
         let (address, most) = match excess {
             Excess::None => return true,

@@ -1,4 +1,4 @@
-//! The written side of a connection: heads and bodies of responses (RFC 9112), and the bytes that the kernel has not taken yet.
+//! The write side of a connection: heads and bodies of responses (RFC 9112), and the bytes that the kernel has not accepted yet.
 
 use std::{
     collections::VecDeque,
@@ -19,29 +19,29 @@ use tokio::io::AsyncWrite as _;
 
 use super::clock::Clock;
 
-/// What of a request decides how its answer is written.
+/// The properties of a request that determine how its response is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) version: Version,
     pub(super) is_head: bool,
-    /// Whether the client wants to go on with the connection, and can.
+    /// Whether the client keeps the connection open, and can.
     pub(super) keeps: bool,
 }
 
-/// How the end of a body is known (RFC 9112 §6).
+/// How a body is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none.
+    /// There is no body.
     Nothing,
-    /// It was told before.
+    /// By its announced length.
     Length,
-    /// By a chunk of nothing.
+    /// By an empty chunk.
     Chunks,
     /// By the end of the connection.
     Close,
 }
 
-/// What comes after a response on its connection.
+/// What follows a response on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) framing: Framing,
@@ -49,32 +49,32 @@ pub(super) struct Written {
     pub(super) keeps: bool,
 }
 
-/// A part of a body that is at least so long is not copied: many clients may be sent the same bytes, and take none of them.
+/// A part of a body of at least this size is not copied: many clients may be sent the same bytes, without reading them.
 const MIN_SHARED: usize = 4 * 1024;
-/// Bytes of one write. What the kernel holds beyond its limit is at most one write, and only once that is gone can it be seen that a
-/// slow client takes something.
+/// Maximum size of one write in bytes. The kernel's buffer exceeds its limit by at most one write, and only after that has been sent does
+/// the socket become writable for a slow client.
 const MAX_WRITE: usize = 16 * 1024;
-/// Parts of one write.
+/// Maximum number of parts in one write.
 const MAX_PARTS: usize = 8;
 
-/// Bytes on their way out. Without memory while there are none.
+/// The queue of outgoing bytes. Allocates nothing while it is empty.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    /// What goes first.
+    /// Sent first.
     parts: VecDeque<Bytes>,
-    /// What goes behind them: heads, frames, and what is too short to be shared.
+    /// Sent after them: heads, framing, and data that is too short to be shared.
     bytes: Vec<u8>,
-    /// So many of `bytes` the kernel has; none while there are parts.
+    /// The kernel has this many of `bytes`; zero while there are parts.
     taken: usize,
 }
 
 impl Outgoing {
-    /// Bytes that wait.
+    /// The number of queued bytes.
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum::<usize>() + self.bytes.len() - self.taken
     }
 
-    /// As they are.
+    /// Appends them unchanged.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -104,7 +104,7 @@ impl Outgoing {
         for (name, value) in &response.headers {
             match *name {
                 header::CONNECTION | header::TRANSFER_ENCODING => continue,
-                // What we know of the length counts, unless the body is one that is not sent (RFC 9110 §8.6).
+                // The actual length is used, unless the body is not sent (RFC 9110 §8.6).
                 header::CONTENT_LENGTH if status != StatusCode::NOT_MODIFIED => continue,
                 header::DATE => is_dated = true,
                 _ => {}
@@ -114,10 +114,10 @@ impl Outgoing {
         match (framing, size) {
             (Framing::Chunks, _) => self.field(b"transfer-encoding", b"chunked"),
             (Framing::Length, BodySize::Sized(length)) => {
-                // A vector takes all that is written to it.
+                // Writing to a vector never fails.
                 let _ = write!(self.bytes, "content-length: {length}\r\n");
             }
-            // A HEAD may not know the length that a GET would have (RFC 9110 §8.6).
+            // The length of the GET's response may be unknown for a HEAD (RFC 9110 §8.6).
             (Framing::Nothing, BodySize::None) if shape.is_head => {}
             (Framing::Nothing, BodySize::Sized(0) | BodySize::None) if !has_none => self.field(b"content-length", b"0"),
             _ => {}
@@ -153,9 +153,9 @@ impl Outgoing {
         }
         let is_framed = framing == Framing::Chunks;
         if is_framed {
-            // The longest size there is, and two line ends.
+            // The longest size, and two line ends.
             self.bytes.reserve(16 + 4 + if chunk.len() < MIN_SHARED { chunk.len() } else { 0 });
-            // A vector takes all that is written to it.
+            // Writing to a vector never fails.
             let _ = write!(self.bytes, "{:X}\r\n", chunk.len());
         }
         if chunk.len() < MIN_SHARED {
@@ -168,7 +168,7 @@ impl Outgoing {
         }
     }
 
-    /// Puts `part` behind what there is, without a copy.
+    /// Appends `part` without a copy.
     fn share(&mut self, part: Bytes) {
         let mut before = Bytes::from(std::mem::take(&mut self.bytes));
         before.advance(std::mem::take(&mut self.taken));
@@ -182,10 +182,10 @@ impl Outgoing {
         }
     }
 
-    /// Hands all there is to the kernel.
+    /// Writes everything to the kernel.
     ///
     /// # Errors
-    /// When the client takes nothing any more.
+    /// When the connection is closed.
     pub(super) fn poll_flush(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.len() > 0 {
             let written = if self.parts.is_empty() {
@@ -207,10 +207,10 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands what it can to the kernel, without asking tokio whether it may.
+    /// Writes what the kernel accepts, without asking tokio first.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the kernel takes nothing, or that the connection is gone.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the kernel accepts nothing, or that the connection is lost.
     pub(super) fn write_now(&mut self, socket: &TcpStream) -> io::Result<()> {
         match (&mut &*SockRef::from(socket)).write(self.first())? {
             0 => Err(io::ErrorKind::WriteZero.into()),
@@ -221,13 +221,13 @@ impl Outgoing {
         }
     }
 
-    /// The beginning of what there is, for one write.
+    /// The first bytes, for one write.
     fn first(&self) -> &[u8] {
         let first = self.parts.front().map_or(&self.bytes[self.taken..], |part| &part[..]);
         &first[..first.len().min(MAX_WRITE)]
     }
 
-    /// As [`first`](Self::first), of several parts.
+    /// As [`first`](Self::first), for several parts.
     fn slices(&self) -> Vec<IoSlice<'_>> {
         let mut left = MAX_WRITE;
         let all = self.parts.iter().map(|part| &part[..]).chain([&self.bytes[self.taken..]]);
@@ -241,7 +241,7 @@ impl Outgoing {
         .collect()
     }
 
-    /// So many more bytes have gone.
+    /// This many more bytes have been written.
     fn advance(&mut self, mut taken: usize) {
         while let Some(part) = self.parts.front_mut() {
             if taken < part.len() {
@@ -254,7 +254,7 @@ impl Outgoing {
         self.taken += taken;
     }
 
-    /// Keeps no more memory than is needed for what waits.
+    /// Frees memory that the queued bytes do not need.
     fn shrink(&mut self) {
         if self.taken > 0 || self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes.drain(..std::mem::take(&mut self.taken));

@@ -1,52 +1,53 @@
-//! Clients that have vanished from quiet streams.
+//! Clients of quiet streams that have vanished.
 //!
-//! A client whose network or machine is gone acknowledges nothing. Where messages flow, they soon fill the buffer of the kernel, and a
-//! client that takes nothing is cut. On a quiet stream only a few bytes are sent, as a sign of life: they fit into the buffer, and TCP
-//! itself repeats them for a quarter of an hour (RFC 9293 §3.8.3 gives up no sooner than 100 s by default). Keep-alive probes of TCP do
-//! not help: the kernel sends none while data is unacknowledged.
+//! A client whose network or machine fails acknowledges nothing. If messages are sent, they soon fill the kernel's buffer, and a client
+//! that reads nothing is disconnected. On a quiet stream only a few bytes are sent, as keep-alives: they fit into the buffer, and TCP
+//! itself retransmits them for a quarter of an hour (RFC 9293 §3.8.3 gives up after 100 s at the earliest by default). Keep-alive probes of
+//! TCP do not help: the kernel sends none while data is unacknowledged.
 //!
-//! `TCP_USER_TIMEOUT` (RFC 5482) does, but it also cuts a client that reads slowly, since its window opens a little at a time. So it is
-//! set only while that cannot happen: what is sent is short, comes after a silence, and everything before it has left the kernel.
+//! `TCP_USER_TIMEOUT` (RFC 5482) does, but it also disconnects a client that reads slowly, since its window opens a little at a time. It is
+//! therefore set only while that cannot happen: the data is short, it is sent after a silence, and everything before it has left the
+//! kernel.
 
 use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 
-/// How long a client may take to acknowledge a sign of life.
+/// How long a client may take to acknowledge a keep-alive.
 const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-/// Bytes of the longest sign of life.
+/// Maximum length of a keep-alive in bytes.
 const MAX_SIGN: usize = 512;
-/// Silence after which a stream is quiet; half the keep-alive interval where that is shorter.
+/// The silence after which a stream is quiet; at most half the keep-alive interval.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// What is known of the silence on one connection.
+/// The state of the silence on one connection.
 #[derive(Debug)]
 pub(super) struct Quiet {
-    /// Milliseconds.
+    /// In milliseconds.
     silence: u64,
-    /// When something was last written, in milliseconds of the worker's clock.
+    /// The time of the last write, in milliseconds of the worker's clock.
     written: u64,
     is_watched: bool,
 }
 
 impl Quiet {
-    /// A connection that begins at `now`, whose streams write a sign of life after a silence of `keep_alive`.
+    /// A connection that begins at `now`, whose streams send a keep-alive after a silence of `keep_alive`.
     pub(super) fn new(keep_alive: Duration, now: u64) -> Self {
         let silence = u64::try_from(SILENCE.min(keep_alive / 2).as_millis()).unwrap_or(u64::MAX);
         Self { silence, written: now, is_watched: false }
     }
 
-    /// To be called at `now`, before `bytes` are handed to the kernel: has the kernel cut the connection if they are a sign of life
-    /// that is not acknowledged.
+    /// Call it at `now`, before `bytes` are passed to the kernel: has the kernel disconnect the client if they are a keep-alive that is not
+    /// acknowledged.
     pub(super) fn before_write(&mut self, socket: &TcpStream, bytes: usize, now: u64) {
         let is_quiet = bytes <= MAX_SIGN && now.saturating_sub(self.written) >= self.silence;
         self.written = now;
         if self.is_watched && is_quiet {
-            // What is unsent now are earlier signs of life, which the client does not acknowledge.
+            // Unsent data is earlier keep-alives, which the client does not acknowledge.
             return;
         }
-        // A system that does not know the option goes without.
+        // Systems without the option do without it.
         if is_quiet && !has_unsent(socket) {
             self.is_watched = set_timeout(socket, Some(MAX_UNACKNOWLEDGED));
         } else if self.is_watched {
@@ -55,19 +56,18 @@ impl Quiet {
     }
 }
 
-/// Sets the time after which the kernel cuts the connection for want of acknowledgements. Whether it could.
+/// Sets the time after which the kernel disconnects for lack of acknowledgements. Returns whether it succeeded.
 #[cfg(target_os = "linux")]
 fn set_timeout(socket: &TcpStream, timeout: Option<Duration>) -> bool {
     SockRef::from(socket).set_tcp_user_timeout(timeout).is_ok()
 }
 
-/// Whether the kernel holds bytes that it has not sent yet, since the client has no room for them. Where that cannot be found out, it
-/// does.
+/// Whether the kernel has bytes that it has not sent yet, since the client has no space for them. True if that is unknown.
 #[cfg(target_os = "linux")]
 fn has_unsent(socket: &TcpStream) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let options = SockRef::from(socket);
-    // With this mark a socket is writable only while nothing is unsent.
+    // With this option a socket is writable only while nothing is unsent.
     if options.set_tcp_notsent_lowat(1).is_err() {
         return true;
     }
@@ -128,9 +128,9 @@ mod tests {
         assert!(short.is_watched, "a shorter keep-alive is a sign of life, too");
     }
 
-    /// A client that reads slowly is not cut, however long it takes.
+    /// A client that reads slowly is not disconnected, however long it takes.
     #[actix_web::test]
-    async fn who_has_not_been_sent_everything_is_not_timed() {
+    async fn a_slow_reader_does_not_time_out() {
         let (socket, mut client) = pair().await;
         let mut quiet = Quiet::new(KEEP_ALIVE, 0);
         quiet.before_write(&socket, 2, 15_000);
@@ -139,7 +139,7 @@ mod tests {
         while socket.try_write(&[b'x'; 64 * 1024]).is_ok() {}
         quiet.before_write(&socket, 2, 30_000);
         assert_eq!((timeout(&socket), quiet.is_watched), (None, false));
-        // Once it has read on, it is.
+        // Once it has read on, it is timed again.
         let mut room = vec![0; 1 << 20];
         while has_unsent(&socket) {
             assert!(client.read(&mut room).await.unwrap() > 0);
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(timeout(&socket), Some(MAX_UNACKNOWLEDGED));
     }
 
-    /// A client that has vanished leaves one sign of life unacknowledged and those after it unsent.
+    /// A client that has vanished leaves one keep-alive unacknowledged and later ones unsent.
     #[actix_web::test]
     async fn signs_of_life_that_cannot_be_sent_do_not_end_the_watch() {
         let (socket, _client) = pair().await;

@@ -15,7 +15,7 @@ use crate::{
 
 /// How long a request that only reads may still take when its client has closed its sending side.
 const MAX_HALF_CLOSED_READ: Duration = Duration::from_secs(1);
-/// The same, of a request that is to change something.
+/// The same for a request that changes something.
 const MAX_HALF_CLOSED_WRITE: Duration = Duration::from_secs(10);
 
 /// The next request. In boxes: it would otherwise take its room in each connection for as long as that lasts.
@@ -35,18 +35,18 @@ pub(super) struct Routed {
     pub(super) shape: Shape,
     /// The body that is still to arrive.
     pub(super) body: Option<Incoming>,
-    /// The client waits to be told that its body is wanted (RFC 9110 §10.1.1).
+    /// The client waits for a 100 before it sends its body (RFC 9110 §10.1.1).
     pub(super) expects: bool,
     /// How long the response may still take when the client has closed its sending side.
     pub(super) half_closed: Duration,
 }
 
-/// A request and where its body comes in.
+/// A request and the writer of its body.
 pub(super) struct Whole {
     pub(super) request: Request,
     pub(super) shape: Shape,
     pub(super) body: Option<Incoming>,
-    /// The client waits to be told that its body is wanted (RFC 9110 §10.1.1).
+    /// The client waits for a 100 before it sends its body (RFC 9110 §10.1.1).
     pub(super) expects: bool,
 }
 

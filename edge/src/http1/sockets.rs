@@ -1,4 +1,4 @@
-//! Accepted sockets, counted from accept to close by the address at their other end.
+//! Accepted sockets, counted from accept to close by the address of their peer.
 //!
 //! Limits of connections ([`crate::limits`]) count requests that hold a place. A socket costs a descriptor before it has
 //! asked for anything, so sockets have limits of their own: of an address, twice what it may hold open and a few, and of the process,
@@ -17,19 +17,19 @@ use crate::{
     settings::Settings,
 };
 
-/// Sockets that an address may have beside those that its connections need: for requests that are short.
+/// Additional sockets of an address, for short requests.
 const SPARE: usize = 8;
 
-/// Counts the sockets of a process. Clones are one and the same.
+/// Counts the sockets of a process. Clones share the counters.
 #[derive(Clone, Debug)]
 pub(crate) struct Sockets(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Known once the limit of open files was raised, which is before the first socket.
+    /// Set once the limit of open files has been raised, which is before the first socket.
     most: OnceLock<usize>,
     most_per_address: Option<usize>,
-    /// Whose sockets are those of many clients.
+    /// Proxies, whose sockets belong to many clients.
     proxies: Vec<Network>,
     counts: Mutex<Counts>,
 }
@@ -39,7 +39,7 @@ struct Counts {
     total: usize,
     /// Sockets closed to make room.
     evicted: u64,
-    /// Only addresses that have a socket are in it.
+    /// Contains only addresses with a socket.
     of: HashMap<IpAddr, usize>,
 }
 
@@ -47,13 +47,13 @@ struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
     None,
-    /// Those of an address, so many at least.
+    /// Those of an address, at least this many.
     Address(IpAddr, usize),
-    /// Whosever they are.
+    /// Those of any address.
     Total(usize),
 }
 
-/// An open socket; dropping it gives its place back.
+/// An open socket; dropping it releases its slot.
 #[derive(Debug)]
 pub(super) struct Socket {
     sockets: Sockets,
@@ -61,7 +61,7 @@ pub(super) struct Socket {
 }
 
 impl Sockets {
-    /// The limits that follow from the settings and from the files that the process may open.
+    /// The limits that follow from the settings and from the limit of open files.
     pub(crate) fn new(settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             most: OnceLock::new(),
@@ -71,13 +71,13 @@ impl Sockets {
         }))
     }
 
-    /// Sockets that are open, and sockets that were closed to make room.
+    /// The numbers of open sockets, and of sockets closed to make room.
     pub(crate) fn figures(&self) -> (usize, u64) {
         let counts = self.0.counts();
         (counts.total, counts.evicted)
     }
 
-    /// Counts a socket that was accepted, and says what has to make room for it.
+    /// Counts an accepted socket, and returns which ones have to be closed for it.
     pub(super) fn open(&self, peer: Option<SocketAddr>) -> (Socket, Excess) {
         let address = peer.map(|peer| peer.ip()).filter(|address| !self.0.is_proxy(*address)).map(counted);
         let mut counts = self.0.counts();
@@ -88,7 +88,7 @@ impl Sockets {
             *count
         });
         let most = *self.0.most.get_or_init(open_files::sockets);
-        // A part of them each time, since to look for the longest idle takes a look at all.
+        // Several at a time, since finding the longest idle requires a scan of all.
         let excess = match (address, of_address, self.0.most_per_address) {
             (Some(address), Some(count), Some(own)) if count > own => {
                 Excess::Address(address, (count - own).max(own / 8))
@@ -99,12 +99,12 @@ impl Sockets {
         (Socket { sockets: self.clone(), address }, excess)
     }
 
-    /// Sockets beyond what the process has descriptors for.
+    /// The number of sockets beyond the limit of descriptors.
     pub(super) fn excess(&self) -> usize {
         self.0.counts().total.saturating_sub(*self.0.most.get_or_init(open_files::sockets))
     }
 
-    /// So many were closed to make room.
+    /// This many were closed to make room.
     pub(super) fn evicted(&self, count: usize) {
         self.0.counts().evicted += count as u64;
     }
@@ -136,7 +136,7 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    /// The address that it is counted for: none is that of a trusted proxy.
+    /// The address that it counts for: `None` for a trusted proxy.
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.address
     }
@@ -153,7 +153,7 @@ mod tests {
         Sockets::new(&Settings::from_sources(&SERVICE, [], settings.iter().copied()).unwrap())
     }
 
-    /// Case 5.6: sockets are counted by their address from the moment they are accepted, those of trusted proxies in all alone.
+    /// Case 5.6: sockets are counted by their address as soon as they are accepted, those of trusted proxies only in the total.
     #[test]
     fn an_address_has_a_limit_of_sockets() {
         let sockets = sockets(&[("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", "1"), ("TRIDENT_TRUSTED_PROXIES", "10.0.0.1")]);

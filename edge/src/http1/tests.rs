@@ -33,8 +33,11 @@ use crate::{
     settings::ServiceDefaults,
 };
 
-const TIMES: Times =
-    Times { head: Duration::from_millis(600), keep_alive: Duration::from_secs(2), write: Duration::from_secs(1) };
+const TIMES: ConnectionTimeouts = ConnectionTimeouts {
+    head: Duration::from_millis(600),
+    keep_alive: Duration::from_secs(2),
+    write: Duration::from_secs(1),
+};
 const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 /// Bytes of an answer that no kernel takes at once.
 const HUGE: usize = 1 << 20;
@@ -176,7 +179,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
             response_ready(Ok(HttpResponse::Ok().body(text)))
         })
     });
-    let worker = Rc::new(Worker::new(application, routes, edge.clone(), TIMES));
+    let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
     let served = actix_web::rt::spawn(worker.serve(socket));
     Stage { client, said, served, alive, edge }
 }
@@ -245,7 +248,7 @@ async fn chunks_come_behind_the_head_and_the_last_one_says_so() {
 }
 
 #[actix_web::test]
-async fn a_body_that_fails_is_cut_where_a_client_sees_it() {
+async fn a_failing_response_body_is_visibly_truncated() {
     let mut stage = stage([Say::Chunk("a"), Say::Fail]).await;
     let text = stage.send(SCRIPT).await.read_to_end().await;
     assert!(text.ends_with("\r\n\r\n1\r\na\r\n"), "{text}");
@@ -259,7 +262,7 @@ async fn a_head_without_a_body_yet_has_been_sent() {
 }
 
 #[actix_web::test]
-async fn a_client_that_goes_ends_its_answer() {
+async fn a_client_that_disconnects_ends_its_response() {
     let mut stage = stage([]).await;
     stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
     stage.client.shutdown().await.unwrap();
@@ -267,7 +270,7 @@ async fn a_client_that_goes_ends_its_answer() {
 }
 
 #[actix_web::test]
-async fn a_client_that_talks_on_is_not_listened_to_for_ever() {
+async fn a_client_that_keeps_sending_after_the_end_is_disconnected() {
     let mut stage = stage([]).await;
     stage.send(SCRIPT).await.read_to("\r\n\r\n").await;
     let talk = async { while stage.client.write_all(&[b'x'; 4096]).await.is_ok() {} };
@@ -320,7 +323,7 @@ async fn bodies_of_both_framings_are_read_to_their_end_and_no_further() {
 
 /// Case 9.1: an answer that leaves a body unread says `Connection: close`, or the body is read over.
 #[actix_web::test]
-async fn a_body_that_nobody_reads_is_passed_over_or_ends_the_connection() {
+async fn an_unread_body_is_discarded_or_ends_the_connection() {
     for (length, is_kept) in [(40_000, true), (65_537, false), (100_000, false)] {
         let mut stage = stage([]).await;
         let answer = stage
@@ -343,7 +346,7 @@ async fn a_body_that_nobody_reads_is_passed_over_or_ends_the_connection() {
 }
 
 #[actix_web::test]
-async fn who_asks_is_told_to_go_on_when_the_body_is_wanted() {
+async fn a_100_continue_is_sent_when_the_body_is_read() {
     let expecting =
         |path| format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     let mut wanted = stage([]).await;
@@ -370,7 +373,7 @@ async fn an_upgraded_connection_carries_what_it_likes() {
 }
 
 #[actix_web::test]
-async fn what_is_no_request_is_refused_and_the_connection_ends() {
+async fn an_invalid_request_is_rejected_and_ends_the_connection() {
     for (text, status) in [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
         ("\0\u{1}\r\n\r\n".to_owned(), "400 Bad Request"),
@@ -458,7 +461,7 @@ async fn a_long_answer_comes_whole() {
 }
 
 #[actix_web::test]
-async fn what_follows_a_body_without_an_end_is_no_request() {
+async fn bytes_after_an_endless_body_are_not_a_request() {
     // An upgrade, whether it is granted or not, and CONNECT: whatever comes is the body.
     for first in [
         "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
@@ -471,7 +474,7 @@ async fn what_follows_a_body_without_an_end_is_no_request() {
 }
 
 #[actix_web::test]
-async fn what_follows_a_broken_body_is_no_request_even_if_its_handler_does_not_mind() {
+async fn bytes_after_a_broken_body_are_not_a_request() {
     let mut stage = stage([]).await;
     let broken = "POST /careless HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
     let text = stage.send(&format!("{broken}GET /route?a=b HTTP/1.1\r\nHost: x\r\n\r\n")).await.read_to_end().await;
@@ -481,7 +484,7 @@ async fn what_follows_a_broken_body_is_no_request_even_if_its_handler_does_not_m
 
 /// Case 9.9: a stray CRLF or LF after a body is passed over: it begins no head, and changes no time.
 #[actix_web::test]
-async fn a_line_end_too_many_is_no_request() {
+async fn an_extra_line_end_is_not_a_request() {
     let mut stage = stage([]).await;
     let post = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi\n\r\n";
     stage.send(post).await.read_to("\r\n\r\n2").await;
@@ -492,7 +495,7 @@ async fn a_line_end_too_many_is_no_request() {
 }
 
 #[actix_web::test]
-async fn an_answer_of_another_length_than_was_told_ends_the_connection() {
+async fn a_body_that_differs_from_its_content_length_ends_the_connection() {
     for path in ["/too-short", "/too-long"] {
         let mut stage = stage([]).await;
         stage.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{GET}")).await;

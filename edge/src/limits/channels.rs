@@ -1,8 +1,7 @@
-//! Who opened the channels that are read while they hold nothing, and how many more each may open.
+//! Limits on channels that are read although they have no messages.
 //!
-//! Anybody may subscribe to names that nobody publishes to, and each name that is new takes memory. One client gets a share
-//! of all that there may be, and the last quarter is for those who show a token, so that no number of strangers keeps them
-//! out.
+//! Anyone may subscribe to names that nobody publishes to, and each new name takes memory. One client gets a share of the total, and the
+//! last quarter is reserved for clients with a token, so that anonymous clients cannot keep them out.
 
 use std::{
     collections::HashMap,
@@ -13,35 +12,35 @@ use shared::live::log::{Opener, Vacancy};
 
 use crate::auth::Identity;
 
-/// Clients between two looks at whether some can be forgotten, at least.
+/// The minimum number of new clients between two clean-ups of the table.
 const LOOK_AFTER: usize = 1_024;
 
-/// Why a channel that holds nothing cannot be read.
+/// Why a channel without messages cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoChannel {
-    /// There are as many as there may be.
+    /// The total limit is reached.
     #[error(
-        "this server has as many channels open as it may (TRIDENT_MAX_CHANNELS); those that hold messages can still be read"
+        "this server has reached its limit of open channels (TRIDENT_MAX_CHANNELS); channels with messages can still be read"
     )]
     Total,
-    /// There are as many as those without a token may open.
+    /// The limit for clients without a token is reached.
     #[error(
-        "this server has as many channels open as clients without a token may open (TRIDENT_MAX_CHANNELS); those that hold \
+        "clients without a token have reached their limit of open channels (TRIDENT_MAX_CHANNELS); channels with \
          messages can still be read"
     )]
     Reserved,
-    /// This client has opened as many as one may.
+    /// The limit of this client is reached.
     #[error(
-        "your token or address has opened the {limit} channels without messages that one may \
+        "your token or address has opened {limit} channels without messages, its limit \
          (TRIDENT_MAX_CHANNELS_PER_CLIENT); those that hold messages can still be read"
     )]
     Share {
-        /// How many that are.
+        /// The limit.
         limit: usize,
     },
 }
 
-/// What clients have opened.
+/// The channels that clients have opened.
 #[derive(Debug)]
 pub(super) struct Openers {
     reserve: usize,
@@ -60,7 +59,7 @@ impl Openers {
         Self { reserve: most.unwrap_or_default() / 4, most_per_client, clients: Mutex::default() }
     }
 
-    /// The count that channels opened by `identity` are to be added to, if it may open those that `vacancy` says are new.
+    /// The counter for channels opened by `identity`, if it may open those that `vacancy` reports as new.
     pub(super) fn open(&self, identity: &Identity, vacancy: Vacancy) -> Result<Arc<Opener>, NoChannel> {
         let Vacancy { new, left } = vacancy;
         if left.is_some_and(|left| new > left) {
@@ -83,7 +82,7 @@ impl Openers {
             return known;
         }
         if clients.known.len() >= clients.look_at {
-            // A reader, or a channel, of each that is left is alive, so these are bounded with those.
+            // Each remaining entry has a live reader or channel, so their limits bound the table.
             clients.known.retain(|_, opener| opener.strong_count() > 0);
             clients.look_at = 2 * clients.known.len() + LOOK_AFTER;
         }
@@ -108,7 +107,7 @@ mod tests {
         (0..count).map(|n| format!("public.{client}.{n}").parse().unwrap()).collect()
     }
 
-    /// Case 10.1: strangers' made-up channels neither take one another's share nor what is kept for tokens.
+    /// Case 10.1: invented channels of anonymous clients use neither another client's share nor the reserve for tokens.
     #[test]
     fn a_client_gets_its_share_and_tokens_have_a_reserve() {
         let limits = log::Limits { channels: Some(100), ..log::Limits::default() };

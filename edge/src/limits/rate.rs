@@ -1,4 +1,4 @@
-//! A rate for each identity, in bounded memory.
+//! Rate limits for each identity, in bounded memory.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -10,11 +10,11 @@ use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
 
 use crate::auth::Identity;
 
-/// Identities that have a bucket of their own; beyond that many at once they share.
-const MOST: usize = 65_536;
-/// Buckets that the rest share.
+/// Maximum number of identities with a bucket of their own; beyond, identities share buckets.
+const MAX_IDENTITIES: usize = 65_536;
+/// The number of shared buckets.
 const SHARED: u64 = 1024;
-/// Checks between two looks at whether buckets can go.
+/// The number of checks between two clean-ups.
 const SWEEP_EVERY: u32 = 16_384;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,19 +23,19 @@ enum Bucket {
     Shared(u64),
 }
 
-/// Why something is not let through.
+/// Why a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    /// Too many just now.
+pub(super) enum RateLimited {
+    /// The rate is exceeded at present.
     Now {
-        /// Seconds until so many are let through.
+        /// Seconds until the request is admitted.
         retry_after: u64,
     },
-    /// More at once than are let through in a second.
+    /// More in one request than the rate allows per second.
     Never,
 }
 
-/// So many a second for each identity, a second's worth at once.
+/// A rate per second for each identity, with bursts of one second's worth.
 #[derive(Debug)]
 pub(super) struct Rate {
     limiter: DefaultKeyedRateLimiter<Bucket>,
@@ -44,35 +44,35 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// None of 0 is no limit.
+    /// `None` for 0, which is no limit.
     pub(super) fn per_second(per_second: u32) -> Option<Self> {
         let per_second = NonZeroU32::new(per_second)?;
         let limiter = DefaultKeyedRateLimiter::keyed(Quota::per_second(per_second));
         Some(Self { limiter, per_second, checks: AtomicU32::new(0) })
     }
 
-    /// Lets `number` through, or none of them.
+    /// Admits `number` items, or none of them.
     ///
     /// # Errors
-    /// When they would be too many now, or ever.
-    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), Over> {
-        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(Over::Never) };
-        // Nothing is nothing to count.
+    /// When they exceed the rate now, or always.
+    pub(super) fn check(&self, identity: &Identity, number: usize) -> Result<(), RateLimited> {
+        let Some(number) = u32::try_from(number).ok().map(NonZeroU32::new) else { return Err(RateLimited::Never) };
+        // Zero items need no check.
         let Some(number) = number else { return Ok(()) };
         self.sweep();
         match self.limiter.check_key_n(&self.bucket(identity), number) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
-                // `Retry-After` has whole seconds; one too few would be refused again.
-                Err(Over::Now { retry_after: wait.as_secs() + 1 })
+                // `Retry-After` has whole seconds; rounded down, the retry would be rejected again.
+                Err(RateLimited::Now { retry_after: wait.as_secs() + 1 })
             }
-            // However long the client waits, so many never fit.
-            Err(_) => Err(Over::Never),
+            // However long the client waits, this many never fit.
+            Err(_) => Err(RateLimited::Never),
         }
     }
 
-    /// How many a second.
+    /// The rate per second.
     pub(super) fn limit(&self) -> u32 {
         self.per_second.get()
     }
@@ -82,7 +82,7 @@ impl Rate {
         self.limiter.len()
     }
 
-    /// Buckets that are full again say nothing and go, from time to time.
+    /// Full buckets contain no information and are removed from time to time.
     fn sweep(&self) {
         if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
@@ -90,10 +90,9 @@ impl Rate {
         }
     }
 
-    /// When very many identities come at once, the rest share buckets by hash: memory stays bounded, and nobody passes
-    /// without being counted.
+    /// If there are very many identities, the rest share buckets by hash: memory stays bounded, and everybody is counted.
     fn bucket(&self, identity: &Identity) -> Bucket {
-        if self.limiter.len() < MOST {
+        if self.limiter.len() < MAX_IDENTITIES {
             return Bucket::Own(identity.clone());
         }
         let mut hasher = DefaultHasher::new();

@@ -54,7 +54,9 @@ fn connections_have_a_rate_for_each_address() {
     }
     let refused = connect("2001:db8::2").unwrap_err();
     assert!(matches!(refused, Refused::Rate { limit: 3, retry_after: 1..=2 }), "{refused:?}");
-    assert!(matches!(ApiError::from(refused), ApiError::TooMany { .. }) && refused.to_string().contains("3 a second"));
+    assert!(
+        matches!(ApiError::from(refused), ApiError::TooMany { .. }) && refused.to_string().contains("3 per second")
+    );
     assert!(connect("2001:db8:0:1::1").is_ok(), "another address is not held up");
     assert_eq!((metrics.refusals.connect_rate.get(), limits.connections()), (1, 0));
 }
@@ -71,7 +73,7 @@ fn a_change_of_transport_moves_the_count() {
 }
 
 #[test]
-fn the_last_place_goes_to_one_of_many() {
+fn the_last_slot_goes_to_one_of_many() {
     let (limits, metrics) = limits(&["--max-connections", "50"]);
     let held: usize = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)

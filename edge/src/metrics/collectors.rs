@@ -1,4 +1,4 @@
-//! Figures that are asked for when they are read.
+//! Metrics that are computed when they are read.
 
 use std::{
     fmt,
@@ -22,23 +22,23 @@ use crate::health::DEGRADED_REASONS;
 /// The state of the log at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogFigures {
-    /// Channels that hold something or are read.
+    /// Channels with messages or readers.
     pub channels: usize,
-    /// Messages held.
+    /// Stored messages.
     pub messages: usize,
-    /// Bytes of messages and channels held.
+    /// Bytes of stored messages and channels.
     pub bytes: usize,
-    /// Bytes of encoded forms held.
+    /// Bytes of encoded forms.
     pub encoded_bytes: usize,
-    /// Readers on the log.
+    /// Readers of the log.
     pub readers: usize,
-    /// Idempotency keys that are remembered.
+    /// Idempotency keys in use.
     pub keys: usize,
-    /// Bytes that they take.
+    /// Their size in bytes.
     pub key_bytes: usize,
-    /// Messages between the head and the reader that is furthest behind.
+    /// Messages between the head and the slowest reader.
     pub lag_messages: u64,
-    /// How long the oldest message that this reader has not read has been there.
+    /// The age of the oldest message that this reader has not read.
     pub lag: Duration,
 }
 
@@ -51,16 +51,16 @@ where
     metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
 
-/// A number that somebody else counts.
+/// A number that is counted elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figure {
-    /// The name in full, without the `_total` that counters have at their end.
+    /// The full name, without the suffix `_total` of counters.
     pub name: &'static str,
-    /// What it counts.
+    /// The help text.
     pub help: &'static str,
-    /// How much it is now.
+    /// The current value.
     pub value: u64,
-    /// Whether it only ever grows.
+    /// Whether it never decreases.
     pub is_counter: bool,
 }
 
@@ -104,22 +104,22 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
         let int = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let lag = i64::try_from(log.lag_messages).unwrap_or(i64::MAX);
         gauge(&mut encoder, "trident_log_channels", "Channels in the log", int(log.channels))?;
-        gauge(&mut encoder, "trident_log_messages", "Messages held by the log", int(log.messages))?;
-        gauge(&mut encoder, "trident_log_bytes", "Bytes held by the log", int(log.bytes))?;
+        gauge(&mut encoder, "trident_log_messages", "Messages stored in the log", int(log.messages))?;
         gauge(
             &mut encoder,
-            "trident_encoded_bytes",
-            "Bytes of encoded forms that readers share",
-            int(log.encoded_bytes),
+            "trident_log_bytes",
+            "Bytes of memory of stored messages and their channels",
+            int(log.bytes),
         )?;
-        gauge(&mut encoder, "trident_idempotency_keys", "Idempotency keys that are remembered", int(log.keys))?;
+        gauge(&mut encoder, "trident_encoded_bytes", "Bytes of cached encoded messages", int(log.encoded_bytes))?;
+        gauge(&mut encoder, "trident_idempotency_keys", "Idempotency keys in use", int(log.keys))?;
+        gauge(&mut encoder, "trident_idempotency_bytes", "Bytes of idempotency keys in use", int(log.key_bytes))?;
         gauge(
             &mut encoder,
-            "trident_idempotency_bytes",
-            "Bytes of idempotency keys that are remembered",
-            int(log.key_bytes),
+            "trident_log_readers",
+            "Subscriptions of readers, one for each channel of each reader",
+            int(log.readers),
         )?;
-        gauge(&mut encoder, "trident_log_readers", "Readers of the log, each on each channel", int(log.readers))?;
         gauge(&mut encoder, "trident_lag_messages", "Messages that the slowest reader is behind", lag)?;
         gauge(&mut encoder, "trident_lag_seconds", "Seconds that the slowest reader is behind", log.lag.as_secs_f64())
     }
@@ -140,7 +140,7 @@ impl<F> fmt::Debug for Degraded<F> {
 impl<F: Fn() -> Vec<&'static str> + Send + Sync + 'static> Collector for Degraded<F> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let now = (self.0)();
-        let help = "1 while the process serves, but not all that it should, by reason";
+        let help = "1 while the process serves with a problem, by reason";
         let mut metric = encoder.encode_descriptor("trident_degraded", help, None, MetricType::Gauge)?;
         for reason in DEGRADED_REASONS {
             let gauge = ConstGauge::new(i64::from(now.contains(&reason)));
@@ -154,15 +154,15 @@ pub(super) fn degraded(registry: &mut Registry, degraded: impl Fn() -> Vec<&'sta
     registry.register_collector(Box::new(Degraded(degraded)));
 }
 
-/// Which version runs, in the way that Prometheus's own exporters tell it.
+/// The running version, in the form that Prometheus's own exporters use.
 pub(super) fn build(registry: &mut Registry, service: &str, version: &str) {
     let info = Family::<Vec<(String, String)>, Gauge>::default();
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     info.get_or_create(&vec![label("service", service), label("version", version)]).set(1);
-    registry.register("trident_build_info", "Always 1; the labels say what runs", info);
+    registry.register("trident_build_info", "Always 1; the labels have version and build", info);
 }
 
-/// What the operating system says of this process (Linux: `/proc/self`; elsewhere nothing), under Prometheus's own names.
+/// The operating system's data on this process (Linux: `/proc/self`; nothing elsewhere), under Prometheus's standard names.
 #[derive(Debug)]
 struct Process {
     started: f64,
@@ -185,18 +185,18 @@ impl Collector for Process {
         }
         if let Some(open) = open_files() {
             gauge(&mut encoder, "process_open_fds", "Open file descriptors", open)?;
-            // Not from /proc: to read a file there takes a descriptor, and this is asked for when there are none.
+            // Not from /proc: reading a file there takes a descriptor, and this is needed when there are none.
             let most = i64::try_from(crate::open_files::limit()).unwrap_or(i64::MAX);
-            gauge(&mut encoder, "process_max_fds", "Most file descriptors that may be open", most)?;
+            gauge(&mut encoder, "process_max_fds", "Maximum number of open file descriptors", most)?;
         }
         Ok(())
     }
 }
 
-/// How many descriptors are open, where the system tells.
+/// The number of open descriptors, if the system reports it.
 fn open_files() -> Option<i64> {
     const NO_MORE_DESCRIPTORS: i32 = 24;
-    // The size of the directory (Linux 6.2 and later) spares listing a hundred thousand entries.
+    // The size of the directory (Linux 6.2 and later) avoids listing a hundred thousand entries.
     let size = std::fs::metadata("/proc/self/fd").ok()?.len();
     if size > 0 {
         return i64::try_from(size).ok();

@@ -1,4 +1,4 @@
-//! What was refused, by reason.
+//! Rejections, by reason.
 
 use std::collections::HashMap;
 
@@ -22,14 +22,14 @@ macro_rules! refusals {
         }
 
         impl Refusals {
-            /// The count of each reason.
+            /// The counter of each reason.
             fn counts(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get()),)*]
             }
 
             pub(super) fn register(registry: &mut Registry) -> Self {
                 let family = Family::<ByReason, Counter>::default();
-                registry.register("refusals", "Requests, connections and packets refused, by reason", family.clone());
+                registry.register("refusals", "Requests, connections and packets rejected, by reason", family.clone());
                 Self {
                     $($name: family.get_or_create_owned(&ByReason { reason: stringify!($name) }),)*
                 }
@@ -38,21 +38,21 @@ macro_rules! refusals {
     };
 }
 
-/// Writes to the log what was refused, at most one line a second for each reason, with the count.
+/// Logs rejections, at most one line a second for each reason, with their number.
 #[derive(Debug, Default)]
 pub struct RefusalLog {
     logged: HashMap<&'static str, u64>,
 }
 
 impl RefusalLog {
-    /// Logs what was refused since the last call. To be called once a second.
+    /// Logs the rejections since the last call. Call it once a second.
     pub fn write(&mut self, refusals: &Refusals) {
         for (reason, count) in self.since_last(refusals) {
             log::info!("refused {count} ({reason})");
         }
     }
 
-    /// The reasons for which something was refused since the last call, and how often.
+    /// The reasons of rejections since the last call, and their numbers.
     fn since_last(&mut self, refusals: &Refusals) -> Vec<(&'static str, u64)> {
         let since = |(reason, count)| {
             let logged = self.logged.insert(reason, count).unwrap_or_default();
@@ -67,7 +67,7 @@ refusals! {
     connections
     /// `TRIDENT_MAX_CONNECTIONS_PER_ADDRESS` was reached.
     connections_per_address
-    /// An accepted socket: its address has as many as it may, and none of them is idle.
+    /// An accepted TCP connection: its address has reached its limit, and none of its connections is idle.
     sockets_per_address
     /// `TRIDENT_CONNECT_RATE` was reached.
     connect_rate
@@ -81,23 +81,23 @@ refusals! {
     socket_rate
     /// A body larger than `TRIDENT_MAX_BODY`.
     body_size
-    /// A longer request: those in progress take `TRIDENT_RECEIVE_TOTAL`.
+    /// A larger request, when those in progress have reached `TRIDENT_RECEIVE_TOTAL`.
     receive_total
     /// A body slower than `TRIDENT_BODY_TIMEOUT`.
     slow_body
-    /// A request whose head did not come in time on a connection that had served before.
+    /// A request whose head did not arrive in time on a connection that had been used before.
     slow_head
-    /// A token that does not hold.
+    /// An invalid token.
     bad_token
-    /// A channel that the asker may not use.
+    /// A channel for which the client has no permission.
     not_allowed
     /// A page of an origin that is not allowed, or a cookie from one (Socket.IO, WebSocket, publishing).
     bad_origin
-    /// The bus was away.
-    bus_away
-    /// A publication of which it is not known whether it was added, since the connection to the bus broke.
+    /// The bus was unavailable.
+    bus_unavailable
+    /// A publication with an unknown outcome, since the connection to the bus broke.
     outcome_unknown
-    /// No room for another `Idempotency-Key`.
+    /// No space for another `Idempotency-Key`.
     idempotency_keys
 }
 

@@ -79,7 +79,7 @@ fn the_log_is_asked_when_it_is_read() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_process_is_told_of() {
+fn process_metrics_are_reported() {
     let lines = lines(&Metrics::new("t", "0"));
     let value = |name: &str| -> f64 {
         let line = lines.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -35,7 +35,7 @@ async fn get(path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[actix_web::test]
-async fn a_file_comes_in_the_smallest_form_that_is_taken() {
+async fn a_file_is_sent_in_the_smallest_accepted_encoding() {
     for (accepted, encoding) in
         [("gzip, deflate, br, zstd", "br"), ("gzip", "gzip"), ("br;q=0, gzip", "gzip"), ("", "")]
     {
@@ -66,7 +66,7 @@ async fn what_fits_into_a_packet_comes_as_it_is() {
 
 /// What it came as last does not matter: a cache that holds one form may serve it to nobody who does not take it.
 #[actix_web::test]
-async fn what_is_known_is_not_sent_again_in_whichever_form() {
+async fn a_known_file_is_not_sent_again_in_any_encoding() {
     let first = get("/base.css", &[("accept-encoding", "br")]).await;
     assert!(first.tag.starts_with("W/\""), "{}", first.tag);
     let strong = first.tag.trim_start_matches("W/");

@@ -22,7 +22,7 @@ const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", vers
 /// Long enough for the slowest machine; nothing waits so long when it works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const QUICK: Times = Times {
+const QUICK: ServerTimeouts = ServerTimeouts {
     keep_alive: Duration::from_millis(800),
     write: Duration::from_secs(5),
     settle: Duration::from_millis(50),
@@ -97,7 +97,7 @@ fn serve(args: &[&str]) -> (Running, Gate) {
     serve_for(args, QUICK)
 }
 
-fn serve_for(args: &[&str], times: Times) -> (Running, Gate) {
+fn serve_for(args: &[&str], times: ServerTimeouts) -> (Running, Gate) {
     let args = [&["--workers", "1", "--header-timeout", "1s", "--body-timeout", "300ms"], args].concat();
     let edge = Edge::new(Settings::from_sources(&SERVICE, args, []).unwrap(), &SERVICE);
     let gate = Gate::default();
@@ -180,7 +180,7 @@ async fn an_ordered_stop_ends_streams_and_finishes_answers() {
 }
 
 #[actix_web::test]
-async fn what_does_not_end_is_cut() {
+async fn an_endless_response_is_cut_at_the_stop() {
     let (running, _) = serve(&[]);
     let edge = running.edge().clone();
     let mut client = Client::new(&running).await;
@@ -223,7 +223,7 @@ async fn a_client_that_leaves_is_noticed_at_once() {
 }
 
 #[actix_web::test]
-async fn a_first_head_that_does_not_come_is_given_up() {
+async fn a_missing_first_request_head_times_out() {
     let (running, _) = serve(&[]);
     for part in ["", "GET / HTTP/1.1\r\nHost: x\r\n"] {
         let mut client = Client::new(&running).await;
@@ -248,7 +248,7 @@ async fn a_first_head_that_does_not_come_is_given_up() {
 }
 
 #[actix_web::test]
-async fn a_later_head_that_does_not_come_is_given_up() {
+async fn a_missing_later_request_head_times_out() {
     let (running, gate) = serve(&[]);
     let edge = running.edge().clone();
     let mut slow = Client::new(&running).await;
@@ -352,7 +352,7 @@ async fn heads_without_room_are_refused() {
 #[actix_web::test]
 async fn a_refused_body_does_not_keep_its_connection() {
     // So long that it is not the silence which ends it.
-    let (running, _) = serve_for(&[], Times { keep_alive: Duration::from_secs(60), ..QUICK });
+    let (running, _) = serve_for(&[], ServerTimeouts { keep_alive: Duration::from_secs(60), ..QUICK });
     let [length, chunks] = ["Content-Length: 60000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\nea60\r\nx"];
     for (line, framing, part) in [
         ("POST /body", length, "too_slow"),
@@ -376,7 +376,7 @@ async fn a_refused_body_does_not_keep_its_connection() {
 /// Half-open requests, requests of garbage and heads without end: each is got rid of, and whoever asks properly is
 /// answered all the while.
 #[actix_web::test]
-async fn rubbish_is_shed_and_the_service_goes_on() {
+async fn invalid_input_is_rejected_and_the_service_continues() {
     let (running, _) = serve(&[]);
     let mut rubbish = Vec::new();
     for n in 0..200 {
@@ -403,7 +403,7 @@ async fn rubbish_is_shed_and_the_service_goes_on() {
 }
 
 #[actix_web::test]
-async fn a_port_that_is_taken_is_told() {
+async fn an_occupied_port_is_reported() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     assert_eq!(bind(listener.local_addr().unwrap()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }

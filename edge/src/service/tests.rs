@@ -17,7 +17,7 @@ fn settings(bus: &str) -> Settings {
 }
 
 #[actix_web::test]
-async fn without_its_redis_a_service_stands_takes_readers_and_is_not_ready() {
+async fn without_redis_a_service_accepts_readers_and_is_not_ready() {
     // Held, so that nobody else listens there; it never accepts, as a Redis behind a firewall would not.
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = format!("redis://:secret@{}", nobody.local_addr().unwrap());
@@ -28,7 +28,7 @@ async fn without_its_redis_a_service_stands_takes_readers_and_is_not_ready() {
     let mut reader = Reader::open(service.log(), std::slice::from_ref(&channel), Since::Now);
     assert!(reader.read(Limit::default()).is_none());
     let publication = Publication::new(vec![Draft::new(channel, Payload::from_text("x"))]);
-    assert!(matches!(service.bus.publish(publication).await, Err(BusError::Away(_))));
+    assert!(matches!(service.bus.publish(publication).await, Err(BusError::Unavailable(_))));
 }
 
 #[actix_web::test]

@@ -1,10 +1,10 @@
-//! Where the order of messages comes from.
+//! The address of the message bus.
 
 use std::{fmt, str::FromStr};
 
 use super::{Fault, sources::Sources, table, values};
 
-/// The bus that the settings name, with the password of the file that they name.
+/// The configured bus, with the password of the configured file.
 pub(super) fn read(from: &mut Sources<'_>) -> Option<BusAddress> {
     let bus = from.read(&table::BUS, str::parse::<BusAddress>);
     let password = from.read(&table::REDIS_PASSWORD_FILE, values::password)?;
@@ -23,14 +23,14 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<BusAddress> {
 /// The bus to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusAddress {
-    /// This process alone, in memory.
+    /// The memory of this process only.
     Memory,
-    /// A Redis that several processes share.
+    /// A Redis shared by several processes.
     Redis(RedisAddress),
 }
 
 impl BusAddress {
-    /// Whether it is a Redis that is spoken to over TLS.
+    /// Whether it is a Redis with TLS.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Redis(address) if address.url().starts_with("rediss:"))
@@ -39,7 +39,7 @@ impl BusAddress {
 
 /// The URL of a Redis: `redis://` or `rediss://` (TLS), `[user][:password]@`, host, `:port`, `/database`.
 ///
-/// Printing it leaves the password out.
+/// Displaying it omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisAddress(String);
 
@@ -47,12 +47,12 @@ impl RedisAddress {
     /// The same with this password, percent-encoded.
     ///
     /// # Errors
-    /// When the URL has one already.
+    /// When the URL already has one.
     pub(super) fn with_password(&self, password: &str) -> Result<Self, String> {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
         let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
         if user.contains(':') {
-            return Err("the URL of TRIDENT_BUS has a password, too; one of them is accepted".to_owned());
+            return Err("the URL of TRIDENT_BUS also has a password; only one is accepted".to_owned());
         }
         let encoded: String = password.bytes().fold(String::new(), |mut text, byte| {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -65,7 +65,7 @@ impl RedisAddress {
         Ok(Self(format!("{scheme}://{user}:{encoded}@{place}")))
     }
 
-    /// The whole URL, password included, to connect with.
+    /// The whole URL, including the password, for connecting.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.0
@@ -97,22 +97,22 @@ impl fmt::Display for BusAddress {
     }
 }
 
-/// The error is a sentence for people; it never repeats the text, which may hold a password.
+/// The error is a sentence for humans; it never repeats the text, which may contain a password.
 impl FromStr for BusAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         const ACCEPTED: &str =
-            "accepted are `memory` and `redis://[user:password@]host[:port][/database]` (`rediss://` for TLS)";
+            "expected `memory` or `redis://[user:password@]host[:port][/database]` (`rediss://` for TLS)";
         if text == "memory" {
             return Ok(Self::Memory);
         }
-        let bad = |what: &str| Err(format!("{what}; {ACCEPTED}"));
+        let bad = |what: &str| Err(format!("{what}: {ACCEPTED}"));
         let Some(rest) = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://")) else {
-            return bad("not the address of a bus");
+            return bad("invalid bus address");
         };
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return bad("the URL holds a space or a control character");
+            return bad("the URL contains a space or a control character");
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
@@ -127,21 +127,21 @@ impl FromStr for BusAddress {
         let (host, port) = match place.strip_prefix('[') {
             Some(bracketed) => match bracketed.split_once(']') {
                 Some((host, port)) => (host, port),
-                None => return bad("the URL's IPv6 host lacks its `]`"),
+                None => return bad("the URL's IPv6 host has no `]`"),
             },
             None => place.split_at(place.find(':').unwrap_or(place.len())),
         };
         if host.is_empty() {
-            return bad("the URL names no host");
+            return bad("the URL has no host");
         }
         if !port.is_empty()
             && port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0)
         {
-            return bad("the URL's port is no number from 1 to 65535");
+            return bad("the URL's port must be a number from 1 to 65535");
         }
         let database = tail.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
         if !database.is_empty() && database.parse::<u32>().is_err() {
-            return bad("the URL's database is no number");
+            return bad("the URL's database must be a number");
         }
         Ok(Self::Redis(RedisAddress(text.to_owned())))
     }

@@ -1,13 +1,13 @@
-//! What is wrong with a setting, and the exit that tells all of it.
+//! Errors in settings, and the exit that reports all of them.
 
 use std::fmt;
 
 use super::table::Setting;
 
-/// One thing that is wrong with the settings.
+/// One invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// `TRIDENT_X (--x)`, or nothing when the fault is of the arguments as a whole.
+    /// `TRIDENT_X (--x)`, or `None` if the arguments as a whole are invalid.
     setting: Option<String>,
     message: String,
 }
@@ -22,7 +22,7 @@ impl Fault {
     }
 }
 
-/// `TRIDENT_X (--x): what is wrong; what is accepted`.
+/// `TRIDENT_X (--x): what is wrong: what is expected`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.setting {
@@ -34,12 +34,12 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Tells the faults on stderr and ends the process with 2, as a shell's own usage errors do.
+/// Prints the errors on stderr and exits with 2, as shells do for usage errors.
 ///
-/// Not through the log: how to log is among the settings, and `RUST_LOG` must not be able to hide why nothing runs.
+/// Not in the log: its format is among the settings, and `RUST_LOG` must not be able to hide why nothing starts.
 pub(super) fn exit(faults: &[Fault]) -> ! {
-    let noun = if faults.len() == 1 { "setting is" } else { "settings are" };
-    eprintln!("{} {noun} not right:", faults.len());
+    let noun = if faults.len() == 1 { "setting" } else { "settings" };
+    eprintln!("{} invalid {noun}:", faults.len());
     for fault in faults {
         eprintln!("  {fault}");
     }

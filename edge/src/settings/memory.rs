@@ -1,21 +1,21 @@
-//! The memory that this process may use, and the defaults that follow from it.
+//! The memory available to this process, and the defaults that follow from it.
 //!
-//! A limit that was given takes precedence, whatever the memory.
+//! A configured limit takes precedence over them.
 
 use std::{fmt, path::Path};
 
-/// Share of the memory for messages, and for connections.
+/// The share of the memory for messages, and for connections.
 const QUARTER: u64 = 4;
-/// Share of the memory for messages that wait for their clients.
+/// The share of the memory for messages queued for clients.
 const EIGHTH: u64 = 8;
-/// Share of the memory for what can be done without.
+/// The share of the memory for caches.
 const SMALL: u64 = 32;
-/// What a connection is reckoned to take on average: an idle one takes 3 to 6 KiB, one that is being written to more.
+/// The average memory assumed for a connection: an idle one takes 3 to 6 KiB, one that is being written to more.
 const CONNECTION: u64 = 16 * 1024;
-/// No small share is less.
+/// The minimum of a small share.
 const LEAST: u64 = 1024 * 1024;
 
-/// How much memory there is, and who says so.
+/// The amount of memory, and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Bytes.
@@ -25,8 +25,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The machine's memory, or the limit of the process's control group (versions 1 and 2) if that is less. `None` where
-    /// the system does not tell.
+    /// The machine's memory, or the limit of the process's control group (versions 1 and 2) if that is less. `None` if the system does not
+    /// report it.
     #[must_use]
     pub fn available() -> Option<Self> {
         Self::read(|path| std::fs::read_to_string(path).ok())
@@ -61,8 +61,8 @@ fn total(meminfo: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The files that may hold a limit: of each group that the process is in, and of those around it. A limit of one holds for
-/// all within.
+/// The files that may contain a limit: those of each group of the process, and of its parents. The limit of a group applies to its
+/// descendants.
 fn groups(cgroup: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in cgroup.lines() {
@@ -75,7 +75,7 @@ fn groups(cgroup: &str) -> Vec<String> {
             }
             _ => continue,
         };
-        // In a container the path may be the host's, and then only the root is there.
+        // In a container the path may be the host's, and then only the root exists.
         for group in Path::new(path).ancestors() {
             let group = group.to_string_lossy();
             files.push(format!("{root}{}/{file}", group.trim_end_matches('/')));
@@ -84,22 +84,22 @@ fn groups(cgroup: &str) -> Vec<String> {
     files
 }
 
-/// Bytes of all channels: a quarter of the memory, 512 MiB at most.
+/// Bytes of all channels: a quarter of the memory, at most 512 MiB.
 pub(super) fn history_total(memory: Option<Memory>) -> usize {
     share(memory, QUARTER, 512 << 20)
 }
 
-/// Bytes of a cache, or of what is remembered for a while: a thirty-second of the memory, 64 MiB at most.
+/// Bytes of a cache: 1/32 of the memory, at most 64 MiB.
 pub(super) fn small_total(memory: Option<Memory>) -> usize {
     share(memory, SMALL, 64 << 20)
 }
 
-/// Bytes of messages that wait for Socket.IO clients: an eighth of the memory, 256 MiB at most.
+/// Bytes of messages queued for Socket.IO clients: an eighth of the memory, at most 256 MiB.
 pub(super) fn outbox_total(memory: Option<Memory>) -> usize {
     share(memory, EIGHTH, 256 << 20)
 }
 
-/// Connections: what a quarter of the memory is enough for, 100,000 at most.
+/// Connections: as many as a quarter of the memory suffices for, at most 100,000.
 pub(super) fn connections(memory: Option<Memory>) -> usize {
     share(memory, QUARTER, 100_000 * CONNECTION) / usize::try_from(CONNECTION).unwrap_or(usize::MAX)
 }
@@ -120,7 +120,7 @@ mod tests {
         memory.map(|memory| (memory.bytes, memory.is_limit))
     }
 
-    /// Case 5.8: the machine's memory, or a limit of either version of control groups, also one further out.
+    /// Case 5.8: the machine's memory, or a limit of either version of control groups, also of a parent.
     #[test]
     fn the_memory_is_the_machines_or_the_limit_of_a_group() {
         let machine = ("/proc/meminfo", MEMINFO);
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(read(&[]), None);
     }
 
-    /// Case 5.8: small machines get smaller limits.
+    /// Case 5.8: smaller machines get smaller limits.
     #[test]
     fn defaults_follow_the_memory() {
         let of = |mib: u64| {

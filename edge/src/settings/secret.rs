@@ -1,13 +1,13 @@
-//! The secrets that HS256 tokens are signed with.
+//! The secrets of HS256 tokens.
 
 use std::fmt;
 
 use super::{Fault, Sources, table, values};
 
-/// Bytes of the shortest secret: a key as long as the hash (RFC 7518 §3.2).
-const SHORTEST: usize = 32;
+/// Minimum length of a secret in bytes: that of the hash (RFC 7518 §3.2).
+const MIN_SECRET_BYTES: usize = 32;
 
-/// A secret of at least 32 bytes, and the name that tokens call it by, if it has one. It is never printed.
+/// A secret of at least 32 bytes, and its name in tokens, if it has one. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     kid: Option<String>,
@@ -15,14 +15,14 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// A secret, when it is long enough.
+    /// A secret, if it is long enough.
     ///
     /// # Errors
-    /// What is wrong with it; the message does not hold the secret.
+    /// The problem; the message does not contain the secret.
     pub fn new(text: &str) -> Result<Self, String> {
-        if text.len() < SHORTEST {
+        if text.len() < MIN_SECRET_BYTES {
             return Err(format!(
-                "the secret has {} bytes; HS256 takes {SHORTEST} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them; \
+                "the secret has {} bytes; HS256 takes {MIN_SECRET_BYTES} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them; \
                  between several stands a comma",
                 text.len()
             ));
@@ -30,28 +30,28 @@ impl Secret {
         Ok(Self { kid: None, text: text.to_owned() })
     }
 
-    /// `kid=secret`, or a secret alone. What stands before a `=` is a name only if enough for a secret is left behind it:
-    /// base64 ends in `=` too.
+    /// `kid=secret`, or a secret alone. The text before a `=` is a name only if the rest is long enough for a secret: base64 ends in `=`,
+    /// too.
     fn named(text: &str) -> Result<Self, String> {
         let is_name = |name: &str| {
             (1..=64).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
         match text.split_once('=') {
-            Some((kid, secret)) if is_name(kid) && secret.len() >= SHORTEST => {
+            Some((kid, secret)) if is_name(kid) && secret.len() >= MIN_SECRET_BYTES => {
                 Ok(Self { kid: Some(kid.to_owned()), text: secret.to_owned() })
             }
             _ => Self::new(text),
         }
     }
 
-    /// The name that tokens call it by.
+    /// Its name in tokens.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The secret itself, to sign and verify with.
+    /// The secret itself, for signing and verifying.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.text.as_bytes()
@@ -64,8 +64,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The secrets from `TRIDENT_SECRET`, with commas between them, or from the file that `TRIDENT_SECRET_FILE` names, where
-/// orchestrators mount it, one a line. The first one signs; all of them verify.
+/// The secrets from `TRIDENT_SECRET`, separated by commas, or from the file `TRIDENT_SECRET_FILE`, one per line, which orchestrators mount.
+/// The first one signs; all of them verify.
 pub(super) fn read(from: &mut Sources<'_>) -> Option<Vec<Secret>> {
     let direct = from.read(&table::SECRET, |text| secrets(text.split(',')))?;
     let file = from.read(&table::SECRET_FILE, |path| {
@@ -75,12 +75,12 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<Vec<Secret>> {
         let text =
             std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", values::shown(path)))?;
         match secrets(text.lines())? {
-            secrets if secrets.is_empty() => Err(format!("{} holds no secret", values::shown(path))),
+            secrets if secrets.is_empty() => Err(format!("{} contains no secret", values::shown(path))),
             secrets => Ok(secrets),
         }
     })?;
     if !direct.is_empty() && !file.is_empty() {
-        let message = format!("both this and {} are set; one of them is accepted", table::SECRET.variable());
+        let message = format!("both this and {} are set; only one is accepted", table::SECRET.variable());
         from.fault(Fault::new(&table::SECRET_FILE, message));
         return None;
     }

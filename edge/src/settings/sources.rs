@@ -1,4 +1,4 @@
-//! Finds the text that counts for a setting: the flag, else the environment, else the default.
+//! Finds the text of a setting: the flag, else the environment, else the default.
 
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
@@ -7,12 +7,12 @@ use super::{
     table::{self, Setting},
 };
 
-/// Variables that the client commands of `standalone` use, and that an operator may have exported where a server starts.
+/// Variables of the client commands of `standalone`, which an operator may have exported where a server starts.
 const OF_CLIENTS: [&str; 2] = ["TRIDENT_TOKEN", "TRIDENT_URL"];
-/// The prefix of our variables.
+/// The prefix of Trident's variables.
 pub(super) const PREFIX: &str = "TRIDENT_";
 
-/// The texts of all settings, and the faults found while reading them.
+/// The texts of all settings, and the errors found while parsing them.
 pub(super) struct Sources<'a> {
     matches: &'a clap::ArgMatches,
     env: BTreeMap<String, OsString>,
@@ -33,7 +33,7 @@ impl<'a> Sources<'a> {
         Self { matches, env: env.into_iter().filter_map(ours).collect(), service, faults: Vec::new() }
     }
 
-    /// Reads a setting; tells the fault and gives nothing when its text is wrong.
+    /// Parses a setting; records an error and returns `None` if its text is invalid.
     pub(super) fn read<T, E: fmt::Display>(
         &mut self,
         setting: &Setting,
@@ -57,10 +57,10 @@ impl<'a> Sources<'a> {
 
     fn text(&self, setting: &Setting) -> Result<String, Fault> {
         let (_, text) = self.found(setting);
-        text.into_string().map_err(|_| Fault::new(setting, "the value is no UTF-8"))
+        text.into_string().map_err(|_| Fault::new(setting, "the value is not UTF-8"))
     }
 
-    /// The text that counts, and where it comes from.
+    /// The effective text, and its source.
     ///
     /// A variable that is set but empty counts as not set: compose files and unit files write those.
     pub(super) fn found(&self, setting: &Setting) -> (Origin, OsString) {
@@ -73,7 +73,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// What was given as a flag: after the name of a subcommand, else before it.
+    /// The value of a flag: after the name of a subcommand, else before it.
     fn flag(&self, setting: &Setting) -> Option<&String> {
         let after = self.matches.subcommand().and_then(|(_, matches)| matches.try_get_one(setting.key).ok().flatten());
         after.or_else(|| self.matches.get_one(setting.key))
@@ -88,10 +88,10 @@ impl<'a> Sources<'a> {
         self.faults.push(fault);
     }
 
-    /// The faults, and a warning for each variable of our prefix that is no setting.
+    /// The errors, and a warning for each variable with the prefix that is not a setting.
     ///
-    /// A warning and not a fault, since others write into our environment: Kubernetes sets `TRIDENT_PORT=tcp://…` and its
-    /// like for a service that is called `trident`; those are passed over without a word.
+    /// Only a warning, since other programs set variables, too: Kubernetes sets `TRIDENT_PORT=tcp://…` and
+    /// similar ones for a service called `trident`; those are ignored silently.
     pub(super) fn finish(self) -> (Vec<Fault>, Vec<String>) {
         let known =
             |name: &str| OF_CLIENTS.contains(&name) || table::ALL.iter().any(|setting| setting.variable() == name);
@@ -102,11 +102,11 @@ impl<'a> Sources<'a> {
             .map(|(name, _)| {
                 let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
                 let near = table::ALL.iter().map(Setting::variable).min_by_key(|known| distance(known, &name));
-                // Of a short name three letters are all there is.
+                // In a short name, at most three letters may differ.
                 let close = (name.len().saturating_sub("TRIDENT_".len()) / 3).min(3);
                 match near.filter(|known| distance(known, &name) <= close) {
-                    Some(near) => format!("{name} is no setting and has no effect; did you mean {near}?"),
-                    None => format!("{name} is no setting and has no effect; --help lists those there are"),
+                    Some(near) => format!("unknown setting {name} has no effect; did you mean {near}?"),
+                    None => format!("unknown setting {name} has no effect; --help lists all settings"),
                 }
             })
             .collect();
@@ -114,7 +114,7 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Whether Kubernetes sets this variable for a service of the name.
+/// Whether Kubernetes sets this variable for a service with the name.
 fn is_service_link(name: &str, value: &str) -> bool {
     let part = |part: &str| name.contains(part);
     value.starts_with("tcp://")
@@ -124,7 +124,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || (part("_PORT_") && (part("_TCP") || part("_UDP")))
 }
 
-/// How many letters have to be put in, taken out or changed to get from one name to the other.
+/// The edit distance: how many letters have to be inserted, removed or replaced to turn one name into the other.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

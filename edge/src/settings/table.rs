@@ -1,17 +1,17 @@
-//! Every setting there is: its name, its default, and what it means.
+//! All settings: name, default, and meaning.
 
 use clap::{Arg, Command};
 
 use super::{ServiceDefaults, sources::PREFIX};
 
-/// A setting: the flag `--history-count` and the variable `TRIDENT_HISTORY_COUNT` are one key, `HISTORY_COUNT`.
+/// A setting: the flag `--history-count` and the variable `TRIDENT_HISTORY_COUNT` have one key, `HISTORY_COUNT`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     pub(super) key: &'static str,
     pub(super) group: &'static str,
-    /// What the value is, for `--help`.
+    /// The form of the value, for `--help`.
     value: &'static str,
-    /// Empty when there is none, or when it differs by binary.
+    /// Empty if there is none, or if it depends on the binary.
     default: &'static str,
     about: &'static str,
 }
@@ -27,7 +27,7 @@ impl Setting {
         self.key.to_ascii_lowercase().replace('_', "-")
     }
 
-    /// The text that counts when nothing was given.
+    /// The default text.
     pub(super) fn default_for<'a>(&'a self, service: &'a ServiceDefaults) -> &'a str {
         if self.key == LISTEN.key { service.listen } else { self.default }
     }
@@ -49,58 +49,58 @@ macro_rules! settings {
 settings! {
     "Server" {
         LISTEN "IP:PORT" "" "Address to listen on"
-        WORKERS "N" "cores" "Threads that serve requests"
-        BUS "URL" "memory" "Where the order of messages comes from: `memory` (this process alone) or redis://… (shared)"
-        REDIS_CA_FILE "FILE" "" "PEM file with the authorities that a rediss:// server's certificate may be signed by, instead of the system's"
-        REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, as it is, not percent-encoded"
-        SOCKET_IO_KEY "TEXT" "socket.io" "Before the names of the Socket.IO cluster's channels in Redis; another for each cluster, the same on all its servers"
+        WORKERS "N" "cores" "Number of threads that serve requests"
+        BUS "URL" "memory" "Message bus: `memory` (this process only) or redis://… (shared by several processes)"
+        REDIS_CA_FILE "FILE" "" "PEM file with the certificate authorities for rediss://, instead of the system's"
+        REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, not percent-encoded"
+        SOCKET_IO_KEY "TEXT" "socket.io" "Prefix of the Socket.IO cluster's channels in Redis; the same on all servers of a cluster, different for each cluster"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
         CLIENT_DIR "DIR" "" "Directory with the files of a Socket.IO client (its dist/) to serve instead of the built-in one"
-        LOG "text|json" "text" "Form of log lines; RUST_LOG says which are written"
+        LOG "text|json" "text" "Format of log lines; RUST_LOG selects which are written"
     }
-    "History: what each channel holds, whichever ends first (0 = no limit)" {
-        HISTORY_COUNT "N" "1000" "Messages a channel"
-        HISTORY_BYTES "SIZE" "8MiB" "Bytes a channel"
-        HISTORY_AGE "DURATION" "1h" "Age of a message"
-        HISTORY_TOTAL "SIZE" "auto" "Bytes of memory for all channels together; auto: a quarter of the memory, 512MiB at most"
+    "History of each channel; the first limit reached applies (0 = no limit)" {
+        HISTORY_COUNT "N" "1000" "Messages per channel"
+        HISTORY_BYTES "SIZE" "8MiB" "Bytes per channel"
+        HISTORY_AGE "DURATION" "1h" "Maximum age of a message"
+        HISTORY_TOTAL "SIZE" "auto" "Memory for all channels together; auto: a quarter of the memory, at most 512MiB"
     }
     "Access" {
-        SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, 32 bytes or more each; the first signs, all verify. Better given by variable or file: flags show in process lists"
-        SECRET_FILE "FILE" "" "File that holds the keys of HS256 tokens, one a line"
+        SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, at least 32 bytes each; the first signs, all verify. Prefer the variable or a file, since flags are visible in process lists"
+        SECRET_FILE "FILE" "" "File with the keys of HS256 tokens, one per line"
         JWT_PUBLIC_KEY_FILE "[KID=]FILE,…" "" "PEM files with public keys of RS256, ES256 or EdDSA tokens"
-        JWT_AUDIENCE "TEXT" "" "Accept only tokens with this in their claim `aud`"
-        PUBLIC "PATTERN,…" "random,time,chat.*,public.*" "Channels that anybody may subscribe to; `none` for none"
-        ORIGINS "ORIGIN,…" "http://127.0.0.1,http://localhost" "Origins whose pages may read answers and connect: loopback without a port is any port; `https://x:*` any port; `*` everybody, without credentials"
-        TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is believed; `none` for none"
+        JWT_AUDIENCE "TEXT" "" "Accept only tokens with this value in their claim `aud`"
+        PUBLIC "PATTERN,…" "random,time,chat.*,public.*" "Channels that anyone can read without a token; `none` for none"
+        ORIGINS "ORIGIN,…" "http://127.0.0.1,http://localhost" "Origins of pages that may connect: a loopback host without a port means any port; `https://x:*` any port; `*` all origins, without credentials"
+        TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is trusted; `none` for none"
     }
     "Limits (0 = no limit)" {
-        ENCODED_TOTAL "SIZE" "auto" "Bytes of memory for the encoded forms of messages that readers share; auto: 1/32 of the memory, 64MiB at most"
-        IDEMPOTENCY_TOTAL "SIZE" "auto" "Bytes of memory for the Idempotency-Keys of the last five minutes; auto: 1/32 of the memory, 64MiB at most"
-        MAX_CHANNELS "N" "250000" "Channels that are read while they hold nothing; beyond them nobody may read another new one"
-        MAX_CHANNELS_PER_CLIENT "N" "auto" "Of these, those that one token or address may open; a quarter of them by default"
-        MAX_BODY "SIZE" "64KiB" "Bytes of a request's body"
-        SESSIONS_TOTAL "SIZE" "auto" "Bytes of memory for recovery sessions of disconnected Socket.IO clients; beyond them the oldest end first; auto: 1/32 of the memory, 64MiB at most"
-        OUTBOX_TOTAL "SIZE" "auto" "Bytes of memory for messages that wait for Socket.IO clients, a quarter of it for one client; as much as that quarter for long answers to polls; auto: 1/8 of the memory, 256MiB at most"
-        RECEIVE_TOTAL "SIZE" "auto" "Bytes of memory for requests that are incomplete or not answered yet; the same again for incomplete Socket.IO messages, and for Socket.IO events in progress; auto: 1/32 of the memory, 64MiB at most"
-        MAX_CONNECTIONS "N" "auto" "Streams, long polls and sockets at a time; auto: 16KiB each in a quarter of the memory, 100000 at most"
-        MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same from one client address (IPv6: one /64)"
-        CONNECT_RATE "N" "0" "Streams, polls and sockets a second that one client address may open"
-        PUBLISH_RATE "N" "10000" "Messages a second from one token or address"
-        SOCKET_RATE "N" "1000" "Socket.IO packets a second from one socket"
+        ENCODED_TOTAL "SIZE" "auto" "Memory for cached encoded messages; auto: 1/32 of the memory, at most 64MiB"
+        IDEMPOTENCY_TOTAL "SIZE" "auto" "Memory for the Idempotency-Keys of the last five minutes; auto: 1/32 of the memory, at most 64MiB"
+        MAX_CHANNELS "N" "250000" "Channels that are read although they have no messages; beyond, no new one can be read"
+        MAX_CHANNELS_PER_CLIENT "N" "auto" "The same for one token or address; auto: a quarter of them"
+        MAX_BODY "SIZE" "64KiB" "Maximum size of a request body"
+        SESSIONS_TOTAL "SIZE" "auto" "Memory for recovery sessions of disconnected Socket.IO clients; beyond, the oldest are evicted; auto: 1/32 of the memory, at most 64MiB"
+        OUTBOX_TOTAL "SIZE" "auto" "Memory for messages queued for Socket.IO clients, at most a quarter of it for one client; the same quarter again for long answers to polls; auto: 1/8 of the memory, at most 256MiB"
+        RECEIVE_TOTAL "SIZE" "auto" "Memory for requests that are incomplete or not answered yet; the same again for incomplete Socket.IO messages, and for Socket.IO events in progress; auto: 1/32 of the memory, at most 64MiB"
+        MAX_CONNECTIONS "N" "auto" "Maximum number of streams, long polls and sockets at a time; auto: 16KiB each in a quarter of the memory, at most 100000"
+        MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same for one client address (IPv6: one /64)"
+        CONNECT_RATE "N" "0" "Streams, polls and sockets per second that one client address may open"
+        PUBLISH_RATE "N" "10000" "Published messages per second of one token or address"
+        SOCKET_RATE "N" "1000" "Socket.IO packets per second of one socket"
     }
     "Times" {
-        KEEPALIVE "DURATION" "15s" "Silence on a stream after which a sign of life is written"
-        PING_INTERVAL "DURATION" "25s" "Time between the pings that a Socket.IO session is sent"
-        PING_TIMEOUT "DURATION" "20s" "How long a Socket.IO session may take to answer a ping"
-        MAX_AGE "DURATION" "10m" "Life of a stream, ± 20 %, before the client comes again (0 = no end)"
-        HEADER_TIMEOUT "DURATION" "10s" "How long the head of a request may take (1s and more)"
-        BODY_TIMEOUT "DURATION" "10s" "How long the body of a request may take"
+        KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"
+        PING_INTERVAL "DURATION" "25s" "Interval of pings to a Socket.IO session"
+        PING_TIMEOUT "DURATION" "20s" "Timeout for the answer to a ping"
+        MAX_AGE "DURATION" "10m" "Maximum age of a stream, ± 20 %; then the client reconnects (0 = no limit)"
+        HEADER_TIMEOUT "DURATION" "10s" "Timeout for the head of a request (1s or more)"
+        BODY_TIMEOUT "DURATION" "10s" "Timeout for the body of a request"
     }
 }
 
-/// Adds a flag for each setting. Values stay texts here: they are read by us, so that all faults are told at once.
+/// Adds a flag for each setting. Clap does not parse the values, so that all errors are reported together.
 pub(super) fn augment(command: Command, service: &ServiceDefaults) -> Command {
-    let footer = "Every setting can be given as a flag or as the variable named with it; the flag counts more.\n\
+    let footer = "Every setting can be given as a flag or as an environment variable; the flag takes precedence.\n\
                   Durations: 500ms, 15s, 10m, 1h. Sizes: 64KiB, 8MiB, 1000000.\n\
                   RUST_LOG (default `info`) says what is logged, as in RUST_LOG=debug or RUST_LOG=warn,edge=debug.";
     command

@@ -29,7 +29,7 @@ fn defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn a_flag_counts_more_than_the_environment_and_that_more_than_the_default() {
+fn flags_take_precedence_over_the_environment_and_that_over_defaults() {
     let env = [("TRIDENT_MAX_BODY", "1KiB"), ("TRIDENT_LISTEN", ":9"), ("TRIDENT_MAX_AGE", "")];
     let settings = read(&["--max-body", "2KiB"], &env).unwrap();
     assert_eq!(settings.max_body, Some(2048));
@@ -39,7 +39,7 @@ fn a_flag_counts_more_than_the_environment_and_that_more_than_the_default() {
 }
 
 #[test]
-fn every_fault_is_told_at_once_with_its_setting() {
+fn all_faults_are_reported_with_their_settings() {
     let faults = read(
         &["--workers", "0", "--demo", "maybe"],
         &[
@@ -51,12 +51,12 @@ fn every_fault_is_told_at_once_with_its_setting() {
     )
     .unwrap_err();
     let expected = [
-        "TRIDENT_BUS (--bus): not the address of a bus; accepted are `memory` and",
-        "TRIDENT_WORKERS (--workers): `0` is no number of threads; accepted are 1 to 512",
-        "TRIDENT_KEEPALIVE (--keepalive): `15` is no duration; accepted are",
+        "TRIDENT_BUS (--bus): invalid bus address: expected `memory` or",
+        "TRIDENT_WORKERS (--workers): invalid number of threads `0`: expected 1 to 512",
+        "TRIDENT_KEEPALIVE (--keepalive): invalid duration `15`: expected",
         "TRIDENT_SECRET (--secret): the secret has 5 bytes; HS256 takes 32",
-        "TRIDENT_PUBLIC (--public): `a*b` is no pattern",
-        "TRIDENT_DEMO (--demo): `maybe` is neither; accepted are `on` and `off`",
+        "TRIDENT_PUBLIC (--public): invalid pattern `a*b`",
+        "TRIDENT_DEMO (--demo): invalid value `maybe`: expected `on` or `off`",
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
     for (fault, expected) in faults.iter().zip(expected) {
@@ -106,13 +106,13 @@ fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
 }
 
 #[test]
-fn an_unknown_flag_is_told_by_the_parser() {
+fn an_unknown_flag_is_reported_by_the_parser() {
     let faults = read(&["--max-bodies", "1"], &[]).unwrap_err();
     assert!(faults[0].contains("--max-bodies") && faults[0].contains("--max-body"), "{faults:?}");
 }
 
 #[test]
-fn unknown_variables_are_warned_of_unless_an_orchestrator_made_them() {
+fn unknown_variables_cause_a_warning_unless_an_orchestrator_set_them() {
     let settings = read(
         &[],
         &[
@@ -130,9 +130,9 @@ fn unknown_variables_are_warned_of_unless_an_orchestrator_made_them() {
     assert_eq!(
         settings.warnings,
         [
-            "TRIDENT_COLOUR is no setting and has no effect; --help lists those there are",
-            "TRIDENT_FOO is no setting and has no effect; --help lists those there are",
-            "TRIDENT_KEEP_ALIVE is no setting and has no effect; did you mean TRIDENT_KEEPALIVE?",
+            "unknown setting TRIDENT_COLOUR has no effect; --help lists all settings",
+            "unknown setting TRIDENT_FOO has no effect; --help lists all settings",
+            "unknown setting TRIDENT_KEEP_ALIVE has no effect; did you mean TRIDENT_KEEPALIVE?",
         ]
     );
 }
@@ -174,7 +174,7 @@ fn no_secret_is_ever_printed() {
 }
 
 #[test]
-fn a_secret_may_lie_in_a_file_but_not_in_two_places() {
+fn a_secret_may_be_in_a_file_but_not_in_two_places() {
     let file = std::env::temp_dir().join(format!("trident-secret-{}", std::process::id()));
     std::fs::write(&file, format!("{SECRET}\r\n")).unwrap();
     let path = file.to_str().unwrap();
@@ -261,16 +261,16 @@ fn a_binary_may_add_subcommands() {
 }
 
 #[test]
-fn what_is_in_force_is_told_without_its_secrets() {
+fn effective_settings_are_shown_without_secrets() {
     let command = Settings::augment(clap::Command::new("x").no_binary_name(true), &SERVICE);
     let matches = command.try_get_matches_from(["--max-body", "1KiB", "--jwt-audience", "a\u{1b}b"]).unwrap();
     let env = |bus: &str| {
         let env = [("TRIDENT_SECRET", SECRET), ("TRIDENT_BUS", bus), ("TRIDENT_MAX_AGE", "")];
         env.map(|(name, value)| (name.into(), value.into()))
     };
-    let told = |bus: &str| Settings::in_force(&matches, env(bus), &SERVICE);
-    let in_force = told("redis://me:hidden@host/1");
-    assert_eq!(in_force.len(), table::ALL.len());
+    let told = |bus: &str| Settings::effective(&matches, env(bus), &SERVICE);
+    let effective = told("redis://me:hidden@host/1");
+    assert_eq!(effective.len(), table::ALL.len());
     for (variable, value, origin) in [
         ("TRIDENT_MAX_BODY", "1KiB", Origin::Flag),
         ("TRIDENT_JWT_AUDIENCE", "a\\u{1b}b", Origin::Flag),
@@ -280,7 +280,7 @@ fn what_is_in_force_is_told_without_its_secrets() {
         ("TRIDENT_LISTEN", "0.0.0.0:8083", Origin::Default),
         ("TRIDENT_SECRET_FILE", "", Origin::Default),
     ] {
-        let found = in_force.iter().find(|setting| setting.variable == variable).unwrap();
+        let found = effective.iter().find(|setting| setting.variable == variable).unwrap();
         assert_eq!((found.value.as_str(), found.origin), (value, origin), "{variable}");
     }
     let bus = told("rediss:me:hidden@host").remove(2);
@@ -305,7 +305,7 @@ fn help_names_every_setting_its_variable_and_its_default() {
 proptest! {
     /// Whatever stands in a setting, it is taken or told; nothing panics, and no message holds a control character.
     #[test]
-    fn any_text_is_taken_or_told(at in 0..table::ALL.len(), text in ".{0,60}") {
+    fn any_text_is_accepted_or_rejected(at in 0..table::ALL.len(), text in ".{0,60}") {
         let setting = &table::ALL[at];
         let variable = setting.variable();
         if let Err(faults) = read(&[], &[(variable.as_str(), text.as_str())]) {

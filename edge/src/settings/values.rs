@@ -1,4 +1,4 @@
-//! Reads the values of settings. Each error is a sentence: what is wrong; what is accepted.
+//! Parses the values of settings. Each error is a sentence: what is wrong, and what is expected.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -11,12 +11,12 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use super::LogFormat;
 use crate::{address::Network, auth::PublicKey};
 
-/// Most threads that the server takes.
-const MOST_WORKERS: usize = 512;
+/// Maximum number of threads.
+const MAX_WORKERS: usize = 512;
 
 type Value<T> = Result<T, String>;
 
-/// A text as it may be told in a fault: short, without control characters.
+/// A text for an error message: short, without control characters.
 pub(super) fn shown(text: &str) -> String {
     let short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     format!("`{short}`")
@@ -36,38 +36,38 @@ pub(super) fn listen(text: &str) -> Value<SocketAddr> {
         Some(SocketAddr::new(IpAddr::V4(ip), port.parse().ok()?))
     });
     named.ok_or_else(|| {
-        format!("{} is no address to listen on; accepted is ip:port, as 0.0.0.0:8080 or [::]:8080", shown(text))
+        format!("invalid address {}: expected ip:port, for example 0.0.0.0:8080 or [::]:8080", shown(text))
     })
 }
 
-/// What the names of channels in Redis begin with: short, and without what ends the name or means something in a pattern.
+/// The prefix of the names of channels in Redis: short, without characters that end the name or have a meaning in a pattern.
 pub(super) fn channel_key(text: &str) -> Value<String> {
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '*' | '?' | '[' | ']' | '\\');
     if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err(format!("{} is no key; accepted are 1 to 64 visible ASCII characters without # * ? [ ] \\", shown(text)))
+    Err(format!("invalid key {}: expected 1 to 64 visible ASCII characters without # * ? [ ] \\", shown(text)))
 }
 
 /// A number of threads; `cores` is one for each core.
 pub(super) fn workers(text: &str) -> Value<usize> {
     if text == "cores" {
-        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS));
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS));
     }
     match text.parse() {
-        Ok(workers) if (1..=MOST_WORKERS).contains(&workers) => Ok(workers),
-        _ => Err(format!("{} is no number of threads; accepted are 1 to {MOST_WORKERS} and `cores`", shown(text))),
+        Ok(workers) if (1..=MAX_WORKERS).contains(&workers) => Ok(workers),
+        _ => Err(format!("invalid number of threads {}: expected 1 to {MAX_WORKERS}, or `cores`", shown(text))),
     }
 }
 
-/// A whole number; 0 is no limit.
+/// An integer; 0 is no limit.
 pub(super) fn limit(text: &str) -> Value<Option<usize>> {
     let number: usize =
-        text.parse().map_err(|_| format!("{} is no whole number; accepted are 0 (no limit) and above", shown(text)))?;
+        text.parse().map_err(|_| format!("invalid number {}: expected 0 (no limit) or above", shown(text)))?;
     Ok((number > 0).then_some(number))
 }
 
-/// The default that is reckoned from something else.
+/// The default that is computed from something else.
 const AUTO: &str = "auto";
 
 /// As [`limit`], or `auto`, which is `None`.
@@ -80,9 +80,9 @@ pub(super) fn size_limit_or_auto(text: &str) -> Value<Option<Option<usize>>> {
     if text == AUTO { Ok(None) } else { size_limit(text).map(Some) }
 }
 
-/// A number a second; 0 is no limit.
+/// A rate per second; 0 is no limit.
 pub(super) fn rate(text: &str) -> Value<Option<u32>> {
-    let bad = |_| format!("{} is no number a second; accepted are 0 (no limit) to {}", shown(text), u32::MAX);
+    let bad = |_| format!("invalid rate {}: expected a number per second, 0 (no limit) to {}", shown(text), u32::MAX);
     let number: u32 = text.strip_suffix("/s").unwrap_or(text).parse().map_err(bad)?;
     Ok((number > 0).then_some(number))
 }
@@ -92,7 +92,7 @@ pub(super) fn size_limit(text: &str) -> Value<Option<usize>> {
     size(text).map(|bytes| (bytes > 0).then_some(bytes))
 }
 
-/// `64KiB`, `8MiB`, `1GiB`, `64kB`, `1000000`: powers of 1,024 with the `i`, of 1,000 without; upper and lower case alike.
+/// `64KiB`, `8MiB`, `1GiB`, `64kB`, `1000000`: powers of 1,024 with the `i`, of 1,000 without; case-insensitive.
 pub(super) fn size(text: &str) -> Value<usize> {
     let (number, unit) = split(text);
     let scale: Option<u64> = match unit.to_ascii_lowercase().as_str() {
@@ -108,7 +108,7 @@ pub(super) fn size(text: &str) -> Value<usize> {
     let bytes = number.parse::<u64>().ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale));
     bytes
         .and_then(|bytes| usize::try_from(bytes).ok())
-        .ok_or_else(|| format!("{} is no size; accepted are bytes, as 1000000, and 64KiB, 8MiB, 1GiB", shown(text)))
+        .ok_or_else(|| format!("invalid size {}: expected bytes such as 1000000, or 64KiB, 8MiB, 1GiB", shown(text)))
 }
 
 /// A duration; 0 is no limit.
@@ -120,28 +120,28 @@ pub(super) fn duration_limit(text: &str) -> Value<Option<Duration>> {
 pub(super) fn duration_above_zero(text: &str) -> Value<Duration> {
     match duration(text)? {
         duration if duration.is_zero() => {
-            Err("must be more than 0; accepted are durations as 500ms, 15s, 10m".to_owned())
+            Err("must be more than 0: expected a duration such as 500ms, 15s, 10m".to_owned())
         }
         duration => Ok(duration),
     }
 }
 
-/// A duration of at least a second: the server times heads by a clock that ticks twice a second.
+/// A duration of at least a second: the server's clock for heads ticks twice a second.
 pub(super) fn header_timeout(text: &str) -> Value<Duration> {
     match duration(text)? {
         duration if duration < Duration::from_secs(1) => {
-            Err(format!("{} is too short; accepted are 1s and more", shown(text)))
+            Err(format!("duration {} is too short: expected 1s or more", shown(text)))
         }
         duration => Ok(duration),
     }
 }
 
-/// `500ms`, `15s`, `10m`, `1h`, `7d`, and several of them after one another, as `1h30m`. Only 0 goes without a unit.
+/// `500ms`, `15s`, `10m`, `1h`, `7d`, or several of them, such as `1h30m`. Only 0 needs no unit.
 ///
 /// # Errors
-/// What is accepted.
+/// The expected form.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{} is no duration; accepted are 500ms, 15s, 10m, 1h, 7d", shown(text));
+    let bad = || format!("invalid duration {}: expected a duration such as 500ms, 15s, 10m, 1h, 7d", shown(text));
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -165,11 +165,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         total = total.checked_add(part).ok_or_else(bad)?;
         rest = tail;
     }
-    // A century: beyond it clocks would overflow, and nobody means it.
+    // A century: longer durations could overflow clocks.
     if total > 100 * 366 * 86_400_000 { Err(bad()) } else { Ok(Duration::from_millis(total)) }
 }
 
-/// The digits at the beginning, and the rest.
+/// The leading digits, and the rest.
 fn split(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -179,7 +179,7 @@ pub(super) fn on_off(text: &str) -> Value<bool> {
     match text {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(format!("{} is neither; accepted are `on` and `off`", shown(text))),
+        _ => Err(format!("invalid value {}: expected `on` or `off`", shown(text))),
     }
 }
 
@@ -188,16 +188,16 @@ pub(super) fn log_format(text: &str) -> Value<LogFormat> {
     match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        _ => Err(format!("{} is no form of log; accepted are `text` and `json`", shown(text))),
+        _ => Err(format!("invalid log format {}: expected `text` or `json`", shown(text))),
     }
 }
 
-/// A text, or nothing when it is empty.
+/// A text; `None` if it is empty.
 pub(super) fn text(text: &str) -> Value<Option<String>> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// A list of addresses and networks; `none` is none.
+/// A list of addresses and networks; `none` is an empty list.
 pub(super) fn networks(text: &str) -> Value<Vec<Network>> {
     if text.is_empty() || text == "none" {
         return Ok(Vec::new());
@@ -207,16 +207,16 @@ pub(super) fn networks(text: &str) -> Value<Vec<Network>> {
         .collect()
 }
 
-/// A directory that exists, or nothing when it is empty.
+/// An existing directory; `None` if the path is empty.
 pub(super) fn directory(text: &str) -> Value<Option<PathBuf>> {
     if text.is_empty() {
         return Ok(None);
     }
     let path = PathBuf::from(text);
-    if path.is_dir() { Ok(Some(path)) } else { Err(format!("{} is no directory that can be read", shown(text))) }
+    if path.is_dir() { Ok(Some(path)) } else { Err(format!("{} is not a readable directory", shown(text))) }
 }
 
-/// A PEM file with certificates, or nothing when the path is empty.
+/// A PEM file with certificates; `None` if the path is empty.
 pub(super) fn authorities(path: &str) -> Value<Option<Vec<u8>>> {
     if path.is_empty() {
         return Ok(None);
@@ -224,11 +224,11 @@ pub(super) fn authorities(path: &str) -> Value<Option<Vec<u8>>> {
     let pem = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", shown(path)))?;
     match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
         Ok(certificates) if !certificates.is_empty() => Ok(Some(pem)),
-        _ => Err(format!("{} holds no certificates; accepted is a PEM file with CERTIFICATE blocks", shown(path))),
+        _ => Err(format!("{} contains no certificates: expected a PEM file with CERTIFICATE blocks", shown(path))),
     }
 }
 
-/// The first line of a file that holds a password.
+/// The first line of a file with a password.
 pub(super) fn password(path: &str) -> Value<Option<String>> {
     if path.is_empty() {
         return Ok(None);
@@ -236,7 +236,7 @@ pub(super) fn password(path: &str) -> Value<Option<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", shown(path)))?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
-        _ => Err(format!("{} holds no password", shown(path))),
+        _ => Err(format!("{} contains no password", shown(path))),
     }
 }
 

@@ -68,7 +68,7 @@ impl Bench {
         self.log.append((0..count).map(draft).collect(), START + 1);
     }
 
-    fn stream(&self, opening: &'static str, times: Times) -> Pin<Box<Stream<Letters>>> {
+    fn stream(&self, opening: &'static str, times: StreamSchedule) -> Pin<Box<Stream<Letters>>> {
         let reader = Reader::open(&self.log, &[Self::channel()], Since::After(Cursor::ZERO));
         let slot = self.limits.connect([127, 0, 0, 1].into(), Transport::Sse).unwrap();
         Box::pin(Stream::new(reader, Letters { opening }, slot, times))
@@ -82,7 +82,7 @@ async fn next(stream: &mut Pin<Box<Stream<Letters>>>) -> Option<String> {
     })
 }
 
-const EVERY_15_S: Times = Times { keep_alive: Duration::from_secs(15), end: None };
+const EVERY_15_S: StreamSchedule = StreamSchedule { keep_alive: Duration::from_secs(15), end: None };
 
 #[tokio::test(start_paused = true)]
 async fn says_something_at_once_and_then_all_there_is_in_one_chunk() {
@@ -104,7 +104,7 @@ async fn a_gap_comes_before_what_is_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_of_life_comes_after_silence_and_silence_is_counted_from_the_last_word() {
+async fn a_keep_alive_is_sent_after_silence_since_the_last_write() {
     let bench = Bench::new(None);
     let mut stream = bench.stream("O", EVERY_15_S);
     next(&mut stream).await;
@@ -123,7 +123,7 @@ async fn a_sign_of_life_comes_after_silence_and_silence_is_counted_from_the_last
 async fn ends_in_its_time_even_when_there_is_always_something_to_say() {
     let bench = Bench::new(None);
     let end = Some(Instant::now() + Duration::from_secs(20));
-    let mut stream = bench.stream("O", Times { end, ..EVERY_15_S });
+    let mut stream = bench.stream("O", StreamSchedule { end, ..EVERY_15_S });
     let mut said = String::new();
     while let Some(chunk) = next(&mut stream).await {
         said += &chunk;
@@ -162,7 +162,7 @@ async fn a_stream_takes_little_at_a_time() {
     let bench = Bench::new(None);
     let payload = Payload::from_text(&"x".repeat(500));
     bench.log.append((0..200).map(|_| Draft::new(Bench::channel(), payload.clone())).collect(), START + 1);
-    let mut stream = bench.stream("", Times { keep_alive: Duration::from_secs(15), end: None });
+    let mut stream = bench.stream("", StreamSchedule { keep_alive: Duration::from_secs(15), end: None });
     let (mut left, mut longest) = (200 * payload.plain_json().len(), 0);
     while left > 0 {
         let chunk = next(&mut stream).await.unwrap();

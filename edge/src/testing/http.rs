@@ -12,7 +12,7 @@ use super::{Events, soon};
 
 type Body = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-/// A request that is yet to be sent. Each goes over a connection of its own.
+/// A request to be sent. Each uses its own connection.
 pub struct Ask(ClientRequest);
 
 impl Ask {
@@ -116,7 +116,7 @@ pub struct Open {
     /// The headers.
     pub headers: HeaderMap,
     body: Body,
-    /// What has come and was not asked for yet.
+    /// Received bytes that were not read yet.
     ahead: BytesMut,
 }
 

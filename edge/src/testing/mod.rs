@@ -31,7 +31,7 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// Waits until `holds`, which is asked again and again.
+/// Waits until `holds` returns true, by polling.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     soon(what, async {
         while !holds() {

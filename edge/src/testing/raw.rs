@@ -9,7 +9,7 @@ use tokio::{
 
 use super::soon;
 
-/// A connection, and what has come on it and was not asked for yet.
+/// A connection, and received bytes that were not read yet.
 #[derive(Debug)]
 pub struct Connection {
     /// The socket.
@@ -74,7 +74,7 @@ impl Connection {
         self.ahead
     }
 
-    /// Whether more has come, and not the end.
+    /// Whether more bytes arrived, and not the end.
     async fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         let count = soon("bytes", self.stream.read(&mut buffer)).await.unwrap_or(0);

@@ -31,7 +31,7 @@ impl Server {
     }
 
     async fn with(is_kept: bool) -> Self {
-        // Free a moment ago; should another take it meanwhile, the start says so.
+        // Free a moment ago. If another process takes it in the meantime, the start fails.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = std::env::temp_dir().join(format!("trident-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child of ours can be killed");
@@ -75,14 +75,14 @@ impl Server {
         }
     }
 
-    /// What it has kept so far, to come back to.
+    /// Its current data, to be restored later.
     pub fn backup(&self) -> PathBuf {
         let to = self.dir.join("backup");
         copy(&self.dir.join("appendonlydir"), &to);
         to
     }
 
-    /// Has it come back, when it is started, with what it had at `backup`.
+    /// At its next start it has the data of `backup`.
     pub fn set_back(&self, backup: &Path) {
         let kept = self.dir.join("appendonlydir");
         fs::remove_dir_all(&kept).unwrap();

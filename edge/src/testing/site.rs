@@ -68,7 +68,7 @@ impl Site {
         Self { service, running }
     }
 
-    /// Where it listens.
+    /// Its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.running.address()
@@ -103,7 +103,7 @@ impl Site {
         self.service.bus.publish(Publication::new(vec![draft])).await.unwrap()[0]
     }
 
-    /// Everything that the log holds on `channel`: event and JSON of each message, by its id.
+    /// All messages stored on `channel`: event and JSON of each, by its id.
     #[must_use]
     pub fn held(&self, channel: &str) -> Vec<(Cursor, String, String)> {
         let mut reader = Reader::open(self.service.log(), &[channel.parse().unwrap()], Since::Earliest);
@@ -114,13 +114,13 @@ impl Site {
         batch.iter().flat_map(|batch| &batch.messages).map(|message| told(message)).collect()
     }
 
-    /// A token that holds for an hour; patterns have commas between them.
+    /// A token that is valid for an hour; patterns are separated by commas.
     #[must_use]
     pub fn token(&self, publish: &str, subscribe: &str) -> String {
         self.token_for(None, publish, subscribe, Duration::from_secs(3600))
     }
 
-    /// A token of `subject` that holds for `ttl`, up to the next whole second.
+    /// A token of `subject` that is valid for `ttl`, rounded up to a whole second.
     #[must_use]
     pub fn token_for(&self, subject: Option<&str>, publish: &str, subscribe: &str, ttl: Duration) -> String {
         let request = TokenRequest {

@@ -39,11 +39,11 @@ impl Events {
         }
     }
 
-    /// The next event that a page would be told of; nothing at the end.
+    /// The next event that a page would receive; nothing at the end.
     pub async fn message(&mut self) -> Option<Message> {
         loop {
             match self.next().await? {
-                // The opening: an id without data, of which a page is told nothing.
+                // The opening event: an id without data, which a page does not receive.
                 Event::Message(message) if message.retry.is_some() => {}
                 Event::Message(message) => return Some(message),
                 _ => {}

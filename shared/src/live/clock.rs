@@ -1,7 +1,7 @@
-//! The two clocks of a process: one that tells the time, and one that never steps.
+//! The two clocks of a process: the time of day, and one that never steps.
 //!
-//! Ids and what clients see have the time of day. Everything that lasts (ages, deadlines, keys that are remembered) goes by
-//! the monotonic clock, since the time of day is set forward and back: by hand, by NTP, when a machine resumes.
+//! Ids, and times that clients see, use the time of day. Durations (ages, deadlines, expiry of keys) use the monotonic clock, since the
+//! time of day is set forward and back: by hand, by NTP, when a machine resumes.
 
 use std::{
     sync::LazyLock,
@@ -21,9 +21,9 @@ pub fn wall_clock() -> u64 {
 /// A moment on both clocks, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The time of day since the Unix epoch, as whoever gives out ids has it. It may stand still and go back.
+    /// The time of day since the Unix epoch, on the host that issues ids. It may stop and step back.
     pub time_ms: u64,
-    /// The monotonic clock. Only differences mean something.
+    /// The monotonic clock. Only differences are meaningful.
     pub mono_ms: u64,
 }
 
@@ -31,14 +31,14 @@ impl Moment {
     /// Now, by this machine's clocks.
     #[must_use]
     pub fn now() -> Self {
-        // The monotonic clock begins at the time of day, so that what is older than the process has a place on it.
+        // The monotonic clock starts at the time of day, so that times before the start of the process can be represented.
         static START: LazyLock<(Instant, u64)> = LazyLock::new(|| (Instant::now(), wall_clock()));
         let (start, start_ms) = *START;
         let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         Self { time_ms: wall_clock(), mono_ms: start_ms.saturating_add(elapsed) }
     }
 
-    /// What the monotonic clock read at `time_ms`, or reads now if that is yet to come.
+    /// The monotonic time at `time_ms`, or the current one if that is in the future.
     #[must_use]
     pub fn mono_at(self, time_ms: u64) -> u64 {
         self.mono_ms.saturating_sub(self.time_ms.saturating_sub(time_ms))

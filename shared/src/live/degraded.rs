@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Degradation {
     /// A constant of [`reason`], for programs.
     pub reason: &'static str,
-    /// What is wrong and what to do, for people. Holds no credentials.
+    /// The problem and its remedy, for operators. Contains no credentials.
     pub message: String,
 }
 

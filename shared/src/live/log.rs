@@ -1,13 +1,12 @@
-//! The one ordered log of a process: what was published, per channel, and who waits for more.
+//! The ordered log of a process: published messages by channel, and the readers that wait for more.
 //!
-//! A bus appends under the writer's lock; the message lands in its channel's history, then the head is moved, then
-//! whoever waits on the channel is woken. A reader takes the head *first* and each history after it, so that what it
-//! finds up to that head is complete over all its channels: every id up to the head was in its history before the
-//! head said so. Nothing here ever waits.
+//! A bus appends under the writer's lock: the message is stored in its channel's history, then the head is advanced, then the channel's
+//! readers are woken. A reader takes the head *first* and each history after it. What it finds up to that head is therefore complete over
+//! all its channels: every id up to the head was in its history before the head was advanced. Nothing here blocks.
 //!
-//! On a bus of several processes the log is a copy, and a copy can be behind. Until it has been [filled](Log::filled)
-//! its readers see nothing; and a reader whose cursor is newer than the head waits until the bus has been
-//! [asked](Log::begin_probe) how far it is, before that cursor is called none of this log's.
+//! On a bus of several processes the log is a copy, and a copy can be behind. Until it has been [filled](Log::filled) its readers see
+//! nothing. A reader whose cursor is newer than the head waits until the position of the bus has been [probed](Log::begin_probe), before
+//! that cursor is treated as one of another log.
 
 use std::{
     fmt, mem,
@@ -36,123 +35,121 @@ use watch::Noted;
 pub use watch::Watch;
 use writer::Writer;
 
-/// Messages, or messages' forms, that go in one slice of a sweep.
+/// Maximum number of messages, or of messages' forms, in one slice of a sweep.
 const SLICE: usize = 1_024;
-/// Messages whose forms are evicted at most by one publication.
+/// Maximum number of messages whose forms one publication evicts.
 const EVICTED_AT_ONCE: usize = 256;
 
-/// How much the log holds.
+/// Limits of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Of each channel.
     pub channel: Retention,
-    /// Bytes of memory of all channels together: messages ([`Message::footprint`]) and what the channels that hold them
-    /// take. The oldest messages go first.
+    /// Bytes of memory of all channels together: messages ([`Message::footprint`]) and the overhead of channels with messages. The oldest
+    /// messages are evicted first.
     pub total: Option<usize>,
-    /// Bytes of the encoded forms of messages, which readers share. Beyond them those of the oldest messages are dropped,
-    /// never a message.
+    /// Bytes of the encoded forms of messages, which readers share. Beyond, those of the oldest messages are evicted, but no messages.
     pub forms: Option<usize>,
-    /// Channels that are read while they hold nothing ([`Log::vacancy`]).
+    /// Maximum number of channels that are read although they have no messages ([`Log::vacancy`]).
     pub channels: Option<usize>,
 }
 
-/// Whether channels can be read that hold nothing yet.
+/// Whether channels without messages can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vacancy {
-    /// How many of them the log does not know.
+    /// How many of the given channels do not exist yet.
     pub new: usize,
-    /// How many more it takes. `None` is no limit.
+    /// How many more can be created. `None` is no limit.
     pub left: Option<usize>,
 }
 
 /// The log. One for each process, shared by all its readers.
 pub struct Log {
     limits: Limits,
-    /// Which cursors can be this log's.
+    /// Identifies the cursors that this log can have issued.
     epoch: Epoch,
-    /// What readers go by. Taken for an instant only, before no other lock.
+    /// The state that readers use. Locked for an instant only, and without taking another lock.
     state: Mutex<State>,
     closed: AtomicBool,
-    /// One appends at a time: ids grow in the order in which they are taken.
+    /// Locked by one appender at a time: ids grow in the order in which they are assigned.
     writer: Mutex<Writer>,
-    /// Readers that cannot be told yet whether their cursor is one of this log's.
-    parked: Mutex<Vec<Arc<Waiter>>>,
+    /// Readers whose cursor cannot be checked before the next probe.
+    probe_waiters: Mutex<Vec<Arc<Waiter>>>,
     forms: Arc<FormCache>,
-    /// Places of readers on channels.
+    /// The number of readers' subscriptions to channels.
     subscriptions: AtomicUsize,
 }
 
-/// How far the log is, and how much it can tell.
+/// The position of the log, and which cursors it can check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
     /// Everything up to here is in its history.
     pub(super) head: Cursor,
-    /// Before this, the log cannot tell what there was.
+    /// Before this cursor, the log does not know which messages existed.
     pub(super) floor: Cursor,
-    /// The head at the moment from which readers may see anything.
+    /// The head at the time from which readers may see messages; `None` before.
     pub(super) start: Option<Cursor>,
-    /// Questions to the bus, how far it is, that have been begun.
-    asked: u64,
-    /// The last of them whose answer the log has come up with. `None`: there is nobody to ask, the log is the bus.
-    answered: Option<u64>,
+    /// The number of probes of the bus that have begun.
+    probes_begun: u64,
+    /// The last probe whose result the log has reached. `None`: no probes are needed, the log is the bus.
+    ended_probe: Option<u64>,
 }
 
 impl State {
-    /// The question whose answer says whether a cursor newer than the head is none of this log's.
-    pub(super) fn question(&self) -> u64 {
-        // Not the one that is under way: the cursor may be newer than its answer.
-        self.asked + 1
+    /// The probe that decides whether a cursor newer than the head belongs to another log.
+    pub(super) fn next_probe(&self) -> u64 {
+        // Not the one in progress: the cursor may be newer than its result.
+        self.probes_begun + 1
     }
 
-    /// Whether that question has been answered.
-    pub(super) fn is_answered(&self, question: u64) -> bool {
-        self.answered.is_none_or(|answered| answered >= question)
+    /// Whether that probe has ended.
+    pub(super) fn has_ended(&self, probe: u64) -> bool {
+        self.ended_probe.is_none_or(|ended| ended >= probe)
     }
 }
 
-/// What the log holds and how far its readers are behind.
+/// The size of the log and the lag of its readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogStats {
-    /// Channels that hold something, have dropped something, or are read.
+    /// Channels with messages, with dropped messages, or with readers.
     pub channels: usize,
-    /// Messages held.
+    /// Stored messages.
     pub messages: usize,
-    /// Bytes of data held.
+    /// Bytes of stored data.
     pub bytes: usize,
-    /// Bytes of memory, reckoned as [`Limits::total`] is.
+    /// Bytes of memory, as limited by [`Limits::total`].
     pub footprint: usize,
-    /// Bytes of encoded forms, reckoned as [`Limits::forms`] is.
+    /// Bytes of encoded forms, as limited by [`Limits::forms`].
     pub forms: usize,
-    /// Places that readers take, one for each channel of each.
+    /// Subscriptions of readers, one for each channel of each.
     pub subscriptions: usize,
-    /// Most messages that are held and that a reader has still before it.
+    /// The largest number of stored messages that a reader has not read yet.
     pub lag_messages: usize,
-    /// Age in milliseconds of the oldest message that is held and that a reader has still before it.
+    /// Age in milliseconds of the oldest stored message that a reader has not read yet.
     pub lag_ms: u64,
 }
 
 impl Log {
-    /// An empty log. Of what there was up to `floor` it knows nothing: a cursor before it will be told of a gap.
+    /// An empty log that knows nothing of messages up to `floor`: an older cursor gets a gap.
     #[must_use]
     pub fn new(limits: Limits, floor: Cursor) -> Self {
-        let state = State { head: floor, floor, start: Some(floor), asked: 0, answered: None };
+        let state = State { head: floor, floor, start: Some(floor), probes_begun: 0, ended_probe: None };
         Self::with(limits, Epoch::ANY, state)
     }
 
-    /// As [`new`](Self::new), from `floor_ms` on, with ids of its own `epoch`: a cursor of another epoch is told of a gap,
-    /// wherever it is.
+    /// As [`new`](Self::new), from `floor_ms` on, with ids of its own `epoch`: a cursor of another epoch gets a gap, wherever it is.
     #[must_use]
     pub fn of_epoch(limits: Limits, epoch: Epoch, floor_ms: u64) -> Self {
         let floor = epoch.first(floor_ms);
-        let state = State { head: floor, floor, start: Some(floor), asked: 0, answered: None };
+        let state = State { head: floor, floor, start: Some(floor), probes_begun: 0, ended_probe: None };
         Self::with(limits, epoch, state)
     }
 
-    /// A log that is going to be a copy of what the bus holds, and that shows its readers nothing until it is
-    /// [`filled`](Self::filled).
+    /// A log that will be a copy of the bus, and shows its readers nothing until it is [`filled`](Self::filled).
     #[must_use]
     pub fn unfilled(limits: Limits) -> Self {
-        let state = State { head: Cursor::ZERO, floor: Cursor::ZERO, start: None, asked: 0, answered: Some(0) };
+        let state =
+            State { head: Cursor::ZERO, floor: Cursor::ZERO, start: None, probes_begun: 0, ended_probe: Some(0) };
         Self::with(limits, Epoch::ANY, state)
     }
 
@@ -164,7 +161,7 @@ impl Log {
             state: Mutex::new(state),
             closed: AtomicBool::new(false),
             writer: Mutex::new(Writer::new(&limits, state.head, forms.clone())),
-            parked: Mutex::default(),
+            probe_waiters: Mutex::default(),
             forms,
             subscriptions: AtomicUsize::new(0),
         }
@@ -186,13 +183,13 @@ impl Log {
         self.state().head
     }
 
-    /// The cursor before which the log cannot tell what there was.
+    /// The cursor before which the log does not know which messages existed.
     #[must_use]
     pub fn floor(&self) -> Cursor {
         self.state().floor
     }
 
-    /// Whether readers see what there is; before, they wait.
+    /// Whether readers can see the messages; before, they wait.
     #[must_use]
     pub fn is_filled(&self) -> bool {
         self.state().start.is_some()
@@ -202,8 +199,8 @@ impl Log {
         *self.state.lock()
     }
 
-    /// Shows an unfilled log to its readers: who came for what is new gets what comes after this moment, and cursors
-    /// older than `floor` are told of a gap.
+    /// Shows the log to its readers. Those without a cursor get the messages published after this moment; cursors older than `floor` get a
+    /// gap.
     pub fn filled(&self, floor: Cursor) {
         let writer = self.writer.lock();
         let head = writer.last.max(floor);
@@ -218,66 +215,66 @@ impl Log {
         wake(&channels);
     }
 
-    /// Notes that something up to `last`, on whatever channel, may be lost, and goes on after it: every reader whose
-    /// cursor is older is told of a gap. What is held stays and is still read.
+    /// Records that messages up to `last`, on any channel, may be lost, and continues after it: every reader with an older cursor gets a
+    /// gap. Stored messages are kept and can still be read.
     ///
-    /// Does nothing where `last` is not newer than what there is.
-    pub fn lose(&self, last: Cursor) {
+    /// Does nothing if `last` is not newer than the newest id.
+    pub fn mark_lost_up_to(&self, last: Cursor) {
         let mut writer = self.writer.lock();
         if last <= writer.last {
             return;
         }
-        writer.lose(last);
+        writer.mark_lost_up_to(last);
         let channels: Vec<_> = writer.channels.values().cloned().collect();
-        self.show(last);
+        self.publish_head(last);
         drop(writer);
         wake(&channels);
     }
 
-    /// Begins a question to the bus, how far it is. The answer counts for all readers that are there already.
+    /// Begins a probe of the bus's position. Its result is valid for all readers that exist already.
     pub fn begin_probe(&self) -> u64 {
         let mut state = self.state.lock();
-        state.asked += 1;
-        state.asked
+        state.probes_begun += 1;
+        state.probes_begun
     }
 
-    /// Notes that the log has come as far as the bus was at `probe`: a reader that came before it with a cursor which
-    /// is still newer has one of another log's.
+    /// The log has reached the position that the bus had at `probe`: a reader that was opened earlier with a cursor that is still newer has
+    /// a cursor of another log.
     pub fn end_probe(&self, probe: u64) {
         {
             let mut state = self.state.lock();
-            state.answered = state.answered.max(Some(probe));
+            state.ended_probe = state.ended_probe.max(Some(probe));
         }
-        let parked = mem::take(&mut *self.parked.lock());
-        for waiter in parked {
-            // In this order: one that looks in between and has to go on waiting comes to the list again.
-            waiter.is_parked.store(false, Ordering::Release);
-            waiter.bell.wake();
+        let probe_waiters = mem::take(&mut *self.probe_waiters.lock());
+        for waiter in probe_waiters {
+            // In this order: a reader that checks in between and has to wait again is added to the list again.
+            waiter.waits_for_probe.store(false, Ordering::Release);
+            waiter.waker.wake();
         }
     }
 
-    /// Has `waiter` woken at the end of the next probe.
-    pub(super) fn park(&self, waiter: &Arc<Waiter>) {
-        if waiter.is_parked.swap(true, Ordering::AcqRel) {
+    /// Wakes `waiter` at the end of the next probe.
+    pub(super) fn wait_for_probe(&self, waiter: &Arc<Waiter>) {
+        if waiter.waits_for_probe.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut parked = self.parked.lock();
-        if parked.len() == parked.capacity() {
-            // The bus may be away for long, and clients come and go: who has gone makes room.
-            parked.retain(|waiter| Arc::strong_count(waiter) > 1);
+        let mut probe_waiters = self.probe_waiters.lock();
+        if probe_waiters.len() == probe_waiters.capacity() {
+            // The bus may be unavailable for a long time, while clients connect and disconnect: remove those of dropped readers.
+            probe_waiters.retain(|waiter| Arc::strong_count(waiter) > 1);
         }
-        parked.push(waiter.clone());
+        probe_waiters.push(waiter.clone());
     }
 
-    /// Moves the head, which readers of an unfilled log do not see yet.
-    fn show(&self, head: Cursor) {
+    /// Advances the head. Readers of an unfilled log do not see it yet.
+    fn publish_head(&self, head: Cursor) {
         let mut state = self.state.lock();
         if state.start.is_some() {
             state.head = head;
         }
     }
 
-    /// Appends `drafts` at the ids that the clock, reading `now`, gives them. They become visible together.
+    /// Appends `drafts` with ids from the clock, which reads `now`. They become visible together.
     pub fn append(&self, drafts: Vec<Draft>, now: impl Into<Moment>) -> Vec<Cursor> {
         let now = now.into();
         let writer = self.writer.lock();
@@ -292,11 +289,11 @@ impl Log {
         ids
     }
 
-    /// Appends messages that have their ids, which grow from the head on. They become visible together. Their age counts
-    /// from their ids on, by the time of day in `now`.
+    /// Appends messages that have ids, which are greater than the head and ascending. They become visible together. Their age is measured
+    /// from their ids, by the time of day in `now`.
     ///
     /// # Errors
-    /// The first message that is not newer than what came before it; none is appended then.
+    /// The first message that is not newer than its predecessor; none is appended then.
     pub fn append_placed(&self, messages: Vec<Message>, now: impl Into<Moment>) -> Result<(), Cursor> {
         let writer = self.writer.lock();
         let mut last = writer.last;
@@ -318,7 +315,7 @@ impl Log {
         drop(gone);
     }
 
-    /// Appends `drafts`, and gives the number of channels whose readers were visited for it.
+    /// Appends `drafts`, and returns the number of channels whose readers were visited.
     #[cfg(test)]
     pub(super) fn visits_of(&self, drafts: Vec<Draft>, now_ms: u64) -> usize {
         let mut writer = self.writer.lock();
@@ -334,7 +331,7 @@ impl Log {
         touched.len()
     }
 
-    /// Gives each channel that got a message, once.
+    /// Returns each channel that received a message, once.
     fn insert_all(&self, writer: &mut Writer, messages: Vec<Message>, now: Moment) -> Vec<Arc<Channel>> {
         let Some(first) = messages.first().map(|message| message.id) else { return Vec::new() };
         let mut touched = Vec::new();
@@ -345,15 +342,14 @@ impl Log {
         writer.make_room();
         writer.evict_forms(EVICTED_AT_ONCE);
         Noted::note(&mut writer.watches, &touched);
-        self.show(writer.last);
+        self.publish_head(writer.last);
         touched
     }
 
-    /// Drops what has grown older at `now` than the retention lets it, and forms beyond their budget: a slice of it, which
-    /// takes about a millisecond. Whether there is more to do.
+    /// Drops messages that exceed the maximum age at `now`, and forms beyond their limit: one slice of them, which takes about a
+    /// millisecond. Returns whether there is more to do.
     ///
-    /// To be called about once a second, until there is no more: between calls, age is looked at only when a channel gets a
-    /// message.
+    /// Call it about once a second, until there is no more: between calls, a channel's age limit is checked only when it gets a message.
     pub fn sweep(&self, now: impl Into<Moment>) -> bool {
         let now = now.into();
         let mut writer = self.writer.lock();
@@ -361,26 +357,26 @@ impl Log {
         while left > 0
             && let Some((_, channel)) = writer.oldest.first_key_value()
         {
-            // One age holds for all, so the first that is young enough ends it.
+            // All channels have the same maximum age, so the first message that is young enough ends it.
             if !channel.history.lock().is_over(&self.limits.channel, now.mono_ms) || !writer.drop_first() {
                 break;
             }
             left -= 1;
         }
-        // Forms that readers have made since the last append.
+        // Forms that readers have encoded since the last append.
         let is_over = writer.evict_forms(SLICE);
         let oldest = writer.oldest.first_key_value().map_or_else(|| writer.last.next(0), |(id, _)| *id);
-        // Tables that were much larger once give their room back.
+        // Tables that were much larger once are shrunk.
         let has_room = left > 0 && writer.channels.shrink(SLICE);
         let gone = writer.take_gone();
-        // Whoever waits comes first: the next slice would otherwise take the lock again before they are awake.
+        // Waiting threads first: the next slice would otherwise take the lock again before they are awake.
         MutexGuard::unlock_fair(writer);
         drop(gone);
         self.forms.forget_before(oldest);
         left == 0 || is_over || has_room
     }
 
-    /// Whether `channels` can be read: how many are not known yet, and how many of those would find a place.
+    /// Whether `channels` can be read: how many do not exist yet, and how many can be created.
     pub fn vacancy(&self, channels: &[ChannelName]) -> Vacancy {
         let writer = self.writer.lock();
         let new = channels.iter().filter(|name| !writer.channels.contains_key(&name[..])).count();
@@ -388,14 +384,14 @@ impl Log {
         Vacancy { new, left }
     }
 
-    /// The newest message held on any of `channels`.
+    /// The newest message stored on any of `channels`.
     pub fn newest(&self, channels: &[ChannelName]) -> Option<Arc<Message>> {
         let head = self.head();
         let newest = |name| self.find(name)?.history.lock().range(Cursor::ZERO, head).next_back().cloned();
         channels.iter().filter_map(newest).max_by_key(|message| message.id)
     }
 
-    /// The newest `count` messages held on `channel` up to and with `last`, oldest first.
+    /// The newest `count` messages stored on `channel` up to and including `last`, oldest first.
     pub fn latest(&self, channel: &ChannelName, count: usize, last: Cursor) -> Vec<Arc<Message>> {
         let last = last.min(self.head());
         let Some(channel) = self.find(channel) else { return Vec::new() };
@@ -409,7 +405,7 @@ impl Log {
         self.writer.lock().channels.get(name).cloned()
     }
 
-    /// Ends all readers, now and to come, once they have read what is there.
+    /// Ends all readers, present and future, once they have read all stored messages.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let channels: Vec<_> = self.writer.lock().channels.values().cloned().collect();
@@ -421,15 +417,15 @@ impl Log {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// What the log holds, and how far its readers are behind at `now`. Looks at every channel that holds something: for
-    /// tests and logs. What is asked often has the [`counts`](Self::counts) at once and [measures](Self::measure) the rest.
+    /// The size of the log, and the lag of its readers at `now`. Visits every channel with messages: for tests and logs. Frequent callers
+    /// use [`counts`](Self::counts) and [measure](Self::measure) the lag in steps.
     pub fn stats(&self, now: impl Into<Moment>) -> LogStats {
         let (now, mut lag) = (now.into(), self.lag());
         while self.measure(&mut lag, now) {}
         LogStats { lag_messages: lag.messages, lag_ms: lag.age_ms, ..self.counts() }
     }
 
-    /// What the log holds, without how far its readers are behind.
+    /// The size of the log, without the lag of its readers.
     pub fn counts(&self) -> LogStats {
         let writer = self.writer.lock();
         LogStats {
@@ -443,32 +439,32 @@ impl Log {
         }
     }
 
-    /// Puts `waiter` on the channel `name`, which comes to be where it is not yet and then counts for `opener`.
-    pub(super) fn seat(
+    /// Adds `waiter` to the channel `name`. If the channel does not exist, it is created and counts for `opener`.
+    pub(super) fn add_waiter(
         &self,
         name: &ChannelName,
         waiter: &Arc<Waiter>,
         opener: Option<&Arc<Opener>>,
     ) -> (Arc<Channel>, usize) {
         self.subscriptions.fetch_add(1, Ordering::Relaxed);
-        // Under the writer's lock, so that the channel is not forgotten before the waiter is on it.
+        // Under the writer's lock, so that the channel is not removed before the waiter is added.
         self.writer.lock().add_waiter(name, waiter, opener)
     }
 
-    /// Takes a waiter off its channel, and the channel out of the log if it holds nothing and nobody reads it any more.
-    pub(super) fn unseat(&self, channel: &Arc<Channel>, key: usize) {
+    /// Removes a waiter from its channel, and the channel from the log if it has neither messages nor readers.
+    pub(super) fn remove_waiter(&self, channel: &Arc<Channel>, key: usize) {
         self.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        // In this order: whoever takes the last message out looks for readers after it.
+        // In this order: whoever drops the last message checks for readers afterwards.
         if channel.remove_waiter(key) && channel.history.lock().is_empty() {
             self.retire_if_unused(channel);
         }
     }
 
-    /// Takes `channel` out of the log if it is there, holds nothing, and nobody reads it.
+    /// Removes `channel` from the log if it is still in it, has no messages, and nobody reads it.
     pub(super) fn retire_if_unused(&self, channel: &Arc<Channel>) {
         let mut writer = self.writer.lock();
-        // Two who leave one after the other may both come here. Between them somebody may publish: what has this name then is
-        // another channel, which holds a message.
+        // Two readers that leave one after the other may both get here. Somebody may publish in between: then the channel of this name is
+        // another one, which stores a message.
         let is_it = writer.channels.get(&channel.name).is_some_and(|known| Arc::ptr_eq(known, channel));
         if is_it && channel.is_unused() {
             writer.retire(channel);

@@ -1,7 +1,7 @@
-//! Who may do what: patterns of channels, the grants of a token, and the rules by which its claims hold.
+//! Authorization: patterns of channels, the grants of a token, and the validity of its claims.
 //!
-//! A token's claims arrive here decoded and with a good signature; [`Claims::check`] says whether they hold now, and
-//! [`Grants`] whether they reach a channel. What is public is a list of [`Patterns`] too.
+//! A token's claims arrive here decoded, with a verified signature. [`Claims::check`] checks whether they are valid now, and [`Grants`]
+//! whether they allow a channel. Public channels are a list of [`Patterns`], too.
 
 use std::{fmt, str::FromStr};
 
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::name::ChannelName;
 
-/// A channel name, or a prefix of channel names that ends in `*`; `*` alone is every channel.
+/// A channel name, or a prefix of channel names that ends in `*`; `*` alone matches every channel.
 ///
-/// `*` stands only at the end, so that what a pattern reaches can be read off it.
+/// `*` is allowed only at the end, so that it is obvious what a pattern matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -20,13 +20,13 @@ pub struct Pattern {
     prefix: bool,
 }
 
-/// A pattern that is not right, with what would be.
+/// An invalid pattern; the message describes valid ones.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no pattern: a channel name, or a prefix of one that ends in `*`")]
+#[error("invalid pattern `{0}`: expected a channel name, or a prefix of one that ends in `*`")]
 pub struct PatternError(String);
 
 impl Pattern {
-    /// Whether the pattern reaches `channel`.
+    /// Whether the pattern matches `channel`.
     #[must_use]
     pub fn matches(&self, channel: &ChannelName) -> bool {
         let name = channel.as_str();
@@ -42,11 +42,11 @@ impl FromStr for Pattern {
             Some(stem) => (stem, true),
             None => (text, false),
         };
-        // An empty stem is right for `*` alone; any other must be a name, since a prefix of a name is a name.
+        // An empty stem is valid for `*` only; any other must be a name, since a prefix of a name is a name.
         if (prefix && stem.is_empty()) || stem.parse::<ChannelName>().is_ok() {
             Ok(Self { stem: stem.to_owned(), prefix })
         } else {
-            // Patterns come from strangers' tokens and go into messages and logs: neither long nor with controls.
+            // Patterns come from untrusted tokens and go into messages and logs: limit the length and remove control characters.
             Err(PatternError(text.chars().take(64).flat_map(char::escape_default).collect()))
         }
     }
@@ -73,19 +73,19 @@ impl From<Pattern> for String {
     }
 }
 
-/// Several patterns; a channel is reached when one of them reaches it. None reach nothing.
+/// Several patterns; a channel matches if one of them matches. An empty list matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Patterns(Vec<Pattern>);
 
 impl Patterns {
-    /// Whether one of the patterns reaches `channel`.
+    /// Whether one of the patterns matches `channel`.
     #[must_use]
     pub fn allow(&self, channel: &ChannelName) -> bool {
         self.0.iter().any(|pattern| pattern.matches(channel))
     }
 
-    /// Whether there is no pattern at all.
+    /// Whether there are no patterns.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -98,7 +98,7 @@ impl FromIterator<Pattern> for Patterns {
     }
 }
 
-/// Patterns with commas between them; the empty text and `none` are no pattern at all.
+/// Patterns separated by commas; the empty text and `none` mean no patterns.
 impl FromStr for Patterns {
     type Err = PatternError;
 
@@ -119,43 +119,43 @@ impl fmt::Display for Patterns {
     }
 }
 
-/// What a token allows beyond what is public: the claim `trident`.
+/// The permissions of a token in addition to public channels: the claim `trident`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
-    /// The channels its bearer may publish to.
+    /// The channels that the token may publish to.
     #[serde(default, skip_serializing_if = "Patterns::is_empty")]
     pub publish: Patterns,
-    /// The channels its bearer may subscribe to.
+    /// The channels that the token may subscribe to.
     #[serde(default, skip_serializing_if = "Patterns::is_empty")]
     pub subscribe: Patterns,
 }
 
-/// The claims that are read from a token (RFC 7519 §4.1, and our own `trident`); others are ignored.
+/// The claims that are read from a token (RFC 7519 §4.1, and Trident's own `trident`); others are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
-    /// When the token ends, in seconds since 1970 (may have a fraction). Required.
+    /// When the token expires, in seconds since 1970 (may have a fraction). Required.
     #[serde(serialize_with = "numeric_date", deserialize_with = "exp")]
     pub exp: f64,
-    /// Before when the token does not hold yet, in the same measure.
+    /// The token is not valid before this time, in the same unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<f64>,
-    /// Whom the token speaks for.
+    /// The user that the token identifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
-    /// Whom the token is meant for.
+    /// The intended recipients of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aud: Option<Audience>,
-    /// What the token allows.
+    /// The permissions of the token.
     #[serde(default)]
     pub trident: Grants,
 }
 
-/// An error of the type has to name the claim, which serde does not.
+/// A type error has to name the claim, which serde does not.
 fn exp<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     f64::deserialize(deserializer).map_err(|error| serde::de::Error::custom(format!("claim `exp`: {error}")))
 }
 
-/// Whole seconds go out as whole numbers, since not every reader of tokens takes others.
+/// Whole seconds are written as integers, since some readers of tokens accept nothing else.
 fn numeric_date<S: serde::Serializer>(date: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if date.fract() == 0.0 && (0.0..1e15).contains(date) {
         serializer.serialize_u64(*date as u64)
@@ -170,7 +170,7 @@ fn numeric_date<S: serde::Serializer>(date: &f64, serializer: S) -> Result<S::Ok
 pub enum Audience {
     /// One audience.
     One(String),
-    /// Several; being one of them is enough.
+    /// Several; one of them has to match.
     Several(Vec<String>),
 }
 
@@ -183,33 +183,32 @@ impl Audience {
     }
 }
 
-/// Why a well-signed token does not hold.
+/// Why a correctly signed token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsFault {
     /// `exp` has passed.
     #[error("the token expired {0} s ago")]
     Expired(u64),
-    /// `nbf` is yet to come.
-    #[error("the token is not valid yet, but will be in {0} s (claim nbf)")]
+    /// `nbf` is in the future.
+    #[error("the token is not valid until {0} s from now (claim nbf)")]
     Early(u64),
-    /// `aud` is missing or names somebody else.
-    #[error("the token is meant for somebody else: its claim aud does not name this server (TRIDENT_JWT_AUDIENCE)")]
+    /// `aud` is missing or names another recipient.
+    #[error("the token is for another server: its claim aud does not match TRIDENT_JWT_AUDIENCE")]
     Audience,
-    /// `exp` or `nbf` is no date.
+    /// `exp` or `nbf` is not a date.
     #[error("the token's claims exp and nbf must be numbers of seconds since 1970")]
     Date,
 }
 
 impl Claims {
-    /// Whether the claims hold at `now`, in seconds since 1970.
+    /// Whether the claims are valid at `now`, in seconds since 1970.
     ///
-    /// `leeway` seconds are allowed before `nbf`, for an issuer whose clock is ahead of ours and whose token is used at
-    /// once. None are allowed after `exp`: a clock that is behind costs a token a little of its life, nothing more.
-    /// `audience`, when given, must be in `aud`; when none is given `aud` is not looked at, since then the key alone says
-    /// whom the token is meant for.
+    /// `leeway` seconds are allowed before `nbf`, for an issuer whose clock is ahead and whose token is used immediately. None are allowed
+    /// after `exp`: a clock that is slightly wrong shortens a token's life a little, nothing more. `audience`, if given, must be in `aud`;
+    /// otherwise `aud` is ignored, since then the key alone decides for whom a token is meant.
     ///
     /// # Errors
-    /// The first rule that the claims break.
+    /// The first rule that the claims violate.
     pub fn check(&self, now: f64, leeway: f64, audience: Option<&str>) -> Result<(), ClaimsFault> {
         let date = |date: f64| date.is_finite() && date >= 0.0;
         if !date(self.exp) || !self.nbf.is_none_or(date) {

@@ -5,24 +5,24 @@ use serde_json::value::RawValue;
 
 use super::{ChannelName, Draft, EventName, Payload, PayloadError};
 
-/// Why a body is no batch.
+/// Why a body is not a valid batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Not text.
     #[error(transparent)]
     Body(#[from] PayloadError),
-    /// A line is no message.
+    /// An invalid line.
     #[error("line {number}: {what}; a line is {{\"channel\":…,\"event\"?:…,\"data\":…}}")]
     Line {
         /// Counted from 1, blank lines too.
         number: usize,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
-        /// `bad_line`, or the code of data that is refused everywhere.
+        /// `bad_line`, or the code of data that is rejected on every transport.
         code: &'static str,
     },
-    /// Blank lines, if any.
-    #[error("the batch holds no message")]
+    /// Nothing but blank lines.
+    #[error("the batch contains no messages")]
     Empty,
 }
 
@@ -37,20 +37,20 @@ impl BatchError {
     }
 }
 
-/// What is wrong with one line.
+/// The problem of one line.
 struct LineError {
     what: String,
     code: &'static str,
 }
 
 /// A line of a batch.
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = BatchLine))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line<'a> {
-    /// Where to.
+pub struct BatchLine<'a> {
+    /// The channel to publish to.
     channel: ChannelName,
-    /// What kind of thing happened; `message` when it is left out.
+    /// The event name; `message` if it is omitted.
     #[serde(default)]
     event: Option<EventName>,
     /// Any JSON.
@@ -59,10 +59,10 @@ pub struct Line<'a> {
     data: &'a RawValue,
 }
 
-/// The messages of a batch, at least one; blank lines are passed over.
+/// The messages of a batch, at least one; blank lines are skipped.
 ///
 /// # Errors
-/// The first thing that is wrong with it.
+/// The first invalid line, or an empty batch.
 pub fn read(body: &[u8]) -> Result<Vec<Draft>, BatchError> {
     let body = std::str::from_utf8(body).map_err(PayloadError::Utf8)?;
     let lines = body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -75,7 +75,7 @@ pub fn read(body: &[u8]) -> Result<Vec<Draft>, BatchError> {
 }
 
 fn message(line: &str) -> Result<Draft, LineError> {
-    // To serde each line is the first of a text of its own.
+    // serde parses each line as a separate text.
     let refuse = |code, error: &dyn std::fmt::Display| LineError {
         what: error.to_string().replace(" at line 1 column ", " at column "),
         code,
@@ -83,12 +83,12 @@ fn message(line: &str) -> Result<Draft, LineError> {
     if line.starts_with('\u{feff}') {
         return Err(refuse("bad_line", &PayloadError::ByteOrderMark));
     }
-    // Derived readers of structs take a list of the fields' values too.
+    // Derived deserializers of structs accept a list of the fields' values, too.
     if !line.trim_start().starts_with('{') {
         return Err(refuse("bad_line", &"not a JSON object"));
     }
-    let Line { channel, event, data } = serde_json::from_str(line).map_err(|error| {
-        // A name cannot hold an unpaired surrogate either, and serde's words for it are its own.
+    let BatchLine { channel, event, data } = serde_json::from_str(line).map_err(|error| {
+        // A name cannot contain an unpaired surrogate either; serde has its own message for it.
         match Payload::from_json(line.as_bytes()) {
             Err(surrogate @ PayloadError::LoneSurrogate) => refuse(surrogate.code(), &surrogate),
             _ => refuse("bad_line", &error),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_told_with_its_line() {
+    fn invalid_line_is_reported_with_its_number() {
         assert_eq!(read(b" \n"), Err(BatchError::Empty));
         assert!(matches!(read(b"\xff"), Err(BatchError::Body(_))));
         let error = read(b"\n{\"channel\":\"a\"}").unwrap_err().to_string();
@@ -123,7 +123,7 @@ mod tests {
         );
     }
 
-    /// Case 3.2: what is refused has the code that it has in a body of one value, in the data and in the names.
+    /// Case 3.2: a rejected line has the code that the same data or name has in a request with one message.
     #[test]
     fn data_that_is_refused_everywhere_has_its_own_code() {
         let deep = format!("{{\"channel\":\"a\",\"data\":{}{}}}", "[".repeat(101), "]".repeat(101));

@@ -1,7 +1,7 @@
-//! A place in the order of all messages: `<milliseconds>-<sequence>`.
+//! A position in the order of all messages: `<milliseconds>-<sequence>`.
 //!
-//! A message's id is the cursor after it, on every transport. The form is that of a Redis stream entry id
-//! (<https://redis.io/docs/latest/develop/data-types/streams/#entry-ids>), so that a bus may hand its own ids out.
+//! A message's id is the cursor after it, on every transport. The format is that of a Redis stream entry id
+//! (<https://redis.io/docs/latest/develop/data-types/streams/#entry-ids>), so that a bus can use its own ids.
 
 use std::{fmt, str::FromStr};
 
@@ -9,23 +9,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The milliseconds of the first cursor that a clock can have issued (September 2001, thirteen digits).
 ///
-/// Anything below says "from the very beginning" and nothing about what its bearer has seen.
+/// Anything below means "from the very beginning", and does not mean that the client has received anything.
 const FIRST_ISSUED: u64 = 1_000_000_000_000;
 
-/// A place between two messages: everything up to and with the message of this id has been seen.
+/// A position between two messages: everything up to and including the message with this id has been received.
 ///
-/// Ordered as the messages are. Text form `<ms>-<seq>`, both decimal and without leading zeros, signs or spaces.
+/// Ordered like the messages. Text form `<ms>-<seq>`, both decimal and without leading zeros, signs or spaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
-    /// Milliseconds since the Unix epoch, as the bus counted them.
+    /// Milliseconds since the Unix epoch, by the clock of the bus.
     pub ms: u64,
-    /// Place among the messages of that millisecond, from 0.
+    /// The index among the messages of that millisecond, from 0.
     pub seq: u64,
 }
 
-/// A text that is no cursor.
+/// A text that is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a cursor reads <milliseconds>-<sequence>, such as 1763800000000-0")]
+#[error("a cursor has the form <milliseconds>-<sequence>, such as 1763800000000-0")]
 pub struct CursorError;
 
 impl Cursor {
@@ -33,7 +33,7 @@ impl Cursor {
     pub const ZERO: Self = Self { ms: 0, seq: 0 };
     /// After every message.
     pub const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
-    /// The first cursor that is read as one that a clock issued; see [`is_issued`](Self::is_issued).
+    /// The first cursor that counts as issued by a clock; see [`is_issued`](Self::is_issued).
     pub const FIRST_ISSUED: Self = Self { ms: FIRST_ISSUED, seq: 0 };
 
     /// The cursor `<ms>-<seq>`.
@@ -42,14 +42,13 @@ impl Cursor {
         Self { ms, seq }
     }
 
-    /// The id of the next message when the clock reads `now_ms`: greater than this one even when the clock stands
-    /// still or has gone back.
+    /// The id of the next message when the clock reads `now_ms`: greater than this one even if the clock did not advance or was set back.
     #[must_use]
     pub const fn next(self, now_ms: u64) -> Self {
         self.next_in(Epoch::ANY, now_ms)
     }
 
-    /// As [`next`](Self::next), within `epoch`, which this cursor has to be of unless its millisecond is over.
+    /// As [`next`](Self::next), within `epoch`. This cursor has to belong to it, unless its millisecond has passed.
     #[must_use]
     pub const fn next_in(self, epoch: Epoch, now_ms: u64) -> Self {
         if now_ms > self.ms {
@@ -61,7 +60,7 @@ impl Cursor {
         }
     }
 
-    /// The greatest cursor that is less than this one; of the first, itself.
+    /// The greatest cursor that is less than this one; the first one itself if it is the first.
     #[must_use]
     pub const fn before(self) -> Self {
         match (self.ms, self.seq) {
@@ -71,17 +70,17 @@ impl Cursor {
         }
     }
 
-    /// Whether a clock can have issued this: cursors of the last century are how people write "from the start".
+    /// Whether a clock can have issued this: people write cursors of the last century to mean "from the start".
     #[must_use]
     pub const fn is_issued(self) -> bool {
         self.ms >= FIRST_ISSUED
     }
 }
 
-/// A mark that tells the ids of one process from those of another that had the same clock or an earlier one.
+/// A mark that distinguishes the ids of one process from those of another with the same clock or an earlier one.
 ///
-/// It is the remainder that the sequence of each of its ids leaves. Two processes that drew their marks at random share one
-/// once in a million times.
+/// It is the remainder of the sequence of each of its ids. Two processes that chose their marks at random have the same one with a
+/// probability of one in a million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
     step: u64,
@@ -89,9 +88,9 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Number of different marks.
+    /// The number of different marks.
     const MARKS: u32 = 1 << 20;
-    /// Every cursor is of it: where ids come from a store that outlives the process.
+    /// Matches every cursor: for ids from a store that outlives the process.
     pub const ANY: Self = Self { step: 1, mark: 0 };
 
     /// The epoch whose mark is `number`, modulo the number of marks.
@@ -107,7 +106,7 @@ impl Epoch {
         Cursor::new(ms, self.mark)
     }
 
-    /// Whether `cursor` can be one of this epoch.
+    /// Whether `cursor` can belong to this epoch.
     #[must_use]
     pub const fn issued(self, cursor: Cursor) -> bool {
         cursor.seq % self.step == self.mark
@@ -129,7 +128,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// One spelling for each number, so that equal cursors are equal texts: `u64::from_str` would take `+1` and `01`.
+/// Only one spelling for each number, so that equal cursors are equal texts: `u64::from_str` would accept `+1` and `01`.
 fn decimal(text: &str) -> Result<u64, CursorError> {
     let canonical = text == "0" || text.starts_with(|c: char| matches!(c, '1'..='9'));
     if canonical { text.parse().map_err(|_| CursorError) } else { Err(CursorError) }
@@ -148,26 +147,26 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-/// From where a subscription reads.
+/// Where a subscription starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Since {
-    /// From now on: nothing that is in the log already.
+    /// From now on: none of the stored messages.
     #[default]
     Now,
-    /// From the oldest message that is still held.
+    /// From the oldest stored message.
     Earliest,
     /// After this cursor.
     After(Cursor),
 }
 
 impl Since {
-    /// After a place that no log of ours gave out: from the oldest message that is held, and the client is told of a gap.
+    /// After a position that no log of this installation has issued: from the oldest stored message, with a gap reported to the client.
     pub const UNKNOWN: Self = Self::After(Cursor::MAX);
 }
 
 /// A `since` that is neither a cursor nor `earliest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`since` is a cursor such as 1763800000000-0, or `earliest`; leave it out to read from now on")]
+#[error("`since` must be a cursor such as 1763800000000-0, or `earliest`; omit it to read from now on")]
 pub struct SinceError;
 
 impl FromStr for Since {

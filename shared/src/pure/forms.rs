@@ -1,9 +1,8 @@
 //! The encoded forms of messages: a cache beside the history, with a budget of its own.
 //!
-//! A form is encoded by the first reader that needs it and shared by all. It can be made again at any time, so it never
-//! takes the place of a message: when the forms exceed their budget, those of the oldest messages are evicted, and only
-//! they. Eviction goes by id, since most readers are near the head of the log; a client that reads old messages again does
-//! not displace what everybody is about to get.
+//! The first reader that needs a form encodes it, and all readers share it. It can be encoded again at any time, so it never displaces a
+//! message: when the forms exceed their budget, those of the oldest messages are evicted. Eviction goes by id, since most readers are near
+//! the head of the log; a client that reads old messages does not displace what most readers are about to get.
 
 use std::{
     any::Any,
@@ -19,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::{ChannelName, Cursor, message::Wire};
 
-/// The forms of one message. Their bytes are counted until the last reader lets go of them.
+/// The forms of one message. Their bytes count until the last reader drops them.
 pub(crate) struct Forms {
     wires: [OnceLock<Bytes>; Wire::COUNT],
     packet: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -28,7 +27,7 @@ pub(crate) struct Forms {
 }
 
 impl Forms {
-    /// What the forms of a message cost beside their bytes: this struct, its counts, its place in the cache.
+    /// The overhead of a message's forms: this struct, its reference counts, its entry in the cache.
     const OVERHEAD: usize = 384;
 
     /// No forms yet, counted by `cache`.
@@ -46,10 +45,10 @@ impl Forms {
         &self.packet
     }
 
-    /// Counts `bytes` that are kept here from now on.
+    /// Counts `bytes` more in this message and in the cache.
     pub(crate) fn count(&self, bytes: usize) {
         if let Some(cache) = &self.cache {
-            // The total first: what is taken off it has always been added before.
+            // The total first: whatever is subtracted from it has been added before.
             cache.used.fetch_add(bytes, Relaxed);
             self.bytes.fetch_add(bytes, Relaxed);
         }
@@ -64,14 +63,14 @@ impl Drop for Forms {
     }
 }
 
-/// Which messages have forms, and how many bytes these take.
+/// The messages that have forms, and the bytes of all forms.
 #[derive(Debug)]
 pub(crate) struct FormCache {
     used: AtomicUsize,
     most: usize,
     /// Milliseconds of the newest message whose forms were evicted.
     evicted_ms: AtomicU64,
-    /// Where the messages with forms are. Taken when a message gets its first form, and when it loses them.
+    /// The messages with forms. Locked when a message gets its first form, and when it loses them.
     places: Mutex<BTreeMap<Cursor, ChannelName>>,
 }
 
@@ -86,14 +85,14 @@ impl FormCache {
         }
     }
 
-    /// Bytes that are kept.
+    /// Bytes of all forms.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 
-    /// Whether `bytes` of a form of message `id` may be kept.
+    /// Whether `bytes` for a form of message `id` may be cached.
     ///
-    /// An eighth beyond the budget is for messages newer than those evicted: just below its budget a full cache has no room,
+    /// An eighth beyond the budget is reserved for messages newer than the evicted ones: a full cache has no space just below its budget,
     /// and the newest message needs some before the next eviction.
     pub(crate) fn has_room(&self, id: Cursor, bytes: usize) -> bool {
         let is_new = id.ms > self.evicted_ms.load(Relaxed);
@@ -101,17 +100,17 @@ impl FormCache {
         self.used().saturating_add(bytes) <= most
     }
 
-    /// Notes that message `id` on `channel` has forms.
+    /// Records that message `id` on `channel` has forms.
     pub(crate) fn enter(&self, id: Cursor, channel: &ChannelName) {
         self.places.lock().insert(id, channel.clone());
     }
 
-    /// Notes that message `id` has no forms any more.
+    /// Records that message `id` has no forms any more.
     pub(crate) fn leave(&self, id: Cursor) {
         self.places.lock().remove(&id);
     }
 
-    /// Notes that no message before `id` is in the log any more. A reader may have encoded one that was just leaving it.
+    /// Records that the log has no message before `id` any more. A reader may have encoded one at the moment when it was dropped.
     pub(crate) fn forget_before(&self, id: Cursor) {
         let mut places = self.places.lock();
         while places.first_key_value().is_some_and(|(first, _)| *first < id) {
@@ -119,7 +118,7 @@ impl FormCache {
         }
     }
 
-    /// The oldest message with forms, if more is kept than the budget allows: its forms are to be dropped.
+    /// The oldest message with forms, if the budget is exceeded: the caller drops its forms.
     pub(crate) fn evict(&self) -> Option<(Cursor, ChannelName)> {
         if self.used() <= self.most {
             return None;
@@ -134,11 +133,11 @@ impl FormCache {
 mod tests {
     use super::*;
 
-    /// What [`Forms::OVERHEAD`] stands for, so that a field added later is thought of there.
+    /// The parts of [`Forms::OVERHEAD`], so that a field added later is included.
     #[test]
-    fn the_overhead_is_no_less_than_what_it_stands_for() {
+    fn the_overhead_covers_the_allocated_memory() {
         let counts = 2 * size_of::<usize>();
-        // Behind its counts, with a half-filled node of the map, and what the allocator adds.
+        // With its reference counts, a half-filled node of the map, and the allocator's overhead.
         let least = counts + size_of::<Forms>() + 2 * size_of::<(Cursor, ChannelName)>() + 2 * 8;
         assert!(Forms::OVERHEAD >= least, "{} < {least}", Forms::OVERHEAD);
     }

@@ -1,4 +1,4 @@
-//! What one channel holds: its newest messages, and the memory of what it has dropped.
+//! The history of one channel: its newest messages, and up to which id messages were dropped.
 
 use std::{
     collections::{VecDeque, vec_deque},
@@ -7,18 +7,18 @@ use std::{
 
 use super::{Cursor, Message};
 
-/// How much a channel holds; whichever ends first. `None` is no limit.
+/// Limits of a channel's history; the first one reached applies. `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Messages.
     pub count: Option<usize>,
-    /// Bytes of data. The newest message stays however large it is, so that who waits for it gets it.
+    /// Bytes of data. The newest message is kept however large it is, so that waiting readers receive it.
     pub bytes: Option<usize>,
     /// Milliseconds since publication, by a clock that does not step.
     pub age_ms: Option<u64>,
 }
 
-/// The messages of one channel that are still held, in the order of their ids.
+/// The stored messages of one channel, in the order of their ids.
 #[derive(Debug, Default)]
 pub struct History {
     messages: VecDeque<Arc<Message>>,
@@ -27,7 +27,7 @@ pub struct History {
 }
 
 impl History {
-    /// Holds nothing, and has dropped everything up to `dropped`.
+    /// An empty history that has dropped everything up to `dropped`.
     #[must_use]
     pub fn new(dropped: Option<Cursor>) -> Self {
         Self { dropped, ..Self::default() }
@@ -40,7 +40,7 @@ impl History {
         self.messages.push_back(message);
     }
 
-    /// Whether `retention` asks that the oldest message go at `mono_ms`, on the clock that messages age by.
+    /// Whether `retention` requires the oldest message to be dropped at `mono_ms`, by the clock that messages age by.
     #[must_use]
     pub fn is_over(&self, retention: &Retention, mono_ms: u64) -> bool {
         let Some(oldest) = self.messages.front() else { return false };
@@ -49,27 +49,27 @@ impl History {
             || retention.age_ms.is_some_and(|most| mono_ms.saturating_sub(oldest.published()) > most)
     }
 
-    /// Drops the oldest message and remembers that it did.
+    /// Drops the oldest message and records that it did.
     pub fn drop_oldest(&mut self) -> Option<Arc<Message>> {
         let oldest = self.messages.pop_front()?;
         self.bytes -= oldest.len();
-        self.lose(oldest.id);
-        // A channel that once was busy gives its room back.
+        self.mark_lost_up_to(oldest.id);
+        // Frees the space of a channel that was busy once.
         if self.messages.capacity() > 4 * self.messages.len().max(4) {
             self.messages.shrink_to(2 * self.messages.len());
         }
         Some(oldest)
     }
 
-    /// Remembers that something up to `last` may be lost, beside what is held.
-    pub fn lose(&mut self, last: Cursor) {
+    /// Records that messages up to `last` may be lost, in addition to the stored ones.
+    pub fn mark_lost_up_to(&mut self, last: Cursor) {
         self.dropped = self.dropped.max(Some(last));
     }
 
-    /// The messages after `cursor` up to and with `last`, oldest first.
+    /// The messages after `cursor` up to and including `last`, oldest first.
     pub fn range(&self, cursor: Cursor, last: Cursor) -> vec_deque::Iter<'_, Arc<Message>> {
         let from = match self.messages.back() {
-            // Most readers have read all but the newest.
+            // Most readers have read everything except the newest message.
             Some(newest) if newest.id <= cursor => self.messages.len(),
             _ => self.messages.partition_point(|message| message.id <= cursor),
         };
@@ -87,37 +87,37 @@ impl History {
         self.messages.get(at)
     }
 
-    /// The oldest message held.
+    /// The oldest stored message.
     #[must_use]
     pub fn oldest(&self) -> Option<&Arc<Message>> {
         self.messages.front()
     }
 
-    /// The newest message held.
+    /// The newest stored message.
     #[must_use]
     pub fn newest(&self) -> Option<&Arc<Message>> {
         self.messages.back()
     }
 
-    /// The newest message that was dropped or may be lost: who comes with an older cursor has missed something.
+    /// The newest message that was dropped or may be lost: a client with an older cursor has missed something.
     #[must_use]
     pub fn dropped(&self) -> Option<Cursor> {
         self.dropped
     }
 
-    /// How many messages are held.
+    /// The number of stored messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether nothing is held.
+    /// Whether no message is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// How many bytes of data are held.
+    /// The bytes of data of all stored messages.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -1,4 +1,4 @@
-//! A message, before it has its place in the order ([`Draft`]) and after ([`Message`]).
+//! A message before it has an id ([`Draft`]) and after ([`Message`]).
 
 use std::{fmt, sync::Arc};
 
@@ -12,90 +12,89 @@ use super::{
     forms::{FormCache, Forms},
 };
 
-/// What a publisher hands in; the bus gives it its id.
+/// The publisher's part of a message; the bus adds the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// Where to.
+    /// The channel.
     pub channel: ChannelName,
-    /// What kind of thing happened.
+    /// The event name.
     pub event: EventName,
     /// The data.
     pub payload: Payload,
-    /// The display name of who said it, where a transport knows names (the chat).
+    /// The display name of the author, on transports with names (the chat).
     pub from: Option<Arc<str>>,
 }
 
 impl Draft {
-    /// `payload` for `channel`, as event `message`, from nobody in particular.
+    /// `payload` for `channel`, with the event name `message` and without an author.
     #[must_use]
     pub fn new(channel: ChannelName, payload: Payload) -> Self {
         Self { channel, event: EventName::default(), payload, from: None }
     }
 
-    /// The same, as `event`.
+    /// The same, with the event name `event`.
     #[must_use]
     pub fn event(self, event: EventName) -> Self {
         Self { event, ..self }
     }
 }
 
-/// A wire form that readers of a transport share: encoded by the first of them, once.
+/// A wire form that the readers of a transport share: the first of them encodes it, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// One event of an event stream, with the data alone.
+    /// An event of an event stream, with the data only.
     Sse,
     /// One event of an event stream, with the whole message as its data.
     SseWhole,
     /// The whole message as a line of JSON.
     Line,
-    /// The data alone as a line of JSON.
+    /// The data as a line of JSON.
     RawLine,
 }
 
 impl Wire {
-    /// How many there are.
+    /// The number of forms.
     pub(crate) const COUNT: usize = 4;
 }
 
-/// A message in its place: immutable, shared by all who read it, with its encoded forms beside it while there is room.
+/// A message with its id: immutable, shared by all its readers, with its encoded forms as long as they are cached.
 pub struct Message {
-    /// Its place in the order, and the cursor of who has read it.
+    /// Its position in the order, and the cursor of a client that has received it.
     pub id: Cursor,
-    /// What was published.
+    /// The published content.
     pub draft: Draft,
-    /// When it was published, in milliseconds of the clock that only its process reads and that never steps.
+    /// The time of publication in milliseconds of this process's monotonic clock.
     published: u64,
-    /// Nothing until a reader needs one, and again after they were evicted.
+    /// Empty until a reader needs a form, and again after eviction.
     forms: ArcSwapOption<Forms>,
-    /// The cache that has them, of a message that is in a log.
+    /// The cache that counts the forms, if the message is in a log.
     cache: Option<Arc<FormCache>>,
 }
 
 impl Message {
-    /// What a message costs beside its texts: this struct, its allocations, its place in a history.
+    /// The overhead of a message in addition to its texts: this struct, its allocations, its slot in a history.
     pub const OVERHEAD: usize = 272;
-    /// What each of its attachments costs beside its bytes.
+    /// The overhead of each of its attachments in addition to the bytes.
     const ATTACHMENT: usize = 80;
 
-    /// `draft` at `id`.
+    /// `draft` with the id `id`.
     #[must_use]
     pub fn new(id: Cursor, draft: Draft) -> Self {
         Self { id, draft, published: id.ms, forms: ArcSwapOption::const_empty(), cache: None }
     }
 
-    /// When it was published: milliseconds since the Unix epoch by the clock that gave it its id.
+    /// The time of publication: milliseconds since the Unix epoch, by the clock that issued its id.
     #[must_use]
     pub fn time(&self) -> u64 {
         self.id.ms
     }
 
-    /// The bytes of `wire`, encoded by `encode` unless somebody did before. They are kept for the next reader as long as
-    /// the cache of forms has room for them.
+    /// The bytes of `wire`, encoded by `encode` unless they are cached. They stay in the cache of forms if it has space for them.
     pub fn wire(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         self.with_wire(wire, encode, Bytes::clone)
     }
 
-    /// What `with` makes of the bytes of [`wire`](Self::wire): whoever copies them needs no reference count.
+    /// Calls `with` with the bytes of [`wire`](Self::wire), for callers that copy them and need no reference count.
     pub fn with_wire<R>(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes, with: impl FnOnce(&Bytes) -> R) -> R {
         if let Some(known) = self.forms.load().as_ref().and_then(|forms| forms.wire(wire).get()) {
             return with(known);
@@ -110,7 +109,7 @@ impl Message {
         with(&bytes)
     }
 
-    /// The forms, in which there may be none yet.
+    /// The forms; none of them may exist yet.
     fn forms(&self) -> Arc<Forms> {
         if let Some(forms) = self.forms.load_full() {
             return forms;
@@ -118,7 +117,7 @@ impl Message {
         let new = Arc::new(Forms::new(self.cache.clone()));
         let before = self.forms.compare_and_swap(&None::<Arc<Forms>>, Some(new.clone()));
         match &*before {
-            // Another reader was first.
+            // Another reader was faster.
             Some(forms) => forms.clone(),
             None => {
                 if let Some(cache) = &self.cache {
@@ -129,12 +128,12 @@ impl Message {
         }
     }
 
-    /// The whole message as a line of JSON, with the end of the line: `id`, `channel`, `event`, `data`, `time`.
+    /// The whole message as a line of JSON, including the line end: `id`, `channel`, `event`, `data`, `time`.
     pub fn line(&self) -> Bytes {
         self.with_line(Bytes::clone)
     }
 
-    /// What `with` makes of the [`line`](Self::line).
+    /// Calls `with` with the [`line`](Self::line).
     pub fn with_line<R>(&self, with: impl FnOnce(&Bytes) -> R) -> R {
         self.with_wire(Wire::Line, Self::encode_line, with)
     }
@@ -149,10 +148,10 @@ impl Message {
         line.into()
     }
 
-    /// What `with` makes of the packet of a transport that keeps a type of its own for it. The packet is encoded by `encode`
-    /// unless somebody did before, and takes `cost` bytes.
+    /// Calls `with` with a transport's packet for this message. The packet is encoded by `encode` unless it is cached, and takes `cost`
+    /// bytes.
     ///
-    /// There is room for one type; `None` if another was put there first, or when the cache of forms has no room for it.
+    /// There is space for one type of packet; `None` if another type was cached first, or if the cache of forms is full.
     pub fn packet<P, R>(&self, cost: usize, encode: impl FnOnce(&Self) -> P, with: impl FnOnce(&P) -> R) -> Option<R>
     where
         P: Send + Sync + 'static,
@@ -171,58 +170,58 @@ impl Message {
         forms.packet().get()?.downcast_ref().map(with)
     }
 
-    /// Whether `bytes` more may be kept beside the message.
+    /// Whether `bytes` more may be cached with the message.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
         self.cache.as_ref().is_none_or(|cache| cache.has_room(self.id, bytes))
     }
 
-    /// Counts `bytes` that are kept beside the message from now on, with its forms.
+    /// Counts `bytes` more that are cached with the message's forms.
     pub fn count(&self, bytes: usize) {
         if let Some(forms) = &*self.forms.load() {
             forms.count(bytes);
         }
     }
 
-    /// Bytes of data, which is what a channel's retention counts.
+    /// Bytes of data, as counted by a channel's retention.
     #[must_use]
     pub fn len(&self) -> usize {
         self.draft.payload.len()
     }
 
-    /// Never: no JSON is empty.
+    /// Always false: JSON is never empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Memory that this holds, in bytes, without the wire forms that are made of it.
+    /// The memory of this message in bytes, without its encoded forms.
     #[must_use]
     pub fn footprint(&self) -> usize {
         let Draft { channel, event, payload, from } = &self.draft;
-        // Almost all messages share the one name of an event that was given none.
+        // Almost all messages share the default event name.
         let event = if event.is_default() { 0 } else { event.len() };
         let names = channel.len() + event + from.as_ref().map_or(0, |from| from.len());
         Self::OVERHEAD + names + payload.len() + Self::ATTACHMENT * payload.attachments().len()
     }
 
-    /// When it was published, by the clock that ages are measured with.
+    /// The time of publication, by the clock that measures ages.
     pub(crate) fn published(&self) -> u64 {
         self.published
     }
 
-    /// Has its forms kept in `cache` from now on, and its age counted from `published` on.
+    /// Adds it to a log: from now on its forms count in `cache`, and its age is measured from `published`.
     pub(crate) fn enter(&mut self, cache: &Arc<FormCache>, published: u64) {
         self.cache = Some(cache.clone());
         self.published = published;
     }
 
-    /// Drops its forms. Readers that are writing them keep their bytes.
+    /// Drops its forms. Readers that are writing them keep their own references.
     pub(crate) fn drop_forms(&self) {
         self.forms.store(None);
     }
 
-    /// As [`drop_forms`](Self::drop_forms), for a message that leaves its log.
+    /// As [`drop_forms`](Self::drop_forms), for a message that is removed from its log.
     pub(crate) fn leave(&self) {
         if self.forms.swap(None).is_some()
             && let Some(cache) = &self.cache
@@ -232,20 +231,20 @@ impl Message {
     }
 }
 
-/// A message as it is written whole.
+/// A message in its full form.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Message))]
 #[derive(Serialize)]
 pub struct Whole<'a> {
-    /// Its place in the order of all messages, and the cursor after it.
+    /// Its position in the order of all messages, and the cursor after it.
     id: Cursor,
     /// The channel it was published to.
     channel: &'a ChannelName,
-    /// What kind of thing happened; `message` unless the publisher said otherwise.
+    /// The event name; default `message`.
     event: &'a EventName,
-    /// What was published: any JSON, with its numbers and keys as they were written.
+    /// The data: any JSON, with numbers and keys as they were written.
     #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
     data: &'a RawValue,
-    /// When it was published, in milliseconds since the Unix epoch.
+    /// The time of publication, in milliseconds since the Unix epoch.
     time: u64,
 }
 
@@ -310,12 +309,12 @@ mod tests {
         assert!(cache.used() > 0, "and a small one is");
     }
 
-    /// What [`Message::OVERHEAD`] is made of, so that a field added later is thought of there.
+    /// The parts of [`Message::OVERHEAD`], so that a field added later is included.
     #[test]
-    fn the_overhead_is_no_less_than_what_it_stands_for() {
+    fn the_overhead_covers_the_allocated_memory() {
         let counts = 2 * size_of::<usize>();
-        // The message behind its counts, its place in a history that has up to four times the room it needs, the counts
-        // before the texts of channel and name, and what the allocator adds to each of six.
+        // The message with its reference counts, its slot in a history with up to four times the needed space, the counts of the texts of
+        // channel and name, and the allocator's overhead for each of six allocations.
         let least = counts + size_of::<Message>() + 4 * size_of::<Arc<Message>>() + 2 * counts + 6 * 8;
         assert!(Message::OVERHEAD >= least, "{} < {least}", Message::OVERHEAD);
     }

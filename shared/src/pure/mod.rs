@@ -1,4 +1,4 @@
-//! Values and rules without a runtime and without a clock: whoever calls brings the time along.
+//! Values and rules without a runtime and without a clock: the caller passes the time.
 
 pub mod access;
 pub mod batch;

@@ -1,53 +1,52 @@
-//! Names of channels and events that exist only when they are right.
+//! Names of channels and events, which are always valid.
 
 use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Bytes of the longest channel name, and characters of the longest event name.
-pub const LONGEST: usize = 128;
+/// Maximum length of a channel name in bytes, and of an event name in characters.
+pub const MAX_NAME_BYTES: usize = 128;
 
-/// Event names that Socket.IO's clients keep for themselves
-/// (<https://socket.io/docs/v4/emit-cheatsheet/#reserved-events>).
+/// Event names that Socket.IO's clients reserve (<https://socket.io/docs/v4/emit-cheatsheet/#reserved-events>).
 pub const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// The event that tells a client of a gap, on SSE and over Socket.IO.
+/// The event that reports a gap, over SSE and Socket.IO.
 pub const GAP: &str = "gap";
 
-/// Event names that mean something else to clients: [`GAP`], the end of a stream, and what an `EventSource` fires by itself.
+/// Event names with another meaning to clients: [`GAP`], the end of a stream, and the events that an `EventSource` fires itself.
 pub const OWN: [&str; 4] = [GAP, "end", "error", "open"];
 
-/// Event names that the chat sends by itself, and what the channels of its rooms begin with.
+/// Event names that the chat sends itself, and the prefix of the channels of its rooms.
 const OWN_IN_CHAT: [&str; 2] = ["presence", "typing"];
 const CHAT: &str = "chat.";
 
-/// A name that is not right, with what would be.
+/// An invalid name; the message describes valid ones.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a channel name.
-    #[error("a channel name is 1 to {LONGEST} of the characters A-Z a-z 0-9 _ - . ~")]
+    #[error("a channel name is 1 to {MAX_NAME_BYTES} of the characters A-Z a-z 0-9 _ - . ~")]
     Channel,
     /// Not an event name.
     #[error(
-        "an event name is 1 to {LONGEST} printable characters; line ends, controls, invisible characters and spaces other \
+        "an event name is 1 to {MAX_NAME_BYTES} printable characters; line ends, controls, invisible characters and spaces other \
          than U+0020 are not accepted"
     )]
     Event,
-    /// An event name that the server or the client's platform gives a meaning of its own.
+    /// An event name with a special meaning to the server or the client's platform.
     #[error(
-        "the event name `{0}` is reserved: clients take it for an event of the server or of EventSource itself, as gap, end, error and open; choose another"
+        "the event name `{0}` is reserved for events of the server or of EventSource (gap, end, error, open); choose another"
     )]
     Own(&'static str),
-    /// An event name that the chat sends by itself.
+    /// An event name that the chat sends itself.
     #[error(
-        "the event name `{0}` is reserved on channels of the chat (`chat.*`), as are presence and typing; choose another"
+        "the event name `{0}` is reserved on channels of the chat (`chat.*`), which sends presence and typing; choose another"
     )]
     OwnInChat(&'static str),
-    /// An event name that clients keep for themselves.
+    /// An event name that Socket.IO's clients reserve.
     #[error(
-        "the event name `{0}` is reserved by Socket.IO, as are connect, connect_error, disconnect, disconnecting, newListener and removeListener"
+        "the event name `{0}` is reserved by Socket.IO (connect, connect_error, disconnect, disconnecting, newListener, removeListener)"
     )]
     Reserved(&'static str),
 }
@@ -112,7 +111,7 @@ name! {
 }
 
 name! {
-    /// The name of an event: 1 to 128 printable characters, none of Socket.IO's own names and none of [`OWN`].
+    /// The name of an event: 1 to 128 printable characters, not reserved by Socket.IO, and not in [`OWN`].
     EventName
 }
 
@@ -121,7 +120,7 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"_-.~".contains(&b);
-        if (1..=LONGEST).contains(&text.len()) && text.bytes().all(unreserved) {
+        if (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(unreserved) {
             Ok(Self(text.into()))
         } else {
             Err(NameError::Channel)
@@ -130,19 +129,19 @@ impl FromStr for ChannelName {
 }
 
 impl EventName {
-    /// The name of an event that was given none: `message`, which SSE leaves out and Socket.IO emits as such.
+    /// The default event name, `message`, which SSE omits and Socket.IO emits as such.
     pub const DEFAULT: &'static str = "message";
 
-    /// Whether this is the name of an event that was given none.
+    /// Whether this is the default event name.
     #[must_use]
     pub fn is_default(&self) -> bool {
         &*self.0 == Self::DEFAULT
     }
 
-    /// The name of an event that is in a log already. Names that were reserved later are delivered still.
+    /// The name of an event in a log. Names that were reserved later are still delivered.
     ///
     /// # Errors
-    /// When it is no name, or Socket.IO's clients could not be sent it.
+    /// When it is not a name, or cannot be sent to Socket.IO's clients.
     pub fn from_log(text: &str) -> Result<Self, NameError> {
         if text == Self::DEFAULT {
             return Ok(Self::default());
@@ -150,12 +149,12 @@ impl EventName {
         if let Some(reserved) = RESERVED.iter().find(|name| **name == text) {
             return Err(NameError::Reserved(reserved));
         }
-        // At most four bytes a character: the first test spares counting a long text.
-        let fits = !text.is_empty() && text.len() <= 4 * LONGEST && text.chars().count() <= LONGEST;
+        // At most four bytes per character: the first test avoids counting a long text.
+        let fits = !text.is_empty() && text.len() <= 4 * MAX_NAME_BYTES && text.chars().count() <= MAX_NAME_BYTES;
         if fits && text.chars().all(is_printable) { Ok(Self(text.into())) } else { Err(NameError::Event) }
     }
 
-    /// Whether an event of this name may be published to `channel`.
+    /// Whether an event with this name may be published to `channel`.
     ///
     /// # Errors
     /// [`NameError::OwnInChat`].
@@ -170,7 +169,7 @@ impl EventName {
 
 impl Default for EventName {
     fn default() -> Self {
-        // One allocation for the process: almost every message bears this name.
+        // One allocation for the process: almost every message has this name.
         static DEFAULT: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| EventName::DEFAULT.into());
         Self(DEFAULT.clone())
     }
@@ -187,10 +186,10 @@ impl FromStr for EventName {
     }
 }
 
-/// Whether a character shows as itself: by its general category (Unicode §4.5) no control, format or separator of lines,
-/// nothing for private use, and of spaces the common one. Characters of a later Unicode than ours pass.
+/// Whether a character is visible: by its general category (Unicode §4.5) not a control, format or separator character, not for private
+/// use, and of spaces only the normal one. Characters of a later Unicode version are accepted.
 ///
-/// Format characters turn the direction of what follows or show as nothing, so that two names that look the same are not.
+/// Format characters change the direction of the text that follows or are invisible, so that two different names could look the same.
 fn is_printable(c: char) -> bool {
     match c.general_category() {
         GeneralCategory::Control
@@ -200,8 +199,8 @@ fn is_printable(c: char) -> bool {
         | GeneralCategory::PrivateUse
         | GeneralCategory::Surrogate => false,
         GeneralCategory::SpaceSeparator => c == ' ',
-        // Letters, marks and symbols by their category, and yet nothing is seen of them: grapheme joiner, fillers of
-        // Hangul, inherent vowels of Khmer, blank of Braille.
+        // Letters, marks and symbols by their category that are nevertheless invisible: grapheme joiner, fillers of Hangul, inherent vowels
+        // of Khmer, blank of Braille.
         _ => !matches!(
             c,
             '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
@@ -258,7 +257,7 @@ mod tests {
         }
     }
 
-    /// Case 4.5: names that clients take for something else are refused; what a log holds under them is delivered.
+    /// Case 4.5: names with another meaning to clients are rejected; a log's messages under them are delivered.
     #[test]
     fn reserved_event_names() {
         for own in OWN {

@@ -1,7 +1,7 @@
-//! What a message carries: JSON as it was written, less its white space, with any binary parts beside it.
+//! The data of a message: JSON as it was written, without white space, and binary parts, if any.
 //!
-//! The JSON is checked once, when it enters, and its bytes are then copied into each wire form as they are:
-//! numbers keep every digit and objects keep their order.
+//! The JSON is checked once, when it is published. Its bytes are then copied unchanged into each wire form: numbers keep every digit and
+//! objects keep their order.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,25 +11,25 @@ mod scan;
 pub use scan::MAX_DEPTH;
 use scan::Values;
 
-/// Data of a message: compact JSON, and the buffers that Socket.IO clients sent inside it.
+/// The data of a message: compact JSON, and the buffers that Socket.IO clients sent in it.
 ///
-/// A buffer's place in the JSON is held by `{"_placeholder":true,"num":<index>}`, as on Socket.IO's own wire
-/// (Socket.IO protocol 5, "Binary event"); readers that know only JSON are shown `{"base64":"…"}` in its stead.
+/// A buffer is represented in the JSON by `{"_placeholder":true,"num":<index>}`, as on Socket.IO's own wire
+/// (Socket.IO protocol 5, "Binary event"); readers that support only JSON get `{"base64":"…"}` instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     json: Box<str>,
     attachments: Box<[Bytes]>,
 }
 
-/// Why bytes are not accepted as data. The last three are the only JSON values that are refused, with the same
-/// [code](Self::code) at every entrance (PROTOCOL.md, "Which JSON is accepted").
+/// Why bytes are not accepted as data. The last three are the only JSON values that are rejected, with the same [code](Self::code) on every
+/// transport (PROTOCOL.md, "Which JSON is accepted").
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// Not UTF-8, which JSON on the wire has to be (RFC 8259 §8.1).
+    /// Not UTF-8, which is required for JSON on the wire (RFC 8259 §8.1).
     #[error("the body is not UTF-8: {0}")]
     Utf8(#[from] std::str::Utf8Error),
-    /// Begins with U+FEFF, which a sender of JSON must not add (RFC 8259 §8.1).
-    #[error("the body begins with a byte order mark (BOM, U+FEFF), which JSON must not: send it without")]
+    /// Begins with U+FEFF, which senders of JSON must not add (RFC 8259 §8.1).
+    #[error("the body begins with a byte order mark (BOM, U+FEFF), which JSON does not allow; remove it")]
     ByteOrderMark,
     /// Not JSON.
     #[error("the body is not JSON: {0}")]
@@ -37,14 +37,14 @@ pub enum PayloadError {
     /// An attachment without a placeholder or with several, or a placeholder without an attachment.
     #[error("each attachment has to have exactly one placeholder")]
     Placeholders,
-    /// A number that a 64-bit float cannot hold (RFC 8259 §6).
+    /// A number that exceeds a 64-bit float (RFC 8259 §6).
     #[error("a number such as 1e400 is out of range: it has to fit a 64-bit float")]
     NumberOutOfRange,
     /// An escape such as `\ud83d` without its other half (RFC 8259 §8.2).
-    #[error("a string or key holds an unpaired surrogate such as \\ud83d, which is no character")]
+    #[error("a string or key contains an unpaired surrogate such as \\ud83d, which is not a character")]
     LoneSurrogate,
-    /// Deeper than [`MAX_DEPTH`].
-    #[error("arrays and objects nest deeper than {MAX_DEPTH}")]
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("arrays and objects are nested deeper than {MAX_DEPTH}")]
     TooDeep,
 }
 
@@ -62,7 +62,7 @@ impl PayloadError {
 }
 
 impl Payload {
-    /// Checks that `text` is one JSON value that every reader can represent, and drops the white space around its tokens.
+    /// Checks that `text` is one JSON value that every reader can represent, and removes the white space around its tokens.
     ///
     /// # Errors
     /// When it is not UTF-8, not JSON (RFC 8259), or one of the values that [`PayloadError`] names.
@@ -71,8 +71,7 @@ impl Payload {
         Ok(Self { json, attachments: Box::default() })
     }
 
-    /// Data that a log holds already: any JSON, since other rules may have held when it was accepted, and what was
-    /// accepted is delivered.
+    /// Data from a log: any JSON, since other rules may have applied when it was accepted, and what was accepted is delivered.
     ///
     /// # Errors
     /// When it is not UTF-8 or not JSON.
@@ -84,7 +83,7 @@ impl Payload {
     /// A text, as a JSON string.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        // Most need no escapes, and then it is known how long they become.
+        // Most texts need no escapes, and then the resulting length is known.
         let mut json = Vec::with_capacity(text.len() + 2);
         let written = serde_json::to_writer(&mut json, text).ok().and_then(|()| String::from_utf8(json).ok());
         match written {
@@ -93,15 +92,15 @@ impl Payload {
         }
     }
 
-    /// Anything that serde can write as JSON. What it cannot (a map with keys that are no strings) becomes `null`.
+    /// Anything that serde can write as JSON. A value that it cannot (such as a map whose keys are not strings) becomes `null`.
     #[must_use]
     pub fn from_value(value: &impl Serialize) -> Self {
         let json = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
         Self { json: json.into(), attachments: Box::default() }
     }
 
-    /// Compact JSON with placeholders, and the buffers they stand for, as a Socket.IO parser gives them out. Each buffer has exactly one
-    /// placeholder: with several, the data would be larger than the bytes that it is counted for.
+    /// Compact JSON with placeholders and their buffers, as a Socket.IO parser produces them. Each buffer has exactly one placeholder: with
+    /// several, the data would be larger than the bytes it is counted with.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json), and when placeholders and buffers do not match.
@@ -124,13 +123,13 @@ impl Payload {
         &self.json
     }
 
-    /// The buffers that the placeholders stand for, in the order of their numbers.
+    /// The buffers of the placeholders, in the order of their numbers.
     #[must_use]
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }
 
-    /// The JSON for readers without binary: each buffer reads `{"base64":"…"}`.
+    /// The JSON for readers without binary: each buffer is written `{"base64":"…"}`.
     #[must_use]
     pub fn plain_json(&self) -> std::borrow::Cow<'_, str> {
         if self.attachments.is_empty() {
@@ -139,20 +138,20 @@ impl Payload {
         base64_in_place(&self.json, &self.attachments).into()
     }
 
-    /// Bytes that this holds on to.
+    /// The bytes of memory that this uses.
     #[must_use]
     pub fn len(&self) -> usize {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// Never: the shortest JSON is one digit.
+    /// Always false: the shortest JSON is one digit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         false
     }
 }
 
-/// The length of the JSON string literal that `text` begins with, quotes included.
+/// The length of the JSON string literal at the beginning of `text`, including quotes.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -169,12 +168,12 @@ fn string_end(text: &str) -> usize {
 /// A piece of compact JSON.
 enum Part<'a> {
     Text(&'a str),
-    /// The number of the attachment that a placeholder stands for.
+    /// The number of the attachment that a placeholder refers to.
     Placeholder(usize),
 }
 
-/// The pieces of compact `json`. Placeholders are looked for outside strings only, in the two spellings that their two keys can have: what
-/// stands in a string is text that somebody wrote.
+/// The pieces of compact `json`. Placeholders are recognized outside of strings only, in the two orders of their two keys: a string that
+/// looks like one is text.
 fn parts(json: &str) -> impl Iterator<Item = Part<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -184,7 +183,7 @@ fn parts(json: &str) -> impl Iterator<Item = Part<'_>> {
         } else {
             let length = match rest.bytes().next()? {
                 b'"' => string_end(rest),
-                // To the next byte that can begin a string or a placeholder; both are ASCII, so this is a boundary.
+                // To the next byte that can start a string or a placeholder; both are ASCII, so this is a character boundary.
                 first if first.is_ascii() => rest[1..].find(['"', '{']).map_or(rest.len(), |next| next + 1),
                 _ => rest.len(),
             };
@@ -195,7 +194,7 @@ fn parts(json: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// Rewrites each placeholder of compact `json` to its buffer in base64.
+/// Replaces each placeholder of compact `json` by its buffer in base64.
 fn base64_in_place(json: &str, attachments: &[Bytes]) -> String {
     use base64::Engine as _;
     let mut plain = String::with_capacity(json.len() + attachments.iter().map(|a| a.len() / 3 * 4 + 16).sum::<usize>());
@@ -213,7 +212,7 @@ fn base64_in_place(json: &str, attachments: &[Bytes]) -> String {
     plain
 }
 
-/// The number and the length of the placeholder that `json` begins with.
+/// The number and the length of the placeholder at the beginning of `json`.
 fn placeholder(json: &str) -> Option<(usize, usize)> {
     let (rest, after) = if let Some(rest) = json.strip_prefix("{\"_placeholder\":true,\"num\":") {
         (rest, "}")
@@ -270,7 +269,7 @@ mod tests {
         let built = |json: &str, buffers| Payload::with_attachments(json.as_bytes(), vec![Bytes::new(); buffers]);
         let two = r#"[{"_placeholder":true,"num":0},{"num":1,"_placeholder":true}]"#;
         assert!(built(two, 2).is_ok());
-        // Without buffers it is an object like any other.
+        // Without buffers it is a normal object.
         assert!(built(two, 0).is_ok());
         for (json, buffers) in [
             (two, 1),

@@ -1,29 +1,29 @@
-//! How much one message may be in memory.
+//! The maximum size of one message in memory.
 //!
-//! A byte of msgpack, or two of JSON, can be a value of 72 bytes: without a bound, a message of 16 MiB would be more than a gigabyte
-//! once it is read.
+//! A byte of msgpack, or two of JSON, can be a value of 72 bytes: without a limit, a message of 16 MiB could take more than a gigabyte when
+//! it is decoded.
 
 use super::WireError;
 
-/// What an array or an object takes beyond what it holds, as soon as it holds something.
+/// The overhead of an array or an object that is not empty.
 const CONTAINER: usize = 4;
 
-/// What is left of the values that a message may consist of.
+/// The remaining number of values of a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget(usize);
 
 impl Budget {
-    /// A message of at most so many values: [`Config::max_message_values`](crate::Config::max_message_values).
+    /// A message of at most this many values: [`Config::max_message_values`](crate::Config::max_message_values).
     pub(crate) fn new(values: usize) -> Self {
         Self(values)
     }
 
-    /// There is one more value, or name of a member. To be said before there is memory for it.
+    /// Counts one more value, or name of a member, before its memory is allocated.
     pub(super) fn value(&mut self) -> Result<(), WireError> {
         self.take(1)
     }
 
-    /// What has been counted as one value is an array or an object with something in it.
+    /// The value that was just counted is an array or an object that is not empty.
     pub(super) fn container(&mut self) -> Result<(), WireError> {
         self.take(CONTAINER)
     }

@@ -13,9 +13,9 @@ use super::{
     number, selector,
 };
 
-/// The type of an event, also of one with binary data, which msgpack needs not tell apart.
+/// The type of an event, with binary data, too: msgpack needs no separate type.
 const EVENT: u64 = 2;
-/// What old emitters call one with binary data.
+/// The type with binary data, as old emitters send it.
 const BINARY_EVENT: u64 = 5;
 
 /// An event from another server, or an emitter.
@@ -26,7 +26,7 @@ pub(crate) struct Event {
     pub(crate) volatile: bool,
 }
 
-/// What each event of the server `uid` begins with.
+/// The prefix of each event of the server `uid`.
 pub(crate) fn prefix(uid: &str) -> Vec<u8> {
     let mut out = ByteBuf::new();
     write_array(&mut out, 3);
@@ -52,7 +52,7 @@ pub(crate) fn encode(prefix: &[u8], broadcast: &Broadcast) -> Result<Vec<u8>, Wi
     Ok(out.into_vec())
 }
 
-/// Writes a packet as it is before it has an id.
+/// Writes a packet before it has an id.
 pub(super) fn write_packet(out: &mut ByteBuf, packet: &Packet) -> Result<(), WireError> {
     let data = packet.payload.as_ref().map(Payload::to_value).transpose()?.ok_or(WireError::Shape("the data"))?;
     write_map(out, 3);
@@ -78,10 +78,10 @@ fn write_rooms(out: &mut ByteBuf, rooms: &[Room]) {
     rooms.iter().for_each(|room| write_str(out, room));
 }
 
-/// Reads an event for the namespace `nsp`; nothing if it is for another one, whose name makes the same channel.
+/// Reads an event for the namespace `nsp`; `None` if it is for another one whose name produces the same channel.
 pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Option<Event>, WireError> {
     let message = msgpack::read(message, budget)?;
-    // First stands who sent it, which each sender knows of its own: [`prefix`].
+    // First the sender, which each sender precomputes: [`prefix`].
     let (packet, opts) = match message.as_array() {
         Some([_, packet, opts, ..]) => (packet, opts),
         Some([_, packet]) => (packet, &Value::Null),
@@ -91,7 +91,7 @@ pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Option
     Ok(Some(Event { packet: packet.into(), to: selector(opts), volatile: flag(opts.get("flags"), "volatile") }))
 }
 
-/// Reads a packet that is an event for the namespace `nsp`, which is `/` when it is not said.
+/// Reads a packet, which has to be an event for the namespace `nsp`; the default is `/`.
 pub(super) fn read_packet(packet: Option<&Value>, nsp: &str) -> Result<Option<Packet>, WireError> {
     let packet = packet.ok_or(WireError::Shape("the packet"))?;
     let of = match packet.get("nsp") {

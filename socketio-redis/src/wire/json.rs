@@ -7,7 +7,7 @@ use socketio::{Value, value::Object};
 
 use super::{Budget, WireError};
 
-/// Reads a message: one value, and nothing behind it.
+/// Reads a message: exactly one value.
 pub(super) fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
     let mut reader = Reader { budget, is_too_much: false };
     let mut json = serde_json::Deserializer::from_slice(message);
@@ -17,7 +17,7 @@ pub(super) fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
 
 struct Reader {
     budget: Budget,
-    /// Whether it was the budget that ended the reading, which the parser's own error cannot say.
+    /// Whether reading ended because of the budget, which the parser's own error does not show.
     is_too_much: bool,
 }
 

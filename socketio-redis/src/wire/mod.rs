@@ -1,13 +1,13 @@
-//! What servers say to each other, byte for byte as `@socket.io/redis-adapter` 8 and `@socket.io/redis-emitter` 5 do.
+//! The messages between servers, byte for byte those of `@socket.io/redis-adapter` 8 and `@socket.io/redis-emitter` 5.
 //!
 //! ```text
 //! event ─▶ event::encode ─▶ PUBLISH ─▶ event::decode ─▶ Local::deliver
-//! question, order ─▶ request::encode_… ─▶ PUBLISH ─▶ request::decode ─▶ Local, ServerEvent
-//! answer ─▶ response::encode_… ─▶ PUBLISH ─▶ response::decode ─▶ whoever asked
+//! request, command ─▶ request::encode_… ─▶ PUBLISH ─▶ request::decode ─▶ Local, ServerEvent
+//! answer ─▶ response::encode_… ─▶ PUBLISH ─▶ response::decode ─▶ the server that asked
 //! ```
 //!
-//! Reading is lenient where senders that are about differ, such as emitters of other versions and languages, and strict where a
-//! message could harm clients: what their parsers would refuse is not passed on to them.
+//! Decoding is lenient where existing senders differ, such as emitters of other versions and languages, and strict where a message could
+//! harm clients: a message that their parsers would reject is not forwarded.
 
 mod budget;
 pub(crate) mod event;
@@ -28,29 +28,29 @@ use socketio::{
 pub(crate) use self::budget::Budget;
 pub use self::rewrite::rewrite;
 
-/// Why a message means nothing, or cannot be made.
+/// Why a message is invalid, or cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireError {
     #[error("the message ends too soon")]
     CutOff,
     #[error("{0}")]
     Msgpack(&'static str),
-    #[error("it nests too deep")]
+    #[error("it is nested too deeply")]
     Nesting,
     /// See [`Budget`].
-    #[error("it consists of more values than are taken (max_message_values)")]
+    #[error("it has more values than accepted (max_message_values)")]
     TooMany,
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    #[error("{0} is missing, or is something else")]
+    #[error("missing or invalid: {0}")]
     Shape(&'static str),
-    #[error("{0} is no request")]
+    #[error("{0} is not a type of request")]
     UnknownRequest(u64),
     #[error("{0:?} is a reserved event name")]
     Reserved(String),
 }
 
-/// JSON or msgpack, as its first byte says.
+/// JSON or msgpack, depending on the first byte.
 fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
     match message {
         [b'{', ..] => json::read(message, budget),
@@ -58,7 +58,7 @@ fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
     }
 }
 
-/// The choice of sockets that the members `rooms` and `except` make. Each may be missing, and old emitters send "" for none. Rooms that are
+/// The selection of sockets by the members `rooms` and `except`. Each may be missing, and old emitters send "" instead. Rooms that are
 /// numbers in Node are their digits here.
 fn selector(opts: &Value) -> Selector {
     Selector { rooms: rooms(opts.get("rooms")), except: rooms(opts.get("except")) }
@@ -88,7 +88,7 @@ fn flag(value: Option<&Value>, name: &str) -> bool {
     value.and_then(|flags| flags.get(name)) == Some(&Value::Bool(true))
 }
 
-/// The data of an event that clients' parsers take: `[name, …]`, whose name means nothing else to them.
+/// The data of an event that clients' parsers accept: `[name, …]`, whose name is not reserved.
 fn event_payload(data: Option<&Value>) -> Result<Payload, WireError> {
     let data = data.ok_or(WireError::Shape("the data"))?;
     match data.as_array().and_then(<[Value]>::first) {

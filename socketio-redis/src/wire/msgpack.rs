@@ -1,7 +1,7 @@
-//! Values as msgpack, as the encoder of Node's adapter writes them (notepack.io), and as all of its versions that are about do.
+//! Values as msgpack, as the encoder of Node's adapter (notepack.io) writes them, in all versions in use.
 //!
-//! Lengths are believed only as far as there are bytes, the depth is bounded, and so is the [number of values](Budget), since a single
-//! byte can be one: what a message takes follows from the bounds of its size and of its values, whatever it holds.
+//! Lengths are trusted only as far as there are bytes, the depth is bounded, and so is the [number of values](Budget), since a single byte
+//! can be one. The size of a message and its number of values therefore bound its memory.
 
 use bytes::Bytes;
 use rmp::{Marker, encode as rmp_out, encode::buffer::ByteBuf};
@@ -12,16 +12,16 @@ use socketio::{
 
 use super::{Budget, WireError};
 
-/// What a packet's data may nest, within the message and the packet.
+/// Maximum nesting of a packet's data, within the message and the packet.
 const MAX_DEPTH: usize = MAX_NESTING + 2;
-/// Extension of old encoders, for `undefined`, dates and array buffers.
+/// Extension type of old encoders, for `undefined`, dates and array buffers.
 const OLD: i8 = 0;
-/// Extension of the specification, for times.
+/// Extension type of the specification, for timestamps.
 const TIMESTAMP: i8 = -1;
 
-/// Writes a value, each part in its shortest form.
+/// Writes a value, each part in its shortest encoding.
 pub(crate) fn write(out: &mut ByteBuf, value: &Value) {
-    // Writing to memory cannot fail, which the types of the results say.
+    // Writing to memory cannot fail, but the types have errors.
     match value {
         Value::Null => {
             let Ok(()) = rmp_out::write_nil(out);
@@ -79,16 +79,16 @@ fn write_number(out: &mut ByteBuf, number: &serde_json::Number) {
     }
 }
 
-/// Reads a message: one value, and nothing behind it.
+/// Reads a message: exactly one value.
 ///
-/// `undefined` is null; times become ISO 8601 text, as JSON would have them.
+/// `undefined` becomes null; times become ISO 8601 text, as in JSON.
 pub(crate) fn read(message: &[u8], budget: Budget) -> Result<Value, WireError> {
     let mut reader = Reader { rest: message, budget, has_binary: false, has_placeholder: false };
     let value = reader.value(0)?;
     if !reader.rest.is_empty() {
-        return Err(WireError::Msgpack("bytes behind the message"));
+        return Err(WireError::Msgpack("bytes after the message"));
     }
-    // Text beside attachments, which is what most clients get, has no way to say both.
+    // JSON text with attachments, the form that most clients get, cannot express both.
     if reader.has_binary && reader.has_placeholder {
         return Err(WireError::Msgpack("binary data and what looks like a placeholder for it"));
     }
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
         if len > 0 {
             self.budget.container()?;
         }
-        // Each item takes a byte at least.
+        // Each item takes at least one byte.
         let mut items = Vec::with_capacity(len.min(self.rest.len()).min(64));
         for _ in 0..len {
             items.push(self.value(depth + 1)?);
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
             let key = match self.value(MAX_DEPTH)? {
                 Value::String(key) => key,
                 Value::Number(number) => number.to_string(),
-                _ => return Err(WireError::Msgpack("a key that is no text")),
+                _ => return Err(WireError::Msgpack("a key that is not a string")),
             };
             self.has_placeholder |= key == "_placeholder";
             let value = self.value(depth + 1)?;
@@ -286,7 +286,7 @@ fn time(seconds: i64, nanoseconds: u64) -> Value {
     date(seconds.saturating_mul(1_000).saturating_add(milliseconds))
 }
 
-/// A `Date` as JSON has it.
+/// A `Date`, as JSON represents it.
 fn date(milliseconds: i64) -> Value {
     match socketio::iso_date_of_millis(milliseconds) {
         Some(text) => text.into(),

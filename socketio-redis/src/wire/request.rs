@@ -1,4 +1,4 @@
-//! What servers ask and order of each other: JSON, but for events, which may be binary.
+//! Requests and commands between servers: JSON, except for events, which may be binary.
 
 use std::time::Duration;
 
@@ -33,12 +33,12 @@ pub(crate) mod kind {
     pub(crate) const ACK: u64 = 9;
 }
 
-/// What another server wants, or this one: it hears itself.
+/// A request of another server, or of this one: it receives its own.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Request {
-    /// Who asks. Emitters do not say, or say `emitter`.
+    /// The sender. Emitters omit it, or send `emitter`.
     pub(crate) uid: Option<String>,
-    /// What the answers are to name.
+    /// The id for the answers.
     pub(crate) id: Option<String>,
     pub(crate) what: What,
 }
@@ -51,19 +51,19 @@ pub(crate) enum What {
     Join(Target, Vec<Room>),
     Leave(Target, Vec<Room>),
     Disconnect(Target, bool),
-    /// Sockets with what is known of them.
+    /// Sockets with their data.
     Fetch(Selector),
     /// An event for the application.
     ServerSideEmit(Payload),
-    /// An event for sockets that are to answer; nothing if it is for another namespace.
+    /// An event for sockets that are to answer; `None` if it is for another namespace.
     Broadcast(Option<Asking>),
 }
 
-/// Who is to do something.
+/// The selection of sockets.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Target {
     Many(Selector),
-    /// One socket, of whose server an answer is waited for. Adapters before version 6 say so.
+    /// One socket, whose server has to answer. Adapters before version 6 send this.
     One(ByteString),
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Target {
 pub(crate) struct Asking {
     pub(crate) packet: Packet,
     pub(crate) to: Selector,
-    /// How long the answers are waited for, if that is said.
+    /// The timeout for the answers, if it was sent.
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Reques
     let target = || match (member("opts"), member("sid").and_then(text)) {
         (Some(opts), _) => Ok(Target::Many(selector(opts))),
         (None, Some(sid)) => Ok(Target::One(sid)),
-        (None, None) => Err(WireError::Shape("who is to do it")),
+        (None, None) => Err(WireError::Shape("the selection of sockets")),
     };
     // Several, or one: `room` goes with `sid`.
     let which = || match member("room").and_then(text) {
@@ -116,7 +116,7 @@ pub(crate) fn decode(message: &[u8], nsp: &str, budget: Budget) -> Result<Reques
     })
 }
 
-/// A request in JSON. What is not there is left out.
+/// A request in JSON. Missing members are omitted.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Json<'a> {
@@ -152,12 +152,12 @@ pub(crate) fn encode_all_rooms(uid: &str, id: &str) -> Result<Vec<u8>, WireError
     json(&Json { uid: Some(uid), request_id: Some(id), r#type: kind::ALL_ROOMS, ..Json::default() })
 }
 
-/// Asks for sockets with what is known of them.
+/// Asks for sockets with their data.
 pub(crate) fn encode_fetch(uid: &str, id: &str, to: &Selector) -> Result<Vec<u8>, WireError> {
     json(&Json { uid: Some(uid), request_id: Some(id), r#type: kind::FETCH, opts: Some(to.into()), ..Json::default() })
 }
 
-/// Orders sockets into rooms. Nobody answers; the id is for the one who sent it and hears itself.
+/// Puts sockets into rooms. Nobody answers; the id is for the sender, which receives the message, too.
 pub(crate) fn encode_join(uid: &str, id: &str, to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
     let opts = Some(to.into());
     json(&Json {
@@ -170,7 +170,7 @@ pub(crate) fn encode_join(uid: &str, id: &str, to: &Selector, rooms: &[Room]) ->
     })
 }
 
-/// Orders sockets out of rooms, as [`encode_join`].
+/// Removes sockets from rooms, like [`encode_join`].
 pub(crate) fn encode_leave(uid: &str, id: &str, to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
     let opts = Some(to.into());
     json(&Json {
@@ -183,7 +183,7 @@ pub(crate) fn encode_leave(uid: &str, id: &str, to: &Selector, rooms: &[Room]) -
     })
 }
 
-/// Orders sockets to go, as [`encode_join`].
+/// Disconnects sockets, like [`encode_join`].
 pub(crate) fn encode_disconnect(uid: &str, id: &str, to: &Selector, close: bool) -> Result<Vec<u8>, WireError> {
     let opts = Some(to.into());
     json(&Json {
@@ -196,22 +196,22 @@ pub(crate) fn encode_disconnect(uid: &str, id: &str, to: &Selector, close: bool)
     })
 }
 
-/// Orders sockets into rooms, as an emitter does: nobody is named, and nobody answers.
+/// Puts sockets into rooms, as an emitter does: without a sender and without answers.
 pub(crate) fn encode_unsigned_join(to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
     json(&Json { r#type: kind::JOIN, opts: Some(to.into()), rooms: Some(rooms), ..Json::default() })
 }
 
-/// Orders sockets out of rooms, as [`encode_unsigned_join`].
+/// Removes sockets from rooms, like [`encode_unsigned_join`].
 pub(crate) fn encode_unsigned_leave(to: &Selector, rooms: &[Room]) -> Result<Vec<u8>, WireError> {
     json(&Json { r#type: kind::LEAVE, opts: Some(to.into()), rooms: Some(rooms), ..Json::default() })
 }
 
-/// Orders sockets to go, as [`encode_unsigned_join`].
+/// Disconnects sockets, like [`encode_unsigned_join`].
 pub(crate) fn encode_unsigned_disconnect(to: &Selector, close: bool) -> Result<Vec<u8>, WireError> {
     json(&Json { r#type: kind::DISCONNECT, opts: Some(to.into()), close: Some(close), ..Json::default() })
 }
 
-/// Sends an event to the application on the other servers. With an id it wants an answer.
+/// Sends an event to the application on the other servers. With an id it requests an answer.
 pub(crate) fn encode_emit(uid: &str, id: Option<&str>, event: &Payload) -> Result<Vec<u8>, WireError> {
     let data = Some(node_json(event.to_value()?));
     json(&Json { uid: Some(uid), request_id: id, r#type: kind::SERVER_SIDE_EMIT, data, ..Json::default() })
@@ -237,7 +237,7 @@ pub(super) fn node_json(value: Value) -> serde_json::Value {
     }
 }
 
-/// Sends an event to sockets that are to answer: msgpack, for it may be binary.
+/// Sends an event to sockets that are to answer: msgpack, since it may contain binary data.
 pub(crate) fn encode_broadcast(
     uid: &str,
     id: &str,

@@ -1,4 +1,4 @@
-//! What servers answer.
+//! Answers between servers.
 
 use std::net::IpAddr;
 
@@ -15,10 +15,10 @@ use super::{
     rooms, text,
 };
 
-/// An answer. What it means depends on the question.
+/// An answer. Its meaning depends on the request.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// The question's.
+    /// The id of the request.
     pub(crate) id: String,
     body: Value,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Response {
 /// Reads an answer.
 pub(crate) fn decode(message: &[u8], budget: Budget) -> Result<Response, WireError> {
     let body = read(message, budget)?;
-    let id = body.get("requestId").and_then(Value::as_str).ok_or(WireError::Shape("the question's id"))?;
+    let id = body.get("requestId").and_then(Value::as_str).ok_or(WireError::Shape("the request id"))?;
     Ok(Response { id: id.to_owned(), body })
 }
 
@@ -43,7 +43,7 @@ impl Response {
         Some(rooms(self.body.get("rooms")))
     }
 
-    /// How many sockets of one server are asked.
+    /// How many sockets of one server were asked.
     pub(crate) fn client_count(&self) -> Option<usize> {
         if number(self.body.get("type")) != Some(kind::CLIENT_COUNT) {
             return None;
@@ -51,7 +51,7 @@ impl Response {
         number(self.body.get("clientCount")).and_then(|count| usize::try_from(count).ok())
     }
 
-    /// What one socket answers: one argument at most, since Node passes no more on.
+    /// The answer of one socket: at most one argument, since Node forwards no more.
     pub(crate) fn ack(&self) -> Option<Payload> {
         if number(self.body.get("type")) != Some(kind::ACK) {
             return None;
@@ -60,7 +60,7 @@ impl Response {
         Payload::from_value(&Value::Array(arguments)).ok()
     }
 
-    /// What the application on one server answers to an event.
+    /// The answer of the application on one server.
     pub(crate) fn data(&self) -> serde_json::Value {
         self.body.get("data").cloned().map_or(serde_json::Value::Null, node_json)
     }
@@ -101,7 +101,7 @@ fn json<T: Serialize>(response: &Json<'_, T>) -> Result<Vec<u8>, WireError> {
     Ok(serde_json::to_vec(response)?)
 }
 
-/// Answers that it is done.
+/// Answers that the request is done.
 pub(crate) fn encode_done(id: &str) -> Result<Vec<u8>, WireError> {
     json::<()>(&of(id))
 }
@@ -116,7 +116,7 @@ pub(crate) fn encode_rooms(id: &str, rooms: &[Room]) -> Result<Vec<u8>, WireErro
     json::<()>(&Json { rooms: Some(rooms), ..of(id) })
 }
 
-/// A socket as Node describes one to others; made while it is written, so that of many only one is described at a time.
+/// A socket in the form that Node uses; built while it is written, so that only one is in memory at a time.
 struct Described<'a>(&'a Socket);
 
 impl Serialize for Described<'_> {
@@ -140,7 +140,7 @@ impl Serialize for AllDescribed<'_> {
     }
 }
 
-/// Answers with sockets and what is known of them.
+/// Answers with sockets and their data.
 pub(crate) fn encode_sockets(id: &str, sockets: &[Socket]) -> Result<Vec<u8>, WireError> {
     json(&Json { sockets: Some(AllDescribed(sockets)), ..of(id) })
 }
@@ -150,7 +150,7 @@ pub(crate) fn encode_client_count(id: &str, count: usize) -> Result<Vec<u8>, Wir
     json::<()>(&Json { r#type: Some(kind::CLIENT_COUNT), client_count: Some(count), ..of(id) })
 }
 
-/// Passes on what one socket answers: its first argument, as Node does, for only that is passed on there.
+/// Forwards the answer of one socket: its first argument, like Node, which forwards only that.
 pub(crate) fn encode_ack(id: &str, answer: &Payload) -> Result<Vec<u8>, WireError> {
     let answer = answer.to_value()?;
     let first = answer.as_array().and_then(<[Value]>::first);
@@ -167,7 +167,7 @@ pub(crate) fn encode_ack(id: &str, answer: &Payload) -> Result<Vec<u8>, WireErro
     Ok(out.into_vec())
 }
 
-/// Passes on what the application answers to an event.
+/// Forwards the application's answer to an event.
 pub(crate) fn encode_server_ack(id: &str, data: &serde_json::Value) -> Result<Vec<u8>, WireError> {
     json::<()>(&Json { r#type: Some(kind::SERVER_SIDE_EMIT), data: Some(data), ..of(id) })
 }

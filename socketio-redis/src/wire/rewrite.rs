@@ -4,7 +4,7 @@ use socketio::adapter::Broadcast;
 
 use super::{Budget, event, request, response};
 
-/// Reads `message` as an event, a request and an answer of `namespace`, each of at most `values` values. An event comes back as this server
+/// Reads `message` as an event, a request and an answer of `namespace`, each of at most `values` values. Returns an event as this server
 /// would send it.
 #[doc(hidden)]
 #[must_use]

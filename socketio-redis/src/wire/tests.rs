@@ -1,5 +1,5 @@
-//! Against the bytes of the official packages, which `vectors.txt` holds: `npm run vectors` in `e2e/cluster` writes it anew, with the
-//! real adapter and emitter between Redis clients that only take down what is published.
+//! Compared with the bytes of the official packages, in `vectors.txt`: `npm run vectors` in `e2e/cluster` generates it, with the real
+//! adapter and emitter on Redis clients that only record what is published.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -178,7 +178,7 @@ fn written(value: &serde_json::Value) -> Vec<u8> {
 }
 
 #[test]
-fn what_clients_would_refuse_goes_no_further() {
+fn messages_that_clients_would_reject_are_not_forwarded() {
     let with = |data: serde_json::Value| written(&json!(["u", { "type": 2, "data": data, "nsp": "/" }, {}]));
     for message in [
         with(json!(["disconnect"])),
@@ -331,7 +331,7 @@ fn answers_both_ways() {
     same("answer-ack-nothing", response::encode_ack("QQQQQQ", &Payload::ack(&()).unwrap()).unwrap());
     assert_eq!(read("answer-server-side-emit").data(), json!({ "load": 0.5 }));
     same("answer-server-side-emit", response::encode_server_ack("QQQQQQ", &json!({ "load": 0.5 })).unwrap());
-    // What is no answer to the question is none.
+    // An invalid answer is ignored.
     assert_eq!(read("answer-done").sockets(), None);
     assert_eq!(read("answer-count").ack(), None);
     assert_eq!(read("answer-ack").client_count(), None);

@@ -84,7 +84,7 @@ fn sockets_of_all_servers_are_asked() {
     assert_eq!(asked.answers, [four, 1_u64.into(), 2_u64.into(), "three".into()]);
 }
 
-/// Who would rather wait for ever than miss an answer says so with the longest time there is.
+/// The longest timeout means to wait forever rather than miss an answer.
 #[test]
 fn answers_may_be_waited_for_without_end() {
     let cluster = Cluster::new();
@@ -121,7 +121,7 @@ fn sockets_that_do_not_answer_are_counted() {
 }
 
 #[test]
-fn servers_tell_each_other_and_answer() {
+fn servers_send_events_to_each_other_and_answer() {
     let (cluster, [one, two, three]) = Cluster::of();
     let (said, heard) = mpsc::channel();
     for (name, node) in [("one", &one), ("two", &two), ("three", &three)] {
@@ -150,13 +150,13 @@ fn servers_tell_each_other_and_answer() {
     let mut answers: Responses<Value> = cluster.wait(namespace.server_side_emit_with_ack("load", &())).unwrap();
     answers.answers.sort_by_key(ToString::to_string);
     assert_eq!((answers.answers, answers.missing), (vec![json!({ "of": "three" }), json!({ "of": "two" })], 0));
-    // Nobody answers, which is told in time.
+    // Nobody answers, which is reported in time.
     let silent: Responses<Value> = cluster.wait(namespace.server_side_emit_with_ack("hello", &())).unwrap();
     assert_eq!((silent.answers.len(), silent.missing), (0, 2));
 }
 
 #[test]
-fn a_server_that_goes_is_not_waited_for_and_one_that_is_silent_is_an_error() {
+fn a_stopped_server_is_not_waited_for_and_a_silent_one_is_an_error() {
     let (cluster, [one]) = Cluster::of();
     let _client = one.join(&[]);
     // It counts as a server and never answers.

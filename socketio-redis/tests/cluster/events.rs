@@ -35,7 +35,7 @@ fn events_of_each_sender_keep_their_order_and_come_once() {
     });
     cluster.wait(one.io.emit("end", &())).unwrap();
     for client in &mut clients {
-        // The last is heard at once by those on its own server, where others' may be under way still.
+        // Sockets on the same server receive the last one immediately, while others' may be in flight.
         let heard = events(client, 2 * EVENTS + 1);
         for name in ["one", "two"] {
             let expected: Vec<String> = (0..EVENTS).map(|n| format!(r#"42["{name}",{n}]"#)).collect();
@@ -91,7 +91,7 @@ fn binary_data_is_as_it_was() {
 }
 
 #[test]
-fn what_makes_no_sense_is_counted_and_ignored() {
+fn invalid_messages_are_counted_and_ignored() {
     let (cluster, [one, two]) = Cluster::of();
     let mut client = one.join(&["a"]);
     let garbage: [&[u8]; 8] =
@@ -150,7 +150,7 @@ fn messages_have_a_largest_number_of_values() {
     assert_eq!(one.adapter.stats().ignored, 2);
 }
 
-/// A source whose offset says how far the client has come; it has nothing to give.
+/// A source whose offset is the client's position; it has no messages.
 struct Quiet;
 
 impl Source for Quiet {

@@ -39,7 +39,7 @@ impl Cluster {
         Self { runtime, redis: RedisServer::start() }
     }
 
-    /// A cluster of so many servers, which know of each other.
+    /// A cluster of this many servers, which know of each other.
     fn of<const N: usize>() -> (Self, [Node; N]) {
         let cluster = Self::new();
         let nodes = std::array::from_fn(|_| cluster.add());

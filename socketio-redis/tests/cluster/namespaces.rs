@@ -28,7 +28,7 @@ fn a_dynamic_namespace_is_subscribed_to_while_it_is_there() {
             assert_eq!(client.text(), format!(r#"42/room-1,["round",{round}]"#));
         }
         if round == 2 {
-            // Reopened at once, while the one before may still be on its way out.
+            // Reopened immediately, while the previous one may still be closing.
             there.send("41/room-1,");
             let (mut again, _) = two.client("/room-1", &[]);
             cluster.wait(two.adapter.connected());
@@ -45,7 +45,7 @@ fn a_dynamic_namespace_is_subscribed_to_while_it_is_there() {
 
 /// The application may keep a namespace that is gone here, and others may have it.
 #[test]
-fn a_namespace_that_is_gone_still_speaks() {
+fn a_removed_namespace_can_still_send() {
     let (cluster, [one, two]) = Cluster::of();
     for node in [&one, &two] {
         node.io.of_matching(|name| name.starts_with("/room-"));

@@ -1,4 +1,4 @@
-//! Redis is away, and comes back.
+//! Redis becomes unavailable, and available again.
 
 use socketio::{EmitError, SocketIo};
 use socketio_redis::{Config, ConnectError, RedisAdapter};
@@ -42,7 +42,7 @@ fn a_server_that_cannot_keep_up_keeps_no_more_than_it_may() {
     (0..100).for_each(|n| say(&format!("event {n}")));
     eventually("it is told", || slow.adapter.stats().overrun == 1);
     release.send(()).unwrap();
-    eventually("it has a new connection", || slow.adapter.stats().away == 1 && slow.adapter.is_connected());
+    eventually("it has a new connection", || slow.adapter.stats().disconnects == 1 && slow.adapter.is_connected());
     cluster.wait(slow.adapter.connected());
     say("after");
     eventually("it hears again", || heard.lock().unwrap().last().is_some_and(|name| name == "after"));
@@ -54,7 +54,7 @@ fn a_server_that_cannot_keep_up_keeps_no_more_than_it_may() {
 }
 
 #[test]
-fn while_redis_is_away_everything_reaches_the_sockets_here() {
+fn without_redis_events_reach_local_sockets() {
     let (mut cluster, [one, two]) = Cluster::of();
     let (mut client, id) = one.client("/", &[]);
     let mut other = two.join(&[]);
@@ -91,13 +91,13 @@ fn while_redis_is_away_everything_reaches_the_sockets_here() {
         assert_eq!(cluster.wait(one.io.of("/").server_count()).unwrap(), 2);
     }
     let stats = one.adapter.stats();
-    assert_eq!((stats.connected, stats.away), (true, 2));
+    assert_eq!((stats.connected, stats.disconnects), (true, 2));
     assert_eq!(stats.published, 2);
     assert!(stats.failed >= 2, "{stats:?}");
 }
 
 #[test]
-fn a_redis_that_is_not_there_yet_is_waited_for() {
+fn a_redis_that_starts_later_is_waited_for() {
     let mut cluster = Cluster::new();
     let port = free_port();
     let config = Config { url: format!("redis://127.0.0.1:{port}/"), ..cluster.config() };
@@ -109,7 +109,7 @@ fn a_redis_that_is_not_there_yet_is_waited_for() {
     cluster.wait(node.adapter.connected());
     cluster.wait(node.io.emit("together", &())).unwrap();
     assert_eq!(client.text(), r#"42["together"]"#);
-    assert_eq!(node.adapter.stats().away, 0, "it had not been there");
+    assert_eq!(node.adapter.stats().disconnects, 0, "it had not been there");
 }
 
 /// Each namespace is subscribed to once, or there would seem to be more servers than there are.
@@ -118,10 +118,10 @@ fn connections_that_are_cut_are_made_anew() {
     let (cluster, [one, two]) = Cluster::of();
     let mut client = two.join(&[]);
     for kind in ["pubsub", "normal"] {
-        let before = one.adapter.stats().away + two.adapter.stats().away;
+        let before = one.adapter.stats().disconnects + two.adapter.stats().disconnects;
         let mut connection = cluster.redis.connect();
         redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes").exec(&mut connection).unwrap();
-        eventually("both notice", || one.adapter.stats().away + two.adapter.stats().away == before + 2);
+        eventually("both notice", || one.adapter.stats().disconnects + two.adapter.stats().disconnects == before + 2);
         cluster.wait(async { tokio::join!(one.adapter.connected(), two.adapter.connected()) });
         cluster.wait(one.io.emit("after", &kind)).unwrap();
         assert_eq!(client.text(), format!(r#"42["after","{kind}"]"#));
@@ -130,7 +130,7 @@ fn connections_that_are_cut_are_made_anew() {
 }
 
 #[test]
-fn a_redis_that_says_nothing_is_away_and_what_waits_for_it_is_bounded() {
+fn a_silent_redis_is_unavailable_and_its_queue_is_bounded() {
     let cluster = Cluster::new();
     let config = Config { max_waiting_bytes: 10_000, ..cluster.config() };
     let node = cluster.add_with(config, SocketIo::builder(), |adapter| adapter);
@@ -169,7 +169,7 @@ fn an_adapter_that_is_dropped_leaves_the_cluster() {
 }
 
 #[test]
-fn what_cannot_be_is_told_at_once() {
+fn an_invalid_configuration_is_an_immediate_error() {
     let cluster = Cluster::new();
     assert!(matches!(RedisAdapter::connect(cluster.config()), Err(ConnectError::NoRuntime)));
     let _within = cluster.runtime.enter();

@@ -12,7 +12,7 @@ use std::{
 pub(crate) struct RedisServer {
     child: Option<Child>,
     port: u16,
-    /// Files of its own, if it takes nothing but TLS.
+    /// Its files, if it accepts only TLS.
     tls: Option<Tls>,
 }
 
@@ -105,7 +105,7 @@ impl RedisServer {
         assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child of ours can be killed");

@@ -40,9 +40,9 @@ fn servers_meet_over_tls() {
     assert_eq!(cluster.wait(one.io.of("/").server_count()).unwrap(), 2);
 }
 
-/// Signed by nobody whom the server trusts: nothing is sent to it, however often it is tried.
+/// Signed by an unknown authority: nothing is sent to it, however often it is tried.
 #[test]
-fn a_stranger_s_certificate_is_not_taken() {
+fn an_unknown_certificate_is_rejected() {
     let (cluster, _) = cluster("127.0.0.1");
     let (stranger, ..) = signed("127.0.0.1");
     for authorities in [None, Some(stranger.into_bytes())] {
@@ -56,7 +56,7 @@ fn a_stranger_s_certificate_is_not_taken() {
 }
 
 #[test]
-fn authorities_mean_something_with_tls_alone() {
+fn authorities_apply_to_tls_only() {
     let cluster = Cluster::new();
     let none = Some(b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n".to_vec());
     let plain = Config { authorities: none.clone(), ..cluster.config() };

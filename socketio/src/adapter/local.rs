@@ -1,4 +1,4 @@
-//! The sockets of one namespace on this server, and what adapters do with them.
+//! The sockets of one namespace on this server, and the operations of adapters on them.
 
 use std::{
     collections::HashMap,
@@ -19,11 +19,11 @@ use crate::{
 
 /// The sockets of one namespace on this server, with their rooms.
 ///
-/// Nothing here runs a handler: what a call causes, such as the end of a client that is too slow, is told to the application later. So an
-/// adapter may hold a lock of its own over any of these calls.
+/// No call runs a handler. Consequences, such as the end of a client that is too slow, reach the application later. An adapter may
+/// therefore hold a lock of its own during any of these calls.
 pub struct Local {
     name: ByteString,
-    /// By which a connection knows its socket of this namespace.
+    /// With this a connection finds its socket of this namespace.
     party: Party,
     members: RwLock<Members>,
     ack_ids: AtomicU64,
@@ -36,15 +36,15 @@ pub(crate) struct Members {
     rooms: Rooms,
 }
 
-/// A socket, here or on another server, at the time of the question.
+/// A socket, on this server or another, at the time of the query.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SocketInfo {
     /// Its id.
     pub id: ByteString,
-    /// Its rooms, its own among them.
+    /// Its rooms, including its own.
     pub rooms: Vec<Room>,
-    /// What [`Socket::set_data`] said.
+    /// The value of [`Socket::set_data`].
     pub data: SocketData,
     /// The address of its client, if known.
     pub address: Option<std::net::IpAddr>,
@@ -102,13 +102,13 @@ impl Local {
         if volatile { message.volatile() } else { message }
     }
 
-    /// Sends a packet to the sockets that match; to how many. One for which too much waits already is disconnected, so that it does not
-    /// take for complete what is not.
+    /// Sends a packet to the matching sockets; returns their number. A socket with too many queued bytes is disconnected, so that its
+    /// client does not miss a packet without knowing it.
     pub fn deliver(&self, to: &Selector, packet: &EncodedPacket, volatile: bool) -> usize {
         let message = self.message(packet, volatile).charged(&self.counters);
         let mut count = 0;
         self.read().each(to, |socket| {
-            // One that cannot take it ends, and recovers.
+            // A socket that has no room for it is disconnected, and recovers.
             if socket.connection().send_or_end(message.clone()).is_ok() {
                 socket.sent(packet);
             }
@@ -120,7 +120,7 @@ impl Local {
     /// Sends a packet to one socket.
     ///
     /// # Errors
-    /// When it is not here, or its connection does not take the packet.
+    /// When it is not on this server, or its connection rejects the packet.
     pub fn send(&self, sid: &ByteString, packet: &EncodedPacket, volatile: bool) -> Result<(), SendError> {
         let message = self.message(packet, volatile);
         match self.read().sockets.get(sid) {
@@ -135,10 +135,10 @@ impl Local {
         }
     }
 
-    /// Whether a message of `len` bytes meets a socket whose transport has had no turn since its outbox began to fill up: its sender is too
-    /// fast, and is to be told before the message reaches anybody.
+    /// Whether a message of `len` bytes would go to a socket whose transport has not run since its outbox began to fill: then the sender is
+    /// too fast, and gets the error before the message reaches anyone.
     pub(crate) fn is_filled_by_a_burst(&self, to: &Selector, len: usize, limit: usize) -> bool {
-        // What waits for one client is part of what waits for all.
+        // The limit of one client cannot exceed the limit of all.
         if limit == 0 || self.counters.pending_bytes.get() as usize + len < limit {
             return false;
         }
@@ -147,7 +147,7 @@ impl Local {
         found
     }
 
-    /// Sends a packet that has an id to the sockets that match, and their answers into `acks`; to how many.
+    /// Sends a packet with an id to the matching sockets, with their answers to `acks`; returns their number.
     pub fn deliver_with_ack(&self, to: &Selector, packet: &EncodedPacket, acks: &AckSink) -> usize {
         let Some(id) = packet.packet().id else {
             return 0;
@@ -157,7 +157,8 @@ impl Local {
             let (sink, sid) = (acks.clone(), socket.id().clone());
             if socket.expect_ack(id, Box::new(move |answer| (sink.0)(Some(sid), answer))).is_ok() {
                 count += 1;
-                // One that has ended meanwhile has answered for it, and counts as asked; so does one that could not take it.
+                // A socket that has ended in the meantime counts as asked, and so does one that had no room for it: an error was passed to
+                // `acks`.
                 match socket.connection().send(packet) {
                     Ok(()) => socket.sent(packet),
                     Err(SendError::Full) if socket.forget_ack(id) => acks.missing(),
@@ -169,20 +170,20 @@ impl Local {
         count
     }
 
-    /// The number that ties an event and its answers together: one for a broadcast, however many answer. Numbers of other servers mean
-    /// nothing here, so an event of theirs gets a new one: [`EncodedPacket::with_ack_id`].
+    /// The number that connects an event with its answers: one for a broadcast, however many answer. Numbers of other servers have no
+    /// meaning here, so their events get a new one: [`EncodedPacket::with_ack_id`].
     pub fn next_ack_id(&self) -> u64 {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Answers that have not come by now are not waited for.
+    /// Answers that have not arrived by now are ignored.
     pub fn forget_acks(&self, to: &Selector, id: u64) {
         for socket in self.handles(to) {
             socket.forget_ack(id);
         }
     }
 
-    /// The sockets that match.
+    /// The matching sockets.
     pub fn sockets(&self, to: &Selector) -> Vec<SocketInfo> {
         let members = self.read();
         let mut found = Vec::new();
@@ -190,7 +191,7 @@ impl Local {
         found
     }
 
-    /// Handles to the sockets that match.
+    /// Handles to the matching sockets.
     pub fn handles(&self, to: &Selector) -> Vec<Socket> {
         let mut found = Vec::new();
         self.read().each(to, |socket| found.push(socket.clone()));
@@ -202,46 +203,46 @@ impl Local {
         self.read().sockets.get(sid).cloned()
     }
 
-    /// The first socket that is found to be the one.
+    /// The first socket that the function accepts.
     pub(crate) fn find(&self, mut is_it: impl FnMut(&Socket) -> bool) -> Option<Socket> {
         self.read().sockets.values().find(|socket| is_it(socket)).cloned()
     }
 
-    /// How many sockets there are.
+    /// The number of sockets.
     pub fn len(&self) -> usize {
         self.read().sockets.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no sockets.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The rooms that have members, with how many; sockets' own rooms aside.
+    /// The rooms with members, and their numbers, except for sockets' own rooms.
     pub fn rooms(&self) -> Vec<(Room, usize)> {
         self.read().rooms.all().map(|(room, size)| (room.clone(), size)).collect()
     }
 
-    /// Whether anybody is in a room, which may be a socket's own: what is sent to another one is for nobody here.
+    /// Whether a room, which may be a socket's own, has members: messages to an empty one can be ignored here.
     pub fn has_room(&self, room: &str) -> bool {
         let members = self.read();
         members.sockets.contains_key(room) || members.rooms.members(room).next().is_some()
     }
 
-    /// The rooms of a socket, its own aside.
+    /// The rooms of a socket, except its own.
     pub fn rooms_of(&self, sid: &str) -> Vec<Room> {
         self.read().rooms.of(sid).to_vec()
     }
 
     pub(crate) fn rooms_of_socket(&self, socket: &Socket) -> Vec<Room> {
         let members = self.read();
-        if members.holds(socket) {
+        if members.contains(socket) {
             return members.rooms.of(socket.id()).to_vec();
         }
         socket.early_rooms(|early| early.clone()).unwrap_or_default()
     }
 
-    /// Puts the sockets that match into rooms.
+    /// Puts the matching sockets into rooms.
     pub fn join(&self, to: &Selector, rooms: &[Room]) {
         for socket in self.handles(to) {
             // A socket that is in too many rooms has been counted and logged.
@@ -249,14 +250,14 @@ impl Local {
         }
     }
 
-    /// Takes the sockets that match out of rooms.
+    /// Removes the matching sockets from rooms.
     pub fn leave(&self, to: &Selector, rooms: &[Room]) {
         for socket in self.handles(to) {
             socket.leave(rooms);
         }
     }
 
-    /// Disconnects the sockets that match, or their connections if `close`.
+    /// Disconnects the matching sockets, or their connections if `close`.
     pub fn disconnect(&self, to: &Selector, close: bool) {
         for socket in self.handles(to) {
             if close {
@@ -267,11 +268,11 @@ impl Local {
         }
     }
 
-    /// Puts a socket in, with the rooms of its session and those that it joined before. What comes back are all its rooms.
+    /// Adds a socket, with the rooms of its session and those that it joined before. Returns all its rooms.
     pub(crate) fn insert(&self, socket: &Socket, rooms: &[Room]) -> Vec<Room> {
         let mut members = self.write();
         members.sockets.insert(socket.id().clone(), socket.clone());
-        // Under the same lock under which `join_one` adds to them: none is added any more.
+        // Under the lock under which `join_one` adds to them: none can be added afterwards.
         let early = socket.early_rooms(std::mem::take).unwrap_or_default();
         for room in rooms.iter().chain(&early) {
             // The session's rooms were within the limit before, and the others are as they were added.
@@ -280,12 +281,12 @@ impl Local {
         members.rooms.of(socket.id()).to_vec()
     }
 
-    /// Takes a socket out; its rooms come back. Nothing happens when another has its id by now: the session is there for the
-    /// client to come back to before the old socket is gone.
+    /// Removes a socket and returns its rooms. Does nothing if another socket has taken over its id: the session can be resumed before the
+    /// old socket has ended.
     pub(crate) fn remove(&self, socket: &Socket) -> Vec<Room> {
         let sid = socket.id();
         let mut members = self.write();
-        if !members.holds(socket) {
+        if !members.contains(socket) {
             return Vec::new();
         }
         members.sockets.remove(sid);
@@ -295,7 +296,7 @@ impl Local {
         members.rooms.leave_all(sid)
     }
 
-    /// Joins rooms, unless the socket is no longer here; the ones that were new, and what stood against the rest.
+    /// Joins rooms, unless the socket is no longer here; returns the new ones, and the error that prevented the rest.
     pub(crate) fn join_one(
         &self,
         socket: &Socket,
@@ -304,8 +305,8 @@ impl Local {
     ) -> (Vec<Room>, Result<(), TooManyRooms>) {
         let mut joined = Vec::new();
         let mut members = self.write();
-        // Looked up under the same lock under which its end takes it out: a join that comes late finds nothing to leak into.
-        if !members.holds(socket) {
+        // Looked up under the lock that its end takes: a late join cannot leak.
+        if !members.contains(socket) {
             let result = socket.early_rooms(|early| join_early(early, rooms, limit)).unwrap_or(Ok(()));
             return (joined, result);
         }
@@ -321,7 +322,7 @@ impl Local {
 
     pub(crate) fn leave_one(&self, socket: &Socket, rooms: &[Room]) -> Vec<Room> {
         let mut members = self.write();
-        if !members.holds(socket) {
+        if !members.contains(socket) {
             socket.early_rooms(|early| early.retain(|room| !rooms.contains(room)));
             return Vec::new();
         }
@@ -344,12 +345,12 @@ fn join_early(early: &mut Vec<Room>, rooms: &[Room], limit: usize) -> Result<(),
 }
 
 impl Members {
-    /// Whether this very socket is here: one that was recovered has the id of the one before it.
-    fn holds(&self, socket: &Socket) -> bool {
+    /// Whether exactly this socket is here: a recovered one has the id of its predecessor.
+    fn contains(&self, socket: &Socket) -> bool {
         self.sockets.get(socket.id()).is_some_and(|known| known == socket)
     }
 
-    /// Calls `f` once for each socket that matches.
+    /// Calls `f` once for each matching socket.
     fn each(&self, to: &Selector, f: impl FnMut(&Socket)) {
         choice::each(&self.sockets, &self.rooms, to, f);
     }

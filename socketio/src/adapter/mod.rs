@@ -1,4 +1,4 @@
-//! What stands between rooms and a cluster.
+//! Connects rooms with a cluster.
 //!
 //! ```text
 //! io.to("room").emit ─▶ Adapter::broadcast ─▶ (other servers, a log, …) ─▶ Local::deliver ─▶ sockets of this server
@@ -7,12 +7,12 @@
 //! reconnect ─▶ Adapter::restore_session ─▶ Adapter::resume ─▶ the socket, in its rooms, and behind its CONNECT packet what it missed
 //! ```
 //!
-//! Every method has a default that serves one server alone, on the [`Local`] part of a namespace that each call is given. An
-//! adapter for a cluster overrides what must reach further, and calls [`Local`] for what other servers ask of this one.
+//! Every method has a default for a single server, which uses the [`Local`] part of a namespace that each call gets. An adapter for a
+//! cluster overrides the methods that have to reach other servers, and calls [`Local`] for their requests to this one.
 //!
-//! Adapters stack: one that adds something of its own, such as recovery, holds another as `Arc<dyn Adapter>` and passes on to it
-//! every method that it does not override. [`opened`](Adapter::opened) and [`closed`](Adapter::closed) belong to these, or the inner one never hears
-//! of a namespace; so do [`joined`](Adapter::joined) and [`left`](Adapter::left).
+//! Adapters stack: one that adds a feature, such as recovery, owns another as `Arc<dyn Adapter>` and forwards to it every method that it
+//! does not override. It has to forward [`opened`](Adapter::opened) and [`closed`](Adapter::closed), too, or the inner one never learns of
+//! a namespace, and likewise [`joined`](Adapter::joined) and [`left`](Adapter::left).
 
 mod local;
 mod missed;
@@ -33,25 +33,25 @@ use crate::{
 /// A future that any thread may run.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What went wrong between servers.
+/// An error of the communication between servers.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AdapterError(pub String);
 
-/// An event on its way to many.
+/// An event for many sockets.
 #[derive(Clone, Debug)]
 pub struct Broadcast {
     /// The event, encoded once.
     pub packet: EncodedPacket,
-    /// For whom.
+    /// The receivers.
     pub to: Selector,
-    /// It may be dropped for those who are busy, and is not kept for those who are away.
+    /// It may be dropped for busy clients, and is not kept for disconnected ones.
     pub volatile: bool,
     /// For the sockets of this server only.
     pub local: bool,
 }
 
-/// A session that a client may come back to.
+/// A session that a client may resume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     /// The socket's id.
@@ -60,71 +60,73 @@ pub struct Session {
     pub pid: ByteString,
     /// The rooms besides its own.
     pub rooms: Vec<Room>,
-    /// What [`Socket::set_data`](crate::Socket::set_data) said last.
+    /// The last value of [`Socket::set_data`](crate::Socket::set_data).
     pub data: SocketData,
-    /// The offset that [`Adapter::enter`] gave when the session began: where it continues if its client has seen no offset yet.
+    /// The offset that [`Adapter::enter`] returned when the session began: where it resumes if its client has not received an offset yet.
     pub start: Option<ByteString>,
 }
 
-/// A session found again.
+/// A session that was found.
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// The session.
     pub session: Session,
-    /// The offset that the client brought.
+    /// The offset that the client sent.
     pub offset: String,
-    /// What it missed, in order. [`Adapter::resume`] may complete it.
+    /// The packets that it missed, in order. [`Adapter::resume`] may add more.
     pub missed: Vec<EncodedPacket>,
 }
 
-/// Lets a restored socket into its rooms, with what it missed behind its CONNECT packet: to be called at most once, with whatever lock held
-/// that keeps broadcasts out in between. Whether it is in: its connection may have ended meanwhile, and the session is then to be kept.
+/// Adds a restored socket to its rooms and sends what it missed after its CONNECT packet. Call it at most once, under the lock that keeps
+/// broadcasts out in between. Returns whether the socket was added: its connection may have ended in the meantime, and then the session has
+/// to be kept.
 pub type Admit<'a> = &'a mut dyn FnMut(Missed) -> bool;
 
-/// Lets a new socket in, whose session begins at this offset.
+/// Admits a new socket, whose session begins at this offset.
 pub type Enter<'a> = &'a mut dyn FnMut(Option<String>);
 
-/// Carries what concerns many sockets, which may be on many servers.
+/// Operations on many sockets, which may be on several servers.
 ///
-/// One adapter serves all namespaces of a server; the namespace is told by `local`.
+/// One adapter serves all namespaces of a server; `local` identifies the namespace.
 ///
-/// **Guarantee.** When the future of [`broadcast`](Self::broadcast) has ended well, each socket that matched from before the call until
-/// its end has been given the packet or will be, or is a recoverable session that will be given it when it comes back. Two broadcasts
-/// started one after the other on one thread arrive in this order. Without the second half of the first sentence a client that is
-/// cut off between a message and the next poll would silently lose that message.
+/// **Guarantee.** When the future of [`broadcast`](Self::broadcast) has completed without error, each socket that matched from before
+/// the call until its end has been or will be given the packet, or it has a recoverable session that will be given it when it is resumed.
+/// Two broadcasts started one after the other on one thread arrive in this order. Without the guarantee for sessions, a client that is
+/// disconnected between a message and the next poll would silently lose that message.
 #[allow(unused_variables)]
 pub trait Adapter: Send + Sync + 'static {
-    /// A namespace is there from now on. What other servers have for its sockets is given to [`Namespace::local`], and their events
-    /// to [`Namespace::receive_server_event`]. The namespace holds the adapter, so what is kept here is [`Namespace::downgrade`].
+    /// A namespace has been created. Pass data of other servers for its sockets to [`Namespace::local`], and their events to
+    /// [`Namespace::receive_server_event`]. The namespace owns the adapter, so keep only [`Namespace::downgrade`].
     ///
-    /// Called while namespaces are locked: calls in the order of what happened, which must not come back to the
-    /// [`SocketIo`](crate::SocketIo) for namespaces, nor block.
+    /// Called while namespaces are locked, in the order in which they are created and removed. It must not ask
+    /// [`SocketIo`](crate::SocketIo) for namespaces, and must not block.
     fn opened(&self, namespace: &Namespace) {}
 
-    /// A dynamic namespace is gone with its last socket. Called as [`opened`](Self::opened); one of the same name may be opened after.
+    /// A dynamic namespace has been removed with its last socket. Called like [`opened`](Self::opened); one of the same name may be opened
+    /// later.
     fn closed(&self, local: &Local) {}
 
-    /// How many servers there are, this one included.
+    /// The number of servers, including this one.
     fn server_count<'a>(&'a self, local: &'a Local) -> BoxFuture<'a, Result<usize, AdapterError>> {
         Box::pin(std::future::ready(Ok(1)))
     }
 
-    /// Sends an event to the sockets that match.
+    /// Sends an event to the matching sockets.
     fn broadcast<'a>(&'a self, local: &'a Local, broadcast: Broadcast) -> BoxFuture<'a, Result<(), AdapterError>> {
         local.deliver(&broadcast.to, &broadcast.packet, broadcast.volatile);
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Sends an event to one socket of this server. Synchronous, so that an event and the ack behind it keep their order.
+    /// Sends an event to one socket of this server. Synchronous, so that an event and a following ack keep their order.
     ///
-    /// For adapters that keep packets for recovery: here is where to append the offset. What is refused with [`SendError::Full`] must not be
-    /// kept: its sender knows.
+    /// Adapters that store packets for recovery append the offset here. An event that is rejected with [`SendError::Full`] must not be
+    /// stored: its sender gets the error.
     fn send(&self, local: &Local, sid: &ByteString, packet: EncodedPacket, volatile: bool) -> Result<(), SendError> {
         local.send(sid, &packet, volatile)
     }
 
-    /// Sends an event that wants an answer to the sockets that match, each answer into `acks`. The packet has its id. Gives the number of
-    /// sockets that were asked.
+    /// Sends an event that requests an answer to the matching sockets; each answer goes into `acks`. The packet has its id. Returns the
+    /// number of sockets that were asked.
     fn broadcast_with_ack<'a>(
         &'a self,
         local: &'a Local,
@@ -136,7 +138,7 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(asked)))
     }
 
-    /// The sockets that match.
+    /// The matching sockets.
     fn fetch_sockets<'a>(
         &'a self,
         local: &'a Local,
@@ -145,7 +147,7 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(local.sockets(&to))))
     }
 
-    /// Puts the sockets that match into rooms.
+    /// Puts the matching sockets into rooms.
     fn join_sockets<'a>(
         &'a self,
         local: &'a Local,
@@ -156,7 +158,7 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Takes the sockets that match out of rooms.
+    /// Removes the matching sockets from rooms.
     fn leave_sockets<'a>(
         &'a self,
         local: &'a Local,
@@ -167,7 +169,7 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Disconnects the sockets that match, or their whole connections if `close`.
+    /// Disconnects the matching sockets, or their whole connections if `close`.
     fn disconnect_sockets<'a>(
         &'a self,
         local: &'a Local,
@@ -178,12 +180,12 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Sends an event to the other servers: its name and arguments, `["name", …]`. Alone, there are none.
+    /// Sends an event to the other servers: its name and arguments, `["name", …]`. Does nothing if there are no other servers.
     fn server_side_emit<'a>(&'a self, local: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Sends an event to the other servers and waits for one answer of each, for as long as the adapter is set to.
+    /// Sends an event to the other servers and waits for one answer of each, up to the adapter's timeout.
     fn server_side_emit_with_ack<'a>(
         &'a self,
         local: &'a Local,
@@ -195,23 +197,23 @@ pub trait Adapter: Send + Sync + 'static {
     /// A socket of this server has joined rooms.
     fn joined(&self, local: &Local, sid: &ByteString, rooms: &[Room]) {}
 
-    /// A socket of this server has left rooms, by itself or by its end.
+    /// A socket of this server has left rooms, by request or because it ended.
     fn left(&self, local: &Local, sid: &ByteString, rooms: &[Room]) {}
 
-    /// A socket has been cut off, for a reason that allows it to come back within `keep`.
+    /// A socket has been disconnected, for a reason that allows it to resume its session within `keep`.
     fn persist_session(&self, local: &Local, session: Session, keep: Duration) {}
 
-    /// Calls `enter`, which lets a new socket in. An adapter that keeps packets for recovery names the offset of the latest one, and sends
-    /// nothing to the namespace meanwhile.
+    /// Calls `enter`, which admits a new socket. An adapter that stores packets for recovery passes the offset of the latest one, and sends
+    /// nothing to the namespace in the meantime.
     fn enter(&self, local: &Local, enter: Enter<'_>) {
         enter(None);
     }
 
-    /// Looks for the session that a client asks for. `offset` is that of the last event that the client has, and empty if it has received
-    /// none with an offset since the session began.
+    /// Looks for the session that a client asks for. `offset` is that of the last event that the client received; it is empty if the client
+    /// has received no event with an offset since the session began.
     ///
-    /// What comes back is followed by [`resume`](Self::resume), or by [`release_session`](Self::release_session) if the socket is not let in.
-    /// Until then the session keeps its deadline.
+    /// A returned session is followed by [`resume`](Self::resume), or by [`release_session`](Self::release_session) if the socket is not
+    /// admitted. Until then the session keeps its deadline.
     fn restore_session<'a>(
         &'a self,
         local: &'a Local,
@@ -221,20 +223,20 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(std::future::ready(None))
     }
 
-    /// Calls `admit` with what the socket missed, at a moment where nothing can be sent to its rooms between the last of these
-    /// packets and its presence in them; the session is then its socket's again.
+    /// Calls `admit` with the packets that the socket missed, at a moment when nothing can be sent to its rooms between the last of these
+    /// packets and its presence in them. The session then belongs to its socket again.
     ///
-    /// `socket` is what the middlewares have let in, and not in its rooms yet. Without a call of `admit` the client gets a new session: the
-    /// session cannot continue, for example since what came after [`restore_session`](Self::restore_session) is no longer stored.
+    /// The middlewares have admitted `socket`, which is not in its rooms yet. If `admit` is not called, the client gets a new session: the
+    /// old one cannot be continued, for example because packets after [`restore_session`](Self::restore_session) are no longer stored.
     fn resume(&self, local: &Local, socket: &Socket, restored: Restored, admit: Admit<'_>) {
         admit(restored.missed.into());
     }
 
-    /// A restored session is not resumed: a middleware refused the socket or panicked, or its connection has ended. The client may ask for
-    /// the session again until the deadline that it had.
+    /// A restored session is not resumed: a middleware rejected the socket or panicked, or its connection has ended. The client may ask for
+    /// the session again until its original deadline.
     fn release_session(&self, local: &Local, restored: Restored) {}
 
-    /// The id of a new socket. The default is random; a cluster may want to tell its servers apart by it. Ids must not be guessable.
+    /// The id of a new socket. The default is random; a cluster may encode the server in it. Ids must not be guessable.
     fn new_sid(&self, local: &Local) -> Option<ByteString> {
         crate::engine::Sid::random().ok().map(|sid| sid.as_str().into())
     }

@@ -1,4 +1,4 @@
-//! The answers to an event that many were asked.
+//! The answers to an event that was sent to many sockets.
 //!
 //! ```text
 //! each socket's ack ─▶ AckSink ─▶ Gathered (a queue) ─▶ AckStream, one by one ─▶ ResponsesFuture, all together
@@ -23,7 +23,7 @@ use crate::{AckError, AckSink, EmitError, Namespace, Responses, Selector, socket
 
 type Raw = (Option<ByteString>, Result<Payload, AckError>);
 
-/// What has come and nobody has taken yet.
+/// Answers that have arrived and have not been taken yet.
 #[derive(Default)]
 pub(super) struct Gathered(Mutex<Inbox>);
 
@@ -34,7 +34,7 @@ struct Inbox {
 }
 
 impl Gathered {
-    /// An empty one, and the sink that fills it.
+    /// An empty queue, and the sink that fills it.
     pub(super) fn new() -> (Arc<Self>, AckSink) {
         let gathered = Arc::new(Self::default());
         let filled = gathered.clone();
@@ -73,13 +73,13 @@ impl Gathered {
 pub struct Answer<R> {
     /// The id of the socket that answers. `None` for a socket of another server: clusters do not carry it.
     pub from: Option<ByteString>,
-    /// What it answered, or why it will not.
+    /// The answer, or why there is none.
     pub result: Result<R, AckError>,
 }
 
-/// The answers to a broadcast as they come. It ends when all have answered, or at the timeout; what comes after it is dropped is not
-/// listened to.
-#[must_use = "the event has been sent; take its answers from this"]
+/// The answers to a broadcast as they arrive. The stream ends when all have answered, or at the timeout; answers that arrive after it is
+/// dropped are ignored.
+#[must_use = "the event has been sent; read its answers from this"]
 pub struct AckStream<R> {
     namespace: Namespace,
     asking: Option<Sending<usize>>,
@@ -114,14 +114,14 @@ impl<R> AckStream<R> {
         failed
     }
 
-    /// How many sockets were asked, as far as that is known by now: other servers have to say how many theirs are.
+    /// How many sockets were asked, as far as it is known: other servers report their numbers.
     pub fn asked(&self) -> usize {
         self.asked
     }
 }
 
 impl<R: DeserializeOwned> AckStream<R> {
-    /// The next answer; `None` when there are no more. An event that could not be sent is one answer with the error, from nobody.
+    /// The next answer; `None` at the end. If the event could not be sent, the only answer is the error, without a sender.
     pub async fn next(&mut self) -> Option<Answer<R>> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -157,7 +157,7 @@ impl<R: DeserializeOwned> Stream for AckStream<R> {
 
 impl<R> Drop for AckStream<R> {
     fn drop(&mut self) {
-        // Whoever has not answered by now need not be listened to.
+        // Answers that have not arrived by now are ignored.
         if let Some(id) = self.id {
             self.namespace.local().forget_acks(&self.to, id);
         }
@@ -166,7 +166,7 @@ impl<R> Drop for AckStream<R> {
 
 impl<R> Unpin for AckStream<R> {}
 
-/// The answers to a broadcast, once all are in or the time is up.
+/// The answers to a broadcast, after the last one or the timeout.
 #[must_use = "the event has been sent; await this for its answers"]
 pub struct ResponsesFuture<R> {
     stream: AckStream<R>,

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{BroadcastOperator, Sending};
 use crate::{AckError, IntoRooms, Namespace, Socket, SocketInfo};
 
-/// A socket, here or on another server: what it was at the time of the question, and a way to act on it since.
+/// A socket, on this server or another: its state at the time of the query, and methods to act on it.
 ///
 /// ```no_run
 /// # async fn example(io: socketio::SocketIo) -> Result<(), socketio::EmitError> {
@@ -37,17 +37,17 @@ impl RemoteSocket {
         Self { namespace, info }
     }
 
-    /// What it was when it was asked for.
+    /// Its state at the time of the query.
     pub fn info(&self) -> &SocketInfo {
         &self.info
     }
 
-    /// The socket itself, if it is one of this server and still connected.
+    /// The socket itself, if it is on this server and still connected.
     pub fn local(&self) -> Option<Socket> {
         self.namespace.socket(&self.info.id)
     }
 
-    /// This socket as a choice of sockets, for what else can be done with one.
+    /// This socket as a selection, for all other operations.
     pub fn operator(&self) -> BroadcastOperator {
         self.namespace.to(&self.info.id)
     }
@@ -60,7 +60,7 @@ impl RemoteSocket {
     /// Sends it an event and waits for its answer, or the timeout.
     ///
     /// # Errors
-    /// When it does not answer in time, has gone, answers something else, or cannot be reached.
+    /// When it does not answer in time, has disconnected, answers with another type, or cannot be reached.
     pub async fn emit_with_ack<R: DeserializeOwned>(
         &self,
         timeout: Duration,

@@ -1,4 +1,4 @@
-//! What concerns other servers, begun at once and finished by itself.
+//! Work that concerns other servers: starts immediately and completes in the background.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use crate::{
     adapter::{AdapterError, BoxFuture},
 };
 
-/// Something on its way to other servers, such as an event. Awaiting it tells how it went; dropping it lets it go on by itself.
+/// A request to other servers, such as an event. Await it for errors; if it is dropped, it completes in the background.
 pub struct Sending<T: Send + 'static = ()> {
     namespace: Namespace,
     state: State<T>,
@@ -25,13 +25,13 @@ enum State<T> {
 }
 
 impl<T: Send + 'static> Sending<T> {
-    /// What is over already.
+    /// Work that has finished already.
     pub(crate) fn done(namespace: Namespace, result: Result<T, EmitError>) -> Self {
         Self { namespace, state: State::Done(Some(result)) }
     }
 
-    /// Takes the first step of `work` at once, on this thread. Adapters may set timers in it, for which they need a runtime: a thread
-    /// without one borrows that of a server thread. Where there is none either, the first step is taken when this is polled or dropped.
+    /// Runs the first step of `work` immediately, on this thread. Adapters may set timers in it, for which they need a runtime: a thread
+    /// without one uses that of a server thread. If there is none either, the first step runs when this is polled or dropped.
     pub(crate) fn begin<F>(namespace: Namespace, work: impl FnOnce(Namespace) -> F) -> Self
     where
         F: Future<Output = Result<T, AdapterError>> + Send + 'static,
@@ -106,7 +106,7 @@ impl<T: Send + 'static> Drop for Sending<T> {
     }
 }
 
-/// Logged quietly: when other servers cannot be reached this is so for every event, and the adapter says so once.
+/// Logged at a low level: when other servers cannot be reached, this happens for every event, and the adapter logs the outage once.
 fn unreached(error: &AdapterError) {
     log::debug!("an event did not reach all servers: {error}");
 }

@@ -71,7 +71,7 @@ async fn each_file() {
 }
 
 #[actix_web::test]
-async fn other_names_are_not_ours() {
+async fn other_names_are_not_handled() {
     let package = Package::new();
     let bundle = package.open();
     for name in ["", "socket.io.css", "../package.json", "socket.io.js.map.map", "Socket.io.js", "socket.io.js/"] {
@@ -130,7 +130,7 @@ async fn encodings() {
         // Twice: made, and then kept.
         for _ in 0..2 {
             let response = get(&bundle, "socket.io.js", &[(header::ACCEPT_ENCODING, accept)]).await;
-            // None is said by leaving the field out: `identity` is no coding to be named there (RFC 9110 §8.4).
+            // No coding is expressed by omitting the field: `identity` may not be named there (RFC 9110 §8.4).
             let named = response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap());
             assert_eq!(named, Some(encoding).filter(|encoding| !encoding.is_empty()), "{accept}");
             assert_eq!(header_of(&response, header::VARY), "Accept-Encoding");

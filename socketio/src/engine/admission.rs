@@ -1,7 +1,7 @@
-//! What an application decides before a connection opens: whether it may, and how its id begins.
+//! Decisions of an application before a connection opens: whether it may, and the beginning of its id.
 //!
 //! ```text
-//! first request ─▶ allow_request ─▶ a permit, held to the end of the connection ─┐
+//! first request ─▶ allow_request ─▶ a permit, kept to the end of the connection ─┐
 //!               └▶ sid_prefix ─▶ the session's id ───────────────────────────────┴─▶ Core::accept
 //! ```
 
@@ -14,17 +14,17 @@ use std::{
 
 use super::Handshake;
 
-/// Something of the application's that a connection holds from its first request to its end; dropped then.
+/// A value of the application that a connection keeps from its first request to its end.
 pub(crate) type Permit = Arc<dyn Any + Send + Sync>;
 
-/// The answer of a question that runs on the thread that asks it.
+/// The future of a hook that runs on the calling thread.
 type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 type AllowRequest = Arc<dyn Fn(Arc<Handshake>) -> LocalFuture<Result<Option<Permit>, String>> + Send + Sync>;
 
 type SidPrefix = Arc<dyn Fn(&Handshake) -> Option<String> + Send + Sync>;
 
-/// The questions that are asked about a first request, as far as the application wants any asked.
+/// The hooks for a first request that the application has set.
 #[derive(Clone, Default)]
 pub(crate) struct Admission {
     allow_request: Option<AllowRequest>,
@@ -60,7 +60,7 @@ impl Admission {
         }
     }
 
-    /// How the session's id is to begin.
+    /// The beginning of the session's id.
     pub(crate) fn prefix(&self, handshake: &Handshake) -> Option<String> {
         self.sid_prefix.as_ref().and_then(|prefix| prefix(handshake))
     }

@@ -1,4 +1,4 @@
-//! What the first request of a connection said, kept small: an idle connection keeps it for its whole life.
+//! The first request of a connection, stored compactly: an idle connection keeps it for its whole life.
 
 use std::{
     any::Any,
@@ -20,21 +20,21 @@ use crate::Config;
 pub struct Handshake {
     /// The request's headers.
     pub headers: Headers,
-    /// The path and query as they came.
+    /// The path and query, unchanged.
     pub url: Box<str>,
     /// The address of the client, if known.
     pub address: Option<IpAddr>,
-    /// The transport that it asks for. A session may go over to another later.
+    /// The requested transport. A session may be upgraded to another later.
     pub transport: Transport,
     /// Whether the request came from a page of another origin.
     pub xdomain: bool,
     /// Whether the connection is encrypted.
     pub secure: bool,
-    /// When it came.
+    /// The time of the request.
     pub time: SystemTime,
     /// The same on the monotonic clock.
     pub since: Instant,
-    /// What [`Builder::request_data`](crate::Builder::request_data) took of it, of whatever type: see [`request_data`](Self::request_data).
+    /// The value of [`Builder::request_data`](crate::Builder::request_data), of any type: see [`request_data`](Self::request_data).
     pub data: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -61,7 +61,7 @@ impl Handshake {
         }
     }
 
-    /// What [`Builder::request_data`](crate::Builder::request_data) took of the request.
+    /// The value that [`Builder::request_data`](crate::Builder::request_data) returned for the request.
     pub fn request_data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.data.clone()?.downcast().ok()
     }
@@ -77,7 +77,7 @@ impl Handshake {
         self.query().into_iter().find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    /// Milliseconds from 1970 to the request: what Node calls `issued`.
+    /// Milliseconds from 1970 to the request: Node's `issued`.
     pub fn issued(&self) -> u64 {
         self.time
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -85,7 +85,7 @@ impl Handshake {
     }
 }
 
-/// A query string's pairs. What is no UTF-8 after decoding is replaced, as browsers do.
+/// A query string's pairs. Invalid UTF-8 is replaced after decoding, as in browsers.
 pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
@@ -95,11 +95,11 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     bare.parse().or_else(|_| text.parse().map(|peer: std::net::SocketAddr| peer.ip())).ok()
 }
 
-/// The headers of a request as one block of text: the map that they came in takes several times as much.
+/// The headers of a request as one block of text: the original map takes several times as much.
 #[derive(Clone)]
 pub struct Headers(Box<str>);
 
-/// Names and values as a request has them, for an application's own tests: names are in lower case, and no line is broken.
+/// Names and values as in a request, for an application's own tests: names are in lower case, and values contain no line breaks.
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
         let mut text = String::new();
@@ -114,7 +114,7 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
 }
 
 impl Headers {
-    /// Those of a request that are to be kept.
+    /// The headers of a request that are to be kept.
     fn of(map: &HeaderMap, kept: Option<&[String]>) -> Self {
         let is_kept = |name: &str| kept.is_none_or(|kept| kept.iter().any(|kept| kept == name));
         map.iter()
@@ -136,7 +136,7 @@ impl Headers {
 
 impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Names only: values hold cookies and tokens, and a handshake is a thing one logs.
+        // Names only: values contain cookies and tokens, and handshakes are written to logs.
         f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_are_believed_when_told_so() {
+    fn proxies_are_trusted_when_configured() {
         let request = TestRequest::default()
             .insert_header(("x-forwarded-for", "198.51.100.7"))
             .insert_header(("x-forwarded-proto", "https"))

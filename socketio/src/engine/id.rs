@@ -27,7 +27,7 @@ impl Sid {
     /// As [`random`](Self::random).
     pub fn beginning_with(prefix: &str) -> Result<Self, IdError> {
         let mut sid = Self::random()?;
-        if prefix.len() <= LONGEST_PREFIX && prefix.bytes().all(is_of_ids) {
+        if prefix.len() <= MAX_PREFIX_CHARS && prefix.bytes().all(is_of_ids) {
             sid.0[..prefix.len()].copy_from_slice(prefix.as_bytes());
         }
         Ok(sid)
@@ -47,7 +47,7 @@ impl Sid {
 }
 
 /// Characters of an id that need not be random. Each of the other sixteen is six random bits.
-const LONGEST_PREFIX: usize = 4;
+const MAX_PREFIX_CHARS: usize = 4;
 
 fn is_of_ids(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
@@ -55,7 +55,7 @@ fn is_of_ids(byte: u8) -> bool {
 
 /// The operating system gave no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no random bytes from the operating system")]
+#[error("the operating system provides no random bytes")]
 pub struct IdError;
 
 impl fmt::Display for Sid {

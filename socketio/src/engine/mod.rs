@@ -62,7 +62,7 @@ use actix_web::web::ServiceConfig;
 use tokio::sync::Notify;
 
 pub(crate) use self::admission::{Admission, Permit};
-pub(crate) use self::connection::{Conn, HandlerBytes, Held, Item, WebSocketId};
+pub(crate) use self::connection::{Conn, HandlerBytes, Item, SendPause, WebSocketId};
 pub(crate) use self::handshake::parse_query;
 pub(crate) use self::outgoing::{Charge, Party};
 pub(crate) use self::session::{Posted, Stamp};

@@ -160,7 +160,7 @@ impl Outbox {
         })
     }
 
-    /// Removes everything. What comes back is to be dropped with no lock held.
+    /// Removes everything. Drop the returned entries without holding a lock.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
@@ -204,7 +204,7 @@ impl Queue {
         Ok(dropped)
     }
 
-    /// Whether an entry fits that costs so many bytes here and so many in the total.
+    /// Whether an entry of this size fits here and in the total.
     fn fits(&self, cost: usize, charge: usize, limits: Limits) -> bool {
         if self.entries.is_empty() {
             return cost <= limits.connection.saturating_add(ENTRY_COST);

@@ -1,4 +1,4 @@
-//! Messages on their way out: encoded once, shared by all connections that send them.
+//! Outgoing messages: encoded once, shared by all connections that send them.
 //!
 //! ```text
 //! an event ─▶ Frames (messages, and lazily their WebSocket bytes) ─▶ Outgoing ─▶ many outboxes ─▶ write(2)
@@ -100,7 +100,7 @@ pub trait Encoded: Send + Sync {
     /// [`Connection::set_form`](super::Connection::set_form).
     fn frames(&self, form: Form) -> &Frames;
 
-    /// About how many bytes this is, the same for every form: what counts against an outbox.
+    /// The approximate size in bytes, the same for every form. Counts against the outbox limit.
     fn len(&self) -> usize;
 
     /// Whether there is nothing to send.
@@ -108,8 +108,8 @@ pub trait Encoded: Send + Sync {
         self.len() == 0
     }
 
-    /// The same with an offset of connection state recovery at its end, if a client would otherwise take for one what stands there; see
-    /// [`Source::offset`](super::Source::offset).
+    /// The same message with an offset of connection state recovery at its end, if a client would otherwise take the last argument for one;
+    /// see [`Source::offset`](super::Source::offset).
     fn with_offset(&self, offset: &str) -> Option<Arc<dyn Encoded>> {
         let _ = offset;
         None
@@ -141,7 +141,7 @@ pub enum Form {
     Msgpack,
 }
 
-/// Tells the parties of one connection apart, such as its sockets in several namespaces: whose message this is, and whose source that.
+/// Identifies one user of a connection, such as a socket in one of its namespaces: the owner of a message or a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Party(NonZeroU32);
 
@@ -153,13 +153,13 @@ impl Party {
     }
 }
 
-/// One shared message on its way out. Cloning it costs a reference count.
+/// One shared outgoing message. A clone costs a reference count.
 #[derive(Clone)]
 pub struct Outgoing {
     body: Arc<dyn Encoded>,
-    /// Whose sources say what offset it takes along, if it wants one.
+    /// The party whose sources provide the offset to append, if the message needs one.
     party: Option<Party>,
-    /// Held by a message that goes to many, so that its bytes are counted once in the total of what waits.
+    /// Shared by all copies of a message to many, so that its bytes count once in the total.
     charge: Option<Arc<Charge>>,
     volatile: bool,
     apart: bool,
@@ -190,7 +190,7 @@ impl Drop for Charge {
 }
 
 impl Outgoing {
-    /// A message that must arrive, or else its sender is told.
+    /// A message that must be delivered, or else its sender gets an error.
     pub fn new(body: Arc<dyn Encoded>) -> Self {
         Self { body, party: None, charge: None, volatile: false, apart: false }
     }
@@ -201,10 +201,10 @@ impl Outgoing {
         self
     }
 
-    /// The same message, but on a WebSocket it leaves in a write of its own, and what follows it a millisecond later.
+    /// The same message, but on a WebSocket it is sent in a write of its own, and the next one a millisecond later.
     ///
-    /// For the answer that a client awaits before it listens for more: one that reads both out of one TCP segment
-    /// would be told of the second while nobody listens yet. The protocol's own test suites are such clients.
+    /// For the answer that a client awaits before it registers further handlers: if both arrived in one TCP segment, the client would
+    /// receive the second before it listens for it. The protocol's own test suites contain such clients.
     pub fn apart(mut self) -> Self {
         self.apart = true;
         self
@@ -228,7 +228,7 @@ impl Outgoing {
         self.charge.clone().or_else(new)
     }
 
-    /// Whether its bytes are counted nowhere: nobody else holds them.
+    /// Whether its bytes are not counted: nothing else refers to them.
     pub(crate) fn is_uncounted(&self) -> bool {
         self.charge.is_none() && Arc::strong_count(&self.body) == 1
     }
@@ -250,7 +250,7 @@ impl Outgoing {
         self
     }
 
-    /// Whether it leaves in a write of its own.
+    /// Whether it is sent in a write of its own.
     pub fn is_apart(&self) -> bool {
         self.apart
     }
@@ -265,7 +265,7 @@ impl Outgoing {
         self.body.len()
     }
 
-    /// Whether it holds no bytes.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.body.is_empty()
     }

@@ -137,9 +137,9 @@ pub enum DecodeError {
     #[error("invalid length in payload")]
     Length,
     /// A binary body in protocol 4, where payloads are always text.
-    #[error("binary payloads exist in protocol 3 only")]
+    #[error("binary payloads are valid in protocol 3 only")]
     BinaryPayload,
-    /// More packets in one body than a server is willing to hold.
+    /// One body contains more packets than the server accepts.
     #[error("more than {0} packets in one payload")]
     TooMany(usize),
     /// A JSONP form without its field `d`.
@@ -261,7 +261,7 @@ impl Packet {
     }
 }
 
-/// What stands before the base64 of a binary message: protocol 4 dropped the type digit.
+/// Prefix of the base64 of a binary message: protocol 4 has no type digit.
 fn base64_mark(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::V3 => "b4",

@@ -43,8 +43,8 @@ pub fn decode(body: Bytes, protocol: Protocol, is_binary: bool) -> Result<Vec<Pa
     Ok(packets)
 }
 
-/// An upper bound of the bytes that `packet` takes in a text payload, its separator or length header included. A server adds these
-/// up to stop at the size it is willing to write; in protocol 4 the sum is exact but for the one separator too many.
+/// An upper bound of the bytes that `packet` takes in a text payload, including its separator or length header. A server adds these up and
+/// stops at the size that it is willing to write. In protocol 4 the sum is exact except for one separator too many.
 pub fn encoded_len(packet: &Packet, protocol: Protocol) -> usize {
     let header = match protocol {
         Protocol::V4 => 1,
@@ -71,16 +71,16 @@ fn is_binary(packet: &Packet) -> bool {
     matches!(packet, Packet::Message(Data::Binary(_)))
 }
 
-/// The packets of one HTTP body, read one after the other: holds nothing but the body, whatever the body says.
+/// Iterates over the packets of one HTTP body. Memory use is that of the body, whatever it contains.
 ///
-/// After an error there is no more to come.
+/// Ends after the first error.
 #[derive(Debug)]
 pub struct Packets {
-    form: Form,
+    encoding: Encoding,
 }
 
 #[derive(Debug)]
-enum Form {
+enum Encoding {
     V4(v4::Packets),
     V3Text(v3::TextPackets),
     V3Binary(v3::BinaryPackets),
@@ -88,15 +88,15 @@ enum Form {
 }
 
 impl Packets {
-    /// Takes the body. Fails at once when it is binary in protocol 4, or text that is not UTF-8.
+    /// Takes the body. Fails immediately if it is binary in protocol 4, or is text that is not UTF-8.
     pub fn new(body: Bytes, protocol: Protocol, is_binary: bool) -> Result<Self, DecodeError> {
-        let form = match (protocol, is_binary) {
+        let encoding = match (protocol, is_binary) {
             (Protocol::V4, true) => return Err(DecodeError::BinaryPayload),
-            (Protocol::V4, false) => Form::V4(v4::Packets::new(text(body)?)),
-            (Protocol::V3, false) => Form::V3Text(v3::TextPackets::new(text(body)?)),
-            (Protocol::V3, true) => Form::V3Binary(v3::BinaryPackets::new(body)),
+            (Protocol::V4, false) => Encoding::V4(v4::Packets::new(text(body)?)),
+            (Protocol::V3, false) => Encoding::V3Text(v3::TextPackets::new(text(body)?)),
+            (Protocol::V3, true) => Encoding::V3Binary(v3::BinaryPackets::new(body)),
         };
-        Ok(Self { form })
+        Ok(Self { encoding })
     }
 }
 
@@ -104,14 +104,14 @@ impl Iterator for Packets {
     type Item = Result<Packet, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = match &mut self.form {
-            Form::V4(packets) => packets.next(),
-            Form::V3Text(packets) => packets.next(),
-            Form::V3Binary(packets) => packets.next(),
-            Form::Done => None,
+        let next = match &mut self.encoding {
+            Encoding::V4(packets) => packets.next(),
+            Encoding::V3Text(packets) => packets.next(),
+            Encoding::V3Binary(packets) => packets.next(),
+            Encoding::Done => None,
         };
         if !matches!(next, Some(Ok(_))) {
-            self.form = Form::Done;
+            self.encoding = Encoding::Done;
         }
         next
     }

@@ -7,11 +7,11 @@ use super::{
     outgoing::{Outgoing, Party},
 };
 
-/// A stream of messages that somebody else keeps, such as a cursor on a log.
+/// A stream of messages that are stored elsewhere, such as a cursor in a log.
 ///
-/// A connection asks its sources when, and only when, its transport can take more and its own outbox is empty, or its turn among the messages of
-/// the outbox has come if it was [queued](super::Connection::queue_source) there. A client that
-/// reads slowly is therefore asked for less often and costs the source's position, not a queue.
+/// A connection polls its sources only when its transport can take more and either its own outbox is empty, or the turn of a
+/// [queued](super::Connection::queue_source) source has come among the messages of the outbox. A slow client is therefore polled less
+/// often, and costs the source a position instead of a queue.
 ///
 /// # Example
 ///
@@ -49,31 +49,32 @@ use super::{
 /// # assert!(cursor.poll_next(&mut cx, 10).is_ready());
 /// ```
 pub trait Source: Send {
-    /// The next messages, about `budget` bytes of them and at least one; the budget is small when too much waits for all clients together; or `Pending`, after the waker of `cx` has been kept to be woken when
-    /// there are some. An empty batch says that there will never be another: the source is dropped.
+    /// Returns the next messages: about `budget` bytes, and at least one message. The budget is small when too much is queued for all
+    /// clients together. Returns `Pending` after storing the waker of `cx`, which is woken when there are messages. An empty batch means
+    /// that there will never be another: the source is dropped.
     ///
-    /// The waker may change from call to call (a polling client brings another with each request), so only the last counts.
-    /// This runs on the connection's thread with no lock of the connection held; it must not block.
+    /// The waker may change between calls (each request of a polling client has another), so only the last one counts. This runs on the
+    /// connection's thread without a lock of the connection; it must not block.
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>>;
 
-    /// The source has been attached to a connection, or queued. For a source that has to end it.
+    /// The source has been attached to a connection, or queued. For sources that have to end the connection.
     fn attached(&mut self, connection: &Connection) {
         let _ = connection;
     }
 
-    /// The offset of connection state recovery that says "everything that this source has given out, and nothing more". Of a socket's
-    /// sources the first that has one counts.
+    /// The offset for connection state recovery that means "everything that this source has returned, and nothing more". Of a socket's
+    /// sources the first one with an offset is used.
     ///
-    /// For applications that recover from what they keep themselves, with an [`Adapter`](crate::Adapter) of their own. Official clients
-    /// take any string at the end of an event for their offset, so each event to the socket that ends in one, by whatever way it
-    /// came, takes this along as one more argument. It is asked for at the moment when the event leaves, behind all that the source
-    /// gave out and before anything that it is yet to give; as `poll_next`, with no lock of the connection held.
+    /// For applications that recover messages from their own storage, with an [`Adapter`](crate::Adapter) of their own. Official clients
+    /// take any string at the end of an event for their offset. Therefore each event to the socket that ends in a string, whoever sends it,
+    /// gets this offset as one more argument. It is requested when the event is written: after everything that the source has returned so
+    /// far, and before anything that it will return later. Like `poll_next`, it runs without a lock of the connection.
     fn offset(&self) -> Option<String> {
         None
     }
 }
 
-/// Names an attached source, to take it off again.
+/// Identifies an attached source, to detach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId(pub(crate) u32);
 
@@ -86,16 +87,16 @@ pub(crate) struct Sources {
     turn: u32,
 }
 
-pub(crate) enum Taken {
+pub(crate) enum SourceLookup {
     Source(SourceId, Box<dyn Source>),
-    /// It is being asked for more right now.
+    /// It is being polled right now.
     Busy,
     NoSuch,
 }
 
 struct Slot {
     id: SourceId,
-    /// Whose source this is.
+    /// The owner of the source.
     party: Option<Party>,
     /// Absent while it is being polled.
     source: Option<Box<dyn Source>>,
@@ -111,7 +112,7 @@ impl Sources {
         id
     }
 
-    /// Takes the slot away; the source comes back unless it is being polled right now, in which case it is dropped there.
+    /// Takes the source out of the slot and returns it, unless it is being polled right now: then it is dropped there.
     pub(crate) fn detach(&mut self, id: SourceId) -> Option<Box<dyn Source>> {
         let at = self.slots.iter().position(|slot| slot.id == id)?;
         let slot = self.slots.swap_remove(at);
@@ -129,7 +130,7 @@ impl Sources {
         self.slots.len()
     }
 
-    /// Takes the source whose turn it is out, to be polled without a lock.
+    /// Takes out the source whose turn it is, to be polled without a lock.
     pub(crate) fn take_turn(&mut self) -> Option<(SourceId, Box<dyn Source>)> {
         for _ in 0..self.slots.len() {
             self.turn = self.turn.wrapping_add(1);
@@ -142,20 +143,20 @@ impl Sources {
         None
     }
 
-    /// Takes the n-th source of a party out, to be asked without a lock.
-    pub(crate) fn take_of(&mut self, party: Party, n: usize) -> Taken {
+    /// Takes out the n-th source of a party, to be polled without a lock.
+    pub(crate) fn take_of(&mut self, party: Party, n: usize) -> SourceLookup {
         match self.slots.iter_mut().filter(|slot| slot.party == Some(party)).nth(n) {
-            None => Taken::NoSuch,
-            Some(slot) => slot.source.take().map_or(Taken::Busy, |source| Taken::Source(slot.id, source)),
+            None => SourceLookup::NoSuch,
+            Some(slot) => slot.source.take().map_or(SourceLookup::Busy, |source| SourceLookup::Source(slot.id, source)),
         }
     }
 
-    /// Whether a source of this party is being asked right now.
+    /// Whether a source of this party is being polled right now.
     pub(crate) fn are_asked(&self, party: Party) -> bool {
         self.slots.iter().any(|slot| slot.party == Some(party) && slot.source.is_none())
     }
 
-    /// Puts it back, or returns it if it was detached meanwhile.
+    /// Puts it back, or returns it if it was detached in the meantime.
     pub(crate) fn put_back(&mut self, id: SourceId, source: Box<dyn Source>) -> Option<Box<dyn Source>> {
         match self.slots.iter_mut().find(|slot| slot.id == id) {
             Some(slot) => {

@@ -6,8 +6,8 @@
 //! a foreign thread ─▶ Worker::execute ─▶ jobs ─▶ Driver ─▶ the job
 //! ```
 //!
-//! An idle connection thus costs one heap entry and no timer, no task and no channel of its own. Entries are never taken out early:
-//! a heartbeat that moves on leaves its entry, which looks at the session when it is due and is put back at the new time.
+//! An idle connection costs one heap entry: no timer, task or channel of its own. Entries are never removed early. A heartbeat that is
+//! postponed leaves its entry, which checks the session when it is due and is inserted again at the new time.
 
 use std::{
     cell::RefCell,
@@ -128,7 +128,7 @@ impl Workers {
         })
     }
 
-    /// Runs `job` on a thread that can run handlers: on this one at once if it is a worker, otherwise soon on `home`.
+    /// Runs `job` on a thread that can run handlers: on this one immediately if it is a worker, otherwise soon on `home`.
     pub(crate) fn execute(&self, home: &Arc<Worker>, job: Job) {
         if self.current().is_some() {
             job();
@@ -174,7 +174,8 @@ impl Workers {
         self.queue(&worker, job);
     }
 
-    /// Puts something into the inbox of `home`, or of whoever is still there. `put` says whether the driver must look.
+    /// Puts something into the inbox of `home`, or of another worker if that one has ended. `put` returns whether the driver has to be
+    /// woken.
     fn deliver(&self, home: &Arc<Worker>, put: impl FnOnce(&mut Inbox) -> bool) {
         let mut inbox = lock(&home.inbox);
         if inbox.closed {
@@ -256,7 +257,7 @@ impl Future for Driver {
             // Both run code of the application, whose panic must not stop the clock of all other sessions of this thread.
             for Reverse(entry) in due {
                 if let Some(conn) = entry.conn.upgrade() {
-                    guard("a peer at its deadline", || conn.on_timer(entry.at, now));
+                    guard("a peer's timer", || conn.on_timer(entry.at, now));
                 }
             }
             for job in jobs {

@@ -14,7 +14,7 @@ use super::ClientPeer;
 use crate::{
     ConnectError, EncodedPacket, Namespace, Outgoing, Room, Socket, SocketData,
     adapter::{Missed, Restored, Session},
-    engine::{Connection, Held, Protocol, Sid, worker::run},
+    engine::{Connection, Protocol, SendPause, Sid, worker::run},
     handler::{PANICKED, guard, guarded},
     socket::{
         handle::NewSocket,
@@ -86,11 +86,11 @@ impl ClientPeer {
             if !skip && !self.pass_middlewares(&socket).await {
                 return;
             }
-            let held = connection.hold();
+            let pause = connection.pause_sending();
             match self.resume(&socket, &mut claim) {
-                Resumed::In => return self.welcome(socket, held),
+                Resumed::In => return self.welcome(socket, pause),
                 Resumed::Gone => return,
-                // As somebody new, whom the middlewares have not seen.
+                // As a new socket, which no middleware has seen.
                 Resumed::TooLate => namespace.counters().recovery_missed.inc(),
             }
         }
@@ -100,7 +100,7 @@ impl ClientPeer {
         if !self.pass_middlewares(&socket).await {
             return;
         }
-        let held = connection.hold();
+        let pause = connection.pause_sending();
         let mut rooms = None;
         namespace.adapter().enter(namespace.local(), &mut |start| {
             socket.begin_session(start);
@@ -108,11 +108,11 @@ impl ClientPeer {
         });
         if let Some(rooms) = rooms {
             joined(&socket, &rooms);
-            self.welcome(socket, held);
+            self.welcome(socket, pause);
         }
     }
 
-    /// Whether the middlewares of the namespace let the socket in; if not, its client has been told.
+    /// Whether the middlewares of the namespace admit the socket. If not, its client has been notified.
     async fn pass_middlewares(&self, socket: &Socket) -> bool {
         let namespace = socket.namespace();
         for middleware in namespace.handlers().middlewares() {
@@ -127,7 +127,7 @@ impl ClientPeer {
         true
     }
 
-    /// Brings a restored socket back, unless what it missed is no longer held.
+    /// Restores the socket of a session, unless messages that it missed have expired.
     fn resume(&self, socket: &Socket, claim: &mut Claim<'_>) -> Resumed {
         let namespace = socket.namespace();
         let (adapter, local) = (namespace.adapter(), namespace.local());
@@ -153,8 +153,8 @@ impl ClientPeer {
         }
     }
 
-    /// Puts the socket where broadcasts find it, and tells the client: the consent first, since clients count only what comes behind it as
-    /// received, then what it missed. Its rooms; `None`: the client has gone while the middlewares were thinking.
+    /// Makes the socket visible to broadcasts and answers the client: the CONNECT packet first, since clients count only what follows it as
+    /// received, then the messages that it missed. Returns its rooms, or `None` if the client disconnected while the middlewares ran.
     fn admit(&self, socket: &Socket, missed: Missed, rooms: &[Room]) -> Option<Vec<Room>> {
         let (namespace, connection) = (socket.namespace(), socket.connection());
         {
@@ -169,7 +169,7 @@ impl ClientPeer {
         }
         namespace.counters().sockets.inc();
         let consent = EncodedPacket::from(consent(socket));
-        // Whoever cannot take this is disconnected, which is told as any end is.
+        // A client whose outbox has no room for this is disconnected, and notified as for any other end.
         let _ = connection.send_or_end(Outgoing::from(consent).apart());
         if let Some(missed) = missed.into_source() {
             connection.queue_boxed(missed);
@@ -178,12 +178,12 @@ impl ClientPeer {
     }
 
     /// Runs the handlers of the namespace for a socket that is in.
-    fn welcome(&self, socket: Socket, held: Held<'_>) {
+    fn welcome(&self, socket: Socket, pause: SendPause<'_>) {
         let namespace = socket.namespace();
         for handler in namespace.handlers().connect() {
             socket.run_handler(handler(socket.clone()), 0);
         }
-        drop(held);
+        drop(pause);
         socket.open();
         // Its end may have come before it was in the lists that its end clears.
         if !socket.is_connected() {
@@ -259,7 +259,7 @@ impl ClientPeer {
     }
 }
 
-/// Tells the adapter which rooms a socket is in from its beginning.
+/// Reports the initial rooms of a socket to the adapter.
 fn joined(socket: &Socket, rooms: &[Room]) {
     if !rooms.is_empty() {
         let namespace = socket.namespace();
@@ -272,7 +272,7 @@ enum Resumed {
     In,
     /// Its connection has ended; the session stays.
     Gone,
-    /// What the client missed is no longer held.
+    /// Messages that the client missed have expired.
     TooLate,
 }
 
@@ -290,7 +290,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Counts a socket on its way into a namespace.
+/// Counts a socket that is connecting to a namespace.
 struct Entering<'a>(&'a Namespace);
 
 impl Drop for Entering<'_> {

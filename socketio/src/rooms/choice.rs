@@ -45,7 +45,7 @@ enum Except<'a> {
     Sockets(HashSet<&'a str>),
 }
 
-/// Up to so many rooms, asking each costs less than collecting their members.
+/// Up to this many rooms, looking into each costs less than collecting their members.
 const A_FEW: usize = 4;
 
 impl<'a> Except<'a> {

@@ -1,4 +1,4 @@
-//! What a server is made of: settings, an adapter, and who may come in.
+//! Builds a server: settings, an adapter, and hooks for admission.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// Builds a [`SocketIo`].
 #[derive(Default)]
-#[must_use = "a server is made by `build`"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
     config: Config,
     adapter: Option<Arc<dyn Adapter>>,
@@ -26,7 +26,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// All settings at once.
+    /// Replaces all settings.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -48,7 +48,7 @@ impl Builder {
         self
     }
 
-    /// Where it is mounted; see [`Config::path`].
+    /// The path where it is mounted; see [`Config::path`].
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.config.path = path.into();
         self
@@ -90,18 +90,18 @@ impl Builder {
         self
     }
 
-    /// What stands between rooms and a cluster. Default: a [`LocalAdapter`], for one server alone.
+    /// Connects rooms with a cluster. Default: a [`LocalAdapter`], for a single server.
     pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
         self.adapter = Some(adapter);
         self
     }
 
-    /// Asked before a connection opens, with its first request. The error is told to the client, with status 403. If it panics, the answer is
-    /// 500.
+    /// Called with the first request, before a connection opens. The client receives the error, with status 403. If the hook panics, the
+    /// response is 500.
     ///
-    /// What it returns is kept until the connection ends, also when that never comes to a namespace: a place among those that an
-    /// address may have, for example, given back by its `Drop`. [`Connection::permit`](crate::engine::Connection::permit) gives it to
-    /// whoever knows its type; `()` is nothing to keep.
+    /// The returned value is kept until the connection ends, even if the client never connects to a namespace. Use it, for example, for a
+    /// slot in a limit per address that its `Drop` releases. [`Connection::permit`](crate::engine::Connection::permit) returns it, by its
+    /// type. Return `()` to keep nothing.
     ///
     /// ```no_run
     /// # use socketio::SocketIo;
@@ -121,12 +121,12 @@ impl Builder {
         self
     }
 
-    /// Asked for the first characters of each session's id: for a load balancer that sends the requests of one session to one server
-    /// by hashing them, since all but the first carry the id as `sid` in their query.
+    /// Provides the first characters of each session's id, for a load balancer that sends all requests of one session to one server by
+    /// hashing them: all but the first request contain the id as `sid` in their query.
     ///
-    /// The balancer chooses four characters, sends the first request to the server that it hashes them to, and names them in a
-    /// header. At most four of the characters `A-Z a-z 0-9 _ -` are taken, which leaves 96 random bits; anything else is passed over. A
-    /// client can name what it likes here, to be with one server, unless the balancer overwrites the header.
+    /// The balancer chooses four characters, sends the first request to the server that it hashes them to, and puts them into a header. At
+    /// most four of the characters `A-Z a-z 0-9 _ -` are used, which leaves 96 random bits; anything else is ignored. If the balancer does
+    /// not overwrite the header, a client can choose the characters, and thereby its server.
     ///
     /// ```no_run
     /// # use socketio::SocketIo;
@@ -139,8 +139,8 @@ impl Builder {
         self
     }
 
-    /// Called with each request that is refused, before the answer: `io.engine.on("connection_error")` in Node. [`Stats`](crate::Stats) counts them by
-    /// reason.
+    /// Called with each rejected request, before the answer: `io.engine.on("connection_error")` in Node. [`Stats`](crate::Stats) counts
+    /// them by reason.
     ///
     /// ```no_run
     /// # use socketio::SocketIo;
@@ -153,14 +153,15 @@ impl Builder {
         self
     }
 
-    /// Called with the headers of each answer of a session, refusals too and preflights and client files not, to change them: `initial_headers` and `headers` of Node's engine.
+    /// Called with the headers of each answer of a session, in order to change them, including rejections but not preflights and client
+    /// files: `initial_headers` and `headers` of Node's engine.
     pub fn on_headers(mut self, hook: impl Fn(&mut AnswerHeaders<'_>) + Send + Sync + 'static) -> Self {
         self.hooks.on_headers = Some(Arc::new(hook));
         self
     }
 
-    /// Keeps something of the first request of each connection, as what the application's middlewares put into the request's extensions (a
-    /// session, a user): [`Handshake::request_data`] gives it out, from [`allow_request`](Self::allow_request) on.
+    /// Keeps a value of the first request of each connection, such as what the application's middlewares put into the request's extensions
+    /// (a session, a user): [`Handshake::request_data`] returns it, from [`allow_request`](Self::allow_request) on.
     ///
     /// ```no_run
     /// # use socketio::SocketIo;
@@ -184,7 +185,7 @@ impl Builder {
         self
     }
 
-    /// The server. It answers once it is mounted.
+    /// Builds the server. It answers once it is mounted.
     pub fn build(self) -> SocketIo {
         let Self { config, adapter, admission, hooks } = self;
         let config = config.normalized();

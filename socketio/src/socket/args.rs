@@ -1,8 +1,8 @@
-//! The arguments of events and acknowledgements: between an array in JSON text and the parameters of the user's handlers.
+//! The arguments of events and acknowledgements: converts between an array in JSON text and the parameters of handlers.
 //!
-//! Out: a tuple is spread, anything else is one argument ([`write()`]). In: a tuple takes all, anything else the first ([`read`]).
-//! Nothing but serde's data model tells a tuple from the rest, which costs users no trait and no macro. Fixed-size arrays are
-//! tuples to serde, too.
+//! Sending: a tuple becomes several arguments, anything else is one ([`write()`]). Receiving: a tuple takes all arguments, anything else
+//! takes the first ([`read`]). Serde's data model distinguishes tuples, so users need no trait and no macro. Serde treats fixed-size arrays
+//! as tuples, too.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,7 +71,7 @@ pub(super) fn name(json: &str) -> Option<Cow<'_, str>> {
     first_name(json.trim_start().strip_prefix('[')?)
 }
 
-/// The name that `text` begins with. An unpaired surrogate in it, which no text of ours can hold, is U+FFFD.
+/// The name at the beginning of `text`. An unpaired surrogate, which Rust strings cannot contain, becomes U+FFFD.
 fn first_name(text: &str) -> Option<Cow<'_, str>> {
     let mut reader = serde_json::Deserializer::from_str(text);
     Name::deserialize(&mut reader).ok().map(|name| name.0).or_else(|| json::lossy_text(text.trim_start()))
@@ -143,7 +143,7 @@ pub(super) fn check_array(json: &str) -> Result<(), Error> {
     reader.end()
 }
 
-/// Where a number stands for the name, JavaScript takes its digits.
+/// If the name is a number, JavaScript uses its digits.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

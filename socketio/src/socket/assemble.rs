@@ -1,7 +1,7 @@
-//! Puts packets and their attachments together: the messages of one connection in, whole packets out.
+//! Assembles packets and their attachments: takes the messages of one connection, returns complete packets.
 //!
-//! A binary packet announces its attachments, which follow at once and in order; nothing may come between. What is held is
-//! bounded by [`Limits`]; how long to wait for the rest is up to the owner, who sees [`Assembler::is_waiting`].
+//! A binary packet announces its attachments, which follow immediately and in order, without another message in between. [`Limits`] bounds
+//! the memory. The owner decides how long to wait for the rest; [`Assembler::is_waiting`] shows that some is missing.
 //!
 //! Specification: Socket.IO protocol 5, "Packet encoding", binary events.
 
@@ -16,8 +16,8 @@ use super::text::{self, Decoded, ParseError};
 pub struct Limits {
     /// Most attachments of a packet. 10 by default, as in Node.
     pub max_attachments: usize,
-    /// Most bytes of a packet, its text and all attachments together. 2,000,000 by default, twice what one message may have:
-    /// room for one of the largest attachments and all else, and a bound on what a connection can make the server hold.
+    /// Maximum size of a packet in bytes, its text and all attachments together. Default 2,000,000, twice the maximum of one message:
+    /// enough for one of the largest attachments and the rest of the packet. Bounds the memory that a connection can use.
     pub max_bytes: usize,
 }
 

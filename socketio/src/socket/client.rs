@@ -61,7 +61,7 @@ pub enum Input {
         /// `["name", …]`.
         payload: Payload,
     },
-    /// To take the answer to an event of ours.
+    /// Receives the answer to one of the server's own events.
     Ack {
         /// The namespace.
         nsp: ByteString,
@@ -88,7 +88,7 @@ enum Member {
 
 #[derive(Debug)]
 enum Parser {
-    /// No packet yet: it tells by being text or binary.
+    /// No packet yet: the first one shows it by being text or binary.
     Unknown,
     Text(Assembler),
     Msgpack,
@@ -238,7 +238,7 @@ impl Client {
         }
     }
 
-    /// The time is `now`. What comes back closes the connection.
+    /// The time is `now`. Returns the reason to close the connection, if there is one.
     pub fn on_deadline(&mut self, now: Instant) -> Option<Overdue> {
         if self.binary_deadline.is_some_and(|at| at <= now) {
             self.binary_deadline = None;

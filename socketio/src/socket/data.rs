@@ -49,7 +49,7 @@ impl SocketData {
 
 const NULL: &str = "null";
 
-/// As the value that it is, not as a text that holds it.
+/// Serialized as the value itself, not as a string that contains it.
 impl Serialize for SocketData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.read::<serde_json::Value>().map_err(serde::ser::Error::custom)?.serialize(serializer)
@@ -88,7 +88,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn a_value_comes_back_as_it_was() {
+    fn a_value_round_trips() {
         for value in [json!(null), json!(7), json!("\u{2028}\"\\茶"), json!([1, [null]]), json!({ "a": { "b": true } })]
         {
             let data = SocketData::from(value.clone());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_rejected() {
         assert!(SocketData::of(&std::collections::HashMap::from([((1, 2), 3)])).is_err());
         assert!(SocketData::of(&"x").unwrap().read::<u8>().is_err());
     }

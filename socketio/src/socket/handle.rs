@@ -6,8 +6,8 @@
 //! ```
 
 //!
-//! Here is who it is. What it listens to is in `listen`, what it sends in `send`, its rooms in `rooms`, what it keeps for the
-//! application in `carry`, its way from the first event to the last in `life`.
+//! This file identifies the socket. Its listeners are in `listen`, sending in `send`, rooms in `rooms`, values of the application in
+//! `carry`, its lifetime from the first event to the last in `life`.
 
 mod carry;
 mod life;
@@ -47,23 +47,23 @@ struct Inner {
     namespace: Namespace,
     connection: Connection,
     exit: Weak<dyn Exit>,
-    /// Whether somebody listens to what goes out: broadcasts look here before they take the lock.
+    /// Whether there are listeners for outgoing packets: broadcasts check this before they take the lock.
     watches_outgoing: AtomicBool,
     /// The offset of recovery at which its session began, if any.
     start: OnceLock<ByteString>,
     state: Mutex<State>,
 }
 
-/// What a socket leaves at its end: the list of its connection's sockets.
+/// Called by a socket at its end: the list of its connection's sockets.
 pub(crate) trait Exit: Send + Sync {
-    /// From here on the client may join the namespace again.
+    /// From now on the client may connect to the namespace again.
     fn exit(&self, socket: &Socket);
 
     /// All sockets of the connection.
     fn sockets(&self) -> Vec<Socket>;
 }
 
-/// What changes. Sockets idle in great numbers, most of them without anything of the boxed kind.
+/// The mutable state. Idle sockets are numerous, and most of them have nothing in the boxed fields.
 #[derive(Default)]
 struct State {
     phase: Phase,
@@ -73,7 +73,7 @@ struct State {
     acks: Option<Box<HashMap<u64, OnAck>>>,
     sources: Vec<SourceId>,
     tasks: Option<Box<pending::Tasks>>,
-    /// Who waits for [`Socket::ended`].
+    /// Waiters of [`Socket::ended`].
     ended: Vec<oneshot::Sender<()>>,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
     data: SocketData,
@@ -81,13 +81,13 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// Middlewares are looking at it.
+    /// Its middlewares are running.
     #[default]
     Connecting,
-    /// It is in, but its handlers are not registered yet.
+    /// It is connected, but its handlers are not registered yet.
     Entering,
     Connected,
-    /// Its end has begun: it takes part in nothing, and may still be told whom to tell.
+    /// It is ending: it takes no further part, but the list of waiters to notify still exists.
     Leaving,
     Disconnected,
 }
@@ -111,7 +111,7 @@ impl Socket {
         Self(Arc::new(Inner { id, pid, recovered, namespace, connection, exit, watches_outgoing, start, state }))
     }
 
-    /// Says at which offset its session began.
+    /// Sets the offset at which its session began.
     pub(crate) fn begin_session(&self, start: Option<String>) {
         if let (Some(start), Some(_)) = (start, &self.0.pid) {
             let _ = self.0.start.set(start.into());
@@ -122,7 +122,7 @@ impl Socket {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its id, which may be shown to others. It is also the name of the room that it alone is in.
+    /// Its id, which is not a secret. It is also the name of the room with only this socket in it.
     pub fn id(&self) -> &ByteString {
         &self.0.id
     }
@@ -132,7 +132,7 @@ impl Socket {
         &self.0.namespace
     }
 
-    /// The connection under it, which it may share with sockets of other namespaces.
+    /// The underlying connection, which it may share with sockets of other namespaces.
     pub fn connection(&self) -> &Connection {
         &self.0.connection
     }
@@ -145,7 +145,7 @@ impl Socket {
     /// What the client sent as `auth`. A client that sent none has an empty object.
     ///
     /// # Errors
-    /// When it does not fit `T`.
+    /// When it does not deserialize into `T`.
     pub fn auth<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         let auth = self.state().auth.clone();
         match auth {
@@ -154,13 +154,13 @@ impl Socket {
         }
     }
 
-    /// Frees the `auth` of the client, which is an empty object from now on: for a middleware that has read it and will not need it again.
+    /// Frees the client's `auth`, which is an empty object from now on: for a middleware that has read it and does not need it again.
     pub fn forget_auth(&self) {
         let auth = self.state().auth.take();
         drop(auth);
     }
 
-    /// The handshake as one JSON object, with the keys that Node gives it.
+    /// The handshake as one JSON object, with the keys that Node uses.
     pub fn handshake_json(&self) -> serde_json::Value {
         let handshake = self.handshake();
         let headers: serde_json::Map<_, _> =
@@ -185,12 +185,12 @@ impl Socket {
         matches!(self.state().phase, Phase::Entering | Phase::Connected)
     }
 
-    /// Whether it came back to an earlier session: its id, rooms and data are as they were, and what it missed has been sent.
+    /// Whether it resumed an earlier session: id, rooms and data are unchanged, and the messages that it missed have been sent.
     pub fn recovered(&self) -> bool {
         self.0.recovered
     }
 
-    /// Takes the socket out of the namespace; the client is told. The connection stays for its other namespaces.
+    /// Removes the socket from the namespace and notifies the client. The connection stays open for its other namespaces.
     pub fn disconnect(&self) {
         self.end_after(DisconnectReason::ServerNamespaceDisconnect, || {
             let packet = Packet::new(Kind::Disconnect, self.0.namespace.name().clone());
@@ -198,8 +198,8 @@ impl Socket {
         });
     }
 
-    /// Takes all sockets of this connection out of their namespaces and closes the connection. The client is told in each namespace, so
-    /// that none of them reconnects by itself.
+    /// Removes all sockets of this connection from their namespaces and closes the connection. The client is notified in each namespace, so
+    /// that none of them reconnects automatically.
     pub fn close_connection(&self) {
         self.disconnect();
         for other in self.0.exit.upgrade().map(|exit| exit.sockets()).unwrap_or_default() {
@@ -208,8 +208,8 @@ impl Socket {
         self.0.connection.close();
     }
 
-    /// The secret by which its client may come back to its session, where recovery is on and the client knows of it. Not to be shown
-    /// to anybody: who has it has the session.
+    /// The secret with which the client may resume its session, if recovery is on and the client supports it. Do not disclose it: whoever
+    /// knows it can take the session.
     pub fn pid(&self) -> Option<&ByteString> {
         self.0.pid.as_ref()
     }

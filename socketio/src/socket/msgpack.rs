@@ -1,5 +1,5 @@
-//! The msgpack parser (npm `socket.io-msgpack-parser`): each Socket.IO packet is one binary message, a map
-//! `{type, nsp, data, id?}`. Bytes stand in the data themselves, so that there are no attachments and no binary types.
+//! The msgpack parser (npm `socket.io-msgpack-parser`): each Socket.IO packet is one binary message, a map `{type, nsp, data, id?}`. Bytes
+//! are part of the data, so there are no attachments and no binary packet types.
 //!
 //! Inside, data has one form whatever the parser, JSON text beside attachments; this file translates.
 //! In:  binary message → [`decode`] → [`Packet`]. Out: [`Packet`] → [`encode`] → binary message.

@@ -85,7 +85,7 @@ impl Packet {
     }
 }
 
-/// The data of a packet: JSON text, and the attachments that placeholders in it stand for.
+/// The data of a packet: JSON text, and the attachments for its placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     json: ByteString,
@@ -106,7 +106,7 @@ impl Payload {
         Ok(Self::from_parts(serde_json::to_string(data)?.into(), Vec::new()))
     }
 
-    /// The event `name` with its arguments. A tuple in `args` is that many arguments, `()` is none, anything else is one.
+    /// The event `name` with its arguments. A tuple in `args` is that many arguments, `()` is no argument, anything else is one.
     ///
     /// Bytes in `args` ([`Binary`](crate::value::Binary)) become attachments.
     ///
@@ -138,7 +138,7 @@ impl Payload {
         &self.json
     }
 
-    /// What the placeholders in the text stand for, in order.
+    /// The attachments that the placeholders in the text refer to, in order.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }
@@ -192,7 +192,7 @@ impl Payload {
     /// The whole as a value, to look into data of unknown shape.
     ///
     /// # Errors
-    /// When a number is beyond 64-bit floats, a string holds a lone surrogate, or nesting is too deep.
+    /// When a number exceeds 64-bit floats, a string contains an unpaired surrogate, or nesting is too deep.
     pub fn to_value(&self) -> Result<Value, serde_json::Error> {
         json::parse(&self.json, &self.attachments)
     }

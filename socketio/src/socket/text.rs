@@ -37,23 +37,23 @@ pub enum ParseError {
     #[error("invalid payload: {0}")]
     Shape(&'static str),
     /// Arrays and objects nest too deep.
-    #[error("arrays and objects nest deeper than {MAX_NESTING}")]
+    #[error("arrays and objects are nested deeper than {MAX_NESTING}")]
     Nesting,
     /// Text came while attachments were due.
-    #[error("text while attachments are due")]
+    #[error("text while attachments are expected")]
     UnexpectedText,
     /// An attachment came that no packet asked for.
-    #[error("binary data that no packet announced")]
+    #[error("unexpected binary data")]
     UnexpectedBinary,
     /// A packet and its attachments are larger than allowed.
-    #[error("a packet of more than {0} bytes")]
+    #[error("the packet exceeds {0} bytes")]
     TooLarge(usize),
     /// Not a packet of the msgpack parser.
     #[error("invalid msgpack: {0}")]
     MsgPack(&'static str),
 }
 
-/// What one text message holds.
+/// The content of one text message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
     /// The packet, its attachments not yet filled in.
@@ -94,7 +94,7 @@ pub fn encode(packet: &Packet) -> (ByteString, Vec<Bytes>) {
 /// Reads the content of one text message. The packet shares its buffer.
 ///
 /// # Errors
-/// Everything that [`ParseError`] names but for the order of messages and sizes, which are the assembler's.
+/// Every [`ParseError`] except for the order of messages and sizes, which the assembler checks.
 pub fn decode(text: &ByteString, max_attachments: usize) -> Result<Decoded, ParseError> {
     let mut chars = text.chars();
     let (kind, binary) = match chars.next() {
@@ -145,7 +145,7 @@ fn attachment_count(number: &str, max: usize) -> Result<usize, ParseError> {
     }
 }
 
-/// Whether `json`, empty where there is none, may be the data of such a packet.
+/// Whether `json` (empty if there is no data) is valid data for such a packet.
 pub(super) fn check_payload(kind: Kind, json: &str, attachments: usize) -> Result<(), ParseError> {
     // Of an event or its answer depth is for the handler to judge, which can say so: nothing here recurses over it.
     if !matches!(kind, Kind::Event | Kind::Ack) && !json::is_shallow(json) {
@@ -153,7 +153,7 @@ pub(super) fn check_payload(kind: Kind, json: &str, attachments: usize) -> Resul
     }
     match (kind, json.is_empty()) {
         (Kind::Connect | Kind::Disconnect, true) => Ok(()),
-        (Kind::Disconnect, false) => Err(ParseError::Shape("a disconnect has no data")),
+        (Kind::Disconnect, false) => Err(ParseError::Shape("a disconnect cannot have data")),
         (_, true) => Err(ParseError::Shape("data is missing")),
         (Kind::Connect, false) => check_object(json, false),
         (Kind::ConnectError, false) => check_object(json, true),

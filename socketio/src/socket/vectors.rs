@@ -233,7 +233,7 @@ fn refused_by_us_alone(text: &str, packet: &SocketPacket) -> bool {
 }
 
 #[test]
-fn a_little_beside_the_grammar() {
+fn hostile_packets_match_the_vectors() {
     let (mut accepted, mut refused) = (0, 0);
     for vector in vectors().hostile {
         let decoded = text::decode(&vector.text.as_str().into(), 10);
@@ -248,7 +248,7 @@ fn a_little_beside_the_grammar() {
                 accepted += 1;
             }
             (_, Some(due), _) => {
-                // A placeholder that names no attachment is refused here at once, there when the last attachment has come.
+                // A placeholder without attachment is rejected here immediately, there when the last attachment has arrived.
                 if let Ok(decoded) = decoded {
                     assert_eq!(decoded.attachments, due, "{:?}", vector.text);
                 }

@@ -33,7 +33,7 @@ pub(super) fn compress(coding: Coding, body: &[u8]) -> Option<(Bytes, HeaderValu
     }
 }
 
-/// RFC 9110 §12.5.3, for the two encodings we have: a weight of 0 forbids, `*` stands for those not named.
+/// RFC 9110 §12.5.3, for the two supported encodings: a weight of 0 forbids one, `*` matches those not named.
 pub(super) fn choose(request: &HeaderMap) -> Option<Coding> {
     let mut gzip = None;
     let mut deflate = None;

@@ -1,4 +1,4 @@
-//! Origins: who may use the server from a browser, and the headers that tell the browser so.
+//! CORS: the origins whose pages may use the server, and the response headers.
 
 use std::{fmt, sync::Arc};
 
@@ -41,7 +41,7 @@ impl Origins {
         Self(Policy::List(Arc::new([])))
     }
 
-    /// Every page, but without cookies: browsers are told `*`.
+    /// Every origin, but without cookies: browsers receive `*`.
     pub fn any() -> Self {
         Self(Policy::Any)
     }
@@ -113,12 +113,12 @@ fn is_same_origin(origin: &str, request: &HeaderMap) -> bool {
     }
 }
 
-/// Whether the `Origin` header, if any, is one that a header may hold.
+/// Whether the `Origin` header, if present, is a valid header value.
 pub(super) fn is_well_formed(request: &HeaderMap) -> bool {
     request.get(header::ORIGIN).is_none_or(|origin| origin.to_str().is_ok())
 }
 
-/// The CORS headers of an answer, decided before the request is let go.
+/// The CORS headers of an answer, decided before the request is dropped.
 pub(super) struct Answer {
     vary: bool,
     allow: Option<HeaderValue>,
@@ -155,9 +155,11 @@ impl Answer {
     }
 }
 
-/// A setting as a header. One that is none is left out, with a message.
+/// A setting as a header value. An invalid one is omitted and logged.
 fn value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).inspect_err(|_| log::error!("{text:?} of the CORS settings does not fit a header")).ok()
+    HeaderValue::from_str(text)
+        .inspect_err(|_| log::error!("{text:?} of the CORS settings is not a valid header value"))
+        .ok()
 }
 
 /// Writes the headers of an answer.

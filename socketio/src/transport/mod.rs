@@ -36,7 +36,7 @@ use crate::{
     handler::guarded,
 };
 
-/// A request of a polling session, as a server has it that reads requests by itself.
+/// A request of a polling session, for servers that read requests themselves.
 #[derive(Clone, Debug)]
 pub struct PollRequest<'a> {
     /// GET to take what waits, POST to bring packets.
@@ -73,7 +73,7 @@ async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> 
         return response;
     }
     let upgrade = wants_upgrade(request.headers());
-    // What the answer needs of the request, which a WebSocket does not keep: a request holds its connection's buffers.
+    // The parts of the request that the answer needs. A WebSocket does not keep the request, which would keep its connection's buffers.
     let cors = cors::answer(&core.config, request.headers());
     let result = answered(answer(&core, &request, payload, upgrade)).await;
     if let Err(refusal) = &result {
@@ -183,7 +183,7 @@ impl Arrival {
     }
 }
 
-/// Everything that a request must pass before a transport sees it, in the order that decides which error a client is told.
+/// All checks before a request reaches a transport, in the order that decides which error a client gets.
 async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query<'_>, upgrade: bool) -> Result<Found, Refusal> {
     let config = &core.config;
     let transport = match query.transport.as_deref() {
@@ -223,7 +223,7 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query<'_>, upgra
     Ok(Found::Arrival(Arrival { protocol, handshake, permit }))
 }
 
-/// Browsers apply CORS to polling alone, and only to what is read: whoever may not use the server must not get in at all.
+/// Browsers apply CORS to polling only, and only to reading responses. An origin that is not allowed must not be admitted at all.
 fn check_origin(core: &Core, request: &HttpRequest) -> Result<(), Refusal> {
     if core.config.origins.allow(request.headers()) {
         return Ok(());

@@ -49,13 +49,13 @@ pub(super) async fn open(core: &Arc<Core>, arrival: Arrival, terms: &Terms) -> R
         let value = format!("{}={}; {}", cookie.name, conn.sid, cookie.attributes);
         match HeaderValue::from_str(&value) {
             Ok(value) => response.headers_mut().append(header::SET_COOKIE, value),
-            Err(_) => log::error!("the cookie option does not fit a header"),
+            Err(_) => log::error!("the cookie option is not a valid header value"),
         }
     }
     Ok(response)
 }
 
-/// A poll under way. Dropped before its answer is there, it ends the session: a client that goes away has lost what it would have held.
+/// An open poll. If it is dropped before its answer is ready, the session ends: the client may have lost messages.
 struct Polling<'a> {
     conn: &'a Arc<Conn>,
     answered: bool,
@@ -87,7 +87,7 @@ pub(super) async fn poll(conn: &Arc<Conn>, terms: &Terms) -> Result<HttpResponse
     Ok(respond(conn, &packets, terms))
 }
 
-/// All that waits, up to about the budget. The open packet is answered alone, as in Node: clients read it from the first payload by itself.
+/// All queued messages, up to about the budget. The open packet is sent alone, as in Node: clients read it from the first payload alone.
 fn collect(conn: &Arc<Conn>, cx: &mut Context<'_>) -> Poll<Vec<Packet>> {
     let mut packets = Vec::new();
     let mut bytes = 0;
@@ -167,8 +167,8 @@ impl MessageBody for LongBody {
     }
 }
 
-/// A POST under way. Dropped before its body was there, it ends the session: what it was to bring is lost, and what comes after it
-/// would be taken for what follows.
+/// A POST in progress. If it is dropped before its body is complete, the session ends: its packets are lost, and later ones would be out of
+/// sequence.
 struct Posting<'a> {
     conn: &'a Arc<Conn>,
     has_come: bool,
@@ -206,7 +206,7 @@ pub(super) async fn post(
         Err(Unread::NoRoom) => return Err(Refusal::NoRoom),
     };
     if posted == Posted::Repeated {
-        log::debug!("a POST came again: its packets have been taken");
+        log::debug!("a POST was repeated: its packets are ignored");
     } else if is_goodbye(&body, protocol, terms) {
         let _leaving = Leaving(conn);
         wait_for_poll(conn).await;
@@ -239,8 +239,8 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// A client that leaves sends its goodbye while its poll is under way, on another TCP connection, perhaps to another thread: the
-/// goodbye can overtake the poll, which would then find no session instead of a clean end.
+/// A client that leaves sends its close packet while its poll is open, on another TCP connection and perhaps to another thread. The close
+/// packet can overtake the poll, which would then find no session instead of a clean end.
 async fn wait_for_poll(conn: &Arc<Conn>) {
     for _ in 0..5 {
         if conn.has_poll() {

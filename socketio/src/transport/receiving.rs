@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{config::Config, stats::Counters};
 
-/// Bytes that one connection may hold whatever all others hold: as much as comes in one read.
+/// Bytes that one connection may use whatever all others use: the size of one read.
 const RESERVED: usize = 64 << 10;
 
 /// The share of one connection; given back when it is dropped.
@@ -25,7 +25,7 @@ impl Receiving {
         Self { counters: counters.clone(), limit: config.max_receiving_total as u64, held: 0 }
     }
 
-    /// From now on so many bytes are held. What is over the budget is counted all the same, until this is dropped or told less.
+    /// Sets the number of bytes in use. Bytes above the budget are counted, too, until this is dropped or set lower.
     pub(crate) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let (limit, counters) = (self.limit, &self.counters);
         let grows = bytes > self.held;

@@ -51,8 +51,8 @@ pub(super) fn open(
     let mut response = handshake(request)?;
     let conn = arrival.enter(core)?;
     let mut body = Body::new(conn, WebSocketId::default(), payload);
-    // The `101` leaves in a write of its own: clients that await their WebSocket's opening before they listen would miss a handshake that
-    // comes in the same segment.
+    // The `101` is sent in a write of its own: clients that await the opening of their WebSocket before they listen would miss a handshake
+    // in the same segment.
     body.pause = Some(Box::pin(sleep(APART)));
     Ok(response.streaming(body))
 }
@@ -105,7 +105,7 @@ struct Body {
     /// A control frame to send before anything else.
     reply: Option<Bytes>,
     close: Option<CloseReason>,
-    /// Nothing goes out until this is over: see [`Outgoing::apart`](crate::Outgoing::apart).
+    /// Nothing is sent before this time; see [`Outgoing::apart`](crate::Outgoing::apart).
     pause: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
@@ -151,7 +151,7 @@ impl Body {
         }
     }
 
-    /// Takes one chunk of input. False: there is none now.
+    /// Reads one chunk of input. False if there is none at present.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> bool {
         match Pin::new(&mut self.payload).poll_next(cx) {
             Poll::Pending => false,
@@ -275,7 +275,7 @@ impl Body {
     }
 
     fn take_message(&mut self, is_text: bool, bytes: Bytes) -> After {
-        // From here on whoever keeps the message counts it. To hold less than before is never refused.
+        // From here on the owner of the message counts it. A lower count is never rejected.
         let _ = self.receiving.set(self.buffer.capacity());
         let data = if is_text {
             match ByteString::try_from(bytes) {
@@ -364,7 +364,7 @@ fn declared_length(buffer: &[u8]) -> Option<u64> {
     }
 }
 
-/// What a client is told that has gone beyond a limit (RFC 6455 §7.4.1).
+/// The close code for a client that exceeded a limit (RFC 6455 §7.4.1).
 fn close_reason(reason: DisconnectReason) -> Option<CloseReason> {
     let is_limit = matches!(
         reason,
@@ -379,7 +379,7 @@ fn close_frame(reason: Option<CloseReason>) -> Bytes {
 
 fn encode(message: Message) -> Bytes {
     let mut out = BytesMut::new();
-    // Control frames of ours are always well formed.
+    // The server's own control frames are always well formed.
     let _ = Codec::new().encode(message, &mut out);
     out.freeze()
 }
@@ -390,7 +390,7 @@ mod tests {
 
     /// Case 9.7: an upgrade in HTTP/1.0, with a bad key or with a body is 400; of another version 426, which names ours.
     #[actix_web::test]
-    async fn a_handshake_that_is_not_right_is_refused() {
+    async fn an_invalid_handshake_is_rejected() {
         let asked = |version: Version, fields: &[(&str, &str)]| {
             let mut request = actix_web::test::TestRequest::get().version(version);
             for field in [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")] {

@@ -1,9 +1,9 @@
 //! JSON text with placeholders, beside a list of attachments.
 //!
-//! A buffer in JSON text reads `{"_placeholder":true,"num":n}`, where `n` is its place in the list. The data model
-//! of the protocol cannot tell such an object from one that an application means literally; JavaScript peers replace
-//! it wherever they meet it in a binary packet, and so does this module. No two placeholders may name the same attachment: official encoders
-//! never write that, though their parsers take it.
+//! A buffer in JSON text is written `{"_placeholder":true,"num":n}`, where `n` is its index in the list of attachments. The protocol cannot
+//! distinguish a placeholder from an application's object that looks the same. JavaScript peers replace every such object in a binary
+//! packet, and so does this module. No two placeholders may name the same attachment: official encoders never write that, although their
+//! parsers accept it.
 //!
 //! Specification: Socket.IO protocol 5, "Packet encoding", binary events.
 
@@ -51,7 +51,7 @@ pub(crate) fn into_string(json: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(json).map_err(|_| Error::custom("JSON that is not UTF-8"))
 }
 
-/// Compact JSON, but for bytes.
+/// Compact JSON; bytes are written as placeholders.
 struct Placeholders<'a> {
     attachments: &'a mut Vec<Bytes>,
 }
@@ -67,8 +67,7 @@ impl Formatter for Placeholders<'_> {
     }
 }
 
-/// Reads JSON. Where there are attachments, placeholders are replaced by them; where there are none, an object that looks like a
-/// placeholder is an object.
+/// Parses JSON. With attachments, placeholders are replaced by them. Without, an object that looks like a placeholder stays an object.
 ///
 /// # Errors
 /// On text that is not JSON, nesting beyond [`MAX_NESTING`](super::MAX_NESTING), a number beyond 64-bit floats, a lone
@@ -157,8 +156,8 @@ impl<'de> Visitor<'de> for Fill<'_> {
     }
 }
 
-/// Checks, without building anything and at any depth, that `json` is JSON, and that each of its placeholders names another one of
-/// so many attachments. What else [`parse`] refuses is for whoever reads the data.
+/// Checks at any depth, without building a value, that `json` is valid JSON and that each of its placeholders names a different one of the
+/// attachments. [`parse`] rejects more; that is left to the reader of the data.
 pub(crate) fn check(json: &str, attachments: usize) -> Result<(), Error> {
     serde_json::from_str::<IgnoredAny>(json)?;
     let named = vec![Cell::new(false); attachments];
@@ -186,8 +185,8 @@ pub(crate) fn check(json: &str, attachments: usize) -> Result<(), Error> {
 /// many times as large as the packet.
 fn name<E: serde::de::Error>(named: &[Cell<bool>], number: Option<usize>) -> Result<usize, E> {
     match number.and_then(|number| Some((number, named.get(number)?))) {
-        None => Err(E::custom("a placeholder names no attachment")),
-        Some((_, seen)) if seen.replace(true) => Err(E::custom("two placeholders name the same attachment")),
+        None => Err(E::custom("a placeholder refers to no attachment")),
+        Some((_, seen)) if seen.replace(true) => Err(E::custom("two placeholders refer to the same attachment")),
         Some((number, _)) => Ok(number),
     }
 }
@@ -233,7 +232,7 @@ pub(crate) fn text_end(text: &str) -> usize {
     text.len()
 }
 
-/// The text that a string's escapes stand for (RFC 8259 §7); of an unpaired surrogate, U+FFFD.
+/// The text that a string's escapes represent (RFC 8259 §7). An unpaired surrogate becomes U+FFFD.
 pub(crate) fn unescaped(escaped: &str) -> Cow<'_, str> {
     if !escaped.contains('\\') {
         return escaped.into();

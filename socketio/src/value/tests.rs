@@ -61,7 +61,7 @@ fn placeholders_anywhere() {
     }
 }
 
-/// A packet of 64 kB can hold a thousand placeholders. If all could name one attachment of 30 kB, its data would have 30 MB.
+/// A packet of 64 kB has space for a thousand placeholders. If all could name one attachment of 30 kB, its data would have 30 MB.
 #[test]
 fn no_attachment_has_two_placeholders() {
     for (json, attachments) in [
@@ -144,7 +144,7 @@ fn a_string_is_no_buffer() {
     assert!(error.to_string().contains("binary data"), "{error}");
     assert!(from_value::<Binary>("abc".into()).is_err());
     assert!(from_value::<String>(bytes(b"abc").into()).is_ok_and(|text| text == "abc"));
-    // What serde_json makes of bytes by itself comes back, too.
+    // The array that serde_json writes for bytes round-trips, too.
     let json = serde_json::to_string(&Binary(bytes(b"ab"))).unwrap();
     assert_eq!(json, "[97,98]");
     assert_eq!(serde_json::from_str::<Binary>(&json).unwrap(), Binary(bytes(b"ab")));
@@ -205,7 +205,7 @@ fn any_type_passes_through() {
 }
 
 #[test]
-fn shapes_that_do_not_fit() {
+fn values_of_the_wrong_shape() {
     assert!(from_value::<u8>(Value::from(256_u64)).is_err());
     assert!(from_value::<(u8, u8)>(json!([1, 2, 3]).into()).is_err());
     assert!(from_value::<Shape>(json!({"Unit": null, "Newtype": 1}).into()).is_err());
@@ -233,7 +233,7 @@ fn nesting_is_bounded() {
     let too_deep = nested(MAX_NESTING + 1);
     assert!(!json::is_shallow(&too_deep));
     json::parse(&too_deep, &[]).unwrap_err();
-    // Beside attachments too, depth is for whoever reads the data: a packet is checked at any depth.
+    // With attachments too, a packet is checked at any depth; the reader of the data limits the depth.
     let with_attachment = |depth| format!(r#"[{},{{"_placeholder":true,"num":0}}]"#, nested(depth));
     json::parse(&with_attachment(MAX_NESTING - 1), &[Bytes::new()]).unwrap();
     json::parse(&with_attachment(MAX_NESTING), &[Bytes::new()]).unwrap_err();
@@ -250,7 +250,7 @@ fn lone_surrogates_are_no_text() {
     assert_eq!(json::parse(r#"["\ud83d\ude80"]"#, &[]).unwrap(), json!(["\u{1f680}"]).into());
 }
 
-/// Any value; what reads like a placeholder is left out, since nothing tells it from one.
+/// Any value, except one that looks like a placeholder: the two cannot be distinguished.
 pub(crate) fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

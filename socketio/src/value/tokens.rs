@@ -19,7 +19,7 @@ pub(crate) enum Token<'a> {
     Null,
 }
 
-/// The tokens of valid JSON but for commas and colons.
+/// The tokens of valid JSON, without commas and colons.
 pub(crate) struct Tokens<'a> {
     json: &'a str,
     /// The place behind the last token.
@@ -65,7 +65,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// An open object, as far as it may be the placeholder of an attachment. Small, since there may be one for every few bytes of text.
+/// An open object that may turn out to be a placeholder. Small, since there may be one for every few bytes of text.
 pub(crate) struct Candidate {
     key: Key,
     expects_key: bool,
@@ -89,7 +89,7 @@ impl Candidate {
         Self { key: Key::Other, expects_key: true, is_placeholder: false, number: NO_NUMBER }
     }
 
-    /// Takes a key or a value of this object. Of equal keys the last counts, as for every JSON reader.
+    /// Takes a key or a value of this object. Of equal keys the last wins, as in every JSON parser.
     pub(crate) fn take(&mut self, token: Token<'_>) {
         if self.expects_key {
             let Token::Text(key) = token else { return };

@@ -1,4 +1,4 @@
-//! Who may open a connection, what it holds for its time, and how its id begins.
+//! Admission of connections, the permit of a connection, and the beginning of its id.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ fn allow_request_decides() {
     let version = path.replace("EIO=4", "EIO=9");
     assert!(server.get(&version).body.starts_with(r#"{"code":4,"#));
     assert!(server.get(&format!("{version}&key=good")).body.starts_with(r#"{"code":5,"#));
-    // Whoever wants a WebSocket is told in the form of refused upgrades.
+    // A WebSocket request gets the form of rejected upgrades.
     let answer = server.http(&format!(
         "GET {WEBSOCKET} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -52,7 +52,7 @@ impl Drop for Place {
 }
 
 #[test]
-fn a_permit_is_held_from_the_first_request_to_the_end() {
+fn a_permit_is_kept_from_the_first_request_to_the_end() {
     const PLACES: usize = 3;
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
@@ -80,7 +80,7 @@ fn a_permit_is_held_from_the_first_request_to_the_end() {
     client.send("41");
     let silent = server.open("/socket.io/");
     assert_eq!(held(), 2);
-    // Refused for another reason after it was allowed, by the server or by the protocol: nothing is held.
+    // Rejected for another reason after it was allowed, by the server or by the protocol: no permit is kept.
     assert_eq!(server.get(POLLING).body, r#"{"code":4,"message":"Server is full"}"#);
     assert_eq!(server.get(&POLLING.replace("EIO=4", "EIO=5")).status, 400);
     assert_eq!(held(), 2);
@@ -99,7 +99,7 @@ fn a_permit_is_held_from_the_first_request_to_the_end() {
 }
 
 #[test]
-fn a_full_server_says_so_and_counts_it() {
+fn a_full_server_rejects_and_counts() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_connections = 2));
     let first = server.websocket(WEBSOCKET);
     server.open("/socket.io/");

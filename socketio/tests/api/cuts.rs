@@ -29,7 +29,7 @@ enum Step {
     Emit(Emit, bool),
     /// A large one.
     Large,
-    /// The connection breaks when so many bytes of what the server sends have come.
+    /// The connection breaks when this many bytes of the server have arrived.
     Cut(usize),
     /// A client that connects anew and says nothing, so that there are others to be sent to.
     Noise,
@@ -104,7 +104,7 @@ impl Client {
             }
             return;
         };
-        // As much as comes at once: what is missed is on its way when the server has it.
+        // As much as arrives at once: missed messages are in flight when the server has accepted the session.
         let mut came = vec![0; bytes];
         socket.stream.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
         let mut read = 0;
@@ -177,7 +177,7 @@ proptest! {
     /// Cases 2.2 and 2.4: a recovered client has missed nothing and received nothing twice, whatever was sent and wherever the connection
     /// broke, any number of times.
     #[test]
-    fn recovery_holds_wherever_the_connection_breaks(steps in prop::collection::vec(step(), 1..14)) {
+    fn recovery_works_wherever_the_connection_breaks(steps in prop::collection::vec(step(), 1..14)) {
         let mut world = WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let world = world.get_or_insert_with(start_world);
         let mut client = Client::default();
@@ -205,9 +205,9 @@ proptest! {
     }
 }
 
-/// Case 2.2: the way back breaks after 640 bytes, some times, then holds.
+/// Case 2.2: reconnections break after 640 bytes, several times, then one works.
 #[test]
-fn a_way_back_that_breaks_loses_and_repeats_nothing() {
+fn a_second_broken_connection_loses_and_repeats_nothing() {
     let world = start_world();
     let mut client = Client::default();
     client.attempt(&world.server, None, 0);
@@ -222,7 +222,7 @@ fn a_way_back_that_breaks_loses_and_repeats_nothing() {
     assert!(client.sids.iter().all(|sid| *sid == client.sids[0]));
 }
 
-/// Case 1.4: two megabytes that were missed come back, and the client stays.
+/// Case 1.4: two megabytes of missed messages are delivered, and the client stays connected.
 #[test]
 fn a_large_backlog_is_pulled() {
     let world = start_world();
@@ -360,7 +360,8 @@ fn fail() {
     panic!("a middleware that panics, as this test wants it");
 }
 
-/// Case 2.8: a client that answers a disconnect with CONNECT at once is in again, while its earlier socket ends on another thread.
+/// Case 2.8: a client that answers a disconnect with CONNECT immediately is connected again, while its earlier socket ends on another
+/// thread.
 #[test]
 fn connect_right_after_a_disconnect() {
     let world = start_world();
@@ -371,7 +372,7 @@ fn connect_right_after_a_disconnect() {
         socket.send("40");
         let connect: Value = serde_json::from_str(socket.text().strip_prefix("40").unwrap()).unwrap();
         let sid = connect["sid"].as_str().unwrap().to_owned();
-        // From this thread, which is none of the server's.
+        // From this thread, which does not belong to the server.
         namespace.socket(&sid).unwrap().disconnect();
         assert_eq!(socket.text(), "41");
     }

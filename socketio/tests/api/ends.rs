@@ -9,9 +9,9 @@ use crate::{
     support::{WebSocket, eventually},
 };
 
-/// The server takes a socket out on another thread, and before its own thread hears of it the client has left and come again.
+/// The server removes a socket on another thread, and before its own thread knows, the client has left and connected again.
 #[test]
-fn who_is_taken_out_late_takes_nobody_along() {
+fn a_late_removal_does_not_affect_a_new_socket() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on("out", async |socket, (), _| {
         std::thread::spawn(move || socket.disconnect()).join().unwrap();
@@ -43,7 +43,7 @@ fn who_is_taken_out_late_takes_nobody_along() {
 
 /// A client of Socket.IO 2 is in the chat before its connection has begun, and may be out of it, too.
 #[test]
-fn an_end_before_the_beginning_is_told() {
+fn an_end_before_the_start_is_reported() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.allow_eio3 = true));
     let reasons = list::<DisconnectReason>();
     let keep = reasons.clone();
@@ -138,13 +138,13 @@ fn slow_clients_are_cut_off_and_volatile_events_go_first() {
 }
 
 #[test]
-fn sockets_and_connections_are_let_go() {
+fn sockets_and_connections_are_freed() {
     let (server, io) = start(SocketIo::builder());
     let alive = Arc::new(());
     let held = alive.clone();
     io.of("/").on_connect(async move |socket| {
         let (held, me) = (held.clone(), socket.clone());
-        // A handler that holds its own socket is the leak that everybody writes once.
+        // A handler that owns its own socket is a leak that is easy to write.
         socket.on("x", async move |_, (), _| drop((held.clone(), me.clone())));
     });
     for _ in 0..10 {
@@ -164,7 +164,7 @@ fn handlers_come_off_and_the_last_word_is_heard() {
         socket.on("b", async |socket, (), _| socket.emit("b", &()).unwrap());
         socket.on("off", async |socket, (), _| socket.off("a"));
         let keep = keep.clone();
-        // Whoever sees the end begin may still ask to be told that it is over.
+        // Whoever sees the end begin can still wait until it is complete.
         socket.on_disconnecting(async move |socket, _| {
             let keep = keep.clone();
             keep.lock().unwrap().push("going");

@@ -1,4 +1,4 @@
-//! Events in, events out, and what stands before them.
+//! Received and sent events, and middlewares.
 
 use std::{sync::atomic::AtomicUsize, sync::atomic::Ordering, time::Duration};
 
@@ -160,7 +160,7 @@ fn socket_middlewares_and_catch_all() {
     assert_eq!((client.text(), client.text()), (r#"42["any","good"]"#.into(), r#"42["good back"]"#.into()));
 }
 
-/// What belongs together stays together, however many speak at once and whatever the transport does meanwhile.
+/// Packets with their attachments stay together, however many sockets send at the same time and whatever the transport does.
 #[test]
 fn buffers_stay_behind_their_events() {
     const THREADS: u8 = 4;

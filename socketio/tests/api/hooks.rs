@@ -1,4 +1,4 @@
-//! What the application is told of requests and namespaces, and what it sets for answers.
+//! Hooks for requests and namespaces, and response headers.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -90,7 +90,7 @@ fn refused_requests_are_reported() {
     assert_eq!(*refusals.lock().unwrap(), expected);
 }
 
-/// Case 11.9: `initial_headers` and `headers`: each answer's can be changed, and the first of a session is told from the rest.
+/// Case 11.9: `initial_headers` and `headers`: those of each answer can be changed, and the first answer of a session is marked.
 #[test]
 fn headers_of_answers_can_be_changed() {
     let (server, _io) = start(SocketIo::builder().on_headers(|answer| {

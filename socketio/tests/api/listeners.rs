@@ -4,9 +4,9 @@ use socketio::{SocketIo, TryArgs};
 
 use crate::{join, list, start, support::eventually};
 
-/// Case 3.5: a client that asked for an ack hears at once that its arguments do not fit.
+/// Case 3.5: a client that asked for an ack learns immediately that its arguments have the wrong type.
 #[test]
-fn arguments_that_do_not_fit_are_refused_by_the_ack() {
+fn arguments_of_the_wrong_type_are_rejected_by_the_ack() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on("add", async |_, (a, b): (i32, i32), ack| ack.send(&(a + b)).unwrap());
     io.of("/").on("either", async |_, (): (), ack| ack.send("none").unwrap());
@@ -85,9 +85,9 @@ fn handlers_come_and_go_one_by_one() {
     assert_eq!((client.text(), client.text()), (r#"42["early","off"]"#.into(), r#"431[["thin","off"]]"#.into()));
 }
 
-/// Case 11.9: `onAnyOutgoing` is told of every event, alone or with others, in order.
+/// Case 11.9: `onAnyOutgoing` is called for every event, to one socket or several, in order.
 #[test]
-fn what_goes_out_is_listened_to() {
+fn outgoing_events_reach_their_listeners() {
     let (server, io) = start(SocketIo::builder());
     let seen = list::<String>();
     let keep = seen.clone();

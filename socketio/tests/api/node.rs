@@ -6,9 +6,9 @@ use socketio::{AckError, DisconnectReason, SocketIo};
 
 use crate::{WEBSOCKET, join, list, start, support::Frame};
 
-/// Case 11.1: closing the connection from one namespace is told in all of them, so that no client reconnects.
+/// Case 11.1: closing the connection from one namespace notifies the client in all of them, so that it does not reconnect.
 #[test]
-fn every_namespace_is_told_that_the_connection_is_closed() {
+fn every_namespace_is_notified_that_the_connection_is_closed() {
     let (server, io) = start(SocketIo::builder());
     let reasons = list::<(String, DisconnectReason)>();
     for name in ["/", "/other"] {
@@ -125,7 +125,7 @@ fn the_time_for_an_answer_runs_from_the_sending() {
 
 /// Case 11.7: a client whose middleware panics is refused.
 #[test]
-fn a_middleware_that_panics_refuses() {
+fn a_panic_in_a_middleware_rejects_the_socket() {
     let (server, io) = start(SocketIo::builder());
     io.of("/now").middleware(async |_| panic!("on purpose"));
     io.of("/later").middleware(async |_| {

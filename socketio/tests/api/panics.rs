@@ -1,4 +1,4 @@
-//! Code of the application that panics: whoever waits for an answer gets one, and nobody else is affected.
+//! Panics in the application's code: waiting clients get an answer, and no other is affected.
 
 use serde::Deserialize;
 use socketio::{

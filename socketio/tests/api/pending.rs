@@ -1,4 +1,4 @@
-//! More than a client takes now: what is delivered all the same, and what its sender is told.
+//! More data than a client reads: what is delivered nevertheless, and which errors senders get.
 
 use std::{io::Read as _, sync::mpsc, time::Duration};
 
@@ -114,7 +114,7 @@ fn a_refused_event_is_an_error() {
     assert_eq!((io.stats().connections, io.stats().outbox_overflows), (1, 0));
 }
 
-/// Case 1.6: a client that is cut off because it does not read is told why.
+/// Case 1.6: a client that is disconnected because it does not read gets the reason.
 #[test]
 fn a_slow_client_gets_a_reason() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_pending_bytes = 1_000_000));
@@ -130,7 +130,7 @@ fn a_slow_client_gets_a_reason() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(rx.recv_timeout(Duration::from_secs(10)), Ok(DisconnectReason::OutboxOverflow));
-    // What the kernel holds first, then the end, with its reason.
+    // First the contents of the kernel's buffer, then the end, with its reason.
     let mut rest = Vec::new();
     let _ = client.stream.read_to_end(&mut rest);
     let close = [&[0x88, 17, 0x03, 0xf0][..], b"outbox overflow"].concat();
@@ -151,7 +151,7 @@ fn pending_handlers_end_with_their_socket() {
     eventually("none is left", || io.stats().handler_bytes == 0 && io.stats().connections == 0);
 }
 
-/// Case 5.5: what pending handlers hold is bounded.
+/// Case 5.5: the memory of pending handlers is bounded.
 #[test]
 fn too_many_pending_handlers_end_the_connection() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_handler_bytes = 50_000));
@@ -162,7 +162,7 @@ fn too_many_pending_handlers_end_the_connection() {
         std::future::ready(())
     });
     let (mut client, _) = join(&server, "40");
-    // One is always let through, whatever it holds.
+    // A single one is always admitted, however large.
     client.send(&format!(r#"42["wait","{}"]"#, "x".repeat(60_000)));
     eventually("it is pending", || io.stats().handler_bytes > 60_000);
     client.send(r#"42["wait","another"]"#);
@@ -171,7 +171,7 @@ fn too_many_pending_handlers_end_the_connection() {
     assert_eq!((io.stats().handler_overflows, io.stats().handler_bytes), (1, 0));
 }
 
-/// Case 5.5: what the pending handlers of all connections hold is bounded, and a connection with little is not ended for it.
+/// Case 5.5: the memory of pending handlers of all connections is bounded, and a connection with little is not ended for it.
 #[test]
 fn pending_handlers_share_a_budget() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_handler_total = 300_000));

@@ -1,4 +1,4 @@
-//! Coming back.
+//! Connection state recovery.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn offset(event: &str) -> String {
 }
 
 #[test]
-fn recovery_brings_everything_back_once() {
+fn recovery_delivers_everything_once() {
     let (server, io) = recovery();
     let (mut client, came) = connect(&server, "");
     let consent: serde_json::Value = serde_json::from_str(&came[0][2..]).unwrap();
@@ -112,7 +112,7 @@ fn odd_recovery_requests_get_a_fresh_session() {
 }
 
 #[test]
-fn cut_again_and_again_each_event_comes_once_in_order() {
+fn with_repeated_disconnections_each_event_arrives_once_in_order() {
     const EVENTS: u32 = 2000;
     let (server, io) = recovery();
     let (mut client, came) = connect(&server, "");
@@ -163,7 +163,7 @@ fn expected_is_multiple(offset: &str) -> bool {
 
 /// Expired sessions and packets are dropped although nobody uses the adapter any more.
 #[test]
-fn what_has_expired_is_dropped_in_time() {
+fn expired_sessions_are_dropped_in_time() {
     let recovery = Recovery { max_disconnection: Duration::from_millis(50), ..Recovery::default() };
     let (server, io) = start(SocketIo::builder().recovery(recovery));
     io.of("/");

@@ -6,7 +6,7 @@ use socketio::{AckError, SocketIo};
 
 use crate::{join, start, support::eventually};
 
-/// Case 11.10: what is sent to many, and what is ordered of them, is under way when the call returns, polled or not.
+/// Case 11.10: broadcasts and commands to many sockets have started when the call returns, polled or not.
 #[test]
 fn nothing_waits_to_be_polled() {
     let (server, io) = start(SocketIo::builder());

@@ -81,7 +81,7 @@ fn remote_control_of_many() {
     assert_eq!(sockets[0].rooms, [id.as_str(), "x"]);
     system.block_on(io.in_("x").disconnect_sockets(false)).unwrap();
     assert_eq!(one.text(), "41");
-    // The connection stays, and what was on the way is no offence.
+    // The connection stays open, and packets in flight are not an error.
     one.send(r#"42["late"]"#);
     one.send("40");
     assert!(one.text().starts_with("40"));

@@ -93,7 +93,7 @@ fn sources_are_pulled_in_order_over_every_transport() {
 }
 
 #[test]
-fn a_source_that_comes_after_the_end_is_let_go() {
+fn a_source_attached_after_the_end_is_dropped() {
     let (server, io) = start(SocketIo::builder());
     let log: Arc<Mutex<(Vec<Outgoing>, Vec<Waker>)>> = Arc::default();
     let (shared, gone) = (log.clone(), Arc::new(Mutex::new(None)));
@@ -105,7 +105,7 @@ fn a_source_that_comes_after_the_end_is_let_go() {
     let (client, _) = join(&server, "40");
     drop(client);
     eventually("it has left", || gone.lock().unwrap().is_some());
-    // Ours and the handler's, though the socket is still held.
+    // The test's reference and the handler's, although the socket is still referenced.
     assert_eq!(Arc::strong_count(&log), 2);
 }
 
@@ -208,7 +208,7 @@ fn busy(test: impl FnOnce(&Running, &SocketIo)) {
     });
 }
 
-/// A short while; false once it is over.
+/// A short time; false when it has passed.
 fn pause(done: &AtomicBool) -> bool {
     std::thread::sleep(Duration::from_micros(300));
     !done.load(Ordering::Relaxed)
@@ -273,7 +273,7 @@ fn the_same_over_polling_and_through_an_upgrade() {
             let mut follower = Follower::default();
             let sid = server.open("/socket.io/");
             let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
-            // A poll is under way while the socket comes in, and so perhaps on another thread.
+            // A poll is open while the socket connects, and therefore perhaps on another thread.
             let mut early = server.connect();
             write!(early, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             server.post(&path, "40");
@@ -291,7 +291,7 @@ fn the_same_over_polling_and_through_an_upgrade() {
             let mut socket = server.websocket(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
             socket.send("2probe");
             assert_eq!(socket.next(), Some(Frame::Text("3probe".into())));
-            // The official client lets its poll come back before it goes over.
+            // The official client waits for its poll before it upgrades.
             while !poll(&mut follower) {}
             socket.send("5");
             let so_far = follower.direct;
@@ -304,7 +304,7 @@ fn the_same_over_polling_and_through_an_upgrade() {
 }
 
 #[test]
-fn without_a_session_to_come_back_to_nobody_looks_for_offsets() {
+fn without_recovery_offsets_are_ignored() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on_connect(async |socket| {
         socket.attach(Cursor { log: Arc::default(), next: 0 });
@@ -338,7 +338,7 @@ impl Source for Once {
 /// What a slow client has not taken of a long answer counts in the total of what waits, over WebSocket and polling, until the client takes it
 /// or goes; and of others less is pulled meanwhile.
 #[test]
-fn what_was_pulled_and_not_taken_counts() {
+fn pulled_messages_count_until_they_are_sent() {
     let (server, io) = start(SocketIo::builder().configure(|config| config.max_pending_total = 1 << 20));
     let budgets: Arc<Mutex<Vec<usize>>> = Arc::default();
     let noted = budgets.clone();
@@ -372,6 +372,6 @@ fn what_was_pulled_and_not_taken_counts() {
     eventually("the answer waits", || waits(&io) > HUGE as u64 / 2);
     // It is taken after all.
     assert!(Answer::read(&mut poll).body.len() > HUGE);
-    // But for the place of the source, which ends at the next poll.
+    // Except for the source's slot, which is freed at the next poll.
     eventually("it was taken", || waits(&io) < 1_000);
 }

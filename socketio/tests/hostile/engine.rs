@@ -1,4 +1,4 @@
-//! The first request: what it is answered, what is refused, and which fault is told when there are several.
+//! The first request: its answer, rejections, and which of several errors is reported.
 
 use serde_json::{Value, json};
 use socketio::{Cookie, Origins};
@@ -79,7 +79,7 @@ fn refusals() {
         ("GET", "EIO=3&transport=polling", 5, "Unsupported protocol version"),
         ("GET", "EIO=5&transport=polling", 5, "Unsupported protocol version"),
         ("GET", "EIO=abc&transport=polling", 5, "Unsupported protocol version"),
-        // The first fault in the order of the checks is the one that is told.
+        // The first error in the order of the checks is reported.
         ("POST", "EIO=9&transport=tobi&sid=none", 0, "Transport unknown"),
         ("POST", "EIO=9&transport=polling&sid=none", 1, "Session ID unknown"),
         ("POST", "EIO=9&transport=polling", 2, "Bad handshake method"),
@@ -91,7 +91,7 @@ fn refusals() {
 }
 
 #[test]
-fn origins_that_are_none() {
+fn invalid_origins() {
     let server = start();
     for (query, code, message) in [
         ("EIO=4&transport=tobi", 0, "Transport unknown"),
@@ -171,7 +171,7 @@ fn origins() {
             assert_eq!(response.header("access-control-allow-origin"), None);
         }
     }
-    // Who sends none is no browser.
+    // A client without an Origin is not a browser.
     assert_eq!(server.request("GET", query, &[], b"").status, 200);
 }
 
@@ -199,7 +199,7 @@ fn preflight() {
 }
 
 #[test]
-fn the_cookie_comes_with_the_polling_handshake_alone() {
+fn the_cookie_is_set_in_the_polling_handshake_only() {
     let server = start_with(|config| config.cookie = Some(Cookie::default()));
     let response = server.get("EIO=4&transport=polling");
     let open: Value = serde_json::from_str(&response.text()[1..]).unwrap();

@@ -29,7 +29,7 @@ fn the_server_asks_again_and_again() {
 }
 
 #[test]
-fn who_does_not_answer_is_gone() {
+fn a_silent_replica_is_removed() {
     let server = start_with(|config| {
         config.ping_interval = INTERVAL;
         config.ping_timeout = INTERVAL;
@@ -84,7 +84,7 @@ fn nobody_joins() {
 }
 
 #[test]
-fn who_has_joined_may_stay() {
+fn a_connected_socket_outlives_the_connect_timeout() {
     let server = start_with(|config| {
         config.connect_timeout = INTERVAL;
         config.ping_interval = 3 * INTERVAL;

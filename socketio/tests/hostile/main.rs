@@ -1,7 +1,7 @@
-//! What a client can do wrong, byte by byte: raw HTTP and raw WebSocket frames against a server in this process, and for each the
-//! answer that the Node server gives. What clients do right comes along as the way to get there.
+//! Invalid behaviour of clients, byte by byte: raw HTTP and raw WebSocket frames against a server in this process, each compared with the
+//! answer of the Node server. Valid requests occur where they are needed to get there.
 //!
-//! Nothing here sleeps for a fixed time and hopes: reads have a deadline, and disconnect reasons come through a channel.
+//! Nothing here sleeps for a fixed time: reads have a deadline, and disconnect reasons arrive through a channel.
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 

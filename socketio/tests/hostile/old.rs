@@ -78,7 +78,7 @@ fn polling_of_protocol_3() {
 /// Case 12.8: the first answer is the open packet alone; what the implicit connect to `/` brings comes with the next poll, and what waits
 /// then comes in one payload, in order, a pong among it.
 #[test]
-fn the_open_packet_of_protocol_3_comes_alone() {
+fn the_open_packet_of_protocol_3_is_sent_alone() {
     let server = server();
     let (path, first) = open(&server, "&b64=1");
     assert_eq!(first, Vec::<String>::new());
@@ -99,7 +99,7 @@ fn refusals_of_protocol_3() {
     socket.expect("44/picky,{\"code\":7}");
 }
 
-/// Case 12.1: `b64=1` in the handshake holds for the whole session; later requests need not repeat it.
+/// Case 12.1: `b64=1` in the handshake applies to the whole session; later requests need not repeat it.
 #[test]
 fn base64_is_settled_by_the_handshake() {
     let server = server();

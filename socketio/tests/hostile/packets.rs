@@ -169,7 +169,7 @@ fn deep_nesting() {
 }
 
 #[test]
-fn buffers_there_and_back() {
+fn buffers_round_trip() {
     let server = start();
     let mut socket = server.joined();
     socket.text("452-7[\"echo\",{\"_placeholder\":true,\"num\":1},[{\"_placeholder\":true,\"num\":0}],\"é\"]");

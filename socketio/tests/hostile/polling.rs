@@ -7,7 +7,7 @@ use crate::raw::{PATIENCE, Tcp, eventually};
 use crate::server::{start, start_with};
 
 #[test]
-fn there_and_back() {
+fn round_trip() {
     let server = start();
     let session = server.open();
     let answer = session.post("40");
@@ -17,7 +17,7 @@ fn there_and_back() {
     let joined = session.poll();
     assert!(joined.text().starts_with(r#"40{"sid":""#));
 
-    // Several packets, binary among them, in one body each way.
+    // Several packets, binary ones included, in one body in each direction.
     session.post("42[\"echo\",1]\x1e451-[\"echo\",{\"_placeholder\":true,\"num\":0}]\x1ebAQIDBA==\x1e42[\"echo\",\"é\u{1f680}\"]");
     let expected = "42[\"echo\",1]\x1e451-[\"echo\",{\"_placeholder\":true,\"num\":0}]\x1ebAQIDBA==\x1e42[\"echo\",\"é\u{1f680}\"]";
     let mut got = String::new();
@@ -246,7 +246,7 @@ fn large_bodies() {
     let session = server.open();
     session.join();
     assert_eq!(session.post(&event(1001)).status, 413);
-    // One that only says so is not waited for.
+    // A body that is only announced is not waited for.
     let session = server.open();
     session.join();
     let mut tcp = Tcp::connect(server.address);

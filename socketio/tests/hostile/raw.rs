@@ -1,4 +1,4 @@
-//! HTTP and WebSockets by hand: sends what it is told, however wrong, and shows what came back, bytes included.
+//! HTTP and WebSockets by hand: sends exactly what is specified, however wrong, and returns the response, including its bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -161,7 +161,7 @@ impl Tcp {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on its own connection.
 #[track_caller]
 pub(crate) fn request(
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! Connection state recovery: what a client that was cut off gets when it comes back, in which order, and who gets nothing.
+//! Connection state recovery: what a disconnected client gets when it reconnects, in which order, and who gets nothing.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn missed_events_come_behind_the_consent() {
 }
 
 #[test]
-fn rooms_come_back() {
+fn rooms_are_restored() {
     let server = server();
     let namespace = server.io.of("/");
     let mut visitor = visit(&server);
@@ -118,8 +118,8 @@ fn what_is_not_stored() {
     assert_eq!(ids(&socket.next_text()).0, visitor.sid);
 }
 
-/// The official client takes any last string for the offset. Where an event is not stored, and yet ends in one, the client must
-/// find its way back all the same.
+/// The official client takes any last string for the offset. An event that is not stored but ends in a string must not change the client's
+/// position.
 #[test]
 fn strings_that_look_like_offsets() {
     let server = server();
@@ -141,7 +141,7 @@ fn strings_that_look_like_offsets() {
 }
 
 #[test]
-fn a_session_is_held_by_one() {
+fn a_session_has_one_holder() {
     let server = server();
     let mut visitor = visit(&server);
     drop(server.io.of("/").emit("news", &0));
@@ -162,7 +162,7 @@ fn a_session_is_held_by_one() {
 
 /// A client on another network is faster than the news that its old connection is dead. Never are there two sockets with one id.
 #[test]
-fn a_session_that_still_lives_is_taken_over() {
+fn a_connected_session_is_taken_over() {
     let server = server();
     let mut visitor = visit(&server);
     drop(server.io.of("/").emit("news", &0));
@@ -179,7 +179,7 @@ fn a_session_that_still_lives_is_taken_over() {
 }
 
 #[test]
-fn a_session_that_still_lives_is_for_those_who_know_its_secret() {
+fn a_connected_session_requires_its_secret() {
     let server = server();
     let mut visitor = visit(&server);
     drop(server.io.of("/").emit("news", &0));
@@ -194,7 +194,7 @@ fn a_session_that_still_lives_is_for_those_who_know_its_secret() {
 
 /// Whatever became of the connection, unless somebody meant it to end.
 #[test]
-fn who_was_cut_off_comes_back() {
+fn a_disconnected_client_is_recovered() {
     type End = fn(&Server, &mut Visitor);
     let ends: [(End, &str); 5] = [
         (|_, visitor| visitor.socket.frame(8, &1000_u16.to_be_bytes()), "/ transport close"),
@@ -224,7 +224,7 @@ fn who_was_cut_off_comes_back() {
 }
 
 #[test]
-fn who_left_does_not_come_back() {
+fn a_client_that_left_is_not_recovered() {
     for goodbye in ["41", "42[\"leave\"]", "42{}"] {
         let server = server();
         let mut visitor = visit(&server);
@@ -238,7 +238,7 @@ fn who_left_does_not_come_back() {
 }
 
 #[test]
-fn nonsense_begins_anew() {
+fn an_invalid_recovery_request_starts_a_new_session() {
     let server = server();
     let visitor = visit(&server);
     drop(visitor.socket);

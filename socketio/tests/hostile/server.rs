@@ -1,4 +1,4 @@
-//! The server under test, in a thread of its own, and the ways in.
+//! The server under test, in its own thread, and ways to connect.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, mpsc};
@@ -18,7 +18,7 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Told and not waited for: its thread ends by itself.
+        // Signalled and not waited for: its thread ends on its own.
         drop(self.handle.stop(false));
     }
 }
@@ -28,8 +28,8 @@ pub(crate) fn start() -> Server {
     start_with(|_| {})
 }
 
-/// The namespaces are `/`, `/admin` and `/picky`, which refuses everybody. On the first two, `echo` comes back, with an acknowledgement
-/// when asked for, and `leave`, `close` and `ask` make the server act.
+/// The namespaces are `/`, `/admin` and `/picky`, which rejects everybody. On the first two, `echo` is sent back, with an acknowledgement
+/// if requested, and `leave`, `close` and `ask` make the server act.
 pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Server {
     start_as("/socket.io/", change)
 }

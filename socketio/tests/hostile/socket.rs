@@ -82,7 +82,7 @@ fn leaving_a_namespace() {
 }
 
 #[test]
-fn shown_the_door() {
+fn the_server_disconnects_a_socket() {
     let server = start();
     let mut socket = server.joined();
     socket.text("40/admin,");
@@ -185,7 +185,7 @@ fn a_flood_of_frames() {
     }
 }
 
-/// Engine.IO's own packets, which nobody sends but for pings and upgrades.
+/// Engine.IO's own packets, which are not used except for pings and upgrades.
 #[test]
 fn a_flood_of_pongs() {
     let server = start_with(|config| config.packet_rate = 10);
@@ -220,7 +220,7 @@ fn a_client_that_does_not_read() {
 }
 
 #[test]
-fn the_server_goes() {
+fn the_server_shuts_down() {
     let server = start();
     let mut socket = server.joined();
     let session = server.open();
@@ -235,10 +235,10 @@ fn the_server_goes() {
     assert_ne!(server.get("EIO=4&transport=polling").status, 200);
 }
 
-/// Who listens for the second message when the first has come must not find both in one segment. A busy machine may join
-/// them all the same; a server that writes them together joins them always.
+/// A client that registers for the second message when the first has arrived must not find both in one segment. A busy machine may join
+/// them nevertheless; a server that writes them together always joins them.
 #[test]
-fn the_consent_comes_alone() {
+fn the_connect_packet_is_sent_alone() {
     let server = start();
     for namespace in [server.io.of("/"), server.io.of("/admin")] {
         namespace.on_connect(async |socket| drop(socket.emit("welcome", &())));

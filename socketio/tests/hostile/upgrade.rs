@@ -13,14 +13,14 @@ fn step_by_step() {
     let mut socket = WebSocket::connect(server.address, &session.websocket_path());
     socket.text("2probe");
     socket.expect("3probe");
-    // The poll is let go, and each one that comes until the client has said that it moves.
+    // The poll is answered, and so is each later one until the client has announced the upgrade.
     for _ in 0..3 {
         assert_eq!(session.poll().text(), "6");
     }
     socket.text("5");
     socket.text("42[\"echo\",1]");
     socket.expect("42[\"echo\",1]");
-    // Polling is over.
+    // Polling has ended.
     session.poll().assert_error(400, 3, "Bad request");
     assert_eq!(session.post("42[\"echo\",2]").status, 400);
     socket.text("42[\"echo\",3]");
@@ -53,7 +53,7 @@ fn a_poll_that_overtakes_the_change_is_refused_too() {
 }
 
 #[test]
-fn what_waits_goes_by_the_websocket() {
+fn queued_messages_are_sent_over_the_websocket() {
     let server = start();
     let session = server.open();
     session.join();
@@ -110,7 +110,7 @@ fn a_candidate_that_does_not_probe() {
         let mut socket = WebSocket::connect(server.address, &session.websocket_path());
         socket.text(nonsense);
         assert!(matches!(socket.next(), Message::Close(_) | Message::End), "{nonsense:?}");
-        // The session is none the worse.
+        // The session is not affected.
         session.post("42[\"echo\",1]");
         assert_eq!(session.poll().text(), "42[\"echo\",1]");
     }
@@ -149,7 +149,7 @@ fn a_candidate_that_takes_too_long() {
 }
 
 #[test]
-fn a_candidate_that_goes_away() {
+fn a_candidate_that_disconnects() {
     let server = start();
     let session = server.open();
     session.join();
@@ -182,7 +182,7 @@ fn frames_that_are_too_large() {
     socket.expect_end();
     assert_eq!(server.end(), "/ transport error");
 
-    // Also in fragments, of which none is.
+    // Also in fragments, none of which is valid.
     let mut socket = server.joined();
     let text = event(1500);
     socket.fragments(&text);
@@ -191,7 +191,7 @@ fn frames_that_are_too_large() {
 }
 
 #[test]
-fn frames_that_are_none() {
+fn invalid_frames() {
     for bytes in [
         &b"\x81\x05hello"[..],       // not masked
         b"\x83\x80\x01\x02\x03\x04", // a reserved opcode
@@ -213,7 +213,7 @@ fn frames_that_are_none() {
 }
 
 #[test]
-fn the_client_goes_away() {
+fn the_client_disconnects() {
     let server = start();
     let socket = server.joined();
     drop(socket);

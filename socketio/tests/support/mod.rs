@@ -1,4 +1,4 @@
-//! A server on a free port, and clients that say exactly what they are told to.
+//! A server on a free port, and clients that send exactly what a test specifies.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
@@ -110,7 +110,7 @@ pub fn post(path: &str, content_type: &str, body: &str) -> String {
     )
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

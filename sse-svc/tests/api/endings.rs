@@ -44,7 +44,7 @@ async fn silence_is_broken_by_comments() {
 }
 
 #[actix_web::test]
-async fn a_stream_ends_at_its_age_and_goes_on_in_the_next() {
+async fn a_stream_ends_at_its_maximum_age_and_resumes() {
     let site = site(&[("TRIDENT_MAX_AGE", "300ms")]);
     let begun = Instant::now();
     let mut events = opened(site.get("/events?channel=public.a").events()).await;
@@ -71,7 +71,7 @@ async fn a_stream_ends_with_its_token() {
     assert_eq!(public.take(1).await[0].1, "1", "a stream without a token goes on");
 }
 
-/// A browser gives up for good on any status but 200.
+/// A browser never reconnects after a status other than 200.
 #[actix_web::test]
 async fn without_room_a_stream_ends_at_once() {
     for setting in ["TRIDENT_MAX_CONNECTIONS", "TRIDENT_MAX_CONNECTIONS_PER_ADDRESS"] {
@@ -131,7 +131,7 @@ async fn a_stop_ends_streams_in_order() {
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is closed");
 }
 
-/// Somebody who reads nothing does not hold up the end.
+/// A client that reads nothing does not delay the end.
 #[actix_web::test]
 async fn a_stop_waits_for_nobody_for_long() {
     let site = site(&[]);

@@ -32,7 +32,7 @@ async fn the_bytes_are_as_browsers_and_proxies_need_them() {
     assert_eq!(String::from_utf8(connection.chunk().await).unwrap(), expected);
 }
 
-/// What raw events cannot tell apart: channels, a text from a number, a gap from a message of that name.
+/// What raw events cannot distinguish: channels, a text and a number, a gap and a message of that name.
 #[actix_web::test]
 async fn events_of_whole_messages_are_told_apart() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
@@ -62,7 +62,7 @@ async fn events_of_whole_messages_are_told_apart() {
     assert_eq!((&whole[0]["data"], &whole[2]["data"]), (&5.into(), &"5".into()));
 }
 
-/// Case 4.3: proxies and middlewares that compress do not hold events back.
+/// Case 4.3: proxies and middlewares that compress do not buffer events.
 #[actix_web::test]
 async fn a_stream_is_not_to_be_transformed() {
     let site = site(&[]);
@@ -72,7 +72,7 @@ async fn a_stream_is_not_to_be_transformed() {
     }
 }
 
-/// Case 13.1: `/` is the event stream of the clock for clients that ask for one by name, and the page for everybody else.
+/// Case 13.1: `/` is the event stream of the clock for clients that request one by name, and the page for all others.
 #[actix_web::test]
 async fn the_root_is_an_event_stream_for_an_event_source() {
     let pages = |config: &mut actix_web::web::ServiceConfig| {
@@ -95,7 +95,7 @@ async fn the_root_is_an_event_stream_for_an_event_source() {
 }
 
 #[actix_web::test]
-async fn the_time_to_come_back_differs() {
+async fn the_reconnection_time_varies() {
     let site = site(&[]);
     let mut drawn = std::collections::HashSet::new();
     for _ in 0..12 {
@@ -195,7 +195,7 @@ async fn head_answers_the_headers_and_no_body() {
     let mut connection = site.connect().await;
     connection.request("HEAD", "/events?since=x", &[]).await;
     assert!(connection.head().await.starts_with("http/1.1 400 "));
-    // The next answer follows at once: nothing of a body lies between.
+    // The next answer follows immediately, without a body in between.
     connection.request("GET", "/events?since=x", &[]).await;
     assert!(connection.head().await.starts_with("http/1.1 400 "));
     assert_eq!(site.service.edge.metrics.transport(Transport::Sse).connections.get(), 0);
@@ -229,7 +229,7 @@ async fn an_old_client_gets_no_chunks() {
 }
 
 #[actix_web::test]
-async fn what_is_not_understood_is_told() {
+async fn invalid_parameters_are_reported() {
     let site = site(&[]);
     let long = "c".repeat(129);
     for (query, code) in [
@@ -262,7 +262,7 @@ async fn what_is_not_understood_is_told() {
 }
 
 #[actix_web::test]
-async fn a_channel_is_read_by_who_may() {
+async fn a_channel_is_read_only_with_permission() {
     let site = site(&[]);
     let token = site.token("", "inner.*,one");
     let get = |channel: &str| site.get(&format!("/events?channel={channel}"));
@@ -280,7 +280,7 @@ async fn a_channel_is_read_by_who_may() {
     let closed = crate::site(&[("TRIDENT_SECRET", "")]);
     assert_eq!(closed.get("/events?channel=inner.a").send().await.error(), (403, "no_key".into()));
 
-    // An EventSource sends no header of its own; its cookie counts, unless the page is a stranger's.
+    // An EventSource sends no header of its own; its cookie is accepted, unless the page is of another origin.
     let cookie = format!("trident_token={token}");
     let with_cookie = || get("inner.a").header("Cookie", &cookie);
     assert_eq!(with_cookie().open().await.status, 200);
@@ -294,7 +294,7 @@ async fn a_channel_is_read_by_who_may() {
 }
 
 #[actix_web::test]
-async fn pages_of_ours_may_read_and_nobody_elses() {
+async fn only_pages_of_allowed_origins_may_read() {
     let site = site(&[]);
     let ours = site.get("/events").header("Origin", "http://localhost:5173").open().await;
     assert_eq!(ours.header("Access-Control-Allow-Origin"), "http://localhost:5173");
@@ -318,7 +318,7 @@ async fn what_passes_is_counted() {
     assert_eq!((figures.connections.get(), figures.opened.get()), (1, 1));
     assert_eq!((figures.deliveries.get(), figures.gaps.get()), (2, 1));
     drop(events);
-    // Nothing is written to it: that the client is gone has to be noticed all the same, and long before the keep-alive.
+    // Nothing is written to it, yet the disconnected client has to be noticed, and long before the keep-alive.
     assert!(PATIENCE < site.service.edge.settings.keepalive);
     until("the connection is given back", || figures.connections.get() == 0).await;
     assert_eq!(site.service.edge.limits.connections(), 0);

@@ -1,4 +1,4 @@
-//! `/events`, held to what docs/PROTOCOL.md says of it, over real connections.
+//! `/events`, checked against docs/PROTOCOL.md over real connections.
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 

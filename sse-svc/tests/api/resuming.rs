@@ -1,4 +1,4 @@
-//! Coming back with a cursor, and being told of what is lost.
+//! Resuming with a cursor, and reports of lost messages.
 
 use edge::testing::{Events, Site};
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn since(site: &Site, since: &str) -> Events {
     site.get(&format!("/events?channel=public.a&since={since}")).events().await
 }
 
-/// The next message, which has to be a gap: what was asked for and where it goes on.
+/// The next message, which has to be a gap: the requested cursor and the one where it resumes.
 async fn gap(events: &mut Events) -> (String, String) {
     let message = events.message().await.unwrap();
     let data: serde_json::Value = serde_json::from_str(&message.data).unwrap();
@@ -54,10 +54,9 @@ async fn without_a_cursor_it_is_from_now_on() {
     assert_eq!(ids(&mut events, 1).await, [next]);
 }
 
-/// A browser whose first connection breaks before any message comes back with the id of the opening, which it was told
-/// without being told of a message.
+/// A browser whose first connection breaks before any message resumes with the id of the opening event, which has no data.
 #[actix_web::test]
-async fn what_comes_between_a_first_connection_and_the_next_is_not_passed_over() {
+async fn messages_between_two_first_connections_are_not_skipped() {
     let site = site(&[]);
     publish(&site, "public.a", 2).await;
     let mut connection = site.connect().await;
@@ -75,7 +74,7 @@ async fn what_comes_between_a_first_connection_and_the_next_is_not_passed_over()
 
 /// `earliest` is no cursor: asked for again it means the same.
 #[actix_web::test]
-async fn an_opening_names_no_place_that_was_not_asked_for() {
+async fn an_opening_event_contains_no_other_position() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
     let sent = publish(&site, "public.a", 4).await;
     for (since, place) in [("earliest", None), ("9999999999999-0", None), (&*sent[3], Some(&*sent[3]))] {
@@ -88,7 +87,7 @@ async fn an_opening_names_no_place_that_was_not_asked_for() {
 }
 
 #[actix_web::test]
-async fn the_header_beats_the_parameter() {
+async fn the_header_takes_precedence_over_the_parameter() {
     let site = site(&[]);
     let sent = publish(&site, "public.a", 5).await;
     let ask = |since: &str, header: &str| {
@@ -103,7 +102,7 @@ async fn the_header_beats_the_parameter() {
     assert_eq!(ids(&mut ask(&format!("&since={}", sent[3]), "").await, 1).await, sent[4..]);
 }
 
-/// Case 4.1: an id of another server is a gap and everything that is held, or else what `since` says, and never an error.
+/// Case 4.1: an id of another server is a gap and everything that is stored, or else what `since` requests, and never an error.
 #[actix_web::test]
 async fn a_foreign_id_is_a_gap() {
     let site = site(&[]);
@@ -140,10 +139,10 @@ async fn the_cursor_may_be_in_the_query() {
 }
 
 #[actix_web::test]
-async fn a_gap_is_told_exactly_when_something_was_dropped() {
+async fn a_gap_is_reported_exactly_when_messages_were_dropped() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "3")]);
     let sent = publish(&site, "public.a", 6).await;
-    // Two were dropped after the first: it goes on after the last of them.
+    // Two were dropped after the first: it resumes after the last of them.
     for requested in &sent[..2] {
         let mut events = since(&site, requested).await;
         assert_eq!(gap(&mut events).await, (requested.clone(), sent[2].clone()));
@@ -153,20 +152,20 @@ async fn a_gap_is_told_exactly_when_something_was_dropped() {
     for at in 2..5 {
         assert_eq!(ids(&mut since(&site, &sent[at]).await, 5 - at).await, sent[at + 1..]);
     }
-    // `earliest` asks for what is held and misses nothing of it; `0-0` asks for everything.
+    // `earliest` requests what is stored and misses none of it; `0-0` requests everything.
     assert_eq!(ids(&mut since(&site, "earliest").await, 3).await, sent[3..]);
     assert_eq!(gap(&mut since(&site, "0-0").await).await, ("0-0".into(), sent[2].clone()));
 }
 
 #[actix_web::test]
-async fn what_another_channel_dropped_is_not_missed() {
+async fn drops_of_another_channel_are_not_a_gap() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
     let first = publish(&site, "public.a", 1).await;
     let noise = publish(&site, "public.b", 5).await;
     let second = publish(&site, "public.a", 1).await;
     assert_eq!(ids(&mut since(&site, &first[0]).await, 1).await, second);
     assert_eq!(ids(&mut since(&site, "0-0").await, 2).await, [first[0].clone(), second[0].clone()]);
-    // Both together: the gap of one is told before the messages of both.
+    // Both together: the gap of one is reported before the messages of both.
     let query = format!("/events?channel=public.a&channel=public.b&since={}", first[0]);
     let mut events = site.get(&query).events().await;
     assert_eq!(gap(&mut events).await, (first[0].clone(), noise[2].clone()));
@@ -174,7 +173,7 @@ async fn what_another_channel_dropped_is_not_missed() {
 }
 
 #[actix_web::test]
-async fn a_cursor_of_another_life_is_a_gap() {
+async fn a_cursor_of_an_earlier_process_is_a_gap() {
     let site = site(&[]);
     let nothing_yet = site.service.log().head().to_string();
     let mut events = since(&site, "99999999999999-0").await;
@@ -186,14 +185,14 @@ async fn a_cursor_of_another_life_is_a_gap() {
         let mut events = since(&site, requested).await;
         let (told, resumed) = gap(&mut events).await;
         assert_eq!((&*told, ids(&mut events, 3).await), (requested, sent.clone()));
-        // Coming back with what the gap said misses nothing that is held, and is told of no other gap.
+        // Resuming with the cursor of the gap misses nothing that is stored, and reports no other gap.
         assert_eq!(ids(&mut since(&site, &resumed).await, 3).await, sent);
     }
     assert_eq!(ids(&mut since(&site, "0-0").await, 3).await, sent, "the start of everything is no other life");
 }
 
 #[actix_web::test]
-async fn what_is_dropped_while_nobody_reads_is_told_later() {
+async fn drops_without_a_reader_are_reported_later() {
     let site = site(&[("TRIDENT_HISTORY_AGE", "50ms")]);
     let sent = publish(&site, "public.a", 2).await;
     edge::testing::until("age takes them", || site.held("public.a").is_empty()).await;

@@ -12,7 +12,7 @@ fn resident() -> usize {
 
 #[cfg(target_os = "linux")]
 #[actix_web::test]
-async fn who_does_not_read_costs_no_memory_and_gets_a_gap() {
+async fn a_client_that_does_not_read_costs_no_memory_and_gets_a_gap() {
     const MIB: usize = 1024 * 1024;
     let site = site(&[("TRIDENT_HISTORY_BYTES", "1MiB")]);
     let stalled = site.get("/events?channel=public.a").open().await;
@@ -26,7 +26,7 @@ async fn who_does_not_read_costs_no_memory_and_gets_a_gap() {
     for n in 0..1_200 {
         last = site.publish("public.a", &text).await.to_string();
         unread += format!("id: {last}\ndata: {}\n\n", &text[2..]).len();
-        // Nobody else is behind: before much more is published, all of it has come.
+        // No other reader is behind: all of it has been delivered before much more is published.
         while n % 8 == 7 && unread > 0 {
             unread -= reading.chunk().await.len();
         }

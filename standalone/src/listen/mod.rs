@@ -1,8 +1,8 @@
-//! `standalone listen`: what is published, in a terminal.
+//! `standalone listen`: prints published messages in a terminal.
 //!
-//! One connection after another is opened by [`Listener::connect`], each with the cursor after what has been shown; what comes over it
-//! is read by [`wire`] and written by [`show`]. The cursor is all that is carried from one connection to the next, so
-//! nothing is shown twice and nothing is left out but what the server says is lost.
+//! [`Listener::connect`] opens one connection after another, each with the cursor after the last printed message; [`wire`] decodes them,
+//! and [`show`] prints. Only the cursor is carried from one connection to the next, so no message is printed twice, and none is missed
+//! except those that the server reports as lost.
 
 mod show;
 mod wire;
@@ -27,25 +27,25 @@ use wire::{Batch, Decode, EventStream, Item, JsonLines, Lines};
 
 use crate::client::{self, Backoff, BaseUrl, Refusal};
 
-/// How long the head of an answer may take.
+/// Timeout of the head of a response.
 const HEAD: Duration = Duration::from_secs(15);
-/// How long a long poll waits, in seconds, as the query has it.
+/// How long a long poll waits, in seconds, for the query.
 const WAIT: &str = "25";
-/// How long a long poll's answer may take: the wait, and what the network takes.
+/// Timeout of a long poll's response: the wait, and time for the network.
 const POLL: Duration = Duration::from_secs(40);
-/// A stream that is silent for so long is dead: four times what servers allow themselves.
+/// A stream without data for this long is dead: four keep-alive intervals of the server.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The largest answer to a long poll.
-const LARGEST_BATCH: usize = 64 * 1024 * 1024;
+/// Maximum size of the answer to a long poll.
+const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
-/// The way in which messages come.
+/// The transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// `/events`.
     Sse,
     /// `/data?mode=stream`.
     Stream,
-    /// `/data`, asked again and again.
+    /// `/data`, requested repeatedly.
     LongPoll,
 }
 
@@ -57,7 +57,7 @@ impl FromStr for Transport {
             "sse" => Ok(Self::Sse),
             "stream" => Ok(Self::Stream),
             "longpoll" => Ok(Self::LongPoll),
-            _ => Err("accepted are sse, stream and longpoll".to_owned()),
+            _ => Err("expected sse, stream or longpoll".to_owned()),
         }
     }
 }
@@ -72,15 +72,15 @@ impl fmt::Display for Transport {
     }
 }
 
-/// How a connection ended.
+/// Why a connection ended.
 enum End {
-    /// As the server meant it; it may have said when to come again.
+    /// The server ended it intentionally; it may have sent the time to reconnect.
     Clean(Duration),
-    /// In another way.
+    /// For any other reason.
     Broken(String),
-    /// With an answer that is no stream.
+    /// The response is not a stream.
     Refused(Refusal),
-    /// All that was asked for has been shown, or nobody reads any more.
+    /// Everything requested has been printed, or stdout is closed.
     Done,
 }
 
@@ -95,20 +95,20 @@ struct Listener {
     base: BaseUrl,
     channels: Vec<ChannelName>,
     transport: Transport,
-    /// After what comes next.
+    /// The cursor for the next connection.
     since: Since,
     show: Show,
-    /// Messages that are yet to be shown.
+    /// The number of messages still to be printed.
     left: Option<u64>,
-    /// Whether it was said that there is a connection.
+    /// Whether the connection has been reported.
     is_announced: bool,
     backoff: Backoff,
 }
 
-/// Shows what is published until a signal ends it, or the server refuses.
+/// Prints published messages until a signal, or until the server rejects the request.
 ///
 /// # Errors
-/// Why the server refuses.
+/// Why the server rejects the request.
 pub async fn run(matches: &ArgMatches) -> Result<(), String> {
     let Some(base) = matches.get_one::<BaseUrl>("url").cloned() else { return Err("no URL".to_owned()) };
     let is_json = matches.get_flag("json");
@@ -155,12 +155,12 @@ impl Listener {
             let end = self.connect().await.unwrap_or_else(|end| end);
             let (why, wait) = match end {
                 End::Done => return Ok(()),
-                // A long poll: the next one at once.
+                // A long poll: the next one starts immediately.
                 End::Clean(wait) if self.transport == Transport::LongPoll => {
                     sleep(wait).await;
                     continue;
                 }
-                // Streams have an end, which is no news.
+                // The end of a stream is normal and is not reported.
                 End::Clean(asked) => {
                     sleep(self.backoff.next(asked)).await;
                     continue;
@@ -172,7 +172,7 @@ impl Listener {
                 },
             };
             self.is_announced = false;
-            self.note(&format!("{why}; again in {:.1} s", wait.as_secs_f64()));
+            self.note(&format!("{why}; retrying in {:.1} s", wait.as_secs_f64()));
             sleep(wait).await;
         }
     }
@@ -202,14 +202,14 @@ impl Listener {
         self.base.with(path, query)
     }
 
-    /// One connection, from its request to its end.
+    /// One connection, from request to end.
     async fn connect(&mut self) -> Result<End, End> {
         let patience = if self.transport == Transport::LongPoll { POLL } else { HEAD };
-        // Without this awc unpacks bodies, and holds what it has unpacked back.
+        // Otherwise awc decompresses bodies and buffers the result.
         let request = self.client.get(self.url()).no_decompress().force_close();
         let sent = timeout(patience, request.send()).await;
-        let sent = sent.map_err(|_| End::Broken(format!("{} does not answer", self.base)))?;
-        let mut response = sent.map_err(|error| End::Broken(format!("cannot ask {}: {error}", self.base)))?;
+        let sent = sent.map_err(|_| End::Broken(format!("no answer from {}", self.base)))?;
+        let mut response = sent.map_err(|error| End::Broken(format!("cannot connect to {}: {error}", self.base)))?;
         if response.status() != 200 {
             let body = timeout(HEAD, response.body()).await.ok().and_then(Result::ok).unwrap_or_default();
             return Err(End::Refused(Refusal::of(response.status(), response.headers(), &body)));
@@ -237,7 +237,7 @@ impl Listener {
         let (mut lines, mut asked) = (Lines::default(), Duration::ZERO);
         loop {
             let chunk = timeout(SILENCE, response.next()).await;
-            let chunk = chunk.map_err(|_| End::Broken("the connection has gone silent".to_owned()))?;
+            let chunk = chunk.map_err(|_| End::Broken("the connection timed out".to_owned()))?;
             let Some(chunk) = chunk else { return Ok(End::Clean(asked)) };
             let chunk = chunk.map_err(|error| End::Broken(format!("the connection broke: {error}")))?;
             let goes_on = lines.feed(&chunk, decode, |item| match item {
@@ -258,8 +258,8 @@ impl Listener {
         S: futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin,
     {
         let resumed = response.headers().get("Trident-Gap").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = timeout(POLL, response.body().limit(LARGEST_BATCH)).await;
-        let body = body.map_err(|_| End::Broken("the answer does not end".to_owned()))?;
+        let body = timeout(POLL, response.body().limit(MAX_BATCH_BYTES)).await;
+        let body = body.map_err(|_| End::Broken("the answer is incomplete after the timeout".to_owned()))?;
         let body = body.map_err(|error| End::Broken(format!("the connection broke: {error}")))?;
         let batch: Batch = serde_json::from_slice(&body).map_err(wire::Foreign::from)?;
         let gap = resumed.map(|resumed| {
@@ -276,11 +276,11 @@ impl Listener {
         Ok(End::Clean(Duration::ZERO))
     }
 
-    /// Shows an item and moves the cursor past it; false when there is nothing more to do.
+    /// Prints an item and advances the cursor; false when there is nothing more to do.
     fn take(&mut self, item: Item) -> bool {
         self.backoff.reset();
         let (shown, cursor) = match item {
-            // A server that sends what was asked to come after is not to be trusted twice.
+            // A server that repeats the message of the cursor cannot be trusted.
             Item::Message(message) if matches!(self.since, Since::After(seen) if message.id <= seen) => return true,
             Item::Message(message) => {
                 self.left = self.left.map(|left| left.saturating_sub(1));
@@ -291,7 +291,7 @@ impl Listener {
             Item::Retry(_) => return true,
         };
         let mut out = io::stdout().lock();
-        // Who closed the pipe, as `head` does, has seen enough.
+        // A closed stdout, as after `head`, is not an error.
         if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
             return false;
         }
@@ -300,16 +300,16 @@ impl Listener {
     }
 
     fn note(&self, text: &str) {
-        // Nobody there to be told is no reason to end.
+        // A closed stderr is not a reason to end.
         let _ = writeln!(io::stderr(), "{}", self.show.note(text));
     }
 
-    /// The last words: how to go on from here.
+    /// Prints how to continue from here.
     fn farewell(&self) {
         if let Since::After(cursor) = self.since {
             let channels: String = self.channels.iter().map(|channel| format!(" --channel {channel}")).collect();
             self.note(&format!(
-                "last cursor {cursor}; to go on from there: standalone listen {}{channels} --since {cursor}",
+                "last cursor {cursor}; to resume from there: standalone listen {}{channels} --since {cursor}",
                 self.base
             ));
         }

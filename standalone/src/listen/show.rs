@@ -1,4 +1,4 @@
-//! Messages for eyes, or for programs.
+//! Prints messages, for humans or for programs.
 
 use std::{
     fmt::Write as _,
@@ -13,23 +13,23 @@ use crate::plain::plain;
 const DIM: &str = "2";
 const BOLD: &str = "1";
 const YELLOW: &str = "33";
-/// For channels: what is readable on dark and on light.
+/// Colours for channels: readable on dark and on light.
 const COLORS: [&str; 6] = ["36", "35", "32", "34", "96", "95"];
 
-/// How messages are shown.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Show {
-    /// A line of JSON for each, as the server has it.
+    /// A line of JSON for each message, as the server sent it.
     Json,
     /// Time, channel, event and data.
     Text {
-        /// With colours, as ECMA-48 has them.
+        /// Whether to use colours (ECMA-48).
         is_colored: bool,
     },
 }
 
 impl Show {
-    /// A message, with the end of its line.
+    /// A message, with its line end.
     pub(super) fn message(self, message: &Message) -> String {
         let Self::Text { .. } = self else {
             return serde_json::to_string(message).unwrap_or_default() + "\n";
@@ -43,7 +43,7 @@ impl Show {
             line.push_str(&self.paint(BOLD, &plain(&message.event)));
         }
         line.push_str("  ");
-        // A text is shown as it is, but for what a terminal would take as an order to itself.
+        // Prints a text unchanged, except for control characters, which a terminal would interpret.
         match serde_json::from_str::<String>(message.data.get()) {
             Ok(text) => line.push_str(&plain(&text)),
             Err(_) => line.push_str(&plain(message.data.get())),
@@ -52,13 +52,13 @@ impl Show {
         line
     }
 
-    /// That something is lost, with the end of its line.
+    /// A gap, with its line end.
     pub(super) fn gap(self, gap: &Gap) -> String {
         match self {
             Self::Json => format!("{}\n", serde_json::json!({ "gap": gap })),
             Self::Text { .. } => {
                 let told = format!(
-                    "── gap: messages after {} are no longer held, or never were on this server; going on after {} ──",
+                    "── gap: messages after {} have expired or were never on this server; resuming after {} ──",
                     gap.requested, gap.resumed
                 );
                 self.paint(YELLOW, &told) + "\n"
@@ -66,7 +66,7 @@ impl Show {
         }
     }
 
-    /// A remark beside the messages.
+    /// A note, on stderr.
     pub(super) fn note(self, text: &str) -> String {
         self.paint(DIM, &format!("── {text}"))
     }
@@ -83,7 +83,7 @@ impl Show {
 fn time_of_day(ms: u64) -> String {
     let (s, ms) = (ms / 1000, ms % 1000);
     let mut text = String::with_capacity(12);
-    // A string takes all that is written to it.
+    // Writing to a string never fails.
     let _ = write!(text, "{:02}:{:02}:{:02}.{ms:03}", s / 3600 % 24, s / 60 % 60, s % 60);
     text
 }

@@ -1,13 +1,13 @@
-//! What comes over each transport, read into [`Item`]s: chunks go in as they arrive, wherever they were cut.
+//! Decodes each transport into [`Item`]s: takes chunks as they arrive, wherever they were split.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::pure::{Cursor, Gap};
 
-/// A line longer than this is none of ours.
-const LONGEST_LINE: usize = 64 * 1024 * 1024;
+/// A longer line is not sent by Trident.
+const MAX_LINE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A message as all transports write it whole. Written again it is what came.
+/// A message, as all transports write it in full. Serializing it again gives the same text.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Message {
     pub(super) id: Cursor,
@@ -17,14 +17,14 @@ pub(super) struct Message {
     pub(super) time: u64,
 }
 
-/// One thing that a server said.
+/// One item of a stream.
 #[derive(Debug)]
 pub(super) enum Item {
     Message(Message),
     Gap(Gap),
-    /// Where the stream begins, or what the client has seen all of.
+    /// The position of the stream: the client has received everything up to it.
     Place(Cursor),
-    /// Milliseconds after which to come back, once this connection has ended.
+    /// Milliseconds to wait before reconnecting, once this connection has ended.
     Retry(u64),
 }
 
@@ -35,9 +35,9 @@ pub(super) struct Batch {
     pub(super) messages: Vec<Message>,
 }
 
-/// A text that no server of ours writes.
+/// Text that Trident does not send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no answer of Trident's: {0}")]
+#[error("not an answer of Trident: {0}")]
 pub(super) struct Foreign(pub(super) String);
 
 impl From<serde_json::Error> for Foreign {
@@ -46,20 +46,20 @@ impl From<serde_json::Error> for Foreign {
     }
 }
 
-/// Reads a stream.
+/// Decodes a stream.
 pub(super) trait Decode {
-    /// What is complete with this line, which is given without its end.
+    /// The item that is complete with this line, which is given without its line end.
     fn line(&mut self, line: &[u8]) -> Result<Option<Item>, Foreign>;
 }
 
-/// Cuts chunks into lines for a [`Decode`].
+/// Splits chunks into lines for a [`Decode`].
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     begun: Vec<u8>,
 }
 
 impl Lines {
-    /// Hands each line that ends in `chunk` to `decode`, and what comes of it to `take`, until that returns false.
+    /// Passes each line that ends in `chunk` to `decode`, and its items to `take`, until that returns false.
     pub(super) fn feed(
         &mut self,
         mut chunk: &[u8],
@@ -79,14 +79,14 @@ impl Lines {
             }
         }
         self.begun.extend_from_slice(chunk);
-        if self.begun.len() > LONGEST_LINE {
-            return Err(Foreign("a line without end".to_owned()));
+        if self.begun.len() > MAX_LINE_BYTES {
+            return Err(Foreign("a line that is too long".to_owned()));
         }
         Ok(true)
     }
 }
 
-/// `/events?format=message`: each event is a whole message, but one with the name `gap`.
+/// `/events?format=message`: each event is a whole message, except the event `gap`.
 #[derive(Debug, Default)]
 pub(super) struct EventStream {
     id: Option<Cursor>,
@@ -124,7 +124,7 @@ impl EventStream {
     }
 }
 
-/// `/data?mode=stream`: a line for each message or gap, empty ones between.
+/// `/data?mode=stream`: a line for each message or gap, and empty lines.
 #[derive(Debug, Default)]
 pub(super) struct JsonLines;
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_told() {
+    fn answers_of_other_servers_are_reported() {
         let mut lines = Lines::default();
         for text in ["<html>\n", "[1]\n", "{\"gap\":1}\n"] {
             assert!(lines.feed(text.as_bytes(), &mut JsonLines, |_| true).is_err(), "{text}");

@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What the client was told, in the order it was told.
+/// What the client received, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     /// A message, and the number in it.
@@ -34,7 +34,7 @@ impl Got {
     }
 }
 
-/// The ways to read.
+/// The transports.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Sse,
@@ -50,9 +50,9 @@ pub(crate) struct Client<'a> {
     site: &'a Site,
     rng: StdRng,
     cursor: String,
-    /// What it was told.
+    /// What it received.
     pub(crate) got: Vec<Got>,
-    /// By way: connections that were cut, and answers that came whole.
+    /// For each transport: connections that were cut, and complete answers.
     pub(crate) hops: [(usize, usize); WAYS.len()],
 }
 
@@ -62,7 +62,7 @@ impl<'a> Client<'a> {
         Self { site, rng, cursor, got: Vec::new(), hops: Default::default() }
     }
 
-    /// Reads until the message with the number `last` has come.
+    /// Reads until the message with the number `last` has arrived.
     pub(crate) async fn hop_to(&mut self, last: usize) {
         while !matches!(self.got.last(), Some(Got::Message { n, .. }) if *n == last) {
             let way = self.rng.random_range(0..WAYS.len());
@@ -98,7 +98,7 @@ impl<'a> Client<'a> {
         false
     }
 
-    /// Each way has two spellings of where to go on.
+    /// Each transport has two ways to give the cursor.
     fn request(&mut self, way: Way) -> String {
         let (cursor, is_header) = (&self.cursor, self.rng.random::<bool>());
         let (path, name, value) = match way {
@@ -112,7 +112,7 @@ impl<'a> Client<'a> {
         format!("GET {path}channel=public.a&channel=public.b{since} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n")
     }
 
-    /// Takes what has come whole and was not taken yet, of a connection's `bytes`; breaks when its answer is whole.
+    /// Takes complete messages that were not taken yet from a connection's `bytes`; breaks when the answer is complete.
     fn take(&mut self, way: Way, bytes: &[u8], taken: &mut usize) -> ControlFlow<()> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Continue(()) };
         let head = std::str::from_utf8(&bytes[..end]).unwrap().to_ascii_lowercase();
@@ -202,7 +202,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// What a chunked body (RFC 9112 §7.1) says, as far as it has come.
+/// The decoded part of a chunked body (RFC 9112 §7.1), as far as it has arrived.
 fn unchunked(mut body: &[u8]) -> Vec<u8> {
     let mut said = Vec::new();
     while let Some(end) = find(body, b"\r\n") {

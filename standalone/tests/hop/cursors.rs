@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::site;
 
-/// What every way of reading brings first after `cursor`, as the ids of messages or `gap`.
+/// What each transport returns first after `cursor`, as the ids of messages or `gap`.
 async fn after(site: &Site, cursor: &str) -> Vec<(&'static str, String)> {
     let path = "channel=public.a";
     let tag = format!("\"{cursor}\"");
@@ -76,7 +76,7 @@ async fn a_cursor_of_each_transport_resumes_on_the_others() {
         }
     }
 
-    // And each form in which a gap says where it goes on.
+    // And each form in which a gap gives the cursor to resume from.
     let path = format!("channel=public.a&since={}", sent[0]);
     let event = site.get(&format!("/events?{path}")).events().await.message().await.unwrap();
     let raw = site.get(&format!("/data?{path}&format=raw")).send().await;

@@ -24,7 +24,7 @@ fn channel_of(n: usize) -> usize {
     n * 3 % 5 % 2
 }
 
-/// Posts so many messages in batches of random sizes; the ids that were answered.
+/// Posts this many messages in batches of random sizes; returns their ids.
 async fn publish(site: &Site, rng: &mut StdRng, largest: usize) -> Vec<String> {
     let token = site.token("public.*", "");
     let mut ids: Vec<String> = Vec::new();
@@ -75,7 +75,7 @@ async fn every_loss_is_announced_and_nothing_else_is() {
     assert!(client.got.iter().all(|got| got.id().is_none_or(|(id, n)| id == sent[n])), "seed {seed}");
     assert_eq!(numbers.last(), Some(&(MESSAGES - 1)), "seed {seed}");
 
-    // A gap stands before the first message after it, of whichever channel; so each channel is looked at by itself.
+    // A gap precedes the first message after it, of any channel; so each channel is checked separately.
     let mut is_explained = vec![false; client.got.len()];
     let mut losses = 0;
     for channel in 0..CHANNELS.len() {

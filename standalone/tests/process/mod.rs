@@ -22,7 +22,7 @@ pub(crate) fn standalone() -> Command {
     command
 }
 
-/// An address that was free a moment ago; should somebody take it meanwhile, a start there fails and says so.
+/// An address that was free a moment ago. If another process takes it in the meantime, the start fails with an error.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -60,7 +60,7 @@ impl Server {
         while !said.contains(last_words) {
             assert_ne!(lines.read_line(&mut said).unwrap(), 0, "it ended early: {said}");
         }
-        // Read on, or the process would stand still once the pipe is full.
+        // Keep reading, or the process would block when the pipe is full.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let server = Self { child, address, said };
         let until = Instant::now() + PATIENCE;
@@ -129,7 +129,7 @@ impl Talk {
         self.out.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// The next line of stderr that holds `part`.
+    /// The next line of stderr that contains `part`.
     pub(crate) fn err(&self, part: &str) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -141,7 +141,7 @@ impl Talk {
         }
     }
 
-    /// That nothing stands on stdout that was not read, once the process has ended.
+    /// Checks that stdout has no unread line when the process has ended.
     pub(crate) fn rest(&self) -> Vec<String> {
         let mut rest = Vec::new();
         loop {

@@ -151,7 +151,7 @@ describe("a server that cannot be reached", () => {
   test("case 13.3: an overload that the server itself reports moves no client to another transport", () => {
     const drive = new Drive().start();
     for (let n = 0; n < 9; n += 1) {
-      drive.over("busy", { status: 503, code: "bus_away", retryAfter: 7_000 });
+      drive.over("busy", { status: 503, code: "bus_unavailable", retryAfter: 7_000 });
       assert.ok(drive.state.retryIn >= 7_000);
       drive.again();
     }

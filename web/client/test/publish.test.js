@@ -28,7 +28,7 @@ test("one request, and the id", async () => {
 });
 
 test("what fails for now is tried again, with the same key", async () => {
-  const busy = (response) => json(response, 503, { error: { code: "bus_away", message: "away" } }, { "Retry-After": "0" });
+  const busy = (response) => json(response, 503, { error: { code: "bus_unavailable", message: "unavailable" } }, { "Retry-After": "0" });
   const { url, asked } = await answers((response) => response.destroy(), busy, good);
   assert.equal(await publish({ channel: "c", data: 1 }, { url }), "7-0");
   assert.equal(asked.length, 3);

@@ -12,11 +12,12 @@ fn name(n: usize) -> Arc<str> {
     format!("n{n}").into()
 }
 
-/// What the clients of rooms are told at a tick: how many, and who.
-fn told(table: &mut Table, now: Instant) -> Vec<(String, usize, Option<String>)> {
-    let mut told: Vec<_> = table.tick(now).tell.into_iter().map(|(room, present)| shown(&room, &present)).collect();
-    told.sort();
-    told
+/// What the clients of rooms receive at a tick: the number of members and their names.
+fn notified(table: &mut Table, now: Instant) -> Vec<(String, usize, Option<String>)> {
+    let mut notified: Vec<_> =
+        table.tick(now).notify.into_iter().map(|(room, present)| shown(&room, &present)).collect();
+    notified.sort();
+    notified
 }
 
 fn shown(room: &str, present: &Present) -> (String, usize, Option<String>) {
@@ -28,43 +29,43 @@ fn one(count: usize, names: &str) -> Vec<(String, usize, Option<String>)> {
 }
 
 #[test]
-fn a_room_is_told_once_of_all_its_changes() {
+fn a_room_gets_one_notification_for_several_changes() {
     let (mut table, mut now) = (Table::default(), Instant::now());
-    let mut told = |table: &mut Table| {
+    let mut notified = |table: &mut Table| {
         now += PERIOD;
-        told(table, now)
+        notified(table, now)
     };
-    assert_eq!(told(&mut table), []);
+    assert_eq!(notified(&mut table), []);
     table.enter(&room(1), &name(2));
     table.enter(&room(1), &name(1));
     table.enter(&room(1), &name(1));
-    assert_eq!(told(&mut table), one(3, "n1 n1 n2"));
-    assert_eq!(told(&mut table), []);
+    assert_eq!(notified(&mut table), one(3, "n1 n1 n2"));
+    assert_eq!(notified(&mut table), []);
     table.rename(&room(1), "n1", &name(3));
     table.leave(&room(1), "n2");
-    assert_eq!(told(&mut table), one(2, "n1 n3"));
-    // Nobody is left who could be told, and nothing is left of the room.
+    assert_eq!(notified(&mut table), one(2, "n1 n3"));
+    // No client is left to notify, and nothing is left of the room.
     table.leave(&room(1), "n1");
     table.leave(&room(1), "n3");
-    assert_eq!(told(&mut table), []);
-    assert!(table.here.is_empty() && table.to_tell.is_empty());
+    assert_eq!(notified(&mut table), []);
+    assert!(table.here.is_empty() && table.to_notify.is_empty());
 }
 
 #[test]
 fn more_than_a_hundred_are_a_number() {
     let mut table = Table::default();
-    for n in 0..MOST_NAMES {
+    for n in 0..MAX_NAMES {
         table.enter(&room(1), &name(n));
     }
-    assert_eq!(table.present(&room(1)).members.map(|names| names.len()), Some(MOST_NAMES));
-    table.enter(&room(1), &name(MOST_NAMES));
-    assert_eq!(table.present(&room(1)), Present { count: MOST_NAMES + 1, members: None });
+    assert_eq!(table.present(&room(1)).members.map(|names| names.len()), Some(MAX_NAMES));
+    table.enter(&room(1), &name(MAX_NAMES));
+    assert_eq!(table.present(&room(1)), Present { count: MAX_NAMES + 1, members: None });
     table.leave(&room(1), "n0");
-    assert_eq!(table.present(&room(1)).members.map(|names| names.len()), Some(MOST_NAMES));
+    assert_eq!(table.present(&room(1)).members.map(|names| names.len()), Some(MAX_NAMES));
 }
 
 #[test]
-fn a_great_room_is_told_less_often() {
+fn a_large_room_is_notified_less_often() {
     let (mut table, start) = (Table::default(), Instant::now());
     for n in 0..3 * MEMBERS_A_PERIOD {
         table.enter(&room(1), &name(n));
@@ -74,8 +75,8 @@ fn a_great_room_is_told_less_often() {
     for second in 0..9 {
         table.enter(&room(1), &name(0));
         table.enter(&room(2), &name(0));
-        let rooms = told(&mut table, start + PERIOD * second).into_iter().map(|(room, ..)| room);
-        ticks.extend(rooms.filter(|told| *told == room(1).to_string()).map(|_| second));
+        let rooms = notified(&mut table, start + PERIOD * second).into_iter().map(|(room, ..)| room);
+        ticks.extend(rooms.filter(|notified| *notified == room(1).to_string()).map(|_| second));
     }
     assert_eq!(ticks, [0, 4, 8]);
 }
@@ -101,43 +102,43 @@ fn another_replica_comes_changes_and_falls_silent() {
     let (mut table, start) = (Table::default(), Instant::now());
     table.enter(&room(1), &name(1));
     let at = |seconds| start + PERIOD * seconds;
-    assert_eq!(told(&mut table, at(0)), one(1, "n1"));
-    // Rooms in which nobody is here are known, and nobody is told of them.
+    assert_eq!(notified(&mut table, at(0)), one(1, "n1"));
+    // Rooms without members here are known, but nobody is notified of them.
     hear(&mut table, parts(1, true, true, &[(1, 2), (2, 1)]), at(0));
-    assert_eq!(told(&mut table, at(1)), one(3, "n1 n10 n11"));
+    assert_eq!(notified(&mut table, at(1)), one(3, "n1 n10 n11"));
     assert_eq!(table.present(&room(2)).count, 1);
     hear(&mut table, parts(2, false, false, &[(1, 1)]), at(1));
-    assert_eq!(told(&mut table, at(2)), one(2, "n1 n10"));
+    assert_eq!(notified(&mut table, at(2)), one(2, "n1 n10"));
     // The same again is no change.
     hear(&mut table, parts(3, false, false, &[(1, 1)]), at(2));
-    assert_eq!(told(&mut table, at(3)), []);
-    // All at once: what is not told any more is gone.
+    assert_eq!(notified(&mut table, at(3)), []);
+    // A whole state replaces the previous one: rooms that it does not name are empty.
     hear(&mut table, parts(4, true, false, &[(3, 1)]), at(3));
-    assert_eq!(table.present(&room(1)).count, 2, "not before it has told all");
+    assert_eq!(table.present(&room(1)).count, 2, "not before its whole state has arrived");
     hear(&mut table, parts(5, false, true, &[(1, 2)]), at(3));
-    assert_eq!(told(&mut table, at(4)), one(3, "n1 n10 n11"));
+    assert_eq!(notified(&mut table, at(4)), one(3, "n1 n10 n11"));
     assert_eq!((table.present(&room(2)).count, table.present(&room(3)).count), (0, 1));
     for second in 5..8 {
         hear(&mut table, What::Beat { number: 5 }, at(second));
-        assert_eq!(told(&mut table, at(second)), []);
+        assert_eq!(notified(&mut table, at(second)), []);
     }
-    assert_eq!(told(&mut table, at(7) + SILENCE - Duration::from_millis(1)), []);
-    assert_eq!(told(&mut table, at(7) + SILENCE), one(1, "n1"));
+    assert_eq!(notified(&mut table, at(7) + SILENCE - Duration::from_millis(1)), []);
+    assert_eq!(notified(&mut table, at(7) + SILENCE), one(1, "n1"));
     assert!(table.others.is_empty());
 }
 
 #[test]
-fn who_says_that_it_ends_is_gone_at_once() {
+fn a_replica_that_says_goodbye_is_removed_immediately() {
     let (mut table, now) = (Table::default(), Instant::now());
     table.enter(&room(1), &name(1));
     hear(&mut table, parts(1, true, true, &[(1, 2)]), now);
-    assert_eq!(told(&mut table, now), one(3, "n1 n10 n11"));
+    assert_eq!(notified(&mut table, now), one(3, "n1 n10 n11"));
     hear(&mut table, What::Bye, now);
-    assert_eq!(told(&mut table, now + PERIOD), one(1, "n1"));
+    assert_eq!(notified(&mut table, now + PERIOD), one(1, "n1"));
 }
 
 #[test]
-fn what_was_missed_is_asked_for() {
+fn missed_notices_are_requested_again() {
     let (mut table, now) = (Table::default(), Instant::now());
     let asks = |table: &mut Table| table.tick(now).send.contains(&What::Ask { of: OTHER });
     hear(&mut table, What::Beat { number: 7 }, now);
@@ -155,7 +156,7 @@ fn what_was_missed_is_asked_for() {
 }
 
 #[test]
-fn a_newcomer_and_who_asks_are_told_all() {
+fn new_and_asking_replicas_get_the_whole_state() {
     let now = Instant::now();
     for what in [What::Hello, What::Ask { of: ME }] {
         let mut table = Table::default();
@@ -171,8 +172,8 @@ fn a_newcomer_and_who_asks_are_told_all() {
     let mut table = Table::default();
     let _ = table.tick(now);
     hear(&mut table, What::Ask { of: Replica(3) }, now);
-    let is_told = table.tick(now).send.iter().any(|what| matches!(what, What::Parts { .. }));
-    assert!(!is_told, "others are asked");
+    let has_parts = table.tick(now).send.iter().any(|what| matches!(what, What::Parts { .. }));
+    assert!(!has_parts, "others are asked");
 }
 
 #[test]
@@ -215,17 +216,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
-/// A replica, its members (room and name of each), and what its clients were told last.
+/// A replica, its members (room and name of each), and the last presence that its clients received.
 struct Site {
     replica: Replica,
     table: Table,
     members: Vec<(usize, usize)>,
-    told: HashMap<ChannelName, Present>,
+    notified: HashMap<ChannelName, Present>,
 }
 
 fn tick(sites: &mut [Site], at: usize, hears: &[bool], now: Instant) {
     let due = sites[at].table.tick(now);
-    sites[at].told.extend(due.tell);
+    sites[at].notified.extend(due.notify);
     let from = sites[at].replica;
     for what in due.send {
         for (site, _) in sites.iter_mut().zip(hears).filter(|(_, hears)| **hears) {
@@ -236,7 +237,7 @@ fn tick(sites: &mut [Site], at: usize, hears: &[bool], now: Instant) {
 }
 
 proptest! {
-    /// Whatever was lost: once notices come through again, all replicas show the same, and have told it.
+    /// Whatever was lost: once notices arrive again, all replicas show the same presence, and have sent it to their clients.
     #[test]
     fn in_the_end_everybody_is_shown_everywhere(steps in steps()) {
         let mut now = Instant::now();
@@ -244,7 +245,7 @@ proptest! {
             replica: Replica(u32::try_from(n).unwrap()),
             table: Table::default(),
             members: Vec::new(),
-            told: HashMap::new(),
+            notified: HashMap::new(),
         };
         let mut sites: Vec<Site> = (0..REPLICAS).map(site).collect();
         let mut started = REPLICAS;
@@ -292,7 +293,7 @@ proptest! {
             for site in &sites {
                 prop_assert_eq!(&site.table.present(&room(n)), &present);
                 if site.members.iter().any(|(room, _)| *room == n) {
-                    prop_assert_eq!(site.told.get(&room(n)), Some(&present));
+                    prop_assert_eq!(site.notified.get(&room(n)), Some(&present));
                 }
             }
         }

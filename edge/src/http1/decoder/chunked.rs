@@ -1,24 +1,24 @@
-//! The chunked transfer coding, as RFC 9112 §7.1 has it and not otherwise.
+//! The chunked transfer coding, strictly as in RFC 9112 §7.1.
 //!
-//! Where one reader of chunks finds the end of a body and another does not, a request can be hidden from one of them. So lines end
-//! with CRLF and nothing else, extensions and trailer fields have to be well formed, and all of them together are bounded.
+//! If two parsers find the end of a body at different positions, a request can be hidden from one of them (request smuggling). Therefore
+//! lines have to end with CRLF, extensions and trailer fields have to be well formed, and all of them together are bounded.
 
 use bytes::{Buf as _, BytesMut};
 
 use super::{BrokenBody, Part, take};
 
-/// Bytes of the longest line.
+/// Maximum length of a line in bytes.
 const MAX_LINE: usize = 4 * 1024;
-/// Bytes of all extensions and trailer fields of one body.
+/// Maximum size in bytes of all extensions and trailer fields of one body.
 const MAX_EXTRA: usize = 8 * 1024;
-/// Digits of the longest size.
+/// Maximum number of digits of a size.
 const MAX_DIGITS: usize = 16;
 
-/// A body in chunks, as far as it was read.
+/// The state of a chunked body.
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
     next: Next,
-    /// Bytes of extensions and trailer fields so far.
+    /// The size of extensions and trailer fields so far.
     extra: usize,
 }
 
@@ -26,9 +26,9 @@ pub(super) struct Chunked {
 enum Next {
     #[default]
     Size,
-    /// So many bytes of this chunk.
+    /// The number of remaining bytes of this chunk.
     Data(u64),
-    /// The line end behind the data of a chunk.
+    /// The line end after the data of a chunk.
     DataEnd,
     /// A trailer field, or the empty line that ends the body.
     Trailer,
@@ -84,7 +84,7 @@ impl Chunked {
     }
 }
 
-/// Bytes of the line at the beginning of `inbox`, without its CRLF; none while it has no end.
+/// The length of the line at the beginning of `inbox`, without its CRLF; `None` if it is incomplete.
 fn line(inbox: &[u8]) -> Result<Option<usize>, BrokenBody> {
     match memchr::memchr(b'\n', inbox) {
         Some(end @ 1..=MAX_LINE) if inbox[end - 1] == b'\r' => Ok(Some(end - 1)),
@@ -93,7 +93,7 @@ fn line(inbox: &[u8]) -> Result<Option<usize>, BrokenBody> {
     }
 }
 
-/// The size that a line tells, and the bytes of its extensions: `chunk-size [ chunk-ext ]`.
+/// The size in a line, and the length of its extensions: `chunk-size [ chunk-ext ]`.
 fn size(line: &[u8]) -> Option<(u64, usize)> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extensions) = line.split_at(digits);
@@ -127,13 +127,13 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
     &bytes[space..]
 }
 
-/// What comes after the token at the beginning (RFC 9110 §5.6.2).
+/// The rest after the token at the beginning (RFC 9110 §5.6.2).
 fn after_token(bytes: &[u8]) -> Option<&[u8]> {
     let length = bytes.iter().take_while(|byte| is_token(**byte)).count();
     (length > 0).then(|| &bytes[length..])
 }
 
-/// What comes after the quoted string at the beginning (RFC 9110 §5.6.4).
+/// The rest after the quoted string at the beginning (RFC 9110 §5.6.4).
 fn after_quoted(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes.strip_prefix(b"\"")?;
     loop {
@@ -153,7 +153,7 @@ fn is_field(line: &[u8]) -> bool {
     value.is_some_and(|value| value.iter().copied().all(is_text))
 }
 
-/// Of a field's value or a quoted string: anything but controls.
+/// A valid character of a field's value or a quoted string: not a control character.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

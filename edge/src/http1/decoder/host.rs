@@ -1,4 +1,4 @@
-//! Whom a request is for: its target (RFC 9112 §3.2) and its `Host` (RFC 9110 §7.2).
+//! The target of a request (RFC 9112 §3.2) and its `Host` (RFC 9110 §7.2).
 
 use std::net::Ipv6Addr;
 
@@ -8,10 +8,10 @@ use actix_web::http::{
     header::{self, HeaderValue},
 };
 
-/// Accepts `/path`, `http://host/path` and, of `OPTIONS`, `*`. Of the second, the host replaces that of the field (RFC 9112 §3.2.2).
+/// Accepts `/path`, `http://host/path` and, with `OPTIONS`, `*`. The host of the second replaces the header (RFC 9112 §3.2.2).
 ///
 /// # Errors
-/// 400 for any other target, and for a host that is none.
+/// 400 for any other target, and for an invalid host.
 pub(super) fn accept_target(head: &mut RequestHead) -> Result<(), StatusCode> {
     let is_valid = head.headers.get_all(header::HOST).all(|host| is_host(host.as_bytes()));
     if !is_valid {
@@ -29,7 +29,7 @@ pub(super) fn accept_target(head: &mut RequestHead) -> Result<(), StatusCode> {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2), and the host is not empty, since nobody could be meant by it.
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2) with a host that is not empty, which could not identify a server.
 fn is_host(value: &[u8]) -> bool {
     let Ok(value) = std::str::from_utf8(value) else { return false };
     if let Some(rest) = value.strip_prefix('[') {
@@ -40,7 +40,7 @@ fn is_host(value: &[u8]) -> bool {
     !name.is_empty() && is_name(name.as_bytes()) && is_port(port)
 }
 
-/// `reg-name` (RFC 3986 §3.2.2), which an IPv4 address is too.
+/// `reg-name` (RFC 3986 §3.2.2), which includes IPv4 addresses.
 fn is_name(mut name: &[u8]) -> bool {
     loop {
         name = match name {
@@ -53,7 +53,7 @@ fn is_name(mut name: &[u8]) -> bool {
     }
 }
 
-/// Digits, of a port that there can be; none is the default.
+/// Digits of a valid port; an empty one is the default.
 fn is_port(port: &str) -> bool {
     port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }

@@ -7,7 +7,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const LINES: &str = "application/x-ndjson";
 
-/// The JSON of everything held on `channel`.
+/// The JSON of all messages stored on `channel`.
 fn data(site: &Site, channel: &str) -> Vec<String> {
     site.held(channel).into_iter().map(|(_, _, json)| json).collect()
 }
@@ -40,7 +40,7 @@ pub async fn json_is_kept_as_it_was_written(route: Route) {
     assert_eq!(answer.status, 201);
 }
 
-/// Whatever it holds, white space and line ends too.
+/// Whatever it contains, including white space and line ends.
 pub async fn a_text_is_a_json_string(route: Route) {
     let site = route.site();
     for text in ["", " x \r\n", "{\"a\":1}", "时间\u{0}\u{2028}\"\\"] {

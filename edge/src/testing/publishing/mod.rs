@@ -64,7 +64,7 @@ macro_rules! publish_suite {
             accepted { json_is_kept_as_it_was_written a_text_is_a_json_string each_channel_gets_a_message
                 a_batch_is_added_in_order an_event_has_a_name what_was_answered_can_be_read
                 a_cookie_of_a_page_of_ours_lets_publish }
-            refused { without_a_key_nobody_publishes without_a_token_nobody_publishes a_bad_token_is_told
+            refused { without_a_key_nobody_publishes without_a_token_nobody_publishes an_invalid_token_is_rejected
                 a_token_reaches_its_patterns kinds_of_body bodies_that_are_none values_that_are_refused_everywhere too_large_a_body channels_and_events
                 parameters_that_are_none a_bad_line_keeps_the_whole_batch_out errors_can_be_read_by_pages
                 too_many_messages_a_second other_methods the_body_of_a_refused_request_is_no_request }

@@ -48,7 +48,7 @@ pub async fn without_a_token_nobody_publishes(route: Route) {
 }
 
 /// Signed with another key, expired, or no token at all.
-pub async fn a_bad_token_is_told(route: Route) {
+pub async fn an_invalid_token_is_rejected(route: Route) {
     let site = route.site();
     let other = (route.start)(&[("TRIDENT_SECRET", "another key that is good for tests")]);
     let expired = site.token_for(None, "*", "", Duration::ZERO);
@@ -134,7 +134,7 @@ pub async fn bodies_that_are_none(route: Route) {
     assert!(is_empty(&site));
 }
 
-/// 400 with a code of its own: JSON that some reader could not represent, in a body or a line of a batch.
+/// 400 with a code of its own: JSON that some reader cannot represent, in a body or a line of a batch.
 pub async fn values_that_are_refused_everywhere(route: Route) {
     let site = route.site();
     let deep = "[".repeat(60_000);
@@ -155,7 +155,7 @@ pub async fn values_that_are_refused_everywhere(route: Route) {
     assert!(is_empty(&site));
 }
 
-/// 413, with its length told or not; what just fits is taken.
+/// 413, with and without an announced length; a body of exactly the limit is accepted.
 pub async fn too_large_a_body(route: Route) {
     let site = (route.start)(&[("TRIDENT_MAX_BODY", "1000")]);
     id(&route.post(&site, "?channel=a").body("text/plain", "x".repeat(1000)).await);
@@ -179,7 +179,7 @@ pub async fn too_large_a_body(route: Route) {
     assert_eq!(answer.error().0, 413);
 }
 
-/// Names that are none, or that Socket.IO's clients keep for themselves.
+/// Invalid names, and names reserved by Socket.IO's clients.
 pub async fn channels_and_events(route: Route) {
     let site = route.site();
     let longer = "c".repeat(129);
@@ -269,7 +269,7 @@ pub async fn a_bad_line_keeps_the_whole_batch_out(route: Route) {
     assert!(is_empty(&site));
 }
 
-/// A page that cannot read an error cannot tell what is wrong.
+/// A page that cannot read an error cannot show what is wrong.
 pub async fn errors_can_be_read_by_pages(route: Route) {
     let site = route.site();
     let post = |origin: &str| route.anonymous(&site, "?channel=a").header("Origin", origin).body(JSON, "1");

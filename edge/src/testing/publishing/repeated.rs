@@ -58,7 +58,7 @@ pub async fn a_key_of_another_request_is_refused(route: Route) {
     assert_eq!((site.held("a").len(), site.held("b").len()), (1, 0));
 }
 
-/// Of many requests that come at once one adds, and all get its answer.
+/// Of many simultaneous requests one publishes, and all get its answer.
 pub async fn a_key_at_once_adds_once(route: Route) {
     let site = route.site();
     let token = site.token("*", "");

@@ -1,6 +1,6 @@
-//! What every bus has to pass: each promise of [`Bus`], asked of a bus and of a second handle on the same order.
+//! The contract of every bus: each guarantee of [`Bus`], tested with two handles on the same order.
 //!
-//! `connect` gives one more process's view of the same bus; for a bus of one process, the same one again.
+//! `connect` opens one more process's view of the same bus; for a bus of a single process, it returns the same one.
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ fn draft(name: &str, data: impl serde::Serialize) -> Draft {
     Draft::new(channel(name), Payload::from_value(&data))
 }
 
-/// Reads until `count` messages have come, with their ids and data.
+/// Reads until `count` messages have arrived, with their ids and data.
 async fn take(reader: &mut Reader, count: usize) -> Vec<(Cursor, String)> {
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -30,7 +30,7 @@ async fn take(reader: &mut Reader, count: usize) -> Vec<(Cursor, String)> {
     taken
 }
 
-/// Runs the whole suite on a bus; `connect` is called for each process's view of it.
+/// Runs the whole contract on a bus; `connect` is called for each process's view of it.
 pub(crate) async fn suite<F: Future<Output = Arc<dyn Bus>>>(connect: impl Fn() -> F) {
     ids_grow_and_arrive_in_order_everywhere(connect().await, connect().await).await;
     a_batch_is_added_together(connect().await).await;
@@ -120,7 +120,7 @@ async fn a_cursor_of_one_process_resumes_on_another(one: Arc<dyn Bus>, other: Ar
     for n in 0..10 {
         ids.extend(one.publish(Publication::new(vec![draft("resume", n)])).await.unwrap().ids);
     }
-    other.reach(ids[9]).await;
+    other.wait_for(ids[9]).await;
     let mut reader = Reader::open(other.log(), &[channel("resume")], Since::After(ids[3]));
     let expected: Vec<_> = (4..10).map(|n| (ids[n], n.to_string())).collect();
     assert_eq!(take(&mut reader, 6).await, expected);

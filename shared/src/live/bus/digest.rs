@@ -1,4 +1,4 @@
-//! Tells one publication from another that bears the same key.
+//! A digest that distinguishes publications with the same key.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::pure::Draft;
 
-/// A digest of what is to be published, the same on every process of a bus, whatever version it is of.
+/// A digest of a publication, the same on every process of a bus, whatever its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest([u8; 16]);
 
 impl Digest {
-    /// The digest of `drafts`: half of a SHA-256, which is more than enough where publishers compare with themselves alone.
+    /// The digest of `drafts`: half of a SHA-256, which is sufficient since publishers are compared only with themselves.
     pub(super) fn of(drafts: &[Draft]) -> Self {
         let mut hash = Sha256::new();
-        // The length of each part before it, so that no two lists of parts read the same.
+        // Each part is prefixed with its length, so that different lists of parts have different inputs.
         let mut part = |bytes: &[u8]| {
             hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
             hash.update(bytes);
@@ -22,7 +22,7 @@ impl Digest {
         for Draft { channel, event, payload, from: _ } in drafts {
             part(channel.as_bytes());
             part(event.as_bytes());
-            // A chat client that repeats a message after a reconnect may have another display name by then.
+            // A chat client that repeats a message after a reconnect may have changed its display name.
             part(&[]);
             part(payload.placeholder_json().as_bytes());
             part(&u64::try_from(payload.attachments().len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -32,7 +32,7 @@ impl Digest {
         half.copy_from_slice(&hash.finalize()[..16]);
         #[cfg(test)]
         NOTIFIED.with_borrow(|notified| {
-            // A test that has seen enough is no fault.
+            // A test may have dropped its receiver.
             let _ = notified.as_ref().map(|notified| notified.send(()));
         });
         Self(half)
@@ -44,7 +44,7 @@ thread_local! {
     static NOTIFIED: std::cell::RefCell<Option<std::sync::mpsc::Sender<()>>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Has `sender` sent to whenever this thread has computed a digest.
+/// Notifies `sender` whenever this thread has computed a digest.
 #[cfg(test)]
 pub(super) fn notify(sender: std::sync::mpsc::Sender<()>) {
     NOTIFIED.set(Some(sender));
@@ -63,7 +63,7 @@ mod tests {
     use crate::pure::Payload;
 
     #[test]
-    fn whatever_differs_is_told_apart() {
+    fn different_publications_have_different_digests() {
         let draft = Draft::new("a".parse().unwrap(), Payload::from_text("x"));
         let placeholder = br#"{"_placeholder":true,"num":0}"#;
         let binary = |bytes: &'static [u8]| Payload::with_attachments(placeholder, vec![bytes.into()]).unwrap();
@@ -85,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn a_display_name_makes_no_other_message() {
+    fn a_display_name_does_not_change_the_message() {
         let draft = Draft::new("a".parse().unwrap(), Payload::from_text("x"));
         let named = Draft { from: Some("b".into()), ..draft.clone() };
         assert_eq!(Digest::of(&[draft]), Digest::of(&[named]));
     }
 
-    /// Replicas of two versions serve one bus while they are exchanged.
+    /// During an update, replicas of two versions serve one bus.
     #[test]
     fn it_stays_what_it_is() {
         let draft = Draft::new("news".parse().unwrap(), Payload::from_text("x"));

@@ -1,8 +1,7 @@
-//! The idempotency keys in use: how many, whose, and until when.
+//! The idempotency keys in use: how many, of which scopes, and until when.
 //!
-//! No key is forgotten before its time, so when there is no more room a new one is refused. One scope may not take all of
-//! it: it may hold as much as it leaves free. So one scope alone gets half, two get a third each, and whoever comes next
-//! always finds room.
+//! No key is forgotten early, so when the memory is used up a new one is rejected. One scope cannot use all of it: at most as much as it
+//! leaves free. One scope alone therefore gets half, two get a third each, and a new one always finds space.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,11 +11,11 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{IdempotencyKey, REPEATABLE_FOR};
+use super::{IDEMPOTENCY_TTL, IdempotencyKey};
 
-/// Bytes that a key takes: its hash and its answer in a table, its end in two lists, each with the room that they grow by.
+/// The memory of a key in bytes: its hash and its answer in a table, its expiry in two lists, each with unused capacity.
 const COST: usize = 224;
-/// Bytes that a scope takes while it has a key.
+/// The memory of a scope in bytes while it has keys.
 const SCOPE_COST: usize = 128;
 
 /// A key, or a scope, by its hash: 16 bytes of a SHA-256, whatever the length of its text.
@@ -32,13 +31,13 @@ impl Hash {
             Self(half)
         };
         let of_scope = Sha256::new_with_prefix(scope);
-        // The length keeps scope and key apart, whatever they hold.
+        // The length separates scope and key, whatever they contain.
         let of_key = of_scope.clone().chain_update(key).chain_update(scope.len().to_le_bytes());
         (half(of_scope), half(of_key))
     }
 }
 
-/// In hexadecimal digits.
+/// In hexadecimal.
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -50,35 +49,35 @@ impl fmt::Display for Hash {
 pub(super) struct Keys {
     most_bytes: usize,
     bytes: usize,
-    /// Oldest first: when each is forgotten, on the monotonic clock, and whose it is.
+    /// Oldest first: the expiry of each key, on the monotonic clock, and its scope.
     ends: VecDeque<(u64, Hash, Hash)>,
-    /// The ends of each scope's keys, oldest first.
+    /// The expiries of each scope's keys, oldest first.
     scopes: HashMap<Hash, VecDeque<u64>>,
 }
 
 impl Keys {
-    /// No keys, which may come to take `most_bytes`.
+    /// An empty set with a limit of `most_bytes`.
     pub(super) fn new(most_bytes: Option<usize>) -> Self {
         Self { most_bytes: most_bytes.unwrap_or(usize::MAX), bytes: 0, ends: VecDeque::new(), scopes: HashMap::new() }
     }
 
-    /// Bytes that they take.
+    /// Their memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many there are.
+    /// Their number.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Lists that were much longer once give their room back.
+    /// Frees the space of lists that were much longer once.
     pub(super) fn shrink(&mut self) {
         self.ends.shrink_to(2 * self.ends.len());
         self.scopes.shrink_to(2 * self.scopes.len());
     }
 
-    /// The next key whose time is over, which is forgotten with this.
+    /// The next expired key, which is removed.
     pub(super) fn expire(&mut self, mono_ms: u64) -> Option<Hash> {
         let (_, scope, key) = self.ends.pop_front_if(|(end, ..)| *end <= mono_ms)?;
         self.bytes -= COST;
@@ -92,10 +91,10 @@ impl Keys {
         Some(key)
     }
 
-    /// Notes a new key of `scope`.
+    /// Adds a new key of `scope`.
     ///
     /// # Errors
-    /// When there is no room for it: after this time there is.
+    /// When there is no space for it; the error is the time after which there is.
     pub(super) fn add(&mut self, scope: Hash, key: Hash, mono_ms: u64) -> Result<(), Duration> {
         let (of_scope, cost) = match self.scopes.get(&scope) {
             Some(ends) => (ends.len() * COST, COST),
@@ -103,12 +102,12 @@ impl Keys {
         };
         let free = self.most_bytes.saturating_sub(self.bytes);
         if cost > free || of_scope + cost > free {
-            // One of its own that goes makes room for one; without any, whoever's goes first.
+            // A scope's own expiring key frees space for it; without any, the next one of another scope.
             let own = self.scopes.get(&scope).and_then(VecDeque::front);
             let end = own.copied().or_else(|| self.ends.front().map(|(end, ..)| *end));
             return Err(Duration::from_millis(end.unwrap_or(mono_ms).saturating_sub(mono_ms)));
         }
-        let lifetime = u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX);
+        let lifetime = u64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(u64::MAX);
         let end = mono_ms.saturating_add(lifetime);
         self.bytes += cost;
         self.ends.push_back((end, scope, key));
@@ -127,7 +126,7 @@ mod tests {
         Hash::of(&IdempotencyKey { scope: scope.into(), key: key.to_string() })
     }
 
-    /// Adds keys until there is no room; how many, and after how long there is.
+    /// Adds keys until there is no space; returns their number, and the time until there is space.
     fn fill(keys: &mut Keys, scope: &str, now: u64) -> (usize, Duration) {
         for n in 0.. {
             let (scope, key) = hashes(scope, n);
@@ -138,7 +137,7 @@ mod tests {
         unreachable!("there is an end")
     }
 
-    /// Case 10.3: one scope takes half at most, and every other one still finds room.
+    /// Case 10.3: one scope can use half at most, and every other one still finds space.
     #[test]
     fn a_scope_leaves_as_much_as_it_takes() {
         let mut keys = Keys::new(Some(1_000 * COST));
@@ -154,9 +153,9 @@ mod tests {
         assert!(keys.bytes() <= 1_000 * COST);
     }
 
-    /// Case 10.3: after the time that a refusal names, there is room.
+    /// Case 10.3: after the time in a rejection, there is space.
     #[test]
-    fn a_refusal_names_the_time_after_which_there_is_room() {
+    fn a_rejection_contains_the_time_to_retry() {
         let mut keys = Keys::new(Some(100 * COST));
         let (scope, first) = hashes("a", 1_000);
         keys.add(scope, first, 50).unwrap();

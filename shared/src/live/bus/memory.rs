@@ -17,7 +17,7 @@ use crate::{
     pure::{Cursor, Epoch},
 };
 
-/// All in this process. Restarting it forgets everything: cursors of before are then told of a gap.
+/// All in this process. A restart loses everything: older cursors then get a gap.
 pub struct MemoryBus {
     log: Arc<Log>,
     clock: Clock,
@@ -27,21 +27,21 @@ pub struct MemoryBus {
 impl MemoryBus {
     /// A bus with an empty log, by `clock`.
     ///
-    /// Its ids are marked as this process's: a cursor that the process before gave out is a gap even if this one has come
-    /// further since, which happens when the clock was set back in between.
+    /// Its ids carry a mark of this process: a cursor of an earlier process is a gap even if this one has newer ids, which happens if the
+    /// clock was set back in between.
     #[must_use]
     pub fn new(limits: Limits, clock: Clock) -> Self {
         Self::of_epoch(limits, clock, Epoch::numbered(rand::random()))
     }
 
-    /// The same, whose idempotency keys may take so many bytes.
+    /// The same, with a limit in bytes for idempotency keys.
     #[must_use]
     pub fn with_key_bytes(self, most: usize) -> Self {
         Self { answers: Mutex::new(Answers::new(Some(most))), ..self }
     }
 
     fn of_epoch(limits: Limits, clock: Clock, epoch: Epoch) -> Self {
-        // Earlier ids would be read as "from the beginning".
+        // Earlier ids would mean "from the beginning".
         let start = clock().time_ms.max(Cursor::FIRST_ISSUED.ms);
         let log = Arc::new(Log::of_epoch(limits, epoch, start));
         Self { log, clock, answers: Mutex::new(Answers::new(None)) }
@@ -52,9 +52,10 @@ impl MemoryBus {
         let Some(key) = key else {
             return Ok(Published { ids: self.log.append(drafts, (self.clock)()), is_repeat: false });
         };
-        // Before the lock: a hash of a large batch takes longer than everything that is done under it.
+        // Before the lock: hashing a large batch takes longer than everything under the lock.
         let ((scope, key), digest, count) = (Hash::of(&key), Digest::of(&drafts), drafts.len());
-        // Held over the append, so that of two with the same key at once one adds and the other is answered.
+        // Locked during the append, so that of two simultaneous requests with the same key one adds the messages and the other gets its
+        // answer.
         let mut answers = self.answers.lock();
         let now = (self.clock)();
         while answers.expire(now.mono_ms) {}
@@ -70,7 +71,7 @@ impl MemoryBus {
         Ok(Published { ids, is_repeat: false })
     }
 
-    /// The ids of a publication: those of a batch follow each other.
+    /// The ids of a publication: those of a batch are consecutive.
     fn ids(&self, given: &Given) -> Vec<Cursor> {
         let next = |id: &Cursor| Some(id.next_in(self.log.epoch(), 0));
         std::iter::successors(Some(given.first), next).take(given.count).collect()
@@ -86,7 +87,7 @@ impl Bus for MemoryBus {
         Box::pin(ready(self.publish_now(publication)))
     }
 
-    fn reach(&self, _: Cursor) -> Answer<'_, ()> {
+    fn wait_for(&self, _: Cursor) -> Answer<'_, ()> {
         Box::pin(ready(()))
     }
 
@@ -100,7 +101,7 @@ impl Bus for MemoryBus {
 
     fn sweep(&self) -> bool {
         let now = (self.clock)();
-        // Both, whatever the first says.
+        // Both, whatever the first returns.
         self.answers.lock().sweep(now.mono_ms) | self.log.sweep(now)
     }
 
@@ -109,7 +110,7 @@ impl Bus for MemoryBus {
         KeyStats { keys: keys.len(), bytes: keys.bytes() }
     }
 
-    /// Nobody else is there to hold it.
+    /// No other process can have it.
     fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(ready(Some(Lease::Kept)))
     }
@@ -125,13 +126,13 @@ impl fmt::Debug for MemoryBus {
     }
 }
 
-/// What was answered to publications with a key, for as long as they may be asked for again.
+/// The answers to publications with a key, until the keys expire.
 struct Answers {
     given: HashMap<Hash, Given>,
     keys: Keys,
 }
 
-/// What was answered to a publication.
+/// The answer to a publication.
 #[derive(Debug)]
 struct Given {
     digest: Digest,
@@ -144,13 +145,13 @@ impl Answers {
         Self { given: HashMap::new(), keys: Keys::new(most_bytes) }
     }
 
-    /// Forgets a key whose time is over; `false` when there is none.
+    /// Removes an expired key; `false` if there is none.
     fn expire(&mut self, mono_ms: u64) -> bool {
         let expired = self.keys.expire(mono_ms);
         expired.is_some_and(|key| self.given.remove(&key).is_some())
     }
 
-    /// Forgets keys whose time is over: a slice of them, which takes about a millisecond. Whether there are more.
+    /// Removes expired keys: one slice, which takes about a millisecond. Returns whether there are more.
     fn sweep(&mut self, mono_ms: u64) -> bool {
         const SLICE: usize = 4_096;
         if (0..SLICE).all(|_| self.expire(mono_ms)) {

@@ -1,4 +1,4 @@
-//! What gives messages their order, and its guarantee.
+//! The bus: gives messages their order, and what it guarantees.
 //!
 //! Publishing goes service → [`Bus`] → every process's [`Log`] → readers. There is one bus for a whole installation;
 //! each process reads only its own log.
@@ -18,36 +18,36 @@ pub mod redis;
 pub use memory::MemoryBus;
 pub use redis::RedisBus;
 
-/// A future of the bus's, for a trait that stays usable as `Arc<dyn Bus>`: one allocation for each publication.
+/// A future of the bus, for a trait that can be used as `Arc<dyn Bus>`: one allocation for each publication.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What a publisher wants to be added: all of it or nothing, in this order.
+/// The messages of one publication: all are added or none, in this order.
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// The messages.
     pub drafts: Vec<Draft>,
-    /// Under which name the publisher may safely ask again.
+    /// The name under which the publisher may safely retry.
     pub key: Option<IdempotencyKey>,
 }
 
 impl Publication {
-    /// `drafts`, with no way to ask again.
+    /// `drafts` without a key, which cannot be retried safely.
     #[must_use]
     pub fn new(drafts: Vec<Draft>) -> Self {
         Self { drafts, key: None }
     }
 }
 
-/// The name of a publication within the publisher's own.
+/// The name of a publication, unique within its scope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
-    /// Whose key it is: two publishers may choose the same.
+    /// The owner of the key: two publishers may choose the same.
     pub scope: String,
-    /// As the publisher gave it, at most 128 bytes.
+    /// The publisher's key, at most 128 bytes.
     pub key: String,
 }
 
-/// What was published.
+/// The result of a publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// The ids of the messages, in the order of the drafts.
@@ -65,7 +65,7 @@ impl std::ops::Deref for Published {
     }
 }
 
-/// How many idempotency keys are remembered, and the memory that they take.
+/// The number of idempotency keys in memory, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStats {
     /// Keys.
@@ -74,124 +74,121 @@ pub struct KeyStats {
     pub bytes: usize,
 }
 
-/// For how long a publication with the same [`IdempotencyKey`] gets the first answer again.
-pub const REPEATABLE_FOR: Duration = Duration::from_secs(5 * 60);
+/// How long a publication with the same [`IdempotencyKey`] gets the first answer again.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// Messages of one publication. On Redis each is up to six arguments of one command, of which it takes about a million.
+/// Maximum number of messages of one publication. On Redis each is up to six arguments of one command, which can have about a million.
 pub const MAX_MESSAGES: usize = 150_000;
-/// Bytes of one publication. Redis takes 512 MiB in one argument and 1 GiB in one command.
+/// Maximum size of one publication in bytes. Redis accepts 512 MiB in one argument and 1 GiB in one command.
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// Why a publication failed. Nothing was added, except with [`BusError::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
-    /// The bus cannot be reached; asking again later may help.
-    #[error("the message bus cannot be reached, try again later: {0}")]
-    Away(String),
-    /// The connection to the bus broke, or its time was up, after the messages had been sent: they may have been added.
+    /// The bus cannot be reached; a later retry may succeed.
+    #[error("the message bus is unavailable, retry later: {0}")]
+    Unavailable(String),
+    /// The connection to the bus broke, or timed out, after the messages had been sent: they may have been added.
     #[error(
-        "it is not known whether the messages were added: {0}; with an Idempotency-Key, sending the same request again gives \
+        "it is unknown whether the messages were added: {0}; with an Idempotency-Key, a retry of the same request returns \
          the answer and adds nothing twice"
     )]
     Unknown(String),
-    /// More messages, or more bytes, than the bus takes in one piece.
-    #[error("the bus takes at most {MAX_MESSAGES} messages and {MAX_BYTES} bytes in one request; send them in several")]
+    /// More messages, or more bytes, than the bus accepts in one publication.
+    #[error("the bus accepts at most {MAX_MESSAGES} messages and {MAX_BYTES} bytes in one request; split it")]
     TooLarge,
-    /// The bus cannot take another key of this scope; trying again later, or without a key, will do.
+    /// The bus cannot store another key of this scope; retry later, or without a key.
     #[error(
-        "too many idempotency keys are in use, and none is forgotten before its five minutes; try again in {} s, or \
+        "too many idempotency keys are in use, and each is kept for five minutes; retry in {} s, or \
          without a key",
         retry_after.as_secs() + 1
     )]
     Keys {
-        /// After this time there is room.
+        /// After this time there is space.
         retry_after: Duration,
     },
-    /// The key was used for something else.
-    #[error(
-        "this idempotency key was used within the last five minutes for other messages; send the same ones, or take a new key"
-    )]
+    /// The key was used for other messages.
+    #[error("this idempotency key was used for other messages within the last five minutes; use a new key")]
     Reused,
 }
 
 /// One order for all messages of an installation.
 ///
 /// # Guarantee
-/// `publish` answers with ids only when the messages have their places in the one order for good; then every log on
-/// this bus has them, or comes to have them, in the order of their ids and each once. So a reader that asks a log for
-/// what comes after a cursor, on whatever process, gets every message with a greater id on its channels that is still
-/// held. An id that a publisher holds is never given to another message, and a later publication never gets a lower one.
+/// `publish` returns ids only when the messages have their final positions in the order; then every log on
+/// this bus has them, or will have them, in the order of their ids and each once. So a reader that reads a log
+/// after a cursor, on any process, gets every stored message with a greater id on its channels.
+/// An id that a publisher received is never given to another message, and a later publication never gets a lower one.
 ///
-/// What that prevents: were a message visible on one process before its place was final, a client could read `b`, then
-/// reconnect to a process on which `a` took the place before `b`, and with `b` as its cursor never see `a`.
+/// What this prevents: if a message were visible on one process before its position was final, a client could read `b`,
+/// reconnect to a process on which `a` took the position before `b`, and with `b` as its cursor never receive `a`.
 ///
-/// An error means that nothing was added, except for [`BusError::Unknown`]: then only an [`IdempotencyKey`] makes asking
-/// again safe.
+/// An error means that nothing was added, except for [`BusError::Unknown`]: then only an [`IdempotencyKey`] makes a retry
+/// safe.
 pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// This process's log of what was published.
     fn log(&self) -> &Arc<Log>;
 
-    /// Adds the messages, all or none, next to each other, and answers with their ids in the same order.
+    /// Adds the messages, all or none, next to each other, and returns their ids in the same order.
     ///
-    /// A key that was used in the last [`REPEATABLE_FOR`] for the same messages adds nothing and gets the ids of then; used
-    /// for others it is [`BusError::Reused`].
+    /// With a key that was used within the last [`IDEMPOTENCY_TTL`] for the same messages, adds nothing and returns the ids of the first
+    /// time. With a key that was used for others, returns [`BusError::Reused`].
     fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>>;
 
-    /// Waits, for a short time at most, until this process's log has come as far as `cursor`, if the bus has.
+    /// Waits, for a short time at most, until this process's log has reached `cursor`, if the bus has.
     ///
-    /// To be called before a reader is opened on a cursor that another process may have given out.
-    fn reach(&self, cursor: Cursor) -> Answer<'_, ()>;
+    /// Call it before a reader is opened at a cursor that another process may have issued.
+    fn wait_for(&self, cursor: Cursor) -> Answer<'_, ()>;
 
-    /// Waits until this process's log shows what there is, for as long as that takes: only then can it be told what a
-    /// reader that begins now has missed.
+    /// Waits until this process's log is loaded, for as long as that takes: before, it is unknown what a new reader has missed.
     fn filled(&self) -> Answer<'_, ()>;
 
-    /// Whether messages can be published and are coming in.
+    /// Whether messages can be published and are being received.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The reason, if not.
     fn ready(&self) -> Result<(), BusError>;
 
-    /// Drops what is too old by the clock of the bus ([`Log::sweep`]): a slice of it, which takes about a millisecond. Whether
-    /// there is more to do.
+    /// Drops messages that are too old by the clock of the bus ([`Log::sweep`]): one slice of them, which takes about a millisecond.
+    /// Returns whether there is more to do.
     ///
-    /// To be called about once a second, until there is no more.
+    /// Call it about once a second, until there is no more.
     fn sweep(&self) -> bool {
         self.log().sweep(Moment::now())
     }
 
-    /// The idempotency keys that this process remembers.
+    /// The idempotency keys that this process stores.
     fn keys(&self) -> KeyStats {
         KeyStats::default()
     }
 
-    /// What does not work as it should although messages are published and coming in.
+    /// Problems of the bus while messages are still published and received.
     fn degraded(&self) -> Vec<Degradation> {
         Vec::new()
     }
 
-    /// Takes or renews the lease `name` for the next `ttl`: of all processes on the bus this one alone holds it then. `None`: it does not.
+    /// Acquires or renews the lease `name` for the next `ttl`: then no other process on the bus has it. `None` if another process has it.
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>>;
 
-    /// Gives the lease `name` back before its time, if this process holds it. Who gets it within [`HANDED_ON_FOR`] goes on from `at`.
+    /// Releases the lease `name` early, if this process has it. A process that acquires it within [`LEASE_HANDOFF_TTL`] continues from `at`.
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()>;
 }
 
-/// A lease that this process holds.
+/// A lease of this process.
 ///
 /// # Guarantee
-/// What a holder reads in its log while it holds the lease, reckoned from before it asked, has an id that is not after [`Got::from`](Self::Got)
-/// of the next holder. So holders that each go on from there never do the same twice, however late what they did takes effect.
+/// Whatever a holder reads in its log during its lease, measured from before the request, has an id that is not after [`Got::from`](Self::Got)
+/// of the next holder. Holders that continue from there therefore never repeat each other's work, however late it takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// It has held it without a break.
+    /// The lease was renewed without interruption.
     Kept,
-    /// It has got it now.
+    /// The lease is new.
     Got {
-        /// Where the one before has left off, if it gave the lease back; otherwise the newest message of all there were.
+        /// Where the previous holder stopped, if it released the lease; otherwise the newest message at that time.
         from: Cursor,
     },
 }
 
-/// For how long it is known where the holder of a lease left off that gave it back.
-pub const HANDED_ON_FOR: Duration = Duration::from_secs(10);
+/// How long the position is stored at which a holder released a lease.
+pub const LEASE_HANDOFF_TTL: Duration = Duration::from_secs(10);

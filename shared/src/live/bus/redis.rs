@@ -1,12 +1,11 @@
-//! The bus of many processes: one stream in Redis gives the order, and every process tails it into its own log.
+//! The bus of several processes: one stream in Redis defines the order, and every process copies it into its own log.
 //!
-//! Publishing: [`RedisBus::publish`] → a queue bounded in bytes → [`publisher`], which sends what has gathered in one
-//! script → Redis → the ids. Reading: Redis → [`tail`] → the log → readers, on this process and on all others alike.
-//! [`link`] connects, joins the stream, keeps the two at work and begins anew, with growing pauses, when anything
-//! breaks; [`pulse`] looks once a second whether the stream is still there and has it trimmed.
+//! Publishing: [`RedisBus::publish`] → a queue bounded in bytes → [`publisher`], which sends everything in the queue with one script →
+//! Redis → the ids. Reading: Redis → [`tail`] → the log → readers, on all processes alike. [`link`] connects, checks the stream, runs both,
+//! and reconnects with growing pauses when anything breaks. [`pulse`] checks once a second whether the stream still exists, and trims it.
 //!
-//! No reader ever waits for Redis. While it is away publishing is refused, the log stays as it is, and cursors that
-//! only another process can know are left undecided. See `docs/decisions/0020-redis-bus.md`.
+//! No reader ever waits for Redis. While it is unavailable, publications are rejected, the log stays as it is, and cursors that only
+//! another process can know are not decided. See `docs/decisions/0020-redis-bus.md`.
 
 use std::{
     fmt,
@@ -25,7 +24,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Answer, Bus, BusError, HANDED_ON_FOR, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published};
+use super::{Answer, Bus, BusError, LEASE_HANDOFF_TTL, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published};
 use crate::{
     live::{
         clock::{Moment, wall_clock},
@@ -53,38 +52,37 @@ use link::Link;
 use publisher::Job;
 use scripts::Scripts;
 
-/// A publication is answered within this time: with its ids, or that Redis is away.
-const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
-/// How long a client's cursor that is ahead of the log is waited for before its reader is opened all the same.
-const REACH_WITHIN: Duration = Duration::from_secs(2);
-/// Bytes of publications that wait for Redis at a time, in kilobytes. Beyond them publishers wait, and are then refused.
+/// A publication is answered within this time: with its ids, or with an error.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for a client's cursor that is ahead of the log, before its reader is opened anyway.
+const WAIT_FOR_TIMEOUT: Duration = Duration::from_secs(2);
+/// Limit of publications that wait for Redis, in KiB. Beyond, publishers wait, and are then rejected.
 const ROOM_KIB: usize = 32 * 1024;
-/// Bytes of Redis' memory that idempotency keys and their answers may take, unless said otherwise. Refusing a key beyond it is safe;
-/// forgetting one early is not.
+/// Bytes of Redis' memory for idempotency keys and their answers, by default. Rejecting a key is safe; forgetting one early is not.
 const KEY_BYTES: usize = 64 * 1024 * 1024;
 
-/// A Redis, tailed. Dropping it ends its connections.
+/// The bus on a Redis. Dropping it closes its connections.
 pub struct RedisBus {
     log: Arc<Log>,
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<Job>,
     room: Arc<Semaphore>,
-    /// Who holds the leases of this process.
+    /// Identifies this process as a holder of leases.
     owner: String,
     link: AbortHandle,
 }
 
-/// Of a lost connection nothing is kept but what is here.
+/// The state that outlives a connection.
 #[derive(Debug)]
 struct Shared {
     phase: Mutex<Phase>,
-    /// The newest id that a publication of this process got.
+    /// The newest id of this process's publications.
     given: Mutex<Cursor>,
-    /// Nothing before this is needed in the stream.
+    /// Entries of the stream before this are not needed any more.
     needed: Mutex<Cursor>,
-    /// The log's head; sent again without having moved when a probe has ended.
+    /// The log's head; sent again without a change when a probe has ended.
     progress: watch::Sender<Cursor>,
-    /// Somebody wants to know how far the stream is.
+    /// Requests a probe.
     wanted: Notify,
     clock: Mutex<BusClock>,
     health: Mutex<Health>,
@@ -96,16 +94,16 @@ struct Shared {
 #[derive(Clone, Debug)]
 enum Phase {
     /// No connection, and why.
-    Away(String),
-    /// Publishing works; what is in the stream is still coming in.
-    Filling(Line),
-    /// All is well, since when.
-    Ready(Line, Instant),
+    Disconnected(String),
+    /// Publishing works; the stream is still being read.
+    Filling(Connection),
+    /// Everything works, since then.
+    Ready(Connection, Instant),
 }
 
-/// A connection to send commands on. Clones share it.
+/// A connection for commands. Clones share it.
 #[derive(Clone, Debug)]
-struct Line {
+struct Connection {
     connection: MultiplexedConnection,
     scripts: Arc<Scripts>,
 }
@@ -123,25 +121,25 @@ impl Shared {
         }
     }
 
-    fn line(&self) -> Result<Line, BusError> {
+    fn connection(&self) -> Result<Connection, BusError> {
         match &*self.phase.lock() {
-            Phase::Away(why) => Err(BusError::Away(why.clone())),
-            Phase::Filling(line) | Phase::Ready(line, _) => Ok(line.clone()),
+            Phase::Disconnected(why) => Err(BusError::Unavailable(why.clone())),
+            Phase::Filling(connection) | Phase::Ready(connection, _) => Ok(connection.clone()),
         }
     }
 }
 
 impl RedisBus {
-    /// The bus at `url` (`redis://` or `rediss://`), with a log of this process's within `limits`.
+    /// The bus at `url` (`redis://` or `rediss://`), with a log of this process within `limits`.
     ///
-    /// `authorities` are those, as PEM, that the certificate of a `rediss://` server may be signed by; none: those of the
-    /// system.
+    /// `authorities` (PEM) are the certificate authorities of a `rediss://` server; `None` means those of the system.
     ///
-    /// Comes back at once and connects meanwhile; until the log is filled, [`ready`](Bus::ready) says so. To be called
-    /// within a tokio runtime, on which the connections then live.
+    /// Returns immediately and connects in the background; until the log is filled, [`ready`](Bus::ready) returns an error. Has to be
+    /// called within a tokio runtime, on which the connections then run.
     ///
     /// # Errors
-    /// When the URL is none, or `authorities` are none.
+    ///
+    /// When the URL or the `authorities` are invalid.
     pub fn open(url: &str, authorities: Option<&[u8]>, limits: Limits) -> Result<Self, BusError> {
         Self::with_clock(url, authorities, limits, wall_clock)
     }
@@ -150,7 +148,7 @@ impl RedisBus {
     fn with_clock(url: &str, authorities: Option<&[u8]>, limits: Limits, clock: WallClock) -> Result<Self, BusError> {
         let log = Arc::new(Log::unfilled(limits));
         let shared = Arc::new(Shared {
-            phase: Mutex::new(Phase::Away("not connected to Redis yet".into())),
+            phase: Mutex::new(Phase::Disconnected("not connected to Redis yet".into())),
             given: Mutex::default(),
             needed: Mutex::default(),
             progress: watch::Sender::new(Cursor::ZERO),
@@ -167,7 +165,7 @@ impl RedisBus {
         Ok(Self { log, shared, jobs, room: Arc::new(Semaphore::new(ROOM_KIB)), owner, link })
     }
 
-    /// The same, whose idempotency keys may take so many bytes of Redis' memory. All processes on one Redis should say the same.
+    /// The same, with a limit in bytes of Redis' memory for idempotency keys. All processes on one Redis should use the same.
     #[must_use]
     pub fn with_key_bytes(self, most: usize) -> Self {
         self.shared.key_bytes.store(most, Ordering::Relaxed);
@@ -182,33 +180,33 @@ impl RedisBus {
         if publication.drafts.len() > MAX_MESSAGES || bytes > MAX_BYTES {
             return Err(BusError::TooLarge);
         }
-        self.shared.line()?;
-        let deadline = Instant::now() + PUBLISH_WITHIN;
-        let away = |why: &str| BusError::Away(why.into());
+        self.shared.connection()?;
+        let deadline = Instant::now() + PUBLISH_TIMEOUT;
+        let unavailable = |why: &str| BusError::Unavailable(why.into());
         let wanted = u32::try_from(room(&publication).min(ROOM_KIB)).unwrap_or(u32::MAX);
         let permit = timeout_at(deadline, self.room.clone().acquire_many_owned(wanted)).await;
-        let Ok(Ok(permit)) = permit else { return Err(away("more is published than Redis takes in")) };
-        let (answer, mut answered) = oneshot::channel();
+        let Ok(Ok(permit)) = permit else { return Err(unavailable("more is published than Redis can take")) };
+        let (reply, mut replied) = oneshot::channel();
         let is_sent = Arc::new(AtomicBool::new(false));
-        let job = Job { publication, answer, is_sent: is_sent.clone(), _permit: permit };
-        self.jobs.send(job).map_err(|_| away("the connection to Redis has been given up"))?;
-        let why = match timeout_at(deadline, &mut answered).await {
+        let job = Job { publication, reply, is_sent: is_sent.clone(), _permit: permit };
+        self.jobs.send(job).map_err(|_| unavailable("the connection to Redis has ended"))?;
+        let why = match timeout_at(deadline, &mut replied).await {
             Ok(Ok(answer)) => return answer,
-            Ok(Err(_)) => "the connection to Redis broke while its answer was due",
+            Ok(Err(_)) => "the connection to Redis broke before its answer",
             Err(_) => {
-                // In this order: what is sent from now on is not sent any more.
-                answered.close();
-                if let Ok(answer) = answered.try_recv() {
+                // In this order: what has not been sent by now will not be sent any more.
+                replied.close();
+                if let Ok(answer) = replied.try_recv() {
                     return answer;
                 }
                 "Redis did not answer in time"
             }
         };
-        Err(if is_sent.load(Ordering::SeqCst) { BusError::Unknown(why.into()) } else { away(why) })
+        Err(if is_sent.load(Ordering::SeqCst) { BusError::Unknown(why.into()) } else { unavailable(why) })
     }
 }
 
-/// What a publication takes of the room for those that wait, in kilobytes.
+/// The size of a publication in the queue, in KiB.
 fn room(publication: &Publication) -> usize {
     let bytes: usize = publication.drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
     bytes.div_ceil(1024)
@@ -223,7 +221,7 @@ impl Bus for RedisBus {
         Box::pin(self.publish_within(publication))
     }
 
-    fn reach(&self, cursor: Cursor) -> Answer<'_, ()> {
+    fn wait_for(&self, cursor: Cursor) -> Answer<'_, ()> {
         Box::pin(async move {
             let state = self.log.state();
             if state.head >= cursor || !matches!(*self.shared.phase.lock(), Phase::Ready(..)) {
@@ -231,15 +229,15 @@ impl Bus for RedisBus {
             }
             let mut progress = self.shared.progress.subscribe();
             self.shared.wanted.notify_one();
-            let is_told = |head: &Cursor| *head >= cursor || self.log.state().is_answered(state.question());
-            // Too late is no fault: the reader goes on waiting by itself.
-            let _ = timeout(REACH_WITHIN, progress.wait_for(is_told)).await;
+            let is_decided = |head: &Cursor| *head >= cursor || self.log.state().has_ended(state.next_probe());
+            // A timeout is not an error: the reader continues to wait.
+            let _ = timeout(WAIT_FOR_TIMEOUT, progress.wait_for(is_decided)).await;
         })
     }
 
     fn filled(&self) -> Answer<'_, ()> {
         Box::pin(async move {
-            // The sender is ours, so it does not go before the answer.
+            // This process owns the sender, so it is not dropped before the answer.
             let _ = self.shared.progress.subscribe().wait_for(|_| self.log.is_filled()).await;
         })
     }
@@ -247,8 +245,8 @@ impl Bus for RedisBus {
     fn ready(&self) -> Result<(), BusError> {
         match &*self.shared.phase.lock() {
             Phase::Ready(..) => Ok(()),
-            Phase::Filling(_) => Err(BusError::Away("the log is being filled from Redis".into())),
-            Phase::Away(why) => Err(BusError::Away(why.clone())),
+            Phase::Filling(_) => Err(BusError::Unavailable("the log is being loaded from Redis".into())),
+            Phase::Disconnected(why) => Err(BusError::Unavailable(why.clone())),
         }
     }
 
@@ -262,7 +260,7 @@ impl Bus for RedisBus {
 
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(async move {
-            let Line { mut connection, scripts } = self.shared.line().ok()?;
+            let Connection { mut connection, scripts } = self.shared.connection().ok()?;
             let mut call = scripts::call(&scripts.lease, &[&scripts::lease_key(name), scripts::STREAM]);
             call.arg(&self.owner).arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
             let told: Option<String> = scripts::run(&mut connection, &call).await.ok()?;
@@ -270,7 +268,7 @@ impl Bus for RedisBus {
                 "kept" => Lease::Kept,
                 told => match told.strip_prefix('@') {
                     Some(left) => Lease::Got { from: left.parse().ok()? },
-                    // A stream that came back with less, or not yet, says less than the log knows.
+                    // A stream that lost entries, or is not complete yet, is behind the log.
                     None => Lease::Got { from: told.parse::<Cursor>().ok()?.max(self.log.head()) },
                 },
             })
@@ -279,12 +277,12 @@ impl Bus for RedisBus {
 
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()> {
         Box::pin(async move {
-            let Ok(Line { mut connection, scripts }) = self.shared.line() else { return };
+            let Ok(Connection { mut connection, scripts }) = self.shared.connection() else { return };
             let mut call = scripts::call(&scripts.release, &[&scripts::lease_key(name)]);
             call.arg(&self.owner).arg(at.to_string());
-            call.arg(u64::try_from(HANDED_ON_FOR.as_millis()).unwrap_or(u64::MAX));
+            call.arg(u64::try_from(LEASE_HANDOFF_TTL.as_millis()).unwrap_or(u64::MAX));
             if let Err(error) = scripts::run::<i64>(&mut connection, &call).await {
-                log::debug!("the lease {name} is left to its time: {error}");
+                log::debug!("the lease {name} was not released and will expire: {error}");
             }
         })
     }

@@ -1,4 +1,4 @@
-//! One channel of the log: what it holds, and who waits on it.
+//! One channel of the log: its history and its waiters.
 
 use std::{
     sync::{
@@ -14,10 +14,10 @@ use slab::Slab;
 
 use crate::pure::{ChannelName, Cursor, History};
 
-/// What a channel costs beside its name: itself, its place in the tables, the first places of its history and its readers.
+/// The overhead of a channel in addition to its name: itself, its entries in the tables, the first slots of its history and its waiters.
 const OVERHEAD: usize = 640;
 
-/// One channel: what it holds, and who waits on it.
+/// One channel: its history and its waiters.
 pub(in crate::live) struct Channel {
     pub(in crate::live) name: ChannelName,
     pub(in crate::live) history: Mutex<History>,
@@ -27,7 +27,7 @@ pub(in crate::live) struct Channel {
 #[derive(Default)]
 struct Waiters {
     places: Slab<Arc<Waiter>>,
-    /// Who opened the channel, until it holds its first message.
+    /// The reader that opened the channel, until it stores its first message.
     charge: Option<Charge>,
 }
 
@@ -42,11 +42,11 @@ impl Channel {
         self.waiters.lock().places.insert(waiter.clone())
     }
 
-    /// Whether nobody waits on the channel any more.
+    /// Removes a waiter; returns whether there are no others.
     pub(super) fn remove_waiter(&self, key: usize) -> bool {
         let places = &mut self.waiters.lock().places;
         places.remove(key);
-        // A channel that thousands have left gives their places back.
+        // Frees the slots of a channel that thousands have left.
         if places.is_empty() {
             places.shrink_to_fit();
         }
@@ -57,47 +57,47 @@ impl Channel {
         !self.waiters.lock().places.is_empty()
     }
 
-    /// Whether it holds nothing and nobody waits on it.
+    /// Whether it is empty and has no waiters.
     pub(super) fn is_unused(&self) -> bool {
         self.history.lock().is_empty() && !self.is_read()
     }
 
-    /// From now on the channel counts for nobody: it holds a message.
+    /// The channel no longer counts for its opener: it stores a message.
     pub(super) fn release_opener(&self) {
         self.waiters.lock().charge = None;
     }
 
-    /// How many wait, and where the one that is furthest behind is.
+    /// The number of waiters, and the position of the slowest.
     pub(super) fn slowest(&self) -> (usize, Option<Cursor>) {
         let places = &self.waiters.lock().places;
         (places.len(), places.iter().map(|(_, waiter)| waiter.cursor()).min())
     }
 
-    /// What it takes while it holds something.
+    /// Its memory while it stores messages.
     pub(super) fn footprint(&self) -> usize {
         OVERHEAD + self.name.len()
     }
 }
 
-/// Wakes everybody who waits on `channels`.
+/// Wakes all waiters of `channels`.
 pub(super) fn wake(channels: &[Arc<Channel>]) {
-    // Woken outside the lock: a waker may run code of the runtime's that comes back here, to remove its reader.
+    // Woken outside of the lock: a waker may run code of the runtime that removes its reader here.
     let mut wakers: Vec<Waker> = Vec::new();
     for channel in channels {
-        wakers.extend(channel.waiters.lock().places.iter().filter_map(|(_, waiter)| waiter.bell.take()));
+        wakers.extend(channel.waiters.lock().places.iter().filter_map(|(_, waiter)| waiter.waker.take()));
     }
     wakers.into_iter().for_each(Waker::wake);
 }
 
-/// A reader's waker. It stays at its place in each of the reader's channels for as long as the reader lives.
+/// A reader's waker. It keeps its slot in each of the reader's channels for as long as the reader exists.
 #[derive(Default)]
 pub(in crate::live) struct Waiter {
-    pub(in crate::live) bell: AtomicWaker,
-    /// Where the reader is, for the measurement of lag only: the two may be read apart.
+    pub(in crate::live) waker: AtomicWaker,
+    /// The reader's position, only for the measurement of lag: the two parts may be read at different times.
     ms: AtomicU64,
     seq: AtomicU64,
-    /// Whether it is among those that wait for the end of a probe.
-    pub(super) is_parked: AtomicBool,
+    /// Whether it is in the list of those that wait for the end of a probe.
+    pub(super) waits_for_probe: AtomicBool,
 }
 
 impl Waiter {
@@ -111,12 +111,12 @@ impl Waiter {
     }
 }
 
-/// Counts the channels that exist because one client reads them: those that it opened and that have held no message since.
+/// Counts the channels that exist because one client reads them: those that it opened and that have stored no message since.
 #[derive(Debug, Default)]
 pub struct Opener(AtomicUsize);
 
 impl Opener {
-    /// How many there are.
+    /// The number of forms.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.0.load(Relaxed)

@@ -1,7 +1,7 @@
-//! The channels of a log by their names, in parts, so that no part ever has much to move.
+//! The channels of a log by name, in several hash tables.
 //!
-//! A hash table that grows or gives room back moves all that it holds at once. With a million channels in one table that would keep
-//! everybody waiting for a tenth of a second.
+//! A hash table moves all of its entries when it grows or shrinks. With a million channels in one table, that would block everybody for a
+//! tenth of a second; small tables bound the pause.
 
 use std::{
     borrow::Borrow,
@@ -13,17 +13,17 @@ use std::{
 use super::Channel;
 use crate::pure::ChannelName;
 
-/// Parts: of a million channels each has some four thousand.
+/// The number of parts: of a million channels each has about four thousand.
 const PARTS: usize = 256;
-/// Places that a part keeps, however little it holds.
+/// Slots that a part keeps, however few entries it has.
 const MIN_CAPACITY: usize = 16;
 
 pub(super) struct Channels {
-    /// Which part a name is in. Each part hashes by keys of its own.
+    /// The part that a name belongs to. Each part hashes with keys of its own.
     hasher: RandomState,
     parts: Vec<HashMap<ChannelName, Arc<Channel>>>,
     len: usize,
-    /// The part to look at next for room to give back.
+    /// The next part to check for unused space.
     next: usize,
 }
 
@@ -44,7 +44,7 @@ impl Channels {
         self.parts[self.part(name)].get(name)
     }
 
-    /// The channel of this name, which `make` makes if it is not there.
+    /// The channel with this name, which `make` creates if it does not exist.
     pub(super) fn get_or_insert_with(&mut self, name: &ChannelName, make: impl FnOnce() -> Channel) -> &Arc<Channel> {
         let part = self.part(name);
         let len = &mut self.len;
@@ -69,7 +69,7 @@ impl Channels {
         self.parts.iter().flat_map(HashMap::values)
     }
 
-    /// Gives back room that is not needed, part by part, until about `most` entries were moved for it. Whether there may be more to do.
+    /// Frees unused space, part by part, until about `most` entries were moved. Returns whether there may be more to do.
     pub(super) fn shrink(&mut self, most: usize) -> bool {
         let mut moved = 0;
         for _ in 0..PARTS {
@@ -103,9 +103,9 @@ mod tests {
         format!("c.{n}").parse().unwrap()
     }
 
-    /// Case 10.4: what a million channels leave behind is given back in small parts.
+    /// Case 10.4: the space of a million removed channels is freed in small parts.
     #[test]
-    fn room_is_given_back_in_parts() {
+    fn memory_is_released_in_parts() {
         const COUNT: usize = 100_000;
         let mut channels = Channels::new();
         for n in 0..COUNT {

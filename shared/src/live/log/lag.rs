@@ -1,4 +1,4 @@
-//! How far readers are behind, measured in slices: a log may have a million channels.
+//! The lag of readers, measured in slices: a log may have a million channels.
 
 use std::{
     ops::Bound::{Excluded, Included, Unbounded},
@@ -8,35 +8,35 @@ use std::{
 use super::{Channel, Log};
 use crate::{live::clock::Moment, pure::Cursor};
 
-/// Channels that are looked at in one slice.
+/// Maximum number of channels in one slice.
 const CHANNELS: usize = 1_024;
-/// Readers after which a slice ends early.
+/// The number of readers after which a slice ends early.
 const READERS: usize = 65_536;
 
-/// A measurement under way; see [`Log::measure`].
+/// A measurement in progress; see [`Log::measure`].
 #[derive(Clone, Copy, Debug)]
 pub struct Lag {
-    /// Most messages that are held and that a reader has still before it.
+    /// The largest number of stored messages that a reader has not read yet.
     pub messages: usize,
-    /// Age in milliseconds of the oldest message that is held and that a reader has still before it.
+    /// The age in milliseconds of the oldest stored message that a reader has not read yet.
     pub age_ms: u64,
     after: Option<Cursor>,
     until: Cursor,
 }
 
 impl Log {
-    /// Begins to measure how far the readers are behind.
+    /// Starts to measure the lag of the readers.
     #[must_use]
     pub fn lag(&self) -> Lag {
         Lag { messages: 0, age_ms: 0, after: None, until: self.head() }
     }
 
-    /// Measures another slice; `false` when that was the last one.
+    /// Measures another slice; `false` after the last one.
     pub fn measure(&self, lag: &mut Lag, now: impl Into<Moment>) -> bool {
         let now = now.into();
         let channels: Vec<(Cursor, Arc<Channel>)> = {
             let writer = self.writer.lock();
-            // A channel only moves up in this order, so none that was there at the beginning is passed over.
+            // A channel only moves up in this order, so none that existed at the beginning is missed.
             let range = (lag.after.map_or(Unbounded, Excluded), Included(lag.until.max(lag.after.unwrap_or_default())));
             writer.oldest.range(range).take(CHANNELS).map(|(id, channel)| (*id, channel.clone())).collect()
         };

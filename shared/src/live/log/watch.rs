@@ -1,4 +1,4 @@
-//! One reader of all channels whose names begin alike: it visits the channels that got something, and no others.
+//! A reader of all channels with a prefix: it visits only channels with new messages.
 //!
 //! ```text
 //! Log::insert ─▶ the channel is noted in each Watch whose prefix it has ─▶ Watch::after reads the channels noted since the last call
@@ -15,13 +15,13 @@ use parking_lot::Mutex;
 use super::{Channel, Log};
 use crate::pure::{ChannelName, Cursor, Message};
 
-/// What all channels with a prefix get, in the order of their ids. Made by [`Log::watch`].
+/// Returns the messages of all channels with a prefix, in the order of their ids. Created by [`Log::watch`].
 pub struct Watch {
     log: Arc<Log>,
     noted: Arc<Noted>,
 }
 
-/// The channels that got something and have not been read since: at most one entry for a channel.
+/// The channels with messages that have not been read: at most one entry for a channel.
 pub(super) struct Noted {
     prefix: &'static str,
     channels: Mutex<HashMap<ChannelName, Arc<Channel>>>,
@@ -31,7 +31,7 @@ pub(super) struct Noted {
 pub(super) type Watches = Vec<Weak<Noted>>;
 
 impl Noted {
-    /// Notes a channel that got something. Called under the writer's lock.
+    /// Records channels with new messages. Called under the writer's lock.
     pub(super) fn note(watches: &mut Watches, channels: &[Arc<Channel>]) {
         watches.retain(|watch| {
             let Some(noted) = watch.upgrade() else { return false };
@@ -44,7 +44,8 @@ impl Noted {
 }
 
 impl Log {
-    /// Watches all channels whose names begin with `prefix`. Visits every channel once, now; reading visits those that got something.
+    /// Watches all channels whose names begin with `prefix`. Visits every channel once, now; later reads visit only channels with new
+    /// messages.
     pub fn watch(self: &Arc<Self>, prefix: &'static str) -> Watch {
         let mut writer = self.writer.lock();
         let matching = writer.channels.iter().filter(|(name, _)| name.starts_with(prefix));
@@ -62,11 +63,11 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// What came after `cursor`, with the cursor after it. `cursor` is the one that the call before returned: what came before that one is
-    /// found by the first call alone.
+    /// The messages after `cursor`, and the cursor after them. `cursor` is the one that the previous call returned: only the first call
+    /// finds messages before it.
     pub fn after(&self, cursor: Cursor) -> (Vec<Arc<Message>>, Cursor) {
         let (head, channels) = {
-            // Together, so that no channel is noted for a message beyond the head and then forgotten.
+            // Together, so that no channel is recorded for a message beyond the head and then cleared.
             let writer = self.log.writer.lock();
             let head = self.log.head();
             if head <= cursor || head < writer.last {

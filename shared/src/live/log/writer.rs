@@ -1,7 +1,7 @@
-//! What the log holds, and what goes when there is no more room. All of it is behind the writer's lock.
+//! The contents of the log, and eviction. Everything is behind the writer's lock.
 //!
-//! Nothing here visits all channels or all messages: what a publication or a slice of the upkeep does is bounded, so that
-//! the lock is free again within milliseconds however much the log holds. What is dropped is freed outside of the lock.
+//! Nothing here visits all channels or all messages: the work of a publication or of a slice of the sweep is bounded, so that the lock is
+//! free again within milliseconds however large the log is. Evicted messages are freed outside of the lock.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -13,36 +13,35 @@ use super::{
 };
 use crate::pure::{ChannelName, Cursor, Message, Retention, forms::FormCache};
 
-/// Channels that hold nothing and that nobody reads, but of which it is known what they dropped; beyond these that memory
-/// becomes one for all.
+/// Maximum number of channels without messages and readers whose last dropped id is remembered; beyond, one id is remembered for all of
+/// them.
 const MAX_TOMBSTONES: usize = 65_536;
-/// Of the memory that the log may take, one for each so many bytes: a small log remembers less, and then a sixteenth at most
-/// goes into it.
+/// One tombstone for this many bytes of the log's memory limit: a small log remembers fewer, in at most a sixteenth of its memory.
 const BYTES_A_TOMBSTONE: usize = 8 * 1024;
-/// Messages that a channel drops at most for one that it gets; the rest goes with the next ones, or with the sweep.
+/// Maximum number of messages that a channel drops for one new message; the rest is dropped by later ones, or by the sweep.
 const MAX_DROPS: usize = 1_024;
 
 pub(super) struct Writer {
-    /// The newest id: the head, but for a log that is being filled.
+    /// The newest id: the head, except while the log is being loaded.
     pub(super) last: Cursor,
     pub(super) channels: Channels,
-    /// Every channel that holds something, by the id of its oldest message: what goes first, by age or for room.
+    /// Every channel with messages, by the id of its oldest message: the order of eviction by age and by memory.
     pub(super) oldest: BTreeMap<Cursor, Arc<Channel>>,
-    /// Every channel that is kept for the memory of what it dropped alone, by the newest id of that.
+    /// Every channel that is kept only because of its last dropped id, by that id.
     tombstones: BTreeMap<Cursor, Arc<Channel>>,
     max_tombstones: usize,
-    /// Up to here, channels that nobody remembers may have dropped something.
+    /// Up to here, channels without a tombstone may have dropped messages.
     forgotten: Option<Cursor>,
-    /// Bytes of memory that messages and the channels with messages take.
+    /// Bytes of memory of messages and of channels with messages.
     pub(super) footprint: usize,
-    /// How many they may take.
+    /// The limit of `footprint`.
     max_footprint: usize,
     pub(super) messages: usize,
     pub(super) bytes: usize,
     forms: Arc<FormCache>,
-    /// Dropped, and to be freed once the lock is free.
+    /// Evicted messages, to be freed outside of the lock.
     gone: Vec<Arc<Message>>,
-    /// Those that read all channels of a prefix.
+    /// The readers of all channels with a prefix.
     pub(super) watches: Watches,
 }
 
@@ -65,12 +64,12 @@ impl Writer {
         }
     }
 
-    /// Channels that hold nothing and are there because they are read.
+    /// The number of channels without messages that exist because they are read.
     pub(super) fn read_while_empty(&self) -> usize {
         self.channels.len() - self.oldest.len() - self.tombstones.len()
     }
 
-    /// What was dropped since this was called last.
+    /// Messages dropped since the last call.
     pub(super) fn take_gone(&mut self) -> Vec<Arc<Message>> {
         mem::take(&mut self.gone)
     }
@@ -80,7 +79,7 @@ impl Writer {
         self.channels.get_or_insert_with(name, || Channel::new(name.clone(), forgotten, opener))
     }
 
-    /// Puts `waiter` on the channel `name`, which is made for it if it is not there yet.
+    /// Adds `waiter` to the channel `name`, which is created if it does not exist.
     pub(super) fn add_waiter(
         &mut self,
         name: &ChannelName,
@@ -102,7 +101,7 @@ impl Writer {
         }
     }
 
-    /// Takes `channel` out of the log, which holds nothing and which nobody reads; what it dropped is remembered.
+    /// Removes `channel`, which has no messages and no readers, from the log; its last dropped id is remembered.
     pub(super) fn retire(&mut self, channel: &Arc<Channel>) {
         let dropped = channel.history.lock().dropped().filter(|dropped| Some(*dropped) > self.forgotten);
         let Some(dropped) = dropped else {
@@ -117,18 +116,18 @@ impl Writer {
         }
     }
 
-    /// Something up to `last`, on whatever channel, may be lost.
-    pub(super) fn lose(&mut self, last: Cursor) {
+    /// Messages up to `last`, on any channel, may be lost.
+    pub(super) fn mark_lost_up_to(&mut self, last: Cursor) {
         self.last = last;
         self.forgotten = Some(last);
         for (_, channel) in mem::take(&mut self.tombstones) {
             self.channels.remove(&channel.name);
         }
-        self.channels.values().for_each(|channel| channel.history.lock().lose(last));
+        self.channels.values().for_each(|channel| channel.history.lock().mark_lost_up_to(last));
     }
 
-    /// Adds a message that is newer than all others, the first of those added with it being `first`. Gives the channel if it
-    /// got none of these before.
+    /// Adds a message that is newer than all others; `first` is the first of its batch. Returns the channel if this is its first message of
+    /// the batch.
     pub(super) fn insert(
         &mut self,
         mut message: Message,
@@ -149,7 +148,7 @@ impl Writer {
             self.revive(history.dropped());
             channel.release_opener();
         }
-        // Whatever has such an id, held or dropped, came with this batch.
+        // Any such id, stored or dropped, belongs to this batch.
         let newest = history.newest().map(|newest| newest.id).max(history.dropped());
         let is_first = newest < Some(first);
         history.push(Arc::new(message));
@@ -166,7 +165,7 @@ impl Writer {
         is_first.then_some(channel)
     }
 
-    /// Drops the oldest message of all; `false` when there is none.
+    /// Drops the oldest message of the log; `false` if there is none.
     pub(super) fn drop_first(&mut self) -> bool {
         let Some((before, channel)) = self.oldest.first_key_value().map(|(id, channel)| (*id, channel.clone())) else {
             return false;
@@ -205,13 +204,12 @@ impl Writer {
         self.gone.push(gone);
     }
 
-    /// Drops the oldest messages until the rest fits. The newest stays however large it is.
+    /// Drops the oldest messages until the memory limit is met. The newest is kept however large it is.
     pub(super) fn make_room(&mut self) {
         while self.footprint > self.max_footprint && self.messages > 1 && self.drop_first() {}
     }
 
-    /// Drops the encoded forms of the oldest messages until the rest fits, or of `most` messages; whether there is more to
-    /// do.
+    /// Drops the encoded forms of the oldest messages until the limit is met, or of `most` messages; returns whether there is more to do.
     pub(super) fn evict_forms(&mut self, most: usize) -> bool {
         for _ in 0..most {
             let Some((id, channel)) = self.forms.evict() else { return false };

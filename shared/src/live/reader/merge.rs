@@ -1,26 +1,26 @@
-//! One read of several channels: their messages in the order of ids, as many as the limit takes and no more.
+//! One read of several channels: their messages in the order of ids, up to the limit.
 //!
-//! Each channel is looked at once for its first message; from then on only the channel is, whose message comes next, and
-//! of it everything up to the next one's. So a read costs what it gives out and a look at each channel, however much
-//! each of them holds.
+//! Each channel is locked once for its first message. From then on only the channel with the next message is locked, and read up to the
+//! next message of another channel. The cost of a read is proportional to the messages it returns and the number of channels, however many
+//! messages these store.
 //!
-//! No two channels are locked at once. What a channel drops between the look and the taking is noticed there, and the
-//! read ends before it: the next one finds the loss.
+//! No two channels are locked at the same time. If a channel drops messages in between, the read ends before them; the next read reports
+//! the loss.
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Deref, sync::Arc};
 
 use super::Limit;
 use crate::pure::{Cursor, History, Message};
 
-/// What a read gives out.
-pub(super) struct Taken {
+/// The result of a read.
+pub(super) struct Merged {
     /// In id order.
     pub(super) messages: Vec<Arc<Message>>,
     /// Whether there is more.
-    pub(super) is_cut: bool,
+    pub(super) is_truncated: bool,
 }
 
-/// A read under way.
+/// A read in progress.
 pub(super) struct Merge {
     head: Cursor,
     limit: Limit,
@@ -36,18 +36,18 @@ impl Merge {
         Self { head, limit, next: BinaryHeap::new(), messages: Vec::new(), bytes: 0 }
     }
 
-    /// Looks at channel number `at`, of which what comes after `after` is wanted.
+    /// Adds channel number `at`, from `after` on.
     pub(super) fn begin(&mut self, at: usize, history: &History, after: Cursor) {
         if let Some(first) = history.range(after, self.head).next() {
             self.next.push(Reverse((first.id, at)));
         }
     }
 
-    /// Takes what the limit lets through; `None` if the very first message is gone meanwhile, so that the read has to begin
+    /// Takes messages up to the limit; `None` if the very first message has been dropped in the meantime, so that the read has to start
     /// again.
-    pub(super) fn finish<H: Deref<Target = History>>(mut self, lock: impl Fn(usize) -> H) -> Option<Taken> {
-        let mut is_cut = false;
-        while let (false, Some(Reverse((id, at)))) = (is_cut, self.next.pop()) {
+    pub(super) fn finish<H: Deref<Target = History>>(mut self, lock: impl Fn(usize) -> H) -> Option<Merged> {
+        let mut is_truncated = false;
+        while let (false, Some(Reverse((id, at)))) = (is_truncated, self.next.pop()) {
             let last = self.next.peek().map_or(self.head, |Reverse((other, _))| *other);
             let history = lock(at);
             let mut run = history.range(id.before(), last);
@@ -55,18 +55,18 @@ impl Merge {
                 if self.messages.is_empty() {
                     return None;
                 }
-                is_cut = true;
+                is_truncated = true;
                 break;
             }
-            is_cut = run.any(|message| !self.take(message));
-            if let (false, Some(more)) = (is_cut, history.range(last, self.head).next()) {
+            is_truncated = run.any(|message| !self.take(message));
+            if let (false, Some(more)) = (is_truncated, history.range(last, self.head).next()) {
                 self.next.push(Reverse((more.id, at)));
             }
         }
-        Some(Taken { messages: self.messages, is_cut })
+        Some(Merged { messages: self.messages, is_truncated })
     }
 
-    /// Takes one more message, if the limit lets it through; the first is always let through.
+    /// Takes one more message if it is within the limit; the first one always is.
     fn take(&mut self, message: &Arc<Message>) -> bool {
         self.bytes = self.bytes.saturating_add(message.len());
         let fits = self.messages.len() < self.limit.messages && self.bytes <= self.limit.bytes;
@@ -105,7 +105,7 @@ mod tests {
             &histories[at]
         };
         let taken = merge.finish(lock).unwrap();
-        (taken.messages.iter().map(|message| message.id.ms).collect(), taken.is_cut, looks.get())
+        (taken.messages.iter().map(|message| message.id.ms).collect(), taken.is_truncated, looks.get())
     }
 
     #[test]
@@ -128,13 +128,13 @@ mod tests {
         let many: Vec<u64> = (0..1_000).collect();
         let histories: Vec<_> =
             (0..128).map(|n| history(&many.iter().map(|at| 1 + at * 128 + n).collect::<Vec<_>>())).collect();
-        let (ids, is_cut, looks) = read(&histories, 0, u64::MAX, Limit { messages: 10, bytes: usize::MAX });
-        assert_eq!((ids, is_cut), ((1..=10).collect(), true));
+        let (ids, is_truncated, looks) = read(&histories, 0, u64::MAX, Limit { messages: 10, bytes: usize::MAX });
+        assert_eq!((ids, is_truncated), ((1..=10).collect(), true));
         assert!(looks <= 11, "{looks}");
     }
 
     #[test]
-    fn what_is_dropped_meanwhile_ends_the_read_before_it() {
+    fn a_concurrent_drop_ends_the_read_before_it() {
         let histories = [RefCell::new(history(&[1, 3])), RefCell::new(history(&[2, 4]))];
         let merge = || {
             let mut merge = Merge::new(Cursor::MAX, Limit::default());
@@ -146,7 +146,7 @@ mod tests {
         let (before, late) = (merge(), merge());
         histories[1].borrow_mut().drop_oldest();
         let taken = before.finish(|at| histories[at].borrow()).unwrap();
-        assert!(taken.is_cut && taken.messages.len() == 1, "up to the message that is gone");
+        assert!(taken.is_truncated && taken.messages.len() == 1, "up to the message that is gone");
         histories[0].borrow_mut().drop_oldest();
         assert!(late.finish(|at| histories[at].borrow()).is_none(), "the first one is gone");
     }

@@ -38,7 +38,7 @@ fn ids(batch: &Batch) -> Vec<Cursor> {
 /// What a test does to the log and to its readers.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Lets time pass, or go back, then publishes to these channels at once.
+    /// Advances the time, or sets it back, then publishes to these channels in one batch.
     Publish { clock: i64, channels: Vec<usize>, bytes: usize },
     /// Drops what has become too old.
     Sweep { clock: i64 },
@@ -46,7 +46,7 @@ enum Step {
     Lose { clock: i64 },
     /// Opens the reader anew: on these channels, after the n-th newest message, or another place.
     Open { reader: usize, channels: Vec<usize>, place: Place },
-    /// Reads at most so many.
+    /// Reads at most this many.
     Read { reader: usize, most: usize },
     /// Has one more channel read, up to the n-th newest message not at all, or one less.
     Change { reader: usize, channel: usize, from: Option<usize> },
@@ -90,7 +90,7 @@ fn retention() -> impl Strategy<Value = Retention> {
         .prop_map(|(count, bytes, age_ms)| Retention { count, bytes, age_ms })
 }
 
-/// Everything ever published, and of it what is held.
+/// Everything ever published, and which of it is stored.
 #[derive(Default)]
 struct Model {
     all: Vec<(Cursor, usize, usize)>,
@@ -129,7 +129,7 @@ impl Model {
     }
 }
 
-/// What of a channel does not count: losses that were told, and everything up to where it is wanted from.
+/// Messages of a channel that need not be reported: reported losses, and everything that is to be skipped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
     told: Cursor,
@@ -173,7 +173,7 @@ impl Expected {
         prop_assert_eq!(batch.gap.is_some(), is_gap, "lost {:?} after {}", lost, self.cursor);
         if let Some(gap) = &batch.gap {
             prop_assert_eq!(gap.requested, self.foreign.unwrap_or(self.client));
-            // Coming back with `resumed` misses nothing that is held, and repeats nothing that was seen.
+            // Resuming with `resumed` misses no stored message, and repeats none that was received.
             let again: Vec<_> =
                 wanted(gap.resumed).into_iter().filter(|(id, channel)| model.is_held(*id, *channel)).collect();
             prop_assert_eq!(&again, &held);
@@ -182,7 +182,7 @@ impl Expected {
                 let names: Vec<_> = self.channels.keys().map(|n| channel(*n)).collect();
                 let mut back = Reader::open(&self.reader.log, &names, Since::After(gap.resumed));
                 let again = back.read(Limit::default()).and_then(|batch| batch.gap);
-                // But for losses that lie between messages which are held.
+                // Except for losses between stored messages.
                 prop_assert_eq!(again.is_some(), lost.iter().any(|(id, _)| *id > gap.resumed));
             }
         }
@@ -210,7 +210,7 @@ fn newest_lost(model: &Model, channel: usize) -> Cursor {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// Never a skip, never a repeat, never a gap that is not told or not there.
+    /// Never a skip, never a repeat, never a missing or a wrong gap.
     #[test]
     fn a_openedsees_what_a_list_would_show(retention in retention(), steps in steps()) {
         let log = log(retention);
@@ -246,8 +246,8 @@ proptest! {
                 }
                 Step::Lose { clock } => {
                     let last = log.head().next(now.saturating_add_signed(clock));
-                    log.lose(last);
-                    // As if something had been published to every channel and was held by none.
+                    log.mark_lost_up_to(last);
+                    // As if something had been published to every channel and stored by none.
                     model.all.extend((0..4).map(|n| (last, n, 0)));
                 }
                 Step::Open { reader, channels, place } => {
@@ -309,17 +309,17 @@ proptest! {
     }
 }
 
-/// A batch larger than what a channel holds has dropped its own beginning before any of it is shown; who reads or comes
-/// just then is told of that beginning too.
+/// A batch that exceeds the history of a channel drops its own beginning before any of it is visible; readers that read or open just then
+/// get a gap for that beginning, too.
 #[test]
-fn what_was_dropped_before_it_was_shown_is_told_of_once_it_is() {
+fn drops_before_publication_are_reported_afterwards() {
     let log = log(Retention::default());
     let ids_of = |count, now| log.append((0..count).map(|_| draft(0, 1)).collect(), now);
     let sent = ids_of(2, START + 1);
     let mut behind = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
     // As it is in the midst of such an append.
     let (unshown, shown) = (Cursor::new(START + 5, 0), Cursor::new(START + 5, 1));
-    behind.seats[0].channel.history.lock().lose(unshown);
+    behind.subscriptions[0].channel.history.lock().mark_lost_up_to(unshown);
     let mut new = Reader::open(&log, &[channel(0)], Since::Now);
     assert_eq!((new.place(), behind.read(Limit::default()).map(|batch| batch.cursor)), (Some(sent[1]), Some(sent[1])));
     let draft = draft(0, 1);
@@ -332,7 +332,7 @@ fn what_was_dropped_before_it_was_shown_is_told_of_once_it_is() {
 }
 
 #[test]
-fn a_gap_resumes_just_before_the_oldest_message_held() {
+fn a_gap_resumes_just_before_the_oldest_stored_message() {
     let log = log(Retention { count: Some(2), ..Retention::default() });
     let sent: Vec<_> = (0..5).flat_map(|_| log.append(vec![draft(0, 1)], START + 1)).collect();
     let mut reader = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
@@ -362,7 +362,7 @@ fn a_gap_names_the_cursor_that_the_client_has() {
 }
 
 #[test]
-fn a_restarted_log_tells_who_was_here_before() {
+fn clients_of_a_restarted_log_get_a_gap() {
     let log = log(Retention::default());
     let before = Cursor::new(START - 5, 0);
     let gap = |since: &str| {
@@ -377,14 +377,14 @@ fn a_restarted_log_tells_who_was_here_before() {
 }
 
 #[test]
-fn a_log_that_may_have_lost_something_tells_everybody_once() {
+fn a_possible_loss_is_reported_to_every_reader_once() {
     let log = log(Retention::default());
     let sent = log.append(vec![draft(0, 1), draft(0, 1)], START + 1);
     let mut idle = Reader::open(&log, &[channel(1)], Since::Now);
     let mut behind = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
     let lost = Cursor::new(START + 9, 0);
-    log.lose(lost);
-    log.lose(sent[1]);
+    log.mark_lost_up_to(lost);
+    log.mark_lost_up_to(sent[1]);
     assert_eq!(log.head(), lost, "what is older than the head changes nothing");
     let after = log.append(vec![draft(1, 1)], START + 1);
     assert!(after[0] > lost, "ids go on after it");
@@ -402,7 +402,7 @@ fn a_log_that_may_have_lost_something_tells_everybody_once() {
 
 /// An unfilled log with readers from everywhere on it; then filled with three messages, of which the log has the last two.
 #[test]
-fn readers_of_a_log_that_is_not_filled_wait_and_then_get_their_place() {
+fn readers_of_an_unfilled_log_wait_and_then_get_their_position() {
     let log = Arc::new(Log::unfilled(Limits::default()));
     let at = |ms: u64| Cursor::new(START + ms, 0);
     let open = |since| Reader::open(&log, &[channel(0)], since);
@@ -597,7 +597,7 @@ fn messages_age_by_the_monotonic_clock() {
     assert_eq!(log.stats(at(START, 3_601_500)).messages, 3, "the first is an hour old");
 }
 
-/// Case 7.1: a cursor that another process handed out is a gap, also once this one has come further.
+/// Case 7.1: a cursor of another process is a gap, even if this one has newer ids.
 #[test]
 fn a_cursor_of_another_epoch_is_a_gap_wherever_it_is() {
     let before = Log::of_epoch(Limits::default(), Epoch::numbered(1), START);
@@ -620,7 +620,7 @@ fn a_cursor_of_another_epoch_is_a_gap_wherever_it_is() {
 }
 
 #[test]
-fn channels_that_hold_nothing_are_bounded() {
+fn channels_without_messages_are_bounded() {
     let limits = Limits { channels: Some(3), ..Limits::default() };
     let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
     let has_room = |channels: &[ChannelName]| {
@@ -640,7 +640,7 @@ fn channels_that_hold_nothing_are_bounded() {
 }
 
 #[test]
-fn what_empty_channels_dropped_is_remembered_for_each_and_then_for_all() {
+fn drops_of_empty_channels_are_recorded_for_each_and_then_for_all() {
     let retention = Retention { age_ms: Some(1), ..Retention::default() };
     // Room for the memory of two.
     let limits = Limits { channels: Some(2), channel: retention, total: Some(16 * 1024), ..Limits::default() };
@@ -698,10 +698,10 @@ async fn a_closed_log_ends_its_readers_when_they_have_read_it() {
 
 /// One leaves an empty channel and another after it, both find nothing to keep, and somebody publishes between their steps.
 #[tokio::test]
-async fn who_forgets_late_takes_no_other_channel_of_that_name() {
+async fn a_late_removal_does_not_remove_a_new_channel() {
     let log = log(Retention::default());
     let reader = Reader::open(&log, &[channel(0)], Since::Now);
-    let left = reader.seats[0].channel.clone();
+    let left = reader.subscriptions[0].channel.clone();
     drop(reader);
     assert_eq!(log.stats(START).channels, 0);
 
@@ -712,7 +712,7 @@ async fn who_forgets_late_takes_no_other_channel_of_that_name() {
     assert_eq!(reader.next(Limit::default()).await.unwrap().cursor, ids[0]);
     // Nor does it take the place from under who has just sat down.
     let waiting = Reader::open(&log, &[channel(1)], Since::Now);
-    let gone = waiting.seats[0].channel.clone();
+    let gone = waiting.subscriptions[0].channel.clone();
     drop(waiting);
     let mut waiting = Reader::open(&log, &[channel(1)], Since::Now);
     log.retire_if_unused(&gone);
@@ -720,10 +720,9 @@ async fn who_forgets_late_takes_no_other_channel_of_that_name() {
     assert_eq!(waiting.next(Limit::default()).await.unwrap().cursor, ids[0]);
 }
 
-/// Threads publish while tasks subscribe, read, leave and come back with their cursors: the race between looking and
-/// waiting, run for real.
+/// Threads publish while tasks subscribe, read, leave and resume with their cursors: the race between checking and waiting, in real time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_falls_between_looking_and_waiting() {
+async fn no_message_is_missed_between_checking_and_waiting() {
     const EACH: usize = 4_000;
     let log = log(Retention::default());
     let start = log.head();

@@ -26,7 +26,7 @@ fn patterns_reach_what_they_say() {
 }
 
 #[test]
-fn patterns_that_are_none() {
+fn invalid_patterns() {
     for bad in ["", "a*b", "**", "a**", "a b", "ä*", " news", "a\n*", &format!("{}*", "x".repeat(129))] {
         assert!(bad.parse::<Pattern>().is_err(), "{bad:?}");
     }
@@ -75,7 +75,7 @@ fn whole_dates_are_written_as_whole_numbers() {
 }
 
 #[test]
-fn claims_hold_between_their_dates() {
+fn claims_are_valid_between_their_dates() {
     let claims = |exp: f64, nbf: Option<f64>| Claims { exp, nbf, sub: None, aud: None, trident: Grants::default() };
     for (exp, nbf, now, verdict) in [
         (100.0, None, 99.0, Ok(())),
@@ -118,9 +118,9 @@ proptest! {
         prop_assert_eq!(pattern.matches(&channel(&name)), expected);
     }
 
-    /// Whatever is accepted reads back as itself, and whatever is refused is told without control characters.
+    /// An accepted pattern round-trips, and the error for a rejected one contains no control characters.
     #[test]
-    fn any_text_is_a_pattern_or_told(text in ".{0,80}") {
+    fn any_text_is_a_pattern_or_an_error(text in ".{0,80}") {
         match text.parse::<Pattern>() {
             Ok(pattern) => prop_assert_eq!(pattern.to_string(), text),
             Err(told) => prop_assert!(!told.to_string().contains(char::is_control)),

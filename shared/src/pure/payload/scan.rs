@@ -1,22 +1,22 @@
 //! Checks JSON text (RFC 8259) in one linear pass, without building a tree and without recursion.
 //!
-//! Beyond the grammar three things are checked, because some reader could not represent them: the range of numbers, unpaired
-//! surrogates, and depth. Everything else passes as it was sent: large integers, `-0`, `\u0000`, U+2028, duplicate keys.
-//! White space between tokens is removed on the way.
+//! Beyond the grammar it checks three things, because some reader cannot represent them: the range of numbers, unpaired surrogates, and
+//! depth. Everything else is kept as it was sent: large integers, `-0`, `\u0000`, U+2028, duplicate keys. White space between tokens is
+//! removed.
 
 use super::PayloadError;
 
-/// How deep arrays and objects may nest.
+/// Maximum nesting of arrays and objects.
 ///
-/// Parsers that recurse stop at depths from 128 on, and a message is wrapped up to four deep in some wire forms.
+/// Recursive parsers stop at depths from 128 on, and some wire forms wrap a message up to four levels deep.
 pub const MAX_DEPTH: usize = 100;
 
 /// Which values are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Those that every reader can represent.
+    /// Values that every reader can represent.
     Portable,
-    /// Every JSON value: what is already in a log is delivered, whichever rules it was accepted by.
+    /// Every JSON value: messages in a log are delivered, whatever rules they were accepted by.
     Any,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn compact(text: &str, values: Values) -> Result<Box<str>, PayloadErr
     Ok(if scanner.compact.is_empty() { rest.into() } else { (scanner.compact + rest).into() })
 }
 
-/// The open arrays and objects around a place in the text, outermost first.
+/// The open arrays and objects at a position in the text, outermost first.
 enum Open {
     Array,
     Object,
@@ -36,11 +36,11 @@ enum Open {
 
 struct Scanner<'a> {
     text: &'a str,
-    /// The next byte to look at.
+    /// The next byte.
     at: usize,
     /// Text before this is in `compact`, or was white space.
     kept_to: usize,
-    /// The text so far, once there was white space in it.
+    /// The text so far, if there was white space in it.
     compact: String,
     values: Values,
 }
@@ -52,7 +52,7 @@ impl Scanner<'_> {
         }
         let mut open: Vec<Open> = Vec::new();
         loop {
-            // A value begins here.
+            // A value starts here.
             let first = self.next_token();
             match first {
                 Some(b'{' | b'[') => {
@@ -78,7 +78,7 @@ impl Scanner<'_> {
                 Some(b'n') => self.literal("null")?,
                 _ => return Err(self.unexpected("a value")),
             }
-            // A value ended here, and with it perhaps what is around it.
+            // A value ended here, and perhaps the enclosing ones.
             loop {
                 let next = self.next_token();
                 match (open.last(), next) {
@@ -105,7 +105,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes over white space, which is not kept, and returns the byte that follows.
+    /// Skips white space, which is not kept, and returns the next byte.
     fn next_token(&mut self) -> Option<u8> {
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         let rest = &self.text.as_bytes()[self.at..];
@@ -122,7 +122,7 @@ impl Scanner<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// A member's name and the colon after it.
+    /// The key of a member and its colon.
     fn key(&mut self) -> Result<(), PayloadError> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected("a key in double quotes"));
@@ -168,7 +168,7 @@ impl Scanner<'_> {
             }
             self.digits()?;
         }
-        // The largest double has 309 digits before the point.
+        // The largest double has 309 digits before the decimal point.
         let is_surely_finite = !has_exponent && self.at - begin <= 308;
         let is_finite = || self.text[begin..self.at].parse::<f64>().is_ok_and(f64::is_finite);
         if self.values == Values::Portable && !is_surely_finite && !is_finite() {
@@ -215,7 +215,7 @@ impl Scanner<'_> {
                 if self.values == Values::Any || !(0xd800..0xe000).contains(&unit) {
                     return Ok(());
                 }
-                // A pair, the high surrogate first (RFC 8259 §7); one alone is no character (§8.2).
+                // A surrogate pair, the high one first (RFC 8259 §7); a single one is not a character (§8.2).
                 let is_high = unit < 0xdc00;
                 if is_high && self.text.as_bytes()[self.at..].starts_with(b"\\u") {
                     self.at += 1;
@@ -229,7 +229,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The four hexadecimal digits after `u`, at which this stands.
+    /// The four hexadecimal digits after `u`, which start at the current position.
     fn code_unit(&mut self) -> Result<u32, PayloadError> {
         self.at += 1;
         let mut unit = 0;
@@ -254,7 +254,7 @@ impl Scanner<'_> {
     }
 }
 
-/// How many bytes stand before the first quote, backslash or control character of `bytes`: eight at a time.
+/// The number of bytes before the first quote, backslash or control character of `bytes`: eight at a time.
 fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -263,7 +263,7 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*chunk);
         let equals = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-        // The lowest marked byte is always exact; a borrow can only mark bytes above it.
+        // The lowest marked byte is always correct; a borrow can only mark bytes above it.
         let marked = below(word, 0x20) | equals(b'"') | equals(b'\\');
         if marked != 0 {
             return at + marked.trailing_zeros() as usize / 8;

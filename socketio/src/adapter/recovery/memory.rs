@@ -42,7 +42,7 @@ pub(super) struct Memory {
     /// Sessions and packets of all stores.
     sessions: AtomicUsize,
     packets: AtomicUsize,
-    /// Held by the one thread that makes room.
+    /// Locked by the one thread that evicts.
     shrinking: Mutex<()>,
     /// Where the sweeper runs.
     workers: OnceLock<Workers>,

@@ -1,12 +1,12 @@
-//! The adapter of one server alone, with recovery from its own memory.
+//! The adapter for a single server, with recovery from memory.
 //!
 //! ```text
 //! event ─▶ offset appended ─▶ kept (bounded) ─▶ delivered     ┐ under one lock, so that no two sockets
 //! reconnect ─▶ socket in rooms, pulls what it missed from here ┘ see two events in different orders
 //! ```
 //!
-//! A session stays here while its client is looked at by middlewares, and is taken out when the client is in: whatever happens in
-//! between, it keeps the deadline that it has had since the disconnection.
+//! A session stays here while the middlewares check its client, and is removed when the client has connected: whatever happens in between,
+//! it keeps the deadline that it had since the disconnection.
 
 mod memory;
 mod store;
@@ -28,19 +28,19 @@ use self::{
 use super::{Adapter, AdapterError, Admit, BoxFuture, Broadcast, Enter, Local, Missed, Restored, Session};
 use crate::{DisconnectReason, EncodedPacket, Namespace, Recovery, Selector, Socket, engine::SendError};
 
-/// Serves one server alone. With [`Config::recovery`](crate::Config::recovery) it keeps the latest packets of each namespace in memory.
+/// For a single server. With [`Config::recovery`](crate::Config::recovery) it stores the latest packets of each namespace in memory.
 #[derive(Default)]
 pub struct LocalAdapter {
     memory: Option<Arc<Memory>>,
 }
 
 impl LocalAdapter {
-    /// An adapter that keeps packets for recovery, if wanted.
+    /// An adapter that stores packets for recovery, if enabled.
     pub fn new(recovery: Option<Recovery>) -> Self {
         Self { memory: recovery.map(|recovery| Arc::new(Memory::new(recovery))) }
     }
 
-    /// About how many bytes of packets and sessions are kept, within [`Recovery::max_total_bytes`].
+    /// The approximate number of bytes of packets and sessions, limited by [`Recovery::max_total_bytes`].
     pub fn bytes(&self) -> usize {
         self.memory.as_ref().map_or(0, |memory| memory.bytes())
     }
@@ -55,11 +55,11 @@ impl LocalAdapter {
     }
 }
 
-/// How long the end of an earlier socket is waited for, which runs on a thread of its own.
+/// The maximum wait for the end of an earlier socket, which runs on another thread.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Ends the socket whose session this is, if it is here, and waits until that has kept the session: a client that comes back, as to
-/// another network, may be faster than the news that its old connection is dead.
+/// Ends the socket of this session, if it is on this server, and waits until the session is stored. A client that moves to another network
+/// may reconnect before the server notices that its old connection is dead.
 async fn take_over(local: &Local, pid: &str) {
     let Some(old) = local.find(|socket| socket.pid().is_some_and(|its| its == pid)) else { return };
     if old.is_connected() {
@@ -108,7 +108,7 @@ impl Adapter for LocalAdapter {
             }
             let packet = store.number(&packet);
             let sent = local.send(sid, &packet, false);
-            // What was refused is its sender's again, and must not come twice.
+            // A rejected packet belongs to its sender again, and must not be sent twice.
             if sent != Err(SendError::Full) {
                 store.keep(packet, Selector::one(sid.clone()), limits, Instant::now());
             }
@@ -136,7 +136,7 @@ impl Adapter for LocalAdapter {
         Box::pin(async move {
             let offset = Some(offset).filter(|offset| !offset.is_empty());
             let is_live = self.with(local, |store, _, _| {
-                // Whoever brings an offset that says nothing here is not looked for among those who are connected.
+                // An unknown offset is not looked up among the connected sockets.
                 offset.is_none_or(|offset| store.is_offset(offset)) && !store.has_session(pid)
             })?;
             if is_live {
@@ -151,8 +151,8 @@ impl Adapter for LocalAdapter {
     fn resume(&self, local: &Local, _: &Socket, restored: Restored, admit: Admit<'_>) {
         let _ = self.with(local, |store, shared, _| {
             let pid = &restored.session.pid;
-            // Looked for again: middlewares may have taken longer than packets or sessions are kept, and another connection of the client
-            // may have come before.
+            // Looked up again: middlewares may have taken longer than packets or sessions are stored, and another connection of the client
+            // may have been faster.
             let Some((session, next)) = store.find(pid, Some(&restored.offset), Instant::now()) else { return };
             if admit(Missed::pulled(Backlog::new(shared, store, &session, next))) {
                 store.remove(pid);

@@ -23,9 +23,9 @@ const ENTRY_COST: usize = 128;
 pub(super) struct Store {
     /// Begins every offset: offsets of an earlier store are no offsets.
     epoch: Sid,
-    /// The number of the oldest packet held. The first of all is 1, so that 0 is an offset before it.
+    /// The number of the oldest stored packet. The first of all is 1, so that 0 is an offset before it.
     first: u64,
-    packets: VecDeque<Kept>,
+    packets: VecDeque<StoredPacket>,
     packet_bytes: usize,
     sessions: HashMap<ByteString, Disconnected>,
     /// The same by their deadlines.
@@ -37,13 +37,13 @@ pub(super) struct Store {
     pub(super) is_removed: bool,
 }
 
-struct Kept {
+struct StoredPacket {
     packet: EncodedPacket,
     to: Selector,
     at: Instant,
 }
 
-impl Kept {
+impl StoredPacket {
     fn bytes(&self) -> usize {
         let rooms = self.to.rooms.iter().chain(&self.to.except);
         self.packet.size() + rooms.map(|room| room.len() + size_of::<Room>()).sum::<usize>() + ENTRY_COST
@@ -85,7 +85,7 @@ impl Store {
         }
     }
 
-    /// About how many bytes are held, the store itself among them.
+    /// The approximate size in bytes, including the store itself.
     pub(super) fn bytes(&self) -> usize {
         self.packet_bytes + self.session_bytes + size_of::<Self>() + ENTRY_COST
     }
@@ -118,7 +118,7 @@ impl Store {
 
     /// Keeps a packet that was [numbered](Self::number).
     pub(super) fn keep(&mut self, packet: EncodedPacket, to: Selector, limits: &Recovery, now: Instant) {
-        let kept = Kept { packet, to, at: now };
+        let kept = StoredPacket { packet, to, at: now };
         self.packet_bytes += kept.bytes();
         self.packets.push_back(kept);
         while self.packets.len() > limits.max_packets || self.packet_bytes > limits.max_bytes {
@@ -129,8 +129,8 @@ impl Store {
         }
     }
 
-    /// A packet that is not kept. Clients take any string at the end of an event for an offset, so one that ends in a string
-    /// gets the offset of the latest packet, which is right: whoever sees this one has seen that one.
+    /// A packet that is not stored. Clients take any string at the end of an event for an offset. A packet that ends in a string therefore
+    /// gets the offset of the latest packet, which is correct: a client that receives this one has received that one.
     pub(super) fn guard(&self, packet: EncodedPacket) -> EncodedPacket {
         if packet.ends_in_string() { packet.with_offset(&self.latest()) } else { packet }
     }
@@ -144,8 +144,8 @@ impl Store {
         number.parse().ok().filter(|number| *number <= self.last())
     }
 
-    /// Where a session that its client asks for continues, if all that came after is still held: behind the offset that the client brought,
-    /// but not before the session began. Clients bring the offset of an earlier session if they have seen none since, or none at all.
+    /// Where a requested session resumes, if all later packets are still stored: after the offset that the client sent, but not before the
+    /// session began. A client that has received no offset in this session sends an earlier one, or none.
     pub(super) fn find(&self, pid: &str, offset: Option<&str>, now: Instant) -> Option<(Session, u64)> {
         let Disconnected { session, until, .. } = self.sessions.get(pid)?;
         let start = session.start.as_deref().and_then(|start| self.number_in(start));
@@ -184,7 +184,7 @@ impl Store {
         }
     }
 
-    /// Drops sessions and packets whose time is over, at most so many; how many.
+    /// Drops at most this many expired sessions and packets; returns how many.
     pub(super) fn expire(&mut self, keep: Duration, now: Instant, most: usize) -> usize {
         let mut dropped = 0;
         while dropped < most
@@ -217,7 +217,7 @@ impl Store {
         }
     }
 
-    /// Drops the oldest packets and sessions until at most so many bytes are held, or nothing.
+    /// Drops the oldest packets and sessions until the size is at most this many bytes, or nothing is left.
     pub(super) fn trim(&mut self, bytes: usize) {
         if self.bytes() <= bytes {
             return;
@@ -282,7 +282,7 @@ impl Source for Backlog {
         if pulled.is_none()
             && let Some(connection) = &self.connection
         {
-            // The client was promised all of it. It comes back, and is told then that it is too late.
+            // The client was promised all of it. When it reconnects, it learns that this is no longer possible.
             connection.finish(DisconnectReason::OutboxOverflow);
         }
         Poll::Ready(pulled.into_iter().flatten().map(Outgoing::from).collect())

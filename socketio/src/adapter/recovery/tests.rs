@@ -111,7 +111,7 @@ fn a_session_is_resumed_from_its_start_at_the_earliest() {
 }
 
 #[test]
-fn what_is_dropped_cannot_be_resumed() {
+fn dropped_sessions_cannot_be_resumed() {
     let shared = Arc::new(Mutex::new(Store::new(Sid::random().unwrap())));
     let limits = Recovery { max_packets: 2, ..Recovery::default() };
     let now = Instant::now();
@@ -204,7 +204,7 @@ async fn stores_are_freed_with_their_namespaces() {
 
 /// What has expired goes in slices: no one waits for the whole.
 #[actix_web::test]
-async fn a_slice_of_what_has_expired_goes_at_a_time() {
+async fn expired_keys_are_removed_in_slices() {
     let mut store = Store::new(Sid::random().unwrap());
     let (limits, now) = (Recovery::default(), Instant::now());
     let empty = store.bytes();
@@ -213,7 +213,7 @@ async fn a_slice_of_what_has_expired_goes_at_a_time() {
         let session = Session { pid: format!("{n}").into(), ..session(&["a"]) };
         store.insert(session, limits.max_disconnection, now);
     }
-    // One comes back and is cut off again later: it has its new deadline alone.
+    // One resumes and is disconnected again later: only its new deadline applies.
     store.remove("3");
     store.insert(Session { pid: "3".into(), ..session(&["a"]) }, limits.max_disconnection * 3, now);
     let later = now + limits.max_disconnection * 2;

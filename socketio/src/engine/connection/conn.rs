@@ -32,12 +32,12 @@ pub(crate) struct Conn {
     pub(crate) core: Arc<Core>,
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) home: Arc<Worker>,
-    /// What the pending handlers of its sockets hold.
+    /// The memory that the pending handlers of its sockets use.
     pub(super) handler_bytes: AtomicUsize,
     state: Mutex<State>,
 }
 
-/// Tells the WebSockets of one session apart. A session that began as a WebSocket has the first.
+/// Numbers the WebSockets of one session. A session that began as a WebSocket has the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WebSocketId(pub(super) u32);
 
@@ -47,7 +47,7 @@ pub(super) struct State {
     /// Pulled from sources, not yet given to the transport.
     pub(super) staged: Staged,
     pub(super) peer: Option<Arc<dyn Peer>>,
-    /// Held for the application from the first request to the end.
+    /// Kept for the application from the first request to the end.
     pub(super) permit: Option<Permit>,
     pub(super) peer_deadline: Option<Instant>,
     /// The heap entry that counts; others of this connection are leftovers.
@@ -59,8 +59,8 @@ pub(super) struct State {
     pub(super) sources: Sources,
     /// The transport has been given something and has not asked for more yet.
     pub(super) is_busy: bool,
-    /// How many there are who hold messages back; see [`Connection::hold`].
-    pub(super) holds: u32,
+    /// How many guards delay messages at present; see [`Connection::pause_sending`].
+    pub(super) send_pauses: u32,
     /// Whether it is in the table and counted.
     listed: bool,
     transport: Transport,
@@ -98,7 +98,7 @@ impl Conn {
                 form: Form::Text,
                 sources: Sources::default(),
                 is_busy: false,
-                holds: 0,
+                send_pauses: 0,
                 listed: true,
                 transport,
                 ended: None,
@@ -140,7 +140,7 @@ impl Conn {
         };
         let closed = state.session.take_closed().map(|reason| {
             // 1. The session is closed already: from here on nothing enters it.
-            // 2. What waited is let go, so that a transport that lingers costs nothing.
+            // 2. Queued messages are dropped, so that a slow transport does not keep their memory.
             let waiting = (state.outbox.take(), state.sources.clear());
             state.staged = Staged::default();
             state.peer_deadline = None;
@@ -159,18 +159,18 @@ impl Conn {
             if listed {
                 self.core.unlist(self, reason);
             }
-            // 4. The application hears of it last, on a thread that can run handlers, and never in the middle of a call of its own:
-            //    whoever sends may hold locks, and so may a source or a permit that is dropped.
+            // 4. The application is notified last, on a thread that can run handlers, and never within one of its own calls:
+            // the sender may hold locks, and so may a source or a permit that is dropped.
             if peer.is_some() || permit.is_some() || !waiting.0.is_empty() || !waiting.1.is_empty() {
                 let connection = Connection(self.clone());
-                let tell = move || {
+                let notify = move || {
                     drop(waiting);
                     if let Some(peer) = peer {
                         peer.on_close(&connection, reason);
                     }
                     drop(permit);
                 };
-                self.core.workers.queue(&self.home, Box::new(tell));
+                self.core.workers.queue(&self.home, Box::new(notify));
             }
         }
         // 5. The transports say goodbye.
@@ -180,7 +180,7 @@ impl Conn {
         result
     }
 
-    /// Gives the connection to the application and starts its clock. What has ended before is told of its end.
+    /// Gives the connection to the application and starts its timers. If it has ended in the meantime, the application is notified of that.
     pub(crate) fn start(self: &Arc<Self>, peer: Arc<dyn Peer>) {
         let ended = self.with(|state| {
             if state.ended.is_none() {
@@ -210,7 +210,7 @@ impl Conn {
         self.with(|state| state.session.finish(reason));
     }
 
-    /// A packet has come in over `via`. What it makes the session answer is sent by the wake-up.
+    /// A packet has arrived over `via`. The session's response is sent when the transport is woken.
     pub(crate) fn receive(self: &Arc<Self>, via: Transport, packet: Packet) {
         self.counters().packets_in.inc();
         let (message, peer, wakers) = self.with(|state| {
@@ -231,7 +231,7 @@ impl Conn {
             waker.wake();
         }
         if let (Some(message), Some(peer)) = (message, peer) {
-            guard("a peer at a message", || peer.on_message(&Connection(self.clone()), message));
+            guard("a peer's message handler", || peer.on_message(&Connection(self.clone()), message));
         }
     }
 

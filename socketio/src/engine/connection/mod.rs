@@ -3,7 +3,7 @@
 //! The connection itself is in `conn`: what its requests and its sockets share.
 
 mod conn;
-mod held;
+mod handler_bytes;
 mod pull;
 mod requests;
 mod staged;
@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 
 pub(crate) use self::{
     conn::{Conn, WebSocketId},
-    held::HandlerBytes,
+    handler_bytes::HandlerBytes,
     pull::Item,
 };
 use super::{
@@ -24,7 +24,7 @@ use crate::DisconnectReason;
 
 /// What an application does with a connection. One is made by [`Service::connect`](super::Service::connect) for each.
 pub trait Peer: Send + Sync {
-    /// A message has come. Messages of one connection come one after the other.
+    /// A message has arrived. Messages of one connection are passed one after the other.
     fn on_message(&self, connection: &Connection, message: Data);
 
     /// The connection has ended; called once, and nothing is called after it.
@@ -49,10 +49,10 @@ pub enum SendError {
     #[error("the connection has ended")]
     Closed,
     /// The message is volatile and the client is busy.
-    #[error("the client is busy, and the message is volatile")]
+    #[error("the client is busy, so the volatile message was dropped")]
     Dropped,
     /// Too many bytes wait for this client, or for all clients.
-    #[error("Full: too many bytes wait to be sent")]
+    #[error("Full: too many bytes are queued")]
     Full,
 }
 
@@ -96,8 +96,8 @@ impl Connection {
         self.0.send(message.into())
     }
 
-    /// The same for a message whose sender cannot be told: if it does not fit, the connection ends with
-    /// [`OutboxOverflow`](DisconnectReason::OutboxOverflow), so that the client does not take for complete what is not.
+    /// The same for a message whose sender cannot be notified: if it does not fit, the connection ends with
+    /// [`OutboxOverflow`](DisconnectReason::OutboxOverflow), so that the client does not miss a message without knowing it.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -117,8 +117,8 @@ impl Connection {
         self.0.queue(source);
     }
 
-    /// Whether a message of `len` bytes would be refused because of what was sent since the transport had its last turn: whoever sends is
-    /// too fast, and not this client too slow.
+    /// Whether a message of `len` bytes would be rejected because of messages sent since the transport last ran: then the sender is too
+    /// fast, and not this client too slow.
     pub(crate) fn is_filled_by_a_burst(&self, len: usize) -> bool {
         self.0.is_filled_by_a_burst(len)
     }
@@ -128,12 +128,12 @@ impl Connection {
         self.attach_boxed(None, Box::new(source))
     }
 
-    /// The same for a source that says what offset the messages of this party take along.
+    /// The same for a source that provides the offset which the messages of this party get.
     pub(crate) fn attach_boxed(&self, party: Option<Party>, mut source: Box<dyn Source>) -> SourceId {
         source.attached(self);
         let (id, left, waker) = self.0.with(|state| {
             let id = state.sources.attach(party, source);
-            // Nobody asks, or clears away, what comes after the end.
+            // Nothing polls or removes a source after the end.
             let left = if state.session.is_closed() { state.sources.detach(id) } else { None };
             (id, left, state.active_waker())
         });
@@ -154,11 +154,11 @@ impl Connection {
         }
     }
 
-    /// Holds back what the application sends until the guard is dropped, so that what is set up meanwhile is there before any of it
-    /// leaves.
-    pub(crate) fn hold(&self) -> Held<'_> {
-        self.0.with(|state| state.holds += 1);
-        Held(self)
+    /// Delays the application's messages until the guard is dropped, so that everything set up in the meantime is in place before the first
+    /// is sent.
+    pub(crate) fn pause_sending(&self) -> SendPause<'_> {
+        self.0.with(|state| state.send_pauses += 1);
+        SendPause(self)
     }
 
     /// Ends the connection after what waits has been sent.
@@ -172,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Tells the application that the server stops, then closes.
+    /// Notifies the application that the server is shutting down, then closes.
     pub(crate) fn shut_down(&self, reason: DisconnectReason) {
         let peer = self.0.state().peer.clone();
         if let Some(peer) = peer {
@@ -207,7 +207,7 @@ impl Connection {
         self.0.with(|state| state.peer_deadline = at);
     }
 
-    /// Runs `job` on the connection's thread, after what that does now: for those who hold locks.
+    /// Runs `job` on the connection's thread, after its current work: for callers that hold locks.
     pub(crate) fn queue(&self, job: Box<dyn FnOnce() + Send>) {
         self.0.core.workers.queue(&self.0.home, job);
     }
@@ -218,13 +218,13 @@ impl Connection {
     }
 }
 
-/// See [`Connection::hold`].
-pub(crate) struct Held<'a>(&'a Connection);
+/// See [`Connection::pause_sending`].
+pub(crate) struct SendPause<'a>(&'a Connection);
 
-impl Drop for Held<'_> {
+impl Drop for SendPause<'_> {
     fn drop(&mut self) {
         let waker = self.0.0.with(|state| {
-            state.holds -= 1;
+            state.send_pauses -= 1;
             state.active_waker()
         });
         if let Some(waker) = waker {

@@ -14,7 +14,7 @@ use crate::engine::{
     outgoing::{Form, Outgoing, Party, write_frame},
     packet::{Packet, Protocol},
     session::{Next, Transport},
-    source::{Source, SourceId, Taken},
+    source::{Source, SourceId, SourceLookup},
 };
 use crate::{engine::outgoing::Charge, stats::Counters};
 
@@ -43,7 +43,7 @@ struct Round {
 }
 
 impl Round {
-    /// Whether another of so many is to be asked.
+    /// Whether another of the given number of sources is to be polled.
     fn goes_on(&mut self, sources: usize) -> bool {
         let left = self.left.get_or_insert(sources);
         let goes_on = *left > 0;
@@ -70,7 +70,7 @@ impl Conn {
         }
     }
 
-    /// Does what each look asks for, with no lock held, until there is something to say.
+    /// Runs each step without a lock of the connection, until there is something to send.
     fn carry_out(
         self: &Arc<Self>,
         mut step: Step,
@@ -134,7 +134,7 @@ impl Conn {
         cx: &mut Context<'_>,
     ) -> Step {
         let batch = source.poll_next(cx, self.core.pull_budget());
-        // Staged and put back at once: whoever finds the source in its place finds all that it gave out gone before.
+        // Staged and put back under one lock: whoever finds the source in its slot knows that all of its earlier messages have been sent.
         let (step, left, waker) = self.with(|state| {
             let (is_over, is_pending) = match batch {
                 Poll::Ready(batch) if batch.is_empty() => (true, false),
@@ -176,9 +176,9 @@ impl Conn {
         for n in 0.. {
             let taken = self.state().sources.take_of(party, n);
             let (id, source) = match taken {
-                Taken::Source(id, source) => (id, source),
-                Taken::Busy => return None,
-                Taken::NoSuch => break,
+                SourceLookup::Source(id, source) => (id, source),
+                SourceLookup::Busy => return None,
+                SourceLookup::NoSuch => break,
             };
             let offset = source.offset();
             let left = self.state().sources.put_back(id, source);
@@ -200,7 +200,7 @@ impl State {
         self.staged.next().map(|message| Item::Message(message, self.form))
     }
 
-    /// Puts a source back that was asked, unless it is over. What is to be dropped comes back.
+    /// Puts a polled source back, unless it has ended. The caller drops the returned values.
     fn return_source(&mut self, place: Place, source: Box<dyn Source>, is_over: bool) -> Option<Box<dyn Source>> {
         match place {
             Place::Queued if self.outbox.is_empty() => Some(source),
@@ -220,8 +220,8 @@ impl State {
         }
     }
 
-    /// Whom to wake when a source is back in its place: the session may have gone over to another transport meanwhile, which found
-    /// it away.
+    /// The transport to wake when a source is back in its slot: the session may have moved to another transport, which found the slot
+    /// empty.
     fn waker_of_another(&mut self, via: Transport) -> Option<Waker> {
         if self.session.transport() == via { None } else { self.active_waker() }
     }
@@ -261,7 +261,7 @@ impl State {
                 Next::Application => false,
                 Next::Flush => true,
             };
-            if self.holds > 0 {
+            if self.send_pauses > 0 {
                 self.park(via, cx.waker());
                 return Step::Done(Poll::Pending);
             }
@@ -323,8 +323,8 @@ impl Item {
         }
     }
 
-    /// Counts what has more than so many bytes in the total of what waits, for a transport that takes a long time over it. `None` if it is
-    /// shorter, or counted by others who hold it.
+    /// Counts messages above the given size in the total of queued bytes, for a transport that takes a long time to send them. `None` if
+    /// the message is shorter, or if other owners count it.
     pub(crate) fn charge(&self, from: usize, counters: &Arc<Counters>) -> Option<Arc<Charge>> {
         let len = self.messages().iter().map(Outgoing::len).sum::<usize>();
         match self {

@@ -1,4 +1,4 @@
-//! What the requests of a connection tell it: polls, posts and WebSockets as they come and go.
+//! Reports a connection's requests to its session: polls, posts and WebSockets as they begin and end.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Conn {
-    /// Ends the session if its time is over: a request that comes at the deadline is not answered as if before it, however late the timer
-    /// is. All else that time does is left to the timer.
+    /// Ends the session if it has expired: a request at the deadline is not answered as if it were earlier, however late the timer is.
+    /// Everything else that is due is left to the timer.
     pub(crate) fn check_deadline(self: &Arc<Self>) {
         let now = Instant::now();
         let is_overdue = self.state().session.is_overdue(now);

@@ -7,7 +7,7 @@ use crate::{
     stats::Counters,
 };
 
-/// Messages in their order. Those that nobody else holds, such as long answers, count in the total of what waits until the last has gone.
+/// Messages in their order. Those that nothing else refers to, such as long answers, count in the total until the last has been sent.
 #[derive(Default)]
 pub(super) struct Staged {
     messages: vec::IntoIter<Outgoing>,

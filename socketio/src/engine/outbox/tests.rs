@@ -109,7 +109,7 @@ fn a_shared_message_counts_once_in_the_total() {
 
 /// Case 1.3: only what the transport had a turn to take makes a client slow.
 #[test]
-fn a_burst_is_told_from_a_slow_client() {
+fn a_burst_is_distinguished_from_a_slow_client() {
     let mut bench = Bench::new(3 * COST, usize::MAX);
     while bench.push(message(100)).is_ok() {}
     assert!(bench.is_burst(100, Duration::ZERO));
@@ -150,7 +150,7 @@ fn a_source_keeps_its_place() {
 }
 
 #[test]
-fn what_is_put_back_comes_first() {
+fn messages_put_back_are_sent_first() {
     let mut bench = Bench::new(10_000, usize::MAX);
     for len in [1, 2] {
         bench.push(message(len).volatile()).unwrap();

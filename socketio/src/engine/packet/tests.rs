@@ -109,7 +109,7 @@ fn decoding_copies_nothing() {
     assert_eq!(text.as_ptr(), body[1..].as_ptr());
 }
 
-/// Any packet, as strange as its text may be; `forbidden` cannot stand in the texts of some payloads.
+/// Any packet, however unusual its text; `forbidden` is a character that the texts of some payloads cannot contain.
 pub(crate) fn any_packet(forbidden: &'static str) -> impl Strategy<Value = Packet> {
     let text =
         any::<String>().prop_map(move |text| ByteString::from(text.replace(|c| forbidden.contains(c), ""))).boxed();

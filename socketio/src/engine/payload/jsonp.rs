@@ -1,6 +1,6 @@
-//! Polling through `<script>` and `<form>`, for pages that can do no better (Engine.IO's JSONP, query parameter `j`).
+//! Polling through `<script>` and `<form>`, for pages without CORS support (Engine.IO's JSONP, query parameter `j`).
 //!
-//! An answer, a text payload of either protocol, is wrapped into a call ([`wrap`]); a POST is a form whose field `d` holds the
+//! An answer, a text payload of either protocol, is wrapped into a function call ([`wrap`]). A POST is a form whose field `d` contains the
 //! payload ([`unwrap`](fn@unwrap)). The answer's type is `text/javascript; charset=UTF-8`.
 
 use std::borrow::Cow;
@@ -62,7 +62,7 @@ fn percent_decode(value: &[u8]) -> Vec<u8> {
                     out.push(high << 4 | low);
                     rest = tail;
                 }
-                // A `%` that escapes nothing stands for itself, as in browsers and Node.
+                // A `%` without two hexadecimal digits is kept as it is, as in browsers and Node.
                 _ => out.push(byte),
             },
             _ => out.push(byte),

@@ -74,7 +74,7 @@ impl TextPackets {
             }
             self.started = true;
             match self.take() {
-                // `0:` stands for "no packets".
+                // `0:` means "no packets".
                 Ok((start, end)) if start == end => {}
                 Ok((start, end)) => {
                     return Some(Packet::decode_text(&self.body, &self.body[start..end], Protocol::V3));
@@ -96,7 +96,7 @@ impl TextPackets {
     }
 }
 
-/// Bytes that the first `units` UTF-16 code units of `text` take, if there are so many and they end between two characters.
+/// The number of bytes in the first `units` UTF-16 code units of `text`, if it has that many and they end between two characters.
 fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     let mut left = units;
     for (at, character) in text.char_indices() {

@@ -27,7 +27,7 @@ impl Session {
         }
     }
 
-    /// Whether the session's time is over at `now`, so that [`Session::on_deadline`] would end it.
+    /// Whether the session has expired at `now`, so that [`Session::on_deadline`] would end it.
     pub fn is_overdue(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => self.heartbeat <= now && (self.awaiting_pong || self.protocol == Protocol::V3),
@@ -84,7 +84,7 @@ impl Session {
         self.progressed = true;
     }
 
-    /// A ping has left. One that was held up by a long message gives the client its whole time from now on.
+    /// A ping has been sent. If a long message delayed it, the client's time to answer starts now.
     pub fn on_ping_sent(&mut self, now: Instant) {
         let due = self.heartbeat.checked_sub(self.config.ping_timeout);
         if self.awaiting_pong && due.is_some_and(|due| due + LATE < now) {

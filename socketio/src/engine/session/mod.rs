@@ -7,9 +7,9 @@
 //! time ─▶ on_deadline       server ─▶ close
 //! ```
 //!
-//! The session knows nothing of sockets, tasks or clocks. It also does not hold the application's messages: those wait beside
-//! it in an outbox, and [`Session::next`] says when the transport may take them. After each call that takes `&mut self`
-//! the caller looks at [`Session::take_closed`] and [`Session::deadline`] again.
+//! The session knows nothing of TCP sockets, tasks or clocks. It does not store the application's messages either: they wait in an outbox
+//! beside it, and [`Session::next`] says when the transport may take them. After each call that takes `&mut self`, the caller has to check
+//! [`Session::take_closed`] and [`Session::deadline`] again.
 //!
 //! Here is what all transports share: opening, packets in, packets out, the end. The requests of long-polling are in `requests`, the
 //! change to a WebSocket in `upgrade`, what time does in `clock`.
@@ -37,7 +37,7 @@ use crate::{DisconnectReason, rate::Bucket};
 #[derive(Debug)]
 enum Phase {
     Open,
-    /// The server closed: what waits is flushed, then the client is told.
+    /// The server closed the session: queued messages are flushed, then the client is notified.
     Closing {
         deadline: Instant,
         flushed: bool,
@@ -53,7 +53,7 @@ pub struct Session {
     transport: Transport,
     phase: Phase,
     closed: Option<DisconnectReason>,
-    /// Packets of its own that are to go out. Without memory while there are none, as in an idle session.
+    /// The session's own packets that wait to be sent. Allocates nothing while it is empty, as in an idle session.
     control: VecDeque<Packet>,
     poll: Poll,
     posting: bool,
@@ -126,7 +126,7 @@ impl Session {
         self.is_open() && (self.transport == Transport::WebSocket || self.poll == Poll::Open)
     }
 
-    /// Takes a packet in. What comes back is a message for the application.
+    /// Handles a received packet. Returns a message for the application, if it is one.
     pub fn on_packet(&mut self, via: Transport, packet: Packet, now: Instant) -> Option<Data> {
         if self.is_closed() {
             return None;
@@ -208,15 +208,15 @@ impl Session {
         Some(packet)
     }
 
-    /// What the application had at the time of [`Session::close`] is on its way.
+    /// The messages queued before [`Session::close`] have been sent.
     pub fn flushed(&mut self) {
         if let Phase::Closing { flushed, .. } = &mut self.phase {
             *flushed = true;
         }
     }
 
-    /// The server closes: what waits goes out, then the client is told. A polling client that has no poll open is told at
-    /// its next one, and is given up after [`SessionConfig::close_timeout`].
+    /// The server closes the session: queued messages are flushed, then the client is notified. A polling client without an open poll is
+    /// notified in its next one; [`SessionConfig::close_timeout`] limits the wait for it.
     pub fn close(&mut self, now: Instant) {
         if self.is_open() {
             self.upgrade = None;

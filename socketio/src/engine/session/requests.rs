@@ -1,8 +1,8 @@
-//! Long-polling: at most one GET and one POST at a time, and what the GET is answered with.
+//! Long-polling: at most one GET and one POST at a time, and the answer to the GET.
 //!
-//! A browser sends a request again by itself when the connection that it had reused breaks before the answer. The client learns
-//! nothing of that, and neither request is safe to repeat: a GET takes messages, a POST brings them. The query parameter `t`, which
-//! clients draw anew for each request, tells a repetition from the next request.
+//! A browser repeats a request when the reused connection breaks before the answer, and does not notify the page. Neither request is safe
+//! to repeat: a GET takes messages, a POST brings them. The query parameter `t`, which clients choose anew for each request, distinguishes
+//! a repetition from the next request.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -15,7 +15,7 @@ use crate::{DisconnectReason, engine::packet::Packet};
 /// The GET of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Poll {
-    /// There is none.
+    /// No GET is open.
     Idle,
     /// It waits and may carry anything.
     Open,
@@ -78,8 +78,8 @@ pub enum Posted {
 }
 
 impl Session {
-    /// A GET has come. On `Err` the session is closed and the earlier GET gets the close packet; or the last GET has come again: its
-    /// answer is lost, and what was in it.
+    /// A GET has arrived. On `Err` the session is closed: it was already, or another GET is open, which gets the close packet, or this GET
+    /// repeats the last one, whose answer was lost together with its messages.
     pub fn begin_poll(&mut self, stamp: Option<Stamp>) -> Result<(), Refused> {
         // The session may have moved on since the request was let in.
         if self.is_closed() || self.transport != Transport::Polling {
@@ -103,7 +103,7 @@ impl Session {
         self.poll = Poll::Idle;
     }
 
-    /// The client gave up the GET before it was answered: packets may be lost, so the session cannot go on.
+    /// The client abandoned the GET before it was answered. Packets may be lost, so the session has to end.
     pub fn abort_poll(&mut self) {
         if self.has_poll() {
             self.poll = Poll::Idle;
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// A POST has come. On `Err` the session is closed.
+    /// A POST has arrived. On `Err` the session is closed.
     pub fn begin_post(&mut self, stamp: Option<Stamp>) -> Result<Posted, Refused> {
         if self.is_closed() || self.transport != Transport::Polling {
             return Err(Refused);
@@ -126,7 +126,7 @@ impl Session {
         Ok(if self.stamps.is_repeated_post(stamp) { Posted::Repeated } else { Posted::New })
     }
 
-    /// The POST is over.
+    /// The POST has ended.
     pub fn end_post(&mut self) {
         self.posting = false;
     }

@@ -13,9 +13,9 @@ pub struct SessionConfig {
     pub ping_timeout: Duration,
     /// How long a WebSocket may take from its opening to the packet `5`.
     pub upgrade_timeout: Duration,
-    /// How long a closed session waits for the poll that takes the close packet away.
+    /// How long a closed session waits for the poll that receives the close packet.
     pub close_timeout: Duration,
-    /// Told to the client in the handshake: the largest request body that the server takes.
+    /// Announced to the client in the handshake: the largest request body that the server accepts.
     pub max_payload: usize,
     /// Whether a polling session may become a WebSocket session.
     pub allow_upgrades: bool,
@@ -26,11 +26,11 @@ pub struct SessionConfig {
 
 /// How often an open poll is answered with a noop while the client's WebSocket is probing.
 ///
-/// A single noop can cross the client's next poll on the wire, and the client would then wait for ever for that poll to
-/// return before it sends `5`.
+/// A single noop can cross the client's next poll on the wire. The client would then wait forever for that poll to return before it sends
+/// `5`.
 pub const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The way packets travel.
+/// The transport of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// HTTP long-polling.
@@ -49,7 +49,7 @@ impl Transport {
     }
 }
 
-/// What a transport does now, as told by [`Session::next`](super::Session::next).
+/// The next action of a transport, as returned by [`Session::next`](super::Session::next).
 #[derive(Debug, PartialEq)]
 pub enum Next {
     /// Send this packet, then ask again.

@@ -330,7 +330,7 @@ fn a_poll_that_the_client_gives_up() {
     world.poll();
     world.session.abort_poll();
     assert_eq!(world.closed(), Some(DisconnectReason::TransportError));
-    // One that has been answered is no longer there to be given up.
+    // A poll that has been answered can no longer be given up.
     let mut world = World::polling();
     world.session.abort_poll();
     assert_eq!(world.closed(), None);
@@ -665,7 +665,8 @@ fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
 }
 
 proptest::proptest! {
-    /// Whatever happens in whatever order: a session ends once, is silent after its end, and an application's messages have one way out.
+    /// Whatever happens in whatever order: a session ends once, sends nothing after its end, and delivers the application's messages on one
+    /// transport.
     #[test]
     fn any_life(steps in steps(), websocket: bool, v3: bool) {
         let protocol = if v3 { Protocol::V3 } else { Protocol::V4 };
@@ -701,7 +702,7 @@ proptest::proptest! {
             assert_eq!(world.session.is_closed(), ends == 1);
             assert_eq!(world.session.deadline().is_none(), world.session.is_closed());
         }
-        // Left alone, every session ends by itself.
+        // Without further input, every session ends.
         world.pass(Duration::from_secs(120));
         ends += usize::from(world.closed().is_some());
         assert_eq!(ends, 1);

@@ -7,12 +7,12 @@ use bytestring::ByteString;
 use super::{NOOP_INTERVAL, Next, Session, Transport, requests::Poll};
 use crate::{DisconnectReason, engine::packet::Packet};
 
-/// A WebSocket on its way to carry the session.
+/// A WebSocket that is about to carry the session.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     /// When it is given up.
     pub(super) deadline: Instant,
-    /// When the open poll gets its next noop. There is none to be sent before the probe.
+    /// When the open poll gets its next noop. None is due before the probe.
     pub(super) noop: Option<Instant>,
     /// Whether the answer to the probe is still to be sent.
     owes_pong: bool,
@@ -59,8 +59,8 @@ impl Session {
     fn upgrade(&mut self) {
         let owes_pong = self.upgrade.take().is_some_and(|upgrade| upgrade.owes_pong);
         self.transport = Transport::WebSocket;
-        // Clients let their poll come back before they send `5`. One that is unanswered all the same, even if it was about to get its
-        // noop, was sent behind the `5` on another connection and overtook it: it is refused like any that comes later.
+        // Clients wait for the answer to their poll before they send `5`. A poll that is still unanswered was sent after the `5` on another
+        // connection and overtook it, even if it was about to get its noop. It is rejected like any later one.
         if matches!(self.poll, Poll::Open | Poll::Noop) {
             self.poll = Poll::Idle;
         }

@@ -1,11 +1,11 @@
-//! Whether a value is a tuple, asked of the value itself: a serializer that gives up, with the answer, at the first call.
+//! Whether a value is a tuple: a serializer that stops, with the answer, at the first call.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde::ser::{Error, Impossible, Serializer};
 
-/// How many arguments a value stands for.
+/// How many arguments a value represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// `()`: none.
@@ -27,8 +27,8 @@ pub(super) fn of<T: Serialize + ?Sized>(args: &T) -> Shape {
 
 enum Never {}
 
-/// The answer, travelling as the error that stops the serialization. A value that fails by itself fails again, and
-/// with its own words, when it is written.
+/// The answer, returned as the error that stops the serialization. A value whose own serialization fails fails again, with its own message,
+/// when it is written.
 #[derive(Debug)]
 struct Answer(Shape);
 

@@ -55,7 +55,7 @@ fn stray_binary() {
 }
 
 #[test]
-fn bad_placeholders_are_refused_before_anything_is_held() {
+fn bad_placeholders_are_rejected_before_anything_is_stored() {
     let mut assembler = Assembler::default();
     let text = r#"51-["a",{"_placeholder":true,"num":1}]"#;
     assert!(matches!(assembler.text(&text.into()), Err(ParseError::Payload(_))));

@@ -79,7 +79,7 @@ fn leaving_one_of_two_and_coming_back() {
 }
 
 #[test]
-fn what_was_on_the_way_when_the_server_removed_the_socket_is_no_offence() {
+fn packets_in_flight_when_the_server_removes_a_socket_are_ignored() {
     let mut client = joined();
     client.removed(&"/".into());
     for late in ["2[\"a\"]", "30[]"] {

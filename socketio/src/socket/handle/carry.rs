@@ -1,4 +1,4 @@
-//! What a socket carries for the application: values, JSON that other servers see, and sources.
+//! Data of the application that belongs to a socket: values, JSON that other servers see, and sources.
 
 use std::{
     any::{Any, TypeId},
@@ -11,7 +11,7 @@ use super::{Phase, Socket};
 use crate::{SocketData, Source, SourceId};
 
 impl Socket {
-    /// Keeps a value with the socket, one of each type; the one before comes back.
+    /// Stores a value with the socket, one of each type. Returns the previous one.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let key = TypeId::of::<T>();
         let mut state = self.state();
@@ -28,14 +28,14 @@ impl Socket {
         old.and_then(|old| old.downcast().ok())
     }
 
-    /// The value of this type that was kept.
+    /// The stored value of this type.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let key = TypeId::of::<T>();
         let found = self.state().extensions.iter().find(|(id, _)| *id == key).map(|(_, value)| value.clone());
         found.and_then(|value| value.downcast().ok())
     }
 
-    /// Takes the value of this type away.
+    /// Removes and returns the value of this type.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let key = TypeId::of::<T>();
         let mut state = self.state();
@@ -45,8 +45,8 @@ impl Socket {
         value.downcast().ok()
     }
 
-    /// JSON that other servers see in [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets), and that recovery brings back. Null at
-    /// first.
+    /// JSON that other servers see in [`fetch_sockets`](crate::BroadcastOperator::fetch_sockets), and that recovery restores. Initially
+    /// null.
     ///
     /// ```no_run
     /// # fn example(socket: &socketio::Socket) -> Result<(), serde_json::Error> {
@@ -61,7 +61,7 @@ impl Socket {
     /// Sets [`data`](Self::data).
     ///
     /// # Errors
-    /// What serde says against the value; the data stays as it was.
+    /// When the value cannot be serialized; the data is then unchanged.
     pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), serde_json::Error> {
         let new = SocketData::of(data)?;
         let old = std::mem::replace(&mut self.state().data, new);
@@ -69,12 +69,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Attaches a source of packets that are pulled when the client can take more. It goes with the socket.
+    /// Attaches a source of packets that are pulled when the client can take more. It is dropped with the socket.
     ///
-    /// Attached in the first step of a handler of [`on_connect`](crate::Namespace::on_connect), it is there before any event to the
-    /// socket leaves.
+    /// If it is attached in the first step of a handler of [`on_connect`](crate::Namespace::on_connect), it precedes every event to the
+    /// socket.
     pub fn attach(&self, source: impl Source + 'static) -> SourceId {
-        // Only a client that has a session to come back to knows offsets.
+        // Only a client that can resume a session knows offsets.
         let party = self.0.pid.is_some().then(|| self.0.namespace.local().party());
         let id = self.0.connection.attach_boxed(party, Box::new(source));
         let mut state = self.state();
@@ -88,14 +88,14 @@ impl Socket {
         id
     }
 
-    /// Takes a source off.
+    /// Detaches a source.
     pub fn detach(&self, source: SourceId) {
         self.state().sources.retain(|id| *id != source);
         self.0.connection.detach(source);
     }
 }
 
-/// Makes room for the first item and no more, since there is seldom a second and there are many sockets.
+/// Reserves space for one item only, since there is seldom a second and there are many sockets.
 fn reserve_one<T>(list: &mut Vec<T>) {
     if list.is_empty() {
         list.reserve_exact(1);

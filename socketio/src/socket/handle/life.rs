@@ -22,12 +22,12 @@ use crate::{
 static MISFIT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 impl Socket {
-    /// The one way out, whatever the reason; only the first call counts.
+    /// Ends the socket, for any reason; only the first call has an effect.
     pub(crate) fn end(&self, reason: DisconnectReason) {
         self.end_after(reason, || ());
     }
 
-    /// The same, with a last word between: the client may answer it with a CONNECT at once, which is then in order.
+    /// The same, with a last packet in between. The client may respond with a CONNECT immediately, which is then in order.
     pub(super) fn end_after(&self, reason: DisconnectReason, last_word: impl FnOnce()) {
         {
             let mut state = self.state();
@@ -45,7 +45,7 @@ impl Socket {
         }
         last_word();
         let socket = self.clone();
-        // Handlers need a server thread; from any other, all of what follows is handed to one, so that its order holds.
+        // Handlers need a server thread. From any other thread all of the following is passed to one, so that its order is kept.
         self.0.connection.execute(Box::new(move || socket.finish(reason)));
     }
 
@@ -92,7 +92,7 @@ impl Socket {
             inner.namespace.adapter().left(local, &inner.id, &rooms);
         }
         inner.namespace.counters().sockets.dec();
-        // 4. Whoever waits for it is told. Handlers go last: they may hold this very socket, and would keep it for ever.
+        // 4. Waiters are notified. Handlers are dropped last: they may own this very socket, and would keep it alive forever.
         let (acks, sources, listeners, ended) = {
             let mut state = self.state();
             state.phase = Phase::Disconnected;
@@ -149,7 +149,7 @@ impl Socket {
         }
     }
 
-    /// An event has come.
+    /// An event has arrived.
     pub(crate) fn dispatch(&self, payload: Payload, id: Option<u64>) {
         let event = Event::new(payload);
         {
@@ -184,7 +184,7 @@ impl Socket {
                     Some(Err(error)) => error,
                     None => ConnectError::new(PANICKED),
                 };
-                log::debug!("{}: {:?} kept from its handlers: {error}", socket.id(), event.name());
+                log::debug!("{}: {:?} rejected by a middleware: {error}", socket.id(), event.name());
                 return ack.refuse("refused", &error.message, error.data.as_ref());
             }
             socket.call_handlers(&event, &ack);
@@ -215,7 +215,7 @@ impl Socket {
             if let Some(more) = MISFIT_WARNINGS.pass(Instant::now()) {
                 let id = &self.0.id;
                 log::warn!(
-                    "{id}: the arguments of {name:?} do not fit its handler: {error} ({more} more since the last warning)"
+                    "{id}: the arguments of {name:?} have the wrong type: {error} ({more} more since the last warning)"
                 );
             }
             if !fitted {
@@ -224,7 +224,7 @@ impl Socket {
         }
     }
 
-    /// A packet has been queued for the client: those who listen to what goes out are called, later, since the caller may hold locks.
+    /// A packet has been queued for the client. Listeners for outgoing packets are called later, since the caller may hold locks.
     pub(crate) fn sent(&self, packet: &EncodedPacket) {
         if !self.0.watches_outgoing.load(Ordering::Acquire) {
             return;
@@ -242,7 +242,7 @@ impl Socket {
         }
     }
 
-    /// An answer has come. One that nobody waits for is ignored.
+    /// An answer has arrived. One that nobody waits for is ignored.
     pub(crate) fn on_ack(&self, id: u64, payload: Payload) {
         if let Some(answer) = self.take_ack(id) {
             answer(Ok(payload));

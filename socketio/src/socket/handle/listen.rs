@@ -1,4 +1,4 @@
-//! What a socket listens to.
+//! The handlers of a socket.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ use crate::{
     handler::{self, Called, DisconnectHandler, EventHandler, EventMiddleware, OutgoingHandler},
 };
 
-/// One handler of a socket, as [`Socket::add_listener`] and its like return it and [`Socket::remove_listener`] takes it.
+/// Identifies one handler of a socket: returned by [`Socket::add_listener`] and similar methods, taken by [`Socket::remove_listener`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(u64);
 
@@ -30,7 +30,7 @@ pub(super) struct Listener {
     once: bool,
 }
 
-/// The handlers of one socket. Handlers of the namespace cost it nothing, so that many sockets have none.
+/// The handlers of one socket. Handlers of the namespace are not stored here, so that many sockets have none.
 #[derive(Default)]
 pub(super) struct Listeners {
     events: Vec<Listener>,
@@ -39,36 +39,36 @@ pub(super) struct Listeners {
     pub(super) middlewares: Vec<EventMiddleware>,
     pub(super) disconnecting: Vec<DisconnectHandler>,
     pub(super) disconnect: Vec<DisconnectHandler>,
-    /// What came before the namespace's handler had its first step.
+    /// Events received before the namespace's handler had its first step.
     pub(super) early: Vec<(Event, Option<u64>)>,
-    /// Rooms joined before the namespace took the socket, as by a middleware.
+    /// Rooms joined before the socket was admitted, as by a middleware.
     pub(super) early_rooms: Vec<Room>,
 }
 
 impl Listeners {
-    /// Adds the handlers of an event, the catch-all ones first, and takes those off that are called once.
+    /// Returns the handlers of an event, the catch-all ones first, and removes those that are called once.
     pub(super) fn for_event(&mut self, name: &str, called: &mut Vec<Called>) {
         called.extend(self.any.iter().map(|(_, handler)| Called { handler: handler.clone(), catches_all: true }));
         let matching = self.events.iter().filter(|listener| listener.event == name);
         called.extend(matching.map(|listener| Called { handler: listener.handler.clone(), catches_all: false }));
-        // What is dropped here is still held by `called`, so that nothing of the application's is dropped under the lock.
+        // `called` still refers to what is dropped here, so that no value of the application is dropped under the lock.
         self.events.retain(|listener| !(listener.once && listener.event == name));
     }
 
-    /// The handlers of what goes out.
+    /// The handlers of outgoing events.
     pub(super) fn outgoing(&self) -> Vec<OutgoingHandler> {
         self.outgoing.iter().map(|(_, handler)| handler.clone()).collect()
     }
 }
 
 impl Socket {
-    /// Handles an event. The handler is given the socket, the arguments and the ack; `T` is a tuple for several
-    /// arguments, `()` for none, [`Args`](crate::Args) for any, or else the type of the first. Where the arguments do not fit, the handler
-    /// is not called: the event is counted and logged, and if no other handler of this event takes it, a client that asked for an ack
-    /// gets `{"ok":false,"error":{"code":"bad_arguments","message":…}}`. A handler that wants to see what does not fit takes
+    /// Handles an event. The handler gets the socket, the arguments and the ack; `T` is a tuple for several
+    /// arguments, `()` for none, [`Args`](crate::Args) for any, or else the type of the first. If the arguments have another type, the
+    /// handler is not called: the event is counted and logged, and if no other handler of this event accepts it, a client that asked for
+    /// an ack gets `{"ok":false,"error":{"code":"bad_arguments","message":…}}`. A handler that has to see such events takes
     /// [`TryArgs`](crate::TryArgs).
     ///
-    /// Events are handled in the order in which they come: each handler runs to where it first waits before the next is started.
+    /// Events are handled in the order of arrival: each handler runs until it first awaits something, then the next one starts.
     ///
     /// ```no_run
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Answer { ok: bool }
@@ -88,7 +88,7 @@ impl Socket {
         self
     }
 
-    /// Handles the next event of this name, and no other after it.
+    /// Handles the next event of this name, and no later one.
     pub fn once<T, F>(&self, event: impl Into<ByteString>, handler: F) -> &Self
     where
         T: DeserializeOwned + 'static,
@@ -98,8 +98,7 @@ impl Socket {
         self
     }
 
-    /// The same as [`on`](Self::on), returning the handle by which [`remove_listener`](Self::remove_listener) takes this handler off
-    /// again.
+    /// The same as [`on`](Self::on). Returns the id with which [`remove_listener`](Self::remove_listener) removes this handler.
     pub fn add_listener<T, F>(&self, event: impl Into<ByteString>, handler: F) -> ListenerId
     where
         T: DeserializeOwned + 'static,
@@ -114,16 +113,16 @@ impl Socket {
         id
     }
 
-    /// Takes all handlers of an event off.
+    /// Removes all handlers of an event.
     pub fn off(&self, event: &str) {
         let gone = self.change(|listeners| -> Vec<_> {
             listeners.events.extract_if(.., |listener| listener.event == event).collect()
         });
-        // Outside of the lock: a handler may hold anything.
+        // Outside of the lock: a handler may own any value.
         drop(gone);
     }
 
-    /// Takes one handler off, of whatever kind. False: it was not there any more.
+    /// Removes one handler, of any kind. False if it did not exist any more.
     pub fn remove_listener(&self, id: ListenerId) -> bool {
         let gone = self.change(|listeners| {
             let event: Vec<_> = listeners.events.extract_if(.., |listener| listener.id == id).collect();
@@ -134,7 +133,7 @@ impl Socket {
         gone.is_some_and(|(event, any, outgoing)| !(event.is_empty() && any.is_empty() && outgoing.is_empty()))
     }
 
-    /// The names of the events that this socket has handlers for, each once. Handlers of the namespace are not counted.
+    /// The names of the events that this socket has handlers for, each once. Handlers of the namespace are not included.
     pub fn event_names(&self) -> Vec<ByteString> {
         let mut names = Vec::new();
         self.look(|listeners| {
@@ -147,7 +146,7 @@ impl Socket {
         names
     }
 
-    /// The handlers of an event, in the order in which they are called.
+    /// The handlers of an event, in calling order.
     pub fn listeners(&self, event: &str) -> Vec<ListenerId> {
         let mut ids = Vec::new();
         self.look(|all| ids.extend(all.events.iter().filter(|listener| listener.event == event).map(|one| one.id)));
@@ -164,7 +163,7 @@ impl Socket {
         id
     }
 
-    /// The same, before those that are there already.
+    /// The same, in front of the existing ones.
     pub fn prepend_any<F>(&self, handler: F) -> ListenerId
     where
         F: AsyncFn(Socket, Event, Ack) + Send + Sync + 'static,
@@ -174,21 +173,21 @@ impl Socket {
         id
     }
 
-    /// Takes all handlers of [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any) off.
+    /// Removes all handlers of [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any).
     pub fn off_any(&self) {
         drop(self.change(|listeners| std::mem::take(&mut listeners.any)));
     }
 
-    /// The handlers of every event, in the order in which they are called.
+    /// The handlers of every event, in calling order.
     pub fn listeners_any(&self) -> Vec<ListenerId> {
         let mut ids = Vec::new();
         self.look(|listeners| ids.extend(listeners.any.iter().map(|(id, _)| *id)));
         ids
     }
 
-    /// Called with every event that is sent to this socket, alone or with others, in their order. The handler runs on the socket's
-    /// thread, soon after the event was queued. Acks are not events; what a [`Source`](crate::Source) yields and what
-    /// [`send`](Self::send) takes is not reported.
+    /// Called with every event that is sent to this socket, directly or in a broadcast, in order. The handler runs on the socket's thread,
+    /// soon after the event was queued. Acks are not events. Packets of a [`Source`](crate::Source) or of [`send`](Self::send) are not
+    /// reported.
     pub fn on_any_outgoing<F>(&self, handler: F) -> ListenerId
     where
         F: AsyncFn(Socket, Event) + Send + Sync + 'static,
@@ -199,7 +198,7 @@ impl Socket {
         id
     }
 
-    /// The same, before those that are there already.
+    /// The same, in front of the existing ones.
     pub fn prepend_any_outgoing<F>(&self, handler: F) -> ListenerId
     where
         F: AsyncFn(Socket, Event) + Send + Sync + 'static,
@@ -210,20 +209,20 @@ impl Socket {
         id
     }
 
-    /// Takes all handlers of what goes out off.
+    /// Removes all handlers of outgoing events.
     pub fn off_any_outgoing(&self) {
         self.0.watches_outgoing.store(false, Ordering::Release);
         drop(self.change(|listeners| std::mem::take(&mut listeners.outgoing)));
     }
 
-    /// The handlers of what goes out, in the order in which they are called.
+    /// The handlers of outgoing events, in calling order.
     pub fn listeners_any_outgoing(&self) -> Vec<ListenerId> {
         let mut ids = Vec::new();
         self.look(|listeners| ids.extend(listeners.outgoing.iter().map(|(id, _)| *id)));
         ids
     }
 
-    /// Looks at each event before its handlers. An error keeps it from them; a client that asked for an ack gets
+    /// Checks each event before its handlers. An error suppresses the event; a client that asked for an ack gets
     /// `{"ok":false,"error":{"code":"refused","message":…,"data":…}}`.
     pub fn middleware<F>(&self, middleware: F)
     where
@@ -232,7 +231,7 @@ impl Socket {
         self.listen(|listeners| listeners.middlewares.push(handler::event_middleware(middleware)));
     }
 
-    /// Called when the socket goes, while it is still in its rooms (until the handler first waits).
+    /// Called when the socket disconnects, while it is still in its rooms (until the handler first awaits something).
     pub fn on_disconnecting<F>(&self, handler: F)
     where
         F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
@@ -240,7 +239,7 @@ impl Socket {
         self.listen(|listeners| listeners.disconnecting.push(handler::disconnect(handler)));
     }
 
-    /// Called when the socket has gone.
+    /// Called when the socket has disconnected.
     pub fn on_disconnect<F>(&self, handler: F)
     where
         F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
@@ -258,7 +257,7 @@ impl Socket {
         }
     }
 
-    /// Adds a listener, unless the socket has gone and will never hear of anything.
+    /// Adds a listener, unless the socket has disconnected.
     fn listen(&self, add: impl FnOnce(&mut Listeners)) {
         let mut state = self.state();
         if state.phase != Phase::Disconnected {

@@ -15,10 +15,10 @@ use crate::{
 const HANDLER_COST: usize = 1024;
 
 impl Socket {
-    /// Runs a handler: its first step now, so that the events of one socket start in order, and the rest as a task of this thread that
-    /// ends with the socket. A panic ends the handler and nothing else.
+    /// Runs a handler: its first step now, so that the handlers of one socket start in the order of its events, and the rest as a task of
+    /// this thread that ends with the socket. A panic ends only the handler.
     ///
-    /// `bytes` is the size of the event that it holds. A connection whose pending handlers hold too much is ended.
+    /// `bytes` is the size of its event. A connection whose pending handlers use too much memory is ended.
     pub(crate) fn run_handler(&self, mut handler: LocalFuture<()>, bytes: usize) {
         let first = guard("an event handler", || {
             // Whatever it waits for is asked again by the task, with a waker that wakes.
@@ -30,14 +30,14 @@ impl Socket {
     }
 
     fn keep_running(&self, handler: LocalFuture<()>, bytes: usize) {
-        let Some(held) = self.0.connection.hold_for_handler(bytes) else {
+        let Some(held) = self.0.connection.count_for_handler(bytes) else {
             self.0.namespace.counters().handler_overflows.inc();
             log::debug!("{}: too many handlers are pending", self.0.id);
             return self.0.connection.finish(DisconnectReason::HandlerOverflow);
         };
         let mut state = self.state();
         if state.phase == Phase::Disconnected {
-            // Outside of the lock: a handler may hold anything.
+            // Outside of the lock: a handler may own any value.
             drop(state);
             return drop(handler);
         }

@@ -1,13 +1,14 @@
-//! The rooms of a socket, and those whom it reaches through them.
+//! The rooms of a socket, and sending to other sockets in them.
 
 use super::{Phase, Socket};
 use crate::{BroadcastOperator, IntoRooms, Room, TooManyRooms};
 
 impl Socket {
-    /// Joins rooms. A socket that has gone joins nothing; one that middlewares still look at is in the rooms once it is connected.
+    /// Joins rooms. A disconnected socket joins nothing. If its middlewares are still running, the socket is in the rooms once it is
+    /// connected.
     ///
     /// # Errors
-    /// When it would be in more than [`Config::max_rooms`](crate::Config::max_rooms); those before the limit are joined.
+    /// When the socket would be in more than [`Config::max_rooms`](crate::Config::max_rooms); those before the limit are joined.
     pub fn join(&self, rooms: impl IntoRooms) -> Result<(), TooManyRooms> {
         let limit = self.0.namespace.config().max_rooms;
         let local = self.0.namespace.local();
@@ -31,19 +32,19 @@ impl Socket {
         }
     }
 
-    /// The rooms that it is in besides its own.
+    /// Its rooms, except its own.
     pub fn rooms(&self) -> Vec<Room> {
         self.0.namespace.local().rooms_of_socket(self)
     }
 
-    /// Changes the rooms that it will be in once the namespace has taken it. Those that it is in by then are not here.
+    /// Changes the rooms that the socket will be in once it is admitted. The rooms that it is in by then are not included.
     pub(crate) fn early_rooms<R>(&self, change: impl FnOnce(&mut Vec<Room>) -> R) -> Option<R> {
         let mut state = self.state();
         let is_early = matches!(state.phase, Phase::Connecting | Phase::Entering);
         is_early.then(|| change(&mut state.listeners.get_or_insert_default().early_rooms))
     }
 
-    /// Everybody in these rooms but this socket.
+    /// Selects all other sockets in these rooms.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().to(rooms)
     }
@@ -53,12 +54,12 @@ impl Socket {
         self.to(rooms)
     }
 
-    /// Everybody but this socket and those in these rooms.
+    /// Selects all other sockets except those in these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().except(rooms)
     }
 
-    /// Everybody in the namespace but this socket.
+    /// Selects all other sockets in the namespace.
     pub fn broadcast(&self) -> BroadcastOperator {
         BroadcastOperator::new(self.0.namespace.clone()).except(self.0.id.clone())
     }

@@ -1,4 +1,4 @@
-//! What a socket sends: events, and those that want an answer.
+//! Sending: events, with and without an answer.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Phase, Socket};
 use crate::{
     AckError, AckFuture, EncodedPacket,
-    ack::{LONGEST_TIMEOUT, OnAck},
+    ack::{MAX_TIMEOUT, OnAck},
     engine::SendError,
     socket::packet::{Packet, is_reserved},
 };
@@ -18,18 +18,18 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The name is one that Socket.IO keeps for itself.
+    /// The name is reserved by Socket.IO.
     #[error("{0:?} is a reserved event name")]
     ReservedName(String),
-    /// The arguments cannot be written.
+    /// The arguments cannot be encoded.
     #[error("the arguments cannot be encoded: {0}")]
     Encode(#[from] serde_json::Error),
-    /// The socket has gone.
+    /// The socket has disconnected.
     #[error("the socket has disconnected")]
     Disconnected,
-    /// Too many bytes wait for this client, or for all clients of the server, or the message is larger than the limit: see
-    /// [`Config::max_pending_bytes`](crate::Config::max_pending_bytes). The connection stays, and nothing of the event is sent later.
-    #[error("Full: too many bytes wait to be sent")]
+    /// Too many bytes are queued for this client, or for all clients of the server, or the message is larger than the limit: see
+    /// [`Config::max_pending_bytes`](crate::Config::max_pending_bytes). The connection stays open, and the event is not sent later.
+    #[error("Full: too many bytes are queued")]
     Full,
     /// Other servers could not be reached.
     #[error("the adapter failed: {0}")]
@@ -41,10 +41,10 @@ pub(crate) fn check_name(event: &str) -> Result<(), EmitError> {
 }
 
 impl Socket {
-    /// Sends an event to this client. A tuple is several arguments, `()` none, anything else one.
+    /// Sends an event to this client. A tuple is several arguments, `()` is no argument, anything else is one.
     ///
     /// # Errors
-    /// When the arguments cannot be encoded, the name is reserved, too much waits for the client already, or the socket has gone.
+    /// When the arguments cannot be encoded, the name is reserved, too much is queued for the client, or the socket has disconnected.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         self.emit_with(event, args, false)
     }
@@ -66,13 +66,13 @@ impl Socket {
         match namespace.adapter().send(namespace.local(), &self.0.id, packet, volatile) {
             Ok(()) | Err(SendError::Dropped) => Ok(()),
             Err(SendError::Full) => Err(EmitError::Full),
-            // A connection that is about to end took it as one does that breaks with it on the way.
+            // A connection that is ending accepts the packet, like one that breaks while it is sent.
             Err(SendError::Closed) if volatile || self.is_connected() => Ok(()),
             Err(SendError::Closed) => Err(EmitError::Disconnected),
         }
     }
 
-    /// Sends a packet that was encoded before: for one that goes to many sockets by other means than rooms.
+    /// Sends a packet that has been encoded already: for packets to many sockets that are not in a common room.
     ///
     /// # Errors
     /// As [`emit`](Self::emit).
@@ -80,8 +80,8 @@ impl Socket {
         self.send_packet(packet.clone(), false)
     }
 
-    /// Sends an event and asks for an answer, for which it waits until the socket goes. The answer's arguments are read as
-    /// those of an event: a tuple for several, or else the first.
+    /// Sends an event and waits for an answer, until the socket disconnects. The answer's arguments are read like those of an event: a
+    /// tuple for several, or else the first.
     ///
     /// ```no_run
     /// # async fn example(socket: &socketio::Socket) -> Result<(), socketio::AckError> {
@@ -92,7 +92,7 @@ impl Socket {
         self.ask(event, args, None)
     }
 
-    /// The same, giving up so long after the event was sent, whenever the future is first polled.
+    /// The same with a timeout, which starts when the event is sent, whenever the future is first polled.
     pub fn emit_with_ack_timeout<R: DeserializeOwned>(
         &self,
         timeout: Duration,
@@ -109,7 +109,7 @@ impl Socket {
         };
         let id = self.0.namespace.local().next_ack_id();
         let (tx, rx) = oneshot::channel();
-        let deadline = timeout.map(|timeout| Instant::now() + timeout.min(LONGEST_TIMEOUT));
+        let deadline = timeout.map(|timeout| Instant::now() + timeout.min(MAX_TIMEOUT));
         let answer: OnAck = Box::new(move |answer| {
             let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             drop(tx.send(if is_late { Err(AckError::Timeout) } else { answer }));
@@ -143,12 +143,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether it was still waited for.
+    /// Whether somebody was still waiting for it.
     pub(crate) fn forget_ack(&self, id: u64) -> bool {
         self.take_ack(id).is_some()
     }
 
-    /// Whoever waits for this answer; the memory goes with the last of them.
+    /// Waits for this answer; the memory is freed with the last of them.
     pub(super) fn take_ack(&self, id: u64) -> Option<OnAck> {
         let mut state = self.state();
         let answer = state.acks.as_mut()?.remove(&id);

@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         Self { message, at: 0 }
     }
 
-    /// The number of members of a map that must stand here.
+    /// The number of members of a map. Anything else is an error here.
     pub(super) fn map(&mut self) -> Result<u32, ParseError> {
         match self.item()? {
             Item::Map(len) => Ok(len),
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Any data as JSON text and attachments; nothing where `undefined` stands.
+    /// Any data as JSON text and attachments; `None` for `undefined`.
     pub(super) fn json(&mut self, max_attachments: usize) -> Result<Option<(String, Vec<Bytes>)>, ParseError> {
         let item = self.item()?;
         if matches!(item, Item::Undefined) {
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), ParseError> {
-        if self.at == self.message.len() { Ok(()) } else { Err(bad("bytes behind the packet")) }
+        if self.at == self.message.len() { Ok(()) } else { Err(bad("bytes after the packet")) }
     }
 
     fn write_json(
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
             if has_keys {
                 let key = self.key()?;
                 if key == "_placeholder" {
-                    // Text beside attachments has no way to say it, and nobody but an attacker does.
+                    // JSON text with attachments cannot express it, and only an attacker sends it.
                     return Err(bad("a placeholder in msgpack"));
                 }
                 string(json, &key)?;

@@ -41,7 +41,7 @@ fn both_ways() {
 }
 
 #[test]
-fn bytes_stand_in_the_data() {
+fn bytes_are_part_of_the_data() {
     let payload = Payload::event("e", &(crate::value::Binary::from("ab"), "c")).unwrap();
     let packet = Packet::event("/".into(), None, payload);
     let bytes = encode(&packet);
@@ -232,7 +232,7 @@ fn limits() {
     assert!(matches!(decode(&large, limits), Err(ParseError::TooLarge(99))));
 }
 
-/// A member to skip may hold anything, but no more of it than there is.
+/// A skipped member may contain anything, but no more bytes than the message has.
 #[test]
 fn skipping() {
     let skipped = |bytes: &[u8]| decoded(&[b"\x83\xa4type\x01\xa3nsp\xa1/\xa1x", bytes].concat());

@@ -12,7 +12,7 @@ use crate::value::{
     tokens::{Candidate, Kind, Token, Tokens},
 };
 
-/// Writes `json`, whose placeholders stand for `attachments`.
+/// Writes `json` with `attachments` in the place of its placeholders.
 pub(super) fn value(out: &mut Writer, json: &str, attachments: &[Bytes]) {
     let containers = count(json, !attachments.is_empty());
     let mut tokens = Tokens::new(json);

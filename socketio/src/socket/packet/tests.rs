@@ -51,7 +51,7 @@ fn arguments_out() {
     assert_eq!(Payload::event("a\"b", &()).unwrap().json(), r#"["a\"b"]"#);
 }
 
-/// Case 12.2: null is an argument, and only `()` is none.
+/// Case 12.2: null is an argument, and only `()` is no argument.
 #[test]
 fn null_is_an_argument() {
     assert_eq!((event(Value::Null), ack(Value::Null)), (r#"["e",null]"#.into(), "[null]".into()));
@@ -72,7 +72,7 @@ fn bytes_out() {
 }
 
 #[test]
-fn what_fails_to_serialize() {
+fn values_that_fail_to_serialize() {
     struct Broken;
 
     impl Serialize for Broken {

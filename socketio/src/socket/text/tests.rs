@@ -149,7 +149,7 @@ fn refused() {
         "2[\"a\\x\"]",
         "2,[\"a\"]",
         "2admin,[\"a\"]",
-        // Reserved names, whichever way they are written
+        // Reserved names, however they are written
         "2[\"connect\"]",
         "2[\"connect_error\",1]",
         "2[\"disconnect\"]",
@@ -234,7 +234,7 @@ fn nesting() {
     let payload = deepest.packet.payload.unwrap();
     payload.to_value().unwrap();
     payload.event_args::<crate::value::Value>().unwrap();
-    // So is one whose name no text can hold: it is one that nobody listens to, and its sender is answered.
+    // So is an event whose name contains an unpaired surrogate: nobody can listen for it, and its sender gets an answer.
     let odd = decode(&r#"27["\ud83d",1]"#.into(), 10).unwrap().packet;
     assert_eq!((odd.event_name().as_deref(), odd.id), (Some("\u{fffd}"), Some(7)));
     // Deeper ones are events too, so that their handlers can refuse them.

@@ -35,7 +35,7 @@ async fn keeps_the_contract_when_the_clock_stands_still() {
 
 /// Case 7.4: by the clock that never steps; the time of day may be set forward and back meanwhile.
 #[test]
-fn a_key_is_free_again_after_five_minutes() {
+fn a_key_expires_after_five_minutes() {
     static TIME: AtomicU64 = AtomicU64::new(START);
     static MONO: AtomicU64 = AtomicU64::new(1_000);
     let bus = bus(|| Moment { time_ms: TIME.load(Relaxed), mono_ms: MONO.load(Relaxed) });
@@ -85,7 +85,7 @@ fn a_digest_is_computed_before_the_lock() {
 }
 
 #[test]
-fn a_sweep_forgets_keys_whose_time_is_over() {
+fn a_sweep_removes_expired_keys() {
     static MONO: AtomicU64 = AtomicU64::new(START);
     let bus = bus(|| MONO.load(Relaxed).into());
     for n in 0..10_000 {
@@ -112,7 +112,7 @@ fn ids_never_begin_before_2001() {
 
 /// Case 7.1: two processes, the second one's clock behind.
 #[test]
-fn a_cursor_of_the_process_before_is_a_gap() {
+fn a_cursor_of_the_previous_process_is_a_gap() {
     static TIME: AtomicU64 = AtomicU64::new(START + 4_000);
     let clock = || TIME.load(Relaxed).into();
     let start = |number| MemoryBus::of_epoch(Limits::default(), clock, Epoch::numbered(number));

@@ -1,4 +1,4 @@
-//! The clock of Redis, as far as it is known here: it gives the ids, so the age of messages goes by it.
+//! The clock of Redis, estimated locally: it issues the ids, so ages of messages are measured with it.
 
 use std::time::Duration;
 
@@ -8,18 +8,17 @@ use tokio::time::Instant;
 /// Milliseconds since the Unix epoch by a host's own clock.
 pub(super) type WallClock = fn() -> u64;
 
-/// From this difference on operators are told.
+/// A difference of at least this is reported to operators.
 pub(super) const REPORTED_SKEW: Duration = Duration::from_secs(1);
 
-/// What was read last.
+/// The last reading.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     /// Milliseconds since the Unix epoch.
     ms: u64,
-    /// When it was that time.
+    /// The local time of the reading.
     at: Instant,
-    /// How far this host's clock was ahead, in milliseconds; negative: behind. Zero where the answer took so long that it
-    /// does not say.
+    /// How far this host's clock was ahead, in milliseconds; negative if behind. Zero if the answer took too long to tell.
     ahead_ms: i64,
 }
 
@@ -31,31 +30,31 @@ pub(super) struct BusClock {
 }
 
 impl BusClock {
-    /// A clock that goes by `local` until Redis has been asked.
+    /// A clock that uses `local` until the first reading.
     pub(super) fn new(local: WallClock) -> Self {
         Self { local, reading: None }
     }
 
-    /// Milliseconds since the Unix epoch by Redis.
+    /// Milliseconds since the Unix epoch, by Redis' clock.
     pub(super) fn now_ms(&self) -> u64 {
         self.reading.map_or_else(self.local, |Reading { ms, at, .. }| {
             ms.saturating_add(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
         })
     }
 
-    /// Takes in that Redis said `ms` to a question that was asked at `asked` and is answered now.
+    /// Records that Redis answered `ms` to a request sent at `asked`. The answer has arrived just now.
     pub(super) fn read(&mut self, ms: u64, asked: Instant) {
         let uncertain = asked.elapsed() / 2;
         let local = (self.local)();
         let half = i64::try_from(uncertain.as_millis()).unwrap_or(i64::MAX);
         let ahead = i64::try_from(local).unwrap_or(i64::MAX).saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX));
-        // Redis read its clock at some moment between question and answer.
+        // Redis read its clock at some time between request and answer.
         let ahead = ahead.saturating_sub(half);
         let ahead_ms = ahead.signum() * (ahead.abs() - half).max(0);
         self.reading = Some(Reading { ms, at: asked + uncertain, ahead_ms });
     }
 
-    /// How far this host's clock is ahead of Redis' (`true`) or behind it, from [`REPORTED_SKEW`] on.
+    /// How far this host's clock is ahead of Redis' (`true`) or behind it, if that is at least [`REPORTED_SKEW`].
     pub(super) fn skew(&self) -> Option<(Duration, bool)> {
         let ahead = self.reading?.ahead_ms;
         let skew = Duration::from_millis(ahead.unsigned_abs());
@@ -63,15 +62,15 @@ impl BusClock {
     }
 }
 
-/// Milliseconds in the answer to `TIME`.
+/// The milliseconds in an answer to `TIME`.
 pub(super) fn milliseconds((seconds, micros): (u64, u64)) -> u64 {
     seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }
 
-/// Asks `TIME`.
+/// Sends `TIME`.
 ///
 /// # Errors
-/// As the command's.
+/// Those of the command.
 pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<u64> {
     redis::cmd("TIME").query_async(connection).await.map(milliseconds)
 }

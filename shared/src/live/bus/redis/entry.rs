@@ -1,10 +1,8 @@
-//! A message as an entry of the stream, and back: `channel`, `event`, `data`, and where there are any `from` and
-//! `attachments`.
+//! A message as an entry of the stream, and back: `channel`, `event`, `data`, and `from` and `attachments` if there are any.
 //!
-//! The field names are the same in nearly all entries, so that Redis keeps them once for each node of the stream. All
-//! attachments share one field, each with its length before it (four bytes, little-endian), so that the number of
-//! fields is bounded whatever a client sends. An entry with the field `break` is no message: it says that something
-//! before it may be lost.
+//! The field names are the same in nearly all entries, so that Redis stores them once for each node of the stream. All attachments share
+//! one field, each prefixed with its length (four bytes, little-endian), so that the number of fields is bounded whatever a client sends.
+//! An entry with the field `break` is not a message: it records that messages before it may be lost.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,14 +11,14 @@ use redis::{Cmd, Value};
 
 use crate::pure::{Cursor, Draft, EventName, Payload};
 
-/// What stands at a place of the stream.
+/// An entry of the stream.
 #[derive(Debug)]
 pub(super) enum What {
     /// A message.
     Message(Draft),
-    /// Something before this place may be lost.
+    /// Messages before this position may be lost.
     Break,
-    /// Nothing that we wrote; what is wrong with it.
+    /// An invalid entry, with the problem.
     Strange(String),
 }
 
@@ -29,11 +27,11 @@ pub(super) enum What {
 pub(super) struct Entry {
     pub(super) id: Cursor,
     pub(super) what: What,
-    /// Tells its content from another's.
+    /// Distinguishes its content from that of others.
     pub(super) digest: u64,
 }
 
-/// Writes `draft` as arguments of `call`, in the order that the script for publishing reads them in.
+/// Writes `draft` as arguments of `call`, in the order that the publishing script expects.
 pub(super) fn write(call: &mut Cmd, draft: &Draft) {
     let attachments = draft.payload.attachments();
     let kind = u8::from(draft.from.is_some()) + 2 * u8::from(!attachments.is_empty());
@@ -66,7 +64,7 @@ fn split(mut joined: Bytes) -> Option<Vec<Bytes>> {
     Some(attachments)
 }
 
-/// Reads `[id, [field, value, …]]`, as Redis answers it; `None` when it is not even that.
+/// Parses `[id, [field, value, …]]`, as Redis answers it; `None` if it does not have this form.
 pub(super) fn read(value: Value) -> Option<Entry> {
     let Value::Array(entry) = value else { return None };
     let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
@@ -76,7 +74,7 @@ pub(super) fn read(value: Value) -> Option<Entry> {
     Some(Entry { id, what, digest })
 }
 
-/// Tells the content of entries apart, within one process.
+/// Distinguishes the contents of entries, within one process.
 pub(super) fn digest(fields: &[Value]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for field in fields {
@@ -92,14 +90,14 @@ fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
-            return Err("a field is no text".into());
+            return Err("a field is not text".into());
         };
         match &name[..] {
             b"channel" => channel = Some(text(value)?.parse().map_err(wrong)?),
             b"event" => event = Some(EventName::from_log(&text(value)?).map_err(wrong)?),
             b"data" => data = Some(value),
             b"from" => from = Some(text(value)?.into()),
-            b"attachments" => attachments = Some(split(value.into()).ok_or("attachments of another length")?),
+            b"attachments" => attachments = Some(split(value.into()).ok_or("the attachments have the wrong length")?),
             b"break" => return Ok(None),
             // Of a later version.
             _ => {}

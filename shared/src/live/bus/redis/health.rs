@@ -1,4 +1,4 @@
-//! What does not work as it should on a bus that is at work: what `/readyz` calls degraded.
+//! Problems of a working bus, which `/readyz` reports as degraded.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     pure::Cursor,
 };
 
-/// For how long the log has to be behind before it is reported.
+/// How long the log has to be behind before it is reported.
 const BEHIND_FOR: Duration = Duration::from_secs(5);
 
-/// What the pulse has found out.
+/// The results of the pulse.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Commands that Redis refuses, each with the reason.
+    /// Commands that Redis rejects, each with the reason.
     pub(super) refused: Vec<String>,
-    /// Whether that is known: commands have been tried.
+    /// Whether the commands have been checked.
     pub(super) is_tried: bool,
     behind: Option<Behind>,
 }
@@ -26,12 +26,12 @@ pub(super) struct Health {
 #[derive(Clone, Copy, Debug)]
 struct Behind {
     since: Instant,
-    /// Milliseconds between the newest message here and the newest there.
+    /// Milliseconds between the newest message here and the newest in the stream.
     by_ms: u64,
 }
 
 impl Health {
-    /// Notes whether the log, now at `head`, has come to `last` within a second of the moment at which the stream was there.
+    /// Records whether the log, now at `head`, reached `last` within a second after the stream did.
     pub(super) fn has_caught_up(&mut self, has_caught_up: bool, last: Cursor, head: Cursor) {
         if has_caught_up {
             self.behind = None;
@@ -46,16 +46,16 @@ impl Health {
     }
 }
 
-/// All that is degraded now.
+/// All current problems.
 pub(super) fn degraded(shared: &Shared) -> Vec<Degradation> {
     let mut all = Vec::new();
     let health = shared.health.lock();
     if !health.is_tried {
-        let message = "it is not known yet which commands Redis refuses".to_owned();
+        let message = "it is not known yet which commands Redis rejects".to_owned();
         all.push(Degradation::new(reason::REDIS_RIGHTS, message));
     } else if !health.refused.is_empty() {
         let commands = health.refused.join("; ");
-        let message = format!("Redis refuses {commands}; docs/OPERATIONS.md lists the rights that its user needs");
+        let message = format!("Redis rejects {commands}; docs/OPERATIONS.md lists the permissions that its user needs");
         all.push(Degradation::new(reason::REDIS_RIGHTS, message));
     }
     if let Some(Behind { by_ms, .. }) = health.behind() {

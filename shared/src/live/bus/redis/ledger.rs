@@ -1,20 +1,20 @@
-//! How much of the stream is needed: the newest entries that together take so much room.
+//! How much of the stream is needed: the newest entries within the memory limit.
 //!
-//! Every process reads every entry, so each can tell by itself where the stream is to be trimmed, and all say the same.
+//! Every process reads every entry, so each can compute by itself where the stream can be trimmed, and all get the same result.
 
 use std::collections::VecDeque;
 
 use crate::pure::Cursor;
 
-/// Parts that the room is counted in: how exact the place is, and how long the list.
+/// The number of parts of the memory limit, which determines the precision, and the length of the list.
 const PARTS: usize = 256;
 
 /// The newest entries, in parts.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// Bytes that entries may take; `None` is any.
+    /// The memory limit for entries in bytes; `None` is no limit.
     room: Option<usize>,
-    /// Each part's first entry, and its bytes.
+    /// The first entry of each part, and its size in bytes.
     parts: VecDeque<(Cursor, usize)>,
     bytes: usize,
     is_over: bool,
@@ -43,7 +43,7 @@ impl Ledger {
         }
     }
 
-    /// Nothing before this entry is needed.
+    /// Entries before this one are not needed.
     pub(super) fn edge(&self) -> Cursor {
         self.parts.front().filter(|_| self.is_over).map_or(Cursor::ZERO, |(first, _)| *first)
     }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is kept fills the room and is hardly more, whatever the entries' sizes are, and the list stays short.
+        /// The kept entries fill the limit with little excess, whatever their sizes are, and the list stays short.
         #[test]
         fn the_edge_leaves_the_room_full(room in 1..100_000_usize, sizes in proptest::collection::vec(1..2_000_usize, 1..3_000)) {
             let mut ledger = Ledger::new(Some(room));

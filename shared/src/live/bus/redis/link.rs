@@ -1,7 +1,7 @@
-//! The two connections to Redis: made, joined to the stream, kept at work, and made anew when anything breaks.
+//! The two connections to Redis: opened, joined to the stream, run, and opened again when anything breaks.
 //!
-//! One sends commands, the other waits for entries. They live and die together, so that whatever happened to Redis
-//! meanwhile is found out in one place, before anything is published or read: [`Link::join`].
+//! One sends commands, the other waits for entries. They are opened and closed together, so that [`Link::join`] detects any change of Redis
+//! before anything is published or read.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Line, Phase, Shared, clock, entry,
+    Connection, Phase, Shared, clock, entry,
     publisher::{self, Job},
     pulse,
     scripts::{self, BREAK, EDGE, STREAM, Scripts},
@@ -33,43 +33,43 @@ use crate::{
     throttle::Throttle,
 };
 
-/// How long a connection may take to come up, and an answer to come in.
+/// Timeout of connecting, and of an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The first pause after a connection broke, about; each one after it is twice as long.
+/// The first pause after a connection broke, approximately; each following one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// While Redis stays away, the same reason is logged once in this time.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// While Redis is unavailable, the same reason is logged once in this time.
 const WARN_EVERY: Duration = Duration::from_secs(60);
-/// A connection that was of use for so long has the next one begin with the first pause again.
+/// After a connection that worked for this long, the pauses start again with the first.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Why the link had to be given up.
+/// Why the connections were closed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
-    /// Redis, or the way to it.
+    /// Redis, or the network.
     #[error("{0}")]
     Redis(#[from] RedisError),
     /// Nobody answers at the address.
     #[error("no connection within {} s", PATIENCE.as_secs())]
     Connecting,
-    /// The server shows a certificate that does not hold.
+    /// The server's certificate is invalid.
     #[error(
-        "its certificate is not accepted ({0}); TRIDENT_REDIS_CA_FILE names the authorities that it may be signed by, and \
-         the host in the URL has to be one that it is for"
+        "its certificate is invalid ({0}); TRIDENT_REDIS_CA_FILE sets the trusted authorities, and \
+         the certificate has to be valid for the host in the URL"
     )]
     Certificate(String),
-    /// The server only repeats what another one says.
-    #[error("the address leads to a replica, which takes no messages; it has to lead to the primary")]
+    /// The server is a replica of another one.
+    #[error("the address is that of a replica, which accepts no writes; use the primary")]
     Replica,
-    /// An answer that no such command has.
-    #[error("the answer to {0} makes no sense")]
+    /// An answer that this command does not have.
+    #[error("invalid answer to {0}")]
     Answer(&'static str),
     /// Two connections to one address led to two servers.
-    #[error("the address leads to two servers at once")]
+    #[error("the address leads to two different servers")]
     Split,
     /// The stream ends before what was read from it.
-    #[error("the stream has lost its end")]
+    #[error("the stream has lost its newest entries")]
     Shortened,
 }
 
@@ -83,12 +83,12 @@ pub(super) struct Link {
     tail: Tail,
 }
 
-/// Where the stream was when we came to it.
+/// The state of the stream when it was joined.
 #[derive(Debug)]
 pub(super) struct Joined {
     /// The newest id.
     pub(super) last: Cursor,
-    /// The id of the oldest entry that is still there.
+    /// The id of the oldest stored entry.
     pub(super) first: Option<Cursor>,
 }
 
@@ -100,24 +100,25 @@ impl Link {
         log: Arc<Log>,
         shared: Arc<Shared>,
     ) -> Result<Self, BusError> {
-        // Errors of the URL's may show it, and it may hold a password.
-        let bad = |_| BusError::Away("the URL of the Redis is none".into());
+        // The URL parser's errors may contain the URL, which may contain a password.
+        let bad = |_| BusError::Unavailable("invalid Redis URL".into());
         let info: ConnectionInfo = url.into_connection_info().map_err(bad)?;
         let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let tls = is_encrypted.then(|| stream::tls(authorities)).transpose();
-        let tls = tls.map_err(|_| BusError::Away("the file of Redis' authorities holds no certificates".into()))?;
+        let tls =
+            tls.map_err(|_| BusError::Unavailable("the file of Redis' authorities contains no certificate".into()))?;
         let tail = Tail::new(limits, log.clone(), shared.clone());
         Ok(Self { info, tls, limits, log, shared, tail })
     }
 
-    /// Keeps the link up for as long as it is polled.
+    /// Keeps the connections open as long as it is polled.
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) -> Infallible {
         let mut pause = FIRST_PAUSE;
         let mut warnings = Throttle::new(WARN_EVERY);
         loop {
             let Err(error) = self.session(&mut jobs).await;
-            let why = format!("Redis is away: {error}");
-            let before = std::mem::replace(&mut *self.shared.phase.lock(), Phase::Away(why.clone()));
+            let why = format!("Redis is unavailable: {error}");
+            let before = std::mem::replace(&mut *self.shared.phase.lock(), Phase::Disconnected(why.clone()));
             if matches!(before, Phase::Ready(_, since) if since.elapsed() >= STABLE) {
                 pause = FIRST_PAUSE;
                 warnings = Throttle::new(WARN_EVERY);
@@ -127,10 +128,10 @@ impl Link {
             }
             let jitter = rand::rng().random_range(0.5..1.0);
             sleep(pause.mul_f64(jitter)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            // What was handed in just before it was known; nothing has been sent.
+            pause = (pause * 2).min(MAX_PAUSE);
+            // Jobs queued just before the loss was noticed; none of them has been sent.
             while let Ok(job) = jobs.try_recv() {
-                job.refuse(BusError::Away(why.clone()));
+                job.refuse(BusError::Unavailable(why.clone()));
             }
         }
     }
@@ -144,26 +145,26 @@ impl Link {
         let asked = Instant::now();
         match clock::ask(&mut connection).await {
             Ok(ms) => self.shared.clock.lock().read(ms, asked),
-            // The pulse reports it.
+            // The pulse reports errors of this command.
             Err(error) if error.code() == Some("NOPERM") => {}
             Err(error) => return Err(error.into()),
         }
         let scripts = Arc::new(Scripts::load(&mut connection).await?);
-        let mut line = Line { connection, scripts };
-        let joined = self.join(&mut line).await?;
+        let mut connection = Connection { connection, scripts };
+        let joined = self.join(&mut connection).await?;
         self.tail.join(&joined);
-        *self.shared.phase.lock() = Phase::Filling(line.clone());
+        *self.shared.phase.lock() = Phase::Filling(connection.clone());
         tokio::select! {
-            end = self.tail.run(waiting, &line, joined.last) => end,
-            end = publisher::run(&line, jobs, &self.shared) => end,
-            end = pulse::run(&line, self.limits.channel.age_ms, &self.log, &self.shared) => end,
+            end = self.tail.run(waiting, &connection, joined.last) => end,
+            end = publisher::run(&connection, jobs, &self.shared) => end,
+            end = pulse::run(&connection, self.limits.channel.age_ms, &self.log, &self.shared) => end,
         }
     }
 
     async fn connect(&self, patience: Patience) -> Result<MultiplexedConnection, LinkError> {
         let connecting = async {
             let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
-            let config = AsyncConnectionConfig::new().set_write_backpressure_boundary(publisher::MOST_BYTES);
+            let config = AsyncConnectionConfig::new().set_write_backpressure_boundary(publisher::MAX_SCRIPT_BYTES);
             let (stream, config): (Box<dyn Duplex>, _) = match patience {
                 Patience::Answer => (stream, config.set_response_timeout(Some(PATIENCE))),
                 Patience::Silence => {
@@ -179,19 +180,20 @@ impl Link {
         timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
     }
 
-    /// Finds out where the stream is, and sees to it that it goes on after everything that this process knows of.
+    /// Finds the newest id of the stream, and ensures that new ids are greater than every id known to this process.
     ///
-    /// A Redis that comes back with less than it had (empty, from an older file, from a replica that was behind) gets an
-    /// entry that says so, with an id greater than any that was given out as far as this process knows: on every process,
-    /// every reader that was before it will be told of a gap, and no id is used twice.
-    async fn join(&self, line: &mut Line) -> Result<Joined, LinkError> {
+    /// A Redis that restarts with fewer entries (empty, from an older file, from a replica that was behind) gets an entry that marks the
+    /// loss, with an id greater than any that was issued, as far as this process knows. On every process, every reader with an older cursor
+    /// then gets a gap, and no id is used twice.
+    async fn join(&self, connection: &mut Connection) -> Result<Joined, LinkError> {
         let given = *self.shared.given.lock();
         let mut is_other = false;
         loop {
-            let mut call = scripts::call(&line.scripts.join, &[STREAM, BREAK, EDGE]);
+            let mut call = scripts::call(&connection.scripts.join, &[STREAM, BREAK, EDGE]);
             call.arg(self.tail.position().to_string()).arg(given.to_string()).arg(u8::from(is_other));
-            let (last, first, fields): (String, String, Vec<Value>) = scripts::run(&mut line.connection, &call).await?;
-            // The same id for something else: Redis lost it, and its clock went back to give it out again.
+            let (last, first, fields): (String, String, Vec<Value>) =
+                scripts::run(&mut connection.connection, &call).await?;
+            // The same id with other content: Redis lost the entry, and its clock went back and issued the id again.
             if !is_other && !fields.is_empty() && !self.tail.is_last(entry::digest(&fields)) {
                 is_other = true;
                 continue;
@@ -202,7 +204,7 @@ impl Link {
     }
 }
 
-/// The connection did not come about: what is wrong with the certificate, or else as the system words it.
+/// Why connecting failed: the problem with the certificate, or else the system's message.
 fn refused(error: io::Error) -> LinkError {
     match error.to_string().split_once("invalid peer certificate: ") {
         Some((_, what)) => LinkError::Certificate(what.to_owned()),
@@ -210,16 +212,16 @@ fn refused(error: io::Error) -> LinkError {
     }
 }
 
-/// How long a connection waits for an answer.
+/// The timeout of answers on a connection.
 #[derive(Clone, Copy, Debug)]
 enum Patience {
-    /// [`PATIENCE`] for each, from the question to its end.
+    /// [`PATIENCE`] for each answer, from the request to its end.
     Answer,
-    /// For as long as something comes in.
+    /// As long as bytes arrive within [`PATIENCE`].
     Silence,
 }
 
-/// What tells one run of a server from every other; the server has to be one that takes messages.
+/// Identifies one run of a server; the server has to accept writes.
 async fn identity(connection: &mut MultiplexedConnection) -> Result<String, LinkError> {
     let info: String = redis::cmd("INFO").query_async(connection).await?;
     if info.lines().any(|line| line.trim_end() == "role:slave") {
@@ -229,7 +231,7 @@ async fn identity(connection: &mut MultiplexedConnection) -> Result<String, Link
     run.map(str::to_owned).ok_or(LinkError::Answer("INFO"))
 }
 
-/// Whether after `error` the connection is of no use, or leads to a server that is of none.
+/// Whether the connection cannot be used after `error`, or leads to a server that cannot be used.
 pub(super) fn is_fatal(error: &RedisError) -> bool {
     const OF_NO_USE: [&str; 9] =
         ["GONE", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH", "NOPERM", "UNBLOCKED"];

@@ -1,6 +1,6 @@
-//! From the queue of publications to Redis: what has gathered goes in one script, several of them under way at a time.
+//! From the queue of publications to Redis: everything queued is sent in one script, several scripts at a time.
 //!
-//! With few publishers each publication goes by itself, at once; with many, the script's own cost is shared.
+//! With few publishers each publication is sent alone, immediately; with many, the cost of the script is shared.
 
 use std::{
     convert::Infallible,
@@ -16,38 +16,38 @@ use redis::RedisError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
-    Line, Shared, entry,
+    Connection, Shared, entry,
     link::{LinkError, is_fatal},
     scripts::{self, KEY, KEYS, SCOPE, STREAM},
 };
 use crate::{
-    live::bus::{BusError, IdempotencyKey, Publication, Published, REPEATABLE_FOR, digest::Digest, keys::Hash},
+    live::bus::{BusError, IDEMPOTENCY_TTL, IdempotencyKey, Publication, Published, digest::Digest, keys::Hash},
     pure::Cursor,
 };
 
-/// Scripts under way at a time.
-const MOST_UNDER_WAY: usize = 4;
-/// Publications in one script, which nothing else in Redis can interrupt.
-const MOST_TOGETHER: usize = 128;
-/// Messages in one script, about; a larger publication goes last in it. With [`MAX_MESSAGES`](crate::live::bus::MAX_MESSAGES)
-/// that is less than the million arguments that Redis takes in one command.
-const MOST_MESSAGES: usize = 1_024;
-/// Bytes in one script, about; a larger publication goes by itself.
-pub(super) const MOST_BYTES: usize = 256 * 1024;
+/// Maximum number of scripts in flight.
+const MAX_SCRIPTS_IN_FLIGHT: usize = 4;
+/// Maximum number of publications in one script, which blocks Redis while it runs.
+const MAX_JOBS_PER_SCRIPT: usize = 128;
+/// The approximate maximum number of messages in one script; a larger publication is the last one in it. Together with
+/// [`MAX_MESSAGES`](crate::live::bus::MAX_MESSAGES) this is less than the million arguments of one command.
+const MAX_MESSAGES_PER_SCRIPT: usize = 1_024;
+/// The approximate size in bytes of one script; a larger publication is sent alone.
+pub(super) const MAX_SCRIPT_BYTES: usize = 256 * 1024;
 
-/// A publication, and who waits for its ids.
+/// A publication, and the receiver of its ids.
 pub(super) struct Job {
     pub(super) publication: Publication,
-    pub(super) answer: oneshot::Sender<Result<Published, BusError>>,
-    /// Set before it is sent: from then on nobody knows whether it was added until Redis says so.
+    pub(super) reply: oneshot::Sender<Result<Published, BusError>>,
+    /// Set before it is sent: from then on it is unknown whether it was added until Redis answers.
     pub(super) is_sent: Arc<AtomicBool>,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
 impl Job {
     pub(super) fn refuse(self, error: BusError) {
-        // Who does not wait any more needs no answer.
-        let _ = self.answer.send(Err(error));
+        // A publisher that has given up needs no answer.
+        let _ = self.reply.send(Err(error));
     }
 
     fn bytes(&self) -> usize {
@@ -55,56 +55,61 @@ impl Job {
     }
 }
 
-/// Publishes until the connection breaks. Publications under way then are dropped, which tells who waits for them.
+/// Publishes until the connection breaks. Publications in flight are then dropped, which notifies their publishers.
 pub(super) async fn run(
-    line: &Line,
+    connection: &Connection,
     jobs: &mut mpsc::UnboundedReceiver<Job>,
     shared: &Shared,
 ) -> Result<Infallible, LinkError> {
-    let mut under_way = FuturesUnordered::new();
+    let mut in_flight = FuturesUnordered::new();
     loop {
         tokio::select! {
-            Some(sent) = under_way.next() => {
+            Some(sent) = in_flight.next() => {
                 let (batch, answer): (Vec<Job>, Result<Vec<String>, RedisError>) = sent;
                 answer_all(batch, answer, shared)?;
             }
-            Some(job) = jobs.recv(), if under_way.len() < MOST_UNDER_WAY => {
+            Some(job) = jobs.recv(), if in_flight.len() < MAX_SCRIPTS_IN_FLIGHT => {
                 let batch = gather(job, jobs);
                 if !batch.is_empty() {
-                    under_way.push(send(line.clone(), batch, shared.key_bytes.load(Ordering::Relaxed)));
+                    in_flight.push(send(connection.clone(), batch, shared.key_bytes.load(Ordering::Relaxed)));
                 }
             }
-            // The bus is gone, and this with it in a moment.
+            // The bus has been dropped, and this task ends in a moment.
             else => std::future::pending().await,
         }
     }
 }
 
-/// `first` and what waits behind it, as far as it goes together.
+/// `first` and the queued jobs that are sent together with it.
 fn gather(first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Vec<Job> {
     let (mut batch, mut bytes, mut messages) = (Vec::new(), 0, 0);
     let mut next = Some(first);
     while let Some(job) = next {
-        // In this order: whoever gives up closes first and looks at the mark then.
+        // In this order: a publisher that gives up closes first and then checks the mark.
         job.is_sent.store(true, Ordering::SeqCst);
-        // Whoever gave up was told that nothing was added.
-        if !job.answer.is_closed() {
+        // A publisher that gave up was answered that nothing was added.
+        if !job.reply.is_closed() {
             bytes += job.bytes();
             messages += job.publication.drafts.len();
             batch.push(job);
         }
-        let has_room = batch.len() < MOST_TOGETHER && bytes < MOST_BYTES && messages < MOST_MESSAGES;
+        let has_room =
+            batch.len() < MAX_JOBS_PER_SCRIPT && bytes < MAX_SCRIPT_BYTES && messages < MAX_MESSAGES_PER_SCRIPT;
         next = if has_room { jobs.try_recv().ok() } else { None };
     }
     batch
 }
 
-async fn send(line: Line, batch: Vec<Job>, key_bytes: usize) -> (Vec<Job>, Result<Vec<String>, RedisError>) {
-    let Line { mut connection, scripts } = line;
+async fn send(
+    connection: Connection,
+    batch: Vec<Job>,
+    key_bytes: usize,
+) -> (Vec<Job>, Result<Vec<String>, RedisError>) {
+    let Connection { mut connection, scripts } = connection;
     let mut keys = vec![STREAM.to_owned(), KEYS.to_owned()];
     keys.extend(batch.iter().filter_map(|job| job.publication.key.as_ref()).flat_map(|one| [key(one), scope(one)]));
     let mut call = scripts::call(&scripts.publish, &keys.iter().map(String::as_str).collect::<Vec<_>>());
-    call.arg(u64::try_from(REPEATABLE_FOR.as_millis()).unwrap_or(u64::MAX));
+    call.arg(u64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(u64::MAX));
     call.arg(key_bytes);
     let mut keyed = 1;
     for Job { publication, .. } in &batch {
@@ -120,17 +125,17 @@ async fn send(line: Line, batch: Vec<Job>, key_bytes: usize) -> (Vec<Job>, Resul
     (batch, answer)
 }
 
-/// Where a publication is remembered. The length keeps scope and key apart, whatever they hold.
+/// The key of a publication's answer. The length separates scope and key, whatever they contain.
 fn key(IdempotencyKey { scope, key }: &IdempotencyKey) -> String {
     format!("{KEY}{}:{scope}:{key}", scope.len())
 }
 
-/// Where it is counted what the keys of a scope take.
+/// The key of the counter of a scope's memory.
 fn scope(key: &IdempotencyKey) -> String {
     format!("{SCOPE}{}", Hash::of(key).0)
 }
 
-/// Errors of Redis with which it refuses a command before anything of it has run.
+/// Errors with which Redis rejects a command before any part of it has run.
 const REFUSED_WHOLE: [&str; 14] = [
     "GONE",
     "READONLY",
@@ -154,38 +159,38 @@ fn answer_all(batch: Vec<Job>, answer: Result<Vec<String>, RedisError>, shared: 
         Ok(_) => return Err(LinkError::Answer("publishing")),
         Err(error) => {
             let was_refused = error.code().is_some_and(|code| REFUSED_WHOLE.contains(&code));
-            let refusal = if was_refused { BusError::Away } else { BusError::Unknown };
+            let refusal = if was_refused { BusError::Unavailable } else { BusError::Unknown };
             batch.into_iter().for_each(|job| job.refuse(refusal(error.to_string())));
             if is_fatal(&error) {
                 return Err(error.into());
             }
-            shared.warn(&format!("Redis refuses publications: {error}"));
+            shared.warn(&format!("Redis rejects publications: {error}"));
             return Ok(());
         }
     };
     for (job, answer) in batch.into_iter().zip(answers) {
         if let Some(why) = answer.strip_prefix(['x', 'u']) {
-            shared.warn(&format!("Redis refuses publications: {why}"));
+            shared.warn(&format!("Redis rejects publications: {why}"));
         }
         let published = published(&answer).ok_or(LinkError::Answer("publishing"))?;
         if let Some(last) = published.as_ref().ok().and_then(|published| published.ids.last()) {
             let mut given = shared.given.lock();
             *given = (*given).max(*last);
         }
-        let _ = job.answer.send(published);
+        let _ = job.reply.send(published);
     }
     Ok(())
 }
 
-/// Reads what the script says of a publication.
+/// Parses the script's result for a publication.
 fn published(answer: &str) -> Option<Result<Published, BusError>> {
     let (is_repeat, ids) = match answer.split_at_checked(1)? {
         ("n", ids) => (false, ids),
         ("r", ids) => (true, ids),
         ("o", "") => return Some(Err(BusError::Reused)),
         ("k", wait) => return Some(Err(BusError::Keys { retry_after: Duration::from_millis(wait.parse().ok()?) })),
-        ("x", why) => return Some(Err(BusError::Away(format!("Redis refuses it: {why}")))),
-        ("u", why) => return Some(Err(BusError::Unknown(format!("Redis refuses a part of it: {why}")))),
+        ("x", why) => return Some(Err(BusError::Unavailable(format!("Redis rejects the publication: {why}")))),
+        ("u", why) => return Some(Err(BusError::Unknown(format!("Redis rejects a part of the publication: {why}")))),
         _ => return None,
     };
     let ids = ids.split(' ').map(|id| id.parse::<Cursor>().ok()).collect::<Option<_>>()?;

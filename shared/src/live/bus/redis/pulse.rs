@@ -1,27 +1,32 @@
-//! Once a second: is the stream still there, how far is it, what of it is not needed any more, what time is it there, and
-//! which commands does Redis refuse?
+//! Once a second: does the stream still exist, what is its newest id, what can be trimmed, what is Redis' time, and which commands does
+//! Redis reject?
 
 use std::{convert::Infallible, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
-    Line, Shared, clock,
+    Connection, Shared, clock,
     link::LinkError,
     scripts::{self, EDGE, SCRATCH, STREAM},
 };
 use crate::{live::log::Log, pure::Cursor};
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Clients with cursors that are none can have it asked at once, but not more often than this.
-const SHORTEST: Duration = Duration::from_millis(20);
+/// Clients with unknown cursors can request a probe, but not more often than this.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How often all commands are tried.
+/// How often all commands are checked.
 const TRY_EVERY: Duration = Duration::from_secs(3);
 
-/// Asks until the connection breaks or the stream is no longer the one that was read.
-pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Shared) -> Result<Infallible, LinkError> {
-    let Line { mut connection, scripts } = line.clone();
+/// Probes until the connection breaks or the stream is no longer the one that was read.
+pub(super) async fn run(
+    connection: &Connection,
+    age_ms: Option<u64>,
+    log: &Log,
+    shared: &Shared,
+) -> Result<Infallible, LinkError> {
+    let Connection { mut connection, scripts } = connection.clone();
     let age = age_ms.map(|age| age.to_string()).unwrap_or_default();
     let mut progress = shared.progress.subscribe();
     let mut clock = interval(PERIOD);
@@ -49,7 +54,7 @@ pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Sh
             let mut health = shared.health.lock();
             (health.refused, health.is_tried) = (refused, true);
         }
-        // Emptied and begun anew behind our back: what is added now may be before our place.
+        // Emptied and restarted without notice: new entries may be before the current position.
         if last < before {
             return Err(LinkError::Shortened);
         }
@@ -61,6 +66,6 @@ pub(super) async fn run(line: &Line, age_ms: Option<u64>, log: &Log, shared: &Sh
                 shared.progress.send_replace(log.head());
             }
         }
-        sleep(SHORTEST).await;
+        sleep(MIN_PROBE_INTERVAL).await;
     }
 }

@@ -1,7 +1,7 @@
-//! What Redis runs for us in one piece, and the keys it runs on.
+//! The scripts that run atomically in Redis, and their keys.
 //!
-//! All keys share the hash slot of the stream, `{trident:log}` being the stream's own name in the others', so that a
-//! script finds them together on a Redis Cluster too.
+//! All keys share the hash slot of the stream (`{trident:log}`, the stream's name, is part of each), so that scripts work on a Redis
+//! Cluster, too.
 
 use redis::{
     Cmd, FromRedisValue, RedisResult, ServerErrorKind,
@@ -9,21 +9,21 @@ use redis::{
     cmd,
 };
 
-/// The one stream.
+/// The stream.
 pub(super) const STREAM: &str = "trident:log";
-/// The id of the latest entry that says that something before it may be lost.
+/// The id of the latest break entry.
 pub(super) const BREAK: &str = "{trident:log}:break";
-/// The id of the first entry as of the last trimming.
+/// The id of the first entry after the last trimming.
 pub(super) const EDGE: &str = "{trident:log}:edge";
-/// Before the name of a lease.
+/// The prefix of a lease.
 pub(super) const LEASE: &str = "{trident:log}:lease:";
-/// What the commands are tried on that users may be refused: a stream, and a text.
+/// The keys with which permissions for commands are checked: a stream, and a string.
 pub(super) const SCRATCH: [&str; 2] = ["{trident:log}:scratch", "{trident:log}:scratch:value"];
-/// How many bytes idempotency keys take.
+/// The size of all idempotency keys in bytes.
 pub(super) const KEYS: &str = "{trident:log}:keys";
-/// Before the hash of a scope: how many bytes its idempotency keys take.
+/// The prefix of a scope's hash: the size of its idempotency keys in bytes.
 pub(super) const SCOPE: &str = "{trident:log}:keys:";
-/// Before an idempotency key.
+/// The prefix of an idempotency key.
 pub(super) const KEY: &str = "{trident:log}:key:";
 
 /// The digests by which the scripts are called.
@@ -37,7 +37,7 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// Hands the scripts to the Redis at the other end of `connection`.
+    /// Loads the scripts into the Redis of `connection`.
     pub(super) async fn load(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
         let mut pipeline = redis::pipe();
         for source in [
@@ -66,12 +66,12 @@ pub(super) fn call(digest: &str, keys: &[&str]) -> Cmd {
     call
 }
 
-/// Runs the call of a script. When Redis has forgotten its scripts (`SCRIPT FLUSH`), it is given them again.
+/// Runs the call of a script. If Redis has lost its scripts (`SCRIPT FLUSH`), they are loaded again.
 pub(super) async fn run<T: FromRedisValue>(connection: &mut MultiplexedConnection, call: &Cmd) -> RedisResult<T> {
     let answer = connection.req_packed_command(call).await.and_then(redis::Value::extract_error);
     let answer = match answer {
         Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-            // Nothing of the call has run. Digests follow from the sources, so the call stays as it is.
+            // Nothing of the call has run. The digests depend only on the sources, so the call does not change.
             Scripts::load(connection).await?;
             connection.req_packed_command(call).await.and_then(redis::Value::extract_error)
         }

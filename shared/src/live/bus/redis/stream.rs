@@ -1,7 +1,7 @@
-//! A connection to Redis as a stream of bytes that fails when it has been silent for too long.
+//! A connection to Redis as a stream of bytes that fails when nothing is received for too long.
 //!
-//! The time-out of the `redis` crate runs from the request to the end of its answer, so a large answer on a slow line would
-//! never arrive. Here each byte that comes in starts the time anew.
+//! The timeout of the `redis` crate covers the whole answer, so a large answer over a slow connection would never arrive. Here each
+//! received byte restarts the timeout.
 
 use std::{
     io,
@@ -24,21 +24,21 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// Silence after which the kernel asks whether the other end still lives.
+/// Idle time after which the kernel checks whether the peer still exists.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
-/// How often it asks.
+/// The interval of these checks.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// What a connection consists of.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// The roots of trust for a TLS connection: `authorities` (PEM), or those of the system.
+/// The root certificates of a TLS connection: `authorities` (PEM), or those of the system.
 ///
 /// # Errors
-/// When `authorities` holds no certificate, or the system's cannot be read.
+/// When `authorities` contains no certificate, or the system's cannot be read.
 pub(super) fn tls(authorities: Option<&[u8]>) -> io::Result<TlsConnector> {
-    // An error says that the process has chosen already.
+    // An error means that the process has chosen one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificates = match authorities {
         Some(pem) => CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?,
@@ -53,10 +53,10 @@ pub(super) fn tls(authorities: Option<&[u8]>) -> io::Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Connects to `addr`, with TLS where it says so.
+/// Connects to `addr`, with TLS if it says so.
 ///
 /// # Errors
-/// When the name is unknown, nobody listens, or the certificate is not accepted.
+/// When the name is unknown, nobody listens, or the certificate is invalid.
 pub(super) async fn connect(addr: &ConnectionAddr, tls: Option<&TlsConnector>) -> io::Result<Box<dyn Duplex>> {
     let (host, port) = match addr {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => (host.as_str(), *port),
@@ -75,7 +75,7 @@ pub(super) async fn connect(addr: &ConnectionAddr, tls: Option<&TlsConnector>) -
     Ok(Box::new(tls.connect(name, stream).await?))
 }
 
-/// A stream whose reads fail when nothing has come in for `patience`.
+/// A stream whose reads fail when nothing was received for `patience`.
 pub(super) struct Impatient {
     inner: Box<dyn Duplex>,
     patience: Duration,
@@ -95,7 +95,7 @@ impl AsyncRead for Impatient {
             self.silence.as_mut().reset(until);
             return Poll::Ready(read);
         }
-        self.silence.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "Redis has fallen silent")))
+        self.silence.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "Redis timed out")))
     }
 }
 
@@ -119,9 +119,9 @@ mod tests {
 
     use super::*;
 
-    /// Case 8.1: a line that is slow but never silent is read to the end, however long that takes.
+    /// Case 8.1: data that arrives slowly but steadily is read to the end, however long that takes.
     #[tokio::test(start_paused = true)]
-    async fn silence_is_an_error_and_slowness_is_none() {
+    async fn silence_is_an_error_and_slowness_is_not() {
         let (here, mut there) = duplex(1);
         let mut stream = Impatient::new(Box::new(here), Duration::from_secs(3));
         let writing = tokio::spawn(async move {

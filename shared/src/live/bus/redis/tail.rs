@@ -1,7 +1,7 @@
-//! From the stream to the log: first what is there, then what comes.
+//! From the stream to the log: first the existing entries, then new ones.
 //!
-//! The place in the stream outlives the connection, so that a new one goes on where the old one stopped. What lay
-//! between them and was trimmed meanwhile counts as lost, and so does whatever a break in the stream says.
+//! The position in the stream outlives the connection, so that a new connection continues where the old one stopped. Entries in between
+//! that were trimmed count as lost, and so does everything that a break entry in the stream names.
 
 use std::{convert::Infallible, mem, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use redis::{Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 
 use super::{
-    Line, Phase, Shared,
+    Connection, Phase, Shared,
     entry::{self, Entry, What},
     ledger::Ledger,
     link::{Joined, LinkError},
@@ -20,33 +20,33 @@ use crate::{
     pure::{Cursor, Message},
 };
 
-/// How long Redis holds a question to which there is no answer yet.
+/// How long Redis waits for a new entry before it answers without one.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
-/// Entries in the largest page.
+/// Maximum number of entries in a page.
 const MAX_PAGE: usize = 512;
-/// Bytes of a page, about: what entries of the size of those before take. At most [`MAX_PAGE`] times the largest entry.
+/// The approximate size of a page in bytes, assuming the size of recent entries. At most [`MAX_PAGE`] times the largest entry.
 const PAGE_BYTES: usize = 1024 * 1024;
-/// Entries in the first page, when their size is not known.
+/// Entries in the first page, when their size is unknown.
 const FIRST_PAGE: usize = 16;
-/// Bytes of an entry without a message.
+/// The overhead of an entry in bytes.
 const BREAK_BYTES: usize = 64;
 
-/// A place in the stream.
+/// A position in the stream.
 pub(super) struct Tail {
     log: Arc<Log>,
     shared: Arc<Shared>,
     ledger: Ledger,
-    /// What has been read, or is lost, ends here; `None`: nothing yet.
+    /// The last entry that was read or lost; `None` before the first.
     position: Option<Cursor>,
-    /// Tells the entry there from another one with the same id.
+    /// Distinguishes the entry from another one with the same id.
     digest: Option<u64>,
-    /// Before this there was nothing to be read.
+    /// Nothing was readable before this.
     floor: Cursor,
-    /// Entries to ask for next.
+    /// The number of entries to request next.
     page: usize,
 }
 
-/// How many entries to ask for after a page of `entries` that took `bytes`, which had asked for `page`.
+/// The number of entries to request after a page of `entries` entries and `bytes` bytes, which had requested `page`.
 fn next_page(page: usize, entries: usize, bytes: usize) -> usize {
     if entries == 0 {
         return page;
@@ -66,12 +66,12 @@ impl Tail {
         self.position.unwrap_or_default()
     }
 
-    /// Whether the entry with `digest` is the one that was read at this place, as far as that is known.
+    /// Whether the entry with `digest` is the one that was read at this position, as far as that is known.
     pub(super) fn is_last(&self, digest: u64) -> bool {
         self.digest.is_none_or(|last| last == digest)
     }
 
-    /// Takes up its place in a stream that is as `joined` says.
+    /// Moves to its position in a stream in the state `joined`.
     pub(super) fn join(&mut self, joined: &Joined) {
         let edge = joined.first.map_or(joined.last, Cursor::before);
         match self.position {
@@ -79,74 +79,74 @@ impl Tail {
                 self.floor = edge;
                 self.position = Some(edge);
             }
-            Some(_) => self.lose(edge),
+            Some(_) => self.mark_lost_up_to(edge),
         }
     }
 
-    /// Counts everything up to `last` as lost, if it has not been read.
-    fn lose(&mut self, last: Cursor) {
+    /// Records everything up to `last` as lost, if it has not been read.
+    fn mark_lost_up_to(&mut self, last: Cursor) {
         if self.position.is_some_and(|position| position >= last) {
             return;
         }
         if self.log.is_filled() {
-            log::warn!("messages up to {last} are lost: every reader is told of a gap");
+            log::warn!("messages up to {last} are lost: readers with an older cursor get a gap");
         }
-        self.log.lose(last);
+        self.log.mark_lost_up_to(last);
         self.position = Some(last);
         self.digest = None;
     }
 
-    /// Reads until the connection breaks. Ready is who has read `last`, the newest entry at the beginning.
+    /// Reads until the connection breaks. The log is ready when `last`, the newest entry at the beginning, has been read.
     pub(super) async fn run(
         &mut self,
         mut connection: MultiplexedConnection,
-        line: &Line,
+        commands: &Connection,
         last: Cursor,
     ) -> Result<Infallible, LinkError> {
         let mut is_ready = false;
         loop {
             let mut pipeline = redis::pipe();
             pipeline.cmd("XREAD").arg("COUNT").arg(self.page);
-            // Before it is ready it does not wait: that an answer comes shows that it may read.
+            // Before it is ready, it does not block: an answer shows that it has the permission to read.
             if is_ready {
                 pipeline.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX));
             }
             pipeline.arg("STREAMS").arg(STREAM).arg(self.position().to_string());
-            // After the page: whatever was trimmed before the page was read is in it.
+            // Requested after the page: entries that were trimmed earlier cannot be in the page.
             pipeline.cmd("GET").arg(EDGE);
             let (page, edge): (Value, Option<String>) = pipeline.query_async(&mut connection).await?;
             let page = entries(page).ok_or(LinkError::Answer("XREAD"))?;
             if page.is_empty() && !is_ready {
-                // Trimmed while we were on the way.
-                self.lose(last);
+                // Trimmed in the meantime.
+                self.mark_lost_up_to(last);
             }
             self.take(page, edge.and_then(|edge| edge.parse().ok()))?;
             self.shared.progress.send_replace(self.log.head());
             if !is_ready && self.position() >= last {
                 is_ready = true;
-                self.ready(line);
+                self.ready(commands);
             }
         }
     }
 
-    fn ready(&mut self, line: &Line) {
+    fn ready(&mut self, connection: &Connection) {
         if !self.log.is_filled() {
             self.log.filled(self.floor);
         }
         self.shared.progress.send_replace(self.log.head());
-        *self.shared.phase.lock() = Phase::Ready(line.clone(), Instant::now());
+        *self.shared.phase.lock() = Phase::Ready(connection.clone(), Instant::now());
         let stats = self.log.stats(self.shared.now());
         log::info!("the log is at {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
     }
 
-    /// Adds a page to the log; everything before `edge` may have been trimmed before the page was read.
+    /// Adds a page to the log. Entries before `edge` may have been trimmed before the page was read.
     fn take(&mut self, page: Vec<Value>, edge: Option<Cursor>) -> Result<(), LinkError> {
         let mut messages: Vec<Message> = Vec::with_capacity(page.len());
         let (entries, mut total) = (page.len(), 0);
         for (n, value) in page.into_iter().enumerate() {
             let Entry { id, what, digest } = entry::read(value).ok_or(LinkError::Answer("XREAD"))?;
             if let (0, Some(edge)) = (n, edge) {
-                self.lose(edge.min(id).before());
+                self.mark_lost_up_to(edge.min(id).before());
             }
             let bytes = match what {
                 What::Message(draft) => {
@@ -157,11 +157,11 @@ impl Tail {
                 }
                 What::Break => {
                     self.append(mem::take(&mut messages))?;
-                    self.lose(id);
+                    self.mark_lost_up_to(id);
                     BREAK_BYTES
                 }
                 What::Strange(wrong) => {
-                    log::error!("entry {id} of {STREAM} is no message and is passed over: {wrong}");
+                    log::error!("entry {id} of {STREAM} is not a message and is skipped: {wrong}");
                     BREAK_BYTES
                 }
             };
@@ -176,12 +176,12 @@ impl Tail {
     }
 
     fn append(&self, messages: Vec<Message>) -> Result<(), LinkError> {
-        // Ids of one stream grow; if they do not, this is not the stream that we joined.
+        // Ids of one stream are ascending; otherwise this is not the stream that was joined.
         self.log.append_placed(messages, self.shared.now()).map_err(|_| LinkError::Shortened)
     }
 }
 
-/// The entries of the one stream in an answer to XREAD.
+/// The entries of the stream in an answer to XREAD.
 fn entries(answer: Value) -> Option<Vec<Value>> {
     let Value::Array(mut streams) = answer else { return matches!(answer, Value::Nil).then(Vec::new) };
     let Some(Value::Array(mut stream)) = streams.pop() else { return None };

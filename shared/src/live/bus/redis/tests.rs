@@ -1,4 +1,4 @@
-//! The bus against a Redis of its own, which is killed, emptied, set back, and cut off in every way.
+//! The bus on a Redis of its own, which is killed, emptied, rolled back, and disconnected in every way.
 
 use std::collections::HashMap;
 
@@ -55,7 +55,7 @@ async fn connect(url: &str) -> RedisBus {
     bus
 }
 
-/// Publishes, again and again while Redis is away.
+/// Publishes, retrying while Redis is unavailable.
 async fn publish(bus: &RedisBus, publication: Publication) -> Published {
     assert!(publication.key.is_some() || bus.ready().is_ok(), "without a key only what is sent once is added once");
     let mut tries = 0;
@@ -73,7 +73,7 @@ async fn next(reader: &mut Reader) -> Batch {
     timeout(PATIENCE, reader.next(Limit::default())).await.expect("something comes").expect("the log is open")
 }
 
-/// Reads `count` messages: their ids, and whether a gap was told.
+/// Reads `count` messages: returns their ids, and whether there was a gap.
 async fn take(reader: &mut Reader, count: usize) -> (Vec<Cursor>, bool) {
     let (mut ids, mut is_gap) = (Vec::new(), false);
     while ids.len() < count {
@@ -119,7 +119,7 @@ async fn everything_about_a_message_arrives_on_every_process() {
 }
 
 #[tokio::test]
-async fn a_lease_is_held_by_one_and_passes_on_when_it_is_gone() {
+async fn a_lease_has_one_holder_and_passes_on_when_it_expires() {
     let server = Server::start().await;
     let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
     let ttl = Duration::from_millis(400);
@@ -136,10 +136,10 @@ async fn a_lease_is_held_by_one_and_passes_on_when_it_is_gone() {
     assert!(started.elapsed() >= ttl / 2);
 }
 
-/// The next holder goes on where the one before left off, or behind all that the one before can have seen, even if its own log has not
-/// come that far: then nothing is done twice.
+/// The next holder continues where the previous one stopped, or after everything that the previous one can have read, even if its own log
+/// is not there yet: then no work is repeated.
 #[tokio::test]
-async fn a_lease_says_where_to_go_on() {
+async fn a_lease_gives_the_cursor_to_continue_from() {
     let server = Server::start().await;
     let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
     let ttl = Duration::from_millis(200);
@@ -163,7 +163,7 @@ async fn a_lease_says_where_to_go_on() {
     // What was given back is forgotten after a while.
     one.release("tick", first).await;
     let left = server.count(&["PTTL", &scripts::lease_key("tick")]).await;
-    assert!(left > 0 && left <= usize::try_from(HANDED_ON_FOR.as_millis()).unwrap(), "{left}");
+    assert!(left > 0 && left <= usize::try_from(LEASE_HANDOFF_TTL.as_millis()).unwrap(), "{left}");
 }
 
 #[tokio::test]
@@ -187,14 +187,14 @@ async fn entries_of_others_hands_are_taken_or_passed_over() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_none_is_told_within_a_moment() {
+async fn an_unknown_cursor_is_reported_within_a_moment() {
     let server = Server::start().await;
     let bus = connect(&server.url()).await;
     let ids = bus.publish(publication("a", 1)).await.unwrap().ids;
-    bus.reach(ids[0]).await;
+    bus.wait_for(ids[0]).await;
     let future = Cursor::new(ids[0].ms + 1_000_000, 0);
     let started = Instant::now();
-    bus.reach(future).await;
+    bus.wait_for(future).await;
     let mut reader = Reader::open(bus.log(), &[channel("a")], Since::After(future));
     let batch = next(&mut reader).await;
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
@@ -203,7 +203,7 @@ async fn a_cursor_that_is_none_is_told_within_a_moment() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_and_does_not_show_its_password() {
+async fn an_invalid_address_is_rejected_without_showing_its_password() {
     let error = RedisBus::open("redis://:secret@[::1/", None, Limits::default()).unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
 }

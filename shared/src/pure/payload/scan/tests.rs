@@ -10,7 +10,7 @@ fn nested(depth: usize) -> String {
     format!("{}{}", "[".repeat(depth), "]".repeat(depth))
 }
 
-/// Case 3.1: what some reader could not represent is refused with a code; it is still JSON where a log holds it already.
+/// Case 3.1: JSON that some reader cannot represent is rejected with a code; from a log it is still accepted as JSON.
 #[test]
 fn values_that_some_reader_cannot_represent_are_refused() {
     let too_deep = nested(MAX_DEPTH + 1);
@@ -79,7 +79,7 @@ fn white_space_between_tokens_is_removed() {
 }
 
 #[test]
-fn what_is_not_json_is_refused_by_its_place() {
+fn invalid_json_is_rejected_with_its_position() {
     for text in [
         "",
         " ",

@@ -46,7 +46,7 @@ fn no_payload() {
 }
 
 proptest! {
-    /// A script's string literal is JSON but for the line separators, so that a JSON reader reads it back.
+    /// A script's string literal is JSON except for the line separators, so a JSON parser can read it.
     #[test]
     fn the_script_holds_the_payload(payload: String) {
         let script = wrap("3", &payload);

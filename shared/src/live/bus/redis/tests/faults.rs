@@ -1,4 +1,4 @@
-//! The way to Redis stalls, breaks and dawdles; what was acknowledged is delivered once, in order, everywhere.
+//! The network to Redis stalls, breaks and is slow; acknowledged messages are delivered once, in order, everywhere.
 
 use rand::RngExt as _;
 
@@ -27,7 +27,7 @@ async fn a_cursor_ahead_of_a_process_that_is_cut_off_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_process_that_begins_while_redis_is_away_is_waited_for() {
+async fn a_process_started_without_redis_waits_for_it() {
     let server = Server::start().await;
     let before = connect(&server.url()).await.publish(publication("a", 0)).await.unwrap().ids;
     let proxy = Proxy::start(server.port()).await;
@@ -42,11 +42,12 @@ async fn a_process_that_begins_while_redis_is_away_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_is_away_and_takes_no_more_than_it_may() {
+async fn a_silent_redis_is_unavailable_and_its_queue_is_bounded() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
     let bus = Arc::new(connect(&proxy.url()).await);
     proxy.set(Way::Stalled);
+    let started = Instant::now();
     let text = "x".repeat(1024 * 1024);
     let asked: Vec<_> = (0..100)
         .map(|_| {
@@ -56,14 +57,14 @@ async fn a_redis_that_does_not_answer_is_away_and_takes_no_more_than_it_may() {
         .collect();
     until("those that wait fill the room", || bus.room.available_permits() < 1024).await;
     for asked in asked {
-        let answer = timeout(PATIENCE, asked).await.expect("nobody waits without an end").unwrap();
-        assert!(matches!(answer, Err(BusError::Away(_) | BusError::Unknown(_))));
+        assert!(matches!(asked.await.unwrap(), Err(BusError::Unavailable(_) | BusError::Unknown(_))));
     }
+    assert!(started.elapsed() < PUBLISH_TIMEOUT + Duration::from_secs(1), "{:?}", started.elapsed());
     until("all of the room is free again", || bus.room.available_permits() == ROOM_KIB).await;
 }
 
-/// Publishers repeat each publication under its key until it is acknowledged, while the way to Redis is never the same for
-/// long. Readers on both processes see each message once, in the order of the ids, and nobody is told of a gap.
+/// Publishers repeat each publication with its key until it is acknowledged, while the network to Redis changes all the time. Readers on
+/// both processes receive each message once, in the order of the ids, without a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_is_delivered_once_over_every_fault() {
     const PUBLISHERS: usize = 4;

@@ -31,7 +31,7 @@ fn trusting(server: &Server, authority: Option<&Authority>) -> RedisBus {
     RedisBus::open(&server.url(), authority.map(|authority| authority.pem.as_bytes()), Limits::default()).unwrap()
 }
 
-/// Why the bus is away, once it has found out.
+/// Why the bus is unavailable, once it is.
 async fn why(bus: &RedisBus, part: &str) -> String {
     let started = Instant::now();
     loop {
@@ -57,7 +57,7 @@ async fn over_tls_it_keeps_the_contract() {
     .await;
 }
 
-/// The scheme of a URL is the same in capitals, and its certificate is held to the same authorities.
+/// The scheme of a URL is case-insensitive, and the certificate is verified with the same authorities.
 #[tokio::test]
 async fn a_url_in_capitals_is_encrypted_too() {
     let authority = Authority::new();
@@ -69,13 +69,13 @@ async fn a_url_in_capitals_is_encrypted_too() {
 
 /// Of an authority that nobody named, and for another host: nothing is sent to it, and the reason says what to do.
 #[tokio::test]
-async fn a_certificate_that_does_not_hold_is_told() {
+async fn an_invalid_certificate_is_reported() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (certificate, key) = authority.sign("127.0.0.1");
     let server = Server::encrypted(&certificate, &key, &authority.pem).await;
     for trusted in [None, Some(&stranger)] {
         let bus = trusting(&server, trusted);
-        let told = why(&bus, "certificate is not accepted").await;
+        let told = why(&bus, "certificate is invalid").await;
         assert!(told.contains("TRIDENT_REDIS_CA_FILE"), "{told}");
         assert!(bus.publish(publication("a", 1)).await.is_err());
     }
@@ -86,12 +86,12 @@ async fn a_certificate_that_does_not_hold_is_told() {
         server
     };
     let bus = trusting(&server, Some(&authority));
-    let told = why(&bus, "certificate is not accepted").await;
+    let told = why(&bus, "certificate is invalid").await;
     assert!(told.contains("the host in the URL"), "{told}");
 }
 
 #[tokio::test]
-async fn a_password_is_needed_and_never_told() {
+async fn a_password_is_required_and_never_disclosed() {
     let server = Server::with(&["--requirepass", "hunter2hunter2"], "redis://:hunter2hunter2@").await;
     let bus = connect(&server.url()).await;
     bus.publish(publication("a", 1)).await.unwrap();
@@ -114,9 +114,9 @@ async fn the_node_of_a_cluster_that_has_the_slot_keeps_the_contract() {
     }
 }
 
-/// As after a failover that whoever leads to the primary has not noticed: a replica would show the log and take nothing.
+/// As after a failover that the load balancer has not noticed: a replica would serve the log but reject writes.
 #[tokio::test]
-async fn a_replica_is_away_until_it_is_the_primary() {
+async fn a_replica_is_unavailable_until_it_is_the_primary() {
     let primary = Server::start().await;
     let before = connect(&primary.url()).await.publish(publication("a", 1)).await.unwrap().ids;
     let replica = Server::start().await;
@@ -127,7 +127,7 @@ async fn a_replica_is_away_until_it_is_the_primary() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let bus = open(&replica.url());
-    why(&bus, "leads to a replica").await;
+    why(&bus, "is that of a replica").await;
     drop(primary);
     replica.command(&["REPLICAOF", "NO", "ONE"]).await;
     ready(&bus).await;

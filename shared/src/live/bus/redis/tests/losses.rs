@@ -1,4 +1,4 @@
-//! Redis comes back with all, with some, or with nothing.
+//! Redis restarts with all entries, with some, or with none.
 
 use super::{
     proxy::{Proxy, Way},
@@ -26,7 +26,7 @@ async fn killed_and_started_with_its_file_nothing_is_lost_or_told() {
     server.kill();
     away(&one).await;
     let started = Instant::now();
-    assert!(matches!(one.publish(publication("a", "lost")).await, Err(BusError::Away(_))));
+    assert!(matches!(one.publish(publication("a", "lost")).await, Err(BusError::Unavailable(_))));
     assert!(started.elapsed() < Duration::from_millis(100), "who knows that Redis is away says so at once");
     server.run().await;
     ready(&one).await;
@@ -66,7 +66,7 @@ async fn emptied_it_is_a_gap_for_everybody_once_and_ids_go_on() {
         ids.extend(rest);
         assert_eq!((ids, is_gap), (after.clone(), false));
     }
-    // Another process, which has never seen what is lost, tells whoever saw it.
+    // Another process, which has never read the lost entries, reports the loss to clients that did.
     let new = connect(&server.url()).await;
     for bus in [&new, &one] {
         let mut reader = Reader::open(bus.log(), &[channel("a")], Since::After(before[19]));
@@ -77,7 +77,7 @@ async fn emptied_it_is_a_gap_for_everybody_once_and_ids_go_on() {
 }
 
 #[tokio::test]
-async fn set_back_it_is_a_gap_and_ids_go_on() {
+async fn a_rollback_is_a_gap_and_ids_continue() {
     let mut server = Server::kept().await;
     let one = connect(&server.url()).await;
     let mut reader = Reader::open(one.log(), &[channel("a")], Since::Now);
@@ -102,7 +102,7 @@ async fn set_back_it_is_a_gap_and_ids_go_on() {
 
 /// Another process publishes before the one that knows of the loss is back: the stream is then further than it ever was.
 #[tokio::test]
-async fn set_back_and_gone_on_it_is_noticed_by_who_read_what_is_lost() {
+async fn after_a_rollback_readers_of_lost_entries_report_the_loss() {
     let mut server = Server::kept().await;
     let proxy = Proxy::start(server.port()).await;
     let one = connect(&proxy.url()).await;
@@ -131,7 +131,7 @@ async fn set_back_and_gone_on_it_is_noticed_by_who_read_what_is_lost() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_deleted_under_our_hands_is_a_gap() {
+async fn a_stream_deleted_while_it_is_read_is_a_gap() {
     let server = Server::start().await;
     let bus = connect(&server.url()).await;
     let mut reader = Reader::open(bus.log(), &[channel("a")], Since::Now);
@@ -148,7 +148,7 @@ async fn a_stream_that_is_deleted_under_our_hands_is_a_gap() {
 }
 
 #[tokio::test]
-async fn what_was_trimmed_while_a_process_was_away_is_a_gap_and_the_rest_is_delivered() {
+async fn entries_trimmed_while_a_process_was_disconnected_are_a_gap() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
     let limits = Limits { total: Some(1_000_000), ..Limits::default() };
@@ -189,7 +189,7 @@ async fn what_was_trimmed_while_a_process_was_away_is_a_gap_and_the_rest_is_deli
 }
 
 #[tokio::test]
-async fn started_while_redis_is_away_it_serves_and_fills_later() {
+async fn started_without_redis_it_serves_and_loads_later() {
     let mut server = Server::kept().await;
     let before = {
         let bus = connect(&server.url()).await;
@@ -198,8 +198,8 @@ async fn started_while_redis_is_away_it_serves_and_fills_later() {
     server.kill();
     let bus = open(&server.url());
     let started = Instant::now();
-    assert!(matches!(bus.publish(publication("a", 1)).await, Err(BusError::Away(_))));
-    bus.reach(before[1]).await;
+    assert!(matches!(bus.publish(publication("a", 1)).await, Err(BusError::Unavailable(_))));
+    bus.wait_for(before[1]).await;
     assert!(bus.ready().is_err() && started.elapsed() < Duration::from_millis(100));
     let open = |since| Reader::open(bus.log(), &[channel("a")], since);
     let (mut now, mut earliest, mut within) = (open(Since::Now), open(Since::Earliest), open(Since::After(before[1])));

@@ -1,4 +1,4 @@
-//! A way to Redis that can be made bad.
+//! A proxy to Redis that can be made faulty.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,22 +13,22 @@ use tokio::{
     time::sleep,
 };
 
-/// How the way is.
+/// The state of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// As it should be.
     Open,
     /// Everything takes so much longer.
     Slow(Duration),
-    /// Nothing comes through, and nobody is told.
+    /// Nothing passes, and nobody is notified.
     Stalled,
     /// Connections break, and none comes about.
     Closed,
-    /// Connections break once so many bytes have come back through each.
+    /// Connections break after this many bytes of answers.
     Cut(usize),
 }
 
-/// Stands between the bus and Redis.
+/// Runs between the bus and Redis.
 pub(super) struct Proxy {
     port: u16,
     way: Arc<watch::Sender<Way>>,

@@ -22,7 +22,7 @@ fn degraded(bus: &RedisBus, reason: &str) -> Option<String> {
     bus.degraded().into_iter().find(|one| one.reason == reason).map(|one| one.message)
 }
 
-/// Case 8.2: the rights that the documentation names suffice, and a user without them is told so.
+/// Case 8.2: the documented rights are sufficient, and a user without them gets an error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_rights_keep_the_contract() {
     let (server, url) = guarded(&[]).await;
@@ -35,7 +35,7 @@ async fn the_documented_rights_keep_the_contract() {
     assert_eq!(server.command(&["ACL", "LOG"]).await, redis::Value::Array(Vec::new()), "nothing was refused");
 }
 
-/// Case 8.2: all rights that are missing are named at once, while the process serves with those that it has.
+/// Case 8.2: all missing rights are named at once, while the process serves with the others.
 #[tokio::test]
 async fn missing_rights_are_named() {
     let (server, url) = guarded(&[]).await;
@@ -43,7 +43,7 @@ async fn missing_rights_are_named() {
     drop(connect(&url).await);
     change(&server, &["-xtrim", "-set", "-time"]).await;
     let bus = connect(&url).await;
-    until("the rights are named", || degraded(&bus, reason::REDIS_RIGHTS).is_some_and(|why| why.contains("refuses ")))
+    until("the rights are named", || degraded(&bus, reason::REDIS_RIGHTS).is_some_and(|why| why.contains("rejects ")))
         .await;
     let message = degraded(&bus, reason::REDIS_RIGHTS).unwrap();
     for command in ["XTRIM", "SET", "TIME"] {
@@ -55,9 +55,9 @@ async fn missing_rights_are_named() {
     until("all is well again", || bus.degraded().is_empty()).await;
 }
 
-/// Case 8.8: commands that are refused while the process serves are degraded, and well again by themselves.
+/// Case 8.8: commands that are rejected while the process serves are reported as degraded, and recover without a restart.
 #[tokio::test]
-async fn rights_that_are_taken_away_are_reported_until_they_are_back() {
+async fn revoked_permissions_are_reported_until_they_are_restored() {
     let (server, url) = guarded(&[]).await;
     let bus = connect(&url).await;
     for (right, command) in [("xadd", "XADD"), ("xtrim", "XTRIM"), ("get", "GET"), ("del", "DEL")] {
@@ -122,7 +122,7 @@ async fn a_refused_publication_was_not_added() {
     for right in ["xadd", "set", "time"] {
         change(&server, &[&format!("-{right}")]).await;
         let refused = bus.publish(keyed(right, "refused")).await;
-        assert!(matches!(&refused, Err(BusError::Away(why)) if why.contains("refuses")), "{right}: {refused:?}");
+        assert!(matches!(&refused, Err(BusError::Unavailable(why)) if why.contains("rejects")), "{right}: {refused:?}");
         change(&server, &[&format!("+{right}")]).await;
         ids.extend(bus.publish(keyed(right, "taken")).await.unwrap().ids);
     }

@@ -63,7 +63,7 @@ impl Server {
     }
 
     fn prepared(options: &[&str], before_host: &str) -> Self {
-        // Free a moment ago; should another take it meanwhile, the start says so.
+        // Free a moment ago. If another process takes it in the meantime, the start fails.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = std::env::temp_dir().join(format!("trident-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
@@ -103,7 +103,7 @@ impl Server {
         self.child = Some(child);
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child of ours can be killed");
@@ -111,14 +111,14 @@ impl Server {
         }
     }
 
-    /// What it has kept so far, to come back to.
+    /// Its current data, to be restored later.
     pub(super) fn backup(&self) -> PathBuf {
         let to = self.dir.join("backup");
         copy(&self.dir.join("appendonlydir"), &to);
         to
     }
 
-    /// Has it come back, when it is started, with what it had at `backup`.
+    /// At its next start it has the data of `backup`.
     pub(super) fn set_back(&self, backup: &Path) {
         let kept = self.dir.join("appendonlydir");
         fs::remove_dir_all(&kept).unwrap();

@@ -67,7 +67,7 @@ async fn a_scope_leaves_as_much_room_for_keys_as_it_takes() {
         assert!(publish(&format!("other {other}"), 0).await.is_ok(), "{other}");
     }
     assert!(publish("a", 0).await.is_ok_and(|published| published.is_repeat));
-    // What a scope took in a slice that is over counts no more.
+    // Keys of a slice that has expired no longer count for their scope.
     let slot = format!("{}{}", scripts::SCOPE, Hash::of(&IdempotencyKey { scope: "a".into(), key: String::new() }).0);
     let usage: String = redis::from_redis_value(server.command(&["GET", &slot]).await).unwrap();
     let (slice, bytes) = usage.split(' ').next().unwrap().split_once(':').unwrap();
@@ -78,7 +78,7 @@ async fn a_scope_leaves_as_much_room_for_keys_as_it_takes() {
     assert!(server.count(&["PTTL", &slot]).await > 0, "the count goes with the last key");
 }
 
-/// Case 8.5: a batch that no command of Redis can hold is refused, and nobody else notices.
+/// Case 8.5: a batch that exceeds a command of Redis is rejected, and nobody else is affected.
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_redis_is_refused() {
     let server = Server::start().await;
@@ -101,7 +101,7 @@ async fn a_host_with_a_wrong_clock_delivers_and_is_reported() {
     ready(&ahead).await;
     let mut reader = Reader::open(ahead.log(), &[channel("a")], Since::Now);
     let sent = connect(&server.url()).await.publish(publication("a", 1)).await.unwrap().ids;
-    ahead.reach(sent[0]).await;
+    ahead.wait_for(sent[0]).await;
     while ahead.sweep() {}
     assert_eq!(take(&mut reader, 1).await, (sent, false));
     until("the skew alone is reported", || ahead.degraded().len() == 1).await;
@@ -111,7 +111,7 @@ async fn a_host_with_a_wrong_clock_delivers_and_is_reported() {
     until("a clock that is right is not", || right.degraded().is_empty()).await;
 }
 
-/// Case 8.9: who is not answered in time is told that the outcome is unknown, once something was sent.
+/// Case 8.9: a publisher without an answer in time learns that the outcome is unknown, if something was sent.
 #[tokio::test]
 async fn a_publication_without_an_answer_has_an_unknown_outcome() {
     let server = Server::start().await;

@@ -1,17 +1,18 @@
-//! What the pending handlers of a connection hold, in bytes.
+//! The memory that the pending handlers of a connection use, in bytes.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{Conn, Connection};
 
-/// Bytes that the handlers of one connection may hold whatever all others hold.
+/// Bytes that the handlers of one connection may use, whatever all others use.
 const RESERVED: usize = 64 << 10;
 
 impl Connection {
-    /// Counts what a pending handler holds, until the guard is dropped. `None`: that is more than
-    /// [`Config::max_handler_bytes`](crate::Config::max_handler_bytes) allows the connection, which without pending handlers may have any
-    /// one, or more than [`Config::max_handler_total`](crate::Config::max_handler_total) allows all.
-    pub(crate) fn hold_for_handler(&self, bytes: usize) -> Option<HandlerBytes> {
+    /// Counts the memory of a pending handler until the guard is dropped. `None` if this exceeds
+    /// [`Config::max_handler_bytes`](crate::Config::max_handler_bytes) for the connection or
+    /// [`Config::max_handler_total`](crate::Config::max_handler_total) for all. A connection without pending handlers may have one of any
+    /// size.
+    pub(crate) fn count_for_handler(&self, bytes: usize) -> Option<HandlerBytes> {
         let (own_limit, limit) = (self.0.core.config.max_handler_bytes, self.0.core.config.max_handler_total as u64);
         let counter = &self.0.counters().handler_bytes;
         let before = self.0.handler_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -24,7 +25,7 @@ impl Connection {
     }
 }
 
-/// See [`Connection::hold_for_handler`].
+/// See [`Connection::count_for_handler`].
 pub(crate) struct HandlerBytes {
     conn: Arc<Conn>,
     bytes: usize,

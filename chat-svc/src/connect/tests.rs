@@ -51,14 +51,16 @@ fn each_address_has_its_places_from_the_first_request_on() {
     let refusals = &edge.metrics.refusals;
     let here = handshake("192.0.2.1", &[]);
     let (first, _second) = (allow(&edge, &here).unwrap(), allow(&edge, &here).unwrap());
-    assert!(allow(&edge, &here).is_err_and(|told| told.contains("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS")));
+    assert!(allow(&edge, &here).is_err_and(|message| message.contains("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS")));
     // What a stranger says of itself does not count; what the proxy on this machine says does.
     assert!(allow(&edge, &handshake("192.0.2.1", &[("x-forwarded-for", "203.0.113.9")])).is_err());
     let behind = handshake("127.0.0.1", &[("x-forwarded-for", "203.0.113.9, 192.0.2.1")]);
     assert!(allow(&edge, &behind).is_err());
     assert_eq!(refusals.connections_per_address.get(), 3);
     let other = allow(&edge, &handshake("127.0.0.1", &[("x-forwarded-for", "203.0.113.9")])).unwrap();
-    assert!(allow(&edge, &handshake("198.51.100.1", &[])).is_err_and(|told| told.contains("TRIDENT_MAX_CONNECTIONS")));
+    assert!(
+        allow(&edge, &handshake("198.51.100.1", &[])).is_err_and(|message| message.contains("TRIDENT_MAX_CONNECTIONS"))
+    );
     assert_eq!(refusals.connections.get(), 1);
     drop((first, other));
     assert!(allow(&edge, &here).is_ok());

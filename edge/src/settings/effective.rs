@@ -1,4 +1,4 @@
-//! What counts for each setting, to be shown to whoever runs the process: never a key, never a password.
+//! The effective settings, for display to the operator: without keys and passwords.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use super::{
     table::{self, Setting},
 };
 
-/// Where the text of a setting comes from.
+/// The source of a setting's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// From the command line.
+    /// The command line.
     Flag,
-    /// From a variable of the environment.
+    /// A variable of the environment.
     Environment,
-    /// From nobody.
+    /// The default.
     Default,
 }
 
@@ -30,34 +30,34 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The text that counts for a setting.
+/// The effective text of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InForce {
-    /// The heading that it stands under in `--help`.
+pub struct EffectiveSetting {
+    /// Its heading in `--help`.
     pub group: &'static str,
-    /// The variable that sets it, as in `TRIDENT_BUS`.
+    /// The variable that sets it, such as `TRIDENT_BUS`.
     pub variable: String,
-    /// The text, on one line; empty when there is none, and `(not shown)` for what is secret.
+    /// The text, on one line; empty if there is none, and `(not shown)` for secrets.
     pub value: String,
-    /// Where it comes from.
+    /// Its source.
     pub origin: Origin,
 }
 
-pub(super) fn all(sources: &Sources<'_>) -> Vec<InForce> {
+pub(super) fn all(sources: &Sources<'_>) -> Vec<EffectiveSetting> {
     table::ALL.iter().map(|setting| one(sources, setting)).collect()
 }
 
-fn one(sources: &Sources<'_>, setting: &Setting) -> InForce {
+fn one(sources: &Sources<'_>, setting: &Setting) -> EffectiveSetting {
     let (origin, text) = sources.found(setting);
     let text = text.to_string_lossy();
     let value = match setting.key {
         _ if text.is_empty() => String::new(),
         key if key == table::SECRET.key => "(not shown)".to_owned(),
-        // A text that is no bus may be one with a slip in it, and then holds the password all the same.
+        // A text that is not a valid bus address may contain a typing error, and a password nevertheless.
         key if key == table::BUS.key => {
             text.trim().parse::<BusAddress>().map_or_else(|_| "(not shown)".to_owned(), |bus| bus.to_string())
         }
         _ => text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect(),
     };
-    InForce { group: setting.group, variable: setting.variable(), value, origin }
+    EffectiveSetting { group: setting.group, variable: setting.variable(), value, origin }
 }

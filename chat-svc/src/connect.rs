@@ -1,4 +1,4 @@
-//! Who comes in: whether there is a place for them, what they may do, and whether they are new or go on.
+//! Admission of clients: limits, permissions, and whether a session is new or resumed.
 //!
 //! ```text
 //! handshake ─▶ allow: a place ─▶ (the namespace) ─▶ admit: token ─▶ enter: a new member, or the one of before
@@ -24,13 +24,13 @@ use crate::{
     events,
     feed::Feed,
     member::{Member, Profile, Reading, show},
-    sessions::Taken,
+    sessions::ResumedSession,
 };
 
-/// Where everybody comes in.
+/// The first room of every member.
 const FIRST_ROOM: &str = "lobby";
 
-/// What is looked at of a first request's headers, and so kept: who asks, from where, through whom.
+/// The headers of a first request that are read later, and so kept: credentials, address, proxies.
 pub(crate) const HEADERS: [&str; 8] = [
     "authorization",
     "cookie",
@@ -41,19 +41,19 @@ pub(crate) const HEADERS: [&str; 8] = [
     "x-forwarded-proto",
     SESSION_KEY,
 ];
-/// The header in which the gateway names the four characters that it hashed a session to this server by.
+/// The header with the four characters by which the gateway hashed a session to this server.
 const SESSION_KEY: &str = "trident-session-key";
 
-/// The place of a connection, which it holds from its first request to its end, whether or not it ever comes to the chat.
+/// The slot of a connection in the limits. It is kept from the first request to the end, whether or not the client connects to the chat.
 pub(crate) type Place = Mutex<Slot>;
 
-/// Bytes of the largest `auth` that a client may send: a token, and what an application adds.
+/// Maximum size in bytes of a client's `auth`: a token, and the application's own data.
 pub(crate) const MAX_AUTH_BYTES: usize = 16 * 1024;
-/// Bytes of the URL and of the [headers that are kept](HEADERS) of the largest first request. Each connection keeps them.
+/// Maximum size in bytes of the URL and the [kept headers](HEADERS) of a first request. Each connection stores them.
 const MAX_HANDSHAKE_BYTES: usize = 16 * 1024;
 
-/// A place for another connection, if there is one. Refused here, a client tries again by itself; after a refusal by
-/// [`admit`] it does not.
+/// A slot for another connection, if there is one. A client that is refused here retries automatically; after a refusal by [`admit`] it
+/// does not.
 pub(crate) fn allow(edge: &Edge, handshake: &Handshake) -> Result<Place, String> {
     let headers = handshake.headers.iter().map(|(name, value)| name.len() + value.len());
     if handshake.url.len() + headers.sum::<usize>() > MAX_HANDSHAKE_BYTES {
@@ -63,8 +63,8 @@ pub(crate) fn allow(edge: &Edge, handshake: &Handshake) -> Result<Place, String>
     slot.map(Mutex::new).map_err(|refused| refused.to_string())
 }
 
-/// How a session's id begins behind a gateway that finds the session's server by that. From anybody but a proxy that is
-/// trusted it is a stranger's wish to be with one server, and does not count.
+/// The beginning of a session's id behind a gateway that uses it to find the session's server. From a client that is not a trusted proxy it
+/// is ignored: it could choose its server.
 pub(crate) fn session_key(edge: &Edge, handshake: &Handshake) -> Option<String> {
     let key = handshake.headers.get(SESSION_KEY)?;
     let peer = handshake.address?;
@@ -73,7 +73,7 @@ pub(crate) fn session_key(edge: &Edge, handshake: &Handshake) -> Option<String> 
     (is_trusted && is_key).then(|| key.to_owned())
 }
 
-/// The client's address, seen through the proxies that are trusted.
+/// The client's address, as reported by trusted proxies.
 fn address(edge: &Edge, handshake: &Handshake) -> IpAddr {
     let forwarded: Vec<&str> =
         handshake.headers.iter().filter(|(name, _)| *name == "x-forwarded-for").map(|(_, value)| value).collect();
@@ -87,24 +87,24 @@ struct Auth {
     token: Option<String>,
 }
 
-/// Who has been looked at and is on the way in.
+/// A client that has been checked and is connecting.
 struct Arriving(Mutex<Option<Access>>);
 
-/// Looks at who comes in: their token, and whether they may read what they read before.
+/// Checks a new connection: its token, and whether it may still read the channels of its session.
 pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectError> {
     let edge = &service.edge;
     let handshake = socket.handshake();
     let headers = headers(handshake);
     let address = address(edge, handshake);
     let auth: Result<Auth, _> = socket.auth();
-    // Whatever else it holds is of no use, and would stay for as long as the socket does.
+    // The rest of it is not used, and would be kept for as long as the socket.
     socket.forget_auth();
-    let auth = auth.map_err(|_| refuse(ApiError::BadToken("`auth.token` is a string".to_owned())))?;
+    let auth = auth.map_err(|_| refuse(ApiError::BadToken("`auth.token` must be a string".to_owned())))?;
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     if socket.recovered() {
-        // The session may have been opened with a token that has ended since, or that this client does not show.
+        // The session may have been opened with a token that has expired since, or that this client does not have.
         let Profile { rooms, subscriptions, .. } =
-            socket.data().read::<Taken>().map(|taken| taken.kept.profile).unwrap_or_default();
+            socket.data().read::<ResumedSession>().map(|taken| taken.kept.profile).unwrap_or_default();
         let mut channels = rooms;
         channels.extend(subscriptions);
         channels.sort_unstable();
@@ -112,7 +112,7 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
         for channel in &channels {
             access.require_subscribe(channel).map_err(refuse)?;
         }
-        // Those that hold nothing were closed with the earlier socket.
+        // Empty channels were closed with the earlier socket.
         match edge.limits.open_channels(&access.identity(), service.log().vacancy(&channels)) {
             Ok(opener) => drop(socket.insert(Reopening(opener))),
             Err(refusal) => log::debug!("chat: {} is not recovered: {refusal}", socket.id()),
@@ -136,7 +136,7 @@ fn refuse(error: ApiError) -> ConnectError {
     ConnectError::new(error.to_string()).with_data(serde_json::json!({ "code": error.code() }))
 }
 
-/// What a connection is counted as.
+/// The transport under which a connection is counted.
 pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
     match transport {
         Transport::WebSocket => metrics::Transport::WebSocket,
@@ -144,10 +144,10 @@ pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
     }
 }
 
-/// Somebody is in: a new member in the first room, or one who was cut off and goes on.
-pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
+/// A socket has connected: a new member in the first room, or a resumed session.
+pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     let access = socket.remove::<Arriving>().and_then(|arriving| arriving.0.lock().take());
-    // A connection that has ended meanwhile has no place.
+    // A connection that has ended in the meantime has no slot.
     let (Some(access), Some(place)) = (access, socket.connection().permit::<Place>()) else {
         socket.disconnect();
         return;
@@ -155,16 +155,16 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
     place.lock().change_transport(counted_as(socket.connection().transport()));
     let expires_in = access.expires_in(SystemTime::now());
     let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
-    let taken: Option<Taken> = socket.data().read().ok();
+    let taken: Option<ResumedSession> = socket.data().read().ok();
     let member = match (resumed, &taken) {
         (Some(feed), Some(taken)) => {
-            log::info!("chat: {} is back", socket.id());
+            log::info!("chat: {} resumed its session", socket.id());
             let profile = taken.kept.profile.clone();
             chat.presence.enter(&profile.rooms, &profile.name);
             Member::resumed(access, place, profile, feed)
         }
         _ => {
-            log::info!("chat: {} has come", socket.id());
+            log::info!("chat: {} connected", socket.id());
             let is_plain = socket.connection().protocol() == Protocol::V3;
             let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
             let name = format!("guest-{letters}");
@@ -175,7 +175,7 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
                 Feed::new(chat.service.log(), session_number(socket), is_plain),
             );
             if let Err(refusal) = chat.enter(socket, &member, Some(FIRST_ROOM)) {
-                log::debug!("chat: {} is in no room at first: {refusal:?}", socket.id());
+                log::debug!("chat: {} has no initial room: {refusal:?}", socket.id());
             }
             member
         }
@@ -185,7 +185,7 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
     let Some(member) = socket.get::<Member>() else { return };
     chat.sessions.begin(socket, taken.as_ref());
     if !socket.is_connected() {
-        // Its end came while it was on its way in, and may have found nothing to end, or the member and no session yet.
+        // Its end may have come before the member and its session existed, and found nothing to clean up.
         chat.sessions.ended(socket, &member, DisconnectReason::TransportClose);
         return chat.left(socket, DisconnectReason::TransportClose);
     }
@@ -194,23 +194,23 @@ pub(crate) fn enter(chat: &events::Chat, socket: &Socket) {
         let ending = socket.clone();
         socket.insert(Expiry(rt::spawn(async move {
             tokio::time::sleep(left).await;
-            log::info!("chat: the token of {} has ended", ending.id());
-            // Not a disconnection from the namespace, after which clients stay away: with a newer token they come back by
-            // themselves, to the same session.
+            log::info!("chat: the token of {} has expired", ending.id());
+            // Not a disconnection from the namespace, after which clients do not reconnect: with a new token they reconnect automatically
+            // and resume the session.
             ending.connection().close();
         })));
     }
 }
 
-/// A number that differs from session to session of a client, made of the socket's id, which is random.
+/// A number that differs between the sessions of a client, computed from the socket's id, which is random.
 fn session_number(socket: &Socket) -> u32 {
     let mut hasher = DefaultHasher::new();
     socket.id().hash(&mut hasher);
-    // Half of the bits do.
+    // Half of the bits are sufficient.
     hasher.finish() as u32
 }
 
-/// Ends a connection with the token that it was opened with; is itself ended when the socket goes before.
+/// Ends a connection when its token expires; cancelled when the socket ends earlier.
 struct Expiry(rt::task::JoinHandle<()>);
 
 impl Drop for Expiry {
@@ -219,7 +219,7 @@ impl Drop for Expiry {
     }
 }
 
-/// Lets go of what was begun for a socket that has left.
+/// Releases what was reserved for a socket that has disconnected.
 pub(crate) fn forget(socket: &Socket) {
     socket.remove::<Expiry>();
 }

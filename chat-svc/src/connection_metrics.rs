@@ -1,5 +1,5 @@
-//! What is counted of connections: which transport each has now and what was refused before anybody came in, brought up to
-//! date every second; and what the Socket.IO server and its cluster count themselves, whenever somebody asks.
+//! Metrics of connections: their transports and rejections, updated every second, and the counters of the Socket.IO server and its cluster,
+//! read on request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use socketio_redis::RedisAdapter;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    arrival::counted_as,
+    connect::counted_as,
     member::Member,
     sessions::{self, Sessions},
     wire::NAMESPACE,
@@ -17,7 +17,7 @@ use crate::{
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The figures of [`Stats`] by their names there, and what `/metrics` says of them.
+/// The figures of [`Stats`] by name, with their metric names and help texts.
 const FIGURES: &[(&str, &str, &str)] = &[
     ("connections", "trident_socketio_connections", "Open Engine.IO sessions"),
     ("connections_polling", "trident_socketio_connections_polling", "Engine.IO sessions on long-polling"),
@@ -25,67 +25,75 @@ const FIGURES: &[(&str, &str, &str)] = &[
     ("polls_waiting", "trident_socketio_polls_waiting", "Polls that wait for something to say"),
     ("sockets", "trident_socketio_sockets", "Sockets connected to namespaces"),
     ("pending_bytes", "trident_socketio_pending_bytes", "Bytes of messages that wait for clients"),
-    ("recovery_bytes", "trident_socketio_recovery_bytes", "Bytes that the in-memory adapter keeps for recovery"),
+    ("recovery_bytes", "trident_socketio_recovery_bytes", "Bytes that the in-memory adapter stores for recovery"),
     (
         "recovery_sessions",
         "trident_socketio_recovery_sessions",
-        "Sessions that the in-memory adapter keeps for recovery",
+        "Sessions that the in-memory adapter stores for recovery",
     ),
     (
         "receiving_bytes",
         "trident_socketio_receiving_bytes",
-        "Bytes of unfinished WebSocket messages and request bodies",
+        "Bytes of incomplete WebSocket messages and request bodies",
     ),
-    ("handler_bytes", "trident_socketio_handler_bytes", "Bytes of events whose handlers have not ended"),
-    ("opened", "trident_socketio_opened", "Engine.IO sessions ever opened"),
-    ("upgrades", "trident_socketio_upgrades", "Sessions that went from polling to a WebSocket"),
+    ("handler_bytes", "trident_socketio_handler_bytes", "Bytes of events whose handlers are still running"),
+    ("opened", "trident_socketio_opened", "Engine.IO sessions opened"),
+    ("upgrades", "trident_socketio_upgrades", "Sessions upgraded from polling to WebSocket"),
     ("packets_in", "trident_socketio_packets_in", "Engine.IO packets received"),
     ("packets_out", "trident_socketio_packets_out", "Engine.IO messages sent"),
     ("bytes_out", "trident_socketio_bytes_out", "Bytes of messages sent, before framing and compression"),
-    ("refused_transport", "trident_socketio_refused_transport", "Requests refused: transport unknown"),
-    ("refused_sid", "trident_socketio_refused_sid", "Requests refused: no such session"),
-    ("refused_method", "trident_socketio_refused_method", "Requests refused: the method opens no session"),
+    ("refused_transport", "trident_socketio_refused_transport", "Requests rejected: unknown transport"),
+    ("refused_sid", "trident_socketio_refused_sid", "Requests rejected: unknown session"),
+    ("refused_method", "trident_socketio_refused_method", "Requests rejected: method cannot open a session"),
     (
         "refused_request",
         "trident_socketio_refused_request",
-        "Requests refused: malformed, or against the session's state",
+        "Requests rejected: malformed, or invalid in the session's state",
     ),
     (
         "refused_forbidden",
         "trident_socketio_refused_forbidden",
-        "Requests refused: origin, no place, or on the way out",
+        "Requests rejected: origin, connection limit, or shutting down",
     ),
-    ("refused_origin", "trident_socketio_refused_origin", "Requests refused: origin"),
-    ("refused_full", "trident_socketio_refused_full", "Requests refused: the server was full"),
-    ("refused_protocol", "trident_socketio_refused_protocol", "Requests refused: Engine.IO revision not served"),
-    ("refused_size", "trident_socketio_refused_size", "Bodies and frames over the size limit"),
-    ("refused_namespace", "trident_socketio_refused_namespace", "Sockets refused: token, access, or no such namespace"),
-    ("ping_timeouts", "trident_socketio_ping_timeouts", "Sessions that ended without a pong in time"),
-    ("parse_errors", "trident_socketio_parse_errors", "Sessions that ended because they sent what is no packet"),
-    ("volatile_dropped", "trident_socketio_volatile_dropped", "Volatile messages dropped for clients that were busy"),
-    ("outbox_full", "trident_socketio_outbox_full", "Messages refused because too much waited already"),
-    ("outbox_overflows", "trident_socketio_outbox_overflows", "Sessions that ended because too much waited for them"),
+    ("refused_origin", "trident_socketio_refused_origin", "Requests rejected: origin not allowed"),
+    ("refused_full", "trident_socketio_refused_full", "Requests rejected: server full"),
+    ("refused_protocol", "trident_socketio_refused_protocol", "Requests rejected: unsupported Engine.IO revision"),
+    ("refused_size", "trident_socketio_refused_size", "Bodies and frames above the size limit"),
+    (
+        "refused_namespace",
+        "trident_socketio_refused_namespace",
+        "Sockets rejected: token, permission, or unknown namespace",
+    ),
+    ("ping_timeouts", "trident_socketio_ping_timeouts", "Sessions ended by a ping timeout"),
+    ("parse_errors", "trident_socketio_parse_errors", "Sessions ended because of an invalid packet"),
+    ("volatile_dropped", "trident_socketio_volatile_dropped", "Volatile messages dropped for busy clients"),
+    ("outbox_full", "trident_socketio_outbox_full", "Messages rejected because the client's outbox was full"),
+    ("outbox_overflows", "trident_socketio_outbox_overflows", "Sessions ended because their outbox was full"),
     (
         "receiving_refused",
         "trident_socketio_receiving_refused",
-        "Messages and bodies refused for want of receive memory",
+        "Messages and bodies rejected because the receive memory was used up",
     ),
     (
         "handler_overflows",
         "trident_socketio_handler_overflows",
-        "Sessions that ended because too many handlers were pending",
+        "Sessions ended because too many handlers were pending",
     ),
-    ("rate_limited", "trident_socketio_rate_limited", "Sessions that ended because they sent too fast"),
-    ("connect_timeouts", "trident_socketio_connect_timeouts", "Sessions that joined no namespace in time"),
-    ("binary_timeouts", "trident_socketio_binary_timeouts", "Binary packets whose attachments did not come in time"),
-    ("acks_refused", "trident_socketio_acks_refused", "Acks asked for beyond the limit of pending ones"),
-    ("rooms_refused", "trident_socketio_rooms_refused", "Joins beyond the limit of rooms of one socket"),
-    ("bad_arguments", "trident_socketio_bad_arguments", "Events whose arguments did not fit"),
-    ("recovered", "trident_socketio_recovered", "Sockets that came back to their session"),
-    ("recovery_missed", "trident_socketio_recovery_missed", "Sockets that asked for a session which was gone"),
+    ("rate_limited", "trident_socketio_rate_limited", "Sessions ended because they exceeded the packet rate"),
+    (
+        "connect_timeouts",
+        "trident_socketio_connect_timeouts",
+        "Sessions ended because they connected to no namespace in time",
+    ),
+    ("binary_timeouts", "trident_socketio_binary_timeouts", "Binary packets whose attachments did not arrive in time"),
+    ("acks_refused", "trident_socketio_acks_refused", "Acks rejected because too many were pending"),
+    ("rooms_refused", "trident_socketio_rooms_refused", "Joins rejected because the socket was in too many rooms"),
+    ("bad_arguments", "trident_socketio_bad_arguments", "Events whose arguments had the wrong type"),
+    ("recovered", "trident_socketio_recovered", "Sockets that resumed their session"),
+    ("recovery_missed", "trident_socketio_recovery_missed", "Sockets whose session could not be resumed"),
 ];
 
-/// Figures that go down too.
+/// Figures that can decrease.
 const GAUGES: [&str; 10] = [
     "connections",
     "connections_polling",
@@ -114,7 +122,7 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
     vec![
         figure(
             "trident_socketio_cluster_connected",
-            "1 while other replicas are reached",
+            "1 while other replicas can be reached",
             stats.connected.into(),
             false,
         ),
@@ -125,36 +133,41 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
             stats.failed,
             true,
         ),
-        figure("trident_socketio_cluster_received", "Messages of other replicas acted upon", stats.received, true),
+        figure("trident_socketio_cluster_received", "Messages of other replicas handled", stats.received, true),
+        figure("trident_socketio_cluster_ignored", "Invalid messages of other replicas", stats.ignored, true),
         figure(
-            "trident_socketio_cluster_ignored",
-            "Messages of other replicas that made no sense",
-            stats.ignored,
+            "trident_socketio_cluster_disconnects",
+            "Times that the connection to other replicas was lost",
+            stats.disconnects,
             true,
         ),
-        figure("trident_socketio_cluster_away", "Times that other replicas were out of reach", stats.away, true),
         figure(
             "trident_socketio_cluster_overrun",
-            "Times that other replicas said more than could be taken in, and the connection was made anew",
+            "Times that messages of other replicas exceeded the receive limit, and the connection was reopened",
             stats.overrun,
             true,
         ),
     ]
 }
 
-/// What is kept for disconnected clients that may still recover.
+/// The sessions of disconnected clients that can still be resumed.
 fn session_figures(figures: &sessions::Figures) -> [Figure; 3] {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let figure = |name, help, value, is_counter| Figure { name, help, value, is_counter };
     [
-        figure("trident_sessions", "Recovery sessions of clients that have gone", count(figures.sessions), false),
-        figure("trident_session_bytes", "Bytes that they take, of TRIDENT_SESSIONS_TOTAL", count(figures.bytes), false),
-        figure("trident_sessions_dropped", "Sessions dropped before their time, to make room", figures.dropped, true),
+        figure("trident_sessions", "Recovery sessions of disconnected clients", count(figures.sessions), false),
+        figure(
+            "trident_session_bytes",
+            "Bytes of recovery sessions, limited by TRIDENT_SESSIONS_TOTAL",
+            count(figures.bytes),
+            false,
+        ),
+        figure("trident_sessions_dropped", "Recovery sessions evicted before they expired", figures.dropped, true),
     ]
 }
 
-/// Shows what is counted elsewhere.
-pub(crate) fn show(io: &SocketIo, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>, service: &Service) {
+/// Registers counters that are kept elsewhere.
+pub(crate) fn register(io: &SocketIo, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>, service: &Service) {
     let io = io.clone();
     service.edge.metrics.watch_figures(move || {
         let mut all = figures(&io.stats());
@@ -164,8 +177,8 @@ pub(crate) fn show(io: &SocketIo, sessions: Sessions, cluster: Option<Arc<RedisA
     });
 }
 
-/// Counts until the process is on its way out.
-pub(crate) async fn take(io: SocketIo, service: Service) {
+/// Collects until the process begins to drain.
+pub(crate) async fn collect(io: SocketIo, service: Service) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = Stats::default();
@@ -175,7 +188,7 @@ pub(crate) async fn take(io: SocketIo, service: Service) {
         let refusals = &service.edge.metrics.refusals;
         refusals.socket_rate.inc_by(now.rate_limited - before.rate_limited);
         refusals.bad_origin.inc_by(now.refused_origin - before.refused_origin);
-        // Without an upgrade nobody has changed their transport, and with thousands of sockets looking costs something.
+        // Without an upgrade no transport has changed, and checking thousands of sockets is expensive.
         if now.upgrades != before.upgrades {
             for socket in io.of(NAMESPACE).local().handles(&Selector::default()) {
                 let Some(member) = socket.get::<Member>() else { continue };
