@@ -47,7 +47,6 @@ async fn a_silent_redis_is_unavailable_and_its_queue_is_bounded() {
     let proxy = Proxy::start(server.port()).await;
     let bus = Arc::new(connect(&proxy.url()).await);
     proxy.set(Way::Stalled);
-    let started = Instant::now();
     let text = "x".repeat(1024 * 1024);
     let asked: Vec<_> = (0..100)
         .map(|_| {
@@ -57,9 +56,9 @@ async fn a_silent_redis_is_unavailable_and_its_queue_is_bounded() {
         .collect();
     until("those that wait fill the room", || bus.room.available_permits() < 1024).await;
     for asked in asked {
-        assert!(matches!(asked.await.unwrap(), Err(BusError::Unavailable(_) | BusError::Unknown(_))));
+        let answer = timeout(PATIENCE, asked).await.expect("every publication ends").unwrap();
+        assert!(matches!(answer, Err(BusError::Unavailable(_) | BusError::Unknown(_))));
     }
-    assert!(started.elapsed() < PUBLISH_TIMEOUT + Duration::from_secs(1), "{:?}", started.elapsed());
     until("all of the room is free again", || bus.room.available_permits() == ROOM_KIB).await;
 }
 
