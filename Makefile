@@ -80,7 +80,7 @@ web-fresh: web web/vendor/node_modules/.package-lock.json
 	diff -rq --exclude=LICENSE web/vendor/node_modules/socket.io-client/dist web/vendor/dist && \
 	  cmp web/vendor/node_modules/socket.io-client/LICENSE web/vendor/dist/LICENSE || { echo "web/vendor/dist is old: make client"; exit 1; }
 
-web/playground/dist/index.html: $(wildcard web/playground/src/* web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
+web/playground/dist/index.html: $(wildcard web/playground/src/* web/base.css web/page.js web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
 	cd web/playground && npm run build
 	touch $@
 

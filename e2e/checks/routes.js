@@ -66,10 +66,11 @@ export function checkRoutes(stackOf) {
 
   test("the pages, their files and the playground", async () => {
     for (const [page, files, word] of [
-      ["/comet", ["/comet.js", "/comet.css"], "Comet"],
-      ["/chat", ["/chat.js", "/chat.css"], "Chat"],
-      ["/sse", ["/sse.js", "/sse.css"], "Server-sent events"],
-      ["/", ["/playground.js", "/playground.css", "/base.css"], "Trident"],
+      ["/comet", ["/comet.js", "/comet-lane.js", "/comet-text.js", "/comet.css"], "Comet"],
+      ["/chat", ["/chat.js", "/chat-rooms.js", "/chat-text.js", "/chat-view.js", "/chat.css"], "Chat"],
+      ["/sse", ["/sse.js", "/sse-text.js", "/sse.css"], "Server-sent events"],
+      ["/", ["/playground.js", "/playground.css", "/base.css", "/page.js", "/404.js"], "Trident"],
+      ["/docs", ["/docs.js", "/docs.css", "/docs/TUTORIAL.md"], "Documentation"],
     ]) {
       const answer = await get(page);
       assert.equal(answer.status, 200, page);
@@ -82,7 +83,7 @@ export function checkRoutes(stackOf) {
       for (const file of files) {
         const part = await get(file);
         assert.equal(part.status, 200, file);
-        assert.match(part.headers["content-type"], file.endsWith("js") ? /^(text|application)\/javascript/ : /^text\/css/);
+        assert.match(part.headers["content-type"], { js: /^(text|application)\/javascript/, css: /^text\/css/, md: /^text\/markdown/ }[file.split(".").at(-1)]);
         assert.ok(part.headers.etag, file);
         const again = await get(file, { "If-None-Match": part.headers.etag });
         assert.equal(again.status, 304, file);

@@ -20,6 +20,9 @@ export const SIZES = {
   phone: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
 };
 
+/** The windows that every page has to fit. */
+export const WINDOWS = { laptop: { width: 1280, height: 720 }, phone: { width: 390, height: 844 }, screen: { width: 1920, height: 1080 } };
+
 /** A tab in a profile of its own; `page.complaints` holds errors and warnings of the console, exceptions and failed requests. */
 export async function tab(browser, options = {}) {
   const context = await browser.newContext(options);

@@ -96,7 +96,7 @@ function configuration(folder, port, upstreams, spoil, tlsPort) {
     [`server chat-svc:8082 ${rest}`, replicas(upstreams.chat)],
     [`server sse-svc:8083 ${rest}`, replicas(upstreams.sse)],
     ["listen 8080 ", `listen 127.0.0.1:${port} `],
-    ["root /usr/share/trident/web;", `root ${path.join(ROOT, "web")};`],
+    ["root /usr/share/trident;", `root ${ROOT};`],
     ["pid /run/nginx.pid;", `pid ${folder}/pid;`],
     ["error_log /var/log/nginx/error.log", `error_log ${folder}/error.log`],
     ["access_log /var/log/nginx/access.log", `access_log ${folder}/access.log`],

@@ -21,6 +21,8 @@ const LIVE = {
   chat: '#state[data-state="live"]',
   "": '#sse .state[data-phase="open"]',
   api: "article.operation",
+  docs: "#text h2",
+  nothing: "h1",
 };
 
 describe("pages in one browser", () => {
@@ -65,7 +67,7 @@ describe("pages in one browser", () => {
     await page.locator("#room").press("Enter");
     await page.locator("#title", { hasText: "tea" }).waitFor();
     await publish(server.base, "chat.lobby", "from elsewhere", { event: "chat message" });
-    await page.locator("#rooms b", { hasText: /^\d+ unread$/ }).waitFor();
+    await page.locator("#rooms b", { hasText: /^\d+ (unread|条未读)$/ }).waitFor();
   }
 
   for (const name of ["comet", "sse", "chat", ""]) {

@@ -38,7 +38,7 @@ pub fn app(
         .app_data(web::Data::new(edge))
         .configure(configure)
         .configure(page::common)
-        .default_service(web::to(async || Err::<HttpResponse, _>(ApiError::NotFound)))
+        .default_service(web::to(page::not_found))
         .wrap(from_fn(layer))
 }
 

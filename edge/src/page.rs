@@ -13,11 +13,14 @@ use actix_web::{
 };
 use asset::{Asset, Encoding};
 
-use super::layer::resource;
+use super::{ApiError, layer::resource};
 
 /// No resources of other origins, no inline scripts or styles, no framing by other pages (CSP level 3).
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'self'";
+
+/// From this many folders in a path on, there is no page for an address without one: the page repeats them for each of its files.
+const MAX_DEPTH: usize = 4;
 
 /// A file that fits into one packet is not compressed: it would not arrive earlier.
 const SMALL: usize = 1_024;
@@ -49,16 +52,24 @@ impl File {
         Self::new("text/javascript; charset=utf-8", body)
     }
 
+    /// A page of the documentation, which a script shows (RFC 7763).
+    #[must_use]
+    pub const fn markdown(body: &'static str) -> Self {
+        Self::new("text/markdown; charset=utf-8", body)
+    }
+
     const fn new(content_type: &'static str, body: &'static str) -> Self {
         Self { content_type, content: Asset::embedded(body.as_bytes()) }
     }
 }
 
-/// Files of every server: the common style sheet, the icon that browsers request for pages and answers without one, and the description of
-/// the HTTP interface (of all services) with a page that displays it.
+/// Files of every server: the style sheet and the script that all pages share, the icon that browsers request for pages and answers
+/// without one, the description of the HTTP API of all services with a page that displays it, and the script of [`not_found`].
 pub(super) fn common(config: &mut ServiceConfig) {
     static BASE: File = File::css(include_str!("../../web/base.css"));
-    static SIGN: File = File::new("image/svg+xml", include_str!("../../web/favicon.svg"));
+    static SCRIPT: File = File::script(include_str!("../../web/page.js"));
+    static NOT_FOUND: File = File::script(include_str!("../../web/404.js"));
+    static ICON: File = File::new("image/svg+xml", include_str!("../../web/favicon.svg"));
     static API: File = File::html(include_str!("../../web/api/api.html"));
     static API_STYLE: File = File::css(include_str!("../../web/api/api.css"));
     static API_SCRIPT: File = File::script(include_str!("../../web/api/api.js"));
@@ -67,13 +78,44 @@ pub(super) fn common(config: &mut ServiceConfig) {
         config,
         &[
             ("/base.css", &BASE),
-            ("/favicon.ico", &SIGN),
+            ("/page.js", &SCRIPT),
+            ("/404.js", &NOT_FOUND),
+            ("/favicon.ico", &ICON),
             ("/api", &API),
             ("/api.css", &API_STYLE),
             ("/api.js", &API_SCRIPT),
             ("/openapi.json", &OPENAPI),
         ],
     );
+}
+
+/// Answers a path at which there is nothing: a browser that opens it gets a page, everything else the error as JSON.
+///
+/// # Errors
+/// [`ApiError::NotFound`], unless the client is a browser.
+pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    const PAGE: &str = include_str!("../../web/404.html");
+    // The page names its files relative to the root, which may be a folder of a proxy. nginx fills in the same mark.
+    let depth = request.path().matches('/').count().saturating_sub(1);
+    if depth >= MAX_DEPTH || !is_browser(&request) {
+        return Err(ApiError::NotFound);
+    }
+    let body = PAGE.replace("<!--#echo var=\"root\" -->", &"../".repeat(depth));
+    Ok(HttpResponse::NotFound()
+        .insert_header((header::VARY, "Accept"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .body(body))
+}
+
+/// Whether somebody opens an address: programs do not ask for HTML.
+fn is_browser(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    let mut ranges = accepted.flat_map(|value| value.split(','));
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && ranges.any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html"))
 }
 
 /// Adds routes for files, each at its path.

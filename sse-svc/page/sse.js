@@ -1,12 +1,9 @@
-// The SSE page: one EventSource, everything it tells shown as it is told.
+// The page of server-sent events: one EventSource, and everything that it reports.
+
+import "./sse-text.js";
+import { isReachable, say, setText, startPage } from "./page.js";
 
 const SHOWN = 120; // rows kept in the log
-
-const WORDS = [
-  "Connecting: the browser has asked, or is waiting to ask again.",
-  "Open: events come in.",
-  "Closed: the browser will not come back by itself.",
-];
 
 const part = (id) => document.getElementById(id);
 const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
@@ -14,9 +11,11 @@ const counts = { events: 0, opened: 0, errors: 0, gaps: 0 };
 
 /** The EventSource of this page, if it has one. */
 let source = null;
-/** What `readyState` is, or is said to be by the page that is connected. */
+/** `readyState` of the EventSource, or of that in the window that has the connection. */
 let state = 2;
 let lastId = "";
+/** Whether the last error came from a server that does not answer. */
+let isUnreachable = false;
 
 function count(name) {
   part(`count-${name}`).textContent = String(++counts[name]);
@@ -35,16 +34,33 @@ function row(kind, ...cells) {
   while (part("log").childElementCount > SHOWN) part("log").lastElementChild.remove();
 }
 
-const note = (kind, text) => row(`note ${kind}`, ["span", text], ["time", clock(Date.now())]);
+/** A remark in the log, in the language of the page. */
+function note(kind, text) {
+  row(`note ${kind}`, ["span", ""], ["time", clock(Date.now())]);
+  setText(part("log").firstElementChild.firstElementChild, text);
+}
 
-/** Shows `readyState` as number and in words, and which buttons make sense now. */
+/** Shows `readyState` as a number and in words, and enables the buttons that apply. */
 function show() {
   for (const step of document.querySelectorAll("[data-step]")) step.toggleAttribute("data-now", Number(step.dataset.step) === state);
-  if (part("state").textContent !== WORDS[state]) part("state").textContent = WORDS[state];
+  setText(part("state"), () => say(state !== 1 && isUnreachable ? "unreachable" : `state.${state}`));
+  setText(part("last-id"), () => lastId || say("none"));
   part("clock").parentElement.toggleAttribute("data-stale", state !== 1);
   part("close").disabled = state === 2;
   part("resume").disabled = state !== 2 || !lastId;
   part("fresh").disabled = state !== 2;
+  // The one primary action is the one that applies.
+  part("close").classList.toggle("main", state !== 2);
+  part("resume").classList.toggle("main", state === 2 && lastId !== "");
+  part("fresh").classList.toggle("main", state === 2 && lastId === "");
+}
+
+/** An EventSource does not say why it failed. A separate request finds out whether the server answers. */
+async function findOut() {
+  const is = !(await isReachable("events"));
+  if (state === 1) return;
+  isUnreachable = is;
+  show();
 }
 
 /** Ids are `<milliseconds>-<sequence>`: compared as two numbers. */
@@ -53,17 +69,16 @@ function isAfter(a, b) {
   return aTime === bTime ? aSequence > bSequence : aTime > bTime;
 }
 
-/** Shows what an EventSource told: `{kind, state, id, data}`. */
+/** Shows an event of the EventSource: `{kind, state, id, data}`. */
 function happened({ kind, state: now, id, data }) {
   if (kind === "message" && lastId && id && !isAfter(id, lastId)) return;
+  const isAgain = lastId !== "";
   state = now;
-  if (id) {
-    lastId = id;
-    part("last-id").textContent = id;
-  }
+  if (state === 1) isUnreachable = false;
+  if (id) lastId = id;
   if (kind === "open") {
     count("opened");
-    note("", lastId ? "open again" : "open");
+    note("", () => say(isAgain ? "note.again" : "note.open"));
   } else if (kind === "message") {
     count("events");
     part("clock").textContent = data;
@@ -71,37 +86,39 @@ function happened({ kind, state: now, id, data }) {
     part("hand").setAttribute("stroke-dasharray", `${second} 60`);
     row("", ["b", data], ["code", id], ["time", clock(Number(id.split("-", 1)[0]))]);
   } else if (kind === "gap") {
-    // The server's own event: the log no longer holds what followed our id.
+    // An event of the server: messages after our id have expired.
     count("gaps");
-    const { requested, resumed } = JSON.parse(data);
-    note("gap", `Gap: what followed ${requested} is no longer held; going on after ${resumed}.`);
+    const values = JSON.parse(data);
+    note("gap", () => say("note.gap", values));
   } else if (kind === "error") {
-    // The browser tells nothing about an error but that there was one; readyState says whether it goes on trying.
+    // The browser gives no reason. Its readyState says whether it reconnects.
     count("errors");
-    note("error", state === EventSource.CLOSED ? "error: given up" : "error: connection lost, trying again");
+    const isOver = state === EventSource.CLOSED;
+    note("error", () => say(isOver ? "note.over" : "note.lost"));
+    if (!isOver) findOut();
   }
   show();
 }
 
-/** Opens an EventSource, and hands on what it tells. */
+/** Opens an EventSource, and passes on its events. */
 function open(url, hear = happened) {
   const opened = new EventSource(url);
-  const tell = (kind) => (event) => hear({ kind, state: opened.readyState, id: event.lastEventId ?? "", data: event.data });
-  opened.onopen = tell("open");
-  opened.onmessage = tell("message");
-  opened.addEventListener("gap", tell("gap"));
-  opened.onerror = tell("error");
+  const pass = (kind) => (event) => hear({ kind, state: opened.readyState, id: event.lastEventId ?? "", data: event.data });
+  opened.onopen = pass("open");
+  opened.onmessage = pass("message");
+  opened.addEventListener("gap", pass("gap"));
+  opened.onerror = pass("error");
   return opened;
 }
 
 const after = (id) => (id ? `events?since=${encodeURIComponent(id)}` : "events");
 
 // ---- one connection for all windows of a browser ----
-// Six connections to a host are all that a browser opens by HTTP/1.1. So the page that has the lock connects, and the others show
-// what it hands on. When it goes, another has the lock.
+// A browser opens at most six connections to a host over HTTP/1.1. So the window with the lock connects, and the others show the
+// events that it passes on. When it closes, another window gets the lock.
 
 const SHARED = `trident ${location.pathname}`;
-/** Ends what `connect` began. */
+/** Aborted to end the connection. */
 let life = new AbortController();
 
 function connect() {
@@ -116,7 +133,7 @@ function connect() {
   const peers = new BroadcastChannel(SHARED);
   signal.addEventListener("abort", () => peers.close());
   let isLeading = false;
-  // What a page missed while it was hidden it asks for itself, until it has what is being handed on.
+  // A page that was hidden requests the messages that it missed by itself, until it reaches those that are passed on.
   let newest = "";
   let own = null;
   const caughtUp = () => {
@@ -124,32 +141,32 @@ function connect() {
     own = null;
   };
   signal.addEventListener("abort", caughtUp);
-  peers.onmessage = ({ data: told }) => {
+  peers.onmessage = ({ data: passed }) => {
     if (isLeading) {
-      if (told === "state?") peers.postMessage({ kind: "state", state, id: "" });
-    } else if (told !== "state?") {
-      if (own && told.id) newest = told.id;
-      else happened(told);
+      if (passed === "state?") peers.postMessage({ kind: "state", state, id: "" });
+    } else if (passed !== "state?") {
+      if (own && passed.id) newest = passed.id;
+      else happened(passed);
     }
   };
   const lead = () => {
     if (signal.aborted) return undefined;
     isLeading = true;
     caughtUp();
-    source = open(after(lastId), (told) => {
-      happened(told);
-      peers.postMessage(told);
+    source = open(after(lastId), (passed) => {
+      happened(passed);
+      peers.postMessage(passed);
     });
     return new Promise((done) => signal.addEventListener("abort", done));
   };
   const follow = () => {
     if (signal.aborted) return;
-    note("", "another window of this browser is connected, and hands on what comes");
+    note("", () => say("note.shared"));
     peers.postMessage("state?");
     if (lastId) {
-      own = open(after(lastId), (told) => {
-        if (told.kind === "error" || told.kind === "open") return;
-        happened(told);
+      own = open(after(lastId), (passed) => {
+        if (passed.kind === "error" || passed.kind === "open") return;
+        happened(passed);
         if (newest && !isAfter(newest, lastId)) caughtUp();
       });
     }
@@ -166,7 +183,7 @@ function disconnect() {
   show();
 }
 
-// A hidden page gives its connection back, and so does one that is left: browsers keep a page without one, to show it again at once.
+// A hidden page closes its connection, and so does one that is left: browsers store a page without connections and show it again at once.
 let isClosed = false;
 let isLeft = false;
 function settle() {
@@ -186,9 +203,9 @@ for (const [event, left] of [["pagehide", true], ["pageshow", false]]) {
 part("close").addEventListener("click", () => {
   isClosed = true;
   settle();
-  note("", "closed by you");
+  note("", () => say("note.closed"));
 });
-// A new EventSource knows nothing of the old one's id, so it says it in the query.
+// A new EventSource does not know the id of the old one, so the query names it.
 part("resume").addEventListener("click", () => reopen());
 part("fresh").addEventListener("click", () => {
   lastId = "";
@@ -199,8 +216,6 @@ function reopen() {
   settle();
 }
 
+startPage();
 life.abort();
 settle();
-
-// Served at the root of its own service this page has no sisters to link to.
-part("nav").hidden = !location.pathname.endsWith("/sse");

@@ -1,4 +1,4 @@
-// The playground as files with fixed names, which a server can carry with it.
+// Builds the playground to files with fixed names, which are part of the servers' binaries.
 
 import { defineConfig } from "vite";
 
@@ -16,6 +16,8 @@ export default defineConfig({
     },
   },
   server: {
+    // page.js and base.css, which all pages share.
+    fs: { allow: [".."] },
     proxy: Object.fromEntries(["/events", "/data", "/socket.io"].map((path) => [path, { target: SERVER, ws: path === "/socket.io" }])),
   },
 });

@@ -81,3 +81,21 @@ async fn a_known_file_is_not_sent_again_in_any_encoding() {
     assert_ne!(other.tag, first.tag);
     assert_eq!(get("/base.css", &[("if-none-match", &other.tag)]).await.status, 200);
 }
+
+#[actix_web::test]
+async fn a_browser_gets_a_page_where_there_is_nothing_and_a_program_gets_json() {
+    let browser = [("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")];
+    for (path, root) in [("/nothing", ""), ("/nothing/", "../"), ("/a/b/c?d=e/f", "../../")] {
+        let answer = get(path, &browser).await;
+        let body = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(body.contains(&format!("href=\"{root}base.css\"")) && !body.contains("#echo"), "{path}: {body}");
+        assert!(answer.vary.contains("accept"), "{path}: {}", answer.vary);
+    }
+    // A deep path would repeat the way to the root too often.
+    for (path, headers) in [("/nothing", &[][..]), ("/nothing", &[("accept", "*/*")]), ("/a/b/c/d/e", &browser)] {
+        let answer = get(path, headers).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.starts_with(br#"{"error":{"code":"not_found""#), "{path}");
+    }
+}

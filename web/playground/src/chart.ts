@@ -5,9 +5,9 @@ import { currentLanguage, inEveryLanguage, say } from "./text.js";
 
 /** Seconds that are shown. */
 const SPAN = 120;
-const HEIGHT = 220;
+const HEIGHT = 200;
 
-/** What happened within one second on one way. */
+/** What happened within one second in one pane. */
 interface Second {
   latencies: number[];
   count: number;
@@ -19,17 +19,17 @@ const nothing = (): Second => ({ latencies: [], count: 0, isConnected: false, is
 const now = (): number => Math.floor(Date.now() / 1_000);
 const color = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** Latency by way, and the rate, second by second; connections and gaps are marked. */
+/** Latency by pane, and the rate, second by second, with marks for connections and gaps. */
 export class Chart {
-  #ways: Map<string, Map<number, Second>>;
+  #panes: Map<string, Map<number, Second>>;
   #plot: uPlot | undefined;
   #place: HTMLElement;
   #summary: HTMLElement;
 
-  constructor(place: HTMLElement, summary: HTMLElement, ways: readonly string[]) {
+  constructor(place: HTMLElement, summary: HTMLElement, panes: readonly string[]) {
     this.#place = place;
     this.#summary = summary;
-    this.#ways = new Map(ways.map((way) => [way, new Map()]));
+    this.#panes = new Map(panes.map((pane) => [pane, new Map()]));
     inEveryLanguage(() => {
       this.#begin();
       this.#sum();
@@ -39,10 +39,10 @@ export class Chart {
     setInterval(() => this.#draw(), 1_000);
   }
 
-  /** Where a way tells what happens on it. */
-  watch(way: string): Watch {
+  /** For a pane, to record what happens in it. */
+  watch(pane: string): Watch {
     const second = (): Second => {
-      const seconds = this.#ways.get(way) as Map<number, Second>;
+      const seconds = this.#panes.get(pane) as Map<number, Second>;
       const found = seconds.get(now()) ?? nothing();
       seconds.set(now(), found);
       return found;
@@ -57,7 +57,7 @@ export class Chart {
     };
   }
 
-  /** Made anew for another language or other colours. */
+  /** Draws it again, in another language or other colours. */
   #begin(): void {
     this.#plot?.destroy();
     const axis = { stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") } };
@@ -75,7 +75,7 @@ export class Chart {
       ],
       series: [
         {},
-        ...[...this.#ways.keys()].map((way) => ({ label: way, scale: "ms", stroke: color(way), width: 2, spanGaps: true, points: { show: true, size: 5 } })),
+        ...[...this.#panes.keys()].map((pane) => ({ label: pane, scale: "ms", stroke: color(pane), width: 2, spanGaps: true, points: { show: true, size: 5 } })),
         { label: say("rateSeries"), scale: "rate", stroke: color("soft"), fill: color("sunk"), width: 1 },
       ],
       hooks: { draw: [(plot) => this.#mark(plot)] },
@@ -85,15 +85,15 @@ export class Chart {
 
   #draw(): void {
     const first = now() - SPAN;
-    for (const seconds of this.#ways.values()) for (const at of seconds.keys()) if (at < first) seconds.delete(at);
+    for (const seconds of this.#panes.values()) for (const at of seconds.keys()) if (at < first) seconds.delete(at);
     this.#plot?.setData(this.#data());
     this.#sum();
   }
 
   /** The same in words. */
   #sum(): void {
-    const latest = (way: string): string => {
-      const found = [...(this.#ways.get(way)?.values() ?? [])].flatMap(({ latencies }) => latencies).at(-1);
+    const latest = (pane: string): string => {
+      const found = [...(this.#panes.get(pane)?.values() ?? [])].flatMap(({ latencies }) => latencies).at(-1);
       return found === undefined ? "–" : `${found} ms`;
     };
     const rate = (this.#data().at(-1)?.at(-1) ?? 0) as number;
@@ -101,21 +101,21 @@ export class Chart {
   }
 
   #data(): uPlot.AlignedData {
-    // The second that is under way is not yet of use.
+    // The current second is not complete.
     const times = Array.from({ length: SPAN }, (_, at) => now() - SPAN + at);
-    const latencies = [...this.#ways.values()].map((seconds) => times.map((time) => {
+    const latencies = [...this.#panes.values()].map((seconds) => times.map((time) => {
       const all = seconds.get(time)?.latencies ?? [];
       return all.length > 0 ? all.reduce((a, b) => a + b) / all.length : null;
     }));
-    // All of them bring the same messages, unless one is cut.
-    const rate = times.map((time) => Math.max(...[...this.#ways.values()].map((seconds) => seconds.get(time)?.count ?? 0)));
+    // All panes receive the same messages, unless one is disconnected.
+    const rate = times.map((time) => Math.max(...[...this.#panes.values()].map((seconds) => seconds.get(time)?.count ?? 0)));
     return [times, ...latencies, rate];
   }
 
-  /** A dashed line for a connection, a thick one for a gap, in the colour of the way. */
+  /** A dashed line in the colour of the pane for a connection, a thick red one for a gap. */
   #mark(plot: uPlot): void {
     const { ctx, bbox } = plot;
-    for (const [way, seconds] of this.#ways) {
+    for (const [pane, seconds] of this.#panes) {
       for (const [at, { isConnected, isGap }] of seconds) {
         if (!isConnected && !isGap) continue;
         const width = Math.round((isGap ? 4 : 1) * devicePixelRatio);
@@ -123,7 +123,7 @@ export class Chart {
         const x = Math.round(plot.valToPos(at, "x", true)) + (width % 2) / 2;
         if (x < bbox.left) continue;
         ctx.save();
-        ctx.strokeStyle = isGap ? color("bad") : color(way);
+        ctx.strokeStyle = isGap ? color("bad") : color(pane);
         ctx.lineWidth = width;
         ctx.setLineDash(isGap ? [] : [4 * devicePixelRatio, 4 * devicePixelRatio]);
         ctx.beginPath();

@@ -1,18 +1,20 @@
 import { io, type Socket } from "socket.io-client";
 import { BASE } from "./base.js";
+import { isReachable } from "../../page.js";
+import { isServerAway, missed, whenReachChanges } from "./reach.js";
 import { explain } from "./reason.js";
 import { inEveryLanguage, say } from "./text.js";
 
-/** What the server says of a message that it hands on. */
+/** What the server says of a message. */
 interface Meta {
   id: string;
   room: string;
-  /** There is none on what was published over HTTP. */
+  /** Messages that were published over HTTP have none. */
   from: string | null;
 }
 
-/** A message of before. */
-interface Held extends Meta {
+/** A stored message. */
+interface Stored extends Meta {
   event: string;
   data: unknown;
 }
@@ -23,13 +25,13 @@ interface Present {
   members?: string[];
 }
 
-type Answer = ({ ok: true; room?: string; messages?: Held[] } & Partial<Present>) | { ok: false; error: { code: string; message: string } };
+type Answer = ({ ok: true; room?: string; messages?: Stored[] } & Partial<Present>) | { ok: false; error: { code: string; message: string } };
 
-/** Milliseconds for an answer. */
-const PATIENCE = 5_000;
-/** Milliseconds without a key after which nobody is typing any more. */
+/** Milliseconds for an ack. */
+const ACK_WITHIN = 5_000;
+/** Milliseconds without a key after which somebody is no longer typing. */
 const STILL = 3_000;
-/** Lines that are kept in sight. */
+/** Lines that are kept. */
 const SHOWN = 100;
 const FIRST_ROOM = "lobby";
 
@@ -51,19 +53,19 @@ export class Chat {
     this.#place = place;
     const socket = (this.#socket = io(location.origin, { path: `${new URL(BASE).pathname}socket.io/` }));
     socket.on("connect", () => void this.#arrive());
-    for (const event of ["disconnect", "connect_error"]) socket.on(event, () => this.#show());
-    // Sent away by the server, as when it stops: the client does not come back by itself then.
+    for (const event of ["disconnect", "connect_error"]) socket.on(event, () => void this.#disconnected());
+    // When the server disconnects its clients, as it does when it stops, they do not reconnect by themselves.
     socket.on("disconnect", (reason) => {
       if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2_000 + Math.random() * 2_000);
     });
-    // A browser keeps a page that is left only if it holds no connection. The session stays: shown again, the page has what it missed.
+    // A browser stores a page that is left only if it has no connection open. The session remains: shown again, the page gets what it missed.
     addEventListener("pagehide", () => socket.io.engine?.close());
     socket.on("chat message", (data: unknown, meta: Meta) => this.#take(data, meta));
     socket.on("presence", (present: Present) => {
       if (present.room === this.#room) this.#present = present;
       this.#show();
     });
-    socket.on("typing", (told: { room: string; from: string; typing: boolean }) => this.#types(told));
+    socket.on("typing", (event: { room: string; from: string; typing: boolean }) => this.#types(event));
 
     this.#submits("#talk-room-form", "#talk-room", (room) => this.#join(room));
     this.#submits("#talk-name-form", "#talk-name", async (name) => {
@@ -79,6 +81,7 @@ export class Chat {
       socket.volatile.emit("typing", true);
     });
     inEveryLanguage(() => this.#show());
+    whenReachChanges(() => this.#show());
   }
 
   #part<Kind extends HTMLElement>(selector: string): Kind {
@@ -94,10 +97,10 @@ export class Chat {
     });
   }
 
-  /** Emits, and gives the answer if it is a good one. What is bad about another is shown. */
+  /** Emits, and gives the answer if it is positive. Otherwise the reason is shown. */
   async #ask(event: string, argument: unknown): Promise<Extract<Answer, { ok: true }> | undefined> {
     try {
-      const answer = (await this.#socket.timeout(PATIENCE).emitWithAck(event, argument)) as Answer;
+      const answer = (await this.#socket.timeout(ACK_WITHIN).emitWithAck(event, argument)) as Answer;
       this.#trouble = answer.ok ? undefined : () => explain({ why: "refused", code: answer.error.code });
       return answer.ok ? answer : undefined;
     } catch {
@@ -106,8 +109,15 @@ export class Chat {
     }
   }
 
+  /** Finds out whether the server answers at all. */
+  async #disconnected(): Promise<void> {
+    this.#show();
+    if (!(await isReachable(`${BASE}socket.io/socket.io.js`)) && !this.#socket.connected) missed();
+  }
+
   async #arrive(): Promise<void> {
-    // Recovered, the server knows name and room, and sends what was missed.
+    this.#trouble = undefined;
+    // After a recovery the server knows name and room, and sends the missed messages.
     if (!this.#socket.recovered) {
       if (this.#me) await this.#ask("name", this.#me);
       await this.#join(this.#room);
@@ -128,11 +138,11 @@ export class Chat {
       void this.#ask("leave", left);
     }
     this.#present = { room, count: answer.count ?? 0, ...(answer.members && { members: answer.members }) };
-    for (const held of answer.messages ?? []) if (held.event === "chat message") this.#take(held.data, { ...held, room });
+    for (const stored of answer.messages ?? []) if (stored.event === "chat message") this.#take(stored.data, { ...stored, room });
   }
 
   #take(data: unknown, meta: Meta): void {
-    // History and what comes meanwhile overlap, and each message has one id.
+    // History and new messages overlap; a message is known by its id.
     if (meta.room !== this.#room || this.#seen.has(meta.id)) return;
     this.#seen.add(meta.id);
     const line = document.createElement("li");
@@ -168,11 +178,12 @@ export class Chat {
     const people = members ? `${say("here", { count })} · ${members.join(", ")}` : say("here", { count });
     this.#write("#talk-people", `${this.#room} · ${people}`);
     const typing = [...this.#typing.keys()].join(", ");
-    this.#write("#talk-typing", this.#trouble?.() ?? (typing && say("typing", { names: typing })));
-    this.#part("#talk-typing").classList.toggle("bad", this.#trouble !== undefined);
+    const trouble = !connected && isServerAway() ? say("unreachable") : this.#trouble?.();
+    this.#write("#talk-typing", trouble ?? (typing && say("typing", { names: typing })));
+    this.#part("#talk-typing").classList.toggle("bad", trouble !== undefined);
   }
 
-  /** Only what has changed, so that a screen reader does not say it again. */
+  /** Writes only what has changed, so that a screen reader does not repeat it. */
   #write(selector: string, text: string): void {
     const part = this.#part(selector);
     if (part.textContent !== text) part.textContent = text;

@@ -1,21 +1,21 @@
 /**
- * The server's clock as this page knows it, in milliseconds. The device's own clock may be wrong by hours and is not asked: of all
- * moments that the server has named, the one that was here soonest after shows how the two count.
+ * The server's clock as this page knows it, in milliseconds. The device's own clock may be wrong by hours and is not used: of all times
+ * that the server has sent, the one that arrived fastest gives the difference.
  */
 let least = Infinity;
 
-/** Only goes forward, and begins anywhere. */
+/** Monotonic, with an arbitrary start. */
 const here = (): number => performance.now();
 
-/** The server's clock showed `time`, now or before. */
+/** The server's clock showed `time` now or earlier. */
 export function passed(time: number): void {
   least = Math.min(least, here() - time);
 }
 
-/** What the server's clock shows now, less the time that the quickest message took. */
+/** The time of the server's clock now, less the time that the fastest message took. */
 export const serverNow = (): number => here() - least;
 
-/** A moment on this page. What the server's clock showed then is known the better the later it is asked. */
+/** A moment on this page. Its time on the server's clock becomes more exact as messages arrive. */
 export class Moment {
   #at = here();
 
@@ -25,13 +25,13 @@ export class Moment {
   }
 }
 
-/** To the second, for as long as no message has come. */
+/** Asks for the time to the second, until a message has arrived. */
 export async function askTime(): Promise<void> {
   try {
     const { headers } = await fetch(location.pathname, { method: "HEAD", cache: "no-store" });
     const time = Date.parse(headers.get("Date") ?? "");
     if (!Number.isNaN(time)) passed(time);
   } catch {
-    // The panes tell what is wrong with the connection.
+    // The panes show what is wrong with the connection.
   }
 }

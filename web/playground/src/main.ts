@@ -1,31 +1,25 @@
-/** The playground: three panes on one channel, a chart of how they do, a form to publish, and the chat. */
+/** The playground: a form to publish, a chat, three panes on one channel, and a chart of their latency. */
 import { Chart } from "./chart.js";
 import { Chat } from "./chat.js";
 import { askTime } from "./clock.js";
 import { Pane } from "./pane.js";
-import { publishForm } from "./publish.js";
-import { currentLanguage, inEveryLanguage, otherLanguage, say, translate } from "./text.js";
+import { PublishForm } from "./publish.js";
+import { startPage } from "./text.js";
+import { claimsOf, pick } from "./token.js";
 import "./style.css";
 
 const part = <Kind extends HTMLElement>(id: string): Kind => document.getElementById(id) as Kind;
 
-translate(document);
-inEveryLanguage(() => {
-  document.documentElement.lang = currentLanguage();
-  document.title = say("title");
-  part("language").textContent = say("language");
-  part("language").lang = currentLanguage() === "en" ? "zh-CN" : "en";
-});
-part("language").addEventListener("click", otherLanguage);
+startPage();
 
-// A link may bring a token along, behind the `#` that no server is sent. It is of no concern to whoever sees the address later.
+// A link may bring a token, behind the `#` that browsers do not send. It then leaves the address, where others could see it.
 const token = part<HTMLInputElement>("token");
 const brought = new URLSearchParams(location.hash.slice(1)).get("token");
 if (brought) {
   token.value = brought;
   history.replaceState(history.state, "", location.pathname + location.search);
 }
-// What is no token could not even be sent.
+// An invalid token could not even be sent.
 const tokenGiven = (): string | undefined => (token.validity.valid && token.value.trim()) || undefined;
 
 const chart = new Chart(part("chart"), part("chart-summary"), ["comet", "chat", "sse"]);
@@ -36,18 +30,24 @@ const panes = [
 ];
 part("panes").append(...panes.map((pane) => pane.element));
 
+// The channel of the address; without one, a channel that the token allows to publish to, so that what is published is seen.
 const channel = part<HTMLInputElement>("channel");
-channel.value = new URLSearchParams(location.search).get("channel") ?? channel.value;
-const listen = (): void => panes.forEach((pane) => pane.listen(channel.value));
+const demo = channel.value;
+const allowed = pick(claimsOf(brought ?? "")?.publish ?? [], [demo]);
+channel.value = new URLSearchParams(location.search).get("channel") ?? allowed ?? demo;
+
+const listen = (name: string, start?: "earliest"): void => {
+  channel.value = name;
+  form.listens(name);
+  history.replaceState(null, "", `?channel=${name}`);
+  panes.forEach((pane) => pane.listen(name, start));
+};
+// From the form, with the message that was just published.
+const form = new PublishForm(channel.value, (name) => listen(name, "earliest"));
 part("choose").addEventListener("submit", (submission) => {
   submission.preventDefault();
-  part<HTMLInputElement>("to").value = channel.value;
-  part("publish").dispatchEvent(new Event("input"));
-  history.replaceState(null, "", `?channel=${channel.value}`);
-  listen();
+  listen(channel.value);
 });
-part<HTMLInputElement>("to").value = channel.value;
-publishForm(part("publish"), part("curl"), part("published"));
 void askTime();
-listen();
+panes.forEach((pane) => pane.listen(channel.value));
 new Chat(part("talk-card"));

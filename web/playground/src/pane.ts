@@ -2,13 +2,19 @@ import { connect, isAfter, type Connection, type Cursor, type Message, type Stat
 import { socketio } from "trident-client/socketio";
 import { BASE } from "./base.js";
 import { Moment, passed, serverNow } from "./clock.js";
-import { explain } from "./reason.js";
+import { MessageList } from "./messages.js";
+import { isServerAway, missed, reached, whenReachChanges } from "./reach.js";
+import { explain, isUnreachable } from "./reason.js";
 import { inEveryLanguage, say, translate, type Word } from "./text.js";
 
-/** Messages that a pane shows. */
-const SHOWN = 40;
+/** The transports, the best first. */
+const TRANSPORTS = ["websocket", "sse", "stream", "longpoll"] as const;
+/** Those that something between this page and the server blocks, as far as any pane has found out. */
+const blocked = new Set<TransportName>();
+/** The demo channels, which the server publishes to by itself. */
+const DEMOS = ["random", "time"];
 
-/** What the chart is told of. */
+/** What the chart records. */
 export interface Watch {
   message(latency: number | undefined): void;
   connected(): void;
@@ -20,27 +26,32 @@ export interface PaneOptions {
   name: string;
   transport: TransportName;
   watch: Watch;
-  /** What may be read is shown by, if there is one. */
+  /** The token to connect with, if there is one. */
   token: () => string | undefined;
 }
 
 const websocket = socketio();
 
-/** One way to the log: a connection, what it is doing, and what it brought. */
+/** One connection to the log: its state, and the messages that it delivered. */
 export class Pane {
   readonly element: HTMLElement;
   #options: PaneOptions;
   #connection: Connection | undefined;
   #channel = "";
+  /** Where a connection begins that has no cursor yet. */
+  #start: "earliest" | undefined;
   #since: Cursor | undefined;
   #transport: TransportName;
   #state: State | "cut" | undefined;
   #newest: Cursor | undefined;
   #counts = { count: 0, changes: 0, gaps: 0 };
   #opened = new Moment();
-  /** While what was missed is caught up with. */
+  /** While missed messages are being delivered: from where, and how many so far. */
   #return: { cursor: Cursor; count: number } | undefined;
   #note: (() => string) | undefined;
+  /** The transport to use in place of the one that is blocked. */
+  #offer: TransportName | undefined;
+  #messages: MessageList;
 
   constructor(options: PaneOptions) {
     this.#options = options;
@@ -49,36 +60,43 @@ export class Pane {
     this.element = (template.content.cloneNode(true) as DocumentFragment).firstElementChild as HTMLElement;
     this.element.id = options.id;
     this.element.classList.add(options.id);
-    const title = this.#part("h2");
+    const title = this.#part("h3");
     title.id = `${options.id}-title`;
-    const link = this.#part<HTMLAnchorElement>("h2 a");
+    const link = this.#part<HTMLAnchorElement>("h3 a");
     link.textContent = options.name;
     link.href = options.id;
     this.element.setAttribute("aria-labelledby", title.id);
     const select = this.#part<HTMLSelectElement>("select");
-    for (const name of ["websocket", "sse", "stream", "longpoll"] as const) {
+    for (const name of TRANSPORTS) {
       const option = document.createElement("option");
       option.value = option.dataset.text = name;
       select.append(option);
     }
     select.value = this.#transport;
     select.addEventListener("change", () => this.#change(select.value as TransportName));
-    this.#part("button").addEventListener("click", () => (this.#connection ? this.#cut() : this.#open()));
+    this.#part("[data-do=cut]").addEventListener("click", () => (this.#connection ? this.#cut() : this.#open()));
+    this.#part("[data-do=offer]").addEventListener("click", () => {
+      if (!this.#offer) return;
+      select.value = this.#offer;
+      this.#change(this.#offer);
+    });
+    this.#messages = new MessageList(this.#part("ol"));
     translate(this.element);
     inEveryLanguage(() => {
-      this.#part(".messages").setAttribute("aria-label", `${options.name}: ${say("messages")}`);
+      this.#part("ol").setAttribute("aria-label", `${options.name}: ${say("messages")}`);
       this.#showState();
-      this.#showNote();
     });
+    whenReachChanges(() => this.#showNote());
   }
 
-  /** Leaves what it reads, and begins with the newest of another channel. */
-  listen(channel: string): void {
+  /** Leaves its channel, and begins with new messages of another one, or with the stored ones. */
+  listen(channel: string, start?: "earliest"): void {
     this.#leave();
     this.#channel = channel;
-    this.#since = this.#newest = this.#return = this.#note = undefined;
+    this.#start = start;
+    this.#since = this.#newest = this.#return = this.#note = this.#offer = undefined;
     this.#counts = { count: 0, changes: 0, gaps: 0 };
-    this.#part("ol").replaceChildren();
+    this.#messages.clear();
     this.#open();
     this.#showNote();
   }
@@ -89,7 +107,7 @@ export class Pane {
 
   #open(): void {
     if (this.#since !== undefined) this.#return = { cursor: this.#since, count: 0 };
-    const connection = connect({ url: BASE, channels: [this.#channel], since: this.#since, token: this.#options.token, transports: [this.#transport], websocket });
+    const connection = connect({ url: BASE, channels: [this.#channel], since: this.#since ?? this.#start, token: this.#options.token, transports: [this.#transport], websocket });
     this.#connection = connection;
     const mine = <Event>(what: (event: Event) => void) => (event: Event) => {
       if (connection === this.#connection) what(event);
@@ -100,13 +118,20 @@ export class Pane {
         this.#counts.changes += 1;
         this.#opened = new Moment();
         this.#options.watch.connected();
-        // What was wrong is not any more.
+        reached();
+        blocked.delete(this.#transport);
+        this.#offer = undefined;
+        // What was wrong is over.
         if (!this.#return) this.#tell(undefined);
         this.#showReturn();
       }
+      if (isUnreachable(state)) missed();
       if (state.phase === "waiting") {
         const { cursor } = connection;
         if (cursor !== undefined) this.#return = { cursor, count: 0 };
+      }
+      if (state.phase === "waiting" || state.phase === "closed") {
+        this.#suggest(state);
         this.#tell(() => explain(state));
       }
       if (state.phase === "closed") this.#leave();
@@ -115,7 +140,7 @@ export class Pane {
     connection.on("gap", mine(() => {
       this.#counts.gaps += 1;
       this.#options.watch.gap();
-      // That nothing is lost can be said no longer.
+      // Something is lost.
       this.#return = undefined;
       this.#tell(() => say("lost", { count: this.#counts.gaps }));
       this.#showState();
@@ -131,7 +156,7 @@ export class Pane {
     this.#showState();
   }
 
-  /** There is no connection any more, and the next begins where this one was. */
+  /** Ends the connection. The next one begins where this one ended. */
   #leave(): void {
     const connection = this.#connection;
     this.#since = connection?.cursor ?? this.#since;
@@ -139,20 +164,30 @@ export class Pane {
     connection?.close();
   }
 
+  /** Offers the next transport when something between blocks or buffers this one. */
+  #suggest({ why, code }: State): void {
+    const isBlocked = why === "blocked" || why === "buffered" || (why === "refused" && !code);
+    if (isBlocked) blocked.add(this.#transport);
+    const at = TRANSPORTS.indexOf(this.#transport);
+    const others = [...TRANSPORTS.slice(at + 1), ...TRANSPORTS.slice(0, at)];
+    this.#offer = isBlocked ? others.find((name) => !blocked.has(name)) : undefined;
+  }
+
   #change(transport: TransportName): void {
     this.#transport = transport;
+    this.#offer = undefined;
     this.#leave();
     this.#open();
   }
 
   #take(message: Message): void {
-    // The library sees to it; the page does not take its word for it.
+    // The library ensures this; the page checks it.
     if (this.#newest !== undefined && !isAfter(message.id, this.#newest)) throw new Error(`${message.id} came after ${this.#newest}`);
     this.#newest = message.id;
     this.#counts.count += 1;
     passed(message.time);
     const age = Math.round(serverNow() - message.time);
-    // Published before the connection stood, it was caught up with; its age says nothing of the way it came.
+    // A message from before the connection was missed; its age does not measure the transport.
     const isLate = this.#opened.isAfter(message.time);
     this.#options.watch.message(isLate ? undefined : age);
     if (!isLate) this.#return = undefined;
@@ -160,20 +195,7 @@ export class Pane {
       this.#return.count += 1;
       this.#showReturn();
     }
-    const line = document.createElement("li");
-    for (const [name, text] of [
-      ["id", message.id],
-      ["data", typeof message.data === "string" ? message.data : JSON.stringify(message.data)],
-      ["age", isLate ? `+${Math.round(age / 1_000)} s` : `${age} ms`],
-    ] as const) {
-      const part = document.createElement("span");
-      part.className = name;
-      part.textContent = text;
-      line.append(part);
-    }
-    const list = this.#part("ol");
-    list.prepend(line);
-    while (list.childElementCount > SHOWN) list.lastElementChild?.remove();
+    this.#messages.add(message, isLate ? `+${Math.round(age / 1_000)} s` : `${age} ms`);
     this.#show("latency", isLate ? "–" : `${age} ms`);
     this.#showCounts();
   }
@@ -191,18 +213,30 @@ export class Pane {
   }
 
   #showNote(): void {
-    this.#part(".note").textContent = this.#note?.() ?? "";
+    const phase = this.#phase();
+    const isTrying = phase === "waiting" || phase === "connecting";
+    const note = isTrying && isServerAway() ? say("unreachable") : (this.#note?.() ?? "");
+    // Unchanged text is left alone, so that a screen reader does not repeat it.
+    if (this.#part(".note").textContent !== note) this.#part(".note").textContent = note;
+    const offer = this.#part("[data-do=offer]");
+    offer.hidden = this.#offer === undefined || isServerAway();
+    if (this.#offer) offer.textContent = say("offer", { transport: say(this.#offer) });
+    const empty = phase === "cut" || phase === "closed" ? "empty.off" : DEMOS.includes(this.#channel) ? "empty.demo" : "empty.open";
+    this.#part(".empty").textContent = say(empty, { channel: this.#channel });
+  }
+
+  #phase(): State["phase"] | "cut" {
+    return this.#state === "cut" ? "cut" : (this.#state?.phase ?? "connecting");
   }
 
   #showState(): void {
-    const state = this.#state;
-    const phase = state === "cut" ? "cut" : (state?.phase ?? "connecting");
+    const phase = this.#phase();
     const shown = this.#part(".state");
     shown.dataset.phase = phase;
-    shown.textContent = say(`phase.${phase}` as Word);
-    if (state && state !== "cut" && state.phase === "closed") this.#tell(() => explain(state));
-    shown.title = state && state !== "cut" ? explain(state) : "";
-    this.#part("button").textContent = say(this.#connection ? "cut" : "mend");
+    const word = say(`phase.${phase}` as Word);
+    if (shown.textContent !== word) shown.textContent = word;
+    this.#part("[data-do=cut]").textContent = say(this.#connection ? "cut" : "mend");
+    this.#showNote();
     this.#showCounts();
   }
 
