@@ -49,11 +49,16 @@ function* files(patterns, extract, { except = [] } = {}) {
   }
 }
 
+/** The text of HTML, and of the attributes that are shown. */
+const shown = (text) =>
+  text.replace(/<(script|style)\b[^]*?<\/\1>|<!--[^]*?-->/gi, blank).replace(/<[^>]*>/g, only(/\b(title|alt|placeholder|aria-label|content)="[^"]*"/g));
+
 /** Of a program only the string literals that have a space, and so are text: `tokens` finds comments and literals. */
 const literals = (tokens) => (code) =>
   only(/\u0001[^\u0001]*\u0002/g)(
     code.replace(tokens, (token) => (/^["'`]/.test(token) && token.includes(" ") ? `\u0001${token.slice(1, -1).replace(/\$\{[^}]*\}/g, blank)}\u0002` : blank(token))),
   );
+const scriptTexts = literals(/\/\/.*|\/\*[^]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[^]|[^`\\])*`/g);
 const rustLiterals = literals(/\/\/.*|b?r(#+)"[^]*?"\1|'(?:\\.[^']*|[^\\'])'|"(?:\\[^]|[^"\\])*"/g);
 /** Tests at the end of a file are left out. */
 const rustTexts = (code) => rustLiterals(code.split(/^#\[cfg\(test\)\]/m)[0]);
@@ -72,6 +77,10 @@ export const SOURCES = {
   "documentation": () => files(["*.md"], prose, { except: ["docs/GLOSSARY.md"] }),
   "comments of operational files": () =>
     files(["Makefile", "Dockerfile", "docker-compose.yml", "*nginx.conf", "*front.conf", "*gateway.sh", "*rolling.sh"], only(/#.*$/gm)),
+  "pages": function* () {
+    yield* files([":(glob)web/*.html", ":(glob)web/*/*.html", ":(glob)*-svc/page/*.html"], shown);
+    yield* files([":(glob)web/*.js", ":(glob)web/api/*.js", ":(glob)web/docs/*.js", ":(glob)web/playground/src/*.ts", ":(glob)*-svc/page/*.js"], scriptTexts);
+  },
   "--help": help,
   "log lines and errors": () => files(["*/src/**.rs", ":!*/tests/**", ":!*/tests.rs", ":!*/testing/**", ":!bench", ":!fuzz", ":!examples"], rustTexts),
 };
