@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use edge::stream::Form;
 use serde::Serialize;
-use shared::pure::{Cursor, Gap, Message, message::Wire};
+use shared::pure::{Cursor, Gap, Message, Wire};
 
 use crate::ask::Format;
 

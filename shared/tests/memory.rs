@@ -11,7 +11,7 @@ use shared::{
         log::{Limits, Log},
         reader::{Limit, Reader},
     },
-    pure::{Cursor, Draft, Message, Payload, Since, message::Wire},
+    pure::{Cursor, Draft, Message, Payload, Since, Wire},
 };
 
 #[global_allocator]

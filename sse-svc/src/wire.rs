@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use edge::stream::{Form, Retry};
-use shared::pure::{Cursor, Gap, Message, message::Wire};
+use shared::pure::{Cursor, Gap, Message, Wire};
 
 /// The data of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

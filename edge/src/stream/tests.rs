@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc};
 
 use shared::{
     live::log::{Limits as LogLimits, Log},
-    pure::{ChannelName, Cursor, Draft, Payload, Retention, Since, message::Wire},
+    pure::{ChannelName, Cursor, Draft, Payload, Retention, Since, Wire},
 };
 
 use super::*;

@@ -9,7 +9,7 @@
 //! that cursor is treated as one of another log.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,6 +24,7 @@ use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, Retention, forms::
 mod channel;
 mod channels;
 mod lag;
+mod progress;
 mod watch;
 mod writer;
 
@@ -31,6 +32,7 @@ pub use channel::Opener;
 use channel::wake;
 pub(super) use channel::{Channel, Waiter};
 pub use lag::Lag;
+pub(super) use progress::State;
 use watch::Noted;
 pub use watch::Watch;
 use writer::Writer;
@@ -78,34 +80,6 @@ pub struct Log {
     forms: Arc<FormCache>,
     /// The number of readers' subscriptions to channels.
     subscriptions: AtomicUsize,
-}
-
-/// The position of the log, and which cursors it can check.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct State {
-    /// Everything up to here is in its history.
-    pub(super) head: Cursor,
-    /// Before this cursor, the log does not know which messages existed.
-    pub(super) floor: Cursor,
-    /// The head at the time from which readers may see messages; `None` before.
-    pub(super) start: Option<Cursor>,
-    /// The number of probes of the bus that have begun.
-    probes_begun: u64,
-    /// The last probe whose result the log has reached. `None`: no probes are needed, the log is the bus.
-    ended_probe: Option<u64>,
-}
-
-impl State {
-    /// The probe that decides whether a cursor newer than the head belongs to another log.
-    pub(super) fn next_probe(&self) -> u64 {
-        // Not the one in progress: the cursor may be newer than its result.
-        self.probes_begun + 1
-    }
-
-    /// Whether that probe has ended.
-    pub(super) fn has_ended(&self, probe: u64) -> bool {
-        self.ended_probe.is_none_or(|ended| ended >= probe)
-    }
 }
 
 /// The size of the log and the lag of its readers.
@@ -176,102 +150,6 @@ impl Log {
     #[must_use]
     pub fn can_have_issued(&self, cursor: Cursor) -> bool {
         self.epoch.issued(cursor)
-    }
-
-    /// The newest id: everything up to it can be read.
-    pub fn head(&self) -> Cursor {
-        self.state().head
-    }
-
-    /// The cursor before which the log does not know which messages existed.
-    #[must_use]
-    pub fn floor(&self) -> Cursor {
-        self.state().floor
-    }
-
-    /// Whether readers can see the messages; before, they wait.
-    #[must_use]
-    pub fn is_filled(&self) -> bool {
-        self.state().start.is_some()
-    }
-
-    pub(super) fn state(&self) -> State {
-        *self.state.lock()
-    }
-
-    /// Shows the log to its readers. Those without a cursor get the messages published after this moment; cursors older than `floor` get a
-    /// gap.
-    pub fn filled(&self, floor: Cursor) {
-        let writer = self.writer.lock();
-        let head = writer.last.max(floor);
-        {
-            let mut state = self.state.lock();
-            state.floor = floor;
-            state.head = head;
-            state.start.get_or_insert(head);
-        }
-        let channels: Vec<_> = writer.channels.values().cloned().collect();
-        drop(writer);
-        wake(&channels);
-    }
-
-    /// Records that messages up to `last`, on any channel, may be lost, and continues after it: every reader with an older cursor gets a
-    /// gap. Stored messages are kept and can still be read.
-    ///
-    /// Does nothing if `last` is not newer than the newest id.
-    pub fn mark_lost_up_to(&self, last: Cursor) {
-        let mut writer = self.writer.lock();
-        if last <= writer.last {
-            return;
-        }
-        writer.mark_lost_up_to(last);
-        let channels: Vec<_> = writer.channels.values().cloned().collect();
-        self.publish_head(last);
-        drop(writer);
-        wake(&channels);
-    }
-
-    /// Begins a probe of the bus's position. Its result is valid for all readers that exist already.
-    pub fn begin_probe(&self) -> u64 {
-        let mut state = self.state.lock();
-        state.probes_begun += 1;
-        state.probes_begun
-    }
-
-    /// The log has reached the position that the bus had at `probe`: a reader that was opened earlier with a cursor that is still newer has
-    /// a cursor of another log.
-    pub fn end_probe(&self, probe: u64) {
-        {
-            let mut state = self.state.lock();
-            state.ended_probe = state.ended_probe.max(Some(probe));
-        }
-        let probe_waiters = mem::take(&mut *self.probe_waiters.lock());
-        for waiter in probe_waiters {
-            // In this order: a reader that checks in between and has to wait again is added to the list again.
-            waiter.waits_for_probe.store(false, Ordering::Release);
-            waiter.waker.wake();
-        }
-    }
-
-    /// Wakes `waiter` at the end of the next probe.
-    pub(super) fn wait_for_probe(&self, waiter: &Arc<Waiter>) {
-        if waiter.waits_for_probe.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let mut probe_waiters = self.probe_waiters.lock();
-        if probe_waiters.len() == probe_waiters.capacity() {
-            // The bus may be unavailable for a long time, while clients connect and disconnect: remove those of dropped readers.
-            probe_waiters.retain(|waiter| Arc::strong_count(waiter) > 1);
-        }
-        probe_waiters.push(waiter.clone());
-    }
-
-    /// Advances the head. Readers of an unfilled log do not see it yet.
-    fn publish_head(&self, head: Cursor) {
-        let mut state = self.state.lock();
-        if state.start.is_some() {
-            state.head = head;
-        }
     }
 
     /// Appends `drafts` with ids from the clock, which reads `now`. They become visible together.

@@ -16,7 +16,25 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{ChannelName, Cursor, message::Wire};
+use super::{ChannelName, Cursor};
+
+/// A wire form that the readers of a transport share: the first of them encodes it, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// An event of an event stream, with the data only.
+    Sse,
+    /// One event of an event stream, with the whole message as its data.
+    SseWhole,
+    /// The whole message as a line of JSON.
+    Line,
+    /// The data as a line of JSON.
+    RawLine,
+}
+
+impl Wire {
+    /// The number of forms.
+    pub(crate) const COUNT: usize = 4;
+}
 
 /// The forms of one message. Their bytes count until the last reader drops them.
 pub(crate) struct Forms {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     ChannelName, Cursor, EventName, Payload,
-    forms::{FormCache, Forms},
+    forms::{FormCache, Forms, Wire},
 };
 
 /// The publisher's part of a message; the bus adds the id.
@@ -37,24 +37,6 @@ impl Draft {
     pub fn event(self, event: EventName) -> Self {
         Self { event, ..self }
     }
-}
-
-/// A wire form that the readers of a transport share: the first of them encodes it, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
-    /// An event of an event stream, with the data only.
-    Sse,
-    /// One event of an event stream, with the whole message as its data.
-    SseWhole,
-    /// The whole message as a line of JSON.
-    Line,
-    /// The data as a line of JSON.
-    RawLine,
-}
-
-impl Wire {
-    /// The number of forms.
-    pub(crate) const COUNT: usize = 4;
 }
 
 /// A message with its id: immutable, shared by all its readers, with its encoded forms as long as they are cached.

@@ -11,6 +11,7 @@ pub mod name;
 pub mod payload;
 
 pub use cursor::{Cursor, CursorError, Epoch, Since};
+pub use forms::Wire;
 pub use gap::Gap;
 pub use history::{History, Retention};
 pub use message::{Draft, Message};

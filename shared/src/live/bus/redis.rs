@@ -37,6 +37,7 @@ use crate::{
 
 mod clock;
 mod entry;
+mod error;
 mod health;
 mod ledger;
 mod link;

@@ -7,8 +7,7 @@ use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, Value,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value, aio::MultiplexedConnection,
 };
 use tokio::{
     sync::mpsc,
@@ -18,23 +17,21 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Connection, Phase, Shared, clock, entry,
+    error::{LinkError, PATIENCE},
     publisher::{self, Job},
     pulse,
     scripts::{self, BREAK, EDGE, STREAM, Scripts},
     stream::{self, Duplex, Impatient},
-    tail::{BLOCK, Tail},
+    tail::{BLOCK, Joined, Tail},
 };
 use crate::{
     live::{
         bus::BusError,
         log::{Limits, Log},
     },
-    pure::Cursor,
     throttle::Throttle,
 };
 
-/// Timeout of connecting, and of an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The first pause after a connection broke, approximately; each following one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
@@ -44,35 +41,6 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// After a connection that worked for this long, the pauses start again with the first.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Why the connections were closed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
-    /// Redis, or the network.
-    #[error("{0}")]
-    Redis(#[from] RedisError),
-    /// Nobody answers at the address.
-    #[error("no connection within {} s", PATIENCE.as_secs())]
-    Connecting,
-    /// The server's certificate is invalid.
-    #[error(
-        "its certificate is invalid ({0}); TRIDENT_REDIS_CA_FILE sets the trusted authorities, and \
-         the certificate has to be valid for the host in the URL"
-    )]
-    Certificate(String),
-    /// The server is a replica of another one.
-    #[error("the address is that of a replica, which accepts no writes; use the primary")]
-    Replica,
-    /// An answer that this command does not have.
-    #[error("invalid answer to {0}")]
-    Answer(&'static str),
-    /// Two connections to one address led to two servers.
-    #[error("the address leads to two different servers")]
-    Split,
-    /// The stream ends before what was read from it.
-    #[error("the stream has lost its newest entries")]
-    Shortened,
-}
-
 /// See the module.
 pub(super) struct Link {
     info: ConnectionInfo,
@@ -81,15 +49,6 @@ pub(super) struct Link {
     log: Arc<Log>,
     shared: Arc<Shared>,
     tail: Tail,
-}
-
-/// The state of the stream when it was joined.
-#[derive(Debug)]
-pub(super) struct Joined {
-    /// The newest id.
-    pub(super) last: Cursor,
-    /// The id of the oldest stored entry.
-    pub(super) first: Option<Cursor>,
 }
 
 impl Link {
@@ -229,11 +188,4 @@ async fn identity(connection: &mut MultiplexedConnection) -> Result<String, Link
     }
     let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
     run.map(str::to_owned).ok_or(LinkError::Answer("INFO"))
-}
-
-/// Whether the connection cannot be used after `error`, or leads to a server that cannot be used.
-pub(super) fn is_fatal(error: &RedisError) -> bool {
-    const OF_NO_USE: [&str; 9] =
-        ["GONE", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH", "NOPERM", "UNBLOCKED"];
-    error.code().is_none_or(|code| OF_NO_USE.contains(&code))
 }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     Connection, Shared, entry,
-    link::{LinkError, is_fatal},
+    error::{LinkError, is_fatal},
     scripts::{self, KEY, KEYS, SCOPE, STREAM},
 };
 use crate::{

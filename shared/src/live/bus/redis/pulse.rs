@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
     Connection, Shared, clock,
-    link::LinkError,
+    error::LinkError,
     scripts::{self, EDGE, SCRATCH, STREAM},
 };
 use crate::{live::log::Log, pure::Cursor};

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::{
     Connection, Phase, Shared,
     entry::{self, Entry, What},
+    error::LinkError,
     ledger::Ledger,
-    link::{Joined, LinkError},
     scripts::{EDGE, STREAM},
 };
 use crate::{
@@ -30,6 +30,15 @@ const PAGE_BYTES: usize = 1024 * 1024;
 const FIRST_PAGE: usize = 16;
 /// The overhead of an entry in bytes.
 const BREAK_BYTES: usize = 64;
+
+/// The state of the stream when it was joined.
+#[derive(Debug)]
+pub(super) struct Joined {
+    /// The newest id.
+    pub(super) last: Cursor,
+    /// The id of the oldest stored entry.
+    pub(super) first: Option<Cursor>,
+}
 
 /// A position in the stream.
 pub(super) struct Tail {
