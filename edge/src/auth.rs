@@ -5,14 +5,19 @@
 //! public channels.
 
 mod access;
+mod identity;
 mod mint;
+mod public_key;
 mod token_cache;
+mod token_owner;
 mod verifier;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use access::TokenOwners;
-pub use access::{Access, Identity, TOKEN_COOKIE};
+pub use access::{Access, TOKEN_COOKIE};
+pub use identity::Identity;
 pub use mint::{TokenRequest, mint};
-pub use verifier::{LEEWAY, PublicKey, TokenFault, Verifier};
+pub use public_key::PublicKey;
+pub(super) use token_owner::TokenOwners;
+pub use verifier::{LEEWAY, TokenFault, Verifier};

@@ -14,7 +14,7 @@ use std::{
 use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
 
-use super::{ApiError, Edge};
+use super::ApiError;
 pub use shared::live::degraded::{Degradation, reason};
 
 /// The reasons for which a process can be degraded: the values of the label `reason` of `trident_degraded`.
@@ -171,8 +171,8 @@ pub(crate) struct Ready {
 ///
 /// # Errors
 /// 503 with the reasons, if there are any.
-pub(super) fn readyz(edge: &Edge) -> Result<HttpResponse, ApiError> {
-    edge.readiness.check().map(|()| answer(&Ready { status: "ready", degraded: edge.readiness.degraded() }))
+pub(super) fn readyz(readiness: &Readiness) -> Result<HttpResponse, ApiError> {
+    readiness.check().map(|()| answer(&Ready { status: "ready", degraded: readiness.degraded() }))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod routes;
 pub mod server;
 pub mod service;
 pub mod settings;
+pub mod state;
 pub mod stream;
 pub mod subscribe;
 #[cfg(feature = "testing")]
@@ -39,5 +40,5 @@ pub mod unread;
 
 pub use auth::Access;
 pub use error::ApiError;
-pub use server::Edge;
 pub use settings::Settings;
+pub use state::Edge;

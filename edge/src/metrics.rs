@@ -16,7 +16,6 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-use actix_web::{HttpResponse, http::header};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -25,11 +24,6 @@ use prometheus_client::{
 
 pub use collectors::{Figure, LogFigures};
 pub use refusals::{RefusalLog, Refusals};
-
-use super::{
-    ApiError, Edge,
-    routes::{RequestParts, ResponseFuture, response},
-};
 
 /// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,32 +216,15 @@ impl Metrics {
         Ok(text)
     }
 
+    /// Measures what is not counted as it happens. To be awaited before [`Metrics::encode`].
+    pub async fn measure(&self) {
+        if let Some(Measurement(measure)) = self.measurement.get() {
+            measure().await;
+        }
+    }
+
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
         // A panic while the text was written has not changed anything here.
         self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// `GET /metrics`: OpenMetrics 1.0 if the client accepts it, and the same as Prometheus text 0.0.4 otherwise; no type is used that the
-/// older format does not support.
-pub(super) fn handler(edge: &Edge, parts: &RequestParts<'_>) -> ResponseFuture {
-    let accepted = parts.headers.get_all(header::ACCEPT);
-    let open =
-        accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("application/openmetrics-text"));
-    let kind = if open {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
-    };
-    let edge = edge.clone();
-    response(async move {
-        if let Some(Measurement(measure)) = edge.metrics.measurement.get() {
-            measure().await;
-        }
-        let text = edge.metrics.encode().map_err(ApiError::internal)?;
-        Ok(HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, kind))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .body(text))
-    })
 }

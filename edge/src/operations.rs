@@ -1,8 +1,10 @@
 //! The routes for load balancers and monitoring, which every service has.
 
+use actix_web::{HttpResponse, http::header};
+
 use super::{
-    Edge, health, metrics,
-    routes::{Resource, Routes, response_ready},
+    ApiError, Edge, health,
+    routes::{RequestParts, Resource, ResponseFuture, Routes, response, response_ready},
 };
 
 /// `/healthz`, `/readyz` and `/metrics`.
@@ -10,8 +12,30 @@ pub(super) fn routes(edge: &Edge) -> Routes {
     let (ready, measured) = (edge.clone(), edge.clone());
     Routes::default()
         .resource("/healthz", Resource::default().get(|_| response_ready(Ok(health::healthz()))))
-        .resource("/readyz", Resource::default().get(move |_| response_ready(health::readyz(&ready))))
-        .resource("/metrics", Resource::default().get(move |parts| metrics::handler(&measured, parts)))
+        .resource("/readyz", Resource::default().get(move |_| response_ready(health::readyz(&ready.readiness))))
+        .resource("/metrics", Resource::default().get(move |parts| metrics(&measured, parts)))
+}
+
+/// `GET /metrics`: OpenMetrics 1.0 if the client accepts it, and the same as Prometheus text 0.0.4 otherwise; no type is used that the
+/// older format does not support.
+fn metrics(edge: &Edge, parts: &RequestParts<'_>) -> ResponseFuture {
+    let accepted = parts.headers.get_all(header::ACCEPT);
+    let open =
+        accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("application/openmetrics-text"));
+    let kind = if open {
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
+    let edge = edge.clone();
+    response(async move {
+        edge.metrics.measure().await;
+        let text = edge.metrics.encode().map_err(ApiError::internal)?;
+        Ok(HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, kind))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(text))
+    })
 }
 
 #[cfg(test)]
@@ -46,7 +70,7 @@ mod tests {
         };
         let parts = RequestParts { method: &Method::GET, query: "", headers, peer: None };
         let active = ActiveRequest::begin(edge, &parts);
-        let response = resource.respond(edge, &parts, RequestBody::Complete(Bytes::new())).await;
+        let response = resource.respond(&edge.settings.origins, &parts, RequestBody::Complete(Bytes::new())).await;
         let response = active.finish(Some(path.into()), response);
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = to_bytes(response.into_body()).await.unwrap();

@@ -17,7 +17,10 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, future::LocalBoxFuture, stream::LocalBoxStream};
 use percent_encoding::percent_decode_str;
 
-use super::{ApiError, Edge, cors};
+use super::{
+    ApiError,
+    cors::{self, Origins},
+};
 
 /// What a handler reads of the head of a request.
 #[derive(Clone, Copy, Debug)]
@@ -96,10 +99,10 @@ impl Resource {
     }
 
     /// The answer to a request for this path.
-    pub(super) fn respond(&self, edge: &Edge, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
+    pub(super) fn respond(&self, origins: &Origins, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
         if cors::is_preflight(parts.method, parts.headers) {
             let mut response = HttpResponse::NoContent().finish();
-            edge.settings.origins.mark_preflight(parts.headers, response.headers_mut());
+            origins.mark_preflight(parts.headers, response.headers_mut());
             return response_ready(Ok(response));
         }
         if let Some((_, handler)) = self.handlers.iter().find(|(method, _)| method == parts.method) {
@@ -204,20 +207,13 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
-    use crate::{Settings, settings::ServiceDefaults};
-
-    fn edge() -> Edge {
-        let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
-        Edge::new(Settings::from_sources(&defaults, [""; 0], []).unwrap(), &defaults)
-    }
-
     fn text(text: &'static str) -> ResponseFuture {
         response_ready(Ok(HttpResponse::Ok().body(text)))
     }
 
     async fn respond(resource: &Resource, method: Method, headers: &HeaderMap) -> (u16, String) {
         let parts = RequestParts { method: &method, query: "", headers, peer: None };
-        let response = resource.respond(&edge(), &parts, RequestBody::Complete(Bytes::new())).await;
+        let response = resource.respond(&Origins::default(), &parts, RequestBody::Complete(Bytes::new())).await;
         let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
         (response.status().as_u16(), allow.unwrap_or_default())
     }

@@ -16,9 +16,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    ops::Deref,
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
@@ -29,19 +27,7 @@ use actix_web::{
     web::ServiceConfig,
 };
 
-use super::{
-    auth::{TokenOwners, Verifier},
-    drain::Drain,
-    health::Readiness,
-    http1, layer,
-    limits::Limits,
-    metrics::{Figure, Metrics},
-    open_files, operations,
-    receiving::Receiving,
-    routes::Routes,
-    settings::{ServiceDefaults, Settings},
-    unread::Unread,
-};
+use super::{Edge, http1, layer, open_files, operations, routes::Routes};
 
 /// The backlog of connections to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also applies.
 const BACKLOG: i32 = 4096;
@@ -68,94 +54,6 @@ const TIMES: ServerTimeouts = ServerTimeouts {
     shutdown: 8,
     hard_end: Duration::from_millis(9500),
 };
-
-/// The shared state of the HTTP side of one process: its settings, counters and limits. Clones share it. Create it once, outside of the
-/// closure that actix calls for each worker.
-#[derive(Clone, Debug)]
-pub struct Edge(Arc<Shared>);
-
-/// The fields of an [`Edge`].
-#[derive(Debug)]
-pub struct Shared {
-    /// The settings of the process.
-    pub settings: Settings,
-    /// Its metrics.
-    pub metrics: Arc<Metrics>,
-    /// The keys that verify tokens.
-    pub verifier: Verifier,
-    /// Recently verified tokens.
-    pub(super) tokens: TokenOwners,
-    /// Connections and rates.
-    pub limits: Limits,
-    /// Long answers that have not been read yet.
-    pub unread: Unread,
-    /// Requests that are incomplete or not answered yet.
-    pub receiving: Receiving,
-    /// Accepted sockets.
-    pub(super) sockets: http1::Sockets,
-    /// Whether it is ready.
-    pub readiness: Readiness,
-    /// Whether it is shutting down.
-    pub drain: Drain,
-}
-
-impl Edge {
-    /// The edge of a process with these settings.
-    #[must_use]
-    pub fn new(settings: Settings, service: &ServiceDefaults) -> Self {
-        let metrics = Arc::new(Metrics::new(service.name, service.version));
-        let sockets = http1::Sockets::new(&settings);
-        let unread = Unread::new(settings.unread_total());
-        let receiving = Receiving::new(settings.receive_total);
-        let counted = (sockets.clone(), unread.clone(), receiving.clone());
-        metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2));
-        Self(Arc::new(Shared {
-            verifier: Verifier::new(&settings),
-            tokens: TokenOwners::default(),
-            limits: Limits::new(&settings, metrics.clone()),
-            sockets,
-            unread,
-            receiving,
-            readiness: Readiness::default(),
-            drain: Drain::default(),
-            metrics,
-            settings,
-        }))
-    }
-}
-
-fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving) -> Vec<Figure> {
-    let (open, evicted) = sockets.figures();
-    vec![
-        Figure { name: "trident_sockets", help: "Open TCP connections", value: open as u64, is_counter: false },
-        Figure {
-            name: "trident_sockets_evicted",
-            help: "Idle TCP connections closed to admit new ones",
-            value: evicted,
-            is_counter: true,
-        },
-        Figure {
-            name: "trident_unread_answer_bytes",
-            help: "Bytes of long answers to polls that clients have not read yet",
-            value: unread.bytes() as u64,
-            is_counter: false,
-        },
-        Figure {
-            name: "trident_receiving_bytes",
-            help: "Bytes of larger requests that are incomplete or not answered yet",
-            value: receiving.bytes() as u64,
-            is_counter: false,
-        },
-    ]
-}
-
-impl Deref for Edge {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
 
 /// Opens the port at `address`; port 0 selects any free one.
 ///

@@ -19,10 +19,11 @@ mod tests;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use bus::{BusAddress, RedisAddress};
-pub use effective::{EffectiveSetting, Origin};
+pub use effective::EffectiveSetting;
 pub use fault::Fault;
 pub use memory::Memory;
 pub use secret::Secret;
+pub use sources::Origin;
 use sources::Sources;
 pub use values::duration;
 

@@ -1,12 +1,10 @@
 //! The permissions of a client.
 
 use std::{
-    fmt,
     future::{Ready, ready},
-    hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use actix_web::{
@@ -17,10 +15,10 @@ use actix_web::{
 };
 use shared::pure::{
     ChannelName,
-    access::{Claims, Grants, Patterns},
+    access::{Grants, Patterns},
 };
 
-use super::{TokenFault, token_cache::TokenCache};
+use super::{Identity, token_owner::TokenOwner};
 use crate::{ApiError, Edge, address, routes::RequestParts};
 
 /// The cookie with the token, for browsers: an `EventSource` cannot send headers.
@@ -28,28 +26,6 @@ pub const TOKEN_COOKIE: &str = "trident_token";
 
 /// The prefix of the channels of chat rooms.
 const CHAT: &str = "chat.";
-
-/// The identity for limits and idempotency keys.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Identity {
-    /// The `sub` of a token.
-    Subject(Arc<str>),
-    /// A token without a `sub`, identified by a fingerprint.
-    Token(u128),
-    /// A client without a token, identified by its address.
-    Address(IpAddr),
-}
-
-/// A text that differs for every identity and contains no credentials.
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Subject(subject) => write!(f, "sub:{subject}"),
-            Self::Token(fingerprint) => write!(f, "token:{fingerprint:032x}"),
-            Self::Address(address) => write!(f, "addr:{address}"),
-        }
-    }
-}
 
 /// The permissions of a client: public channels, and those of its token.
 ///
@@ -67,19 +43,6 @@ pub struct Access {
     /// Why the client's cookie does not allow publishing, or is ignored.
     cookie: Cookie,
 }
-
-/// The owner of a token.
-#[derive(Debug)]
-struct TokenOwner {
-    claims: Claims,
-    subject: Option<Arc<str>>,
-    fingerprint: u128,
-    expires_at: SystemTime,
-}
-
-/// The owners of tokens that were verified before.
-#[derive(Debug, Default)]
-pub(crate) struct TokenOwners(TokenCache<TokenOwner>);
 
 /// How far a cookie's token is trusted: browsers send cookies with requests of pages of other origins, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +97,7 @@ impl Access {
     fn with_any_token<'a>(edge: &Edge, tokens: impl IntoIterator<Item = &'a str>, address: IpAddr) -> Self {
         let (mut bearer, mut fault) = (None, None);
         for token in tokens.into_iter().filter(|_| edge.verifier.has_key()) {
-            match TokenOwner::of(edge, token, SystemTime::now()) {
+            match edge.tokens.verify(&edge.verifier, token, SystemTime::now()) {
                 Ok(known) => {
                     bearer = Some(known);
                     break;
@@ -303,37 +266,6 @@ impl FromRequest for Access {
         let edge = request.app_data::<web::Data<Edge>>();
         let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"));
         ready(edge.map(|edge| Self::of(edge, &RequestParts::from(request))))
-    }
-}
-
-impl TokenOwner {
-    /// The owner of `token`, if it is valid at `now`.
-    fn of(edge: &Edge, token: &str, now: SystemTime) -> Result<Arc<Self>, TokenFault> {
-        if let Some(known) = edge.tokens.0.get(token) {
-            edge.verifier.check(&known.claims, now)?;
-            return Ok(known);
-        }
-        let bearer = Arc::new(Self::new(token, edge.verifier.verify(token, now)?));
-        edge.tokens.0.insert(token, bearer.clone());
-        Ok(bearer)
-    }
-
-    fn new(token: &str, mut claims: Claims) -> Self {
-        // Two hashes of the same token with different prefixes: without a key for tokens, nobody can search for collisions.
-        let half = |prefix: u8| {
-            let mut hasher = DefaultHasher::new();
-            (prefix, token).hash(&mut hasher);
-            u128::from(hasher.finish())
-        };
-        // A date that clocks cannot represent means "never".
-        let exp = Duration::try_from_secs_f64(claims.exp).ok().and_then(|exp| UNIX_EPOCH.checked_add(exp));
-        let far = Duration::from_secs(100 * 366 * 86_400);
-        Self {
-            subject: claims.sub.take().map(Arc::from),
-            fingerprint: half(0) << 64 | half(1),
-            expires_at: exp.unwrap_or_else(|| SystemTime::now() + far),
-            claims,
-        }
     }
 }
 

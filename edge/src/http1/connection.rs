@@ -14,7 +14,7 @@ use std::{
 use actix_web::{
     HttpResponse,
     body::BodySize,
-    http::{Method, StatusCode, Version},
+    http::{StatusCode, Version},
     rt::net::TcpStream,
 };
 use bytes::BytesMut;
@@ -27,11 +27,8 @@ use super::{
     decoder::Decoder,
     outgoing::{Outgoing, Shape},
     quiet::Quiet,
-    request::NextRequest,
     sockets::Socket,
 };
-use crate::{Edge, routes::Routes};
-
 /// The kernel's send buffer in bytes (it takes twice that in memory). Its own choice grows to megabytes, which would hide a slow reader and
 /// keep outdated messages.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -124,86 +121,8 @@ impl Connection {
         }
     }
 
-    /// The next request, within `patience` unless its head has begun. `None` if the connection is to be closed.
-    pub(super) async fn read_request(
-        &mut self,
-        patience: Duration,
-        routes: &Routes,
-        edge: &Edge,
-    ) -> Option<NextRequest> {
-        let mut has_begun = Decoder::has_begun(&self.inbox);
-        let mut share = edge.receiving.share();
-        self.alarm.set(if has_begun { self.head_timeout } else { patience });
-        self.alarm.set_idle(true);
-        loop {
-            match self.decoder.read_head(&mut self.inbox) {
-                Ok(Some(head)) => {
-                    self.alarm.clear();
-                    self.alarm.set_idle(false);
-                    let keeps = head.keeps_alive && !self.clock.is_stopping();
-                    let is_head = *head.request.method() == Method::HEAD;
-                    let shape = Shape { version: head.request.version(), is_head, keeps };
-                    let next =
-                        match self.route(&head.request, head.has_body, head.expects_continue, shape, routes, edge) {
-                            Some(next) => next,
-                            None => NextRequest::Application(Box::new(self.whole(
-                                head.request,
-                                head.has_body,
-                                head.expects_continue,
-                                shape,
-                            ))),
-                        };
-                    self.shrink_inbox();
-                    return Some(next);
-                }
-                Ok(None) => {}
-                Err(status) => {
-                    self.refuse(status);
-                    return None;
-                }
-            }
-            self.shrink_inbox();
-            if share.set(self.inbox.capacity()).is_err() {
-                edge.metrics.refusals.receive_total.inc();
-                self.refuse(StatusCode::SERVICE_UNAVAILABLE);
-                return None;
-            }
-            // Only the head itself has its timeout. Empty lines before it neither start it nor extend the idle timeout.
-            if !has_begun && Decoder::has_begun(&self.inbox) {
-                has_begun = true;
-                self.alarm.set(self.head_timeout);
-            }
-            let filled = poll_fn(|cx| {
-                if let Poll::Ready(read) = self.poll_fill(cx, READ) {
-                    return Poll::Ready(Some(read));
-                }
-                let is_over = self.alarm.is_over(cx.waker()) || (!has_begun && self.clock.is_stopping());
-                if self.alarm.is_evicted() {
-                    // Immediately: the descriptor is needed.
-                    return Poll::Ready(Some(Err(ErrorKind::ConnectionAborted.into())));
-                }
-                if is_over { Poll::Ready(None) } else { Poll::Pending }
-            });
-            match filled.await {
-                Some(Ok(1..)) => {}
-                Some(Ok(0)) => return None,
-                Some(Err(_)) => {
-                    self.input = Input::Broken;
-                    return None;
-                }
-                None => {
-                    if has_begun {
-                        edge.metrics.refusals.slow_head.inc();
-                        self.refuse(StatusCode::REQUEST_TIMEOUT);
-                    }
-                    return None;
-                }
-            }
-        }
-    }
-
     /// A request that cannot be decoded gets a status, and the connection ends.
-    fn refuse(&mut self, status: StatusCode) {
+    pub(super) fn refuse(&mut self, status: StatusCode) {
         let shape = Shape { version: Version::HTTP_11, is_head: false, keeps: false };
         self.outgoing.head(HttpResponse::new(status).head(), BodySize::Sized(0), shape, &self.clock);
     }

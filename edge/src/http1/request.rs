@@ -1,12 +1,17 @@
 //! A request whose head is decoded: what answers it, and where the rest of its body goes.
 
-use std::time::Duration;
+use std::{future::poll_fn, io::ErrorKind, task::Poll, time::Duration};
 
 use actix_http::{Payload, Request};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
-use super::{connection::Connection, incoming::Incoming, outgoing::Shape};
+use super::{
+    connection::{Connection, Input, READ},
+    decoder::Decoder,
+    incoming::Incoming,
+    outgoing::Shape,
+};
 use crate::{
     Edge,
     layer::ActiveRequest,
@@ -61,8 +66,86 @@ pub(super) fn half_closed(method: &Method, waits: bool) -> Duration {
 }
 
 impl Connection {
+    /// The next request, within `patience` unless its head has begun. `None` if the connection is to be closed.
+    pub(super) async fn read_request(
+        &mut self,
+        patience: Duration,
+        routes: &Routes,
+        edge: &Edge,
+    ) -> Option<NextRequest> {
+        let mut has_begun = Decoder::has_begun(&self.inbox);
+        let mut share = edge.receiving.share();
+        self.alarm.set(if has_begun { self.head_timeout } else { patience });
+        self.alarm.set_idle(true);
+        loop {
+            match self.decoder.read_head(&mut self.inbox) {
+                Ok(Some(head)) => {
+                    self.alarm.clear();
+                    self.alarm.set_idle(false);
+                    let keeps = head.keeps_alive && !self.clock.is_stopping();
+                    let is_head = *head.request.method() == Method::HEAD;
+                    let shape = Shape { version: head.request.version(), is_head, keeps };
+                    let next =
+                        match self.route(&head.request, head.has_body, head.expects_continue, shape, routes, edge) {
+                            Some(next) => next,
+                            None => NextRequest::Application(Box::new(self.whole(
+                                head.request,
+                                head.has_body,
+                                head.expects_continue,
+                                shape,
+                            ))),
+                        };
+                    self.shrink_inbox();
+                    return Some(next);
+                }
+                Ok(None) => {}
+                Err(status) => {
+                    self.refuse(status);
+                    return None;
+                }
+            }
+            self.shrink_inbox();
+            if share.set(self.inbox.capacity()).is_err() {
+                edge.metrics.refusals.receive_total.inc();
+                self.refuse(StatusCode::SERVICE_UNAVAILABLE);
+                return None;
+            }
+            // Only the head itself has its timeout. Empty lines before it neither start it nor extend the idle timeout.
+            if !has_begun && Decoder::has_begun(&self.inbox) {
+                has_begun = true;
+                self.alarm.set(self.head_timeout);
+            }
+            let filled = poll_fn(|cx| {
+                if let Poll::Ready(read) = self.poll_fill(cx, READ) {
+                    return Poll::Ready(Some(read));
+                }
+                let is_over = self.alarm.is_over(cx.waker()) || (!has_begun && self.clock.is_stopping());
+                if self.alarm.is_evicted() {
+                    // Immediately: the descriptor is needed.
+                    return Poll::Ready(Some(Err(ErrorKind::ConnectionAborted.into())));
+                }
+                if is_over { Poll::Ready(None) } else { Poll::Pending }
+            });
+            match filled.await {
+                Some(Ok(1..)) => {}
+                Some(Ok(0)) => return None,
+                Some(Err(_)) => {
+                    self.input = Input::Broken;
+                    return None;
+                }
+                None => {
+                    if has_begun {
+                        edge.metrics.refusals.slow_head.inc();
+                        self.refuse(StatusCode::REQUEST_TIMEOUT);
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
     /// Begins the response of the request's route. None: the application answers it.
-    pub(super) fn route(
+    fn route(
         &mut self,
         request: &Request,
         has_body: bool,
@@ -94,7 +177,10 @@ impl Connection {
                     }
                     None => RequestBody::Complete(Bytes::new()),
                 };
-                (resource.respond(edge, &parts, content), half_closed(parts.method, resource.waits(parts.method)))
+                (
+                    resource.respond(&edge.settings.origins, &parts, content),
+                    half_closed(parts.method, resource.waits(parts.method)),
+                )
             }
         };
         if has_arrived {
@@ -106,7 +192,7 @@ impl Connection {
         Some(NextRequest::Routed(Box::new(request)))
     }
 
-    pub(super) fn whole(&self, mut request: Request, has_body: bool, expects: bool, shape: Shape) -> Whole {
+    fn whole(&self, mut request: Request, has_body: bool, expects: bool, shape: Shape) -> Whole {
         request.head_mut().peer_addr = self.peer;
         if !has_body {
             return Whole { request, shape, body: None, expects: false };

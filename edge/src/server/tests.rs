@@ -1,6 +1,9 @@
 use std::{
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Instant,
 };
 
@@ -16,7 +19,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{ApiError, body::BodyReader, routes::RequestBody};
+use crate::{ApiError, Settings, body::BodyReader, routes::RequestBody, settings::ServiceDefaults};
 
 const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 /// Long enough for the slowest machine; nothing waits so long when it works.

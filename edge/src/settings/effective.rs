@@ -1,34 +1,10 @@
 //! The effective settings, for display to the operator: without keys and passwords.
 
-use std::fmt;
-
 use super::{
     BusAddress,
-    sources::Sources,
+    sources::{Origin, Sources},
     table::{self, Setting},
 };
-
-/// The source of a setting's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The command line.
-    Flag,
-    /// A variable of the environment.
-    Environment,
-    /// The default.
-    Default,
-}
-
-/// `flag`, `environment` or `default`.
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Flag => "flag",
-            Self::Environment => "environment",
-            Self::Default => "default",
-        })
-    }
-}
 
 /// The effective text of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,15 +3,34 @@
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use super::{
-    Fault, Origin, ServiceDefaults,
-    table::{self, Setting},
+    Fault, ServiceDefaults,
+    table::{self, PREFIX, Setting},
 };
+
+/// The source of a setting's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// A variable of the environment.
+    Environment,
+    /// The default.
+    Default,
+}
+
+/// `flag`, `environment` or `default`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::Default => "default",
+        })
+    }
+}
 
 /// Variables of the client commands of `standalone`, which an operator may have exported where a server starts.
 const OF_CLIENTS: [&str; 2] = ["TRIDENT_TOKEN", "TRIDENT_URL"];
-/// The prefix of Trident's variables.
-pub(super) const PREFIX: &str = "TRIDENT_";
-
 /// The texts of all settings, and the errors found while parsing them.
 pub(super) struct Sources<'a> {
     matches: &'a clap::ArgMatches,

@@ -2,7 +2,10 @@
 
 use clap::{Arg, Command};
 
-use super::{ServiceDefaults, sources::PREFIX};
+use super::ServiceDefaults;
+
+/// The prefix of our variables.
+pub(super) const PREFIX: &str = "TRIDENT_";
 
 /// A setting: the flag `--history-count` and the variable `TRIDENT_HISTORY_COUNT` have one key, `HISTORY_COUNT`.
 #[derive(Clone, Copy, Debug)]

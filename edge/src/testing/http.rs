@@ -8,7 +8,7 @@ use actix_web::{
 use awc::{Client, ClientRequest};
 use futures_util::{Stream, StreamExt as _};
 
-use super::{Events, soon};
+use super::soon;
 
 type Body = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
@@ -47,11 +47,6 @@ impl Ask {
     /// Sends it and waits for the head of the answer alone.
     pub async fn open(self) -> Open {
         Open::of(soon("the head of the answer", self.0.send()).await.unwrap())
-    }
-
-    /// Sends it and reads an event stream, which the answer has to be.
-    pub async fn events(self) -> Events {
-        Events::of(self.open().await)
     }
 }
 

@@ -4,7 +4,14 @@ use actix_web::web::BytesMut;
 pub use russe::{Event, Message};
 use tokio_util::codec::Decoder as _;
 
-use super::Open;
+use super::{Ask, Open};
+
+impl Ask {
+    /// Sends it and reads an event stream, which the answer has to be.
+    pub async fn events(self) -> Events {
+        Events::of(self.open().await)
+    }
+}
 
 /// An open event stream.
 #[derive(Debug)]
