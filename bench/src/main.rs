@@ -23,6 +23,7 @@ mod stamp;
 mod summary;
 mod table;
 mod tally;
+mod transport;
 mod usage;
 mod wire;
 

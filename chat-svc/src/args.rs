@@ -13,7 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 use socketio::socket::packet::Payload;
 
-use crate::reply::{Outcome, Refusal};
+use crate::{refusal::Refusal, reply::Outcome};
 
 /// Maximum number of members of an object that are checked; no event has as many.
 const MAX_MEMBERS: usize = 16;

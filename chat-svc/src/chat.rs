@@ -23,7 +23,8 @@ use crate::{
     events::{self, CHAT_MESSAGE},
     member::Member,
     presence::{Presence, Replica},
-    reply::{self, Refusal},
+    refusal::Refusal,
+    reply,
     sessions::{InvalidRedisConfig, Sessions},
     wire::NAMESPACE,
 };

@@ -15,7 +15,8 @@ use crate::{
     history::{MAX_MESSAGES, Page},
     member::{Hold, MAX_CHANNELS, Member, show},
     presence::Presence,
-    reply::{Done, Joined, Named, Outcome, Past, Refusal, Said},
+    refusal::Refusal,
+    reply::{Done, Joined, Named, Outcome, Past, Said},
     sessions::Sessions,
     wire::{self, CHANNEL_OF_ROOM},
 };

@@ -15,7 +15,7 @@ use shared::{
 };
 use socketio::{Ack, EncodedPacket, socket::packet::Payload};
 
-use crate::{reply::Refusal, wire};
+use crate::{refusal::Refusal, wire};
 
 /// Maximum number of messages in a page.
 pub(crate) const MAX_MESSAGES: usize = 50;

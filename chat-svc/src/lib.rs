@@ -17,6 +17,7 @@ mod history;
 mod member;
 mod page;
 mod presence;
+mod refusal;
 mod reply;
 mod sessions;
 mod subscriptions;

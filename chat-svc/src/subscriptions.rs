@@ -11,7 +11,8 @@ use crate::{
     args::{Args, Fields},
     events::{ChatEvents, too_many_channels},
     member::{Hold, MAX_CHANNELS, Member},
-    reply::{Done, Outcome, Refusal, Subscribed},
+    refusal::Refusal,
+    reply::{Done, Outcome, Subscribed},
 };
 
 /// How long a subscription with a cursor waits for a log that is being loaded.

@@ -12,11 +12,11 @@ use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 use crate::{
     Config, Stats,
-    ask::deadline,
     channels::Channels,
     cluster::{Cluster, Published},
     link,
-    wire::{WireError, event, request, response::Response},
+    questions::deadline,
+    wire::{event, request, response::Response},
 };
 
 /// Why the adapter cannot be created.
@@ -96,7 +96,7 @@ impl RedisAdapter {
         let mut rooms: BTreeSet<Room> = local.rooms().into_iter().map(|(room, _)| room).collect();
         rooms.extend(own.iter().map(|socket| socket.id().clone()));
         let id = random_id();
-        let question = request::encode_all_rooms(&self.cluster.uid, &id).map_err(encode_error)?;
+        let question = request::encode_all_rooms(&self.cluster.uid, &id)?;
         for answer in self.ask(local, &id, question).await? {
             rooms.extend(answer.rooms().unwrap_or_default());
         }
@@ -130,7 +130,7 @@ impl RedisAdapter {
             self.cluster.counters.failed.inc();
             return Err(error);
         }
-        let message = event::encode(own, broadcast).map_err(encode_error)?;
+        let message = event::encode(own, broadcast)?;
         let rooms = &broadcast.to.rooms;
         let channel = match self.cluster.node(local.name()) {
             Some(node) => node.channels.events_for(rooms),
@@ -138,10 +138,6 @@ impl RedisAdapter {
         };
         self.cluster.publish(channel, message)
     }
-}
-
-pub(crate) fn encode_error(error: WireError) -> AdapterError {
-    AdapterError(format!("the message cannot be encoded: {error}"))
 }
 
 fn random_id() -> String {
@@ -198,7 +194,7 @@ impl Adapter for RedisAdapter {
             }
             // Stays open after this future: sockets answer until the timeout.
             let mut open = self.cluster.questions.ask_sockets(&id, acks, until.into_std());
-            self.cluster.publish(node.channels.request.clone(), question.map_err(encode_error)?)?.wait().await?;
+            self.cluster.publish(node.channels.request.clone(), question?)?.wait().await?;
             let (counts, _) = self.gather(&node, &mut open, others, until).await?;
             Ok(counts.iter().filter_map(Response::client_count).fold(asked, usize::saturating_add))
         })
@@ -211,7 +207,7 @@ impl Adapter for RedisAdapter {
     ) -> BoxFuture<'a, Result<Vec<SocketInfo>, AdapterError>> {
         Box::pin(async move {
             let id = random_id();
-            let question = request::encode_fetch(&self.cluster.uid, &id, &to).map_err(encode_error)?;
+            let question = request::encode_fetch(&self.cluster.uid, &id, &to)?;
             let answers = self.ask(local, &id, question).await?;
             let mut sockets = local.sockets(&to);
             sockets.extend(answers.iter().filter_map(Response::sockets).flatten());
@@ -260,7 +256,7 @@ impl Adapter for RedisAdapter {
 
     fn server_side_emit<'a>(&'a self, local: &'a Local, event: Payload) -> BoxFuture<'a, Result<(), AdapterError>> {
         Box::pin(async move {
-            let message = request::encode_emit(&self.cluster.uid, None, &event).map_err(encode_error)?;
+            let message = request::encode_emit(&self.cluster.uid, None, &event)?;
             self.cluster.publish(self.channels(local).request, message)?.wait().await
         })
     }
@@ -278,7 +274,7 @@ impl Adapter for RedisAdapter {
                 return Ok(Responses { answers: Vec::new(), missing: 0 });
             }
             let id = random_id();
-            let message = request::encode_emit(&self.cluster.uid, Some(&id), &event).map_err(encode_error)?;
+            let message = request::encode_emit(&self.cluster.uid, Some(&id), &event)?;
             let mut open = self.cluster.questions.ask(&id);
             self.cluster.publish(node.channels.request.clone(), message)?.wait().await?;
             let until = deadline(self.cluster.config.request_timeout);

@@ -12,22 +12,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::{
     RedisAdapter,
-    adapter::encode_error,
     cluster::{Node, unavailable},
-    questions::Question,
+    questions::{Question, deadline},
     wire::{WireError, response::Response},
 };
 
 /// How often the number of servers is checked while answers are awaited.
 const RECOUNT: Duration = Duration::from_millis(500);
-
-/// Longer than any real timeout. Later moments could overflow the clock.
-const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
-/// The deadline after this much time, which may be unlimited.
-pub(crate) fn deadline(timeout: Duration) -> Instant {
-    Instant::now() + timeout.min(MAX_TIMEOUT)
-}
 
 impl RedisAdapter {
     pub(crate) fn node(&self, local: &Local) -> Result<Arc<Node>, AdapterError> {
@@ -127,7 +118,7 @@ impl RedisAdapter {
         let node = self.node(local)?;
         self.listening(&node).await?;
         let mut echo = self.cluster.questions.expect_echo(id);
-        self.cluster.publish(node.channels.request.clone(), order.map_err(encode_error)?)?.wait().await?;
+        self.cluster.publish(node.channels.request.clone(), order?)?.wait().await?;
         let until = deadline(self.cluster.config.request_timeout);
         match timeout_at(until, echo.answers.recv()).await {
             Ok(Some(())) => Ok(()),

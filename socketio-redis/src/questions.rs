@@ -1,6 +1,9 @@
 //! Questions to other servers that are open, by the ids that the answers name.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use socketio::AckSink;
@@ -104,4 +107,12 @@ impl Questions {
         let open = std::mem::take(&mut *self.0.lock());
         drop(open);
     }
+}
+
+/// Longer than any real timeout. Later moments could overflow the clock.
+const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The deadline after this much time, which may be unlimited.
+pub(crate) fn deadline(timeout: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + timeout.min(MAX_TIMEOUT)
 }

@@ -1,6 +1,6 @@
 //! A feed compared with a plain model, with a client that is disconnected at any moment and reconnects with the last offset it received.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 use shared::{

@@ -22,6 +22,7 @@ mod tests;
 use bytestring::ByteString;
 use socketio::{
     Room, Selector, Value,
+    adapter::AdapterError,
     socket::packet::{Payload, is_reserved},
 };
 
@@ -48,6 +49,12 @@ pub(crate) enum WireError {
     UnknownRequest(u64),
     #[error("{0:?} is a reserved event name")]
     Reserved(String),
+}
+
+impl From<WireError> for AdapterError {
+    fn from(error: WireError) -> Self {
+        Self(format!("the message cannot be encoded: {error}"))
+    }
 }
 
 /// JSON or msgpack, depending on the first byte.

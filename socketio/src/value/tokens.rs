@@ -1,6 +1,9 @@
 //! The tokens of JSON text, and which of its objects are placeholders, without recursion: text may nest as deep as it is long.
 
-use super::json::{NUM, PLACEHOLDER, text_end, unescaped};
+use std::borrow::Cow;
+
+pub(crate) const PLACEHOLDER: &str = "_placeholder";
+pub(crate) const NUM: &str = "num";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -118,4 +121,59 @@ impl Candidate {
     pub(crate) fn attachment(&self) -> Option<usize> {
         (self.is_placeholder && self.number != NO_NUMBER).then(|| usize::try_from(self.number).ok()).flatten()
     }
+}
+
+/// The place of the quote that ends the string which `text` begins with.
+pub(crate) fn text_end(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The text that a string's escapes represent (RFC 8259 §7). An unpaired surrogate becomes U+FFFD.
+pub(crate) fn unescaped(escaped: &str) -> Cow<'_, str> {
+    if !escaped.contains('\\') {
+        return escaped.into();
+    }
+    let mut text = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(kind) = rest.chars().next() else { break };
+        rest = &rest[kind.len_utf8()..];
+        match kind {
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
+            'n' => text.push('\n'),
+            'r' => text.push('\r'),
+            't' => text.push('\t'),
+            'u' => {
+                let unit = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+                let Some(first) = unit(rest) else { continue };
+                rest = &rest[4..];
+                let second = rest.strip_prefix("\\u").and_then(unit);
+                let pair = [first, second.unwrap_or_default()];
+                // One unit, or two that belong together.
+                let char = match char::decode_utf16(pair).next() {
+                    Some(Ok(char)) => char,
+                    _ => char::REPLACEMENT_CHARACTER,
+                };
+                if char.len_utf16() == 2 {
+                    rest = &rest[6..];
+                }
+                text.push(char);
+            }
+            other => text.push(other),
+        }
+    }
+    text.push_str(rest);
+    text.into()
 }

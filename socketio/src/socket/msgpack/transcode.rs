@@ -7,10 +7,7 @@
 use bytes::Bytes;
 
 use super::write::Writer;
-use crate::value::{
-    json::unescaped,
-    tokens::{Candidate, Kind, Token, Tokens},
-};
+use crate::value::tokens::{Candidate, Kind, Token, Tokens, unescaped};
 
 /// Writes `json` with `attachments` in the place of its placeholders.
 pub(super) fn value(out: &mut Writer, json: &str, attachments: &[Bytes]) {

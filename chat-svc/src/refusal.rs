@@ -1,0 +1,54 @@
+//! Why a request of a client of the chat fails.
+
+use edge::ApiError;
+use serde::Serialize;
+use shared::{live::bus::BusError, pure::NameError};
+
+/// Why a request failed, as sent to the client.
+#[derive(Debug, Serialize)]
+pub(crate) struct Refusal {
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, message: impl ToString) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+#[cfg(test)]
+impl Refusal {
+    pub(crate) fn code(&self) -> &str {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::new(error.code(), error)
+    }
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        let code = match error {
+            BusError::Unavailable(_) => "bus_unavailable",
+            BusError::Unknown(_) => "outcome_unknown",
+            BusError::TooLarge => "too_large",
+            BusError::Keys { .. } => "too_many_keys",
+            BusError::Reused => "idempotency_key_reused",
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        Self::new("bad_channel", error)
+    }
+}
