@@ -39,7 +39,12 @@ run:
 test:
 	cargo test $(ALL)
 
-check: fmt clippy deny
+check: fmt clippy deny structure
+
+# No import circle but known ones, no long file, no HTTP below the crate edge.
+.PHONY: structure
+structure:
+	.ci/structure
 
 fmt:
 	cargo fmt --all -- --check
