@@ -19,6 +19,7 @@
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make supply   licences and sources of npm packages, and known vulnerabilities of all dependencies, as far as databases can be reached
 #   make openapi  docs/openapi.json, generated from the code
+#   make dist     a release: archive, Debian package, images: docs/RELEASING.md
 #   make clean
 
 export CARGO_TARGET_DIR ?= target
@@ -100,6 +101,11 @@ build:
 ifndef BUILT
 	cargo build $(ALL) --bins --examples
 endif
+
+# A release: docs/RELEASING.md.
+.PHONY: dist
+dist:
+	ops/package/dist
 
 e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples e2e-docs
 

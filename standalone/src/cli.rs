@@ -15,6 +15,11 @@ pub const LISTEN: &str = "listen";
 /// The subcommand that publishes.
 pub const PUBLISH: &str = "publish";
 
+/// The subcommand that prints a script for shell completion.
+pub const COMPLETIONS: &str = "completions";
+/// The subcommand that writes man pages.
+pub const MAN: &str = "man";
+
 /// The command with its subcommands and a flag for each setting.
 #[must_use]
 pub fn command() -> Command {
@@ -23,6 +28,8 @@ pub fn command() -> Command {
         token(),
         listen(),
         publish(),
+        completions(),
+        man(),
     ]);
     Settings::augment(command, &DEFAULTS)
 }
@@ -151,6 +158,26 @@ fn publish() -> Command {
                 .value_name("KEY")
                 .help("Idempotency key: the same key publishes only once within five minutes [default: random]"),
         )
+}
+
+fn completions() -> Command {
+    Command::new(COMPLETIONS).about("Print a script that completes this command line in a shell").arg(
+        Arg::new("shell")
+            .value_name("SHELL")
+            .required(true)
+            .value_parser(clap::value_parser!(clap_complete::Shell))
+            .help("The shell"),
+    )
+}
+
+fn man() -> Command {
+    Command::new(MAN).about("Write the man pages of this command line").arg(
+        Arg::new("directory")
+            .value_name("DIRECTORY")
+            .required(true)
+            .value_parser(clap::value_parser!(std::path::PathBuf))
+            .help("An existing directory, for example /usr/local/share/man/man1"),
+    )
 }
 
 fn url() -> Arg {

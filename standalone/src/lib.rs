@@ -7,6 +7,7 @@ pub mod listen;
 mod page;
 mod plain;
 pub mod publish;
+pub mod shell;
 pub mod token;
 mod welcome;
 

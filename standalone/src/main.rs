@@ -1,11 +1,11 @@
 //! The command `standalone`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use allocator as _;
 use clap::ArgMatches;
 use edge::Settings;
-use standalone::{DEFAULTS, check, cli, listen, publish, serve, token};
+use standalone::{DEFAULTS, check, cli, listen, publish, serve, shell, token};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -14,6 +14,15 @@ async fn main() -> ExitCode {
         Some((cli::CHECK, _)) => return check::run(&matches).await,
         Some((cli::LISTEN, matches)) => listen::run(matches).await,
         Some((cli::PUBLISH, matches)) => publish::run(matches).await,
+        Some((cli::COMPLETIONS, matches)) => {
+            let shell = *matches.get_one("shell").expect("the argument is required");
+            shell::print_completions(cli::command(), shell);
+            Ok(())
+        }
+        Some((cli::MAN, matches)) => {
+            let directory: &PathBuf = matches.get_one("directory").expect("the argument is required");
+            shell::write_man_pages(cli::command(), directory)
+        }
         Some((cli::TOKEN, flags)) => token::print(&settings(&matches), flags),
         _ => serve(settings(&matches)).await.map_err(|error| error.to_string()),
     };
