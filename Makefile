@@ -177,7 +177,7 @@ screenshot: build web-fresh e2e/node_modules/.package-lock.json
 
 # The installation of docker-compose.yml, with the profile that builds fastest unless CARGO_PROFILE is set.
 .PHONY: e2e-compose
-e2e-compose: e2e/node_modules/.package-lock.json
+e2e-compose: build e2e/node_modules/.package-lock.json
 	@docker info >/dev/null 2>&1 || { echo "make e2e-compose needs a Docker engine, and none answers"; exit 1; }
 	cd e2e && CARGO_PROFILE="$${CARGO_PROFILE:-trial}" npm run test:compose
 

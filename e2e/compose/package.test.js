@@ -36,7 +36,7 @@ describe("the Debian package", () => {
     assert.match(unit, /^LoadCredential=secret:\/etc\/trident\/secret$/m);
     assert.match(unit, /^\[Install\]\nWantedBy=multi-user\.target$/m);
     // From outside of the container loopback is not reachable.
-    const settings = "set -a; . /etc/default/trident; TRIDENT_SECRET_FILE=/etc/trident/secret; TRIDENT_LISTEN=:8080";
+    const settings = "set -a; . /etc/default/trident; CREDENTIALS_DIRECTORY=/etc/trident; TRIDENT_LISTEN=:8080";
     await run("docker", ["exec", "-d", container, "bash", "-c", `${settings}; exec ${command}`]);
     await until("the service is ready", async () => (await ask(`${base}/readyz`).catch(() => undefined))?.status === 200, { within: MINUTE, every: 200 });
   };
@@ -61,6 +61,8 @@ describe("the Debian package", () => {
 
   test("installs, and serves the three demos in Chromium", { timeout: 5 * MINUTE }, async () => {
     await install("first");
+    assert.match(await inside("readlink /etc/systemd/system/multi-user.target.wants/trident.service"), /systemd\/system\/trident\.service$/m);
+    assert.match(await inside("trident token --help"), /Example: trident token/);
     assert.match(await inside("stat -c '%a %U %s' /etc/trident/secret"), /^600 root 64$/m);
     assert.match(await inside("trident check --secret-file /etc/trident/secret"), /TRIDENT_SECRET/);
     await start();
@@ -94,6 +96,15 @@ describe("the Debian package", () => {
     await stop();
   });
 
+  test("an administrator's choice not to start it survives removal and installation", async () => {
+    await inside("dpkg --remove trident");
+    await install(NEXT);
+    assert.match(await inside("readlink /etc/systemd/system/multi-user.target.wants/trident.service"), /trident\.service$/m);
+    await inside("deb-systemd-helper disable trident.service");
+    await install(NEXT);
+    assert.equal(await inside("ls /etc/systemd/system/multi-user.target.wants/trident.service 2>/dev/null || true"), "");
+  });
+
   test("is removed with its settings kept, and purged with nothing left", async () => {
     await inside("dpkg --remove trident");
     assert.equal(await inside("ls /usr/bin/trident 2>/dev/null || true"), "");
@@ -104,7 +115,8 @@ describe("the Debian package", () => {
 
   test("the archive has the same files, and the checksums are theirs", async () => {
     const output = await run("bash", ["-c", `cd ${folder}/first && sha256sum --check SHA256SUMS && tar -tzf *.tar.gz`]);
-    for (const name of ["trident", "trident.1.gz", "trident.service", "LICENSE-MIT", "LICENSE-APACHE", "_trident", "trident.fish"]) {
+    assert.match(await run("bash", ["-c", `cd ${folder} && tar -xzf first/*.tar.gz && trident-*/trident --version`]), /^trident \d/);
+    for (const name of ["trident", "trident.1.gz", "trident.service", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "trident.bash", "_trident", "trident.fish"]) {
       assert.match(output, new RegExp(`/${name.replace(".", "\\.")}$`, "m"), name);
     }
     assert.equal(readFileSync(path.join(folder, "first/SHA256SUMS"), "utf8").trim().split("\n").length, 2);

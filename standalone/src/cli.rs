@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::Path;
+
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 use edge::{Settings, settings::duration};
 use shared::pure::{ChannelName, EventName, Since, access::Patterns};
@@ -20,10 +22,22 @@ pub const COMPLETIONS: &str = "completions";
 /// The subcommand that writes man pages.
 pub const MAN: &str = "man";
 
+/// The name that the program was started by: `trident`, where the package installed it, and else `standalone`.
+#[must_use]
+pub fn name() -> &'static str {
+    let path = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&path).file_name().is_some_and(|name| name == "trident") { "trident" } else { DEFAULTS.name }
+}
+
+/// An example with the name of the program.
+fn example(text: &str) -> String {
+    text.replace("standalone ", &format!("{} ", name()))
+}
+
 /// The command with its subcommands and a flag for each setting.
 #[must_use]
 pub fn command() -> Command {
-    let command = Command::new(DEFAULTS.name).about(DEFAULTS.about).version(DEFAULTS.version).subcommands([
+    let command = Command::new(name()).about(DEFAULTS.about).version(DEFAULTS.version).subcommands([
         check(),
         token(),
         listen(),
@@ -74,20 +88,20 @@ fn token() -> Command {
         .arg(Arg::new("sub").long("sub").value_name("TEXT").help("The user that it identifies (claim `sub`)"))
         .arg(Arg::new("aud").long("aud").value_name("TEXT").help("The server that it is meant for (claim `aud`)"));
     Settings::augment(command, &DEFAULTS)
-        .after_help("Example: standalone token --publish 'news*' --subscribe 'news*' --ttl 1h --sub backend")
+        .after_help(example("Example: standalone token --publish 'news*' --subscribe 'news*' --ttl 1h --sub backend"))
 }
 
 fn listen() -> Command {
     Command::new(LISTEN)
         .about("Print messages as they are published; reconnect automatically")
-        .after_help(
+        .after_help(example(
             "Examples:\n  \
              standalone listen http://localhost:8080 --channel time\n  \
              standalone listen https://push.example.org --channel news --channel jobs --since earliest\n  \
              TRIDENT_TOKEN=… standalone listen http://localhost:8080 --channel orders --json | jq .data\n\n\
              Messages are written to stdout, everything else to stderr. Ctrl-C prints the cursor to resume from. Exit code 1 if the \
              server rejects the request. Times are UTC. For https://, SSL_CERT_FILE replaces the system's certificate authorities.",
-        )
+        ))
         .args([url(), channels(), token_flag()])
         .arg(
             Arg::new("since")
@@ -130,11 +144,11 @@ fn listen() -> Command {
 fn publish() -> Command {
     Command::new(PUBLISH)
         .about("Publish a message to one or more channels, and print the ids")
-        .after_help(
+        .after_help(example(
             "Example: standalone publish http://localhost:8080 --channel news --data '{\"headline\":\"…\"}' --token …\n\n\
              Retries for half a minute if the server is unavailable or asks to wait, always with the same idempotency key, \
              so that nothing is published twice.",
-        )
+        ))
         .args([url(), channels(), token_flag()])
         .arg(Arg::new("data").long("data").value_name("JSON").help("The data, as JSON; - reads it from stdin"))
         .arg(

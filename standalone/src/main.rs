@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("standalone: {error}");
+            eprintln!("{}: {error}", cli::name());
             ExitCode::FAILURE
         }
     }

@@ -5,18 +5,8 @@ use std::{io, path::Path};
 use clap::Command;
 use clap_complete::Shell;
 
-/// The command under the name that it was started by.
-fn named(command: Command) -> Command {
-    let name = std::env::args_os().next().and_then(|path| Some(Path::new(&path).file_name()?.to_str()?.to_owned()));
-    match name {
-        Some(name) => command.name(name.clone()).bin_name(name),
-        None => command,
-    }
-}
-
 /// Prints a script that completes the command line in `shell`.
-pub fn print_completions(command: Command, shell: Shell) {
-    let mut command = named(command);
+pub fn print_completions(mut command: Command, shell: Shell) {
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut io::stdout());
 }
@@ -26,5 +16,5 @@ pub fn print_completions(command: Command, shell: Shell) {
 /// # Errors
 /// When they cannot be written there.
 pub fn write_man_pages(command: Command, directory: &Path) -> Result<(), String> {
-    clap_mangen::generate_to(named(command), directory).map_err(|error| format!("{}: {error}", directory.display()))
+    clap_mangen::generate_to(command, directory).map_err(|error| format!("{}: {error}", directory.display()))
 }

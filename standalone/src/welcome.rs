@@ -13,6 +13,8 @@ use edge::{
     settings::Secret,
 };
 
+use crate::cli;
+
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The text, for a process with these settings that listens at `address`; `own_key` is its temporary key, if it has one.
@@ -46,7 +48,7 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
         origins = settings.origins,
     );
     let Some(secret) = own_key else {
-        text.push_str("`standalone token --help` shows how to create a token.\n\n");
+        let _ = write!(text, "`{} token --help` shows how to create a token.\n\n", cli::name());
         return Ok(text);
     };
     let everything = || "*".parse().map_err(io::Error::other);
@@ -72,7 +74,8 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
          \n\
          and read it:\n\
          \n\
-         \x20 standalone listen {url} --channel public.hello --since earliest\n\n"
+         \x20 {command} listen {url} --channel public.hello --since earliest\n\n",
+        command = cli::name(),
     );
     Ok(text)
 }

@@ -25,7 +25,10 @@ use tokio::{
 };
 use wire::{Batch, Decode, EventStream, Item, JsonLines, Lines};
 
-use crate::client::{self, Backoff, BaseUrl, Refusal};
+use crate::{
+    cli,
+    client::{self, Backoff, BaseUrl, Refusal},
+};
 
 /// Timeout of the head of a response.
 const HEAD: Duration = Duration::from_secs(15);
@@ -309,7 +312,8 @@ impl Listener {
         if let Since::After(cursor) = self.since {
             let channels: String = self.channels.iter().map(|channel| format!(" --channel {channel}")).collect();
             self.note(&format!(
-                "last cursor {cursor}; to resume from there: standalone listen {}{channels} --since {cursor}",
+                "last cursor {cursor}; to resume from there: {} listen {}{channels} --since {cursor}",
+                cli::name(),
                 self.base
             ));
         }
