@@ -176,8 +176,9 @@ export class Lane {
   }
 
   /** A stopped server has the same words as on the other pages; an answer of the server is quoted. */
-  fail({ status, message }, seconds) {
-    const isAway = !status || [502, 503, 504].includes(status);
+  fail({ status, code, message }, seconds) {
+    // A service that refuses for a reason of its own says it with a code.
+    const isAway = !status || !code || code === "service_unavailable";
     this.state("down", "state.away");
     setText(this.part.error, () => say("retry", { what: isAway ? say("unreachable") : `${say("refused", { status, message })}`, seconds }));
     this.part.error.hidden = false;

@@ -1,8 +1,8 @@
 //! Authentication and authorization.
 //!
 //! A request has a token in its header, its cookie, or (Socket.IO) its handshake; [`Verifier`] checks it; the result is [`Access`], which
-//! decides for each channel. A token is optional, but a present one must be valid: a client whose token has expired gets an error even for
-//! public channels.
+//! decides for each channel. A token is optional. Over HTTP, an invalid one gives no rights beyond those that everybody has; the first message
+//! of a Socket.IO client with an invalid token is rejected.
 
 mod access;
 mod identity;

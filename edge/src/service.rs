@@ -2,7 +2,7 @@
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{rt, web, web::ServiceConfig};
+use actix_web::{rt, web::ServiceConfig};
 use parking_lot::Mutex;
 use shared::live::{
     bus::{Bus, BusError, MemoryBus, RedisBus},
@@ -86,7 +86,7 @@ impl Service {
         self.bus.log()
     }
 
-    /// Serves `routes` on `listener`, and what `application` adds to actix-web's application, which has this service as `web::Data`.
+    /// Serves `routes` on `listener`, and what `application` adds to actix-web's application.
     ///
     /// # Errors
     /// As [`server::start`].
@@ -95,11 +95,7 @@ impl Service {
         R: Fn(&Self) -> Routes + Clone + Send + 'static,
         A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     {
-        let (data, service) = (web::Data::new(self.clone()), self.clone());
-        let application = move |config: &mut ServiceConfig| {
-            config.app_data(data);
-            application(config);
-        };
+        let service = self.clone();
         server::start(listener, &self.edge, move || routes(&service), application)
     }
 

@@ -1,18 +1,12 @@
 //! The permissions of a client.
 
 use std::{
-    future::{Ready, ready},
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use actix_web::{
-    FromRequest, HttpRequest,
-    dev::Payload,
-    http::header::{self, HeaderMap},
-    web,
-};
+use actix_web::http::header::{self, HeaderMap};
 use shared::pure::{
     ChannelName,
     access::{Grants, Patterns},
@@ -29,7 +23,7 @@ const CHAT: &str = "chat.";
 
 /// The permissions of a client: public channels, and those of its token.
 ///
-/// As an argument of a handler it is read from the request. An invalid token adds no permissions and is not an error by itself: public
+/// An invalid token adds no permissions and is not an error by itself: public
 /// channels stay accessible, and a request that needs a token is rejected with the problem of the invalid one. An expired cookie therefore
 /// does not keep a page from public channels.
 #[derive(Clone, Debug)]
@@ -258,17 +252,6 @@ impl Access {
     }
 }
 
-impl FromRequest for Access {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let edge = request.app_data::<web::Data<Edge>>();
-        let edge = edge.ok_or_else(|| ApiError::internal("the application was built without its Edge"));
-        ready(edge.map(|edge| Self::of(edge, &RequestParts::from(request))))
-    }
-}
-
 /// The token of `Authorization: Bearer` (RFC 6750 §2.1).
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let mut tokens = headers.get_all(header::AUTHORIZATION).filter_map(|value| {
@@ -311,6 +294,6 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn origin(headers: &HeaderMap) -> Option<&str> {
-    // An unreadable token is not one of this server's.
+    // An unreadable origin is treated as a foreign one.
     headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default())
 }

@@ -85,16 +85,15 @@ impl Connection {
                     let keeps = head.keeps_alive && !self.clock.is_stopping();
                     let is_head = *head.request.method() == Method::HEAD;
                     let shape = Shape { version: head.request.version(), is_head, keeps };
-                    let next =
-                        match self.route(&head.request, head.has_body, head.expects_continue, shape, routes, edge) {
-                            Some(next) => next,
-                            None => NextRequest::Application(Box::new(self.whole(
-                                head.request,
-                                head.has_body,
-                                head.expects_continue,
-                                shape,
-                            ))),
-                        };
+                    let next = match self.route(&head.request, head.expects_continue, shape, routes, edge) {
+                        Some(next) => next,
+                        None => NextRequest::Application(Box::new(self.whole(
+                            head.request,
+                            head.has_body,
+                            head.expects_continue,
+                            shape,
+                        ))),
+                    };
                     self.shrink_inbox();
                     return Some(next);
                 }
@@ -148,7 +147,6 @@ impl Connection {
     fn route(
         &mut self,
         request: &Request,
-        has_body: bool,
         expects: bool,
         shape: Shape,
         routes: &Routes,
@@ -170,12 +168,11 @@ impl Connection {
             Target::Resource(resource) => {
                 let content = match complete {
                     Some(complete) => RequestBody::Complete(complete),
-                    None if has_body => {
+                    None => {
                         let (incoming, reading) = Incoming::new();
                         body = Some(incoming);
                         RequestBody::Stream(Box::pin(reading))
                     }
-                    None => RequestBody::Complete(Bytes::new()),
                 };
                 (
                     resource.respond(&edge.settings.origins, &parts, content),

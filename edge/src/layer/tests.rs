@@ -23,7 +23,8 @@ fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/fail").to(async || Err::<HttpResponse, _>(ApiError::internal("hunter2"))));
 }
 
-async fn secret(access: Access) -> Result<HttpResponse, ApiError> {
+async fn secret(edge: web::Data<Edge>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let access = Access::of(&edge, &RequestParts::from(&request));
     access.require_subscribe(&"secret".parse().unwrap())?;
     Ok(HttpResponse::Ok().finish())
 }

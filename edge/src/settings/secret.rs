@@ -22,8 +22,8 @@ impl Secret {
     pub fn new(text: &str) -> Result<Self, String> {
         if text.len() < MIN_SECRET_BYTES {
             return Err(format!(
-                "the secret has {} bytes; HS256 takes {MIN_SECRET_BYTES} at least (RFC 7518 §3.2), as `openssl rand -hex 32` makes them; \
-                 between several stands a comma",
+                "a secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 §3.2), and this one has {}; `openssl rand -hex 32` creates one. \
+                 Separate several secrets with commas, or with line ends in a file",
                 text.len()
             ));
         }

@@ -54,7 +54,7 @@ fn all_faults_are_reported_with_their_settings() {
         "TRIDENT_BUS (--bus): invalid bus address: expected `memory` or",
         "TRIDENT_WORKERS (--workers): invalid number of threads `0`: expected 1 to 512",
         "TRIDENT_KEEPALIVE (--keepalive): invalid duration `15`: expected",
-        "TRIDENT_SECRET (--secret): the secret has 5 bytes; HS256 takes 32",
+        "TRIDENT_SECRET (--secret): a secret needs at least 32 bytes (RFC 7518 §3.2), and this one has 5",
         "TRIDENT_PUBLIC (--public): invalid pattern `a*b`",
         "TRIDENT_DEMO (--demo): invalid value `maybe`: expected `on` or `off`",
     ];
