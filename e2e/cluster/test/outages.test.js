@@ -45,7 +45,7 @@ test("Redis is restarted: both kinds go on, and while it was away events stayed 
   await cluster.complete();
   const found = await rust.ask("fetch", {});
   assert.deepEqual(found.map(({ id }) => id).sort(), clients.map(({ id }) => id).sort());
-  assert.match(await rust.ask("stats"), /connected: true, .* away: 1\b/);
+  assert.match(await rust.ask("stats"), /connected: true, .* disconnects: 1\b/);
 });
 
 test("Redis answers nothing for a while: it is taken for away, and found again", async () => {
