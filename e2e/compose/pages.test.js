@@ -77,8 +77,9 @@ describe("Compose as the pages have it", () => {
   });
 
   test("the tutorial brings it up, with as many replicas as it says and the secret that it writes down", { timeout: 45 * MINUTES }, async () => {
-    const server = `bash -c 'trap "exit 0" TERM; while :; do sleep 1; done' &`;
-    await shell.run(`TRIDENT=$PWD\n${server} SERVER=$!\nsleep 3600 & FILES=$!\n${up}`);
+    // It is ended by a signal, which it must be ready for by then.
+    const server = `READY=$(mktemp -u); bash -c 'trap "exit 0" TERM; : > "$0"; while :; do sleep 1; done' "$READY" &`;
+    await shell.run(`TRIDENT=$PWD\n${server} SERVER=$!\nuntil [ -e "$READY" ]; do sleep 0.05; done\nsleep 3600 & FILES=$!\n${up}`);
     assert.equal(readFileSync(path.join(shell.folder, "secrets/tokens"), "utf8"), `${secret}\n`);
     assert.doesNotMatch(await run("docker", ["inspect", ...(await ids("sse-svc"))]), new RegExp(secret));
     const counts = [...up.matchAll(/--scale (\S+)=(\d+)/g)];
