@@ -63,7 +63,7 @@ describe("the Debian package", () => {
     await install("first");
     assert.match(await inside("readlink /etc/systemd/system/multi-user.target.wants/trident.service"), /systemd\/system\/trident\.service$/m);
     assert.match(await inside("trident token --help"), /Example: trident token/);
-    assert.match(await inside("stat -c '%a %U %s' /etc/trident/secret"), /^600 root 64$/m);
+    assert.match(await inside("stat -c '%a %U %s' /etc/trident/secret"), /^600 root 65$/m);
     assert.match(await inside("trident check --secret-file /etc/trident/secret"), /TRIDENT_SECRET/);
     await start();
     const browser = await launch();
