@@ -172,7 +172,7 @@ cases-all: cases
 # The picture in README.md, taken by the tests of the playground.
 .PHONY: screenshot
 screenshot: build web-fresh e2e/node_modules/.package-lock.json
-	cd e2e && node --test --test-name-pattern="standalone" client/playground.test.js
+	cd e2e && TRIDENT_SCREENSHOTS=1 node --test --test-name-pattern="standalone" client/playground.test.js
 	cp e2e/out/playground-standalone.png docs/playground.png
 
 # The installation of docker-compose.yml, with the profile that builds fastest unless CARGO_PROFILE is set.

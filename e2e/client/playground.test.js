@@ -1,11 +1,10 @@
 // The playground in Chromium: its panes. What is published arrives once on each transport, whatever happens in between.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { describe, test } from "node:test";
-import { SIZES, tab } from "../lib/browser.js";
+import { SIZES, picture, tab } from "../lib/browser.js";
 import { chance } from "../lib/random.js";
-import { ONE_LOG, OUT, PINGS, STANDALONE, startService } from "../lib/stack.js";
+import { ONE_LOG, PINGS, STANDALONE, startService } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 import { PANES, Playground } from "./playground.js";
@@ -39,7 +38,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await play.page.locator("#talk-said li").waitFor();
     await play.page.waitForFunction(() => /\d+ ms.*\d+ ms.*\d+ ms/.test(document.getElementById("chart-summary").textContent));
     await play.page.evaluate(() => scrollTo(0, 0));
-    await play.page.screenshot({ path: path.join(OUT, `playground-${play.slug}.png`) });
+    await picture(play.page, `playground-${play.slug}`);
     assert.deepEqual(play.page.complaints, []);
   });
 

@@ -1,7 +1,9 @@
 // Headless Chromium as Debian packages it, and pages that count every complaint.
 
 import { existsSync } from "node:fs";
+import path from "node:path";
 import { chromium } from "playwright-core";
+import { OUT } from "./stack.js";
 
 export const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
@@ -37,4 +39,12 @@ export async function tab(browser, options = {}) {
     if (request.failure()?.errorText !== "net::ERR_ABORTED") page.complaints.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
   });
   return page;
+}
+
+/** Whether pictures are taken: with TRIDENT_SCREENSHOTS=1. They take as long as everything else that a test does with a page. */
+export const TAKES_PICTURES = process.env.TRIDENT_SCREENSHOTS === "1";
+
+/** Takes a picture of a page for people to look at: e2e/out/`name`.png. No test reads it. */
+export async function picture(page, name, options = {}) {
+  if (TAKES_PICTURES) await page.screenshot({ path: path.join(OUT, `${name}.png`), ...options });
 }

@@ -1,11 +1,10 @@
 // The chat page on a bad network and with a server that comes and goes.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { SIZES, launch, tab } from "../lib/browser.js";
+import { SIZES, launch, picture, tab } from "../lib/browser.js";
 import { chat, leaveAll, newRoom } from "../lib/chat.js";
-import { OUT, PINGS, STANDALONE, startService, startStack } from "../lib/stack.js";
+import { PINGS, STANDALONE, startService, startStack } from "../lib/stack.js";
 import { proxy } from "../socketio/support/proxy.js";
 
 const live = (page) => page.locator('#state[data-state="live"]').waitFor({ timeout: 30_000 });
@@ -59,7 +58,7 @@ describe("chat page", () => {
     await friend.say("missed there");
     await say(away, "written in the dark");
     await away.locator(".said.waiting", { hasText: "written in the dark" }).waitFor();
-    await away.screenshot({ path: path.join(OUT, "chat-away-phone.png") });
+    await picture(away, "chat-away-phone");
     line.refuse(false);
     await live(away);
     await away.locator(".said.missed", { hasText: "missed here" }).waitFor();
@@ -67,7 +66,7 @@ describe("chat page", () => {
     await away.locator(".said.mine.sent", { hasText: "written in the dark" }).waitFor();
     await friend.hears("chat message", (data, meta) => data === "written in the dark" && meta.room === room);
     assert.deepEqual(await texts(away), ["before", "missed here", "written in the dark"]);
-    await away.screenshot({ path: path.join(OUT, "chat-back-phone.png") });
+    await picture(away, "chat-back-phone");
     await away.locator("#side-toggle").click();
     await away.locator("#rooms .go", { hasText: "lobby" }).click();
     await away.locator(".said.missed", { hasText: "missed there" }).waitFor();

@@ -7,10 +7,10 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import Ajv from "ajv/dist/2020.js";
-import { SIZES, launch, tab } from "../lib/browser.js";
+import { SIZES, launch, picture, tab } from "../lib/browser.js";
 import { ask, open, publish } from "../lib/http.js";
 import { startRedis } from "../lib/redis.js";
-import { GATEWAY, OUT, ROOT, STANDALONE, startService, startStack } from "../lib/stack.js";
+import { GATEWAY, ROOT, STANDALONE, startService, startStack } from "../lib/stack.js";
 import { bearer, token } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 
@@ -219,7 +219,7 @@ describe("its page", () => {
       const { violations } = await page.evaluate(() => window.axe.run());
       assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => String(target))]), []);
       assert.deepEqual(page.complaints, []);
-      await page.screenshot({ path: path.join(OUT, `api-${size}-${colorScheme}.png`) });
+      await picture(page, `api-${size}-${colorScheme}`);
       await page.context().close();
     });
   }

@@ -1,11 +1,10 @@
 // The pages in a real browser: what a person sees, at two sizes, by day and by night.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { SIZES, launch, tab } from "../lib/browser.js";
+import { SIZES, launch, picture, tab } from "../lib/browser.js";
 import { publish } from "../lib/http.js";
-import { GATEWAY, ONE_LOG, OUT, ROOT, STANDALONE, startService, startStack } from "../lib/stack.js";
+import { GATEWAY, ONE_LOG, ROOT, STANDALONE, startService, startStack } from "../lib/stack.js";
 
 /** What must hold of every page once it lives: nothing complained, nothing sticks out, everything has a name. */
 async function sound(page, what) {
@@ -98,7 +97,8 @@ for (const kind of [STANDALONE, GATEWAY]) {
     for (const [name, live] of Object.entries(LIVE)) {
       test(`/${name} lives at both sizes, by day and by night`, { timeout: 120_000 }, async () => {
         for (const [size, options] of Object.entries(SIZES)) {
-          for (const colorScheme of ["light", "dark"]) {
+          // The gateway serves the same files.
+          for (const colorScheme of kind === STANDALONE ? ["light", "dark"] : [size === "phone" ? "dark" : "light"]) {
             const page = await tab(browser, { ...options, colorScheme });
             await page.goto(`${stack.base}/${name}`);
             await live(page);
@@ -110,7 +110,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
             const what = `${kind} ${name || "index"} ${size} ${colorScheme}`;
             await sound(page, what);
             assert.deepEqual(await faint(page), [], what);
-            await page.screenshot({ path: path.join(OUT, `${what.replaceAll(" ", "-")}.png`), fullPage: true });
+            await picture(page, what.replaceAll(" ", "-"), { fullPage: true });
             await page.context().close();
           }
         }
