@@ -6,6 +6,7 @@
 //! all of it; [`metrics`], [`health`] and [`logging`] report.
 
 pub mod address;
+mod asset;
 pub mod auth;
 pub mod body;
 pub mod cors;

@@ -7,13 +7,16 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         Method,
-        header::{self, HeaderValue},
+        header::{self, EntityTag, Header as _, IfNoneMatch},
     },
     web::{self, ServiceConfig},
 };
-use asset::{Asset, Encoding};
 
-use super::{ApiError, layer::resource};
+use super::{
+    ApiError,
+    asset::{self, Asset, Encoding},
+    layer::resource,
+};
 
 /// No resources of other origins, no inline scripts or styles, no framing by other pages (CSP level 3).
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
@@ -59,7 +62,7 @@ impl File {
     }
 
     const fn new(content_type: &'static str, body: &'static str) -> Self {
-        Self { content_type, content: Asset::embedded(body.as_bytes()) }
+        Self { content_type, content: Asset::new(body.as_bytes()) }
     }
 }
 
@@ -124,7 +127,7 @@ pub fn serve(config: &mut ServiceConfig, files: &[(&str, &'static File)]) {
         // It has to change when the file does, and to be the same in every worker and replica of one build. Weak, since it is the same for
         // every encoding (RFC 9110 §8.8.1).
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(file.content.plain());
-        let Ok(tag) = HeaderValue::try_from(format!("W/\"{hash:016x}\"")) else { continue };
+        let tag = EntityTag::new_weak(format!("{hash:016x}"));
         let handler = move |request: HttpRequest| answer(file, tag.clone(), request);
         config.service(
             resource(path, &[Method::GET, Method::HEAD])
@@ -134,11 +137,15 @@ pub fn serve(config: &mut ServiceConfig, files: &[(&str, &'static File)]) {
     }
 }
 
-async fn answer(file: &'static File, tag: HeaderValue, request: HttpRequest) -> HttpResponse {
-    let known = asset::none_match(request.headers(), &tag);
+async fn answer(file: &'static File, tag: EntityTag, request: HttpRequest) -> HttpResponse {
+    let known = match IfNoneMatch::parse(&request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(&tag)),
+        Err(_) => false,
+    };
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
-        .insert_header((header::ETAG, tag))
+        .insert_header(header::ETag(tag))
         .insert_header((header::VARY, "Accept-Encoding"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -147,7 +154,7 @@ async fn answer(file: &'static File, tag: HeaderValue, request: HttpRequest) -> 
         return answer.finish();
     }
     let is_small = file.content.plain().len() < SMALL;
-    let encoding = if is_small { Encoding::Identity } else { asset::encoding(request.headers()) };
+    let encoding = if is_small { Encoding::Identity } else { asset::encoding(&request) };
     let Some(body) = asset::body(&file.content, encoding).await else {
         return HttpResponse::InternalServerError().finish();
     };

@@ -1,16 +1,19 @@
 //! The official browser client, as npm's package `socket.io-client` contains it, for `<script src="/socket.io/socket.io.js">`.
 //!
 //! [`Bundle::open`] reads the package's `dist/` directory once; [`Bundle::embedded`] takes files that are part of the program. For each
-//! request, a file's name goes to [`Bundle::respond`], which answers with the file in the best encoding that the client accepts. Routing
+//! request, a file's name goes to [`Bundle::respond`], which answers with the file, compressed if the client accepts gzip. Routing
 //! and CORS are up to the server around it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpResponse, HttpResponseBuilder};
-use asset::Asset;
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use bytes::Bytes;
+use flate2::Compression;
+
+use crate::compress::{self, Coding};
 
 /// What the package offers to browsers. Each has its source map beside it, `<name>.map`.
 pub const FILES: [&str; 4] = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
@@ -27,10 +30,32 @@ enum Inner {
     Missing { directory: PathBuf, reason: String },
 }
 
+impl Inner {
+    fn gzip(&self, at: usize) -> Option<Bytes> {
+        match self {
+            Self::Loaded { files, .. } => files.get(at)?.gzip(),
+            Self::Missing { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct File {
     name: String,
-    content: Arc<Asset>,
+    plain: Bytes,
+    /// Made at the first request for it.
+    gzip: OnceLock<Option<Bytes>>,
+}
+
+impl File {
+    fn new(name: &str, plain: Bytes) -> Self {
+        Self { name: name.to_owned(), plain, gzip: OnceLock::new() }
+    }
+
+    fn gzip(&self) -> Option<Bytes> {
+        let make = || compress::compress(Coding::Gzip, Compression::best(), &self.plain).map(|(body, _)| body);
+        self.gzip.get_or_init(make).clone()
+    }
 }
 
 /// Why a directory does not serve as a bundle.
@@ -61,9 +86,7 @@ impl Bundle {
     /// The version, which is the files' `ETag`, is read from the comment at the head of the first file. Without one, the files are not
     /// served; [`problem`](Self::problem) says so.
     pub fn embedded(files: &[(&str, &'static [u8])]) -> Self {
-        let file =
-            |&(name, content): &(&str, _)| File { name: name.to_owned(), content: Arc::new(Asset::embedded(content)) };
-        let files: Vec<_> = files.iter().map(file).collect();
+        let files: Vec<_> = files.iter().map(|&(name, text)| File::new(name, Bytes::from_static(text))).collect();
         let inner = loaded(version_in_comment(&files), files).unwrap_or_else(|| Inner::Missing {
             directory: PathBuf::new(),
             reason: "no version of the client in the files that are part of the program".to_owned(),
@@ -107,19 +130,15 @@ impl Bundle {
             Inner::Loaded { etag, files, .. } => (etag, files),
             Inner::Missing { directory, reason } => return Some(missing(directory, reason)),
         };
-        let Some(file) = files.iter().find(|file| file.name == name) else {
+        let Some(at) = files.iter().position(|file| file.name == name) else {
             // The package ships this file's siblings, but not this file.
             return Some(HttpResponse::NotFound().finish());
         };
-        if asset::none_match(headers, etag) {
+        if is_known(headers, etag) {
             let mut response = HttpResponse::NotModified();
             caching(&mut response, etag);
             return Some(response.finish());
         }
-        let encoding = asset::encoding(headers);
-        let Some(body) = asset::body(Arc::clone(&file.content), encoding).await else {
-            return Some(HttpResponse::InternalServerError().finish());
-        };
         let mut response = HttpResponse::Ok();
         caching(&mut response, etag);
         response.content_type(if name.ends_with(".map") {
@@ -127,11 +146,31 @@ impl Bundle {
         } else {
             "application/javascript; charset=utf-8"
         });
-        if let Some(encoding) = encoding.name() {
-            response.insert_header((header::CONTENT_ENCODING, encoding));
-        }
-        Some(response.body(body))
+        let gzip = match compress::choose(headers) {
+            // On a thread where the first compression delays nothing else.
+            Some(Coding::Gzip) => {
+                let inner = self.inner.clone();
+                web::block(move || inner.gzip(at)).await.unwrap_or_default()
+            }
+            _ => None,
+        };
+        Some(match gzip {
+            Some(gzip) => response.insert_header((header::CONTENT_ENCODING, "gzip")).body(gzip),
+            None => response.body(files[at].plain.clone()),
+        })
     }
+}
+
+/// Whether `If-None-Match` names this tag, weak or not, alone or in a list, or any (RFC 9110 §13.1.2).
+fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).as_bytes().to_owned();
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok())
+        // The version contains no comma, so a comma within another tag cannot produce it.
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || opaque(tag) == etag.as_bytes())
 }
 
 fn caching(response: &mut HttpResponseBuilder, etag: &HeaderValue) {
@@ -169,7 +208,8 @@ fn load(directory: &Path) -> Result<Inner, OpenError> {
 
 /// The files under their version as an `ETag`; `None` without a version that fits into one.
 fn loaded(version: Option<String>, files: Vec<File>) -> Option<Inner> {
-    let version = version.filter(|version| version.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'))?;
+    let version =
+        version.filter(|version| version.bytes().all(|byte| byte.is_ascii_graphic() && !b"\",".contains(&byte)))?;
     let etag = HeaderValue::from_str(&format!("\"{version}\"")).ok()?;
     Some(Inner::Loaded { version, etag, files })
 }
@@ -177,7 +217,7 @@ fn loaded(version: Option<String>, files: Vec<File>) -> Option<Inner> {
 fn read(directory: &Path, name: String) -> Result<File, OpenError> {
     let path = directory.join(&name);
     let plain = std::fs::read(&path).map_err(|error| OpenError::Read(path, error))?;
-    Ok(File { name, content: Arc::new(Asset::new(plain.into())) })
+    Ok(File::new(&name, plain.into()))
 }
 
 /// The version in `package.json`, which is one above `dist/` or beside the files.
@@ -196,7 +236,7 @@ fn version_in_package(directory: &Path) -> Option<String> {
 
 /// The version in the comment at the head of the first file.
 fn version_in_comment(files: &[File]) -> Option<String> {
-    let text = std::str::from_utf8(files.first()?.content.plain().get(..200)?).ok()?;
+    let text = std::str::from_utf8(files.first()?.plain.get(..200)?).ok()?;
     let (_, version) = text.split_once("Socket.IO v")?;
     version.split_whitespace().next().map(str::to_owned)
 }

@@ -201,6 +201,7 @@ mod ack;
 pub mod adapter;
 mod broadcast;
 pub mod bundle;
+mod compress;
 mod config;
 mod encoded;
 pub mod engine;

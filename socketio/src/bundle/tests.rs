@@ -116,12 +116,11 @@ async fn encodings() {
     let package = Package::new();
     let bundle = package.open();
     for (accept, encoding) in [
-        ("gzip, deflate, br", "br"),
+        ("gzip, deflate, br", "gzip"),
         ("gzip", "gzip"),
         ("GZIP;q=0.5", "gzip"),
-        ("br;q=0, gzip", "gzip"),
-        ("br; q=0.000, *", "gzip"),
-        ("*", "br"),
+        ("gzip;q=0, br", ""),
+        ("*", "gzip"),
         ("*;q=0", ""),
         ("identity", ""),
         ("deflate, zstd", ""),
@@ -138,7 +137,6 @@ async fn encodings() {
             let mut text = String::new();
             match encoding {
                 "gzip" => flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text),
-                "br" => brotli::Decompressor::new(&body[..], 4096).read_to_string(&mut text),
                 _ => (&body[..]).read_to_string(&mut text),
             }
             .unwrap();

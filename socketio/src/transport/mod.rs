@@ -5,7 +5,6 @@
 //!                          └─▶ refusal, with CORS headers
 //! ```
 
-mod compress;
 pub(crate) mod cors;
 pub(crate) mod errors;
 mod polling;
@@ -30,8 +29,9 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use self::{compress::Coding, errors::Refusal};
+use self::errors::Refusal;
 use crate::{
+    compress::{self, Coding},
     engine::{Conn, Core, Handshake, Permit, Protocol, Stamp, Transport},
     handler::guarded,
 };

@@ -22,17 +22,18 @@ use actix_web::{
     web,
 };
 use bytes::{Bytes, BytesMut};
+use flate2::Compression;
 use futures_util::StreamExt as _;
 
 use super::{
     Arrival, Terms,
-    compress::compress,
     errors::Refusal,
     receiving::{NoRoom, Receiving},
     websocket::PIECE,
 };
 use crate::{
     DisconnectReason,
+    compress::compress,
     engine::{
         Charge, Conn, Core, Data, Item, Posted, Protocol, Transport,
         packet::{DecodeError, Packet},
@@ -131,7 +132,9 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse 
     response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if config.compress_from.is_some_and(|from| body.len() >= from) {
         response.append_header((header::VARY, "Accept-Encoding"));
-        if let Some((compressed, encoding)) = terms.coding.and_then(|coding| compress(coding, &body)) {
+        if let Some((compressed, encoding)) =
+            terms.coding.and_then(|coding| compress(coding, Compression::fast(), &body))
+        {
             response.insert_header((header::CONTENT_ENCODING, encoding));
             return with_body(response, compressed, conn.counters());
         }

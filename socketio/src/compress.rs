@@ -1,4 +1,4 @@
-//! Compression of polling answers, as the client's `Accept-Encoding` allows.
+//! Compression of answers to polls and of the client's files, as the client's `Accept-Encoding` allows.
 
 use std::io::Write as _;
 
@@ -11,14 +11,13 @@ use flate2::{
 
 /// The encodings that we have, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Gzip,
     Deflate,
 }
 
 /// The compressed body and its `Content-Encoding`.
-pub(super) fn compress(coding: Coding, body: &[u8]) -> Option<(Bytes, HeaderValue)> {
-    let level = Compression::fast();
+pub(crate) fn compress(coding: Coding, level: Compression, body: &[u8]) -> Option<(Bytes, HeaderValue)> {
     match coding {
         Coding::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), level);
@@ -34,7 +33,7 @@ pub(super) fn compress(coding: Coding, body: &[u8]) -> Option<(Bytes, HeaderValu
 }
 
 /// RFC 9110 §12.5.3, for the two supported encodings: a weight of 0 forbids one, `*` matches those not named.
-pub(super) fn choose(request: &HeaderMap) -> Option<Coding> {
+pub(crate) fn choose(request: &HeaderMap) -> Option<Coding> {
     let mut gzip = None;
     let mut deflate = None;
     let mut others = None;
