@@ -72,7 +72,8 @@ impl Service {
         service.edge.metrics.before_encoding(move || Box::pin(measure(log.clone(), lag.clone())));
         let log = service.log().clone();
         service.edge.drain.on_begin(move || log.close());
-        for warning in &service.edge.settings.warnings {
+        let settings = &service.edge.settings;
+        for warning in settings.unknown.iter().chain(&settings.warnings) {
             log::warn!("{warning}");
         }
         log::info!("{}", service.edge.settings.limits());

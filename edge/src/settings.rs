@@ -1,4 +1,4 @@
-//! The settings of a process: flag, else environment, else default; all errors are reported together.
+//! The settings of a process: flag, else environment, else configuration file, else default; all errors are reported together.
 //!
 //! [`table`] names each setting with its default; [`sources`] finds its text; [`values`] parses it; and [`Settings`] is the result if there
 //! were no errors. A binary calls [`Settings::parse`], which prints the errors and exits with 2; one with subcommands uses
@@ -7,6 +7,7 @@
 mod bus;
 mod effective;
 mod fault;
+mod file;
 mod memory;
 mod secret;
 mod sources;
@@ -133,6 +134,8 @@ pub struct Settings {
     pub client_dir: Option<PathBuf>,
     /// Warnings, to be logged once logging works.
     pub warnings: Vec<String>,
+    /// A message for each variable `TRIDENT_…` that is not a setting.
+    pub unknown: Vec<String>,
 }
 
 impl Settings {
@@ -272,7 +275,8 @@ impl Settings {
         let log = from.read(&table::LOG, values::log_format);
         let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);
         let client_dir = from.read(&table::CLIENT_DIR, values::directory);
-        let (faults, mut warnings) = from.finish();
+        let is_secret_empty = from.is_empty_variable(&table::SECRET) && !from.is_given(&table::SECRET);
+        let (faults, unknown) = from.finish();
 
         let memory = Memory::available();
         let settings = || {
@@ -320,10 +324,15 @@ impl Settings {
                 trusted_proxies: trusted_proxies?,
                 client_dir: client_dir?,
                 warnings: Vec::new(),
+                unknown,
             })
         };
         match settings() {
             Some(mut settings) if faults.is_empty() => {
+                let mut warnings = Vec::new();
+                if is_secret_empty && settings.secrets.is_empty() {
+                    warnings.push("TRIDENT_SECRET is set, but empty: there is no key of HS256 tokens".to_owned());
+                }
                 if let (Some(channel), Some(total)) = (settings.retention.bytes, settings.history_total)
                     && channel > total
                 {

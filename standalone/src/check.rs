@@ -24,6 +24,12 @@ pub async fn run(matches: &ArgMatches) -> ExitCode {
     for warning in &settings.warnings {
         eprintln!("warning: {warning}");
     }
+    for unknown in &settings.unknown {
+        eprintln!("error: {unknown}");
+    }
+    if !settings.unknown.is_empty() {
+        return ExitCode::from(2);
+    }
     let is_asked = matches.subcommand_matches(CHECK).is_some_and(|flags| flags.get_flag("reach-bus"));
     if is_asked {
         let bus = settings.bus.clone();

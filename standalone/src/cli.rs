@@ -55,8 +55,9 @@ fn check() -> Command {
             .action(ArgAction::SetTrue)
             .help("Also connect to the bus, as a server would, and check that it is available"),
     );
-    Settings::augment(command, &DEFAULTS)
-        .after_help("Exit code: 0 if the configuration is OK, 2 if a setting is invalid, 1 if the bus is unavailable.")
+    Settings::augment(command, &DEFAULTS).after_help(
+        "Exit code: 0 if the configuration is OK, 2 if a setting is invalid or unknown, 1 if the bus is unavailable.",
+    )
 }
 
 fn token() -> Command {

@@ -85,10 +85,7 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn a_check_prints_the_effective_settings_without_secrets() {
     let mut command = standalone();
-    command
-        .env("TRIDENT_SECRET", SECRET)
-        .env("TRIDENT_BUS", "redis://me:hidden@127.0.0.1:1")
-        .env("TRIDENT_MAX_BODI", "1");
+    command.env("TRIDENT_SECRET", SECRET).env("TRIDENT_BUS", "redis://me:hidden@127.0.0.1:1");
     let output = command.args(["check", "--keepalive", "5s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let told = text(&output.stdout);
@@ -108,7 +105,15 @@ fn a_check_prints_the_effective_settings_without_secrets() {
     });
     assert!(cut.unwrap().unwrap().success(), "a closed pipe is no fault of the settings");
     assert!(!told.contains(SECRET) && !told.contains("hidden"), "{told}");
-    assert!(text(&output.stderr).contains("did you mean TRIDENT_MAX_BODY?"), "{}", text(&output.stderr));
+
+    let unknown = standalone().arg("check").env("TRIDENT_MAX_BODI", "1").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
+    assert!(text(&unknown.stderr).contains("did you mean TRIDENT_MAX_BODY?"), "{}", text(&unknown.stderr));
+    let empty = standalone().arg("check").env("TRIDENT_SECRET", "").output().unwrap();
+    assert_eq!(empty.status.code(), Some(0), "{}", text(&empty.stderr));
+    assert!(text(&empty.stderr).contains("TRIDENT_SECRET is set, but empty"), "{}", text(&empty.stderr));
+    let orchestrated = standalone().arg("check").env("TRIDENT_SERVICE_HOST", "10.0.0.1").output().unwrap();
+    assert_eq!(orchestrated.status.code(), Some(0), "{}", text(&orchestrated.stderr));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::table::Setting;
 /// One invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// `TRIDENT_X (--x)`, or `None` if the arguments as a whole are invalid.
+    /// `TRIDENT_X (--x)`, `x in the configuration file`, or `None` if the arguments as a whole are invalid.
     setting: Option<String>,
     message: String,
 }
@@ -15,6 +15,12 @@ pub struct Fault {
 impl Fault {
     pub(super) fn new(setting: &Setting, message: impl fmt::Display) -> Self {
         Self { setting: Some(format!("{} (--{})", setting.variable(), setting.flag())), message: message.to_string() }
+    }
+
+    /// An error in the configuration file.
+    pub(super) fn in_file(setting: &Setting, message: impl fmt::Display) -> Self {
+        let name = format!("{} in the configuration file", setting.name_in_file());
+        Self { setting: Some(name), message: message.to_string() }
     }
 
     pub(super) fn arguments(error: &clap::Error) -> Self {

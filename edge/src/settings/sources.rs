@@ -1,10 +1,12 @@
-//! Finds the text of a setting: the flag, else the environment, else the default.
+//! Finds the text of a setting: the flag, else the environment, else the configuration file, else the default.
 
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 use super::{
     Fault, ServiceDefaults,
+    file::ConfigFile,
     table::{self, PREFIX, Setting},
+    values,
 };
 
 /// The source of a setting's text.
@@ -14,16 +16,19 @@ pub enum Origin {
     Flag,
     /// A variable of the environment.
     Environment,
+    /// The configuration file.
+    File,
     /// The default.
     Default,
 }
 
-/// `flag`, `environment` or `default`.
+/// `flag`, `environment`, `configuration file` or `default`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Flag => "flag",
             Self::Environment => "environment",
+            Self::File => "configuration file",
             Self::Default => "default",
         })
     }
@@ -35,6 +40,7 @@ const OF_CLIENTS: [&str; 2] = ["TRIDENT_TOKEN", "TRIDENT_URL"];
 pub(super) struct Sources<'a> {
     matches: &'a clap::ArgMatches,
     env: BTreeMap<String, OsString>,
+    file: ConfigFile,
     service: &'a ServiceDefaults,
     faults: Vec<Fault>,
 }
@@ -49,7 +55,13 @@ impl<'a> Sources<'a> {
             let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
             Some((name, value))
         };
-        Self { matches, env: env.into_iter().filter_map(ours).collect(), service, faults: Vec::new() }
+        let env = env.into_iter().filter_map(ours).collect();
+        let mut sources = Self { matches, env, file: ConfigFile::default(), service, faults: Vec::new() };
+        if let Some(path) = sources.read(&table::CONFIG, values::text).flatten() {
+            sources.file = ConfigFile::read(&path);
+            sources.faults.append(&mut sources.file.faults);
+        }
+        sources
     }
 
     /// Parses a setting; records an error and returns `None` if its text is invalid.
@@ -68,7 +80,10 @@ impl<'a> Sources<'a> {
         match parse(text.trim()) {
             Ok(value) => Some(value),
             Err(message) => {
-                self.faults.push(Fault::new(setting, message));
+                self.faults.push(match self.found(setting).0 {
+                    Origin::File => Fault::in_file(setting, message),
+                    _ => Fault::new(setting, message),
+                });
                 None
             }
         }
@@ -88,7 +103,10 @@ impl<'a> Sources<'a> {
         }
         match self.env.get(&setting.variable()) {
             Some(text) if !text.is_empty() => (Origin::Environment, text.clone()),
-            _ => (Origin::Default, setting.default_for(self.service).into()),
+            _ => match self.file.text(setting) {
+                Some(text) => (Origin::File, text.into()),
+                None => (Origin::Default, setting.default_for(self.service).into()),
+            },
         }
     }
 
@@ -98,7 +116,7 @@ impl<'a> Sources<'a> {
         after.or_else(|| self.matches.get_one(setting.key))
     }
 
-    /// Whether a setting was given, as a flag or by the environment.
+    /// Whether a setting was given: as a flag, by the environment, or in the configuration file.
     pub(super) fn is_given(&self, setting: &Setting) -> bool {
         self.found(setting).0 != Origin::Default
     }
@@ -107,29 +125,32 @@ impl<'a> Sources<'a> {
         self.faults.push(fault);
     }
 
-    /// The errors, and a warning for each variable with the prefix that is not a setting.
+    /// Whether the variable of a setting is set, but empty.
+    pub(super) fn is_empty_variable(&self, setting: &Setting) -> bool {
+        self.env.get(&setting.variable()).is_some_and(|text| text.is_empty())
+    }
+
+    /// The errors, and a message for each variable with the prefix that is not a setting.
     ///
-    /// Only a warning, since other programs set variables, too: Kubernetes sets `TRIDENT_PORT=tcp://…` and
+    /// These do not prevent the start, since other programs set variables, too. Kubernetes sets `TRIDENT_PORT=tcp://…` and
     /// similar ones for a service called `trident`; those are ignored silently.
     pub(super) fn finish(self) -> (Vec<Fault>, Vec<String>) {
         let known =
             |name: &str| OF_CLIENTS.contains(&name) || table::ALL.iter().any(|setting| setting.variable() == name);
-        let warnings = self
+        let unknown = self
             .env
             .iter()
             .filter(|(name, value)| !known(name) && !is_service_link(name, &value.to_string_lossy()))
             .map(|(name, _)| {
+                let near = table::near(name, Setting::variable);
                 let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
-                let near = table::ALL.iter().map(Setting::variable).min_by_key(|known| distance(known, &name));
-                // In a short name, at most three letters may differ.
-                let close = (name.len().saturating_sub("TRIDENT_".len()) / 3).min(3);
-                match near.filter(|known| distance(known, &name) <= close) {
+                match near {
                     Some(near) => format!("unknown setting {name} has no effect; did you mean {near}?"),
                     None => format!("unknown setting {name} has no effect; --help lists all settings"),
                 }
             })
             .collect();
-        (self.faults, warnings)
+        (self.faults, unknown)
     }
 }
 
@@ -141,19 +162,4 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || name.ends_with("_SERVICE_HOST")
         || part("_SERVICE_PORT")
         || (part("_PORT_") && (part("_TCP") || part("_UDP")))
-}
-
-/// The edit distance: how many letters have to be inserted, removed or replaced to turn one name into the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

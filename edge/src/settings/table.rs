@@ -30,6 +30,11 @@ impl Setting {
         self.key.to_ascii_lowercase().replace('_', "-")
     }
 
+    /// Its name in a configuration file.
+    pub(super) fn name_in_file(&self) -> String {
+        self.key.to_ascii_lowercase()
+    }
+
     /// The default text.
     pub(super) fn default_for<'a>(&'a self, service: &'a ServiceDefaults) -> &'a str {
         if self.key == LISTEN.key { service.listen } else { self.default }
@@ -51,6 +56,7 @@ macro_rules! settings {
 
 settings! {
     "Server" {
+        CONFIG "FILE" "" "Configuration file (TOML): each setting is a key, for example history_count = 1000. Flags and the environment take precedence over it"
         LISTEN "IP:PORT" "" "Address to listen on"
         WORKERS "N" "cores" "Number of threads that serve requests"
         BUS "URL" "memory" "Message bus: `memory` (this process only) or redis://… (shared by several processes)"
@@ -103,7 +109,7 @@ settings! {
 
 /// Adds a flag for each setting. Clap does not parse the values, so that all errors are reported together.
 pub(super) fn augment(command: Command, service: &ServiceDefaults) -> Command {
-    let footer = "Every setting can be given as a flag or as an environment variable; the flag takes precedence.\n\
+    let footer = "Every setting can be given as a flag, as an environment variable, or in the file of --config; they take precedence in this order.\n\
                   Durations: 500ms, 15s, 10m, 1h. Sizes: 64KiB, 8MiB, 1000000.\n\
                   RUST_LOG (default `info`) says what is logged, as in RUST_LOG=debug or RUST_LOG=warn,edge=debug.";
     command
@@ -121,4 +127,29 @@ pub(super) fn augment(command: Command, service: &ServiceDefaults) -> Command {
                 .allow_hyphen_values(true)
         }))
         .after_help(footer)
+}
+
+/// The setting that `name` may be a typing error of; `name_of` gives the form of its name.
+pub(super) fn near(name: &str, name_of: impl Fn(&Setting) -> String) -> Option<String> {
+    let name: String = name.chars().take(80).collect();
+    let names = ALL.iter().map(|setting| (name_of(setting), setting.key.len()));
+    let (near, length) = names.min_by_key(|(known, _)| distance(known, &name))?;
+    // In a short name, at most three letters may differ.
+    let close = (length.min(name.len()) / 3).min(3);
+    (distance(&near, &name) <= close).then_some(near)
+}
+
+/// The edit distance: how many letters have to be inserted, removed or replaced to turn one name into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }

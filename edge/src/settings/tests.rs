@@ -112,7 +112,7 @@ fn an_unknown_flag_is_reported_by_the_parser() {
 }
 
 #[test]
-fn unknown_variables_cause_a_warning_unless_an_orchestrator_set_them() {
+fn unknown_variables_are_reported_unless_an_orchestrator_set_them() {
     let settings = read(
         &[],
         &[
@@ -128,7 +128,7 @@ fn unknown_variables_cause_a_warning_unless_an_orchestrator_set_them() {
     )
     .unwrap();
     assert_eq!(
-        settings.warnings,
+        settings.unknown,
         [
             "unknown setting TRIDENT_COLOUR has no effect; --help lists all settings",
             "unknown setting TRIDENT_FOO has no effect; --help lists all settings",
@@ -283,7 +283,7 @@ fn effective_settings_are_shown_without_secrets() {
         let found = effective.iter().find(|setting| setting.variable == variable).unwrap();
         assert_eq!((found.value.as_str(), found.origin), (value, origin), "{variable}");
     }
-    let bus = told("rediss:me:hidden@host").remove(2);
+    let bus = told("rediss:me:hidden@host").remove(3);
     assert_eq!((bus.variable.as_str(), bus.value.as_str()), ("TRIDENT_BUS", "(not shown)"));
 }
 
@@ -340,7 +340,36 @@ fn a_password_that_is_not_percent_encoded_is_named_as_the_fault() {
 #[test]
 fn variables_of_the_client_commands_are_no_unknown_settings() {
     let settings = read(&[], &[("TRIDENT_TOKEN", "x"), ("TRIDENT_URL", "http://localhost:8080")]).unwrap();
-    assert_eq!(settings.warnings, Vec::<String>::new());
+    assert_eq!(settings.unknown, Vec::<String>::new());
+}
+
+#[test]
+fn a_secret_that_is_set_but_empty_causes_a_warning() {
+    let expected = ["TRIDENT_SECRET is set, but empty: there is no key of HS256 tokens"];
+    assert_eq!(read(&[], &[("TRIDENT_SECRET", "")]).unwrap().warnings, expected);
+    assert!(read(&["--secret", SECRET], &[("TRIDENT_SECRET", "")]).unwrap().warnings.is_empty());
+}
+
+/// A configuration file ranks between the environment and the defaults.
+#[test]
+fn a_configuration_file_sets_what_flags_and_environment_leave() {
+    let file = std::env::temp_dir().join(format!("trident-config-{}.toml", std::process::id()));
+    std::fs::write(&file, "max_body = 3000\nhistory_count = 7\ndemo = false\nkeepalive = \"9s\"\n").unwrap();
+    let path = file.to_str().unwrap();
+    let env = [("TRIDENT_CONFIG", path), ("TRIDENT_HISTORY_COUNT", "8"), ("TRIDENT_KEEPALIVE", "")];
+    let settings = read(&["--max-body", "2KiB"], &env).unwrap();
+    assert_eq!((settings.max_body, settings.retention.count), (Some(2048), Some(8)));
+    assert_eq!((settings.demo, settings.keepalive), (false, Duration::from_secs(9)));
+    assert_eq!(read(&["--config", path], &[]).unwrap().max_body, Some(3000));
+    assert!(read(&[], &[]).unwrap().demo, "no file is found by itself");
+
+    std::fs::write(&file, "max_body = \"big\"\nworker = 1\n").unwrap();
+    let faults = read(&["--config", path, "--demo", "maybe"], &[]).unwrap_err();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    assert!(faults[0].ends_with("unknown setting `worker`; did you mean `workers`?"), "{faults:#?}");
+    assert!(faults[1].starts_with("max_body in the configuration file: invalid size `big`"), "{faults:#?}");
+    assert!(faults[2].starts_with("TRIDENT_DEMO (--demo): "), "{faults:#?}");
 }
 
 /// Case 8.11: the password of Redis need not stand in the environment.
