@@ -87,7 +87,7 @@ export async function bringUp() {
     certificates,
     compose,
     /** The project's own script, as an operator calls it. */
-    roll: () => run(path.join(ROOT, "rolling.sh"), [], { within: 5 * 60_000, env }),
+    roll: () => run(path.join(ROOT, "ops/rolling.sh"), [], { within: 5 * 60_000, env }),
     docker,
     /** The containers of a service, oldest first: `{id, name, address, user, readOnly, health}`. */
     async containers(service) {

@@ -1,4 +1,4 @@
-// ops/gateways/Caddyfile with Debian's Caddy: every transport works through it, and streams are not buffered.
+// ops/gateway/Caddyfile with Debian's Caddy: every transport works through it, and streams are not buffered.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ describe("Caddy as the gateway", () => {
     base = `http://127.0.0.1:${await freePort()}`;
     // Without its port for administration, which another Caddy may have.
     const file = path.join(folder, "Caddyfile");
-    writeFileSync(file, `{\n\tadmin off\n}\n${readFileSync(path.join(ROOT, "ops/gateways/Caddyfile"), "utf8")}`);
+    writeFileSync(file, `{\n\tadmin off\n}\n${readFileSync(path.join(ROOT, "ops/gateway/Caddyfile"), "utf8")}`);
     const env = { ...process.env, HOME: folder, TRIDENT_SITE: base, TRIDENT_UPSTREAM: `127.0.0.1:${standalone.port}` };
     caddy = start("caddy", ["run", "--config", file, "--adapter", "caddyfile"], env);
     await until("Caddy ready", async () => {

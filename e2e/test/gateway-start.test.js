@@ -41,7 +41,7 @@ describe("gateway.sh", () => {
     rmSync(path.join(world, "started"), { force: true });
     rmSync(path.join(world, "run"), { recursive: true, force: true });
     rmSync(path.join(world, "reloads"), { force: true });
-    const args = [path.join(ROOT, "gateway.sh"), ...["nginx.conf", "run", "tls", "front.conf"].map((name) => path.join(world, name))];
+    const args = [path.join(ROOT, "ops/gateway/gateway.sh"), ...["nginx.conf", "run", "tls", "front.conf"].map((name) => path.join(world, name))];
     gateway = start("sh", args, { PATH: `${path.join(world, "bin")}:${process.env.PATH}`, WORLD: world, NGINX: nginx, ...settings });
     all.push(gateway);
   };
@@ -55,7 +55,7 @@ describe("gateway.sh", () => {
     mkdirSync(path.join(world, "bin"));
     // The project's, but for the files that only root may write.
     for (const file of ["nginx.conf", "front.conf"]) {
-      const text = readFileSync(path.join(ROOT, file), "utf8");
+      const text = readFileSync(path.join(ROOT, file === "front.conf" ? "ops/gateway/front.conf" : file), "utf8");
       writeFileSync(path.join(world, file), text.replaceAll(/(error_log|access_log) \/var\/log\/nginx/g, `$1 ${world}`).replace("pid /run/nginx.pid;", `pid ${world}/pid;`));
     }
     for (const [name, text] of Object.entries(PLAYED)) {

@@ -53,7 +53,7 @@ describe("the gateway of docker-compose.yml", () => {
     const places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     for (const file of ["nginx.conf", "front.conf"]) {
       const temporary = places.map((kind) => `${kind}_temp_path ${world}/${file}-${kind};`).join("\n");
-      const text = readFileSync(path.join(ROOT, file), "utf8")
+      const text = readFileSync(path.join(ROOT, file === "front.conf" ? "ops/gateway/front.conf" : file), "utf8")
         .replaceAll(/(error_log|access_log) \/var\/log\/nginx/g, `$1 ${world}`)
         .replace("pid /run/nginx.pid;", `pid ${world}/nginx.pid;`)
         .replace("listen 8080 ", `listen 127.0.0.1:${port} `)
@@ -65,7 +65,7 @@ describe("the gateway of docker-compose.yml", () => {
     // Of the other services there are none: the gateway waits for one of each, and only needs to be told that it is there.
     writeFileSync(path.join(world, "bin/curl"), `#!/bin/sh\ncase "$*" in *:808[23]/*) exit 0 ;; esac\nexec /usr/bin/curl "$@"\n`);
     chmodSync(path.join(world, "bin/curl"), 0o755);
-    const args = [path.join(ROOT, "gateway.sh"), `${world}/nginx.conf`, `${world}/run`, `${world}/tls`, `${world}/front.conf`];
+    const args = [path.join(ROOT, "ops/gateway/gateway.sh"), `${world}/nginx.conf`, `${world}/run`, `${world}/tls`, `${world}/front.conf`];
     gateway = start("sh", args, { PATH: `${world}/bin:${process.env.PATH}`, WORLD: world });
     const serves = () => fetch(`http://127.0.0.1:${port}/data?mode=poll&channel=${CHANNEL}`).then((answer) => answer.ok, () => false);
     await until("the gateway serves", serves, { within: 20_000 });
@@ -119,7 +119,7 @@ describe("the gateway of docker-compose.yml", () => {
       return until("publications", () => published >= goal, { within: 30_000 });
     };
     await more(100);
-    // As rolling.sh does it: the new one is asked before the old one goes.
+    // As ops/rolling.sh does it: the new one is asked before the old one goes.
     for (const old of replicas.slice()) {
       const next = await add();
       const both = [...known(), next.address];

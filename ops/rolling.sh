@@ -2,11 +2,11 @@
 # Upgrades an installation of docker-compose.yml without losing anything: each replica is replaced by a new one that the gateway uses
 # before the old one is stopped.
 #
-#   TRIDENT_TAG=1.2.0 docker compose build && TRIDENT_TAG=1.2.0 ./rolling.sh [service…]
+#   TRIDENT_TAG=1.2.0 docker compose build && TRIDENT_TAG=1.2.0 ops/rolling.sh [service…]
 #
 # If a new replica does not become healthy, it is removed, the old ones keep running, and the script exits with 1.
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 
 compose=(docker-compose)
 if docker compose version >/dev/null 2>&1; then compose=(docker compose); fi
