@@ -17,7 +17,7 @@
 #   make bench-peers  the same next to nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
 #   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
-#   make supply   licences and sources of npm packages, and known vulnerabilities of all dependencies, as far as databases can be reached
+#   make supply   licences and sources of npm packages, what would be published of the crates, and known vulnerabilities of all dependencies, as far as databases can be reached
 #   make openapi  docs/openapi.json, generated from the code
 #   make dist     a release: archive, Debian package, images: docs/RELEASING.md
 #   make clean
@@ -65,6 +65,7 @@ deny:
 .PHONY: supply
 supply:
 	node --test e2e/supply/*.test.js
+	cargo publish --dry-run --no-verify --allow-dirty --quiet -p socketio -p socketio-redis
 	.ci/advisories
 
 # The official Socket.IO client from npm, with its licence. It is part of the repository, so that `cargo build` needs no Node.
