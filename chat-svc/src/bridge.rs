@@ -19,7 +19,7 @@ use edge::service::Service;
 use futures_util::future::join_all;
 use shared::{
     live::{bus::Lease, log::Watch},
-    pure::{Cursor, Message},
+    pure::{Cursor, Message, Publisher},
 };
 use socketio::{Namespace, Selector, adapter::Broadcast};
 use socketio_redis::RedisAdapter;
@@ -77,7 +77,9 @@ pub(crate) async fn run(service: Service, namespace: Namespace, adapter: Arc<Red
         }
         let (Some(after), Some(renewed)) = (from, renewed) else { continue };
         let (said, head) = watch.get_or_insert_with(|| service.log().watch(CHANNEL_OF_ROOM)).after(after);
-        let sent = pass_on(&said, || renewed.elapsed() < LEASE, |message| send(&namespace, &adapter, message)).await;
+        let publisher = service.edge.settings.backend.show_user.to_reader(false);
+        let send = |message: &Message| send(&namespace, &adapter, message, publisher);
+        let sent = pass_on(&said, || renewed.elapsed() < LEASE, send).await;
         from = Some(if sent == said.len() { head } else { said[..sent].last().map_or(after, |message| message.id) });
         if sent < said.len() {
             watch = None;
@@ -134,11 +136,16 @@ impl Others {
 }
 
 /// The message has been queued when it returns; the future resolves when Redis has it.
-fn send(namespace: &Namespace, adapter: &RedisAdapter, message: &Message) -> impl Future<Output = ()> + use<> {
+fn send(
+    namespace: &Namespace,
+    adapter: &RedisAdapter,
+    message: &Message,
+    publisher: Publisher,
+) -> impl Future<Output = ()> + use<> {
     let room = message.draft.channel.clone();
     let to = Selector { rooms: vec![room.as_str().into()], except: Vec::new() };
     // The form for clients of Socket.IO 2: without an offset, which has no meaning outside of the log.
-    let packet = wire::event(message, None);
+    let packet = wire::event(message, None, publisher);
     let sent = adapter.broadcast_aside(namespace.local(), &Broadcast { packet, to, volatile: false, local: false });
     async move {
         if let Err(error) = sent.await {

@@ -161,6 +161,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
             log::info!("chat: {} resumed its session", socket.id());
             let profile = taken.kept.profile.clone();
             chat.presence.enter(&profile.rooms, &profile.name);
+            let feed = feed.showing(access.publisher());
             Member::resumed(access, place, profile, feed)
         }
         _ => {
@@ -168,12 +169,8 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
             let is_plain = socket.connection().protocol() == Protocol::V3;
             let letters: String = socket.id().chars().filter(char::is_ascii_alphanumeric).take(4).collect();
             let name = format!("guest-{letters}");
-            let member = Member::new(
-                access,
-                place,
-                name.into(),
-                Feed::new(chat.service.log(), session_number(socket), is_plain),
-            );
+            let feed = Feed::new(chat.service.log(), session_number(socket), is_plain).showing(access.publisher());
+            let member = Member::new(access, place, name.into(), feed);
             if let Err(refusal) = chat.enter(socket, &member, Some(FIRST_ROOM)) {
                 log::debug!("chat: {} has no initial room: {refusal:?}", socket.id());
             }

@@ -63,7 +63,7 @@ impl ChatEvents {
         check(payload.len())?;
         edge.limits.publish(&member.access.identity(), 1)?;
         let event: EventName = CHAT_MESSAGE.parse()?;
-        let draft = Draft { from: Some(from), ..Draft::new(channel, payload).event(event) };
+        let draft = Draft { from: Some(from), ..Draft::new(channel, payload).event(event) }.by(member.access.user());
         let published = self.service.bus.publish(Publication { drafts: vec![draft], key }).await?;
         let counted = if published.is_repeat { &edge.metrics.repeats } else { &edge.metrics.publishes };
         counted.inc();
@@ -77,9 +77,10 @@ impl ChatEvents {
         let _held = Hold::on(member);
         let (channel, cursor) = self.enter(socket, member, args.text().as_deref())?;
         self.sessions.saved(socket).await;
-        let chat = self.clone();
+        let (chat, publisher) = (self.clone(), member.access.publisher());
         member.reply_later(ack, move |max_bytes| {
-            let page = Page::read(chat.service.log(), &channel, cursor.next(0), MAX_MESSAGES, max_bytes, false);
+            let (log, before) = (chat.service.log(), cursor.next(0));
+            let page = Page::read(log, &channel, before, MAX_MESSAGES, max_bytes, false, publisher);
             Joined::encode(room_of(&channel), &chat.presence.present(&channel), &page)
         })
     }
@@ -105,9 +106,9 @@ impl ChatEvents {
                 })?
             }
         };
-        let log = self.service.log().clone();
+        let (log, publisher) = (self.service.log().clone(), member.access.publisher());
         member.reply_later(ack, move |max_bytes| {
-            let page = Page::read(&log, &channel, before, limit, max_bytes, true);
+            let page = Page::read(&log, &channel, before, limit, max_bytes, true, publisher);
             Past::encode(room_of(&channel), &page)
         })
     }

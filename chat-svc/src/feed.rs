@@ -23,7 +23,7 @@ use shared::{
         log::{Log, Opener},
         reader::{Batch, Limit, Reader},
     },
-    pure::{ChannelName, Cursor, Since},
+    pure::{ChannelName, Cursor, Publisher, Since},
 };
 use socketio::EncodedPacket;
 
@@ -70,6 +70,8 @@ pub(crate) struct Feed {
     holds: u32,
     /// For a client that does not support offsets.
     is_plain: bool,
+    /// Whether the client gets the users who published messages.
+    publisher: Publisher,
 }
 
 impl Feed {
@@ -77,8 +79,12 @@ impl Feed {
     pub(crate) fn new(log: &Arc<Log>, session: u32, is_plain: bool) -> Self {
         let live = Reader::open(log, &[], Since::Now);
         let plan = Plan { session, ..Plan::default() };
-        let next_number = plan.first_number();
-        Self { log: log.clone(), live, plan, reading: 0, reader: None, next_number, waker: None, holds: 0, is_plain }
+        Self { is_plain, ..Self::with(log, plan, live, 0, None) }
+    }
+
+    /// The same feed, for a client that gets the users who published messages if `publisher` says so.
+    pub(crate) fn showing(self, publisher: Publisher) -> Self {
+        Self { publisher, ..self }
     }
 
     /// Resumes `plan` after `offset`; `None` is the beginning of the session, for a client that has received nothing since. Channels
@@ -131,7 +137,18 @@ impl Feed {
     fn with(log: &Arc<Log>, plan: Plan, live: Reader, reading: usize, reader: Option<Reader>) -> Self {
         let next_number = plan.catch_ups.back().map_or(plan.first_number(), |last| last.number + 1);
         let reader = reader.map(Box::new);
-        Self { log: log.clone(), live, plan, reading, reader, next_number, waker: None, holds: 0, is_plain: false }
+        Self {
+            log: log.clone(),
+            live,
+            plan,
+            reading,
+            reader,
+            next_number,
+            waker: None,
+            holds: 0,
+            is_plain: false,
+            publisher: Publisher::Hidden,
+        }
     }
 
     /// Whether messages after its position are lost.
@@ -332,8 +349,8 @@ impl Feed {
         }
         for message in &batch.messages {
             let packet = match catch_up {
-                None if message.id > settled => Event::of(message, self.is_plain),
-                _ => wire::event(message, offset(message.id).as_deref()),
+                None if message.id > settled => Event::of(message, self.is_plain, self.publisher),
+                _ => wire::event(message, offset(message.id).as_deref(), self.publisher),
             };
             pulled.packets.push(packet);
             pulled.messages += 1;

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, fmt};
 
 use shared::{
     live::log::Log,
-    pure::{ChannelName, Cursor},
+    pure::{ChannelName, Cursor, Publisher},
 };
 use socketio::{Ack, EncodedPacket, socket::packet::Payload};
 
@@ -48,6 +48,7 @@ impl Page {
         limit: usize,
         max_bytes: usize,
         at_least_one: bool,
+        publisher: Publisher,
     ) -> Self {
         let found = log.latest(channel, limit + 1, before.before());
         let mut bytes = 0;
@@ -57,7 +58,7 @@ impl Page {
             if bytes + message.draft.payload.len() > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;
             }
-            let json = wire::past(message);
+            let json = wire::past(message, publisher);
             bytes += json.len() + 1;
             if bytes > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde::Serialize;
-use shared::pure::{Cursor, Gap, Message, Payload, PayloadError};
+use shared::pure::{Cursor, Gap, Message, Payload, PayloadError, Publisher};
 use socketio::{
     EncodedPacket,
     socket::packet::{Packet, Payload as Args},
@@ -22,7 +22,7 @@ const GAP: &str = "gap";
 /// The overhead of an event in bytes, in each of its forms: its name, its `meta`, and their syntax.
 const COST_BESIDE_DATA: usize = 512;
 
-/// The metadata of a message: `{id, channel, room, from, time}`.
+/// The metadata of a message: `{id, channel, room, from, time, user?}`.
 #[derive(Serialize)]
 pub(crate) struct Meta<'a> {
     pub(crate) id: Cursor,
@@ -32,10 +32,13 @@ pub(crate) struct Meta<'a> {
     /// The author, if a chat client sent it.
     from: Option<&'a str>,
     time: u64,
+    /// The user of the publisher's token, if it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
 }
 
 impl<'a> Meta<'a> {
-    pub(crate) fn of(message: &'a Message) -> Self {
+    pub(crate) fn of(message: &'a Message, publisher: Publisher) -> Self {
         let channel = message.draft.channel.as_str();
         Self {
             id: message.id,
@@ -43,48 +46,44 @@ impl<'a> Meta<'a> {
             room: channel.strip_prefix(CHANNEL_OF_ROOM),
             from: message.draft.from.as_deref(),
             time: message.time(),
+            user: message.draft.user.as_deref().filter(|_| publisher == Publisher::Shown),
         }
     }
 }
 
-/// A message as an event, in two forms: with the offset for connection state recovery as the last argument, and without it, for clients of
-/// Socket.IO 2.
-pub(crate) struct Event {
-    with_offset: EncodedPacket,
-    plain: OnceLock<EncodedPacket>,
-}
+/// A message as an event, in four forms: with and without the offset for connection state recovery as the last argument (without it, for
+/// clients of Socket.IO 2), and with and without the user who published it.
+#[derive(Default)]
+pub(crate) struct Event([OnceLock<EncodedPacket>; 4]);
 
 impl Event {
-    /// The event of a message, encoded once for all sockets.
-    pub(crate) fn of(message: &Message, is_plain: bool) -> EncodedPacket {
-        let encode = |message: &Message| Self {
-            with_offset: event(message, Some(&message.id.to_string())),
-            plain: OnceLock::new(),
-        };
+    /// The event of a message, encoded once for all sockets that get the same form.
+    pub(crate) fn of(message: &Message, is_plain: bool, publisher: Publisher) -> EncodedPacket {
+        let publisher = message.publisher(publisher);
+        let encode = || event(message, (!is_plain).then(|| message.id.to_string()).as_deref(), publisher);
+        let user = message.draft.user.as_ref().map_or(0, |user| user.len());
         // The arguments, and a frame of them in each of the two parsers.
-        let cost = 3 * (COST_BESIDE_DATA + message.len());
-        let known = |known: &Self| {
-            if !is_plain {
-                return Some(known.with_offset.clone());
-            }
-            if known.plain.get().is_none() && !message.has_room(cost) {
+        let cost = 3 * (COST_BESIDE_DATA + user + message.len());
+        let known = |Self(forms): &Self| {
+            let form = &forms[usize::from(is_plain) + 2 * usize::from(publisher == Publisher::Shown)];
+            if form.get().is_none() && !message.has_room(cost) {
                 return None;
             }
             let make = || {
                 message.count(cost);
-                event(message, None)
+                encode()
             };
-            Some(known.plain.get_or_init(make).clone())
+            Some(form.get_or_init(make).clone())
         };
-        let shared = message.packet(cost, encode, known).flatten();
-        shared.unwrap_or_else(|| event(message, (!is_plain).then(|| message.id.to_string()).as_deref()))
+        let shared = message.packet(size_of::<Self>(), |_| Self::default(), known).flatten();
+        shared.unwrap_or_else(encode)
     }
 }
 
 /// `[event, data, meta, offset?]`, with the data unchanged.
-pub(crate) fn event(message: &Message, offset: Option<&str>) -> EncodedPacket {
+pub(crate) fn event(message: &Message, offset: Option<&str>, publisher: Publisher) -> EncodedPacket {
     let draft = &message.draft;
-    let meta = Meta::of(message);
+    let meta = Meta::of(message, publisher);
     let mut json = format!("[{},{},{}", text(&*draft.event), draft.payload.placeholder_json(), text(&meta));
     if let Some(offset) = offset {
         json.push(',');
@@ -123,8 +122,8 @@ pub(crate) fn payload(json: &str, attachments: &[Bytes]) -> Result<Payload, Payl
 }
 
 /// An earlier message as JSON text: its `meta`, its event, and its data, in which buffers are written `{"base64":…}`.
-pub(crate) fn past(message: &Message) -> String {
-    let meta = text(&Meta::of(message));
+pub(crate) fn past(message: &Message, publisher: Publisher) -> String {
+    let meta = text(&Meta::of(message, publisher));
     let meta = meta.strip_suffix('}').unwrap_or(&meta);
     let draft = &message.draft;
     format!("{meta},\"event\":{},\"data\":{}}}", text(&*draft.event), draft.payload.plain_json())

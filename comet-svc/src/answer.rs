@@ -58,7 +58,7 @@ pub(crate) fn answer(
 ) -> HttpResponse {
     let empty = || Batch { gap: None, messages: Vec::new(), cursor: reader.cursor() };
     match (ask.format, found) {
-        (Format::Batch, found) => batch(&found.unwrap_or_else(empty), unread, figures),
+        (Format::Batch, found) => batch(ask, &found.unwrap_or_else(empty), unread, figures),
         (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask, &found, figures),
         (Format::Raw, None) => nothing(ask, reader.cursor()),
         // Lost, and nothing after it yet: the client has to get the new cursor, so this is not a 304.
@@ -71,10 +71,14 @@ pub(crate) fn answer(
 }
 
 /// `{"cursor":…,"gap":…,"messages":[…]}`; the cursor after a gap is in the header, as on a raw answer.
-fn batch(batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
+fn batch(ask: &Ask, batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
-    tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch::body(batch, unread))
+    tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch::body(
+        batch,
+        ask.publisher,
+        unread,
+    ))
 }
 
 /// The data of the first message, whose id is the cursor for the next request.

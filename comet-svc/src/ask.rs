@@ -9,7 +9,7 @@ use edge::{
     routes::RequestParts,
     subscribe::{CHANNEL, SINCE, Subscription},
 };
-use shared::pure::{Cursor, Since};
+use shared::pure::{Cursor, Publisher, Since};
 
 const MODE: Parameter = Parameter::once("mode");
 const WAIT: Parameter = Parameter::once("wait");
@@ -35,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) is_conditional: bool,
     /// Whether the permission to read depended on a token.
     pub(crate) is_private: bool,
+    /// Whether whole messages have the user who published them.
+    pub(crate) publisher: Publisher,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,7 @@ impl Ask {
             limit: usize::try_from(number(&query, LIMIT, 100, 1_000, "messages")?).unwrap_or(usize::MAX),
             is_conditional: validator.is_some(),
             is_private: access.has_token(),
+            publisher: access.publisher(),
         })
     }
 }

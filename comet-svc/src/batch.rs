@@ -14,25 +14,30 @@ use std::{
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use edge::unread::{Unread, UnreadAnswer};
-use shared::{live::reader::Batch, pure::Message};
+use shared::{
+    live::reader::Batch,
+    pure::{Message, Publisher},
+};
 
 /// The size in bytes of the longest body that is built at once, and of the pieces of a longer one.
 const PIECE: usize = 16 * 1024;
 
-/// The body of an answer with `batch`.
-pub(crate) fn body(batch: &Batch, unread: &Unread) -> BoxBody {
+/// The body of an answer with `batch`, with the users who published its messages if `publisher` says so.
+pub(crate) fn body(batch: &Batch, publisher: Publisher, unread: &Unread) -> BoxBody {
     let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
-    if let Some(whole) = short(&head, batch) {
+    if let Some(whole) = short(&head, batch, publisher) {
         return BoxBody::new(whole);
     }
     // The commas between the messages, and the end.
     let punctuation = batch.messages.len().saturating_sub(1) + END.len();
-    let lines = batch.messages.iter().map(|message| message.with_line(|line| trimmed(line).len())).sum::<usize>();
+    let length = |message: &Arc<Message>| message.with_line(publisher, |line| trimmed(line).len());
+    let lines = batch.messages.iter().map(length).sum::<usize>();
     let length = head.len() + lines + punctuation;
     BoxBody::new(Pieces {
         piece: BytesMut::from(head.as_bytes()),
         long: None,
         messages: batch.messages.clone().into_iter(),
+        publisher,
         is_first: true,
         has_ended: false,
         length,
@@ -41,7 +46,7 @@ pub(crate) fn body(batch: &Batch, unread: &Unread) -> BoxBody {
 }
 
 /// The whole body, if it is short enough to be built at once.
-fn short(head: &str, batch: &Batch) -> Option<Bytes> {
+fn short(head: &str, batch: &Batch, publisher: Publisher) -> Option<Bytes> {
     let data = batch.messages.iter().map(|message| message.len()).sum::<usize>();
     if data > PIECE {
         return None;
@@ -53,7 +58,7 @@ fn short(head: &str, batch: &Batch) -> Option<Bytes> {
         if n > 0 {
             whole.put_u8(b',');
         }
-        message.with_line(|line| whole.extend_from_slice(trimmed(line)));
+        message.with_line(publisher, |line| whole.extend_from_slice(trimmed(line)));
         if whole.len() > PIECE {
             return None;
         }
@@ -79,6 +84,7 @@ struct Pieces {
     /// The following message, if it is a piece of its own.
     long: Option<Bytes>,
     messages: vec::IntoIter<Arc<Message>>,
+    publisher: Publisher,
     is_first: bool,
     has_ended: bool,
     /// The length of the whole body.
@@ -100,7 +106,7 @@ impl Pieces {
             if !std::mem::take(&mut self.is_first) {
                 self.piece.put_u8(b',');
             }
-            message.with_line(|line| {
+            message.with_line(self.publisher, |line| {
                 let line_without_end = trimmed(line);
                 if line_without_end.len() >= SHARED {
                     self.long = Some(line.slice_ref(line_without_end));
@@ -146,20 +152,23 @@ mod tests {
             [(0, 0, false), (1, 10, false), (3, 10, false), (1, 60_000, true), (20, 60_000, true), (1_000, 100, true)]
         {
             let payload = Payload::from_text(&"x".repeat(size));
-            let message =
-                |n| Arc::new(Message::new(Cursor::new(1, n), Draft::new("a".parse().unwrap(), payload.clone())));
+            let draft = Draft::new("a".parse().unwrap(), payload).by(Some("ann".into()));
+            let message = |n| Arc::new(Message::new(Cursor::new(1, n), draft.clone()));
             let messages: Vec<_> = (0..count).map(message).collect();
             let batch = Batch { gap: None, messages, cursor: Cursor::new(1, count) };
             let unread = Unread::new(None);
-            let body = body(&batch, &unread);
-            let BodySize::Sized(length) = body.size() else { panic!("no length") };
-            assert_eq!(unread.bytes(), if is_long { length as usize } else { 0 });
-            let bytes = to_bytes(body).await.unwrap();
-            assert_eq!((bytes.len() as u64, unread.bytes()), (length, 0));
-            let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-            let ids: Vec<_> =
-                json["messages"].as_array().unwrap().iter().map(|message| message["id"].clone()).collect();
-            assert_eq!(ids, (0..count).map(|n| format!("1-{n}")).collect::<Vec<_>>());
+            for (publisher, user) in [(Publisher::Hidden, None), (Publisher::Shown, Some("ann"))] {
+                let body = body(&batch, publisher, &unread);
+                let BodySize::Sized(length) = body.size() else { panic!("no length") };
+                assert_eq!(unread.bytes(), if is_long { length as usize } else { 0 });
+                let bytes = to_bytes(body).await.unwrap();
+                assert_eq!((bytes.len() as u64, unread.bytes()), (length, 0));
+                let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                let messages = json["messages"].as_array().unwrap();
+                let read = messages.iter().map(|message| (message["id"].as_str().unwrap(), message["user"].as_str()));
+                let ids: Vec<_> = (0..count).map(|n| format!("1-{n}")).collect();
+                assert!(read.eq(ids.iter().map(|id| (&**id, user))), "{user:?}");
+            }
         }
     }
 }

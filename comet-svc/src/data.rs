@@ -59,7 +59,8 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                     // A body of unknown length, like that of the GET; a HEAD is sent none of it.
                     return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
                 }
-                Ok(answer.body(Stream::new(reader, Lines(ask.format), slot, times)))
+                let lines = Lines { format: ask.format, publisher: ask.publisher };
+                Ok(answer.body(Stream::new(reader, lines, slot, times)))
             }
             Mode::Poll => {
                 let slot = slot(Transport::Poll)?;

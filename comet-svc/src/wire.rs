@@ -3,13 +3,17 @@
 use bytes::Bytes;
 use edge::stream::Form;
 use serde::Serialize;
-use shared::pure::{Cursor, Gap, Message, Wire};
+use shared::pure::{Cursor, Gap, Message, Publisher, Wire};
 
 use crate::ask::Format;
 
 /// The format of `mode=stream`: a line of JSON for each message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines(pub(crate) Format);
+pub(crate) struct Lines {
+    pub(crate) format: Format,
+    /// Whether whole messages have the user who published them.
+    pub(crate) publisher: Publisher,
+}
 
 impl Form for Lines {
     /// An empty line, which proxies and clients receive immediately; the position is in the head, as the `ETag`.
@@ -18,8 +22,8 @@ impl Form for Lines {
     }
 
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R {
-        match self.0 {
-            Format::Batch => message.with_line(with),
+        match self.format {
+            Format::Batch => message.with_line(self.publisher, with),
             Format::Raw => message.with_wire(Wire::RawLine, encode_raw_line, with),
         }
     }
@@ -70,6 +74,7 @@ mod tests {
     #[test]
     fn a_gap_is_a_line_of_its_own() {
         let gap = Gap { requested: Cursor::new(1, 2), resumed: Cursor::new(3, 4) };
-        assert_eq!(Lines(Format::Raw).gap(&gap), "{\"gap\":{\"requested\":\"1-2\",\"resumed\":\"3-4\"}}\n");
+        let lines = Lines { format: Format::Raw, publisher: Publisher::Hidden };
+        assert_eq!(lines.gap(&gap), "{\"gap\":{\"requested\":\"1-2\",\"resumed\":\"3-4\"}}\n");
     }
 }

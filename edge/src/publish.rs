@@ -66,10 +66,12 @@ impl AuthorizedPublish {
     async fn run(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
         let Self { access, kind, key, addressed } = self;
         let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
-        let drafts = match addressed {
+        let mut drafts = match addressed {
             Some(addressed) => addressed.drafts(&kind, body)?,
             None => lines(body, &access)?,
         };
+        let user = access.user();
+        drafts.iter_mut().for_each(|draft| draft.user.clone_from(&user));
         service.edge.limits.publish(&access.identity(), drafts.len())?;
         // Short lines take more memory as messages than as text.
         let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();

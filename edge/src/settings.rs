@@ -4,6 +4,7 @@
 //! were no errors. A binary calls [`Settings::parse`], which prints the errors and exits with 2; one with subcommands uses
 //! [`Settings::augment`] and [`Settings::from_matches`].
 
+mod backend;
 mod bus;
 mod effective;
 mod fault;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use backend::{BackendSettings, ShowUser};
 pub use bus::{BusAddress, RedisAddress};
 pub use effective::EffectiveSetting;
 pub use fault::Fault;
@@ -130,6 +132,8 @@ pub struct Settings {
     pub log: LogFormat,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
+    /// What backends and clients may learn about each other.
+    pub backend: BackendSettings,
     /// A directory with the files of a Socket.IO client that are served instead of the built-in ones.
     pub client_dir: Option<PathBuf>,
     /// Warnings, to be logged once logging works.
@@ -275,6 +279,7 @@ impl Settings {
         let log = from.read(&table::LOG, values::log_format);
         let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);
         let client_dir = from.read(&table::CLIENT_DIR, values::directory);
+        let backend = backend::read(&mut from);
         let is_secret_empty = from.is_empty_variable(&table::SECRET) && !from.is_given(&table::SECRET);
         let (faults, unknown) = from.finish();
 
@@ -322,6 +327,7 @@ impl Settings {
                 demo: demo?,
                 log: log?,
                 trusted_proxies: trusted_proxies?,
+                backend: backend?,
                 client_dir: client_dir?,
                 warnings: Vec::new(),
                 unknown,

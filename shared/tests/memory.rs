@@ -25,7 +25,7 @@ const FORMS: usize = 2 * 1024 * 1024;
 /// Everything that readers of all transports together make of a message.
 fn read_in_every_form(message: &Message) {
     let form = |message: &Message| Bytes::from(vec![b'x'; message.len() + 64]);
-    for wire in [Wire::Sse, Wire::Line, Wire::RawLine] {
+    for wire in [Wire::Sse, Wire::Line, Wire::RawLine, Wire::SseWholeWithUser] {
         message.wire(wire, form);
     }
     message.packet(message.len() + 64, |message| vec![b'x'; message.len() + 64], |_| ());
@@ -73,6 +73,7 @@ fn the_log_takes_no_more_memory_than_it_may() {
         ("a channel each", 15_000, |n| Draft::new(format!("{n:0128}").parse().unwrap(), text(10))),
         ("long names", 40_000, |n| {
             let draft = Draft::new(format!("{:0128}", n % 10).parse().unwrap(), text(10));
+            let draft = draft.by(Some("u".repeat(200).into()));
             Draft { from: Some("é".repeat(40).into()), ..draft.event("é".repeat(128).parse().unwrap()) }
         }),
         ("binary", 20_000, |_| {

@@ -38,7 +38,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     response(async move {
         let (subscription, format) = read?;
         let mut answer = head();
-        let form = EventStream { format, retry: Retry::draw() };
+        let form = EventStream { format, publisher: access.publisher(), retry: Retry::draw() };
         let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
             return Ok(answer.body(form.closing()));
         };

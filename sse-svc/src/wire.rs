@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use edge::stream::{Form, Retry};
-use shared::pure::{Cursor, Gap, Message, Wire};
+use shared::pure::{Cursor, Gap, Message, Publisher, Wire};
 
 /// The data of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventStream {
     pub(crate) format: Format,
+    /// Whether whole messages have the user who published them.
+    pub(crate) publisher: Publisher,
     /// How soon a browser reconnects after the end.
     pub(crate) retry: Retry,
 }
@@ -38,7 +40,14 @@ impl Form for EventStream {
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R {
         match self.format {
             Format::Raw => message.with_wire(Wire::Sse, event, with),
-            Format::Message => message.with_wire(Wire::SseWhole, whole, with),
+            Format::Message => {
+                let publisher = message.publisher(self.publisher);
+                let wire = match publisher {
+                    Publisher::Hidden => Wire::SseWhole,
+                    Publisher::Shown => Wire::SseWholeWithUser,
+                };
+                message.with_wire(wire, |message| whole(message, publisher), with)
+            }
         }
     }
 
@@ -80,8 +89,8 @@ fn event(message: &Message) -> Bytes {
 }
 
 /// One event whose data is the whole message, which is one line of JSON.
-fn whole(message: &Message) -> Bytes {
-    let line = message.line();
+fn whole(message: &Message, publisher: Publisher) -> Bytes {
+    let line = message.line(publisher);
     let mut frame = Vec::with_capacity(32 + line.len());
     frame.extend_from_slice(format!("id: {}\ndata: ", message.id).as_bytes());
     frame.extend_from_slice(&line);
@@ -129,12 +138,21 @@ mod tests {
     #[test]
     fn a_whole_message_is_the_data_of_one_event() {
         let payload = Payload::from_json(b"\"a\\nb\"").unwrap();
-        let draft = Draft::new("c".parse().unwrap(), payload).event("x y".parse().unwrap());
-        let form = EventStream { format: Format::Message, retry: Retry::draw() };
-        assert_eq!(
-            form.with_message(&Message::new(Cursor::new(7, 5), draft), Bytes::clone),
-            "id: 7-5\ndata: {\"id\":\"7-5\",\"channel\":\"c\",\"event\":\"x y\",\"data\":\"a\\nb\",\"time\":7}\n\n"
-        );
+        let draft = Draft::new("c".parse().unwrap(), payload).event("x y".parse().unwrap()).by(Some("ann".into()));
+        let message = Message::new(Cursor::new(7, 5), draft);
+        for (publisher, user) in [(Publisher::Hidden, ""), (Publisher::Shown, ",\"user\":\"ann\"")] {
+            let form = EventStream { publisher, ..form(Format::Message) };
+            assert_eq!(
+                form.with_message(&message, Bytes::clone),
+                format!(
+                    "id: 7-5\ndata: {{\"id\":\"7-5\",\"channel\":\"c\",\"event\":\"x y\",\"data\":\"a\\nb\",\"time\":7{user}}}\n\n"
+                )
+            );
+        }
+    }
+
+    fn form(format: Format) -> EventStream {
+        EventStream { format, publisher: Publisher::Hidden, retry: Retry::draw() }
     }
 
     #[test]
@@ -156,14 +174,14 @@ mod tests {
     /// Case 12.5: a keep-alive is only a comment line.
     #[test]
     fn a_keep_alive_ends_no_event() {
-        let form = EventStream { format: Format::Raw, retry: Retry::draw() };
+        let form = form(Format::Raw);
         assert_eq!(form.keep_alive(), ": keep-alive\n");
     }
 
     #[test]
     fn a_gap_is_an_event_with_the_cursor_to_resume_from() {
         let gap = Gap { requested: Cursor::new(1, 2), resumed: Cursor::new(3, 4) };
-        let form = EventStream { format: Format::Message, retry: Retry::draw() };
+        let form = form(Format::Message);
         assert_eq!(form.gap(&gap), "event: gap\nid: 3-4\ndata: {\"requested\":\"1-2\",\"resumed\":\"3-4\"}\n\n");
     }
 }

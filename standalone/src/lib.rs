@@ -30,13 +30,13 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 };
 
 /// The routes of all three services.
-pub fn routes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Routes + Clone + Send + 'static {
+pub fn routes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Routes + Clone + Send + use<> {
     let chat = chat.clone();
     move |service| comet_svc::routes(service).and(sse_svc::routes(service)).and(chat.routes())
 }
 
 /// Socket.IO, the pages of all three services, and the playground at `/`.
-pub fn application(chat: &chat_svc::Chat) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+pub fn application(chat: &chat_svc::Chat) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + use<> {
     let chat = chat.clone();
     move |config: &mut ServiceConfig| {
         config

@@ -28,6 +28,7 @@ pub fn print(settings: &Settings, matches: &ArgMatches) -> Result<(), String> {
     let request = TokenRequest {
         publish: patterns("publish"),
         subscribe: patterns("subscribe"),
+        api: Vec::new(),
         ttl: matches.get_one("ttl").copied().unwrap_or(Duration::from_secs(3600)),
         subject: text("sub"),
         audience: text("aud").or_else(|| settings.audience.clone()),

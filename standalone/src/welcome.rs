@@ -55,6 +55,7 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
     let request = TokenRequest {
         publish: everything()?,
         subscribe: everything()?,
+        api: Vec::new(),
         ttl: A_DAY,
         subject: Some("operator".to_owned()),
         audience: settings.audience.clone(),

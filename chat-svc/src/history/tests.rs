@@ -32,12 +32,12 @@ fn ids(page: &Page) -> Vec<Cursor> {
 #[test]
 fn pages_fit_into_their_bytes_and_lead_to_all_older_messages() {
     let (log, all) = log(&[60_000; 20]);
-    let first = Page::read(&log, &lobby(), all[19].next(0), MAX_MESSAGES, MAX_BYTES, false);
+    let first = Page::read(&log, &lobby(), all[19].next(0), MAX_MESSAGES, MAX_BYTES, false, Publisher::Hidden);
     assert!(first.messages.len() <= MAX_BYTES);
     assert_eq!((ids(&first), first.cursor, first.more), (all[16..].to_vec(), all[16], true));
     let (mut before, mut seen) = (first.cursor, Vec::new());
     loop {
-        let page = Page::read(&log, &lobby(), before, MAX_MESSAGES, MAX_BYTES, true);
+        let page = Page::read(&log, &lobby(), before, MAX_MESSAGES, MAX_BYTES, true, Publisher::Hidden);
         assert!(page.messages.len() <= MAX_BYTES);
         seen.splice(0..0, ids(&page));
         before = page.cursor;
@@ -51,7 +51,7 @@ fn pages_fit_into_their_bytes_and_lead_to_all_older_messages() {
 #[test]
 fn a_page_ends_by_its_count() {
     let (log, all) = log(&[1; 60]);
-    let page = |before, limit| Page::read(&log, &lobby(), before, limit, MAX_BYTES, true);
+    let page = |before, limit| Page::read(&log, &lobby(), before, limit, MAX_BYTES, true, Publisher::Hidden);
     let last = page(Cursor::MAX, 50);
     assert_eq!((ids(&last), last.cursor, last.more), (all[10..].to_vec(), all[10], true));
     let rest = page(last.cursor, 50);
@@ -66,11 +66,11 @@ fn a_page_ends_by_its_count() {
 #[test]
 fn a_message_larger_than_a_page_comes_alone() {
     let (log, all) = log(&[10, MAX_BYTES + 1, 10]);
-    let joined = Page::read(&log, &lobby(), all[2].next(0), 50, MAX_BYTES, false);
+    let joined = Page::read(&log, &lobby(), all[2].next(0), 50, MAX_BYTES, false, Publisher::Hidden);
     assert_eq!((ids(&joined), joined.more), (all[2..].to_vec(), true));
-    let alone = Page::read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, true);
+    let alone = Page::read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, true, Publisher::Hidden);
     assert_eq!((ids(&alone), alone.more), (vec![all[1]], true));
-    let nothing = Page::read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, false);
+    let nothing = Page::read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, false, Publisher::Hidden);
     assert_eq!(nothing, Page { messages: String::new(), cursor: all[2], more: true });
 }
 
@@ -78,7 +78,9 @@ fn a_message_larger_than_a_page_comes_alone() {
 #[test]
 fn a_page_is_no_longer_than_the_pull_allows() {
     let (log, all) = log(&[1_000; 20]);
-    let page = |max_bytes, at_least_one| Page::read(&log, &lobby(), all[19].next(0), 50, max_bytes, at_least_one);
+    let page = |max_bytes, at_least_one| {
+        Page::read(&log, &lobby(), all[19].next(0), 50, max_bytes, at_least_one, Publisher::Hidden)
+    };
     let two = page(2_500, false);
     assert_eq!((ids(&two), two.cursor, two.more), (all[18..].to_vec(), all[18], true));
     assert_eq!(ids(&page(8, true)), [all[19]]);

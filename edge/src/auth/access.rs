@@ -8,8 +8,8 @@ use std::{
 
 use actix_web::http::header::{self, HeaderMap};
 use shared::pure::{
-    ChannelName,
-    access::{Grants, Patterns},
+    ChannelName, NameError, Publisher,
+    access::{ApiRight, Grants, Patterns},
 };
 
 use super::{Identity, token_owner::TokenOwner};
@@ -128,22 +128,30 @@ impl Access {
         Ok(Self::with_any_token(edge, cookies(headers).filter(|_| is_ours), address))
     }
 
-    /// Whether the client may subscribe to `channel`.
+    /// Whether the client may subscribe to `channel`. A user may always read its own; a backend may read all.
     #[must_use]
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
-        self.edge.settings.public.allow(channel) || self.grants().is_some_and(|grants| grants.subscribe.allow(channel))
+        let is_own = || channel.is_user() && self.user().is_some_and(|user| ChannelName::of_user(&user) == *channel);
+        let may = |grants: &Grants| grants.subscribe.allow(channel) || grants.may_api(ApiRight::Read);
+        self.is_public(channel) || self.grants().is_some_and(may) || is_own()
     }
 
-    /// Whether the client may publish to `channel`.
+    /// Whether the client may publish to `channel`. Only the server publishes to its own channels.
     #[must_use]
     pub fn may_publish(&self, channel: &ChannelName) -> bool {
-        self.cookie == Cookie::Sound && self.grants().is_some_and(|grants| grants.publish.allow(channel))
+        let may = |grants: &Grants| grants.publish.allow(channel) || grants.may_api(ApiRight::Write);
+        self.cookie == Cookie::Sound && !channel.is_server() && self.grants().is_some_and(may)
     }
 
     /// Whether the client may send chat messages to the room of `channel`: with permission to publish there, and in a public room always.
     #[must_use]
     pub fn may_chat(&self, channel: &ChannelName) -> bool {
-        (channel.as_str().starts_with(CHAT) && self.edge.settings.public.allow(channel)) || self.may_publish(channel)
+        (channel.as_str().starts_with(CHAT) && self.is_public(channel)) || self.may_publish(channel)
+    }
+
+    /// Whether everybody may read `channel`. The channel of a user is never public.
+    fn is_public(&self, channel: &ChannelName) -> bool {
+        !channel.is_user() && self.edge.settings.public.allow(channel)
     }
 
     /// As [`Access::may_subscribe`], for handlers.
@@ -164,6 +172,10 @@ impl Access {
 
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
         let refusals = &self.edge.metrics.refusals;
+        if channel.is_server() && act == "publish to" {
+            refusals.not_allowed.inc();
+            return ApiError::forbidden("server_channel", NameError::Server.to_string());
+        }
         // An invalid token was counted when it was read.
         if self.fault.is_none() {
             if self.cookie == Cookie::Sound { &refusals.not_allowed } else { &refusals.bad_origin }.inc();
@@ -195,7 +207,15 @@ impl Access {
                 "a token is required to {act} `{channel}`; send it as `Authorization: Bearer <token>`"
             )),
             Some(ref bearer) => {
-                let Grants { publish, subscribe } = &bearer.claims.trident;
+                let Grants { publish, subscribe, api: _ } = &bearer.claims.trident;
+                if channel.is_server() {
+                    return ApiError::forbidden(
+                        "insufficient_scope",
+                        format!(
+                            "this token may not {act} `{channel}`, a channel of the server: that takes the claim trident.api"
+                        ),
+                    );
+                }
                 let (claim, patterns) =
                     if act == "publish to" { ("publish", publish) } else { ("subscribe", subscribe) };
                 let patterns = shown(patterns);
@@ -229,10 +249,16 @@ impl Access {
         self.expires_at().map(|at| at.duration_since(now).unwrap_or_default())
     }
 
-    /// The `sub` of the token.
+    /// The user that the client is: the `sub` of its token.
     #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        self.bearer.as_ref()?.subject.as_deref()
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.bearer.as_ref()?.subject.clone()
+    }
+
+    /// Whether the client gets the users who published messages (`TRIDENT_SHOW_USER`).
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.edge.settings.backend.show_user.to_reader(self.has_token())
     }
 
     /// The identity for limits and idempotency keys.

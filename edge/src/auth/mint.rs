@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use shared::pure::access::{Audience, Claims, Grants, Patterns};
+use shared::pure::access::{ApiRight, Audience, Claims, Grants, Patterns};
 
 use crate::settings::Secret;
 
@@ -14,6 +14,8 @@ pub struct TokenRequest {
     pub publish: Patterns,
     /// The channels that the token may subscribe to.
     pub subscribe: Patterns,
+    /// What it allows as a backend.
+    pub api: Vec<ApiRight>,
     /// How long it is valid.
     pub ttl: Duration,
     /// The user that it identifies.
@@ -34,7 +36,11 @@ pub fn mint(secret: &Secret, request: &TokenRequest, now: SystemTime) -> Result<
         nbf: None,
         sub: request.subject.clone(),
         aud: request.audience.clone().map(Audience::One),
-        trident: Grants { publish: request.publish.clone(), subscribe: request.subscribe.clone() },
+        trident: Grants {
+            publish: request.publish.clone(),
+            subscribe: request.subscribe.clone(),
+            api: request.api.clone(),
+        },
     };
     let header = Header { kid: secret.kid().map(ToOwned::to_owned), ..Header::new(Algorithm::HS256) };
     jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes()))

@@ -41,6 +41,7 @@ fn request(publish: &str, subscribe: &str) -> TokenRequest {
     TokenRequest {
         publish: publish.parse().unwrap(),
         subscribe: subscribe.parse().unwrap(),
+        api: Vec::new(),
         ttl: Duration::from_secs(60),
         subject: Some("ann".to_owned()),
         audience: None,
@@ -237,7 +238,7 @@ fn without_a_token_the_public_is_all_there_is() {
     }
     assert!(matches!(access.require_publish(&channel("random")), Err(ApiError::TokenNeeded(_))));
     assert!(matches!(access.require_subscribe(&channel("news")), Err(ApiError::TokenNeeded(_))));
-    assert_eq!((access.expires_at(), access.subject()), (None, None));
+    assert_eq!((access.expires_at(), access.user()), (None, None));
     assert_eq!(access.identity(), Identity::Address(IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9))));
 }
 
@@ -248,7 +249,7 @@ fn a_token_adds_to_what_is_public() {
     let access = access(&edge, &[("authorization", &bearer)]).unwrap();
     assert!(access.may_subscribe(&channel("inner")) && access.may_subscribe(&channel("random")));
     assert!(access.may_publish(&channel("news.x")) && !access.may_publish(&channel("random")));
-    assert_eq!(access.subject(), Some("ann"));
+    assert_eq!(access.user().as_deref(), Some("ann"));
     assert_eq!(access.identity(), Identity::Subject("ann".into()));
     let left = access.expires_in(SystemTime::now()).unwrap();
     assert!(left > Duration::from_secs(55) && left <= Duration::from_secs(61), "{left:?}");
@@ -323,11 +324,8 @@ fn invalid_token_is_rejected_and_counted() {
     assert_eq!((edge.metrics.refusals.bad_token.get(), edge.metrics.refusals.not_allowed.get()), (5, 0), "once each");
     let two = access(&edge, &[("authorization", &good), ("authorization", &good)]).unwrap();
     assert_eq!(two.require_publish(&channel("random")).unwrap_err().code(), "bad_token");
-    assert!(
-        access(&edge, &[("authorization", "Basic eDp5")]).unwrap().subject().is_none(),
-        "another scheme is not ours"
-    );
-    assert!(access(&edge, &[("cookie", "trident_token=; other=1")]).unwrap().subject().is_none());
+    assert!(access(&edge, &[("authorization", "Basic eDp5")]).unwrap().user().is_none(), "another scheme is not ours");
+    assert!(access(&edge, &[("cookie", "trident_token=; other=1")]).unwrap().user().is_none());
 }
 
 #[test]

@@ -79,6 +79,7 @@ settings! {
         JWT_PUBLIC_KEY_FILE "[KID=]FILE,…" "" "PEM files with public keys of RS256, ES256 or EdDSA tokens"
         JWT_AUDIENCE "TEXT" "" "Accept only tokens with this value in their claim `aud`"
         PUBLIC "PATTERN,…" "random,time,chat.*,public.*" "Channels that anyone can read without a token; `none` for none"
+        SHOW_USER "tokens|all|none" "tokens" "Readers that get the user (`sub`) who published a message: those with a token, all, or none"
         ORIGINS "ORIGIN,…" "http://127.0.0.1,http://localhost" "Origins of pages that may connect: a loopback host without a port means any port; `https://x:*` any port; `*` all origins, without credentials"
         TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is trusted; `none` for none"
     }

@@ -11,7 +11,10 @@ use shared::{
         bus::Publication,
         reader::{Limit, Reader},
     },
-    pure::{Cursor, Draft, Message, Payload, Since},
+    pure::{
+        Cursor, Draft, Message, Payload, Since,
+        access::{ApiRight, Patterns},
+    },
 };
 
 use super::{Ask, raw};
@@ -126,12 +129,32 @@ impl Site {
         let request = TokenRequest {
             publish: publish.parse().unwrap(),
             subscribe: subscribe.parse().unwrap(),
+            api: Vec::new(),
             ttl,
             subject: subject.map(ToOwned::to_owned),
             audience: None,
         };
+        self.sign(&request)
+    }
+
+    /// A token of a backend with this right, that is valid for an hour.
+    #[must_use]
+    pub fn backend_token(&self, right: ApiRight) -> String {
+        self.sign(&TokenRequest {
+            publish: Patterns::default(),
+            subscribe: Patterns::default(),
+            api: vec![right],
+            ttl: Duration::from_secs(3600),
+            subject: None,
+            audience: None,
+        })
+    }
+
+    /// The token of `request`, valid from now on.
+    #[must_use]
+    pub fn sign(&self, request: &TokenRequest) -> String {
         let secret = self.service.edge.settings.secrets.first().expect("the site has a secret");
-        mint(secret, &request, SystemTime::now()).unwrap()
+        mint(secret, request, SystemTime::now()).unwrap()
     }
 
     /// The ordered stop.

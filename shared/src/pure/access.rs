@@ -26,11 +26,12 @@ pub struct Pattern {
 pub struct PatternError(String);
 
 impl Pattern {
-    /// Whether the pattern matches `channel`.
+    /// Whether the pattern matches `channel`. No pattern matches the server's own channels.
     #[must_use]
     pub fn matches(&self, channel: &ChannelName) -> bool {
         let name = channel.as_str();
-        if self.prefix { name.starts_with(&self.stem) } else { name == self.stem }
+        let is_match = if self.prefix { name.starts_with(&self.stem) } else { name == self.stem };
+        is_match && !channel.is_server()
     }
 }
 
@@ -43,7 +44,8 @@ impl FromStr for Pattern {
             None => (text, false),
         };
         // An empty stem is valid for `*` only; any other must be a name, since a prefix of a name is a name.
-        if (prefix && stem.is_empty()) || stem.parse::<ChannelName>().is_ok() {
+        let is_name = stem.parse::<ChannelName>().is_ok_and(|name| !name.is_server());
+        if (prefix && stem.is_empty()) || is_name {
             Ok(Self { stem: stem.to_owned(), prefix })
         } else {
             // Patterns come from untrusted tokens and go into messages and logs: limit the length and remove control characters.
@@ -128,6 +130,27 @@ pub struct Grants {
     /// The channels that the token may subscribe to.
     #[serde(default, skip_serializing_if = "Patterns::is_empty")]
     pub subscribe: Patterns,
+    /// What the token may do as a backend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api: Vec<ApiRight>,
+}
+
+/// A right of a backend, which applies to all channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiRight {
+    /// To read every channel, and what is connected.
+    Read,
+    /// To publish to every channel, to end connections and to remove messages; includes [`ApiRight::Read`].
+    Write,
+}
+
+impl Grants {
+    /// Whether the token may do what a backend with `right` may.
+    #[must_use]
+    pub fn may_api(&self, right: ApiRight) -> bool {
+        self.api.contains(&ApiRight::Write) || (right == ApiRight::Read && self.api.contains(&ApiRight::Read))
+    }
 }
 
 /// The claims that are read from a token (RFC 7519 §4.1, and Trident's own `trident`); others are ignored.

@@ -29,34 +29,62 @@ pub enum Wire {
     Line,
     /// The data as a line of JSON.
     RawLine,
+    /// As [`Wire::SseWhole`], with the user who published the message.
+    SseWholeWithUser,
+    /// As [`Wire::Line`], with the user who published the message.
+    LineWithUser,
 }
 
 impl Wire {
-    /// The number of forms.
+    /// The number of forms without the user.
     pub(crate) const COUNT: usize = 4;
 }
 
 /// The forms of one message. Their bytes count until the last reader drops them.
 pub(crate) struct Forms {
     wires: [OnceLock<Bytes>; Wire::COUNT],
+    /// Those with the user, which most messages do not have.
+    with_user: OnceLock<Box<WithUser>>,
     packet: OnceLock<Box<dyn Any + Send + Sync>>,
     bytes: AtomicUsize,
     cache: Option<Arc<FormCache>>,
 }
 
+/// The forms with the user.
+#[derive(Default)]
+struct WithUser {
+    line: OnceLock<Bytes>,
+    sse_whole: OnceLock<Bytes>,
+}
+
 impl Forms {
     /// The overhead of a message's forms: this struct, its reference counts, its entry in the cache.
     const OVERHEAD: usize = 384;
+    /// The overhead of its forms with the user.
+    const WITH_USER: usize = size_of::<WithUser>() + 16;
 
     /// No forms yet, counted by `cache`.
     pub(crate) fn new(cache: Option<Arc<FormCache>>) -> Self {
-        let forms = Self { wires: Default::default(), packet: OnceLock::new(), bytes: AtomicUsize::new(0), cache };
+        let bytes = AtomicUsize::new(0);
+        let forms =
+            Self { wires: Default::default(), with_user: OnceLock::new(), packet: OnceLock::new(), bytes, cache };
         forms.count(Self::OVERHEAD);
         forms
     }
 
     pub(crate) fn wire(&self, wire: Wire) -> &OnceLock<Bytes> {
-        &self.wires[wire as usize]
+        match wire {
+            Wire::LineWithUser => &self.with_user().line,
+            Wire::SseWholeWithUser => &self.with_user().sse_whole,
+            Wire::Sse | Wire::SseWhole | Wire::Line | Wire::RawLine => &self.wires[wire as usize],
+        }
+    }
+
+    fn with_user(&self) -> &WithUser {
+        self.with_user.get_or_init(|| {
+            self.count(Self::WITH_USER);
+            Box::default()
+        })
     }
 
     pub(crate) fn packet(&self) -> &OnceLock<Box<dyn Any + Send + Sync>> {

@@ -23,13 +23,15 @@ pub struct Draft {
     pub payload: Payload,
     /// The display name of the author, on transports with names (the chat).
     pub from: Option<Arc<str>>,
+    /// The verified `sub` of the publisher's token, if it had one.
+    pub user: Option<Arc<str>>,
 }
 
 impl Draft {
     /// `payload` for `channel`, with the event name `message` and without an author.
     #[must_use]
     pub fn new(channel: ChannelName, payload: Payload) -> Self {
-        Self { channel, event: EventName::default(), payload, from: None }
+        Self { channel, event: EventName::default(), payload, from: None, user: None }
     }
 
     /// The same, with the event name `event`.
@@ -37,6 +39,22 @@ impl Draft {
     pub fn event(self, event: EventName) -> Self {
         Self { event, ..self }
     }
+
+    /// The same, published by `user`.
+    #[must_use]
+    pub fn by(self, user: Option<Arc<str>>) -> Self {
+        Self { user, ..self }
+    }
+}
+
+/// Whether a form of a message names the [user](Draft::user) who published it. Readers share forms, so each of the two has its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Publisher {
+    /// It does.
+    Shown,
+    /// It does not.
+    #[default]
+    Hidden,
 }
 
 /// A message with its id: immutable, shared by all its readers, with its encoded forms as long as they are cached.
@@ -55,9 +73,11 @@ pub struct Message {
 
 impl Message {
     /// The overhead of a message in addition to its texts: this struct, its allocations, its slot in a history.
-    pub const OVERHEAD: usize = 272;
+    pub const OVERHEAD: usize = 288;
     /// The overhead of each of its attachments in addition to the bytes.
     const ATTACHMENT: usize = 80;
+    /// The overhead of its user in addition to the text, if no other message shares it.
+    const USER: usize = 24;
 
     /// `draft` with the id `id`.
     #[must_use]
@@ -110,21 +130,34 @@ impl Message {
         }
     }
 
-    /// The whole message as a line of JSON, including the line end: `id`, `channel`, `event`, `data`, `time`.
-    pub fn line(&self) -> Bytes {
-        self.with_line(Bytes::clone)
+    /// The form for readers that get `publisher`: a message without a user has only one.
+    #[must_use]
+    pub fn publisher(&self, publisher: Publisher) -> Publisher {
+        if self.draft.user.is_some() { publisher } else { Publisher::Hidden }
+    }
+
+    /// The whole message as a line of JSON, including the line end: `id`, `channel`, `event`, `data`, `time`, and `from` and `user` if
+    /// there are any; `user` only if the `publisher` is shown.
+    pub fn line(&self, publisher: Publisher) -> Bytes {
+        self.with_line(publisher, Bytes::clone)
     }
 
     /// Calls `with` with the [`line`](Self::line).
-    pub fn with_line<R>(&self, with: impl FnOnce(&Bytes) -> R) -> R {
-        self.with_wire(Wire::Line, Self::encode_line, with)
+    pub fn with_line<R>(&self, publisher: Publisher, with: impl FnOnce(&Bytes) -> R) -> R {
+        match self.publisher(publisher) {
+            Publisher::Hidden => self.with_wire(Wire::Line, |message| message.encode_line(None), with),
+            Publisher::Shown => {
+                self.with_wire(Wire::LineWithUser, |message| message.encode_line(message.draft.user.as_deref()), with)
+            }
+        }
     }
 
-    fn encode_line(&self) -> Bytes {
+    fn encode_line(&self, user: Option<&str>) -> Bytes {
         let draft = &self.draft;
         let data = draft.payload.plain_json();
         let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
-        let whole = Whole { id: self.id, channel: &draft.channel, event: &draft.event, data, time: self.time() };
+        let (channel, event, from) = (&draft.channel, &draft.event, draft.from.as_deref());
+        let whole = Whole { id: self.id, channel, event, data, time: self.time(), from, user };
         let mut line = serde_json::to_vec(&whole).unwrap_or_default();
         line.push(b'\n');
         line.into()
@@ -180,10 +213,11 @@ impl Message {
     /// The memory of this message in bytes, without its encoded forms.
     #[must_use]
     pub fn footprint(&self) -> usize {
-        let Draft { channel, event, payload, from } = &self.draft;
+        let Draft { channel, event, payload, from, user } = &self.draft;
         // Almost all messages share the default event name.
         let event = if event.is_default() { 0 } else { event.len() };
-        let names = channel.len() + event + from.as_ref().map_or(0, |from| from.len());
+        let user = user.as_ref().map_or(0, |user| user.len() + Self::USER);
+        let names = channel.len() + event + from.as_ref().map_or(0, |from| from.len()) + user;
         Self::OVERHEAD + names + payload.len() + Self::ATTACHMENT * payload.attachments().len()
     }
 
@@ -228,6 +262,12 @@ pub struct Whole<'a> {
     data: &'a RawValue,
     /// The time of publication, in milliseconds since the Unix epoch.
     time: u64,
+    /// The display name of the author, if a client of the chat sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    /// The verified `sub` of the publisher's token, if it had one and the reader may see it (`TRIDENT_SHOW_USER`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
 }
 
 impl fmt::Debug for Message {
@@ -246,10 +286,35 @@ mod tests {
         let draft = Draft::new("news".parse().unwrap(), payload).event("a \"b\"".parse().unwrap());
         let message = Message::new(Cursor::new(1_763_800_000_000, 2), draft);
         assert_eq!(
-            message.line(),
+            message.line(Publisher::Shown),
             "{\"id\":\"1763800000000-2\",\"channel\":\"news\",\"event\":\"a \\\"b\\\"\",\
              \"data\":{\"b\":1.50,\"a\":\"x\\ny\"},\"time\":1763800000000}\n"
         );
+    }
+
+    /// The two forms of a message with a user are cached separately, and in either order.
+    #[test]
+    fn a_line_names_the_user_only_where_it_is_shown() {
+        let line = |end: &str| {
+            format!("{{\"id\":\"1-0\",\"channel\":\"news\",\"event\":\"message\",\"data\":\"x\",\"time\":1{end}}}\n")
+        };
+        let (shown, hidden) = (line(",\"from\":\"Mei\",\"user\":\"m\\\"1\""), line(",\"from\":\"Mei\""));
+        for first in [Publisher::Shown, Publisher::Hidden] {
+            let draft = message().draft.by(Some("m\"1".into()));
+            let message = Message::new(Cursor::new(1, 0), Draft { from: Some("Mei".into()), ..draft });
+            message.line(first);
+            assert_eq!(
+                (message.line(Publisher::Shown), message.line(Publisher::Hidden)),
+                (shown.clone().into(), hidden.clone().into())
+            );
+        }
+        let cache = Arc::new(FormCache::new(None));
+        let mut message = message();
+        message.enter(&cache, 1);
+        message.line(Publisher::Hidden);
+        let used = cache.used();
+        message.line(Publisher::Shown);
+        assert_eq!(cache.used(), used, "without a user there is only one form");
     }
 
     fn message() -> Message {

@@ -14,6 +14,6 @@ pub use cursor::{Cursor, CursorError, Epoch, Since};
 pub use forms::Wire;
 pub use gap::Gap;
 pub use history::{History, Retention};
-pub use message::{Draft, Message};
+pub use message::{Draft, Message, Publisher};
 pub use name::{ChannelName, EventName, NameError};
 pub use payload::{MAX_DEPTH, Payload, PayloadError};

@@ -2,7 +2,9 @@
 
 use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// Maximum length of a channel name in bytes, and of an event name in characters.
@@ -18,6 +20,15 @@ pub const GAP: &str = "gap";
 /// Event names with another meaning to clients: [`GAP`], the end of a stream, and the events that an `EventSource` fires itself.
 pub const OWN: [&str; 4] = [GAP, "end", "error", "open"];
 
+/// The first character of the names of the server's own channels.
+const SERVER: char = '$';
+/// The prefix of the channels of users.
+const USER: &str = "user.";
+/// The first character of the name in the channel of a user whose name is not a channel name.
+const HASHED: char = '~';
+/// The length in bytes of that name: the character, and a SHA-256 in base64url.
+const HASHED_BYTES: usize = 1 + 43;
+
 /// Event names that the chat sends itself, and the prefix of the channels of its rooms.
 const OWN_IN_CHAT: [&str; 2] = ["presence", "typing"];
 const CHAT: &str = "chat.";
@@ -28,6 +39,11 @@ pub enum NameError {
     /// Not a channel name.
     #[error("a channel name is 1 to {MAX_NAME_BYTES} of the characters A-Z a-z 0-9 _ - . ~")]
     Channel,
+    /// A name of the server's own channels, where a client cannot use one.
+    #[error(
+        "channels whose name begins with `$` belong to the server; nobody can publish to them, and no pattern matches them"
+    )]
+    Server,
     /// Not an event name.
     #[error(
         "an event name is 1 to {MAX_NAME_BYTES} printable characters; line ends, controls, invisible characters and spaces other \
@@ -106,7 +122,8 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a channel: 1 to 128 of `A-Z a-z 0-9 _ - . ~` (the characters that no URL escapes, RFC 3986 §2.3).
+    /// The name of a channel: 1 to 128 of `A-Z a-z 0-9 _ - . ~` (the characters that no URL escapes, RFC 3986 §2.3). The server's own
+    /// channels begin with `$`.
     ChannelName
 }
 
@@ -120,11 +137,40 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"_-.~".contains(&b);
-        if (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(unreserved) {
+        let name = text.strip_prefix(SERVER).unwrap_or(text);
+        if !name.is_empty() && text.len() <= MAX_NAME_BYTES && name.bytes().all(unreserved) {
             Ok(Self(text.into()))
         } else {
             Err(NameError::Channel)
         }
+    }
+}
+
+impl ChannelName {
+    /// The channel of the user with this `sub`: `user.<sub>`, or `user.~` and the base64url of its SHA-256 if `sub` cannot be part of a
+    /// name.
+    #[must_use]
+    pub fn of_user(sub: &str) -> Self {
+        // A `sub` in the form of a hash is hashed, too: it would name the channel of another user.
+        let is_hash = sub.starts_with(HASHED) && sub.len() == HASHED_BYTES;
+        let is_plain = !is_hash && sub.parse::<Self>().is_ok();
+        let name = Some(format!("{USER}{sub}")).filter(|_| is_plain).and_then(|name| name.parse().ok());
+        name.unwrap_or_else(|| {
+            let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(sub));
+            Self(format!("{USER}{HASHED}{hash}").into())
+        })
+    }
+
+    /// Whether the channel belongs to one user.
+    #[must_use]
+    pub fn is_user(&self) -> bool {
+        self.starts_with(USER)
+    }
+
+    /// Whether the channel is one of the server's own, which only the server publishes to.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.starts_with(SERVER)
     }
 }
 
@@ -214,12 +260,39 @@ mod tests {
 
     #[test]
     fn channel_names() {
-        for good in ["a", "chat.lobby", "A-Z_0~9", &"x".repeat(128)] {
+        for good in ["a", "chat.lobby", "A-Z_0~9", &"x".repeat(128), "$events"] {
             assert_eq!(good.parse::<ChannelName>().as_deref(), Ok(good));
         }
-        for bad in ["", "a b", "ä", "a/b", "a*", "a\0", "a\n", "%41", &"x".repeat(129)] {
+        let longest = format!("${}", "x".repeat(128));
+        for bad in ["", "a b", "ä", "a/b", "a*", "a\0", "a\n", "%41", &"x".repeat(129), "$", "$$a", "a$", &longest] {
             assert_eq!(bad.parse::<ChannelName>(), Err(NameError::Channel), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn every_user_has_one_channel_of_its_own() {
+        let fits = "x".repeat(123);
+        for (sub, channel) in [
+            ("ann", "user.ann"),
+            ("a.b-c_d", "user.a.b-c_d"),
+            (&fits, &*format!("user.{fits}")),
+            // Of `printf %s … | openssl dgst -sha256 -binary | basenc --base64url`.
+            ("ann@example.com", "user.~cdT1X3L6Eo37RooaOQFQfIBLdDFkiHRNdp1_SxZpZHY"),
+            ("", "user.~47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"),
+            ("~a", "user.~a"),
+        ] {
+            assert_eq!(&*ChannelName::of_user(sub), channel, "{sub:?}");
+        }
+        // None of these names the channel of another user.
+        for sub in ["~47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", "$events", "a b", &"x".repeat(124), "茶"] {
+            let channel = ChannelName::of_user(sub);
+            assert!(channel.starts_with("user.~") && channel.len() == 49, "{sub:?}: {channel}");
+            assert_eq!(channel.parse(), Ok(channel.clone()));
+            assert_ne!(channel, ChannelName::of_user(""));
+        }
+        assert!(ChannelName::of_user("ann").is_user() && !ChannelName::of_user("ann").is_server());
+        let own: ChannelName = "$events".parse().unwrap();
+        assert!(own.is_server() && !own.is_user());
     }
 
     #[test]

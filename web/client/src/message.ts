@@ -9,6 +9,10 @@ export interface Message<T = unknown> {
   readonly data: T;
   /** When it was published: milliseconds since the Unix epoch. */
   readonly time: number;
+  /** The display name that the sender chose, if it is a message of the chat. */
+  readonly from?: string;
+  /** Who published it: the verified `sub` of the token. Absent without a token, and for readers that may not see it. */
+  readonly user?: string;
 }
 
 /** Something between `requested` and `resumed` is no longer held and will not come; delivery goes on after `resumed`. */

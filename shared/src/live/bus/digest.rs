@@ -19,7 +19,7 @@ impl Digest {
             hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
             hash.update(bytes);
         };
-        for Draft { channel, event, payload, from: _ } in drafts {
+        for Draft { channel, event, payload, from: _, user: _ } in drafts {
             part(channel.as_bytes());
             part(event.as_bytes());
             // A chat client that repeats a message after a reconnect may have changed its display name.

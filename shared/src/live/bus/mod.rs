@@ -77,8 +77,8 @@ pub struct KeyStats {
 /// How long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// Maximum number of messages of one publication. On Redis each is up to six arguments of one command, which can have about a million.
-pub const MAX_MESSAGES: usize = 150_000;
+/// Maximum number of messages of one publication. On Redis each is up to seven arguments of one command, which can have about a million.
+pub const MAX_MESSAGES: usize = 140_000;
 /// Maximum size of one publication in bytes. Redis accepts 512 MiB in one argument and 1 GiB in one command.
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
 

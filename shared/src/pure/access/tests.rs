@@ -19,6 +19,8 @@ fn patterns_reach_what_they_say() {
         ("*", "anything", true),
         ("News*", "news", false),
         ("a.b", "aXb", false),
+        ("*", "user.ann", true),
+        ("*", "$events", false),
     ] {
         let pattern: Pattern = pattern.parse().unwrap();
         assert_eq!(pattern.matches(&channel(name)), reached, "{pattern} on {name}");
@@ -27,7 +29,9 @@ fn patterns_reach_what_they_say() {
 
 #[test]
 fn invalid_patterns() {
-    for bad in ["", "a*b", "**", "a**", "a b", "ä*", " news", "a\n*", &format!("{}*", "x".repeat(129))] {
+    for bad in
+        ["", "a*b", "**", "$events", "$*", "$e*", "a**", "a b", "ä*", " news", "a\n*", &format!("{}*", "x".repeat(129))]
+    {
         assert!(bad.parse::<Pattern>().is_err(), "{bad:?}");
     }
     let told = "a\n\u{1b}[31m*".parse::<Pattern>().unwrap_err().to_string();

@@ -79,11 +79,11 @@ async function read(socket: Socket, wanted: Wanted, sink: Sink, signal: Signal):
   let full = (): void => {};
   socket.onAny((event, data, meta) => {
     if (!isSubscribed) return;
-    const { id, channel, time } = (meta ?? {}) as Message;
+    const { id, channel, time, from, user } = (meta ?? {}) as Message;
     // Its own notices, such as `presence`, have no id; a message that is called `gap` has one.
     if (id && channels.includes(channel)) {
       since = id;
-      sink.message({ id, channel, event, data: plain(data), time });
+      sink.message({ id, channel, event, data: plain(data), time, ...(from && { from }), ...(user && { user }) });
     } else if (event === "gap") {
       since = (data as Gap).resumed;
       sink.gap(data as Gap);

@@ -1,4 +1,4 @@
-//! A message as an entry of the stream, and back: `channel`, `event`, `data`, and `from` and `attachments` if there are any.
+//! A message as an entry of the stream, and back: `channel`, `event`, `data`, and `from`, `user` and `attachments` if there are any.
 //!
 //! The field names are the same in nearly all entries, so that Redis stores them once for each node of the stream. All attachments share
 //! one field, each prefixed with its length (four bytes, little-endian), so that the number of fields is bounded whatever a client sends.
@@ -34,10 +34,11 @@ pub(super) struct Entry {
 /// Writes `draft` as arguments of `call`, in the order that the publishing script expects.
 pub(super) fn write(call: &mut Cmd, draft: &Draft) {
     let attachments = draft.payload.attachments();
-    let kind = u8::from(draft.from.is_some()) + 2 * u8::from(!attachments.is_empty());
+    let kind =
+        u8::from(draft.from.is_some()) + 2 * u8::from(!attachments.is_empty()) + 4 * u8::from(draft.user.is_some());
     call.arg(kind).arg(draft.channel.as_str()).arg(draft.event.as_str()).arg(draft.payload.placeholder_json());
-    if let Some(from) = &draft.from {
-        call.arg(&**from);
+    for name in [&draft.from, &draft.user].into_iter().flatten() {
+        call.arg(&**name);
     }
     if !attachments.is_empty() {
         call.arg(&join(attachments)[..]);
@@ -86,7 +87,7 @@ pub(super) fn digest(fields: &[Value]) -> u64 {
 }
 
 fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
-    let (mut channel, mut event, mut data, mut from, mut attachments) = (None, None, None, None, None);
+    let (mut channel, mut event, mut data, mut from, mut user, mut attachments) = (None, None, None, None, None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
@@ -97,6 +98,7 @@ fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
             b"event" => event = Some(EventName::from_log(&text(value)?).map_err(wrong)?),
             b"data" => data = Some(value),
             b"from" => from = Some(text(value)?.into()),
+            b"user" => user = Some(text(value)?.into()),
             b"attachments" => attachments = Some(split(value.into()).ok_or("the attachments have the wrong length")?),
             b"break" => return Ok(None),
             // Of a later version.
@@ -106,7 +108,7 @@ fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
     let data = data.ok_or("no field `data`")?;
     let payload = Payload::from_log(&data, attachments.unwrap_or_default()).map_err(wrong)?;
     let channel = channel.ok_or("no field `channel`")?;
-    Ok(Some(Draft { channel, event: event.unwrap_or_default(), payload, from }))
+    Ok(Some(Draft { channel, event: event.unwrap_or_default(), payload, from, user }))
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, String> {
@@ -135,6 +137,10 @@ mod tests {
             b"1" => &["from"],
             b"2" => &["attachments"],
             b"3" => &["from", "attachments"],
+            b"4" => &["user"],
+            b"5" => &["from", "user"],
+            b"6" => &["user", "attachments"],
+            b"7" => &["from", "user", "attachments"],
             kind => panic!("{kind:?}"),
         };
         let names = ["channel", "event", "data"].iter().chain(more);
@@ -168,7 +174,8 @@ mod tests {
             Draft { payload: binary.clone().unwrap(), ..plain.clone() },
             Draft { payload: binary.unwrap(), from: Some("Zoë".into()), ..plain },
         ];
-        for draft in drafts {
+        let by_user = |draft: &Draft| draft.clone().by(Some("ann@example.com".into()));
+        for draft in drafts.iter().cloned().chain(drafts.iter().map(by_user)) {
             let fields = sent(&draft);
             let entry = entry(fields.clone());
             assert_eq!((entry.id, entry.digest), (Cursor::new(1_763_800_000_000, 7), digest(&fields)));

@@ -100,7 +100,10 @@ async fn everything_about_a_message_arrives_on_every_process() {
         Draft::new(channel("chat.lobby"), Payload::from_text("时间\r\n")).event("chat message".parse().unwrap());
     let named = |draft: &Draft| Draft { from: Some("Zoë".into()), ..draft.clone() };
     let binary = Draft { payload: binary, ..plain.clone() };
-    let drafts = vec![named(&plain), named(&binary), plain, binary];
+    let drafts = [named(&plain), named(&binary), plain, binary];
+    // With and without a user.
+    let drafts: Vec<_> =
+        drafts.iter().flat_map(|draft| [draft.clone(), draft.clone().by(Some("ann".into()))]).collect();
     let mut reader = Reader::open(other.log(), &[channel("chat.lobby")], Since::Now);
     let key = Some(IdempotencyKey { scope: "a:b".into(), key: "c d".into() });
     let publication = Publication { drafts: drafts.clone(), key };
@@ -110,7 +113,7 @@ async fn everything_about_a_message_arrives_on_every_process() {
         tokio::join!(other.publish(publication), other.publish(Publication::new(vec![drafts[0].clone()])));
     assert_eq!(again, Ok(Published { is_repeat: true, ..published.clone() }));
     let mut read = Vec::new();
-    while read.len() < 5 {
+    while read.len() < 9 {
         read.extend(next(&mut reader).await.messages.iter().map(|message| (message.id, message.draft.clone())));
     }
     let ids = published.ids.into_iter().chain(behind.unwrap().ids);

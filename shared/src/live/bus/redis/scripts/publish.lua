@@ -4,15 +4,19 @@
 -- KEYS: the stream, what keys take of memory, then of each publication that has one its key, and what the keys of its scope take.
 -- ARGV: for how many milliseconds a key is remembered, and how many bytes keys may take; then for each publication the
 --   number of its key in KEYS (0: none)
---   and of its messages, with a key the digest of them all (32 digits), and for each message its kind, channel, event and data, and what the kind says: 1 the name of
---   who sent it, 2 attachments, 3 both.
+--   and of its messages, with a key the digest of them all (32 digits), and for each message its kind, channel, event and data, and what
+--   the kind says, which is a sum: 1 the name of who sent it, 4 the user of its token, 2 attachments, in this order.
 -- Answers a text for each publication: `n` or, for a repeated one, `r`, then the ids with a space between; `o`: the key
 --   was used for other messages; `k` and milliseconds: there is no room for its key before
 --   that, since a scope may take as much as it leaves free; `x` and why: refused, nothing was added; `u` and why:
 --   some of it may have been added.
 local stream, usage, lifetime, room, size = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]), #ARGV
 local call, pcall, argv = redis.call, redis.pcall, ARGV
-local widths = { ['0'] = 4, ['1'] = 5, ['2'] = 5, ['3'] = 6 }
+-- The fields of each kind beside channel, event and data.
+local more = {
+  ['0'] = {}, ['1'] = { 'from' }, ['2'] = { 'attachments' }, ['3'] = { 'from', 'attachments' },
+  ['4'] = { 'user' }, ['5'] = { 'from', 'user' }, ['6'] = { 'user', 'attachments' }, ['7'] = { 'from', 'user', 'attachments' },
+}
 -- Keys are counted by when they were taken, in slices of so many milliseconds.
 local slice = 10000
 -- What a key costs beside its text and its answer, and what a scope costs while it has one.
@@ -25,16 +29,19 @@ end
 -- Without a stream there is no word of what was lost with it: whoever joins first makes a new one and says so. So
 -- nothing is added to none. The common kind has the fewest words, for most of the time goes into handing them over.
 local function add(kind, at)
-  local channel, event, data, more = argv[at + 1], argv[at + 2], argv[at + 3], argv[at + 4]
+  local channel, event, data = argv[at + 1], argv[at + 2], argv[at + 3]
   if kind == '0' then
     return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data)
   end
-  local name = kind == '2' and 'attachments' or 'from'
-  if kind ~= '3' then
-    return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, name, more)
+  local names = more[kind]
+  if #names == 1 then
+    return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, names[1], argv[at + 4])
+  elseif #names == 2 then
+    return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, names[1], argv[at + 4],
+      names[2], argv[at + 5])
   end
-  return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, name, more,
-    'attachments', argv[at + 5])
+  return pcall('XADD', stream, 'NOMKSTREAM', '*', 'channel', channel, 'event', event, 'data', data, names[1], argv[at + 4],
+    names[2], argv[at + 5], names[3], argv[at + 6])
 end
 
 -- What keys take, as `slice:bytes …`, of all and of each scope. That of all is written once before anything is added: if that is
@@ -112,7 +119,7 @@ while at <= size do
   end
   if answer then
     for _ = 1, count do
-      at = at + widths[argv[at]]
+      at = at + 4 + #more[argv[at]]
     end
   else
     local placed = {}
@@ -125,7 +132,7 @@ while at <= size do
         return redis.error_reply('GONE the stream is not there')
       end
       placed[n] = id
-      at = at + widths[kind]
+      at = at + 4 + #more[kind]
     end
     if not answer then
       local ids = table.concat(placed, ' ')
