@@ -136,7 +136,7 @@ fn curves(records: &[&Record]) -> Vec<Curve> {
                 curves.push(Curve { name, points: Vec::new() });
                 curves.len() - 1
             });
-            curves[at].points.push((step.at as f64, value));
+            curves[at].points.push((step.at as f64, Some(value)));
         }
     }
     curves

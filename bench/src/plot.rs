@@ -1,7 +1,4 @@
-//! Curves over one axis, panel under panel, as SVG.
-//!
-//! The path of a figure: a line of JSON becomes a [`Point`], points of one name a [`Series`], those of one panel a [`Panel`],
-//! and [`draw`] puts it where its two [`scale::Scale`]s say.
+//! Curves over one axis, panel under panel, from lines of JSON.
 //!
 //! A line of the input is one point:
 //!
@@ -12,12 +9,11 @@
 //! Panels and series appear in the order in which they are first named. A `y` of `null` is a break in the curve. `"log": true` at any point
 //! of a panel makes its axis logarithmic; values that are not positive are then a break as well. The same input gives the same bytes.
 
-mod draw;
-mod scale;
-
 use std::io::{self, BufRead};
 
 use serde::Deserialize;
+
+use crate::chart::{self, Curve, Panel};
 
 /// One line of the input.
 #[derive(Debug, Deserialize)]
@@ -33,29 +29,12 @@ struct Point {
     log: bool,
 }
 
-/// One curve.
-#[derive(Debug, PartialEq)]
-struct Series {
-    name: String,
-    /// No value is a break.
-    points: Vec<(f64, Option<f64>)>,
-}
-
-/// Curves over one pair of axes.
-#[derive(Debug, PartialEq)]
-struct Panel {
-    name: String,
-    unit: String,
-    is_logarithmic: bool,
-    series: Vec<Series>,
-}
-
 /// The plot of `lines`, with this title and this name of the horizontal axis.
 ///
 /// # Errors
 /// When a line is no point, or cannot be read.
 pub(crate) fn plot(title: &str, x_name: &str, lines: impl BufRead) -> io::Result<String> {
-    Ok(draw::svg(title, x_name, &panels(lines)?))
+    Ok(chart::panels(title, x_name, &panels(lines)?))
 }
 
 fn panels(lines: impl BufRead) -> io::Result<Vec<Panel>> {
@@ -74,16 +53,16 @@ fn panels(lines: impl BufRead) -> io::Result<Vec<Panel>> {
 
 fn add(panels: &mut Vec<Panel>, point: Point) {
     let at = panels.iter().position(|panel| panel.name == point.panel).unwrap_or_else(|| {
-        panels.push(Panel { name: point.panel, unit: point.unit, is_logarithmic: false, series: Vec::new() });
+        panels.push(Panel { name: point.panel, unit: point.unit, is_logarithmic: false, curves: Vec::new() });
         panels.len() - 1
     });
     let panel = &mut panels[at];
     panel.is_logarithmic |= point.log;
-    let at = panel.series.iter().position(|series| series.name == point.series).unwrap_or_else(|| {
-        panel.series.push(Series { name: point.series, points: Vec::new() });
-        panel.series.len() - 1
+    let at = panel.curves.iter().position(|curve| curve.name == point.series).unwrap_or_else(|| {
+        panel.curves.push(Curve { name: point.series, points: Vec::new() });
+        panel.curves.len() - 1
     });
-    panel.series[at].points.push((point.x, point.y));
+    panel.curves[at].points.push((point.x, point.y));
 }
 
 #[cfg(test)]
@@ -99,16 +78,16 @@ mod tests {
     #[test]
     fn points_are_sorted_by_panel_and_series_in_the_order_they_came() {
         let panels = panels(LINES.as_bytes()).unwrap();
-        let series = |name: &str, points| vec![Series { name: name.to_owned(), points }];
-        let panel = |name: &str, unit: &str, is_logarithmic, series| Panel {
+        let curves = |name: &str, points| vec![Curve { name: name.to_owned(), points }];
+        let panel = |name: &str, unit: &str, is_logarithmic, curves| Panel {
             name: name.to_owned(),
             unit: unit.to_owned(),
             is_logarithmic,
-            series,
+            curves,
         };
         let expected = [
-            panel("b", "MiB", false, series("one", vec![(0.0, Some(1.5)), (1.0, None)])),
-            panel("a", "", true, series("two", vec![(0.0, Some(2.0))])),
+            panel("b", "MiB", false, curves("one", vec![(0.0, Some(1.5)), (1.0, None)])),
+            panel("a", "", true, curves("two", vec![(0.0, Some(2.0))])),
         ];
         assert_eq!(panels, expected);
     }
