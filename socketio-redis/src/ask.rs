@@ -12,7 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::{
     RedisAdapter,
-    cluster::{Node, unavailable},
+    cluster::unavailable,
+    node::Node,
     questions::{Question, deadline},
     wire::{WireError, response::Response},
 };

@@ -5,15 +5,15 @@ use std::{collections::HashMap, sync::Arc};
 use bytestring::ByteString;
 use parking_lot::{Mutex, RwLock};
 use redis::aio::MultiplexedConnection;
-use socketio::{Namespace, WeakNamespace, adapter::AdapterError};
+use socketio::{Namespace, adapter::AdapterError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Config,
     channels::{self, Channels},
-    link::Change,
-    publisher::{Job, Waiting},
+    node::{Change, Node, Standing},
     questions::Questions,
+    queue::{Job, Waiting},
     stats::Counters,
     wire::{Budget, event},
 };
@@ -64,42 +64,6 @@ pub(crate) enum Carries {
     Events,
     Requests,
     Responses,
-}
-
-/// A namespace of this server.
-pub(crate) struct Node {
-    pub(crate) namespace: WeakNamespace,
-    pub(crate) channels: Channels,
-    pub(crate) standing: watch::Sender<Standing>,
-}
-
-/// Whether a namespace's channels are subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Not yet, or not again.
-    Waiting,
-    Subscribed,
-    /// They never will be: the namespace has been closed.
-    Closed,
-}
-
-impl Node {
-    pub(crate) fn set_standing(&self, standing: Standing) {
-        self.standing.send_if_modified(|now| {
-            let is_new = *now != Standing::Closed && *now != standing;
-            if is_new {
-                *now = standing;
-            }
-            is_new
-        });
-    }
-
-    /// Waits until its channels are subscribed to. False if they never will be.
-    pub(crate) async fn is_subscribed(&self) -> bool {
-        let mut standing = self.standing.subscribe();
-        let settled = standing.wait_for(|standing| *standing != Standing::Waiting).await;
-        settled.is_ok_and(|standing| *standing == Standing::Subscribed)
-    }
 }
 
 impl Cluster {

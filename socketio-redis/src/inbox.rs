@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use redis::Msg;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::publisher::{Room, Waiting};
+use crate::queue::{Room, Waiting};
 
 /// The approximate overhead in bytes of a message.
 const OVERHEAD: usize = 256;

@@ -22,9 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{Cluster, Node, Standing},
+    cluster::Cluster,
     inbox::{Inbox, Next},
-    publisher::{self, Job},
+    node::{Change, Node, Standing},
+    publisher,
+    queue::Job,
     receive,
 };
 
@@ -42,12 +44,6 @@ const PROBE_AFTER: Duration = Duration::from_secs(10);
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 /// Maximum number of namespaces subscribed to in one command.
 const NODES_TOGETHER: usize = 256;
-
-/// A namespace has been created or removed.
-pub(crate) enum Change {
-    Opened(Arc<Node>),
-    Closed(Arc<Node>),
-}
 
 /// Why the connections were closed.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +110,7 @@ pub(crate) async fn run(
         }
         // Messages queued just before the loss was noticed; none of them has been sent.
         while let Ok(job) = jobs.try_recv() {
-            job.end(&cluster, Err(why.clone()));
+            job.end(&cluster.counters, Err(why.clone()));
         }
         let jitter = rand::rng().random_range(0.5..1.0);
         sleep(pause.mul_f64(jitter)).await;
@@ -185,7 +181,7 @@ async fn take_part(
     log::info!("connected to Redis: this server is {} in the cluster {:?}", cluster.uid, cluster.config.key);
     tokio::select! {
         end = follow(sink, changes, cluster) => end,
-        end = publisher::run(connection.clone(), jobs, cluster) => end,
+        end = publisher::run(connection.clone(), jobs, &cluster.counters) => end.map_err(LinkError::from),
         end = beat(connection, cluster, heard) => end,
     }
 }

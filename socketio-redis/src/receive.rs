@@ -17,7 +17,8 @@ use std::{
 use socketio::{AckSink, EncodedPacket, Namespace, Selector, ServerEvent, adapter::Local};
 
 use crate::{
-    cluster::{Carries, Cluster, Node, Route},
+    cluster::{Carries, Cluster, Route},
+    node::Node,
     wire::{
         WireError, event,
         request::{self, Asking, Request, Target, What},
