@@ -303,7 +303,8 @@ impl Feed {
                     self.live.skip_until(channel, until);
                 }
             }
-            let batch = reader.read(limit).map(|batch| up_to(batch, until));
+            let Poll::Ready(batch) = reader.poll_stored(cx, limit) else { return self.wait(cx) };
+            let batch = batch.map(|batch| up_to(batch, until));
             let cursor = reader.cursor();
             if cursor >= until {
                 self.reading += 1;

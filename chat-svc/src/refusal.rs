@@ -37,7 +37,8 @@ impl From<ApiError> for Refusal {
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
-            BusError::Unavailable(_) => "bus_unavailable",
+            BusError::Unavailable(_) | BusError::Directory(_) => "bus_unavailable",
+            BusError::DiskFull(_) => "disk_full",
             BusError::Unknown(_) => "outcome_unknown",
             BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",

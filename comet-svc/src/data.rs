@@ -72,7 +72,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                         answer::raw(&ask, &batch, figures)
                     }
                     None => {
-                        let batch = reader.read(limit(&ask, &service));
+                        let batch = reader.stored(limit(&ask, &service)).await;
                         answer::require_place(&ask, &reader, batch.as_ref())?;
                         answer::answer(&ask, &reader, batch, &service.edge.unread, figures)
                     }
@@ -86,7 +86,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                 let mut reader = ask.subscription.open(&service).await?;
                 let mut is_draining = false;
                 let batch = if is_head {
-                    match reader.read(limit(&ask, &service)) {
+                    match reader.stored(limit(&ask, &service)).await {
                         None => return Ok(answer::unknown(&ask)),
                         batch => batch,
                     }

@@ -18,8 +18,14 @@ use super::ApiError;
 pub use shared::live::degraded::{Degradation, reason};
 
 /// The reasons for which a process can be degraded: the values of the label `reason` of `trident_degraded`.
-pub const DEGRADED_REASONS: [&str; 5] =
-    [reason::REDIS_RIGHTS, reason::CLOCK_SKEW, reason::READING_BEHIND, reason::SESSION_STORE, reason::SOCKET_CLUSTER];
+pub const DEGRADED_REASONS: [&str; 6] = [
+    reason::REDIS_RIGHTS,
+    reason::CLOCK_SKEW,
+    reason::READING_BEHIND,
+    reason::SESSION_STORE,
+    reason::SOCKET_CLUSTER,
+    reason::DISK_FULL,
+];
 
 /// During this time after the start, a missing component is not logged as a warning.
 const STARTUP: Duration = Duration::from_secs(5);

@@ -24,6 +24,7 @@ use prometheus_client::{
 
 pub use collectors::{Figure, LogFigures};
 pub use refusals::{RefusalLog, Refusals};
+use shared::live::bus::DiskStats;
 
 /// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +180,11 @@ impl Metrics {
     /// other requests. Call it once.
     pub fn before_encoding(&self, measure: impl Fn() -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync + 'static) {
         let _ = self.measurement.set(Measurement(Box::new(measure)));
+    }
+
+    /// Calls `disk` for the state of the log on disk whenever `/metrics` is read. Call it once.
+    pub fn watch_disk(&self, disk: impl Fn() -> DiskStats + Send + Sync + 'static) {
+        collectors::disk(&mut self.registry(), disk);
     }
 
     /// Asks for problems whenever `/metrics` is read. Call it once.

@@ -99,9 +99,13 @@ impl AuthorizedPublish {
 fn refused(service: &Service, error: BusError) -> ApiError {
     let refusals = &service.edge.metrics.refusals;
     match error {
-        BusError::Unavailable(_) => {
+        BusError::Unavailable(_) | BusError::Directory(_) => {
             refusals.bus_unavailable.inc();
             ApiError::unavailable("bus_unavailable", error)
+        }
+        BusError::DiskFull(_) => {
+            refusals.disk_full.inc();
+            ApiError::unavailable("disk_full", error)
         }
         BusError::Unknown(_) => {
             refusals.outcome_unknown.inc();
@@ -283,6 +287,8 @@ mod tests {
         };
         assert_eq!(refused(&service, BusError::Unavailable("gone".into())).code(), "bus_unavailable");
         assert_eq!(counts(), (1, 0));
+        assert_eq!(refused(&service, BusError::DiskFull("full".into())).code(), "disk_full");
+        assert_eq!(service.edge.metrics.refusals.disk_full.get(), 1);
         assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
         assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);
         assert_eq!(refused(&service, BusError::TooLarge).code(), "batch_too_large");

@@ -17,6 +17,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,6 +27,8 @@ use actix_web::{
     rt::{self, task::JoinHandle},
     web::ServiceConfig,
 };
+
+use shared::live::bus::Bus;
 
 use super::{Edge, http1, layer, open_files, operations, routes::Routes};
 
@@ -146,7 +149,7 @@ where
     let handle = server.handle();
     let server = rt::spawn(server);
     log::info!("listening on http://{address}, {} workers", settings.workers);
-    Ok(Running { address, edge: edge.clone(), handle, server, times })
+    Ok(Running { address, edge: edge.clone(), handle, server, times, bus: None })
 }
 
 /// A running server.
@@ -157,9 +160,16 @@ pub struct Running {
     handle: ServerHandle,
     server: JoinHandle<io::Result<()>>,
     times: ServerTimeouts,
+    /// The bus that the process ends with.
+    bus: Option<Arc<dyn Bus>>,
 }
 
 impl Running {
+    /// The server ends when `bus` fails, and closes it at its end.
+    pub(super) fn on_bus(self, bus: Arc<dyn Bus>) -> Self {
+        Self { bus: Some(bus), ..self }
+    }
+
     /// Its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -215,22 +225,39 @@ impl Running {
     /// Waits for SIGTERM or SIGINT, then shuts down gracefully; a second signal exits immediately, with 128 + its number, as shells expect.
     ///
     /// # Errors
-    /// When signal handlers cannot be installed, or when the server ended unexpectedly.
+    /// When signal handlers cannot be installed, when the server ended unexpectedly, or when the bus failed; then it has shut down
+    /// gracefully, too.
     pub async fn until_signal(mut self) -> io::Result<()> {
         let mut signals = Signals::new()?;
+        let bus = self.bus.clone();
+        let failed = async {
+            match &bus {
+                Some(bus) => bus.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut result = Ok(());
         tokio::select! {
             ended = &mut self.server => {
                 return ended.map_err(io::Error::other)?.and(Err(io::Error::other("the server ended unexpectedly")));
             }
             (name, _) = signals.next() => log::info!("{name}: shutting down; a second signal exits immediately"),
+            reason = failed => {
+                log::error!("shutting down, because the bus failed: {reason}");
+                result = Err(io::Error::other(reason));
+            }
         }
         tokio::select! {
-            () = self.stop() => Ok(()),
+            () = self.stop() => {}
             (name, number) = signals.next() => {
                 log::warn!("{name} again: exiting immediately");
                 std::process::exit(128 + number)
             }
         }
+        if let Some(bus) = bus {
+            bus.close().await;
+        }
+        result
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use actix_web::{rt, web::ServiceConfig};
 use parking_lot::Mutex;
 use shared::live::{
-    bus::{Bus, BusError, MemoryBus, RedisBus},
+    bus::{Bus, BusError, FileBus, MemoryBus, RedisBus, file::FileOptions},
     clock::Moment,
     log::{Lag, Limits, Log},
 };
@@ -47,6 +47,15 @@ impl Service {
         let key_bytes = settings.idempotency_total.unwrap_or(usize::MAX);
         let bus: Arc<dyn Bus> = match &settings.bus {
             BusAddress::Memory => Arc::new(MemoryBus::new(limits, Moment::now).with_key_bytes(key_bytes)),
+            BusAddress::File(directory) => {
+                let options = FileOptions {
+                    fsync: settings.fsync,
+                    total: settings.disk_total,
+                    key_bytes: settings.idempotency_total,
+                };
+                let bus = FileBus::open(directory, options, limits, Moment::now);
+                Arc::new(bus.map_err(|error| BusError::Directory(error.to_string()))?)
+            }
             BusAddress::Redis(address) => {
                 let bus = RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?;
                 Arc::new(bus.with_key_bytes(key_bytes))
@@ -70,6 +79,8 @@ impl Service {
         service.edge.metrics.watch_log(move || figures(&*bus, &known.lock()));
         let log = service.log().clone();
         service.edge.metrics.before_encoding(move || Box::pin(measure(log.clone(), lag.clone())));
+        let bus = service.bus.clone();
+        service.edge.metrics.watch_disk(move || bus.disk().unwrap_or_default());
         let log = service.log().clone();
         service.edge.drain.on_begin(move || log.close());
         let settings = &service.edge.settings;
@@ -97,7 +108,8 @@ impl Service {
         A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     {
         let service = self.clone();
-        server::start(listener, &self.edge, move || routes(&service), application)
+        let running = server::start(listener, &self.edge, move || routes(&service), application)?;
+        Ok(running.on_bus(self.bus.clone()))
     }
 
     /// Opens the configured port.

@@ -30,7 +30,10 @@ pub use sources::Origin;
 use sources::Sources;
 pub use values::duration;
 
-use shared::pure::{Retention, access::Patterns};
+use shared::{
+    live::bus::file::Fsync,
+    pure::{Retention, access::Patterns},
+};
 
 use super::{address::Network, auth::PublicKey, cors::Origins};
 
@@ -63,6 +66,10 @@ pub struct Settings {
     pub memory: Option<Memory>,
     /// The message bus.
     pub bus: BusAddress,
+    /// When a bus on disk makes messages durable.
+    pub fsync: Fsync,
+    /// Bytes on disk of all channels together.
+    pub disk_total: Option<u64>,
     /// The certificate authorities of Redis (PEM); `None` means those of the system.
     pub redis_ca: Option<Vec<u8>>,
     /// The prefix of the names of the Socket.IO cluster's channels in Redis.
@@ -239,6 +246,9 @@ impl Settings {
 
     fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
         let bus = bus::read(&mut from);
+        let fsync = from.read(&table::FSYNC, values::fsync);
+        let disk_total = from.read(&table::DISK_TOTAL, values::disk_limit);
+        let of_disk = [&table::FSYNC, &table::DISK_TOTAL].into_iter().find(|setting| from.is_given(setting));
         let has_redis_password = from.is_given(&table::REDIS_PASSWORD_FILE);
         let redis_ca = from.read(&table::REDIS_CA_FILE, values::authorities);
         let socket_io_key = from.read(&table::SOCKET_IO_KEY, values::channel_key);
@@ -288,6 +298,8 @@ impl Settings {
             Some(Self {
                 memory,
                 bus: bus?,
+                fsync: fsync?,
+                disk_total: disk_total?,
                 redis_ca: redis_ca?,
                 socket_io_key: socket_io_key?,
                 listen: listen?,
@@ -341,6 +353,7 @@ impl Settings {
                 }
                 if let (Some(channel), Some(total)) = (settings.retention.bytes, settings.history_total)
                     && channel > total
+                    && !matches!(settings.bus, BusAddress::File(_))
                 {
                     warnings.push(format!(
                         "TRIDENT_HISTORY_BYTES ({channel} bytes per channel) exceeds TRIDENT_HISTORY_TOTAL ({total} \
@@ -358,7 +371,12 @@ impl Settings {
                 if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {
                     warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is not a rediss:// URL".to_owned());
                 }
-                if has_redis_password && settings.bus == BusAddress::Memory {
+                let is_on_disk = matches!(settings.bus, BusAddress::File(_));
+                if let Some(setting) = of_disk.filter(|_| !is_on_disk) {
+                    warnings
+                        .push(format!("{} has no effect: TRIDENT_BUS is not a directory (file:…)", setting.variable()));
+                }
+                if has_redis_password && !matches!(settings.bus, BusAddress::Redis(_)) {
                     warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is not a Redis".to_owned());
                 }
                 settings.warnings = warnings;

@@ -1,4 +1,4 @@
-//! All of Trident in one process on one port: the three transports on one memory bus, without other software.
+//! All of Trident in one process on one port: the three transports on one bus, in memory or on disk, without other software.
 
 pub mod check;
 pub mod cli;

@@ -10,7 +10,7 @@ use std::{
 use edge::{
     Settings,
     auth::{TokenRequest, mint},
-    settings::Secret,
+    settings::{BusAddress, Secret},
 };
 
 use crate::cli;
@@ -47,6 +47,9 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
         public = settings.public,
         origins = settings.origins,
     );
+    if settings.bus == BusAddress::Memory {
+        let _ = write!(text, "Messages are kept in memory and lost at the end; --bus file:DIRECTORY keeps them.\n\n");
+    }
     let Some(secret) = own_key else {
         let _ = write!(text, "`{} token --help` shows how to create a token.\n\n", cli::name());
         return Ok(text);
@@ -137,6 +140,7 @@ mod tests {
             "Public channels: random,time,chat.*,public.*\n",
             "other pages: http://127.0.0.1:*,http://localhost:*\n",
             "standalone token --help",
+            "--bus file:DIRECTORY",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

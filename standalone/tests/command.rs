@@ -4,10 +4,14 @@
 
 mod process;
 
-use std::{net::TcpListener, process::Output};
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Output,
+};
 
 use edge::testing::redis;
-use process::{SECRET, Server, standalone, text};
+use process::{SECRET, Server, free_address, standalone, text};
 use shared::documented::redis_rights;
 
 fn token(args: &[&str]) -> Output {
@@ -166,4 +170,70 @@ fn help_groups_settings_and_keeps_them_from_commands_that_have_none() {
         let help = help(&[command]);
         assert!(!text(&help).contains("TRIDENT_MAX_AGE") && text(&help).contains("--channel"), "{}", text(&help));
     }
+}
+
+/// The process is killed while messages are published; each one that was acknowledged is there once, under its id, and nobody gets a gap.
+#[test]
+fn a_killed_process_loses_nothing_on_disk() {
+    let kills: usize = std::env::var("TRIDENT_TEST_KILLS").map_or(3, |kills| kills.parse().unwrap());
+    let directory = std::env::temp_dir().join(format!("trident-kill-{:016x}", rand::random::<u64>()));
+    let bus = format!("file:{}", directory.display());
+    let settings = [("TRIDENT_SECRET", SECRET), ("TRIDENT_DEMO", "off"), ("TRIDENT_BUS", &*bus)];
+    let address = free_address();
+    let bearer = process::token(&["--publish", "*", "--subscribe", "*"]);
+    let mut acknowledged: Vec<(String, String)> = Vec::new();
+    for round in 0..=kills {
+        let server = Server::with(address, &settings, "token --help");
+        if !acknowledged.is_empty() {
+            let path = format!("/data?channel=kill&since={}&limit=1000&mode=poll", acknowledged[0].0);
+            let answer = server.ask(&format!(
+                "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nConnection: close\r\n\r\n"
+            ));
+            assert!(answer.contains("\"gap\":false"), "{answer}");
+            for (id, text) in &acknowledged[1..] {
+                assert_eq!(answer.matches(&format!("\"id\":\"{id}\",")).count(), 1, "{id} in round {round}");
+                assert_eq!(answer.matches(&format!("\"data\":\"{text}\"")).count(), 1, "{text} in round {round}");
+            }
+        }
+        let publishers: Vec<_> = (0..4)
+            .map(|publisher| {
+                let bearer = bearer.clone();
+                std::thread::spawn(move || publish_until_the_end(address, &bearer, &format!("{round}-{publisher}")))
+            })
+            .collect();
+        // In the midst of it.
+        while server
+            .ask("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .contains("trident_publishes_total 0\n")
+        {}
+        drop(server);
+        acknowledged.extend(publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()));
+        acknowledged.truncate(800);
+        acknowledged.sort();
+    }
+    assert!(acknowledged.len() > kills, "{acknowledged:?}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Publishes one message after the other, at most fifty; the ids and texts of those that were acknowledged.
+fn publish_until_the_end(address: SocketAddr, bearer: &str, name: &str) -> Vec<(String, String)> {
+    let mut acknowledged = Vec::new();
+    for n in 0..50 {
+        let text = format!("{name}-{n}");
+        let request = format!(
+            "POST /events?channel=kill HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nContent-Type: text/plain\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
+        let mut answer = String::new();
+        let sent = TcpStream::connect(address).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            stream.read_to_string(&mut answer)
+        });
+        match answer.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()) {
+            Some(id) if sent.is_ok() => acknowledged.push((id.to_owned(), text)),
+            _ => break,
+        }
+    }
+    acknowledged
 }

@@ -109,7 +109,7 @@ impl Sessions {
         max_bytes: Option<usize>,
     ) -> Result<Self, InvalidRedisConfig> {
         let store: Box<dyn SessionStore> = match bus {
-            BusAddress::Memory => Box::new(MemoryStore::default()),
+            BusAddress::Memory | BusAddress::File(_) => Box::new(MemoryStore::default()),
             BusAddress::Redis(address) => Box::new(RedisStore::open(address.url(), authorities)?),
         };
         Ok(Self::on(store, keep, max_bytes))

@@ -17,6 +17,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use shared::live::bus::{DiskStats, SYNC_BUCKETS};
+
 use crate::health::DEGRADED_REASONS;
 
 /// The state of the log at a moment.
@@ -127,6 +129,42 @@ impl<F: Fn() -> LogFigures + Send + Sync + 'static> Collector for Log<F> {
 
 pub(super) fn log(registry: &mut Registry, figures: impl Fn() -> LogFigures + Send + Sync + 'static) {
     registry.register_collector(Box::new(Log(figures)));
+}
+
+struct Disk<F>(F);
+
+impl<F> fmt::Debug for Disk<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disk")
+    }
+}
+
+impl<F: Fn() -> DiskStats + Send + Sync + 'static> Collector for Disk<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let disk = (self.0)();
+        let bytes = i64::try_from(disk.bytes).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "trident_disk_bytes", "Bytes of the log on disk", bytes)?;
+        let segments = i64::try_from(disk.segments).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "trident_disk_segments", "Segments of the log on disk", segments)?;
+        let reading = i64::try_from(disk.reading).unwrap_or(i64::MAX);
+        let help = "Bytes of older messages that were read from disk and are not delivered yet";
+        gauge(&mut encoder, "trident_disk_reading_bytes", help, reading)?;
+        let bounds = SYNC_BUCKETS.into_iter().chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(disk.syncs).collect();
+        let help = "Duration of the syncs of the log on disk, in seconds";
+        encoder
+            .encode_descriptor("trident_disk_sync_seconds", help, None, MetricType::Histogram)?
+            .encode_histogram::<[(&str, &str); 0]>(
+                disk.sync_time.as_secs_f64(),
+                disk.syncs.iter().sum(),
+                &buckets,
+                None,
+            )
+    }
+}
+
+pub(super) fn disk(registry: &mut Registry, disk: impl Fn() -> DiskStats + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Disk(disk)));
 }
 
 struct Degraded<F>(F);

@@ -95,6 +95,8 @@ refusals! {
     bad_origin
     /// The bus was unavailable.
     bus_unavailable
+    /// The disk of the log was full.
+    disk_full
     /// A publication with an unknown outcome, since the connection to the bus broke.
     outcome_unknown
     /// No space for another `Idempotency-Key`.

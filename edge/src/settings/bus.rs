@@ -1,6 +1,6 @@
 //! The address of the message bus.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use super::{Fault, sources::Sources, table, values};
 
@@ -25,6 +25,8 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<BusAddress> {
 pub enum BusAddress {
     /// The memory of this process only.
     Memory,
+    /// A directory of this process only.
+    File(PathBuf),
     /// A Redis shared by several processes.
     Redis(RedisAddress),
 }
@@ -92,6 +94,7 @@ impl fmt::Display for BusAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory"),
+            Self::File(directory) => write!(f, "{}{}", table::FILE_BUS, directory.display()),
             Self::Redis(address) => address.fmt(f),
         }
     }
@@ -102,12 +105,19 @@ impl FromStr for BusAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const ACCEPTED: &str =
-            "expected `memory` or `redis://[user:password@]host[:port][/database]` (`rediss://` for TLS)";
+        const ACCEPTED: &str = "expected `memory`, `file:<directory>` or `redis://[user:password@]host[:port][/database]` (`rediss://` for TLS)";
         if text == "memory" {
             return Ok(Self::Memory);
         }
         let bad = |what: &str| Err(format!("{what}: {ACCEPTED}"));
+        if let Some(directory) = text.strip_prefix(table::FILE_BUS) {
+            // As a URL, `file:///var/lib/trident` has an empty host.
+            let directory = directory.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(directory);
+            if directory.is_empty() || directory.starts_with("//") || directory.contains('\0') {
+                return bad("the address of a directory has no path");
+            }
+            return Ok(Self::File(directory.into()));
+        }
         let Some(rest) = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://")) else {
             return bad("invalid bus address");
         };

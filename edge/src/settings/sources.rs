@@ -105,9 +105,16 @@ impl<'a> Sources<'a> {
             Some(text) if !text.is_empty() => (Origin::Environment, text.clone()),
             _ => match self.file.text(setting) {
                 Some(text) => (Origin::File, text.into()),
-                None => (Origin::Default, setting.default_for(self.service).into()),
+                None => (Origin::Default, self.default(setting).into()),
             },
         }
+    }
+
+    /// The default depends on the bus.
+    fn default<'s>(&'s self, setting: &'s Setting) -> &'s str {
+        let on_disk = setting.default_on_disk();
+        let is_on_disk = |_: &&str| self.found(&table::BUS).1.to_string_lossy().trim().starts_with(table::FILE_BUS);
+        on_disk.filter(is_on_disk).unwrap_or_else(|| setting.default_for(self.service))
     }
 
     /// The value of a flag: after the name of a subcommand, else before it.

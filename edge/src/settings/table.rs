@@ -41,6 +41,20 @@ impl Setting {
     }
 }
 
+/// What the address of a bus on disk begins with.
+pub(super) const FILE_BUS: &str = "file:";
+
+/// The default texts of a `file:` bus, where they differ: the disk has space for more history than the memory.
+const ON_DISK: [(&str, &str); 3] =
+    [(HISTORY_COUNT.key, "100000"), (HISTORY_BYTES.key, "256MiB"), (HISTORY_AGE.key, "7d")];
+
+impl Setting {
+    /// The default text with a `file:` bus, if it differs.
+    pub(super) fn default_on_disk(&self) -> Option<&'static str> {
+        ON_DISK.iter().find(|(key, _)| *key == self.key).map(|(_, text)| *text)
+    }
+}
+
 macro_rules! settings {
     ($($group:literal { $($key:ident $value:literal $default:literal $about:literal)* })*) => {
         $($(
@@ -59,7 +73,8 @@ settings! {
         CONFIG "FILE" "" "Configuration file (TOML): each setting is a key, for example history_count = 1000. Flags and the environment take precedence over it"
         LISTEN "IP:PORT" "" "Address to listen on"
         WORKERS "N" "cores" "Number of threads that serve requests"
-        BUS "URL" "memory" "Message bus: `memory` (this process only) or redis://… (shared by several processes)"
+        BUS "URL" "memory" "Message bus: `memory` (this process only), `file:<directory>` (this process only, and its history survives a restart) or redis://… (shared by several processes)"
+        FSYNC "always|1s|never" "always" "When a file: bus makes messages durable: before they are delivered, once a second, or when the system does"
         REDIS_CA_FILE "FILE" "" "PEM file with the certificate authorities for rediss://, instead of the system's"
         REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Prefix of the Socket.IO cluster's channels in Redis; the same on all servers of a cluster, different for each cluster"
@@ -68,10 +83,11 @@ settings! {
         LOG "text|json" "text" "Format of log lines; RUST_LOG selects which are written"
     }
     "History of each channel; the first limit reached applies (0 = no limit)" {
-        HISTORY_COUNT "N" "1000" "Messages per channel"
-        HISTORY_BYTES "SIZE" "8MiB" "Bytes per channel"
-        HISTORY_AGE "DURATION" "1h" "Maximum age of a message"
+        HISTORY_COUNT "N" "1000" "Messages per channel; with a file: bus 100000 by default"
+        HISTORY_BYTES "SIZE" "8MiB" "Bytes per channel; with a file: bus 256MiB by default"
+        HISTORY_AGE "DURATION" "1h" "Maximum age of a message; with a file: bus 7d by default"
         HISTORY_TOTAL "SIZE" "auto" "Memory for all channels together; auto: a quarter of the memory, at most 512MiB"
+        DISK_TOTAL "SIZE" "4GiB" "Disk space of a file: bus for all channels together"
     }
     "Access" {
         SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, at least 32 bytes each; the first signs, all verify. Prefer the variable or a file, since flags are visible in process lists"

@@ -51,7 +51,7 @@ fn all_faults_are_reported_with_their_settings() {
     )
     .unwrap_err();
     let expected = [
-        "TRIDENT_BUS (--bus): invalid bus address: expected `memory` or",
+        "TRIDENT_BUS (--bus): invalid bus address: expected `memory`, `file:<directory>` or",
         "TRIDENT_WORKERS (--workers): invalid number of threads `0`: expected 1 to 512",
         "TRIDENT_KEEPALIVE (--keepalive): invalid duration `15`: expected",
         "TRIDENT_SECRET (--secret): a secret needs at least 32 bytes (RFC 7518 §3.2), and this one has 5",
@@ -285,6 +285,32 @@ fn effective_settings_are_shown_without_secrets() {
     }
     let bus = told("rediss:me:hidden@host").remove(3);
     assert_eq!((bus.variable.as_str(), bus.value.as_str()), ("TRIDENT_BUS", "(not shown)"));
+}
+
+#[test]
+fn a_bus_on_disk_has_a_directory_and_defaults_of_its_own() {
+    let bus = |text| read(&["--bus", text], &[]).map(|settings| settings.bus);
+    for (text, path) in [("file:/var/lib/t", "/var/lib/t"), ("file:///var/lib/t", "/var/lib/t"), ("file:data", "data")]
+    {
+        assert_eq!(bus(text).unwrap(), BusAddress::File(path.into()), "{text}");
+    }
+    assert_eq!(bus("file:/a").unwrap().to_string(), "file:/a");
+    for bad in ["file:", "file://host/a", "file"] {
+        assert!(bus(bad).is_err(), "{bad}");
+    }
+    let on_disk = read(&["--bus", "file:/a"], &[("TRIDENT_HISTORY_BYTES", "1MiB")]).unwrap();
+    let week = Some(7 * 24 * 3_600_000);
+    assert_eq!(on_disk.retention, Retention { count: Some(100_000), bytes: Some(1 << 20), age_ms: week });
+    assert_eq!((on_disk.fsync, on_disk.disk_total, on_disk.warnings.len()), (Fsync::Always, Some(4 << 30), 0));
+    let other = [("TRIDENT_FSYNC", "1s"), ("TRIDENT_DISK_TOTAL", "0")];
+    let on_disk = read(&["--bus", "file:/a"], &other).unwrap();
+    assert_eq!((on_disk.fsync, on_disk.disk_total), (Fsync::EverySecond, None));
+    let faults = read(&["--bus", "file:/a", "--fsync", "sometimes", "--disk-total", "5"], &[]).unwrap_err();
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(texts[0].contains("expected `always`, `1s` or `never`") && texts[1].contains("1MiB or more"), "{texts:?}");
+    let in_memory = read(&[], &other).unwrap();
+    assert_eq!(in_memory.retention.count, Some(1_000));
+    assert!(in_memory.warnings[0].starts_with("TRIDENT_FSYNC has no effect"), "{:?}", in_memory.warnings);
 }
 
 #[test]

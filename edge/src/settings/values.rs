@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use shared::live::bus::file::Fsync;
 
 use super::LogFormat;
 use crate::{address::Network, auth::PublicKey};
@@ -180,6 +181,27 @@ pub(super) fn on_off(text: &str) -> Value<bool> {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
         _ => Err(format!("invalid value {}: expected `on` or `off`", shown(text))),
+    }
+}
+
+/// `always`, `1s` or `never`.
+pub(super) fn fsync(text: &str) -> Value<Fsync> {
+    match text {
+        "always" => Ok(Fsync::Always),
+        "1s" => Ok(Fsync::EverySecond),
+        "never" => Ok(Fsync::Never),
+        _ => Err(format!("invalid value {}: expected `always`, `1s` or `never`", shown(text))),
+    }
+}
+
+/// Bytes on disk; 0 is no limit. Less would be too little for two segments.
+pub(super) fn disk_limit(text: &str) -> Value<Option<u64>> {
+    const LEAST: u64 = 1 << 20;
+    match size_limit(text)?.map(|bytes| bytes as u64) {
+        Some(bytes) if bytes < LEAST => {
+            Err(format!("size {} is too small: expected 1MiB or more, or 0 (no limit)", shown(text)))
+        }
+        limit => Ok(limit),
     }
 }
 

@@ -30,6 +30,8 @@ pub mod reason {
     pub const READING_BEHIND: &str = "reading_behind";
     /// Sessions of Socket.IO clients are not stored, so clients cannot resume them on another replica.
     pub const SESSION_STORE: &str = "session_store";
+    /// The disk of the log is full: nothing can be published.
+    pub const DISK_FULL: &str = "disk_full";
     /// Socket.IO events do not reach other replicas.
     pub const SOCKET_CLUSTER: &str = "socket_cluster";
 }

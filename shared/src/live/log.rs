@@ -21,6 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::clock::Moment;
 use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, Retention, forms::FormCache};
 
+mod archive;
 mod channel;
 mod channels;
 mod lag;
@@ -28,6 +29,7 @@ mod progress;
 mod watch;
 mod writer;
 
+pub(super) use archive::{Archive, Awaited, Piece, PieceShare, Request};
 pub use channel::Opener;
 use channel::wake;
 pub(super) use channel::{Channel, Waiter};
@@ -70,6 +72,10 @@ pub struct Log {
     limits: Limits,
     /// Identifies the cursors that this log can have issued.
     epoch: Epoch,
+    /// Ranges of ids that were handed out and lost, each after its first cursor up to and including its second.
+    holes: Vec<(Cursor, Cursor)>,
+    /// Where older messages are.
+    archive: Option<Arc<dyn Archive>>,
     /// The state that readers use. Locked for an instant only, and without taking another lock.
     state: Mutex<State>,
     closed: AtomicBool,
@@ -132,6 +138,8 @@ impl Log {
         Self {
             limits,
             epoch,
+            holes: Vec::new(),
+            archive: None,
             state: Mutex::new(state),
             closed: AtomicBool::new(false),
             writer: Mutex::new(Writer::new(&limits, state.head, forms.clone())),
@@ -139,6 +147,22 @@ impl Log {
             forms,
             subscriptions: AtomicUsize::new(0),
         }
+    }
+
+    /// The same log, in which messages with ids after the first and up to the second cursor of each pair were lost after clients may have
+    /// received them: a cursor among them gets a gap.
+    pub(super) fn with_holes(self, holes: Vec<(Cursor, Cursor)>) -> Self {
+        Self { holes, ..self }
+    }
+
+    /// The same log, whose older messages are in `archive`.
+    pub(super) fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
+        Self { archive: Some(archive), ..self }
+    }
+
+    /// Where messages are that are not in memory any more.
+    pub(super) fn archive(&self) -> Option<&Arc<dyn Archive>> {
+        self.archive.as_ref()
     }
 
     /// The epoch of its ids.
@@ -149,7 +173,7 @@ impl Log {
     /// Whether `cursor`, if a clock issued it, can have been issued by this log.
     #[must_use]
     pub fn can_have_issued(&self, cursor: Cursor) -> bool {
-        self.epoch.issued(cursor)
+        self.epoch.issued(cursor) && !self.holes.iter().any(|(after, up_to)| cursor > *after && cursor <= *up_to)
     }
 
     /// Appends `drafts` with ids from the clock, which reads `now`. They become visible together.

@@ -13,8 +13,10 @@ use std::{
 };
 
 mod merge;
+mod older;
 
 use merge::{Merge, Merged};
+use older::{Older, OlderState};
 
 use super::log::{Channel, Log, Opener, State, Waiter};
 use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
@@ -59,6 +61,8 @@ pub struct Reader {
     opener: Option<Arc<Opener>>,
     /// Set until the first read, which differs from later ones.
     opening: Option<Opening>,
+    /// What it reads from disk, once it has.
+    older: Option<Box<OlderState>>,
 }
 
 /// A subscription to one channel.
@@ -103,6 +107,7 @@ impl Reader {
             client: Cursor::ZERO,
             opener,
             opening: None,
+            older: None,
         };
         reader.subscriptions.reserve_exact(channels.len());
         for name in channels {
@@ -180,6 +185,7 @@ impl Reader {
             // Drops that are not visible yet may still have to be reported; see `read`.
             let reported_loss_up_to = dropped.min(self.log.head());
             self.subscriptions.push(Subscription { channel, key, from, reported_loss_up_to });
+            self.forget_older();
         }
     }
 
@@ -200,6 +206,7 @@ impl Reader {
             self.subscriptions.iter_mut().find(|subscription| subscription.channel.name == *channel)
         {
             subscription.from = from;
+            self.forget_older();
         }
     }
 
@@ -208,6 +215,7 @@ impl Reader {
         if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.channel.name == *channel) {
             let subscription = self.subscriptions.swap_remove(at);
             self.log.remove_waiter(&subscription.channel, subscription.key);
+            self.forget_older();
         }
     }
 
@@ -239,7 +247,10 @@ impl Reader {
     #[must_use]
     pub fn is_gap(&self) -> bool {
         let is_lost = |subscription: &Subscription| {
-            let dropped = subscription.channel.history.lock().dropped();
+            let dropped = match self.log.archive() {
+                Some(archive) => Some(archive.removed(&subscription.channel.name)),
+                None => subscription.channel.history.lock().dropped(),
+            };
             dropped.is_some_and(|dropped| {
                 dropped > self.cursor.max(subscription.from) && dropped > subscription.reported_loss_up_to
             })
@@ -269,15 +280,31 @@ impl Reader {
         if self.check() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The messages after the cursor, if there are any; advances the cursor.
+    /// The messages after the cursor, if there are any; advances the cursor. `None` also while older ones are [read](Self::is_waiting) from disk.
     pub fn read(&mut self, limit: Limit) -> Option<Batch> {
         if !self.check() {
             return None;
         }
-        let head = self.log.head();
-        if head == self.cursor && self.opening.is_none() {
-            return None;
+        loop {
+            let head = self.log.head();
+            if head == self.cursor && self.opening.is_none() {
+                return None;
+            }
+            match self.read_older(head, limit) {
+                Older::None => {}
+                Older::Waiting => return None,
+                Older::Batch(batch) => return Some(batch),
+                Older::Skipped => continue,
+            }
+            if let Some(read) = self.read_memory(head, limit) {
+                return read;
+            }
         }
+    }
+
+    /// What is in memory after the cursor, up to `head`; `None` if older messages are on disk.
+    fn read_memory(&mut self, head: Cursor, limit: Limit) -> Option<Option<Batch>> {
+        let has_archive = self.log.archive().is_some();
         let mut is_lost = false;
         let Merged { messages, is_truncated } = loop {
             let mut merge = Merge::new(head, limit);
@@ -286,7 +313,10 @@ impl Reader {
                 let after = self.cursor.max(subscription.from);
                 merge.begin(at, &history, after);
                 let Some(dropped) = history.dropped() else { continue };
-                if dropped > after && dropped > subscription.reported_loss_up_to {
+                if has_archive && dropped.min(head) > after {
+                    return None;
+                }
+                if !has_archive && dropped > after && dropped > subscription.reported_loss_up_to {
                     is_lost |= self.opening.is_none();
                     // A batch that exceeds the history of a channel drops its own beginning before any of it is visible: a position beyond
                     // the head, which the gap of this read does not cover. The next read reports it.
@@ -299,6 +329,12 @@ impl Reader {
                 None => continue,
             }
         };
+        let end = messages.last().filter(|_| is_truncated).map_or(head, |last| last.id);
+        Some(self.deliver(messages, end, is_lost))
+    }
+
+    /// A batch of `messages`, which are everything up to `end`; `None` if there is nothing to deliver.
+    fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, is_lost: bool) -> Option<Batch> {
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
             Some(Opening::Earliest | Opening::Unresolved { .. }) => None,
@@ -306,9 +342,9 @@ impl Reader {
         };
         let gap = requested.map(|requested| Gap {
             requested,
-            resumed: messages.first().map_or(head, |first| self.place_before(first.id)),
+            resumed: messages.first().map_or(end, |first| self.place_before(first.id)),
         });
-        self.cursor = messages.last().filter(|_| is_truncated).map_or(head, |last| last.id);
+        self.cursor = end;
         self.waiter.at(self.cursor);
         let given = messages.last().map(|last| last.id).or(gap.as_ref().map(|gap| gap.resumed));
         self.client = given.unwrap_or(self.client);
@@ -320,7 +356,9 @@ impl Reader {
     fn place_before(&self, first: Cursor) -> Cursor {
         let dropped =
             self.subscriptions.iter().filter_map(|subscription| subscription.channel.history.lock().dropped());
-        dropped.chain([self.cursor, self.log.floor()]).filter(|place| *place < first).max().unwrap_or_default()
+        let removed = self.older.iter().flat_map(|older| older.removed());
+        let places = dropped.chain(removed).chain([self.cursor, self.log.floor()]);
+        places.filter(|place| *place < first).max().unwrap_or_default()
     }
 
     /// As [`read`](Self::read), waiting if there are no messages; `None` once the log is closed and read to its end.
@@ -332,7 +370,7 @@ impl Reader {
         let is_closed = self.log.is_closed();
         match self.read(limit) {
             Some(batch) => Poll::Ready(Some(batch)),
-            None if is_closed => Poll::Ready(None),
+            None if is_closed && !self.is_waiting() => Poll::Ready(None),
             None => Poll::Pending,
         }
     }

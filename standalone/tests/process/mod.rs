@@ -51,7 +51,8 @@ impl Server {
         Self::with(address, &[("TRIDENT_SECRET", SECRET), ("TRIDENT_DEMO", "off")], "token --help")
     }
 
-    fn with(address: SocketAddr, settings: &[(&str, &str)], last_words: &str) -> Self {
+    /// With `settings`; it is ready when it has printed `last_words`.
+    pub(crate) fn with(address: SocketAddr, settings: &[(&str, &str)], last_words: &str) -> Self {
         let mut command = standalone();
         command.env("TRIDENT_LISTEN", address.to_string()).envs(settings.iter().copied()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -8,7 +8,7 @@ use crate::pure::Draft;
 
 /// A digest of a publication, the same on every process of a bus, whatever its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Digest([u8; 16]);
+pub(super) struct Digest(pub(super) [u8; 16]);
 
 impl Digest {
     /// The digest of `drafts`: half of a SHA-256, which is sufficient since publishers are compared only with themselves.

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{IDEMPOTENCY_TTL, IdempotencyKey};
+use super::{IDEMPOTENCY_TTL, IdempotencyKey, KeyStats};
 
 /// The memory of a key in bytes: its hash and its answer in a table, its expiry in two lists, each with unused capacity.
 const COST: usize = 224;
@@ -20,7 +20,7 @@ const SCOPE_COST: usize = 128;
 
 /// A key, or a scope, by its hash: 16 bytes of a SHA-256, whatever the length of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Hash([u8; 16]);
+pub(super) struct Hash(pub(super) [u8; 16]);
 
 impl Hash {
     /// The hash of the scope and that of the key within it. Takes no lock.
@@ -61,14 +61,9 @@ impl Keys {
         Self { most_bytes: most_bytes.unwrap_or(usize::MAX), bytes: 0, ends: VecDeque::new(), scopes: HashMap::new() }
     }
 
-    /// Their memory in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Their number.
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
+    /// Their number, and their memory.
+    pub(super) fn stats(&self) -> KeyStats {
+        KeyStats { keys: self.ends.len(), bytes: self.bytes }
     }
 
     /// Frees the space of lists that were much longer once.
@@ -91,11 +86,34 @@ impl Keys {
         Some(key)
     }
 
+    /// Takes back the key that was added last.
+    pub(super) fn take_back(&mut self) -> Option<Hash> {
+        let (_, scope, key) = self.ends.pop_back()?;
+        self.bytes -= COST;
+        if let Some(ends) = self.scopes.get_mut(&scope) {
+            ends.pop_back();
+            if ends.is_empty() {
+                self.scopes.remove(&scope);
+                self.bytes -= SCOPE_COST;
+            }
+        }
+        Some(key)
+    }
+
     /// Adds a new key of `scope`.
     ///
     /// # Errors
     /// When there is no space for it; the error is the time after which there is.
     pub(super) fn add(&mut self, scope: Hash, key: Hash, mono_ms: u64) -> Result<(), Duration> {
+        let lifetime = u64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(u64::MAX);
+        self.add_until(scope, key, mono_ms.saturating_add(lifetime), mono_ms)
+    }
+
+    /// As [`add`](Self::add), for a key that expires at `end`: not before those that were added before.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(super) fn add_until(&mut self, scope: Hash, key: Hash, end: u64, mono_ms: u64) -> Result<(), Duration> {
         let (of_scope, cost) = match self.scopes.get(&scope) {
             Some(ends) => (ends.len() * COST, COST),
             None => (0, COST + SCOPE_COST),
@@ -107,8 +125,6 @@ impl Keys {
             let end = own.copied().or_else(|| self.ends.front().map(|(end, ..)| *end));
             return Err(Duration::from_millis(end.unwrap_or(mono_ms).saturating_sub(mono_ms)));
         }
-        let lifetime = u64::try_from(IDEMPOTENCY_TTL.as_millis()).unwrap_or(u64::MAX);
-        let end = mono_ms.saturating_add(lifetime);
         self.bytes += cost;
         self.ends.push_back((end, scope, key));
         self.scopes.entry(scope).or_default().push_back(end);
@@ -150,7 +166,7 @@ mod tests {
             let (scope, key) = hashes(&format!("other {n}"), 0);
             assert_eq!(keys.add(scope, key, 200), Ok(()), "{n}");
         }
-        assert!(keys.bytes() <= 1_000 * COST);
+        assert!(keys.bytes <= 1_000 * COST);
     }
 
     /// Case 10.3: after the time in a rejection, there is space.
@@ -166,7 +182,22 @@ mod tests {
         assert_eq!(keys.expire(after), Some(first));
         assert_eq!(keys.add(scope, first, after), Ok(()));
         while keys.expire(u64::MAX).is_some() {}
-        assert_eq!((keys.bytes(), keys.len(), keys.scopes.len()), (0, 0, 0));
+        assert_eq!((keys.stats(), keys.scopes.len()), (KeyStats::default(), 0));
+    }
+
+    #[test]
+    fn a_key_that_is_taken_back_leaves_nothing() {
+        let mut keys = Keys::new(None);
+        let (scope, first) = hashes("a", 1);
+        keys.add(scope, first, 5).unwrap();
+        let before = keys.stats();
+        for name in ["a", "b"] {
+            let (scope, key) = hashes(name, 2);
+            keys.add(scope, key, 6).unwrap();
+            assert_eq!(keys.take_back(), Some(key));
+            assert_eq!((keys.stats(), keys.scopes.len()), (before, 1));
+        }
+        assert_eq!(keys.expire(u64::MAX), Some(first));
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! The bus of a single process: the log itself gives the order.
 
-use std::{collections::HashMap, fmt, future::ready, sync::Arc, time::Duration};
+use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
 use super::{
     Answer, Bus, BusError, KeyStats, Lease, Publication, Published,
-    digest::Digest,
-    keys::{Hash, Keys},
+    answers::{Answers, Claim},
 };
 use crate::{
     live::{
@@ -48,33 +47,23 @@ impl MemoryBus {
     }
 
     fn publish_now(&self, publication: Publication) -> Result<Published, BusError> {
-        let Publication { drafts, key } = publication;
-        let Some(key) = key else {
+        // Before the lock.
+        let (claim, drafts) = Claim::split(publication);
+        let Some(claim) = claim else {
             return Ok(Published { ids: self.log.append(drafts, (self.clock)()), is_repeat: false });
         };
-        // Before the lock: hashing a large batch takes longer than everything under the lock.
-        let ((scope, key), digest, count) = (Hash::of(&key), Digest::of(&drafts), drafts.len());
+        let count = drafts.len();
         // Locked during the append, so that of two simultaneous requests with the same key one adds the messages and the other gets its
         // answer.
         let mut answers = self.answers.lock();
         let now = (self.clock)();
-        while answers.expire(now.mono_ms) {}
-        match answers.given.get(&key) {
-            Some(first) if first.digest == digest => return Ok(Published { ids: self.ids(first), is_repeat: true }),
-            Some(_) => return Err(BusError::Reused),
-            None => {}
+        if let Some(first) = answers.find(&claim, now.mono_ms)? {
+            return Ok(Published { ids: first.ids(self.log.epoch()), is_repeat: true });
         }
-        answers.keys.add(scope, key, now.mono_ms).map_err(|retry_after| BusError::Keys { retry_after })?;
+        answers.reserve(&claim, now.mono_ms)?;
         let ids = self.log.append(drafts, now);
-        let first = ids.first().copied().unwrap_or_default();
-        answers.given.insert(key, Given { digest, first, count });
+        answers.set(&claim, ids.first().copied().unwrap_or_default(), count);
         Ok(Published { ids, is_repeat: false })
-    }
-
-    /// The ids of a publication: those of a batch are consecutive.
-    fn ids(&self, given: &Given) -> Vec<Cursor> {
-        let next = |id: &Cursor| Some(id.next_in(self.log.epoch(), 0));
-        std::iter::successors(Some(given.first), next).take(given.count).collect()
     }
 }
 
@@ -106,8 +95,7 @@ impl Bus for MemoryBus {
     }
 
     fn keys(&self) -> KeyStats {
-        let keys = &self.answers.lock().keys;
-        KeyStats { keys: keys.len(), bytes: keys.bytes() }
+        self.answers.lock().keys().stats()
     }
 
     /// No other process can have it.
@@ -123,45 +111,6 @@ impl Bus for MemoryBus {
 impl fmt::Debug for MemoryBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBus").field("log", &self.log).finish_non_exhaustive()
-    }
-}
-
-/// The answers to publications with a key, until the keys expire.
-struct Answers {
-    given: HashMap<Hash, Given>,
-    keys: Keys,
-}
-
-/// The answer to a publication.
-#[derive(Debug)]
-struct Given {
-    digest: Digest,
-    first: Cursor,
-    count: usize,
-}
-
-impl Answers {
-    fn new(most_bytes: Option<usize>) -> Self {
-        Self { given: HashMap::new(), keys: Keys::new(most_bytes) }
-    }
-
-    /// Removes an expired key; `false` if there is none.
-    fn expire(&mut self, mono_ms: u64) -> bool {
-        let expired = self.keys.expire(mono_ms);
-        expired.is_some_and(|key| self.given.remove(&key).is_some())
-    }
-
-    /// Removes expired keys: one slice, which takes about a millisecond. Returns whether there are more.
-    fn sweep(&mut self, mono_ms: u64) -> bool {
-        const SLICE: usize = 4_096;
-        if (0..SLICE).all(|_| self.expire(mono_ms)) {
-            return true;
-        }
-        if self.given.capacity() > 4 * self.given.len().max(1_024) {
-            self.given.shrink_to(2 * self.given.len());
-            self.keys.shrink();
-        }
-        false
     }
 }
 

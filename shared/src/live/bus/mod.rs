@@ -8,13 +8,16 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use super::{clock::Moment, degraded::Degradation, log::Log};
 use crate::pure::{Cursor, Draft};
 
+mod answers;
 #[cfg(test)]
 pub(crate) mod contract;
 mod digest;
+pub mod file;
 mod keys;
 pub mod memory;
 pub mod redis;
 
+pub use file::FileBus;
 pub use memory::MemoryBus;
 pub use redis::RedisBus;
 
@@ -74,6 +77,24 @@ pub struct KeyStats {
     pub bytes: usize,
 }
 
+/// The log on disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiskStats {
+    /// Bytes of all segments and their indexes.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: usize,
+    /// Bytes of memory of older messages that were read for clients and not delivered yet.
+    pub reading: usize,
+    /// The duration of syncs: how many took at most as long as each of [`SYNC_BUCKETS`], and how many took longer.
+    pub syncs: [u64; SYNC_BUCKETS.len() + 1],
+    /// The sum of the durations of all syncs.
+    pub sync_time: Duration,
+}
+
+/// The upper bounds of the histogram of syncs, in seconds.
+pub const SYNC_BUCKETS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+
 /// How long a publication with the same [`IdempotencyKey`] gets the first answer again.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(5 * 60);
 
@@ -94,6 +115,12 @@ pub enum BusError {
          the answer and adds nothing twice"
     )]
     Unknown(String),
+    /// The disk of the log is full. Readers continue, and publishing does when there is space.
+    #[error("the disk is full, nothing was added; retry when there is space: {0}")]
+    DiskFull(String),
+    /// The directory of the log cannot be used.
+    #[error("{0}")]
+    Directory(String),
     /// More messages, or more bytes, than the bus accepts in one publication.
     #[error("the bus accepts at most {MAX_MESSAGES} messages and {MAX_BYTES} bytes in one request; split it")]
     TooLarge,
@@ -165,6 +192,21 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// Problems of the bus while messages are still published and received.
     fn degraded(&self) -> Vec<Degradation> {
         Vec::new()
+    }
+
+    /// Resolves with the reason when the bus cannot go on and the process has to end.
+    fn failed(&self) -> Answer<'_, String> {
+        Box::pin(std::future::pending())
+    }
+
+    /// Completes what was published and releases the bus. Call it at the end of the process; later publications are rejected.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// The disk that the bus writes to; `None` if it has none.
+    fn disk(&self) -> Option<DiskStats> {
+        None
     }
 
     /// Acquires or renews the lease `name` for the next `ttl`: then no other process on the bus has it. `None` if another process has it.

@@ -90,7 +90,7 @@ pub(super) fn wake(channels: &[Arc<Channel>]) {
 }
 
 /// A reader's waker. It keeps its slot in each of the reader's channels for as long as the reader exists.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(in crate::live) struct Waiter {
     pub(in crate::live) waker: AtomicWaker,
     /// The reader's position, only for the measurement of lag: the two parts may be read at different times.

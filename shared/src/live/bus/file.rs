@@ -1,0 +1,338 @@
+//! The bus of one process whose log is on disk: a restart loses nothing.
+//!
+//! ```text
+//! publish ─▶ Queue ─▶ Writer, one thread: write, sync, index ─▶ Log in memory ─▶ readers
+//!                         │
+//!                         ▼
+//!            segments, each with an index when it is sealed  ─▶ readers of older messages
+//! ```
+//!
+//! A log only grows at its end and is dropped at its beginning, so it is files to which records are appended, and not a key-value store.
+//! [`record`] is their format, [`segment`] a file of them, [`index`] finds the messages of a channel, [`store`] writes, [`open`] starts after
+//! whatever happened, and [`disk`] is the interface to the system. See `docs/decisions/0080-file-bus.md`.
+
+use std::{fmt, io, path::Path, sync::Arc, thread, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use self::{
+    archive::DiskArchive,
+    catalog::Catalog,
+    disk::{Directory, Disk},
+    queue::{Job, Queue},
+    state::{DiskState, Problem},
+    writer::Writer,
+};
+use super::{
+    Answer, Bus, BusError, DiskStats, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
+    answers::{Answers, Claim},
+};
+use crate::{
+    live::{
+        clock::Clock,
+        degraded::{Degradation, reason},
+        log::{Limits, Log},
+    },
+    pure::{Cursor, Message},
+};
+
+mod archive;
+mod catalog;
+pub mod disk;
+mod error;
+mod floors;
+mod index;
+mod load;
+mod open;
+mod queue;
+mod record;
+mod retention;
+mod segment;
+mod state;
+mod store;
+mod writer;
+
+pub use error::OpenError;
+
+/// Limit of publications that wait for the disk, in KiB. Beyond, publishers wait, and are then rejected.
+const ROOM_KIB: usize = 64 * 1024;
+/// How long a publisher waits for space in the queue.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest segment.
+const MAX_SEGMENT: u64 = 64 << 20;
+/// The smallest length at which a segment is sealed.
+const MIN_SEGMENT: u64 = 64 << 10;
+/// A segment has this part of the disk space for the log: retention removes whole segments.
+const SEGMENTS: u64 = 32;
+/// Threads that read older messages.
+const READERS: usize = 2;
+/// The memory for messages that are loaded at the start, if there is no limit.
+const LOADED: usize = 512 << 20;
+
+/// When messages are made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before they are delivered and answered. A power cut loses nothing.
+    #[default]
+    Always,
+    /// Once a second. A power cut loses at most what was published in the last second.
+    EverySecond,
+    /// When the operating system does. The end of the process loses nothing, a power cut what was not written back.
+    Never,
+}
+
+/// How the log is kept on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileOptions {
+    /// When messages are made durable.
+    pub fsync: Fsync,
+    /// Bytes on disk; beyond, the oldest segments are removed. `None` is no limit.
+    pub total: Option<u64>,
+    /// Bytes of memory for idempotency keys. `None` is no limit.
+    pub key_bytes: Option<usize>,
+}
+
+impl FileOptions {
+    /// The length at which a segment is sealed.
+    fn segment_bytes(&self) -> u64 {
+        self.total.map_or(MAX_SEGMENT, |total| (total / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT))
+    }
+}
+
+/// See the module. Dropping it ends the writer after what is in its queue.
+pub struct FileBus {
+    log: Arc<Log>,
+    catalog: Arc<Catalog>,
+    archive: Arc<DiskArchive>,
+    answers: Arc<Mutex<Answers>>,
+    state: Arc<DiskState>,
+    queue: Arc<Queue>,
+    room: Arc<Semaphore>,
+    clock: Clock,
+}
+
+impl FileBus {
+    /// The bus on the directory at `path`, which is created if it does not exist. `limits` are those of the memory.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, options: FileOptions, limits: Limits, clock: Clock) -> Result<Self, OpenError> {
+        let directory = Directory::open(path).map_err(|error| OpenError::Disk {
+            directory: path.display().to_string(),
+            what: "cannot open the directory".to_owned(),
+            error,
+        })?;
+        let (bus, writer) = Self::on(Arc::new(directory), options, options.segment_bytes(), limits, clock)?;
+        let (queue, archive) = (bus.queue.clone(), bus.archive.clone());
+        start("log-writer", move || writer.run(&queue))
+            .and_then(|()| {
+                (0..READERS).try_for_each(|_| {
+                    let archive = archive.clone();
+                    start("log-reader", move || archive.run())
+                })
+            })
+            .map_err(|error| OpenError::Disk {
+                directory: path.display().to_string(),
+                what: "cannot start a thread".to_owned(),
+                error,
+            })?;
+        Ok(bus)
+    }
+
+    /// The bus on `disk`, and its writer, which does not run yet. A segment is sealed at `segment_bytes`.
+    fn on(
+        disk: Arc<dyn Disk>,
+        options: FileOptions,
+        segment_bytes: u64,
+        limits: Limits,
+        clock: Clock,
+    ) -> Result<(Self, Writer), OpenError> {
+        let (directory, now) = (disk.place(), clock());
+        let failed = |error| OpenError::Disk { directory: directory.clone(), what: "cannot read".to_owned(), error };
+        let store = open::open(disk, now.time_ms, segment_bytes)?;
+        let catalog = store.catalog.clone();
+        let plan = load::plan(
+            &catalog,
+            limits.total.unwrap_or(LOADED).min(LOADED),
+            now.time_ms.saturating_sub(writer::TTL_MS),
+        )
+        .map_err(failed)?;
+        let holes = store.holes.iter().map(|hole| (hole.after, hole.up_to)).collect();
+        let archive = Arc::new(DiskArchive::new(catalog.clone(), limits.channel, clock));
+        let log = Log::new(limits, Cursor::new(store.created_ms, 0)).with_holes(holes).with_archive(archive.clone());
+        let log = Arc::new(log);
+        log.mark_lost_up_to(plan.before);
+        let mut answers = Answers::new(options.key_bytes);
+        let loaded = load::load(&catalog, &plan, &log, now, |change| {
+            if change.table == writer::KEYS {
+                writer::restore_key(&mut answers, change, now);
+            }
+        });
+        if let Err(bad) = loaded.map_err(failed)? {
+            return Err(OpenError::Damaged {
+                file: segment::file_name(bad.number),
+                offset: bad.offset,
+                lost: format!("up to {} bytes of messages", bad.length - bad.offset),
+                directory,
+            });
+        }
+        let bus = Self {
+            log: log.clone(),
+            catalog,
+            archive,
+            answers: Arc::new(Mutex::new(answers)),
+            state: Arc::default(),
+            queue: Arc::default(),
+            room: Arc::new(Semaphore::new(ROOM_KIB)),
+            clock,
+        };
+        let writer = Writer {
+            store,
+            archive: bus.archive.clone(),
+            log,
+            answers: bus.answers.clone(),
+            state: bus.state.clone(),
+            clock,
+            fsync: options.fsync,
+            total: options.total,
+            dirty_since: None,
+            is_gone: false,
+        };
+        Ok((bus, writer))
+    }
+
+    async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {
+        if publication.drafts.is_empty() {
+            return Ok(Published::default());
+        }
+        let bytes: usize = publication.drafts.iter().map(|draft| draft.payload.len()).sum();
+        let count = publication.drafts.len();
+        if count > MAX_MESSAGES || bytes > MAX_BYTES {
+            return Err(BusError::TooLarge);
+        }
+        if let Some(failure) = &*self.state.failure.borrow() {
+            return Err(BusError::Unavailable(failure.clone()));
+        }
+        let (claim, drafts) = Claim::split(publication);
+        let wanted = (bytes + count * Message::OVERHEAD).div_ceil(1024).min(ROOM_KIB);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let permit = match self.room.clone().try_acquire_many_owned(wanted) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let waited = timeout(ROOM_TIMEOUT, self.room.clone().acquire_many_owned(wanted)).await;
+                let Ok(Ok(permit)) = waited else {
+                    return Err(BusError::Unavailable("more is published than the disk can take".to_owned()));
+                };
+                permit
+            }
+        };
+        let (reply, replied) = oneshot::channel();
+        let ended = || BusError::Unavailable("the process is ending".to_owned());
+        self.queue.push(Job { drafts, claim, bytes, reply, _permit: Some(permit) }).map_err(|_| ended())?;
+        replied.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
+impl Bus for FileBus {
+    fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>> {
+        Box::pin(self.publish_within(publication))
+    }
+
+    fn wait_for(&self, _: Cursor) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn filled(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// A full disk is not an error here: readers are served.
+    fn ready(&self) -> Result<(), BusError> {
+        match self.state.error() {
+            None | Some(BusError::DiskFull(_)) => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn sweep(&self) -> bool {
+        let now = (self.clock)();
+        let is_more = self.answers.lock().sweep(now.mono_ms) | self.log.sweep(now);
+        if !is_more {
+            self.queue.check();
+        }
+        is_more
+    }
+
+    fn keys(&self) -> KeyStats {
+        self.answers.lock().keys().stats()
+    }
+
+    fn degraded(&self) -> Vec<Degradation> {
+        match &*self.state.problem.lock() {
+            Some(Problem::Full(message)) => {
+                let message = format!("nothing can be published until there is space: {message}");
+                vec![Degradation::new(reason::DISK_FULL, message)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn failed(&self) -> Answer<'_, String> {
+        Box::pin(async move {
+            let mut failure = self.state.failure.subscribe();
+            // This process owns the sender, so there is always an answer.
+            let reason = failure.wait_for(Option::is_some).await.map(|reason| reason.clone());
+            reason.ok().flatten().unwrap_or_default()
+        })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.queue.close();
+            // This process owns the sender, so it is not dropped before the answer.
+            let _ = self.state.has_ended.subscribe().wait_for(|has_ended| *has_ended).await;
+        })
+    }
+
+    fn disk(&self) -> Option<DiskStats> {
+        let ((bytes, segments), (syncs, sync_time)) = (self.catalog.size(), self.state.syncs());
+        Some(DiskStats { bytes, segments, reading: self.archive.buffered(), syncs, sync_time })
+    }
+
+    /// No other process can have it.
+    fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
+        Box::pin(std::future::ready(Some(Lease::Kept)))
+    }
+
+    fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Drop for FileBus {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.archive.close();
+    }
+}
+
+impl fmt::Debug for FileBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileBus").field("log", &self.log).field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! Reads older messages from the segments, in pieces, on threads of its own.
+//!
+//! Each reader has one request at a time, and requests are served in the order in which they come: many that catch up all advance.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+
+mod reading;
+
+use reading::{Reading, Wanted};
+
+use super::{
+    catalog::{Catalog, SealedSegment},
+    disk::{DiskFile, explain, read_exact},
+    index::{
+        self, Entry, Listing as _, Summary,
+        sealed::{self, Place, SealedEntries},
+    },
+    record::{self, FRAME, Record},
+};
+use crate::{
+    live::{
+        clock::{Clock, Moment},
+        log::{Archive, Piece, PieceShare, Request},
+    },
+    pure::{ChannelName, Cursor, Retention},
+    throttle::Throttle,
+};
+
+/// Bytes of one piece; at least one message, however large.
+const PIECE: usize = 256 * 1024;
+/// The same while all pieces together take much memory.
+const SMALL_PIECE: usize = 16 * 1024;
+/// The memory of all pieces, above which they are small.
+const PIECES: usize = 64 << 20;
+/// Maximum number of places of channels that are remembered.
+const MAX_PLACES: usize = 65_536;
+/// How often a read begins again because segments were removed meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct DiskArchive {
+    catalog: Arc<Catalog>,
+    retention: Retention,
+    clock: Clock,
+    opened: Moment,
+    requests: Mutex<Requests>,
+    changed: Condvar,
+    buffered: Arc<AtomicUsize>,
+    /// Where the entries of channels are in the indexes of sealed segments.
+    places: Mutex<HashMap<(u64, ChannelName), Option<Place>>>,
+    warnings: Mutex<Throttle>,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    waiting: VecDeque<Request>,
+    is_closed: bool,
+}
+
+impl Archive for DiskArchive {
+    fn request(&self, request: Request) {
+        self.requests.lock().waiting.push_back(request);
+        self.changed.notify_one();
+    }
+
+    fn removed(&self, channel: &ChannelName) -> Cursor {
+        self.catalog.segments.lock().floors.of(channel)
+    }
+}
+
+impl DiskArchive {
+    pub(super) fn new(catalog: Arc<Catalog>, retention: Retention, clock: Clock) -> Self {
+        Self {
+            catalog,
+            retention,
+            clock,
+            opened: clock(),
+            requests: Mutex::default(),
+            changed: Condvar::new(),
+            buffered: Arc::default(),
+            places: Mutex::default(),
+            warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),
+        }
+    }
+
+    /// Bytes of pieces that have not been delivered.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered.load(Relaxed)
+    }
+
+    /// Serves requests until [`close`](Self::close).
+    pub(super) fn run(&self) {
+        loop {
+            let request = {
+                let mut requests = self.requests.lock();
+                while requests.waiting.is_empty() && !requests.is_closed {
+                    self.changed.wait(&mut requests);
+                }
+                if requests.is_closed {
+                    return;
+                }
+                requests.waiting.pop_front()
+            };
+            if let Some(request) = request {
+                self.serve(request);
+            }
+        }
+    }
+
+    /// Serves the next request, on this thread.
+    #[cfg(test)]
+    pub(super) fn serve_next(&self) {
+        let request = self.requests.lock().waiting.pop_front();
+        self.serve(request.expect("there is a request"));
+    }
+
+    fn serve(&self, request: Request) {
+        if !request.is_abandoned() {
+            let piece = self.read(&request);
+            request.answer(piece);
+        }
+    }
+
+    /// Messages from before this time have expired: by the clock that does not step, from the time of day of the start on.
+    pub(super) fn oldest_ms(&self) -> u64 {
+        let Some(age) = self.retention.age_ms else { return 0 };
+        let since = (self.clock)().mono_ms.saturating_sub(self.opened.mono_ms);
+        self.opened.time_ms.saturating_add(since).saturating_sub(age)
+    }
+
+    /// Ends all threads.
+    pub(super) fn close(&self) {
+        let waiting = {
+            let mut requests = self.requests.lock();
+            requests.is_closed = true;
+            mem::take(&mut requests.waiting)
+        };
+        self.changed.notify_all();
+        drop(waiting);
+    }
+
+    fn read(&self, request: &Request) -> Piece {
+        let mut attempts = 0;
+        loop {
+            match self.try_read(request) {
+                Ok(mut piece) => {
+                    let bytes = piece.messages.iter().map(|message| message.footprint()).sum();
+                    piece.share = Some(PieceShare::new(&self.buffered, bytes));
+                    return piece;
+                }
+                // A segment was removed meanwhile; the next attempt knows.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => attempts += 1,
+                Err(error) => {
+                    let text = format!(
+                        "{}: older messages cannot be read, and their readers get a gap: {}",
+                        self.catalog.disk.place(),
+                        explain(&error)
+                    );
+                    if let Some(suppressed) = self.warnings.lock().admit(&text) {
+                        log::error!("{text}{suppressed}");
+                    }
+                    let floors = vec![request.up_to; request.channels.len()];
+                    return Piece { end: request.up_to, floors, ..Piece::default() };
+                }
+            }
+        }
+    }
+
+    fn try_read(&self, request: &Request) -> io::Result<Piece> {
+        let is_scarce = self.buffered.load(Relaxed) > PIECES;
+        let budget = if is_scarce { SMALL_PIECE } else { PIECE };
+        let (sealed, file, active, mut wanted) = self.snapshot(request, budget as u64)?;
+        for (at, one) in wanted.iter_mut().enumerate() {
+            let limited = self.limit(&one.channel, &sealed)?;
+            one.floor = one.floor.max(limited);
+            one.after = request.channels[at].1.max(one.floor);
+        }
+        let oldest_ms = self.oldest_ms();
+        let mut reading =
+            Reading { up_to: request.up_to, budget, bytes: 0, oldest_ms, seen: Cursor::ZERO, messages: Vec::new() };
+        let first = wanted.iter().map(|one| one.after).min().unwrap_or_default();
+        let from = sealed.partition_point(|segment| segment.sealed.last <= first);
+        let mut is_full = false;
+        for segment in sealed[from..].iter().filter(|segment| segment.sealed.messages > 0) {
+            if segment.sealed.first > request.up_to {
+                break;
+            }
+            let (file, index) = self.catalog.open(segment.sealed.number)?;
+            let mut lists = Vec::with_capacity(wanted.len());
+            for one in &wanted {
+                let list = match self.place(segment, Some(&index), &one.channel)? {
+                    Some(place) if place.summary.last > one.after => {
+                        index::entries(&SealedEntries { file: index.clone(), place }, one.after, budget as u64)?
+                    }
+                    _ => Default::default(),
+                };
+                lists.push(list);
+            }
+            if reading.take(&*file, (segment.sealed.number, segment.sealed.salt), lists, &mut wanted)?.is_some() {
+                is_full = true;
+                break;
+            }
+        }
+        if !is_full {
+            let lists = wanted.iter_mut().map(|one| mem::take(&mut one.active)).collect();
+            is_full = reading.take(&*file, active, lists, &mut wanted)?.is_some();
+        }
+        let end = if is_full { reading.seen } else { request.up_to };
+        let floors = wanted.iter().map(|one| one.floor).collect();
+        Ok(Piece { messages: reading.messages, end, floors, share: None })
+    }
+
+    /// The segments at one moment, and what the last one has of each channel.
+    #[expect(clippy::type_complexity, reason = "taken apart where it is used")]
+    fn snapshot(
+        &self,
+        request: &Request,
+        budget: u64,
+    ) -> io::Result<(Arc<Vec<Arc<SealedSegment>>>, Arc<dyn DiskFile>, (u64, u32), Vec<Wanted>)> {
+        let segments = self.catalog.segments.lock();
+        let wanted = request.channels.iter().map(|(channel, after)| {
+            let active = match segments.active.index.channel(channel) {
+                Some(entries) => index::entries(entries, *after, budget)?,
+                None => Default::default(),
+            };
+            let floor = segments.floors.of(channel);
+            Ok(Wanted { channel: channel.clone(), after: *after, floor, active })
+        });
+        let wanted = wanted.collect::<io::Result<Vec<_>>>()?;
+        let active = &segments.active;
+        Ok((segments.sealed.clone(), active.file.clone(), (active.number, active.salt), wanted))
+    }
+
+    /// Where the entries of a channel are in the index of a segment.
+    fn place(
+        &self,
+        segment: &SealedSegment,
+        index: Option<&Arc<dyn DiskFile>>,
+        channel: &ChannelName,
+    ) -> io::Result<Option<Place>> {
+        let key = (segment.sealed.number, channel.clone());
+        if let Some(known) = self.places.lock().get(&key) {
+            return Ok(*known);
+        }
+        let index = index.map_or_else(
+            || self.catalog.open(segment.sealed.number).map(|(_, index)| index),
+            |index| Ok(index.clone()),
+        )?;
+        let place = sealed::find(&*index, segment.sealed.channels, channel)?;
+        let mut places = self.places.lock();
+        if places.len() >= MAX_PLACES {
+            places.clear();
+        }
+        places.insert(key, place);
+        Ok(place)
+    }
+
+    /// The newest message that the channel's limits of count and bytes do not keep.
+    pub(super) fn limit(&self, channel: &ChannelName, sealed: &[Arc<SealedSegment>]) -> io::Result<Cursor> {
+        let most = |limit: Option<usize>| limit.map_or(u64::MAX, |limit| limit as u64);
+        let (count, bytes) = (most(self.retention.count), most(self.retention.bytes));
+        if (count, bytes) == (u64::MAX, u64::MAX) {
+            return Ok(Cursor::ZERO);
+        }
+        let (mut counted, mut sum) = (0, 0);
+        {
+            let segments = self.catalog.segments.lock();
+            if let Some(entries) = segments.active.index.channel(channel) {
+                let over = over(entries, count, bytes)?;
+                if over > 0 {
+                    let entry = index::entry(entries, over - 1)?;
+                    let file = segments.active.file.clone();
+                    drop(segments);
+                    return id_at(&*file, entry);
+                }
+                (counted, sum) = (entries.summary().count, entries.summary().bytes);
+            }
+        }
+        for segment in sealed.iter().rev() {
+            let Some(place) = self.place(segment, None, channel)? else { continue };
+            let Summary { count: more, bytes: size, .. } = place.summary;
+            if counted + more > count || sum + size > bytes {
+                let (file, index) = self.catalog.open(segment.sealed.number)?;
+                let entries = SealedEntries { file: index, place };
+                let over = over(&entries, count - counted, bytes.saturating_sub(sum))?;
+                return id_at(&*file, index::entry(&entries, over.max(1) - 1)?);
+            }
+            (counted, sum) = (counted + more, sum + size);
+        }
+        Ok(Cursor::ZERO)
+    }
+}
+
+/// How many of the oldest messages exceed one of the limits.
+fn over(listing: &impl index::Listing, count: u64, bytes: u64) -> io::Result<u64> {
+    let by_count = listing.summary().count.saturating_sub(count);
+    Ok(by_count.max(index::count_over_bytes(listing, bytes)?))
+}
+
+/// The id of the message at a place.
+fn id_at(file: &dyn DiskFile, entry: Entry) -> io::Result<Cursor> {
+    let bytes = read_exact(file, entry.offset, FRAME + record::MESSAGE_HEAD)?;
+    match record::parse(&bytes[FRAME..]) {
+        Some(Record::Message { id, .. }) => Ok(id),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}

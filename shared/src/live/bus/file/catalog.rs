@@ -1,0 +1,66 @@
+//! The segments of a log, as the writer changes them and readers of the disk see them.
+
+use std::{io, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    disk::{Disk, DiskFile},
+    floors::Floors,
+    index::{Index, Sealed},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) segments: Mutex<Segments>,
+}
+
+/// All segments.
+#[derive(Debug)]
+pub(super) struct Segments {
+    /// Oldest first, without a missing number. Readers share the list.
+    pub(super) sealed: Arc<Vec<Arc<SealedSegment>>>,
+    /// The segment that is being written.
+    pub(super) active: ActiveSegment,
+    /// What removed segments had.
+    pub(super) floors: Floors,
+}
+
+/// A segment that does not change any more.
+#[derive(Debug)]
+pub(super) struct SealedSegment {
+    pub(super) sealed: Sealed,
+    /// Bytes of the segment and its index.
+    pub(super) bytes: u64,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(super) struct ActiveSegment {
+    pub(super) number: u64,
+    pub(super) salt: u32,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// What is written and whole.
+    pub(super) length: u64,
+    pub(super) index: Index,
+}
+
+impl Catalog {
+    /// Bytes on disk, and the number of segments.
+    pub(super) fn size(&self) -> (u64, usize) {
+        let segments = self.segments.lock();
+        let sealed: u64 = segments.sealed.iter().map(|segment| segment.bytes).sum();
+        (sealed + segments.active.length, segments.sealed.len() + 1)
+    }
+
+    /// The files of a sealed segment: its records, and its index.
+    ///
+    /// # Errors
+    /// `NotFound` if it has been removed.
+    pub(super) fn open(&self, number: u64) -> io::Result<(Arc<dyn DiskFile>, Arc<dyn DiskFile>)> {
+        let file = self.disk.open(&super::segment::file_name(number))?;
+        Ok((file, self.disk.open(&super::segment::index_name(number))?))
+    }
+}

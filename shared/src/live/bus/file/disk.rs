@@ -1,0 +1,116 @@
+//! What the log needs of a disk: a directory of files, and the errors that it knows.
+//!
+//! All access to files goes through [`Disk`] and [`DiskFile`], so that tests can put a disk in its place that loses and tears what was not
+//! synced.
+
+use std::{fmt, io, sync::Arc};
+
+mod directory;
+#[cfg(test)]
+pub(super) mod simulated;
+
+pub use directory::Directory;
+
+/// The directory of a log. No name has a separator.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Takes the directory for this process, until [`unlock`](Self::unlock) or the end of the process.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process has it; the error names that process.
+    fn lock(&self) -> io::Result<()>;
+    /// Gives the directory back: nothing is written after this.
+    fn unlock(&self);
+    /// The names of all files.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A new empty file, which replaces one of the same name. Its name is durable after [`sync_names`](Self::sync_names).
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// An existing file, for reading and writing.
+    ///
+    /// # Errors
+    /// `NotFound`, and others.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Gives a file another name, atomically. Durable after [`sync_names`](Self::sync_names).
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file. Who has it open can still read it.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes created, renamed and removed names durable.
+    ///
+    /// # Errors
+    /// When that fails: then it is unknown which names a power cut leaves.
+    fn sync_names(&self) -> io::Result<()>;
+    /// Identifies the run of the operating system: what was written but not synced is there for as long as this does not change. `None` if
+    /// the system does not say.
+    fn boot(&self) -> Option<u64>;
+    /// The directory, for messages.
+    fn place(&self) -> String;
+}
+
+/// An open file. Calls may come from several threads.
+pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn length(&self) -> io::Result<u64>;
+    /// Reads bytes from `offset` on; returns how many, fewer than `bytes` has space for only at the end of the file.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all bytes at `offset`.
+    ///
+    /// # Errors
+    /// When some could not be written: any part of them may have been.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts the file.
+    ///
+    /// # Errors
+    /// When it cannot be cut.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Makes the content durable (fdatasync).
+    ///
+    /// # Errors
+    /// When that fails: then it is unknown what is durable, and another attempt would not tell.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Reads exactly `length` bytes from `offset` on.
+///
+/// # Errors
+/// `UnexpectedEof` if the file is shorter, and those of [`DiskFile::read_at`].
+pub(super) fn read_exact(file: &dyn DiskFile, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    if file.read_at(&mut bytes, offset)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// What an error of the disk means to an operator.
+pub(super) fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "no space is left on the disk".to_owned(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("this process has no permission ({error})"),
+        io::ErrorKind::NotFound => "the directory or a file of it does not exist any more".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether freeing space ends the error.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,271 @@
+//! A disk in memory that crashes: what was not synced is lost, torn, or there, at random.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use parking_lot::Mutex;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::{Disk, DiskFile};
+
+/// The size of what a disk writes at once.
+const SECTOR: usize = 512;
+
+/// See the module. Clones are one disk.
+#[derive(Clone, Debug)]
+pub(in crate::live::bus::file) struct SimulatedDisk(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// What every process sees.
+    names: BTreeMap<String, Arc<Mutex<Content>>>,
+    /// The names that a power cut leaves.
+    durable: BTreeMap<String, Arc<Mutex<Content>>>,
+    boot: u64,
+    is_locked: bool,
+    faults: Faults,
+}
+
+/// What fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::live::bus::file) struct Faults {
+    /// Free space in bytes; `None` is no limit.
+    pub(in crate::live::bus::file) space: Option<usize>,
+    /// Each sync fails with this error.
+    pub(in crate::live::bus::file) sync: Option<io::ErrorKind>,
+    /// Each write fails with this error.
+    pub(in crate::live::bus::file) write: Option<io::ErrorKind>,
+    /// After so many more writes and syncs, all fail: the process is dead.
+    pub(in crate::live::bus::file) steps: Option<usize>,
+    /// Syncs do nothing, as on a disk that lies.
+    pub(in crate::live::bus::file) no_sync: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+impl SimulatedDisk {
+    pub(in crate::live::bus::file) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            names: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            boot: 1,
+            is_locked: false,
+            faults: Faults::default(),
+        })))
+    }
+
+    pub(in crate::live::bus::file) fn faults(&self, faults: Faults) {
+        self.0.lock().faults = faults;
+    }
+
+    /// The end of the process only: everything written is there.
+    pub(in crate::live::bus::file) fn kill(&self) -> Self {
+        let mut state = self.0.lock();
+        state.is_locked = false;
+        state.faults = Faults::default();
+        drop(state);
+        self.clone()
+    }
+
+    /// A power cut: of each name and each sector that was not synced, either the old or the new state is there.
+    pub(in crate::live::bus::file) fn cut_power(&self, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let state = self.0.lock();
+        let mut names = BTreeMap::new();
+        // Names change in the order of the calls on a journaling file system: all changes up to some moment, here all or none.
+        let kept = if random.random_bool(0.5) { &state.names } else { &state.durable };
+        for (name, content) in kept {
+            let content = content.lock();
+            let mut bytes = content.durable.clone();
+            if random.random_bool(0.7) {
+                let grown = content.now.len().max(bytes.len());
+                let length = if random.random_bool(0.5) { content.now.len() } else { random.random_range(0..=grown) };
+                let length = length.max(content.durable.len().min(content.now.len()));
+                bytes.resize(length, 0);
+                for at in (0..length).step_by(SECTOR) {
+                    let end = (at + SECTOR).min(length);
+                    let is_new = at < content.now.len() && random.random_bool(0.6);
+                    if is_new {
+                        let end = end.min(content.now.len());
+                        bytes[at..end].copy_from_slice(&content.now[at..end]);
+                    }
+                }
+            }
+            names.insert(name.clone(), Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes })));
+        }
+        let durable = names.clone();
+        Self::of(names, durable, state.boot + 1)
+    }
+
+    fn of(
+        names: BTreeMap<String, Arc<Mutex<Content>>>,
+        durable: BTreeMap<String, Arc<Mutex<Content>>>,
+        boot: u64,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(State { names, durable, boot, is_locked: false, faults: Faults::default() })))
+    }
+
+    /// Changes the bytes of a file, as a failing disk does.
+    pub(in crate::live::bus::file) fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let state = self.0.lock();
+        let mut content = state.names[name].lock();
+        change(&mut content.now);
+        content.durable = content.now.clone();
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        match &mut state.faults.steps {
+            Some(0) => Err(io::Error::other("the process is dead")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn lock(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if std::mem::replace(&mut state.is_locked, true) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "process 1"));
+        }
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        self.0.lock().is_locked = false;
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.lock().names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.step()?;
+        let mut state = self.0.lock();
+        if state.faults.space == Some(0) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let content = Arc::new(Mutex::new(Content::default()));
+        state.names.insert(name.to_owned(), content.clone());
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), content }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let content = self.0.lock().names.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), content }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.step()?;
+        let mut state = self.0.lock();
+        let content = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.step()?;
+        let removed = self.0.lock().names.remove(name);
+        removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.step()?;
+        let mut state = self.0.lock();
+        if let Some(kind) = state.faults.sync {
+            return Err(kind.into());
+        }
+        if !state.faults.no_sync {
+            state.durable = state.names.clone();
+        }
+        Ok(())
+    }
+
+    fn boot(&self) -> Option<u64> {
+        Some(self.0.lock().boot)
+    }
+
+    fn place(&self) -> String {
+        "the simulated disk".to_owned()
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    content: Arc<Mutex<Content>>,
+}
+
+impl DiskFile for SimulatedFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.content.lock().now.len() as u64)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let content = self.content.lock();
+        let rest = content.now.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let read = rest.len().min(bytes.len());
+        bytes[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // A process that dies in the midst of a write has written a part of it.
+        let step = self.disk.step();
+        let (most, result) = {
+            let mut state = self.disk.0.lock();
+            match (step, state.faults.write, &mut state.faults.space) {
+                (Err(error), ..) => (bytes.len() / 2, Err(error)),
+                (_, Some(kind), _) => (bytes.len() / 2, Err(kind.into())),
+                (.., Some(space)) if *space < bytes.len() => {
+                    (std::mem::take(space), Err(io::ErrorKind::StorageFull.into()))
+                }
+                (.., Some(space)) => {
+                    *space -= bytes.len();
+                    (bytes.len(), Ok(()))
+                }
+                _ => (bytes.len(), Ok(())),
+            }
+        };
+        let mut content = self.content.lock();
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = offset + most;
+        if content.now.len() < end {
+            content.now.resize(end, 0);
+        }
+        content.now[offset..end].copy_from_slice(&bytes[..most]);
+        result
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.disk.step()?;
+        let mut state = self.disk.0.lock();
+        let mut content = self.content.lock();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if let Some(space) = &mut state.faults.space {
+            *space += content.now.len().saturating_sub(length);
+        }
+        content.now.resize(length, 0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.step()?;
+        let faults = self.disk.0.lock().faults;
+        if let Some(kind) = faults.sync {
+            return Err(kind.into());
+        }
+        if !faults.no_sync {
+            let mut content = self.content.lock();
+            content.durable = content.now.clone();
+        }
+        Ok(())
+    }
+}

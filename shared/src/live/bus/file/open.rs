@@ -1,0 +1,241 @@
+//! Opening a log: what a crash left is completed or cut, and what is damaged is reported.
+//!
+//! ```text
+//! lock ─▶ segments by their names ─▶ index of each sealed one, made again if it is missing ─▶ scan of the last one ─▶ its torn end is cut
+//! ```
+
+use std::{io, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    catalog::{ActiveSegment, Catalog, SealedSegment, Segments},
+    disk::{Disk, DiskFile},
+    error::OpenError,
+    floors::Floors,
+    index::{Index, sealed},
+    record::{self, Hole},
+    segment::{self, Found, HEAD, Head, Scanned, Visit, file_name, index_name},
+    store::{self, Roll, Store},
+};
+use crate::pure::Cursor;
+
+/// Makes the index of a segment, and notes what else it has.
+#[derive(Debug, Default)]
+struct Indexing {
+    index: Index,
+    last: Cursor,
+    holes: Vec<Hole>,
+}
+
+impl Visit for Indexing {
+    fn message(&mut self, found: Found<'_>) -> io::Result<()> {
+        let channel = record::channel(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        self.index.add(&channel, found.id, found.offset, found.length);
+        self.last = found.id;
+        Ok(())
+    }
+
+    fn state(&mut self, _: &[u8], _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn hole(&mut self, hole: Hole) {
+        self.last = self.last.max(hole.up_to);
+        if !self.holes.contains(&hole) {
+            self.holes.push(hole);
+        }
+    }
+}
+
+/// Maximum number of holes that are remembered.
+const MAX_HOLES: usize = 64;
+
+struct Opening {
+    disk: Arc<dyn Disk>,
+    directory: String,
+}
+
+impl Opening {
+    fn error(&self, what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+        let (directory, what) = (self.directory.clone(), what.into());
+        move |error| OpenError::Disk { directory, what, error }
+    }
+
+    fn rolled(&self, result: Result<Arc<dyn DiskFile>, Roll>) -> Result<Arc<dyn DiskFile>, OpenError> {
+        result.map_err(|(Roll::Sync(error) | Roll::Later(error))| self.error("cannot write")(error))
+    }
+
+    fn damaged(&self, file: String, offset: u64, lost: impl Into<String>) -> OpenError {
+        OpenError::Damaged { directory: self.directory.clone(), file, offset, lost: lost.into() }
+    }
+
+    /// Removes what an interrupted start or removal left, and returns the numbers of the segments.
+    fn numbers(&self, floors: &Floors) -> Result<Vec<u64>, OpenError> {
+        let names = self.disk.list().map_err(self.error("cannot list the directory"))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
+        numbers.sort_unstable();
+        let (gone, kept): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|number| *number < floors.oldest);
+        for number in gone {
+            for name in [file_name(number), index_name(number)] {
+                match self.disk.remove(&name) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(self.error(format!("cannot remove {name}"))(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if let Some((at, number)) = kept.iter().enumerate().find(|(at, number)| **number != kept[0] + *at as u64) {
+            let missing = kept[0] + at as u64;
+            let lost = format!("the messages of the segments before {}", file_name(*number));
+            return Err(self.damaged(file_name(missing), 0, lost));
+        }
+        Ok(kept)
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn DiskFile>, OpenError> {
+        self.disk.open(name).map_err(self.error(format!("cannot open {name}")))
+    }
+
+    /// A segment that has a successor: its index is read, or made again.
+    fn sealed(&self, number: u64) -> Result<SealedSegment, OpenError> {
+        let name = file_name(number);
+        let file = self.open(&name)?;
+        let length = file.length().map_err(self.error(format!("cannot read {name}")))?;
+        let index =
+            self.disk.open(&index_name(number)).and_then(|index| Ok((sealed::check(&*index)?, index.length()?)));
+        match index {
+            Ok((sealed, _)) if sealed.number == number && sealed.length > length => {
+                Err(self.damaged(name, length, format!("{} bytes that were there", sealed.length - length)))
+            }
+            Ok((sealed, bytes)) if sealed.number == number && sealed.length == length => {
+                Ok(SealedSegment { sealed, bytes: length + bytes })
+            }
+            _ => {
+                log::warn!("{}: the index of {name} is missing or damaged, and is made again", self.directory);
+                let head = Head::read(&*file).map_err(self.error(format!("cannot read {name}")))?;
+                let Some(head) = head else { return Err(self.damaged(name, 0, "all of its messages")) };
+                let mut indexing = Indexing::default();
+                let scanned = self.scan(&*file, &head, &mut indexing)?;
+                if let Some(bad) = scanned.bad {
+                    return Err(self.damaged(name, bad, format!("up to {} bytes of messages", length - bad)));
+                }
+                let bytes = indexing.index.encode(number, head.salt, length);
+                store::write_index(&*self.disk, number, &bytes)
+                    .map_err(|(Roll::Sync(error) | Roll::Later(error))| self.error("cannot write an index")(error))?;
+                let sealed = indexing.index.sealed(number, head.salt, length);
+                Ok(SealedSegment { sealed, bytes: length + bytes.len() as u64 })
+            }
+        }
+    }
+
+    fn scan(&self, file: &dyn DiskFile, head: &Head, visit: &mut impl Visit) -> Result<Scanned, OpenError> {
+        segment::scan(file, head.salt, HEAD, visit)
+            .map_err(self.error(format!("cannot read {}", file_name(head.number))))
+    }
+}
+
+/// Opens the log on `disk`, or begins one. `now_ms` is the time of day; a segment is sealed when it has `segment_bytes`.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn open(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) -> Result<Store, OpenError> {
+    let opening = Opening { directory: disk.place(), disk: disk.clone() };
+    disk.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            OpenError::Locked { directory: opening.directory.clone(), owner: error.to_string() }
+        }
+        _ => opening.error("cannot lock the directory")(error),
+    })?;
+    let floors = Floors::read(&*disk).map_err(opening.error("cannot read the table of dropped messages"))?;
+    let floors = floors.ok_or_else(|| {
+        opening.damaged("dropped".to_owned(), 0, "the knowledge which channels lost messages by retention")
+    })?;
+    let mut numbers = opening.numbers(&floors)?;
+
+    // The last segment may have been created and never used; then the one before may have been written to after that.
+    let mut last = None;
+    while let (None, Some(&number)) = (&last, numbers.last()) {
+        let name = file_name(number);
+        let file = opening.open(&name)?;
+        let length = file.length().map_err(opening.error(format!("cannot read {name}")))?;
+        numbers.pop();
+        match Head::read(&*file).map_err(opening.error(format!("cannot read {name}")))? {
+            Some(head) if head.number == number => last = Some((head, file, length)),
+            _ if length > HEAD => return Err(opening.damaged(name, 0, "all of its messages")),
+            _ => disk.remove(&name).map_err(opening.error(format!("cannot remove {name}")))?,
+        }
+    }
+    let sealed: Vec<Arc<SealedSegment>> =
+        numbers.iter().map(|number| opening.sealed(*number).map(Arc::new)).collect::<Result<_, _>>()?;
+
+    let mut indexing = Indexing::default();
+    let mut scanned = Scanned { end: HEAD, ..Scanned::default() };
+    let (head, file) = match last {
+        Some((head, file, length)) => {
+            scanned = opening.scan(&*file, &head, &mut indexing)?;
+            if let Some(bad) = scanned.bad {
+                let read = opening.error(format!("cannot read {}", file_name(head.number)));
+                if segment::was_durable(&*file, head.salt, bad).map_err(read)? {
+                    let lost = format!("up to {} bytes of messages", length - bad);
+                    return Err(opening.damaged(file_name(head.number), bad, lost));
+                }
+                log::info!(
+                    "{}: {} bytes at the end of {}, which were not written completely, are cut",
+                    opening.directory,
+                    length - scanned.end,
+                    file_name(head.number)
+                );
+                file.set_len(scanned.end).map_err(opening.error("cannot cut the log"))?;
+            }
+            (head, file)
+        }
+        None => {
+            let head = Head {
+                salt: rand::random(),
+                number: floors.oldest.max(1),
+                created_ms: now_ms.max(Cursor::FIRST_ISSUED.ms),
+                before: Cursor::ZERO,
+            };
+            (head, opening.rolled(store::create(&*disk, &head))?)
+        }
+    };
+    // What a killed process left in the cache of the system is shown to readers only once it is durable.
+    file.sync().map_err(opening.error("cannot sync the log"))?;
+    disk.sync_names().map_err(opening.error("cannot sync the directory"))?;
+
+    let boot = disk.boot().unwrap_or_default();
+    let active =
+        ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index: indexing.index };
+    let segments = Segments { sealed: Arc::new(sealed), active, floors };
+    let floor = Cursor::new(head.created_ms, 0);
+    let mut store = Store {
+        catalog: Arc::new(Catalog { disk, segments: Mutex::new(segments) }),
+        created_ms: head.created_ms,
+        last: indexing.last.max(head.before).max(floor),
+        holes: indexing.holes,
+        boot,
+        reserved_ms: 0,
+        synced: scanned.end,
+        segment_bytes,
+    };
+    let group = scanned.group;
+    if group.reserved_ms > store.last.ms && (group.boot != boot || boot == 0) {
+        // The system was restarted, and some ids that were handed out may be lost.
+        let hole = Hole { after: store.last, up_to: Cursor::new(group.reserved_ms, u64::MAX) };
+        log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);
+        store.holes.push(hole);
+        store.last = hole.up_to;
+        let excess = store.holes.len().saturating_sub(MAX_HOLES);
+        store.holes.drain(..excess);
+        let mut encoder = store.begin();
+        if scanned.end > HEAD {
+            encoder.hole(hole);
+        }
+        let written = store.write(&encoder).and_then(|()| store.sync(encoder.bytes().len() as u64));
+        written.map_err(opening.error("cannot write"))?;
+        store.commit(&encoder, &[]);
+    }
+    Ok(store)
+}

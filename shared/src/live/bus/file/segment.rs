@@ -1,0 +1,247 @@
+//! A segment: a file with a head and records, which only grows, until it is sealed.
+//!
+//! ```text
+//! head   magic (8), version (4), salt (4), number (8), creation of the log (8), newest id before (16), checksum (4), 0
+//! ```
+
+use std::io;
+
+use super::{
+    disk::{DiskFile, read_exact},
+    record::{self, FRAME, Framed, GROUP, Hole, MAGIC, Record},
+};
+use crate::pure::Cursor;
+
+const MAGIC_OF_FILE: [u8; 8] = *b"TRIDENT\n";
+const VERSION: u32 = 1;
+/// The length of the head.
+pub(super) const HEAD: u64 = 64;
+/// How much is read at once.
+const CHUNK: usize = 1024 * 1024;
+
+/// The name of the file of segment `number`.
+pub(super) fn file_name(number: u64) -> String {
+    format!("{number:016}.log")
+}
+
+/// The name of the file of its index.
+pub(super) fn index_name(number: u64) -> String {
+    format!("{number:016}.index")
+}
+
+/// The number in the name of a segment; `None` for other files.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
+    digits.parse().ok()
+}
+
+/// The head of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Drawn at random, so that no bytes that somebody chose can be a record.
+    pub(super) salt: u32,
+    pub(super) number: u64,
+    /// When the log was created, in milliseconds since the Unix epoch: no older cursor is one of it.
+    pub(super) created_ms: u64,
+    /// The newest id in earlier segments.
+    pub(super) before: Cursor,
+}
+
+impl Head {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD as usize);
+        bytes.extend_from_slice(&MAGIC_OF_FILE);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.salt.to_le_bytes());
+        for number in [self.number, self.created_ms, self.before.ms, self.before.seq] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        let sum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes.resize(HEAD as usize, 0);
+        bytes
+    }
+
+    /// The head of a file; `None` if it has no valid one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn read(file: &dyn DiskFile) -> io::Result<Option<Self>> {
+        let bytes = match read_exact(file, 0, HEAD as usize) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (text, sum) = bytes.split_at(48);
+        let short = |at: usize| text[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
+        let long = |at: usize| text[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        let is_whole = sum[..4] == crc32c::crc32c(text).to_le_bytes();
+        Ok((is_whole && text[..8] == MAGIC_OF_FILE && short(8) == VERSION).then(|| Self {
+            salt: short(12),
+            number: long(16),
+            created_ms: long(24),
+            before: Cursor::new(long(32), long(40)),
+        }))
+    }
+}
+
+/// One message of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    pub(super) id: Cursor,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    pub(super) fields: &'a [u8],
+}
+
+/// What a scan meets: only what belongs to whole publications.
+pub(super) trait Visit {
+    fn message(&mut self, found: Found<'_>) -> io::Result<()>;
+    fn state(&mut self, fields: &[u8], offset: u64, length: u64) -> io::Result<()>;
+    fn hole(&mut self, hole: Hole);
+}
+
+/// The result of a scan.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scanned {
+    /// The end of the last whole publication.
+    pub(super) end: u64,
+    /// The first place without a valid record before the end of the file.
+    pub(super) bad: Option<u64>,
+    /// The last group.
+    pub(super) group: record::Group,
+}
+
+/// A window on a file that moves forward.
+struct Window<'a> {
+    file: &'a dyn DiskFile,
+    bytes: Vec<u8>,
+    /// Where the bytes are in the file.
+    at: u64,
+    length: u64,
+}
+
+impl<'a> Window<'a> {
+    fn new(file: &'a dyn DiskFile, at: u64) -> io::Result<Self> {
+        Ok(Self { file, bytes: Vec::new(), at, length: file.length()? })
+    }
+
+    /// The bytes from `offset` on: at least `least` of them, if the file has as many.
+    fn from(&mut self, offset: u64, least: usize) -> io::Result<&[u8]> {
+        let skipped = usize::try_from(offset - self.at).unwrap_or(usize::MAX);
+        if skipped.saturating_add(least) > self.bytes.len() {
+            let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+            self.bytes.drain(..skipped.min(self.bytes.len()));
+            self.at = offset;
+            let had = self.bytes.len();
+            self.bytes.resize(least.max(CHUNK).min(left).max(had), 0);
+            let read = self.file.read_at(&mut self.bytes[had..], offset + had as u64)?;
+            self.bytes.truncate(had + read);
+            return Ok(&self.bytes);
+        }
+        Ok(self.bytes.get(skipped..).unwrap_or_default())
+    }
+}
+
+/// Reads the segment from `from` on, and calls `visit` for each whole publication.
+///
+/// # Errors
+/// When the file cannot be read, and those of `visit`.
+pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl Visit) -> io::Result<Scanned> {
+    let mut window = Window::new(file, from)?;
+    let length = window.length;
+    let (mut at, mut least) = (from, FRAME);
+    let mut scanned = Scanned { end: from, ..Scanned::default() };
+    // The records of a publication whose last one has not come yet.
+    let mut begun: Vec<(u64, u64)> = Vec::new();
+    while at < length {
+        let bytes = window.from(at, least)?;
+        let (body, size) = match record::framed(bytes, salt, at) {
+            Framed::Whole { body, length } => (body, length as u64),
+            // Only what the file can have is waited for.
+            Framed::Short(needed) if needed > bytes.len() && at + needed as u64 <= length => {
+                least = needed;
+                continue;
+            }
+            Framed::Short(_) | Framed::Bad => break,
+        };
+        least = FRAME;
+        let is_last = match record::parse(body) {
+            None => break,
+            Some(Record::Group(_) | Record::Hole(_)) if !begun.is_empty() => break,
+            Some(Record::Group(group)) => {
+                scanned.group = group;
+                true
+            }
+            Some(Record::Hole(hole)) => {
+                visit.hole(hole);
+                true
+            }
+            Some(Record::Message { id, is_last: true, fields }) if begun.is_empty() => {
+                visit.message(Found { id, offset: at, length: size, fields })?;
+                true
+            }
+            Some(Record::State { is_last: true, fields }) if begun.is_empty() => {
+                visit.state(fields, at, size)?;
+                true
+            }
+            Some(Record::Message { is_last, .. } | Record::State { is_last, .. }) => {
+                begun.push((at, size));
+                is_last
+            }
+        };
+        at += size;
+        if is_last {
+            for (at, size) in begun.drain(..) {
+                again(file, at, size, visit)?;
+            }
+            scanned.end = at;
+        }
+    }
+    scanned.bad = (at < length).then_some(at);
+    // A publication that has begun and does not end is none.
+    scanned.bad = scanned.bad.or((scanned.end < at).then_some(at));
+    Ok(scanned)
+}
+
+/// Visits a record whose checksum is right.
+fn again(file: &dyn DiskFile, offset: u64, length: u64, visit: &mut impl Visit) -> io::Result<()> {
+    let bytes = read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX))?;
+    match record::parse(&bytes[FRAME..]) {
+        Some(Record::Message { id, fields, .. }) => visit.message(Found { id, offset, length, fields }),
+        Some(Record::State { fields, .. }) => visit.state(fields, offset, length),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the bytes at `bad`, where no valid record is, were durable: a later write says so. Then they were damaged, and not just torn.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn was_durable(file: &dyn DiskFile, salt: u32, bad: u64) -> io::Result<bool> {
+    let finder = memchr::memmem::Finder::new(&MAGIC);
+    let mut window = Window::new(file, bad)?;
+    let mut at = bad;
+    while at + (GROUP as u64) <= window.length {
+        let bytes = window.from(at, GROUP)?;
+        if bytes.len() < GROUP {
+            break;
+        }
+        // The magic is after the frame, the kind and the flags.
+        for found in finder.find_iter(bytes) {
+            let Some(begin) = found.checked_sub(FRAME + 2) else { continue };
+            let Framed::Whole { body, .. } = record::framed(&bytes[begin..], salt, at + begin as u64) else { continue };
+            if let Some(Record::Group(group)) = record::parse(body)
+                && group.synced > bad
+            {
+                return Ok(true);
+            }
+        }
+        // A group may be on the border.
+        at += (bytes.len() - (GROUP - 1)) as u64;
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests;

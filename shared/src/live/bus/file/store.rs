@@ -1,0 +1,187 @@
+//! The files of a log as its only writer sees them: writes, syncs, and the change to the next segment.
+//!
+//! A segment is sealed when it is large enough: it is synced, its index is written, and only then the next segment is created. So every
+//! segment but the last is whole, whatever happens.
+
+use std::{io, sync::Arc};
+
+use super::{
+    catalog::{ActiveSegment, Catalog, SealedSegment},
+    disk::{Disk, DiskFile},
+    index::Index,
+    record::{Encoder, Group, Hole},
+    segment::{HEAD, Head, file_name, index_name},
+};
+use crate::pure::{ChannelName, Cursor};
+
+/// The memory of the index of the segment that is written; beyond, the segment is sealed early.
+const INDEX_BYTES: usize = 16 << 20;
+
+/// A message that has been encoded, for the index.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) channel: ChannelName,
+    pub(super) id: Cursor,
+    pub(super) offset: u64,
+    pub(super) length: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) created_ms: u64,
+    /// The newest id that was written, or may have been handed out.
+    pub(super) last: Cursor,
+    pub(super) holes: Vec<Hole>,
+    pub(super) boot: u64,
+    /// Ids up to this millisecond may be handed out before they are durable; 0 if none are.
+    pub(super) reserved_ms: u64,
+    /// How much of the segment is durable.
+    pub(super) synced: u64,
+    /// The length at which a segment is sealed.
+    pub(super) segment_bytes: u64,
+}
+
+impl Store {
+    /// Begins a write at the end of the log.
+    pub(super) fn begin(&self) -> Encoder {
+        let segments = self.catalog.segments.lock();
+        let mut encoder = Encoder::new(segments.active.salt, segments.active.length);
+        encoder.group(Group { synced: self.synced, reserved_ms: self.reserved_ms, boot: self.boot });
+        if segments.active.length == HEAD {
+            // Each segment has all of them, so that they outlive the segments before.
+            self.holes.iter().for_each(|hole| encoder.hole(*hole));
+        }
+        encoder
+    }
+
+    /// Writes what was encoded since [`begin`](Self::begin). It is not durable yet, and readers of the disk do not see it.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing of it is there, except if [`undo`](Self::undo) fails.
+    pub(super) fn write(&mut self, encoder: &Encoder) -> io::Result<()> {
+        let (file, at) = self.end();
+        file.write_at(encoder.bytes(), at)
+    }
+
+    /// Removes what a failed write left.
+    ///
+    /// # Errors
+    /// When it is not known any more what the file has.
+    pub(super) fn undo(&mut self) -> io::Result<()> {
+        let (file, at) = self.end();
+        file.set_len(at)
+    }
+
+    fn end(&self) -> (Arc<dyn DiskFile>, u64) {
+        let segments = self.catalog.segments.lock();
+        (segments.active.file.clone(), segments.active.length)
+    }
+
+    /// Adds what was written: it counts from now on.
+    pub(super) fn commit(&mut self, encoder: &Encoder, placed: &[Placed]) {
+        let mut segments = self.catalog.segments.lock();
+        let active = &mut segments.active;
+        active.length += encoder.bytes().len() as u64;
+        for Placed { channel, id, offset, length } in placed {
+            active.index.add(channel, *id, *offset, *length as u64);
+        }
+        self.last = placed.last().map_or(self.last, |last| last.id);
+    }
+
+    /// Makes everything up to the end of what is written durable, committed or not.
+    ///
+    /// # Errors
+    /// When that fails: the log cannot go on then.
+    pub(super) fn sync(&mut self, written: u64) -> io::Result<()> {
+        let (file, at) = self.end();
+        file.sync()?;
+        self.synced = at + written;
+        Ok(())
+    }
+
+    /// Whether the segment still has its name.
+    ///
+    /// # Errors
+    /// `NotFound` if the directory has vanished.
+    pub(super) fn is_there(&self) -> io::Result<()> {
+        let number = self.catalog.segments.lock().active.number;
+        self.catalog.disk.open(&file_name(number)).map(drop)
+    }
+
+    /// Whether so many bytes can be written. They are to be [undone](Self::undo).
+    ///
+    /// # Errors
+    /// The one that a write would have.
+    pub(super) fn has_space(&self, bytes: usize) -> io::Result<()> {
+        let (file, at) = self.end();
+        file.write_at(&vec![0; bytes], at)
+    }
+
+    /// Whether something is not durable.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.synced < self.catalog.segments.lock().active.length
+    }
+
+    /// Whether the segment is large enough to be sealed.
+    pub(super) fn is_full(&self) -> bool {
+        let segments = self.catalog.segments.lock();
+        segments.active.length >= self.segment_bytes || segments.active.index.memory >= INDEX_BYTES
+    }
+
+    /// Seals the segment and begins the next one.
+    ///
+    /// # Errors
+    /// [`Roll`], which says whether the log can go on with the same segment.
+    pub(super) fn roll(&mut self) -> Result<(), Roll> {
+        if self.is_dirty() {
+            self.sync(0).map_err(Roll::Sync)?;
+        }
+        let disk = self.catalog.disk.clone();
+        let (number, salt, length, bytes) = {
+            let active = &self.catalog.segments.lock().active;
+            (active.number, active.salt, active.length, active.index.encode(active.number, active.salt, active.length))
+        };
+        write_index(&*disk, number, &bytes)?;
+        let head = Head { salt: rand::random(), number: number + 1, created_ms: self.created_ms, before: self.last };
+        let file = create(&*disk, &head)?;
+        let mut segments = self.catalog.segments.lock();
+        let active =
+            ActiveSegment { number: head.number, salt: head.salt, file, length: HEAD, index: Index::default() };
+        let before = std::mem::replace(&mut segments.active, active);
+        let sealed = before.index.sealed(number, salt, length);
+        let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64 };
+        Arc::make_mut(&mut segments.sealed).push(Arc::new(segment));
+        self.synced = HEAD;
+        // All ids that were handed out are durable now. The next ones are reserved again, since the new segment does not say anything yet.
+        self.reserved_ms = 0;
+        Ok(())
+    }
+}
+
+/// Why the next segment could not be begun.
+#[derive(Debug)]
+pub(super) enum Roll {
+    /// A sync failed: it is unknown what is durable.
+    Sync(io::Error),
+    /// The log can go on with the same segment, and try again.
+    Later(io::Error),
+}
+
+/// Writes the index of a sealed segment.
+pub(super) fn write_index(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<(), Roll> {
+    // It is checked by its checksum when it is read, and can be made again: no other name is needed until it is whole.
+    let file = disk.create(&index_name(number)).map_err(Roll::Later)?;
+    file.write_at(bytes, 0).map_err(Roll::Later)?;
+    file.sync().map_err(Roll::Sync)
+}
+
+/// Creates a segment, which is there after a power cut.
+pub(super) fn create(disk: &dyn Disk, head: &Head) -> Result<Arc<dyn DiskFile>, Roll> {
+    let file = disk.create(&file_name(head.number)).map_err(Roll::Later)?;
+    file.write_at(&head.encode(), 0).map_err(Roll::Later)?;
+    file.sync().map_err(Roll::Sync)?;
+    disk.sync_names().map_err(Roll::Sync)?;
+    Ok(file)
+}

@@ -1,0 +1,201 @@
+//! Readers whose cursors are older than the memory, and retention on disk.
+
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{live::reader::Batch, pure::Retention};
+
+/// A bus whose memory keeps next to nothing, with segments of 4 KiB.
+fn open(disk: &SimulatedDisk, channel: Retention, total: Option<u64>) -> Simulated {
+    let limits = Limits { channel, total: Some(8_000), ..Limits::default() };
+    let options = FileOptions { total, ..FileOptions::default() };
+    let clock = || START.into();
+    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, 4_096, limits, clock).unwrap();
+    Simulated { bus, writer }
+}
+
+/// The next batch, with the disk read on this thread; `None` if nothing is stored after the cursor.
+fn next(bus: &FileBus, reader: &mut Reader, messages: usize) -> Option<Batch> {
+    let context = Context::from_waker(Waker::noop());
+    loop {
+        match reader.poll_stored(&context, Limit { messages, bytes: usize::MAX }) {
+            Poll::Ready(batch) => return batch,
+            Poll::Pending => bus.archive.serve_next(),
+        }
+    }
+}
+
+/// Everything after `since`, in batches of seven; and the gaps.
+fn all(bus: &FileBus, channels: &[&str], since: Since) -> (Vec<Cursor>, Vec<Cursor>) {
+    let names: Vec<ChannelName> = channels.iter().map(|name| name.parse().unwrap()).collect();
+    let mut reader = Reader::open(bus.log(), &names, since);
+    let (mut ids, mut gaps) = (Vec::new(), Vec::new());
+    while let Some(batch) = next(bus, &mut reader, 7) {
+        ids.extend(batch.messages.iter().map(|message| message.id));
+        gaps.extend(batch.gap.map(|gap| gap.resumed));
+    }
+    (ids, gaps)
+}
+
+fn say(simulated: &mut Simulated, channel: &str, bytes: usize) -> Cursor {
+    simulated.publish(publication(channel, &"x".repeat(bytes))).unwrap()[0]
+}
+
+/// An idempotency key is known after a restart even if the memory does not have its message.
+#[test]
+fn keys_are_loaded_from_segments_that_are_on_disk_only() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    let first = simulated.publish(keyed("1")).unwrap();
+    for _ in 0..100 {
+        say(&mut simulated, "c", 300);
+    }
+    let mut again = open(&disk.kill(), Retention::default(), None);
+    assert_eq!(again.publish(keyed("1")), Ok(Published { is_repeat: true, ..first }));
+}
+
+#[test]
+fn history_is_larger_than_memory() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    let sent: Vec<_> = (0..300).map(|n| say(&mut simulated, if n % 10 == 3 { "rare" } else { "c" }, 100)).collect();
+    assert!(simulated.bus.log().counts().messages < 30);
+    let of = |is_rare: bool| -> Vec<Cursor> {
+        sent.iter().enumerate().filter(|(n, _)| (n % 10 == 3) == is_rare).map(|(_, id)| *id).collect()
+    };
+    let bus = &simulated.bus;
+    assert_eq!(all(bus, &["c", "rare"], Since::Earliest), (sent.clone(), vec![]));
+    assert_eq!(all(bus, &["c"], Since::Earliest), (of(false), vec![]));
+    assert_eq!(all(bus, &["rare"], Since::After(sent[0])), (of(true), vec![]));
+    assert_eq!(all(bus, &["rare", "c"], Since::After(sent[123])), (sent[124..].to_vec(), vec![]));
+    assert_eq!(all(bus, &["none"], Since::After(sent[0])), (vec![], vec![]));
+    assert!(next(bus, &mut Reader::open(bus.log(), &["c".parse().unwrap()], Since::Now), 7).is_none());
+    // The same after a restart, when the memory has only the last segment.
+    let again = open(&disk.kill(), Retention::default(), None);
+    assert_eq!(all(&again.bus, &["c", "rare"], Since::After(sent[5])), (sent[6..].to_vec(), vec![]));
+    assert_eq!(again.bus.disk().unwrap().reading, 0, "everything that was read is delivered");
+}
+
+/// A channel that lost something by the removal of segments is a gap; one that lost nothing is none, also after a restart.
+#[test]
+fn removed_segments_are_a_gap_for_their_channels_only() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), Some(30_000));
+    let first = say(&mut simulated, "early", 10);
+    let sent: Vec<_> = (0..300).map(|_| say(&mut simulated, "busy", 300)).collect();
+    let late = say(&mut simulated, "late", 10);
+    let size = simulated.bus.disk().unwrap().bytes;
+    assert!((20_000..40_000).contains(&size), "{size}");
+    for bus in [&simulated.bus, &open(&disk.kill(), Retention::default(), Some(30_000)).bus] {
+        let (kept, gaps) = all(bus, &["busy"], Since::After(sent[0]));
+        assert!(sent.ends_with(&kept) && (30..150).contains(&kept.len()), "{}", kept.len());
+        assert_eq!(gaps, [sent[sent.len() - kept.len() - 1]], "resumed from there, nothing is missed or repeated");
+        assert_eq!(all(bus, &["busy"], Since::After(gaps[0])).1, [], "and that is no gap");
+        assert_eq!(all(bus, &["busy"], Since::Earliest), (kept, vec![]));
+        assert_eq!(all(bus, &["late"], Since::After(first)), (vec![late], vec![]));
+        assert_eq!(all(bus, &["early"], Since::After(first)), (vec![], vec![]), "its only message was received");
+        assert_eq!(all(bus, &["early"], Since::After(first.before())).1.len(), 1);
+    }
+}
+
+#[test]
+fn a_channels_own_limits_hold_on_disk() {
+    let disk = SimulatedDisk::new();
+    let limits = Retention { count: Some(40), ..Retention::default() };
+    let mut simulated = open(&disk, limits, None);
+    let other = say(&mut simulated, "other", 10);
+    let sent: Vec<_> = (0..200).map(|_| say(&mut simulated, "c", 100)).collect();
+    let bus = &simulated.bus;
+    assert_eq!(all(bus, &["c"], Since::Earliest), (sent[160..].to_vec(), vec![]));
+    assert_eq!(all(bus, &["c"], Since::After(sent[10])), (sent[160..].to_vec(), vec![sent[159]]));
+    assert_eq!(all(bus, &["c"], Since::After(sent[159])), (sent[160..].to_vec(), vec![]));
+    assert_eq!(all(bus, &["other"], Since::Earliest), (vec![other], vec![]));
+    // A segment that has nothing but what the limits drop is removed.
+    let later: Vec<_> = (0..300).map(|_| say(&mut simulated, "other", 100)).collect();
+    let (_, segments) = simulated.bus.catalog.size();
+    assert!(segments > 5, "`c` still has forty messages before them: {segments}");
+    for _ in 0..40 {
+        say(&mut simulated, "c", 100);
+    }
+    for _ in 0..40 {
+        say(&mut simulated, "other", 100);
+    }
+    simulated.check();
+    let (size, _) = simulated.bus.catalog.size();
+    assert!(size < 30_000, "{size}");
+    assert_eq!(all(&simulated.bus, &["other"], Since::After(later[0])).0.len(), 40);
+}
+
+#[test]
+fn messages_expire_on_disk() {
+    static TIME: AtomicU64 = AtomicU64::new(START);
+    let limits = Limits {
+        channel: Retention { age_ms: Some(1_000), ..Retention::default() },
+        total: Some(4_000),
+        ..Limits::default()
+    };
+    let clock = || TIME.load(Relaxed).into();
+    let opened = FileBus::on(Arc::new(SimulatedDisk::new()), FileOptions::default(), 4_096, limits, clock).unwrap();
+    let mut simulated = Simulated { bus: opened.0, writer: opened.1 };
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        sent.push(say(&mut simulated, "c", 100));
+        TIME.fetch_add(10, Relaxed);
+    }
+    let kept = sent.iter().filter(|id| TIME.load(Relaxed) - id.ms <= 1_000).count();
+    let bus = &simulated.bus;
+    assert_eq!(all(bus, &["c"], Since::After(sent[3])), (sent[200 - kept..].to_vec(), vec![sent[199 - kept]]));
+    TIME.fetch_add(5_000, Relaxed);
+    say(&mut simulated, "c", 4_000);
+    say(&mut simulated, "c", 10);
+    assert_eq!(simulated.bus.catalog.size().1, 2, "only segments with messages that have not expired");
+}
+
+#[test]
+fn damage_on_disk_is_a_gap_and_never_skipped() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    let sent: Vec<_> = (0..100).map(|_| say(&mut simulated, "c", 200)).collect();
+    disk.damage(&segment::file_name(2), |bytes| bytes[2_000..2_300].iter_mut().for_each(|byte| *byte ^= 1));
+    let (kept, gaps) = all(&simulated.bus, &["c"], Since::After(sent[0]));
+    assert!(!gaps.is_empty() && kept.ends_with(&sent[95..]), "{gaps:?} {}", kept.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// Readers that advance while others publish get every message of their channels once, wherever it is.
+    #[test]
+    fn readers_of_disk_and_memory_see_what_a_list_would_show(
+        steps in proptest::collection::vec((0..4_usize, 0..4_usize, 0..600_usize, 1..9_usize), 1..150),
+    ) {
+        let mut simulated = open(&SimulatedDisk::new(), Retention::default(), None);
+        let start = simulated.bus.log().head();
+        let mut sent: Vec<(usize, Cursor)> = Vec::new();
+        let sets = [&[0_usize, 1][..], &[2], &[0, 1, 2, 3]];
+        let name = |n: usize| -> ChannelName { format!("c{n}").parse().unwrap() };
+        let mut readers: Vec<(Reader, Vec<Cursor>)> = sets.iter().map(|set| {
+            let names: Vec<_> = set.iter().map(|n| name(*n)).collect();
+            (Reader::open(simulated.bus.log(), &names, Since::After(start)), Vec::new())
+        }).collect();
+        for (at, (channel, reader, bytes, most)) in steps.into_iter().enumerate() {
+            sent.push((channel, say(&mut simulated, &name(channel), bytes)));
+            if at % 3 == 0 && let Some((reader, read)) = readers.get_mut(reader)
+                && let Some(batch) = next(&simulated.bus, reader, most)
+            {
+                prop_assert!(batch.gap.is_none() && batch.messages.len() <= most);
+                read.extend(batch.messages.iter().map(|message| message.id));
+            }
+        }
+        for ((mut reader, mut read), set) in readers.into_iter().zip(sets) {
+            while let Some(batch) = next(&simulated.bus, &mut reader, 5) {
+                prop_assert!(batch.gap.is_none());
+                read.extend(batch.messages.iter().map(|message| message.id));
+            }
+            let expected: Vec<_> = sent.iter().filter(|(n, _)| set.contains(n)).map(|(_, id)| *id).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+}

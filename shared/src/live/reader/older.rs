@@ -1,0 +1,171 @@
+//! A reader whose cursor is older than what its channels have in memory: it reads pieces from disk until it has caught up.
+//!
+//! A piece is requested and read on another thread, and the reader is woken. Everything visible is on disk, so a piece needs nothing from
+//! memory; from its end on the reader looks again whether memory has the rest.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{Batch, Limit, Reader};
+use crate::{
+    live::log::{Awaited, Piece, PieceShare, Request},
+    pure::{ChannelName, Cursor, Message},
+};
+
+/// The result of a look at the disk.
+pub(super) enum Older {
+    /// Everything after the cursor is in memory.
+    None,
+    /// A piece is being read.
+    Waiting,
+    /// The next messages, or a gap.
+    Batch(Batch),
+    /// There was nothing up to the end of the piece.
+    Skipped,
+}
+
+/// What a reader has requested and received.
+#[derive(Default)]
+pub(super) struct OlderState {
+    awaited: Option<Awaited>,
+    piece: Option<Rest>,
+    /// Up to where losses of each channel have been reported.
+    reported: Vec<(ChannelName, Cursor)>,
+}
+
+/// What is left of a piece.
+struct Rest {
+    messages: VecDeque<Arc<Message>>,
+    end: Cursor,
+    /// Counted until all of it has been delivered.
+    _share: Option<PieceShare>,
+}
+
+impl OlderState {
+    /// Up to where each channel has lost messages.
+    pub(super) fn removed(&self) -> impl Iterator<Item = Cursor> {
+        self.reported.iter().map(|(_, floor)| *floor)
+    }
+}
+
+impl Reader {
+    /// As [`read`](Self::read), waiting only until the requested position is determined and for older messages on disk.
+    pub fn poll_stored(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
+        self.waiter.waker.register(cx.waker());
+        match self.read(limit) {
+            None if !self.is_resolved() || self.is_waiting() => Poll::Pending,
+            batch => Poll::Ready(batch),
+        }
+    }
+
+    /// As [`poll_stored`](Self::poll_stored), for `async` code, except that it does not wait for the position.
+    pub async fn stored(&mut self, limit: Limit) -> Option<Batch> {
+        poll_fn(|cx| match self.poll_stored(cx, limit) {
+            Poll::Pending if !self.is_waiting() => Poll::Ready(None),
+            polled => polled,
+        })
+        .await
+    }
+
+    /// Whether older messages are being read from disk.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.older.as_ref().is_some_and(|older| older.awaited.is_some())
+    }
+
+    /// Drops what was read for other channels or positions. What was delivered is behind the cursor.
+    pub(super) fn forget_older(&mut self) {
+        if let Some(older) = &mut self.older {
+            (older.awaited, older.piece) = (None, None);
+        }
+    }
+
+    /// Reads from disk, if some messages after the cursor are only there.
+    pub(super) fn read_older(&mut self, head: Cursor, limit: Limit) -> Older {
+        if self.log.archive().is_none() {
+            return Older::None;
+        }
+        if self.older.as_ref().is_none_or(|older| older.piece.is_none()) {
+            let Some(piece) = self.next_piece(head) else {
+                return if self.is_waiting() { Older::Waiting } else { Older::None };
+            };
+            let is_lost = self.report(&piece);
+            let Piece { messages, end, share, .. } = piece;
+            let rest = Rest { messages: messages.into(), end, _share: share };
+            return self.serve(rest, limit, is_lost);
+        }
+        match self.older.as_mut().and_then(|older| older.piece.take()) {
+            Some(rest) => self.serve(rest, limit, false),
+            None => Older::None,
+        }
+    }
+
+    /// The next piece if it has been read; requests it if it is needed.
+    fn next_piece(&mut self, head: Cursor) -> Option<Piece> {
+        if let Some(awaited) = self.older.as_ref().and_then(|older| older.awaited.as_ref()) {
+            let piece = awaited.take()?;
+            self.older.as_mut()?.awaited = None;
+            return Some(piece);
+        }
+        let mut up_to = None;
+        let mut channels = Vec::with_capacity(self.subscriptions.len());
+        for subscription in &self.subscriptions {
+            let after = self.cursor.max(subscription.from);
+            let dropped = subscription.channel.history.lock().dropped().unwrap_or_default().min(head);
+            if dropped > after {
+                up_to = up_to.max(Some(dropped));
+            }
+            channels.push((subscription.channel.name.clone(), after));
+        }
+        let (request, awaited) = Request::new(channels, up_to?, &self.waiter);
+        let archive = self.log.archive()?.clone();
+        self.older.get_or_insert_default().awaited = Some(awaited);
+        archive.request(request);
+        None
+    }
+
+    /// Whether the piece shows losses that have not been reported.
+    fn report(&mut self, piece: &Piece) -> bool {
+        let mut is_lost = false;
+        let reported = &mut self.older.get_or_insert_default().reported;
+        for (subscription, floor) in self.subscriptions.iter().zip(&piece.floors) {
+            let after = self.cursor.max(subscription.from);
+            let known = reported.iter_mut().find(|(channel, _)| *channel == subscription.channel.name);
+            // Who subscribed without a cursor misses nothing that was removed before.
+            let before = known.as_ref().map(|(_, before)| *before);
+            let before = before.or((subscription.reported_loss_up_to == Cursor::ZERO).then_some(Cursor::ZERO));
+            is_lost |= self.opening.is_none() && *floor > after && before.is_some_and(|before| *floor > before);
+            match known {
+                Some((_, before)) => *before = (*before).max(*floor),
+                None => reported.push((subscription.channel.name.clone(), *floor)),
+            }
+        }
+        is_lost
+    }
+
+    /// Delivers the beginning of what is left of a piece, and keeps the rest.
+    fn serve(&mut self, mut rest: Rest, limit: Limit, is_lost: bool) -> Older {
+        let (mut messages, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(message) = rest.messages.pop_front() {
+            bytes = bytes.saturating_add(message.len());
+            let fits = messages.len() < limit.messages && bytes <= limit.bytes;
+            if !fits && !messages.is_empty() {
+                rest.messages.push_front(message);
+                break;
+            }
+            messages.push(message);
+        }
+        let last = messages.last().map(|last| last.id).filter(|_| !rest.messages.is_empty());
+        let end = last.unwrap_or(rest.end);
+        if last.is_some()
+            && let Some(older) = &mut self.older
+        {
+            older.piece = Some(rest);
+        }
+        self.deliver(messages, end, is_lost).map_or(Older::Skipped, Older::Batch)
+    }
+}
