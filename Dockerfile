@@ -17,7 +17,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     nice -n "$NICE" cargo build --locked --profile "$CARGO_PROFILE" -p comet-svc -p chat-svc -p sse-svc -p standalone --features jemalloc \
- && mkdir /binaries \
+ && mkdir -p /binaries /var/lib/trident \
  && for name in comet-svc chat-svc sse-svc standalone; do \
       cp "target/$([ "$CARGO_PROFILE" = dev ] && echo debug || echo "$CARGO_PROFILE")/$name" /binaries/; \
     done
@@ -55,4 +55,6 @@ FROM service AS standalone
 ENV PORT=8080
 EXPOSE 8080
 COPY --from=build /binaries/standalone /usr/local/bin/
+# For a volume with the log: `docker run -v trident:/var/lib/trident -e TRIDENT_BUS=file:/var/lib/trident …`.
+COPY --from=build --chown=10001:10001 /var/lib/trident /var/lib/trident
 ENTRYPOINT ["standalone"]
