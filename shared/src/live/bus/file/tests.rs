@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use tokio::sync::oneshot::Receiver;
@@ -134,6 +134,23 @@ async fn a_restart_is_no_gap() {
     assert_eq!(read(&bus, "c", Since::Earliest).0.len(), 3);
     let before = Cursor::new(first[0].ms - 86_400_000, 0);
     assert!(read(&bus, "c", Since::After(before)).1, "a cursor from before the log was created");
+}
+
+/// A publisher would wait for ever for a writer that has ended.
+#[tokio::test]
+async fn a_panic_of_the_writer_is_a_failure() {
+    static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+    let clock = || {
+        assert!(!IS_BROKEN.load(Relaxed), "the clock is broken");
+        Moment::from(START)
+    };
+    let directory = Temporary::new();
+    let bus = FileBus::open(&directory.0, FileOptions::default(), Limits::default(), clock).unwrap();
+    IS_BROKEN.store(true, Relaxed);
+    let answer = tokio::time::timeout(Duration::from_secs(20), bus.publish(publication("c", "1"))).await;
+    assert!(matches!(answer, Ok(Err(BusError::Unavailable(_)))), "{answer:?}");
+    assert!(bus.failed().await.contains("ended unexpectedly"));
+    bus.close().await;
 }
 
 #[tokio::test]

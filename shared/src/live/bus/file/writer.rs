@@ -9,6 +9,7 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -78,36 +79,46 @@ struct Planned {
 }
 
 impl Writer {
-    /// Works until the queue is closed, or the disk fails.
+    /// Works until the queue is closed, or the disk fails. A panic is a failure, too, or publishers would wait for ever.
     pub(super) fn run(mut self, queue: &Queue) {
+        if panic::catch_unwind(AssertUnwindSafe(|| self.work_on(queue))).is_err() {
+            self.fail(queue, "the writer of the log ended unexpectedly".to_owned());
+        }
+        // First, so that who waits for the end finds the directory free.
+        self.store.catalog.disk.unlock();
+        self.state.has_ended.send_replace(true);
+    }
+
+    /// Reports the end, and refuses what waits.
+    fn fail(&self, queue: &Queue, reason: String) {
+        log::error!("the log on disk failed: {reason}");
+        self.state.failure.send_replace(Some(reason.clone()));
+        queue.close();
+        loop {
+            let Work { jobs, is_last, .. } = queue.take(None);
+            for Job { reply, .. } in jobs {
+                // The publisher may have left.
+                let _ = reply.send(Err(BusError::Unavailable(reason.clone())));
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+
+    fn work_on(&mut self, queue: &Queue) {
         loop {
             let most = self.dirty_since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
             let work = queue.take(most);
             let is_last = work.is_last;
             let done = self.work(work).and_then(|()| if is_last { self.finish() } else { Ok(()) });
             if let Err(Failure(reason)) = done {
-                log::error!("the log on disk failed: {reason}");
-                self.state.failure.send_replace(Some(reason.clone()));
-                queue.close();
-                loop {
-                    let Work { jobs, is_last, .. } = queue.take(None);
-                    for Job { reply, .. } in jobs {
-                        // The publisher may have left.
-                        let _ = reply.send(Err(BusError::Unavailable(reason.clone())));
-                    }
-                    if is_last {
-                        break;
-                    }
-                }
-                break;
+                return self.fail(queue, reason);
             }
             if is_last {
-                break;
+                return;
             }
         }
-        // First, so that who waits for the end finds the directory free.
-        self.store.catalog.disk.unlock();
-        self.state.has_ended.send_replace(true);
     }
 
     /// Does one round of work.
