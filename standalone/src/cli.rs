@@ -17,6 +17,13 @@ pub const LISTEN: &str = "listen";
 /// The subcommand that publishes.
 pub const PUBLISH: &str = "publish";
 
+/// The subcommand for the log on disk.
+pub const LOG: &str = "log";
+/// Its subcommand that checks a log.
+pub const VERIFY: &str = "verify";
+/// Its subcommand that cuts a damaged log.
+pub const REPAIR: &str = "repair";
+
 /// The subcommand that prints a script for shell completion.
 pub const COMPLETIONS: &str = "completions";
 /// The subcommand that writes man pages.
@@ -42,6 +49,7 @@ pub fn command() -> Command {
         token(),
         listen(),
         publish(),
+        log(),
         completions(),
         man(),
     ]);
@@ -173,6 +181,30 @@ fn publish() -> Command {
                 .value_name("KEY")
                 .help("Idempotency key: the same key publishes only once within five minutes [default: random]"),
         )
+}
+
+fn log() -> Command {
+    let directory = || {
+        Arg::new("directory")
+            .value_name("DIRECTORY")
+            .required(true)
+            .value_parser(clap::value_parser!(std::path::PathBuf))
+            .help("The directory of TRIDENT_BUS=file:DIRECTORY, which no server uses at the same time")
+    };
+    Command::new(LOG)
+        .about("Check or repair a log on disk")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([
+            Command::new(VERIFY)
+                .about("Read the whole log and print what it contains; change nothing")
+                .arg(directory())
+                .after_help("Exit code: 0 if the log is OK, 1 if it is damaged."),
+            Command::new(REPAIR)
+                .about("Cut a damaged log at the first damage, and print what is lost")
+                .arg(directory())
+                .after_help("Clients whose cursor is in the lost part get a gap. An undamaged log is not changed."),
+        ])
 }
 
 fn completions() -> Command {

@@ -4,6 +4,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod listen;
+pub mod log;
 mod page;
 mod plain;
 pub mod publish;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use allocator as _;
 use clap::ArgMatches;
 use edge::Settings;
-use standalone::{DEFAULTS, check, cli, listen, publish, serve, shell, token};
+use standalone::{DEFAULTS, check, cli, listen, log, publish, serve, shell, token};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
         Some((cli::CHECK, _)) => return check::run(&matches).await,
         Some((cli::LISTEN, matches)) => listen::run(matches).await,
         Some((cli::PUBLISH, matches)) => publish::run(matches).await,
+        Some((cli::LOG, matches)) => log::run(matches),
         Some((cli::COMPLETIONS, matches)) => {
             let shell = *matches.get_one("shell").expect("the argument is required");
             shell::print_completions(cli::command(), shell);

@@ -212,6 +212,23 @@ fn a_killed_process_loses_nothing_on_disk() {
         acknowledged.sort();
     }
     assert!(acknowledged.len() > kills, "{acknowledged:?}");
+
+    let log = |name: &str| standalone().args(["log", name]).arg(&directory).output().unwrap();
+    let sound = log("verify");
+    assert!(sound.status.success() && text(&sound.stdout).contains("no damage"), "{sound:?}");
+    let segment = directory.join("0000000000000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let damaged = log("verify");
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(text(&damaged.stdout).contains("0000000000000001.log is damaged after byte"), "{damaged:?}");
+    assert!(text(&log("repair").stdout).contains("were cut"));
+    assert!(log("verify").status.success());
+    let server = Server::with(address, &settings, "token --help");
+    let in_use = log("verify");
+    assert!(text(&in_use.stderr).contains("in use by process"), "{in_use:?}");
+    drop(server);
     std::fs::remove_dir_all(directory).unwrap();
 }
 

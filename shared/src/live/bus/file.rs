@@ -50,6 +50,7 @@ mod load;
 mod open;
 mod queue;
 mod record;
+mod repair;
 mod retention;
 mod segment;
 mod state;
@@ -57,6 +58,7 @@ mod store;
 mod writer;
 
 pub use error::OpenError;
+pub use repair::{Cut, Examined, examine, repair};
 
 /// Limit of publications that wait for the disk, in KiB. Beyond, publishers wait, and are then rejected.
 const ROOM_KIB: usize = 64 * 1024;

@@ -17,7 +17,8 @@ pub enum OpenError {
     },
     /// Bytes that were durable are not what was written.
     #[error(
-        "{directory}/{file} is damaged at byte {offset}: without it, {lost} would be lost; restore a backup of the directory"
+        "{directory}/{file} is damaged at byte {offset}: without it, {lost} would be lost; restore a backup of the directory, \
+         or cut the log there with `standalone log repair {directory}`"
     )]
     Damaged {
         /// The directory.

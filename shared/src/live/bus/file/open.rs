@@ -48,9 +48,6 @@ impl Visit for Indexing {
     }
 }
 
-/// Maximum number of holes that are remembered.
-const MAX_HOLES: usize = 64;
-
 struct Opening {
     disk: Arc<dyn Disk>,
     directory: String,
@@ -141,13 +138,22 @@ impl Opening {
 /// # Errors
 /// [`OpenError`].
 pub(super) fn open(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) -> Result<Store, OpenError> {
-    let opening = Opening { directory: disk.place(), disk: disk.clone() };
+    lock(&*disk)?;
+    open_locked(disk, now_ms, segment_bytes)
+}
+
+/// Locks the directory.
+pub(super) fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
+    let directory = disk.place();
     disk.lock().map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            OpenError::Locked { directory: opening.directory.clone(), owner: error.to_string() }
-        }
-        _ => opening.error("cannot lock the directory")(error),
-    })?;
+        io::ErrorKind::WouldBlock => OpenError::Locked { directory, owner: error.to_string() },
+        _ => OpenError::Disk { directory, what: "cannot lock the directory".to_owned(), error },
+    })
+}
+
+/// As [`open`], for a directory that this process has locked.
+pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) -> Result<Store, OpenError> {
+    let opening = Opening { directory: disk.place(), disk: disk.clone() };
     let floors = Floors::read(&*disk).map_err(opening.error("cannot read the table of dropped messages"))?;
     let floors = floors.ok_or_else(|| {
         opening.damaged("dropped".to_owned(), 0, "the knowledge which channels lost messages by retention")
@@ -225,17 +231,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) -> Resu
         // The system was restarted, and some ids that were handed out may be lost.
         let hole = Hole { after: store.last, up_to: Cursor::new(group.reserved_ms, u64::MAX) };
         log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);
-        store.holes.push(hole);
-        store.last = hole.up_to;
-        let excess = store.holes.len().saturating_sub(MAX_HOLES);
-        store.holes.drain(..excess);
-        let mut encoder = store.begin();
-        if scanned.end > HEAD {
-            encoder.hole(hole);
-        }
-        let written = store.write(&encoder).and_then(|()| store.sync(encoder.bytes().len() as u64));
-        written.map_err(opening.error("cannot write"))?;
-        store.commit(&encoder, &[]);
+        store.add_hole(hole).map_err(opening.error("cannot write"))?;
     }
     Ok(store)
 }

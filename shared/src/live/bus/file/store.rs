@@ -17,6 +17,9 @@ use crate::pure::{ChannelName, Cursor};
 /// The memory of the index of the segment that is written; beyond, the segment is sealed early.
 const INDEX_BYTES: usize = 16 << 20;
 
+/// Maximum number of holes that are remembered.
+const MAX_HOLES: usize = 64;
+
 /// A message that has been encoded, for the index.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -98,6 +101,25 @@ impl Store {
         let (file, at) = self.end();
         file.sync()?;
         self.synced = at + written;
+        Ok(())
+    }
+
+    /// Records that ids after those in the log were handed out and are lost, and continues after them.
+    ///
+    /// # Errors
+    /// When it cannot be written and synced.
+    pub(super) fn add_hole(&mut self, hole: Hole) -> io::Result<()> {
+        self.holes.push(hole);
+        self.last = hole.up_to;
+        let excess = self.holes.len().saturating_sub(MAX_HOLES);
+        self.holes.drain(..excess);
+        let mut encoder = self.begin();
+        if self.end().1 > HEAD {
+            encoder.hole(hole);
+        }
+        self.write(&encoder)?;
+        self.sync(encoder.bytes().len() as u64)?;
+        self.commit(&encoder, &[]);
         Ok(())
     }
 

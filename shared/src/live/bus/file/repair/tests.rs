@@ -1,0 +1,88 @@
+//! A damaged log is cut, and what is lost is a gap.
+
+use super::{super::*, *};
+use crate::{
+    live::{
+        bus::file::disk::simulated::SimulatedDisk,
+        clock::Moment,
+        reader::{Limit, Reader},
+    },
+    pure::{Draft, Payload, Since},
+};
+
+const START: u64 = 1_763_800_000_000;
+
+fn bus(disk: &SimulatedDisk) -> Result<(FileBus, writer::Writer), OpenError> {
+    FileBus::on(Arc::new(disk.clone()), FileOptions::default(), 4_096, Limits::default(), || Moment::from(START))
+}
+
+fn publish((_, writer): &mut (FileBus, writer::Writer), text: &str) -> Cursor {
+    let (reply, mut replied) = oneshot::channel();
+    let drafts = vec![Draft::new("c".parse().unwrap(), Payload::from_text(text))];
+    let job = Job { drafts, claim: None, bytes: 0, reply, _permit: None };
+    writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
+    replied.try_recv().unwrap().unwrap()[0]
+}
+
+/// The ids after `since`, and whether there was a gap.
+fn read_after((bus, _): &(FileBus, writer::Writer), since: Since) -> (Vec<Cursor>, bool) {
+    let mut reader = Reader::open(bus.log(), &["c".parse().unwrap()], since);
+    let batch = reader.read(Limit { messages: usize::MAX, bytes: usize::MAX });
+    batch.map_or((vec![], false), |batch| (batch.messages.iter().map(|one| one.id).collect(), batch.gap.is_some()))
+}
+
+#[test]
+fn a_damaged_log_is_cut_at_the_first_damage() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    let sent: Vec<_> = (0..60).map(|_| publish(&mut before, &"x".repeat(300))).collect();
+    let disk = disk.kill();
+    let sound = super::read(&disk).unwrap();
+    assert_eq!((sound.messages, sound.ids, &sound.cut), (60, Some((sent[0], sent[59])), &None));
+    disk.damage(&file_name(3), |bytes| bytes[2_000..2_400].iter_mut().for_each(|byte| *byte ^= 1));
+    let examined = super::read(&disk).unwrap();
+    let cut = examined.cut.clone().unwrap();
+    assert_eq!((&*cut.file, examined.segments), (&*file_name(3), 3));
+    let kept = usize::try_from(examined.messages).unwrap();
+    assert!(
+        (20..30).contains(&kept) && cut.offset < 2_400 && cut.messages > 10 && cut.newest == sent[59],
+        "{examined:?}"
+    );
+
+    assert_eq!(repair_on(Arc::new(disk.clone()), START).unwrap(), examined);
+    let disk = disk.cut_power(1);
+    assert_eq!(super::read(&disk).unwrap().cut, None);
+    let mut after = bus(&disk).unwrap();
+    let next = publish(&mut after, "next");
+    assert!(next > sent[59], "no id is used again");
+    assert_eq!(read_after(&after, Since::After(sent[kept - 2])), (vec![sent[kept - 1], next], false));
+    for lost in &sent[kept..] {
+        assert!(read_after(&after, Since::After(*lost)).1, "a client may have received it");
+    }
+}
+
+#[test]
+fn a_missing_segment_ends_the_log() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    let sent: Vec<_> = (0..60).map(|_| publish(&mut before, &"x".repeat(300))).collect();
+    let disk = disk.kill();
+    disk.remove(&file_name(2)).unwrap();
+    assert!(matches!(bus(&disk), Err(OpenError::Damaged { .. })));
+    let disk = disk.kill();
+    let examined = repair_on(Arc::new(disk.clone()), START).unwrap();
+    let after = bus(&disk.kill()).unwrap();
+    let (kept, is_gap) = read_after(&after, Since::Earliest);
+    assert!(sent.starts_with(&kept) && kept.len() as u64 == examined.messages && !is_gap && kept.len() > 5);
+}
+
+#[test]
+fn an_incomplete_write_at_the_end_is_no_damage() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    publish(&mut before, "1");
+    let disk = disk.kill();
+    disk.damage(&file_name(1), |bytes| bytes.extend_from_slice(b"torn"));
+    let examined = repair_on(Arc::new(disk.clone()), START).unwrap();
+    assert_eq!((examined.messages, examined.cut), (1, None));
+}
