@@ -8,17 +8,13 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 use serde::{
     Deserializer as _,
-    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use shared::pure::fields::{Fields, text};
 use socketio::socket::packet::Payload;
 
-use crate::{refusal::Refusal, reply::Outcome};
-
-/// Maximum number of members of an object that are checked; no event has as many.
-const MAX_MEMBERS: usize = 16;
-/// Maximum number of characters of a client's text that an error repeats.
-const MAX_SHOWN: usize = 64;
+use crate::reply::Outcome;
 
 /// The first two arguments of an event; the chat has no event with more.
 pub(crate) struct Args<'a> {
@@ -59,125 +55,15 @@ impl<'a> Args<'a> {
     }
 }
 
-/// A string, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// A JSON string as text.
-pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0)
-}
-
-/// The members of the one object that an event takes, each to be read by its own method.
-pub(crate) struct Fields<'a> {
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
-    shape: &'static str,
-}
-
-impl<'a> Fields<'a> {
-    /// The members of the first argument, none if there is no argument. `shape` describes the accepted form in each error: an object with
-    /// some of the members `known`.
-    ///
-    /// # Errors
-    /// When it is not an object, or has an unknown member or a duplicate one.
-    pub(crate) fn of(args: &Args<'a>, shape: &'static str, known: &[&str]) -> Outcome<Self> {
-        let bad = |what: String| Refusal::new("bad_arguments", format!("{what}; {shape}"));
-        let Some(given) = args.first.map(RawValue::get) else { return Ok(Self { members: Vec::new(), shape }) };
-        if !given.starts_with('{') {
-            return Err(bad(format!("the argument is {}, not an object", kind(given))));
-        }
-        let Members(members) = serde_json::from_str(given).map_err(|_| bad("a key is not valid Unicode".to_owned()))?;
-        for (at, (name, _)) in members.iter().enumerate() {
-            if !known.contains(&&**name) {
-                let name: String = name.chars().take(MAX_SHOWN).collect();
-                return Err(bad(format!("unknown field `{name}`")));
-            }
-            if members[..at].iter().any(|(other, _)| other == name) {
-                return Err(bad(format!("`{name}` occurs twice")));
-            }
-        }
-        Ok(Self { members, shape })
-    }
-
-    /// The JSON text of a member; absent if it is `null`.
-    fn get(&self, name: &str) -> Option<&'a str> {
-        let given = self.members.iter().find_map(|(known, value)| (known == name).then(|| value.get()));
-        given.filter(|given| *given != "null")
-    }
-
-    fn bad(&self, name: &str, what: &str, given: &str) -> Refusal {
-        Refusal::new("bad_arguments", format!("`{name}` is {what}, not {}; {}", kind(given), self.shape))
-    }
-
-    /// A member that is a string; `what` describes it.
-    ///
-    /// # Errors
-    /// When it has another type.
-    pub(crate) fn text(&self, name: &str, what: &str) -> Outcome<Option<Cow<'a, str>>> {
-        let Some(given) = self.get(name) else { return Ok(None) };
-        text(given).map(Some).ok_or_else(|| self.bad(name, what, given))
-    }
-
-    /// A required member that is a list of strings; `what` describes it.
-    ///
-    /// # Errors
-    /// When it is missing or has another type.
-    pub(crate) fn texts(&self, name: &str, what: &str) -> Outcome<Vec<String>> {
-        let Some(given) = self.get(name) else {
-            return Err(Refusal::new("bad_arguments", format!("`{name}` is missing; {}", self.shape)));
-        };
-        serde_json::from_str(given).map_err(|_| self.bad(name, what, given))
-    }
-
-    /// A member that is a number without sign or fraction.
-    ///
-    /// # Errors
-    /// When it has another type.
-    pub(crate) fn number(&self, name: &str) -> Outcome<Option<u64>> {
-        let Some(given) = self.get(name) else { return Ok(None) };
-        given.parse().map(Some).map_err(|_| self.bad(name, "a whole number", given))
-    }
-}
-
-/// The type of a JSON text, in the terms of JSON.
-fn kind(json: &str) -> &'static str {
-    match json.bytes().next() {
-        Some(b'"') => "a string",
-        Some(b'{') => "an object",
-        Some(b'[') => "a list",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
-/// The members of an object, in order.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> serde::Deserialize<'de> for Members<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-
-        impl<'de> Visitor<'de> for All {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry()? {
-                    // No event has that many arguments, so they are rejected, whatever they are.
-                    if members.len() < MAX_MEMBERS {
-                        members.push((name, value));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(All)
+/// The members of the first argument, none if there is no argument. `shape` describes the accepted form in each error: an object with some
+/// of the members `known`.
+///
+/// # Errors
+/// When it is not an object, or has an unknown member or a duplicate one.
+pub(crate) fn fields<'a>(args: &Args<'a>, shape: &'static str, known: &[&str]) -> Outcome<Fields<'a>> {
+    match args.first.map(RawValue::get) {
+        Some(given) => Ok(Fields::of("the argument", given, shape, known)?),
+        None => Ok(Fields::none(shape)),
     }
 }
 
@@ -202,6 +88,7 @@ impl<'de> Visitor<'de> for FirstTwo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::Refusal;
 
     #[test]
     fn arguments_stay_as_they_were_sent() {
@@ -241,7 +128,7 @@ mod tests {
         let read = |json: &str| {
             let payload = Payload::from_parts(format!("[\"e\"{json}]").into(), Vec::new());
             let args = Args::of(&payload).unwrap();
-            let fields = Fields::of(&args, SHAPE, &["channels", "since"])?;
+            let fields = fields(&args, SHAPE, &["channels", "since"])?;
             let channels = fields.texts("channels", "a list of channel names")?;
             Ok((channels, fields.text("since", "a cursor")?.map(Cow::into_owned)))
         };

@@ -6,12 +6,12 @@ use edge::{service::Service, subscribe::require_room};
 use serde::Serialize;
 use shared::{
     live::bus::{IdempotencyKey, Publication},
-    pure::{ChannelName, Cursor, Draft, EventName, Since},
+    pure::{ChannelName, Cursor, Draft, EventName, Since, fields::text},
 };
 use socketio::{Ack, DisconnectReason, Socket};
 
 use crate::{
-    args::{self, Args, Fields},
+    args::{Args, fields},
     history::{MAX_MESSAGES, Page},
     member::{Hold, MAX_CHANNELS, Member, show},
     presence::Presence,
@@ -88,7 +88,7 @@ impl ChatEvents {
     /// `history({room?, before?, limit?})`: earlier messages, for members that may read the room.
     pub(crate) fn history(&self, member: &Member, args: &Args<'_>, ack: &Ack) -> Outcome<()> {
         const SHAPE: &str = "`history` takes one argument, {room?: name, before?: cursor, limit?: 1 to 50}";
-        let fields = Fields::of(args, SHAPE, &["room", "before", "limit"])?;
+        let fields = fields(args, SHAPE, &["room", "before", "limit"])?;
         let channel = match fields.text("room", "a room's name")? {
             Some(room) => channel_of(Some(&room))?,
             None => member.state().rooms.last().cloned().ok_or_else(no_room)?,
@@ -223,7 +223,7 @@ fn key(member: &Member, key: Option<&str>) -> Outcome<Option<IdempotencyKey>> {
     // Applications may send other arguments, which are ignored.
     let Some(key) = key.filter(|key| key.starts_with('"')) else { return Ok(None) };
     let is_visible = |key: &Cow<'_, str>| key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    match args::text(key).filter(|key| (1..=MAX_KEY).contains(&key.len()) && is_visible(key)) {
+    match text(key).filter(|key| (1..=MAX_KEY).contains(&key.len()) && is_visible(key)) {
         Some(key) => Ok(Some(IdempotencyKey { scope: format!("chat:{}", member.access.identity()), key: key.into() })),
         None => {
             let message = format!("the key of a message is 1 to {MAX_KEY} visible ASCII characters");

@@ -2,7 +2,10 @@
 
 use edge::ApiError;
 use serde::Serialize;
-use shared::{live::bus::BusError, pure::NameError};
+use shared::{
+    live::bus::BusError,
+    pure::{NameError, fields::FieldError},
+};
 
 /// Why a request failed, as sent to the client.
 #[derive(Debug, Serialize)]
@@ -51,5 +54,11 @@ impl From<BusError> for Refusal {
 impl From<NameError> for Refusal {
     fn from(error: NameError) -> Self {
         Self::new("bad_channel", error)
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Self::new("bad_arguments", error)
     }
 }

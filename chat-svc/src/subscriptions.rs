@@ -8,7 +8,7 @@ use socketio::Socket;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    args::{Args, Fields},
+    args::{Args, fields},
     events::{ChatEvents, too_many_channels},
     member::{Hold, MAX_CHANNELS, Member},
     refusal::Refusal,
@@ -26,7 +26,7 @@ impl ChatEvents {
     /// `subscribe({channels, since})`: any channels of the log, from now on or after a cursor.
     pub(crate) async fn subscribe(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Subscribed> {
         const SHAPE: &str = "`subscribe` takes one argument, {channels: [name, …], since?: a cursor or \"earliest\"}";
-        let fields = Fields::of(args, SHAPE, &["channels", "since"])?;
+        let fields = fields(args, SHAPE, &["channels", "since"])?;
         let channels = channels_of(&fields.texts("channels", "a list of channel names")?, SHAPE)?;
         let since = fields.text("since", "a cursor or \"earliest\"")?;
         let since: Option<Since> =
@@ -83,7 +83,7 @@ impl ChatEvents {
     /// `unsubscribe({channels})`. The rooms that the member has joined are not affected.
     pub(crate) fn unsubscribe(&self, socket: &Socket, member: &Member, args: &Args<'_>) -> Outcome<Done> {
         const SHAPE: &str = "`unsubscribe` takes one argument, {channels: [name, …]}";
-        let fields = Fields::of(args, SHAPE, &["channels"])?;
+        let fields = fields(args, SHAPE, &["channels"])?;
         let channels = channels_of(&fields.texts("channels", "a list of channel names")?, SHAPE)?;
         {
             let mut state = member.state();

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod batch;
 pub mod cursor;
+pub mod fields;
 pub(crate) mod forms;
 pub mod gap;
 pub mod history;
