@@ -220,6 +220,7 @@ mod stats;
 mod time;
 mod transport;
 pub mod value;
+pub mod websocket;
 
 pub use self::{
     ack::{Ack, AckError, AckFuture, AckSink, Responses},

@@ -20,13 +20,13 @@ use crate::{
     DisconnectReason, Socket,
     engine::{Connection, Data, Peer, Protocol},
     namespace::Shared,
-    rate::Bucket,
     server::Registry,
     socket::{
         client::{Client, Input, Overdue},
         handle::Exit,
     },
     transport::receiving::Receiving,
+    websocket::Bucket,
 };
 
 /// The peer of one connection.

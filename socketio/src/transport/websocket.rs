@@ -1,7 +1,7 @@
 //! WebSockets: the body of the `101` answer is the connection.
 //!
 //! ```text
-//! request payload ─▶ frames ─▶ Conn::receive          ┐ both in the body's `poll_next`,
+//! request payload ─▶ Frames ─▶ Conn::receive          ┐ both in the body's `poll_next`,
 //! Conn::poll_websocket ─▶ shared frame bytes ─▶ body  ┘ by the task that owns the TCP connection
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! yield leaves in one write.
 //!
 //! This is the only file that names `actix-web-actors`. The crate is marked deprecated in favour of `actix-ws`; of it we use the
-//! handshake and the frame types, none of its actors. A move would touch this file alone.
+//! handshake, none of its actors. A move would touch this file alone.
 
 use std::{
     future::Future as _,
@@ -20,25 +20,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_http::ws::{Codec, HandshakeError, Item as Part, verify_handshake};
+use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     error::PayloadError,
     http::{Version, header},
     web,
 };
-use actix_web_actors::ws::{self, CloseCode, CloseReason, Frame, Message, ProtocolError};
-use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
+use actix_web_actors::ws;
+use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Sleep, sleep};
-use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use super::{Arrival, errors::Refusal, receiving::Receiving};
 use crate::{
     DisconnectReason,
     engine::{Charge, Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
-    rate::Bucket,
+    websocket::{Bucket, CloseCode, CloseReason, FrameError, Frames, Received, encode},
 };
 
 /// Opens a session on a WebSocket.
@@ -63,7 +61,7 @@ pub(super) fn upgrade(conn: Arc<Conn>, request: &HttpRequest, payload: web::Payl
     Ok(match conn.attach_websocket() {
         Some(id) => response.streaming(Body::new(conn, id, payload)),
         None => {
-            let goodbye = close_frame(None);
+            let goodbye = encode::close(None);
             response.streaming(futures_util::stream::once(async move { Ok::<_, PayloadError>(goodbye) }))
         }
     })
@@ -90,11 +88,8 @@ struct Body {
     id: WebSocketId,
     protocol: Protocol,
     payload: web::Payload,
-    codec: Codec,
-    /// Bytes of a frame that is not complete. Empty, and without memory, between frames.
-    buffer: BytesMut,
-    partial: Option<Partial>,
-    /// What both of them take of the server's budget.
+    incoming: Frames,
+    /// What incomplete messages take of the server's budget.
     receiving: Receiving,
     /// What a client may send beside whole messages: fragments and control frames. Messages are counted where they arrive.
     frames: Bucket,
@@ -117,12 +112,6 @@ const APART: Duration = Duration::from_millis(1);
 /// a long message slowly is seen to take it, and is not copied all of it in advance.
 pub(super) const PIECE: usize = 64 << 10;
 
-/// A message that comes in fragments.
-struct Partial {
-    is_text: bool,
-    data: BytesMut,
-}
-
 /// What to do after a frame.
 enum After {
     GoOn,
@@ -134,14 +123,12 @@ impl Body {
     fn new(conn: Arc<Conn>, id: WebSocketId, payload: web::Payload) -> Self {
         Self {
             protocol: conn.protocol(),
-            codec: Codec::new().max_size(conn.core.config.max_http_buffer_size),
+            incoming: Frames::new(conn.core.config.max_http_buffer_size),
             receiving: Receiving::new(&conn.core.config, &conn.core.counters),
             frames: Bucket::new(conn.core.config.packet_rate, Instant::now()),
             conn,
             id,
             payload,
-            buffer: BytesMut::new(),
-            partial: None,
             rest: Bytes::new(),
             unread: None,
             reply: None,
@@ -156,24 +143,13 @@ impl Body {
         match Pin::new(&mut self.payload).poll_next(cx) {
             Poll::Pending => false,
             Poll::Ready(Some(Ok(chunk))) => {
-                if self.buffer.is_empty() {
-                    self.buffer = match chunk.try_into_mut() {
-                        Ok(whole) => whole,
-                        Err(shared) => BytesMut::from(&shared[..]),
-                    };
-                } else {
-                    self.buffer.extend_from_slice(&chunk);
-                }
+                self.incoming.push(chunk);
                 let mut after = self.take_frames();
-                if self.buffer.is_empty() {
-                    self.buffer = BytesMut::new();
-                }
-                let unfinished = self.buffer.capacity() + self.partial.as_ref().map_or(0, |p| p.data.capacity());
-                if self.receiving.set(unfinished).is_err() && matches!(after, After::GoOn) {
+                if self.receiving.set(self.incoming.memory()).is_err() && matches!(after, After::GoOn) {
                     after = After::End(DisconnectReason::TransportError, Some(CloseCode::Again));
                 }
                 if let After::End(reason, code) = after {
-                    (self.buffer, self.partial) = (BytesMut::new(), None);
+                    self.incoming.clear();
                     self.close = code.map(CloseReason::from);
                     self.conn.detach_websocket(self.id, reason);
                 }
@@ -197,96 +173,47 @@ impl Body {
     }
 
     fn take_frames(&mut self) -> After {
-        let limit = self.conn.core.config.max_http_buffer_size;
         loop {
-            // The codec would collect the whole frame before it looks at its length.
-            if declared_length(&self.buffer).is_some_and(|length| length > limit as u64) {
-                return self.too_large();
-            }
-            let frame = match self.codec.decode(&mut self.buffer) {
-                Ok(Some(frame)) => frame,
+            let after = match self.incoming.take() {
+                Ok(Some(received)) => self.take(received),
                 Ok(None) => return After::GoOn,
-                Err(ProtocolError::Overflow) => return self.too_large(),
                 Err(error) => {
-                    log::debug!("broken WebSocket frame: {error}");
-                    return After::End(DisconnectReason::TransportError, Some(CloseCode::Protocol));
+                    log::debug!("a WebSocket ends: {error}");
+                    if matches!(error, FrameError::TooLarge { .. }) {
+                        self.conn.core.counters.refused_size.inc();
+                    }
+                    return After::End(DisconnectReason::TransportError, Some(error.code()));
                 }
             };
-            let after = self.take_frame(frame, limit);
             if matches!(after, After::End(..)) || self.conn.is_closed() {
                 return after;
             }
         }
     }
 
-    fn too_large(&self) -> After {
-        self.conn.core.counters.refused_size.inc();
-        After::End(DisconnectReason::TransportError, Some(CloseCode::Size))
-    }
-
-    fn take_frame(&mut self, frame: Frame, limit: usize) -> After {
+    fn take(&mut self, received: Received) -> After {
         // A message that is never complete, and pings without end, are no packets, and cost as much.
-        if matches!(frame, Frame::Continuation(_) | Frame::Ping(_) | Frame::Pong(_))
+        if matches!(received, Received::Fragment | Received::Ping(_) | Received::Pong)
             && !self.frames.take(Instant::now())
         {
             return After::End(DisconnectReason::RateLimit, Some(CloseCode::Policy));
         }
-        match frame {
-            Frame::Text(text) => self.take_message(true, text),
-            Frame::Binary(bytes) => self.take_message(false, bytes),
-            Frame::Continuation(Part::FirstText(data)) => self.begin(true, &data),
-            Frame::Continuation(Part::FirstBinary(data)) => self.begin(false, &data),
-            Frame::Continuation(Part::Continue(data)) => self.extend(&data, limit),
-            Frame::Continuation(Part::Last(data)) => {
-                if let After::End(reason, code) = self.extend(&data, limit) {
-                    return After::End(reason, code);
-                }
-                match self.partial.take() {
-                    Some(whole) => self.take_message(whole.is_text, whole.data.freeze()),
-                    None => After::GoOn,
-                }
-            }
-            Frame::Ping(data) => {
+        match received {
+            Received::Text(text) => self.take_message(Data::Text(text)),
+            Received::Binary(bytes) => self.take_message(Data::Binary(bytes)),
+            Received::Ping(data) => {
                 // Only the last of several pings needs its pong (RFC 6455 §5.5.3).
-                self.reply = Some(encode(Message::Pong(data)));
+                self.reply = Some(encode::pong(data));
                 After::GoOn
             }
-            Frame::Pong(_) => After::GoOn,
-            Frame::Close(reason) => {
-                let code = reason.map(|reason| reason.code);
-                After::End(DisconnectReason::TransportClose, code)
-            }
+            Received::Fragment | Received::Pong => After::GoOn,
+            Received::Close(code) => After::End(DisconnectReason::TransportClose, code),
         }
     }
 
-    fn begin(&mut self, is_text: bool, data: &[u8]) -> After {
-        self.partial = Some(Partial { is_text, data: BytesMut::from(data) });
-        After::GoOn
-    }
-
-    fn extend(&mut self, data: &[u8], limit: usize) -> After {
-        if let Some(partial) = &mut self.partial {
-            if partial.data.len() + data.len() > limit {
-                return self.too_large();
-            }
-            partial.data.extend_from_slice(data);
-        }
-        After::GoOn
-    }
-
-    fn take_message(&mut self, is_text: bool, bytes: Bytes) -> After {
+    fn take_message(&mut self, data: Data) -> After {
         // From here on the owner of the message counts it. A lower count is never rejected.
-        let _ = self.receiving.set(self.buffer.capacity());
-        let data = if is_text {
-            match ByteString::try_from(bytes) {
-                Ok(text) => Data::Text(text),
-                Err(_) => {
-                    return After::End(DisconnectReason::TransportError, Some(CloseCode::Invalid));
-                }
-            }
-        } else {
-            Data::Binary(bytes)
-        };
+        let _ = self.receiving.set(self.incoming.memory());
         match Packet::decode_frame(data, self.protocol) {
             Ok(packet) => {
                 self.conn.receive_websocket(self.id, packet);
@@ -340,7 +267,7 @@ impl Stream for Body {
                 Poll::Ready(None) => {
                     this.ended = true;
                     let reason = this.close.take().or_else(|| this.conn.end_reason().and_then(close_reason));
-                    return Poll::Ready(Some(Ok(close_frame(reason))));
+                    return Poll::Ready(Some(Ok(encode::close(reason))));
                 }
                 Poll::Pending if progress => {}
                 Poll::Pending => return Poll::Pending,
@@ -355,15 +282,6 @@ impl Drop for Body {
     }
 }
 
-/// The payload length that the frame at the beginning of `buffer` declares, when its header is there (RFC 6455 §5.2).
-fn declared_length(buffer: &[u8]) -> Option<u64> {
-    match buffer.get(1)? & 0x7f {
-        126 => Some(u16::from_be_bytes(buffer.get(2..4)?.try_into().ok()?).into()),
-        127 => Some(u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?)),
-        short => Some(short.into()),
-    }
-}
-
 /// The close code for a client that exceeded a limit (RFC 6455 §7.4.1).
 fn close_reason(reason: DisconnectReason) -> Option<CloseReason> {
     let is_limit = matches!(
@@ -371,17 +289,6 @@ fn close_reason(reason: DisconnectReason) -> Option<CloseReason> {
         DisconnectReason::OutboxOverflow | DisconnectReason::HandlerOverflow | DisconnectReason::RateLimit
     );
     is_limit.then(|| CloseReason { code: CloseCode::Policy, description: Some(reason.as_str().to_owned()) })
-}
-
-fn close_frame(reason: Option<CloseReason>) -> Bytes {
-    encode(Message::Close(reason))
-}
-
-fn encode(message: Message) -> Bytes {
-    let mut out = BytesMut::new();
-    // The server's own control frames are always well formed.
-    let _ = Codec::new().encode(message, &mut out);
-    out.freeze()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use self::{
     upgrade::Upgrade,
 };
 use super::packet::{Data, Packet, Protocol};
-use crate::{DisconnectReason, rate::Bucket};
+use crate::{DisconnectReason, websocket::Bucket};
 
 #[derive(Debug)]
 enum Phase {

@@ -34,17 +34,3 @@ async fn an_invalid_handshake_is_rejected() {
         (426, &"13".parse().unwrap())
     );
 }
-
-#[test]
-fn lengths_are_read_early() {
-    for (bytes, expected) in [
-        (&b"\x81"[..], None),
-        (b"\x81\x85", Some(5)),
-        (b"\x81\xfe\x01", None),
-        (b"\x81\xfe\x01\x00", Some(256)),
-        (b"\x81\xff\0\0\0\0\x40\0\0", None),
-        (b"\x81\xff\0\0\0\0\x40\0\0\0", Some(1 << 30)),
-    ] {
-        assert_eq!(declared_length(bytes), expected);
-    }
-}
