@@ -1,4 +1,4 @@
-//! The comet transport: `/data`, polled, long-polled or streamed, with a cursor of the client.
+//! The comet transport: `/data`, polled, long-polled or streamed, with a cursor of the client; and plain WebSockets ([`ws`]).
 //!
 //! A request is parsed into an [`ask::Ask`]. A stream becomes a reader that is the body of its response; the other modes open a reader,
 //! take existing or new messages, and answer ([`answer`]). `POST /data` publishes.
@@ -11,6 +11,7 @@ mod data;
 pub mod openapi;
 mod page;
 mod wire;
+pub mod ws;
 
 use edge::{
     demo, publish,
@@ -25,7 +26,7 @@ use shared::pure::Payload;
 /// The name of this service and its default address.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     name: "comet-svc",
-    about: "Polling, long polling and streaming from Trident's log: /data",
+    about: "Polling, long polling, streaming and WebSockets from Trident's log: /data, /ws",
     version: env!("CARGO_PKG_VERSION"),
     listen: "0.0.0.0:8081",
 };
@@ -33,14 +34,15 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 /// The demo channel, which is the default channel.
 const RANDOM: &str = "random";
 
-/// The routes of this service: `/data`.
+/// The routes of this service: `/data` and `/ws`.
 #[must_use]
 pub fn routes(service: &Service) -> Routes {
-    let (read, written) = (service.clone(), service.clone());
+    let (read, written, opened) = (service.clone(), service.clone(), service.clone());
     let data = Resource::default()
         .subscribe(move |parts| data::handler(&read, parts))
         .post(move |parts, body| publish::handler(&written, parts, body));
-    Routes::default().resource("/data", data)
+    let ws = Resource::default().upgrade(move |parts, body| ws::handler(&opened, parts, body));
+    Routes::default().resource("/data", data).resource("/ws", ws)
 }
 
 /// Starts publishing to the channel `random`: `{"code": <0..100>}`.

@@ -1,8 +1,8 @@
-//! What `/data` says of itself, for docs/openapi.json; see [`edge::openapi`].
+//! What `/data` and `/ws` say of themselves, for docs/openapi.json; see [`edge::openapi`].
 
 #![allow(dead_code, reason = "these functions are never called")]
 
-use edge::openapi::{Refused, publishing};
+use edge::openapi::{ErrorBody, Refused, publishing};
 use shared::pure::{ChannelName, Cursor, message::Whole};
 use utoipa::{
     IntoParams, OpenApi, PartialSchema, ToSchema,
@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-/// The path of this service.
+/// The paths of this service.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut openapi = Comet::openapi();
@@ -23,7 +23,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(data), components(schemas(Answer, Batch)))]
+#[openapi(paths(data, ws), components(schemas(Answer, Batch)))]
 struct Comet;
 
 /// The messages after the cursor.
@@ -131,3 +131,49 @@ struct DataHeaders {
     security((), ("bearer" = []), ("cookie" = []))
 )]
 fn data() {}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct WsQuery {
+    /// The channels to read. Default: `time`, if the client may read it.
+    #[param(max_items = 128, style = Form, explode)]
+    channel: Option<Vec<ChannelName>>,
+    /// The cursor to begin after, or `earliest` for everything that is stored. Default: from now on.
+    #[param(pattern = r"^(earliest|(0|[1-9]\d*)-(0|[1-9]\d*))$")]
+    since: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct WsHeaders {
+    /// `trident.v1`, and `trident.bearer.<token>` for a client that cannot set `Authorization`.
+    #[param(rename = "Sec-WebSocket-Protocol", nullable = false, example = "trident.v1")]
+    protocol: Option<String>,
+}
+
+/// Open a WebSocket
+///
+/// The server sends a text frame with a `Message` for each message, and a gap as `{"gap":{"requested":…,"resumed":…}}`. The client sends commands:
+/// `{"subscribe":{"channels":[…],"since"?},"id"?}`, `{"unsubscribe":{"channels":[…]},"id"?}` and
+/// `{"publish":{"channel","event"?,"data","key"?},"id"?}`, answered `{"id","ok":true,"cursor"?}` or `{"id","ok":false,"error"}`.
+#[utoipa::path(
+    get,
+    path = "/ws",
+    tag = "read",
+    operation_id = "openWebSocket",
+    params(WsQuery, WsHeaders),
+    responses(
+        (status = 101, description = "The connection is open. A client that may not read a channel of the query is closed with 4401 or 4403",
+         headers(("Sec-WebSocket-Protocol" = String, description = "`trident.v1`, if it was offered"))),
+        (status = 400, description = "The query or `Sec-WebSocket-Key` is invalid", body = ErrorBody),
+        (status = 403, description = "The page has an origin that is not in `TRIDENT_ORIGINS`", body = ErrorBody),
+        (status = 426, description = "The request asks for no WebSocket of version 13", body = ErrorBody,
+         headers(("Upgrade" = String, description = "`websocket`"), ("Sec-WebSocket-Version" = String, description = "`13`"))),
+        (status = 429, description = "Too many connections of one address", body = ErrorBody,
+         headers(("Retry-After" = u64, description = "Seconds until a retry is useful"))),
+        (status = 503, description = "A limit is reached", body = ErrorBody,
+         headers(("Retry-After" = u64, description = "Seconds until a retry is useful")))
+    ),
+    security((), ("bearer" = []), ("cookie" = []))
+)]
+fn ws() {}

@@ -5,8 +5,11 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { WebSocket } from "ws";
 import { ask, openEvents, openLines } from "../lib/http.js";
 import { ROOT } from "../lib/stack.js";
+import { token } from "../lib/token.js";
+import { soon } from "../lib/wait.js";
 
 /** The official client's files, all of which are part of the binary. */
 const CLIENT = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"].flatMap((name) => [name, `${name}.map`]);
@@ -62,6 +65,37 @@ export function checkRoutes(stackOf) {
       if (before) assert.ok(line.at - before > 500 && line.at - before < 1_500, `${line.at - before} ms apart`);
     }
     await stream.close();
+  });
+
+  test("/ws: messages, commands and their answers, with a plain WebSocket", async () => {
+    const url = `${base().replace(/^http/, "ws")}/ws?channel=public.ws`;
+    const open = async (address, protocols) => {
+      const socket = new WebSocket(address, protocols);
+      const [frames, waiting] = [[], []];
+      socket.onmessage = ({ data }) => (waiting.shift() ?? ((frame) => frames.push(frame)))(JSON.parse(data));
+      const next = () => soon("a frame", frames.length > 0 ? Promise.resolve(frames.shift()) : new Promise((resolve) => waiting.push(resolve)));
+      const closed = new Promise((resolve) => (socket.onclose = ({ code }) => resolve(code)));
+      await soon("the opening", new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject })));
+      return { socket, next, closed: soon("the end", closed) };
+    };
+    const { socket, next, closed } = await open(url, ["trident.v1", `trident.bearer.${token()}`]);
+    assert.equal(socket.protocol, "trident.v1");
+    const data = { n: 1, text: "茶".repeat(2_000) };
+    socket.send(JSON.stringify({ subscribe: { channels: ["public.other"] }, id: 1 }));
+    assert.equal((await next()).ok, true);
+    socket.send(JSON.stringify({ publish: { channel: "public.other", data }, id: "p" }));
+    const [answer, message] = [await next(), await next()].sort((one) => (one.ok ? -1 : 1));
+    assert.deepEqual([answer.id, answer.ok, answer.cursor, message.data], ["p", true, message.id, data]);
+    assert.match(message.id, ID);
+    socket.close(1000);
+    assert.equal(await closed, 1000);
+    const again = await open(`${url}&channel=public.other&since=earliest`);
+    assert.deepEqual(await again.next(), message);
+    again.socket.close();
+    const refused = await open(`${base().replace(/^http/, "ws")}/ws?channel=private`);
+    assert.equal(await refused.closed, 4401);
+    const plain = await get("/ws");
+    assert.deepEqual([plain.status, plain.json().error.code], [426, "upgrade_required"]);
   });
 
   test("the pages, their files and the playground", async () => {

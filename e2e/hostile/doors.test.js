@@ -48,7 +48,8 @@ const SETTINGS = {
 };
 
 const AUTHORIZATION = Object.entries(bearer()).map(([name, value]) => `${name}: ${value}\r\n`).join("");
-const UPGRADE = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+const upgrade = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
+const UPGRADE = upgrade("/socket.io/?EIO=4&transport=websocket");
 const [TEXT, BINARY] = [1, 2];
 
 /** A frame of a client (RFC 6455 §5.3) whose mask of zeros changes nothing; `missing` bytes of what it announces do not come. */
@@ -186,6 +187,12 @@ describe("entrances that are opened 1,000 times", () => {
     for (const path of ["/events?channel=public.doors&since=earliest", `${since}&mode=stream`.replace("&limit=1000", "")]) {
       await opened(get(path), { paused: true, each: 24 * KIB + MAX_BODY, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
     }
+  });
+
+  test("/ws: messages that nobody reads, and messages that do not end", async () => {
+    await opened(upgrade("/ws?channel=public.doors&since=earliest"), { paused: true, each: 24 * KIB + MAX_BODY, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
+    const announced = Buffer.concat([Buffer.from(upgrade("/ws")), frame(TEXT, "x".repeat(MAX_BODY - 1), { missing: 1 })]);
+    await opened(announced, { limits: receiving });
   });
 
   test("as many channels as a subscription takes, and the longest identifiers", async () => {

@@ -6,7 +6,7 @@ import { Caller, address } from "./crowd.js";
 import { attacksOn } from "./attack.js";
 import { KINDS } from "./house.js";
 
-const UPGRADE = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+const upgrade = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
 const [CONTINUATION, TEXT, BINARY, CLOSE, PING] = [0, 1, 2, 8, 9];
 
 /** A frame; its mask is zeros, which change nothing. */
@@ -55,10 +55,26 @@ const SHAPES = {
   "binary out of place": frame(BINARY, "\x01\x02"),
 };
 
+/** The same at `/ws`, where a message that is not JSON is answered, and the third one ends the connection. */
+const PLAIN = { ...SHAPES, "what is no packet": many(3, frame(TEXT, "hello")), "a message that stops": frame(TEXT, "{", { length: 60_000n }) };
+
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
+    attack("WebSocket frames at /ws", `${Object.keys(PLAIN).length} kinds: those of Socket.IO, messages that are not JSON, a message that stops`, async (house) => {
+      const callers = Object.entries(PLAIN).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(600 + n), say: upgrade("/ws?channel=public.quiet") }) }));
+      try {
+        await until("the upgrades", () => callers.every(({ caller }) => caller.statuses[0] === 101));
+        for (const { caller, bytes } of callers) caller.say(bytes);
+        const left = () => callers.filter(({ caller }) => !caller.closed).map(({ what }) => what);
+        await until("their ends", () => left().length === 0, { within: 10_000 }).catch(() => {});
+        assert.deepEqual(left(), [], "these are still connected");
+        return "each disconnected";
+      } finally {
+        callers.forEach(({ caller }) => caller.leave());
+      }
+    });
     attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, endless fragments, floods of pings and pongs, Engine.IO's own too`, async (house) => {
-      const callers = Object.entries(SHAPES).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(500 + n), say: UPGRADE }) }));
+      const callers = Object.entries(SHAPES).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(500 + n), say: upgrade("/socket.io/?EIO=4&transport=websocket") }) }));
       try {
         await until("the upgrades", () => callers.every(({ caller }) => caller.statuses[0] === 101));
         for (const { caller, bytes } of callers) caller.say(bytes);

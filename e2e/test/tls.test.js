@@ -145,7 +145,7 @@ describe("the gateway with TLS", () => {
       assert.equal(answer.headers.location, `${base}${path}`);
       assert.equal(answer.headers["strict-transport-security"], undefined, "over TLS only");
     }
-    for (const path of ["/data", "/events?channel=a", "/socket.io/?EIO=4&transport=polling", "/socket.io/socket.io.js"]) {
+    for (const path of ["/data", "/ws", "/events?channel=a", "/socket.io/?EIO=4&transport=polling", "/socket.io/socket.io.js"]) {
       for (const method of ["GET", "POST"]) {
         const answer = await ask(gateway.base + path, { method, headers: bearer(), body: method === "POST" ? "x" : undefined });
         assert.equal(answer.status, 403, path);

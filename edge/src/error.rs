@@ -86,6 +86,9 @@ pub enum ApiError {
         /// What is wrong and what is accepted.
         message: String,
     },
+    /// 426: the path serves WebSockets of version 13, and the request asks for none of them.
+    #[error("{0}")]
+    UpgradeRequired(String),
     /// 429: a rate or connection limit of one token or address.
     #[error("{message}")]
     TooMany {
@@ -150,6 +153,7 @@ impl ApiError {
             Self::TooLarge { .. } => "too_large",
             Self::TooManyAtOnce { .. } | Self::BatchTooLarge(_) => "batch_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::UpgradeRequired(_) => "upgrade_required",
             Self::TooMany { .. } => "too_many_requests",
             Self::Internal(_) => "internal",
         }
@@ -198,6 +202,7 @@ impl ResponseError for ApiError {
             }
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UpgradeRequired(_) => StatusCode::UPGRADE_REQUIRED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -225,6 +230,11 @@ impl ResponseError for ApiError {
             }
             Self::TooMany { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
                 response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
+            }
+            // RFC 9110 §15.5.22, RFC 6455 §4.2.2.
+            Self::UpgradeRequired(_) => {
+                response.insert_header((header::UPGRADE, "websocket"));
+                response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             }
             // The rest of the body is not read.
             Self::TooSlow(_) | Self::TooLarge { .. } => {

@@ -41,11 +41,14 @@ pub enum Transport {
     WebSocket,
     /// Socket.IO over HTTP polling.
     Polling,
+    /// `GET /ws`.
+    PlainWebSocket,
 }
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Sse, Self::LongPoll, Self::Poll, Self::Stream, Self::WebSocket, Self::Polling];
+    pub const ALL: [Self; 7] =
+        [Self::Sse, Self::LongPoll, Self::Poll, Self::Stream, Self::WebSocket, Self::Polling, Self::PlainWebSocket];
 
     /// The name in metrics and logs.
     #[must_use]
@@ -57,6 +60,7 @@ impl Transport {
             Self::Stream => "stream",
             Self::WebSocket => "websocket",
             Self::Polling => "polling",
+            Self::PlainWebSocket => "ws",
         }
     }
 }

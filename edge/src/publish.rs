@@ -9,7 +9,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use shared::{
-    live::bus::{BusError, IdempotencyKey, Publication},
+    live::bus::{BusError, IdempotencyKey, Publication, Published},
     pure::{ChannelName, Cursor, Draft, EventName, Message, NameError, Payload, PayloadError, batch},
 };
 
@@ -66,26 +66,11 @@ impl AuthorizedPublish {
     async fn run(self, service: &Service, body: &[u8], mut share: Share) -> Result<HttpResponse, ApiError> {
         let Self { access, kind, key, addressed } = self;
         let is_one = addressed.as_ref().is_some_and(|addressed| addressed.channels.len() == 1);
-        let mut drafts = match addressed {
+        let drafts = match addressed {
             Some(addressed) => addressed.drafts(&kind, body)?,
             None => lines(body, &access)?,
         };
-        let user = access.user();
-        drafts.iter_mut().for_each(|draft| draft.user.clone_from(&user));
-        service.edge.limits.publish(&access.identity(), drafts.len())?;
-        // Short lines take more memory as messages than as text.
-        let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
-        share.set(body.len() + messages).inspect_err(|_| {
-            service.edge.metrics.refusals.receive_total.inc();
-        })?;
-        let count = drafts.len();
-        let published = service.bus.publish(Publication { drafts, key }).await;
-        let published = published.map_err(|error| refused(service, error))?;
-        if published.is_repeat {
-            service.edge.metrics.repeats.inc();
-        } else {
-            service.edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
-        }
+        let published = publish(service, &access, drafts, key, body.len(), &mut share).await?;
         let mut answer = HttpResponse::Created();
         answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         answer.content_type(HeaderValue::from_static("application/json"));
@@ -94,6 +79,39 @@ impl AuthorizedPublish {
             _ => answer.json(Many { ids: published.ids }),
         })
     }
+}
+
+/// Publishes `drafts`, which are valid and which the client may publish. They came in `received` bytes, and `share` counts their memory.
+///
+/// # Errors
+/// 429 or 413 beyond the client's rate, 503 when there is no memory or no bus, 422 for a key of other messages. Nothing was published,
+/// except with `outcome_unknown`.
+pub async fn publish(
+    service: &Service,
+    access: &Access,
+    mut drafts: Vec<Draft>,
+    key: Option<IdempotencyKey>,
+    received: usize,
+    share: &mut Share,
+) -> Result<Published, ApiError> {
+    let edge = &service.edge;
+    let user = access.user();
+    drafts.iter_mut().for_each(|draft| draft.user.clone_from(&user));
+    edge.limits.publish(&access.identity(), drafts.len())?;
+    // Short lines take more memory as messages than as text.
+    let messages: usize = drafts.iter().map(|draft| Message::OVERHEAD + draft.payload.len()).sum();
+    share.set(received + messages).inspect_err(|_| {
+        edge.metrics.refusals.receive_total.inc();
+    })?;
+    let count = drafts.len();
+    let published = service.bus.publish(Publication { drafts, key }).await;
+    let published = published.map_err(|error| refused(service, error))?;
+    if published.is_repeat {
+        edge.metrics.repeats.inc();
+    } else {
+        edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+    Ok(published)
 }
 
 fn refused(service: &Service, error: BusError) -> ApiError {
@@ -252,15 +270,19 @@ fn lines(body: &[u8], access: &Access) -> Result<Vec<Draft>, ApiError> {
 fn idempotency_key(headers: &HeaderMap, access: &Access) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY);
     let Some(key) = given.next() else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
-    match key.filter(|_| given.next().is_none()) {
-        Some(key) => Ok(Some(IdempotencyKey { scope: access.identity().to_string(), key: key.to_owned() })),
-        None => {
-            let message =
-                format!("{IDEMPOTENCY_KEY} must occur once, with 1 to {MAX_KEY_BYTES} visible ASCII characters");
-            Err(ApiError::invalid("bad_idempotency_key", message))
-        }
-    }
+    let key = key.to_str().ok().filter(|_| given.next().is_none()).and_then(|key| owned_key(key, access));
+    key.map(Some).ok_or_else(|| {
+        let message = format!("{IDEMPOTENCY_KEY} must occur once, with 1 to {MAX_KEY_BYTES} visible ASCII characters");
+        ApiError::invalid("bad_idempotency_key", message)
+    })
+}
+
+/// The key `text` of this client, the same on every transport. `None` if it is invalid: 1 to 128 visible ASCII characters are accepted.
+#[must_use]
+pub fn owned_key(text: &str, access: &Access) -> Option<IdempotencyKey> {
+    let is_visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+    let is_valid = (1..=MAX_KEY_BYTES).contains(&text.len()) && is_visible;
+    is_valid.then(|| IdempotencyKey { scope: access.identity().to_string(), key: text.to_owned() })
 }
 
 fn bad_event(error: NameError) -> ApiError {

@@ -91,6 +91,17 @@ impl Resource {
         self.get(handler)
     }
 
+    /// As [`Resource::subscribe`], for a path that serves WebSockets: after a request for an upgrade, the body is what the client sends on
+    /// the connection. Another request is to be answered with [`ApiError::UpgradeRequired`].
+    #[must_use]
+    pub fn upgrade(mut self, handler: impl Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture + 'static) -> Self {
+        self.waits = true;
+        let handler: Handler = Rc::new(handler);
+        self.handlers.push((Method::GET, handler.clone()));
+        self.handlers.push((Method::HEAD, handler));
+        self
+    }
+
     /// A handler for `POST`.
     #[must_use]
     pub fn post(mut self, handler: impl Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture + 'static) -> Self {

@@ -43,6 +43,8 @@ mod socket_msgpack;
 mod socket_text;
 #[path = "../../fuzz/fuzz_targets/token.rs"]
 mod token;
+#[path = "../../fuzz/fuzz_targets/ws_command.rs"]
+mod ws_command;
 
 /// Makes of a target a function that takes any bytes.
 #[macro_export]
@@ -67,7 +69,7 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor engine_payload_v3 engine_payload_v4 http_request publish_body query redis_message socket_msgpack socket_text token }
+targets! { cursor engine_payload_v3 engine_payload_v4 http_request publish_body query redis_message socket_msgpack socket_text token ws_command }
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 200_000;

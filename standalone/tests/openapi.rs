@@ -51,7 +51,8 @@ fn site() -> Site {
 #[actix_web::test]
 async fn the_parameters_are_those_that_are_accepted() {
     let (site, all) = (site(), described());
-    for (path, method) in [("/data", "get"), ("/events", "get"), ("/data", "post"), ("/events", "post")] {
+    for (path, method) in [("/data", "get"), ("/events", "get"), ("/ws", "get"), ("/data", "post"), ("/events", "post")]
+    {
         let operation = &all["paths"][path][method];
         let documented: BTreeSet<&str> =
             parameters(operation, "query").iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();

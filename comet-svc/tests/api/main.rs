@@ -8,6 +8,7 @@ mod endings;
 mod publishing;
 mod raw;
 mod stream;
+mod ws;
 
 use edge::{
     metrics::Transport,

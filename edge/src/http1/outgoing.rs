@@ -122,8 +122,12 @@ impl Outgoing {
             (Framing::Nothing, BodySize::Sized(0) | BodySize::None) if !has_none => self.field(b"content-length", b"0"),
             _ => {}
         }
-        if is_switch {
+        // `Upgrade` is always named here (RFC 9110 §7.8).
+        let is_offered = response.headers.contains_key(header::UPGRADE);
+        if is_switch || (is_offered && keeps) {
             self.field(b"connection", b"upgrade");
+        } else if is_offered {
+            self.field(b"connection", b"close, upgrade");
         } else if !keeps {
             self.field(b"connection", b"close");
         } else if shape.version < Version::HTTP_11 {

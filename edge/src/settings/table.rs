@@ -112,7 +112,7 @@ settings! {
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same for one client address (IPv6: one /64)"
         CONNECT_RATE "N" "0" "Streams, polls and sockets per second that one client address may open"
         PUBLISH_RATE "N" "10000" "Published messages per second of one token or address"
-        SOCKET_RATE "N" "1000" "Socket.IO packets per second of one socket"
+        SOCKET_RATE "N" "1000" "Socket.IO packets, or frames of a WebSocket, per second of one client"
     }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"

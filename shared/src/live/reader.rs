@@ -12,41 +12,16 @@ use std::{
     task::{Context, Poll},
 };
 
+mod batch;
 mod merge;
 mod older;
 
+pub use batch::{Batch, Limit};
 use merge::{Merge, Merged};
 use older::{Older, OlderState};
 
 use super::log::{Channel, Log, Opener, State, Waiter};
 use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
-
-/// Maximum size of one read. At least one message is returned, however large it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    /// Messages.
-    pub messages: usize,
-    /// Bytes of data.
-    pub bytes: usize,
-}
-
-impl Default for Limit {
-    /// About one socket buffer: a reader's messages stay in memory until they are written.
-    fn default() -> Self {
-        Self { messages: 256, bytes: 64 * 1024 }
-    }
-}
-
-/// The messages after the cursor.
-#[derive(Debug)]
-pub struct Batch {
-    /// Messages before these are lost: to be reported first.
-    pub gap: Option<Gap>,
-    /// In id order, over all channels of the reader.
-    pub messages: Vec<Arc<Message>>,
-    /// The cursor after this batch, from which another reader can resume.
-    pub cursor: Cursor,
-}
 
 /// A subscription to one or more channels. Dropping it ends it.
 pub struct Reader {
@@ -193,21 +168,31 @@ impl Reader {
     /// even if they were dropped before now.
     pub fn require_from(&mut self, channel: &ChannelName, from: Cursor) {
         self.add_from(channel, from);
-        if let Some(subscription) =
-            self.subscriptions.iter_mut().find(|subscription| subscription.channel.name == *channel)
-        {
+        if let Some(subscription) = self.subscription(channel) {
             subscription.reported_loss_up_to = Cursor::ZERO;
         }
     }
 
     /// Skips messages of `channel`, which is read already, up to `from`. Later ones are returned, even those that were skipped so far.
     pub fn skip_until(&mut self, channel: &ChannelName, from: Cursor) {
-        if let Some(subscription) =
-            self.subscriptions.iter_mut().find(|subscription| subscription.channel.name == *channel)
+        if let Some(subscription) = self.subscription(channel) {
+            subscription.from = from;
+            self.forget_older();
+        }
+    }
+
+    /// Skips messages of `channel`, which is read already, at most up to `from`.
+    pub fn include_after(&mut self, channel: &ChannelName, from: Cursor) {
+        if let Some(subscription) = self.subscription(channel)
+            && subscription.from > from
         {
             subscription.from = from;
             self.forget_older();
         }
+    }
+
+    fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.channel.name == *channel)
     }
 
     /// Unsubscribes from `channel`.

@@ -1,0 +1,60 @@
+//! Why the server closes a WebSocket: the codes of RFC 6455 §7.4.1, and two of the range for applications.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use edge::ApiError;
+use socketio::websocket::{FrameError, encode};
+
+/// A close code, and a reason for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Close {
+    pub(super) code: u16,
+    pub(super) reason: Cow<'static, str>,
+}
+
+impl Close {
+    /// The maximum age is reached.
+    pub(super) const AGE: Self = Self::new(1001, "maximum age (TRIDENT_MAX_AGE): reconnect");
+    /// A ping was not answered in time.
+    pub(super) const NO_PONG: Self = Self::new(1001, "a ping was not answered within TRIDENT_KEEPALIVE");
+    /// A binary message.
+    pub(super) const BINARY: Self = Self::new(1003, "commands are text frames with JSON");
+    /// Too many messages that are not commands.
+    pub(super) const UNREADABLE: Self = Self::new(1008, "three messages were not JSON objects");
+    /// More frames than `TRIDENT_SOCKET_RATE` per second.
+    pub(super) const RATE: Self = Self::new(1008, "too many frames per second (TRIDENT_SOCKET_RATE)");
+    /// The process is shutting down.
+    pub(super) const RESTART: Self = Self::new(1012, "the server is shutting down: reconnect");
+    /// There is no memory for incomplete messages.
+    pub(super) const NO_MEMORY: Self =
+        Self::new(1013, "no memory for this message (TRIDENT_RECEIVE_TOTAL): retry later");
+    /// The token expired.
+    pub(super) const EXPIRED: Self = Self::new(4401, "bad_token: the token has expired; reconnect with a new one");
+
+    const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason: Cow::Borrowed(reason) }
+    }
+
+    /// For a client that lacks a valid token (4401) or a permission (4403); the reason begins with the code of the error. `None` for any
+    /// other error.
+    pub(super) fn forbidden(error: &ApiError) -> Option<Self> {
+        let code = match error {
+            ApiError::TokenNeeded(_) | ApiError::BadToken(_) => 4401,
+            ApiError::Forbidden { .. } => 4403,
+            _ => return None,
+        };
+        Some(Self { code, reason: format!("{}: {error}", error.code()).into() })
+    }
+
+    /// The close frame.
+    pub(super) fn frame(&self) -> Bytes {
+        encode::close_with(self.code, &self.reason)
+    }
+}
+
+impl From<&FrameError> for Close {
+    fn from(error: &FrameError) -> Self {
+        Self { code: error.code().into(), reason: error.to_string().into() }
+    }
+}

@@ -1,0 +1,317 @@
+//! An open WebSocket: the body of its 101 response.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use actix_web::{
+    body::{BodySize, MessageBody},
+    error::PayloadError,
+};
+use bytes::{Bytes, BytesMut};
+use edge::{
+    Access, ApiError,
+    limits::Slot,
+    receiving::Share,
+    service::Service,
+    stream::{Form as _, StreamSchedule},
+};
+use futures_util::{Stream as _, future::LocalBoxFuture, stream::LocalBoxStream};
+use serde_json::value::RawValue;
+use shared::{
+    live::reader::{Batch, Limit},
+    pure::Cursor,
+};
+use socketio::websocket::{Frames, encode};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{
+    answer,
+    close::Close,
+    conversation::{Conversation, Step},
+    feed::Feed,
+    keep_alive::{Due, KeepAlive},
+    run::{self, Done},
+};
+use crate::{ask::Format, wire::Lines};
+
+/// The maximum read from the log: this much may be kept for a client that stops reading. At least one message is returned.
+const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
+/// A line of at least this many bytes is not copied: other readers share it.
+const SHARED: usize = 4 * 1024;
+/// The approximate overhead of a message in a frame, in bytes, for the initial allocation.
+const BESIDE_DATA: usize = 128;
+/// The 101 is sent alone: clients that await the opening before they listen would miss messages in the same segment. The shortest time that
+/// the runtime can wait.
+const APART: Duration = Duration::from_millis(1);
+/// A token that expires within this time has expired: clocks are read at different moments.
+const EXPIRED_WITHIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Socket {
+    service: Service,
+    access: Access,
+    slot: Slot,
+    feed: Feed,
+    incoming: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
+    frames: Frames,
+    /// The memory of incomplete messages.
+    share: Share,
+    conversation: Conversation,
+    command: Option<Running>,
+    /// The second part of a frame, which is sent before anything else.
+    rest: Bytes,
+    /// The server sent an answer last: messages come next, so that neither delays the other for long.
+    answered: bool,
+    alive: KeepAlive,
+    end: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    phase: Phase,
+}
+
+/// A command in progress.
+struct Running {
+    id: Option<Box<RawValue>>,
+    done: LocalBoxFuture<'static, Result<Done, ApiError>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Only the response itself has been sent.
+    Opening,
+    Open,
+    Closed,
+}
+
+impl Socket {
+    /// A connection that has just been opened.
+    pub(super) fn new(
+        service: Service,
+        access: Access,
+        feed: Feed,
+        slot: Slot,
+        incoming: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
+    ) -> Self {
+        let (edge, now) = (&service.edge, Instant::now());
+        let times = StreamSchedule::of(&edge.settings, &access);
+        Self {
+            frames: Frames::new(edge.settings.max_body.unwrap_or(usize::MAX)),
+            share: edge.receiving.share(),
+            conversation: Conversation::new(edge.settings.socket_rate.unwrap_or(0), now.into_std()),
+            command: None,
+            rest: Bytes::new(),
+            answered: false,
+            alive: KeepAlive::new(times.keep_alive, now),
+            end: times.end,
+            timer: Box::pin(sleep_until(now + APART)),
+            phase: Phase::Opening,
+            service,
+            access,
+            slot,
+            feed,
+            incoming,
+        }
+    }
+
+    /// Sends a close frame after `before`.
+    fn close(&mut self, before: &Bytes, frame: &Bytes) -> Bytes {
+        self.phase = Phase::Closed;
+        self.frames.clear();
+        self.command = None;
+        [&before[..], &frame[..]].concat().into()
+    }
+
+    /// The next bytes; `None` if the client is gone.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // Before the feed is polled: on a busy channel it always has messages, and an expired token would continue to be served.
+        if self.end.is_some_and(|end| end <= Instant::now()) {
+            let close = if self.access.expires_in(SystemTime::now()).is_some_and(|left| left <= EXPIRED_WITHIN) {
+                Close::EXPIRED
+            } else {
+                Close::AGE
+            };
+            return Poll::Ready(Some(self.close(&Bytes::new(), &close.frame())));
+        }
+        if std::mem::take(&mut self.answered)
+            && let Poll::Ready(bytes) = self.poll_messages(cx)
+        {
+            return Poll::Ready(Some(bytes));
+        }
+        match self.poll_client(cx) {
+            Poll::Ready(Some(bytes)) => {
+                self.answered = true;
+                return Poll::Ready(Some(bytes));
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(bytes) = self.poll_messages(cx) {
+            return Poll::Ready(Some(bytes));
+        }
+        self.poll_timer(cx).map(Some)
+    }
+
+    /// The answer to what the client sends; `None` if it is gone.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(running) = &mut self.command {
+                let done = ready!(running.done.as_mut().poll(cx));
+                let id = self.command.take().and_then(|running| running.id);
+                let result = done.and_then(|done| self.apply(done));
+                return Poll::Ready(Some(answer::frame(id.as_deref(), &result)));
+            }
+            let received = match self.frames.take() {
+                Ok(Some(received)) => Ok(received),
+                Err(error) => Err(error),
+                Ok(None) => {
+                    if self.share.set(self.frames.memory()).is_err() {
+                        self.service.edge.metrics.refusals.receive_total.inc();
+                        return Poll::Ready(Some(self.close(&Bytes::new(), &Close::NO_MEMORY.frame())));
+                    }
+                    match ready!(Pin::new(&mut self.incoming).poll_next(cx)) {
+                        Some(Ok(chunk)) => self.frames.push(chunk),
+                        Some(Err(_)) | None => return Poll::Ready(None),
+                    }
+                    continue;
+                }
+            };
+            match self.conversation.receive(received, Instant::now().into_std()) {
+                Step::Nothing => {}
+                Step::Pong => self.alive.pong(),
+                Step::Reply(bytes) => return Poll::Ready(Some(bytes)),
+                Step::Run(command) => {
+                    let done = run::run(self.service.clone(), self.access.clone(), command.action);
+                    self.command = Some(Running { id: command.id, done: Box::pin(done) });
+                }
+                Step::Close(before, close) => {
+                    self.count(&close);
+                    return Poll::Ready(Some(self.close(&before, &close.frame())));
+                }
+                Step::Confirm(code) => {
+                    let frame = encode::close(code.map(Into::into));
+                    return Poll::Ready(Some(self.close(&Bytes::new(), &frame)));
+                }
+            }
+        }
+    }
+
+    /// Completes a command. Returns the cursor of its answer.
+    fn apply(&mut self, done: Done) -> Result<Option<Cursor>, ApiError> {
+        match done {
+            Done::Subscribe { channels, since, opener } => self.feed.subscribe(channels, since, opener).map(Some),
+            Done::Unsubscribe { channels } => {
+                self.feed.unsubscribe(&channels);
+                Ok(None)
+            }
+            Done::Published(id) => Ok(Some(id)),
+        }
+    }
+
+    /// Counts a connection that is closed because of a limit.
+    fn count(&self, close: &Close) {
+        let refusals = &self.service.edge.metrics.refusals;
+        match close.code {
+            1009 => refusals.body_size.inc(),
+            _ if *close == Close::RATE => refusals.socket_rate.inc(),
+            _ => 0,
+        };
+    }
+
+    /// The next messages, or the end of the log.
+    fn poll_messages(&mut self, cx: &Context<'_>) -> Poll<Bytes> {
+        match self.feed.poll_next(cx, BATCH) {
+            Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch)),
+            // The process is shutting down. A command in progress is still answered.
+            Poll::Ready(None) if self.command.is_none() => {
+                Poll::Ready(self.close(&Bytes::new(), &Close::RESTART.frame()))
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// One text frame for each message, and for a gap before them.
+    fn encode(&mut self, batch: &Batch) -> Bytes {
+        let (figures, publisher) = (self.slot.figures(), self.access.publisher());
+        figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
+        figures.gaps.inc_by(batch.gap.is_some().into());
+        let data = batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
+        let mut frames = BytesMut::with_capacity(data.min(BATCH.bytes + SHARED));
+        if let Some(gap) = &batch.gap {
+            append(&Lines { format: Format::Batch, publisher }.gap(gap), &mut frames);
+        }
+        for (left, message) in (0..batch.messages.len()).rev().zip(&batch.messages) {
+            message.with_line(publisher, |line| {
+                if left == 0 && line.len() >= SHARED {
+                    self.rest = without_end(line);
+                    encode::text_header(self.rest.len(), &mut frames);
+                } else {
+                    append(line, &mut frames);
+                }
+            });
+        }
+        frames.freeze()
+    }
+
+    /// A ping, or the end, when it is time for one.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            let now = Instant::now();
+            match self.alive.check(now, self.command.is_some()) {
+                Due::Ping => return Poll::Ready(encode::PING),
+                Due::Lost => return Poll::Ready(self.close(&Bytes::new(), &Close::NO_PONG.frame())),
+                Due::Nothing => {}
+            }
+            if self.end.is_some_and(|end| end <= now) {
+                // At the next poll.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            // Writes since the timer was set did not reset it: that would cost every message. It is reset now.
+            let due = self.alive.next();
+            self.timer.as_mut().reset(self.end.map_or(due, |end| due.min(end)));
+        }
+    }
+}
+
+/// A line without its line end.
+fn without_end(line: &Bytes) -> Bytes {
+    line.slice(..line.len().saturating_sub(1))
+}
+
+/// Appends the text frame of a line.
+fn append(line: &Bytes, frames: &mut BytesMut) {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    encode::text_header(text.len(), frames);
+    frames.extend_from_slice(text);
+}
+
+impl MessageBody for Socket {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut this.rest))));
+        }
+        if this.phase == Phase::Opening {
+            ready!(this.timer.as_mut().poll(cx));
+            this.phase = Phase::Open;
+        }
+        if this.phase == Phase::Closed {
+            return Poll::Ready(None);
+        }
+        let bytes = ready!(this.poll_open(cx));
+        if bytes.is_some() {
+            this.alive.wrote(Instant::now());
+        }
+        Poll::Ready(bytes.map(Ok))
+    }
+}

@@ -1,0 +1,79 @@
+//! Keep-alive, and how the server ends a connection.
+
+use std::time::Duration;
+
+use edge::testing::until;
+use serde_json::json;
+
+use super::{Client, PING, PONG, subscribe};
+use crate::site;
+
+#[actix_web::test]
+async fn silence_is_broken_by_pings_and_a_missed_pong_closes() {
+    let site = site(&[("TRIDENT_KEEPALIVE", "200ms")]);
+    let mut client = Client::open(&site, "?channel=public.a").await;
+    for _ in 0..3 {
+        let (first, data) = client.frame().await;
+        assert_eq!(first, PING);
+        client.send(PONG, data).await;
+    }
+    // Another frame is no pong.
+    assert_eq!(client.frame().await.0, PING);
+    assert_eq!(client.ask(subscribe(&["public.b"], None)).await["ok"], json!(true));
+    assert_eq!(client.closed().await, Some(1001));
+    until("the slot is free", || site.service.edge.limits.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn a_connection_ends_at_its_age() {
+    let site = site(&[("TRIDENT_MAX_AGE", "300ms")]);
+    assert_eq!(Client::open(&site, "?channel=public.a").await.closed().await, Some(1001));
+}
+
+#[actix_web::test]
+async fn a_connection_ends_with_its_token() {
+    let site = site(&[]);
+    let token = format!("Bearer {}", site.token_for(None, "", "inner", Duration::from_millis(300)));
+    let client = Client::open_with(&site, "?channel=inner", &[("Authorization", &token)]).await;
+    assert_eq!(client.closed().await, Some(4401));
+}
+
+/// Also one that is never silent.
+#[actix_web::test]
+async fn a_busy_connection_ends_with_its_token() {
+    let site = site(&[]);
+    let token = format!("Bearer {}", site.token_for(None, "", "inner", Duration::from_millis(300)));
+    let mut client = Client::open_with(&site, "?channel=inner", &[("Authorization", &token)]).await;
+    let code = loop {
+        site.publish("inner", "1").await;
+        let (first, data) = client.frame().await;
+        if first == super::CLOSE {
+            break u16::from_be_bytes([data[0], data[1]]);
+        }
+    };
+    assert_eq!(code, 4401);
+}
+
+/// Everything that was published before is delivered first.
+#[actix_web::test]
+async fn a_shutdown_asks_clients_to_reconnect() {
+    let site = site(&[]);
+    let mut client = Client::open(&site, "?channel=public.a").await;
+    client.ask(subscribe(&["public.b"], None)).await;
+    let last = site.publish("public.b", "1").await.to_string();
+    let stop = actix_web::rt::spawn(site.stop());
+    assert_eq!(client.json().await["id"], json!(last));
+    assert_eq!(client.closed().await, Some(1012));
+    stop.await.unwrap();
+}
+
+/// Whoever vanishes without a word releases its slot and its subscriptions.
+#[actix_web::test]
+async fn a_disconnected_client_releases_its_slot() {
+    let site = site(&[]);
+    let mut client = Client::open(&site, "?channel=public.a").await;
+    client.ask(subscribe(&["public.b"], None)).await;
+    drop(client);
+    until("the slot is free", || site.service.edge.limits.connections() == 0).await;
+    assert_eq!(site.service.log().stats(0).subscriptions, 0);
+}
