@@ -137,7 +137,7 @@ describe("client in Chromium", () => {
     const writer = new Writer(stack.base, channel);
     await writer.to(10);
     await page.goto(`${proxy.base}/page/client.html?channel=public.nothing`);
-    for (const transport of ["websocket", "sse", "stream", "longpoll"]) {
+    for (const transport of ["websocket", "ws", "sse", "stream", "longpoll"]) {
       const { read, told } = await page.evaluate(async ({ url, channel, since, transport }) => {
         const { connect } = await import("/dist/trident-client.min.js");
         const { socketio } = await import("/dist/trident-client-socketio.min.js");

@@ -56,7 +56,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await play.all(writer);
     for (const pane of PANES) await play.shows(pane, ".note", `Resumed after ${writer.ids[9]}`);
     for (const pane of PANES) await play.shows(pane, ".note", "20 missed messages delivered, none lost");
-    for (const [at, transport] of ["longpoll", "sse", "stream", "websocket"].entries()) {
+    for (const [at, transport] of ["longpoll", "sse", "stream", "ws", "websocket"].entries()) {
       for (const pane of PANES) await play.within(pane, "select").selectOption(transport);
       await writer.to(40 + 10 * at);
       await play.all(writer);

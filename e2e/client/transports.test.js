@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { io } from "socket.io-client";
+import { WebSocket } from "ws";
 import { connect, publish, TridentError } from "../../web/client/dist/index.js";
 import { socketio } from "../../web/client/dist/transports/socketio.js";
 import { ONE_LOG, STANDALONE, startStack } from "../lib/stack.js";
@@ -10,7 +11,9 @@ import { token } from "../lib/token.js";
 import { soon, until } from "../lib/wait.js";
 import { head, publishAll, Writer } from "./writer.js";
 
-const TRANSPORTS = ["websocket", "sse", "stream", "longpoll"];
+// Node has one from version 22 on.
+globalThis.WebSocket ??= WebSocket;
+const TRANSPORTS = ["websocket", "ws", "sse", "stream", "longpoll"];
 const open = new Set();
 let drawn = 0;
 const newChannel = (prefix = "public.client") => `${prefix}-${process.pid}-${(drawn += 1)}`;

@@ -14,7 +14,7 @@ window.gaps = [];
 window.connection = connect({
   channels: query.getAll("channel"),
   since: query.get("since") ?? undefined,
-  websocket: query.has("plain") ? undefined : socketio(window.io),
+  ...(query.has("plain") ? { transports: ["sse", "stream", "longpoll"] } : { websocket: socketio(window.io) }),
   timing,
 });
 connection.on("state", ({ phase, transport, message, retryIn }) => {

@@ -11,6 +11,7 @@ import type { Sink, Transport, Wanted } from "./transport.js";
 import { longpoll } from "./transports/longpoll.js";
 import { sse } from "./transports/sse.js";
 import { stream } from "./transports/stream.js";
+import { ws } from "./transports/ws.js";
 
 type Item = { message: Message } | { gap: Gap };
 type Reading = { resolve(result: IteratorResult<Message, undefined>): void; reject(error: unknown): void };
@@ -55,10 +56,12 @@ export class Connection implements AsyncIterableIterator<Message> {
   constructor(options: ConnectOptions) {
     const { websocket, since, token, signal, timing = {} } = options;
     this.#options = options;
-    this.#transports = { ...(websocket && { websocket }), sse, stream, longpoll };
-    const transports = options.transports ?? Object.keys(this.#transports);
+    const hasWebSocket = typeof WebSocket !== "undefined";
+    this.#transports = { ...(websocket && { websocket }), ...(hasWebSocket && { ws }), sse, stream, longpoll };
+    // Both are blocked by the same things: one of them is enough.
+    const transports = options.transports ?? Object.keys(this.#transports).filter((name) => name !== "ws" || !websocket);
     const missing = transports.find((name) => !this.#transports[name]);
-    if (missing || transports.length === 0) throw new TypeError(`no transport ${missing ?? "at all"}; \`websocket\` needs socketio()`);
+    if (missing || transports.length === 0) throw new TypeError(`no transport ${missing ?? "at all"}; \`websocket\` needs socketio(), \`ws\` a WebSocket`);
     if (options.channels.length === 0) throw new TypeError("name a channel");
     this.#base = baseOf(options.url);
     this.#browser = options.share === false ? undefined : thisBrowser();

@@ -1,4 +1,4 @@
-export type TransportName = "websocket" | "sse" | "stream" | "longpoll";
+export type TransportName = "websocket" | "ws" | "sse" | "stream" | "longpoll";
 
 /** Why a connection ended, or a state was entered. */
 export type Why =

@@ -14,7 +14,7 @@ export interface ConnectOptions {
   since?: Cursor | "earliest" | undefined;
   /** A JWT, or a function that is asked for one before each connection. */
   token?: Token | undefined;
-  /** The transports that may be used, the best first. Without it all, and `websocket` if that is given. */
+  /** The transports that may be used, the best first. Without it all: `websocket` if that is given, else `ws`, and then the others. */
   transports?: readonly TransportName[] | undefined;
   /** `socketio()` of `trident-client/socketio`. */
   websocket?: Transport | undefined;

@@ -9,7 +9,9 @@ import { event, serve, until } from "./server.js";
 import { history, socketServer } from "./socket.js";
 
 const ends = [];
+const { WebSocket } = globalThis;
 afterEach(async () => {
+  globalThis.WebSocket = WebSocket;
   for (const end of ends.splice(0).reverse()) await end();
 });
 
@@ -20,6 +22,7 @@ async function start(...options) {
 }
 
 function open(server, options) {
+  globalThis.WebSocket = server.WebSocket;
   const connection = connect({ url: server.url, transports: ["websocket"], websocket: socketio(server.io), ...options });
   ends.push(() => connection.close());
   connection.on("state", ({ phase, message }) => phase === "waiting" && assert.fail(message));
@@ -28,10 +31,11 @@ function open(server, options) {
 
 const CHANNELS = Array.from({ length: 128 }, (_, n) => `c${n}`);
 
-describe("a WebSocket is read no faster than the application reads", () => {
+for (const transport of ["websocket", "ws"]) describe(`a WebSocket is read no faster than the application reads: ${transport}`, () => {
+  const transports = [transport];
   test("case 13.2: the server sends at most what was read and one buffer, and nothing twice", async () => {
     const server = await start(history(128_000, CHANNELS));
-    const connection = open(server, { channels: CHANNELS, since: "earliest" });
+    const connection = open(server, { transports, channels: CHANNELS, since: "earliest" });
     const QUEUE = 512;
     for (let n = 0; n < 5_855; n += 1) {
       assert.equal((await connection.next()).value.data, n);
@@ -43,7 +47,7 @@ describe("a WebSocket is read no faster than the application reads", () => {
 
   test("case 13.2: a subscriber that is full ends its subscription, keeps what is on its way, and goes on where it was", async () => {
     const server = await start([]);
-    const connection = open(server, { channels: ["c"], queue: 50 });
+    const connection = open(server, { transports, channels: ["c"], queue: 50 });
     await until("open", () => connection.state.phase === "open");
     const COUNT = 3_000;
     for (let n = 0; n < COUNT; n += 1) server.publish({ channel: "c", data: n });
@@ -58,7 +62,7 @@ describe("a WebSocket is read no faster than the application reads", () => {
 
   test("case 13.2: a server without `/data` is read by subscriptions alone", async () => {
     const server = await start(history(2_000), { hasData: false });
-    const connection = open(server, { channels: ["c"], since: "earliest", queue: 50 });
+    const connection = open(server, { transports, channels: ["c"], since: "earliest", queue: 50 });
     for (let n = 0; n < 2_000; n += 1) {
       assert.equal((await connection.next()).value.data, n);
       await new Promise((resolve) => setImmediate(resolve));

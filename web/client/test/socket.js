@@ -1,4 +1,5 @@
-// A server of a log with one order over its channels: `/data` by HTTP, and what `io` of socket.io-client gives. It counts what it sends.
+// A server of a log with one order over its channels: `/data` by HTTP, what `io` of socket.io-client gives, and a `WebSocket`. It counts
+// what it sends.
 
 import { json, serve } from "./server.js";
 
@@ -77,9 +78,31 @@ export async function socketServer(messages, { hasData = true } = {}) {
     return socket;
   }
 
+  /** The same as the `WebSocket` of a browser, at `/ws`. */
+  class PlainSocket {
+    #socket = io();
+    #say = (frame) => this.onmessage({ data: JSON.stringify(frame) });
+
+    constructor() {
+      this.#socket.onAny((_event, _data, message) => this.#say(message));
+      this.#socket.on("connect", () => this.onopen());
+    }
+
+    send(text) {
+      const { id, ...command } = JSON.parse(text);
+      const [[name, what]] = Object.entries(command);
+      this.#socket.timeout().emitWithAck(name, what).then((answer) => this.#say({ id, ...answer }));
+    }
+
+    close() {
+      this.#socket.disconnect();
+    }
+  }
+
   return {
     ...server,
     io,
+    WebSocket: PlainSocket,
     sent,
     publish(message) {
       log.push({ ...message, id: `${log.length + 1}-0`, time: log.length + 1, event: "message" });

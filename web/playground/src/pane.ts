@@ -8,7 +8,9 @@ import { explain, isUnreachable } from "./reason.js";
 import { inEveryLanguage, say, translate, type Word } from "./text.js";
 
 /** The transports, the best first. */
-const TRANSPORTS = ["websocket", "sse", "stream", "longpoll"] as const;
+const TRANSPORTS = ["websocket", "ws", "sse", "stream", "longpoll"] as const;
+/** What is blocked together: both are WebSockets. */
+const SOCKETS: readonly TransportName[] = ["websocket", "ws"];
 /** Those that something between this page and the server blocks, as far as any pane has found out. */
 const blocked = new Set<TransportName>();
 /** The demo channels, which the server publishes to by itself. */
@@ -167,7 +169,8 @@ export class Pane {
   /** Offers the next transport when something between blocks or buffers this one. */
   #suggest({ why, code }: State): void {
     const isBlocked = why === "blocked" || why === "buffered" || (why === "refused" && !code);
-    if (isBlocked) blocked.add(this.#transport);
+    const together = SOCKETS.includes(this.#transport) ? SOCKETS : [this.#transport];
+    if (isBlocked) together.forEach((name) => blocked.add(name));
     const at = TRANSPORTS.indexOf(this.#transport);
     const others = [...TRANSPORTS.slice(at + 1), ...TRANSPORTS.slice(0, at)];
     this.#offer = isBlocked ? others.find((name) => !blocked.has(name)) : undefined;

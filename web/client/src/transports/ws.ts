@@ -1,0 +1,133 @@
+import { catchUp } from "../batches.js";
+import type { End } from "../end.js";
+import { Ended, refusal } from "../http.js";
+import type { Gap, Message } from "../message.js";
+import type { Signal } from "../platform.js";
+import type { Sink, Transport, Wanted } from "../transport.js";
+
+type Frame = Message & { gap?: Gap; ok?: boolean; cursor: string; error?: { code: string; message: string } };
+
+/** How the server closes a connection: 4401 and 4403 for good, 1013 when it is overloaded, and else so that the client reconnects. */
+const CODES: { [code: number]: Partial<End> } = {
+  1001: { why: "ended" },
+  1012: { why: "ended" },
+  1013: { why: "busy" },
+  4401: { why: "refused", status: 401 },
+  4403: { why: "refused", status: 403 },
+};
+
+/** A plain WebSocket, at `/ws`. */
+export const ws: Transport = async (wanted, sink, signal) => {
+  const url = new URL("ws", wanted.base.href);
+  for (const channel of wanted.channels) url.searchParams.append("channel", channel);
+  const { href } = url;
+  url.protocol = url.protocol.replace("http", "ws");
+  const socket = new WebSocket(url, wanted.token ? ["trident.v1", `trident.bearer.${wanted.token}`] : ["trident.v1"]);
+  let beat: ReturnType<typeof setInterval> | undefined;
+  try {
+    return await new Promise<End>((resolve, reject) => {
+      let isOpen = false;
+      signal.addEventListener("abort", () => reject(signal.reason));
+      socket.onclose = ({ code, reason: message }) => {
+        // The server's own code is at the beginning of its reason.
+        const known = CODES[code] && { ...CODES[code], code: /^(\w+): /.exec(message)?.[1] };
+        if (isOpen) resolve({ why: "network", message: message || `closed with ${code}`, ...known });
+        else whyNot(wanted, href).then(resolve, reject);
+      };
+      // The end follows, which says as much.
+      socket.onerror = () => {};
+      socket.onopen = () => {
+        isOpen = true;
+        const commands = new Commands(socket, wanted.channels, sink);
+        // Browsers answer pings and show them to nobody.
+        beat = setInterval(() => commands.beat(), wanted.silence / 3);
+        read(commands, wanted, sink, signal).catch(reject);
+      };
+    });
+  } finally {
+    clearInterval(beat);
+    socket.close();
+  }
+};
+
+/** The commands of a connection, and what their answers change. */
+class Commands {
+  /** The place after what was passed on. */
+  since: string | undefined;
+  /** Called when there is no room for more. */
+  full = (): void => {};
+
+  #socket: WebSocket;
+  #channels: readonly string[];
+  /** Whether the last command was `subscribe`. */
+  #isWanted = false;
+  /** From the answer to `subscribe` to that of `unsubscribe`. */
+  #isSubscribed = false;
+  #waiting: ((frame: Frame) => void)[] = [];
+
+  constructor(socket: WebSocket, channels: readonly string[], sink: Sink) {
+    this.#socket = socket;
+    this.#channels = channels;
+    socket.onmessage = ({ data }) => {
+      sink.heard();
+      const frame: Frame = JSON.parse(data);
+      if ("ok" in frame) return this.#waiting.shift()?.(frame);
+      // What came before is delivered again by the subscription.
+      if (!this.#isSubscribed) return;
+      this.since = frame.gap ? frame.gap.resumed : frame.id;
+      if (frame.gap) sink.gap(frame.gap);
+      else sink.message(frame);
+      if (sink.isFull()) this.full();
+    };
+  }
+
+  /** Sends a command for all channels. Its answer takes effect before anything that comes after it. */
+  send(command: "subscribe" | "unsubscribe", since?: string): Promise<Frame> {
+    this.#isWanted = command === "subscribe";
+    const isWanted = this.#isWanted;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push((frame) => {
+        if (!frame.ok) return reject(new Ended({ why: "busy", ...frame.error, message: frame.error?.message ?? "" }));
+        if (isWanted && !this.#isSubscribed) this.since = since ?? frame.cursor;
+        this.#isSubscribed = isWanted;
+        resolve(frame);
+      });
+      this.#socket.send(JSON.stringify({ [command]: { channels: this.#channels, ...(since && { since }) }, id: 0 }));
+    });
+  }
+
+  /** Asks for a sign of life: the channels once more, from now on, which changes nothing. */
+  beat(): void {
+    if (this.#isWanted) this.send("subscribe").catch(() => {});
+  }
+}
+
+/**
+ * Reads until the connection ends: what is there already by requests, which ask for no more than there is room for, and then what
+ * is published by subscription. Whoever is full ends the subscription until there is room: a WebSocket cannot be read more slowly.
+ */
+async function read(commands: Commands, wanted: Wanted, sink: Sink, signal: Signal): Promise<never> {
+  let { since } = wanted;
+  for (;;) {
+    sink.opened();
+    if (since) since = await catchUp(wanted, since, sink, signal);
+    await sink.room();
+    const isFull = new Promise<void>((resolve) => (commands.full = resolve));
+    const { cursor } = await commands.send("subscribe", since);
+    if (!since) sink.place(cursor);
+    await isFull;
+    // What is on its way until the answer is kept, and not asked for again.
+    await commands.send("unsubscribe");
+    since = commands.since;
+  }
+}
+
+/**
+ * Why there is no WebSocket: browsers do not say. The same address is asked by a plain request, which the server asks to upgrade.
+ *
+ * @throws a network error where the server cannot be reached
+ */
+async function whyNot(wanted: Wanted, href: string): Promise<End> {
+  const end = await refusal(await fetch(href, { cache: "no-store", credentials: wanted.credentials }));
+  return end.why === "blocked" ? { why: "blocked", message: "the WebSocket was not opened" } : end;
+}
