@@ -24,6 +24,7 @@ use crate::{
     events,
     feed::Feed,
     member::{Member, Profile, Reading, show},
+    registration,
     sessions::ResumedSession,
 };
 
@@ -101,6 +102,7 @@ pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectErr
     socket.forget_auth();
     let auth = auth.map_err(|_| refuse(ApiError::BadToken("`auth.token` must be a string".to_owned())))?;
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
+    access.require_connection().map_err(refuse)?;
     if socket.recovered() {
         // The session may have been opened with a token that has expired since, or that this client does not have.
         let Profile { rooms, subscriptions, .. } =
@@ -180,6 +182,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     show(socket, &member.state().name);
     socket.insert(member);
     let Some(member) = socket.get::<Member>() else { return };
+    registration::register(socket, &member);
     chat.sessions.begin(socket, taken.as_ref());
     if !socket.is_connected() {
         // Its end may have come before the member and its session existed, and found nothing to clean up.

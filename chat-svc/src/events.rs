@@ -16,6 +16,7 @@ use crate::{
     member::{Hold, MAX_CHANNELS, Member, show},
     presence::Presence,
     refusal::Refusal,
+    registration,
     reply::{Done, Joined, Named, Outcome, Past, Said},
     sessions::Sessions,
     wire::{self, CHANNEL_OF_ROOM},
@@ -133,7 +134,9 @@ impl ChatEvents {
                 self.presence.enter([&channel], &state.name);
             }
             state.feed.opens_for(opener);
-            state.feed.add(vec![channel.clone()], Since::Now)
+            let cursor = state.feed.add(vec![channel.clone()], Since::Now);
+            registration::update(member, &state);
+            cursor
         };
         Ok((channel, cursor))
     }
@@ -148,6 +151,7 @@ impl ChatEvents {
             }
             state.rooms.retain(|other| *other != channel);
             state.release(&channel);
+            registration::update(member, &state);
             if !state.is_gone {
                 self.presence.leave([&channel], &state.name);
             }
@@ -207,6 +211,7 @@ impl ChatEvents {
         let unanswered = {
             let mut state = member.state();
             state.is_gone = true;
+            member.place.lock().set_channels(&[]);
             self.presence.leave(&state.rooms, &state.name);
             state.replies.close()
         };

@@ -173,6 +173,11 @@ impl Feed {
         self.plan.channels.len()
     }
 
+    /// Their names.
+    pub(crate) fn names(&self) -> Vec<ChannelName> {
+        self.plan.channels.iter().map(|(channel, _)| channel.clone()).collect()
+    }
+
     /// Subscribes to `channels` from `since` on: those that are not subscribed to yet, or all of them again from an older position. Returns
     /// the cursor from which they are read; without `since`, the head of the log.
     pub(crate) fn add(&mut self, channels: Vec<ChannelName>, since: Since) -> Cursor {

@@ -18,6 +18,7 @@ mod member;
 mod page;
 mod presence;
 mod refusal;
+mod registration;
 mod reply;
 mod sessions;
 mod subscriptions;

@@ -18,5 +18,6 @@ async fn main() -> io::Result<()> {
         chat.application(config);
         chat_svc::home(config);
     };
-    service.start(service.listen()?, move |_| polls.routes(), application)?.until_signal().await
+    let routes = move |service: &Service| polls.routes().and(backend::routes(service));
+    service.start(service.listen()?, routes, application)?.until_signal().await
 }

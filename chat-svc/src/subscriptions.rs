@@ -12,6 +12,7 @@ use crate::{
     events::{ChatEvents, too_many_channels},
     member::{Hold, MAX_CHANNELS, Member},
     refusal::Refusal,
+    registration,
     reply::{Done, Outcome, Subscribed},
 };
 
@@ -59,7 +60,9 @@ impl ChatEvents {
                 }
             }
             state.feed.opens_for(opener);
-            state.feed.add(channels, since.unwrap_or_default())
+            let cursor = state.feed.add(channels, since.unwrap_or_default());
+            registration::update(member, &state);
+            cursor
         };
         self.sessions.saved(socket).await;
         Ok(Subscribed { cursor })
@@ -91,6 +94,7 @@ impl ChatEvents {
             for channel in &channels {
                 state.release(channel);
             }
+            registration::update(member, &state);
         }
         self.sessions.changed(socket);
         Ok(Done {})

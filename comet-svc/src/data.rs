@@ -15,7 +15,8 @@ use actix_web::{
     },
 };
 use edge::{
-    Access,
+    Access, ApiError,
+    connections::End,
     guarded::Guarded,
     limits::Slot,
     metrics::{Transport, TransportMetrics},
@@ -46,12 +47,13 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     let service = service.clone();
     response(async move {
         let ask = ask?;
+        access.require_connection()?;
         // A HEAD delivers no messages.
         let uncounted = is_head.then(TransportMetrics::default);
         let slot = |transport| service.edge.limits.connect(access.address(), transport);
         match ask.mode {
             Mode::Stream => {
-                let slot = slot(Transport::Stream)?;
+                let mut slot = slot(Transport::Stream)?;
                 let times = StreamSchedule::of(&service.edge.settings, &access);
                 let reader = ask.subscription.open(&service).await?;
                 let mut answer = answer::streamed(reader.place());
@@ -59,6 +61,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                     // A body of unknown length, like that of the GET; a HEAD is sent none of it.
                     return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
                 }
+                slot.register(access.client(), &ask.subscription.channels);
                 let lines = Lines { format: ask.format, publisher: ask.publisher };
                 Ok(answer.body(Stream::new(reader, lines, slot, times)))
             }
@@ -93,7 +96,13 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                 } else {
                     // An answer that was opened with a token ends when the token expires.
                     let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
-                    let batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))).await;
+                    let connections = service.edge.limits.registry();
+                    let polling = connections.poll(access.client(), &ask.subscription.channels, ask.wait);
+                    let batch = tokio::select! {
+                        biased;
+                        batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))) => batch,
+                        end = polling.ended() => return Err(ended(end, &access)),
+                    };
                     // The log is closed once the process drains.
                     is_draining = matches!(batch, Ok(None));
                     batch.ok().flatten()
@@ -114,6 +123,18 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
             }
         }
     })
+}
+
+/// The answer to a poll that is ended from outside.
+fn ended(end: End, access: &Access) -> ApiError {
+    match end {
+        End::Revoked => ApiError::BadToken("the token has been revoked".to_owned()),
+        // With the time for which the user's connections are refused; a client without a user may connect again.
+        End::Disconnected => access
+            .require_connection()
+            .err()
+            .unwrap_or_else(|| ApiError::forbidden("disconnected", "a backend has disconnected this client")),
+    }
 }
 
 /// An answer that keeps its slot until the client has read it: a client that reads slowly counts for as long.

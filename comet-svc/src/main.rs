@@ -16,5 +16,6 @@ async fn main() -> io::Result<()> {
         comet_svc::pages(config);
         comet_svc::home(config);
     };
-    service.start(service.listen()?, comet_svc::routes, pages)?.until_signal().await
+    let routes = |service: &Service| comet_svc::routes(service).and(backend::routes(service));
+    service.start(service.listen()?, routes, pages)?.until_signal().await
 }

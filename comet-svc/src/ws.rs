@@ -100,6 +100,7 @@ impl Opening {
         let peer = address::client(parts.peer, headers, &edge.settings.trusted_proxies);
         let shown = handshake::protocols(headers).find_map(|protocol| protocol.strip_prefix(BEARER));
         let admitted = Access::of_handshake(edge, shown, headers, peer).and_then(|access| {
+            access.require_connection()?;
             let subscription = subscription(&query, &access)?;
             Ok((access, subscription))
         });

@@ -5,9 +5,11 @@
 //! of a Socket.IO client with an invalid token is rejected.
 
 mod access;
+mod disconnected;
 mod identity;
 mod mint;
 mod public_key;
+mod revocations;
 mod token_cache;
 mod token_owner;
 mod verifier;
@@ -16,8 +18,10 @@ mod verifier;
 mod tests;
 
 pub use access::{Access, TOKEN_COOKIE};
+pub use disconnected::{DisconnectedUsers, TooManyUsers};
 pub use identity::Identity;
 pub use mint::{TokenRequest, mint};
 pub use public_key::PublicKey;
-pub(super) use token_owner::TokenOwners;
+pub use revocations::{Revocation, Revocations, Revoked, TooManyRevocations, seconds};
+pub(super) use token_owner::{TokenOwner, TokenOwners};
 pub use verifier::{LEEWAY, TokenFault, Verifier};

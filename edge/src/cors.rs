@@ -16,7 +16,7 @@ const ALLOWED_HEADERS: &str =
     "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
 /// Response headers that pages may read, in addition to those that are always allowed.
 const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
-const ALLOWED_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+const ALLOWED_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 /// The relation between the page that sends a request and its target (Fetch Metadata §2.3).
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Seconds for which a browser may cache a preflight; no browser caches it for more than two hours.

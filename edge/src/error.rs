@@ -89,6 +89,14 @@ pub enum ApiError {
     /// 426: the path serves WebSockets of version 13, and the request asks for none of them.
     #[error("{0}")]
     UpgradeRequired(String),
+    /// 404: a thing that a request names does not exist.
+    #[error("{message}")]
+    Missing {
+        /// As in [`ApiError::Invalid`].
+        code: &'static str,
+        /// What does not exist.
+        message: String,
+    },
     /// 429: a rate or connection limit of one token or address.
     #[error("{message}")]
     TooMany {
@@ -127,6 +135,11 @@ impl ApiError {
         Self::Forbidden { code, message: message.to_string() }
     }
 
+    /// A 404 with a code for programs and a message for humans.
+    pub fn missing(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::Missing { code, message: message.to_string() }
+    }
+
     /// A 503 that may end within a few seconds.
     pub fn unavailable(code: &'static str, message: impl fmt::Display) -> Self {
         Self::Unavailable { code, message: message.to_string(), retry_after: 2 }
@@ -143,6 +156,7 @@ impl ApiError {
         match self {
             Self::Invalid { code, .. }
             | Self::Forbidden { code, .. }
+            | Self::Missing { code, .. }
             | Self::Unprocessable { code, .. }
             | Self::Unavailable { code, .. } => code,
             Self::TokenNeeded(_) => "token_needed",
@@ -194,7 +208,7 @@ impl ResponseError for ApiError {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::TokenNeeded(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } | Self::TooManyAtOnce { .. } | Self::BatchTooLarge(_) => {

@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::{ApiError, Edge, cors, drain::InFlight, error, guarded::Guarded, page, routes::RequestParts};
 
 /// Methods that some path supports.
-const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
+const EVERY_METHOD: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 /// The response body, which counts the request.
 pub type Body = Guarded<BoxBody, Option<Counted>>;

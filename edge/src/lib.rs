@@ -9,6 +9,7 @@ pub mod address;
 mod asset;
 pub mod auth;
 pub mod body;
+pub mod connections;
 pub mod cors;
 pub mod demo;
 pub mod drain;

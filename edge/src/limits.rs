@@ -19,17 +19,22 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll},
 };
 
 pub use channels::NoChannel;
 use channels::Openers;
 use rate::{Rate, RateLimited};
-use shared::live::log::{Opener, Vacancy};
+use shared::{
+    live::log::{Opener, Vacancy},
+    pure::ChannelName,
+};
 
 use super::{
     ApiError, Settings,
     address::counted,
     auth::Identity,
+    connections::{Client, Connection, ConnectionId, Connections, End},
     metrics::{Metrics, Transport, TransportMetrics},
 };
 
@@ -49,7 +54,9 @@ struct Inner {
     hasher: RandomState,
     connect: Option<Rate>,
     publish: Option<Rate>,
+    api: Option<Rate>,
     openers: Openers,
+    connections: Connections,
     metrics: Arc<Metrics>,
 }
 
@@ -110,7 +117,9 @@ impl Limits {
             hasher: RandomState::new(),
             connect: settings.connect_rate.and_then(Rate::per_second),
             publish: settings.publish_rate.and_then(Rate::per_second),
+            api: settings.backend.api_rate.and_then(Rate::per_second),
             openers: Openers::new(settings.max_channels, settings.max_channels_per_client),
+            connections: Connections::default(),
             metrics,
         }))
     }
@@ -150,7 +159,7 @@ impl Limits {
         let figures = inner.metrics.transport(transport);
         figures.connections.inc();
         figures.opened.inc();
-        Ok(Slot { limits: self.clone(), address, transport })
+        Ok(Slot { limits: self.clone(), address, transport, connection: None })
     }
 
     /// The counter for channels opened by `identity`, if it may open those that `vacancy` reports as new.
@@ -166,6 +175,12 @@ impl Limits {
             }
             .inc();
         })
+    }
+
+    /// The registry of connections.
+    #[must_use]
+    pub fn registry(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// The number of open connections.
@@ -199,6 +214,25 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Admits a request of a backend for `/v1`.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`] with the seconds to wait; counted.
+    pub fn api(&self, identity: &Identity) -> Result<(), ApiError> {
+        let Some(rate) = &self.0.api else { return Ok(()) };
+        rate.check(identity, 1).map_err(|over| {
+            self.0.metrics.refusals.api_rate.inc();
+            let retry_after = if let RateLimited::Now { retry_after } = over { retry_after } else { 1 };
+            let message = format!(
+                "too many requests for /v1: one token may send {} a second (TRIDENT_API_RATE); retry in {retry_after} s",
+                rate.limit()
+            );
+            ApiError::TooMany { message, retry_after }
+        })
+    }
+}
+
 impl fmt::Debug for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limits").field("connections", &self.connections()).finish_non_exhaustive()
@@ -219,9 +253,46 @@ pub struct Slot {
     /// Set only if there is a limit.
     address: Option<IpAddr>,
     transport: Transport,
+    /// Its entry in the registry.
+    connection: Option<Arc<Connection>>,
 }
 
 impl Slot {
+    /// Registers the connection, with the channels that it reads, until the slot is dropped.
+    pub fn register(&mut self, client: Client, channels: &[ChannelName]) {
+        self.register_as(ConnectionId::random(), client, channels);
+    }
+
+    /// As [`Slot::register`], with an id that the connection has already. Replaces an earlier registration of the slot.
+    pub fn register_as(&mut self, id: ConnectionId, client: Client, channels: &[ChannelName]) -> &Arc<Connection> {
+        let registry = &self.limits.0.connections;
+        let connection = registry.add(id, client, self.transport, channels);
+        if let Some(before) = self.connection.take() {
+            registry.remove(&before);
+        }
+        self.connection.insert(connection)
+    }
+
+    /// The connection reads these channels from now on.
+    pub fn set_channels(&self, channels: &[ChannelName]) {
+        if let Some(connection) = &self.connection {
+            self.limits.0.connections.set_channels(connection, channels);
+        }
+    }
+
+    /// Why the connection has to end, if it has to.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.connection.as_ref()?.end()
+    }
+
+    /// As [`Slot::end`]; the task is woken when the connection has to end.
+    pub fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
+        let Some(connection) = &self.connection else { return Poll::Pending };
+        connection.wait(cx.waker());
+        connection.end().map_or(Poll::Pending, Poll::Ready)
+    }
+
     /// The metrics of the connection's transport.
     #[must_use]
     pub fn figures(&self) -> &TransportMetrics {
@@ -234,12 +305,18 @@ impl Slot {
         metrics.transport(self.transport).connections.dec();
         metrics.transport(transport).connections.inc();
         self.transport = transport;
+        if let Some(connection) = &self.connection {
+            connection.set_transport(transport);
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let inner = &*self.limits.0;
+        if let Some(connection) = self.connection.take() {
+            inner.connections.remove(&connection);
+        }
         if let Some(address) = self.address {
             let mut held = inner.shard(address);
             if let Some(count) = held.get_mut(&address) {

@@ -4,6 +4,7 @@
 //! once, when the process starts. Values of others (the log, the operating system) are read when `/metrics` is requested.
 
 mod collectors;
+mod rates;
 mod refusals;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Mutex, OnceLock},
+    time::Instant,
 };
 
 use prometheus_client::{
@@ -22,7 +24,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use collectors::{Figure, LogFigures};
+pub use collectors::{Figure, LogFigures, resident_memory};
+pub use rates::Rates;
+use rates::{Sample, Samples};
 pub use refusals::{RefusalLog, Refusals};
 use shared::live::bus::DiskStats;
 
@@ -109,6 +113,7 @@ pub struct Metrics {
     requests: Family<ByRoute, Counter>,
     /// Requests in progress, including streams.
     pub(super) in_flight: Gauge,
+    samples: Samples,
     registry: Mutex<Registry>,
     measurement: OnceLock<Measurement>,
 }
@@ -164,6 +169,7 @@ impl Metrics {
             transports,
             requests,
             in_flight,
+            samples: Samples::default(),
             registry: Mutex::new(registry),
             measurement: OnceLock::new(),
         }
@@ -203,7 +209,7 @@ impl Metrics {
 
     /// Counts a response. `route` is the pattern that matched, never the path, which clients choose.
     pub(super) fn answered(&self, route: Option<Cow<'static, str>>, method: &str, status: u16) {
-        const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "PUT"];
+        const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"];
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
         let status = match status / 100 {
             1 => "1xx",
@@ -214,6 +220,23 @@ impl Metrics {
         };
         let route = route.unwrap_or(Cow::Borrowed("unmatched"));
         self.requests.get_or_create(&ByRoute { route, method, status }).inc();
+    }
+
+    /// Reads the counters whose rates are known. Call it about once a second.
+    pub fn sample(&self) {
+        let sum = |count: fn(&TransportMetrics) -> u64| self.transports.iter().map(count).sum();
+        self.samples.add(Sample {
+            at: Instant::now(),
+            publishes: self.publishes.get(),
+            deliveries: sum(|transport| transport.deliveries.get()),
+            opened: sum(|transport| transport.opened.get()),
+        });
+    }
+
+    /// The rates of the last seconds.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.samples.rates()
     }
 
     /// The text for Prometheus.

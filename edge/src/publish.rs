@@ -30,7 +30,26 @@ const MAX_KEY_BYTES: usize = 128;
 
 /// The handler of both routes. What can be refused without the body is refused before it is read.
 pub fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
-    let publish = AuthorizedPublish::read(service, parts);
+    respond(service, AuthorizedPublish::read(service, parts), parts, body)
+}
+
+/// Publishes the body of a request to `channel`, which its client may do.
+pub fn to_channel(
+    service: &Service,
+    access: Access,
+    channel: ChannelName,
+    parts: &RequestParts<'_>,
+    body: RequestBody,
+) -> ResponseFuture {
+    respond(service, AuthorizedPublish::to(access, channel, parts), parts, body)
+}
+
+fn respond(
+    service: &Service,
+    publish: Result<AuthorizedPublish, ApiError>,
+    parts: &RequestParts<'_>,
+    body: RequestBody,
+) -> ResponseFuture {
     let body = BodyReader::new(parts.headers, body);
     let service = service.clone();
     response(async move {
@@ -60,6 +79,21 @@ impl AuthorizedPublish {
             access.require_publish(channel)?;
         }
         Ok(Self { access, kind, key, addressed })
+    }
+
+    fn to(access: Access, channel: ChannelName, parts: &RequestParts<'_>) -> Result<Self, ApiError> {
+        let kind = Kind::of(parts.headers)?;
+        if !kind.is_addressed() {
+            return Err(ApiError::UnsupportedMediaType(
+                "the lines of a batch name their channels; here the channel is in the path: send JSON or text"
+                    .to_owned(),
+            ));
+        }
+        let query = Query::read(parts.query, &[EVENT])?;
+        let key = idempotency_key(parts.headers, &access)?;
+        let addressed = Addressed::to(vec![channel], &query)?;
+        access.require_publish(&addressed.channels[0])?;
+        Ok(Self { access, kind, key, addressed: Some(addressed) })
     }
 
     /// `share` counts the memory that the request takes until it is answered.
@@ -229,6 +263,10 @@ impl Addressed {
                 "`channel` is missing: set the channel to publish to, or several",
             ));
         }
+        Self::to(channels, query)
+    }
+
+    fn to(channels: Vec<ChannelName>, query: &Query<'_>) -> Result<Self, ApiError> {
         let event = query.get(EVENT.name).map_or_else(|| Ok(EventName::default()), str::parse).map_err(bad_event)?;
         channels.iter().try_for_each(|channel| event.check_for(channel)).map_err(bad_event)?;
         Ok(Self { channels, event })

@@ -3,7 +3,7 @@
 //! A connection looks up the path of each request here as soon as its head is decoded. A path without a route belongs to actix-web's
 //! application, which has the pages and Socket.IO. What every answer gets is added by [`super::layer`] in both cases.
 
-use std::{fmt, future::ready, net::SocketAddr, rc::Rc};
+use std::{borrow::Cow, fmt, future::ready, net::SocketAddr, rc::Rc};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError as _,
@@ -27,6 +27,8 @@ use super::{
 pub struct RequestParts<'a> {
     /// GET, POST, …
     pub method: &'a Method,
+    /// As it was sent: percent-encoded.
+    pub path: &'a str,
     /// Without the question mark; empty if there is none.
     pub query: &'a str,
     /// The header fields.
@@ -38,7 +40,7 @@ pub struct RequestParts<'a> {
 impl<'a> From<&'a HttpRequest> for RequestParts<'a> {
     fn from(request: &'a HttpRequest) -> Self {
         let (method, query, headers) = (request.method(), request.query_string(), request.headers());
-        Self { method, query, headers, peer: request.peer_addr() }
+        Self { method, path: request.path(), query, headers, peer: request.peer_addr() }
     }
 }
 
@@ -109,6 +111,13 @@ impl Resource {
         self
     }
 
+    /// A handler for `DELETE`.
+    #[must_use]
+    pub fn delete(mut self, handler: impl Fn(&RequestParts<'_>) -> ResponseFuture + 'static) -> Self {
+        self.handlers.push((Method::DELETE, Rc::new(move |parts, _| handler(parts))));
+        self
+    }
+
     /// The answer to a request for this path.
     pub(super) fn respond(&self, origins: &Origins, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
         if cors::is_preflight(parts.method, parts.headers) {
@@ -158,7 +167,8 @@ pub(super) enum Target {
 }
 
 impl Routes {
-    /// Adds the handlers of `path`.
+    /// Adds the handlers of `path`. A segment in braces, as in `/v1/channels/{channel}`, is any segment: its handler reads it with
+    /// [`segment`].
     #[must_use]
     pub fn resource(mut self, path: &'static str, resource: Resource) -> Self {
         self.0.push(Route { path, label: path, target: Target::Resource(resource) });
@@ -188,11 +198,31 @@ impl Routes {
     /// The route of a path. Percent-encoded characters are equal to what they stand for (RFC 3986 §2.3, §6.2.2.2), but for shortcuts,
     /// which may leave any request to the application.
     pub(super) fn find(&self, path: &str) -> Option<&Route> {
+        let is_exact = |route: &&Route, path: &str| !route.is_pattern() && route.path == path;
         if !path.contains('%') {
-            return self.0.iter().find(|route| route.path == path);
+            let exact = self.0.iter().find(|route| is_exact(route, path));
+            return exact.or_else(|| self.find_pattern(path));
         }
-        let path = percent_decode_str(path).decode_utf8().ok()?;
-        self.0.iter().find(|route| route.path == path && matches!(route.target, Target::Resource(_)))
+        let decoded = percent_decode_str(path).decode_utf8().ok();
+        let exact = decoded.and_then(|path| {
+            self.0.iter().find(|route| is_exact(route, &path) && matches!(route.target, Target::Resource(_)))
+        });
+        exact.or_else(|| self.find_pattern(path))
+    }
+
+    /// The route whose pattern a path has. An encoded slash is part of its segment.
+    fn find_pattern(&self, path: &str) -> Option<&Route> {
+        self.0.iter().filter(|route| route.is_pattern()).find(|route| {
+            let (mut segments, mut wanted) = (path.split('/'), route.path.split('/'));
+            loop {
+                match (segments.next(), wanted.next()) {
+                    (None, None) => return true,
+                    (Some(segment), Some(wanted)) if wanted.starts_with('{') && !segment.is_empty() => {}
+                    (Some(segment), Some(wanted)) if segment == wanted => {}
+                    _ => return false,
+                }
+            }
+        })
     }
 }
 
@@ -200,6 +230,23 @@ impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.iter().map(|route| route.path)).finish()
     }
+}
+
+impl Route {
+    fn is_pattern(&self) -> bool {
+        self.path.contains('{')
+    }
+}
+
+/// The `n`-th segment of a path, from 0, with percent-encoded characters decoded.
+///
+/// # Errors
+/// 400 if it is not UTF-8.
+pub fn segment(path: &str, n: usize) -> Result<Cow<'_, str>, ApiError> {
+    let segment = path.split('/').nth(n + 1).unwrap_or_default();
+    percent_decode_str(segment)
+        .decode_utf8()
+        .map_err(|_| ApiError::invalid("bad_encoding", "a segment of the path is not UTF-8 after percent-decoding"))
 }
 
 /// The future of a handler.
@@ -223,7 +270,7 @@ mod tests {
     }
 
     async fn respond(resource: &Resource, method: Method, headers: &HeaderMap) -> (u16, String) {
-        let parts = RequestParts { method: &method, query: "", headers, peer: None };
+        let parts = RequestParts { method: &method, path: "/", query: "", headers, peer: None };
         let response = resource.respond(&Origins::default(), &parts, RequestBody::Complete(Bytes::new())).await;
         let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
         (response.status().as_u16(), allow.unwrap_or_default())
@@ -266,6 +313,31 @@ mod tests {
         ] {
             assert_eq!(routes.find(path).map(|route| route.label), label, "{path}");
         }
+    }
+
+    #[test]
+    fn a_pattern_has_any_segment_in_a_place() {
+        let resource = || Resource::default().get(|_| text(""));
+        let routes = Routes::default()
+            .resource("/v1/channels", resource())
+            .resource("/v1/channels/{channel}", resource())
+            .resource("/v1/channels/{channel}/messages", resource());
+        for (path, label) in [
+            ("/v1/channels", Some("/v1/channels")),
+            ("/v1/channels/", None),
+            ("/v1/channels/a", Some("/v1/channels/{channel}")),
+            ("/v1/channels/a%2Fb", Some("/v1/channels/{channel}")),
+            ("/v1/channels/a/b", None),
+            ("/v1/channels/a/messages", Some("/v1/channels/{channel}/messages")),
+            ("/v1/channels/a%2Fb/messages", Some("/v1/channels/{channel}/messages")),
+            ("/v1/channels//messages", None),
+            ("/v1/channels/a/messages/", None),
+            ("/v1/channels/%ff", Some("/v1/channels/{channel}")),
+        ] {
+            assert_eq!(routes.find(path).map(|route| route.label), label, "{path}");
+        }
+        assert_eq!(segment("/v1/channels/a%2Fb/messages", 2).as_deref().ok(), Some("a/b"));
+        assert_eq!(segment("/v1/channels/%ff", 2).map_err(|error| error.code()), Err("bad_encoding"));
     }
 
     #[test]

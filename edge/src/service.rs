@@ -1,6 +1,11 @@
 //! A process of Trident: its edge, its bus, and background work.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use actix_web::{rt, web::ServiceConfig};
 use parking_lot::Mutex;
@@ -133,6 +138,11 @@ impl Service {
                 tokio::task::yield_now().await;
             }
             self.ask_bus();
+            let now = Instant::now();
+            self.edge.limits.registry().sweep(now);
+            self.edge.disconnected.sweep(now);
+            self.edge.revocations.sweep(SystemTime::now());
+            self.edge.metrics.sample();
             self.edge.readiness.log_degraded();
             refusals.write(&self.edge.metrics.refusals);
         }

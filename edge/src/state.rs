@@ -2,8 +2,11 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use shared::live::clock::wall_clock;
+
 use super::{
-    auth::{TokenOwners, Verifier},
+    auth::{DisconnectedUsers, Revocations, TokenOwners, Verifier},
+    connections::Connections,
     drain::Drain,
     health::Readiness,
     http1,
@@ -22,6 +25,10 @@ pub struct Edge(Arc<Shared>);
 /// The fields of an [`Edge`].
 #[derive(Debug)]
 pub struct Shared {
+    /// The name and the version of the process.
+    pub service: ServiceDefaults,
+    /// When it was started: milliseconds since the Unix epoch.
+    pub started: u64,
     /// The settings of the process.
     pub settings: Settings,
     /// Its metrics.
@@ -30,6 +37,10 @@ pub struct Shared {
     pub verifier: Verifier,
     /// Recently verified tokens.
     pub(super) tokens: TokenOwners,
+    /// Tokens that have been revoked.
+    pub revocations: Revocations,
+    /// Users whose connections are refused.
+    pub disconnected: DisconnectedUsers,
     /// Connections and rates.
     pub limits: Limits,
     /// Long answers that have not been read yet.
@@ -52,12 +63,17 @@ impl Edge {
         let sockets = http1::Sockets::new(&settings);
         let unread = Unread::new(settings.unread_total());
         let receiving = Receiving::new(settings.receive_total);
-        let counted = (sockets.clone(), unread.clone(), receiving.clone());
-        metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2));
+        let limits = Limits::new(&settings, metrics.clone());
+        let counted = (sockets.clone(), unread.clone(), receiving.clone(), limits.registry().clone());
+        metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2, &counted.3));
         Self(Arc::new(Shared {
+            service: *service,
+            started: wall_clock(),
             verifier: Verifier::new(&settings),
             tokens: TokenOwners::default(),
-            limits: Limits::new(&settings, metrics.clone()),
+            revocations: Revocations::default(),
+            disconnected: DisconnectedUsers::default(),
+            limits,
             sockets,
             unread,
             receiving,
@@ -69,7 +85,7 @@ impl Edge {
     }
 }
 
-fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving) -> Vec<Figure> {
+fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving, connections: &Connections) -> Vec<Figure> {
     let (open, evicted) = sockets.figures();
     vec![
         Figure { name: "trident_sockets", help: "Open TCP connections", value: open as u64, is_counter: false },
@@ -89,6 +105,18 @@ fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving) -> 
             name: "trident_receiving_bytes",
             help: "Bytes of larger requests that are incomplete or not answered yet",
             value: receiving.bytes() as u64,
+            is_counter: false,
+        },
+        Figure {
+            name: "trident_registered_connections",
+            help: "Connections that a backend can list and end, including those of clients between two polls",
+            value: connections.count() as u64,
+            is_counter: false,
+        },
+        Figure {
+            name: "trident_idle_poller_bytes",
+            help: "Bytes of connections whose clients are between two polls",
+            value: connections.idle_poller_bytes() as u64,
             is_counter: false,
         },
     ]

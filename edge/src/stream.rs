@@ -151,13 +151,16 @@ impl<F: Form> Stream<F> {
     /// The next data: messages, a keep-alive, or the end.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         // Before the reader is polled: on a busy channel it always has messages, and an expired token would continue to be served.
-        if self.times.end.is_some_and(|end| end <= Instant::now()) {
+        if self.times.end.is_some_and(|end| end <= Instant::now()) || self.slot.end().is_some() {
             return Poll::Ready(self.end());
         }
         match self.reader.poll_read(cx, BATCH) {
             Poll::Ready(Some(batch)) => return Poll::Ready(self.chunk(&batch)),
             Poll::Ready(None) => return Poll::Ready(self.end()),
             Poll::Pending => {}
+        }
+        if self.slot.poll_end(cx).is_ready() {
+            return Poll::Ready(self.end());
         }
         loop {
             ready!(self.timer.as_mut().poll(cx));

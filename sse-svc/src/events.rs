@@ -37,9 +37,13 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     let service = service.clone();
     response(async move {
         let (subscription, format) = read?;
+        // No content is what an `EventSource` does not reconnect after (WHATWG HTML, "establish the connection").
+        if access.require_connection().is_err() {
+            return Ok(HttpResponse::NoContent().finish());
+        }
         let mut answer = head();
         let form = EventStream { format, publisher: access.publisher(), retry: Retry::draw() };
-        let Ok(slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
+        let Ok(mut slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
             return Ok(answer.body(form.closing()));
         };
         if is_head {
@@ -50,6 +54,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         let Ok(reader) = subscription.open(&service).await else {
             return Ok(answer.body(form.closing()));
         };
+        slot.register(access.client(), &subscription.channels);
         Ok(answer.body(Stream::new(reader, form, slot, times)))
     })
 }

@@ -16,5 +16,6 @@ async fn main() -> io::Result<()> {
         sse_svc::pages(config);
         sse_svc::home(config);
     };
-    service.start(service.listen()?, sse_svc::routes, pages)?.until_signal().await
+    let routes = |service: &Service| sse_svc::routes(service).and(backend::routes(service));
+    service.start(service.listen()?, routes, pages)?.until_signal().await
 }

@@ -86,6 +86,9 @@ fn token() -> Command {
                 .value_parser(patterns())
                 .help("Channels that the token may subscribe to, in addition to public ones"),
         )
+        .arg(Arg::new("api").long("api").value_name("read|write").value_parser(["read", "write"]).help(
+            "What the token may do as a backend: read every channel and who is connected, or also change something",
+        ))
         .arg(
             Arg::new("ttl")
                 .long("ttl")

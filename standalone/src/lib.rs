@@ -33,7 +33,9 @@ pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
 /// The routes of all three services.
 pub fn routes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Routes + Clone + Send + use<> {
     let chat = chat.clone();
-    move |service| comet_svc::routes(service).and(sse_svc::routes(service)).and(chat.routes())
+    move |service| {
+        comet_svc::routes(service).and(sse_svc::routes(service)).and(chat.routes()).and(backend::routes(service))
+    }
 }
 
 /// Socket.IO, the pages of all three services, and the playground at `/`.

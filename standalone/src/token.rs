@@ -12,7 +12,7 @@ use edge::{
     settings::Secret,
 };
 use rand::{TryRng as _, rngs::SysRng};
-use shared::pure::access::Patterns;
+use shared::pure::access::{ApiRight, Patterns};
 
 /// Prints the token for `matches`.
 ///
@@ -28,12 +28,15 @@ pub fn print(settings: &Settings, matches: &ArgMatches) -> Result<(), String> {
     let request = TokenRequest {
         publish: patterns("publish"),
         subscribe: patterns("subscribe"),
-        api: Vec::new(),
+        api: text("api")
+            .map(|right| if right == "write" { ApiRight::Write } else { ApiRight::Read })
+            .into_iter()
+            .collect(),
         ttl: matches.get_one("ttl").copied().unwrap_or(Duration::from_secs(3600)),
         subject: text("sub"),
         audience: text("aud").or_else(|| settings.audience.clone()),
     };
-    if request.publish.is_empty() && request.subscribe.is_empty() {
+    if request.publish.is_empty() && request.subscribe.is_empty() && request.api.is_empty() {
         eprintln!("note: this token grants no access; set channels with --publish and --subscribe");
     }
     println!("{}", mint(secret, &request, SystemTime::now()).map_err(|error| error.to_string())?);

@@ -24,6 +24,7 @@ fn described() -> Value {
     );
     all.merge(comet_svc::openapi::openapi());
     all.merge(sse_svc::openapi::openapi());
+    all.merge(backend::openapi::openapi());
     serde_json::to_value(all).unwrap()
 }
 

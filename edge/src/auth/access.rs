@@ -1,5 +1,7 @@
 //! The permissions of a client.
 
+mod backend;
+
 use std::{
     net::IpAddr,
     sync::Arc,
@@ -12,7 +14,7 @@ use shared::pure::{
     access::{ApiRight, Grants, Patterns},
 };
 
-use super::{Identity, token_owner::TokenOwner};
+use super::{Identity, TokenFault, token_owner::TokenOwner};
 use crate::{ApiError, Edge, address, routes::RequestParts};
 
 /// The cookie with the token, for browsers: an `EventSource` cannot send headers.
@@ -92,6 +94,9 @@ impl Access {
         let (mut bearer, mut fault) = (None, None);
         for token in tokens.into_iter().filter(|_| edge.verifier.has_key()) {
             match edge.tokens.verify(&edge.verifier, token, SystemTime::now()) {
+                Ok(known) if edge.revocations.cover(&known, SystemTime::now()) => {
+                    fault = fault.or_else(|| Some(TokenFault::Revoked.to_string().into()));
+                }
                 Ok(known) => {
                     bearer = Some(known);
                     break;

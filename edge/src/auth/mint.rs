@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use shared::pure::access::{ApiRight, Audience, Claims, Grants, Patterns};
 
+use super::revocations;
 use crate::settings::Secret;
 
 /// The content of a token.
@@ -34,6 +35,9 @@ pub fn mint(secret: &Secret, request: &TokenRequest, now: SystemTime) -> Result<
         // Rounded up, so that a token is never valid for less than requested.
         exp: exp.as_secs_f64().ceil(),
         nbf: None,
+        // In milliseconds, so that a token that is issued right after a revocation is not covered by it.
+        iat: Some((revocations::seconds(now) * 1_000.0).floor() / 1_000.0),
+        jti: Some(format!("{:032x}", rand::random::<u128>())),
         sub: request.subject.clone(),
         aud: request.audience.clone().map(Audience::One),
         trident: Grants {

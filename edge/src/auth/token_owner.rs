@@ -12,10 +12,10 @@ use super::{TokenFault, Verifier, token_cache::TokenCache};
 
 /// The owner of a token.
 #[derive(Debug)]
-pub(super) struct TokenOwner {
+pub(crate) struct TokenOwner {
     pub(super) claims: Claims,
-    pub(super) subject: Option<Arc<str>>,
-    pub(super) fingerprint: u128,
+    pub(crate) subject: Option<Arc<str>>,
+    pub(crate) fingerprint: u128,
     pub(super) expires_at: SystemTime,
 }
 
@@ -45,7 +45,7 @@ impl TokenOwners {
 }
 
 impl TokenOwner {
-    fn new(token: &str, mut claims: Claims) -> Self {
+    pub(super) fn new(token: &str, mut claims: Claims) -> Self {
         // Two hashes of the same token with different prefixes: without a key for tokens, nobody can search for collisions.
         let half = |prefix: u8| {
             let mut hasher = DefaultHasher::new();

@@ -32,6 +32,9 @@ pub enum TokenFault {
     /// Signed with another key, or modified.
     #[error("invalid token signature: unknown key, or the token was modified")]
     Signature,
+    /// Correctly signed, but revoked.
+    #[error("the token has been revoked")]
+    Revoked,
     /// Correctly signed, but not valid now or here.
     #[error(transparent)]
     Claims(#[from] ClaimsFault),

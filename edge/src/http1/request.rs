@@ -156,6 +156,7 @@ impl Connection {
         let head = request.head();
         let parts = RequestParts {
             method: &head.method,
+            path: request.path(),
             query: head.uri.query().unwrap_or_default(),
             headers: &head.headers,
             peer: self.peer,

@@ -214,7 +214,7 @@ pub(super) fn process(registry: &mut Registry) {
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         gauge(&mut encoder, "process_start_time_seconds", "Start of the process, seconds since 1970", self.started)?;
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = status();
         if let Some(bytes) = kib(&status, "VmRSS:") {
             gauge(&mut encoder, "process_resident_memory_bytes", "Resident memory", bytes)?;
         }
@@ -229,6 +229,16 @@ impl Collector for Process {
         }
         Ok(())
     }
+}
+
+fn status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// Bytes of resident memory of this process, if the system reports it (Linux).
+#[must_use]
+pub fn resident_memory() -> Option<u64> {
+    kib(&status(), "VmRSS:").and_then(|bytes| bytes.try_into().ok())
 }
 
 /// The number of open descriptors, if the system reports it.

@@ -89,6 +89,10 @@ refusals! {
     slow_head
     /// An invalid token.
     bad_token
+    /// A connection of a user that a backend has disconnected.
+    disconnected
+    /// `TRIDENT_API_RATE` was reached.
+    api_rate
     /// A channel for which the client has no permission.
     not_allowed
     /// A page of an origin that is not allowed, or a cookie from one (Socket.IO, WebSocket, publishing).

@@ -4,19 +4,26 @@ use std::str::FromStr;
 
 use shared::pure::Publisher;
 
-use super::{sources::Sources, table, values::shown};
+use super::{
+    sources::Sources,
+    table,
+    values::{self, shown},
+};
 
 /// The settings of the application's side.
 #[derive(Clone, Debug)]
 pub struct BackendSettings {
     /// Which readers get the user of a message's publisher.
     pub show_user: ShowUser,
+    /// Requests for `/v1` per second of one token.
+    pub api_rate: Option<u32>,
 }
 
 /// Reads them.
 pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
     let show_user = from.read(&table::SHOW_USER, str::parse);
-    Some(BackendSettings { show_user: show_user? })
+    let api_rate = from.read(&table::API_RATE, values::rate);
+    Some(BackendSettings { show_user: show_user?, api_rate: api_rate? })
 }
 
 /// Which readers get the `user` of a whole message.

@@ -112,6 +112,7 @@ settings! {
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same for one client address (IPv6: one /64)"
         CONNECT_RATE "N" "0" "Streams, polls and sockets per second that one client address may open"
         PUBLISH_RATE "N" "10000" "Published messages per second of one token or address"
+        API_RATE "N" "100" "Requests for /v1 per second of one token"
         SOCKET_RATE "N" "1000" "Socket.IO packets, or frames of a WebSocket, per second of one client"
     }
     "Times" {

@@ -162,9 +162,15 @@ pub struct Claims {
     /// The token is not valid before this time, in the same unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<f64>,
+    /// When the token was issued, in the same unit. A value that is not a number counts as missing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "number")]
+    pub iat: Option<f64>,
     /// The user that the token identifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
+    /// The id of the token. A value that is not a text counts as missing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    pub jti: Option<String>,
     /// The intended recipients of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aud: Option<Audience>,
@@ -176,6 +182,17 @@ pub struct Claims {
 /// A type error has to name the claim, which serde does not.
 fn exp<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     f64::deserialize(deserializer).map_err(|error| serde::de::Error::custom(format!("claim `exp`: {error}")))
+}
+
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_f64())
+}
+
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => Some(text),
+        _ => None,
+    })
 }
 
 /// Whole seconds are written as integers, since some readers of tokens accept nothing else.

@@ -1,8 +1,10 @@
-//! What a backend sees and does: the users of messages and their channels.
+//! What a backend sees and does: the users of messages and their channels, connections, and `/v1`.
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
+mod channels;
 mod client;
+mod connections;
 mod users;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use crate::{
         clock::Clock,
         log::{Limits, Log},
     },
-    pure::{Cursor, Epoch},
+    pure::{ChannelName, Cursor, Epoch},
 };
 
 /// All in this process. A restart loses everything: older cursors then get a gap.
@@ -92,6 +92,10 @@ impl Bus for MemoryBus {
         let now = (self.clock)();
         // Both, whatever the first returns.
         self.answers.lock().sweep(now.mono_ms) | self.log.sweep(now)
+    }
+
+    fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
+        Box::pin(ready(Ok(self.log.purge(&channel))))
     }
 
     fn keys(&self) -> KeyStats {

@@ -3,10 +3,16 @@
 //! Publishing goes service → [`Bus`] → every process's [`Log`] → readers. There is one bus for a whole installation;
 //! each process reads only its own log.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{clock::Moment, degraded::Degradation, log::Log};
-use crate::pure::{Cursor, Draft};
+use crate::pure::{ChannelName, Cursor, Draft};
 
 mod answers;
 #[cfg(test)]
@@ -182,6 +188,16 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// Call it about once a second, until there is no more.
     fn sweep(&self) -> bool {
         self.log().sweep(Moment::now())
+    }
+
+    /// Removes the messages that `channel` stores, on every process; returns the id up to which they are removed. Readers that have not
+    /// received all of them get a gap.
+    ///
+    /// # Errors
+    /// When they could not be removed, or this bus cannot remove messages.
+    fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
+        let message = format!("this bus cannot remove the messages of a channel ({channel})");
+        Box::pin(ready(Err(BusError::Unavailable(message))))
     }
 
     /// The idempotency keys that this process stores.

@@ -180,6 +180,20 @@ impl Writer {
         true
     }
 
+    /// Drops all messages of a channel.
+    pub(super) fn purge(&mut self, name: &ChannelName) {
+        let Some(channel) = self.channels.get(name).cloned() else { return };
+        let mut history = channel.history.lock();
+        let before = history.oldest().map(|oldest| oldest.id);
+        while let Some(gone) = history.drop_oldest() {
+            self.count_out(gone);
+        }
+        drop(history);
+        if before.is_some() {
+            self.reorder(&channel, before, None);
+        }
+    }
+
     fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {
         if before != after {
             match before {

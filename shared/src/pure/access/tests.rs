@@ -74,13 +74,21 @@ fn claims_are_read_from_json() {
 
 #[test]
 fn whole_dates_are_written_as_whole_numbers() {
-    let claims = Claims { exp: 2e9, nbf: None, sub: None, aud: None, trident: Grants::default() };
+    let claims = Claims { exp: 2e9, nbf: None, iat: None, sub: None, jti: None, aud: None, trident: Grants::default() };
     assert_eq!(serde_json::to_string(&claims).unwrap(), r#"{"exp":2000000000,"trident":{}}"#);
 }
 
 #[test]
 fn claims_are_valid_between_their_dates() {
-    let claims = |exp: f64, nbf: Option<f64>| Claims { exp, nbf, sub: None, aud: None, trident: Grants::default() };
+    let claims = |exp: f64, nbf: Option<f64>| Claims {
+        exp,
+        nbf,
+        iat: None,
+        sub: None,
+        jti: None,
+        aud: None,
+        trident: Grants::default(),
+    };
     for (exp, nbf, now, verdict) in [
         (100.0, None, 99.0, Ok(())),
         (100.0, None, 99.9, Ok(())),
@@ -100,7 +108,15 @@ fn claims_are_valid_between_their_dates() {
 
 #[test]
 fn the_audience_counts_when_one_is_set() {
-    let claims = |aud: Option<Audience>| Claims { exp: 10.0, nbf: None, sub: None, aud, trident: Grants::default() };
+    let claims = |aud: Option<Audience>| Claims {
+        exp: 10.0,
+        nbf: None,
+        iat: None,
+        sub: None,
+        jti: None,
+        aud,
+        trident: Grants::default(),
+    };
     let one = || Some(Audience::One("a".into()));
     let several = || Some(Audience::Several(vec!["x".into(), "a".into()]));
     for aud in [None, one(), several()] {

@@ -1,0 +1,53 @@
+//! `/v1`: what a backend may ask, and what it may do.
+//!
+//! A request has a token with the claim `trident.api` in `Authorization` ([`request`]). Reads look at the log ([`channels`], [`messages`],
+//! [`stats`]) and at the registry of connections ([`connections`], [`presence`]). Writes publish to a user ([`users`]), purge, disconnect,
+//! and revoke tokens ([`revocations`]). Every service mounts these routes, and they know nothing of a transport.
+
+mod channels;
+mod connections;
+mod messages;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+mod presence;
+mod request;
+mod revocations;
+mod stats;
+mod users;
+
+use std::future::ready;
+
+use edge::{
+    routes::{Resource, Routes},
+    service::Service,
+};
+
+use self::request::{delete, get, post};
+
+/// The routes of `/v1`.
+#[must_use]
+pub fn routes(service: &Service) -> Routes {
+    let resource = Resource::default;
+    let list_channels =
+        get(resource(), service, |service, request| async move { channels::list(&service, &request).await });
+    let channel = get(resource(), service, |service, request| ready(channels::get(&service, &request)));
+    let history = get(resource(), service, |service, request| ready(messages::list(&service, &request)));
+    let history = delete(history, service, |service, request| async move { messages::purge(&service, &request).await });
+    let present = get(resource(), service, |service, request| ready(presence::get(&service, &request)));
+    let list_connections = get(resource(), service, |service, request| ready(connections::list(&service, &request)));
+    let connection = delete(resource(), service, |service, request| ready(connections::end(&service, &request)));
+    let of_user = delete(resource(), service, |service, request| ready(connections::end_user(&service, &request)));
+    let revoke = post(resource(), service, |service, request, body| ready(revocations::add(&service, &request, &body)));
+    let stats = get(resource(), service, |service, request| ready(stats::get(&service, &request)));
+    Routes::default()
+        .resource("/v1/channels", list_channels)
+        .resource("/v1/channels/{channel}", channel)
+        .resource("/v1/channels/{channel}/messages", history)
+        .resource("/v1/channels/{channel}/presence", present)
+        .resource("/v1/connections", list_connections)
+        .resource("/v1/connections/{id}", connection)
+        .resource("/v1/users/{user}/connections", of_user)
+        .resource("/v1/users/{user}/messages", users::resource(service))
+        .resource("/v1/revocations", revoke)
+        .resource("/v1/stats", stats)
+}

@@ -1,0 +1,103 @@
+//! The history of a channel, in both directions, and its removal.
+
+use actix_web::{HttpResponse, http::header};
+use edge::{ApiError, query::Parameter, service::Service};
+use serde::Serialize;
+use shared::{
+    live::reader::{Limit, Reader},
+    pure::{Cursor, Gap, Since},
+};
+
+use crate::request::{ApiRequest, LIMIT, json, limit};
+
+const SINCE: Parameter = Parameter::once("since");
+const BEFORE: Parameter = Parameter::once("before");
+/// Maximum size of a page in bytes of data; it has at least one message, however large.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What a page has besides its messages.
+#[derive(Serialize)]
+struct Bounds {
+    /// The `since` or `before` of the next page.
+    cursor: Cursor,
+    /// Whether there are more messages in this direction.
+    more: bool,
+    /// Messages after `since` that are no longer stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<Gap>,
+}
+
+/// `GET /v1/channels/{channel}/messages`: the messages after `since`, or the newest before `before`, oldest first.
+pub(crate) fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+    let channel = request.channel()?;
+    let query = request.query(&[SINCE, BEFORE, LIMIT])?;
+    let limit = limit(&query)?;
+    let (messages, bounds) = match (query.get(SINCE.name), query.get(BEFORE.name)) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid("bad_cursor", "`since` and `before` are two directions: send one of them"));
+        }
+        (Some(since), None) => {
+            let mut reader = Reader::open(service.log(), &[channel], since.parse::<Since>().map_err(bad_cursor)?);
+            let batch = reader.read(Limit { messages: limit, bytes: MAX_BYTES });
+            let cursor = reader.cursor();
+            let more = reader.read(Limit { messages: 1, bytes: 1 }).is_some_and(|rest| !rest.messages.is_empty());
+            let (messages, gap) = batch.map(|batch| (batch.messages, batch.gap)).unwrap_or_default();
+            (messages, Bounds { cursor, more, gap })
+        }
+        (None, before) => {
+            let before = before.map_or(Ok(Cursor::MAX), str::parse).map_err(bad_cursor)?;
+            let mut found = service.log().latest(&channel, limit + 1, before.before());
+            let mut bytes = 0;
+            let fitting = found.iter().rev().take(limit).take_while(|message| {
+                bytes += message.len();
+                bytes <= MAX_BYTES
+            });
+            let count = fitting.count().max(1).min(found.len());
+            let more = found.len() > count;
+            let messages = found.split_off(found.len() - count);
+            let cursor = messages.first().map_or(before, |oldest| oldest.id);
+            (messages, Bounds { cursor, more, gap: None })
+        }
+    };
+    let publisher = request.access.publisher();
+    let size: usize = messages.iter().map(|message| message.len() + 128).sum();
+    let mut body = Vec::with_capacity(64 + size);
+    body.extend_from_slice(b"{\"messages\":[");
+    for (n, message) in messages.iter().enumerate() {
+        if n > 0 {
+            body.push(b',');
+        }
+        message.with_line(publisher, |line| body.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line)));
+    }
+    body.extend_from_slice(b"],");
+    let bounds = serde_json::to_vec(&bounds).map_err(ApiError::internal)?;
+    body.extend_from_slice(bounds.strip_prefix(b"{").unwrap_or(&bounds));
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("application/json")
+        .body(body))
+}
+
+fn bad_cursor(error: impl std::fmt::Display) -> ApiError {
+    ApiError::invalid("bad_cursor", error)
+}
+
+/// What was purged.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Serialize)]
+pub(crate) struct Purged {
+    /// Messages up to this id are removed: a reader that resumes from before it gets a gap.
+    up_to: Cursor,
+}
+
+/// `DELETE /v1/channels/{channel}/messages`: removes the messages that are stored now.
+pub(crate) async fn purge(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+    request.query(&[])?;
+    let channel = request.channel()?;
+    let up_to = service.bus.purge(channel.clone()).await.map_err(|error| {
+        service.edge.metrics.refusals.bus_unavailable.inc();
+        ApiError::unavailable("bus_unavailable", error)
+    })?;
+    log::info!("{channel} was purged by {}", request.access.identity());
+    Ok(json(&Purged { up_to }))
+}

@@ -1,0 +1,98 @@
+//! Revoking tokens.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::{HttpResponse, http::header};
+use edge::{
+    ApiError,
+    auth::{Revocation, Revoked, seconds},
+    connections::End,
+    service::Service,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::request::ApiRequest;
+
+/// How long a revocation is kept, unless the request says so.
+const DEFAULT_KEPT: Duration = Duration::from_secs(30 * 86_400);
+const MAX_KEPT: Duration = Duration::from_secs(366 * 86_400);
+/// Numbers from here on are milliseconds: as seconds they would be in the year 5138.
+const MILLISECONDS: f64 = 1e11;
+const SHAPE: &str = "the body is {\"user\": text} or {\"jti\": text}, with \"issued_before\" and \"expires\" as seconds since 1970 if needed";
+
+/// Which tokens to revoke.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevocationRequest {
+    /// Those of this user: their `sub`.
+    user: Option<String>,
+    /// The one with this `jti`. Either this or `user`.
+    jti: Option<String>,
+    /// Those that were issued before this time (`iat`), in seconds since the Unix epoch. Default: now. A token without `iat` counts as older.
+    issued_before: Option<f64>,
+    /// When the revocation may be forgotten, in seconds since the Unix epoch. Default: in 30 days; at most in a year.
+    expires: Option<f64>,
+}
+
+/// The revocation.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Serialize)]
+pub(crate) struct Added {
+    /// In seconds since the Unix epoch.
+    issued_before: f64,
+    /// In seconds since the Unix epoch.
+    expires: f64,
+    /// The number of connections that were ended.
+    ended: usize,
+}
+
+/// `POST /v1/revocations`.
+pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Result<HttpResponse, ApiError> {
+    request.query(&[])?;
+    let asked: RevocationRequest =
+        serde_json::from_slice(body).map_err(|error| ApiError::invalid("bad_body", format!("{error}; {SHAPE}")))?;
+    let tokens = match (asked.user, asked.jti) {
+        (Some(user), None) => Revoked::User(user),
+        (None, Some(id)) => Revoked::Jti(id),
+        _ => return Err(ApiError::invalid("bad_body", format!("name either a `user` or a `jti`; {SHAPE}"))),
+    };
+    let now = SystemTime::now();
+    let issued_before = match asked.issued_before {
+        None => seconds(now),
+        Some(given) => time("issued_before", given)?,
+    };
+    if issued_before > seconds(now) {
+        return Err(ApiError::invalid(
+            "bad_time",
+            "`issued_before` is in the future: tokens that are not issued yet cannot be revoked",
+        ));
+    }
+    let expires = match asked.expires {
+        None => now + DEFAULT_KEPT,
+        Some(given) => UNIX_EPOCH + Duration::from_secs_f64(time("expires", given)?),
+    };
+    if expires <= now || expires > now + MAX_KEPT {
+        return Err(ApiError::invalid(
+            "bad_time",
+            "`expires` is between now and a year from now, in seconds since 1970",
+        ));
+    }
+    let revocation = Revocation { tokens, issued_before, expires };
+    let edge = &service.edge;
+    edge.revocations.add(revocation, now).map_err(|error| ApiError::unavailable("too_many_revocations", error))?;
+    // Afterwards, so that no connection begins in between.
+    let ended =
+        edge.limits.registry().end_all(End::Revoked, |connection| connection.is_revoked(&edge.revocations, now));
+    log::info!("tokens were revoked by {}, which ended {ended} connections", request.access.identity());
+    let added = Added { issued_before, expires: seconds(expires), ended };
+    Ok(HttpResponse::Created().insert_header((header::CACHE_CONTROL, "no-store")).json(&added))
+}
+
+/// A time in seconds.
+fn time(name: &str, given: f64) -> Result<f64, ApiError> {
+    if !(0.0..=1e14).contains(&given) {
+        return Err(ApiError::invalid("bad_time", format!("`{name}` is a number of seconds since 1970")));
+    }
+    Ok(if given < MILLISECONDS { given } else { given / 1_000.0 })
+}

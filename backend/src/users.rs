@@ -1,0 +1,25 @@
+//! Messages to one user.
+
+use std::borrow::Cow;
+
+use edge::{
+    ApiError, publish,
+    routes::{Resource, response_ready, segment},
+    service::Service,
+};
+use shared::pure::{ChannelName, access::ApiRight};
+
+use crate::request::authorize;
+
+/// `POST /v1/users/{user}/messages`: publishes to the channel of the user, which it may read over any connection.
+pub(crate) fn resource(service: &Service) -> Resource {
+    let service = service.clone();
+    Resource::default().post(move |parts, body| {
+        let access = authorize(&service, parts, ApiRight::Write);
+        let channel = segment(parts.path, 2).map(|user: Cow<'_, str>| ChannelName::of_user(&user));
+        match (access, channel) {
+            (Ok(access), Ok(channel)) => publish::to_channel(&service, access, channel, parts, body),
+            (Err(error), _) | (_, Err(error)) => response_ready(Err::<_, ApiError>(error)),
+        }
+    })
+}

@@ -1,0 +1,50 @@
+//! The sockets of the chat in the registry of connections: what each of them reads, and how it is ended from outside.
+
+use std::{
+    sync::Arc,
+    task::{Wake, Waker},
+};
+
+use bytestring::ByteString;
+use edge::connections::ConnectionId;
+use socketio::{Socket, WeakNamespace};
+
+use crate::member::{Member, State};
+
+/// Registers the connection of a socket under the id of the socket, with the channels of its member.
+pub(crate) fn register(socket: &Socket, member: &Member) {
+    let id = socket.id().parse().unwrap_or_else(|_| ConnectionId::random());
+    let closing = Arc::new(Closing { namespace: socket.namespace().downgrade(), socket: socket.id().clone() });
+    let is_over = {
+        let state = member.state();
+        let mut place = member.place.lock();
+        let connection = place.register_as(id, member.access.client(), &state.feed.names());
+        connection.wait(&Waker::from(closing.clone()));
+        // It may have been ended before it had the waker.
+        connection.end().is_some()
+    };
+    if is_over {
+        closing.wake();
+    }
+}
+
+/// The member reads other channels than before.
+pub(crate) fn update(member: &Member, state: &State) {
+    member.place.lock().set_channels(&state.feed.names());
+}
+
+/// Closes a socket when its connection has to end. It has no reference to the socket, whose member has the registration.
+struct Closing {
+    namespace: WeakNamespace,
+    socket: ByteString,
+}
+
+impl Wake for Closing {
+    fn wake(self: Arc<Self>) {
+        if let Some(socket) = self.namespace.upgrade().and_then(|namespace| namespace.socket(&self.socket)) {
+            log::info!("chat: {} is disconnected by a backend", self.socket);
+            // The client is notified in its namespaces, after which it does not reconnect automatically.
+            socket.close_connection();
+        }
+    }
+}

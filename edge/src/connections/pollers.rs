@@ -1,0 +1,191 @@
+//! Clients of long polls: their polls are one connection, by credential, address and channels.
+//!
+//! It lasts while a poll waits, and otherwise until the last poll began its `wait` and [`GRACE`] ago. What clients that come no more leave
+//! behind is bounded in bytes: beyond, a connection ends with its poll.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use shared::pure::ChannelName;
+use tokio::sync::Notify;
+
+use super::{ChannelSet, Client, Connection, ConnectionId, Connections, End};
+use crate::metrics::Transport;
+
+/// How long a client has for its next poll, in addition to the `wait` of the last one.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// Bytes of connections between two polls.
+const MAX_IDLE_BYTES: usize = 16 * 1024 * 1024;
+/// The memory of such a connection in addition to its channels: itself, its places in the tables, its waker.
+const OVERHEAD: usize = 320;
+/// The number of parts of the table, each with its own lock.
+const PARTS: usize = 16;
+
+/// The clients that poll.
+#[derive(Debug, Default)]
+pub(super) struct Pollers {
+    hasher: RandomState,
+    parts: [Mutex<HashMap<Key, Poller>>; PARTS],
+    idle_bytes: AtomicUsize,
+}
+
+impl Pollers {
+    pub(super) fn idle_bytes(&self) -> usize {
+        self.idle_bytes.load(Ordering::Relaxed)
+    }
+
+    fn part(&self, key: &Key) -> &Mutex<HashMap<Key, Poller>> {
+        &self.parts[usize::try_from(self.hasher.hash_one(key) % PARTS as u64).unwrap_or_default()]
+    }
+}
+
+/// What the polls of one client have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    /// The fingerprint of the token; 0 without one.
+    token: u128,
+    address: IpAddr,
+    /// The address of the set of channels, which the connection in the table keeps alive.
+    channels: usize,
+}
+
+#[derive(Debug)]
+struct Poller {
+    connection: Arc<Connection>,
+    ended: Arc<Ended>,
+    /// Polls that wait now.
+    polls: usize,
+    /// When it ends if there are none.
+    until: Instant,
+}
+
+impl Poller {
+    fn footprint(&self) -> usize {
+        OVERHEAD + self.connection.channels().footprint()
+    }
+}
+
+/// Notifies all polls of a client that they have to end.
+#[derive(Debug, Default)]
+struct Ended(Notify);
+
+impl Wake for Ended {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_waiters();
+    }
+}
+
+/// A poll of a client. The client's connection lasts at least as long.
+#[derive(Debug)]
+pub struct Polling {
+    connections: Connections,
+    key: Key,
+    connection: Arc<Connection>,
+    ended: Arc<Ended>,
+    /// Keeps the address in `key` from being used for another set.
+    _channels: Arc<ChannelSet>,
+}
+
+impl Polling {
+    /// The connection of the client.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Waits until the connection has to end.
+    pub async fn ended(&self) -> End {
+        loop {
+            // Before the check, so that no notification is missed in between.
+            let notified = self.ended.0.notified();
+            if let Some(end) = self.connection.end() {
+                return end;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        let pollers = &self.connections.0.pollers;
+        let mut part = pollers.part(&self.key).lock();
+        // After the connection was ended, another one may be in its place.
+        let Some(poller) = part.get_mut(&self.key).filter(|poller| Arc::ptr_eq(&poller.connection, &self.connection))
+        else {
+            return;
+        };
+        poller.polls -= 1;
+        if poller.polls > 0 {
+            return;
+        }
+        let bytes = poller.footprint();
+        let is_over = poller.until <= Instant::now() || self.connection.end().is_some();
+        if is_over || pollers.idle_bytes() + bytes > MAX_IDLE_BYTES {
+            part.remove(&self.key);
+            drop(part);
+            self.connections.remove(&self.connection);
+        } else {
+            pollers.idle_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// See [`Connections::poll`].
+pub(super) fn poll(connections: &Connections, client: Client, channels: &[ChannelName], wait: Duration) -> Polling {
+    let pollers = &connections.0.pollers;
+    let set = connections.0.sets.get(channels);
+    let token = client.owner.as_ref().map_or(0, |owner| owner.fingerprint);
+    let key = Key { token, address: client.address, channels: Arc::as_ptr(&set) as usize };
+    let until = Instant::now() + wait + GRACE;
+    let mut part = pollers.part(&key).lock();
+    if let Some(known) = part.get_mut(&key)
+        && known.connection.end().is_none()
+    {
+        if known.polls == 0 {
+            pollers.idle_bytes.fetch_sub(known.footprint(), Ordering::Relaxed);
+        }
+        known.polls += 1;
+        known.until = known.until.max(until);
+        let (connection, ended) = (known.connection.clone(), known.ended.clone());
+        drop(part);
+        return Polling { connections: connections.clone(), key, connection, ended, _channels: set };
+    }
+    let connection = connections.add(ConnectionId::random(), client, Transport::LongPoll, &set);
+    let ended = Arc::<Ended>::default();
+    connection.wait(&Waker::from(ended.clone()));
+    let poller = Poller { connection: connection.clone(), ended: ended.clone(), polls: 1, until };
+    let before = part.insert(key, poller);
+    drop(part);
+    if let Some(before) = before {
+        discard(connections, &before);
+    }
+    Polling { connections: connections.clone(), key, connection, ended, _channels: set }
+}
+
+/// A poller that is no longer in the table.
+fn discard(connections: &Connections, poller: &Poller) {
+    if poller.polls == 0 {
+        connections.0.pollers.idle_bytes.fetch_sub(poller.footprint(), Ordering::Relaxed);
+    }
+    connections.remove(&poller.connection);
+}
+
+/// See [`Connections::sweep`].
+pub(super) fn sweep(connections: &Connections, now: Instant) {
+    for part in &connections.0.pollers.parts {
+        let is_over = |poller: &Poller| poller.polls == 0 && (poller.until <= now || poller.connection.end().is_some());
+        let gone: Vec<_> = part.lock().extract_if(|_, poller| is_over(poller)).collect();
+        gone.iter().for_each(|(_, poller)| discard(connections, poller));
+    }
+}

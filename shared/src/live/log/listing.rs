@@ -1,0 +1,201 @@
+//! The channels of a log with what they store, in pages.
+
+use std::collections::BinaryHeap;
+
+use super::Log;
+use crate::pure::{ChannelName, Cursor};
+
+/// What a channel stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelStats {
+    /// Its name.
+    pub name: ChannelName,
+    /// The number of stored messages.
+    pub messages: usize,
+    /// The bytes of their data.
+    pub bytes: usize,
+    /// The id of the oldest one.
+    pub oldest: Option<Cursor>,
+    /// The id of the newest one.
+    pub newest: Option<Cursor>,
+}
+
+/// A page of channels, in the order of their names, as [`Log::list`] makes it. The channels are in hash tables, so each page visits all names,
+/// one table at a time.
+#[derive(Debug)]
+pub struct Listing {
+    prefix: String,
+    after: Option<ChannelName>,
+    limit: usize,
+    /// The next part of the table to visit.
+    part: usize,
+    /// The first names found so far, one more than the page has; the last of them is the first to be replaced.
+    found: BinaryHeap<ChannelName>,
+    page: Vec<ChannelStats>,
+}
+
+impl Listing {
+    /// The first `limit` channels after `after` whose names begin with `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str, after: Option<ChannelName>, limit: usize) -> Self {
+        Self { prefix: prefix.to_owned(), after, limit, part: 0, found: BinaryHeap::new(), page: Vec::new() }
+    }
+
+    /// The channels, and whether there are none after them.
+    #[must_use]
+    pub fn into_page(mut self) -> (Vec<ChannelStats>, bool) {
+        let is_last = self.page.len() <= self.limit;
+        self.page.truncate(self.limit);
+        (self.page, is_last)
+    }
+
+    fn visit(&mut self, name: &ChannelName) {
+        if !name.starts_with(&self.prefix) || self.after.as_ref().is_some_and(|after| name <= after) {
+            return;
+        }
+        if self.found.len() <= self.limit {
+            self.found.push(name.clone());
+        } else if let Some(mut last) = self.found.peek_mut()
+            && *name < *last
+        {
+            *last = name.clone();
+        }
+    }
+}
+
+impl Log {
+    /// Continues a listing: one slice of it, which holds the writer's lock for a few thousand names at most. Returns whether there is more to
+    /// do.
+    pub fn list(&self, listing: &mut Listing) -> bool {
+        let is_visited = self.writer.lock().channels.visit(listing.part, |name| listing.visit(name));
+        listing.part += 1;
+        if is_visited {
+            return true;
+        }
+        let found = std::mem::take(&mut listing.found).into_sorted_vec();
+        listing.page = found.iter().map(|name| self.channel_stats(name)).collect();
+        false
+    }
+
+    /// What `channel` stores; nothing if it does not exist.
+    #[must_use]
+    pub fn channel_stats(&self, channel: &ChannelName) -> ChannelStats {
+        let name = channel.clone();
+        let Some(channel) = self.find(channel) else {
+            return ChannelStats { name, messages: 0, bytes: 0, oldest: None, newest: None };
+        };
+        let history = channel.history.lock();
+        let (oldest, newest) = (history.oldest().map(|oldest| oldest.id), history.newest().map(|newest| newest.id));
+        ChannelStats { name, messages: history.len(), bytes: history.bytes(), oldest, newest }
+    }
+
+    /// Removes the messages that `channel` stores; returns the newest id of the log. A reader whose cursor is before the newest of them gets a
+    /// gap.
+    pub fn purge(&self, channel: &ChannelName) -> Cursor {
+        let mut writer = self.writer.lock();
+        let up_to = writer.last;
+        writer.purge(channel);
+        let gone = writer.take_gone();
+        drop(writer);
+        drop(gone);
+        up_to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        live::{
+            log::Limits,
+            reader::{Limit, Reader},
+        },
+        pure::{Draft, Payload, Since},
+    };
+
+    fn channel(name: &str) -> ChannelName {
+        name.parse().unwrap()
+    }
+
+    fn publish(log: &Log, name: &str, text: &str) -> Cursor {
+        log.append(vec![Draft::new(channel(name), Payload::from_text(text))], 1_000)[0]
+    }
+
+    fn page(log: &Log, prefix: &str, after: Option<&str>, limit: usize) -> (Vec<String>, bool) {
+        let mut listing = Listing::new(prefix, after.map(channel), limit);
+        while log.list(&mut listing) {}
+        let (page, is_last) = listing.into_page();
+        (page.into_iter().map(|stats| stats.name.to_string()).collect(), is_last)
+    }
+
+    #[test]
+    fn pages_of_channels_are_in_order_and_complete() {
+        let log = Arc::new(Log::new(Limits::default(), Cursor::ZERO));
+        let mut expected: Vec<String> = (0..500).map(|n| format!("a.{n}")).collect();
+        for name in &expected {
+            publish(&log, name, "x");
+        }
+        publish(&log, "b", "x");
+        let _reader = Reader::open(&log, &[channel("a.read")], Since::Now);
+        expected.push("a.read".to_owned());
+        expected.sort_unstable();
+        let (mut all, mut after) = (Vec::<String>::new(), None);
+        loop {
+            let (names, is_last) = page(&log, "a.", after.as_deref(), 70);
+            after = names.last().cloned();
+            all.extend(names);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(all, expected);
+        assert_eq!(page(&log, "", None, 1_000).0.len(), 502);
+        assert_eq!(page(&log, "b", None, 1), (vec!["b".to_owned()], true));
+        assert_eq!(page(&log, "c", None, 10), (Vec::new(), true));
+    }
+
+    #[test]
+    fn a_channel_says_what_it_stores() {
+        let log = Arc::new(Log::new(Limits::default(), Cursor::ZERO));
+        let (first, last) = (publish(&log, "a", "x"), publish(&log, "a", "xyz"));
+        let expected =
+            ChannelStats { name: channel("a"), messages: 2, bytes: 8, oldest: Some(first), newest: Some(last) };
+        assert_eq!(log.channel_stats(&channel("a")), expected);
+        let none = ChannelStats { name: channel("b"), messages: 0, bytes: 0, oldest: None, newest: None };
+        assert_eq!(log.channel_stats(&channel("b")), none);
+    }
+
+    /// Readers that have received everything notice nothing; one that resumes from before gets a gap, and so does one that is behind.
+    #[test]
+    fn a_purge_is_a_gap_for_those_who_missed_something() {
+        let log = Arc::new(Log::new(Limits::default(), Cursor::ZERO));
+        let first = publish(&log, "a", "1");
+        let (mut caught_up, mut behind) = (
+            Reader::open(&log, &[channel("a")], Since::Earliest),
+            Reader::open(&log, &[channel("a")], Since::Earliest),
+        );
+        for reader in [&mut caught_up, &mut behind] {
+            assert_eq!(reader.read(Limit::default()).unwrap().messages.len(), 1);
+        }
+        let second = publish(&log, "a", "2");
+        assert_eq!(caught_up.read(Limit::default()).unwrap().messages.len(), 1);
+        let other = publish(&log, "b", "other");
+        let before = log.counts();
+        assert_eq!(log.purge(&channel("a")), other);
+        let counts = log.counts();
+        assert_eq!((counts.messages, log.channel_stats(&channel("a")).messages), (1, 0));
+        assert!(counts.footprint < before.footprint && counts.bytes < before.bytes);
+        assert!(caught_up.read(Limit::default()).is_none());
+        let gap = behind.read(Limit::default()).unwrap().gap.unwrap();
+        assert_eq!((gap.requested, gap.resumed), (first, other));
+        for (cursor, is_gap) in [(first, true), (second, false)] {
+            let reader = Reader::open(&log, &[channel("a")], Since::After(cursor));
+            assert_eq!(reader.is_gap(), is_gap, "{cursor}");
+        }
+        let next = publish(&log, "a", "3");
+        assert_eq!(caught_up.read(Limit::default()).unwrap().messages[0].id, next);
+        log.purge(&channel("nobody"));
+    }
+}

@@ -1,0 +1,179 @@
+//! Who is connected, and ending connections.
+
+use edge::testing::{Ask, Site, until};
+use serde_json::{Value, json};
+use shared::pure::access::ApiRight;
+
+use crate::{client::Client, site, token};
+
+async fn get(site: &Site, path: &str) -> Value {
+    let answer = site.get(path).token(&site.backend_token(ApiRight::Read)).send().await;
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.json()
+}
+
+fn ask(site: &Site, method: &str, path: &str) -> Ask {
+    site.ask(method.parse().unwrap(), path).token(&site.backend_token(ApiRight::Write))
+}
+
+async fn registered(site: &Site, count: usize) {
+    until("the connections", || site.service.edge.limits.registry().count() == count).await;
+}
+
+/// Transport, user and channels of each connection, in alphabetical order.
+fn told(list: &Value) -> Vec<String> {
+    let tell = |one: &Value| format!("{} {} {}", one["transport"].as_str().unwrap(), one["user"], one["channels"]);
+    let mut told: Vec<_> = list["connections"].as_array().unwrap().iter().map(tell).collect();
+    told.sort_unstable();
+    told
+}
+
+/// A connection of each transport is listed with its user and its channels, and no longer when it has ended.
+#[actix_web::test]
+async fn every_transport_that_holds_a_connection_is_listed() {
+    let site = site(&[]);
+    let ann = token(&site, "ann", "", "");
+    let events = site.get("/events?channel=public.a&channel=public.b").token(&ann).events().await;
+    let lines = site.get("/data?channel=public.a&mode=stream").open().await;
+    let mut socket = Client::connect(&site, Some(&ann)).await.unwrap();
+    socket.ask(r#""subscribe",{"channels":["public.a"]}"#).await;
+    let mut poll = site.connect().await;
+    poll.request("GET", "/data?channel=public.a&wait=60", &[("Authorization", &format!("Bearer {ann}"))]).await;
+    registered(&site, 4).await;
+    assert_eq!(
+        told(&get(&site, "/v1/connections").await),
+        [
+            r#"longpoll "ann" ["public.a"]"#,
+            r#"sse "ann" ["public.a","public.b"]"#,
+            r#"stream null ["public.a"]"#,
+            r#"websocket "ann" ["chat.lobby","public.a"]"#,
+        ]
+    );
+    assert_eq!(get(&site, "/v1/connections?user=ann").await["connections"].as_array().unwrap().len(), 3);
+    assert_eq!(told(&get(&site, "/v1/connections?channel=public.b").await).len(), 1);
+    assert_eq!(told(&get(&site, "/v1/connections?user=bob").await).len(), 0);
+    let (mut after, mut pages) = (String::new(), 0);
+    loop {
+        let page = get(&site, &format!("/v1/connections?limit=3{after}")).await;
+        pages += page["connections"].as_array().unwrap().len();
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(pages, 4);
+    let id = |list: &Value| list["connections"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(id(&get(&site, "/v1/connections?channel=chat.lobby").await), socket.sid, "as `socket.id`");
+    let presence = get(&site, "/v1/channels/public.a/presence").await;
+    let transports: Vec<_> =
+        presence["users"][0]["connections"].as_array().unwrap().iter().map(|one| one["transport"].clone()).collect();
+    assert_eq!(
+        (&presence["users"][0]["user"], transports.len(), &presence["anonymous"]),
+        (&json!("ann"), 3, &json!(1))
+    );
+    let channel = get(&site, "/v1/channels/public.a").await;
+    assert_eq!(channel["readers"], json!({ "longpoll": 1, "sse": 1, "stream": 1, "websocket": 1 }));
+    socket.ask(r#""leave","lobby""#).await;
+    assert_eq!(told(&get(&site, "/v1/connections?channel=chat.lobby").await).len(), 0);
+    drop((events, lines, socket));
+    // The poll lasts, and so does its connection.
+    registered(&site, 1).await;
+}
+
+/// A user is disconnected on every transport, and refused in the way after which no client of these connects again by itself.
+#[actix_web::test]
+async fn a_user_is_disconnected_everywhere_and_refused() {
+    let site = site(&[]);
+    let ann = token(&site, "ann", "", "");
+    let mut events = site.get("/events?channel=public.a").token(&ann).events().await;
+    let mut lines = site.get("/data?channel=public.a&mode=stream").token(&ann).open().await;
+    assert_eq!(lines.line().await.as_deref(), Some(""));
+    let mut socket = Client::connect(&site, Some(&ann)).await.unwrap();
+    let bob = Client::connect(&site, Some(&token(&site, "bob", "", ""))).await.unwrap();
+    let poll = site.get("/data?channel=public.a&wait=60").token(&ann).send();
+    let end = async {
+        registered(&site, 5).await;
+        ask(&site, "DELETE", "/v1/users/ann/connections?for=1h").send().await
+    };
+    let (polled, ended) = tokio::join!(poll, end);
+    assert_eq!(ended.json(), json!({ "ended": 4 }));
+    assert_eq!(polled.error(), (403, "disconnected".into()));
+    assert!(polled.message().contains("3600 s"), "{polled:?}");
+    assert!(events.message().await.is_none() && lines.line().await.is_none());
+    socket.find("41").await;
+    registered(&site, 1).await;
+    assert_eq!(get(&site, "/v1/connections").await["connections"][0]["id"], bob.sid);
+    assert_eq!(site.get("/events?channel=public.a").token(&ann).send().await.status, 204);
+    for mode in ["longpoll", "poll", "stream"] {
+        let path = format!("/data?channel=public.a&mode={mode}");
+        assert_eq!(site.get(&path).token(&ann).send().await.error(), (403, "disconnected".into()), "{mode}");
+    }
+    let refused = Client::connect(&site, Some(&ann)).await.err().unwrap();
+    assert_eq!(refused["data"]["code"], "disconnected", "{refused}");
+    assert!(Client::connect(&site, None).await.is_ok());
+}
+
+#[actix_web::test]
+async fn one_connection_is_ended() {
+    let site = site(&[]);
+    let mut anonymous = site.get("/events?channel=public.a").events().await;
+    let mut socket = Client::connect(&site, Some(&token(&site, "ann", "", ""))).await.unwrap();
+    registered(&site, 2).await;
+    let id = get(&site, "/v1/connections?channel=public.a").await["connections"][0]["id"].as_str().unwrap().to_owned();
+    let end = |id: &str| ask(&site, "DELETE", &format!("/v1/connections/{id}")).send();
+    assert_eq!(end(&id).await.json(), json!({ "ended": 1 }));
+    assert!(anonymous.message().await.is_none());
+    assert_eq!(end(&id).await.error(), (404, "unknown_connection".into()));
+    assert_eq!(end("short").await.error(), (400, "bad_connection".into()));
+    // Without a user it is only ended.
+    drop(site.get("/events?channel=public.a").events().await);
+    assert_eq!(end(&socket.sid).await.json(), json!({ "ended": 1 }));
+    socket.find("41").await;
+    assert!(Client::connect(&site, Some(&token(&site, "ann", "", ""))).await.is_err());
+    for bad in ["0", "0s", "31d", "soon", "-1"] {
+        let answer = ask(&site, "DELETE", &format!("/v1/users/ann/connections?for={bad}")).send().await;
+        assert_eq!(answer.error(), (400, "bad_duration".into()), "{bad}");
+    }
+}
+
+/// A revoked token is refused from then on, connections that were opened with it end, and a later token of the user is valid.
+#[actix_web::test]
+async fn tokens_are_revoked() {
+    let site = site(&[]);
+    let revoke = |body: Value| ask(&site, "POST", "/v1/revocations").body("application/json", body.to_string());
+    let ann = token(&site, "ann", "public.*", "private");
+    let mut events = site.get("/events?channel=private").token(&ann).events().await;
+    let mut socket = Client::connect(&site, Some(&ann)).await.unwrap();
+    registered(&site, 2).await;
+    let answer = revoke(json!({ "user": "ann" })).await;
+    assert_eq!((answer.status, &answer.json()["ended"]), (201, &json!(2)), "{answer:?}");
+    assert!(events.message().await.is_none());
+    socket.find("41").await;
+    let publish = async |token: &str| crate::publish(&site, token, "public.a", "1").await.status;
+    assert_eq!(site.get("/events?channel=private").token(&ann).send().await.error(), (401, "bad_token".into()));
+    assert_eq!(publish(&ann).await, 401);
+    assert_eq!(Client::connect(&site, Some(&ann)).await.err().unwrap()["data"]["code"], "bad_token");
+    // Issued at least a millisecond later.
+    let later = async || token(&site, "ann", "public.*", "");
+    let mut again = later().await;
+    while publish(&again).await != 201 {
+        again = later().await;
+    }
+    let claims = again.split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(
+        &base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(revoke(json!({ "jti": claims["jti"] })).await.status, 201);
+    assert_eq!(publish(&again).await, 401);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    for (bad, code) in [
+        (json!({}), "bad_body"),
+        (json!({ "user": "a", "jti": "b" }), "bad_body"),
+        (json!({ "user": 7 }), "bad_body"),
+        (json!({ "user": "a", "until": 7 }), "bad_body"),
+        (json!({ "user": "a", "issued_before": now + 60 }), "bad_time"),
+        (json!({ "user": "a", "expires": now - 60 }), "bad_time"),
+        (json!({ "user": "a", "expires": now + 400 * 86_400 }), "bad_time"),
+    ] {
+        assert_eq!(revoke(bad.clone()).await.error(), (400, code.into()), "{bad}");
+    }
+}
