@@ -48,7 +48,7 @@ pub(crate) struct Connection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     user: Option<Arc<str>>,
-    /// How it reads: `sse`, `stream`, `longpoll`, `websocket`, `polling`.
+    /// How it reads: `sse`, `stream`, `longpoll`, `ws`, `websocket`, `polling`.
     transport: &'static str,
     /// The channels that it reads.
     channels: Vec<ChannelName>,

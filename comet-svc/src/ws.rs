@@ -52,18 +52,19 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
     let opening = Opening::read(service, parts);
     let service = service.clone();
     response(async move {
-        let Opening { mut head, admitted, slot } = opening?;
+        let Opening { mut head, admitted, mut slot } = opening?;
         let (access, subscription) = match admitted {
             Ok(admitted) => admitted,
             Err(close) => return Ok(head.body(close.frame())),
         };
-        let reader = match subscription {
-            Some(subscription) => subscription.open(&service).await?,
-            None => Reader::open(service.log(), &[], Since::Now),
+        let (reader, channels) = match subscription {
+            Some(subscription) => (subscription.open(&service).await?, subscription.channels),
+            None => (Reader::open(service.log(), &[], Since::Now), Vec::new()),
         };
         // Only a request without an upgrade, which is rejected, has another body.
         let RequestBody::Stream(incoming) = body else { return Err(upgrade_required()) };
         let feed = Feed::new(service.log(), reader);
+        slot.register(access.client(), &channels);
         Ok(head.body(Socket::new(service, access, feed, slot, incoming)))
     })
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use edge::ApiError;
+use edge::{ApiError, connections::End};
 use socketio::websocket::{FrameError, encode};
 
 /// A close code, and a reason for people.
@@ -32,6 +32,11 @@ impl Close {
     /// The token expired.
     pub(super) const EXPIRED: Self = Self::new(4401, "bad_token: the token has expired; reconnect with a new one");
 
+    /// A backend has disconnected the client.
+    pub(super) const DISCONNECTED: Self = Self::new(4403, "disconnected: a backend has ended this connection");
+    /// The token was revoked.
+    pub(super) const REVOKED: Self = Self::new(4401, "bad_token: the token has been revoked");
+
     const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason: Cow::Borrowed(reason) }
     }
@@ -45,6 +50,14 @@ impl Close {
             _ => return None,
         };
         Some(Self { code, reason: format!("{}: {error}", error.code()).into() })
+    }
+
+    /// For a connection that is ended from outside.
+    pub(super) fn ended(end: End) -> Self {
+        match end {
+            End::Disconnected => Self::DISCONNECTED,
+            End::Revoked => Self::REVOKED,
+        }
     }
 
     /// The close frame.

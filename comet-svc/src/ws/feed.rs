@@ -118,6 +118,11 @@ impl Feed {
         }
     }
 
+    /// The channels that it reads.
+    pub(super) fn channels(&self) -> Vec<ChannelName> {
+        self.live.channels().cloned().collect()
+    }
+
     fn is_full(&self, more: usize) -> bool {
         let waiting: usize = self.catch_ups.iter().map(|catch_up| catch_up.channels.len()).sum();
         self.catch_ups.len() >= MAX_CATCH_UPS || waiting + more > MAX_CATCH_UP_CHANNELS

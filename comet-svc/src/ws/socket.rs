@@ -135,6 +135,9 @@ impl Socket {
             };
             return Poll::Ready(Some(self.close(&Bytes::new(), &close.frame())));
         }
+        if let Some(end) = self.slot.end() {
+            return Poll::Ready(Some(self.close(&Bytes::new(), &Close::ended(end).frame())));
+        }
         if std::mem::take(&mut self.answered)
             && let Poll::Ready(bytes) = self.poll_messages(cx)
         {
@@ -150,6 +153,9 @@ impl Socket {
         }
         if let Poll::Ready(bytes) = self.poll_messages(cx) {
             return Poll::Ready(Some(bytes));
+        }
+        if let Poll::Ready(end) = self.slot.poll_end(cx) {
+            return Poll::Ready(Some(self.close(&Bytes::new(), &Close::ended(end).frame())));
         }
         self.poll_timer(cx).map(Some)
     }
@@ -201,9 +207,14 @@ impl Socket {
     /// Completes a command. Returns the cursor of its answer.
     fn apply(&mut self, done: Done) -> Result<Option<Cursor>, ApiError> {
         match done {
-            Done::Subscribe { channels, since, opener } => self.feed.subscribe(channels, since, opener).map(Some),
+            Done::Subscribe { channels, since, opener } => {
+                let cursor = self.feed.subscribe(channels, since, opener)?;
+                self.slot.set_channels(&self.feed.channels());
+                Ok(Some(cursor))
+            }
             Done::Unsubscribe { channels } => {
                 self.feed.unsubscribe(&channels);
+                self.slot.set_channels(&self.feed.channels());
                 Ok(None)
             }
             Done::Published(id) => Ok(Some(id)),

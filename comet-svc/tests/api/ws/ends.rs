@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edge::testing::until;
+use edge::{connections::End, testing::until};
 use serde_json::json;
 
 use super::{Client, PING, PONG, subscribe};
@@ -52,6 +52,32 @@ async fn a_busy_connection_ends_with_its_token() {
         }
     };
     assert_eq!(code, 4401);
+}
+
+/// The channels of the registry are those that the connection reads at that time.
+#[actix_web::test]
+async fn a_connection_is_registered_and_ended_from_outside() {
+    let site = site(&[]);
+    let registry = site.service.edge.limits.registry().clone();
+    let channels = || {
+        let page = registry.page(None, 10, |_| true);
+        page.connections
+            .iter()
+            .map(|one| one.channels().iter().map(ToString::to_string).collect())
+            .collect::<Vec<String>>()
+    };
+    for (end, code) in [(End::Disconnected, 4403), (End::Revoked, 4401)] {
+        let mut client = Client::open(&site, "?channel=public.a").await;
+        until("it is registered", || channels() == ["public.a"]).await;
+        assert_eq!(client.ask(subscribe(&["public.b"], None)).await["ok"], json!(true));
+        assert_eq!(channels(), ["public.apublic.b"]);
+        let unsubscribe = json!({"unsubscribe": {"channels": ["public.a"]}, "id": 2});
+        assert_eq!(client.ask(unsubscribe).await["ok"], json!(true));
+        assert_eq!(channels(), ["public.b"]);
+        assert_eq!(registry.end_all(end, |_| true), 1);
+        assert_eq!(client.closed().await, Some(code));
+        until("it is gone", || registry.count() == 0).await;
+    }
 }
 
 /// Everything that was published before is delivered first.
