@@ -12,7 +12,8 @@ export function blocksOf(page) {
   let open;
   const lines = read(page).split("\n");
   lines.forEach((line, at) => {
-    const fence = /^\s*```(\w*)\s*$/.exec(line);
+    // A language, and what Rust is to do with it.
+    const fence = /^\s*```(\w*)(?:,\w+)*\s*$/.exec(line);
     if (!fence) return void open?.lines.push(line);
     if (open) {
       if (open.language) found.push({ language: open.language, text: `${open.lines.join("\n")}\n`, line: open.line, saveAs: open.saveAs });

@@ -143,7 +143,7 @@ const PLANS = {
     parses,
     inPage(1, /ACME/),
   ],
-  "docs/PROTOCOL.md": [json, json, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
+  "docs/PROTOCOL.md": [json, parses, json, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
   "CONTRIBUTING.md": "anything",
   "docs/OPERATIONS.md": "anything",
   "docs/SCALING.md": [MINUTES],
@@ -154,6 +154,7 @@ const PLANS = {
   "docs/FUZZING.md": [elsewhere("runs for minutes")],
   "docs/PERFORMANCE.md": "anything",
   "examples/publish/README.md": [elsewhere("make e2e-examples")],
+  "socketio/README.md": "anything",
   "web/client/README.md": "parsed",
 };
 
@@ -164,6 +165,10 @@ const ELSEWHERE = [
   [/trident-bench/, "measures for minutes"],
   [/docker compose|rolling\.sh/, "make e2e-compose"],
   [/^# \/etc\/systemd/, "systemd"],
+  [/^# \/etc\/trident\/trident\.toml/, "edge/src/settings/file.rs"],
+  [/^\[dependencies\]\nactix-web/, "socketio/Cargo.toml"],
+  [/^use actix_web::\{App, HttpServer\}/, "make test, as an example of the crate socketio"],
+  [/^const socket = io\("http:\/\/localhost:3000"\)/, "e2e/socketio"],
   [/^location \/push\//, "e2e/client/prefix.test.js"],
   [/^groups:/, "Prometheus; its metrics are held by standalone/tests/operations.rs"],
   [/^standalone (listen|publish)/, "standalone/tests"],

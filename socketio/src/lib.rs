@@ -197,6 +197,11 @@
 //! HTTP answer itself is the connection's task; and one heap of deadlines a thread is the clock of all its sessions. [`engine::EngineIo`]
 //! serves Engine.IO alone.
 
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod ack;
 pub mod adapter;
 mod broadcast;

@@ -132,4 +132,13 @@ mod tests {
         let absent = ConfigFile::read("/nowhere/at/all.toml").faults;
         assert!(absent[0].to_string().starts_with("TRIDENT_CONFIG (--config): cannot read `/nowhere"), "{absent:?}");
     }
+
+    #[test]
+    fn the_file_in_the_documentation_is_valid() {
+        let page = include_str!("../../../docs/OPERATIONS.md");
+        let (_, file) = page.split_once("```toml\n").unwrap();
+        let (file, _) = file.split_once("```").unwrap();
+        assert!(file.starts_with("# /etc/trident/trident.toml\n"), "{file}");
+        assert_eq!(ConfigFile::parse(file, "f").faults, []);
+    }
 }
