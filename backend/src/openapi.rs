@@ -5,8 +5,11 @@
 use edge::openapi::{ErrorBody, Refused, publishing};
 use shared::pure::{ChannelName, Cursor, Gap, message::Whole};
 use utoipa::{
-    IntoParams, OpenApi, ToSchema,
-    openapi::path::{ParameterBuilder, ParameterIn},
+    IntoParams, OpenApi, PartialSchema as _, ToSchema,
+    openapi::{
+        Required,
+        path::{ParameterBuilder, ParameterIn},
+    },
 };
 
 use crate::{
@@ -27,7 +30,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     publish.tags = Some(vec!["backend".to_owned()]);
     let parameters = publish.parameters.get_or_insert_default();
     parameters.retain(|parameter| parameter.name != "channel");
-    parameters.insert(0, ParameterBuilder::new().name("user").parameter_in(ParameterIn::Path).build());
+    let user = ParameterBuilder::new().name("user").parameter_in(ParameterIn::Path).required(Required::True);
+    parameters.insert(0, user.schema(Some(String::schema())).build());
     let path = openapi.paths.paths.entry("/v1/users/{user}/messages".to_owned()).or_default();
     path.post = Some(publish);
     openapi
