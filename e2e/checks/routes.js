@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { WebSocket } from "ws";
-import { ask, openEvents, openLines } from "../lib/http.js";
+import { ask, openEvents, openLines, trusted } from "../lib/http.js";
 import { ROOT } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { soon } from "../lib/wait.js";
@@ -70,7 +70,7 @@ export function checkRoutes(stackOf) {
   test("/ws: messages, commands and their answers, with a plain WebSocket", async () => {
     const url = `${base().replace(/^http/, "ws")}/ws?channel=public.ws`;
     const open = async (address, protocols) => {
-      const socket = new WebSocket(address, protocols);
+      const socket = new WebSocket(address, protocols, { ca: trusted() });
       const [frames, waiting] = [[], []];
       socket.onmessage = ({ data }) => (waiting.shift() ?? ((frame) => frames.push(frame)))(JSON.parse(data));
       const next = () => soon("a frame", frames.length > 0 ? Promise.resolve(frames.shift()) : new Promise((resolve) => waiting.push(resolve)));

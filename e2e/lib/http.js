@@ -16,6 +16,9 @@ export function trust(file, ...others) {
   process.env.CURL_CA_BUNDLE = file;
 }
 
+/** The certificates that are trusted, as the option `ca` of a client; nothing unless `trust` was called. */
+export const trusted = () => authority;
+
 function send(url, options, answered) {
   const secure = String(url).startsWith("https:");
   return (secure ? https : http).request(url, { agent: false, ...(secure ? { ca: authority } : {}), ...options }, answered);
