@@ -95,7 +95,8 @@ impl Reader {
             };
             let is_lost = self.report(&piece);
             let Piece { messages, end, share, .. } = piece;
-            let rest = Rest { messages: messages.into(), end, _share: share };
+            // A reader never moves back, whatever the piece says.
+            let rest = Rest { messages: messages.into(), end: end.max(self.cursor), _share: share };
             return self.serve(rest, limit, is_lost);
         }
         match self.older.as_mut().and_then(|older| older.piece.take()) {

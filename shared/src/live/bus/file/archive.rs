@@ -180,16 +180,14 @@ impl DiskArchive {
     fn try_read(&self, request: &Request) -> io::Result<Piece> {
         let is_scarce = self.buffered.load(Relaxed) > PIECES;
         let budget = if is_scarce { SMALL_PIECE } else { PIECE };
-        let (sealed, file, active, mut wanted) = self.snapshot(request, budget as u64)?;
-        for (at, one) in wanted.iter_mut().enumerate() {
-            let limited = self.limit(&one.channel, &sealed)?;
-            one.floor = one.floor.max(limited);
-            one.after = request.channels[at].1.max(one.floor);
-        }
+        let sealed = self.catalog.segments.lock().sealed.clone();
+        let limits = request.channels.iter().map(|(channel, _)| self.limit(channel, &sealed));
+        let limits = limits.collect::<io::Result<Vec<_>>>()?;
+        let (sealed, file, active, mut wanted) = self.snapshot(request, &limits, budget as u64)?;
         let oldest_ms = self.oldest_ms();
-        let mut reading =
-            Reading { up_to: request.up_to, budget, bytes: 0, oldest_ms, seen: Cursor::ZERO, messages: Vec::new() };
         let first = wanted.iter().map(|one| one.after).min().unwrap_or_default();
+        let mut reading =
+            Reading { up_to: request.up_to, budget, bytes: 0, oldest_ms, seen: first, messages: Vec::new() };
         let from = sealed.partition_point(|segment| segment.sealed.last <= first);
         let mut is_full = false;
         for segment in sealed[from..].iter().filter(|segment| segment.sealed.messages > 0) {
@@ -221,21 +219,23 @@ impl DiskArchive {
         Ok(Piece { messages: reading.messages, end, floors, share: None })
     }
 
-    /// The segments at one moment, and what the last one has of each channel.
+    /// The segments at one moment, and what the last one has of each channel after its limits.
     #[expect(clippy::type_complexity, reason = "taken apart where it is used")]
     fn snapshot(
         &self,
         request: &Request,
+        limits: &[Cursor],
         budget: u64,
     ) -> io::Result<(Arc<Vec<Arc<SealedSegment>>>, Arc<dyn DiskFile>, (u64, u32), Vec<Wanted>)> {
         let segments = self.catalog.segments.lock();
-        let wanted = request.channels.iter().map(|(channel, after)| {
+        let wanted = request.channels.iter().zip(limits).map(|((channel, after), limit)| {
+            let floor = segments.floors.of(channel).max(*limit);
+            let after = floor.max(*after);
             let active = match segments.active.index.channel(channel) {
-                Some(entries) => index::entries(entries, *after, budget)?,
+                Some(entries) => index::entries(entries, after, budget)?,
                 None => Default::default(),
             };
-            let floor = segments.floors.of(channel);
-            Ok(Wanted { channel: channel.clone(), after: *after, floor, active })
+            Ok(Wanted { channel: channel.clone(), after, floor, active })
         });
         let wanted = wanted.collect::<io::Result<Vec<_>>>()?;
         let active = &segments.active;

@@ -38,7 +38,7 @@ pub(super) struct Reading {
     pub(super) bytes: usize,
     /// Messages before this time have expired.
     pub(super) oldest_ms: u64,
-    /// The last message that was looked at.
+    /// The last message that was looked at; before that, where the piece begins.
     pub(super) seen: Cursor,
     pub(super) messages: Vec<Arc<Message>>,
 }

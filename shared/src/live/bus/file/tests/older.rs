@@ -19,12 +19,13 @@ fn open(disk: &SimulatedDisk, channel: Retention, total: Option<u64>) -> Simulat
 /// The next batch, with the disk read on this thread; `None` if nothing is stored after the cursor.
 fn next(bus: &FileBus, reader: &mut Reader, messages: usize) -> Option<Batch> {
     let context = Context::from_waker(Waker::noop());
-    loop {
+    for _ in 0..1_000 {
         match reader.poll_stored(&context, Limit { messages, bytes: usize::MAX }) {
             Poll::Ready(batch) => return batch,
             Poll::Pending => bus.archive.serve_next(),
         }
     }
+    panic!("the reader requests pieces without an end");
 }
 
 /// Everything after `since`, in batches of seven; and the gaps.
@@ -126,6 +127,25 @@ fn a_channels_own_limits_hold_on_disk() {
     let (size, _) = simulated.bus.catalog.size();
     assert!(size < 30_000, "{size}");
     assert_eq!(all(&simulated.bus, &["other"], Since::After(later[0])).0.len(), 40);
+}
+
+/// What the limit dropped is far more than a piece, all in the segment that is written.
+#[test]
+fn limits_hold_in_a_large_segment() {
+    let limits = Limits {
+        channel: Retention { count: Some(40), ..Retention::default() },
+        total: Some(8_000),
+        ..Limits::default()
+    };
+    let clock = || START.into();
+    let opened = FileBus::on(Arc::new(SimulatedDisk::new()), FileOptions::default(), 1 << 30, limits, clock).unwrap();
+    let mut simulated = Simulated { bus: opened.0, writer: opened.1 };
+    let sent: Vec<_> = (0..600).map(|_| say(&mut simulated, "c", 1_000)).collect();
+    let other = say(&mut simulated, "other", 10);
+    let bus = &simulated.bus;
+    assert_eq!(all(bus, &["c"], Since::Earliest), (sent[560..].to_vec(), vec![]));
+    assert_eq!(all(bus, &["c"], Since::After(sent[10])), (sent[560..].to_vec(), vec![sent[559]]));
+    assert_eq!(all(bus, &["other", "c"], Since::Earliest).0, [&sent[560..], &[other]].concat());
 }
 
 #[test]
