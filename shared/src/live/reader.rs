@@ -156,7 +156,11 @@ impl Reader {
     pub fn add_from(&mut self, channel: &ChannelName, from: Cursor) {
         if !self.reads(channel) {
             let (channel, key) = self.log.add_waiter(channel, &self.waiter, self.opener.as_ref());
-            let dropped = channel.history.lock().dropped().unwrap_or_default();
+            let dropped = match self.log.archive() {
+                // What only the memory dropped is still on disk, and its removal from there would be a loss.
+                Some(archive) => archive.removed(&channel.name),
+                None => channel.history.lock().dropped().unwrap_or_default(),
+            };
             // Drops that are not visible yet may still have to be reported; see `read`.
             let reported_loss_up_to = dropped.min(self.log.head());
             self.subscriptions.push(Subscription { channel, key, from, reported_loss_up_to });

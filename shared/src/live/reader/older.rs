@@ -136,10 +136,9 @@ impl Reader {
         for (subscription, floor) in self.subscriptions.iter().zip(&piece.floors) {
             let after = self.cursor.max(subscription.from);
             let known = reported.iter_mut().find(|(channel, _)| *channel == subscription.channel.name);
-            // Who subscribed without a cursor misses nothing that was removed before.
-            let before = known.as_ref().map(|(_, before)| *before);
-            let before = before.or((subscription.reported_loss_up_to == Cursor::ZERO).then_some(Cursor::ZERO));
-            is_lost |= self.opening.is_none() && *floor > after && before.is_some_and(|before| *floor > before);
+            // What was removed before the subscription began is not missed.
+            let before = known.as_ref().map_or(subscription.reported_loss_up_to, |(_, before)| *before);
+            is_lost |= self.opening.is_none() && *floor > after.max(before);
             match known {
                 Some((_, before)) => *before = (*before).max(*floor),
                 None => reported.push((subscription.channel.name.clone(), *floor)),

@@ -101,6 +101,27 @@ fn removed_segments_are_a_gap_for_their_channels_only() {
     }
 }
 
+/// What is removed from the disk while a reader without a cursor lags is a gap; what was removed before it began is none.
+#[test]
+fn a_reader_without_a_cursor_learns_what_it_missed() {
+    let mut simulated = open(&SimulatedDisk::new(), Retention::default(), Some(30_000));
+    let busy: ChannelName = "busy".parse().unwrap();
+    let sent: Vec<_> = (0..300).map(|_| say(&mut simulated, "busy", 300)).collect();
+    let now = Reader::open(simulated.bus.log(), std::slice::from_ref(&busy), Since::Now);
+    let mut joining = Reader::open(simulated.bus.log(), &["calm".parse().unwrap()], Since::After(sent[0]));
+    joining.add_from(&busy, Cursor::ZERO);
+    assert!(next(&simulated.bus, &mut joining, 7).unwrap().gap.is_none());
+    let mut joining = Reader::open(simulated.bus.log(), &["calm".parse().unwrap()], Since::After(sent[0]));
+    joining.add_from(&busy, Cursor::ZERO);
+    let later: Vec<_> = (0..300).map(|_| say(&mut simulated, "busy", 300)).collect();
+    for mut reader in [now, joining] {
+        let batch = next(&simulated.bus, &mut reader, 7).unwrap();
+        let at = later.iter().position(|id| *id == batch.messages[0].id).unwrap();
+        assert_eq!(batch.gap.map(|gap| gap.resumed), Some(later[at - 1]));
+        assert!(next(&simulated.bus, &mut reader, 7).unwrap().gap.is_none(), "once");
+    }
+}
+
 #[test]
 fn a_channels_own_limits_hold_on_disk() {
     let disk = SimulatedDisk::new();
