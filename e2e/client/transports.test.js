@@ -149,7 +149,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.equal(connection.state.transport, "websocket");
       const without = listen(stack.base, { channels: [newChannel()], websocket: undefined });
       await isOpen(without);
-      assert.equal(without.state.transport, "sse");
+      assert.equal(without.state.transport, "ws");
     });
 
     test("a cursor of one transport goes on at every other", async () => {

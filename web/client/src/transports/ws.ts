@@ -46,7 +46,10 @@ export const ws: Transport = async (wanted, sink, signal) => {
     });
   } finally {
     clearInterval(beat);
-    socket.close();
+    socket.onclose = null;
+    // Browsers warn of a connection that is closed before it is open.
+    if (socket.readyState === 0) socket.onopen = () => socket.close();
+    else socket.close();
   }
 };
 
@@ -109,11 +112,15 @@ class Commands {
 async function read(commands: Commands, wanted: Wanted, sink: Sink, signal: Signal): Promise<never> {
   let { since } = wanted;
   for (;;) {
-    sink.opened();
-    if (since) since = await catchUp(wanted, since, sink, signal);
+    if (since) {
+      sink.opened();
+      since = await catchUp(wanted, since, sink, signal);
+    }
     await sink.room();
     const isFull = new Promise<void>((resolve) => (commands.full = resolve));
     const { cursor } = await commands.send("subscribe", since);
+    // Not before: what is published from here on is delivered.
+    sink.opened();
     if (!since) sink.place(cursor);
     await isFull;
     // What is on its way until the answer is kept, and not asked for again.
