@@ -14,16 +14,16 @@ use crate::member::{Member, State};
 /// Registers the connection of a socket under the id of the socket, with the channels of its member.
 pub(crate) fn register(socket: &Socket, member: &Member) {
     let id = socket.id().parse().unwrap_or_else(|_| ConnectionId::random());
-    let closing = Arc::new(Closing { namespace: socket.namespace().downgrade(), socket: socket.id().clone() });
-    let is_over = {
+    let connection = {
         let state = member.state();
         let mut place = member.place.lock();
-        let connection = place.register_as(id, member.access.client(), &state.feed.names());
-        connection.wait(&Waker::from(closing.clone()));
-        // It may have been ended before it had the waker.
-        connection.end().is_some()
+        member.access.register_as(&mut place, id, &state.feed.names())
     };
-    if is_over {
+    let closing = Arc::new(Closing { namespace: socket.namespace().downgrade(), socket: socket.id().clone() });
+    // Without the locks: if the connection is being ended at this moment, the waker is called here, and closing needs them.
+    connection.wait(&Waker::from(closing.clone()));
+    // It may have been ended before it had the waker.
+    if connection.end().is_some() {
         closing.wake();
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                     // A body of unknown length, like that of the GET; a HEAD is sent none of it.
                     return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
                 }
-                slot.register(access.client(), &ask.subscription.channels);
+                access.register(&mut slot, &ask.subscription.channels);
                 let lines = Lines { format: ask.format, publisher: ask.publisher };
                 Ok(answer.body(Stream::new(reader, lines, slot, times)))
             }
@@ -96,12 +96,12 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
                 } else {
                     // An answer that was opened with a token ends when the token expires.
                     let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
-                    let connections = service.edge.limits.registry();
-                    let polling = connections.poll(access.client(), &ask.subscription.channels, ask.wait);
+                    let polling = access.register_poll(&ask.subscription.channels, ask.wait);
                     let batch = tokio::select! {
                         biased;
-                        batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))) => batch,
+                        // First: it may have been ended before it was registered.
                         end = polling.ended() => return Err(ended(end, &access)),
+                        batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))) => batch,
                     };
                     // The log is closed once the process drains.
                     is_draining = matches!(batch, Ok(None));

@@ -64,7 +64,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         // Only a request without an upgrade, which is rejected, has another body.
         let RequestBody::Stream(incoming) = body else { return Err(upgrade_required()) };
         let feed = Feed::new(service.log(), reader);
-        slot.register(access.client(), &channels);
+        access.register(&mut slot, &channels);
         Ok(head.body(Socket::new(service, access, feed, slot, incoming)))
     })
 }

@@ -1,7 +1,7 @@
 //! The connections of a process: who reads which channels, over which transport, since when, and a way to end each of them from outside.
 //!
-//! A handler that opens a connection has a [`Slot`](super::limits::Slot) for it, and registers the connection with the slot, which removes it
-//! when it is dropped. Whoever owns the slot checks [`Connection::end`] before it sends, and registers its waker with
+//! A handler that opens a connection has a [`Slot`](super::limits::Slot) for it, and registers the connection with the slot
+//! ([`Access::register`](super::Access::register)), which removes it when it is dropped. Whoever owns the slot checks [`Connection::end`] before it sends, and registers its waker with
 //! [`Connection::wait`] before it waits. A client of long polls has no connection between two of them: [`pollers`] keeps one for it.
 //!
 //! Nothing here is on the path of a message, except for the check, which is one atomic load.
@@ -71,7 +71,7 @@ impl End {
 
 /// Whose connection it is.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(super) struct Client {
     /// The owner of its token, if it has one.
     pub(super) owner: Option<Arc<TokenOwner>>,
     /// Its address.
@@ -260,7 +260,7 @@ impl Connections {
     /// The connection of a client that polls these channels, for up to `wait` this time: the one of its earlier polls, if the last of them
     /// began less than its `wait` and [a while](pollers::GRACE) ago.
     #[must_use]
-    pub fn poll(&self, client: Client, channels: &[ChannelName], wait: Duration) -> Polling {
+    pub(super) fn poll(&self, client: Client, channels: &[ChannelName], wait: Duration) -> Polling {
         pollers::poll(self, client, channels, wait)
     }
 

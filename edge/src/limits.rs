@@ -258,19 +258,20 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Registers the connection, with the channels that it reads, until the slot is dropped.
-    pub fn register(&mut self, client: Client, channels: &[ChannelName]) {
-        self.register_as(ConnectionId::random(), client, channels);
-    }
-
-    /// As [`Slot::register`], with an id that the connection has already. Replaces an earlier registration of the slot.
-    pub fn register_as(&mut self, id: ConnectionId, client: Client, channels: &[ChannelName]) -> &Arc<Connection> {
+    /// See [`Access::register_as`](super::Access::register_as).
+    pub(super) fn register_as(
+        &mut self,
+        id: ConnectionId,
+        client: Client,
+        channels: &[ChannelName],
+    ) -> Arc<Connection> {
         let registry = &self.limits.0.connections;
         let connection = registry.add(id, client, self.transport, channels);
         if let Some(before) = self.connection.take() {
             registry.remove(&before);
         }
-        self.connection.insert(connection)
+        self.connection = Some(connection.clone());
+        connection
     }
 
     /// The connection reads these channels from now on.

@@ -54,7 +54,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         let Ok(reader) = subscription.open(&service).await else {
             return Ok(answer.body(form.closing()));
         };
-        slot.register(access.client(), &subscription.channels);
+        access.register(&mut slot, &subscription.channels);
         Ok(answer.body(Stream::new(reader, form, slot, times)))
     })
 }

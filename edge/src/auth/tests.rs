@@ -14,6 +14,8 @@ use shared::pure::{ChannelName, access::ClaimsFault};
 use super::*;
 use crate::{
     ApiError, Edge, Settings,
+    connections::End,
+    metrics::Transport,
     routes::RequestParts,
     settings::{Secret, ServiceDefaults},
 };
@@ -255,6 +257,32 @@ fn a_token_adds_to_what_is_public() {
     assert!(left > Duration::from_secs(55) && left <= Duration::from_secs(61), "{left:?}");
     let refused = access.require_publish(&channel("random")).unwrap_err();
     assert_eq!((refused.status_code(), refused.code()), (StatusCode::FORBIDDEN, "insufficient_scope"));
+}
+
+/// A handler may wait between the admission of a client and the registration of its connection.
+#[tokio::test]
+async fn a_connection_ends_for_what_happened_before_it_was_registered() {
+    let disconnect = |edge: &Edge| {
+        edge.disconnected.refuse("ann", Duration::from_secs(60), std::time::Instant::now()).unwrap();
+    };
+    let revoke = |edge: &Edge| {
+        let (tokens, now) = (Revoked::User("ann".to_owned()), SystemTime::now());
+        let issued_before = seconds(now + Duration::from_secs(1));
+        let revocation = Revocation { tokens, issued_before, expires: now + Duration::from_secs(60) };
+        edge.revocations.add(revocation, now).unwrap();
+    };
+    let happenings: [(fn(&Edge), _); 3] =
+        [(|_| {}, None), (disconnect, Some(End::Disconnected)), (revoke, Some(End::Revoked))];
+    for (happen, end) in happenings {
+        let edge = edge(&["--secret", SECRET]);
+        let access = access(&edge, &[("authorization", &format!("Bearer {}", token("", "inner")))]).unwrap();
+        let mut slot = edge.limits.connect(access.address(), Transport::Sse).unwrap();
+        happen(&edge);
+        access.register(&mut slot, &[channel("inner")]);
+        assert_eq!(slot.end(), end);
+        let polling = access.register_poll(&[channel("inner")], Duration::from_secs(1));
+        assert_eq!(polling.connection().end(), end);
+    }
 }
 
 /// Case 12.10: a 403 names the patterns that the token has, the first of them where they are many.

@@ -1,11 +1,19 @@
 //! What backends may do, and what they have done to a client: their rights, and users that they have disconnected.
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
-use shared::pure::access::ApiRight;
+use shared::pure::{ChannelName, access::ApiRight};
 
 use super::{Access, bearer};
-use crate::{ApiError, Edge, address, connections::Client, routes::RequestParts};
+use crate::{
+    ApiError, Edge, address,
+    connections::{Client, Connection, ConnectionId, End, Polling},
+    limits::Slot,
+    routes::RequestParts,
+};
 
 impl Access {
     /// The client of a request that takes a token from its header alone: a browser sends cookies with requests of other pages, too.
@@ -18,10 +26,47 @@ impl Access {
         }
     }
 
-    /// The client, for the registry of connections.
+    /// Registers the connection of `slot`, with the channels that it reads, until the slot is dropped.
+    ///
+    /// A handler may have waited since it admitted the client. If the token was revoked or the user disconnected in the meantime, the
+    /// connection is registered and has to [end](Slot::end).
+    pub fn register(&self, slot: &mut Slot, channels: &[ChannelName]) {
+        self.register_as(slot, ConnectionId::random(), channels);
+    }
+
+    /// As [`Access::register`], with an id that the connection has already. Replaces an earlier registration of the slot.
+    pub fn register_as(&self, slot: &mut Slot, id: ConnectionId, channels: &[ChannelName]) -> Arc<Connection> {
+        let connection = slot.register_as(id, self.client(), channels);
+        self.end_if_refused(&connection);
+        connection
+    }
+
+    /// Registers a poll of the client; see [`Connections::poll`](crate::connections::Connections::poll). As with [`Access::register`], it may
+    /// have to end already.
     #[must_use]
-    pub fn client(&self) -> Client {
+    pub fn register_poll(&self, channels: &[ChannelName], wait: Duration) -> Polling {
+        let polling = self.edge.limits.registry().poll(self.client(), channels, wait);
+        self.end_if_refused(polling.connection());
+        polling
+    }
+
+    /// Ends a connection that is in the registry if a backend revoked its token or disconnected its user before it was.
+    fn end_if_refused(&self, connection: &Connection) {
+        if connection.is_revoked(&self.edge.revocations, SystemTime::now()) {
+            connection.end_for(End::Revoked);
+        } else if self.refused_for().is_some() {
+            connection.end_for(End::Disconnected);
+        }
+    }
+
+    fn client(&self) -> Client {
         Client { owner: self.bearer.clone(), address: self.address }
+    }
+
+    /// How long connections of the client's user are refused, if they are.
+    fn refused_for(&self) -> Option<Duration> {
+        let user = self.bearer.as_ref()?.subject.as_deref()?;
+        self.edge.disconnected.refused_for(user, Instant::now())
     }
 
     /// Whether the client may open a connection: a backend may have [disconnected](super::DisconnectedUsers) its user.
@@ -29,9 +74,7 @@ impl Access {
     /// # Errors
     /// 403 `disconnected`; counted.
     pub fn require_connection(&self) -> Result<(), ApiError> {
-        let user = self.bearer.as_ref().and_then(|bearer| bearer.subject.as_deref());
-        let left = user.and_then(|user| self.edge.disconnected.refused_for(user, Instant::now()));
-        let Some(left) = left else { return Ok(()) };
+        let Some(left) = self.refused_for() else { return Ok(()) };
         self.edge.metrics.refusals.disconnected.inc();
         let message = format!(
             "this user was disconnected by a backend, and its connections are refused for {} s more",
