@@ -121,7 +121,7 @@ pub(crate) fn end(service: &Service, request: &ApiRequest) -> Result<HttpRespons
 pub(crate) fn end_user(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let refused = refused_for(request)?;
     let user = request.segment(2)?;
-    // First, so that no connection begins in between.
+    // First: a connection is either registered already, or finds the user refused when it is.
     refuse(service, &user, refused)?;
     let is_meant = |connection: &connections::Connection| connection.user().is_some_and(|known| **known == *user);
     let ended = service.edge.limits.registry().end_all(End::Disconnected, is_meant);

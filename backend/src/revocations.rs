@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_web::{HttpResponse, http::header};
 use edge::{
     ApiError,
-    auth::{Revocation, Revoked, seconds},
+    auth::{Revocation, Revoked, seconds, to_seconds},
     connections::End,
     service::Service,
 };
@@ -16,8 +16,6 @@ use crate::request::ApiRequest;
 /// How long a revocation is kept, unless the request says so.
 const DEFAULT_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const MAX_KEPT: Duration = Duration::from_secs(366 * 86_400);
-/// Numbers from here on are milliseconds: as seconds they would be in the year 5138.
-const MILLISECONDS: f64 = 1e11;
 const SHAPE: &str = "the body is {\"user\": text} or {\"jti\": text}, with \"issued_before\" and \"expires\" as seconds since 1970 if needed";
 
 /// Which tokens to revoke.
@@ -29,7 +27,8 @@ pub(crate) struct RevocationRequest {
     user: Option<String>,
     /// The one with this `jti`. Either this or `user`.
     jti: Option<String>,
-    /// Those that were issued before this time (`iat`), in seconds since the Unix epoch. Default: now. A token without `iat` counts as older.
+    /// Those that were issued before this time (`iat`), in seconds since the Unix epoch. Default: now for a user, and whenever it was issued
+    /// for a `jti`. A token without `iat` counts as older, and so does one whose `iat` is in the future, while it is.
     issued_before: Option<f64>,
     /// When the revocation may be forgotten, in seconds since the Unix epoch. Default: in 30 days; at most in a year.
     expires: Option<f64>,
@@ -39,8 +38,10 @@ pub(crate) struct RevocationRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Serialize)]
 pub(crate) struct Added {
-    /// In seconds since the Unix epoch.
-    issued_before: f64,
+    /// In seconds since the Unix epoch. If the request has none, the next whole second: tokens of the user that are issued from then on are
+    /// valid. Absent if the token is revoked whenever it was issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_before: Option<f64>,
     /// In seconds since the Unix epoch.
     expires: f64,
     /// The number of connections that were ended.
@@ -58,11 +59,10 @@ pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Resul
         _ => return Err(ApiError::invalid("bad_body", format!("name either a `user` or a `jti`; {SHAPE}"))),
     };
     let now = SystemTime::now();
-    let issued_before = match asked.issued_before {
-        None => seconds(now),
-        Some(given) => time("issued_before", given)?,
-    };
-    if issued_before > seconds(now) {
+    let given = asked.issued_before.map(|given| time("issued_before", given)).transpose()?;
+    // Nobody else has the id, so that no later token has to be valid.
+    let issued_before = given.or_else(|| matches!(tokens, Revoked::User(_)).then(|| seconds(now)));
+    if given.is_some_and(|given| given > seconds(now)) {
         return Err(ApiError::invalid(
             "bad_time",
             "`issued_before` is in the future: tokens that are not issued yet cannot be revoked",
@@ -81,10 +81,12 @@ pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Resul
     let revocation = Revocation { tokens, issued_before, expires };
     let edge = &service.edge;
     edge.revocations.add(revocation, now).map_err(|error| ApiError::unavailable("too_many_revocations", error))?;
-    // Afterwards, so that no connection begins in between.
+    // Afterwards: a connection is either registered already, or finds the revocation when it is.
     let ended =
         edge.limits.registry().end_all(End::Revoked, |connection| connection.is_revoked(&edge.revocations, now));
     log::info!("tokens were revoked by {}, which ended {ended} connections", request.access.identity());
+    // Most issuers write whole seconds, so that in this second an older token and a new one have the same `iat`: both are revoked.
+    let issued_before = given.or_else(|| issued_before.map(f64::ceil));
     let added = Added { issued_before, expires: seconds(expires), ended };
     Ok(HttpResponse::Created().insert_header((header::CACHE_CONTROL, "no-store")).json(&added))
 }
@@ -94,5 +96,5 @@ fn time(name: &str, given: f64) -> Result<f64, ApiError> {
     if !(0.0..=1e14).contains(&given) {
         return Err(ApiError::invalid("bad_time", format!("`{name}` is a number of seconds since 1970")));
     }
-    Ok(if given < MILLISECONDS { given } else { given / 1_000.0 })
+    Ok(to_seconds(given))
 }

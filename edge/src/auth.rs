@@ -22,6 +22,6 @@ pub use disconnected::{DisconnectedUsers, TooManyUsers};
 pub use identity::Identity;
 pub use mint::{TokenRequest, mint};
 pub use public_key::PublicKey;
-pub use revocations::{Revocation, Revocations, Revoked, TooManyRevocations, seconds};
+pub use revocations::{Revocation, Revocations, Revoked, TooManyRevocations, seconds, to_seconds};
 pub(super) use token_owner::{TokenOwner, TokenOwners};
 pub use verifier::{LEEWAY, TokenFault, Verifier};

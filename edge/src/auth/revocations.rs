@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::token_owner::TokenOwner;
 
+/// Numbers from here on are milliseconds: as seconds they would be in the year 5138.
+const MILLISECONDS: f64 = 1e11;
 /// Maximum number of revocations.
 const MAX_REVOCATIONS: usize = 1_000_000;
 /// Maximum memory of their texts in bytes.
@@ -33,8 +35,9 @@ pub enum Revoked {
 pub struct Revocation {
     /// Which tokens.
     pub tokens: Revoked,
-    /// Those whose `iat` is before this time, in seconds since the Unix epoch. A token without `iat` counts as older.
-    pub issued_before: f64,
+    /// Those whose `iat` is before this time, in seconds since the Unix epoch. A token without `iat` counts as older, and so does one whose
+    /// `iat` is in the future, while it is. `None`: whenever they were issued.
+    pub issued_before: Option<f64>,
     /// When the revocation is forgotten: the tokens have expired by then.
     pub expires: SystemTime,
 }
@@ -89,6 +92,7 @@ impl Revocations {
     /// When there is no room for it.
     pub fn add(&self, revocation: Revocation, now: SystemTime) -> Result<(), TooManyRevocations> {
         let Revocation { tokens, issued_before, expires } = revocation;
+        let issued_before = issued_before.unwrap_or(f64::INFINITY);
         let mut table = self.table.write();
         let (is_user, text) = match tokens {
             Revoked::User(user) => (true, user),
@@ -121,9 +125,12 @@ impl Revocations {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
         }
+        let (issued, latest) = (token.claims.iat.map(to_seconds), seconds(now));
         let is_covered = |limit: Option<&Limit>| {
             limit.is_some_and(|limit| {
-                limit.expires > now && token.claims.iat.is_none_or(|iat| iat < limit.issued_before)
+                // A time in the future is not when the token was issued, which is then unknown.
+                let is_older = issued.is_none_or(|issued| issued < limit.issued_before || issued > latest);
+                limit.expires > now && is_older
             })
         };
         let table = self.table.read();
@@ -153,6 +160,12 @@ pub fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
+/// `time` in seconds, which is in seconds or, from 1e11 on, in milliseconds: some issuers write `iat` so.
+#[must_use]
+pub fn to_seconds(time: f64) -> f64 {
+    if time < MILLISECONDS { time } else { time / 1_000.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use shared::pure::access::Claims;
@@ -169,7 +182,8 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
         let revocations = Revocations::default();
         let add = |tokens, issued_before| {
-            revocations.add(Revocation { tokens, issued_before, expires: now + Duration::from_secs(60) }, now).unwrap();
+            let (issued_before, expires) = (Some(issued_before), now + Duration::from_secs(60));
+            revocations.add(Revocation { tokens, issued_before, expires }, now).unwrap();
         };
         assert!(!revocations.cover(&token(r#""sub":"ann""#), now));
         add(Revoked::User("ann".into()), 500.0);
@@ -194,13 +208,41 @@ mod tests {
         assert_eq!((revocations.count(), revocations.table.read().bytes), (0, 0));
     }
 
+    /// Clocks of issuers are ahead, and some count in milliseconds.
+    #[test]
+    fn a_token_that_seems_to_be_issued_later_is_revoked() {
+        let now = UNIX_EPOCH + Duration::from_millis(2_000_000_000_500);
+        let revocations = Revocations::default();
+        let add = |tokens, issued_before| {
+            let expires = now + Duration::from_secs(1_000);
+            revocations.add(Revocation { tokens, issued_before, expires }, now).unwrap();
+        };
+        add(Revoked::User("ann".into()), Some(seconds(now)));
+        add(Revoked::Jti("t1".into()), None);
+        for (json, is_revoked, later) in [
+            (r#""sub":"ann","iat":2000000000"#, true, true),
+            (r#""sub":"ann","iat":2000000000499"#, true, true),
+            (r#""sub":"ann","iat":2000000000500"#, false, false),
+            (r#""sub":"ann","iat":2000000001"#, true, false),
+            (r#""sub":"ann","iat":2000000001500"#, true, false),
+            (r#""sub":"ann","iat":2000000090"#, true, true),
+            (r#""sub":"ann","iat":1e300"#, true, true),
+            (r#""sub":"bob","iat":2000000090"#, false, false),
+            (r#""jti":"t1","iat":2000000001"#, true, true),
+            (r#""jti":"t1""#, true, true),
+        ] {
+            assert_eq!(revocations.cover(&token(json), now), is_revoked, "{json}");
+            assert_eq!(revocations.cover(&token(json), now + Duration::from_secs(60)), later, "{json}");
+        }
+    }
+
     #[test]
     fn revocations_are_bounded_in_bytes() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
         let revocations = Revocations::default();
         let add = |n: usize, expires| {
             let tokens = Revoked::User(format!("{n}{}", "x".repeat(1024 * 1024)));
-            revocations.add(Revocation { tokens, issued_before: 1.0, expires }, now)
+            revocations.add(Revocation { tokens, issued_before: Some(1.0), expires }, now)
         };
         let soon = now + Duration::from_secs(1);
         assert_eq!((0..63).map(|n| add(n, soon)).collect::<Result<Vec<()>, _>>().map(|all| all.len()), Ok(63));

@@ -151,6 +151,10 @@ async fn tokens_are_revoked() {
     assert_eq!(site.get("/events?channel=private").token(&ann).send().await.error(), (401, "bad_token".into()));
     assert_eq!(publish(&ann).await, 401);
     assert_eq!(Client::connect(&site, Some(&ann)).await.err().unwrap()["data"]["code"], "bad_token");
+    // The next whole second, from which on every new token is valid.
+    let issued_before = answer.json()["issued_before"].as_f64().unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!(issued_before.fract() == 0.0 && issued_before < now + 1.0, "{issued_before} {now}");
     // Issued at least a millisecond later.
     let later = async || token(&site, "ann", "public.*", "");
     let mut again = later().await;
@@ -162,8 +166,11 @@ async fn tokens_are_revoked() {
         &base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap(),
     )
     .unwrap();
-    assert_eq!(revoke(json!({ "jti": claims["jti"] })).await.status, 201);
+    let answer = revoke(json!({ "jti": claims["jti"] })).await;
+    assert_eq!((answer.status, answer.json().get("issued_before")), (201, None), "whenever it was issued");
     assert_eq!(publish(&again).await, 401);
+    let past = json!({ "user": "bob", "issued_before": 1_700_000_000_500_u64 });
+    assert_eq!(revoke(past).await.json()["issued_before"], json!(1_700_000_000.5));
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     for (bad, code) in [
         (json!({}), "bad_body"),
