@@ -9,6 +9,7 @@ use std::{
 use actix_web::HttpResponse;
 use edge::{
     ApiError,
+    auth::MAX_USER_BYTES,
     connections::{self, ConnectionId, End},
     query::Parameter,
     service::Service,
@@ -121,6 +122,10 @@ pub(crate) fn end(service: &Service, request: &ApiRequest) -> Result<HttpRespons
 pub(crate) fn end_user(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let refused = refused_for(request)?;
     let user = request.segment(2)?;
+    if user.len() > MAX_USER_BYTES {
+        let message = format!("a user has at most {MAX_USER_BYTES} bytes, as its token has to contain it");
+        return Err(ApiError::invalid("bad_user", message));
+    }
     // First: a connection is either registered already, or finds the user refused when it is.
     refuse(service, &user, refused)?;
     let is_meant = |connection: &connections::Connection| connection.user().is_some_and(|known| **known == *user);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_web::{HttpResponse, http::header};
 use edge::{
     ApiError,
-    auth::{Revocation, Revoked, seconds, to_seconds},
+    auth::{MAX_USER_BYTES, Revocation, Revoked, seconds, to_seconds},
     connections::End,
     service::Service,
 };
@@ -58,6 +58,11 @@ pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Resul
         (None, Some(id)) => Revoked::Jti(id),
         _ => return Err(ApiError::invalid("bad_body", format!("name either a `user` or a `jti`; {SHAPE}"))),
     };
+    let (Revoked::User(text) | Revoked::Jti(text)) = &tokens;
+    if text.len() > MAX_USER_BYTES {
+        let message = format!("`user` and `jti` have at most {MAX_USER_BYTES} bytes, as a token has to contain them");
+        return Err(ApiError::invalid("bad_body", message));
+    }
     let now = SystemTime::now();
     let given = asked.issued_before.map(|given| time("issued_before", given)).transpose()?;
     // Nobody else has the id, so that no later token has to be valid.

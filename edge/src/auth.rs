@@ -18,7 +18,7 @@ mod verifier;
 mod tests;
 
 pub use access::{Access, TOKEN_COOKIE};
-pub use disconnected::{DisconnectedUsers, TooManyUsers};
+pub use disconnected::{DisconnectedUsers, MAX_USER_BYTES, TooManyUsers};
 pub use identity::Identity;
 pub use mint::{TokenRequest, mint};
 pub use public_key::PublicKey;

@@ -11,21 +11,42 @@ use std::{
 
 use parking_lot::RwLock;
 
-/// Maximum number of users that are refused at a time, each with at most 8 KiB of name, as long as a token may be.
-const MAX_USERS: usize = 100_000;
+/// Maximum length of the name of a user in bytes: a token has at most 8 KiB, which are this much JSON.
+pub const MAX_USER_BYTES: usize = 6 * 1024;
+/// Maximum memory of the users that are refused at a time, in bytes.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The memory of a user in addition to its name.
+const OVERHEAD: usize = 96;
 
 /// The users that are refused at present.
 #[derive(Debug, Default)]
 pub struct DisconnectedUsers {
-    until: RwLock<HashMap<Arc<str>, Instant>>,
+    table: RwLock<Table>,
     /// The number of entries: nearly always 0, and then nobody takes the lock.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    until: HashMap<Arc<str>, Instant>,
+    bytes: usize,
+}
+
+impl Table {
+    fn sweep(&mut self, now: Instant) {
+        let bytes = &mut self.bytes;
+        self.until.retain(|user, until| {
+            let is_kept = *until > now;
+            *bytes -= if is_kept { 0 } else { user.len() + OVERHEAD };
+            is_kept
+        });
+    }
 }
 
 /// Too many users are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "connections of {MAX_USERS} users are refused at present, which is the most; retry when some of these times have passed"
+    "the users whose connections are refused at present take {MAX_BYTES} bytes, which is the most; retry when some of these times have passed"
 )]
 pub struct TooManyUsers;
 
@@ -35,16 +56,22 @@ impl DisconnectedUsers {
     /// # Errors
     /// When there are too many such users.
     pub fn refuse(&self, user: &str, time: Duration, now: Instant) -> Result<(), TooManyUsers> {
-        let mut until = self.until.write();
-        if until.len() >= MAX_USERS && !until.contains_key(user) {
-            until.retain(|_, until| *until > now);
-            if until.len() >= MAX_USERS {
-                return Err(TooManyUsers);
-            }
+        let mut table = self.table.write();
+        if let Some(until) = table.until.get_mut(user) {
+            *until = now + time;
+            return Ok(());
         }
-        until.insert(user.into(), now + time);
-        self.count.store(until.len(), Ordering::Release);
-        Ok(())
+        let cost = user.len() + OVERHEAD;
+        if table.bytes + cost > MAX_BYTES {
+            table.sweep(now);
+        }
+        let has_room = table.bytes + cost <= MAX_BYTES;
+        if has_room {
+            table.until.insert(user.into(), now + time);
+            table.bytes += cost;
+        }
+        self.count.store(table.until.len(), Ordering::Release);
+        if has_room { Ok(()) } else { Err(TooManyUsers) }
     }
 
     /// How long connections of `user` are still refused, if they are.
@@ -53,16 +80,16 @@ impl DisconnectedUsers {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let until = *self.until.read().get(user)?;
+        let until = *self.table.read().until.get(user)?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     /// Forgets users whose time has passed.
     pub fn sweep(&self, now: Instant) {
         if self.count.load(Ordering::Acquire) > 0 {
-            let mut until = self.until.write();
-            until.retain(|_, until| *until > now);
-            self.count.store(until.len(), Ordering::Release);
+            let mut table = self.table.write();
+            table.sweep(now);
+            self.count.store(table.until.len(), Ordering::Release);
         }
     }
 }
@@ -82,17 +109,20 @@ mod tests {
         users.refuse("ann", Duration::from_secs(5), after(1)).unwrap();
         assert_eq!(users.refused_for("ann", after(7)), None, "the last time applies");
         users.sweep(after(7));
-        assert!(users.until.read().is_empty());
+        assert_eq!((users.table.read().until.len(), users.table.read().bytes), (0, 0));
     }
 
     #[test]
-    fn the_number_of_users_is_bounded() {
+    fn refused_users_are_bounded_in_bytes() {
         let (users, now) = (DisconnectedUsers::default(), Instant::now());
         let (short, long) = (Duration::from_secs(1), Duration::from_secs(9));
-        users.refuse("short", short, now).unwrap();
-        (1..MAX_USERS).for_each(|n| users.refuse(&n.to_string(), long, now).unwrap());
-        assert_eq!(users.refuse("more", long, now), Err(TooManyUsers));
-        assert_eq!(users.refuse("1", long, now), Ok(()));
-        assert_eq!(users.refuse("more", long, now + short), Ok(()), "a time has passed");
+        let name = |n: usize| format!("{n:0length$}", length = MAX_USER_BYTES);
+        users.refuse(&name(0), short, now).unwrap();
+        let most = MAX_BYTES / (MAX_USER_BYTES + OVERHEAD);
+        (1..most).for_each(|n| users.refuse(&name(n), long, now).unwrap());
+        assert_eq!(users.refuse(&name(most), long, now), Err(TooManyUsers));
+        assert_eq!(users.refuse(&name(1), long, now), Ok(()));
+        assert_eq!(users.refuse(&name(most), long, now + short), Ok(()), "a time has passed");
+        assert!(users.table.read().bytes <= MAX_BYTES);
     }
 }

@@ -132,6 +132,9 @@ async fn one_connection_is_ended() {
         let answer = ask(&site, "DELETE", &format!("/v1/users/ann/connections?for={bad}")).send().await;
         assert_eq!(answer.error(), (400, "bad_duration".into()), "{bad}");
     }
+    let long = "x".repeat(edge::auth::MAX_USER_BYTES + 1);
+    let answer = ask(&site, "DELETE", &format!("/v1/users/{long}/connections")).send().await;
+    assert_eq!(answer.error(), (400, "bad_user".into()));
 }
 
 /// A revoked token is refused from then on, connections that were opened with it end, and a later token of the user is valid.
@@ -176,6 +179,7 @@ async fn tokens_are_revoked() {
         (json!({}), "bad_body"),
         (json!({ "user": "a", "jti": "b" }), "bad_body"),
         (json!({ "user": 7 }), "bad_body"),
+        (json!({ "jti": "x".repeat(edge::auth::MAX_USER_BYTES + 1) }), "bad_body"),
         (json!({ "user": "a", "until": 7 }), "bad_body"),
         (json!({ "user": "a", "issued_before": now + 60 }), "bad_time"),
         (json!({ "user": "a", "expires": now - 60 }), "bad_time"),
