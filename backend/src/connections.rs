@@ -9,7 +9,7 @@ use std::{
 use actix_web::HttpResponse;
 use edge::{
     ApiError,
-    auth::MAX_USER_BYTES,
+    auth::{MAX_USER_BYTES, TooManyUsers},
     connections::{self, ConnectionId, End},
     query::Parameter,
     service::Service,
@@ -110,12 +110,10 @@ pub(crate) fn end(service: &Service, request: &ApiRequest) -> Result<HttpRespons
         service.edge.limits.registry().get(id).ok_or_else(|| {
             ApiError::missing("unknown_connection", format!("there is no connection with the id `{id}`"))
         })?;
-    if let Some(user) = connection.user() {
-        refuse(service, user, refused)?;
-    }
+    let is_refused = connection.user().map_or(Ok(()), |user| refuse(service, user, refused));
     let ended = usize::from(connection.end_for(End::Disconnected));
     log::info!("connection {id} was ended by {}", request.access.identity());
-    Ok(json(&Ended { ended }))
+    answer(ended, is_refused)
 }
 
 /// `DELETE /v1/users/{user}/connections`.
@@ -127,16 +125,27 @@ pub(crate) fn end_user(service: &Service, request: &ApiRequest) -> Result<HttpRe
         return Err(ApiError::invalid("bad_user", message));
     }
     // First: a connection is either registered already, or finds the user refused when it is.
-    refuse(service, &user, refused)?;
+    let is_refused = refuse(service, &user, refused);
     let is_meant = |connection: &connections::Connection| connection.user().is_some_and(|known| **known == *user);
     let ended = service.edge.limits.registry().end_all(End::Disconnected, is_meant);
     log::info!("{ended} connections of a user were ended by {}", request.access.identity());
-    Ok(json(&Ended { ended }))
+    answer(ended, is_refused)
 }
 
-fn refuse(service: &Service, user: &str, time: Duration) -> Result<(), ApiError> {
-    let refused = service.edge.disconnected.refuse(user, time, Instant::now());
-    refused.map_err(|error| ApiError::unavailable("too_many_users", error))
+fn refuse(service: &Service, user: &str, time: Duration) -> Result<(), TooManyUsers> {
+    service.edge.disconnected.refuse(user, time, Instant::now())
+}
+
+/// The answer after connections were ended, which happens also if new ones cannot be refused.
+fn answer(ended: usize, is_refused: Result<(), TooManyUsers>) -> Result<HttpResponse, ApiError> {
+    match is_refused {
+        Ok(()) => Ok(json(&Ended { ended })),
+        Err(error) => {
+            let message =
+                format!("connections were ended ({ended}), but new ones of the user are not refused: {error}");
+            Err(ApiError::unavailable("too_many_users", message))
+        }
+    }
 }
 
 /// The parameter `for`: a duration, or a number of seconds.

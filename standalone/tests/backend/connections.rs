@@ -137,6 +137,30 @@ async fn one_connection_is_ended() {
     assert_eq!(answer.error(), (400, "bad_user".into()));
 }
 
+/// Also if new ones cannot be refused, which the answer says.
+#[actix_web::test]
+async fn connections_end_when_too_many_users_are_refused() {
+    let site = site(&[]);
+    let ann = token(&site, "ann", "", "");
+    let (time, now) = (std::time::Duration::from_secs(60), std::time::Instant::now());
+    let pad = "x".repeat(edge::auth::MAX_USER_BYTES - 8);
+    let mut names = (0..).map(|n| format!("{n}{pad}"));
+    while site.service.edge.disconnected.refuse(&names.next().unwrap(), time, now).is_ok() {}
+    let mut names = (0..).map(|n| format!("u{n}"));
+    while site.service.edge.disconnected.refuse(&names.next().unwrap(), time, now).is_ok() {}
+    for path in ["users/ann/connections", "connections/{id}"] {
+        let mut events = site.get("/events?channel=public.a").token(&ann).events().await;
+        registered(&site, 1).await;
+        let list = get(&site, "/v1/connections").await;
+        let path = path.replace("{id}", list["connections"][0]["id"].as_str().unwrap());
+        let answer = ask(&site, "DELETE", &format!("/v1/{path}")).send().await;
+        assert_eq!(answer.error(), (503, "too_many_users".into()));
+        assert!(answer.message().contains("(1)"), "{answer:?}");
+        assert!(events.message().await.is_none());
+        registered(&site, 0).await;
+    }
+}
+
 /// A revoked token is refused from then on, connections that were opened with it end, and a later token of the user is valid.
 #[actix_web::test]
 async fn tokens_are_revoked() {
