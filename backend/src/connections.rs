@@ -112,7 +112,8 @@ pub(crate) fn end(service: &Service, request: &ApiRequest) -> Result<HttpRespons
         })?;
     let is_refused = connection.user().map_or(Ok(()), |user| refuse(service, user, refused));
     let ended = usize::from(connection.end_for(End::Disconnected));
-    log::info!("connection {id} was ended by {}", request.access.identity());
+    let of_user = connection.user().map(|user| format!(" of the user {user:?}")).unwrap_or_default();
+    log::info!("connection {id}{of_user} was ended by {}", request.access.identity());
     answer(ended, is_refused)
 }
 
@@ -128,7 +129,7 @@ pub(crate) fn end_user(service: &Service, request: &ApiRequest) -> Result<HttpRe
     let is_refused = refuse(service, &user, refused);
     let is_meant = |connection: &connections::Connection| connection.user().is_some_and(|known| **known == *user);
     let ended = service.edge.limits.registry().end_all(End::Disconnected, is_meant);
-    log::info!("{ended} connections of a user were ended by {}", request.access.identity());
+    log::info!("{ended} connections of the user {user:?} were ended by {}", request.access.identity());
     answer(ended, is_refused)
 }
 

@@ -83,13 +83,17 @@ pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Resul
             "`expires` is between now and a year from now, in seconds since 1970",
         ));
     }
+    let target = match &tokens {
+        Revoked::User(user) => format!("the tokens of the user {user:?} were revoked"),
+        Revoked::Jti(id) => format!("the token with the id {id:?} was revoked"),
+    };
     let revocation = Revocation { tokens, issued_before, expires };
     let edge = &service.edge;
     edge.revocations.add(revocation, now).map_err(|error| ApiError::unavailable("too_many_revocations", error))?;
     // Afterwards: a connection is either registered already, or finds the revocation when it is.
     let ended =
         edge.limits.registry().end_all(End::Revoked, |connection| connection.is_revoked(&edge.revocations, now));
-    log::info!("tokens were revoked by {}, which ended {ended} connections", request.access.identity());
+    log::info!("{target} by {}, which ended {ended} connections", request.access.identity());
     // Most issuers write whole seconds, so that in this second an older token and a new one have the same `iat`: both are revoked.
     let issued_before = given.or_else(|| issued_before.map(f64::ceil));
     let added = Added { issued_before, expires: seconds(expires), ended };
