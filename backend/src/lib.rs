@@ -31,7 +31,7 @@ pub fn routes(service: &Service) -> Routes {
     let list_channels =
         get(resource(), service, |service, request| async move { channels::list(&service, &request).await });
     let channel = get(resource(), service, |service, request| ready(channels::get(&service, &request)));
-    let history = get(resource(), service, |service, request| ready(messages::list(&service, &request)));
+    let history = get(resource(), service, |service, request| async move { messages::list(&service, &request).await });
     let history = delete(history, service, |service, request| async move { messages::purge(&service, &request).await });
     let present = get(resource(), service, |service, request| ready(presence::get(&service, &request)));
     let list_connections = get(resource(), service, |service, request| ready(connections::list(&service, &request)));

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, http::header};
 use edge::{ApiError, query::Parameter, service::Service};
 use serde::Serialize;
 use shared::{
-    live::reader::{Limit, Reader},
+    live::reader::{Limit, Reader, latest},
     pure::{Cursor, Gap, Since},
 };
 
@@ -28,33 +28,37 @@ struct Bounds {
 }
 
 /// `GET /v1/channels/{channel}/messages`: the messages after `since`, or the newest before `before`, oldest first.
-pub(crate) fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let channel = request.channel()?;
     let query = request.query(&[SINCE, BEFORE, LIMIT])?;
-    let limit = limit(&query)?;
-    let (messages, bounds) = match (query.get(SINCE.name), query.get(BEFORE.name)) {
-        (Some(_), Some(_)) => {
-            return Err(ApiError::invalid("bad_cursor", "`since` and `before` are two directions: send one of them"));
-        }
-        (Some(since), None) => {
-            let mut reader = Reader::open(service.log(), &[channel], since.parse::<Since>().map_err(bad_cursor)?);
-            let batch = reader.read(Limit { messages: limit, bytes: MAX_BYTES });
+    let limit = Limit { messages: limit(&query)?, bytes: MAX_BYTES };
+    let since = query.get(SINCE.name).map(str::parse::<Since>).transpose().map_err(bad_cursor)?;
+    let before = query.get(BEFORE.name).map(str::parse::<Cursor>).transpose().map_err(bad_cursor)?;
+    if since.is_some() && before.is_some() {
+        return Err(ApiError::invalid("bad_cursor", "`since` and `before` are two directions: send one of them"));
+    }
+    if !service.log().is_filled() {
+        return Err(ApiError::unavailable("bus_unavailable", "this server is still loading the stored messages"));
+    }
+    let (messages, bounds) = match since {
+        Some(since) => {
+            let mut reader = Reader::open(service.log(), &[channel], since);
+            let batch = reader.stored(limit).await;
             let cursor = reader.cursor();
-            let more = reader.read(Limit { messages: 1, bytes: 1 }).is_some_and(|rest| !rest.messages.is_empty());
+            let mut more = false;
+            // What was lost has no messages, and there may be some after it.
+            while let Some(rest) = reader.stored(Limit { messages: 1, bytes: 1 }).await {
+                more = !rest.messages.is_empty();
+                if more {
+                    break;
+                }
+            }
             let (messages, gap) = batch.map(|batch| (batch.messages, batch.gap)).unwrap_or_default();
             (messages, Bounds { cursor, more, gap })
         }
-        (None, before) => {
-            let before = before.map_or(Ok(Cursor::MAX), str::parse).map_err(bad_cursor)?;
-            let mut found = service.log().latest(&channel, limit + 1, before.before());
-            let mut bytes = 0;
-            let fitting = found.iter().rev().take(limit).take_while(|message| {
-                bytes += message.len();
-                bytes <= MAX_BYTES
-            });
-            let count = fitting.count().max(1).min(found.len());
-            let more = found.len() > count;
-            let messages = found.split_off(found.len() - count);
+        None => {
+            let before = before.unwrap_or(Cursor::MAX);
+            let (messages, more) = latest(service.log(), &channel, limit, before.before()).await;
             let cursor = messages.first().map_or(before, |oldest| oldest.id);
             (messages, Bounds { cursor, more, gap: None })
         }

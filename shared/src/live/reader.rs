@@ -13,10 +13,12 @@ use std::{
 };
 
 mod batch;
+mod latest;
 mod merge;
 mod older;
 
 pub use batch::{Batch, Limit};
+pub use latest::latest;
 use merge::{Merge, Merged};
 use older::{Older, OlderState};
 

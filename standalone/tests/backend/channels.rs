@@ -145,6 +145,54 @@ async fn history_is_read_in_both_directions() {
     }
 }
 
+/// A log on disk is larger than the memory, and its history is as complete in both directions.
+#[actix_web::test]
+async fn history_is_read_from_disk() {
+    let directory = std::env::temp_dir().join(format!("trident-history-{:016x}", rand::random::<u64>()));
+    let bus = format!("file:{}", directory.display());
+    let site = site(&[("TRIDENT_BUS", &bus), ("TRIDENT_FSYNC", "never"), ("TRIDENT_HISTORY_TOTAL", "1MiB")]);
+    let padding = "x".repeat(40_000);
+    let mut ids = Vec::new();
+    for n in 0..60 {
+        ids.push(site.publish("jobs", format!("[{n},\"{padding}\"]")).await.to_string());
+    }
+    assert!(site.service.log().counts().messages < 40);
+    let path = "/v1/channels/jobs/messages?limit=7";
+    for (direction, first) in [("since", "since=earliest".to_owned()), ("before", format!("before={}", ids[59]))] {
+        let (mut query, mut read) = (first, Vec::new());
+        loop {
+            let page = get(&site, &format!("{path}&{query}")).await;
+            let ids = page["messages"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned());
+            read.push(ids.collect::<Vec<_>>());
+            assert_eq!(page.get("gap"), None);
+            if page["more"] == false {
+                break;
+            }
+            query = format!("{direction}={}", page["cursor"].as_str().unwrap());
+        }
+        if direction == "before" {
+            read.reverse();
+        }
+        let expected = if direction == "since" { &ids[..] } else { &ids[..59] };
+        assert_eq!(read.concat(), expected, "{direction}");
+    }
+    site.stop().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// A process that is still loading the stored messages does not say that there are none.
+#[actix_web::test]
+async fn history_needs_a_log_that_is_filled() {
+    // It takes connections and never answers, as a Redis that is out of reach.
+    let nobody = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let site = site(&[("TRIDENT_BUS", &format!("redis://{}", nobody.local_addr().unwrap()))]);
+    for query in ["", "?since=earliest", "?since=1763800000000-0"] {
+        let answer = ask(&site, "GET", &format!("/v1/channels/a/messages{query}")).await;
+        assert_eq!((answer.error(), &*answer.header("Retry-After")), ((503, "bus_unavailable".into()), "2"), "{query}");
+    }
+    site.stop().await;
+}
+
 /// Connected readers get no event; a reader that resumes from before gets a gap.
 #[actix_web::test]
 async fn a_channel_is_purged() {
