@@ -235,7 +235,9 @@ impl FileBus {
         let (reply, replied) = oneshot::channel();
         let ended = || BusError::Unavailable("the process is ending".to_owned());
         self.queue.push(Job { drafts, claim, bytes, reply, _permit: Some(permit) }).map_err(|_| ended())?;
-        replied.await.unwrap_or_else(|_| Err(ended()))
+        // The writer took it, and may have written it.
+        let lost = || BusError::Unknown("the writer of the log ended before it answered".to_owned());
+        replied.await.unwrap_or_else(|_| Err(lost()))
     }
 }
 
