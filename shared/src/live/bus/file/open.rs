@@ -127,6 +127,19 @@ impl Opening {
         }
     }
 
+    /// The holes that a segment has.
+    fn holes(&self, segment: &SealedSegment) -> Result<Vec<Hole>, OpenError> {
+        let (name, sealed) = (file_name(segment.sealed.number), &segment.sealed);
+        let file = self.open(&name)?;
+        let head = Head::read(&*file).map_err(self.error(format!("cannot read {name}")))?;
+        let Some(head) = head else { return Err(self.damaged(name, 0, "all of its messages")) };
+        let mut indexing = Indexing::default();
+        match self.scan(&*file, &head, &mut indexing)?.bad {
+            Some(bad) => Err(self.damaged(name, bad, format!("up to {} bytes of messages", sealed.length - bad))),
+            None => Ok(indexing.holes),
+        }
+    }
+
     fn scan(&self, file: &dyn DiskFile, head: &Head, visit: &mut impl Visit) -> Result<Scanned, OpenError> {
         segment::scan(file, head.salt, HEAD, visit)
             .map_err(self.error(format!("cannot read {}", file_name(head.number))))
@@ -211,6 +224,16 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     file.sync().map_err(opening.error("cannot sync the log"))?;
     disk.sync_names().map_err(opening.error("cannot sync the directory"))?;
 
+    // The first write of a segment repeats the holes before it, and may be missing, or torn after some of them.
+    let known = indexing.holes.clone();
+    if indexing.index.messages == 0
+        && let Some(before) = sealed.last()
+    {
+        let mut holes = opening.holes(before)?;
+        holes.extend(known.iter().filter(|hole| !holes.contains(hole)).copied().collect::<Vec<_>>());
+        indexing.holes = holes;
+    }
+
     let boot = disk.boot().unwrap_or_default();
     let active =
         ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index: indexing.index };
@@ -226,6 +249,10 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         synced: scanned.end,
         segment_bytes,
     };
+    let missing: Vec<Hole> = store.holes.iter().filter(|hole| !known.contains(hole)).copied().collect();
+    if !missing.is_empty() && scanned.end > HEAD {
+        store.write_holes(&missing).map_err(opening.error("cannot write"))?;
+    }
     let group = scanned.group;
     if group.reserved_ms > store.last.ms && (group.boot != boot || boot == 0) {
         // The system was restarted, and some ids that were handed out may be lost.

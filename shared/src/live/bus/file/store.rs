@@ -113,9 +113,17 @@ impl Store {
         self.last = hole.up_to;
         let excess = self.holes.len().saturating_sub(MAX_HOLES);
         self.holes.drain(..excess);
+        self.write_holes(&[hole])
+    }
+
+    /// Writes some of the holes, and syncs them; all if the segment has nothing yet.
+    ///
+    /// # Errors
+    /// As [`add_hole`](Self::add_hole).
+    pub(super) fn write_holes(&mut self, holes: &[Hole]) -> io::Result<()> {
         let mut encoder = self.begin();
         if self.end().1 > HEAD {
-            encoder.hole(hole);
+            holes.iter().for_each(|hole| encoder.hole(*hole));
         }
         self.write(&encoder)?;
         self.sync(encoder.bytes().len() as u64)?;

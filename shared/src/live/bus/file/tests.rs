@@ -289,6 +289,41 @@ fn a_cursor_into_a_lost_part_is_a_gap() {
     assert_eq!(read(&killed.bus, "c", Since::After(kept)), (vec![(lost, "\"2\"".to_owned())], false), "only killed");
 }
 
+/// The next segment repeats what is lost with its first write, which may never come, or be torn.
+#[test]
+fn a_lost_part_is_known_in_a_segment_that_has_nothing_yet() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Always, 1 << 20).unwrap();
+    let mut lost = Vec::new();
+    for text in ["1", "2"] {
+        let after = simulated.publish(publication("c", text)).unwrap()[0];
+        lost.push(Cursor::new(after.ms, after.seq + 5));
+        let hole = record::Hole { after, up_to: Cursor::new(after.ms, after.seq + 10) };
+        simulated.writer.store.add_hole(hole).unwrap();
+    }
+    simulated.writer.store.roll().unwrap();
+    let next = simulated.publish(publication("c", "3")).unwrap()[0];
+    // A group, two holes and a message.
+    let first_hole = segment::HEAD as usize + record::GROUP + record::FRAME + 2 + 32;
+    for kept in [segment::HEAD as usize, first_hole + 3, first_hole + 50] {
+        let disk = disk.kill();
+        let whole = std::cell::RefCell::new(Vec::new());
+        disk.damage(&segment::file_name(2), |bytes| {
+            whole.replace(bytes.clone());
+            bytes.truncate(kept);
+        });
+        for _ in 0..2 {
+            let mut again = Simulated::open(&disk.kill(), Fsync::Always, 1 << 20).unwrap();
+            for lost in &lost {
+                assert!(read(&again.bus, "c", Since::After(*lost)).1, "{kept}");
+            }
+            assert!(again.publish(publication("c", "4")).unwrap()[0] > lost[1]);
+        }
+        disk.damage(&segment::file_name(2), |bytes| *bytes = whole.into_inner());
+    }
+    assert!(next > lost[1]);
+}
+
 /// What an orderly end wrote is complete, whenever the power goes.
 #[tokio::test]
 async fn an_orderly_end_loses_nothing() {
