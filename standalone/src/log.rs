@@ -26,20 +26,22 @@ pub fn run(matches: &ArgMatches) -> Result<(), String> {
     let examined = examined.map_err(|error| error.to_string())?;
     // A closed pipe, as after `head`, is not an error; the exit code has the result.
     let _ = io::stdout().write_all(text(&examined, is_repair).as_bytes());
-    match examined.cut {
-        Some(_) if !is_repair => Err("the log is damaged".to_owned()),
-        _ => Ok(()),
-    }
+    let is_damaged = examined.cut.is_some() || examined.missing > 0;
+    if is_damaged && !is_repair { Err("the log is damaged".to_owned()) } else { Ok(()) }
 }
 
 fn text(examined: &Examined, is_repair: bool) -> String {
-    let Examined { segments, messages, bytes, ids, cut } = examined;
+    let Examined { segments, messages, bytes, ids, missing, cut } = examined;
     let mut text = format!("{messages} messages in {segments} segments, {bytes} bytes\n");
     // Writing to a string never fails.
     if let Some((first, last)) = ids {
         let _ = writeln!(text, "from {first} to {last}");
     }
+    if *missing > 0 {
+        let _ = writeln!(text, "{missing} segments at the beginning of the log are missing: their messages are lost");
+    }
     let _ = match cut {
+        None if *missing > 0 => Ok(()),
         None => writeln!(text, "no damage"),
         Some(Cut { file, offset, bytes, messages, .. }) => {
             let verb = if is_repair { "were cut" } else { "would be lost" };

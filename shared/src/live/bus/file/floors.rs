@@ -38,6 +38,12 @@ impl Floors {
         *floor = last.max(*floor);
     }
 
+    /// Segments before `oldest` are lost, with any message up to `last`.
+    pub(super) fn lose(&mut self, oldest: u64, last: Cursor) {
+        self.oldest = oldest;
+        self.forgotten = self.forgotten.max(last);
+    }
+
     /// Forgets the oldest quarter of the channels if there are too many.
     pub(super) fn shrink(&mut self) {
         if self.by_channel.len() <= MAX {

@@ -83,10 +83,11 @@ impl Opening {
                 }
             }
         }
-        if let Some((at, number)) = kept.iter().enumerate().find(|(at, number)| **number != kept[0] + *at as u64) {
-            let missing = kept[0] + at as u64;
-            let lost = format!("the messages of the segments before {}", file_name(*number));
-            return Err(self.damaged(file_name(missing), 0, lost));
+        for (expected, &number) in (floors.oldest.max(1)..).zip(&kept) {
+            if number != expected {
+                let lost = format!("the messages of the segments before {}", file_name(number));
+                return Err(self.damaged(file_name(expected), 0, lost));
+            }
         }
         Ok(kept)
     }

@@ -23,6 +23,8 @@ pub struct Examined {
     pub bytes: u64,
     /// The oldest and the newest of these messages.
     pub ids: Option<(Cursor, Cursor)>,
+    /// Segments that are missing at the beginning: their messages are lost.
+    pub missing: u64,
     /// The first damage. Everything from there on is lost.
     pub cut: Option<Cut>,
 }
@@ -55,7 +57,7 @@ pub fn examine(path: &Path) -> Result<Examined, OpenError> {
     examined
 }
 
-/// Cuts the log at `path` at its first damage, if there is any, and returns what was there. Readers with a cursor of the lost part get a gap.
+/// Cuts the log at `path` at its first damage, if there is any, gives up missing segments at its beginning, and returns what was there. Readers with a cursor of the lost part get a gap.
 /// `now_ms` is the time of day: later ids begin after it.
 ///
 /// # Errors
@@ -87,6 +89,9 @@ fn failed(disk: &dyn Disk, what: &'static str) -> impl FnOnce(io::Error) -> Open
 /// Repairs a log that is locked already.
 pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, OpenError> {
     let examined = read(&*disk).map_err(failed(&*disk, "cannot read the log"))?;
+    if examined.missing > 0 {
+        give_up_missing(&*disk).map_err(failed(&*disk, "cannot write the table of dropped messages"))?;
+    }
     let Some(cut) = &examined.cut else { return Ok(examined) };
     cut_off(&*disk, cut).map_err(failed(&*disk, "cannot cut the log"))?;
     let mut store = open::open_locked(disk.clone(), now_ms, u64::MAX)?;
@@ -94,6 +99,15 @@ pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, Op
     let hole = Hole { after: store.last, up_to };
     store.add_hole(hole).map_err(failed(&*disk, "cannot write"))?;
     Ok(examined)
+}
+
+/// Has the log begin with the first segment that is there.
+fn give_up_missing(disk: &dyn Disk) -> io::Result<()> {
+    let mut floors = Floors::read(disk)?.unwrap_or_default();
+    let Some(&first) = numbers(disk, &floors)?.first() else { return Ok(()) };
+    let head = Head::read(&*disk.open(&file_name(first))?)?;
+    floors.lose(first, head.map_or(Cursor::ZERO, |head| head.before));
+    floors.write(disk)
 }
 
 fn cut_off(disk: &dyn Disk, cut: &Cut) -> io::Result<()> {
@@ -141,13 +155,19 @@ impl Visit for Count {
     fn hole(&mut self, _: Hole) {}
 }
 
-fn read(disk: &dyn Disk) -> io::Result<Examined> {
+/// The segments that retention has not removed, oldest first.
+fn numbers(disk: &dyn Disk, floors: &Floors) -> io::Result<Vec<u64>> {
     let mut numbers: Vec<u64> = disk.list()?.iter().filter_map(|name| segment::number_of(name)).collect();
+    numbers.retain(|number| *number >= floors.oldest);
     numbers.sort_unstable();
-    let oldest = Floors::read(disk)?.unwrap_or_default().oldest;
-    numbers.retain(|number| *number >= oldest);
-    let mut examined = Examined::default();
+    Ok(numbers)
+}
+
+fn read(disk: &dyn Disk) -> io::Result<Examined> {
+    let floors = Floors::read(disk)?.unwrap_or_default();
+    let numbers = numbers(disk, &floors)?;
     let mut expected = numbers.first().copied().unwrap_or_default();
+    let mut examined = Examined { missing: expected.saturating_sub(floors.oldest.max(1)), ..Examined::default() };
     for (at, &number) in numbers.iter().enumerate() {
         let is_last = at + 1 == numbers.len();
         let file = disk.open(&file_name(number))?;

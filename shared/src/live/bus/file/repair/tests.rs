@@ -1,5 +1,7 @@
 //! A damaged log is cut, and what is lost is a gap.
 
+use std::task::{Context, Poll, Waker};
+
 use super::{super::*, *};
 use crate::{
     live::{
@@ -27,7 +29,13 @@ fn publish((_, writer): &mut (FileBus, writer::Writer), text: &str) -> Cursor {
 /// The ids after `since`, and whether there was a gap.
 fn read_after((bus, _): &(FileBus, writer::Writer), since: Since) -> (Vec<Cursor>, bool) {
     let mut reader = Reader::open(bus.log(), &["c".parse().unwrap()], since);
-    let batch = reader.read(Limit { messages: usize::MAX, bytes: usize::MAX });
+    let (limit, context) = (Limit { messages: usize::MAX, bytes: usize::MAX }, Context::from_waker(Waker::noop()));
+    let mut batch = reader.poll_stored(&context, limit);
+    while batch.is_pending() {
+        bus.archive.serve_next();
+        batch = reader.poll_stored(&context, limit);
+    }
+    let Poll::Ready(batch) = batch else { panic!("the disk was read") };
     batch.map_or((vec![], false), |batch| (batch.messages.iter().map(|one| one.id).collect(), batch.gap.is_some()))
 }
 
@@ -74,6 +82,32 @@ fn a_missing_segment_ends_the_log() {
     let after = bus(&disk.kill()).unwrap();
     let (kept, is_gap) = read_after(&after, Since::Earliest);
     assert!(sent.starts_with(&kept) && kept.len() as u64 == examined.messages && !is_gap && kept.len() > 5);
+}
+
+/// Nothing of the rest is lost, and who may have missed something gets a gap.
+#[test]
+fn missing_segments_at_the_beginning_are_given_up() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    let sent: Vec<_> = (0..60).map(|_| publish(&mut before, &"x".repeat(300))).collect();
+    let disk = disk.kill();
+    for number in [1, 2] {
+        disk.remove(&file_name(number)).unwrap();
+    }
+    let refused = bus(&disk).err().unwrap();
+    assert!(matches!(&refused, OpenError::Damaged { file, .. } if *file == file_name(1)), "{refused}");
+    let disk = disk.kill();
+    let examined = repair_on(Arc::new(disk.clone()), START).unwrap();
+    assert_eq!((examined.missing, &examined.cut), (2, &None));
+    let disk = disk.cut_power(1);
+    assert_eq!(super::read(&disk).unwrap().missing, 0);
+    let mut after = bus(&disk).unwrap();
+    let next = publish(&mut after, "next");
+    let kept = &sent[60 - usize::try_from(examined.messages).unwrap()..];
+    let last_lost = sent[sent.len() - kept.len() - 1];
+    let expected = [kept, &[next]].concat();
+    assert_eq!(read_after(&after, Since::After(last_lost)), (expected, false));
+    assert!(read_after(&after, Since::After(last_lost.before())).1);
 }
 
 #[test]
