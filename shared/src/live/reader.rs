@@ -328,8 +328,8 @@ impl Reader {
     fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, is_lost: bool) -> Option<Batch> {
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
-            Some(Opening::Earliest | Opening::Unresolved { .. }) => None,
-            None => is_lost.then_some(self.client),
+            // From the oldest message on, only damage is a loss.
+            Some(Opening::Earliest | Opening::Unresolved { .. }) | None => is_lost.then_some(self.client),
         };
         let gap = requested.map(|requested| Gap {
             requested,

@@ -45,6 +45,8 @@ pub(in crate::live) struct Piece {
     pub(in crate::live) end: Cursor,
     /// For each channel, the newest message that was removed.
     pub(in crate::live) floors: Vec<Cursor>,
+    /// Whether messages are lost that retention has not removed: a gap for every reader.
+    pub(in crate::live) is_damaged: bool,
     /// Its part of the memory of all pieces.
     pub(in crate::live) share: Option<PieceShare>,
 }

@@ -131,7 +131,7 @@ impl Reader {
 
     /// Whether the piece shows losses that have not been reported.
     fn report(&mut self, piece: &Piece) -> bool {
-        let mut is_lost = false;
+        let mut is_lost = piece.is_damaged;
         let reported = &mut self.older.get_or_insert_default().reported;
         for (subscription, floor) in self.subscriptions.iter().zip(&piece.floors) {
             let after = self.cursor.max(subscription.from);

@@ -22,10 +22,11 @@ use super::{
     catalog::{Catalog, SealedSegment},
     disk::{DiskFile, explain, read_exact},
     index::{
-        self, Entry, Listing as _, Summary,
+        self, Entry, Listing as _, Sealed, Summary,
         sealed::{self, Place, SealedEntries},
     },
     record::{self, FRAME, Record},
+    segment::file_name,
 };
 use crate::{
     live::{
@@ -153,7 +154,7 @@ impl DiskArchive {
     fn read(&self, request: &Request) -> Piece {
         let mut attempts = 0;
         loop {
-            match self.try_read(request) {
+            match self.try_read(request, attempts < ATTEMPTS) {
                 Ok(mut piece) => {
                     let bytes = piece.messages.iter().map(|message| message.footprint()).sum();
                     piece.share = Some(PieceShare::new(&self.buffered, bytes));
@@ -162,61 +163,94 @@ impl DiskArchive {
                 // A segment was removed meanwhile; the next attempt knows.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => attempts += 1,
                 Err(error) => {
-                    let text = format!(
-                        "{}: older messages cannot be read, and their readers get a gap: {}",
-                        self.catalog.disk.place(),
-                        explain(&error)
-                    );
-                    if let Some(suppressed) = self.warnings.lock().admit(&text) {
-                        log::error!("{text}{suppressed}");
-                    }
+                    self.warn(&explain(&error));
                     let floors = vec![request.up_to; request.channels.len()];
-                    return Piece { end: request.up_to, floors, ..Piece::default() };
+                    return Piece { end: request.up_to, floors, is_damaged: true, ..Piece::default() };
                 }
             }
         }
     }
 
-    fn try_read(&self, request: &Request) -> io::Result<Piece> {
+    fn warn(&self, why: &str) {
+        let place = self.catalog.disk.place();
+        let text = format!("{place}: older messages cannot be read, and their readers get a gap: {why}");
+        if let Some(suppressed) = self.warnings.lock().admit(&text) {
+            log::error!("{text}{suppressed}");
+        }
+    }
+
+    /// Reads a piece. Only while `is_patient` a missing file is an error: it may just have been removed.
+    fn try_read(&self, request: &Request, is_patient: bool) -> io::Result<Piece> {
+        let is_gone = |error: &io::Error| is_patient && error.kind() == io::ErrorKind::NotFound;
         let is_scarce = self.buffered.load(Relaxed) > PIECES;
         let budget = if is_scarce { SMALL_PIECE } else { PIECE };
         let sealed = self.catalog.segments.lock().sealed.clone();
-        let limits = request.channels.iter().map(|(channel, _)| self.limit(channel, &sealed));
+        // Where a limit is cannot be found in what is damaged; then more is kept.
+        let limit = |channel| match self.limit(channel, &sealed) {
+            Err(error) if !is_gone(&error) => Ok(Cursor::ZERO),
+            found => found,
+        };
+        let limits = request.channels.iter().map(|(channel, _)| limit(channel));
         let limits = limits.collect::<io::Result<Vec<_>>>()?;
         let (sealed, file, active, mut wanted) = self.snapshot(request, &limits, budget as u64)?;
         let oldest_ms = self.oldest_ms();
         let first = wanted.iter().map(|one| one.after).min().unwrap_or_default();
+        let up_to = request.up_to;
         let mut reading =
-            Reading { up_to: request.up_to, budget, bytes: 0, oldest_ms, seen: first, messages: Vec::new() };
+            Reading { up_to, budget, bytes: 0, oldest_ms, seen: first, messages: Vec::new(), damage: None };
         let from = sealed.partition_point(|segment| segment.sealed.last <= first);
         let mut is_full = false;
         for segment in sealed[from..].iter().filter(|segment| segment.sealed.messages > 0) {
-            if segment.sealed.first > request.up_to {
+            if segment.sealed.first > up_to {
                 break;
             }
-            let (file, index) = self.catalog.open(segment.sealed.number)?;
-            let mut lists = Vec::with_capacity(wanted.len());
-            for one in &wanted {
-                let list = match self.place(segment, Some(&index), &one.channel)? {
-                    Some(place) if place.summary.last > one.after => {
-                        index::entries(&SealedEntries { file: index.clone(), place }, one.after, budget as u64)?
-                    }
-                    _ => Default::default(),
-                };
-                lists.push(list);
-            }
-            if reading.take(&*file, (segment.sealed.number, segment.sealed.salt), lists, &mut wanted)?.is_some() {
+            let Sealed { number, salt, last, .. } = segment.sealed;
+            let (file, lists) = match self.lists(segment, &wanted, budget as u64) {
+                Ok(listed) => listed,
+                Err(error) if is_gone(&error) => return Err(error),
+                Err(_) if !reading.messages.is_empty() => {
+                    is_full = true;
+                    break;
+                }
+                Err(error) => {
+                    reading.give_up(&mut wanted, last, &format!("{}: {}", file_name(number), explain(&error)));
+                    continue;
+                }
+            };
+            if reading.take(&*file, (number, salt), lists, &mut wanted, last).is_some() {
                 is_full = true;
                 break;
             }
         }
         if !is_full {
             let lists = wanted.iter_mut().map(|one| mem::take(&mut one.active)).collect();
-            is_full = reading.take(&*file, active, lists, &mut wanted)?.is_some();
+            is_full = reading.take(&*file, active, lists, &mut wanted, up_to).is_some();
         }
-        let end = if is_full { reading.seen } else { request.up_to };
+        if let Some(why) = &reading.damage {
+            self.warn(why);
+        }
+        let end = if is_full { reading.seen } else { up_to };
         let floors = wanted.iter().map(|one| one.floor).collect();
-        Ok(Piece { messages: reading.messages, end, floors, share: None })
+        Ok(Piece { messages: reading.messages, end, floors, is_damaged: reading.damage.is_some(), share: None })
+    }
+
+    /// The records of a segment, and the entries of each channel in it.
+    #[expect(clippy::type_complexity, reason = "taken apart where it is used")]
+    fn lists(
+        &self,
+        segment: &SealedSegment,
+        wanted: &[Wanted],
+        budget: u64,
+    ) -> io::Result<(Arc<dyn DiskFile>, Vec<(Vec<Entry>, bool)>)> {
+        let (file, index) = self.catalog.open(segment.sealed.number)?;
+        let list = |one: &Wanted| match self.place(segment, Some(&index), &one.channel)? {
+            Some(place) if place.summary.last > one.after => {
+                index::entries(&SealedEntries { file: index.clone(), place }, one.after, budget)
+            }
+            _ => Ok(Default::default()),
+        };
+        let lists = wanted.iter().map(list).collect::<io::Result<_>>()?;
+        Ok((file, lists))
     }
 
     /// The segments at one moment, and what the last one has of each channel after its limits.

@@ -1,6 +1,6 @@
 //! Reads the messages of a piece from one segment after the other, in the order of ids.
 
-use std::{io, sync::Arc};
+use std::{mem, sync::Arc};
 
 use crate::{
     live::bus::file::{
@@ -41,17 +41,22 @@ pub(super) struct Reading {
     /// The last message that was looked at; before that, where the piece begins.
     pub(super) seen: Cursor,
     pub(super) messages: Vec<Arc<Message>>,
+    /// Why some messages are lost, if they are.
+    pub(super) damage: Option<String>,
 }
 
 impl Reading {
-    /// Takes the messages of one segment. `lists` has the entries of each channel, and whether it has more.
+    /// Takes the messages of one segment, which has none after `last`. `lists` has the entries of each channel, and whether it has more.
+    ///
+    /// The piece ends before a message that cannot be read. At the beginning of a piece, it is lost, and what follows is taken.
     pub(super) fn take(
         &mut self,
         file: &dyn DiskFile,
         (number, salt): (u64, u32),
         lists: Vec<(Vec<Entry>, bool)>,
         wanted: &mut [Wanted],
-    ) -> io::Result<Option<Full>> {
+        last: Cursor,
+    ) -> Option<Full> {
         // Beyond the end of a list that has more, the order is not known.
         let ends = lists.iter().filter(|(_, is_more)| *is_more).filter_map(|(list, _)| list.last());
         let cut = ends.map(|entry| entry.offset).min().unwrap_or(u64::MAX);
@@ -61,6 +66,9 @@ impl Reading {
         }
         merged.sort_unstable();
         let mut rest = &merged[..];
+        // Messages of these channels cannot be read, up to the next one that can be.
+        let mut lost: Vec<usize> = Vec::new();
+        let mut why = String::new();
         while let Some((first, _)) = rest.first() {
             let (mut end, mut count) = (first.offset + first.length, 1);
             while let Some((next, _)) = rest.get(count)
@@ -72,40 +80,95 @@ impl Reading {
             }
             let (run, later) = rest.split_at(count);
             rest = later;
-            let length = usize::try_from(end - first.offset).map_err(|_| io::ErrorKind::InvalidData)?;
-            let bytes = read_exact(file, first.offset, length)?;
+            // Where one byte cannot be read, the others may be.
+            let whole = read(file, first.offset, end - first.offset);
             for (entry, at) in run {
-                let begin = usize::try_from(entry.offset - first.offset).map_err(|_| io::ErrorKind::InvalidData)?;
-                let damaged = || {
-                    let place = format!("{} is damaged at byte {}", file_name(number), entry.offset);
-                    io::Error::new(io::ErrorKind::InvalidData, place)
+                let alone = whole.is_none().then(|| read(file, entry.offset, entry.length)).flatten();
+                let bytes = match &whole {
+                    Some(whole) => usize::try_from(entry.offset - first.offset).ok().and_then(|at| whole.get(at..)),
+                    None => alone.as_deref(),
                 };
-                let Framed::Whole { body, .. } = record::framed(&bytes[begin..], salt, entry.offset) else {
-                    return Err(damaged());
+                let Some((id, fields)) = bytes.and_then(|bytes| message(bytes, salt, entry.offset)) else {
+                    if !self.messages.is_empty() {
+                        return Some(Full);
+                    }
+                    why = format!("{} cannot be read at byte {}", file_name(number), entry.offset);
+                    lost.push(*at);
+                    continue;
                 };
-                let Some(Record::Message { id, fields, .. }) = record::parse(body) else { return Err(damaged()) };
+                if !lost.is_empty() {
+                    self.lose(wanted, mem::take(&mut lost), id.before(), &why);
+                }
                 let one = &mut wanted[*at];
                 if id <= one.after {
                     continue;
                 }
                 if id > self.up_to {
                     self.seen = self.up_to;
-                    return Ok(Some(Full));
+                    return Some(Full);
                 }
                 if self.bytes >= self.budget {
-                    return Ok(Some(Full));
+                    return Some(Full);
                 }
-                self.seen = id;
                 if id.ms < self.oldest_ms {
+                    self.seen = id;
                     one.floor = one.floor.max(id);
                     continue;
                 }
-                let draft = record::draft(fields).ok_or_else(damaged)?;
+                let Some(draft) = record::draft(fields) else {
+                    if !self.messages.is_empty() {
+                        return Some(Full);
+                    }
+                    self.lose(wanted, [*at], id, &format!("{} has an invalid message {id}", file_name(number)));
+                    continue;
+                };
+                self.seen = id;
                 let message = Message::new(id, draft);
                 self.bytes += message.footprint();
                 self.messages.push(Arc::new(message));
             }
         }
-        Ok((cut < u64::MAX).then_some(Full))
+        if !lost.is_empty() {
+            if cut < u64::MAX {
+                // A whole list cannot be read: where the order is known again would have to be searched in what is damaged.
+                self.give_up(wanted, last, &why);
+            } else {
+                self.lose(wanted, lost, last, &why);
+            }
+            return None;
+        }
+        (cut < u64::MAX).then_some(Full)
+    }
+
+    /// Everything up to `up_to` was looked at, and messages of these channels cannot be read.
+    fn lose(&mut self, wanted: &mut [Wanted], channels: impl IntoIterator<Item = usize>, up_to: Cursor, why: &str) {
+        let up_to = up_to.min(self.up_to);
+        self.seen = self.seen.max(up_to);
+        for at in channels {
+            let one = &mut wanted[at];
+            if up_to > one.after {
+                one.floor = one.floor.max(up_to);
+                self.damage.get_or_insert_with(|| why.to_owned());
+            }
+        }
+    }
+
+    /// Nothing can be read up to `last`.
+    pub(super) fn give_up(&mut self, wanted: &mut [Wanted], last: Cursor, why: &str) {
+        self.lose(wanted, 0..wanted.len(), last, why);
+    }
+}
+
+/// Bytes of a file; `None` if they cannot be read.
+fn read(file: &dyn DiskFile, offset: u64, length: u64) -> Option<Vec<u8>> {
+    read_exact(file, offset, usize::try_from(length).ok()?).ok()
+}
+
+/// The message at the beginning of `bytes`, which are at `offset`: its id and its fields.
+fn message(bytes: &[u8], salt: u32, offset: u64) -> Option<(Cursor, &[u8])> {
+    let Framed::Whole { body, .. } = record::framed(bytes, salt, offset) else { return None };
+    match record::parse(body)? {
+        Record::Message { id, fields, .. } => Some((id, fields)),
+        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! A disk in memory that crashes: what was not synced is lost, torn, or there, at random.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, ops::Range, sync::Arc};
 
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -44,6 +44,8 @@ pub(in crate::live::bus::file) struct Faults {
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// These bytes cannot be read.
+    bad: Range<usize>,
 }
 
 impl SimulatedDisk {
@@ -94,7 +96,7 @@ impl SimulatedDisk {
                     }
                 }
             }
-            names.insert(name.clone(), Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes })));
+            names.insert(name.clone(), Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes, bad: 0..0 })));
         }
         let durable = names.clone();
         Self::of(names, durable, state.boot + 1)
@@ -114,6 +116,11 @@ impl SimulatedDisk {
         let mut content = state.names[name].lock();
         change(&mut content.now);
         content.durable = content.now.clone();
+    }
+
+    /// Has reads of these bytes of a file fail.
+    pub(in crate::live::bus::file) fn unreadable(&self, name: &str, bytes: Range<usize>) {
+        self.0.lock().names[name].lock().bad = bytes;
     }
 
     fn step(&self) -> io::Result<()> {
@@ -210,6 +217,10 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let content = self.content.lock();
+        let end = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(bytes.len());
+        if (content.bad.start as u64) < end as u64 && offset < content.bad.end as u64 {
+            return Err(io::Error::other("a bad sector"));
+        }
         let rest = content.now.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
         let read = rest.len().min(bytes.len());
         bytes[..read].copy_from_slice(&rest[..read]);

@@ -9,10 +9,14 @@ use crate::{live::reader::Batch, pure::Retention};
 
 /// A bus whose memory keeps next to nothing, with segments of 4 KiB.
 fn open(disk: &SimulatedDisk, channel: Retention, total: Option<u64>) -> Simulated {
+    open_with(disk, 4_096, channel, total)
+}
+
+fn open_with(disk: &SimulatedDisk, segment_bytes: u64, channel: Retention, total: Option<u64>) -> Simulated {
     let limits = Limits { channel, total: Some(8_000), ..Limits::default() };
     let options = FileOptions { total, ..FileOptions::default() };
     let clock = || START.into();
-    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, 4_096, limits, clock).unwrap();
+    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, segment_bytes, limits, clock).unwrap();
     Simulated { bus, writer }
 }
 
@@ -153,14 +157,8 @@ fn a_channels_own_limits_hold_on_disk() {
 /// What the limit dropped is far more than a piece, all in the segment that is written.
 #[test]
 fn limits_hold_in_a_large_segment() {
-    let limits = Limits {
-        channel: Retention { count: Some(40), ..Retention::default() },
-        total: Some(8_000),
-        ..Limits::default()
-    };
-    let clock = || START.into();
-    let opened = FileBus::on(Arc::new(SimulatedDisk::new()), FileOptions::default(), 1 << 30, limits, clock).unwrap();
-    let mut simulated = Simulated { bus: opened.0, writer: opened.1 };
+    let limits = Retention { count: Some(40), ..Retention::default() };
+    let mut simulated = open_with(&SimulatedDisk::new(), 1 << 30, limits, None);
     let sent: Vec<_> = (0..600).map(|_| say(&mut simulated, "c", 1_000)).collect();
     let other = say(&mut simulated, "other", 10);
     let bus = &simulated.bus;
@@ -194,14 +192,72 @@ fn messages_expire_on_disk() {
     assert_eq!(simulated.bus.catalog.size().1, 2, "only segments with messages that have not expired");
 }
 
+/// The ids and the places of the messages of a segment.
+#[derive(Default)]
+struct Places(Vec<(Cursor, std::ops::Range<usize>)>);
+
+impl segment::Visit for Places {
+    fn message(&mut self, found: segment::Found<'_>) -> io::Result<()> {
+        let begin = usize::try_from(found.offset).unwrap();
+        self.0.push((found.id, begin..begin + usize::try_from(found.length).unwrap()));
+        Ok(())
+    }
+
+    fn state(&mut self, _: &[u8], _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn hole(&mut self, _: record::Hole) {}
+}
+
+/// Each message that can be read is read, what is lost is a gap right there, and whoever resumes after that gap has no other.
 #[test]
 fn damage_on_disk_is_a_gap_and_never_skipped() {
+    const BAD: std::ops::Range<usize> = 2_000..2_300;
+    let name = segment::file_name(2);
+    let flip = |bytes: &mut Vec<u8>| bytes[BAD].iter_mut().for_each(|byte| *byte ^= 1);
+    let damages: [&dyn Fn(&SimulatedDisk); 4] = [
+        &|disk| disk.damage(&name, flip),
+        &|disk| disk.unreadable(&name, BAD),
+        &|disk| disk.remove(&name).unwrap(),
+        &|disk| disk.damage(&segment::index_name(2), |bytes| bytes.truncate(10)),
+    ];
+    for (damage, is_all) in damages.into_iter().zip([false, false, true, true]) {
+        let disk = SimulatedDisk::new();
+        let mut simulated = open(&disk, Retention::default(), None);
+        let sent: Vec<_> = (0..100).map(|n| say(&mut simulated, if n % 3 == 0 { "other" } else { "c" }, 200)).collect();
+        let (file, mut places) = (disk.open(&name).unwrap(), Places::default());
+        let head = segment::Head::read(&*file).unwrap().unwrap();
+        segment::scan(&*file, head.salt, segment::HEAD, &mut places).unwrap();
+        places.0.retain(|(_, place)| is_all || place.start < BAD.end && BAD.start < place.end);
+        let lost: Vec<_> = places.0.iter().map(|(id, _)| *id).collect();
+        assert!(if is_all { lost.len() > 10 } else { lost.len() == 2 }, "{lost:?}");
+        damage(&disk);
+        let kept: Vec<_> = sent.iter().copied().filter(|id| !lost.contains(id)).collect();
+        let next = *kept.iter().find(|id| **id > lost[0]).unwrap();
+        let after_gap = if is_all { *lost.last().unwrap() } else { next.before() };
+        let bus = &simulated.bus;
+        let channels = ["c", "other"];
+        assert_eq!(all(bus, &channels, Since::After(sent[0])), (kept[1..].to_vec(), vec![after_gap]));
+        assert_eq!(all(bus, &channels, Since::Earliest), (kept.clone(), vec![after_gap]));
+        for after in [after_gap, next, *kept.last().unwrap()] {
+            let rest = kept.iter().copied().filter(|id| *id > after).collect();
+            assert_eq!(all(bus, &channels, Since::After(after)), (rest, vec![]));
+        }
+    }
+}
+
+/// Where more than a piece cannot be read, the rest of the segment is given up.
+#[test]
+fn damage_larger_than_a_piece_has_an_end() {
     let disk = SimulatedDisk::new();
-    let mut simulated = open(&disk, Retention::default(), None);
-    let sent: Vec<_> = (0..100).map(|_| say(&mut simulated, "c", 200)).collect();
-    disk.damage(&segment::file_name(2), |bytes| bytes[2_000..2_300].iter_mut().for_each(|byte| *byte ^= 1));
-    let (kept, gaps) = all(&simulated.bus, &["c"], Since::After(sent[0]));
-    assert!(!gaps.is_empty() && kept.ends_with(&sent[95..]), "{gaps:?} {}", kept.len());
+    let mut simulated = open_with(&disk, 1 << 30, Retention::default(), None);
+    let sent: Vec<_> = (0..600).map(|_| say(&mut simulated, "c", 1_000)).collect();
+    disk.unreadable(&segment::file_name(1), 20_000..500_000);
+    let (kept, gaps) = all(&simulated.bus, &["c"], Since::Earliest);
+    let first_lost = kept.iter().zip(&sent).position(|(kept, sent)| kept != sent).unwrap();
+    assert!((10..20).contains(&first_lost) && sent.ends_with(&kept[first_lost..]), "{first_lost}");
+    assert_eq!((gaps.len(), kept.last()), (1, sent.last()));
 }
 
 proptest! {
