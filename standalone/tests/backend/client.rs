@@ -1,9 +1,41 @@
-//! A Socket.IO client in the namespace `/`, over a WebSocket.
+//! Clients over a WebSocket: of Socket.IO in the namespace `/`, and of `/ws`.
 
 use edge::testing::{Site, raw::Connection, soon};
 use serde_json::{Value, json};
 
-/// See the module.
+/// A WebSocket.
+async fn upgrade(site: &Site, path: &str, headers: &[(&str, &str)]) -> Connection {
+    let mut connection = site.connect().await;
+    let mut all = vec![
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    all.extend(headers);
+    connection.request("GET", path, &all).await;
+    let head = soon("the handshake", connection.head()).await;
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    connection
+}
+
+/// A client of `/ws`.
+pub(crate) struct Plain(Connection);
+
+impl Plain {
+    pub(crate) async fn open(site: &Site, path: &str, token: &str) -> Self {
+        Self(upgrade(site, path, &[("Authorization", &format!("Bearer {token}"))]).await)
+    }
+
+    /// The code with which the server closes the connection, which has sent nothing else.
+    pub(crate) async fn closed(&mut self) -> u16 {
+        let frame = soon("a close frame", self.0.read(4)).await;
+        assert_eq!(frame[0], 0x88);
+        u16::from_be_bytes([frame[2], frame[3]])
+    }
+}
+
+/// A client of Socket.IO.
 pub(crate) struct Client {
     connection: Connection,
     /// The id of its socket.
@@ -13,16 +45,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects with this token; the `connect_error` if it is refused.
     pub(crate) async fn connect(site: &Site, token: Option<&str>) -> Result<Self, Value> {
-        let mut connection = site.connect().await;
-        let headers = [
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        connection.request("GET", "/socket.io/?EIO=4&transport=websocket", &headers).await;
-        let head = soon("the handshake", connection.head()).await;
-        assert!(head.starts_with("http/1.1 101"), "{head}");
+        let connection = upgrade(site, "/socket.io/?EIO=4&transport=websocket", &[]).await;
         let mut client = Self { connection, sid: String::new() };
         client.find("0").await;
         client.send(&format!("40{}", token.map_or(json!({}), |token| json!({ "token": token })))).await;

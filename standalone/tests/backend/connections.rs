@@ -4,7 +4,10 @@ use edge::testing::{Ask, Site, until};
 use serde_json::{Value, json};
 use shared::pure::access::ApiRight;
 
-use crate::{client::Client, site, token};
+use crate::{
+    client::{Client, Plain},
+    site, token,
+};
 
 async fn get(site: &Site, path: &str) -> Value {
     let answer = site.get(path).token(&site.backend_token(ApiRight::Read)).send().await;
@@ -39,7 +42,8 @@ async fn every_transport_that_holds_a_connection_is_listed() {
     socket.ask(r#""subscribe",{"channels":["public.a"]}"#).await;
     let mut poll = site.connect().await;
     poll.request("GET", "/data?channel=public.a&wait=60", &[("Authorization", &format!("Bearer {ann}"))]).await;
-    registered(&site, 4).await;
+    let plain = Plain::open(&site, "/ws?channel=public.a", &ann).await;
+    registered(&site, 5).await;
     assert_eq!(
         told(&get(&site, "/v1/connections").await),
         [
@@ -47,9 +51,10 @@ async fn every_transport_that_holds_a_connection_is_listed() {
             r#"sse "ann" ["public.a","public.b"]"#,
             r#"stream null ["public.a"]"#,
             r#"websocket "ann" ["chat.lobby","public.a"]"#,
+            r#"ws "ann" ["public.a"]"#,
         ]
     );
-    assert_eq!(get(&site, "/v1/connections?user=ann").await["connections"].as_array().unwrap().len(), 3);
+    assert_eq!(get(&site, "/v1/connections?user=ann").await["connections"].as_array().unwrap().len(), 4);
     assert_eq!(told(&get(&site, "/v1/connections?channel=public.b").await).len(), 1);
     assert_eq!(told(&get(&site, "/v1/connections?user=bob").await).len(), 0);
     let (mut after, mut pages) = (String::new(), 0);
@@ -59,7 +64,7 @@ async fn every_transport_that_holds_a_connection_is_listed() {
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={next}");
     }
-    assert_eq!(pages, 4);
+    assert_eq!(pages, 5);
     let id = |list: &Value| list["connections"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(id(&get(&site, "/v1/connections?channel=chat.lobby").await), socket.sid, "as `socket.id`");
     let presence = get(&site, "/v1/channels/public.a/presence").await;
@@ -67,13 +72,13 @@ async fn every_transport_that_holds_a_connection_is_listed() {
         presence["users"][0]["connections"].as_array().unwrap().iter().map(|one| one["transport"].clone()).collect();
     assert_eq!(
         (&presence["users"][0]["user"], transports.len(), &presence["anonymous"]),
-        (&json!("ann"), 3, &json!(1))
+        (&json!("ann"), 4, &json!(1))
     );
     let channel = get(&site, "/v1/channels/public.a").await;
-    assert_eq!(channel["readers"], json!({ "longpoll": 1, "sse": 1, "stream": 1, "websocket": 1 }));
+    assert_eq!(channel["readers"], json!({ "longpoll": 1, "sse": 1, "stream": 1, "websocket": 1, "ws": 1 }));
     socket.ask(r#""leave","lobby""#).await;
     assert_eq!(told(&get(&site, "/v1/connections?channel=chat.lobby").await).len(), 0);
-    drop((events, lines, socket));
+    drop((events, lines, socket, plain));
     // The poll lasts, and so does its connection.
     registered(&site, 1).await;
 }
@@ -87,18 +92,20 @@ async fn a_user_is_disconnected_everywhere_and_refused() {
     let mut lines = site.get("/data?channel=public.a&mode=stream").token(&ann).open().await;
     assert_eq!(lines.line().await.as_deref(), Some(""));
     let mut socket = Client::connect(&site, Some(&ann)).await.unwrap();
+    let mut plain = Plain::open(&site, "/ws?channel=public.a", &ann).await;
     let bob = Client::connect(&site, Some(&token(&site, "bob", "", ""))).await.unwrap();
     let poll = site.get("/data?channel=public.a&wait=60").token(&ann).send();
     let end = async {
-        registered(&site, 5).await;
+        registered(&site, 6).await;
         ask(&site, "DELETE", "/v1/users/ann/connections?for=1h").send().await
     };
     let (polled, ended) = tokio::join!(poll, end);
-    assert_eq!(ended.json(), json!({ "ended": 4 }));
+    assert_eq!(ended.json(), json!({ "ended": 5 }));
     assert_eq!(polled.error(), (403, "disconnected".into()));
     assert!(polled.message().contains("3600 s"), "{polled:?}");
     assert!(events.message().await.is_none() && lines.line().await.is_none());
     socket.find("41").await;
+    assert_eq!(plain.closed().await, 4403);
     registered(&site, 1).await;
     assert_eq!(get(&site, "/v1/connections").await["connections"][0]["id"], bob.sid);
     assert_eq!(site.get("/events?channel=public.a").token(&ann).send().await.status, 204);
@@ -106,6 +113,7 @@ async fn a_user_is_disconnected_everywhere_and_refused() {
         let path = format!("/data?channel=public.a&mode={mode}");
         assert_eq!(site.get(&path).token(&ann).send().await.error(), (403, "disconnected".into()), "{mode}");
     }
+    assert_eq!(Plain::open(&site, "/ws?channel=public.a", &ann).await.closed().await, 4403);
     let refused = Client::connect(&site, Some(&ann)).await.err().unwrap();
     assert_eq!(refused["data"]["code"], "disconnected", "{refused}");
     assert!(Client::connect(&site, None).await.is_ok());
