@@ -69,6 +69,8 @@ export function checkRoutes(stackOf) {
 
   test("/ws: messages, commands and their answers, with a plain WebSocket", async () => {
     const url = `${base().replace(/^http/, "ws")}/ws?channel=public.ws`;
+    // An installation is asked more than once.
+    const other = `public.other-${Date.now()}`;
     const open = async (address, protocols) => {
       const socket = new WebSocket(address, protocols, { ca: trusted() });
       const [frames, waiting] = [[], []];
@@ -81,15 +83,15 @@ export function checkRoutes(stackOf) {
     const { socket, next, closed } = await open(url, ["trident.v1", `trident.bearer.${token()}`]);
     assert.equal(socket.protocol, "trident.v1");
     const data = { n: 1, text: "茶".repeat(2_000) };
-    socket.send(JSON.stringify({ subscribe: { channels: ["public.other"] }, id: 1 }));
+    socket.send(JSON.stringify({ subscribe: { channels: [other] }, id: 1 }));
     assert.equal((await next()).ok, true);
-    socket.send(JSON.stringify({ publish: { channel: "public.other", data }, id: "p" }));
+    socket.send(JSON.stringify({ publish: { channel: other, data }, id: "p" }));
     const [answer, message] = [await next(), await next()].sort((one) => (one.ok ? -1 : 1));
     assert.deepEqual([answer.id, answer.ok, answer.cursor, message.data], ["p", true, message.id, data]);
     assert.match(message.id, ID);
     socket.close(1000);
     assert.equal(await closed, 1000);
-    const again = await open(`${url}&channel=public.other&since=earliest`);
+    const again = await open(`${url}&channel=${other}&since=earliest`);
     assert.deepEqual(await again.next(), message);
     again.socket.close();
     const refused = await open(`${base().replace(/^http/, "ws")}/ws?channel=private`);
