@@ -173,7 +173,7 @@ pub(super) fn poll(connections: &Connections, client: Client, channels: &[Channe
     Polling { connections: connections.clone(), key, connection, ended, _channels: set }
 }
 
-/// A poller that is no longer in the table.
+/// Updates the counts for a poller that was removed from the table.
 fn discard(connections: &Connections, poller: &Poller) {
     if poller.polls == 0 {
         connections.0.pollers.idle_bytes.fetch_sub(poller.footprint(), Ordering::Relaxed);

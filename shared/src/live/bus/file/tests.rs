@@ -67,7 +67,7 @@ fn read(bus: &FileBus, channel: &str, since: Since) -> (Vec<(Cursor, String)>, b
     (batch.messages.iter().map(text).collect(), batch.gap.is_some())
 }
 
-/// A bus on a simulated disk, with a writer that works when it is told to.
+/// A bus on a simulated disk, whose writer does one round of work at each call.
 struct Simulated {
     bus: FileBus,
     writer: Writer,

@@ -97,7 +97,7 @@ fn removed_segments_are_a_gap_for_their_channels_only() {
         let (kept, gaps) = all(bus, &["busy"], Since::After(sent[0]));
         assert!(sent.ends_with(&kept) && (30..150).contains(&kept.len()), "{}", kept.len());
         assert_eq!(gaps, [sent[sent.len() - kept.len() - 1]], "resumed from there, nothing is missed or repeated");
-        assert_eq!(all(bus, &["busy"], Since::After(gaps[0])).1, [], "and that is no gap");
+        assert_eq!(all(bus, &["busy"], Since::After(gaps[0])).1, [], "resuming after the gap is not a gap");
         assert_eq!(all(bus, &["busy"], Since::Earliest), (kept, vec![]));
         assert_eq!(all(bus, &["late"], Since::After(first)), (vec![late], vec![]));
         assert_eq!(all(bus, &["early"], Since::After(first)), (vec![], vec![]), "its only message was received");
