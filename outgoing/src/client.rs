@@ -1,0 +1,250 @@
+//! One request to an application: a pooled connection, a signature, a deadline, and a bounded answer.
+//!
+//! Connections belong to a thread with a runtime of its own, which is started with the first request. A worker of the web server sends
+//! its request there and waits for the answer: all workers share the connections, and none is lost with the worker that opened it.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock, mpsc},
+    task::{Context, Poll},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use crate::{Endpoint, Signer};
+
+/// Maximum size of an answer in bytes. A larger one is an error.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long a connection without a request stays open: less than the 5 s of Node.js, so that a request rarely meets a connection that its
+/// server is closing.
+const IDLE: Duration = Duration::from_secs(4);
+/// A connection of HTTP/2 is checked if nothing came for this long while requests wait, and given up after as long again.
+const CHECK: Duration = Duration::from_secs(5);
+
+const AGENT: &str = concat!("Trident/", env!("CARGO_PKG_VERSION"));
+
+type Connector = HttpsConnector<HttpConnector>;
+
+/// Sends requests; see the module. Clones share the thread, which ends with the last of them. Redirects are not followed, proxies of the
+/// environment are not used, cookies are not kept.
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Instead of those of the system.
+    authorities: Option<Vec<CertificateDer<'static>>>,
+    running: OnceLock<Result<Running, String>>,
+}
+
+/// The thread of the connections.
+struct Running {
+    runtime: Handle,
+    client: Client<Connector, Full<Bytes>>,
+    /// Dropped with the last user, which ends the thread.
+    _end: oneshot::Sender<()>,
+}
+
+/// A `POST` of JSON.
+#[derive(Clone, Debug)]
+pub struct Post<'a> {
+    /// Where to.
+    pub to: &'a Endpoint,
+    /// Visible ASCII; a repetition has the same.
+    pub id: &'a str,
+    /// JSON.
+    pub body: Bytes,
+    /// Signs it.
+    pub signer: &'a Signer,
+    /// When it fails at the latest.
+    pub deadline: Instant,
+}
+
+/// The answer of an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Of any class; redirects, too.
+    pub status: StatusCode,
+    /// The seconds in `Retry-After`, if it has any.
+    pub retry_after: Option<Duration>,
+    /// At most [`MAX_ANSWER_BYTES`].
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// There is none by the deadline. The application may have got the request.
+    #[error("the application did not answer in time")]
+    Deadline,
+    /// No connection could be opened, so the application has not got the request.
+    #[error("the application cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection broke. The application may have got the request.
+    #[error("the connection to the application broke: {0}")]
+    Broken(String),
+    /// The answer is too large.
+    #[error("the answer of the application has more than {MAX_ANSWER_BYTES} bytes")]
+    TooLarge,
+}
+
+impl Outgoing {
+    /// As the default, with these certificate authorities instead of those of the system.
+    #[must_use]
+    pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> Self {
+        Self(Arc::new(Inner { authorities: Some(authorities), running: OnceLock::new() }))
+    }
+
+    /// Sends `post` and waits for the whole answer. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// When there is no whole answer. An answer with any status is an answer.
+    pub async fn post(&self, post: Post<'_>) -> Result<Answer, PostError> {
+        let Inner { authorities, running } = &*self.0;
+        let running = running.get_or_init(|| Running::start(authorities.as_deref())).as_ref();
+        let running = running.map_err(|error| PostError::Unreachable(error.clone()))?;
+        let Post { to, id, body, signer, deadline } = post;
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = to.uri().clone();
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        signer.sign(id, SystemTime::now(), &body, headers);
+        let exchange = exchange(running.client.clone(), request);
+        let exchange = async move { tokio::time::timeout_at(deadline.into(), exchange).await };
+        let answer = CancelOnDrop(running.runtime.spawn(exchange)).await;
+        answer
+            .unwrap_or(Ok(Err(PostError::Broken("the request was cancelled".to_owned()))))
+            .unwrap_or(Err(PostError::Deadline))
+    }
+}
+
+async fn exchange(client: Client<Connector, Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, PostError> {
+    let response = client.request(request).await.map_err(|error| {
+        let why = chain(&error);
+        if error.is_connect() { PostError::Unreachable(why) } else { PostError::Broken(why) }
+    })?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() { PostError::TooLarge } else { PostError::Broken(chain(&*error)) }
+    })?;
+    Ok(Answer { status: head.status, retry_after: retry_after(&head.headers), body: body.to_bytes() })
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// An error with its causes: the outermost one of hyper says little.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+impl Running {
+    fn start(authorities: Option<&[CertificateDer<'static>]>) -> Result<Self, String> {
+        let client = client(authorities).map_err(|error| format!("TLS cannot be used: {error}"))?;
+        let (ready, started) = mpsc::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let run = move || {
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error.to_string()))),
+            };
+            if ready.send(Ok(runtime.handle().clone())).is_ok() {
+                let _ = runtime.block_on(ended);
+            }
+            // A lookup of a name may be running, and nobody waits for it.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("outgoing".to_owned()).spawn(run).map_err(|error| error.to_string())?;
+        let runtime = started.recv().map_err(|error| error.to_string())??;
+        Ok(Self { runtime, client, _end: end })
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+fn client(authorities: Option<&[CertificateDer<'static>]>) -> Result<Client<Connector, Full<Bytes>>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.map_or_else(of_system, <[_]>::to_vec));
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.enforce_http(false);
+    // HTTP/2 where the application offers it in the TLS handshake.
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(connector);
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(CHECK)
+        .http2_keep_alive_timeout(CHECK)
+        .build(connector))
+}
+
+fn of_system() -> Vec<CertificateDer<'static>> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        log::warn!("certificate authorities: {error}");
+    }
+    found.certs
+}
+
+/// A task that ends when nobody waits for it any more.
+struct CancelOnDrop<T>(JoinHandle<T>);
+
+impl<T> Future for CancelOnDrop<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(cx).map(Result::ok)
+    }
+}
+
+impl<T> Drop for CancelOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
