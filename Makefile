@@ -63,9 +63,10 @@ deny:
 	fi
 
 .PHONY: supply
-supply:
+supply: web/client/node_modules/.package-lock.json
 	node --test e2e/supply/*.test.js
 	cargo publish --dry-run --no-verify --allow-dirty --quiet -p socketio -p socketio-redis
+	cd web/client && npm publish --dry-run --loglevel=error
 	.ci/advisories
 
 # The official Socket.IO client from npm, with its licence. It is part of the repository, so that `cargo build` needs no Node.

@@ -3,9 +3,11 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 
 process.chdir(fileURLToPath(new URL(".", import.meta.url)));
+// npm runs this when the package is installed from a folder, and does not install what the build needs.
+if (!existsSync("node_modules/esbuild")) execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { stdio: ["ignore", 2, 2] });
+const { build } = await import("esbuild");
 rmSync("dist", { recursive: true, force: true });
 execFileSync("node_modules/.bin/tsc", { stdio: "inherit" });
 const shared = { bundle: true, minify: true, format: "esm", target: "es2022", external: ["socket.io-client"], logLevel: "warning" };

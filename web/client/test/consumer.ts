@@ -2,6 +2,7 @@
 
 import { connect, publish, TridentError, type Cursor, type Gap, type Message, type Reason, type Why } from "trident-client";
 import { socketio } from "trident-client/socketio";
+import { useMessages } from "trident-client/react";
 import { io } from "socket.io-client";
 
 const connection = connect({
@@ -33,3 +34,7 @@ for await (const { id, data } of connection) {
   if (cursor) break;
 }
 off();
+
+const { messages, gap, state, error } = useMessages({ channels: ["news"], limit: 20 });
+messages.map(({ data, id }) => [data, id satisfies Cursor]);
+[gap?.requested, state?.phase === "open", error?.code];

@@ -8,7 +8,7 @@ import { build } from "esbuild";
 
 async function size(contents) {
   const stdin = { contents, resolveDir: fileURLToPath(new URL("../dist", import.meta.url)) };
-  const options = { bundle: true, minify: true, format: "esm", target: "es2022", external: ["socket.io-client"] };
+  const options = { bundle: true, minify: true, format: "esm", target: "es2022", external: ["react", "socket.io-client"] };
   const { outputFiles } = await build({ stdin, write: false, ...options });
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 }
@@ -16,6 +16,7 @@ async function size(contents) {
 for (const [what, most, contents] of [
   ["connect", 8_400, 'export { connect } from "./index.js"'],
   ["connect and publish", 9_100, 'export * from "./index.js"'],
+  ["connect and useMessages", 9_100, 'export * from "./react.js"'],
   ["socketio", 1_900, 'export * from "./transports/socketio.js"'],
 ]) {
   test(`${what}: at most ${most} bytes`, async (t) => {
