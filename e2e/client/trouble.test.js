@@ -3,12 +3,15 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { io } from "socket.io-client";
+import { WebSocket } from "ws";
 import { connect } from "../../web/client/dist/index.js";
 import { socketio } from "../../web/client/dist/transports/socketio.js";
 import { ONE_LOG, startStack } from "../lib/stack.js";
 import { soon, until } from "../lib/wait.js";
 import { Proxy } from "./proxy.js";
 import { head, Writer } from "./writer.js";
+
+globalThis.WebSocket ??= WebSocket;
 
 const KEEP_ALIVE = 500;
 /** Seconds instead of minutes. */
@@ -95,7 +98,7 @@ describe("client behind a bad proxy", () => {
 
   test("from now on means from the beginning, also when the first ways come to nothing", async () => {
     Object.assign(proxy.to, { sse: "hold", stream: "hold" });
-    const client = await begin({ since: undefined, websocket: undefined });
+    const client = await begin({ since: undefined, websocket: undefined, transports: ["sse", "stream", "longpoll"] });
     await until("the place is known", () => proxy.count.longpoll > 0);
     // Its answer comes at once; what is published now is after it.
     await until("asked beside", async () => client.connection.cursor !== undefined || client.connection.state.transport === "stream");
@@ -157,7 +160,7 @@ describe("client behind a bad proxy", () => {
     await client.all();
   });
 
-  for (const transport of ["websocket", "sse", "stream", "longpoll"]) {
+  for (const transport of ["websocket", "ws", "sse", "stream", "longpoll"]) {
     test(`case 13.2: a slow reader gets all of it over one connection, and holds little of it: ${transport}`, async () => {
       const client = await begin({ transports: [transport], queue: 50, unread: true });
       await client.on(transport);

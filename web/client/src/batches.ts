@@ -1,6 +1,6 @@
 import { ask, Ended, retryAfter } from "./http.js";
 import type { Cursor, Message } from "./message.js";
-import type { Signal } from "./platform.js";
+import { limited, type Signal } from "./platform.js";
 import type { Sink, Wanted } from "./transport.js";
 
 interface Batch {
@@ -24,7 +24,8 @@ export interface Taken {
 }
 
 /**
- * Waits for room, asks for what comes after `since` and hands it over. Whoever is full asks for nothing.
+ * Waits for room, asks for what comes after `since` and hands it over. Whoever is full asks for nothing. An answer that takes longer than
+ * `wanted.silence` is an error.
  *
  * @param wait seconds that the server may wait for a message; without it, it answers at once
  */
@@ -32,8 +33,15 @@ export async function takeBatch(wanted: Wanted, since: Wanted["since"], wait: nu
   await sink.room();
   const limit = Math.min(2 * wanted.room, LIMIT);
   const query = { since, limit, format: "batch", ...(wait === undefined ? { mode: "poll" } : { wait }) };
-  const response = await ask(wanted, "data", query, "application/json", signal);
-  const batch: Batch = await response.json();
+  const within = limited(signal, wanted.silence);
+  let response: Response;
+  let batch: Batch;
+  try {
+    response = await ask(wanted, "data", query, "application/json", within.signal);
+    batch = await response.json();
+  } finally {
+    within.end();
+  }
   sink.opened();
   const { cursor, messages } = batch;
   if (batch.gap && since) sink.gap({ requested: since, resumed: response.headers.get("Trident-Gap") ?? cursor });

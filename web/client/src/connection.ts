@@ -1,3 +1,4 @@
+import { thisBrowser, type Browser } from "./browser.js";
 import { Core, TIMING, type CoreOptions, type Effect } from "./core.js";
 import type { End, TransportName } from "./end.js";
 import { ask, Ended, endOf } from "./http.js";
@@ -6,7 +7,7 @@ import type { Closed, ConnectOptions, Events, State } from "./options.js";
 import { watchPage } from "./page.js";
 import { SLICE, task, type Address } from "./platform.js";
 import { baseOf, tokenOf, TridentError } from "./server.js";
-import { share, thisBrowser, type Browser } from "./share.js";
+import { share } from "./share.js";
 import type { Sink, Transport, Wanted } from "./transport.js";
 import { longpoll } from "./transports/longpoll.js";
 import { sse } from "./transports/sse.js";
@@ -225,10 +226,21 @@ export class Connection implements AsyncIterableIterator<Message> {
       const response = await ask(wanted, "data", { mode: "poll", format: "batch" }, "application/json", this.#life.signal);
       found = (await response.json()).cursor;
     } catch (error) {
-      if (!(error instanceof Ended)) found = { why: "unreachable", message: String(error) };
+      if (!(error instanceof Ended)) found = await this.#unanswered(error);
       else if (error.end.why === "busy") found = error.end;
     }
     this.#happens((now) => this.#core.probed(now, attempt, found));
+  }
+
+  /** Why a request has no answer: a page cannot read that of a server which does not accept its origin, though it notices that there is one. */
+  async #unanswered(error: unknown): Promise<End> {
+    try {
+      await fetch(this.#base.href, { method: "HEAD", mode: "no-cors", cache: "no-store", signal: this.#life.signal });
+    } catch {
+      return { why: "unreachable", message: String(error) };
+    }
+    const message = "the server answers, but not in a way that this page may read: TRIDENT_ORIGINS has to name the page's origin";
+    return { why: "unreachable", code: "bad_origin", message };
   }
 
   #place(cursor: Cursor): void {

@@ -233,6 +233,8 @@ export class Core {
       // A gateway that answers in the server's place says when to try again.
       end = reach.code ? reach : { ...UNREACHABLE, retryAfter: reach.retryAfter ?? end.retryAfter };
     }
+    // A gateway's answer for a server that does not answer it.
+    if (end.code === "service_unavailable") end = { ...UNREACHABLE, retryAfter: end.retryAfter };
     const isAway = end.why === "unreachable" || (end.why === "busy" && end.code !== undefined);
     if (end.why !== "unreachable") end = { ...end, left: name as TransportName, message: `${name}: ${end.message}` };
     this.#failed = undefined;
@@ -253,7 +255,9 @@ export class Core {
     const { backoff, backoffMost } = this.#timing;
     const most = Math.min(backoffMost, end.why === "unreachable" ? UNREACHABLE_MOST : Infinity, backoff * 2 ** Math.min(this.#failures++, 16));
     const jittered = most * (1 + this.#random()) / 2;
-    const least = this.#isOffline ? backoffMost : Math.max(end.retryAfter ?? 0, this.#retry);
+    // What is asked of all clients, up to half as long again: they would all be back at once. A stream's own wish is drawn for each.
+    const asked = (end.retryAfter ?? 0) * (1 + this.#random() / 2);
+    const least = this.#isOffline ? backoffMost : Math.max(asked, this.#retry);
     this.#wait(now, Math.max(jittered, least), end);
   }
 
@@ -271,7 +275,7 @@ export class Core {
 
   /** The page goes away, perhaps to come back as it was: an open connection would keep a browser from storing it. */
   hide(): void {
-    if (this.phase === "closed") return;
+    if (this.phase === "closed" || this.phase === "hidden") return;
     this.#effects.push({ do: "disconnect" });
     this.phase = "hidden";
     this.#state({ why: "hidden", message: "the page was left" });

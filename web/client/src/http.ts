@@ -45,7 +45,9 @@ export async function refusal(response: Response): Promise<End> {
     // Not the server's words: a proxy's page, or nothing.
   }
   const isBusy = status === 408 || status === 429 || status >= 500;
-  const isRefused = error?.code && [400, 401, 403].includes(status);
+  // The answer to an `EventSource` that is not to reconnect.
+  if (status === 204) return { why: "refused", status: 403, code: "disconnected", message: "the server has ended this for good" };
+  const isRefused = error?.code && [400, 401, 403, 413, 415, 422].includes(status);
   return {
     why: isRefused ? "refused" : isBusy ? "busy" : "blocked",
     status,
@@ -55,12 +57,15 @@ export async function refusal(response: Response): Promise<End> {
   };
 }
 
-/** `Retry-After` (RFC 9110 §10.2.3), seconds or a date, as milliseconds from now. */
+/** The longest time that a server is stayed away from because it asks for it. */
+const RETRY_AFTER_MOST = 300_000;
+
+/** `Retry-After` (RFC 9110 §10.2.3), seconds or a date, as milliseconds from now; at most five minutes. */
 export function retryAfter(value: string | null): number | undefined {
   if (!value) return undefined;
   const seconds = Number(value);
   const milliseconds = Number.isNaN(seconds) ? Date.parse(value) - Date.now() : seconds * 1_000;
-  return milliseconds > 0 ? milliseconds : undefined;
+  return milliseconds > 0 ? Math.min(milliseconds, RETRY_AFTER_MOST) : undefined;
 }
 
 /** Bytes that are read at once. Browsers bring up to 2 MiB in one piece. */

@@ -22,6 +22,8 @@ export function watchPage(events: PageEvents): () => void {
   on(target, "offline", events.offline);
   on(target, "online", events.online);
   on(self.document, "visibilitychange", events.awake);
-  on(self.document, "resume", events.awake);
+  // A hidden page that is frozen has no timers, and does not notice what comes.
+  on(self.document, "freeze", events.hide);
+  on(self.document, "resume", events.show);
   return () => ends.forEach((end) => end());
 }

@@ -8,6 +8,7 @@ export class TridentError extends Error implements Reason {
   declare readonly left?: TransportName | undefined;
   declare readonly status?: number | undefined;
   declare readonly code?: string | undefined;
+  declare readonly seconds?: number | undefined;
   declare readonly retryAfter?: number | undefined;
 
   constructor(reason: Reason, cause?: unknown) {

@@ -11,6 +11,7 @@
  * member, which connects from its own cursor; what the others have already they know by its id.
  */
 import { takeBatch } from "./batches.js";
+import type { Browser } from "./browser.js";
 import type { End } from "./end.js";
 import { endOf } from "./http.js";
 import { isAfter, type Cursor, type Gap, type Message } from "./message.js";
@@ -36,12 +37,6 @@ type Said = { from: string; to?: string } & (
 );
 type Word = Said extends infer One ? (One extends Said ? Omit<One, "from"> : never) : never;
 
-/** What is needed of a browser. */
-export interface Browser {
-  locks: Pick<LockManager, "request">;
-  channel(name: string): Pick<BroadcastChannel, "postMessage" | "close" | "onmessage">;
-}
-
 /** Channels of one connection. */
 const MAX_CHANNELS = 128;
 /** Milliseconds in which a leader answers, unless its page is frozen. */
@@ -50,13 +45,6 @@ const ANSWER_WITHIN = 2_000;
 const INTRODUCTION = 20;
 /** Messages that wait while a member catches up with what was before them. */
 const MAX_AHEAD = 1_000;
-
-/** This page's browser, if it has what is needed: pages by TLS and of localhost have. */
-export function thisBrowser(): Browser | undefined {
-  const { document, navigator, BroadcastChannel } = globalThis;
-  if (!document || !navigator?.locks || !BroadcastChannel) return undefined;
-  return { locks: navigator.locks, channel: (name) => new BroadcastChannel(name) };
-}
 
 /** The transport for all who use the same one with the same rights at the same server. */
 export function share(name: string, transport: Transport, browser: Browser): Transport {
@@ -143,7 +131,7 @@ class Member {
         this.#signal.addEventListener("abort", () => reject(this.#signal.reason));
         const led = (isFirst: boolean) => (lock: Lock | null) => {
           if (!lock) return this.#follow(led(false));
-          if (this.#signal.aborted) return undefined;
+          if (this.#signal.aborted || this.#isByItself) return undefined;
           this.#lead(isFirst).then(resolve, reject);
           return left;
         };
@@ -265,7 +253,12 @@ class Member {
       this.#isCatchingUp = false;
       this.#take(this.#ahead.splice(0));
     };
-    run().catch((error: unknown) => this.#finish.reject(error));
+    run().catch((error: unknown) => {
+      // A service without `/data` has nothing to catch up with. A leader leaves, and begins again without the others.
+      if (endOf(error).why !== "blocked") this.#finish.reject(error);
+      else if (this.#isLeading) this.#finish.resolve({ why: "ended", message: "what was missed cannot be asked for" });
+      else this.#connectAlone();
+    });
   }
 
   // ---- the leader ----
@@ -286,17 +279,18 @@ class Member {
       const attempt = new AbortController();
       const abort = (): void => attempt.abort(this.#signal.reason);
       this.#signal.addEventListener("abort", abort);
-      const channels = [...new Set([this.#wanted.channels, ...this.#others.values()].flat())];
+      const channels = this.#channelsOfAll();
       let isRestarted = false;
       const up: Upstream = (this.#up = {
         channels,
         place,
         silence: undefined,
         isOpen: false,
-        restart: () => {
+        // Once for all that join at the same time.
+        restart: () => void setTimeout(() => {
           isRestarted = true;
           attempt.abort();
-        },
+        }, INTRODUCTION),
       });
       // It may be waiting for room, and notice the abort only then.
       const aborted = new Promise<never>((_, reject) => attempt.signal.addEventListener("abort", () => reject(attempt.signal.reason)));
@@ -306,7 +300,8 @@ class Member {
       place = up.place;
       if (isRestarted) continue;
       if (end.why !== "refused" || channels.length === this.#wanted.channels.length) {
-        this.#say({ end });
+        // What refuses this member's token may accept another's.
+        this.#say({ end: end.why === "refused" ? { why: "ended", message: "the connection of another was refused" } : end });
         return end;
       }
       // Perhaps for a channel of somebody else: everybody finds out about their own.
@@ -315,11 +310,15 @@ class Member {
     }
   }
 
+  #channelsOfAll(more: readonly string[] = []): string[] {
+    return [...new Set([this.#wanted.channels, ...this.#others.values(), more].flat())];
+  }
+
   /** Somebody wants these channels. */
   #admit(from: string, channels: readonly string[]): void {
     const up = this.#up;
     const isHeld = this.#isAlone() && this.#sink.isFull();
-    if (new Set([...(up?.channels ?? []), ...channels]).size > MAX_CHANNELS) return this.#say({ alone: true, to: from });
+    if (this.#channelsOfAll(channels).length > MAX_CHANNELS) return this.#say({ alone: true, to: from });
     this.#others.set(from, channels);
     this.#say({ wait: true, to: from });
     if (!up) return;

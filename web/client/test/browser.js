@@ -1,6 +1,6 @@
 // A browser of a few lines: locks, channels between pages, and a server whose connections are counted.
 
-import { json, serve } from "./server.js";
+import { json, refuse, serve } from "./server.js";
 
 /** Locks and channels as pages of one origin have them. */
 export class Browser {
@@ -57,15 +57,18 @@ export class Browser {
   }
 }
 
-/** A log with its two doors `/events` and `/data`. Streams are counted, and can be cut. */
-export async function logServer() {
+/** A log with its two doors `/events` and `/data`. Streams are counted, and can be cut. The tokens in `refused` are, after a moment. */
+export async function logServer({ hasData = true } = {}) {
   const log = [];
   const streams = new Map();
   const asked = { streams: 0, polls: 0 };
   let dropped = 0;
   const number = (id) => Number(id.split("-")[0]);
   const placed = () => `${log.length + 1}-0`;
-  const server = await serve((_, response, { pathname, searchParams }) => {
+  const refused = new Set();
+  const server = await serve((request, response, { pathname, searchParams }) => {
+    if (refused.has(request.headers.authorization?.slice(7))) return setTimeout(() => refuse(response, 401, "bad_token"), 50);
+    if (pathname === "/data" && !hasData) return refuse(response, 404, "not_found");
     const channels = searchParams.getAll("channel");
     const since = searchParams.get("since");
     const from = since === "earliest" ? 0 : since === null ? log.length + 1 : number(since);
@@ -92,6 +95,7 @@ export async function logServer() {
   return {
     ...server,
     asked,
+    refused,
     channelsOf: () => server.asked.filter(({ path }) => path === "/events").at(-1).query.getAll("channel"),
     open: () => streams.size,
     cut: () => [...streams.keys()].forEach((response) => response.destroy()),

@@ -60,6 +60,17 @@ for (const transport of ["websocket", "ws"]) describe(`a WebSocket is read no fa
     assert.ok(server.sent.subscriptions >= 2);
   });
 
+  test("case 13.2: what is published while it catches up is not sent twice", async () => {
+    const server = await start(history(2_000));
+    const connection = open(server, { transports, channels: ["c"], since: "earliest", queue: 50 });
+    for (let n = 0; n < 3_000; n += 1) {
+      if (n < 1_000) server.publish({ channel: "c", data: 2_000 + n });
+      assert.equal((await connection.next()).value.data, n);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.equal(server.sent.byRequest + server.sent.bySocket, 3_000, "each was sent once");
+  });
+
   test("case 13.2: a server without `/data` is read by subscriptions alone", async () => {
     const server = await start(history(2_000), { hasData: false });
     const connection = open(server, { transports, channels: ["c"], since: "earliest", queue: 50 });

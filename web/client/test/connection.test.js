@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
+import { takeBatch } from "../dist/batches.js";
 import { connect, publish, TridentError } from "../dist/index.js";
 import { event, json, refuse, serve, stream, until } from "./server.js";
 
@@ -181,6 +182,13 @@ describe("the end", () => {
     });
   }
 
+  test("204 to an event stream: a backend has ended it, and it is not repeated", async () => {
+    const { url, asked } = await server((_, response) => response.writeHead(204).end());
+    const connection = open(url, { transports: ["sse", "longpoll"] });
+    await assert.rejects(connection.next(), { why: "refused", status: 403, code: "disconnected" });
+    assert.equal(asked.length, 1);
+  });
+
   test("what came before it is read first", async () => {
     const { url } = await server((_, response) => {
       if (!first) return refuse(response, 403, "insufficient_scope");
@@ -231,6 +239,20 @@ describe("the end", () => {
   });
 });
 
+test("a server that does not accept the page's origin is not one that cannot be reached: the setting is named", async (t) => {
+  const asked = [];
+  t.mock.method(globalThis, "fetch", async (_, { mode }) => {
+    asked.push(mode);
+    if (mode !== "no-cors") throw new TypeError("Failed to fetch");
+    return Response.error();
+  });
+  const connection = open("http://server.example/");
+  const waiting = await new Promise((resolve) => connection.on("state", (state) => state.phase === "waiting" && resolve(state)));
+  assert.deepEqual([waiting.why, waiting.code], ["unreachable", "bad_origin"]);
+  assert.match(waiting.message, /TRIDENT_ORIGINS/);
+  assert.deepEqual(asked.slice(0, 3), [undefined, undefined, "no-cors"]);
+});
+
 test("a token is asked for before each connection, and once more when it is refused", async () => {
   const { url, asked } = await server((request, response) => {
     if (request.headers.authorization === "Bearer old") return refuse(response, 401, "bad_token");
@@ -259,6 +281,20 @@ test("a long poll that is answered with Retry-After is asked again after that ti
   const connection = open(url, { transports: ["longpoll"] });
   const waiting = await new Promise((resolve) => connection.on("state", (state) => state.phase === "waiting" && resolve(state)));
   assert.deepEqual([waiting.why, waiting.retryIn >= 2_000, asked.length], ["ended", true, 2]);
+});
+
+test("an answer that does not come to its end is given up after the longest silence", async () => {
+  const { url } = await server((_, response) => {
+    if (asked > 0) return json(response, 200, { cursor: "3-0", gap: false, messages: [] });
+    asked += 1;
+    response.writeHead(200, { "Content-Type": "application/json" });
+    response.write('{"cursor":');
+  });
+  let asked = 0;
+  const wanted = { base: new URL(url), channels: ["c"], credentials: "same-origin", silence: 100, room: 10 };
+  const sink = { room: async () => {}, opened() {}, place() {}, heard() {} };
+  await assert.rejects(takeBatch(wanted, "2-0", undefined, sink, new AbortController().signal), /no answer within 0\.1 s/);
+  assert.equal((await takeBatch(wanted, "2-0", undefined, sink, new AbortController().signal)).cursor, "3-0");
 });
 
 test("the cursor goes along over changes of transport", async () => {

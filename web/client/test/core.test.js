@@ -96,8 +96,8 @@ describe("how long to wait", () => {
   test("never sooner than the server asks: Retry-After, and an event stream's retry", () => {
     const drive = new Drive({ transports: ["sse"] }).start();
     drive.over("busy", { retryAfter: 7_000 });
-    assert.equal(drive.state.retryIn, 7_000);
-    drive.after(7_000).opened();
+    assert.equal(Math.round(drive.state.retryIn), 10_500);
+    drive.again().opened();
     drive.do((core) => core.retry(3_141));
     drive.message("6-0").over("ended");
     assert.equal(drive.state.retryIn, 3_141);
@@ -106,12 +106,21 @@ describe("how long to wait", () => {
   });
 });
 
+test("clients that are all asked to wait for as long are not all back at once", () => {
+  const waits = [0, 0.5, 0.999_999].map((random) => {
+    const drive = new Drive({ transports: ["sse"], random: () => random }).start().over("busy", { status: 503, code: "draining", retryAfter: 2_000 });
+    return Math.round(drive.state.retryIn);
+  });
+  assert.deepEqual(waits, [2_000, 2_500, 3_000]);
+});
+
 describe("a server that cannot be reached", () => {
   const AWAY = { why: "unreachable", message: "refused" };
   const failures = [
     ["a WebSocket for which a browser gives no reason", "blocked", {}],
     ["a refused TCP connection", "network", {}],
     ["a gateway's page in place of the server", "busy", { status: 502 }],
+    ["a gateway's own error in place of the server", "busy", { status: 503, code: "service_unavailable", retryAfter: 2_000 }],
   ];
 
   for (const [what, why, more] of failures) {
@@ -265,6 +274,7 @@ describe("pages and machines", () => {
   test("a page that is left holds no connection, and goes on when it is shown", () => {
     const drive = new Drive().start().opened().message("6-0");
     assert.equal(drive.do((core) => core.hide())[0].do, "disconnect");
+    assert.deepEqual(drive.do((core) => core.hide()), [], "a page that is left is frozen later");
     drive.after(3_600_000);
     assert.equal(drive.core.phase, "hidden");
     drive.do((core, now) => core.show(now));

@@ -42,11 +42,48 @@ test("what is refused is not", async () => {
   assert.equal(asked.length, 1);
 });
 
+for (const [status, code] of [[413, "too_large"], [415, "unsupported_media_type"], [422, "idempotency_key_reused"]]) {
+  test(`${status} ${code} is the server's own refusal`, async () => {
+    const { url } = await answers((response) => refuse(response, status, code));
+    await assert.rejects(publish({ channel: "c", data: 1 }, { url }), { why: "refused", status, code });
+  });
+}
+
 test("a refused token is asked for anew, once", async () => {
   const { url, asked } = await answers((response) => refuse(response, 401, "bad_token"));
   const given = [];
   await assert.rejects(publish({ channel: "c", data: 1 }, { url, token: (isRefused) => given.push(isRefused) && "t" }), /bad_token/);
   assert.deepEqual([given, asked.length], [[false, true], 2]);
+});
+
+test("another token for a refused one is no further attempt", async () => {
+  const { url, asked } = await answers((response) => refuse(response, 401, "bad_token"), good);
+  assert.equal(await publish({ channel: "c", data: 1 }, { url, attempts: 1, token: (isRefused) => (isRefused ? "new" : "old") }), "7-0");
+  assert.deepEqual(asked.map(({ headers }) => headers.authorization), ["Bearer old", "Bearer new"]);
+});
+
+test("waits grow to 8 s, no attempt takes longer than 10 s, and it ends before the server forgets the key", async (t) => {
+  const waits = [];
+  let now = 0;
+  // Time goes on as soon as somebody waits for it.
+  const { fetch, setTimeout, clearTimeout } = globalThis;
+  t.mock.method(Date, "now", () => now);
+  t.after(() => Object.assign(globalThis, { fetch, setTimeout, clearTimeout }));
+  Object.assign(globalThis, {
+    setTimeout: (what, milliseconds) => {
+      waits.push(milliseconds);
+      return setImmediate(() => {
+        now += milliseconds;
+        what();
+      });
+    },
+    clearTimeout: clearImmediate,
+    fetch: (_, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+  });
+  const hanging = publish({ channel: "c", data: 1 }, { url: "http://server/", attempts: 1_000 });
+  await assert.rejects(hanging, (error) => error.why === "network" && /within 10 s/.test(error.cause.message));
+  assert.ok(now > 200_000 && now <= 300_000, `${now} ms`);
+  assert.ok(Math.max(...waits.filter((_, at) => at % 2 === 1)) <= 8_000);
 });
 
 test("it gives up, and stops when it is told to", async () => {
@@ -62,6 +99,7 @@ test("Retry-After is seconds or a date", () => {
   assert.equal(retryAfter("0"), undefined);
   assert.equal(retryAfter(null), undefined);
   assert.equal(retryAfter("soon"), undefined);
+  assert.equal(retryAfter("86400"), 300_000, "not for a day");
   const left = retryAfter(new Date(Date.now() + 60_000).toUTCString());
   assert.ok(left > 58_000 && left <= 60_000, `${left}`);
 });

@@ -14,8 +14,8 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-async function begin() {
-  const [browser, server] = [new Browser(), await logServer()];
+async function begin(options) {
+  const [browser, server] = [new Browser(), await logServer(options)];
   ends.push(() => server.close());
   /** A tab: a connection that shares, and what it read. */
   const tab = (channels, options = {}) => {
@@ -42,6 +42,7 @@ describe("one connection for a browser and an origin", () => {
       assert.deepEqual(read, Array.from({ length: 200 }, (_, n) => n).filter((n) => n % 2 || (n / 2) % 4 === at % 4));
     }
     assert.equal(server.open(), 1);
+    assert.ok(server.asked.streams <= 3, `${server.asked.streams} streams: one restart for all who join at the same time`);
     assert.deepEqual(server.channelsOf().toSorted(), ["all", "own0", "own1", "own2", "own3"]);
   });
 
@@ -162,6 +163,49 @@ describe("one connection for a browser and an origin", () => {
     server.publish("a7", 1);
     server.publish("b7", 2);
     await until("both", () => a.read.length === 1 && b.read.length === 1);
+    assert.equal(server.open(), 2);
+  });
+
+  test("case 13.4: the channels of who has left are not counted", async () => {
+    const { server, tab } = await begin();
+    const names = (prefix) => Array.from({ length: 60 }, (_, n) => `${prefix}${n}`);
+    const [a, b] = [tab(names("a")), tab(names("b"))];
+    for (const one of [a, b]) await one.isOpen();
+    b.connection.close();
+    const c = tab(names("c"));
+    await c.isOpen();
+    server.publish("c7", 1);
+    await until("read", () => c.read.length === 1);
+    assert.equal(server.open(), 1);
+  });
+
+  test("case 13.4: a token that the server refuses ends nobody else", async () => {
+    const { server, tab } = await begin();
+    const jwt = (jti) => `h.${Buffer.from(JSON.stringify({ sub: "Mei", jti })).toString("base64url")}.s`;
+    server.refused.add(jwt("old"));
+    const [old, good] = [tab(["c"], { token: jwt("old") }), tab(["c"], { token: jwt("good") })];
+    await assert.rejects(old.connection.next(), { status: 401 });
+    await until("the other leads", () => server.open() === 1 && good.connection.state.phase === "open");
+    server.publish("c", 1);
+    await until("read", () => good.read.length === 1);
+  });
+
+  test("case 13.4: where nothing can be caught up with, each connects by itself", async () => {
+    const { server, tab } = await begin({ hasData: false });
+    server.publish("c", 0);
+    const tabs = [tab(["c"]), tab(["c"]), tab(["c"], { since: "earliest" })];
+    for (const { connection, isOpen } of tabs) {
+      connection.on("state", ({ why }) => assert.notEqual(why, "blocked"));
+      await isOpen();
+    }
+    server.publish("c", 1);
+    await until("all", () => tabs.every(({ read }) => read.at(-1) === 1));
+    assert.deepEqual(tabs.map(({ read }) => read), [[1], [1], [0, 1]]);
+    // The first leaves: nobody of the others takes over besides the connection of its own.
+    tabs[0].connection.close();
+    await until("two are left", () => server.open() === 2);
+    server.publish("c", 2);
+    await until("both", () => tabs.slice(1).every(({ read }) => read.at(-1) === 2));
     assert.equal(server.open(), 2);
   });
 

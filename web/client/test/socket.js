@@ -68,6 +68,10 @@ export async function socketServer(messages, { hasData = true } = {}) {
       on: (event, listener) => (listeners.socket[event] = listener),
       onAny: (listener) => (any = listener),
       timeout: () => ({ emitWithAck: (event, what) => new Promise((resolve) => setImmediate(() => resolve(answers[event](what)))) }),
+      subscribe: (wanted) => {
+        at = log.length;
+        channels = new Set(wanted);
+      },
       disconnect: () => {
         isOpen = false;
         sockets.delete(schedule);
@@ -83,9 +87,13 @@ export async function socketServer(messages, { hasData = true } = {}) {
     #socket = io();
     #say = (frame) => this.onmessage({ data: JSON.stringify(frame) });
 
-    constructor() {
+    constructor(url) {
       this.#socket.onAny((_event, _data, message) => this.#say(message));
-      this.#socket.on("connect", () => this.onopen());
+      this.#socket.on("connect", () => {
+        // The query subscribes from now on.
+        this.#socket.subscribe(url.searchParams.getAll("channel"));
+        this.onopen();
+      });
     }
 
     send(text) {

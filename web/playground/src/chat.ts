@@ -44,7 +44,9 @@ export class Chat {
   #room = FIRST_ROOM;
   #me = "";
   #present: Present | undefined;
+  /** The ids of the lines. */
   #seen = new Set<string>();
+  #frame: number | undefined;
   #typing = new Map<string, ReturnType<typeof setTimeout>>();
   #trouble: (() => string) | undefined;
   #lastKey = 0;
@@ -54,7 +56,7 @@ export class Chat {
     const socket = (this.#socket = io(location.origin, { path: `${new URL(BASE).pathname}socket.io/` }));
     socket.on("connect", () => void this.#arrive());
     for (const event of ["disconnect", "connect_error"]) socket.on(event, () => void this.#disconnected());
-    // When the server disconnects its clients, as it does when it stops, they do not reconnect by themselves.
+    // A client that the server disconnects, as a backend may ask it to, does not reconnect by itself. The page tries once more.
     socket.on("disconnect", (reason) => {
       if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2_000 + Math.random() * 2_000);
     });
@@ -154,9 +156,17 @@ export class Chat {
     line.title = meta.id;
     const list = this.#part("#talk-said");
     list.append(line);
-    while (list.childElementCount > SHOWN) list.firstElementChild?.remove();
+    while (list.childElementCount > SHOWN) {
+      const oldest = list.firstElementChild as HTMLElement;
+      this.#seen.delete(oldest.title);
+      oldest.remove();
+    }
+    // Once for all that arrive before the page is drawn: it takes a layout.
     const scroll = list.parentElement as HTMLElement;
-    scroll.scrollTop = scroll.scrollHeight;
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      scroll.scrollTop = scroll.scrollHeight;
+    });
     this.#types({ room: meta.room, from: meta.from ?? "", typing: false });
   }
 

@@ -24,6 +24,12 @@ type Answer = { ok: boolean; cursor: string; error?: { code: string; message: st
 
 /** As Engine.IO's server has it: a ping every 25 s, and 20 s for the answer. */
 const ENGINE_SILENCE = 50_000;
+/** The codes of what is refused for good, and their statuses over HTTP. Any other may be accepted later. */
+const FINAL: { [code: string]: number } = {
+  auth_too_large: 400, bad_channel: 400, bad_cursor: 400,
+  bad_token: 401, token_needed: 401,
+  bad_origin: 403, disconnected: 403, forbidden: 403, insufficient_scope: 403, no_key: 403, refused: 403,
+};
 /** Where every socket of the chat begins. */
 const FIRST_ROOM = "lobby";
 
@@ -126,7 +132,7 @@ async function whyNot(wanted: Wanted, url: string, message: string): Promise<End
 
 function refused(error?: { code: string; message: string }): End {
   const { code = "", message = "refused" } = error ?? {};
-  const status = /token/.test(code) ? 401 : /forbidden|scope|origin/.test(code) ? 403 : /^bad_|_channels$/.test(code) ? 400 : undefined;
+  const status = FINAL[code];
   return { why: status ? "refused" : "busy", status, code, message };
 }
 

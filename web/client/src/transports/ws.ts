@@ -22,7 +22,13 @@ export const ws: Transport = async (wanted, sink, signal) => {
   for (const channel of wanted.channels) url.searchParams.append("channel", channel);
   const { href } = url;
   url.protocol = url.protocol.replace("http", "ws");
-  const socket = new WebSocket(url, wanted.token ? ["trident.v1", `trident.bearer.${wanted.token}`] : ["trident.v1"]);
+  let socket: WebSocket;
+  try {
+    socket = new WebSocket(url, wanted.token ? ["trident.v1", `trident.bearer.${wanted.token}`] : ["trident.v1"]);
+  } catch (error) {
+    // Such as a token with characters that a subprotocol cannot have.
+    return { why: "blocked", message: String(error) };
+  }
   let beat: ReturnType<typeof setInterval> | undefined;
   try {
     return await new Promise<End>((resolve, reject) => {
@@ -31,7 +37,9 @@ export const ws: Transport = async (wanted, sink, signal) => {
       socket.onclose = ({ code, reason: message }) => {
         // The server's own code is at the beginning of its reason.
         const known = CODES[code] && { ...CODES[code], code: /^(\w+): /.exec(message)?.[1] };
-        if (isOpen) resolve({ why: "network", message: message || `closed with ${code}`, ...known });
+        // It closes all of its connections at once.
+        const retryAfter = code === 1012 || code === 1013 ? 1_000 + Math.random() * 3_000 : undefined;
+        if (isOpen) resolve({ why: "network", message: message || `closed with ${code}`, retryAfter, ...known });
         else whyNot(wanted, href).then(resolve, reject);
       };
       // The end follows, which says as much.
@@ -40,7 +48,10 @@ export const ws: Transport = async (wanted, sink, signal) => {
         isOpen = true;
         const commands = new Commands(socket, wanted.channels, sink);
         // Browsers answer pings and show them to nobody.
-        beat = setInterval(() => commands.beat(), wanted.silence / 3);
+        beat = setInterval(() => {
+          const quiet = commands.beat();
+          if (quiet >= wanted.silence) resolve({ why: "silent", seconds: Math.round(quiet / 1_000), message: "no answer to a sign of life" });
+        }, wanted.silence / 3);
         read(commands, wanted, sink, signal).catch(reject);
       };
     });
@@ -62,6 +73,8 @@ class Commands {
 
   #socket: WebSocket;
   #channels: readonly string[];
+  /** When the first command was sent after which nothing has come. */
+  #asked: number | undefined;
   /** Whether the last command was `subscribe`. */
   #isWanted = false;
   /** From the answer to `subscribe` to that of `unsubscribe`. */
@@ -72,6 +85,7 @@ class Commands {
     this.#socket = socket;
     this.#channels = channels;
     socket.onmessage = ({ data }) => {
+      this.#asked = undefined;
       sink.heard();
       const frame: Frame = JSON.parse(data);
       if ("ok" in frame) return this.#waiting.shift()?.(frame);
@@ -88,6 +102,7 @@ class Commands {
   send(command: "subscribe" | "unsubscribe", since?: string): Promise<Frame> {
     this.#isWanted = command === "subscribe";
     const isWanted = this.#isWanted;
+    this.#asked ??= Date.now();
     return new Promise((resolve, reject) => {
       this.#waiting.push((frame) => {
         if (!frame.ok) return reject(new Ended({ why: "busy", ...frame.error, message: frame.error?.message ?? "" }));
@@ -99,9 +114,13 @@ class Commands {
     });
   }
 
-  /** Asks for a sign of life: the channels once more, from now on, which changes nothing. */
-  beat(): void {
+  /**
+   * Asks for a sign of life: the channels once more, from now on, which changes nothing. Gives the milliseconds since the first command that
+   * has no answer: the timers of a hidden page run once a minute, so the time since the last frame says nothing.
+   */
+  beat(): number {
     if (this.#isWanted) this.send("subscribe").catch(() => {});
+    return Date.now() - (this.#asked ?? Date.now());
   }
 }
 
@@ -110,22 +129,24 @@ class Commands {
  * is published by subscription. Whoever is full ends the subscription until there is room: a WebSocket cannot be read more slowly.
  */
 async function read(commands: Commands, wanted: Wanted, sink: Sink, signal: Signal): Promise<never> {
+  // It ends a silent connection itself. That of a hidden page has a sign of life each minute.
+  const opened = (): void => sink.opened(4 * wanted.silence);
   let { since } = wanted;
   for (;;) {
     if (since) {
-      sink.opened();
+      // The query has subscribed, or the last round. What is on its way until the answer is kept, and not asked for again.
+      await commands.send("unsubscribe");
+      since = commands.since ?? since;
+      opened();
       since = await catchUp(wanted, since, sink, signal);
     }
     await sink.room();
     const isFull = new Promise<void>((resolve) => (commands.full = resolve));
     const { cursor } = await commands.send("subscribe", since);
     // Not before: what is published from here on is delivered.
-    sink.opened();
-    if (!since) sink.place(cursor);
+    opened();
+    if (!since) sink.place((since = cursor));
     await isFull;
-    // What is on its way until the answer is kept, and not asked for again.
-    await commands.send("unsubscribe");
-    since = commands.since;
   }
 }
 

@@ -1,0 +1,91 @@
+// The plain WebSocket, with one that the test makes: whether it lives, and how it ends.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { ws } from "../dist/transports/ws.js";
+
+const { WebSocket } = globalThis;
+afterEach(() => {
+  globalThis.WebSocket = WebSocket;
+});
+
+/** Opens one. `socket` is the other end: it answers commands while `isThere`. */
+async function open(t, token) {
+  const silence = 35_000;
+  const begun = {};
+  t.mock.timers.enable({ apis: ["Date"] });
+  t.mock.method(globalThis, "setInterval", (beat) => {
+    begun.beat = beat;
+  });
+  globalThis.WebSocket = class {
+    isThere = true;
+    constructor() {
+      begun.socket = this;
+    }
+    send() {
+      const answer = { data: JSON.stringify({ id: 0, ok: true, cursor: "1-0" }) };
+      if (this.isThere) queueMicrotask(() => this.onmessage(answer));
+    }
+    close() {}
+  };
+  const wanted = { base: new URL("http://server/"), channels: ["c"], token, credentials: "same-origin", silence, room: 10 };
+  const opened = [];
+  const sink = { opened: (most) => opened.push(most), room: async () => {}, heard() {}, place() {}, isFull: () => false };
+  const end = ws(wanted, sink, new AbortController().signal);
+  let isOver = false;
+  void end.then(() => { isOver = true; });
+  begun.socket.onopen();
+  await new Promise(setImmediate);
+  return { ...begun, end, opened, isOver: () => isOver, after: async (milliseconds) => {
+    t.mock.timers.tick(milliseconds);
+    begun.beat();
+    await new Promise(setImmediate);
+  } };
+}
+
+test("a hidden page, whose timers run once a minute, keeps a connection that answers", async (t) => {
+  const { opened, isOver, after } = await open(t);
+  for (let n = 0; n < 10; n += 1) await after(60_000);
+  assert.equal(isOver(), false);
+  // Who only hears of it, as other tabs do, hears once a minute.
+  assert.ok(opened.length > 0 && opened.every((most) => most > 2 * 60_000), opened.join(" "));
+});
+
+test("one that no longer answers is silent, measured from the first sign of life that was asked for", async (t) => {
+  const { socket, end, isOver, after } = await open(t);
+  await after(60_000);
+  socket.isThere = false;
+  await after(60_000);
+  await after(34_000);
+  assert.equal(isOver(), false);
+  await after(1_000);
+  const { why, seconds } = await end;
+  assert.deepEqual([why, seconds], ["silent", 35]);
+});
+
+for (const [code, why] of [[1012, "ended"], [1013, "busy"]]) {
+  test(`${code}: all connections are closed at once, and do not all come back at once`, async (t) => {
+    const waits = [];
+    for (const random of [0, 0.5, 1]) {
+      const mocked = t.mock.method(Math, "random", () => random);
+      const { socket, end } = await open(t);
+      socket.onclose({ code, reason: "" });
+      const told = await end;
+      assert.equal(told.why, why);
+      waits.push(told.retryAfter);
+      mocked.mock.restore();
+      t.mock.timers.reset();
+    }
+    assert.deepEqual(waits, [1_000, 2_500, 4_000]);
+  });
+}
+
+test("a token that no subprotocol can carry leaves the other transports", async () => {
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new SyntaxError("the subprotocol is not valid");
+    }
+  };
+  const end = await ws({ base: new URL("http://server/"), channels: ["c"], token: "a b" }, {}, new AbortController().signal);
+  assert.equal(end.why, "blocked");
+});
