@@ -18,7 +18,10 @@ use actix_web::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{ApiError, Edge, cors, drain::InFlight, error, guarded::Guarded, page, routes::RequestParts};
+use super::{
+    ApiError, Edge, access_log::AccessRecord, cors, drain::InFlight, error, guarded::Guarded, page,
+    routes::RequestParts,
+};
 
 /// Methods that some path supports.
 const EVERY_METHOD: &str = "GET, HEAD, POST, DELETE, OPTIONS";
@@ -64,6 +67,7 @@ pub fn resource(path: &str, methods: &[Method]) -> Resource {
 pub struct Counted {
     _in_flight: InFlight,
     gauge: Gauge,
+    record: Option<Box<AccessRecord>>,
 }
 
 impl Drop for Counted {
@@ -96,17 +100,21 @@ impl ActiveRequest {
                 }
             }
         }
-        let counted = Counted { _in_flight: edge.drain.enter(), gauge };
+        let record = AccessRecord::begin(&edge.settings, parts);
+        let counted = Counted { _in_flight: edge.drain.enter(), gauge, record };
         Self { edge: edge.clone(), counted, method: parts.method.clone(), page }
     }
 
     /// Completes the response. `route` is the pattern that matched, if one did.
     pub(super) fn finish(self, route: Option<Cow<'static, str>>, mut answer: HttpResponse) -> HttpResponse<Body> {
-        let Self { edge, counted, method, page } = self;
+        let Self { edge, mut counted, method, page } = self;
         edge.settings.origins.mark(&page, answer.headers_mut());
         // The declared media type is authoritative (Fetch standard §3.6): no page can run a message as a script.
         answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let status = answer.status();
+        if let Some(record) = &mut counted.record {
+            record.answered(status);
+        }
         // After a stream, the client may have to use another replica, so it has to open a new connection.
         let is_last = edge.drain.is_draining() || answer.body().size() == BodySize::Stream;
         if is_last && status != StatusCode::SWITCHING_PROTOCOLS {

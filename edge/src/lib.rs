@@ -5,6 +5,7 @@
 //! ([`query`]), asks [`auth`] for the client's rights and [`limits`] for room, and reads a body with [`body`]. [`settings`] configures
 //! all of it; [`metrics`], [`health`] and [`logging`] report.
 
+mod access_log;
 pub mod address;
 mod asset;
 pub mod auth;

@@ -137,6 +137,8 @@ pub struct Settings {
     pub demo: bool,
     /// The format of log lines.
     pub log: LogFormat,
+    /// Whether each request is logged.
+    pub access_log: bool,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
     /// What backends and clients may learn about each other.
@@ -287,6 +289,7 @@ impl Settings {
         let origins = origins.map(|origins| if are_origins_given { origins } else { origins.without_credentials() });
         let demo = from.read(&table::DEMO, values::on_off);
         let log = from.read(&table::LOG, values::log_format);
+        let access_log = from.read(&table::ACCESS_LOG, values::on_off);
         let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);
         let client_dir = from.read(&table::CLIENT_DIR, values::directory);
         let backend = backend::read(&mut from);
@@ -338,6 +341,7 @@ impl Settings {
                 origins: origins?,
                 demo: demo?,
                 log: log?,
+                access_log: access_log?,
                 trusted_proxies: trusted_proxies?,
                 backend: backend?,
                 client_dir: client_dir?,

@@ -8,10 +8,11 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     process::Output,
+    time::Instant,
 };
 
 use edge::testing::redis;
-use process::{SECRET, Server, free_address, standalone, text};
+use process::{PATIENCE, SECRET, Server, Talk, free_address, standalone, text};
 use shared::documented::redis_rights;
 
 fn token(args: &[&str]) -> Output {
@@ -253,4 +254,41 @@ fn publish_until_the_end(address: SocketAddr, bearer: &str, name: &str) -> Vec<(
         }
     }
     acknowledged
+}
+
+#[test]
+fn each_request_is_logged_when_its_response_has_ended() {
+    let address = free_address();
+    let mut command = standalone();
+    command.env("RUST_LOG", "off,access=info").env("TRIDENT_LISTEN", address.to_string()).env("TRIDENT_SECRET", SECRET);
+    let server = Talk::start(command.env("TRIDENT_ACCESS_LOG", "on").env("TRIDENT_LOG", "json"));
+    let ask = |head: &str| {
+        let until = Instant::now() + PATIENCE;
+        let mut stream = loop {
+            match TcpStream::connect(address) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+        };
+        stream.write_all(format!("{head} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        let mut first = [0; 15];
+        stream.read_exact(&mut first).unwrap();
+        stream
+    };
+
+    // A stream lasts. Its line comes at its end, after that of a request that came later.
+    let stream = ask("GET /events?channel=public.a");
+    drop(ask("GET /nothing%0Ahere"));
+    let line = server.err("GET");
+    assert!(line.contains(r#""target":"access","message":"GET /nothing%0Ahere""#), "{line}");
+    assert!(line.contains(r#""status":404,"address":"127.0.0.1","ms":"#), "{line}");
+    drop(stream);
+    let line = server.err("GET");
+    assert!(line.contains(r#""message":"GET /events""#) && line.contains(r#""status":200"#), "{line}");
+
+    // A client that leaves before there is an answer.
+    let mut gone = TcpStream::connect(address).unwrap();
+    gone.write_all(b"GET /data?channel=public.a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    drop(gone);
+    server.err("GET /data was aborted by the client");
 }

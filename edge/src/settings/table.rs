@@ -80,6 +80,7 @@ settings! {
         SOCKET_IO_KEY "TEXT" "socket.io" "Prefix of the Socket.IO cluster's channels in Redis; the same on all servers of a cluster, different for each cluster"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
         CLIENT_DIR "DIR" "" "Directory with the files of a Socket.IO client (its dist/) to serve instead of the built-in one"
+        ACCESS_LOG "on|off" "off" "Log each request when its response has ended, with the target `access`"
         LOG "text|json" "text" "Format of log lines; RUST_LOG selects which are written"
     }
     "History of each channel; the first limit reached applies (0 = no limit)" {
