@@ -18,6 +18,7 @@ use socketio_redis::{Config, ConnectError, RedisAdapter};
 
 use crate::{
     adapter::{self, LogAdapter},
+    application::{self, calls::Application, rooms::RoomNames},
     args::Args,
     bridge, client, connect, connection_metrics,
     events::{self, CHAT_MESSAGE},
@@ -31,9 +32,6 @@ use crate::{
 
 /// Bytes that the packet of a chat message may have beside the message.
 const MESSAGE_OVERHEAD: usize = 64 * 1024;
-/// The answer to an unknown event.
-const KNOWN_EVENTS: &str = "the chat supports the events `chat message`, `join`, `history`, `leave`, `name`, `typing`, `subscribe` and \
-                            `unsubscribe`";
 /// How often it is checked whether other replicas can be reached.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -82,14 +80,21 @@ impl Chat {
         let io = server(service, recovery, adapter);
         let namespace = io.of(NAMESPACE);
         let presence = Presence::new(Replica::draw(), cluster.is_some());
-        let chat =
-            events::ChatEvents { service: service.clone(), presence: presence.clone(), sessions: sessions.clone() };
+        let is_chat = service.edge.settings.backend.chat;
+        let rooms = if is_chat { RoomNames::Chat } else { RoomNames::Plain };
+        let chat = events::ChatEvents {
+            service: service.clone(),
+            presence: presence.clone(),
+            sessions: sessions.clone(),
+            application: Application::new(service, rooms),
+            is_chat,
+        };
 
         let guarded = service.clone();
         namespace.middleware(async move |socket| {
             // A process that has just started would send a reconnecting client new messages without those that it missed.
             guarded.bus.filled().await;
-            connect::admit(&guarded, &socket)
+            connect::admit(&guarded, &socket).await
         });
         let entered = chat.clone();
         namespace.on_connect(async move |socket| connect::enter(&entered, &socket));
@@ -100,6 +105,7 @@ impl Chat {
             left.left(&socket, reason);
         });
         listen(&namespace, &chat);
+        application::open(&io, service);
         let hearing = sessions.clone();
         // The namespace owns this, and not the other way round.
         let here = namespace.downgrade();
@@ -188,7 +194,7 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
         .configure(|config| {
             (config.ping_interval, config.ping_timeout) = (settings.ping_interval, settings.ping_timeout);
             config.packet_rate = settings.socket_rate.unwrap_or(0);
-            config.kept_headers = Some(connect::HEADERS.map(str::to_owned).to_vec());
+            config.kept_headers = Some(connect::kept_headers(settings));
             config.max_auth_bytes = connect::MAX_AUTH_BYTES;
             config.allow_eio3 = true;
             config.msgpack = true;
@@ -228,11 +234,15 @@ fn listen(namespace: &Namespace, chat: &events::ChatEvents) {
 
 /// Handles an event and acks it, whatever it is.
 async fn answer(chat: &events::ChatEvents, socket: &Socket, member: &Member, event: &Event, ack: &Ack) {
+    let name = event.name();
+    if !chat.knows(&name) {
+        return chat.application.answer(socket, &member.access, event, ack).await;
+    }
     let args = match Args::of(event.payload()) {
         Ok(args) => args,
         Err(error) => return reply::refuse(ack, Refusal::new("bad_arguments", error)),
     };
-    match &*event.name() {
+    match &*name {
         CHAT_MESSAGE => reply::send(ack, &chat.say(member, &args).await),
         "join" => reply::unless_ok(ack, chat.join(socket, member, &args, ack).await),
         "history" => reply::unless_ok(ack, chat.history(member, &args, ack)),
@@ -240,9 +250,9 @@ async fn answer(chat: &events::ChatEvents, socket: &Socket, member: &Member, eve
         "name" => reply::send(ack, &chat.name(socket, member, &args)),
         "typing" => reply::send(ack, &chat.typing(socket, member, &args)),
         "subscribe" => reply::send(ack, &chat.subscribe(socket, member, &args).await),
-        "unsubscribe" => reply::send(ack, &chat.unsubscribe(socket, member, &args)),
-        _ => reply::refuse(ack, Refusal::new("unknown_event", KNOWN_EVENTS)),
+        _ => reply::send(ack, &chat.unsubscribe(socket, member, &args)),
     }
 }
+
 #[cfg(test)]
 mod tests;

@@ -7,20 +7,29 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use actix_web::{
     http::header::{HeaderMap, HeaderName, HeaderValue},
     rt,
 };
-use edge::{Access, ApiError, Edge, address, limits::Slot, metrics, service::Service};
+use edge::{
+    Access, ApiError, Edge, address,
+    calls::{ConnectCall, Opening},
+    limits::Slot,
+    metrics,
+    service::Service,
+    settings::{CallKind, Settings},
+};
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, engine::Protocol};
 
 use crate::{
     adapter::{Reopening, Resumed},
+    application::rooms::join_user,
     events,
     feed::Feed,
     member::{Member, Profile, Reading, show},
@@ -42,6 +51,12 @@ pub(crate) const HEADERS: [&str; 8] = [
     "x-forwarded-proto",
     SESSION_KEY,
 ];
+/// The headers of a first request that are kept: [`HEADERS`], and those that the application gets.
+pub(crate) fn kept_headers(settings: &Settings) -> Vec<String> {
+    let named = settings.backend.calls.headers.iter().map(|name| name.as_str());
+    HEADERS.into_iter().chain(named).map(str::to_owned).collect()
+}
+
 /// The header with the four characters by which the gateway hashed a session to this server.
 const SESSION_KEY: &str = "trident-session-key";
 
@@ -91,18 +106,31 @@ struct Auth {
 /// A client that has been checked and is connecting.
 struct Arriving(Mutex<Option<Access>>);
 
-/// Checks a new connection: its token, and whether it may still read the channels of its session.
-pub(crate) fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectError> {
-    let edge = &service.edge;
+/// The client of a new connection: by its token, or as the application identifies it.
+pub(crate) async fn authenticate(edge: &Edge, socket: &Socket) -> Result<Access, ConnectError> {
     let handshake = socket.handshake();
     let headers = headers(handshake);
     let address = address(edge, handshake);
     let auth: Result<Auth, _> = socket.auth();
+    let given = edge.calls.asks(CallKind::Connect).then(|| socket.auth::<Box<RawValue>>().ok()).flatten();
     // The rest of it is not used, and would be kept for as long as the socket.
     socket.forget_auth();
     let auth = auth.map_err(|_| refuse(ApiError::BadToken("`auth.token` must be a string".to_owned())))?;
     let access = Access::of_handshake(edge, auth.token.as_deref(), &headers, address).map_err(refuse)?;
     access.require_connection().map_err(refuse)?;
+    let namespace = Some(&**socket.namespace().name());
+    let transport = counted_as(socket.connection().transport());
+    let opening = || Opening { transport, namespace, headers: &headers, auth: given.as_deref() };
+    match ConnectCall::new(edge, &access, opening) {
+        Some(call) => call.access().await.map_err(refuse),
+        None => Ok(access),
+    }
+}
+
+/// Checks a new connection: its token, and whether it may still read the channels of its session.
+pub(crate) async fn admit(service: &Service, socket: &Socket) -> Result<(), ConnectError> {
+    let edge = &service.edge;
+    let access = authenticate(edge, socket).await?;
     if socket.recovered() {
         // The session may have been opened with a token that has expired since, or that this client does not have.
         let Profile { rooms, subscriptions, .. } =
@@ -155,6 +183,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
         return;
     };
     place.lock().change_transport(counted_as(socket.connection().transport()));
+    join_user(&chat.service, socket, &access);
     let expires_in = access.expires_in(SystemTime::now());
     let resumed = socket.remove::<Resumed>().and_then(|resumed| resumed.0.lock().take());
     let taken: Option<ResumedSession> = socket.data().read().ok();
@@ -173,7 +202,9 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
             let name = format!("guest-{letters}");
             let feed = Feed::new(chat.service.log(), session_number(socket), is_plain).showing(access.publisher());
             let member = Member::new(access, place, name.into(), feed);
-            if let Err(refusal) = chat.enter(socket, &member, Some(FIRST_ROOM)) {
+            if chat.is_chat
+                && let Err(refusal) = chat.enter(socket, &member, Some(FIRST_ROOM))
+            {
                 log::debug!("chat: {} has no initial room: {refusal:?}", socket.id());
             }
             member
@@ -191,15 +222,20 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     }
     socket.attach(Reading(member));
     if let Some(left) = expires_in {
-        let ending = socket.clone();
-        socket.insert(Expiry(rt::spawn(async move {
-            tokio::time::sleep(left).await;
-            log::info!("chat: the token of {} has expired", ending.id());
-            // Not a disconnection from the namespace, after which clients do not reconnect: with a new token they reconnect automatically
-            // and resume the session.
-            ending.connection().close();
-        })));
+        expire(socket, left);
     }
+}
+
+/// Ends the connection of a socket when its token expires.
+pub(crate) fn expire(socket: &Socket, left: Duration) {
+    let ending = socket.clone();
+    socket.insert(Expiry(rt::spawn(async move {
+        tokio::time::sleep(left).await;
+        log::info!("chat: the token of {} has expired", ending.id());
+        // Not a disconnection from the namespace, after which clients do not reconnect: with a new token they reconnect automatically
+        // and resume the session.
+        ending.connection().close();
+    })));
 }
 
 /// A number that differs between the sessions of a client, computed from the socket's id, which is random.

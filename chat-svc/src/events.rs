@@ -11,6 +11,7 @@ use shared::{
 use socketio::{Ack, DisconnectReason, Socket};
 
 use crate::{
+    application::calls::Application,
     args::{Args, fields},
     history::{MAX_MESSAGES, Page},
     member::{Hold, MAX_CHANNELS, Member, show},
@@ -35,9 +36,22 @@ pub(crate) struct ChatEvents {
     pub(crate) service: Service,
     pub(crate) presence: Presence,
     pub(crate) sessions: Sessions,
+    /// Answers the events that are not the chat's.
+    pub(crate) application: Application,
+    /// Whether there is a chat (`TRIDENT_CHAT`), and not only subscriptions.
+    pub(crate) is_chat: bool,
 }
 
 impl ChatEvents {
+    /// Whether an event is answered here, and not by the application. Subscriptions to channels are not part of the chat.
+    pub(crate) fn knows(&self, event: &str) -> bool {
+        match event {
+            "subscribe" | "unsubscribe" => true,
+            CHAT_MESSAGE | "join" | "history" | "leave" | "name" | "typing" => self.is_chat,
+            _ => false,
+        }
+    }
+
     /// `chat message`: appended to the log, and delivered from there to everybody in the member's current room. With a key, a repetition
     /// gets the first answer again.
     pub(crate) async fn say(&self, member: &Member, args: &Args<'_>) -> Outcome<Said> {

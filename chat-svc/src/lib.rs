@@ -5,6 +5,7 @@
 //! client that was disconnected resumes after the last message that it received.
 
 mod adapter;
+mod application;
 mod args;
 mod bridge;
 mod chat;

@@ -6,19 +6,45 @@ use std::{
 };
 
 use bytestring::ByteString;
-use edge::connections::ConnectionId;
+use edge::{
+    Access,
+    connections::{Connection, ConnectionId},
+};
 use socketio::{Socket, WeakNamespace};
 
-use crate::member::{Member, State};
+use crate::{
+    connect::Place,
+    member::{Member, State},
+};
 
 /// Registers the connection of a socket under the id of the socket, with the channels of its member.
 pub(crate) fn register(socket: &Socket, member: &Member) {
-    let id = socket.id().parse().unwrap_or_else(|_| ConnectionId::random());
     let connection = {
         let state = member.state();
         let mut place = member.place.lock();
-        member.access.register_as(&mut place, id, &state.feed.names())
+        member.access.register_as(&mut place, id(socket), &state.feed.names())
     };
+    close_with(socket, &connection);
+}
+
+/// As [`register`], for a socket that reads no channel, unless another socket of the connection has registered it.
+pub(crate) fn register_guest(socket: &Socket, access: &Access, place: &Place) {
+    let connection = {
+        let mut place = place.lock();
+        if place.is_registered() {
+            return;
+        }
+        access.register_as(&mut place, id(socket), &[])
+    };
+    close_with(socket, &connection);
+}
+
+fn id(socket: &Socket) -> ConnectionId {
+    socket.id().parse().unwrap_or_else(|_| ConnectionId::random())
+}
+
+/// Closes a socket when its connection has to end.
+fn close_with(socket: &Socket, connection: &Connection) {
     let closing = Arc::new(Closing { namespace: socket.namespace().downgrade(), socket: socket.id().clone() });
     // Without the locks: if the connection is being ended at this moment, the waker is called here, and closing needs them.
     connection.wait(&Waker::from(closing.clone()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::{self, HeaderMap};
 use edge::{
     Access, ApiError,
+    metrics::Transport,
     query::{Parameter, Query},
     routes::RequestParts,
     subscribe::{CHANNEL, SINCE, Subscription},
@@ -91,6 +92,17 @@ impl Ask {
             is_private: access.has_token(),
             publisher: access.publisher(),
         })
+    }
+}
+
+/// The transport of a request, before its parameters are checked: whether its client polls.
+pub(crate) fn transport(parts: &RequestParts<'_>) -> Transport {
+    let mode = parts.query.split('&').find_map(|pair| pair.strip_prefix("mode="));
+    match mode {
+        None if accepts_lines(parts.headers) => Transport::Stream,
+        Some("stream") => Transport::Stream,
+        Some("poll") => Transport::Poll,
+        _ => Transport::LongPoll,
     }
 }
 

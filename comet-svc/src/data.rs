@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, ResponseError as _,
     body::BoxBody,
     http::{
         Method,
@@ -16,11 +16,12 @@ use actix_web::{
 };
 use edge::{
     Access, ApiError,
+    calls::{ConnectCall, Opening},
     connections::End,
     guarded::Guarded,
     limits::Slot,
     metrics::{Transport, TransportMetrics},
-    routes::{RequestParts, ResponseFuture, response},
+    routes::{OwnedParts, RequestParts, ResponseFuture, response},
     service::Service,
     stream::{Stream, StreamSchedule},
 };
@@ -32,7 +33,7 @@ use shared::{
 
 use crate::{
     answer,
-    ask::{Ask, Format, Mode},
+    ask::{self, Ask, Format, Mode},
     wire::Lines,
 };
 
@@ -43,6 +44,19 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// like `GET`.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
     let access = Access::of(&service.edge, parts);
+    let opening = || Opening { transport: ask::transport(parts), namespace: None, headers: parts.headers, auth: None };
+    let Some(call) = ConnectCall::new(&service.edge, &access, opening) else { return respond(service, parts, access) };
+    let (service, parts) = (service.clone(), OwnedParts::from(parts));
+    Box::pin(async move {
+        match call.access().await {
+            Ok(access) => respond(&service, &parts.parts(), access).await,
+            Err(error) => error.error_response(),
+        }
+    })
+}
+
+/// The answer to a client with `access`.
+fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> ResponseFuture {
     let (ask, is_head) = (Ask::read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
     response(async move {

@@ -28,6 +28,7 @@ use actix_web::{
 pub use command::{Action, Command, CommandError};
 use edge::{
     Access, ApiError, address,
+    calls::{self, ConnectCall},
     limits::Slot,
     metrics::Transport,
     query::Query,
@@ -53,6 +54,10 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
     let service = service.clone();
     response(async move {
         let Opening { mut head, admitted, mut slot } = opening?;
+        let admitted = match admitted {
+            Admitted::Now(admitted) => admitted,
+            Admitted::Asked(call, query) => identify(call, &query).await?,
+        };
         let (access, subscription) = match admitted {
             Ok(admitted) => admitted,
             Err(close) => return Ok(head.body(close.frame())),
@@ -72,10 +77,20 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
 /// A request for an upgrade, which is answered with 101.
 struct Opening {
     head: HttpResponseBuilder,
-    /// The client and its channels, if it may read them. Otherwise the connection is closed with a code: browsers do not show the status
-    /// of a handshake to a page.
-    admitted: Result<(Access, Option<Subscription>), Close>,
+    admitted: Admitted,
     slot: Slot,
+}
+
+/// The client and its channels, if it may read them. Otherwise the connection is closed with a code: browsers do not show the status of a
+/// handshake to a page.
+type Client = Result<(Access, Option<Subscription>), Close>;
+
+/// Who opens the WebSocket.
+enum Admitted {
+    /// What the token says.
+    Now(Client),
+    /// The application is to be asked; with the query, which is read afterwards.
+    Asked(ConnectCall, String),
 }
 
 impl Opening {
@@ -100,14 +115,16 @@ impl Opening {
         require_origin(service, headers)?;
         let peer = address::client(parts.peer, headers, &edge.settings.trusted_proxies);
         let shown = handshake::protocols(headers).find_map(|protocol| protocol.strip_prefix(BEARER));
-        let admitted = Access::of_handshake(edge, shown, headers, peer).and_then(|access| {
+        let access = Access::of_handshake(edge, shown, headers, peer).and_then(|access| {
             access.require_connection()?;
-            let subscription = subscription(&query, &access)?;
-            Ok((access, subscription))
+            Ok(access)
         });
-        let admitted = match admitted {
-            Ok(admitted) => Ok(admitted),
-            Err(error) => Err(Close::forbidden(&error).ok_or(error)?),
+        let transport = Transport::PlainWebSocket;
+        let opening = || calls::Opening { transport, namespace: None, headers, auth: None };
+        let admitted = match access.map(|access| (ConnectCall::new(edge, &access, opening), access)) {
+            Ok((Some(call), _)) => Admitted::Asked(call, parts.query.to_owned()),
+            Ok((None, access)) => Admitted::Now(client(access, &query)?),
+            Err(error) => Admitted::Now(Err(Close::forbidden(&error).ok_or(error)?)),
         };
         let slot = edge.limits.connect(peer, Transport::PlainWebSocket)?;
         let mut head = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
@@ -117,6 +134,22 @@ impl Opening {
             head.insert_header((header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL)));
         }
         Ok(Self { head, admitted, slot })
+    }
+}
+
+/// The client as the application identifies it.
+async fn identify(call: ConnectCall, query: &str) -> Result<Client, ApiError> {
+    match call.access().await {
+        Ok(access) => client(access, &Query::read(query, &[CHANNEL, SINCE])?),
+        Err(error) => Ok(Err(Close::forbidden(&error).ok_or(error)?)),
+    }
+}
+
+/// A client with `access`, and its channels.
+fn client(access: Access, query: &Query<'_>) -> Result<Client, ApiError> {
+    match subscription(query, &access) {
+        Ok(subscription) => Ok(Ok((access, subscription))),
+        Err(error) => Ok(Err(Close::forbidden(&error).ok_or(error)?)),
     }
 }
 

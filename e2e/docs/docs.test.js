@@ -41,6 +41,8 @@ const mapsNames = async ({ block }) => {
   }
 };
 const json = async ({ block }) => block.text.trim().split("\n").forEach((line) => JSON.parse(line));
+/** One JSON document on several lines. */
+const document = async ({ block }) => JSON.parse(block.text);
 /** What is run by somebody else. */
 const elsewhere = (who) => Object.assign(async () => {}, { who });
 
@@ -143,7 +145,7 @@ const PLANS = {
     parses,
     inPage(1, /ACME/),
   ],
-  "docs/PROTOCOL.md": [json, parses, json, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
+  "docs/PROTOCOL.md": [json, parses, json, document, document, document, document, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
   "CONTRIBUTING.md": "anything",
   "docs/OPERATIONS.md": "anything",
   "docs/SCALING.md": [MINUTES],
@@ -153,6 +155,8 @@ const PLANS = {
   "docs/SOAK.md": "anything",
   "docs/FUZZING.md": [elsewhere("runs for minutes")],
   "docs/PERFORMANCE.md": "anything",
+  "docs/BACKEND.md": [elsewhere("make e2e-examples"), elsewhere("make e2e-examples")],
+  "examples/backend/README.md": [elsewhere("make e2e-examples")],
   "examples/publish/README.md": [elsewhere("make e2e-examples")],
   "socketio/README.md": "anything",
   "web/client/README.md": "parsed",

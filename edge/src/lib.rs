@@ -10,6 +10,7 @@ pub mod address;
 mod asset;
 pub mod auth;
 pub mod body;
+pub mod calls;
 pub mod connections;
 pub mod cors;
 pub mod demo;

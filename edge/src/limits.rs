@@ -274,6 +274,12 @@ impl Slot {
         connection
     }
 
+    /// Whether the connection is in the registry.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// The connection reads these channels from now on.
     pub fn set_channels(&self, channels: &[ChannelName]) {
         if let Some(connection) = &self.connection {

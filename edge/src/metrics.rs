@@ -207,6 +207,11 @@ impl Metrics {
         collectors::figures(&mut self.registry(), figures);
     }
 
+    /// Adds metrics that are counted elsewhere, with the prefix `trident_`.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(self.registry().sub_registry_with_prefix("trident"));
+    }
+
     /// Counts a response. `route` is the pattern that matched, never the path, which clients choose.
     pub(super) fn answered(&self, route: Option<Cow<'static, str>>, method: &str, status: u16) {
         const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"];

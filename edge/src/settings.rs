@@ -6,6 +6,7 @@
 
 mod backend;
 mod bus;
+mod calls;
 mod effective;
 mod fault;
 mod file;
@@ -22,6 +23,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use backend::{BackendSettings, ShowUser};
 pub use bus::{BusAddress, RedisAddress};
+pub use calls::{CallKind, CallSettings};
 pub use effective::EffectiveSetting;
 pub use fault::Fault;
 pub use memory::Memory;
@@ -351,7 +353,7 @@ impl Settings {
         };
         match settings() {
             Some(mut settings) if faults.is_empty() => {
-                let mut warnings = Vec::new();
+                let mut warnings = std::mem::take(&mut settings.backend.warnings);
                 if is_secret_empty && settings.secrets.is_empty() {
                     warnings.push("TRIDENT_SECRET is set, but empty: there is no key of HS256 tokens".to_owned());
                 }

@@ -2,10 +2,12 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use outgoing::Outgoing;
 use shared::live::clock::wall_clock;
 
 use super::{
     auth::{DisconnectedUsers, Revocations, TokenOwners, Verifier},
+    calls::Calls,
     connections::Connections,
     drain::Drain,
     health::Readiness,
@@ -49,6 +51,10 @@ pub struct Shared {
     pub receiving: Receiving,
     /// Accepted sockets.
     pub(super) sockets: http1::Sockets,
+    /// Requests to the application: the connections that all of them share.
+    pub outgoing: Outgoing,
+    /// What the application is asked.
+    pub calls: Calls,
     /// Whether it is ready.
     pub readiness: Readiness,
     /// Whether it is shutting down.
@@ -64,6 +70,8 @@ impl Edge {
         let unread = Unread::new(settings.unread_total());
         let receiving = Receiving::new(settings.receive_total);
         let limits = Limits::new(&settings, metrics.clone());
+        let outgoing = Outgoing::default();
+        let calls = Calls::new(&settings, &outgoing, &metrics);
         let counted = (sockets.clone(), unread.clone(), receiving.clone(), limits.registry().clone());
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2, &counted.3));
         Self(Arc::new(Shared {
@@ -77,6 +85,8 @@ impl Edge {
             sockets,
             unread,
             receiving,
+            outgoing,
+            calls,
             readiness: Readiness::default(),
             drain: Drain::default(),
             metrics,

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder,
+    HttpResponse, HttpResponseBuilder, ResponseError as _,
     http::{
         Method,
         header::{self, HeaderName, HeaderValue},
@@ -11,14 +11,16 @@ use actix_web::{
 };
 use edge::{
     Access, ApiError,
+    calls::{ConnectCall, Opening},
     metrics::Transport,
     query::{Parameter, Query},
-    routes::{RequestParts, ResponseFuture, response},
+    routes::{OwnedParts, RequestParts, ResponseFuture, response},
     service::Service,
     stream::{Form as _, Retry, Stream, StreamSchedule},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
 use futures_util::stream;
+use shared::pure::Publisher;
 
 use crate::wire::{EventStream, Format};
 
@@ -33,6 +35,24 @@ const LAST_EVENT_ID_QUERY: Parameter = Parameter::repeated("lastEventId", 16);
 /// empty stream that contains the time after which to reconnect.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
     let access = Access::of(&service.edge, parts);
+    let opening = || Opening { transport: Transport::Sse, namespace: None, headers: parts.headers, auth: None };
+    let Some(call) = ConnectCall::new(&service.edge, &access, opening) else { return respond(service, parts, access) };
+    let (service, parts) = (service.clone(), OwnedParts::from(parts));
+    Box::pin(async move {
+        match call.access().await {
+            Ok(access) => respond(&service, &parts.parts(), access).await,
+            // As at the connection limit: the client retries by itself.
+            Err(ApiError::Unavailable { .. }) => {
+                let form = EventStream { format: Format::Raw, publisher: Publisher::Hidden, retry: Retry::draw() };
+                head().body(form.closing())
+            }
+            Err(error) => error.error_response(),
+        }
+    })
+}
+
+/// The answer to a client with `access`.
+fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> ResponseFuture {
     let (read, is_head) = (read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
     response(async move {

@@ -165,7 +165,37 @@ impl Client {
         }
     }
 
-    async fn send(&mut self, packet: &str) {
+    /// Connects to another namespace: the id of the socket there, or the payload of the `connect_error`.
+    pub(crate) async fn join_namespace(&mut self, name: &str, auth: &Value) -> Result<String, Value> {
+        self.send(&format!("40{name},{auth}")).await;
+        loop {
+            let text = self.text().await;
+            if let Some(consent) = text.strip_prefix(&format!("40{name},")) {
+                let consent: Value = serde_json::from_str(consent).unwrap();
+                return Ok(consent["sid"].as_str().unwrap().to_owned());
+            }
+            if let Some(refused) = text.strip_prefix(&format!("44{name},")) {
+                return Err(serde_json::from_str(refused).unwrap());
+            }
+            self.take(&text);
+        }
+    }
+
+    /// The next packet that has an attachment, and the attachment.
+    pub(crate) async fn binary(&mut self) -> (String, Vec<u8>) {
+        loop {
+            let text = self.text().await;
+            if text.starts_with("451-") || text.starts_with("461-") {
+                let (first, attachment) = self.message().await;
+                assert_eq!(first, 0x82);
+                return (text, attachment);
+            }
+            self.take(&text);
+        }
+    }
+
+    /// Sends a packet as a text message.
+    pub(crate) async fn send(&mut self, packet: &str) {
         self.frame(0x81, packet.as_bytes()).await;
     }
 
@@ -189,20 +219,25 @@ impl Client {
     }
 
     /// The next text message, heartbeats left out.
-    async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         loop {
-            let head = soon("a message", self.connection.read(2)).await;
-            let len = match head[1] & 0x7f {
-                126 => u16::from_be_bytes(self.connection.read(2).await.try_into().unwrap()).into(),
-                127 => u64::from_be_bytes(self.connection.read(8).await.try_into().unwrap()),
-                short => short.into(),
-            };
-            let payload = soon("the rest of a message", self.connection.read(usize::try_from(len).unwrap())).await;
-            assert_eq!(head[0], 0x81, "a text message, and not {:?}", String::from_utf8_lossy(&payload));
+            let (first, payload) = self.message().await;
+            assert_eq!(first, 0x81, "a text message, and not {:?}", String::from_utf8_lossy(&payload));
             match String::from_utf8(payload).unwrap() {
                 ping if ping == "2" => self.send("3").await,
                 text => return text,
             }
         }
+    }
+
+    /// The first byte of the next frame, and its payload.
+    async fn message(&mut self) -> (u8, Vec<u8>) {
+        let head = soon("a message", self.connection.read(2)).await;
+        let len = match head[1] & 0x7f {
+            126 => u16::from_be_bytes(self.connection.read(2).await.try_into().unwrap()).into(),
+            127 => u64::from_be_bytes(self.connection.read(8).await.try_into().unwrap()),
+            short => short.into(),
+        };
+        (head[0], soon("the rest of a message", self.connection.read(usize::try_from(len).unwrap())).await)
     }
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
+mod application;
 mod client;
+mod connect;
 mod history;
 mod limits;
 mod recovery;

@@ -4,6 +4,7 @@
 
 mod asking;
 mod batch;
+mod connect;
 mod endings;
 mod publishing;
 mod raw;

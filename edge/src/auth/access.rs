@@ -1,6 +1,7 @@
 //! The permissions of a client.
 
 mod backend;
+mod identified;
 
 use std::{
     net::IpAddr,

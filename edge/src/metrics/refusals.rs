@@ -105,6 +105,10 @@ refusals! {
     outcome_unknown
     /// No space for another `Idempotency-Key`.
     idempotency_keys
+    /// A call to the application failed, and what it was needed for with it.
+    backend_unavailable
+    /// The application refused a connection, a subscription or a publication.
+    backend_refused
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Settings of what backends and clients may learn about each other.
+//! Settings of the application's side: what backends and clients may learn about each other, and what the application is asked.
 
 use std::str::FromStr;
 
+use outgoing::SigningSecret;
 use shared::pure::Publisher;
 
 use super::{
+    CallSettings, calls,
     sources::Sources,
     table,
     values::{self, shown},
@@ -17,13 +19,43 @@ pub struct BackendSettings {
     pub show_user: ShowUser,
     /// Requests for `/v1` per second of one token.
     pub api_rate: Option<u32>,
+    /// Whether the namespace `/` is the chat.
+    pub chat: bool,
+    /// The secrets that sign requests to the application; two while one replaces the other.
+    pub hook_secrets: Vec<SigningSecret>,
+    /// What the application is asked.
+    pub calls: CallSettings,
+    /// Warnings of settings without an effect.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads them.
 pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
     let show_user = from.read(&table::SHOW_USER, str::parse);
     let api_rate = from.read(&table::API_RATE, values::rate);
-    Some(BackendSettings { show_user: show_user?, api_rate: api_rate? })
+    let chat = from.read(&table::CHAT, values::on_off);
+    let hook_secrets = from.read(&table::HOOK_SECRET, hook_secrets);
+    let mut warnings = Vec::new();
+    let calls = calls::read(from, &mut warnings);
+    let (hook_secrets, calls) = (hook_secrets?, calls?);
+    if calls.any() && hook_secrets.is_empty() {
+        warnings.push(
+            "calls to the application are not signed: without TRIDENT_HOOK_SECRET it cannot tell them from requests of others"
+                .to_owned(),
+        );
+    }
+    Some(BackendSettings { show_user: show_user?, api_rate: api_rate?, chat: chat?, hook_secrets, calls, warnings })
+}
+
+/// The secrets of signatures, separated by commas.
+fn hook_secrets(text: &str) -> Result<Vec<SigningSecret>, String> {
+    let secrets = text.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+    let secrets: Vec<SigningSecret> =
+        secrets.map(str::parse).collect::<Result<_, outgoing::InvalidSecret>>().map_err(|error| error.to_string())?;
+    if secrets.len() > 2 {
+        return Err("there are at most two secrets, the old one and the new one".to_owned());
+    }
+    Ok(secrets)
 }
 
 /// Which readers get the `user` of a whole message.

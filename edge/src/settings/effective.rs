@@ -1,5 +1,7 @@
 //! The effective settings, for display to the operator: without keys and passwords.
 
+use outgoing::Endpoint;
+
 use super::{
     BusAddress,
     sources::{Origin, Sources},
@@ -28,10 +30,13 @@ fn one(sources: &Sources<'_>, setting: &Setting) -> EffectiveSetting {
     let text = text.to_string_lossy();
     let value = match setting.key {
         _ if text.is_empty() => String::new(),
-        key if key == table::SECRET.key => "(not shown)".to_owned(),
+        key if [table::SECRET.key, table::HOOK_SECRET.key].contains(&key) => "(not shown)".to_owned(),
         // A text that is not a valid bus address may contain a typing error, and a password nevertheless.
         key if key == table::BUS.key => {
             text.trim().parse::<BusAddress>().map_or_else(|_| "(not shown)".to_owned(), |bus| bus.to_string())
+        }
+        key if key.starts_with(table::CALL_URL.key) => {
+            text.trim().parse::<Endpoint>().map_or_else(|_| "(not shown)".to_owned(), |url| url.to_string())
         }
         _ => text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect(),
     };

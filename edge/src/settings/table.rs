@@ -79,6 +79,7 @@ settings! {
         REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Prefix of the Socket.IO cluster's channels in Redis; the same on all servers of a cluster, different for each cluster"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
+        CHAT "on|off" "on" "The chat on Socket.IO; off: the events of the namespace `/` are calls to the application"
         CLIENT_DIR "DIR" "" "Directory with the files of a Socket.IO client (its dist/) to serve instead of the built-in one"
         ACCESS_LOG "on|off" "off" "Log each request when its response has ended, with the target `access`"
         LOG "text|json" "text" "Format of log lines; RUST_LOG selects which are written"
@@ -99,6 +100,19 @@ settings! {
         SHOW_USER "tokens|all|none" "tokens" "Readers that get the user (`sub`) who published a message: those with a token, all, or none"
         ORIGINS "ORIGIN,…" "http://127.0.0.1,http://localhost" "Origins of pages that may connect: a loopback host without a port means any port; `https://x:*` any port; `*` all origins, without credentials"
         TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is trusted; `none` for none"
+    }
+    "Application" {
+        CALL_URL "URL" "" "URL of the application that answers calls"
+        CALL_URL_CONNECT "URL" "" "The same for calls of the kind `connect`, instead of TRIDENT_CALL_URL"
+        CALL_URL_SUBSCRIBE "URL" "" "The same for calls of the kind `subscribe`"
+        CALL_URL_PUBLISH "URL" "" "The same for calls of the kind `publish`"
+        CALL_URL_EVENT "URL" "" "The same for calls of the kind `event`"
+        CALLS "KIND,…" "event" "What the application is asked: `connect`, `subscribe`, `publish`, `event`; `none` for nothing"
+        CALL_TIMEOUT "DURATION" "5s" "Timeout for the answer to a call; waiting for other calls is included"
+        CALL_CONCURRENCY "N" "64" "Maximum number of calls at a time"
+        CALL_HEADERS "NAME,…" "" "Headers of clients that calls contain, besides cookies"
+        CALL_NAMESPACES "NAMESPACE,…" "" "Socket.IO namespaces whose events are all calls, such as `/orders`"
+        HOOK_SECRET "whsec_…,…" "" "Secret that signs requests to the application (Standard Webhooks), or two while one replaces the other"
     }
     "Limits (0 = no limit)" {
         ENCODED_TOTAL "SIZE" "auto" "Memory for cached encoded messages; auto: 1/32 of the memory, at most 64MiB"

@@ -1,6 +1,7 @@
 //! `/ws`, checked against docs/PROTOCOL.md frame by frame.
 
 mod commands;
+mod connect;
 mod ends;
 mod frames;
 mod opening;

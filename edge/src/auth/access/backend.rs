@@ -26,6 +26,12 @@ impl Access {
         }
     }
 
+    /// Whether the client has a token of a server, with `trident.api`.
+    #[must_use]
+    pub fn is_backend(&self) -> bool {
+        self.grants().is_some_and(|grants| !grants.api.is_empty())
+    }
+
     /// Registers the connection of `slot`, with the channels that it reads, until the slot is dropped.
     ///
     /// A handler may have waited since it admitted the client. If the token was revoked or the user disconnected in the meantime, the

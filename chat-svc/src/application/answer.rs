@@ -1,0 +1,183 @@
+//! What an application answers to an event, and what follows from it.
+
+use edge::service::Service;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::{
+    live::bus::Publication,
+    pure::{ChannelName, Draft, EventName},
+};
+use socketio::{Args, Room, Socket, socket::packet::is_reserved};
+
+use super::{
+    binary,
+    rooms::{RoomNames, user_room},
+};
+use crate::{refusal::Refusal, reply::Outcome};
+
+/// The answer to an event, read and checked. Nothing of it has happened yet.
+#[derive(Debug)]
+pub(super) struct EventAnswer {
+    ack: Args,
+    publish: Vec<Draft>,
+    emit: Vec<Emit>,
+    join: Vec<Room>,
+    leave: Vec<Room>,
+}
+
+/// An event for other sockets.
+#[derive(Debug)]
+struct Emit {
+    to: Room,
+    event: String,
+    args: Args,
+}
+
+/// The JSON of an answer. Every part is optional.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json<'a> {
+    #[serde(borrow, default)]
+    ack: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    publish: Vec<PublishJson<'a>>,
+    #[serde(borrow, default)]
+    emit: Vec<EmitJson<'a>>,
+    #[serde(default)]
+    join: Vec<String>,
+    #[serde(default)]
+    leave: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishJson<'a> {
+    channel: ChannelName,
+    #[serde(default)]
+    event: Option<EventName>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmitJson<'a> {
+    to: To,
+    event: String,
+    #[serde(borrow, default)]
+    args: Option<&'a RawValue>,
+}
+
+/// `{"socket":id}`, `{"user":name}` or `{"room":name}`.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum To {
+    Socket(String),
+    User(String),
+    Room(String),
+}
+
+impl EventAnswer {
+    /// Reads all of `json` before anything of it happens.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log.
+    pub(super) fn read(json: &str, names: RoomNames) -> Result<Self, String> {
+        let Json { ack, publish, emit, join, leave } = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        if names == RoomNames::Chat && !(join.is_empty() && leave.is_empty()) {
+            return Err(
+                "`join` and `leave` have no meaning in the chat, whose clients enter its rooms themselves".to_owned()
+            );
+        }
+        let ack = ack.map_or_else(|| Ok(Args::default()), |ack| binary::args("`ack`", ack.get()))?;
+        let publish = publish.into_iter().map(PublishJson::draft).collect::<Result<_, _>>()?;
+        let emit = emit.into_iter().map(|emit| emit.checked(names)).collect::<Result<_, _>>()?;
+        let rooms = |rooms: Vec<String>| rooms.into_iter().map(Room::from).collect();
+        Ok(Self { ack, publish, emit, join: rooms(join), leave: rooms(leave) })
+    }
+
+    /// Does what the application asks for, and returns the arguments of the ack.
+    ///
+    /// # Errors
+    /// When the messages could not be published; nothing is emitted then.
+    pub(super) async fn apply(self, service: &Service, socket: &Socket) -> Outcome<Args> {
+        let Self { ack, publish, emit, join, leave } = self;
+        socket.leave(leave);
+        socket.join(join).map_err(|error| Refusal::new("too_many_rooms", error))?;
+        if !publish.is_empty() {
+            let count = u64::try_from(publish.len()).unwrap_or(u64::MAX);
+            service.bus.publish(Publication::new(publish)).await?;
+            service.edge.metrics.publishes.inc_by(count);
+        }
+        for Emit { to, event, args } in emit {
+            // Sent when this returns. Other replicas get it as they can.
+            drop(socket.namespace().to(to).emit(&event, &args));
+        }
+        Ok(ack)
+    }
+}
+
+impl PublishJson<'_> {
+    fn draft(self) -> Result<Draft, String> {
+        let Self { channel, event, data } = self;
+        let event = event.unwrap_or_default();
+        if channel.is_server() {
+            return Err(format!("`publish`: `{channel}` is a channel of the server"));
+        }
+        event.check_for(&channel).map_err(|error| format!("`publish`: {error}"))?;
+        Ok(Draft::new(channel, binary::data("`publish`", data.get())?).event(event))
+    }
+}
+
+impl EmitJson<'_> {
+    fn checked(self, names: RoomNames) -> Result<Emit, String> {
+        let Self { to, event, args } = self;
+        if is_reserved(&event) {
+            return Err(format!("`emit`: `{event}` is a reserved name of Socket.IO"));
+        }
+        let to = match to {
+            To::Socket(id) => id.into(),
+            To::User(user) => user_room(&user),
+            To::Room(name) => names.room(&name),
+        };
+        let args = args.map_or_else(|| Ok(Args::default()), |args| binary::args("`args`", args.get()))?;
+        Ok(Emit { to, event, args })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_optional_and_checked() {
+        let all = r#"{"ack":[1],"publish":[{"channel":"news","data":{"a":1}}],"emit":[{"to":{"room":"r"},"event":"e"}],"join":["x"]}"#;
+        let answer = EventAnswer::read(all, RoomNames::Plain).unwrap();
+        assert_eq!((answer.ack.0.len(), answer.publish.len(), &*answer.emit[0].to), (1, 1, "r"));
+        let none = EventAnswer::read("{}", RoomNames::Chat).unwrap();
+        assert!(none.ack.0.is_empty() && none.publish.is_empty() && none.emit.is_empty());
+        assert!(EventAnswer::read("[]", RoomNames::Chat).is_ok(), "what PHP writes for an empty answer");
+        let to = |to: &str| {
+            let json = format!(r#"{{"emit":[{{"to":{to},"event":"e"}}]}}"#);
+            EventAnswer::read(&json, RoomNames::Chat).map(|answer| answer.emit[0].to.to_string())
+        };
+        assert_eq!(to(r#"{"room":"lobby"}"#).as_deref(), Ok("chat.lobby"));
+        assert_eq!(to(r#"{"user":"ann"}"#).as_deref(), Ok("user.ann"));
+        assert_eq!(to(r#"{"socket":"abc"}"#).as_deref(), Ok("abc"));
+        for (bad, why) in [
+            ("7", "invalid type"),
+            (r#"{"acks":[]}"#, "unknown field `acks`"),
+            (r#"{"ack":{}}"#, "`ack` is not a list"),
+            (r#"{"publish":[{"channel":"a b","data":1}]}"#, "channel"),
+            (r#"{"publish":[{"channel":"$events","data":1}]}"#, "a channel of the server"),
+            (r#"{"publish":[{"channel":"a","event":"gap","data":1}]}"#, "event"),
+            (r#"{"publish":[{"channel":"a","data":1e400}]}"#, "out of range"),
+            (r#"{"emit":[{"to":{},"event":"e"}]}"#, "expected"),
+            (r#"{"emit":[{"to":{"socket":"s"},"event":"connect"}]}"#, "reserved"),
+            (r#"{"join":["a"]}"#, "no meaning in the chat"),
+        ] {
+            let error = EventAnswer::read(bad, RoomNames::Chat).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! WebSockets of clients that the application identifies.
+
+use serde_json::json;
+
+use super::{Client, request};
+use crate::connect::asked;
+
+#[actix_web::test]
+async fn a_websocket_is_asked_about_when_it_opens() {
+    let (site, mut backend) = asked().await;
+    let site = std::rc::Rc::new(site);
+    let opening = |query: &'static str| {
+        let site = site.clone();
+        actix_web::rt::spawn(async move { Client::open_with(&site, query, &[("Cookie", "s=1")]).await })
+    };
+    let open = opening("?channel=orders.ann");
+    let call = backend.called().await;
+    assert_eq!((&call.body["transport"], &call.body["headers"]), (&json!("ws"), &json!({ "cookie": "s=1" })));
+    call.answer(&json!({ "user": "ann", "subscribe": ["orders.*"], "publish": ["orders.ann"] }));
+    let mut client = open.await.unwrap();
+    client.command(json!({ "publish": { "channel": "orders.ann", "data": 7 }, "id": 1 })).await;
+    let (mut answer, mut message) = (client.json().await, client.json().await);
+    if message.get("ok").is_some() {
+        std::mem::swap(&mut answer, &mut message);
+    }
+    assert_eq!((&answer["ok"], &message["data"], &message["user"]), (&json!(true), &json!(7), &json!("ann")));
+    let open = opening("");
+    backend.called().await.answer(&json!({ "refuse": "log in first" }));
+    assert_eq!(open.await.unwrap().closed().await, Some(4403));
+    let failing = site.clone();
+    let failed = actix_web::rt::spawn(async move { request(&failing, "", &[]).await.1 });
+    backend.called().await.status("500 Internal Server Error", "");
+    let head = failed.await.unwrap();
+    assert!(head.starts_with("http/1.1 503 ") && head.contains("retry-after: "), "{head}");
+}

@@ -1,0 +1,190 @@
+//! Calls to the application: what it is asked, and waited for.
+//!
+//! ```text
+//! a client's request ─▶ Calls::begin ─▶ Asking::send ─▶ outgoing::Caller ─▶ the application ─▶ its answer
+//! ```
+//!
+//! Each kind of call has a URL, or is not asked; kinds with the same URL share a circuit breaker. A failure is logged with its cause, and
+//! the client gets `backend_unavailable`.
+
+mod connect;
+mod identified;
+mod recent;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use outgoing::{
+    Answer, Call, CallError, CallMetrics, Caller, Gate, GateLimits, Outgoing, PostError, Reservation, Signer, random_id,
+};
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use shared::throttle::Throttle;
+
+pub use connect::{ConnectCall, Opening};
+pub use identified::{ConnectAnswer, Identified};
+use recent::Recent;
+
+use super::{
+    ApiError,
+    metrics::Metrics,
+    settings::{CallKind, CallSettings, Settings},
+};
+
+/// The code of an error that the application caused by not answering.
+pub const BACKEND_UNAVAILABLE: &str = "backend_unavailable";
+/// Memory of calls in progress, if the memory of requests has no limit.
+const DEFAULT_BYTES: usize = 64 << 20;
+/// How often the same failure is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The calls of a process. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Calls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: CallSettings,
+    /// In the order of [`CallKind::ALL`]; `None` for a kind that is not asked.
+    callers: [Option<Caller>; CallKind::ALL.len()],
+    failures: Counter,
+    log: Mutex<Throttle>,
+    /// Who clients are that poll.
+    connects: Recent<ConnectAnswer>,
+}
+
+/// A call that is about to be made. Its deadline has begun.
+#[derive(Debug)]
+pub struct Asking {
+    calls: Calls,
+    caller: Caller,
+    kind: CallKind,
+    id: String,
+    reservation: Reservation,
+    deadline: Instant,
+}
+
+/// A call has failed: it was logged and counted. The message is for the client, and does not say where the application is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CallFailed(String);
+
+impl From<CallFailed> for ApiError {
+    fn from(failed: CallFailed) -> Self {
+        Self::unavailable(BACKEND_UNAVAILABLE, failed)
+    }
+}
+
+impl Calls {
+    /// The calls that `settings` name, sent with `outgoing`.
+    #[must_use]
+    pub fn new(settings: &Settings, outgoing: &Outgoing, metrics: &Metrics) -> Self {
+        let calls = settings.backend.calls.clone();
+        let figures = CallMetrics::default();
+        metrics.register(|registry| figures.register(registry));
+        let signer = Signer::new(settings.backend.hook_secrets.clone());
+        let bytes = settings.receive_total.unwrap_or(DEFAULT_BYTES);
+        let gate = Gate::new(GateLimits { concurrency: calls.concurrency, bytes });
+        let mut callers: [Option<Caller>; CallKind::ALL.len()] = Default::default();
+        for kind in CallKind::ALL {
+            let Some(url) = calls.url(kind) else { continue };
+            let known = callers.iter().flatten().find(|caller| caller.endpoint() == url).cloned();
+            let new = || Caller::new(outgoing.clone(), url.clone(), signer.clone(), gate.clone(), figures.clone());
+            callers[kind as usize] = Some(known.unwrap_or_else(new));
+        }
+        let failures = metrics.refusals.backend_unavailable.clone();
+        let (log, connects) = (Mutex::new(Throttle::new(LOG_EVERY)), Recent::default());
+        Self(Arc::new(Inner { settings: calls, callers, failures, log, connects }))
+    }
+
+    /// The settings of calls.
+    #[must_use]
+    pub fn settings(&self) -> &CallSettings {
+        &self.0.settings
+    }
+
+    /// Whether the application is asked about this.
+    #[must_use]
+    pub fn asks(&self, kind: CallKind) -> bool {
+        self.0.callers[kind as usize].is_some()
+    }
+
+    /// Begins a call whose request takes about `bytes`. `None` if the application is not asked about this.
+    ///
+    /// # Errors
+    /// When the calls in progress leave no memory for another.
+    pub fn begin(&self, kind: CallKind, bytes: usize) -> Option<Result<Asking, CallFailed>> {
+        let caller = self.0.callers[kind as usize].as_ref()?;
+        let asking = caller.reserve(kind.name(), bytes).map_err(|error| self.failed(kind, &error));
+        Some(asking.map(|reservation| Asking {
+            calls: self.clone(),
+            caller: caller.clone(),
+            kind,
+            id: random_id("call"),
+            reservation,
+            deadline: Instant::now() + self.0.settings.timeout,
+        }))
+    }
+
+    fn failed(&self, kind: CallKind, error: &CallError) -> CallFailed {
+        self.0.failures.inc();
+        let line = format!("call {}: {error}", kind.name());
+        if let Some(more) = self.0.log.lock().admit(&line) {
+            log::warn!("{line}{more}");
+        }
+        CallFailed(match error {
+            CallError::Post(PostError::Deadline) => {
+                format!("the application did not answer within {:?}; retry later", self.0.settings.timeout)
+            }
+            CallError::Status(_) | CallError::Invalid(_) => "the application answered with an error".to_owned(),
+            _ => "the application is unavailable; retry later".to_owned(),
+        })
+    }
+}
+
+impl Asking {
+    /// The id, which the request contains.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The kind, which the request contains, too.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// When it fails at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The call has failed, since it could not be sent by its deadline.
+    #[must_use]
+    pub fn late(self) -> CallFailed {
+        self.calls.failed(self.kind, &PostError::Deadline.into())
+    }
+
+    /// Sends the JSON `request`, and has `read` make the result of the answer's JSON, which is `{}` if there is none. What `read` returns
+    /// as an error is logged.
+    ///
+    /// # Errors
+    /// When there is no result.
+    pub async fn send<T>(
+        self,
+        request: Vec<u8>,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, CallFailed> {
+        let Self { calls, caller, kind, id, reservation, deadline } = self;
+        let call = Call { kind: kind.name(), id: &id, body: request.into(), reservation, deadline };
+        let read = |answer: &Answer| {
+            let text = std::str::from_utf8(&answer.body).map_err(|_| "it is not UTF-8".to_owned())?;
+            read(if text.trim_ascii().is_empty() { "{}" } else { text })
+        };
+        caller.call(call, read).await.map_err(|error| calls.failed(kind, &error))
+    }
+}

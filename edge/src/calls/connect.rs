@@ -1,0 +1,154 @@
+//! Asks the application who a client is that opens a connection.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Calls,
+    identified::ConnectAnswer,
+    recent::{Cell, Credential},
+};
+use crate::{Access, ApiError, Edge, metrics::Transport, settings::CallKind};
+
+/// A connection that a client opens, as far as its request shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// How it is opened.
+    pub transport: Transport,
+    /// The Socket.IO namespace.
+    pub namespace: Option<&'a str>,
+    /// The headers of the request.
+    pub headers: &'a HeaderMap,
+    /// Socket.IO's `auth`.
+    pub auth: Option<&'a RawValue>,
+}
+
+/// A call `connect` that is to be made.
+#[derive(Debug)]
+pub struct ConnectCall {
+    edge: Edge,
+    access: Access,
+    facts: Facts,
+    /// The answer of the last minute, for a client that polls.
+    recent: Option<Cell<ConnectAnswer>>,
+}
+
+/// What the application gets to know about a client.
+#[derive(Debug, Serialize)]
+struct Facts {
+    transport: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    address: IpAddr,
+    /// The user of a valid token.
+    user: Option<Arc<str>>,
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    id: &'a str,
+    kind: &'static str,
+    #[serde(flatten)]
+    facts: &'a Facts,
+}
+
+impl ConnectCall {
+    /// The call for a client with `access`, which its token gives it. `None` if the application is not asked: then the token decides.
+    /// A token with `trident.api` is a server's, and is not asked about.
+    #[must_use]
+    pub fn new<'a>(edge: &Edge, access: &Access, opening: impl FnOnce() -> Opening<'a>) -> Option<Self> {
+        if !edge.calls.asks(CallKind::Connect) || access.is_backend() {
+            return None;
+        }
+        let Opening { transport, namespace, headers, auth } = opening();
+        let facts = Facts {
+            transport: transport.name(),
+            namespace: namespace.map(ToOwned::to_owned),
+            address: access.address(),
+            user: access.user(),
+            headers: passed_on(edge, headers),
+            auth: auth.map(ToOwned::to_owned),
+        };
+        let polls = matches!(transport, Transport::Poll | Transport::LongPoll);
+        let recent = polls.then(|| edge.calls.0.connects.cell(facts.credential(headers), Instant::now()));
+        Some(Self { edge: edge.clone(), access: access.clone(), facts, recent })
+    }
+
+    /// The client as the application identifies it.
+    ///
+    /// # Errors
+    /// 403 `refused` with the application's reason, 403 `disconnected`, 503 `backend_unavailable`.
+    pub async fn access(self) -> Result<Access, ApiError> {
+        let Self { edge, access, facts, recent } = self;
+        let answer = match recent {
+            Some(cell) => cell.get_or_try_init(|| ask(&edge.calls, &facts)).await?.clone(),
+            None => ask(&edge.calls, &facts).await?,
+        };
+        match &*answer {
+            ConnectAnswer::Admitted(identified) => {
+                let access = access.identified(identified);
+                access.require_connection()?;
+                Ok(access)
+            }
+            ConnectAnswer::Refused(reason) => {
+                edge.metrics.refusals.backend_refused.inc();
+                Err(ApiError::forbidden("refused", reason))
+            }
+        }
+    }
+}
+
+async fn ask(calls: &Calls, facts: &Facts) -> Result<Arc<ConnectAnswer>, ApiError> {
+    let asking =
+        calls.begin(CallKind::Connect, facts.size()).ok_or_else(|| ApiError::internal("no call is configured"))??;
+    let request = Request { id: asking.id(), kind: asking.kind(), facts };
+    let request = serde_json::to_vec(&request).map_err(ApiError::internal)?;
+    let answer = asking.send(request, |json| ConnectAnswer::read(json, SystemTime::now())).await?;
+    Ok(Arc::new(answer))
+}
+
+/// The headers that the application gets: cookies, and those of the settings. Cookies of a page of an origin that is not allowed are not a
+/// statement of the user, and are not passed on.
+fn passed_on(edge: &Edge, headers: &HeaderMap) -> BTreeMap<String, String> {
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let is_ours = origin.is_none_or(|origin| edge.settings.origins.allow_credentials(origin, headers));
+    let named = edge.settings.backend.calls.headers.iter().filter(|name| **name != header::COOKIE);
+    let cookie: Option<&HeaderName> = is_ours.then_some(&header::COOKIE);
+    let mut passed = BTreeMap::new();
+    for name in cookie.into_iter().chain(named) {
+        let separator = if *name == header::COOKIE { "; " } else { ", " };
+        let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        if !values.is_empty() {
+            passed.insert(name.as_str().to_owned(), values.join(separator));
+        }
+    }
+    passed
+}
+
+impl Facts {
+    /// About the size of the request.
+    fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        headers.sum::<usize>() + self.auth.as_ref().map_or(0, |auth| auth.get().len())
+    }
+
+    /// The credential of a client that polls: what the application gets, and the token; the address if there is neither.
+    fn credential(&self, headers: &HeaderMap) -> Credential {
+        let token = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let address = self.address.to_string();
+        let address = (self.headers.is_empty() && token.is_none()).then_some(address.as_bytes());
+        let shown = self.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        Credential::of([token.unwrap_or_default(), address.unwrap_or_default()].into_iter().chain(shown))
+    }
+}
