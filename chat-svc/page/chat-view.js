@@ -62,9 +62,27 @@ function rule(key, text) {
   return row;
 }
 
+/** Makes `rows` the children of `list`. What is there already stays where it is, with the focus that it may have. */
+function lay(list, rows) {
+  const wanted = new Set(rows);
+  for (const row of [...list.children]) if (!wanted.has(row)) row.remove();
+  let next = list.firstElementChild;
+  for (const row of rows) {
+    if (row === next) next = next.nextElementSibling;
+    else list.insertBefore(row, next);
+  }
+}
+
+/** Once for all messages that arrive before the page is drawn. */
+let frame;
+export function showMessages() {
+  frame ??= requestAnimationFrame(layMessages);
+}
+
 /** Message or key of a rule → its row. Unchanged rows are used again, so that a screen reader reads only new ones. */
 const laid = new Map();
-export function showMessages() {
+function layMessages() {
+  frame = undefined;
   const room = roomOf(session.current);
   const wanted = [];
   let missedBefore = false;
@@ -77,12 +95,9 @@ export function showMessages() {
     laid.set(message, { look, row });
     wanted.push(row);
   }
-  const list = part("messages");
-  for (const row of [...list.children]) if (!wanted.includes(row)) row.remove();
-  wanted.forEach((row, at) => {
-    if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
-  });
-  for (const message of laid.keys()) if (typeof message !== "string" && !room.messages.includes(message)) laid.delete(message);
+  lay(part("messages"), wanted);
+  const shown = new Set(room.messages);
+  for (const message of laid.keys()) if (typeof message !== "string" && !shown.has(message)) laid.delete(message);
   if (following) toEnd();
 }
 
@@ -100,28 +115,35 @@ new ResizeObserver(() => following && toEnd()).observe(part("scroll"));
 
 // ---- rooms, people, typing ----
 
+/** Name of a room → its row. A row stays the same, because its buttons may have the focus. */
+const roomRows = new Map();
+
 function roomRow(name) {
-  const row = element("li");
-  const go = button("go", name, () => actions.enter(name));
-  if (name === session.current) go.setAttribute("aria-current", "true");
+  let row = roomRows.get(name);
+  if (!row) {
+    row = element("li");
+    row.append(button("go", "", () => actions.enter(name)));
+    if (name !== FIRST_ROOM) row.append(button("out", "×", () => actions.leave(name)));
+    roomRows.set(name, row);
+  }
+  const [go, leave] = row.children;
   const { unread } = rooms.get(name);
+  go.replaceChildren(name);
   if (unread) {
     const badge = element("b", "", String(unread));
     badge.append(element("span", "unseen", ` ${say("unread")}`));
     go.append(" ", badge);
   }
-  row.append(go);
-  if (name !== FIRST_ROOM) {
-    const leave = button("out", "×", () => actions.leave(name));
-    leave.setAttribute("aria-label", say("leave", { room: name }));
-    row.append(leave);
-  }
+  if (name === session.current) go.setAttribute("aria-current", "true");
+  else go.removeAttribute("aria-current");
+  leave?.setAttribute("aria-label", say("leave", { room: name }));
   return row;
 }
 
 export function showRooms() {
   const { current, hasRooms, me } = session;
-  part("rooms").replaceChildren(...[...rooms.keys()].map(roomRow));
+  lay(part("rooms"), [...rooms.keys()].map(roomRow));
+  for (const name of roomRows.keys()) if (!rooms.has(name)) roomRows.delete(name);
   const { people, count } = roomOf(current);
   const rows = people.map((name) => element("li", "", name === me ? say("you", { name }) : name));
   if (count > people.length) rows.push(element("li", "more soft", people.length ? say("more", { count: count - people.length }) : say("count", { count })));

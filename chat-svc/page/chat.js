@@ -179,7 +179,7 @@ function onDisconnect(cause) {
   for (const room of rooms.values()) room.typing.clear();
   showTyping();
   showTransport("", false);
-  // The client reconnects by itself unless the server disconnected it; then we reconnect, a little later.
+  // The client reconnects by itself, unless the server disconnected it, as a backend may ask it to. Then the page tries once more.
   if (cause === "io server disconnect") setTimeout(() => socket.connect(), 2_000 + Math.random() * 2_000);
   showState("down", "state.down", () => say("reconnecting"));
 }

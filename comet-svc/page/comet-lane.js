@@ -24,6 +24,9 @@ export const sleep = (ms, signal) =>
 const timeOf = (id) => Number(id.split("-", 1)[0]);
 const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 
+/** Whether an error says that the service does not answer. One that refuses for a reason of its own says it with a code. */
+export const isAway = ({ status, code }) => !status || !code || code === "service_unavailable";
+
 /** Between the moment the page is left and the one it is shown again. */
 let isLeft = false;
 
@@ -59,7 +62,6 @@ export class Lane {
 
   pause(paused) {
     this.paused = paused;
-    this.part.pause.setAttribute("aria-pressed", String(paused));
     setText(this.part.pause, () => say(this.paused ? "resume" : "pause"));
     setText(this.part.empty, () => say(this.paused ? "empty.paused" : "empty"));
     this.settle();
@@ -177,10 +179,8 @@ export class Lane {
 
   /** A stopped server has the same words as on the other pages; an answer of the server is quoted. */
   fail({ status, code, message }, seconds) {
-    // A service that refuses for a reason of its own says it with a code.
-    const isAway = !status || !code || code === "service_unavailable";
     this.state("down", "state.away");
-    setText(this.part.error, () => say("retry", { what: isAway ? say("unreachable") : `${say("refused", { status, message })}`, seconds }));
+    setText(this.part.error, () => say("retry", { what: isAway({ status, code }) ? say("unreachable") : say("refused", { status, message }), seconds }));
     this.part.error.hidden = false;
   }
 

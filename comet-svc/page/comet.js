@@ -2,7 +2,7 @@
 // Everything that differs between the modes is in the three functions `poll`, `longPoll` and `stream`.
 
 import "./comet-text.js";
-import { Lane, sleep, start } from "./comet-lane.js";
+import { Lane, isAway, sleep, start } from "./comet-lane.js";
 import { say, setText, startPage } from "./page.js";
 
 const POLL_EVERY = 2_000;
@@ -61,8 +61,6 @@ async function longPoll(lane, signal) {
       lane.message(cursor, await response.json());
     } else if (response.status === 204 || response.status === 304) {
       lane.empty();
-      // The server is shutting down.
-      await sleep(1_000 * (Number(response.headers.get("Retry-After")) || 0), signal);
     } else {
       throw await Refused.from(response);
     }
@@ -119,14 +117,13 @@ const lanes = [new Lane("poll", poll), new Lane("longpoll", longPoll), new Lane(
 start(lanes);
 
 const pauseAll = document.getElementById("pause-all");
-const isPaused = () => pauseAll.getAttribute("aria-pressed") === "true";
-const showPause = () => setText(pauseAll, () => say(isPaused() ? "resume.all" : "pause.all"));
+let isPaused = false;
+setText(pauseAll, () => say(isPaused ? "resume.all" : "pause.all"));
 pauseAll.addEventListener("click", () => {
-  pauseAll.setAttribute("aria-pressed", String(!isPaused()));
-  showPause();
-  for (const lane of lanes) lane.pause(isPaused());
+  isPaused = !isPaused;
+  setText(pauseAll, () => say(isPaused ? "resume.all" : "pause.all"));
+  for (const lane of lanes) lane.pause(isPaused);
 });
-showPause();
 
 const once = document.getElementById("once");
 const out = document.getElementById("once-out");
@@ -136,11 +133,18 @@ once.addEventListener("click", async () => {
   delete out.dataset.done;
   setText(out, () => say("once.waiting"));
   try {
-    const data = await fetch("data").then((response) => response.json());
-    setText(out, () => JSON.stringify(data));
-    out.dataset.done = "";
-  } catch {
-    setText(out, () => say("unreachable.once"));
+    const response = await fetch("data");
+    if (response.status === 204) {
+      setText(out, () => say("once.none"));
+    } else if (response.ok) {
+      const data = await response.json();
+      setText(out, () => JSON.stringify(data));
+      out.dataset.done = "";
+    } else {
+      throw await Refused.from(response);
+    }
+  } catch (error) {
+    setText(out, () => (isAway(error) ? say("unreachable.once") : say("refused", error)));
   }
   once.disabled = false;
 });

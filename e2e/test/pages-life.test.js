@@ -8,8 +8,9 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { chromium } from "playwright-core";
 import { FLAGS, executable, tab } from "../lib/browser.js";
-import { publish } from "../lib/http.js";
+import { ask, publish } from "../lib/http.js";
 import { ROOT, startService } from "../lib/stack.js";
+import { bearer } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -47,12 +48,16 @@ describe("pages in one browser", () => {
   for (const [name, lives] of Object.entries(LIVE)) {
     test(`case 13.9: axe finds nothing on /${name}`, async () => {
       for (const locale of ["en-GB", "zh-CN"]) {
-        const page = await tab(browser, { locale, bypassCSP: true });
+        const page = await tab(browser, { locale, bypassCSP: true, colorScheme: locale === "zh-CN" ? "dark" : "light" });
         await page.goto(`${server.base}/${name}`);
         await page.locator(lives).first().waitFor();
         if (name === "") await page.locator("h1", { hasText: locale === "zh-CN" ? "演练场" : "playground" }).waitFor();
         if (name === "chat") await talk(page);
         await axe(page, `${name} in ${locale}`);
+        if (name === "sse") {
+          await page.locator("#close").click();
+          await axe(page, `${name} in ${locale}, closed`);
+        }
         await page.context().close();
       }
     });
@@ -136,6 +141,91 @@ describe("pages in one browser", () => {
     await until("caught up", async () => (await times())[0] > last + 2_000);
     const all = await times();
     for (let at = 1; at < all.length; at += 1) assert.ok(all[at - 1] - all[at] < 1_700, `${all[at - 1] - all[at]} ms between two ticks`);
+    await page.context().close();
+  });
+
+  test("case 13.4: /sse lets go of its connection when the browser gives up, and reconnects if the server was unreachable", async () => {
+    const context = await browser.newContext({ locale: "en-GB" });
+    let status = 502;
+    await context.route(/\/events/, (route) => (status ? route.fulfill({ status, body: "" }) : route.continue()));
+    const [page, other] = [await context.newPage(), await context.newPage()];
+    for (const one of [page, other]) await one.goto(`${server.base}/sse`);
+    await page.locator("#state", { hasText: "The server is unreachable. Trying again." }).waitFor();
+    status = 401;
+    await page.locator("#state", { hasText: "Closed" }).waitFor();
+    await other.locator("#state", { hasText: "Closed" }).waitFor();
+    status = 0;
+    // Neither has the lock: either can connect.
+    for (const one of [page, other]) {
+      await one.locator("#fresh:enabled").click();
+      await one.locator(LIVE.sse).first().waitFor();
+    }
+    await context.close();
+  });
+
+  test("/comet shows what a single request was answered, and obeys Retry-After once", async () => {
+    const page = await tab(browser, { locale: "en-GB" });
+    // Long waits end at once, and are written down.
+    await page.addInitScript(() => {
+      const { setTimeout } = window;
+      window.waits = [];
+      window.setTimeout = (what, milliseconds) => {
+        if (milliseconds < 50_000) return setTimeout(what, milliseconds);
+        window.waits.push(milliseconds);
+        return setTimeout(what, 0);
+      };
+    });
+    const answers = [{ status: 204, headers: { "Retry-After": "50" } }];
+    await page.route(/\/data$/, (route) => {
+      const answer = answers.shift();
+      return answer ? route.fulfill(answer) : route.continue();
+    });
+    await page.goto(`${server.base}/comet`);
+    await page.locator("#lane-longpoll ol > li").first().waitFor();
+    assert.equal((await page.evaluate(() => window.waits)).length, 1);
+    await page.locator("#pause-all").click();
+    const refused = (status, code, message) => ({ status, contentType: "application/json", body: JSON.stringify({ error: { code, message } }) });
+    for (const [answer, text] of [
+      [{ status: 204 }, "204: no message"],
+      [refused(401, "token_needed", "a token is required"), "The server answered 401: a token is required"],
+      [refused(503, "service_unavailable", "no answer"), "The server is unreachable. Try again."],
+    ]) {
+      answers.push(answer);
+      await page.locator("#once:enabled").click();
+      await page.locator("#once-out", { hasText: text }).waitFor();
+    }
+    await page.context().close();
+  });
+
+  test("/chat keeps the focus in the list of rooms, and lays messages out once per frame", async () => {
+    const page = await tab(browser, { locale: "en-GB" });
+    await page.addInitScript(() => {
+      const { set, get } = Object.getOwnPropertyDescriptor(Element.prototype, "scrollTop");
+      window.scrolls = 0;
+      Object.defineProperty(Element.prototype, "scrollTop", {
+        get,
+        set(value) {
+          window.scrolls += 1;
+          set.call(this, value);
+        },
+      });
+    });
+    await page.goto(`${server.base}/chat`);
+    await page.locator(LIVE.chat).waitFor();
+    await page.locator("#room").fill("focus");
+    await page.locator("#room").press("Enter");
+    await page.locator("#title", { hasText: "focus" }).waitFor();
+    const lobby = page.locator("#rooms .go", { hasText: "lobby" });
+    await lobby.focus();
+    const before = await page.evaluate(() => window.scrolls);
+    const batch = Array.from({ length: 200 }, (_, n) => JSON.stringify({ channel: "chat.focus", event: "chat message", data: `${n}` }));
+    await ask(`${server.base}/events`, { method: "POST", headers: { "Content-Type": "application/x-ndjson", ...bearer() }, body: batch.join("\n") });
+    await page.locator(".said", { hasText: "199" }).waitFor();
+    await publish(server.base, "chat.lobby", "elsewhere", { event: "chat message" });
+    await page.locator("#rooms .go b", { hasText: "1" }).waitFor();
+    assert.ok(await lobby.evaluate((button) => button === document.activeElement), "the focus is where it was");
+    const scrolls = (await page.evaluate(() => window.scrolls)) - before;
+    assert.ok(scrolls < 100, `${scrolls} layouts for 200 messages`);
     await page.context().close();
   });
 

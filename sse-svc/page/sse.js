@@ -95,7 +95,8 @@ function happened({ kind, state: now, id, data }) {
     count("errors");
     const isOver = state === EventSource.CLOSED;
     note("error", () => say(isOver ? "note.over" : "note.lost"));
-    if (!isOver) findOut();
+    if (isOver) giveUp();
+    else findOut();
   }
   show();
 }
@@ -154,8 +155,9 @@ function connect() {
     isLeading = true;
     caughtUp();
     source = open(after(lastId), (passed) => {
+      // Another window gets the lock, and finds out by itself.
+      peers.postMessage(passed.state === EventSource.CLOSED ? { ...passed, state: 0 } : passed);
       happened(passed);
-      peers.postMessage(passed);
     });
     return new Promise((done) => signal.addEventListener("abort", done));
   };
@@ -165,6 +167,7 @@ function connect() {
     peers.postMessage("state?");
     if (lastId) {
       own = open(after(lastId), (passed) => {
+        if (passed.state === EventSource.CLOSED) caughtUp();
         if (passed.kind === "error" || passed.kind === "open") return;
         happened(passed);
         if (newest && !isAfter(newest, lastId)) caughtUp();
@@ -181,6 +184,18 @@ function disconnect() {
   source = null;
   state = 2;
   show();
+}
+
+/** The browser does not reconnect: it was answered by something else than an event stream. */
+async function giveUp() {
+  disconnect();
+  const isAway = !(await isReachable("events"));
+  if (!life.signal.aborted) return;
+  isUnreachable = isAway;
+  show();
+  // What refuses for a reason of its own does so again. A server that is away returns, and not for all pages at once.
+  if (isAway) setTimeout(settle, 2_000 + Math.random() * 2_000);
+  else isClosed = true;
 }
 
 // A hidden page closes its connection, and so does one that is left: browsers store a page without connections and show it again at once.

@@ -79,7 +79,9 @@ function prose(text = "") {
   return text.split(/`([^`]*)`/).map((part, at) => (at % 2 ? element("code", {}, part) : part));
 }
 
-const paragraphs = (text = "") => text.split(/\n\n+/).filter(Boolean).map((part) => element("p", {}, prose(part)));
+/** The texts of the description are English in every language of the page. */
+const english = (text) => element("span", { lang: "en" }, prose(text));
+const paragraphs = (text = "") => text.split(/\n\n+/).filter(Boolean).map((part) => element("p", { lang: "en" }, prose(part)));
 const nameOf = (reference) => reference.split("/").pop();
 
 /** The type of a value, in a few words, with links to schemas. */
@@ -103,10 +105,11 @@ function kind(schema) {
 
 const heads = (...words) => words.map((word) => say(word));
 
-function table(heads, rows) {
+/** A table, whose name begins with what it belongs to. */
+function table(subject, heads, rows) {
   if (rows.length === 0) return "";
   const head = element("tr", {}, heads.map((text) => element("th", { scope: "col" }, text)));
-  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": heads.join(", ") },
+  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `${subject}: ${heads.join(", ")}` },
     element("table", {}, element("thead", {}, head), element("tbody", {}, rows)));
 }
 
@@ -130,31 +133,32 @@ function contents(content = {}) {
 
 function answer([status, response]) {
   const headers = Object.entries(response.headers ?? {}).map(([name, header]) =>
-    element("p", {}, element("code", {}, name), " ", element("span", { class: "kind" }, prose(header.description))));
-  return row(status, prose(response.description), [...contents(response.content), ...headers]);
+    element("p", {}, element("code", {}, name), " ", element("span", { class: "kind" }, english(header.description))));
+  return row(status, english(response.description), [...contents(response.content), ...headers]);
 }
 
 function operation(path, method, said) {
   const id = `${method}-${path.replaceAll("/", "")}`;
+  const subject = `${method.toUpperCase()} ${path}`;
   const parameters = (said.parameters ?? []).map((one) =>
-    row(one.name, element("span", { class: "kind" }, one.in, ", ", kind(one.schema)), prose(one.description)));
+    row(one.name, element("span", { class: "kind" }, one.in, ", ", kind(one.schema)), english(one.description)));
   return element("article", { class: "operation card", id, "aria-labelledby": `${id}-title` },
     element("h2", { id: `${id}-title` },
       element("span", { class: "method", "data-method": method.toUpperCase() }, method.toUpperCase()),
-      element("code", {}, path), said.summary ?? ""),
+      element("code", {}, path), said.summary ? english(said.summary) : ""),
     paragraphs(said.description), access(said),
-    parameters.length ? element("h3", {}, say("parameters")) : "", table(heads("name", "kind", "meaning"), parameters),
+    parameters.length ? element("h3", {}, say("parameters")) : "", table(subject, heads("name", "kind", "meaning"), parameters),
     said.requestBody ? [element("h3", {}, say("body")), paragraphs(said.requestBody.description), contents(said.requestBody.content)] : "",
-    element("h3", {}, say("responses")), table(heads("status", "meaning", "content"), Object.entries(said.responses).map(answer)));
+    element("h3", {}, say("responses")), table(subject, heads("status", "meaning", "content"), Object.entries(said.responses).map(answer)));
 }
 
 function schema([name, said]) {
   const required = new Set(said.required);
   const rows = Object.entries(said.properties ?? {}).map(([property, one]) =>
-    row(property, element("span", { class: "kind" }, kind(one), required.has(property) ? "" : say("optional")), prose(one.description)));
+    row(property, element("span", { class: "kind" }, kind(one), required.has(property) ? "" : say("optional")), english(one.description)));
   return element("article", { class: "schema card", id: `schema-${name}`, "aria-labelledby": `title-${name}` },
     element("h3", { id: `title-${name}` }, name), paragraphs(said.description),
-    rows.length ? table(heads("name", "kind", "meaning"), rows) : element("p", { class: "kind" }, kind(said)));
+    rows.length ? table(name, heads("name", "kind", "meaning"), rows) : element("p", { class: "kind" }, kind(said)));
 }
 
 const at = (id) => document.getElementById(id);
@@ -170,21 +174,21 @@ function show({ info, paths, components = {} }) {
   const { securitySchemes = {}, schemas = {} } = components;
   at("schemes").replaceChildren(...Object.entries(securitySchemes).flatMap(([name, scheme]) => [
     element("dt", {}, name === "cookie" ? `Cookie ${scheme.name}` : "Authorization: Bearer …"),
-    element("dd", {}, prose(scheme.description)),
+    element("dd", {}, english(scheme.description)),
   ]));
   at("schemas").replaceChildren(...Object.entries(schemas).map(schema));
   at("access").hidden = at("bodies").hidden = false;
 }
 
 startPage();
+const unreachable = new Error();
 try {
-  const answer = await fetch("openapi.json");
+  const answer = await fetch("openapi.json").catch(() => { throw unreachable; });
   if (!answer.ok) throw new Error(say("answered", { status: answer.status }));
   const description = await answer.json();
   inEveryLanguage(() => show(description));
   // The place that the address names did not exist when the browser looked for it.
   if (location.hash) at(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 } catch (error) {
-  const isAway = error instanceof TypeError;
-  setText(at("state"), () => say("failed", { why: isAway ? say("unreachable.once") : error.message }));
+  setText(at("state"), () => say("failed", { why: error === unreachable ? say("unreachable.once") : error.message }));
 }

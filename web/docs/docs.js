@@ -83,11 +83,12 @@ function inline(text) {
 
 const cells = (line) => line.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((cell) => inline(cell.trim().replaceAll("\\|", "|")));
 
-function table(lines) {
+/** A table, named by the heading that it is below. */
+function table(lines, name) {
   const [head, , ...rows] = lines.map(cells);
   const row = (kind) => (all) => element("tr", {}, all.map((cell) => element(kind, kind === "th" ? { scope: "col" } : {}, cell)));
   const heads = head.some((cell) => cell.length > 0) ? [element("thead", {}, row("th")(head))] : [];
-  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": say("heading") },
+  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": name },
     element("table", {}, heads, element("tbody", {}, rows.map(row("td")))));
 }
 
@@ -119,7 +120,7 @@ function render(text) {
       lines.shift();
       made.push(element("pre", { tabindex: "0" }, element("code", {}, code.join("\n"))));
     } else if (line.startsWith("|")) {
-      made.push(table(run((next) => next.startsWith("|"))));
+      made.push(table(run((next) => next.startsWith("|")), made.findLast(({ tagName }) => /^H\d$/.test(tagName))?.textContent ?? say("heading")));
     } else if (ITEM.test(line)) {
       const items = run((next) => ITEM.test(next) || /^\s+\S/.test(next));
       const texts = items.join("\n").split(/\n(?=(?:-|\d+\.) )/).map((item) => item.replace(ITEM, "").replaceAll(/\n\s*/g, " "));
@@ -143,12 +144,13 @@ inEveryLanguage(() => {
   at("remark").textContent = say("language");
   at("text").lang = "en";
 });
+const unreachable = new Error();
 try {
-  const answer = await fetch(`docs/${page}.md`);
+  const answer = await fetch(`docs/${page}.md`).catch(() => { throw unreachable; });
   if (!answer.ok) throw new Error(say("answered", { status: answer.status }));
   at("text").replaceChildren(...render(await answer.text()));
   at("text").hidden = false;
   if (location.hash) at(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 } catch (error) {
-  setText(at("state"), () => say("failed", { why: error instanceof TypeError ? say("unreachable.once") : error.message }));
+  setText(at("state"), () => say("failed", { why: error === unreachable ? say("unreachable.once") : error.message }));
 }
