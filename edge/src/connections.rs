@@ -324,6 +324,15 @@ impl Connections {
         ended
     }
 
+    /// Wakes the tasks of the connections of `transport`: what they check has changed for all of them.
+    pub(super) fn wake(&self, transport: Transport) {
+        self.each(|connection| {
+            if connection.transport() == transport {
+                connection.waker.wake();
+            }
+        });
+    }
+
     /// Some connections after `from`, which advances; `None` at the end. A slice may be empty.
     fn slice(&self, from: &mut Option<ConnectionId>) -> Option<Vec<Arc<Connection>>> {
         let part = from.map_or(0, ConnectionId::part);

@@ -17,7 +17,7 @@ use shared::live::{
 
 use super::{
     Edge, Settings,
-    metrics::{LogFigures, RefusalLog},
+    metrics::{LogFigures, RefusalLog, Transport},
     routes::Routes,
     server::{self, Running},
     settings::{BusAddress, ServiceDefaults},
@@ -86,8 +86,12 @@ impl Service {
         service.edge.metrics.before_encoding(move || Box::pin(measure(log.clone(), lag.clone())));
         let bus = service.bus.clone();
         service.edge.metrics.watch_disk(move || bus.disk().unwrap_or_default());
-        let log = service.log().clone();
-        service.edge.drain.on_begin(move || log.close());
+        let (log, connections) = (service.log().clone(), service.edge.limits.registry().clone());
+        service.edge.drain.on_begin(move || {
+            log.close();
+            // Those that read no channel are not woken by the log.
+            connections.wake(Transport::PlainWebSocket);
+        });
         let settings = &service.edge.settings;
         for warning in settings.unknown.iter().chain(&settings.warnings) {
             log::warn!("{warning}");

@@ -157,6 +157,12 @@ impl Socket {
         if let Poll::Ready(end) = self.slot.poll_end(cx) {
             return Poll::Ready(Some(self.close(&Bytes::new(), &Close::ended(end).frame())));
         }
+        // It may have been closed before the waker was registered.
+        if self.service.log().is_closed()
+            && let Poll::Ready(bytes) = self.poll_messages(cx)
+        {
+            return Poll::Ready(Some(bytes));
+        }
         self.poll_timer(cx).map(Some)
     }
 

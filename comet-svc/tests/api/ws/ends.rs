@@ -83,14 +83,20 @@ async fn a_connection_is_registered_and_ended_from_outside() {
 /// Everything that was published before is delivered first.
 #[actix_web::test]
 async fn a_shutdown_asks_clients_to_reconnect() {
-    let site = site(&[]);
+    let site = site(&[("TRIDENT_PUBLIC", "public.*")]);
+    // First, so that it waits by the time of the shutdown.
+    let mut without_channel = Client::open(&site, "").await;
+    let unsubscribe = json!({"unsubscribe": {"channels": ["public.a"]}, "id": 2});
+    assert_eq!(without_channel.ask(unsubscribe).await["ok"], json!(true));
     let mut client = Client::open(&site, "?channel=public.a").await;
     client.ask(subscribe(&["public.b"], None)).await;
     let last = site.publish("public.b", "1").await.to_string();
-    let stop = actix_web::rt::spawn(site.stop());
+    site.service.edge.drain.begin();
     assert_eq!(client.json().await["id"], json!(last));
     assert_eq!(client.closed().await, Some(1012));
-    stop.await.unwrap();
+    // Nothing but the beginning of the shutdown wakes it.
+    assert_eq!(without_channel.closed().await, Some(1012));
+    site.stop().await;
 }
 
 /// Whoever vanishes without a word releases its slot and its subscriptions.
