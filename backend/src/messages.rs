@@ -1,7 +1,7 @@
 //! The history of a channel, in both directions, and its removal.
 
 use actix_web::{HttpResponse, http::header};
-use edge::{ApiError, query::Parameter, service::Service};
+use edge::{ApiError, publish::refused, query::Parameter, service::Service};
 use serde::Serialize;
 use shared::{
     live::reader::{Limit, Reader, latest},
@@ -98,10 +98,7 @@ pub(crate) struct Purged {
 pub(crate) async fn purge(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     request.query(&[])?;
     let channel = request.channel()?;
-    let up_to = service.bus.purge(channel.clone()).await.map_err(|error| {
-        service.edge.metrics.refusals.bus_unavailable.inc();
-        ApiError::unavailable("bus_unavailable", error)
-    })?;
+    let up_to = service.bus.purge(channel.clone()).await.map_err(|error| refused(service, error))?;
     log::info!("{channel} was purged by {}", request.access.identity());
     Ok(json(&Purged { up_to }))
 }

@@ -212,6 +212,19 @@ async fn a_channel_is_purged() {
     assert_eq!(events.take(1).await[0].1, "3", "and nothing in between");
 }
 
+/// A bus that cannot do it says so, and does not suggest a retry.
+#[actix_web::test]
+async fn a_bus_that_cannot_purge_answers_501() {
+    let directory = std::env::temp_dir().join(format!("trident-purge-{}", std::process::id()));
+    let site = site(&[("TRIDENT_BUS", &format!("file:{}", directory.display()))]);
+    site.publish("public.a", "1").await;
+    let answer = ask(&site, "DELETE", "/v1/channels/public.a/messages").await;
+    assert_eq!((answer.error(), answer.headers.contains_key("retry-after")), ((501, "not_supported".into()), false));
+    assert_eq!(site.held("public.a").len(), 1);
+    site.stop().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 #[actix_web::test]
 async fn a_message_reaches_one_user() {
     let site = site(&[]);

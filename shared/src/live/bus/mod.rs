@@ -140,6 +140,9 @@ pub enum BusError {
         /// After this time there is space.
         retry_after: Duration,
     },
+    /// This bus cannot do what was asked.
+    #[error("{0}")]
+    Unsupported(String),
     /// The key was used for other messages.
     #[error("this idempotency key was used for other messages within the last five minutes; use a new key")]
     Reused,
@@ -196,8 +199,9 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// When they could not be removed, or this bus cannot remove messages.
     fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
-        let message = format!("this bus cannot remove the messages of a channel ({channel})");
-        Box::pin(ready(Err(BusError::Unavailable(message))))
+        let message =
+            format!("this bus cannot remove the messages of a channel ({channel}); TRIDENT_BUS=memory and redis:// can");
+        Box::pin(ready(Err(BusError::Unsupported(message))))
     }
 
     /// The idempotency keys that this process stores.
