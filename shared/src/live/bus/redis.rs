@@ -2,7 +2,7 @@
 //!
 //! Publishing: [`RedisBus::publish`] → a queue bounded in bytes → [`publisher`], which sends everything in the queue with one script →
 //! Redis → the ids. Reading: Redis → [`tail`] → the log → readers, on all processes alike. [`link`] connects, checks the stream, runs both,
-//! and reconnects with growing pauses when anything breaks. [`pulse`] checks once a second whether the stream still exists, and trims it.
+//! and reconnects with growing pauses when anything breaks. [`purge`] removes the messages of a channel. [`pulse`] checks once a second whether the stream still exists, and trims it.
 //!
 //! No reader ever waits for Redis. While it is unavailable, publications are rejected, the log stays as it is, and cursors that only
 //! another process can know are not decided. See `docs/decisions/0020-redis-bus.md`.
@@ -31,7 +31,7 @@ use crate::{
         degraded::Degradation,
         log::{Limits, Log},
     },
-    pure::{Cursor, Message},
+    pure::{ChannelName, Cursor, Message},
     throttle::Throttle,
 };
 
@@ -43,6 +43,7 @@ mod ledger;
 mod link;
 mod publisher;
 mod pulse;
+mod purge;
 mod scripts;
 mod stream;
 mod tail;
@@ -253,6 +254,13 @@ impl Bus for RedisBus {
 
     fn sweep(&self) -> bool {
         self.log.sweep(self.shared.now())
+    }
+
+    fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
+        Box::pin(async move {
+            self.ready()?;
+            purge::purge(&self.log, &self.shared, channel).await
+        })
     }
 
     fn degraded(&self) -> Vec<Degradation> {

@@ -93,12 +93,34 @@ impl Log {
     /// gap.
     pub fn purge(&self, channel: &ChannelName) -> Cursor {
         let mut writer = self.writer.lock();
-        let up_to = writer.last;
-        writer.purge(channel);
+        let head = writer.last;
+        let newest = writer.channels.get(channel).and_then(|it| Some(it.history.lock().newest()?.id));
+        if let Some(newest) = newest {
+            writer.purge(channel, newest);
+        }
         let gone = writer.take_gone();
         drop(writer);
         drop(gone);
-        up_to
+        head
+    }
+
+    /// Obeys a record with the id `id`, which removes the messages of `channel` up to the one with the id `up_to`. They need not be here: a
+    /// reader whose cursor is before `up_to` gets a gap all the same.
+    ///
+    /// # Errors
+    /// The id of the record if it is not newer than everything before it; nothing is removed then.
+    pub fn purge_placed(&self, channel: &ChannelName, up_to: Cursor, id: Cursor) -> Result<(), Cursor> {
+        let mut writer = self.writer.lock();
+        if id <= writer.last {
+            return Err(id);
+        }
+        writer.purge(channel, up_to);
+        writer.last = id;
+        self.publish_head(id);
+        let gone = writer.take_gone();
+        drop(writer);
+        drop(gone);
+        Ok(())
     }
 }
 
@@ -197,5 +219,34 @@ mod tests {
         let next = publish(&log, "a", "3");
         assert_eq!(caught_up.read(Limit::default()).unwrap().messages[0].id, next);
         log.purge(&channel("nobody"));
+        assert_eq!(log.channel_stats(&channel("nobody")).messages, 0);
+    }
+
+    /// The messages may be gone before a process loads its log, which then has the record alone.
+    #[test]
+    fn a_record_of_a_purge_applies_to_messages_that_are_not_here() {
+        let log = Arc::new(Log::new(Limits::default(), Cursor::ZERO));
+        let first = publish(&log, "a", "1");
+        let (second, last) = (publish(&log, "a", "2"), publish(&log, "a", "3"));
+        let unread = publish(&log, "unread", "x");
+        let at = Cursor::new(9_000, 0);
+        assert_eq!(log.purge_placed(&channel("a"), second, unread), Err(unread), "not newer than the head");
+        log.purge_placed(&channel("a"), second, at).unwrap();
+        assert_eq!((log.head(), log.channel_stats(&channel("a")).oldest), (at, Some(last)));
+        let (up_to, at) = (Cursor::new(8_000, 0), Cursor::new(9_000, 1));
+        log.purge_placed(&channel("b"), up_to, at).unwrap();
+        log.purge_placed(&channel("b"), up_to, Cursor::new(9_000, 2)).unwrap();
+        for (name, cursor, is_gap) in [
+            ("a", first, true),
+            ("a", second, false),
+            ("b", Cursor::new(7_999, 0), true),
+            ("b", up_to, false),
+            ("unread", first, false),
+        ] {
+            assert_eq!(Reader::open(&log, &[channel(name)], Since::After(cursor)).is_gap(), is_gap, "{name} {cursor}");
+        }
+        let mut reader = Reader::open(&log, &[channel("b")], Since::After(up_to));
+        let next = publish(&log, "b", "4");
+        assert_eq!(reader.read(Limit::default()).unwrap().messages[0].id, next);
     }
 }

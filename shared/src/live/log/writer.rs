@@ -180,18 +180,23 @@ impl Writer {
         true
     }
 
-    /// Drops all messages of a channel.
-    pub(super) fn purge(&mut self, name: &ChannelName) {
-        let Some(channel) = self.channels.get(name).cloned() else { return };
+    /// Drops the messages of a channel up to `up_to`, and remembers that they existed, even if none of them is here.
+    pub(super) fn purge(&mut self, name: &ChannelName, up_to: Cursor) {
+        let channel = self.channel(name, None).clone();
         let mut history = channel.history.lock();
         let before = history.oldest().map(|oldest| oldest.id);
-        while let Some(gone) = history.drop_oldest() {
+        if before.is_none() {
+            self.revive(history.dropped());
+        }
+        while history.oldest().is_some_and(|oldest| oldest.id <= up_to)
+            && let Some(gone) = history.drop_oldest()
+        {
             self.count_out(gone);
         }
+        history.mark_lost_up_to(up_to);
+        let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
-        if before.is_some() {
-            self.reorder(&channel, before, None);
-        }
+        self.reorder(&channel, before, after);
     }
 
     fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {

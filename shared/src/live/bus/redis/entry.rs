@@ -2,14 +2,15 @@
 //!
 //! The field names are the same in nearly all entries, so that Redis stores them once for each node of the stream. All attachments share
 //! one field, each prefixed with its length (four bytes, little-endian), so that the number of fields is bounded whatever a client sends.
-//! An entry with the field `break` is not a message: it records that messages before it may be lost.
+//! An entry with the field `break` is not a message: it records that messages before it may be lost. One with the field `purge` is a record,
+//! too: the messages of the channel that it names are removed, up to the one with the id in its field `up_to`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::{Bytes, BytesMut};
 use redis::{Cmd, Value};
 
-use crate::pure::{Cursor, Draft, EventName, Payload};
+use crate::pure::{ChannelName, Cursor, Draft, EventName, Payload};
 
 /// An entry of the stream.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) enum What {
     Message(Draft),
     /// Messages before this position may be lost.
     Break,
+    /// The messages of a channel up to a position are removed.
+    Purge(ChannelName, Cursor),
     /// An invalid entry, with the problem.
     Strange(String),
 }
@@ -71,7 +74,7 @@ pub(super) fn read(value: Value) -> Option<Entry> {
     let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
     let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
     let digest = digest(&fields);
-    let what = message(fields).map_or_else(What::Strange, |draft| draft.map_or(What::Break, What::Message));
+    let what = what(fields).unwrap_or_else(What::Strange);
     Some(Entry { id, what, digest })
 }
 
@@ -86,8 +89,9 @@ pub(super) fn digest(fields: &[Value]) -> u64 {
     hasher.finish()
 }
 
-fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
+fn what(fields: Vec<Value>) -> Result<What, String> {
     let (mut channel, mut event, mut data, mut from, mut user, mut attachments) = (None, None, None, None, None, None);
+    let (mut purged, mut up_to) = (None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
@@ -100,15 +104,20 @@ fn message(fields: Vec<Value>) -> Result<Option<Draft>, String> {
             b"from" => from = Some(text(value)?.into()),
             b"user" => user = Some(text(value)?.into()),
             b"attachments" => attachments = Some(split(value.into()).ok_or("the attachments have the wrong length")?),
-            b"break" => return Ok(None),
+            b"break" => return Ok(What::Break),
+            b"purge" => purged = Some(text(value)?.parse().map_err(wrong)?),
+            b"up_to" => up_to = Some(text(value)?.parse().map_err(wrong)?),
             // Of a later version.
             _ => {}
         }
     }
+    if let (Some(channel), Some(up_to)) = (purged, up_to) {
+        return Ok(What::Purge(channel, up_to));
+    }
     let data = data.ok_or("no field `data`")?;
     let payload = Payload::from_log(&data, attachments.unwrap_or_default()).map_err(wrong)?;
     let channel = channel.ok_or("no field `channel`")?;
-    Ok(Some(Draft { channel, event: event.unwrap_or_default(), payload, from, user }))
+    Ok(What::Message(Draft { channel, event: event.unwrap_or_default(), payload, from, user }))
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, String> {
@@ -190,8 +199,13 @@ mod tests {
         let What::Message(draft) = by_hand.what else { panic!("{by_hand:?}") };
         assert_eq!((draft.payload.placeholder_json(), &*draft.event), ("[1,2]", "message"));
         assert!(matches!(entry(bulk(&["break", "1"])).what, What::Break));
+        let purge = entry(bulk(&["purge", "news", "up_to", "1763800000000-3"])).what;
+        let What::Purge(channel, up_to) = purge else { panic!("{purge:?}") };
+        assert_eq!((&*channel, up_to), ("news", Cursor::new(1_763_800_000_000, 3)));
         for strange in [
             &["channel", "news"][..],
+            &["purge", "news"],
+            &["purge", "news", "up_to", "soon"],
             &["data", "1"],
             &["channel", "no spaces", "data", "1"],
             &["channel", "news", "data", "nul"],

@@ -20,7 +20,7 @@ use super::{
     error::{LinkError, PATIENCE},
     publisher::{self, Job},
     pulse,
-    scripts::{self, BREAK, EDGE, STREAM, Scripts},
+    scripts::{self, BREAK, EDGE, PURGED, STREAM, Scripts},
     stream::{self, Duplex, Impatient},
     tail::{BLOCK, Joined, Tail},
 };
@@ -148,7 +148,7 @@ impl Link {
         let given = *self.shared.given.lock();
         let mut is_other = false;
         loop {
-            let mut call = scripts::call(&connection.scripts.join, &[STREAM, BREAK, EDGE]);
+            let mut call = scripts::call(&connection.scripts.join, &[STREAM, BREAK, EDGE, PURGED]);
             call.arg(self.tail.position().to_string()).arg(given.to_string()).arg(u8::from(is_other));
             let (last, first, fields): (String, String, Vec<Value>) =
                 scripts::run(&mut connection.connection, &call).await?;

@@ -15,6 +15,8 @@ pub(super) const STREAM: &str = "trident:log";
 pub(super) const BREAK: &str = "{trident:log}:break";
 /// The id of the first entry after the last trimming.
 pub(super) const EDGE: &str = "{trident:log}:edge";
+/// The newest id of the entries that a purge may have deleted.
+pub(super) const PURGED: &str = "{trident:log}:purged";
 /// The prefix of a lease.
 pub(super) const LEASE: &str = "{trident:log}:lease:";
 /// The keys with which permissions for commands are checked: a stream, and a string.
@@ -34,6 +36,8 @@ pub(super) struct Scripts {
     pub(super) pulse: String,
     pub(super) lease: String,
     pub(super) release: String,
+    pub(super) purge: String,
+    pub(super) erase: String,
 }
 
 impl Scripts {
@@ -46,11 +50,13 @@ impl Scripts {
             include_str!("scripts/pulse.lua"),
             include_str!("scripts/lease.lua"),
             include_str!("scripts/release.lua"),
+            include_str!("scripts/purge.lua"),
+            include_str!("scripts/erase.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease, release) = pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease, release })
+        let (publish, join, pulse, lease, release, purge, erase) = pipeline.query_async(connection).await?;
+        Ok(Self { publish, join, pulse, lease, release, purge, erase })
     }
 }
 

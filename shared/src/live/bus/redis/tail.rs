@@ -28,7 +28,7 @@ const MAX_PAGE: usize = 512;
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Entries in the first page, when their size is unknown.
 const FIRST_PAGE: usize = 16;
-/// The overhead of an entry in bytes.
+/// The overhead of an entry without a message in bytes.
 const BREAK_BYTES: usize = 64;
 
 /// The state of the stream when it was joined.
@@ -167,6 +167,11 @@ impl Tail {
                 What::Break => {
                     self.append(mem::take(&mut messages))?;
                     self.mark_lost_up_to(id);
+                    BREAK_BYTES
+                }
+                What::Purge(channel, up_to) => {
+                    self.append(mem::take(&mut messages))?;
+                    self.log.purge_placed(&channel, up_to, id).map_err(|_| LinkError::Shortened)?;
                     BREAK_BYTES
                 }
                 What::Strange(wrong) => {

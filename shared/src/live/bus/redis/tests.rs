@@ -15,6 +15,7 @@ mod faults;
 mod guarded;
 mod losses;
 mod proxy;
+mod purges;
 mod rights;
 mod server;
 mod sizes;

@@ -1,10 +1,11 @@
 -- Says where the stream is to a process that comes to it, and breaks it if the process knows of more than it holds.
 --
--- KEYS: the stream, the id of its latest break, the id of its first entry as of the last trimming.
+-- KEYS: the stream, the id of its latest break, the id of its first entry as of the last trimming, the newest id that a purge may have
+--   deleted.
 -- ARGV: the id of the last entry that the process has read, the newest id that it was given for a publication (`0-0`:
 --   none), and `1` if it knows that the entry of the first is not the one it has read.
 -- Answers: the newest id, the id of the first entry (empty: there is none), the fields of the entry at the first id.
-local stream, breaks, edge = KEYS[1], KEYS[2], KEYS[3]
+local stream, breaks, edge, purges = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local read, given = ARGV[1], ARGV[2]
 
 local function parts(id)
@@ -30,7 +31,7 @@ if is_there then
     end
   end
 end
-local broken = redis.call('GET', breaks)
+local broken, purged = redis.call('GET', breaks), redis.call('GET', purges)
 
 -- What Redis comes back with is what it had at some moment before: if an entry is there, all before it are.
 local function is_lost(id)
@@ -40,6 +41,8 @@ local function is_lost(id)
     return true
   elseif (broken and is_less(id, broken)) or not first or is_less(id, first) then
     return false -- whoever reads on from there comes to a break, or to the edge of what was trimmed
+  elseif purged and not is_less(purged, id) then
+    return false -- it may have been purged, and the record of that is newer than all entries that it deletes
   end
   return #redis.call('XRANGE', stream, id, id) == 0
 end
@@ -54,7 +57,7 @@ if not is_there or ARGV[3] == '1' or is_lost(read) or is_lost(given) then
   redis.call('XADD', stream, last, 'break', '1')
   redis.call('SET', breaks, last)
   if not is_there then
-    redis.call('DEL', edge)
+    redis.call('DEL', edge, purges)
   end
   first = first or last
 end

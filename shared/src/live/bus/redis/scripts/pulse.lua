@@ -23,6 +23,7 @@ end
 if ARGV[3] == '1' then
   try('XADD', scratch, 'MAXLEN', '1', '*', 'probe', '1')
   try('XRANGE', scratch, '-', '+', 'COUNT', '1')
+  try('XDEL', scratch, '0-1')
   try('DEL', scratch)
   try('SET', value, '1', 'PX', '1000')
   try('GET', value)

@@ -1,0 +1,79 @@
+//! Removing the messages of a channel: a record in the stream, which every process obeys when it reads it, and then the entries.
+//!
+//! The record names the newest message that it removes. It is in the stream before anything is deleted, and it is newer than everything that
+//! is, so a process that loads the stream later knows from the record alone which cursors have missed something.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::RedisResult;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    Connection, PUBLISH_TIMEOUT, Shared,
+    scripts::{self, PURGED, STREAM},
+};
+use crate::{
+    live::{bus::BusError, log::Log},
+    pure::{ChannelName, Cursor},
+};
+
+/// The number of entries that one script looks at.
+const SLICE: usize = 100;
+/// How often a slice is tried again while Redis is unavailable, and the pause in between.
+const MAX_TRIES: usize = 30;
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Removes the messages of `channel` that Redis has by now; returns the newest id that it has. The entries are deleted in the background.
+///
+/// # Errors
+/// When Redis, or the log, does not get that far in time. The record may have been added; a repeated purge changes nothing.
+pub(super) async fn purge(log: &Log, shared: &Arc<Shared>, channel: ChannelName) -> Result<Cursor, BusError> {
+    let deadline = Instant::now() + PUBLISH_TIMEOUT;
+    let mut progress = shared.progress.subscribe();
+    let late = |_| BusError::Unavailable("this process reads messages more slowly than they are published".to_owned());
+    let probe = log.state().next_probe();
+    shared.wanted.notify_one();
+    // What others have published before the request is removed, too.
+    let is_current = |_: &Cursor| log.state().has_ended(probe);
+    // This process owns the sender, so it is not dropped before the answer.
+    let _ = timeout_at(deadline, progress.wait_for(is_current)).await.map_err(late)?;
+    let head = log.head();
+    let Some(newest) = log.latest(&channel, 1, head).pop() else { return Ok(head) };
+    let Connection { mut connection, scripts } = shared.connection()?;
+    let mut call = scripts::call(&scripts.purge, &[STREAM, PURGED]);
+    call.arg(channel.as_str()).arg(newest.id.to_string());
+    let id: RedisResult<String> = scripts::run(&mut connection, &call).await;
+    let id: Cursor = id
+        .map_err(|error| BusError::Unavailable(error.to_string()))?
+        .parse()
+        .map_err(|_| BusError::Unavailable("invalid answer to the purge".to_owned()))?;
+    tokio::spawn(erase(shared.clone(), channel, newest.id));
+    let _ = timeout_at(deadline, progress.wait_for(|head| *head >= id)).await.map_err(late)?;
+    Ok(head)
+}
+
+/// Deletes the messages of `channel` up to `up_to` from the stream, in slices: between them, Redis serves others.
+async fn erase(shared: Arc<Shared>, channel: ChannelName, up_to: Cursor) {
+    let (mut from, mut tries) = ("-".to_owned(), 0);
+    loop {
+        match erase_slice(&shared, &channel, &from, up_to).await {
+            Ok(last) if last.is_empty() => return,
+            Ok(last) => (from, tries) = (format!("({last}"), 0),
+            Err(why) if tries == MAX_TRIES => {
+                log::error!("messages of {channel} are still in Redis after a purge, until they are trimmed: {why}");
+                return;
+            }
+            Err(_) => {
+                tries += 1;
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn erase_slice(shared: &Shared, channel: &ChannelName, from: &str, up_to: Cursor) -> Result<String, String> {
+    let Connection { mut connection, scripts } = shared.connection().map_err(|error| error.to_string())?;
+    let mut call = scripts::call(&scripts.erase, &[STREAM]);
+    call.arg(channel.as_str()).arg(from).arg(up_to.to_string()).arg(SLICE);
+    scripts::run(&mut connection, &call).await.map_err(|error| error.to_string())
+}
