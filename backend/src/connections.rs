@@ -2,23 +2,26 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use actix_web::HttpResponse;
 use edge::{
     ApiError,
-    auth::{MAX_USER_BYTES, TooManyUsers},
-    connections::{self, ConnectionId, End},
+    auth::{MAX_USER_BYTES, TooManyUsers, refusal},
+    connections::{self, ConnectionId},
     query::Parameter,
     service::Service,
     settings,
 };
-use serde::Serialize;
-use shared::pure::ChannelName;
+use serde::{Deserialize, Serialize};
+use shared::{live::bus::BusError, pure::ChannelName};
 
-use crate::request::{ApiRequest, LIMIT, json, limit};
+use crate::{
+    replicas::{self, Found, Obeyed, Question},
+    request::{ApiRequest, LIMIT, json, limit},
+    written::{Write, written},
+};
 
 const USER: Parameter = Parameter::once("user");
 const CHANNEL: Parameter = Parameter::once("channel");
@@ -37,20 +40,22 @@ pub(crate) struct Connections {
     /// The `after` of the next page, unless this is the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Processes that did not answer within 2 s; the rest is without their connections.
+    #[serde(skip_serializing_if = "replicas::is_complete")]
+    incomplete: Vec<String>,
 }
 
 /// A connection.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Connection {
     /// Its id; that of a Socket.IO socket is `socket.id`.
     id: String,
     /// The `sub` of its token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    user: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     /// How it reads: `sse`, `stream`, `longpoll`, `ws`, `websocket`, `polling`.
-    transport: &'static str,
+    transport: String,
     /// The channels that it reads.
     channels: Vec<ChannelName>,
     /// The address of its client.
@@ -64,8 +69,8 @@ impl Connection {
     fn of(connection: &connections::Connection) -> Self {
         Self {
             id: connection.id().to_string(),
-            user: connection.user().cloned(),
-            transport: connection.transport().name(),
+            user: connection.user().map(|user| (**user).to_owned()),
+            transport: connection.transport().name().to_owned(),
             channels: connection.channels().to_vec(),
             address: connection.address(),
             since: connection.since(),
@@ -73,21 +78,63 @@ impl Connection {
     }
 }
 
+/// Which connections are wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    user: Option<String>,
+    channel: Option<ChannelName>,
+    after: Option<String>,
+    limit: usize,
+}
+
+/// Those of one process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Here {
+    connections: Vec<Connection>,
+    /// Whether there are more after these.
+    more: bool,
+}
+
 /// `GET /v1/connections`.
-pub(crate) fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let query = request.query(&[USER, CHANNEL, AFTER, LIMIT])?;
     let limit = limit(&query)?;
-    let after = query.get(AFTER.name).map(str::parse).transpose().map_err(bad_id)?;
-    let channel: Option<ChannelName> =
+    let after: Option<ConnectionId> = query.get(AFTER.name).map(str::parse).transpose().map_err(bad_id)?;
+    let channel =
         query.get(CHANNEL.name).map(str::parse).transpose().map_err(|error| ApiError::invalid("bad_channel", error))?;
-    let user = query.get(USER.name);
+    let user = query.get(USER.name).map(str::to_owned);
+    let wanted = Wanted { user, channel, after: after.map(|after| after.to_string()), limit };
+    let own = here(service, &wanted).await;
+    let others = replicas::ask(service, &Question::Connections(wanted)).await;
+    Ok(json(&joined(limit, own, others.answers, others.incomplete)))
+}
+
+/// The connections of this process.
+pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
     let is_wanted = |connection: &connections::Connection| {
-        user.is_none_or(|user| connection.user().is_some_and(|known| **known == *user))
-            && channel.as_ref().is_none_or(|channel| connection.channels().has(channel))
+        wanted.user.as_ref().is_none_or(|user| connection.user().is_some_and(|known| **known == **user))
+            && wanted.channel.as_ref().is_none_or(|channel| connection.channels().has(channel))
     };
-    let page = service.edge.limits.registry().page(after, limit, is_wanted);
+    let after = wanted.after.as_deref().and_then(|after| after.parse().ok());
+    let page = service.edge.limits.registry().page(after, wanted.limit, is_wanted).await;
     let connections = page.connections.iter().map(|connection| Connection::of(connection)).collect();
-    Ok(json(&Connections { connections, next: page.next.map(|id| id.to_string()) }))
+    Here { connections, more: page.next.is_some() }
+}
+
+/// The connections of all processes. A page ends where the shortest of their pages does: what follows there is not known.
+fn joined(limit: usize, own: Here, others: Vec<Here>, incomplete: Vec<String>) -> Connections {
+    let all: Vec<Here> = std::iter::once(own).chain(others).collect();
+    // As bytes, and not as text: base64 is not in alphabetical order.
+    let place = |connection: &Connection| connection.id.parse::<ConnectionId>().ok();
+    let end = all.iter().filter(|here| here.more).filter_map(|here| here.connections.last().and_then(place)).min();
+    let mut connections: Vec<_> = all.into_iter().flat_map(|here| here.connections).collect();
+    connections.sort_unstable_by_key(place);
+    let in_order = connections.iter().take_while(|one| end.is_none_or(|end| place(one) <= Some(end))).count();
+    let length = in_order.min(limit);
+    let has_more = end.is_some() || length < connections.len();
+    connections.truncate(length);
+    let next = connections.last().filter(|_| has_more).map(|last| last.id.clone());
+    Connections { connections, next, incomplete }
 }
 
 fn bad_id(error: connections::InvalidConnectionId) -> ApiError {
@@ -99,54 +146,90 @@ fn bad_id(error: connections::InvalidConnectionId) -> ApiError {
 #[derive(Serialize)]
 pub(crate) struct Ended {
     ended: usize,
+    /// Processes that did not answer within 2 s: connections there may not have ended.
+    #[serde(skip_serializing_if = "replicas::is_complete")]
+    incomplete: Vec<String>,
 }
 
 /// `DELETE /v1/connections/{id}`: its client does not connect again automatically, if it has a user, whose connections are refused for a
 /// while.
-pub(crate) fn end(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let refused = refused_for(request)?;
     let id: ConnectionId = request.segment(2)?.parse().map_err(bad_id)?;
-    let connection =
-        service.edge.limits.registry().get(id).ok_or_else(|| {
-            ApiError::missing("unknown_connection", format!("there is no connection with the id `{id}`"))
-        })?;
-    let is_refused = connection.user().map_or(Ok(()), |user| refuse(service, user, refused));
-    let ended = usize::from(connection.end_for(End::Disconnected));
-    let of_user = connection.user().map(|user| format!(" of the user {user:?}")).unwrap_or_default();
-    log::info!("connection {id}{of_user} was ended by {}", request.access.identity());
-    answer(ended, is_refused)
+    let id = id.to_string();
+    let mut incomplete = Vec::new();
+    let found = match replicas::find(service, &id) {
+        Some(found) => Some(found),
+        None => {
+            let others = replicas::ask::<Option<Found>>(service, &Question::Find { id: id.clone() }).await;
+            incomplete = others.incomplete;
+            others.answers.into_iter().flatten().next()
+        }
+    };
+    let unknown = |incomplete: &[String]| {
+        let missing = if incomplete.is_empty() {
+            String::new()
+        } else {
+            format!("; these processes did not answer: {}", incomplete.join(", "))
+        };
+        ApiError::missing("unknown_connection", format!("there is no connection with the id `{id}`{missing}"))
+    };
+    let user = found.ok_or_else(|| unknown(&incomplete))?.user;
+    // First: the client may connect again at once, to any process.
+    let records: Vec<_> = user.iter().map(|user| refusal(user, SystemTime::now() + refused, false)).collect();
+    let own = replicas::end(service, &id, replicas::records(&records)).await;
+    let is_stored = service.bus.store(records.clone()).await;
+    let question = Question::End { id: id.clone(), records: replicas::records(&records) };
+    let others = replicas::ask::<Obeyed>(service, &question).await;
+    let Obeyed { ended, rejected } = own.and(&others.answers);
+    if ended == 0 {
+        return Err(unknown(&others.incomplete));
+    }
+    let answer = answer(service, Ended { ended, incomplete: others.incomplete }, rejected, is_stored)?;
+    written(service, &request.access, &Write::Ended { id: &id, user: user.as_deref() });
+    Ok(answer)
 }
 
 /// `DELETE /v1/users/{user}/connections`.
-pub(crate) fn end_user(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn end_user(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let refused = refused_for(request)?;
     let user = request.segment(2)?;
     if user.len() > MAX_USER_BYTES {
         let message = format!("a user has at most {MAX_USER_BYTES} bytes, as its token has to contain it");
         return Err(ApiError::invalid("bad_user", message));
     }
-    // First: a connection is either registered already, or finds the user refused when it is.
-    let is_refused = refuse(service, &user, refused);
-    let is_meant = |connection: &connections::Connection| connection.user().is_some_and(|known| **known == *user);
-    let ended = service.edge.limits.registry().end_all(End::Disconnected, is_meant);
-    log::info!("{ended} connections of the user {user:?} were ended by {}", request.access.identity());
-    answer(ended, is_refused)
-}
-
-fn refuse(service: &Service, user: &str, time: Duration) -> Result<(), TooManyUsers> {
-    service.edge.disconnected.refuse(user, time, Instant::now())
+    let records = vec![refusal(&user, SystemTime::now() + refused, true)];
+    let own = replicas::restrict(service, replicas::records(&records)).await;
+    let is_stored = service.bus.store(records.clone()).await;
+    let question = Question::Restrict { records: replicas::records(&records) };
+    let others = replicas::ask::<Obeyed>(service, &question).await;
+    let Obeyed { ended, rejected } = own.and(&others.answers);
+    let answer = answer(service, Ended { ended, incomplete: others.incomplete }, rejected, is_stored)?;
+    written(service, &request.access, &Write::Disconnected { user: &user, ended });
+    Ok(answer)
 }
 
 /// The answer after connections were ended, which happens also if new ones cannot be refused.
-fn answer(ended: usize, is_refused: Result<(), TooManyUsers>) -> Result<HttpResponse, ApiError> {
-    match is_refused {
-        Ok(()) => Ok(json(&Ended { ended })),
-        Err(error) => {
-            let message =
-                format!("connections were ended ({ended}), but new ones of the user are not refused: {error}");
-            Err(ApiError::unavailable("too_many_users", message))
-        }
+fn answer(
+    service: &Service,
+    ended: Ended,
+    rejected: usize,
+    is_stored: Result<(), BusError>,
+) -> Result<HttpResponse, ApiError> {
+    let count = ended.ended;
+    if rejected > 0 {
+        let message =
+            format!("connections were ended ({count}), but new ones of the user are not refused: {TooManyUsers}");
+        return Err(ApiError::unavailable("too_many_users", message));
     }
+    if let Err(error) = is_stored {
+        service.edge.metrics.refusals.bus_unavailable.inc();
+        let message = format!(
+            "connections were ended ({count}), but a process that starts now does not refuse new ones: {error}"
+        );
+        return Err(ApiError::unavailable("bus_unavailable", message));
+    }
+    Ok(json(&ended))
 }
 
 /// The parameter `for`: a duration, or a number of seconds.
@@ -160,4 +243,41 @@ fn refused_for(request: &ApiRequest) -> Result<Duration, ApiError> {
             "`for` is a duration from 1s to 30d, such as 60s, 10m or 1h, or a number of seconds",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here(ids: &[ConnectionId], more: bool) -> Here {
+        let connection = |id: &ConnectionId| Connection {
+            id: id.to_string(),
+            user: None,
+            transport: "sse".into(),
+            channels: Vec::new(),
+            address: IpAddr::from([127, 0, 0, 1]),
+            since: 0,
+        };
+        Here { connections: ids.iter().map(connection).collect(), more }
+    }
+
+    #[test]
+    fn pages_of_several_processes_are_joined_without_skipping_a_connection() {
+        let mut ids: Vec<_> = (0..60).map(|_| ConnectionId::random()).collect();
+        ids.sort_unstable();
+        let (own, other): (Vec<_>, Vec<_>) = ids.iter().copied().enumerate().partition(|(n, _)| n % 3 == 0);
+        let of = |all: &[(usize, ConnectionId)], after: Option<ConnectionId>, limit: usize| {
+            let all: Vec<_> = all.iter().map(|(_, id)| *id).filter(|id| Some(*id) > after).collect();
+            here(&all[..limit.min(all.len())], limit < all.len())
+        };
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            // The pages of the other are shorter, as when its channels are long.
+            let page = joined(7, of(&own, after, 7), vec![of(&other, after, 3)], Vec::new());
+            seen.extend(page.connections.iter().map(|one| one.id.parse::<ConnectionId>().unwrap()));
+            let Some(next) = page.next else { break };
+            after = Some(next.parse().unwrap());
+        }
+        assert_eq!(seen, ids);
+    }
 }

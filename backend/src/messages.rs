@@ -8,7 +8,10 @@ use shared::{
     pure::{Cursor, Gap, Since},
 };
 
-use crate::request::{ApiRequest, LIMIT, json, limit};
+use crate::{
+    request::{ApiRequest, LIMIT, json, limit},
+    written::{Write, written},
+};
 
 const SINCE: Parameter = Parameter::once("since");
 const BEFORE: Parameter = Parameter::once("before");
@@ -99,6 +102,6 @@ pub(crate) async fn purge(service: &Service, request: &ApiRequest) -> Result<Htt
     request.query(&[])?;
     let channel = request.channel()?;
     let up_to = service.bus.purge(channel.clone()).await.map_err(|error| refused(service, error))?;
-    log::info!("{channel} was purged by {}", request.access.identity());
+    written(service, &request.access, &Write::Purged { channel: &channel, up_to });
     Ok(json(&Purged { up_to }))
 }

@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use crate::{
-    channels::{Channel, Channels},
+    channels::{Channel, Channels, OneChannel},
     connections::{Connection, Connections, Ended},
     messages::Purged,
     presence::{Presence, Present, PresentConnection},
@@ -41,7 +41,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[openapi(
     paths(channels, channel, messages, purge, presence, connections, end_connection, end_user, revoke, stats),
     components(schemas(
-        Channel, Channels, Connection, Connections, Ended, Purged, Presence, Present, PresentConnection, Added, RevocationRequest, Bus,
+        Channel, Channels, OneChannel, Connection, Connections, Ended, Purged, Presence, Present, PresentConnection, Added, RevocationRequest, Bus,
         Log, Process, Rates, Stats, Messages
     )),
     tags((name = "backend", description = "For servers, with a token that has `trident.api`: `[\"read\"]` or `[\"write\"]`."))
@@ -128,7 +128,7 @@ fn channels() {}
 /// One channel
 #[utoipa::path(get, path = "/v1/channels/{channel}", tag = "backend",
     params(("channel" = ChannelName, Path, description = "`/` as `%2F`")),
-    responses((status = 200, description = "The channel", body = Channel), Refused), security(("bearer" = [])))]
+    responses((status = 200, description = "The channel", body = OneChannel), Refused), security(("bearer" = [])))]
 fn channel() {}
 
 /// The history of a channel
@@ -182,7 +182,7 @@ fn end_user() {}
     responses((status = 201, description = "They are revoked", body = Added), Refused), security(("bearer" = [])))]
 fn revoke() {}
 
-/// How the process is
+/// How the processes are
 #[utoipa::path(get, path = "/v1/stats", tag = "backend",
     responses((status = 200, description = "Connections, rates, memory, log and bus", body = Stats), Refused), security(("bearer" = [])))]
 fn stats() {}

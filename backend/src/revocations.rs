@@ -5,13 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_web::{HttpResponse, http::header};
 use edge::{
     ApiError,
-    auth::{MAX_USER_BYTES, Revocation, Revoked, seconds, to_seconds},
-    connections::End,
+    auth::{MAX_USER_BYTES, Revocation, Revoked, TooManyRevocations, seconds, to_seconds},
     service::Service,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::request::ApiRequest;
+use crate::{
+    replicas::{self, Obeyed, Question},
+    request::ApiRequest,
+    written::{Write, written},
+};
 
 /// How long a revocation is kept, unless the request says so.
 const DEFAULT_KEPT: Duration = Duration::from_secs(30 * 86_400);
@@ -46,10 +49,13 @@ pub(crate) struct Added {
     expires: f64,
     /// The number of connections that were ended.
     ended: usize,
+    /// Processes that did not answer within 2 s: they may not know the revocation before they reconnect to the bus.
+    #[serde(skip_serializing_if = "replicas::is_complete")]
+    incomplete: Vec<String>,
 }
 
 /// `POST /v1/revocations`.
-pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Result<HttpResponse, ApiError> {
     request.query(&[])?;
     let asked: RevocationRequest =
         serde_json::from_slice(body).map_err(|error| ApiError::invalid("bad_body", format!("{error}; {SHAPE}")))?;
@@ -83,20 +89,34 @@ pub(crate) fn add(service: &Service, request: &ApiRequest, body: &[u8]) -> Resul
             "`expires` is between now and a year from now, in seconds since 1970",
         ));
     }
-    let target = match &tokens {
-        Revoked::User(user) => format!("the tokens of the user {user:?} were revoked"),
-        Revoked::Jti(id) => format!("the token with the id {id:?} was revoked"),
+    // Others know the whole of it from this record alone.
+    let revocation = service.edge.revocations.merged(Revocation { tokens: tokens.clone(), issued_before, expires });
+    let records = vec![revocation.record()];
+    let own = replicas::restrict(service, replicas::records(&records)).await;
+    if own.rejected > 0 {
+        return Err(ApiError::unavailable("too_many_revocations", TooManyRevocations));
+    }
+    let is_stored = service.bus.store(records.clone()).await;
+    let question = Question::Restrict { records: replicas::records(&records) };
+    let others = replicas::ask::<Obeyed>(service, &question).await;
+    if let Err(error) = is_stored {
+        service.edge.metrics.refusals.bus_unavailable.inc();
+        let message = format!("this process refuses the tokens, but one that starts now does not: {error}");
+        return Err(ApiError::unavailable("bus_unavailable", message));
+    }
+    let Obeyed { ended, rejected } = own.and(&others.answers);
+    if rejected > 0 {
+        let message = format!("{rejected} of the processes have no room for it: {TooManyRevocations}");
+        return Err(ApiError::unavailable("too_many_revocations", message));
+    }
+    let what = match &tokens {
+        Revoked::User(user) => Write::RevokedUser { user, ended },
+        Revoked::Jti(jti) => Write::RevokedToken { jti, ended },
     };
-    let revocation = Revocation { tokens, issued_before, expires };
-    let edge = &service.edge;
-    edge.revocations.add(revocation, now).map_err(|error| ApiError::unavailable("too_many_revocations", error))?;
-    // Afterwards: a connection is either registered already, or finds the revocation when it is.
-    let ended =
-        edge.limits.registry().end_all(End::Revoked, |connection| connection.is_revoked(&edge.revocations, now));
-    log::info!("{target} by {}, which ended {ended} connections", request.access.identity());
+    written(service, &request.access, &what);
     // Most issuers write whole seconds, so that in this second an older token and a new one have the same `iat`: both are revoked.
     let issued_before = given.or_else(|| issued_before.map(f64::ceil));
-    let added = Added { issued_before, expires: seconds(expires), ended };
+    let added = Added { issued_before, expires: seconds(expires), ended, incomplete: others.incomplete };
     Ok(HttpResponse::Created().insert_header((header::CACHE_CONTROL, "no-store")).json(&added))
 }
 

@@ -1,37 +1,46 @@
-//! How a process is: its connections, rates, memory, log and bus.
+//! How the processes are: their connections, rates, memory, log and bus.
 
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use edge::{ApiError, metrics::Transport, service::Service, settings::BusAddress};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::pure::Cursor;
 
-use crate::request::{ApiRequest, json};
+use crate::{
+    replicas::{self, Question},
+    request::{ApiRequest, json},
+};
 
 /// All processes that answered.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Serialize)]
 pub(crate) struct Stats {
     processes: Vec<Process>,
+    /// Processes that did not answer within 2 s.
+    #[serde(skip_serializing_if = "replicas::is_complete")]
+    incomplete: Vec<String>,
 }
 
 /// A process.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
+    /// Its name among all processes on the bus, if there can be others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// The name of the binary.
-    service: &'static str,
-    version: &'static str,
+    service: String,
+    version: String,
     /// When it was started, in milliseconds since the Unix epoch.
     up_since: u64,
     /// Whether it is ready.
     ready: bool,
     /// Open connections, by transport.
-    connections: BTreeMap<&'static str, i64>,
+    connections: BTreeMap<String, i64>,
     rates: Rates,
     /// Bytes of resident memory, if the system reports it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
     log: Log,
     bus: Bus,
@@ -39,7 +48,7 @@ pub(crate) struct Process {
 
 /// Means of the last ten seconds, per second.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Rates {
     /// Messages published through this process.
     publishes: f64,
@@ -51,7 +60,7 @@ pub(crate) struct Rates {
 
 /// The log.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Log {
     channels: usize,
     messages: usize,
@@ -63,28 +72,40 @@ pub(crate) struct Log {
 
 /// The bus.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Bus {
     /// `memory`, `file` or `redis`.
-    kind: &'static str,
+    kind: String,
     /// Problems while the process serves.
     degraded: Vec<String>,
 }
 
 /// `GET /v1/stats`.
-pub(crate) fn get(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn get(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     request.query(&[])?;
+    let mut processes = vec![here(service)];
+    let others = replicas::ask(service, &Question::Stats).await;
+    processes.extend(others.answers);
+    processes.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
+    Ok(json(&Stats { processes, incomplete: others.incomplete }))
+}
+
+/// This process.
+pub(crate) fn here(service: &Service) -> Process {
     let edge = &service.edge;
     let (counts, rates) = (service.log().counts(), edge.metrics.rates());
-    let open = |transport: Transport| (transport.name(), edge.metrics.transport(transport).connections.get());
+    let open =
+        |transport: Transport| (transport.name().to_owned(), edge.metrics.transport(transport).connections.get());
     let kind = match &edge.settings.bus {
         BusAddress::Memory => "memory",
         BusAddress::File(_) => "file",
         BusAddress::Redis(_) => "redis",
     };
-    let process = Process {
-        service: edge.service.name,
-        version: edge.service.version,
+    let degraded = edge.readiness.degraded().into_iter().map(|one| one.reason.to_owned()).collect();
+    Process {
+        name: service.bus.process().map(str::to_owned),
+        service: edge.service.name.to_owned(),
+        version: edge.service.version.to_owned(),
         up_since: edge.started,
         ready: edge.readiness.is_ready(),
         connections: Transport::ALL.into_iter().map(open).collect(),
@@ -96,7 +117,6 @@ pub(crate) fn get(service: &Service, request: &ApiRequest) -> Result<HttpRespons
             bytes: counts.footprint,
             head: service.log().head(),
         },
-        bus: Bus { kind, degraded: edge.readiness.degraded().into_iter().map(|one| one.reason.to_owned()).collect() },
-    };
-    Ok(json(&Stats { processes: vec![process] }))
+        bus: Bus { kind: kind.to_owned(), degraded },
+    }
 }

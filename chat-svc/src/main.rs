@@ -12,6 +12,7 @@ async fn main() -> io::Result<()> {
     let settings = Settings::parse(&chat_svc::DEFAULTS);
     logging::init(settings.log);
     let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
+    backend::serve(&service);
     let chat = Chat::new(&service).map_err(io::Error::other)?;
     let polls = chat.clone();
     let application = move |config: &mut ServiceConfig| {

@@ -12,6 +12,7 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
     comet_svc::start_demo(&service);
+    backend::serve(&service);
     let pages = |config: &mut ServiceConfig| {
         comet_svc::pages(config);
         comet_svc::home(config);

@@ -49,6 +49,9 @@ const PARTS: usize = 16;
 /// Connections that are visited while a part is locked.
 const SLICE: usize = 512;
 
+/// The approximate maximum size of the channels and users of a page.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
 /// Why a connection was ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -288,39 +291,56 @@ impl Connections {
         found.filter(|connection| connection.end().is_none())
     }
 
-    /// Up to `limit` connections after `after` that `is_wanted` selects, and have not been ended, in the order of their ids.
-    #[must_use]
-    pub fn page(&self, after: Option<ConnectionId>, limit: usize, is_wanted: impl Fn(&Connection) -> bool) -> Page {
-        let mut page = Page::default();
+    /// Up to `limit` connections after `after` that `is_wanted` selects, and have not been ended, in the order of their ids: fewer if their
+    /// channels are long.
+    pub async fn page(
+        &self,
+        after: Option<ConnectionId>,
+        limit: usize,
+        is_wanted: impl Fn(&Connection) -> bool,
+    ) -> Page {
+        let (mut page, mut bytes) = (Page::default(), 0);
         let mut from = after;
         while let Some(slice) = self.slice(&mut from) {
             for connection in slice {
                 if connection.end().is_some() || !is_wanted(&connection) {
                     continue;
                 }
-                if page.connections.len() == limit {
+                if page.connections.len() == limit || bytes >= MAX_PAGE_BYTES {
                     page.next = page.connections.last().map(|last| last.id);
                     return page;
                 }
+                bytes += connection.channels().footprint() + connection.user().map_or(0, |user| user.len());
                 page.connections.push(connection);
             }
+            tokio::task::yield_now().await;
         }
         page
     }
 
     /// Calls `visit` for each connection that has not been ended.
-    pub fn each(&self, mut visit: impl FnMut(&Arc<Connection>)) {
+    fn each(&self, mut visit: impl FnMut(&Arc<Connection>)) {
         let mut from = None;
         while let Some(slice) = self.slice(&mut from) {
             slice.iter().filter(|connection| connection.end().is_none()).for_each(&mut visit);
         }
     }
 
+    /// As [`Connections::each`], in slices: between them, others use the thread.
+    pub async fn visit(&self, mut visit: impl FnMut(&Arc<Connection>)) {
+        let mut from = None;
+        while let Some(slice) = self.slice(&mut from) {
+            slice.iter().filter(|connection| connection.end().is_none()).for_each(&mut visit);
+            drop(slice);
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Ends all connections that `is_meant` selects; returns their number.
-    pub fn end_all(&self, end: End, is_meant: impl Fn(&Connection) -> bool) -> usize {
+    pub async fn end_all(&self, end: End, is_meant: impl Fn(&Connection) -> bool) -> usize {
         let mut ended = 0;
         // The wakers are called outside of the locks.
-        self.each(|connection| ended += usize::from(is_meant(connection) && connection.end_for(end)));
+        self.visit(|connection| ended += usize::from(is_meant(connection) && connection.end_for(end))).await;
         ended
     }
 

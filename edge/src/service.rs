@@ -63,7 +63,7 @@ impl Service {
             }
             BusAddress::Redis(address) => {
                 let bus = RedisBus::open(address.url(), settings.redis_ca.as_deref(), limits)?;
-                Arc::new(bus.with_key_bytes(key_bytes))
+                Arc::new(bus.with_key_bytes(key_bytes).with_service(defaults.name))
             }
         };
         Ok(Self::on(bus, settings, defaults))
@@ -74,6 +74,7 @@ impl Service {
     pub fn on(bus: Arc<dyn Bus>, settings: Settings, defaults: &ServiceDefaults) -> Self {
         let service = Self { edge: Edge::new(settings, defaults), bus };
         service.ask_bus();
+        service.restore();
         let bus = service.bus.clone();
         service.edge.readiness.watch(move || bus.degraded());
         let edge = service.edge.clone();
@@ -150,6 +151,20 @@ impl Service {
             self.edge.readiness.log_degraded();
             refusals.write(&self.edge.metrics.refusals);
         }
+    }
+
+    /// Applies what the bus has stored about clients: at once what it has already, and later what it gets.
+    fn restore(&self) {
+        let Some(mut stored) = self.bus.stored() else { return };
+        let edge = self.edge.clone();
+        while let Ok(batch) = stored.try_recv() {
+            edge.restore(&batch.records);
+        }
+        rt::spawn(async move {
+            while let Some(batch) = stored.recv().await {
+                edge.restrict(&batch.records).await;
+            }
+        });
     }
 
     fn ask_bus(&self) {

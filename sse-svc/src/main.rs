@@ -12,6 +12,7 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &sse_svc::DEFAULTS).map_err(io::Error::other)?;
     sse_svc::start_demo(&service);
+    backend::serve(&service);
     let pages = |config: &mut ServiceConfig| {
         sse_svc::pages(config);
         sse_svc::home(config);

@@ -86,6 +86,23 @@ impl Table {
 }
 
 impl Revocations {
+    /// `revocation` as it will apply when it is added: of two for the same tokens, the later times do.
+    #[must_use]
+    pub fn merged(&self, revocation: Revocation) -> Revocation {
+        let table = self.table.read();
+        let known = match &revocation.tokens {
+            Revoked::User(user) => table.users.get(user),
+            Revoked::Jti(id) => table.tokens.get(id),
+        };
+        let Some(known) = known else { return revocation };
+        let issued_before = revocation.issued_before.unwrap_or(f64::INFINITY).max(known.issued_before);
+        Revocation {
+            issued_before: Some(issued_before).filter(|before| before.is_finite()),
+            expires: revocation.expires.max(known.expires),
+            ..revocation
+        }
+    }
+
     /// Adds a revocation. Of two for the same tokens, the later times apply.
     ///
     /// # Errors

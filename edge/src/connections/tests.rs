@@ -45,14 +45,14 @@ fn ids_have_the_form_of_a_sockets() {
     }
 }
 
-#[test]
-fn pages_have_each_connection_once_in_the_order_of_ids() {
+#[tokio::test]
+async fn pages_have_each_connection_once_in_the_order_of_ids() {
     let connections = Connections::default();
     let all: Vec<_> = (0..2_000).map(|n| add(&connections, &[if n % 3 == 0 { "a" } else { "b" }])).collect();
     let is_a = |connection: &Connection| connection.channels().has(&channel("a"));
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let page = connections.page(after, 100, is_a);
+        let page = connections.page(after, 100, is_a).await;
         seen.extend(page.connections.iter().map(|connection| connection.id()));
         after = page.next;
         if after.is_none() {
@@ -65,7 +65,7 @@ fn pages_have_each_connection_once_in_the_order_of_ids() {
     expected.sort_unstable();
     assert_eq!(seen, expected);
     all.iter().for_each(|connection| connections.remove(connection));
-    assert_eq!((connections.count(), connections.page(None, 10, |_| true).connections.len()), (0, 0));
+    assert_eq!((connections.count(), connections.page(None, 10, |_| true).await.connections.len()), (0, 0));
 }
 
 #[test]
@@ -85,19 +85,19 @@ fn connections_with_the_same_channels_share_their_list() {
 }
 
 /// The waker is called once the reason is there, and a connection is ended once.
-#[test]
-fn a_connection_is_ended_from_outside() {
+#[tokio::test]
+async fn a_connection_is_ended_from_outside() {
     let connections = Connections::default();
     let (one, other) = (add(&connections, &["a"]), add(&connections, &["b"]));
     let called = Arc::new(Called::default());
     one.wait(Context::from_waker(&Waker::from(called.clone())).waker());
     let is_a = |connection: &Connection| connection.channels().has(&channel("a"));
-    assert_eq!(connections.end_all(End::Revoked, is_a), 1);
+    assert_eq!(connections.end_all(End::Revoked, is_a).await, 1);
     assert!(called.0.load(Ordering::SeqCst));
     assert_eq!((one.end(), other.end()), (Some(End::Revoked), None));
     assert!(!one.end_for(End::Disconnected) && one.end() == Some(End::Revoked), "the first reason applies");
     assert!(connections.get(one.id()).is_none() && connections.get(other.id()).is_some());
-    assert_eq!(connections.page(None, 10, |_| true).connections.len(), 1, "it is no longer listed");
+    assert_eq!(connections.page(None, 10, |_| true).await.connections.len(), 1, "it is no longer listed");
 }
 
 /// A client that resumes its session has the id of its earlier connection, which may end later.

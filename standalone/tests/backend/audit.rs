@@ -39,7 +39,7 @@ async fn audit_lines_name_their_target() {
     let _events = site.get("/events?channel=public.a").token(&token(&site, user, "", "")).events().await;
     let registry = site.service.edge.limits.registry();
     edge::testing::until("the connection", || registry.count() == 1).await;
-    let id = registry.page(None, 1, |_| true).connections[0].id();
+    let id = registry.page(None, 1, |_| true).await.connections[0].id();
     for path in [format!("connections/{id}"), format!("users/{user}/connections")] {
         site.ask("DELETE".parse().unwrap(), &format!("/v1/{path}")).token(&backend).send().await;
     }

@@ -6,6 +6,7 @@ mod audit;
 mod channels;
 mod client;
 mod connections;
+mod replicas;
 mod users;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use edge::testing::{Answer, Site};
 /// The whole server.
 fn site(settings: &[(&str, &str)]) -> Site {
     Site::start_with(&standalone::DEFAULTS, settings, |service| {
+        backend::serve(service);
         let chat = chat_svc::Chat::new(service).unwrap();
         (standalone::routes(&chat), standalone::application(&chat))
     })

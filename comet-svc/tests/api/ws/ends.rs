@@ -59,8 +59,8 @@ async fn a_busy_connection_ends_with_its_token() {
 async fn a_connection_is_registered_and_ended_from_outside() {
     let site = site(&[]);
     let registry = site.service.edge.limits.registry().clone();
-    let channels = || {
-        let page = registry.page(None, 10, |_| true);
+    let channels = async || {
+        let page = registry.page(None, 10, |_| true).await;
         page.connections
             .iter()
             .map(|one| one.channels().iter().map(ToString::to_string).collect())
@@ -68,13 +68,14 @@ async fn a_connection_is_registered_and_ended_from_outside() {
     };
     for (end, code) in [(End::Disconnected, 4403), (End::Revoked, 4401)] {
         let mut client = Client::open(&site, "?channel=public.a").await;
-        until("it is registered", || channels() == ["public.a"]).await;
+        until("it is registered", || registry.count() == 1).await;
+        assert_eq!(channels().await, ["public.a"]);
         assert_eq!(client.ask(subscribe(&["public.b"], None)).await["ok"], json!(true));
-        assert_eq!(channels(), ["public.apublic.b"]);
+        assert_eq!(channels().await, ["public.apublic.b"]);
         let unsubscribe = json!({"unsubscribe": {"channels": ["public.a"]}, "id": 2});
         assert_eq!(client.ask(unsubscribe).await["ok"], json!(true));
-        assert_eq!(channels(), ["public.b"]);
-        assert_eq!(registry.end_all(end, |_| true), 1);
+        assert_eq!(channels().await, ["public.b"]);
+        assert_eq!(registry.end_all(end, |_| true).await, 1);
         assert_eq!(client.closed().await, Some(code));
         until("it is gone", || registry.count() == 0).await;
     }

@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 use super::{clock::Moment, degraded::Degradation, log::Log};
 use crate::pure::{ChannelName, Cursor, Draft};
 
@@ -21,10 +24,12 @@ mod digest;
 pub mod file;
 mod keys;
 pub mod memory;
+pub mod peers;
 pub mod redis;
 
 pub use file::FileBus;
 pub use memory::MemoryBus;
+pub use peers::{ANSWER_WITHIN, Question, Record, Replies, Stored};
 pub use redis::RedisBus;
 
 /// A future of the bus, for a trait that can be used as `Arc<dyn Bus>`: one allocation for each publication.
@@ -199,9 +204,40 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// When they could not be removed, or this bus cannot remove messages.
     fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
-        let message =
-            format!("this bus cannot remove the messages of a channel ({channel}); TRIDENT_BUS=memory and redis:// can");
+        let message = format!(
+            "this bus cannot remove the messages of a channel ({channel}); TRIDENT_BUS=memory and redis:// can"
+        );
         Box::pin(ready(Err(BusError::Unsupported(message))))
+    }
+
+    /// The name of this process among all on the bus, if there can be others.
+    fn process(&self) -> Option<&str> {
+        None
+    }
+
+    /// Asks all other processes on the bus.
+    fn ask(&self, question: Bytes) -> Answer<'_, Replies> {
+        drop(question);
+        Box::pin(ready(Replies::default()))
+    }
+
+    /// The questions of other processes, which whoever takes this has to answer; `None` if there are no others, or it is taken.
+    fn questions(&self) -> Option<mpsc::Receiver<Question>> {
+        None
+    }
+
+    /// Stores records for processes that start later. Those that run are not notified.
+    ///
+    /// # Errors
+    /// When they could not be stored, or it is unknown whether they were. It does no harm to store a record twice.
+    fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {
+        drop(records);
+        Box::pin(ready(Ok(())))
+    }
+
+    /// What is stored: at the start, and again after this process may have missed something. `None` if the bus stores nothing, or it is taken.
+    fn stored(&self) -> Option<mpsc::UnboundedReceiver<Stored>> {
+        None
     }
 
     /// The idempotency keys that this process stores.

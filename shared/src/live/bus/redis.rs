@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use tokio::{
@@ -24,7 +25,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Answer, Bus, BusError, LEASE_HANDOFF_TTL, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published};
+use super::{
+    Answer, Bus, BusError, LEASE_HANDOFF_TTL, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published, Question, Record,
+    Replies, Stored,
+};
 use crate::{
     live::{
         clock::{Moment, wall_clock},
@@ -41,9 +45,11 @@ mod error;
 mod health;
 mod ledger;
 mod link;
+mod peers;
 mod publisher;
 mod pulse;
 mod purge;
+mod records;
 mod scripts;
 mod stream;
 mod tail;
@@ -51,6 +57,7 @@ mod tail;
 use clock::{BusClock, WallClock};
 use health::Health;
 use link::Link;
+use peers::Peers;
 use publisher::Job;
 use scripts::Scripts;
 
@@ -71,6 +78,8 @@ pub struct RedisBus {
     room: Arc<Semaphore>,
     /// Identifies this process as a holder of leases.
     owner: String,
+    /// What is stored, until somebody takes it.
+    stored: Mutex<Option<mpsc::UnboundedReceiver<Stored>>>,
     link: AbortHandle,
 }
 
@@ -91,6 +100,9 @@ struct Shared {
     warnings: Mutex<Throttle>,
     /// Bytes of Redis' memory that idempotency keys may take.
     key_bytes: AtomicUsize,
+    peers: Arc<Peers>,
+    stored: mpsc::UnboundedSender<Stored>,
+    is_stored_taken: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +161,7 @@ impl RedisBus {
     /// As [`open`](Self::open), on a host whose clock is `clock`.
     fn with_clock(url: &str, authorities: Option<&[u8]>, limits: Limits, clock: WallClock) -> Result<Self, BusError> {
         let log = Arc::new(Log::unfilled(limits));
+        let (stored, stored_receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             phase: Mutex::new(Phase::Disconnected("not connected to Redis yet".into())),
             given: Mutex::default(),
@@ -159,12 +172,23 @@ impl RedisBus {
             health: Mutex::default(),
             warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),
             key_bytes: AtomicUsize::new(KEY_BYTES),
+            peers: Arc::default(),
+            stored,
+            is_stored_taken: AtomicBool::new(false),
         });
         let (jobs, queue) = mpsc::unbounded_channel();
         let link = Link::new(url, authorities, limits, log.clone(), shared.clone())?;
         let link = tokio::spawn(link.run(queue)).abort_handle();
         let owner = format!("{:032x}", rand::random::<u128>());
-        Ok(Self { log, shared, jobs, room: Arc::new(Semaphore::new(ROOM_KIB)), owner, link })
+        let stored = Mutex::new(Some(stored_receiver));
+        Ok(Self { log, shared, jobs, room: Arc::new(Semaphore::new(ROOM_KIB)), owner, stored, link })
+    }
+
+    /// The same, on a process of this service.
+    #[must_use]
+    pub fn with_service(self, name: &str) -> Self {
+        self.shared.peers.set_service(name);
+        self
     }
 
     /// The same, with a limit in bytes of Redis' memory for idempotency keys. All processes on one Redis should use the same.
@@ -265,6 +289,31 @@ impl Bus for RedisBus {
 
     fn degraded(&self) -> Vec<Degradation> {
         health::degraded(&self.shared)
+    }
+
+    fn process(&self) -> Option<&str> {
+        Some(self.shared.peers.name())
+    }
+
+    fn ask(&self, question: Bytes) -> Answer<'_, Replies> {
+        Box::pin(async move { self.shared.peers.ask(&question).await })
+    }
+
+    fn questions(&self) -> Option<mpsc::Receiver<Question>> {
+        self.shared.peers.questions()
+    }
+
+    fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {
+        Box::pin(async move { records::store(&records, &self.shared).await })
+    }
+
+    fn stored(&self) -> Option<mpsc::UnboundedReceiver<Stored>> {
+        self.shared.is_stored_taken.store(true, Ordering::Release);
+        self.stored.lock().take()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(self.shared.peers.leave())
     }
 
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>> {

@@ -53,8 +53,10 @@ pub(super) fn degraded(shared: &Shared) -> Vec<Degradation> {
     if !health.is_tried {
         let message = "it is not known yet which commands Redis rejects".to_owned();
         all.push(Degradation::new(reason::REDIS_RIGHTS, message));
-    } else if !health.refused.is_empty() {
-        let commands = health.refused.join("; ");
+    }
+    let refused: Vec<_> = health.refused.iter().cloned().chain(shared.peers.refused()).collect();
+    if !refused.is_empty() {
+        let commands = refused.join("; ");
         let message = format!("Redis rejects {commands}; docs/OPERATIONS.md lists the permissions that its user needs");
         all.push(Degradation::new(reason::REDIS_RIGHTS, message));
     }

@@ -1,13 +1,14 @@
 //! The two connections to Redis: opened, joined to the stream, run, and opened again when anything breaks.
 //!
 //! One sends commands, the other waits for entries. They are opened and closed together, so that [`Link::join`] detects any change of Redis
-//! before anything is published or read.
+//! before anything is published or read. [`peers`] has a third.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value,
+    aio::{MultiplexedConnection, PubSub},
 };
 use tokio::{
     sync::mpsc,
@@ -18,8 +19,9 @@ use tokio_rustls::TlsConnector;
 use super::{
     Connection, Phase, Shared, clock, entry,
     error::{LinkError, PATIENCE},
+    peers,
     publisher::{self, Job},
-    pulse,
+    pulse, records,
     scripts::{self, BREAK, EDGE, PURGED, STREAM, Scripts},
     stream::{self, Duplex, Impatient},
     tail::{BLOCK, Joined, Tail},
@@ -41,10 +43,15 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// After a connection that worked for this long, the pauses start again with the first.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// See the module.
-pub(super) struct Link {
+/// Opens connections.
+pub(super) struct Connector {
     info: ConnectionInfo,
     tls: Option<TlsConnector>,
+}
+
+/// See the module.
+pub(super) struct Link {
+    connector: Connector,
     limits: Limits,
     log: Arc<Log>,
     shared: Arc<Shared>,
@@ -67,7 +74,9 @@ impl Link {
         let tls =
             tls.map_err(|_| BusError::Unavailable("the file of Redis' authorities contains no certificate".into()))?;
         let tail = Tail::new(limits, log.clone(), shared.clone());
-        Ok(Self { info, tls, limits, log, shared, tail })
+        let connector = Connector { info, tls };
+        shared.peers.set_database(connector.database());
+        Ok(Self { connector, limits, log, shared, tail })
     }
 
     /// Keeps the connections open as long as it is polled.
@@ -96,8 +105,8 @@ impl Link {
     }
 
     async fn session(&mut self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Result<Infallible, LinkError> {
-        let mut connection = self.connect(Patience::Answer).await?;
-        let mut waiting = self.connect(Patience::Silence).await?;
+        let mut connection = self.connector.connect(Patience::Answer).await?;
+        let mut waiting = self.connector.connect(Patience::Silence).await?;
         if identity(&mut connection).await? != identity(&mut waiting).await? {
             return Err(LinkError::Split);
         }
@@ -112,31 +121,15 @@ impl Link {
         let mut connection = Connection { connection, scripts };
         let joined = self.join(&mut connection).await?;
         self.tail.join(&joined);
+        records::load(&mut connection, &self.shared).await?;
         *self.shared.phase.lock() = Phase::Filling(connection.clone());
         tokio::select! {
             end = self.tail.run(waiting, &connection, joined.last) => end,
             end = publisher::run(&connection, jobs, &self.shared) => end,
             end = pulse::run(&connection, self.limits.channel.age_ms, &self.log, &self.shared) => end,
+            end = records::refresh(&connection, &self.shared) => end,
+            never = peers::run(&self.shared.peers, &self.connector, connection.connection.clone()) => match never {},
         }
-    }
-
-    async fn connect(&self, patience: Patience) -> Result<MultiplexedConnection, LinkError> {
-        let connecting = async {
-            let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
-            let config = AsyncConnectionConfig::new().set_write_backpressure_boundary(publisher::MAX_SCRIPT_BYTES);
-            let (stream, config): (Box<dyn Duplex>, _) = match patience {
-                Patience::Answer => (stream, config.set_response_timeout(Some(PATIENCE))),
-                Patience::Silence => {
-                    (Box::new(Impatient::new(stream, BLOCK + PATIENCE)), config.set_response_timeout(None))
-                }
-            };
-            let settings = self.info.redis_settings();
-            let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
-            // It ends with the last clone of the connection.
-            tokio::spawn(driver);
-            Ok(connection)
-        };
-        timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
     }
 
     /// Finds the newest id of the stream, and ensures that new ids are greater than every id known to this process.
@@ -160,6 +153,41 @@ impl Link {
             let last = last.parse().map_err(|_| LinkError::Answer("joining"))?;
             return Ok(Joined { last, first: first.parse().ok() });
         }
+    }
+}
+
+impl Connector {
+    /// The number of the database.
+    fn database(&self) -> i64 {
+        self.info.redis_settings().db()
+    }
+
+    async fn connect(&self, patience: Patience) -> Result<MultiplexedConnection, LinkError> {
+        let connecting = async {
+            let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
+            let config = AsyncConnectionConfig::new().set_write_backpressure_boundary(publisher::MAX_SCRIPT_BYTES);
+            let (stream, config): (Box<dyn Duplex>, _) = match patience {
+                Patience::Answer => (stream, config.set_response_timeout(Some(PATIENCE))),
+                Patience::Silence => {
+                    (Box::new(Impatient::new(stream, BLOCK + PATIENCE)), config.set_response_timeout(None))
+                }
+            };
+            let settings = self.info.redis_settings();
+            let (connection, driver) = MultiplexedConnection::new_with_config(settings, stream, config).await?;
+            // It ends with the last clone of the connection.
+            tokio::spawn(driver);
+            Ok(connection)
+        };
+        timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
+    }
+
+    /// A connection for messages on channels.
+    pub(super) async fn subscriber(&self) -> Result<PubSub, LinkError> {
+        let connecting = async {
+            let stream = stream::connect(self.info.addr(), self.tls.as_ref()).await.map_err(refused)?;
+            Ok(PubSub::new(self.info.redis_settings(), stream).await?)
+        };
+        timeout(PATIENCE, connecting).await.map_err(|_| LinkError::Connecting)?
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn run(
         let probe = log.begin_probe();
         let before = log.head();
         let tries = tried.is_none_or(|tried| tried.elapsed() >= TRY_EVERY);
-        let mut call = scripts::call(&scripts.pulse, &[STREAM, EDGE, SCRATCH[0], SCRATCH[1]]);
+        let mut call = scripts::call(&scripts.pulse, &[STREAM, EDGE, SCRATCH[0], SCRATCH[1], SCRATCH[2]]);
         call.arg(shared.needed.lock().to_string()).arg(&age).arg(u8::from(tries));
         let asked = Instant::now();
         let (last, seconds, micros, refused): (String, String, String, Vec<String>) =

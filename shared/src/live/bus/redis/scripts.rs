@@ -17,10 +17,13 @@ pub(super) const BREAK: &str = "{trident:log}:break";
 pub(super) const EDGE: &str = "{trident:log}:edge";
 /// The newest id of the entries that a purge may have deleted.
 pub(super) const PURGED: &str = "{trident:log}:purged";
+/// The records.
+pub(super) const RECORDS: &str = "{trident:log}:records";
 /// The prefix of a lease.
 pub(super) const LEASE: &str = "{trident:log}:lease:";
-/// The keys with which permissions for commands are checked: a stream, and a string.
-pub(super) const SCRATCH: [&str; 2] = ["{trident:log}:scratch", "{trident:log}:scratch:value"];
+/// The keys with which permissions for commands are checked: a stream, a string, and a hash.
+pub(super) const SCRATCH: [&str; 3] =
+    ["{trident:log}:scratch", "{trident:log}:scratch:value", "{trident:log}:scratch:hash"];
 /// The size of all idempotency keys in bytes.
 pub(super) const KEYS: &str = "{trident:log}:keys";
 /// The prefix of a scope's hash: the size of its idempotency keys in bytes.
@@ -38,6 +41,7 @@ pub(super) struct Scripts {
     pub(super) release: String,
     pub(super) purge: String,
     pub(super) erase: String,
+    pub(super) forget: String,
 }
 
 impl Scripts {
@@ -52,11 +56,12 @@ impl Scripts {
             include_str!("scripts/release.lua"),
             include_str!("scripts/purge.lua"),
             include_str!("scripts/erase.lua"),
+            include_str!("scripts/forget.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease, release, purge, erase) = pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease, release, purge, erase })
+        let (publish, join, pulse, lease, release, purge, erase, forget) = pipeline.query_async(connection).await?;
+        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
 mod faults;
 mod guarded;
 mod losses;
+mod peers;
 mod proxy;
 mod purges;
 mod rights;

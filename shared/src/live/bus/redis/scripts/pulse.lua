@@ -1,11 +1,11 @@
 -- Trims the stream, says how far it is, and finds out what Redis refuses.
 --
--- KEYS: the stream, the id of its first entry as of the last trimming, and two keys to try commands on.
+-- KEYS: the stream, the id of its first entry as of the last trimming, and three keys to try commands on.
 -- ARGV: the id before which nothing is needed, the age in milliseconds after which nothing is (empty: no limit), and `1`
 --   to try all commands that the other scripts use.
 -- Answers: the newest id, the seconds and microseconds of Redis' clock (empty: refused), and for each command that is
 --   refused its name and the reason, with a space between.
-local stream, edge, scratch, value = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local stream, edge, scratch, value, hash = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 if redis.call('EXISTS', stream) == 0 then
   return redis.error_reply('GONE the stream is not there')
 end
@@ -27,6 +27,10 @@ if ARGV[3] == '1' then
   try('DEL', scratch)
   try('SET', value, '1', 'PX', '1000')
   try('GET', value)
+  try('HSET', hash, 'probe', '1')
+  try('HGET', hash, 'probe')
+  try('HSCAN', hash, '0')
+  try('HDEL', hash, 'probe')
 end
 
 local time = try('TIME') or { '', '' }

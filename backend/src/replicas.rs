@@ -1,0 +1,177 @@
+//! The other processes on the bus: each answers questions about itself, and obeys.
+//!
+//! ```text
+//! handler ─▶ own answer, and ask ─▶ bus ─▶ serve, on every other process ─▶ answer ─▶ handler, which joins them
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use edge::{auth::Restricted, connections::End, service::Service};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use shared::{live::bus, pure::ChannelName};
+
+use crate::{channels, connections, presence, stats};
+
+/// What a process asks all others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Question {
+    /// How many connections read each of these channels, by transport?
+    Readers { channels: Vec<ChannelName> },
+    /// Who reads this channel?
+    Presence(presence::Wanted),
+    /// Which connections are there?
+    Connections(connections::Wanted),
+    /// Whose connection is this?
+    Find { id: String },
+    /// Apply these records, and end this connection.
+    End { id: String, records: Vec<Record> },
+    /// Apply these records, and end connections to which they apply.
+    Restrict { records: Vec<Record> },
+    /// How are you?
+    Stats,
+}
+
+/// A [`bus::Record`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    name: String,
+    value: u64,
+    expires_ms: u64,
+}
+
+impl From<bus::Record> for Record {
+    fn from(record: bus::Record) -> Self {
+        let bus::Record { name, value, expires_ms } = record;
+        Self { name, value, expires_ms }
+    }
+}
+
+impl From<Record> for bus::Record {
+    fn from(record: Record) -> Self {
+        let Record { name, value, expires_ms } = record;
+        Self { name, value, expires_ms }
+    }
+}
+
+/// Whose connection it is; `None` if the process does not have it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) user: Option<String>,
+}
+
+/// What followed from records.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Obeyed {
+    /// The number of connections that were ended.
+    pub(crate) ended: usize,
+    /// The number of records for which the process has no room.
+    pub(crate) rejected: usize,
+}
+
+impl From<Restricted> for Obeyed {
+    fn from(Restricted { ended, rejected }: Restricted) -> Self {
+        Self { ended, rejected }
+    }
+}
+
+impl Obeyed {
+    /// With what followed on other processes.
+    pub(crate) fn and(self, others: &[Self]) -> Self {
+        others
+            .iter()
+            .fold(self, |all, other| Self { ended: all.ended + other.ended, rejected: all.rejected + other.rejected })
+    }
+}
+
+/// The answers of the other processes.
+#[derive(Debug)]
+pub(crate) struct Others<T> {
+    pub(crate) answers: Vec<T>,
+    /// The names of processes that did not answer.
+    pub(crate) incomplete: Vec<String>,
+}
+
+/// Asks all other processes. `T` is what [`answer`] returns to such a question.
+pub(crate) async fn ask<T: DeserializeOwned>(service: &Service, question: &Question) -> Others<T> {
+    let text = serde_json::to_vec(question).unwrap_or_default();
+    let bus::Replies { answers, missing } = service.bus.ask(text.into()).await;
+    let mut others = Others { answers: Vec::with_capacity(answers.len()), incomplete: missing };
+    for (name, answer) in answers {
+        match serde_json::from_slice(&answer) {
+            Ok(answer) => others.answers.push(answer),
+            // Of another version, which does not know the question.
+            Err(_) => others.incomplete.push(name),
+        }
+    }
+    others.incomplete.sort_unstable();
+    others
+}
+
+/// Answers the questions of other processes, for as long as the bus is open.
+pub fn serve(service: &Service) {
+    let Some(mut questions) = service.bus.questions() else { return };
+    let service = service.clone();
+    actix_web::rt::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let service = service.clone();
+            actix_web::rt::spawn(async move {
+                let answer = answer(&service, question.text()).await;
+                question.answer(answer);
+            });
+        }
+    });
+}
+
+async fn answer(service: &Service, question: &[u8]) -> Bytes {
+    let answer = match serde_json::from_slice(question) {
+        Ok(Question::Readers { channels }) => serde_json::to_vec(&channels::readers(service, &channels).await),
+        Ok(Question::Presence(wanted)) => serde_json::to_vec(&presence::here(service, &wanted).await),
+        Ok(Question::Connections(wanted)) => serde_json::to_vec(&connections::here(service, &wanted).await),
+        Ok(Question::Find { id }) => serde_json::to_vec(&find(service, &id)),
+        Ok(Question::End { id, records }) => serde_json::to_vec(&end(service, &id, records).await),
+        Ok(Question::Restrict { records }) => serde_json::to_vec(&restrict(service, records).await),
+        Ok(Question::Stats) => serde_json::to_vec(&stats::here(service)),
+        // Of a later version: an answer that the asker does not understand either, so that it does not wait.
+        Err(_) => Ok(Vec::new()),
+    };
+    answer.unwrap_or_default().into()
+}
+
+/// Whose connection this is, if this process has it.
+pub(crate) fn find(service: &Service, id: &str) -> Option<Found> {
+    let connection = service.edge.limits.registry().get(id.parse().ok()?)?;
+    Some(Found { user: connection.user().map(|user| (**user).to_owned()) })
+}
+
+/// Applies records, and ends a connection of this process.
+pub(crate) async fn end(service: &Service, id: &str, records: Vec<Record>) -> Obeyed {
+    let mut obeyed = restrict(service, records).await;
+    let connection = id.parse().ok().and_then(|id| service.edge.limits.registry().get(id));
+    obeyed.ended += usize::from(connection.is_some_and(|connection| connection.end_for(End::Disconnected)));
+    obeyed
+}
+
+/// Applies records to this process.
+pub(crate) async fn restrict(service: &Service, records: Vec<Record>) -> Obeyed {
+    let records: Vec<_> = records.into_iter().map(bus::Record::from).collect();
+    service.edge.restrict(&records).await.into()
+}
+
+/// Records as they are sent.
+pub(crate) fn records(records: &[bus::Record]) -> Vec<Record> {
+    records.iter().cloned().map(Record::from).collect()
+}
+
+/// The numbers of all processes together.
+pub(crate) fn sum(into: &mut BTreeMap<String, usize>, more: BTreeMap<String, usize>) {
+    for (name, count) in more {
+        *into.entry(name).or_default() += count;
+    }
+}
+
+/// Whether all have answered, for serde.
+pub(crate) fn is_complete(incomplete: &[String]) -> bool {
+    incomplete.is_empty()
+}

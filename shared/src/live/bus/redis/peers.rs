@@ -1,0 +1,392 @@
+//! The processes on one Redis: who is there, and what one asks all others, over channels of Redis.
+//!
+//! Every process publishes its name once a second. A name that is not heard for [`ABSENT_AFTER`] is one of a process that ended without a word.
+//! A question goes to all processes, and each answers on the asker's own channel:
+//!
+//! ```text
+//! Bus::ask ─▶ PUBLISH all ─▶ Peers::receive ─▶ Question ─▶ PUBLISH <asker> ─▶ Peers::receive ─▶ Replies
+//! ```
+//!
+//! This has a connection of its own, which subscribes. When it breaks, messages are still published and read.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use redis::aio::{MultiplexedConnection, PubSub};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, interval, sleep, sleep_until, timeout},
+};
+
+use super::{
+    error::{LinkError, PATIENCE},
+    link::Connector,
+};
+use crate::live::bus::{ANSWER_WITHIN, Question, Replies};
+
+/// The prefix of all channels. Databases share channels, so the number of the database follows.
+const CHANNELS: &str = "trident:log:processes";
+/// How often each process publishes its name.
+const PERIOD: Duration = Duration::from_secs(1);
+/// A process that was not heard for this time has ended.
+const ABSENT_AFTER: Duration = Duration::from_secs(5);
+/// How long a process that has just connected waits for the names of the others.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Maximum number of questions that wait for this process.
+const MAX_QUESTIONS: usize = 256;
+/// What is reported missing while this process cannot know the others.
+const UNKNOWN: &str = "unknown";
+
+/// What this process knows of the others.
+pub(super) struct Peers {
+    name: OnceLock<String>,
+    /// The channel of all processes.
+    channel: OnceLock<String>,
+    table: Mutex<Table>,
+    questions: mpsc::Sender<Question>,
+    incoming: Mutex<Option<mpsc::Receiver<Question>>>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Publishes; `None` while this process cannot be heard or hear.
+    connection: Option<MultiplexedConnection>,
+    /// Since when.
+    joined: Option<Instant>,
+    /// Why not, if Redis rejects a command.
+    refused: Option<String>,
+    /// When each of the others was heard last.
+    known: HashMap<String, Instant>,
+    open: HashMap<u64, Open>,
+    last_question: u64,
+}
+
+/// A question that waits for answers.
+struct Open {
+    waiting: HashSet<String>,
+    answers: Vec<(String, Bytes)>,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Open {
+    fn end_if_complete(&mut self) {
+        if self.waiting.is_empty()
+            && let Some(done) = self.done.take()
+        {
+            // The asker may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// What processes send each other: a line, and after it what was asked or answered.
+enum Notice<'a> {
+    /// A process that has just connected. The others say that they are here.
+    Hello(&'a str),
+    Here(&'a str),
+    Bye(&'a str),
+    Ask(&'a str, u64),
+    Answer(&'a str, u64),
+}
+
+impl<'a> Notice<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let (verb, name) = (words.next()?, words.next().filter(|name| !name.is_empty())?);
+        let mut number = || words.next()?.parse().ok();
+        Some(match verb {
+            "hello" => Self::Hello(name),
+            "here" => Self::Here(name),
+            "bye" => Self::Bye(name),
+            "ask" => Self::Ask(name, number()?),
+            "answer" => Self::Answer(name, number()?),
+            _ => return None,
+        })
+    }
+}
+
+impl Peers {
+    /// The number of the database on which they are. Only before it is used.
+    pub(super) fn set_database(&self, database: i64) {
+        let _ = self.channel.set(format!("{CHANNELS}:{database}"));
+    }
+
+    fn channel(&self) -> &str {
+        self.channel.get_or_init(|| format!("{CHANNELS}:0"))
+    }
+
+    /// The name of this process begins with `service`. Only before it is used.
+    pub(super) fn set_service(&self, service: &str) {
+        let _ = self.name.set(unique(service));
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.name.get_or_init(|| unique("process"))
+    }
+
+    fn channel_of(&self, name: &str) -> String {
+        format!("{}:{name}", self.channel())
+    }
+
+    pub(super) fn questions(&self) -> Option<mpsc::Receiver<Question>> {
+        self.incoming.lock().take()
+    }
+
+    /// The command that Redis rejects, with the reason.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.table.lock().refused.clone()
+    }
+
+    /// Asks all others; waits until each has answered, or [`ANSWER_WITHIN`] has passed.
+    pub(super) async fn ask(&self, text: &[u8]) -> Replies {
+        let joined = self.table.lock().joined;
+        if let Some(joined) = joined {
+            // The others say that they are here when they hear of this process.
+            sleep_until(joined + SETTLE).await;
+        }
+        let (number, connection, done) = {
+            let mut table = self.table.lock();
+            let Some(connection) = table.connection.clone() else {
+                let mut missing: Vec<_> = table.known.keys().cloned().collect();
+                missing.sort_unstable();
+                if missing.is_empty() {
+                    missing.push(UNKNOWN.to_owned());
+                }
+                return Replies { answers: Vec::new(), missing };
+            };
+            table.forget_absent();
+            let waiting: HashSet<_> = table.known.keys().cloned().collect();
+            if waiting.is_empty() {
+                return Replies::default();
+            }
+            table.last_question += 1;
+            let number = table.last_question;
+            let (done, is_done) = oneshot::channel();
+            table.open.insert(number, Open { waiting, answers: Vec::new(), done: Some(done) });
+            (number, connection, is_done)
+        };
+        let asking = Asking { peers: self, number };
+        let line = format!("ask {} {number}", self.name());
+        if publish(connection, self.channel(), &line, text).await.is_ok() {
+            // Whoever has not answered by then is missing.
+            let _ = timeout(ANSWER_WITHIN, done).await;
+        }
+        asking.end()
+    }
+
+    /// Says that this process ends, so that nobody waits for it.
+    pub(super) async fn leave(&self) {
+        let connection = self.table.lock().connection.take();
+        if let Some(connection) = connection {
+            // It is noticed soon otherwise, too.
+            let _ = self.say("bye", connection).await;
+        }
+    }
+
+    /// Handles a message on a channel of processes.
+    fn receive(self: &Arc<Self>, payload: &[u8]) {
+        let end = payload.iter().position(|byte| *byte == b'\n').unwrap_or(payload.len());
+        let (line, text) = (payload.get(..end).unwrap_or_default(), payload.get(end + 1..).unwrap_or_default());
+        let Some(notice) = std::str::from_utf8(line).ok().and_then(Notice::read) else { return };
+        let name = match notice {
+            Notice::Hello(name)
+            | Notice::Here(name)
+            | Notice::Bye(name)
+            | Notice::Ask(name, _)
+            | Notice::Answer(name, _) => name,
+        };
+        if name == self.name() {
+            return;
+        }
+        let mut table = self.table.lock();
+        if matches!(notice, Notice::Bye(_)) {
+            table.known.remove(name);
+            for open in table.open.values_mut() {
+                open.waiting.remove(name);
+                open.end_if_complete();
+            }
+            return;
+        }
+        table.known.insert(name.to_owned(), Instant::now());
+        match notice {
+            Notice::Answer(_, number) => {
+                let Some(open) = table.open.get_mut(&number) else { return };
+                open.waiting.remove(name);
+                open.answers.push((name.to_owned(), Bytes::copy_from_slice(text)));
+                open.end_if_complete();
+            }
+            Notice::Hello(_) => {
+                let Some(connection) = table.connection.clone() else { return };
+                let peers = self.clone();
+                tokio::spawn(async move { peers.say("here", connection).await });
+            }
+            Notice::Ask(_, number) => {
+                let Some(connection) = table.connection.clone() else { return };
+                let (question, answer) = Question::new(Bytes::copy_from_slice(text));
+                // Too many wait already: the asker reports that this process did not answer.
+                if self.questions.try_send(question).is_err() {
+                    return;
+                }
+                let (peers, channel) = (self.clone(), self.channel_of(name));
+                tokio::spawn(async move {
+                    let Ok(answer) = answer.await else { return };
+                    let line = format!("answer {} {number}", peers.name());
+                    if let Err(error) = publish(connection, &channel, &line, &answer).await {
+                        log::debug!("an answer was not sent: {error}");
+                    }
+                });
+            }
+            Notice::Here(_) | Notice::Bye(_) => {}
+        }
+    }
+
+    async fn say(&self, verb: &str, connection: MultiplexedConnection) -> Result<(), LinkError> {
+        publish(connection, self.channel(), &format!("{verb} {}", self.name()), &[]).await
+    }
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        let (questions, incoming) = mpsc::channel(MAX_QUESTIONS);
+        Self {
+            name: OnceLock::new(),
+            channel: OnceLock::new(),
+            table: Mutex::default(),
+            questions,
+            incoming: Mutex::new(Some(incoming)),
+        }
+    }
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peers").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    fn forget_absent(&mut self) {
+        self.known.retain(|_, heard| heard.elapsed() < ABSENT_AFTER);
+    }
+}
+
+/// Closes a question.
+struct Asking<'a> {
+    peers: &'a Peers,
+    number: u64,
+}
+
+impl Asking<'_> {
+    fn end(self) -> Replies {
+        let Some(Open { waiting, answers, .. }) = self.peers.table.lock().open.remove(&self.number) else {
+            return Replies::default();
+        };
+        let mut missing: Vec<_> = waiting.into_iter().collect();
+        missing.sort_unstable();
+        Replies { answers, missing }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.peers.table.lock().open.remove(&self.number);
+    }
+}
+
+/// This process hears the others until this is dropped.
+struct Membership<'a>(&'a Peers);
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        let mut table = self.0.table.lock();
+        (table.connection, table.joined) = (None, None);
+    }
+}
+
+fn unique(service: &str) -> String {
+    format!("{service}-{:08x}", rand::random::<u32>())
+}
+
+async fn publish(
+    mut connection: MultiplexedConnection,
+    channel: &str,
+    line: &str,
+    text: &[u8],
+) -> Result<(), LinkError> {
+    let mut payload = Vec::with_capacity(line.len() + 1 + text.len());
+    payload.extend_from_slice(line.as_bytes());
+    payload.push(b'\n');
+    payload.extend_from_slice(text);
+    redis::cmd("PUBLISH").arg(channel).arg(payload).query_async::<()>(&mut connection).await?;
+    Ok(())
+}
+
+/// Takes part for as long as it is polled. `commands` is the connection that publishes.
+pub(super) async fn run(peers: &Arc<Peers>, connector: &Connector, commands: MultiplexedConnection) -> Infallible {
+    loop {
+        let Err(error) = take_part(peers, connector, commands.clone()).await;
+        if let LinkError::Redis(error) = &error
+            && error.code() == Some("NOPERM")
+        {
+            peers.table.lock().refused = Some(format!("SUBSCRIBE or PUBLISH {error}"));
+        }
+        log::debug!("other processes are not heard: {error}");
+        sleep(PERIOD).await;
+    }
+}
+
+async fn take_part(
+    peers: &Arc<Peers>,
+    connector: &Connector,
+    commands: MultiplexedConnection,
+) -> Result<Infallible, LinkError> {
+    let mut listening: PubSub = connector.subscriber().await?;
+    let own = peers.channel_of(peers.name());
+    let channels = [peers.channel(), &own];
+    timeout(PATIENCE, listening.subscribe(&channels[..])).await.map_err(|_| LinkError::Connecting)??;
+    {
+        let mut table = peers.table.lock();
+        // They have not been heard since the connection broke, which is not their fault.
+        table.known.values_mut().for_each(|heard| *heard = Instant::now());
+        (table.connection, table.joined) = (Some(commands.clone()), Some(Instant::now()));
+    }
+    let _membership = Membership(peers);
+    peers.say("hello", commands.clone()).await?;
+    peers.table.lock().refused = None;
+    let mut messages = listening.into_on_message();
+    let listen = async {
+        // This process hears itself as well, so silence means that the connection is broken.
+        while let Ok(Some(message)) = timeout(ABSENT_AFTER, messages.next()).await {
+            peers.receive(message.get_payload_bytes());
+        }
+        LinkError::Answer("SUBSCRIBE")
+    };
+    let beat = async {
+        let mut clock = interval(PERIOD);
+        loop {
+            clock.tick().await;
+            let connection = {
+                let mut table = peers.table.lock();
+                table.forget_absent();
+                table.connection.clone()
+            };
+            // It has said that it ends.
+            let Some(connection) = connection else { std::future::pending().await };
+            if let Err(error) = peers.say("here", connection).await {
+                return error;
+            }
+        }
+    };
+    Err(tokio::select! {
+        error = listen => error,
+        error = beat => error,
+    })
+}
