@@ -220,3 +220,26 @@ async fn tokens_are_revoked() {
         assert_eq!(revoke(bad.clone()).await.error(), (400, code.into()), "{bad}");
     }
 }
+
+/// On disk, what backends have decided about clients outlives the process.
+#[actix_web::test]
+async fn revocations_survive_a_restart() {
+    let directory = std::env::temp_dir().join(format!("trident-records-{}", std::process::id()));
+    let bus = format!("file:{}", directory.display());
+    let start = || site(&[("TRIDENT_BUS", &bus)]);
+    let first = start();
+    let tokens = ["ann", "bob", "eve"].map(|user| token(&first, user, "", "private"));
+    let body = json!({ "user": "ann" }).to_string();
+    assert_eq!(ask(&first, "POST", "/v1/revocations").body("application/json", body).await.status, 201);
+    assert_eq!(ask(&first, "DELETE", "/v1/users/bob/connections?for=1h").send().await.status, 200);
+    let released = first.service.bus.clone();
+    first.stop().await;
+    released.close().await;
+    let again = start();
+    let read = |token: &str| again.get("/data?channel=private&mode=poll").token(token).send();
+    assert_eq!(read(&tokens[0]).await.error(), (401, "bad_token".into()));
+    assert_eq!(read(&tokens[1]).await.error(), (403, "disconnected".into()));
+    assert_eq!(read(&tokens[2]).await.status, 200);
+    again.stop().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -15,7 +15,8 @@ use std::{fmt, io, path::Path, sync::Arc, thread, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -24,11 +25,12 @@ use self::{
     catalog::Catalog,
     disk::{Directory, Disk},
     queue::{Job, Queue},
+    records::RecordFile,
     state::{DiskState, Problem},
     writer::Writer,
 };
 use super::{
-    Answer, Bus, BusError, DiskStats, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
+    Answer, Bus, BusError, DiskStats, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published, Record, Stored,
     answers::{Answers, Claim},
 };
 use crate::{
@@ -50,6 +52,7 @@ mod load;
 mod open;
 mod queue;
 mod record;
+mod records;
 mod repair;
 mod retention;
 mod segment;
@@ -115,6 +118,9 @@ pub struct FileBus {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
     clock: Clock,
+    records: Arc<Mutex<RecordFile>>,
+    /// What they were at the start, until somebody takes it.
+    stored: Mutex<Option<mpsc::UnboundedReceiver<Stored>>>,
 }
 
 impl FileBus {
@@ -155,7 +161,14 @@ impl FileBus {
     ) -> Result<(Self, Writer), OpenError> {
         let (directory, now) = (disk.place(), clock());
         let failed = |error| OpenError::Disk { directory: directory.clone(), what: "cannot read".to_owned(), error };
-        let store = open::open(disk, now.time_ms, segment_bytes)?;
+        let store = open::open(disk.clone(), now.time_ms, segment_bytes)?;
+        let (records, stored) = RecordFile::open(disk, now.time_ms).map_err(failed)?.map_err(|damage| {
+            let lost = format!("{} bytes of revocations and disconnected users (it is not a part of the log: if it is removed, only they are lost)", damage.left);
+            OpenError::Damaged { directory: directory.clone(), file: records::FILE.to_owned(), offset: damage.offset, lost }
+        })?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // The receiver is here.
+        let _ = sender.send(Stored::new(stored, None));
         let catalog = store.catalog.clone();
         let plan = load::plan(
             &catalog,
@@ -191,6 +204,8 @@ impl FileBus {
             queue: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock,
+            records: Arc::new(Mutex::new(records)),
+            stored: Mutex::new(Some(receiver)),
         };
         let writer = Writer {
             store,
@@ -277,6 +292,21 @@ impl Bus for FileBus {
             self.queue.check();
         }
         is_more
+    }
+
+    fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {
+        let (file, now_ms) = (self.records.clone(), (self.clock)().time_ms);
+        Box::pin(async move {
+            let added = spawn_blocking(move || file.lock().add(&records, now_ms)).await;
+            added.unwrap_or_else(|ended| Err(io::Error::other(ended))).map_err(|error| {
+                let why = disk::explain(&error);
+                if disk::is_full(&error) { BusError::DiskFull(why) } else { BusError::Unavailable(why) }
+            })
+        })
+    }
+
+    fn stored(&self) -> Option<mpsc::UnboundedReceiver<Stored>> {
+        self.stored.lock().take()
     }
 
     fn keys(&self) -> KeyStats {
