@@ -255,7 +255,7 @@ fn key(member: &Member, key: Option<&str>) -> Outcome<Option<IdempotencyKey>> {
 fn channel_of(room: Option<&str>) -> Outcome<ChannelName> {
     let room = room.filter(|room| !room.is_empty());
     let channel = room.and_then(|room| format!("{CHANNEL_OF_ROOM}{room}").parse().ok());
-    let accepted = "a room's name is 1 to 123 of the characters A-Z a-z 0-9 _ - . ~";
+    let accepted = "a room's name is 1 to 123 of the characters A-Z a-z 0-9 _ - . ~, and / between segments that are not empty, `.` or `..`";
     channel.ok_or_else(|| Refusal::new("bad_room", accepted))
 }
 

@@ -20,7 +20,7 @@ const QUESTIONS = [
     [`/data?since=${since}`, 400, "bad_cursor"],
     [`/events?since=${since}`, 400, "bad_cursor"],
   ]),
-  ...["", "a b", LONG, "%C3%A4", "a/b", "a%00", "a%0d%0ab", "*"].flatMap((channel) => [
+  ...["", "a b", LONG, "%C3%A4", "a//b", "/a", "a/..", "a%00", "a%0d%0ab", "*"].flatMap((channel) => [
     [`/data?channel=${channel}`, 400, "bad_channel"],
     [`/events?channel=${channel}`, 400, "bad_channel"],
   ]),

@@ -35,10 +35,14 @@ impl ToSchema for ChannelName {}
 impl PartialSchema for ChannelName {
     fn schema() -> RefOr<Schema> {
         let longest = Some(MAX_NAME_BYTES);
-        text(Some("^[A-Za-z0-9_.~-]+$"), "The name of a channel.", "news")
-            .min_length(Some(1))
-            .max_length(longest)
-            .into()
+        text(
+            Some(r"^(?!\.{1,2}(/|$))[A-Za-z0-9_.~-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9_.~-]+)*$"),
+            "The name of a channel.",
+            "news",
+        )
+        .min_length(Some(1))
+        .max_length(longest)
+        .into()
     }
 }
 

@@ -37,7 +37,9 @@ const CHAT: &str = "chat.";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a channel name.
-    #[error("a channel name is 1 to {MAX_NAME_BYTES} of the characters A-Z a-z 0-9 _ - . ~")]
+    #[error(
+        "a channel name is 1 to {MAX_NAME_BYTES} of the characters A-Z a-z 0-9 _ - . ~, and / between segments that are not empty, `.` or `..`"
+    )]
     Channel,
     /// A name of the server's own channels, where a client cannot use one.
     #[error(
@@ -122,8 +124,8 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a channel: 1 to 128 of `A-Z a-z 0-9 _ - . ~` (the characters that no URL escapes, RFC 3986 §2.3). The server's own
-    /// channels begin with `$`.
+    /// The name of a channel: 1 to 128 of `A-Z a-z 0-9 _ - . ~` (the characters that no URL escapes, RFC 3986 §2.3), and `/` between segments,
+    /// none of which is empty, `.` or `..`, so that a name can be a path. The server's own channels begin with `$`.
     ChannelName
 }
 
@@ -137,8 +139,9 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"_-.~".contains(&b);
+        let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
         let name = text.strip_prefix(SERVER).unwrap_or(text);
-        if !name.is_empty() && text.len() <= MAX_NAME_BYTES && name.bytes().all(unreserved) {
+        if text.len() <= MAX_NAME_BYTES && name.split('/').all(is_segment) {
             Ok(Self(text.into()))
         } else {
             Err(NameError::Channel)
@@ -260,11 +263,13 @@ mod tests {
 
     #[test]
     fn channel_names() {
-        for good in ["a", "chat.lobby", "A-Z_0~9", &"x".repeat(128), "$events"] {
+        for good in ["a", "chat.lobby", "A-Z_0~9", &"x".repeat(128), "$events", "a/b", "a/b.c/...", "$a/b"] {
             assert_eq!(good.parse::<ChannelName>().as_deref(), Ok(good));
         }
         let longest = format!("${}", "x".repeat(128));
-        for bad in ["", "a b", "ä", "a/b", "a*", "a\0", "a\n", "%41", &"x".repeat(129), "$", "$$a", "a$", &longest] {
+        let paths = ["/", "/a", "a/", "a//b", ".", "..", "a/.", "../a", "a/../b", "$/a", "a/$b", "a\\b"];
+        let others = ["", "a b", "ä", "a*", "a\0", "a\n", "%41", &"x".repeat(129), "$", "$$a", "a$", &longest];
+        for bad in paths.into_iter().chain(others) {
             assert_eq!(bad.parse::<ChannelName>(), Err(NameError::Channel), "{bad:?}");
         }
     }
@@ -275,6 +280,7 @@ mod tests {
         for (sub, channel) in [
             ("ann", "user.ann"),
             ("a.b-c_d", "user.a.b-c_d"),
+            ("org/ann", "user.org/ann"),
             (&fits, &*format!("user.{fits}")),
             // Of `printf %s … | openssl dgst -sha256 -binary | basenc --base64url`.
             ("ann@example.com", "user.~cdT1X3L6Eo37RooaOQFQfIBLdDFkiHRNdp1_SxZpZHY"),
@@ -284,7 +290,9 @@ mod tests {
             assert_eq!(&*ChannelName::of_user(sub), channel, "{sub:?}");
         }
         // None of these names the channel of another user.
-        for sub in ["~47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", "$events", "a b", &"x".repeat(124), "茶"] {
+        for sub in
+            ["~47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", "$events", "a b", "/ann", "a/..", &"x".repeat(124), "茶"]
+        {
             let channel = ChannelName::of_user(sub);
             assert!(channel.starts_with("user.~") && channel.len() == 49, "{sub:?}: {channel}");
             assert_eq!(channel.parse(), Ok(channel.clone()));
