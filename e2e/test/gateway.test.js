@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { io } from "socket.io-client";
 import { ask, openEvents, openLines, publish } from "../lib/http.js";
 import { GATEWAY, ONE_LOG, startService, startStack } from "../lib/stack.js";
-import { bearer } from "../lib/token.js";
+import { bearer, token } from "../lib/token.js";
 import { soon, until } from "../lib/wait.js";
 
 const connected = (socket) => soon("connect", new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject)));
@@ -34,6 +34,19 @@ describe("nginx.conf", () => {
       assert.equal(events.status, 200);
       await events.close();
     }
+  });
+
+  test("a path of /v1 reaches a service as it was sent, with DELETE as one of the methods", async () => {
+    const headers = { Authorization: `Bearer ${token({ sub: "backend", trident: { api: ["write"] } })}` };
+    const path = `${stack.base}/v1/channels/public.path%2Fof.three%2Fsegments`;
+    const id = await publish(stack.base, "public.path/of.three/segments", "x");
+    await until("the message", async () => (await ask(path, { headers })).json().newest === id);
+    assert.equal((await ask(path.replaceAll("%2F", "/"), { headers })).status, 404);
+    const purged = await ask(`${path}/messages`, { method: "DELETE", headers });
+    assert.equal(purged.status, 200, purged.body);
+    const trace = await ask(`${stack.base}/v1/stats`, { method: "TRACE", headers });
+    assert.equal(trace.status, 405);
+    assert.match(trace.headers.allow, /\bDELETE\b/);
   });
 
   test("case 8.11: the access log has no session ids", async () => {
