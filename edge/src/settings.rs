@@ -377,6 +377,7 @@ impl Settings {
                 if settings.redis_ca.is_some() && !settings.bus.is_encrypted() {
                     warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is not a rediss:// URL".to_owned());
                 }
+                warnings.extend(backend::without_effect(&settings.public));
                 let is_on_disk = matches!(settings.bus, BusAddress::File(_));
                 if let Some(setting) = of_disk.filter(|_| !is_on_disk) {
                     warnings

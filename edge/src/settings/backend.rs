@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use outgoing::SigningSecret;
-use shared::pure::Publisher;
+use shared::pure::{Publisher, access::Patterns};
 
 use super::{
     CallSettings, calls,
@@ -27,6 +27,13 @@ pub struct BackendSettings {
     pub calls: CallSettings,
     /// Warnings of settings without an effect.
     pub(super) warnings: Vec<String>,
+}
+
+/// A warning if a public pattern has no effect.
+pub(super) fn without_effect(public: &Patterns) -> Option<String> {
+    let all = public.to_string();
+    let pattern = all.split(',').find(|pattern| pattern.starts_with("user."))?;
+    Some(format!("`{pattern}` in TRIDENT_PUBLIC has no effect: only the user may read `user.<sub>`"))
 }
 
 /// Reads them.

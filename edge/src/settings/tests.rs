@@ -376,6 +376,15 @@ fn a_secret_that_is_set_but_empty_causes_a_warning() {
     assert!(read(&["--secret", SECRET], &[("TRIDENT_SECRET", "")]).unwrap().warnings.is_empty());
 }
 
+/// The channels of users are never public.
+#[test]
+fn a_public_pattern_without_an_effect_causes_a_warning() {
+    for (public, warned) in [("user.*", 1), ("news,user.ann", 1), ("users.*,*", 0), ("public.*", 0)] {
+        let warnings = read(&[], &[("TRIDENT_PUBLIC", public)]).unwrap().warnings;
+        assert_eq!(warnings.len(), warned, "{public}: {warnings:?}");
+    }
+}
+
 /// A configuration file ranks between the environment and the defaults.
 #[test]
 fn a_configuration_file_sets_what_flags_and_environment_leave() {
