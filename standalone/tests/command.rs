@@ -24,16 +24,35 @@ fn a_token_is_all_that_is_printed() {
     let output = token(&["--publish", "news*", "--subscribe", "news*,jobs", "--ttl", "90s", "--sub", "backend"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let token = text(&output.stdout).strip_suffix('\n').unwrap();
-    let claims = token.split('.').nth(1).unwrap();
-    use base64::Engine as _;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let claims = claims(token);
     assert_eq!(claims["sub"], "backend");
+    assert_eq!(claims["trident"].get("api"), None);
     assert_eq!(claims["trident"]["publish"], serde_json::json!(["news*"]));
     assert_eq!(claims["trident"]["subscribe"], serde_json::json!(["news*", "jobs"]));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let left = claims["exp"].as_f64().unwrap() - now;
     assert!((60.0..=91.0).contains(&left), "{left} s left of 90");
+}
+
+fn claims(token: &str) -> serde_json::Value {
+    use base64::Engine as _;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&claims).unwrap()
+}
+
+/// For backends: with the time and the id that revocations need.
+#[test]
+fn a_token_for_a_backend_has_its_right() {
+    for right in ["read", "write"] {
+        let output = token(&["--api", right]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let claims = claims(text(&output.stdout).trim_end());
+        assert_eq!(claims["trident"]["api"], serde_json::json!([right]));
+        assert!(claims["iat"].is_number() && claims["jti"].is_string(), "{claims}");
+    }
+    let output = token(&["--api", "all"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("read, write"), "{}", text(&output.stderr));
 }
 
 #[test]
