@@ -7,6 +7,9 @@ use tokio::time::Instant;
 /// Thirty years, which tokio treats as "never".
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
+/// A check that is later than this, or than a quarter of the interval, follows a stall.
+const MAX_LATE: Duration = Duration::from_secs(1);
+
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
@@ -49,13 +52,15 @@ impl KeepAlive {
         from.checked_add(self.every).unwrap_or_else(|| from + NEVER)
     }
 
-    /// What to do. While the client's frames are not read (`is_deaf`), no pong is missing.
+    /// What to do. While the client's frames are not read (`is_deaf`), no pong is missing. Nor is it if this check is late: the process was
+    /// stopped, or the client did not receive, and its pong is read after this.
     pub(super) fn check(&mut self, now: Instant, is_deaf: bool) -> Due {
-        if now < self.next() {
+        let due = self.next();
+        if now < due {
             return Due::Nothing;
         }
         match self.pinged {
-            Some(_) if is_deaf => {
+            Some(_) if is_deaf || now - due > MAX_LATE.min(self.every / 4) => {
                 self.pinged = Some(now);
                 Due::Nothing
             }
@@ -88,6 +93,11 @@ mod tests {
         assert_eq!(alive.check(begin + 60 * second, true), Due::Nothing, "a pong may wait to be read");
         assert_eq!(alive.check(begin + 74 * second, false), Due::Nothing);
         assert_eq!(alive.check(begin + 75 * second, false), Due::Lost);
+        let mut alive = KeepAlive::new(15 * second, begin);
+        assert_eq!(alive.check(begin + 15 * second, false), Due::Ping);
+        assert_eq!(alive.check(begin + 32 * second, false), Due::Nothing, "nothing was read during a stall");
+        assert_eq!(alive.check(begin + 46 * second, false), Due::Nothing);
+        assert_eq!(alive.check(begin + 48 * second, false), Due::Lost);
         assert!(KeepAlive::new(Duration::MAX, begin).next() > begin + 1_000_000 * second);
     }
 }
