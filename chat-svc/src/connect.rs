@@ -16,7 +16,7 @@ use actix_web::{
 };
 use edge::{
     Access, ApiError, Edge, address,
-    calls::{ConnectCall, Opening},
+    calls::{ConnectCall, Opening, PermissionCall},
     limits::Slot,
     metrics,
     service::Service,
@@ -25,6 +25,7 @@ use edge::{
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared::pure::ChannelName;
 use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, engine::Protocol};
 
 use crate::{
@@ -37,8 +38,8 @@ use crate::{
     sessions::ResumedSession,
 };
 
-/// The first room of every member.
-const FIRST_ROOM: &str = "lobby";
+/// The channel of the first room of every member.
+const FIRST_CHANNEL: &str = "chat.lobby";
 
 /// The headers of a first request that are read later, and so kept: credentials, address, proxies.
 pub(crate) const HEADERS: [&str; 8] = [
@@ -103,8 +104,8 @@ struct Auth {
     token: Option<String>,
 }
 
-/// A client that has been checked and is connecting.
-struct Arriving(Mutex<Option<Access>>);
+/// A client that has been checked and is connecting, with the channel of its first room.
+struct Arriving(Mutex<Option<(Access, Option<ChannelName>)>>);
 
 /// The client of a new connection: by its token, or as the application identifies it.
 pub(crate) async fn authenticate(edge: &Edge, socket: &Socket) -> Result<Access, ConnectError> {
@@ -139,8 +140,9 @@ pub(crate) async fn admit(service: &Service, socket: &Socket) -> Result<(), Conn
         channels.extend(subscriptions);
         channels.sort_unstable();
         channels.dedup();
-        for channel in &channels {
-            access.require_subscribe(channel).map_err(refuse)?;
+        let asked = access.require_subscribe_all(&channels).map_err(refuse)?;
+        if !asked.is_empty() {
+            PermissionCall::subscribe(edge, &access, &asked).await.map_err(refuse)?;
         }
         // Empty channels were closed with the earlier socket.
         match edge.limits.open_channels(&access.identity(), service.log().vacancy(&channels)) {
@@ -148,8 +150,22 @@ pub(crate) async fn admit(service: &Service, socket: &Socket) -> Result<(), Conn
             Err(refusal) => log::debug!("chat: {} is not recovered: {refusal}", socket.id()),
         }
     }
-    socket.insert(Arriving(Mutex::new(Some(access))));
+    let first_room = if edge.settings.backend.chat { first_room(edge, socket, &access).await } else { None };
+    socket.insert(Arriving(Mutex::new(Some((access, first_room)))));
     Ok(())
+}
+
+/// The channel of the first room, if the client may read it.
+async fn first_room(edge: &Edge, socket: &Socket, access: &Access) -> Option<ChannelName> {
+    let channel: ChannelName = FIRST_CHANNEL.parse().ok()?;
+    let permitted = match access.require_subscribe_all(std::slice::from_ref(&channel)) {
+        Ok(asked) if !asked.is_empty() && !socket.recovered() => PermissionCall::subscribe(edge, access, &asked).await,
+        permitted => permitted.map(drop),
+    };
+    if let Err(error) = &permitted {
+        log::debug!("chat: {} has no initial room: {error}", socket.id());
+    }
+    permitted.is_ok().then_some(channel)
 }
 
 fn headers(handshake: &Handshake) -> HeaderMap {
@@ -178,7 +194,7 @@ pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
 pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     let access = socket.remove::<Arriving>().and_then(|arriving| arriving.0.lock().take());
     // A connection that has ended in the meantime has no slot.
-    let (Some(access), Some(place)) = (access, socket.connection().permit::<Place>()) else {
+    let (Some((access, first_room)), Some(place)) = (access, socket.connection().permit::<Place>()) else {
         socket.disconnect();
         return;
     };
@@ -202,8 +218,8 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
             let name = format!("guest-{letters}");
             let feed = Feed::new(chat.service.log(), session_number(socket), is_plain).showing(access.publisher());
             let member = Member::new(access, place, name.into(), feed);
-            if chat.is_chat
-                && let Err(refusal) = chat.enter(socket, &member, Some(FIRST_ROOM))
+            if let Some(channel) = first_room
+                && let Err(refusal) = chat.enter(socket, &member, channel)
             {
                 log::debug!("chat: {} has no initial room: {refusal:?}", socket.id());
             }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use edge::{service::Service, subscribe::require_room};
+use edge::{calls::PermissionCall, service::Service, settings::CallKind, subscribe::require_room};
 use serde::Serialize;
 use shared::{
     live::bus::{IdempotencyKey, Publication},
@@ -63,7 +63,8 @@ impl ChatEvents {
             (state.rooms.last().cloned(), state.name.clone())
         };
         let channel = channel.ok_or_else(no_room)?;
-        if !member.access.may_chat(&channel) {
+        let is_asked = member.access.is_asked_to_publish(&channel);
+        if !is_asked && !member.access.may_chat(&channel) {
             return Err(Refusal::new("forbidden", format!("you may not write to `{channel}`")));
         }
         let edge = &self.service.edge;
@@ -79,18 +80,33 @@ impl ChatEvents {
         edge.limits.publish(&member.access.identity(), 1)?;
         let event: EventName = CHAT_MESSAGE.parse()?;
         let draft = Draft { from: Some(from), ..Draft::new(channel, payload).event(event) }.by(member.access.user());
-        let published = self.service.bus.publish(Publication { drafts: vec![draft], key }).await?;
+        let mut drafts = vec![draft];
+        let mut original = None;
+        if let Some(call) = PermissionCall::new(edge, &member.access, CallKind::Publish, what.len()) {
+            // A repetition gets the first answer, and nobody is asked again.
+            if let Some(key) = &key
+                && let Some(first) = self.service.bus.find(key, &drafts).await?
+            {
+                edge.metrics.repeats.inc();
+                return first.first().map(|id| Said { id: *id }).ok_or_else(no_id);
+            }
+            original = key.is_some().then(|| drafts.clone());
+            call.publish(&mut drafts).await?;
+        }
+        let published = self.service.bus.publish(Publication { drafts, key, original }).await?;
         let counted = if published.is_repeat { &edge.metrics.repeats } else { &edge.metrics.publishes };
         counted.inc();
-        published.first().map(|id| Said { id: *id }).ok_or_else(|| Refusal::new("internal", "the log returned no id"))
+        published.first().map(|id| Said { id: *id }).ok_or_else(no_id)
     }
 
     /// `join`: from now on the member reads this room, and it is the member's current room. The answer, with the newest messages, is built
     /// when the client can take it.
     pub(crate) async fn join(&self, socket: &Socket, member: &Member, args: &Args<'_>, ack: &Ack) -> Outcome<()> {
         // Later messages are delivered after the ack, even if the ack has to wait.
+        let channel = channel_of(args.text().as_deref())?;
+        self.permit(member, std::slice::from_ref(&channel)).await?;
         let _held = Hold::on(member);
-        let (channel, cursor) = self.enter(socket, member, args.text().as_deref())?;
+        let cursor = self.enter(socket, member, channel.clone())?;
         self.sessions.saved(socket).await;
         let (chat, publisher) = (self.clone(), member.access.publisher());
         member.reply_later(ack, move |max_bytes| {
@@ -108,7 +124,10 @@ impl ChatEvents {
             Some(room) => channel_of(Some(&room))?,
             None => member.state().rooms.last().cloned().ok_or_else(no_room)?,
         };
-        member.access.require_subscribe(&channel)?;
+        // A room that the member is in was permitted when it entered.
+        if !member.state().rooms.contains(&channel) {
+            member.access.require_subscribe(&channel)?;
+        }
         let before = match fields.text("before", "the `cursor` of an earlier answer")? {
             Some(before) => before.parse().map_err(|error| Refusal::new("bad_cursor", error))?,
             None => Cursor::MAX,
@@ -128,10 +147,8 @@ impl ChatEvents {
         })
     }
 
-    /// Adds a member to a room; returns the position in the log from which it reads there.
-    pub(crate) fn enter(&self, socket: &Socket, member: &Member, room: Option<&str>) -> Outcome<(ChannelName, Cursor)> {
-        let channel = channel_of(room)?;
-        member.access.require_subscribe(&channel)?;
+    /// Adds a member to the room of `channel`, which it may read; returns the position in the log from which it reads there.
+    pub(crate) fn enter(&self, socket: &Socket, member: &Member, channel: ChannelName) -> Outcome<Cursor> {
         let opener = require_room(&self.service, &member.access.identity(), std::slice::from_ref(&channel))?;
         socket.join(channel.as_str()).map_err(|error| Refusal::new("too_many_rooms", error))?;
         let cursor = {
@@ -152,7 +169,7 @@ impl ChatEvents {
             registration::update(member, &state);
             cursor
         };
-        Ok((channel, cursor))
+        Ok(cursor)
     }
 
     /// `leave`: the current room is then the one of the others that was joined last.
@@ -231,6 +248,10 @@ impl ChatEvents {
         };
         drop(unanswered);
     }
+}
+
+fn no_id() -> Refusal {
+    Refusal::new("internal", "the log returned no id")
 }
 
 fn no_room() -> Refusal {

@@ -1,5 +1,7 @@
 //! Why a request of a client of the chat fails.
 
+use std::borrow::Cow;
+
 use edge::ApiError;
 use serde::Serialize;
 use shared::{
@@ -10,20 +12,20 @@ use shared::{
 /// Why a request failed, as sent to the client.
 #[derive(Debug, Serialize)]
 pub(crate) struct Refusal {
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(code: &'static str, message: impl ToString) -> Self {
-        Self { code, message: message.to_string() }
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl ToString) -> Self {
+        Self { code: code.into(), message: message.to_string() }
     }
 }
 
 #[cfg(test)]
 impl Refusal {
     pub(crate) fn code(&self) -> &str {
-        self.code
+        &self.code
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -33,7 +35,7 @@ impl Refusal {
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self::new(error.code(), error)
+        Self::new(error.code().to_owned(), error)
     }
 }
 

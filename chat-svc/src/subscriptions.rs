@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edge::subscribe::require_room;
+use edge::{calls::PermissionCall, subscribe::require_room};
 use shared::pure::{ChannelName, Since};
 use socketio::Socket;
 use tokio::time::{sleep, timeout};
@@ -32,9 +32,7 @@ impl ChatEvents {
         let since = fields.text("since", "a cursor or \"earliest\"")?;
         let since: Option<Since> =
             since.map(|since| since.parse()).transpose().map_err(|error| Refusal::new("bad_cursor", error))?;
-        for channel in &channels {
-            member.access.require_subscribe(channel)?;
-        }
+        self.permit(member, &channels).await?;
         if let Some(since) = since {
             self.filled().await?;
             if let Since::After(cursor) = since {
@@ -66,6 +64,15 @@ impl ChatEvents {
         };
         self.sessions.saved(socket).await;
         Ok(Subscribed { cursor })
+    }
+
+    /// Whether a member may read `channels`: by its token, or as the application decides.
+    pub(crate) async fn permit(&self, member: &Member, channels: &[ChannelName]) -> Outcome<()> {
+        let asked = member.access.require_subscribe_all(channels)?;
+        if !asked.is_empty() {
+            PermissionCall::subscribe(&self.service.edge, &member.access, &asked).await?;
+        }
+        Ok(())
     }
 
     /// Waits only for a log that is being loaded: until then it is unknown which messages follow a cursor.

@@ -75,6 +75,9 @@ impl Ask {
             Some("stream") => Mode::Stream,
             Some(_) => return Err(ApiError::invalid("bad_mode", "`mode` is longpoll, poll or stream")),
         };
+        if mode != Mode::Stream {
+            subscription.is_poll();
+        }
         let is_bare = query.get(CHANNEL.name).is_none() && query.get(SINCE.name).is_none();
         let format = match query.get(FORMAT.name) {
             None if is_bare => Format::Raw,

@@ -63,7 +63,10 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
             Err(close) => return Ok(head.body(close.frame())),
         };
         let (reader, channels) = match subscription {
-            Some(subscription) => (subscription.open(&service).await?, subscription.channels),
+            Some(subscription) => match subscription.open(&service).await {
+                Ok(reader) => (reader, subscription.channels),
+                Err(error) => return Ok(head.body(Close::forbidden(&error).ok_or(error)?.frame())),
+            },
             None => (Reader::open(service.log(), &[], Since::Now), Vec::new()),
         };
         // Only a request without an upgrade, which is rejected, has another body.

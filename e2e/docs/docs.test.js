@@ -145,7 +145,7 @@ const PLANS = {
     parses,
     inPage(1, /ACME/),
   ],
-  "docs/PROTOCOL.md": [json, parses, json, document, document, document, document, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
+  "docs/PROTOCOL.md": [json, parses, json, document, document, document, document, document, document, document, async ({ block }) => assert.equal(JSON.parse(block.text).error.code, "bad_cursor")],
   "CONTRIBUTING.md": "anything",
   "docs/OPERATIONS.md": "anything",
   "docs/SCALING.md": [MINUTES],

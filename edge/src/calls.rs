@@ -9,6 +9,7 @@
 
 mod connect;
 mod identified;
+mod permission;
 mod recent;
 
 use std::{
@@ -25,6 +26,7 @@ use shared::throttle::Throttle;
 
 pub use connect::{ConnectCall, Opening};
 pub use identified::{ConnectAnswer, Identified};
+pub use permission::PermissionCall;
 use recent::Recent;
 
 use super::{
@@ -53,6 +55,8 @@ struct Inner {
     log: Mutex<Throttle>,
     /// Who clients are that poll.
     connects: Recent<ConnectAnswer>,
+    /// What clients that poll may subscribe to.
+    subscribes: Recent<()>,
 }
 
 /// A call that is about to be made. Its deadline has begun.
@@ -95,8 +99,9 @@ impl Calls {
             callers[kind as usize] = Some(known.unwrap_or_else(new));
         }
         let failures = metrics.refusals.backend_unavailable.clone();
-        let (log, connects) = (Mutex::new(Throttle::new(LOG_EVERY)), Recent::default());
-        Self(Arc::new(Inner { settings: calls, callers, failures, log, connects }))
+        let log = Mutex::new(Throttle::new(LOG_EVERY));
+        let (connects, subscribes) = (Recent::default(), Recent::default());
+        Self(Arc::new(Inner { settings: calls, callers, failures, log, connects, subscribes }))
     }
 
     /// The settings of calls.

@@ -46,6 +46,14 @@ pub enum ApiError {
         /// The missing permission and how to get it.
         message: String,
     },
+    /// 403: the application refuses, with a code of its own.
+    #[error("{message}")]
+    Denied {
+        /// As in [`ApiError::Invalid`].
+        code: String,
+        /// Why, in the words of the application.
+        message: String,
+    },
     /// 404: the path does not exist.
     #[error("there is nothing at this path")]
     NotFound,
@@ -155,8 +163,9 @@ impl ApiError {
 
     /// The short name of the error, for programs.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
+            Self::Denied { code, .. } => code,
             Self::Invalid { code, .. }
             | Self::Forbidden { code, .. }
             | Self::Missing { code, .. }
@@ -211,7 +220,7 @@ impl ResponseError for ApiError {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::TokenNeeded(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::Denied { .. } => StatusCode::FORBIDDEN,
             Self::NotFound | Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,

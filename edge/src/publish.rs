@@ -16,10 +16,12 @@ use shared::{
 use super::{
     Access, ApiError,
     body::BodyReader,
+    calls::PermissionCall,
     query::{Parameter, Query},
     receiving::Share,
     routes::{RequestBody, RequestParts, ResponseFuture, response},
     service::Service,
+    settings::CallKind,
     subscribe::{CHANNEL, channels},
 };
 
@@ -138,7 +140,17 @@ pub async fn publish(
         edge.metrics.refusals.receive_total.inc();
     })?;
     let count = drafts.len();
-    let published = service.bus.publish(Publication { drafts, key }).await;
+    let mut original = None;
+    if let Some(call) = PermissionCall::new(edge, access, CallKind::Publish, received) {
+        // A repetition gets the first answer, and nobody is asked again.
+        if let Some(first) = answered(service, key.as_ref(), &drafts).await? {
+            edge.metrics.repeats.inc();
+            return Ok(first);
+        }
+        original = key.is_some().then(|| drafts.clone());
+        call.publish(&mut drafts).await?;
+    }
+    let published = service.bus.publish(Publication { drafts, key, original }).await;
     let published = published.map_err(|error| refused(service, error))?;
     if published.is_repeat {
         edge.metrics.repeats.inc();
@@ -146,6 +158,16 @@ pub async fn publish(
         edge.metrics.publishes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
     Ok(published)
+}
+
+/// The answer to an earlier publication of the same messages with this key.
+async fn answered(
+    service: &Service,
+    key: Option<&IdempotencyKey>,
+    drafts: &[Draft],
+) -> Result<Option<Published>, ApiError> {
+    let Some(key) = key else { return Ok(None) };
+    service.bus.find(key, drafts).await.map_err(|error| refused(service, error))
 }
 
 /// The answer to a request that the bus has rejected; counted.

@@ -363,7 +363,10 @@ mod tests {
             assert_eq!(routes.find(path).map(|route| route.label), label, "{path}");
         }
         assert_eq!(segment("/v1/channels/a%2Fb/messages", 2).as_deref().ok(), Some("a/b"));
-        assert_eq!(segment("/v1/channels/%ff", 2).map_err(|error| error.code()), Err("bad_encoding"));
+        assert_eq!(
+            segment("/v1/channels/%ff", 2).map_err(|error| error.code().to_owned()),
+            Err("bad_encoding".to_owned())
+        );
     }
 
     #[test]

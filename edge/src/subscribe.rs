@@ -10,6 +10,7 @@ use shared::{
 use super::{
     Access, ApiError,
     auth::Identity,
+    calls::PermissionCall,
     query::{Parameter, Query},
     service::Service,
 };
@@ -30,6 +31,16 @@ pub struct Subscription {
     pub since: Since,
     /// The opener for channels that exist because of this subscription.
     identity: Identity,
+    /// What the application is asked before it begins.
+    asked: Option<Box<Asked>>,
+}
+
+/// Channels about which the application decides.
+#[derive(Clone, Debug)]
+struct Asked {
+    access: Access,
+    channels: Vec<ChannelName>,
+    is_poll: bool,
 }
 
 impl Subscription {
@@ -42,18 +53,33 @@ impl Subscription {
         if channels.is_empty() {
             channels.push(otherwise.parse().map_err(ApiError::internal)?);
         }
-        for channel in &channels {
-            access.require_subscribe(channel)?;
-        }
+        let asked = access.require_subscribe_all(&channels)?;
         let since = query.get(SINCE.name).map_or(Ok(Since::Now), str::parse).map_err(bad_cursor)?;
-        Ok(Self { channels, since, identity: access.identity() })
+        let ask = |channels| Box::new(Asked { access: access.clone(), channels, is_poll: false });
+        let asked = Some(asked).filter(|asked| !asked.is_empty()).map(ask);
+        Ok(Self { channels, since, identity: access.identity(), asked })
     }
 
-    /// A reader on this process's log; waits for the log if another process is ahead.
+    /// The client polls: the application is not asked at each poll.
+    pub fn is_poll(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.is_poll = true;
+        }
+    }
+
+    /// A reader on this process's log; waits for the log if another process is ahead, and for the application if that decides.
     ///
     /// # Errors
-    /// As [`require_room`].
+    /// As [`require_room`], and as [`PermissionCall::subscribe`].
     pub async fn open(&self, service: &Service) -> Result<Reader, ApiError> {
+        if let Some(asked) = self.asked.as_deref() {
+            match asked {
+                Asked { access, channels, is_poll: true } => {
+                    PermissionCall::subscribe_poll(&service.edge, access, channels).await?;
+                }
+                Asked { access, channels, .. } => PermissionCall::subscribe(&service.edge, access, channels).await?,
+            }
+        }
         if let Since::After(cursor) = self.since
             && self.since != Since::UNKNOWN
         {

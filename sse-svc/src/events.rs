@@ -71,8 +71,10 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
             return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
         }
         let times = StreamSchedule::of(&service.edge.settings, &access);
-        let Ok(reader) = subscription.open(&service).await else {
-            return Ok(answer.body(form.closing()));
+        let reader = match subscription.open(&service).await {
+            Ok(reader) => reader,
+            Err(denied @ ApiError::Denied { .. }) => return Err(denied),
+            Err(_) => return Ok(answer.body(form.closing())),
         };
         access.register(&mut slot, &subscription.channels);
         Ok(answer.body(Stream::new(reader, form, slot, times)))

@@ -201,3 +201,38 @@ async fn every_event_of_a_namespace_of_the_application_is_a_call() {
     let refused = client.join_namespace("/shop", &json!({ "token": "no token" })).await.unwrap_err();
     assert_eq!(refused["data"]["code"], "bad_token");
 }
+
+/// What a member says and reads is decided by the application, if it is asked.
+#[actix_web::test]
+async fn the_application_decides_about_rooms_channels_and_messages() {
+    let backend = Backend::start().await;
+    let url = backend.url();
+    let site = site(&[("TRIDENT_CALL_URL", &url), ("TRIDENT_CALLS", "subscribe,publish")]);
+    backend.answer_all(|call| match (call["kind"].as_str(), call["channels"][0].as_str()) {
+        (Some("subscribe"), Some("chat.closed" | "secret")) => json!({ "allow": false, "code": "closed" }),
+        (Some("publish"), _) if call["messages"][0]["data"] == "spam" => json!({ "allow": false, "code": "spam" }),
+        (Some("publish"), _) => json!({ "allow": true, "data": "[redacted]" }),
+        _ => json!({ "allow": true }),
+    });
+    let mut client = Client::connect(&site).await;
+    assert_eq!(client.asks(r#""join","tea""#).await["ok"], true);
+    assert_eq!(client.refused(r#""join","closed""#).await, "closed");
+    assert_eq!(client.asks(r#""subscribe",{"channels":["orders"]}"#).await["ok"], true);
+    assert_eq!(client.refused(r#""subscribe",{"channels":["secret"]}"#).await, "closed");
+    assert_eq!(client.refused(r#""chat message","spam""#).await, "spam");
+    let first = client.ask(r#""chat message","a word","key""#).await;
+    assert_eq!(client.ask(r#""chat message","a word","key""#).await, first);
+    assert_eq!(client.hears("chat message").await[0], "[redacted]");
+    assert_eq!(site.held("chat.tea").len(), 1);
+}
+
+#[actix_web::test]
+async fn a_client_that_may_not_read_the_first_room_begins_in_none() {
+    let backend = Backend::start().await;
+    let url = backend.url();
+    let site = site(&[("TRIDENT_CALL_URL", &url), ("TRIDENT_CALLS", "subscribe")]);
+    backend.answer_all(|call| json!({ "allow": call["channels"] != json!(["chat.lobby"]) }));
+    let mut client = Client::connect(&site).await;
+    assert_eq!(client.refused(r#""chat message","hi""#).await, "no_room");
+    assert_eq!(client.asks(r#""join","tea""#).await["ok"], true);
+}

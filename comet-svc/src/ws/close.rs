@@ -46,7 +46,7 @@ impl Close {
     pub(super) fn forbidden(error: &ApiError) -> Option<Self> {
         let code = match error {
             ApiError::TokenNeeded(_) | ApiError::BadToken(_) => 4401,
-            ApiError::Forbidden { .. } => 4403,
+            ApiError::Forbidden { .. } | ApiError::Denied { .. } => 4403,
             _ => return None,
         };
         Some(Self { code, reason: format!("{}: {error}", error.code()).into() })

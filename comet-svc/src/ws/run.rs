@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use edge::{
     Access, ApiError,
+    calls::PermissionCall,
     publish::{owned_key, publish},
     service::Service,
     subscribe::require_room,
@@ -36,8 +37,9 @@ pub(super) enum Done {
 pub(super) async fn run(service: Service, access: Access, action: Action) -> Result<Done, ApiError> {
     match action {
         Action::Subscribe { channels, since } => {
-            for channel in &channels {
-                access.require_subscribe(channel)?;
+            let asked = access.require_subscribe_all(&channels)?;
+            if !asked.is_empty() {
+                PermissionCall::subscribe(&service.edge, &access, &asked).await?;
             }
             // Until then it is unknown where the log begins.
             timeout(FILLED_WITHIN, service.bus.filled()).await.map_err(|_| still_loading())?;

@@ -53,3 +53,22 @@ async fn a_client_that_polls_is_asked_about_once_a_minute() {
         assert_eq!(open.await.unwrap().status, 200);
     }
 }
+
+#[actix_web::test]
+async fn a_client_that_polls_is_permitted_for_a_minute() {
+    let mut backend = Backend::start().await;
+    let url = backend.url();
+    let site = site(&[("TRIDENT_CALL_URL", &url), ("TRIDENT_CALLS", "subscribe")]);
+    for (channel, answer, status) in [
+        ("orders.1", json!({ "allow": false }), 403),
+        ("orders.1", json!({ "allow": true }), 200),
+        ("orders.2", json!({}), 503),
+    ] {
+        let ask = site.get(&format!("/data?channel={channel}&mode=poll"));
+        let sent = actix_web::rt::spawn(ask.send());
+        backend.called().await.answer(&answer);
+        assert_eq!(sent.await.unwrap().status, status, "{channel} {answer}");
+    }
+    assert_eq!(site.get("/data?channel=orders.1&mode=poll").send().await.status, 200);
+    assert!(!backend.is_called());
+}

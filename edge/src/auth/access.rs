@@ -16,7 +16,7 @@ use shared::pure::{
 };
 
 use super::{Identity, TokenFault, token_owner::TokenOwner};
-use crate::{ApiError, Edge, address, routes::RequestParts};
+use crate::{ApiError, Edge, address, routes::RequestParts, settings::CallKind};
 
 /// The cookie with the token, for browsers: an `EventSource` cannot send headers.
 pub const TOKEN_COOKIE: &str = "trident_token";
@@ -137,9 +137,13 @@ impl Access {
     /// Whether the client may subscribe to `channel`. A user may always read its own; a backend may read all.
     #[must_use]
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
-        let is_own = || channel.is_user() && self.user().is_some_and(|user| ChannelName::of_user(&user) == *channel);
         let may = |grants: &Grants| grants.subscribe.allow(channel) || grants.may_api(ApiRight::Read);
-        self.is_public(channel) || self.grants().is_some_and(may) || is_own()
+        self.is_public(channel) || self.grants().is_some_and(may) || self.is_own(channel)
+    }
+
+    /// Whether `channel` is that of the client's user.
+    fn is_own(&self, channel: &ChannelName) -> bool {
+        channel.is_user() && self.user().is_some_and(|user| ChannelName::of_user(&user) == *channel)
     }
 
     /// Whether the client may publish to `channel`. Only the server publishes to its own channels.
@@ -168,12 +172,42 @@ impl Access {
         if self.may_subscribe(channel) { Ok(()) } else { Err(self.refused("subscribe to", channel)) }
     }
 
-    /// As [`Access::may_publish`], for handlers.
+    /// Checks that the client may subscribe to all of `channels`, but for those about which the application is asked: they are returned, and
+    /// the application decides in place of the token.
+    ///
+    /// # Errors
+    /// As [`Access::require_subscribe`].
+    pub fn require_subscribe_all(&self, channels: &[ChannelName]) -> Result<Vec<ChannelName>, ApiError> {
+        let is_asked = self.edge.calls.asks(CallKind::Subscribe) && !self.is_backend();
+        let mut asked = Vec::new();
+        for channel in channels {
+            if is_asked && !channel.is_server() && !self.is_own(channel) {
+                asked.push(channel.clone());
+            } else {
+                self.require_subscribe(channel)?;
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Whether the application decides about a publication of the client to `channel`, in place of its token. A cookie that is not trusted for
+    /// publishing is not trusted for asking.
+    #[must_use]
+    pub fn is_asked_to_publish(&self, channel: &ChannelName) -> bool {
+        let is_asked = self.edge.calls.asks(CallKind::Publish) && !self.is_backend();
+        is_asked && self.cookie == Cookie::Sound && !channel.is_server()
+    }
+
+    /// As [`Access::may_publish`], for handlers; [`publish`](crate::publish::publish) asks the application.
     ///
     /// # Errors
     /// 401 if a token might help, 403 if the client's token does not suffice, or none can.
     pub fn require_publish(&self, channel: &ChannelName) -> Result<(), ApiError> {
-        if self.may_publish(channel) { Ok(()) } else { Err(self.refused("publish to", channel)) }
+        if self.is_asked_to_publish(channel) || self.may_publish(channel) {
+            Ok(())
+        } else {
+            Err(self.refused("publish to", channel))
+        }
     }
 
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {

@@ -33,3 +33,22 @@ async fn a_websocket_is_asked_about_when_it_opens() {
     let head = failed.await.unwrap();
     assert!(head.starts_with("http/1.1 503 ") && head.contains("retry-after: "), "{head}");
 }
+
+#[actix_web::test]
+async fn the_application_decides_about_commands() {
+    let backend = edge::testing::backend::Backend::start().await;
+    let url = backend.url();
+    let site = crate::site(&[("TRIDENT_CALL_URL", &url), ("TRIDENT_CALLS", "subscribe,publish")]);
+    backend.answer_all(|call| match call["kind"].as_str() {
+        Some("subscribe") => json!({ "allow": call["channels"] != json!(["secret"]), "code": "secret" }),
+        _ => json!({ "allow": true, "data": 8 }),
+    });
+    let mut client = Client::open(&site, "?channel=orders").await;
+    let refused = client.ask(json!({ "subscribe": { "channels": ["secret"] }, "id": 1 })).await;
+    assert_eq!(refused["error"]["code"], "secret");
+    client.command(json!({ "publish": { "channel": "orders", "data": 7 }, "id": 2 })).await;
+    let (one, other) = (client.json().await, client.json().await);
+    let message = if one.get("ok").is_some() { other } else { one };
+    assert_eq!(message["data"], 8);
+    assert_eq!(Client::open(&site, "?channel=secret").await.closed().await, Some(4403));
+}

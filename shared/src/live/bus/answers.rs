@@ -27,8 +27,8 @@ impl Claim {
     }
 
     /// The claim of a publication, if it has a key, and its messages.
-    pub(super) fn split(Publication { drafts, key }: Publication) -> (Option<Self>, Vec<Draft>) {
-        (key.map(|key| Self::of(&key, &drafts)), drafts)
+    pub(super) fn split(Publication { drafts, key, original }: Publication) -> (Option<Self>, Vec<Draft>) {
+        (key.map(|key| Self::of(&key, original.as_ref().unwrap_or(&drafts))), drafts)
     }
 }
 

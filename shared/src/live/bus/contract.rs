@@ -69,7 +69,7 @@ async fn a_key_adds_once(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
     let mut reader = Reader::open(one.log(), &[channel("key.a")], Since::Now);
     let key = |scope: &str| Some(IdempotencyKey { scope: scope.into(), key: "k".into() });
     let publication =
-        |data: &str, scope| Publication { drafts: vec![draft("key.a", data), draft("key.a", data)], key: key(scope) };
+        |data: &str, scope| Publication::new(vec![draft("key.a", data), draft("key.a", data)]).with_key(key(scope));
     let first = one.publish(publication("first", "me")).await.unwrap();
     assert!(!first.is_repeat);
     let again = Published { is_repeat: true, ..first.clone() };
@@ -77,14 +77,29 @@ async fn a_key_adds_once(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
     assert_eq!(other.publish(publication("first", "me")).await.unwrap(), again);
     for bus in [&one, &other] {
         assert_eq!(bus.publish(publication("other", "me")).await, Err(BusError::Reused));
-        let less = Publication { drafts: vec![draft("key.a", "first")], key: key("me") };
+        let less = Publication::new(vec![draft("key.a", "first")]).with_key(key("me"));
         assert_eq!(bus.publish(less).await, Err(BusError::Reused));
     }
     assert_eq!(other.publish(publication("first", "me")).await.unwrap(), again, "still");
+    // The same can be asked without publishing, and an application may have changed what is published.
+    let asked = |data: &str| vec![draft("key.a", data)];
+    let them = IdempotencyKey { scope: "them".into(), key: "k".into() };
+    for bus in [&one, &other] {
+        let mine = publication("first", "me");
+        assert_eq!(bus.find(&mine.key.unwrap(), &mine.drafts).await, Ok(Some(again.clone())));
+        assert_eq!(bus.find(&them, &asked("asked")).await, Ok(None));
+    }
+    let changed = Publication { original: Some(asked("asked")), ..Publication::new(asked("changed")) };
+    let changed = one.publish(changed.with_key(Some(them.clone()))).await.unwrap();
+    for bus in [&one, &other] {
+        let found = bus.find(&them, &asked("asked")).await;
+        assert_eq!(found, Ok(Some(Published { is_repeat: true, ..changed.clone() })));
+        assert_eq!(bus.find(&them, &asked("changed")).await, Err(BusError::Reused));
+    }
     let yours = other.publish(publication("yours", "you")).await.unwrap();
     assert!(yours.ids != first.ids && !yours.is_repeat);
-    let data: Vec<_> = take(&mut reader, 4).await.into_iter().map(|(_, data)| data).collect();
-    assert_eq!(data, ["\"first\"", "\"first\"", "\"yours\"", "\"yours\""]);
+    let data: Vec<_> = take(&mut reader, 5).await.into_iter().map(|(_, data)| data).collect();
+    assert_eq!(data, ["\"first\"", "\"first\"", "\"changed\"", "\"yours\"", "\"yours\""]);
 }
 
 async fn publishers_at_once_agree_on_one_order(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {

@@ -30,8 +30,9 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Answer, Bus, BusError, DiskStats, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published, Record, Stored,
-    answers::{Answers, Claim},
+    Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
+    Record, Stored,
+    answers::{Answers, Claim, Given},
 };
 use crate::{
     live::{
@@ -39,7 +40,7 @@ use crate::{
         degraded::{Degradation, reason},
         log::{Limits, Log},
     },
-    pure::{Cursor, Message},
+    pure::{Cursor, Draft, Message},
 };
 
 mod archive;
@@ -267,6 +268,17 @@ impl Bus for FileBus {
 
     fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>> {
         Box::pin(self.publish_within(publication))
+    }
+
+    fn find<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        drafts: &'a [Draft],
+    ) -> Answer<'a, Result<Option<Published>, BusError>> {
+        let claim = Claim::of(key, drafts);
+        let found = self.answers.lock().find(&claim, (self.clock)().mono_ms);
+        let repeat = |first: Given| Published { ids: first.ids(self.log.epoch()), is_repeat: true };
+        Box::pin(std::future::ready(found.map(|first| first.map(repeat))))
     }
 
     fn wait_for(&self, _: Cursor) -> Answer<'_, ()> {

@@ -5,15 +5,15 @@ use std::{fmt, future::ready, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 use super::{
-    Answer, Bus, BusError, KeyStats, Lease, Publication, Published,
-    answers::{Answers, Claim},
+    Answer, Bus, BusError, IdempotencyKey, KeyStats, Lease, Publication, Published,
+    answers::{Answers, Claim, Given},
 };
 use crate::{
     live::{
         clock::Clock,
         log::{Limits, Log},
     },
-    pure::{ChannelName, Cursor, Epoch},
+    pure::{ChannelName, Cursor, Draft, Epoch},
 };
 
 /// All in this process. A restart loses everything: older cursors then get a gap.
@@ -74,6 +74,17 @@ impl Bus for MemoryBus {
 
     fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>> {
         Box::pin(ready(self.publish_now(publication)))
+    }
+
+    fn find<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        drafts: &'a [Draft],
+    ) -> Answer<'a, Result<Option<Published>, BusError>> {
+        let claim = Claim::of(key, drafts);
+        let found = self.answers.lock().find(&claim, (self.clock)().mono_ms);
+        let repeat = |first: Given| Published { ids: first.ids(self.log.epoch()), is_repeat: true };
+        Box::pin(ready(found.map(|first| first.map(repeat))))
     }
 
     fn wait_for(&self, _: Cursor) -> Answer<'_, ()> {

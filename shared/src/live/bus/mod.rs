@@ -42,13 +42,21 @@ pub struct Publication {
     pub drafts: Vec<Draft>,
     /// The name under which the publisher may safely retry.
     pub key: Option<IdempotencyKey>,
+    /// What the publisher sent, if the application has changed it: a repetition is recognized by this.
+    pub original: Option<Vec<Draft>>,
 }
 
 impl Publication {
     /// `drafts` without a key, which cannot be retried safely.
     #[must_use]
     pub fn new(drafts: Vec<Draft>) -> Self {
-        Self { drafts, key: None }
+        Self { drafts, key: None, original: None }
+    }
+
+    /// The same with a key.
+    #[must_use]
+    pub fn with_key(self, key: Option<IdempotencyKey>) -> Self {
+        Self { key, ..self }
     }
 }
 
@@ -175,6 +183,13 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// With a key that was used within the last [`IDEMPOTENCY_TTL`] for the same messages, adds nothing and returns the ids of the first
     /// time. With a key that was used for others, returns [`BusError::Reused`].
     fn publish(&self, publication: Publication) -> Answer<'_, Result<Published, BusError>>;
+
+    /// The answer to an earlier publication with this key, if there is one: what [`publish`](Self::publish) would return for `drafts`.
+    fn find<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        drafts: &'a [Draft],
+    ) -> Answer<'a, Result<Option<Published>, BusError>>;
 
     /// Waits, for a short time at most, until this process's log has reached `cursor`, if the bus has.
     ///

@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Bus, BusError, LEASE_HANDOFF_TTL, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published, Question, Record,
-    Replies, Stored,
+    Answer, Bus, BusError, IdempotencyKey, LEASE_HANDOFF_TTL, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
+    Question, Record, Replies, Stored,
 };
 use crate::{
     live::{
@@ -35,7 +35,7 @@ use crate::{
         degraded::Degradation,
         log::{Limits, Log},
     },
-    pure::{ChannelName, Cursor, Message},
+    pure::{ChannelName, Cursor, Draft, Message},
     throttle::Throttle,
 };
 
@@ -314,6 +314,17 @@ impl Bus for RedisBus {
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(self.shared.peers.leave())
+    }
+
+    fn find<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        drafts: &'a [Draft],
+    ) -> Answer<'a, Result<Option<Published>, BusError>> {
+        Box::pin(async move {
+            let Connection { mut connection, .. } = self.shared.connection()?;
+            publisher::find(&mut connection, key, drafts).await
+        })
     }
 
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>> {

@@ -18,7 +18,7 @@ fn bus(clock: Clock) -> Arc<MemoryBus> {
 
 fn publication(key: &str) -> Publication {
     let key = IdempotencyKey { scope: String::new(), key: key.into() };
-    Publication { drafts: vec![Draft::new("c".parse().unwrap(), Payload::from_text("x"))], key: Some(key) }
+    Publication::new(vec![Draft::new("c".parse().unwrap(), Payload::from_text("x"))]).with_key(Some(key))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use redis::RedisError;
+use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     live::bus::{BusError, IDEMPOTENCY_TTL, IdempotencyKey, Publication, Published, digest::Digest, keys::Hash},
-    pure::Cursor,
+    pure::{Cursor, Draft},
 };
 
 /// Maximum number of scripts in flight.
@@ -115,7 +115,8 @@ async fn send(
     for Job { publication, .. } in &batch {
         if publication.key.is_some() {
             keyed += 2;
-            call.arg(keyed).arg(publication.drafts.len()).arg(Digest::of(&publication.drafts).to_string());
+            let original = publication.original.as_ref().unwrap_or(&publication.drafts);
+            call.arg(keyed).arg(publication.drafts.len()).arg(Digest::of(original).to_string());
         } else {
             call.arg(0).arg(publication.drafts.len());
         }
@@ -123,6 +124,25 @@ async fn send(
     }
     let answer = scripts::run(&mut connection, &call).await;
     (batch, answer)
+}
+
+/// The answer to an earlier publication with this key.
+///
+/// # Errors
+/// [`BusError::Reused`] if that was another one, [`BusError::Unavailable`] if Redis does not say.
+pub(super) async fn find(
+    connection: &mut MultiplexedConnection,
+    name: &IdempotencyKey,
+    drafts: &[Draft],
+) -> Result<Option<Published>, BusError> {
+    let unavailable = |error: RedisError| BusError::Unavailable(error.to_string());
+    let given: Option<String> = redis::cmd("GET").arg(key(name)).query_async(connection).await.map_err(unavailable)?;
+    let Some(given) = given else { return Ok(None) };
+    let digest = Digest::of(drafts).to_string();
+    let ids = given.strip_prefix(&*digest).ok_or(BusError::Reused)?;
+    let ids = ids.split(' ').map(str::parse).collect::<Result<_, _>>();
+    let ids = ids.map_err(|_| BusError::Unavailable("the stored answer is not valid".to_owned()))?;
+    Ok(Some(Published { ids, is_repeat: true }))
 }
 
 /// The key of a publication's answer. The length separates scope and key, whatever they contain.

@@ -108,7 +108,7 @@ async fn everything_about_a_message_arrives_on_every_process() {
         drafts.iter().flat_map(|draft| [draft.clone(), draft.clone().by(Some("ann".into()))]).collect();
     let mut reader = Reader::open(other.log(), &[channel("chat.lobby")], Since::Now);
     let key = Some(IdempotencyKey { scope: "a:b".into(), key: "c d".into() });
-    let publication = Publication { drafts: drafts.clone(), key };
+    let publication = Publication::new(drafts.clone()).with_key(key);
     let published = one.publish(publication.clone()).await.unwrap();
     // The repeated one is passed over, to the one behind it.
     let (again, behind) =
