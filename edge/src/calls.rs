@@ -86,7 +86,7 @@ impl Calls {
     #[must_use]
     pub fn new(settings: &Settings, outgoing: &Outgoing, metrics: &Metrics) -> Self {
         let calls = settings.backend.calls.clone();
-        let figures = CallMetrics::default();
+        let figures = CallMetrics::of(&CallKind::ALL.map(CallKind::name));
         metrics.register(|registry| figures.register(registry));
         let signer = Signer::new(settings.backend.hook_secrets.clone());
         let bytes = settings.receive_total.unwrap_or(DEFAULT_BYTES);

@@ -30,6 +30,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Answered,
+        Self::Rejected,
+        Self::Invalid,
+        Self::Deadline,
+        Self::Unreachable,
+        Self::Broken,
+        Self::BreakerOpen,
+        Self::Overloaded,
+        Self::Cancelled,
+    ];
+
     /// The label.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -68,6 +81,20 @@ pub struct CallMetrics {
 }
 
 impl CallMetrics {
+    /// The metrics of calls of these kinds, which are 0 from the beginning.
+    #[must_use]
+    pub fn of(kinds: &[&'static str]) -> Self {
+        let metrics = Self::default();
+        for kind in kinds {
+            for outcome in Outcome::ALL {
+                drop(metrics.outcomes.get_or_create(&ByOutcome { kind, outcome: outcome.name() }));
+            }
+            drop(metrics.retries.get_or_create(&ByKind { kind }));
+            drop(metrics.seconds.get_or_create(&ByKind { kind }));
+        }
+        metrics
+    }
+
     /// Adds them to a registry: `calls_total{kind,outcome}`, `call_retries_total{kind}`, `call_seconds_total{kind}`, `calls_in_progress`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("calls", "Calls to the application, by kind and outcome", self.outcomes.clone());
