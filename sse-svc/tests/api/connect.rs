@@ -31,7 +31,8 @@ async fn the_application_decides_what_a_stream_may_read() {
     let mut events = open.await.unwrap();
     assert_eq!(events.message().await.unwrap().data, "1");
     let mut users = Vec::new();
-    site.service.edge.limits.registry().each(|connection| users.extend(connection.user().map(ToString::to_string)));
+    let registry = site.service.edge.limits.registry();
+    registry.visit(|connection| users.extend(connection.user().map(ToString::to_string))).await;
     assert_eq!(users, ["ann"], "it is known by its user");
 }
 
