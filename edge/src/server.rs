@@ -247,15 +247,18 @@ impl Running {
                 result = Err(io::Error::other(reason));
             }
         }
+        let ended = async {
+            self.stop().await;
+            if let Some(bus) = bus {
+                bus.close().await;
+            }
+        };
         tokio::select! {
-            () = self.stop() => {}
+            () = ended => {}
             (name, number) = signals.next() => {
                 log::warn!("{name} again: exiting immediately");
                 std::process::exit(128 + number)
             }
-        }
-        if let Some(bus) = bus {
-            bus.close().await;
         }
         result
     }

@@ -288,15 +288,16 @@ impl Log {
         Vacancy { new, left }
     }
 
-    /// The newest message stored on any of `channels`.
-    pub fn newest(&self, channels: &[ChannelName]) -> Option<Arc<Message>> {
+    /// The newest message that the memory has of any of `channels`. See [`newest`](super::reader::newest).
+    pub(in crate::live) fn newest(&self, channels: &[ChannelName]) -> Option<Arc<Message>> {
         let head = self.head();
         let newest = |name| self.find(name)?.history.lock().range(Cursor::ZERO, head).next_back().cloned();
         channels.iter().filter_map(newest).max_by_key(|message| message.id)
     }
 
-    /// The newest `count` messages stored on `channel` up to and including `last`, oldest first.
-    pub fn latest(&self, channel: &ChannelName, count: usize, last: Cursor) -> Vec<Arc<Message>> {
+    /// The newest `count` messages that the memory has of `channel` up to and including `last`, oldest first. See
+    /// [`latest`](super::reader::latest).
+    pub(in crate::live) fn latest(&self, channel: &ChannelName, count: usize, last: Cursor) -> Vec<Arc<Message>> {
         let last = last.min(self.head());
         let Some(channel) = self.find(channel) else { return Vec::new() };
         let history = channel.history.lock();

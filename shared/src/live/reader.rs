@@ -18,7 +18,7 @@ mod merge;
 mod older;
 
 pub use batch::{Batch, Limit};
-pub use latest::latest;
+pub use latest::{latest, newest};
 use merge::{Merge, Merged};
 use older::{Older, OlderState};
 
@@ -207,6 +207,9 @@ impl Reader {
             let subscription = self.subscriptions.swap_remove(at);
             self.log.remove_waiter(&subscription.channel, subscription.key);
             self.forget_older();
+            if let Some(older) = &mut self.older {
+                older.forget(channel);
+            }
         }
     }
 
@@ -234,7 +237,7 @@ impl Reader {
         self.opening.is_none().then_some(self.cursor)
     }
 
-    /// Whether the next read will report a gap.
+    /// Whether the next read will report a gap, as far as that is known without the disk. See [`poll_gap`](Self::poll_gap).
     #[must_use]
     pub fn is_gap(&self) -> bool {
         let is_lost = |subscription: &Subscription| {

@@ -11,11 +11,17 @@
 //! [`record`] is their format, [`segment`] a file of them, [`index`] finds the messages of a channel, [`store`] writes, [`open`] starts after
 //! whatever happened, and [`disk`] is the interface to the system. See `docs/decisions/0080-file-bus.md`.
 
-use std::{fmt, io, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::spawn_blocking,
     time::timeout,
 };
@@ -24,14 +30,15 @@ use self::{
     archive::DiskArchive,
     catalog::Catalog,
     disk::{Directory, Disk},
-    queue::{Job, Queue},
+    queue::{Job, Queue, Reply},
     records::RecordFile,
     state::{DiskState, Problem},
+    states::States,
     writer::Writer,
 };
 use super::{
     Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
-    Record, Stored,
+    Record, Stored, StoredState,
     answers::{Answers, Claim, Given},
 };
 use crate::{
@@ -47,71 +54,42 @@ mod archive;
 mod catalog;
 pub mod disk;
 mod error;
-mod floors;
 mod index;
 mod load;
 mod open;
+mod options;
+mod progress;
 mod queue;
 mod record;
 mod records;
+mod removed;
 mod repair;
 mod retention;
 mod segment;
 mod state;
+mod states;
 mod store;
 mod writer;
 
 pub use error::OpenError;
+pub use options::{FileOptions, Fsync};
 pub use repair::{Cut, Examined, examine, repair};
 
 /// Limit of publications that wait for the disk, in KiB. Beyond, publishers wait, and are then rejected.
 const ROOM_KIB: usize = 64 * 1024;
 /// How long a publisher waits for space in the queue.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest segment.
-const MAX_SEGMENT: u64 = 64 << 20;
-/// The smallest length at which a segment is sealed.
-const MIN_SEGMENT: u64 = 64 << 10;
-/// A segment has this part of the disk space for the log: retention removes whole segments.
-const SEGMENTS: u64 = 32;
+/// How long the end of the process waits for the disk.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Threads that read older messages.
 const READERS: usize = 2;
 /// The memory for messages that are loaded at the start, if there is no limit.
 const LOADED: usize = 512 << 20;
 
-/// When messages are made durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fsync {
-    /// Before they are delivered and answered. A power cut loses nothing.
-    #[default]
-    Always,
-    /// Once a second. A power cut loses at most what was published in the last second.
-    EverySecond,
-    /// When the operating system does. The end of the process loses nothing, a power cut what was not written back.
-    Never,
-}
-
-/// How the log is kept on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileOptions {
-    /// When messages are made durable.
-    pub fsync: Fsync,
-    /// Bytes on disk; beyond, the oldest segments are removed. `None` is no limit.
-    pub total: Option<u64>,
-    /// Bytes of memory for idempotency keys. `None` is no limit.
-    pub key_bytes: Option<usize>,
-}
-
-impl FileOptions {
-    /// The length at which a segment is sealed.
-    fn segment_bytes(&self) -> u64 {
-        self.total.map_or(MAX_SEGMENT, |total| (total / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT))
-    }
-}
-
 /// See the module. Dropping it ends the writer after what is in its queue.
 pub struct FileBus {
     log: Arc<Log>,
+    states: Arc<Mutex<States>>,
     catalog: Arc<Catalog>,
     archive: Arc<DiskArchive>,
     answers: Arc<Mutex<Answers>>,
@@ -160,9 +138,9 @@ impl FileBus {
         limits: Limits,
         clock: Clock,
     ) -> Result<(Self, Writer), OpenError> {
-        let (directory, now) = (disk.place(), clock());
+        let (directory, now) = (disk.directory(), clock());
         let failed = |error| OpenError::Disk { directory: directory.clone(), what: "cannot read".to_owned(), error };
-        let store = open::open(disk.clone(), now.time_ms, segment_bytes)?;
+        let mut store = open::open(disk.clone(), now.time_ms, segment_bytes)?;
         let (records, stored) = RecordFile::open(disk, now.time_ms).map_err(failed)?.map_err(|damage| {
             let lost = format!("{} bytes of revocations and disconnected users (it is not a part of the log: if it is removed, only they are lost)", damage.left);
             OpenError::Damaged { directory: directory.clone(), file: records::FILE.to_owned(), offset: damage.offset, lost }
@@ -171,6 +149,7 @@ impl FileBus {
         // The receiver is here.
         let _ = sender.send(Stored::new(stored, None));
         let catalog = store.catalog.clone();
+        retention::reserve(&catalog);
         let plan = load::plan(
             &catalog,
             limits.total.unwrap_or(LOADED).min(LOADED),
@@ -183,10 +162,10 @@ impl FileBus {
         let log = Arc::new(log);
         log.mark_lost_up_to(plan.before);
         let mut answers = Answers::new(options.key_bytes);
-        let loaded = load::load(&catalog, &plan, &log, now, |change| {
-            if change.table == writer::KEYS {
-                writer::restore_key(&mut answers, change, now);
-            }
+        let states = store.states.clone();
+        let loaded = load::load(&catalog, &plan, &log, now, |change| match change.table {
+            writer::KEYS => drop(writer::restore_key(&mut answers, change, now)),
+            _ => states.lock().apply(change),
         });
         if let Err(bad) = loaded.map_err(failed)? {
             return Err(OpenError::Damaged {
@@ -196,8 +175,15 @@ impl FileBus {
                 directory,
             });
         }
+        states.lock().expire(now.time_ms);
+        store.restore_states().map_err(|error| OpenError::Disk {
+            directory: directory.clone(),
+            what: "cannot write the stored states".to_owned(),
+            error,
+        })?;
         let bus = Self {
             log: log.clone(),
+            states,
             catalog,
             archive,
             answers: Arc::new(Mutex::new(answers)),
@@ -218,6 +204,10 @@ impl FileBus {
             fsync: options.fsync,
             total: options.total,
             dirty_since: None,
+            syncing: None,
+            promised_ms: 0,
+            // What an earlier process wrote last may not be confirmed.
+            written: Some(Instant::now()),
             is_gone: false,
         };
         Ok((bus, writer))
@@ -232,11 +222,22 @@ impl FileBus {
         if count > MAX_MESSAGES || bytes > MAX_BYTES {
             return Err(BusError::TooLarge);
         }
+        let (claim, drafts) = Claim::split(publication);
+        let weight = bytes + count * Message::OVERHEAD;
+        self.write(weight, |reply, permit| Job { drafts, state: None, claim, bytes, reply, _permit: Some(permit) })
+            .await
+    }
+
+    /// Has the writer do a job of this many bytes of memory, when there is space in its queue.
+    async fn write(
+        &self,
+        weight: usize,
+        job: impl FnOnce(Reply, OwnedSemaphorePermit) -> Job,
+    ) -> Result<Published, BusError> {
         if let Some(failure) = &*self.state.failure.borrow() {
             return Err(BusError::Unavailable(failure.clone()));
         }
-        let (claim, drafts) = Claim::split(publication);
-        let wanted = (bytes + count * Message::OVERHEAD).div_ceil(1024).min(ROOM_KIB);
+        let wanted = weight.div_ceil(1024).min(ROOM_KIB);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let permit = match self.room.clone().try_acquire_many_owned(wanted) {
             Ok(permit) => permit,
@@ -250,7 +251,7 @@ impl FileBus {
         };
         let (reply, replied) = oneshot::channel();
         let ended = || BusError::Unavailable("the process is ending".to_owned());
-        self.queue.push(Job { drafts, claim, bytes, reply, _permit: Some(permit) }).map_err(|_| ended())?;
+        self.queue.push(job(reply, permit)).map_err(|_| ended())?;
         // The writer took it, and may have written it.
         let lost = || BusError::Unknown("the writer of the log ended before it answered".to_owned());
         replied.await.unwrap_or_else(|_| Err(lost()))
@@ -279,6 +280,25 @@ impl Bus for FileBus {
         let found = self.answers.lock().find(&claim, (self.clock)().mono_ms);
         let repeat = |first: Given| Published { ids: first.ids(self.log.epoch()), is_repeat: true };
         Box::pin(std::future::ready(found.map(|first| first.map(repeat))))
+    }
+
+    fn store_state(&self, state: StoredState) -> Answer<'_, Result<(), BusError>> {
+        Box::pin(async move {
+            let bytes = state.key.len() + state.value.as_ref().map_or(0, Vec::len);
+            let job = |reply, permit| Job {
+                drafts: Vec::new(),
+                state: Some(Box::new(state)),
+                claim: None,
+                bytes,
+                reply,
+                _permit: Some(permit),
+            };
+            self.write(bytes + Message::OVERHEAD, job).await.map(drop)
+        })
+    }
+
+    fn states(&self, table: &'static str) -> Vec<StoredState> {
+        self.states.lock().of(table, (self.clock)().time_ms)
     }
 
     fn wait_for(&self, _: Cursor) -> Answer<'_, ()> {
@@ -347,8 +367,12 @@ impl Bus for FileBus {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             self.queue.close();
-            // This process owns the sender, so it is not dropped before the answer.
-            let _ = self.state.has_ended.subscribe().wait_for(|has_ended| *has_ended).await;
+            let mut has_ended = self.state.has_ended.subscribe();
+            // A disk that does not answer does not keep the process.
+            if timeout(CLOSE_TIMEOUT, has_ended.wait_for(|has_ended| *has_ended)).await.is_err() {
+                let (directory, waited) = (self.catalog.disk.directory(), CLOSE_TIMEOUT.as_secs());
+                log::error!("{directory}: the disk did not answer within {waited} s; the log is not closed in order");
+            }
         })
     }
 

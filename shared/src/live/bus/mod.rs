@@ -87,6 +87,19 @@ impl std::ops::Deref for Published {
     }
 }
 
+/// A small state that outlives the process ([`Bus::store_state`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredState {
+    /// What kind of state it is.
+    pub table: &'static str,
+    /// What it belongs to, unique within its table.
+    pub key: Vec<u8>,
+    /// `None` removes it.
+    pub value: Option<Vec<u8>>,
+    /// When it expires, in milliseconds since the Unix epoch.
+    pub until_ms: u64,
+}
+
 /// The number of idempotency keys in memory, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStats {
@@ -253,6 +266,24 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// What is stored: at the start, and again after this process may have missed something. `None` if the bus stores nothing, or it is taken.
     fn stored(&self) -> Option<mpsc::UnboundedReceiver<Stored>> {
         None
+    }
+
+    /// Stores a small state that outlives the process, such as a revocation, and replaces the one with the same table and key. Resolves when
+    /// it is as durable as a message would be. All of them are read at each start and written again with each segment: a few megabytes at
+    /// most, that change rarely.
+    ///
+    /// Only a bus with a log on disk stores them; on another one this does nothing, and [`states`](Self::states) returns none.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and when there is no space for another one.
+    fn store_state(&self, _: StoredState) -> Answer<'_, Result<(), BusError>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// The states of `table` that are [stored](Self::store_state) and have not expired, in the order of their keys. Earlier processes stored some
+    /// of them. Each has a value.
+    fn states(&self, _table: &'static str) -> Vec<StoredState> {
+        Vec::new()
     }
 
     /// The idempotency keys that this process stores.

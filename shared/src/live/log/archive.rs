@@ -44,7 +44,7 @@ pub(in crate::live) struct Piece {
     /// Up to here, this is everything.
     pub(in crate::live) end: Cursor,
     /// For each channel, the newest message that was removed.
-    pub(in crate::live) floors: Vec<Cursor>,
+    pub(in crate::live) removed: Vec<Cursor>,
     /// Whether messages are lost that retention has not removed: a gap for every reader.
     pub(in crate::live) is_damaged: bool,
     /// Its part of the memory of all pieces.

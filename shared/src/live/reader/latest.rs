@@ -41,13 +41,39 @@ impl Newest {
 /// The newest messages of `channel` up to and including `last`, oldest first, at least one; and whether there are older ones. Waits for the
 /// disk if the memory does not have them.
 pub async fn latest(log: &Arc<Log>, channel: &ChannelName, limit: Limit, last: Cursor) -> (Vec<Arc<Message>>, bool) {
+    let found = search(log, channel, limit, last, |found| found.has_more).await;
+    (found.messages.into(), found.has_more)
+}
+
+/// The newest message stored on any of `channels`. Waits for the disk if the memory has none of them.
+pub async fn newest(log: &Arc<Log>, channels: &[ChannelName]) -> Option<Arc<Message>> {
+    // The memory drops its oldest messages: what it has of any channel is newer than all that it dropped.
+    let mut newest = log.newest(channels);
+    if newest.is_none() && log.archive().is_some() {
+        let limit = Limit { messages: 1, bytes: usize::MAX };
+        for channel in channels {
+            let found = search(log, channel, limit, log.head(), |found| !found.messages.is_empty()).await;
+            newest = newest.into_iter().chain(found.messages).max_by_key(|message| message.id);
+        }
+    }
+    newest
+}
+
+/// The newest messages of `channel` up to and including `last`, from ever earlier on until they are enough.
+async fn search(
+    log: &Arc<Log>,
+    channel: &ChannelName,
+    limit: Limit,
+    last: Cursor,
+    is_enough: impl Fn(&Newest) -> bool,
+) -> Newest {
     let last = last.min(log.head());
     let mut found = Newest::new(limit);
     log.latest(channel, limit.messages.saturating_add(1), last).into_iter().for_each(|message| found.push(message));
     let mut begin = found.messages.front().map_or(last, |oldest| oldest.id);
     let mut width = FIRST_MS;
     let mut is_all = log.archive().is_none();
-    while !found.has_more && !is_all {
+    while !is_enough(&found) && !is_all {
         begin = Cursor::new(begin.ms.saturating_sub(width), 0);
         width = width.saturating_mul(GROWTH);
         is_all = begin <= log.floor();
@@ -60,5 +86,5 @@ pub async fn latest(log: &Arc<Log>, channel: &ChannelName, limit: Limit, last: C
             batch.messages.into_iter().take_while(|message| message.id <= last).for_each(|message| found.push(message));
         }
     }
-    (found.messages.into(), found.has_more)
+    found
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Batch, Limit, Reader};
+use super::{Batch, Limit, Reader, Subscription};
 use crate::{
     live::log::{Awaited, Piece, PieceShare, Request},
     pure::{ChannelName, Cursor, Message},
@@ -32,8 +32,10 @@ pub(super) enum Older {
 #[derive(Default)]
 pub(super) struct OlderState {
     awaited: Option<Awaited>,
+    /// A piece that was read to find out whether there is a gap.
+    read: Option<Piece>,
     piece: Option<Rest>,
-    /// Up to where losses of each channel have been reported.
+    /// Up to where losses of each channel have been reported, if that is after the cursor.
     reported: Vec<(ChannelName, Cursor)>,
 }
 
@@ -46,9 +48,14 @@ struct Rest {
 }
 
 impl OlderState {
+    /// Forgets a channel that is not read any more.
+    pub(super) fn forget(&mut self, channel: &ChannelName) {
+        self.reported.retain(|(known, _)| known != channel);
+    }
+
     /// Up to where each channel has lost messages.
     pub(super) fn removed(&self) -> impl Iterator<Item = Cursor> {
-        self.reported.iter().map(|(_, floor)| *floor)
+        self.reported.iter().map(|(_, removed)| *removed)
     }
 }
 
@@ -77,11 +84,34 @@ impl Reader {
         self.older.as_ref().is_some_and(|older| older.awaited.is_some())
     }
 
+    /// How many channels' losses are remembered.
+    #[cfg(test)]
+    pub(in crate::live) fn reported(&self) -> usize {
+        self.older.as_ref().map_or(0, |older| older.reported.len())
+    }
+
     /// Drops what was read for other channels or positions. What was delivered is behind the cursor.
     pub(super) fn forget_older(&mut self) {
         if let Some(older) = &mut self.older {
-            (older.awaited, older.piece) = (None, None);
+            (older.awaited, older.read, older.piece) = (None, None, None);
         }
+    }
+
+    /// As [`is_gap`](Self::is_gap), for a reader whose position is determined. Waits for the disk, if only that knows.
+    pub fn poll_gap(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        self.waiter.waker.register(cx.waker());
+        if self.is_gap() || self.log.archive().is_none() || !self.is_resolved() {
+            return Poll::Ready(self.is_gap());
+        }
+        if self.older.as_ref().is_some_and(|older| older.piece.is_some()) {
+            return Poll::Ready(false);
+        }
+        let Some(piece) = self.next_piece(self.log.head()) else {
+            return if self.is_waiting() { Poll::Pending } else { Poll::Ready(false) };
+        };
+        let is_lost = self.is_lost(&piece);
+        self.older.get_or_insert_default().read = Some(piece);
+        Poll::Ready(is_lost)
     }
 
     /// Reads from disk, if some messages after the cursor are only there.
@@ -107,6 +137,9 @@ impl Reader {
 
     /// The next piece if it has been read; requests it if it is needed.
     fn next_piece(&mut self, head: Cursor) -> Option<Piece> {
+        if let Some(piece) = self.older.as_mut().and_then(|older| older.read.take()) {
+            return Some(piece);
+        }
         if let Some(awaited) = self.older.as_ref().and_then(|older| older.awaited.as_ref()) {
             let piece = awaited.take()?;
             self.older.as_mut()?.awaited = None;
@@ -130,20 +163,32 @@ impl Reader {
     }
 
     /// Whether the piece shows losses that have not been reported.
-    fn report(&mut self, piece: &Piece) -> bool {
-        let mut is_lost = piece.is_damaged;
-        let reported = &mut self.older.get_or_insert_default().reported;
-        for (subscription, floor) in self.subscriptions.iter().zip(&piece.floors) {
-            let after = self.cursor.max(subscription.from);
-            let known = reported.iter_mut().find(|(channel, _)| *channel == subscription.channel.name);
+    fn is_lost(&self, piece: &Piece) -> bool {
+        let reported = self.older.as_ref().map_or(&[][..], |older| &older.reported);
+        let is_lost = |subscription: &Subscription, removed: Cursor| {
+            let known = reported.iter().find(|(channel, _)| *channel == subscription.channel.name);
             // What was removed before the subscription began is not missed.
-            let before = known.as_ref().map_or(subscription.reported_loss_up_to, |(_, before)| *before);
-            is_lost |= self.opening.is_none() && *floor > after.max(before);
-            match known {
-                Some((_, before)) => *before = (*before).max(*floor),
-                None => reported.push((subscription.channel.name.clone(), *floor)),
+            let before = known.map_or(subscription.reported_loss_up_to, |(_, before)| *before);
+            removed > self.cursor.max(subscription.from).max(before)
+        };
+        let mut removed = self.subscriptions.iter().zip(&piece.removed);
+        piece.is_damaged
+            || self.opening.is_none() && removed.any(|(subscription, removed)| is_lost(subscription, *removed))
+    }
+
+    /// The losses that the piece shows are reported from now on. Returns whether there are any that were not.
+    fn report(&mut self, piece: &Piece) -> bool {
+        let is_lost = self.is_lost(piece);
+        let cursor = self.cursor;
+        let reported = &mut self.older.get_or_insert_default().reported;
+        for (subscription, removed) in self.subscriptions.iter().zip(&piece.removed) {
+            match reported.iter_mut().find(|(channel, _)| *channel == subscription.channel.name) {
+                Some((_, before)) => *before = (*before).max(*removed),
+                None => reported.push((subscription.channel.name.clone(), *removed)),
             }
         }
+        // What is before the cursor is not looked at again.
+        reported.retain(|(_, removed)| *removed > cursor);
         is_lost
     }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io, mem,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -23,7 +24,7 @@ use super::{
     disk::{DiskFile, explain, read_exact},
     index::{
         self, Entry, Listing as _, Sealed, Summary,
-        sealed::{self, Place, SealedEntries},
+        sealed::{self, ChannelEntry, SealedEntries},
     },
     record::{self, FRAME, Record},
     segment::file_name,
@@ -43,8 +44,8 @@ const PIECE: usize = 256 * 1024;
 const SMALL_PIECE: usize = 16 * 1024;
 /// The memory of all pieces, above which they are small.
 const PIECES: usize = 64 << 20;
-/// Maximum number of places of channels that are remembered.
-const MAX_PLACES: usize = 65_536;
+/// Maximum number of channels' entries in indexes that are remembered.
+const MAX_CHANNEL_ENTRIES: usize = 65_536;
 /// How often a read begins again because segments were removed meanwhile.
 const ATTEMPTS: usize = 8;
 
@@ -59,7 +60,7 @@ pub(super) struct DiskArchive {
     changed: Condvar,
     buffered: Arc<AtomicUsize>,
     /// Where the entries of channels are in the indexes of sealed segments.
-    places: Mutex<HashMap<(u64, ChannelName), Option<Place>>>,
+    channel_entries: Mutex<HashMap<(u64, ChannelName), Option<ChannelEntry>>>,
     warnings: Mutex<Throttle>,
 }
 
@@ -76,7 +77,7 @@ impl Archive for DiskArchive {
     }
 
     fn removed(&self, channel: &ChannelName) -> Cursor {
-        self.catalog.segments.lock().floors.of(channel)
+        self.catalog.segments.lock().removed.of(channel)
     }
 }
 
@@ -90,7 +91,7 @@ impl DiskArchive {
             requests: Mutex::default(),
             changed: Condvar::new(),
             buffered: Arc::default(),
-            places: Mutex::default(),
+            channel_entries: Mutex::default(),
             warnings: Mutex::new(Throttle::new(Duration::from_secs(1))),
         }
     }
@@ -128,9 +129,18 @@ impl DiskArchive {
 
     fn serve(&self, request: Request) {
         if !request.is_abandoned() {
-            let piece = self.read(&request);
+            // A reader would wait for ever for a thread that has ended.
+            let read = panic::catch_unwind(AssertUnwindSafe(|| self.read(&request)));
+            let piece = read.unwrap_or_else(|_| self.lost(&request, "reading them ended unexpectedly"));
             request.answer(piece);
         }
+    }
+
+    /// A piece without messages: none up to the end of the request can be read.
+    fn lost(&self, request: &Request, why: &str) -> Piece {
+        self.warn(why);
+        let removed = vec![request.up_to; request.channels.len()];
+        Piece { end: request.up_to, removed, is_damaged: true, ..Piece::default() }
     }
 
     /// Messages from before this time have expired: by the clock that does not step, from the time of day of the start on.
@@ -162,18 +172,14 @@ impl DiskArchive {
                 }
                 // A segment was removed meanwhile; the next attempt knows.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => attempts += 1,
-                Err(error) => {
-                    self.warn(&explain(&error));
-                    let floors = vec![request.up_to; request.channels.len()];
-                    return Piece { end: request.up_to, floors, is_damaged: true, ..Piece::default() };
-                }
+                Err(error) => return self.lost(request, &explain(&error)),
             }
         }
     }
 
     fn warn(&self, why: &str) {
-        let place = self.catalog.disk.place();
-        let text = format!("{place}: older messages cannot be read, and their readers get a gap: {why}");
+        let directory = self.catalog.disk.directory();
+        let text = format!("{directory}: older messages cannot be read, and their readers get a gap: {why}");
         if let Some(suppressed) = self.warnings.lock().admit(&text) {
             log::error!("{text}{suppressed}");
         }
@@ -230,8 +236,8 @@ impl DiskArchive {
             self.warn(why);
         }
         let end = if is_full { reading.seen } else { up_to };
-        let floors = wanted.iter().map(|one| one.floor).collect();
-        Ok(Piece { messages: reading.messages, end, floors, is_damaged: reading.damage.is_some(), share: None })
+        let removed = wanted.iter().map(|one| one.removed).collect();
+        Ok(Piece { messages: reading.messages, end, removed, is_damaged: reading.damage.is_some(), share: None })
     }
 
     /// The records of a segment, and the entries of each channel in it.
@@ -243,9 +249,9 @@ impl DiskArchive {
         budget: u64,
     ) -> io::Result<(Arc<dyn DiskFile>, Vec<(Vec<Entry>, bool)>)> {
         let (file, index) = self.catalog.open(segment.sealed.number)?;
-        let list = |one: &Wanted| match self.place(segment, Some(&index), &one.channel)? {
-            Some(place) if place.summary.last > one.after => {
-                index::entries(&SealedEntries { file: index.clone(), place }, one.after, budget)
+        let list = |one: &Wanted| match self.channel_entry(segment, Some(&index), &one.channel)? {
+            Some(entry) if entry.summary.last > one.after => {
+                index::entries(&SealedEntries { file: index.clone(), entry }, one.after, budget)
             }
             _ => Ok(Default::default()),
         };
@@ -263,13 +269,13 @@ impl DiskArchive {
     ) -> io::Result<(Arc<Vec<Arc<SealedSegment>>>, Arc<dyn DiskFile>, (u64, u32), Vec<Wanted>)> {
         let segments = self.catalog.segments.lock();
         let wanted = request.channels.iter().zip(limits).map(|((channel, after), limit)| {
-            let floor = segments.floors.of(channel).max(*limit);
-            let after = floor.max(*after);
+            let removed = segments.removed.of(channel).max(*limit);
+            let after = removed.max(*after);
             let active = match segments.active.index.channel(channel) {
                 Some(entries) => index::entries(entries, after, budget)?,
                 None => Default::default(),
             };
-            Ok(Wanted { channel: channel.clone(), after, floor, active })
+            Ok(Wanted { channel: channel.clone(), after, removed, active })
         });
         let wanted = wanted.collect::<io::Result<Vec<_>>>()?;
         let active = &segments.active;
@@ -277,27 +283,27 @@ impl DiskArchive {
     }
 
     /// Where the entries of a channel are in the index of a segment.
-    fn place(
+    fn channel_entry(
         &self,
         segment: &SealedSegment,
         index: Option<&Arc<dyn DiskFile>>,
         channel: &ChannelName,
-    ) -> io::Result<Option<Place>> {
+    ) -> io::Result<Option<ChannelEntry>> {
         let key = (segment.sealed.number, channel.clone());
-        if let Some(known) = self.places.lock().get(&key) {
+        if let Some(known) = self.channel_entries.lock().get(&key) {
             return Ok(*known);
         }
         let index = index.map_or_else(
             || self.catalog.open(segment.sealed.number).map(|(_, index)| index),
             |index| Ok(index.clone()),
         )?;
-        let place = sealed::find(&*index, segment.sealed.channels, channel)?;
-        let mut places = self.places.lock();
-        if places.len() >= MAX_PLACES {
-            places.clear();
+        let entry = sealed::find(&*index, segment.sealed.channels, channel)?;
+        let mut known = self.channel_entries.lock();
+        if known.len() >= MAX_CHANNEL_ENTRIES {
+            known.clear();
         }
-        places.insert(key, place);
-        Ok(place)
+        known.insert(key, entry);
+        Ok(entry)
     }
 
     /// The newest message that the channel's limits of count and bytes do not keep.
@@ -322,11 +328,11 @@ impl DiskArchive {
             }
         }
         for segment in sealed.iter().rev() {
-            let Some(place) = self.place(segment, None, channel)? else { continue };
-            let Summary { count: more, bytes: size, .. } = place.summary;
-            if counted + more > count || sum + size > bytes {
+            let Some(entry) = self.channel_entry(segment, None, channel)? else { continue };
+            let Summary { count: more, bytes: size, .. } = entry.summary;
+            if counted.saturating_add(more) > count || sum.saturating_add(size) > bytes {
                 let (file, index) = self.catalog.open(segment.sealed.number)?;
-                let entries = SealedEntries { file: index, place };
+                let entries = SealedEntries { file: index, entry };
                 let over = over(&entries, count - counted, bytes.saturating_sub(sum))?;
                 return id_at(&*file, index::entry(&entries, over.max(1) - 1)?);
             }

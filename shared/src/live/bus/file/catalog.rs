@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use super::{
     disk::{Disk, DiskFile},
-    floors::Floors,
     index::{Index, Sealed},
+    removed::Removed,
 };
 
 /// See the module.
@@ -25,7 +25,7 @@ pub(super) struct Segments {
     /// The segment that is being written.
     pub(super) active: ActiveSegment,
     /// What removed segments had.
-    pub(super) floors: Floors,
+    pub(super) removed: Arc<Removed>,
 }
 
 /// A segment that does not change any more.
@@ -44,7 +44,7 @@ pub(super) struct ActiveSegment {
     pub(super) file: Arc<dyn DiskFile>,
     /// What is written and whole.
     pub(super) length: u64,
-    pub(super) index: Index,
+    pub(super) index: Arc<Index>,
 }
 
 impl Catalog {

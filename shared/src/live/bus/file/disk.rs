@@ -20,6 +20,11 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn lock(&self) -> io::Result<()>;
     /// Gives the directory back: nothing is written after this.
     fn unlock(&self);
+    /// Whether the directory is still the one that was [locked](Self::lock).
+    ///
+    /// # Errors
+    /// When it was removed or replaced, or its lock was.
+    fn check(&self) -> io::Result<()>;
     /// The names of all files.
     ///
     /// # Errors
@@ -53,8 +58,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Identifies the run of the operating system: what was written but not synced is there for as long as this does not change. `None` if
     /// the system does not say.
     fn boot(&self) -> Option<u64>;
-    /// The directory, for messages.
-    fn place(&self) -> String;
+    /// The path of the directory, for messages.
+    fn directory(&self) -> String;
 }
 
 /// An open file. Calls may come from several threads.
@@ -86,11 +91,18 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Up to this length, memory is taken for bytes that a file may not have.
+const UNCHECKED: usize = 64 * 1024;
+
 /// Reads exactly `length` bytes from `offset` on.
 ///
 /// # Errors
 /// `UnexpectedEof` if the file is shorter, and those of [`DiskFile::read_at`].
 pub(super) fn read_exact(file: &dyn DiskFile, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    // A damaged length takes no memory.
+    if length > UNCHECKED && offset.saturating_add(length as u64) > file.length()? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let mut bytes = vec![0; length];
     if file.read_at(&mut bytes, offset)? < length {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -4,6 +4,21 @@ use std::io;
 
 use super::disk::explain;
 
+/// Why something could not be written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// A sync failed. It is unknown what is durable, and the log cannot go on.
+    Sync(io::Error),
+    /// Nothing counts as written, and another attempt may succeed.
+    Other(io::Error),
+}
+
+impl From<WriteError> for io::Error {
+    fn from((WriteError::Sync(error) | WriteError::Other(error)): WriteError) -> Self {
+        error
+    }
+}
+
 /// Why a log cannot be opened. Each message says what an operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

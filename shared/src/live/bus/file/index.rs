@@ -53,6 +53,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// The number of blocks.
     fn blocks(&self) -> u64 {
         self.count.div_ceil(BLOCK)
     }
@@ -138,7 +139,7 @@ pub(super) fn count_over_bytes(listing: &impl Listing, most: u64) -> io::Result<
 }
 
 /// The index of a segment in memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     channels: HashMap<ChannelName, Entries>,
     pub(super) messages: u64,
@@ -147,7 +148,7 @@ pub(super) struct Index {
 }
 
 /// The entries of a channel in memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
     summary: Summary,
     blocks: Vec<Block>,

@@ -4,6 +4,8 @@ use std::{io, sync::Arc};
 
 use super::{
     catalog::Catalog,
+    index::Sealed,
+    progress::Progress,
     record::{self, Change, Hole},
     segment::{self, Found, HEAD, Head, Visit, file_name},
 };
@@ -40,9 +42,15 @@ pub(super) fn plan(catalog: &Catalog, total: usize, states_ms: u64) -> io::Resul
         numbers.push(segment.sealed.number);
     }
     numbers.reverse();
-    let is_wanted = |number: &u64| *number < numbers[0];
-    let sealed = segments.sealed.iter().map(|segment| &segment.sealed).filter(|sealed| sealed.last.ms >= states_ms);
-    let states = sealed.map(|sealed| sealed.number).filter(is_wanted).collect();
+    // The first write of a segment has all states of those before. If it is missing or torn, they are in the segment before.
+    let has_states = segments.active.index.messages > 0;
+    let before_active = segments.active.number.saturating_sub(1);
+    let is_wanted = |sealed: &&Sealed| {
+        let has_valid = sealed.last.ms >= states_ms || !has_states && sealed.number == before_active;
+        has_valid && sealed.number < numbers[0]
+    };
+    let states = segments.sealed.iter().map(|segment| &segment.sealed).filter(is_wanted);
+    let states = states.map(|sealed| sealed.number).collect();
     drop(segments);
     let first = catalog.disk.open(&file_name(numbers[0]))?;
     let before = Head::read(&*first)?.map_or(Cursor::ZERO, |head| head.before);
@@ -68,8 +76,11 @@ pub(super) fn load(
     now: Moment,
     changed: impl FnMut(Change<'_>),
 ) -> io::Result<Result<(), Bad>> {
-    let mut loading = Loading { log, now, messages: Vec::new(), is_state: true, changed };
-    for &number in plan.states.iter().chain(&plan.numbers) {
+    let all = plan.states.len() + plan.numbers.len();
+    let mut progress = Progress::new(&catalog.disk.directory(), "its newest messages are loaded");
+    let mut loading = Loading { log, now, messages: Vec::new(), last: plan.before, is_state: true, changed };
+    for (done, &number) in plan.states.iter().chain(&plan.numbers).enumerate() {
+        progress.report(done, all);
         loading.is_state = number < plan.numbers[0];
         let file = catalog.disk.open(&file_name(number))?;
         let Some(head) = Head::read(&*file)? else { return Ok(Err(Bad { number, offset: 0, length: file.length()? })) };
@@ -78,7 +89,7 @@ pub(super) fn load(
             return Ok(Err(Bad { number, offset, length: file.length()? }));
         }
     }
-    loading.flush();
+    loading.flush()?;
     Ok(Ok(()))
 }
 
@@ -86,17 +97,17 @@ struct Loading<'a, F> {
     log: &'a Arc<Log>,
     now: Moment,
     messages: Vec<Message>,
+    /// The last message.
+    last: Cursor,
     /// Only the changes of state are wanted.
     is_state: bool,
     changed: F,
 }
 
 impl<F> Loading<'_, F> {
-    fn flush(&mut self) {
-        if let Err(id) = self.log.append_placed(std::mem::take(&mut self.messages), self.now) {
-            // Two records with one id would mean an error of the writer.
-            log::error!("the log on disk has the id {id} twice");
-        }
+    fn flush(&mut self) -> io::Result<()> {
+        let appended = self.log.append_placed(std::mem::take(&mut self.messages), self.now);
+        appended.map_err(|id| io::Error::other(format!("the id {id} is not newer than those before")))
     }
 }
 
@@ -105,12 +116,11 @@ impl<F: FnMut(Change<'_>)> Visit for Loading<'_, F> {
         if self.is_state {
             return Ok(());
         }
-        let draft = record::draft(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        let draft = record::draft(found.fields).filter(|_| found.id > self.last);
+        let draft = draft.ok_or(io::ErrorKind::InvalidData)?;
+        self.last = found.id;
         self.messages.push(Message::new(found.id, draft));
-        if self.messages.len() >= BATCH {
-            self.flush();
-        }
-        Ok(())
+        if self.messages.len() >= BATCH { self.flush() } else { Ok(()) }
     }
 
     fn state(&mut self, fields: &[u8], _: u64, _: u64) -> io::Result<()> {

@@ -12,11 +12,13 @@ use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment, Segments},
     disk::{Disk, DiskFile},
     error::OpenError,
-    floors::Floors,
     index::{Index, sealed},
+    progress::Progress,
     record::{self, Hole},
+    removed::Removed,
+    repair::plan::{self, Plan},
     segment::{self, Found, HEAD, Head, Scanned, Visit, file_name, index_name},
-    store::{self, Roll, Store},
+    store::{self, Store},
 };
 use crate::pure::Cursor;
 
@@ -30,7 +32,8 @@ struct Indexing {
 
 impl Visit for Indexing {
     fn message(&mut self, found: Found<'_>) -> io::Result<()> {
-        let channel = record::channel(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        let channel = record::channel(found.fields).filter(|_| found.id > self.last);
+        let channel = channel.ok_or(io::ErrorKind::InvalidData)?;
         self.index.add(&channel, found.id, found.offset, found.length);
         self.last = found.id;
         Ok(())
@@ -59,20 +62,16 @@ impl Opening {
         move |error| OpenError::Disk { directory, what, error }
     }
 
-    fn rolled(&self, result: Result<Arc<dyn DiskFile>, Roll>) -> Result<Arc<dyn DiskFile>, OpenError> {
-        result.map_err(|(Roll::Sync(error) | Roll::Later(error))| self.error("cannot write")(error))
-    }
-
     fn damaged(&self, file: String, offset: u64, lost: impl Into<String>) -> OpenError {
         OpenError::Damaged { directory: self.directory.clone(), file, offset, lost: lost.into() }
     }
 
     /// Removes what an interrupted start or removal left, and returns the numbers of the segments.
-    fn numbers(&self, floors: &Floors) -> Result<Vec<u64>, OpenError> {
+    fn numbers(&self, removed: &Removed) -> Result<Vec<u64>, OpenError> {
         let names = self.disk.list().map_err(self.error("cannot list the directory"))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
         numbers.sort_unstable();
-        let (gone, kept): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|number| *number < floors.oldest);
+        let (gone, kept): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|number| *number < removed.oldest);
         for number in gone {
             for name in [file_name(number), index_name(number)] {
                 match self.disk.remove(&name) {
@@ -83,7 +82,7 @@ impl Opening {
                 }
             }
         }
-        for (expected, &number) in (floors.oldest.max(1)..).zip(&kept) {
+        for (expected, &number) in (removed.oldest.max(1)..).zip(&kept) {
             if number != expected {
                 let lost = format!("the messages of the segments before {}", file_name(number));
                 return Err(self.damaged(file_name(expected), 0, lost));
@@ -120,8 +119,8 @@ impl Opening {
                     return Err(self.damaged(name, bad, format!("up to {} bytes of messages", length - bad)));
                 }
                 let bytes = indexing.index.encode(number, head.salt, length);
-                store::write_index(&*self.disk, number, &bytes)
-                    .map_err(|(Roll::Sync(error) | Roll::Later(error))| self.error("cannot write an index")(error))?;
+                let written = store::write_index(&*self.disk, number, &bytes);
+                written.map_err(io::Error::from).map_err(self.error("cannot write an index"))?;
                 let sealed = indexing.index.sealed(number, head.salt, length);
                 Ok(SealedSegment { sealed, bytes: length + bytes.len() as u64 })
             }
@@ -158,7 +157,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) -> Resu
 
 /// Locks the directory.
 pub(super) fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
-    let directory = disk.place();
+    let directory = disk.directory();
     disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked { directory, owner: error.to_string() },
         _ => OpenError::Disk { directory, what: "cannot lock the directory".to_owned(), error },
@@ -167,12 +166,20 @@ pub(super) fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
 
 /// As [`open`], for a directory that this process has locked.
 pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) -> Result<Store, OpenError> {
-    let opening = Opening { directory: disk.place(), disk: disk.clone() };
-    let floors = Floors::read(&*disk).map_err(opening.error("cannot read the table of dropped messages"))?;
-    let floors = floors.ok_or_else(|| {
+    let opening = Opening { directory: disk.directory(), disk: disk.clone() };
+    let removed = Removed::read(&*disk).map_err(opening.error("cannot read the table of dropped messages"))?;
+    let removed = removed.ok_or_else(|| {
         opening.damaged("dropped".to_owned(), 0, "the knowledge which channels lost messages by retention")
     })?;
-    let mut numbers = opening.numbers(&floors)?;
+    let plan = Plan::read(&*disk).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => opening.damaged(plan::NAME.to_owned(), 0, "nothing"),
+        _ => opening.error("cannot read")(error),
+    })?;
+    if let Some(plan) = &plan {
+        log::info!("{}: the log is cut as a repair planned it", opening.directory);
+        plan.cut(&*disk).map_err(opening.error("cannot cut the log"))?;
+    }
+    let mut numbers = opening.numbers(&removed)?;
 
     // The last segment may have been created and never used; then the one before may have been written to after that.
     let mut last = None;
@@ -187,17 +194,22 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
             _ => disk.remove(&name).map_err(opening.error(format!("cannot remove {name}")))?,
         }
     }
-    let sealed: Vec<Arc<SealedSegment>> =
-        numbers.iter().map(|number| opening.sealed(*number).map(Arc::new)).collect::<Result<_, _>>()?;
+    let mut progress = Progress::new(&opening.directory, "the log is opened");
+    let sealed = numbers.iter().enumerate().map(|(done, number)| {
+        progress.report(done, numbers.len());
+        opening.sealed(*number).map(Arc::new)
+    });
+    let sealed = sealed.collect::<Result<Vec<Arc<SealedSegment>>, _>>()?;
 
     let mut indexing = Indexing::default();
     let mut scanned = Scanned { end: HEAD, ..Scanned::default() };
     let (head, file) = match last {
         Some((head, file, length)) => {
+            indexing.last = head.before;
             scanned = opening.scan(&*file, &head, &mut indexing)?;
             if let Some(bad) = scanned.bad {
                 let read = opening.error(format!("cannot read {}", file_name(head.number)));
-                if segment::was_durable(&*file, head.salt, bad).map_err(read)? {
+                if scanned.is_invalid || segment::was_durable(&*file, head.salt, bad).map_err(read)? {
                     let lost = format!("up to {} bytes of messages", length - bad);
                     return Err(opening.damaged(file_name(head.number), bad, lost));
                 }
@@ -214,14 +226,17 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         None => {
             let head = Head {
                 salt: rand::random(),
-                number: floors.oldest.max(1),
+                number: removed.oldest.max(1),
                 created_ms: now_ms.max(Cursor::FIRST_ISSUED.ms),
                 before: Cursor::ZERO,
             };
-            (head, opening.rolled(store::create(&*disk, &head))?)
+            let file = store::create(&*disk, &head).map_err(io::Error::from);
+            (head, file.map_err(opening.error("cannot write"))?)
         }
     };
-    // What a killed process left in the cache of the system is shown to readers only once it is durable.
+    // What an earlier process left in the cache of the system is shown to readers only once it is durable.
+    let proven = scanned.group.synced.min(scanned.end);
+    segment::rewrite(&*file, proven, scanned.end).map_err(opening.error("cannot write"))?;
     file.sync().map_err(opening.error("cannot sync the log"))?;
     disk.sync_names().map_err(opening.error("cannot sync the directory"))?;
 
@@ -236,18 +251,20 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     }
 
     let boot = disk.boot().unwrap_or_default();
-    let active =
-        ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index: indexing.index };
-    let segments = Segments { sealed: Arc::new(sealed), active, floors };
+    let index = Arc::new(indexing.index);
+    let active = ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index };
+    let segments = Segments { sealed: Arc::new(sealed), active, removed: Arc::new(removed) };
     let floor = Cursor::new(head.created_ms, 0);
     let mut store = Store {
         catalog: Arc::new(Catalog { disk, segments: Mutex::new(segments) }),
         created_ms: head.created_ms,
         last: indexing.last.max(head.before).max(floor),
         holes: indexing.holes,
+        states: Arc::default(),
         boot,
         reserved_ms: 0,
         synced: scanned.end,
+        is_confirmed: scanned.end == HEAD || scanned.is_confirmed(),
         segment_bytes,
     };
     let missing: Vec<Hole> = store.holes.iter().filter(|hole| !known.contains(hole)).copied().collect();
@@ -255,11 +272,14 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         store.write_holes(&missing).map_err(opening.error("cannot write"))?;
     }
     let group = scanned.group;
-    if group.reserved_ms > store.last.ms && (group.boot != boot || boot == 0) {
-        // The system was restarted, and some ids that were handed out may be lost.
+    if group.reserved_ms > store.last.ms && (group.boot != boot || boot == 0 || scanned.bad.is_some()) {
+        // The system was restarted, or lost what it had not written, and some ids that were handed out may be lost.
         let hole = Hole { after: store.last, up_to: Cursor::new(group.reserved_ms, u64::MAX) };
         log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);
         store.add_hole(hole).map_err(opening.error("cannot write"))?;
+    }
+    if let Some(plan) = plan {
+        plan.complete(&mut store, now_ms).map_err(opening.error("cannot write"))?;
     }
     Ok(store)
 }

@@ -6,21 +6,26 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    live::bus::{BusError, Published, answers::Claim},
+    live::bus::{BusError, Published, StoredState, answers::Claim},
     pure::Draft,
 };
 
 /// Maximum number of bytes that the writer takes at once, unless one publication is larger.
 const MAX_BYTES: usize = 4 << 20;
 
+/// Where the answer to a publication goes.
+pub(super) type Reply = oneshot::Sender<Result<Published, BusError>>;
+
 /// One publication.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) drafts: Vec<Draft>,
+    /// A state to store, instead of messages.
+    pub(super) state: Option<Box<StoredState>>,
     pub(super) claim: Option<Claim>,
     /// Its data in bytes.
     pub(super) bytes: usize,
-    pub(super) reply: oneshot::Sender<Result<Published, BusError>>,
+    pub(super) reply: Reply,
     /// Its part of the memory of all that wait.
     pub(super) _permit: Option<OwnedSemaphorePermit>,
 }

@@ -5,12 +5,16 @@ use std::{io, path::Path, sync::Arc};
 use super::{
     disk::{Directory, Disk},
     error::OpenError,
-    floors::Floors,
     open,
-    record::Hole,
-    segment::{self, Found, HEAD, Head, Visit, file_name, index_name},
+    record::{self, Hole},
+    removed::Removed,
+    segment::{self, Found, HEAD, Head, Visit, file_name},
 };
 use crate::pure::Cursor;
+
+pub(super) mod plan;
+
+use plan::Plan;
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +29,21 @@ pub struct Examined {
     pub ids: Option<(Cursor, Cursor)>,
     /// Segments that are missing at the beginning: their messages are lost.
     pub missing: u64,
+    /// Whether it cannot be read any more which channels lost messages by retention. Then each client with a cursor from before the first
+    /// segment gets a gap.
+    pub is_table_damaged: bool,
+    /// Whether an earlier repair was interrupted. The next start completes it, and so does another repair.
+    pub is_interrupted: bool,
     /// The first damage. Everything from there on is lost.
     pub cut: Option<Cut>,
+}
+
+impl Examined {
+    /// Whether a server would refuse to start.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.cut.is_some() || self.missing > 0 || self.is_table_damaged
+    }
 }
 
 /// What is lost by damage.
@@ -46,151 +63,163 @@ pub struct Cut {
     number: u64,
 }
 
-/// Reads the whole log at `path`, which no process may use meanwhile, and changes nothing. An incomplete write at the end is no damage.
+/// Reads the whole log at `path`, which no process may use meanwhile, and changes nothing. It needs no permission to write. An incomplete
+/// write at the end is no damage.
 ///
 /// # Errors
-/// [`OpenError::Locked`], and [`OpenError::Disk`] when it cannot be read.
+/// [`OpenError::Locked`], and [`OpenError::Disk`] when it cannot be read or there is none.
 pub fn examine(path: &Path) -> Result<Examined, OpenError> {
-    let disk = opened(path)?;
-    let examined = read(&*disk).map_err(failed(&*disk, "cannot read the log"));
+    let disk = Directory::open_read_only(path).map_err(unopened(path))?;
+    open::lock(&disk)?;
+    let examined = read(&disk).map_err(failed(&disk, "cannot read the log"));
     disk.unlock();
     examined
 }
 
-/// Cuts the log at `path` at its first damage, if there is any, gives up missing segments at its beginning, and returns what was there. Readers with a cursor of the lost part get a gap.
-/// `now_ms` is the time of day: later ids begin after it.
+/// Cuts the log at `path` at its first damage, if there is any, gives up missing segments at its beginning, and returns what was there.
+/// Clients with a cursor of the lost part get a gap. `now_ms` is the time of day: later ids begin after it. If it is interrupted, the next
+/// start or repair completes it.
 ///
 /// # Errors
 /// As [`examine`], and when it cannot be changed.
 pub fn repair(path: &Path, now_ms: u64) -> Result<Examined, OpenError> {
-    let disk = opened(path)?;
+    if !path.is_dir() {
+        return Err(unopened(path)(io::ErrorKind::NotFound.into()));
+    }
+    let disk: Arc<dyn Disk> = Arc::new(Directory::open(path).map_err(unopened(path))?);
+    open::lock(&*disk)?;
     let repaired = repair_on(disk.clone(), now_ms);
     disk.unlock();
     repaired
 }
 
-fn opened(path: &Path) -> Result<Arc<dyn Disk>, OpenError> {
+pub(super) fn unopened(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let directory = path.display().to_string();
-    let error =
-        |error| OpenError::Disk { directory: directory.clone(), what: "cannot open the directory".into(), error };
-    if !path.is_dir() {
-        return Err(error(io::ErrorKind::NotFound.into()));
-    }
-    let disk = Directory::open(path).map_err(error)?;
-    open::lock(&disk)?;
-    Ok(Arc::new(disk))
+    move |error| OpenError::Disk { directory, what: "cannot open the directory".to_owned(), error }
 }
 
-fn failed(disk: &dyn Disk, what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
-    let directory = disk.place();
+pub(super) fn failed(disk: &dyn Disk, what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    let directory = disk.directory();
     move |error| OpenError::Disk { directory, what: what.to_owned(), error }
 }
 
 /// Repairs a log that is locked already.
 pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, OpenError> {
+    let unwritten = "cannot write the repair";
+    match Plan::read(&*disk) {
+        // It was stored as a whole, so it was damaged later, and its repair was complete.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            plan::forget(&*disk).map_err(failed(&*disk, unwritten))?;
+        }
+        Ok(Some(_)) => drop(open::open_locked(disk.clone(), now_ms, u64::MAX)),
+        found => drop(found.map_err(failed(&*disk, "cannot read the log"))?),
+    }
     let examined = read(&*disk).map_err(failed(&*disk, "cannot read the log"))?;
-    if examined.missing > 0 {
+    if examined.missing > 0 || examined.is_table_damaged {
         give_up_missing(&*disk).map_err(failed(&*disk, "cannot write the table of dropped messages"))?;
     }
-    let Some(cut) = &examined.cut else { return Ok(examined) };
-    cut_off(&*disk, cut).map_err(failed(&*disk, "cannot cut the log"))?;
-    let mut store = open::open_locked(disk.clone(), now_ms, u64::MAX)?;
-    let up_to = Cursor::new(now_ms, u64::MAX).max(cut.newest).max(store.last.next(now_ms));
-    let hole = Hole { after: store.last, up_to };
-    store.add_hole(hole).map_err(failed(&*disk, "cannot write"))?;
+    if let Some(cut) = &examined.cut {
+        let kept = examined.ids.map_or(Cursor::ZERO, |(_, last)| last);
+        let up_to = Cursor::new(now_ms, u64::MAX).max(cut.newest).max(kept.next(now_ms));
+        let plan = Plan { number: cut.number, offset: cut.offset, up_to };
+        plan.store(&*disk).map_err(io::Error::from).map_err(failed(&*disk, unwritten))?;
+        // The start completes it.
+        open::open_locked(disk, now_ms, u64::MAX)?;
+    }
     Ok(examined)
 }
 
 /// Has the log begin with the first segment that is there.
 fn give_up_missing(disk: &dyn Disk) -> io::Result<()> {
-    let mut floors = Floors::read(disk)?.unwrap_or_default();
-    let Some(&first) = numbers(disk, &floors)?.first() else { return Ok(()) };
-    let head = Head::read(&*disk.open(&file_name(first))?)?;
-    floors.lose(first, head.map_or(Cursor::ZERO, |head| head.before));
-    floors.write(disk)
-}
-
-fn cut_off(disk: &dyn Disk, cut: &Cut) -> io::Result<()> {
-    let later =
-        disk.list()?.into_iter().filter_map(|name| segment::number_of(&name)).filter(|number| *number > cut.number);
-    let mut removed: Vec<u64> = later.collect();
-    // The newest first: an interrupted repair leaves a log that begins as before.
-    removed.sort_unstable_by(|a, b| b.cmp(a));
-    let is_all = cut.offset < HEAD;
-    for number in removed.into_iter().chain(is_all.then_some(cut.number)) {
-        disk.remove(&file_name(number)).or_else(unless_missing)?;
-        disk.remove(&index_name(number)).or_else(unless_missing)?;
+    let (mut removed, is_table_damaged) = removed(disk)?;
+    if let Some(&first) = numbers(disk, &removed, is_table_damaged)?.first() {
+        let head = Head::read(&*disk.open(&file_name(first))?)?;
+        removed.lose(first, head.map_or(Cursor::ZERO, |head| head.before));
     }
-    disk.remove(&index_name(cut.number)).or_else(unless_missing)?;
-    if !is_all {
-        let file = disk.open(&file_name(cut.number))?;
-        file.set_len(cut.offset)?;
-        file.sync()?;
-    }
-    disk.sync_names()
+    Ok(removed.write(disk)?)
 }
 
-fn unless_missing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
-/// Counts messages.
+/// Counts messages, and refuses what a start would refuse.
 #[derive(Default)]
 struct Count {
     messages: u64,
     ids: Option<(Cursor, Cursor)>,
+    /// The newest id before.
+    last: Cursor,
 }
 
 impl Visit for Count {
     fn message(&mut self, found: Found<'_>) -> io::Result<()> {
+        if found.id <= self.last || record::draft(found.fields).is_none() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.last = found.id;
         self.messages += 1;
         self.ids = Some((self.ids.map_or(found.id, |(first, _)| first), found.id));
         Ok(())
     }
 
-    fn state(&mut self, _: &[u8], _: u64, _: u64) -> io::Result<()> {
-        Ok(())
+    fn state(&mut self, fields: &[u8], _: u64, _: u64) -> io::Result<()> {
+        record::change(fields).map(drop).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    fn hole(&mut self, _: Hole) {}
+    fn hole(&mut self, hole: Hole) {
+        self.last = self.last.max(hole.up_to);
+    }
 }
 
-/// The segments that retention has not removed, oldest first.
-fn numbers(disk: &dyn Disk, floors: &Floors) -> io::Result<Vec<u64>> {
+/// What retention has removed, and whether the table of that is damaged.
+fn removed(disk: &dyn Disk) -> io::Result<(Removed, bool)> {
+    let table = Removed::read(disk)?;
+    let is_damaged = table.is_none();
+    Ok((table.unwrap_or_default(), is_damaged))
+}
+
+/// The segments that retention has not removed, oldest first. Without its table, those after the last missing one.
+pub(super) fn numbers(disk: &dyn Disk, removed: &Removed, is_table_damaged: bool) -> io::Result<Vec<u64>> {
     let mut numbers: Vec<u64> = disk.list()?.iter().filter_map(|name| segment::number_of(name)).collect();
-    numbers.retain(|number| *number >= floors.oldest);
+    numbers.retain(|number| *number >= removed.oldest);
     numbers.sort_unstable();
+    let last_break = numbers.windows(2).rposition(|two| two[1] != two[0] + 1);
+    if let (true, Some(at)) = (is_table_damaged, last_break) {
+        numbers.drain(..=at);
+    }
     Ok(numbers)
 }
 
-fn read(disk: &dyn Disk) -> io::Result<Examined> {
-    let floors = Floors::read(disk)?.unwrap_or_default();
-    let numbers = numbers(disk, &floors)?;
+pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
+    let (removed, is_table_damaged) = removed(disk)?;
+    let numbers = numbers(disk, &removed, is_table_damaged)?;
     let mut expected = numbers.first().copied().unwrap_or_default();
-    let mut examined = Examined { missing: expected.saturating_sub(floors.oldest.max(1)), ..Examined::default() };
+    let missing = if is_table_damaged { 0 } else { expected.saturating_sub(removed.oldest.max(1)) };
+    let is_interrupted = !matches!(Plan::read(disk), Ok(None));
+    let mut examined = Examined { missing, is_table_damaged, is_interrupted, ..Examined::default() };
+    let mut newest = Cursor::ZERO;
     for (at, &number) in numbers.iter().enumerate() {
         let is_last = at + 1 == numbers.len();
         let file = disk.open(&file_name(number))?;
         let length = file.length()?;
-        let mut count = Count::default();
+        let mut count = Count { last: newest, ..Count::default() };
         let (end, is_damaged) = match Head::read(&*file)? {
             _ if number != expected => (0, true),
             None => (0, !is_last || length > HEAD),
             Some(head) => {
+                count.last = newest.max(head.before);
                 let scanned = segment::scan(&*file, head.salt, HEAD, &mut count)?;
                 let is_damaged = match scanned.bad {
                     None => false,
-                    Some(bad) => !is_last || segment::was_durable(&*file, head.salt, bad)?,
+                    Some(bad) => !is_last || scanned.is_invalid || segment::was_durable(&*file, head.salt, bad)?,
                 };
                 (scanned.end, is_damaged)
             }
         };
-        expected = number + 1;
+        (expected, newest) = (number + 1, count.last);
         match &mut examined.cut {
             Some(cut) => {
                 cut.bytes += length;
                 cut.messages += count.messages;
-                cut.newest = cut.newest.max(count.ids.map_or(Cursor::ZERO, |(_, last)| last));
+                // The head of a segment says what was before it.
+                cut.newest = cut.newest.max(newest);
             }
             None => {
                 examined.segments += 1;

@@ -1,16 +1,16 @@
 //! Removes the oldest segments: when all segments together are too large, when all messages of a segment have expired, and when the limits of
 //! their channels keep none of them.
 //!
-//! What each channel loses is written first ([`Floors`]), so that a reader from before it gets a gap, and no other reader.
-//!
-//! [`Floors`]: super::floors::Floors
+//! What each channel loses is written first ([`Removed`]), so that a reader from before it gets a gap, and no other reader.
 
 use std::{io, sync::Arc};
 
 use super::{
     archive::DiskArchive,
     catalog::{Catalog, SealedSegment},
+    error::WriteError,
     index::sealed,
+    removed::Removed,
     segment::{file_name, index_name},
 };
 
@@ -27,48 +27,80 @@ pub(super) fn enforce(
     archive: &DiskArchive,
     total: Option<u64>,
     has_new: bool,
-) -> io::Result<usize> {
+) -> Result<usize, WriteError> {
     let (mut size, _) = catalog.size();
-    let (sealed, mut floors) = {
+    // Neither is copied unless something is removed.
+    let (sealed, mut removed) = {
         let segments = catalog.segments.lock();
-        (segments.sealed.clone(), segments.floors.clone())
+        (segments.sealed.clone(), segments.removed.clone())
     };
     let oldest_ms = archive.oldest_ms();
     let mut count = 0;
     for segment in sealed.iter() {
         let is_over = total.is_some_and(|most| size > most);
         let has_expired = segment.sealed.last.ms < oldest_ms;
-        let is_removable = is_over || has_expired || has_new && is_over_limits(catalog, archive, &sealed, segment)?;
-        if !is_removable {
+        // A segment whose index cannot be read goes by age and by the total.
+        let is_over_limits = || is_over_limits(catalog, archive, &sealed, segment).unwrap_or(false);
+        if !(is_over || has_expired || has_new && is_over_limits()) {
             break;
         }
-        let index = catalog.disk.open(&index_name(segment.sealed.number))?;
-        for one in sealed::all(&*index, segment.sealed.channels) {
-            let (channel, summary) = one?;
-            floors.raise(channel, summary.last);
-        }
-        floors.oldest = segment.sealed.number + 1;
+        lose(catalog, segment, Arc::make_mut(&mut removed)).map_err(WriteError::Other)?;
         size -= segment.bytes;
         count += 1;
     }
     if count == 0 {
         return Ok(0);
     }
-    floors.shrink();
-    floors.write(&*catalog.disk)?;
+    Arc::make_mut(&mut removed).shrink();
+    removed.write(&*catalog.disk)?;
     {
         let mut segments = catalog.segments.lock();
-        segments.floors = floors;
+        segments.removed = removed;
         Arc::make_mut(&mut segments.sealed).drain(..count);
     }
     for segment in &sealed[..count] {
         for name in [file_name(segment.sealed.number), index_name(segment.sealed.number)] {
             if let Err(error) = catalog.disk.remove(&name) {
-                log::warn!("{}: {name} is not removed before the next start: {error}", catalog.disk.place());
+                log::warn!("{}: {name} is not removed before the next start: {error}", catalog.disk.directory());
             }
         }
     }
     Ok(count)
+}
+
+/// Notes that the messages of a segment are removed.
+fn lose(catalog: &Catalog, segment: &SealedSegment, removed: &mut Removed) -> io::Result<()> {
+    let after = segment.sealed.number + 1;
+    let index = catalog.disk.open(&index_name(segment.sealed.number));
+    let raised = index.and_then(|index| {
+        sealed::all(&*index, segment.sealed.channels).try_for_each(|one| {
+            let (channel, summary) = one?;
+            removed.raise(channel, summary.last);
+            Ok(())
+        })
+    });
+    match raised {
+        Ok(()) => removed.oldest = after,
+        // Without the index it is not known which channels lose something: each of them may.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+            ) =>
+        {
+            removed.lose(after, segment.sealed.last);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Reserves the space that the next removal needs. Without it, a full disk stops retention.
+pub(super) fn reserve(catalog: &Catalog) {
+    let removed = catalog.segments.lock().removed.clone();
+    if let Err(error) = removed.reserve(&*catalog.disk) {
+        log::debug!("{}: no space is reserved for the removal of segments: {error}", catalog.disk.directory());
+    }
 }
 
 /// Whether the limits of count and bytes keep no message of a segment.

@@ -108,8 +108,19 @@ pub(super) struct Scanned {
     pub(super) end: u64,
     /// The first place without a valid record before the end of the file.
     pub(super) bad: Option<u64>,
+    /// Whether the bad place is a record that is as it was written, and yet cannot be one of this log.
+    pub(super) is_invalid: bool,
     /// The last group.
     pub(super) group: record::Group,
+    /// Where it is.
+    pub(super) group_at: u64,
+}
+
+impl Scanned {
+    /// Whether the last record is a group, and says that everything before it was durable.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.end == self.group_at + GROUP as u64 && self.group.synced >= self.group_at
+    }
 }
 
 /// A window on a file that moves forward.
@@ -143,10 +154,11 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Reads the segment from `from` on, and calls `visit` for each whole publication.
+/// Reads the segment from `from` on, and calls `visit` for each whole publication. It ends at the first record that `visit` refuses with
+/// `InvalidData`.
 ///
 /// # Errors
-/// When the file cannot be read, and those of `visit`.
+/// When the file cannot be read, and other errors of `visit`.
 pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl Visit) -> io::Result<Scanned> {
     let mut window = Window::new(file, from)?;
     let length = window.length;
@@ -166,11 +178,12 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
             Framed::Short(_) | Framed::Bad => break,
         };
         least = FRAME;
+        let mut visited = Ok(());
         let is_last = match record::parse(body) {
             None => break,
             Some(Record::Group(_) | Record::Hole(_)) if !begun.is_empty() => break,
             Some(Record::Group(group)) => {
-                scanned.group = group;
+                (scanned.group, scanned.group_at) = (group, at);
                 true
             }
             Some(Record::Hole(hole)) => {
@@ -178,11 +191,11 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
                 true
             }
             Some(Record::Message { id, is_last: true, fields }) if begun.is_empty() => {
-                visit.message(Found { id, offset: at, length: size, fields })?;
+                visited = visit.message(Found { id, offset: at, length: size, fields });
                 true
             }
             Some(Record::State { is_last: true, fields }) if begun.is_empty() => {
-                visit.state(fields, at, size)?;
+                visited = visit.state(fields, at, size);
                 true
             }
             Some(Record::Message { is_last, .. } | Record::State { is_last, .. }) => {
@@ -190,13 +203,18 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
                 is_last
             }
         };
-        at += size;
         if is_last {
-            for (at, size) in begun.drain(..) {
-                again(file, at, size, visit)?;
+            let mut begun = begun.drain(..);
+            visited = visited.and_then(|()| begun.try_for_each(|(at, size)| again(file, at, size, visit)));
+            match visited {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Ok(Scanned { bad: Some(scanned.end), is_invalid: true, ..scanned });
+                }
+                visited => visited?,
             }
-            scanned.end = at;
+            scanned.end = at + size;
         }
+        at += size;
     }
     scanned.bad = (at < length).then_some(at);
     // A publication that has begun and does not end is none.
@@ -241,6 +259,19 @@ pub(super) fn was_durable(file: &dyn DiskFile, salt: u32, bad: u64) -> io::Resul
         at += (bytes.len() - (GROUP - 1)) as u64;
     }
     Ok(false)
+}
+
+/// Writes bytes of a file again, as they are. After a failed sync, the system may show what it never wrote, and may take it for written: then
+/// no sync makes it durable.
+///
+/// # Errors
+/// When they cannot be read or written.
+pub(super) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    for at in (from..to).step_by(CHUNK) {
+        let length = usize::try_from(to - at).unwrap_or(usize::MAX).min(CHUNK);
+        file.write_at(&read_exact(file, at, length)?, at)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@
 
 use std::{io, sync::Arc};
 
+use parking_lot::Mutex;
+
 use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment},
     disk::{Disk, DiskFile},
-    index::Index,
+    error::WriteError,
     record::{Encoder, Group, Hole},
     segment::{HEAD, Head, file_name, index_name},
+    states::States,
 };
 use crate::pure::{ChannelName, Cursor};
 
@@ -37,11 +40,15 @@ pub(super) struct Store {
     /// The newest id that was written, or may have been handed out.
     pub(super) last: Cursor,
     pub(super) holes: Vec<Hole>,
+    /// What outlives the process, besides messages.
+    pub(super) states: Arc<Mutex<States>>,
     pub(super) boot: u64,
     /// Ids up to this millisecond may be handed out before they are durable; 0 if none are.
     pub(super) reserved_ms: u64,
     /// How much of the segment is durable.
     pub(super) synced: u64,
+    /// Whether a group after the last record says that everything before it is durable.
+    pub(super) is_confirmed: bool,
     /// The length at which a segment is sealed.
     pub(super) segment_bytes: u64,
 }
@@ -55,6 +62,8 @@ impl Store {
         if segments.active.length == HEAD {
             // Each segment has all of them, so that they outlive the segments before.
             self.holes.iter().for_each(|hole| encoder.hole(*hole));
+            drop(segments);
+            self.states.lock().encode(&mut encoder);
         }
         encoder
     }
@@ -68,16 +77,21 @@ impl Store {
         file.write_at(encoder.bytes(), at)
     }
 
-    /// Removes what a failed write left.
+    /// Removes what a failed write left, so that no power cut brings it back.
     ///
     /// # Errors
     /// When it is not known any more what the file has.
     pub(super) fn undo(&mut self) -> io::Result<()> {
         let (file, at) = self.end();
-        file.set_len(at)
+        if file.length()? > at {
+            file.set_len(at)?;
+            file.sync()?;
+        }
+        Ok(())
     }
 
-    fn end(&self) -> (Arc<dyn DiskFile>, u64) {
+    /// The segment, and where the next record will be in it.
+    pub(super) fn end(&self) -> (Arc<dyn DiskFile>, u64) {
         let segments = self.catalog.segments.lock();
         (segments.active.file.clone(), segments.active.length)
     }
@@ -87,10 +101,14 @@ impl Store {
         let mut segments = self.catalog.segments.lock();
         let active = &mut segments.active;
         active.length += encoder.bytes().len() as u64;
+        // Only the writer has the index for longer than it has the lock, and not now: nothing is copied.
+        let index = Arc::make_mut(&mut active.index);
         for Placed { channel, id, offset, length } in placed {
-            active.index.add(channel, *id, *offset, *length as u64);
+            index.add(channel, *id, *offset, *length as u64);
         }
+        drop(segments);
         self.last = placed.last().map_or(self.last, |last| last.id);
+        self.is_confirmed = false;
     }
 
     /// Makes everything up to the end of what is written durable, committed or not.
@@ -131,13 +149,24 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the segment still has its name.
+    /// Writes all states, if the segment has begun without them: its first write was torn.
     ///
     /// # Errors
-    /// `NotFound` if the directory has vanished.
-    pub(super) fn is_there(&self) -> io::Result<()> {
-        let number = self.catalog.segments.lock().active.number;
-        self.catalog.disk.open(&file_name(number)).map(drop)
+    /// When they cannot be written and synced.
+    pub(super) fn restore_states(&mut self) -> io::Result<()> {
+        let has_begun = {
+            let active = &self.catalog.segments.lock().active;
+            active.length > HEAD && active.index.messages == 0
+        };
+        if !has_begun || self.states.lock().is_empty() {
+            return Ok(());
+        }
+        let mut encoder = self.begin();
+        self.states.lock().encode(&mut encoder);
+        self.write(&encoder)?;
+        self.sync(encoder.bytes().len() as u64)?;
+        self.commit(&encoder, &[]);
+        Ok(())
     }
 
     /// Whether so many bytes can be written. They are to be [undone](Self::undo).
@@ -163,55 +192,49 @@ impl Store {
     /// Seals the segment and begins the next one.
     ///
     /// # Errors
-    /// [`Roll`], which says whether the log can go on with the same segment.
-    pub(super) fn roll(&mut self) -> Result<(), Roll> {
+    /// With [`WriteError::Other`], the log can go on with the same segment.
+    pub(super) fn roll(&mut self) -> Result<(), WriteError> {
         if self.is_dirty() {
-            self.sync(0).map_err(Roll::Sync)?;
+            self.sync(0).map_err(WriteError::Sync)?;
         }
         let disk = self.catalog.disk.clone();
-        let (number, salt, length, bytes) = {
+        let (number, salt, length, index) = {
             let active = &self.catalog.segments.lock().active;
-            (active.number, active.salt, active.length, active.index.encode(active.number, active.salt, active.length))
+            (active.number, active.salt, active.length, active.index.clone())
         };
+        // Readers look at the index meanwhile.
+        let bytes = index.encode(number, salt, length);
         write_index(&*disk, number, &bytes)?;
         let head = Head { salt: rand::random(), number: number + 1, created_ms: self.created_ms, before: self.last };
         let file = create(&*disk, &head)?;
-        let mut segments = self.catalog.segments.lock();
-        let active =
-            ActiveSegment { number: head.number, salt: head.salt, file, length: HEAD, index: Index::default() };
-        let before = std::mem::replace(&mut segments.active, active);
-        let sealed = before.index.sealed(number, salt, length);
+        let sealed = index.sealed(number, salt, length);
         let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64 };
+        let mut segments = self.catalog.segments.lock();
+        segments.active =
+            ActiveSegment { number: head.number, salt: head.salt, file, length: HEAD, index: Arc::default() };
         Arc::make_mut(&mut segments.sealed).push(Arc::new(segment));
+        drop(segments);
         self.synced = HEAD;
+        self.is_confirmed = true;
         // All ids that were handed out are durable now. The next ones are reserved again, since the new segment does not say anything yet.
         self.reserved_ms = 0;
         Ok(())
     }
 }
 
-/// Why the next segment could not be begun.
-#[derive(Debug)]
-pub(super) enum Roll {
-    /// A sync failed: it is unknown what is durable.
-    Sync(io::Error),
-    /// The log can go on with the same segment, and try again.
-    Later(io::Error),
-}
-
 /// Writes the index of a sealed segment.
-pub(super) fn write_index(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<(), Roll> {
+pub(super) fn write_index(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<(), WriteError> {
     // It is checked by its checksum when it is read, and can be made again: no other name is needed until it is whole.
-    let file = disk.create(&index_name(number)).map_err(Roll::Later)?;
-    file.write_at(bytes, 0).map_err(Roll::Later)?;
-    file.sync().map_err(Roll::Sync)
+    let file = disk.create(&index_name(number)).map_err(WriteError::Other)?;
+    file.write_at(bytes, 0).map_err(WriteError::Other)?;
+    file.sync().map_err(WriteError::Sync)
 }
 
 /// Creates a segment, which is there after a power cut.
-pub(super) fn create(disk: &dyn Disk, head: &Head) -> Result<Arc<dyn DiskFile>, Roll> {
-    let file = disk.create(&file_name(head.number)).map_err(Roll::Later)?;
-    file.write_at(&head.encode(), 0).map_err(Roll::Later)?;
-    file.sync().map_err(Roll::Sync)?;
-    disk.sync_names().map_err(Roll::Sync)?;
+pub(super) fn create(disk: &dyn Disk, head: &Head) -> Result<Arc<dyn DiskFile>, WriteError> {
+    let file = disk.create(&file_name(head.number)).map_err(WriteError::Other)?;
+    file.write_at(&head.encode(), 0).map_err(WriteError::Other)?;
+    file.sync().map_err(WriteError::Sync)?;
+    disk.sync_names().map_err(WriteError::Sync)?;
     Ok(file)
 }

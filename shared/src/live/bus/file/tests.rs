@@ -23,7 +23,9 @@ use crate::{
 };
 
 mod crash;
+mod faults;
 mod older;
+mod states;
 
 const START: u64 = 1_763_800_000_000;
 
@@ -85,7 +87,7 @@ impl Simulated {
     fn job(publication: Publication) -> (Job, Receiver<Result<Published, BusError>>) {
         let (claim, drafts) = Claim::split(publication);
         let (reply, replied) = oneshot::channel();
-        (Job { drafts, claim, bytes: 0, reply, _permit: None }, replied)
+        (Job { drafts, state: None, claim, bytes: 0, reply, _permit: None }, replied)
     }
 
     /// Publishes all in one round of the writer; the answers that came, and whether the writer failed.

@@ -8,29 +8,25 @@
 //! setting says.
 
 use std::{
-    io,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use super::{
     Fsync,
     archive::DiskArchive,
-    disk::{explain, is_full},
-    queue::{Job, Queue, Work},
+    queue::{Job, Queue, Reply, Work},
     record::Change,
-    retention,
-    state::{DiskState, Problem},
-    store::{Placed, Roll, Store},
+    state::DiskState,
+    store::{Placed, Store},
 };
 use crate::{
     live::{
         bus::{
-            BusError, IDEMPOTENCY_TTL, Published,
+            BusError, IDEMPOTENCY_TTL, Published, StoredState,
             answers::{Answers, Claim, Given},
         },
         clock::{Clock, Moment},
@@ -39,12 +35,13 @@ use crate::{
     pure::{Cursor, Epoch, Message},
 };
 
+mod checks;
+mod syncing;
+
+pub(super) use syncing::Syncing;
+
 /// Ids are reserved for so many milliseconds ahead, if they are handed out before they are durable.
 const RESERVED_MS: u64 = 10_000;
-/// The longest time between syncs with [`Fsync::EverySecond`].
-const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// The space that has to be free before publishing goes on after the disk was full.
-const SPACE: usize = 64 * 1024;
 /// How long an idempotency key is stored.
 pub(super) const TTL_MS: u64 = IDEMPOTENCY_TTL.as_secs() * 1_000;
 /// The table of idempotency keys.
@@ -64,7 +61,13 @@ pub(super) struct Writer {
     pub(super) total: Option<u64>,
     /// When something was written that is not durable yet, with [`Fsync::EverySecond`].
     pub(super) dirty_since: Option<Instant>,
-    /// The directory has vanished: what is written has no name any more.
+    /// The sync that runs on a thread of its own.
+    pub(super) syncing: Option<Syncing>,
+    /// Ids up to this millisecond may be handed out before they are durable: a durable group says so.
+    pub(super) promised_ms: u64,
+    /// When messages were written that are not confirmed.
+    pub(super) written: Option<Instant>,
+    /// The directory has vanished or was replaced: what is written would not be found at the next start.
     pub(super) is_gone: bool,
 }
 
@@ -74,7 +77,7 @@ pub(super) struct Failure(pub(super) String);
 
 /// A publication that has been encoded, or answered without.
 struct Planned {
-    reply: oneshot::Sender<Result<Published, BusError>>,
+    reply: Reply,
     result: Result<Published, BusError>,
 }
 
@@ -108,8 +111,7 @@ impl Writer {
 
     fn work_on(&mut self, queue: &Queue) {
         loop {
-            let most = self.dirty_since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
-            let work = queue.take(most);
+            let work = queue.take(self.patience());
             let is_last = work.is_last;
             let done = self.work(work).and_then(|()| if is_last { self.finish() } else { Ok(()) });
             if let Err(Failure(reason)) = done {
@@ -131,125 +133,44 @@ impl Writer {
             None if work.jobs.is_empty() => {}
             None => self.publish(work.jobs)?,
         }
-        match self.dirty_since {
-            Some(since) if since.elapsed() >= SYNC_EVERY => self.sync(0),
-            _ => Ok(()),
-        }
-    }
-
-    /// Writes that nothing was handed out that is not here, and makes all of it durable.
-    fn finish(&mut self) -> Result<(), Failure> {
-        if self.store.reserved_ms == 0 && !self.store.is_dirty() {
-            return Ok(());
-        }
-        self.sync(0)?;
-        self.store.reserved_ms = 0;
-        let encoder = self.store.begin();
-        match self.store.write(&encoder) {
-            Ok(()) => self.sync(encoder.bytes().len() as u64)?,
-            Err(error) => log::warn!("the end of the log could not be written: {}", explain(&error)),
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self, written: u64) -> Result<(), Failure> {
-        let begun = Instant::now();
-        let synced = self.store.sync(written);
-        self.state.count_sync(begun.elapsed());
-        self.dirty_since = None;
-        synced.map_err(|error| {
-            Failure(format!(
-                "{}: a sync failed ({}), so it is unknown which of the last messages are durable",
-                self.place(),
-                explain(&error)
-            ))
-        })
-    }
-
-    fn place(&self) -> String {
-        self.store.catalog.disk.place()
-    }
-
-    /// Checks whether the directory is still there, and whether a problem has ended.
-    fn check(&mut self) -> Result<(), Failure> {
-        let is_there = self.store.is_there();
-        self.is_gone = is_there.is_err();
-        if let Err(error) = is_there {
-            self.problem(&error);
-            return Ok(());
-        }
-        self.remove_old(false);
-        if self.state.problem.lock().is_none() {
-            return Ok(());
-        }
-        match self.store.has_space(SPACE) {
-            Ok(()) => self.solved(),
-            Err(error) => drop(self.problem(&error)),
-        }
-        self.undo()
-    }
-
-    /// Removes segments that are too old or exceed the space for the log.
-    fn remove_old(&self, has_new: bool) {
-        match retention::enforce(&self.store.catalog, &self.archive, self.total, has_new) {
-            Ok(0) => {}
-            Ok(count) => log::debug!("{}: {count} segments were removed", self.place()),
-            Err(error) => log::warn!("{}: old segments are not removed: {}", self.place(), explain(&error)),
-        }
-    }
-
-    fn problem(&self, error: &io::Error) -> BusError {
-        let message = format!("{}: {}", self.place(), explain(error));
-        let problem = if is_full(error) { Problem::Full(message) } else { Problem::Disk(message) };
-        let answer = problem.error();
-        let before = self.state.problem.lock().replace(problem.clone());
-        if before.as_ref() != Some(&problem) {
-            log::error!("nothing can be published: {answer}");
-        }
-        answer
-    }
-
-    fn solved(&self) {
-        if self.state.problem.lock().take().is_some() {
-            log::info!("{}: messages can be published again", self.place());
-        }
-    }
-
-    fn undo(&mut self) -> Result<(), Failure> {
-        self.store.undo().map_err(|error| {
-            let place = self.place();
-            Failure(format!("{place}: an incomplete write could not be undone: {}", explain(&error)))
-        })
+        self.keep()
     }
 
     /// Publishes `jobs`, in this order.
     fn publish(&mut self, jobs: Vec<Job>) -> Result<(), Failure> {
         if self.store.is_full() {
-            match self.store.roll() {
-                Ok(()) => {
-                    self.dirty_since = None;
-                    self.remove_old(true);
+            match self.roll() {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    jobs.into_iter().for_each(|job| drop(job.reply.send(Err(answer.clone()))));
+                    return Ok(());
                 }
-                Err(Roll::Sync(error)) => {
-                    let reason = format!("{}: a sync failed ({})", self.place(), explain(&error));
-                    return Err(fail(jobs.into_iter().map(|job| job.reply), reason));
-                }
-                // The segment grows on, until there is space for the next one.
-                Err(Roll::Later(error)) => log::warn!("{}: no new segment: {}", self.place(), explain(&error)),
+                Err(Failure(reason)) => return Err(fail(jobs.into_iter().map(|job| job.reply), reason)),
             }
         }
         let now = (self.clock)();
         let reserved_before = self.store.reserved_ms;
-        let is_reserving =
-            self.fsync != Fsync::Always && self.store.last.next(now.time_ms).ms >= self.store.reserved_ms;
-        if is_reserving {
-            self.store.reserved_ms = self.store.last.ms.max(now.time_ms) + RESERVED_MS;
+        let next_ms = self.store.last.next(now.time_ms).ms;
+        // If half of the reservation is left, it is extended along with a later sync.
+        let is_reserving = self.fsync != Fsync::Always && next_ms >= self.promised_ms;
+        let is_extending = self.fsync != Fsync::Always && next_ms + RESERVED_MS / 2 >= reserved_before;
+        if is_reserving || is_extending {
+            self.store.reserved_ms = next_ms + RESERVED_MS;
         }
         let mut encoder = self.store.begin();
         let (mut planned, mut messages, mut placed) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
-        let (mut reserved, mut id) = (0, self.store.last);
-        for Job { drafts, claim, reply, .. } in jobs {
+        let (mut reserved, mut id, mut states) = (0, self.store.last, Vec::new());
+        for Job { drafts, state, claim, reply, .. } in jobs {
             let count = drafts.len();
+            if let Some(state) = state {
+                let room = self.store.states.lock().require_room(&state, self.store.segment_bytes);
+                if room.is_ok() {
+                    encoder.state(change_of(&state), true);
+                    states.push(state);
+                }
+                planned.push(Planned { reply, result: room.map(|()| Published::default()) });
+                continue;
+            }
             let result = match self.claim(claim.as_ref(), count, id, now) {
                 Ok(Some(published)) => Ok(published),
                 Err(error) => Err(error),
@@ -275,7 +196,7 @@ impl Writer {
             };
             planned.push(Planned { reply, result });
         }
-        if messages.is_empty() && reserved == 0 {
+        if messages.is_empty() && states.is_empty() {
             self.store.reserved_ms = reserved_before;
             answer(planned);
             return Ok(());
@@ -302,20 +223,27 @@ impl Writer {
             }
             return Ok(());
         }
-        if self.fsync == Fsync::Always || is_reserving {
-            if let Err(Failure(reason)) = self.sync(encoder.bytes().len() as u64) {
-                return Err(fail(planned.into_iter().map(|one| one.reply), reason));
-            }
-        } else if self.fsync == Fsync::EverySecond {
-            self.dirty_since.get_or_insert_with(Instant::now);
+        if (self.fsync == Fsync::Always || is_reserving)
+            && let Err(Failure(reason)) = self.sync(encoder.bytes().len() as u64)
+        {
+            return Err(fail(planned.into_iter().map(|one| one.reply), reason));
         }
         self.solved();
         self.store.commit(&encoder, &placed);
+        states.iter().for_each(|state| self.store.states.lock().apply(change_of(state)));
+        let written = Instant::now();
+        self.written = Some(written);
+        if self.fsync == Fsync::EverySecond && !is_reserving {
+            self.dirty_since.get_or_insert(written);
+        }
         if let Err(id) = self.log.append_placed(messages, now) {
-            let reason = format!("{}: the id {id} is not newer than those before", self.place());
+            let reason = format!("{}: the id {id} is not newer than those before", self.directory());
             return Err(fail(planned.into_iter().map(|one| one.reply), reason));
         }
         answer(planned);
+        if self.fsync == Fsync::Never && is_extending && !is_reserving {
+            self.begin_sync()?;
+        }
         Ok(())
     }
 
@@ -347,9 +275,13 @@ fn answer(planned: Vec<Planned>) {
 }
 
 /// Answers that it is unknown what was added.
-fn fail(replies: impl Iterator<Item = oneshot::Sender<Result<Published, BusError>>>, reason: String) -> Failure {
+fn fail(replies: impl Iterator<Item = Reply>, reason: String) -> Failure {
     replies.for_each(|reply| drop(reply.send(Err(BusError::Unknown(reason.clone())))));
     Failure(reason)
+}
+
+fn change_of(StoredState { table, key, value, until_ms }: &StoredState) -> Change<'_> {
+    Change { table, key, value: value.as_deref(), until_ms: *until_ms }
 }
 
 /// The key and the value of an idempotency key in the log.

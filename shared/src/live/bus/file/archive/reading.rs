@@ -23,7 +23,7 @@ pub(super) struct Wanted {
     /// Messages after this one are wanted and have not been removed.
     pub(super) after: Cursor,
     /// The newest message that was removed.
-    pub(super) floor: Cursor,
+    pub(super) removed: Cursor,
     /// Its entries in the segment that is being written.
     pub(super) active: (Vec<Entry>, bool),
 }
@@ -112,7 +112,7 @@ impl Reading {
                 }
                 if id.ms < self.oldest_ms {
                     self.seen = id;
-                    one.floor = one.floor.max(id);
+                    one.removed = one.removed.max(id);
                     continue;
                 }
                 let Some(draft) = record::draft(fields) else {
@@ -147,7 +147,7 @@ impl Reading {
         for at in channels {
             let one = &mut wanted[at];
             if up_to > one.after {
-                one.floor = one.floor.max(up_to);
+                one.removed = one.removed.max(up_to);
                 self.damage.get_or_insert_with(|| why.to_owned());
             }
         }

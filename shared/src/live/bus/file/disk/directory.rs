@@ -14,11 +14,26 @@ use super::{Disk, DiskFile};
 /// The file that is locked, with the id of the process that has the lock.
 const LOCK: &str = "lock";
 
+const REPLACED: &str =
+    "the directory was removed or replaced; move it back, or restart this process, which then uses what is there";
+const UNLOCKED: &str =
+    "the file `lock` was removed or replaced, so another process could use the directory, too; restart this process";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    lock: Mutex<Option<File>>,
+    /// Only reads, and needs no permission to write.
+    is_read_only: bool,
+    lock: Mutex<Option<Locked>>,
+}
+
+/// What was locked.
+#[derive(Debug)]
+struct Locked {
+    /// Closing it releases the lock. A directory that is only read may have none.
+    file: Option<File>,
+    directory: Identity,
 }
 
 impl Directory {
@@ -27,45 +42,115 @@ impl Directory {
     /// # Errors
     /// When it cannot be created or is not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if !path.is_dir() {
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !is_current(path) && !path.is_dir()).collect();
+        if !missing.is_empty() {
             fs::create_dir_all(path)?;
-            // So that a power cut does not take the new directory.
-            sync_directory(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+            // So that a power cut takes none of the new directories.
+            for created in missing.into_iter().rev() {
+                let parent = created.parent().filter(|parent| !is_current(parent));
+                sync_directory(parent.unwrap_or(Path::new(".")))?;
+            }
         }
-        Ok(Self { path: path.to_owned(), lock: Mutex::new(None) })
+        Ok(Self { path: path.to_owned(), is_read_only: false, lock: Mutex::new(None) })
+    }
+
+    /// The existing directory at `path`, in which nothing is changed.
+    ///
+    /// # Errors
+    /// When it is not a directory.
+    pub fn open_read_only(path: &Path) -> io::Result<Self> {
+        if !fs::metadata(path)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { path: path.to_owned(), is_read_only: true, lock: Mutex::new(None) })
+    }
+
+    /// The process that has the lock; `None` if no process has it.
+    ///
+    /// # Errors
+    /// When the lock cannot be read.
+    pub fn holder(&self) -> io::Result<Option<String>> {
+        match self.lock_shared() {
+            Ok(()) => {
+                self.unlock();
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the lock for reading only: others may read at the same time.
+    fn lock_shared(&self) -> io::Result<()> {
+        let file = match File::open(self.path.join(LOCK)) {
+            // No process has ever had it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file?),
+        };
+        if let Some(file) = &file {
+            file.try_lock_shared().map_err(|error| refused(error, file))?;
+        }
+        *self.lock.lock() = Some(Locked { file, directory: Identity::of(&fs::metadata(&self.path)?) });
+        Ok(())
+    }
+}
+
+/// The path of the current directory.
+fn is_current(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// The error of a lock: who has it.
+fn refused(error: TryLockError, mut file: &File) -> io::Error {
+    match error {
+        TryLockError::WouldBlock => {
+            let mut owner = String::new();
+            // The lock decides; the text only helps.
+            let _ = file.read_to_string(&mut owner);
+            let owner = match owner.trim() {
+                "" => "another process".to_owned(),
+                pid => format!("process {pid}"),
+            };
+            io::Error::new(io::ErrorKind::WouldBlock, owner)
+        }
+        TryLockError::Error(error) => error,
     }
 }
 
 impl Disk for Directory {
     fn lock(&self) -> io::Result<()> {
+        if self.is_read_only {
+            return self.lock_shared();
+        }
         let path = self.path.join(LOCK);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                // The lock decides; the text only helps.
-                let _ = file.read_to_string(&mut owner);
-                let owner = match owner.trim() {
-                    "" => "another process".to_owned(),
-                    pid => format!("process {pid}"),
-                };
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, owner));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        file.try_lock().map_err(|error| refused(error, &file))?;
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
-        *self.lock.lock() = Some(file);
+        *self.lock.lock() = Some(Locked { file: Some(file), directory: Identity::of(&fs::metadata(&self.path)?) });
         Ok(())
     }
 
     fn unlock(&self) {
-        // Closing the file releases the lock.
         *self.lock.lock() = None;
     }
 
+    fn check(&self) -> io::Result<()> {
+        let lock = self.lock.lock();
+        let Some(Locked { file: Some(file), directory }) = &*lock else { return Ok(()) };
+        let is_same = |path: &Path, before: &Identity| match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok::<_, io::Error>(false),
+            found => Ok(Identity::of(&found?) == *before),
+        };
+        if !is_same(&self.path, directory)? {
+            return Err(io::Error::other(REPLACED));
+        }
+        if !is_same(&self.path.join(LOCK), &Identity::of(&file.metadata()?))? {
+            return Err(io::Error::other(UNLOCKED));
+        }
+        Ok(())
+    }
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
         names.collect()
@@ -78,7 +163,8 @@ impl Disk for Directory {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(PlainFile(OpenOptions::new().read(true).write(true).open(self.path.join(name))?)))
+        let file = OpenOptions::new().read(true).write(!self.is_read_only).open(self.path.join(name))?;
+        Ok(Arc::new(PlainFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -99,8 +185,28 @@ impl Disk for Directory {
         u64::from_str_radix(&digits, 16).ok()
     }
 
-    fn place(&self) -> String {
+    fn directory(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// What distinguishes a file or a directory from another one of the same name.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+#[cfg(unix)]
+impl Identity {
+    fn of(file: &fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self(file.dev(), file.ino())
+    }
+}
+
+/// Other systems do not let a directory be replaced while a file of it is open.
+#[cfg(not(unix))]
+impl Identity {
+    fn of(_: &fs::Metadata) -> Self {
+        Self(0, 0)
     }
 }
 

@@ -1,6 +1,11 @@
 //! A disk in memory that crashes: what was not synced is lost, torn, or there, at random.
 
-use std::{collections::BTreeMap, io, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -23,6 +28,8 @@ struct State {
     boot: u64,
     is_locked: bool,
     faults: Faults,
+    /// Syncs wait for it.
+    gate: Arc<Mutex<()>>,
 }
 
 /// What fails.
@@ -30,7 +37,7 @@ struct State {
 pub(in crate::live::bus::file) struct Faults {
     /// Free space in bytes; `None` is no limit.
     pub(in crate::live::bus::file) space: Option<usize>,
-    /// Each sync fails with this error.
+    /// Each sync fails with this error. What it should have made durable stays readable, and no later sync makes it durable.
     pub(in crate::live::bus::file) sync: Option<io::ErrorKind>,
     /// Each write fails with this error.
     pub(in crate::live::bus::file) write: Option<io::ErrorKind>,
@@ -38,14 +45,30 @@ pub(in crate::live::bus::file) struct Faults {
     pub(in crate::live::bus::file) steps: Option<usize>,
     /// Syncs do nothing, as on a disk that lies.
     pub(in crate::live::bus::file) no_sync: bool,
+    /// Each read panics.
+    pub(in crate::live::bus::file) panic: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
+    /// The sectors that were written after the last sync, whatever its result.
+    dirty: BTreeSet<usize>,
     /// These bytes cannot be read.
     bad: Range<usize>,
+}
+
+impl Content {
+    /// Makes the sectors durable that were written, and the length.
+    fn sync(&mut self) {
+        self.durable.resize(self.now.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let end = ((sector + 1) * SECTOR).min(self.now.len());
+            let begin = (sector * SECTOR).min(end);
+            self.durable[begin..end].copy_from_slice(&self.now[begin..end]);
+        }
+    }
 }
 
 impl SimulatedDisk {
@@ -56,7 +79,13 @@ impl SimulatedDisk {
             boot: 1,
             is_locked: false,
             faults: Faults::default(),
+            gate: Arc::default(),
         })))
+    }
+
+    /// While it is locked, syncs do not end.
+    pub(in crate::live::bus::file) fn gate(&self) -> Arc<Mutex<()>> {
+        self.0.lock().gate.clone()
     }
 
     pub(in crate::live::bus::file) fn faults(&self, faults: Faults) {
@@ -96,7 +125,10 @@ impl SimulatedDisk {
                     }
                 }
             }
-            names.insert(name.clone(), Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes, bad: 0..0 })));
+            names.insert(
+                name.clone(),
+                Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes, ..Content::default() })),
+            );
         }
         let durable = names.clone();
         Self::of(names, durable, state.boot + 1)
@@ -107,7 +139,8 @@ impl SimulatedDisk {
         durable: BTreeMap<String, Arc<Mutex<Content>>>,
         boot: u64,
     ) -> Self {
-        Self(Arc::new(Mutex::new(State { names, durable, boot, is_locked: false, faults: Faults::default() })))
+        let (faults, gate) = Default::default();
+        Self(Arc::new(Mutex::new(State { names, durable, boot, is_locked: false, faults, gate })))
     }
 
     /// Changes the bytes of a file, as a failing disk does.
@@ -149,6 +182,11 @@ impl Disk for SimulatedDisk {
         self.0.lock().is_locked = false;
     }
 
+    fn check(&self) -> io::Result<()> {
+        let state = self.0.lock();
+        if state.names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(self.0.lock().names.keys().cloned().collect())
     }
@@ -179,8 +217,12 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.step()?;
-        let removed = self.0.lock().names.remove(name);
-        removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut state = self.0.lock();
+        let removed = state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(space) = &mut state.faults.space {
+            *space += removed.lock().now.len();
+        }
+        Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -199,7 +241,7 @@ impl Disk for SimulatedDisk {
         Some(self.0.lock().boot)
     }
 
-    fn place(&self) -> String {
+    fn directory(&self) -> String {
         "the simulated disk".to_owned()
     }
 }
@@ -216,6 +258,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        assert!(!self.disk.0.lock().faults.panic, "a panic was requested");
         let content = self.content.lock();
         let end = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(bytes.len());
         if (content.bad.start as u64) < end as u64 && offset < content.bad.end as u64 {
@@ -230,28 +273,29 @@ impl DiskFile for SimulatedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         // A process that dies in the midst of a write has written a part of it.
         let step = self.disk.step();
-        let (most, result) = {
-            let mut state = self.disk.0.lock();
-            match (step, state.faults.write, &mut state.faults.space) {
-                (Err(error), ..) => (bytes.len() / 2, Err(error)),
-                (_, Some(kind), _) => (bytes.len() / 2, Err(kind.into())),
-                (.., Some(space)) if *space < bytes.len() => {
-                    (std::mem::take(space), Err(io::ErrorKind::StorageFull.into()))
-                }
-                (.., Some(space)) => {
-                    *space -= bytes.len();
-                    (bytes.len(), Ok(()))
-                }
-                _ => (bytes.len(), Ok(())),
-            }
-        };
+        let mut state = self.disk.0.lock();
         let mut content = self.content.lock();
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        // Only bytes behind the end take space.
+        let needed = (offset + bytes.len()).saturating_sub(content.now.len());
+        let (most, result) = match (step, state.faults.write, &mut state.faults.space) {
+            (Err(error), ..) => (bytes.len() / 2, Err(error)),
+            (_, Some(kind), _) => (bytes.len() / 2, Err(kind.into())),
+            (.., Some(space)) if *space < needed => {
+                (bytes.len() - (needed - std::mem::take(space)), Err(io::ErrorKind::StorageFull.into()))
+            }
+            (.., Some(space)) => {
+                *space -= needed;
+                (bytes.len(), Ok(()))
+            }
+            _ => (bytes.len(), Ok(())),
+        };
         let end = offset + most;
         if content.now.len() < end {
             content.now.resize(end, 0);
         }
         content.now[offset..end].copy_from_slice(&bytes[..most]);
+        content.dirty.extend((offset / SECTOR)..end.div_ceil(SECTOR));
         result
     }
 
@@ -268,14 +312,16 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        drop(self.disk.gate().lock());
         self.disk.step()?;
         let faults = self.disk.0.lock().faults;
+        let mut content = self.content.lock();
         if let Some(kind) = faults.sync {
+            content.dirty.clear();
             return Err(kind.into());
         }
         if !faults.no_sync {
-            let mut content = self.content.lock();
-            content.durable = content.now.clone();
+            content.sync();
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ const VERSION: u32 = 1;
 pub(crate) const HEAD: usize = 96;
 const ENTRY: usize = 73;
 const BLOCK_BYTES: usize = 40;
+/// The longest stream of a block: two numbers of at most ten bytes for each message.
+const MAX_STREAM: u64 = 2 * 10 * BLOCK;
 /// Where the checksum's part begins.
 const SUMMED: usize = 16;
 /// How much is read at once to check a file.
@@ -125,7 +127,7 @@ pub(crate) fn check(file: &dyn DiskFile) -> io::Result<Sealed> {
 
 /// Where the entries of a channel are in an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ChannelEntry {
     pub(crate) summary: Summary,
     blocks: u64,
     stream: u64,
@@ -133,7 +135,7 @@ pub(crate) struct Place {
 }
 
 /// The entry at `at`, and the name of its channel.
-fn entry_at(file: &dyn DiskFile, at: u64) -> io::Result<(Place, Vec<u8>)> {
+fn entry_at(file: &dyn DiskFile, at: u64) -> io::Result<(ChannelEntry, Vec<u8>)> {
     let mut bytes = vec![0; ENTRY + MAX_NAME_BYTES];
     let read = file.read_at(&mut bytes, at)?;
     let length = bytes.get(ENTRY - 1).map_or(0, |length| usize::from(*length));
@@ -146,23 +148,27 @@ fn entry_at(file: &dyn DiskFile, at: u64) -> io::Result<(Place, Vec<u8>)> {
         first: cursor(&bytes, 16),
         last: cursor(&bytes, 32),
     };
-    let place =
-        Place { summary, blocks: number(&bytes, 48), stream: number(&bytes, 56), stream_length: number(&bytes, 64) };
+    let entry = ChannelEntry {
+        summary,
+        blocks: number(&bytes, 48),
+        stream: number(&bytes, 56),
+        stream_length: number(&bytes, 64),
+    };
     let name = bytes.get(ENTRY..ENTRY + length).unwrap_or_default().to_vec();
-    Ok((place, name))
+    Ok((entry, name))
 }
 
 /// Finds a channel in the index of a segment with this many channels.
-pub(crate) fn find(file: &dyn DiskFile, channels: u64, name: &ChannelName) -> io::Result<Option<Place>> {
+pub(crate) fn find(file: &dyn DiskFile, channels: u64, name: &ChannelName) -> io::Result<Option<ChannelEntry>> {
     let (mut low, mut high) = (0, channels);
     while low < high {
         let middle = low + (high - low) / 2;
         let at = number(&read_exact(file, HEAD as u64 + 8 * middle, 8)?, 0);
-        let (place, found) = entry_at(file, at)?;
+        let (entry, found) = entry_at(file, at)?;
         match found[..].cmp(name.as_bytes()) {
             Ordering::Less => low = middle + 1,
             Ordering::Greater => high = middle,
-            Ordering::Equal => return Ok(Some(place)),
+            Ordering::Equal => return Ok(Some(entry)),
         }
     }
     Ok(None)
@@ -172,10 +178,10 @@ pub(crate) fn find(file: &dyn DiskFile, channels: u64, name: &ChannelName) -> io
 pub(crate) fn all(file: &dyn DiskFile, channels: u64) -> impl Iterator<Item = io::Result<(ChannelName, Summary)>> {
     let mut at = HEAD as u64 + 8 * channels;
     (0..channels).map(move |_| {
-        let (place, name) = entry_at(file, at)?;
+        let (entry, name) = entry_at(file, at)?;
         at += (ENTRY + name.len()) as u64;
         let name = std::str::from_utf8(&name).ok().and_then(|name| name.parse().ok());
-        Ok((name.ok_or_else(invalid)?, place.summary))
+        Ok((name.ok_or_else(invalid)?, entry.summary))
     })
 }
 
@@ -183,16 +189,17 @@ pub(crate) fn all(file: &dyn DiskFile, channels: u64) -> impl Iterator<Item = io
 #[derive(Debug)]
 pub(crate) struct SealedEntries {
     pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) place: Place,
+    pub(crate) entry: ChannelEntry,
 }
 
 impl Listing for SealedEntries {
     fn summary(&self) -> &Summary {
-        &self.place.summary
+        &self.entry.summary
     }
 
     fn block(&self, at: u64) -> io::Result<Block> {
-        let bytes = read_exact(&*self.file, self.place.blocks + at * BLOCK_BYTES as u64, BLOCK_BYTES)?;
+        let offset = self.entry.blocks.saturating_add(at.saturating_mul(BLOCK_BYTES as u64));
+        let bytes = read_exact(&*self.file, offset, BLOCK_BYTES)?;
         Ok(Block {
             first: cursor(&bytes, 0),
             offset: number(&bytes, 16),
@@ -203,9 +210,10 @@ impl Listing for SealedEntries {
 
     fn stream(&self, at: u64) -> io::Result<Cow<'_, [u8]>> {
         let begin = self.block(at)?.stream;
-        let is_last = (at + 1) * BLOCK >= self.place.summary.count;
-        let end = if is_last { self.place.stream_length } else { self.block(at + 1)?.stream };
-        let length = usize::try_from(end.checked_sub(begin).ok_or_else(invalid)?).map_err(|_| invalid())?;
-        read_exact(&*self.file, self.place.stream + begin, length).map(Cow::Owned)
+        let is_last = (at + 1) * BLOCK >= self.entry.summary.count;
+        let end = if is_last { self.entry.stream_length } else { self.block(at + 1)?.stream };
+        let length = end.checked_sub(begin).filter(|length| *length <= MAX_STREAM).ok_or_else(invalid)?;
+        let length = usize::try_from(length).map_err(|_| invalid())?;
+        read_exact(&*self.file, self.entry.stream.saturating_add(begin), length).map(Cow::Owned)
     }
 }

@@ -6,7 +6,7 @@ use super::{
     sealed::{self, SealedEntries},
     *,
 };
-use crate::live::bus::file::disk::{Disk as _, DiskFile, simulated::SimulatedDisk};
+use crate::live::bus::file::disk::{Disk as _, DiskFile, read_exact, simulated::SimulatedDisk};
 
 fn name(n: u64) -> ChannelName {
     format!("c{n}").parse().unwrap()
@@ -61,10 +61,10 @@ fn a_file_has_what_the_memory_had() {
         let of: Vec<_> = all.iter().filter(|(channel, ..)| *channel == n).map(|(_, id, entry)| (*id, *entry)).collect();
         let memory = index.channel(&name(n)).unwrap();
         check(memory, &of);
-        let place = sealed::find(&*file, sealed.channels, &name(n)).unwrap().unwrap();
-        assert_eq!(place.summary, *memory.summary());
-        check(&SealedEntries { file: file.clone(), place }, &of);
-        sum += place.summary.count;
+        let entry = sealed::find(&*file, sealed.channels, &name(n)).unwrap().unwrap();
+        assert_eq!(entry.summary, *memory.summary());
+        check(&SealedEntries { file: file.clone(), entry }, &of);
+        sum += entry.summary.count;
     }
     assert_eq!(sum, 1_000);
     assert_eq!(sealed::find(&*file, sealed.channels, &name(9)).unwrap(), None);
@@ -85,4 +85,26 @@ fn a_damaged_index_is_noticed() {
     let empty = file(&Index::default().encode(1, 2, 64));
     assert_eq!(sealed::check(&*empty).unwrap().messages, 0);
     assert_eq!(sealed::find(&*empty, 0, &name(0)).unwrap(), None);
+}
+
+/// Whatever a damaged file claims, no more memory is taken than it has.
+#[test]
+fn a_damaged_length_takes_no_memory() {
+    let (index, _) = index();
+    let bytes = index.encode(3, 9, 77_777);
+    let mut refused = 0;
+    for at in sealed::HEAD..bytes.len() - 8 {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 8].copy_from_slice(&(1_u64 << 56).to_le_bytes());
+        let file = file(&bytes);
+        let Ok(Some(entry)) = sealed::find(&*file, 5, &name(0)) else { continue };
+        let found = entries(&SealedEntries { file: file.clone(), entry }, Cursor::ZERO, 1);
+        let read = found.and_then(|(found, _)| found.iter().try_for_each(|one| read_all(&*file, *one)));
+        refused += u64::from(read.is_err());
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+fn read_all(file: &dyn DiskFile, entry: Entry) -> io::Result<()> {
+    read_exact(file, entry.offset, usize::try_from(entry.length).unwrap()).map(drop)
 }

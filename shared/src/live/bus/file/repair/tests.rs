@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use super::{super::*, *};
 use crate::{
     live::{
-        bus::file::disk::simulated::SimulatedDisk,
+        bus::file::disk::simulated::{Faults, SimulatedDisk},
         clock::Moment,
         reader::{Limit, Reader},
     },
@@ -21,7 +21,7 @@ fn bus(disk: &SimulatedDisk) -> Result<(FileBus, writer::Writer), OpenError> {
 fn publish((_, writer): &mut (FileBus, writer::Writer), text: &str) -> Cursor {
     let (reply, mut replied) = oneshot::channel();
     let drafts = vec![Draft::new("c".parse().unwrap(), Payload::from_text(text))];
-    let job = Job { drafts, claim: None, bytes: 0, reply, _permit: None };
+    let job = Job { drafts, state: None, claim: None, bytes: 0, reply, _permit: None };
     writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
     replied.try_recv().unwrap().unwrap()[0]
 }
@@ -119,4 +119,78 @@ fn an_incomplete_write_at_the_end_is_no_damage() {
     disk.damage(&file_name(1), |bytes| bytes.extend_from_slice(b"torn"));
     let examined = repair_on(Arc::new(disk.clone()), START).unwrap();
     assert_eq!((examined.messages, examined.cut), (1, None));
+}
+
+/// Wherever a repair is interrupted, the log opens afterwards, or is repaired again, with the same result.
+#[test]
+fn an_interrupted_repair_is_completed() {
+    for steps in 0..40 {
+        let disk = SimulatedDisk::new();
+        let mut before = bus(&disk).unwrap();
+        let sent: Vec<_> = (0..60).map(|_| publish(&mut before, &"x".repeat(300))).collect();
+        let disk = disk.kill();
+        disk.damage(&file_name(3), |bytes| bytes[2_000..2_400].iter_mut().for_each(|byte| *byte ^= 1));
+        let kept = usize::try_from(super::read(&disk).unwrap().messages).unwrap();
+        disk.faults(Faults { steps: Some(steps), ..Faults::default() });
+        let repaired = repair_on(Arc::new(disk.clone()), START);
+        for disk in [disk.cut_power(steps as u64), disk.kill()] {
+            let after = match bus(&disk) {
+                Err(error) => {
+                    assert!(repaired.is_err() && matches!(error, OpenError::Damaged { .. }), "{steps}: {error}");
+                    repair_on(Arc::new(disk.kill()), START).unwrap();
+                    bus(&disk.kill()).unwrap()
+                }
+                Ok(opened) => opened,
+            };
+            assert_eq!(read_after(&after, Since::Earliest), (sent[..kept].to_vec(), false), "{steps}");
+            for lost in &sent[kept..] {
+                assert!(read_after(&after, Since::After(*lost)).1, "{steps}: a client may have received it");
+            }
+        }
+        if repaired.is_ok() {
+            return;
+        }
+    }
+    panic!("the repair does not end");
+}
+
+/// Who lost what by retention is not known any more: everybody with a cursor from before the first segment may have.
+#[test]
+fn a_damaged_table_of_dropped_messages_is_replaced() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    before.1.total = Some(10_000);
+    let sent: Vec<_> = (0..60).map(|_| publish(&mut before, &"x".repeat(300))).collect();
+    let disk = disk.kill();
+    disk.damage("dropped", |bytes| bytes[20] ^= 1);
+    assert!(bus(&disk).is_err());
+    let disk = disk.kill();
+    let examined = super::read(&disk).unwrap();
+    assert!(examined.is_table_damaged && examined.is_damaged() && examined.cut.is_none() && examined.missing == 0);
+    assert_eq!(repair_on(Arc::new(disk.clone()), START).unwrap(), examined);
+    let disk = disk.cut_power(1);
+    assert!(!super::read(&disk).unwrap().is_damaged());
+    let after = bus(&disk).unwrap();
+    assert!(read_after(&after, Since::After(sent[0])).1);
+    let (kept, is_gap) = read_after(&after, Since::Earliest);
+    assert!(!is_gap && sent.ends_with(&kept) && (5..50).contains(&kept.len()), "{}", kept.len());
+    let last_lost = sent[sent.len() - kept.len() - 1];
+    assert_eq!(read_after(&after, Since::After(last_lost)), (kept, false));
+}
+
+#[test]
+fn a_check_changes_nothing() {
+    let path = std::env::temp_dir().join(format!("trident-log-{:016x}", rand::random::<u64>()));
+    drop(FileBus::open(&path, FileOptions::default(), Limits::default(), Moment::now).unwrap());
+    let names = || {
+        let mut names: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    std::fs::remove_file(path.join("lock")).unwrap();
+    let before = names();
+    assert!(!examine(&path).unwrap().is_damaged());
+    assert_eq!(names(), before);
+    std::fs::remove_dir_all(&path).unwrap();
+    assert!(examine(&path).is_err() && !path.exists());
 }

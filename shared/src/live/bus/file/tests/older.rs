@@ -167,6 +167,71 @@ fn limits_hold_in_a_large_segment() {
     assert_eq!(all(bus, &["other", "c"], Since::Earliest).0, [&sent[560..], &[other]].concat());
 }
 
+/// Whether the next read of a reader reports a gap, with the disk read on this thread.
+fn is_gap(bus: &FileBus, reader: &mut Reader) -> bool {
+    let context = Context::from_waker(Waker::noop());
+    loop {
+        match reader.poll_gap(&context) {
+            Poll::Ready(is_gap) => return is_gap,
+            Poll::Pending => bus.archive.serve_next(),
+        }
+    }
+}
+
+/// Whoever resumes a session has to know what is lost before the first message is read.
+#[test]
+fn a_gap_by_the_limits_of_a_channel_is_known_in_advance() {
+    let limits = Retention { count: Some(40), ..Retention::default() };
+    let mut simulated = open(&SimulatedDisk::new(), limits, None);
+    let sent: Vec<_> = (0..200).map(|_| say(&mut simulated, "c", 100)).collect();
+    let bus = &simulated.bus;
+    for (after, expected) in [(10, true), (158, true), (159, false), (170, false), (199, false)] {
+        let mut reader = Reader::open(bus.log(), &["c".parse().unwrap()], Since::After(sent[after]));
+        assert_eq!(is_gap(bus, &mut reader), expected, "{after}");
+        let batch = next(bus, &mut reader, 7);
+        assert_eq!(batch.is_some_and(|batch| batch.gap.is_some()), expected, "{after}");
+    }
+}
+
+/// Also after a restart, when the memory has no message of the channel.
+#[tokio::test]
+async fn the_newest_message_may_be_on_disk_only() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    say(&mut simulated, "quiet", 10);
+    let quiet = say(&mut simulated, "quiet", 10);
+    let sent: Vec<_> = (0..100).map(|_| say(&mut simulated, "c", 300)).collect();
+    let again = open(&disk.kill(), Retention::default(), None);
+    for bus in [&simulated.bus, &again.bus] {
+        let archive = bus.archive.clone();
+        std::thread::spawn(move || archive.run());
+        let newest = async |names: &[&str]| {
+            let names: Vec<ChannelName> = names.iter().map(|name| name.parse().unwrap()).collect();
+            crate::live::reader::newest(bus.log(), &names).await.map(|message| message.id)
+        };
+        assert!(bus.log().newest(&["quiet".parse().unwrap()]).is_none());
+        assert_eq!(newest(&["quiet"]).await, Some(quiet));
+        assert_eq!(newest(&["none", "quiet"]).await, Some(quiet));
+        assert_eq!(newest(&["quiet", "c"]).await, sent.last().copied());
+        assert_eq!(newest(&["none"]).await, None);
+    }
+}
+
+/// Channels that are not read any more take no memory.
+#[test]
+fn reported_losses_are_forgotten() {
+    let mut simulated = open(&SimulatedDisk::new(), Retention::default(), Some(30_000));
+    let sent: Vec<_> = (0..300).map(|_| say(&mut simulated, "busy", 300)).collect();
+    let mut reader = Reader::open(simulated.bus.log(), &["busy".parse().unwrap()], Since::After(sent[0]));
+    for n in 0..20 {
+        let name = format!("c{n}").parse().unwrap();
+        reader.add(&name);
+        assert!(next(&simulated.bus, &mut reader, 1).is_some());
+        reader.remove(&name);
+    }
+    assert!(reader.reported() <= 1, "{}", reader.reported());
+}
+
 #[test]
 fn messages_expire_on_disk() {
     static TIME: AtomicU64 = AtomicU64::new(START);

@@ -1,0 +1,117 @@
+//! What a repair cuts. It is stored before anything is cut, so that an interrupted repair is completed by the next start or repair.
+
+use std::io;
+
+use crate::{
+    live::bus::file::{
+        disk::{Disk, read_exact},
+        error::WriteError,
+        record::Hole,
+        segment::{HEAD, file_name, index_name, number_of},
+        store::Store,
+    },
+    pure::Cursor,
+};
+
+/// The name of the file.
+pub(in crate::live::bus::file) const NAME: &str = "repair";
+const NEW: &str = "repair.new";
+const MAGIC: [u8; 8] = *b"TRIREPR\n";
+/// Magic, number, offset, up to (16), checksum.
+const LENGTH: usize = 8 + 8 + 8 + 16 + 4;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::live::bus::file) struct Plan {
+    /// The segment that is cut. Later ones are removed.
+    pub(in crate::live::bus::file) number: u64,
+    /// Where it is cut; before the end of its head, it is removed, too.
+    pub(in crate::live::bus::file) offset: u64,
+    /// Ids after those that are kept and up to here are lost.
+    pub(in crate::live::bus::file) up_to: Cursor,
+}
+
+impl Plan {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for number in [self.number, self.offset, self.up_to.ms, self.up_to.seq] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        let sum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// The repair that was interrupted, if one was.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is damaged, and those of the disk.
+    pub(in crate::live::bus::file) fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        let file = match disk.open(NAME) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let bytes = read_exact(&*file, 0, LENGTH).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData.into(),
+            _ => error,
+        })?;
+        let (text, sum) = bytes.split_at(LENGTH - 4);
+        if text[..8] != MAGIC || sum != crc32c::crc32c(text).to_le_bytes() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let number = |at: usize| text[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        Ok(Some(Self { number: number(8), offset: number(16), up_to: Cursor::new(number(24), number(32)) }))
+    }
+
+    /// Stores the plan, so that it is there after a power cut, as a whole.
+    pub(in crate::live::bus::file) fn store(&self, disk: &dyn Disk) -> Result<(), WriteError> {
+        let file = disk.create(NEW).map_err(WriteError::Other)?;
+        file.write_at(&self.encode(), 0).map_err(WriteError::Other)?;
+        file.sync().map_err(WriteError::Sync)?;
+        disk.rename(NEW, NAME).map_err(WriteError::Other)?;
+        disk.sync_names().map_err(WriteError::Sync)
+    }
+
+    /// Cuts. A second time does nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(in crate::live::bus::file) fn cut(&self, disk: &dyn Disk) -> io::Result<()> {
+        let numbers = disk.list()?.into_iter().filter_map(|name| number_of(&name));
+        let is_whole = self.offset < HEAD;
+        let mut removed: Vec<u64> = numbers.filter(|number| *number > self.number).collect();
+        removed.extend(is_whole.then_some(self.number));
+        for number in removed {
+            remove(disk, &file_name(number))?;
+            remove(disk, &index_name(number))?;
+        }
+        remove(disk, &index_name(self.number))?;
+        if !is_whole {
+            let file = disk.open(&file_name(self.number))?;
+            file.set_len(self.offset)?;
+            file.sync()?;
+        }
+        disk.sync_names()
+    }
+
+    /// Records in the log which ids are lost; then the repair is complete.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(in crate::live::bus::file) fn complete(&self, store: &mut Store, now_ms: u64) -> io::Result<()> {
+        let up_to = self.up_to.max(store.last.next(now_ms));
+        store.add_hole(Hole { after: store.last, up_to })?;
+        forget(&*store.catalog.disk)
+    }
+}
+
+/// Removes the plan.
+pub(super) fn forget(disk: &dyn Disk) -> io::Result<()> {
+    remove(disk, NAME)?;
+    disk.sync_names()
+}
+
+/// Removes a file that may be missing.
+fn remove(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    disk.remove(name).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}

@@ -1,0 +1,106 @@
+//! Small states that outlive the process: the value of a key in a table, until a time.
+//!
+//! A change is a record of the log. The first write of each segment repeats all of them, so they outlive the segments before, and the last
+//! segment has everything that a start needs.
+
+use std::collections::BTreeMap;
+
+use super::record::{Change, Encoder};
+use crate::live::bus::{BusError, StoredState};
+
+/// Maximum number of bytes of all states together, and of this part of a segment.
+const MAX_BYTES: usize = 8 << 20;
+const PART_OF_SEGMENT: u64 = 4;
+/// The memory of a state, besides its key and its value.
+const OVERHEAD: usize = 96;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    tables: BTreeMap<Box<str>, BTreeMap<Box<[u8]>, Stored>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Stored {
+    value: Box<[u8]>,
+    until_ms: u64,
+}
+
+fn size(key: &[u8], value: &[u8]) -> usize {
+    OVERHEAD + key.len() + value.len()
+}
+
+impl States {
+    /// Whether there is space for one more in segments of `segment_bytes`.
+    ///
+    /// # Errors
+    /// The limit.
+    pub(super) fn require_room(&self, state: &StoredState, segment_bytes: u64) -> Result<(), BusError> {
+        let part = usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX);
+        let most = MAX_BYTES.min(part);
+        let more = state.value.as_ref().map_or(0, |value| size(&state.key, value));
+        if more > 0 && self.bytes + more > most {
+            return Err(BusError::Unavailable(format!(
+                "{} bytes of state are stored, and the log on disk stores at most {most}",
+                self.bytes
+            )));
+        }
+        Ok(())
+    }
+
+    /// Applies a change.
+    pub(super) fn apply(&mut self, change: Change<'_>) {
+        let Change { table, key, value, until_ms } = change;
+        let states = self.tables.entry(table.into()).or_default();
+        if let Some(before) = states.remove(key) {
+            self.bytes -= size(key, &before.value);
+        }
+        if let Some(value) = value {
+            self.bytes += size(key, value);
+            states.insert(key.into(), Stored { value: value.into(), until_ms });
+        }
+    }
+
+    /// Removes those that have expired.
+    pub(super) fn expire(&mut self, now_ms: u64) {
+        let mut bytes = self.bytes;
+        for states in self.tables.values_mut() {
+            states.retain(|key, Stored { value, until_ms }| {
+                let is_kept = *until_ms > now_ms;
+                bytes -= if is_kept { 0 } else { size(key, value) };
+                is_kept
+            });
+        }
+        self.bytes = bytes;
+        self.tables.retain(|_, states| !states.is_empty());
+    }
+
+    /// Writes all of them.
+    pub(super) fn encode(&self, encoder: &mut Encoder) {
+        for (table, states) in &self.tables {
+            for (key, Stored { value, until_ms }) in states {
+                let change = Change { table, key, value: Some(value), until_ms: *until_ms };
+                encoder.state(change, true);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Those of a table that have not expired, in the order of their keys.
+    pub(super) fn of(&self, table: &'static str, now_ms: u64) -> Vec<StoredState> {
+        let states = self.tables.get(table).into_iter().flatten();
+        let valid = states.filter(|(_, Stored { until_ms, .. })| *until_ms > now_ms);
+        valid
+            .map(|(key, Stored { value, until_ms })| StoredState {
+                table,
+                key: key.to_vec(),
+                value: Some(value.to_vec()),
+                until_ms: *until_ms,
+            })
+            .collect()
+    }
+}

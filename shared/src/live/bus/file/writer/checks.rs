@@ -1,0 +1,100 @@
+//! Problems of the disk: they are noticed, reported, and end when the disk works again.
+
+use std::io;
+
+use super::{Failure, Writer};
+use crate::live::bus::{
+    BusError,
+    file::{
+        disk::{explain, is_full},
+        error::WriteError,
+        retention,
+        state::Problem,
+    },
+};
+
+/// The space that has to be free before publishing goes on after the disk was full.
+const SPACE: usize = 64 * 1024;
+
+impl Writer {
+    /// Checks whether the directory is still there, and whether a problem has ended.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        let is_there = self.store.catalog.disk.check();
+        self.is_gone = is_there.is_err();
+        if let Err(error) = is_there {
+            self.problem(&error);
+            return Ok(());
+        }
+        self.remove_old(false)?;
+        if self.state.problem.lock().is_none() {
+            return Ok(());
+        }
+        match self.store.has_space(SPACE) {
+            Ok(()) => self.solved(),
+            Err(error) => drop(self.problem(&error)),
+        }
+        self.undo()
+    }
+
+    /// Begins the next segment. Returns the answer to publications if the directory is not the log any more.
+    pub(super) fn roll(&mut self) -> Result<Option<BusError>, Failure> {
+        if let Err(error) = self.store.catalog.disk.check() {
+            self.is_gone = true;
+            return Ok(Some(self.problem(&error)));
+        }
+        self.join_sync()?;
+        self.store.states.lock().expire((self.clock)().time_ms);
+        match self.store.roll() {
+            Ok(()) => {
+                (self.dirty_since, self.written, self.promised_ms) = (None, None, 0);
+                self.remove_old(true)?;
+            }
+            Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
+            // The segment grows on, until there is space for the next one.
+            Err(WriteError::Other(error)) => log::warn!("{}: no new segment: {}", self.directory(), explain(&error)),
+        }
+        Ok(None)
+    }
+
+    /// Removes segments that are too old or exceed the space for the log.
+    fn remove_old(&self, has_new: bool) -> Result<(), Failure> {
+        match retention::enforce(&self.store.catalog, &self.archive, self.total, has_new) {
+            Ok(0) => {}
+            Ok(count) => log::debug!("{}: {count} segments were removed", self.directory()),
+            Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
+            Err(WriteError::Other(error)) => {
+                log::warn!("{}: old segments are not removed: {}", self.directory(), explain(&error));
+            }
+        }
+        retention::reserve(&self.store.catalog);
+        Ok(())
+    }
+
+    pub(super) fn directory(&self) -> String {
+        self.store.catalog.disk.directory()
+    }
+
+    pub(super) fn problem(&self, error: &io::Error) -> BusError {
+        let message = format!("{}: {}", self.directory(), explain(error));
+        let problem = if is_full(error) { Problem::Full(message) } else { Problem::Disk(message) };
+        let answer = problem.error();
+        let before = self.state.problem.lock().replace(problem.clone());
+        if before.as_ref() != Some(&problem) {
+            log::error!("nothing can be published: {answer}");
+        }
+        answer
+    }
+
+    pub(super) fn solved(&self) {
+        if self.state.problem.lock().take().is_some() {
+            log::info!("{}: messages can be published again", self.directory());
+        }
+    }
+
+    pub(super) fn undo(&mut self) -> Result<(), Failure> {
+        self.store.undo().map_err(|error| {
+            let directory = self.directory();
+            Failure(format!("{directory}: an incomplete write could not be undone: {}", explain(&error)))
+        })
+    }
+}

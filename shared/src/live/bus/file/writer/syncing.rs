@@ -1,0 +1,132 @@
+//! When what was written becomes durable, and what is written to prove it.
+
+use std::{
+    io,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{Failure, Writer};
+use crate::live::bus::file::{Fsync, disk::explain};
+
+/// The longest time between syncs with [`Fsync::EverySecond`].
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// After so long without a publication, the log is confirmed.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A sync on a thread of its own, so that publishers do not wait for it.
+#[derive(Debug)]
+pub(in crate::live::bus::file) struct Syncing {
+    thread: JoinHandle<io::Result<()>>,
+    /// What it makes durable: the segment up to here, and a reservation up to this millisecond.
+    up_to: u64,
+    reserved_ms: u64,
+}
+
+impl Writer {
+    /// How long the writer may wait for publications before [`keep`](Self::keep) has something to do.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let sync = self.dirty_since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+        let confirm = self.written.filter(|_| self.is_confirmable()).map(|at| QUIET.saturating_sub(at.elapsed()));
+        [sync, confirm].into_iter().flatten().min()
+    }
+
+    /// Syncs and confirms what is due.
+    pub(super) fn keep(&mut self) -> Result<(), Failure> {
+        if self.syncing.as_ref().is_some_and(|syncing| syncing.thread.is_finished()) {
+            self.join_sync()?;
+        }
+        if self.dirty_since.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
+            self.begin_sync()?;
+        }
+        if self.is_confirmable() && self.written.is_some_and(|at| at.elapsed() >= QUIET) {
+            self.confirm()?;
+        }
+        Ok(())
+    }
+
+    /// With [`Fsync::Never`], what would be confirmed is not durable.
+    fn is_confirmable(&self) -> bool {
+        !self.store.is_confirmed && !self.is_gone && self.fsync != Fsync::Never
+    }
+
+    /// Writes that nothing was handed out that is not here, and makes all of it durable.
+    pub(in crate::live::bus::file) fn finish(&mut self) -> Result<(), Failure> {
+        self.join_sync()?;
+        if self.store.reserved_ms == 0 && self.store.is_confirmed && !self.store.is_dirty() {
+            return Ok(());
+        }
+        self.store.reserved_ms = 0;
+        self.confirm()
+    }
+
+    /// Makes everything durable, and writes that it is: then the last messages are known to be complete, and whatever is not valid among them
+    /// is damaged, and not torn.
+    pub(super) fn confirm(&mut self) -> Result<(), Failure> {
+        self.written = None;
+        if self.store.is_dirty() || self.syncing.is_some() {
+            self.sync(0)?;
+        }
+        let encoder = self.store.begin();
+        if let Err(error) = self.store.write(&encoder) {
+            log::warn!("{}: the end of the log could not be confirmed: {}", self.directory(), explain(&error));
+            return self.undo();
+        }
+        self.sync(encoder.bytes().len() as u64)?;
+        self.store.commit(&encoder, &[]);
+        self.store.is_confirmed = true;
+        Ok(())
+    }
+
+    /// Makes everything durable that is committed, and `written` more bytes.
+    pub(super) fn sync(&mut self, written: u64) -> Result<(), Failure> {
+        // The system reports an error once, to one of the two.
+        self.join_sync()?;
+        let begun = Instant::now();
+        let synced = self.store.sync(written);
+        self.state.count_sync(begun.elapsed());
+        self.dirty_since = None;
+        self.promised_ms = self.store.reserved_ms;
+        synced.map_err(|error| self.sync_failure(&error))
+    }
+
+    /// Begins to make everything durable that is committed.
+    pub(super) fn begin_sync(&mut self) -> Result<(), Failure> {
+        self.join_sync()?;
+        let (file, up_to) = self.store.end();
+        let state = self.state.clone();
+        let run = move || {
+            let begun = Instant::now();
+            let synced = file.sync();
+            state.count_sync(begun.elapsed());
+            synced
+        };
+        match thread::Builder::new().name("log-sync".to_owned()).spawn(run) {
+            Ok(thread) => {
+                self.dirty_since = None;
+                self.syncing = Some(Syncing { thread, up_to, reserved_ms: self.store.reserved_ms });
+                Ok(())
+            }
+            // Without a thread, publishers wait.
+            Err(_) => self.sync(0),
+        }
+    }
+
+    /// Waits for the sync that was begun.
+    pub(in crate::live::bus::file) fn join_sync(&mut self) -> Result<(), Failure> {
+        let Some(Syncing { thread, up_to, reserved_ms }) = self.syncing.take() else { return Ok(()) };
+        let ended = |_| Err(io::Error::other("its thread ended unexpectedly"));
+        thread.join().unwrap_or_else(ended).map_err(|error| self.sync_failure(&error))?;
+        self.store.synced = self.store.synced.max(up_to);
+        self.promised_ms = self.promised_ms.max(reserved_ms);
+        Ok(())
+    }
+
+    pub(super) fn sync_failure(&self, error: &io::Error) -> Failure {
+        Failure(format!(
+            "{}: a sync failed ({}), so it is unknown which of the last messages are durable",
+            self.directory(),
+            explain(error)
+        ))
+    }
+}
