@@ -3,7 +3,7 @@
 //! Messages are not stored a second time. Only sessions are stored ([`Sessions`]), by the secret that the client has for its session.
 //! Operations on many sockets are left to another adapter: that of this process, or Redis.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, time::Duration};
 
 use bytestring::ByteString;
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ use crate::{
 const FILLED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a reconnecting client waits until the replica of its earlier socket has been notified.
 const NOTIFY_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a reconnecting client waits until the disk shows whether messages are lost.
+const GAP_WITHIN: Duration = Duration::from_secs(5);
 /// The interval at which the log is checked.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The server event that ends a socket whose session continues on another replica.
@@ -130,7 +132,11 @@ impl Adapter for LogAdapter {
                 }
             }
             // Lost messages are reported by starting a new session: the application then knows that it has to load its state.
-            if self.feed(&taken, place, None).is_none_or(|feed| feed.is_gap()) {
+            let is_gap = match self.feed(&taken, place, None) {
+                Some(mut feed) => timeout(GAP_WITHIN, poll_fn(|cx| feed.poll_gap(cx))).await.unwrap_or(true),
+                None => true,
+            };
+            if is_gap {
                 self.sessions.forget(&pid.into(), &taken);
                 return None;
             }

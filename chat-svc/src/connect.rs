@@ -236,7 +236,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
         chat.sessions.ended(socket, &member, DisconnectReason::TransportClose);
         return chat.left(socket, DisconnectReason::TransportClose);
     }
-    socket.attach(Reading(member));
+    socket.attach(Reading::of(member));
     if let Some(left) = expires_in {
         expire(socket, left);
     }

@@ -109,9 +109,9 @@ impl ChatEvents {
         let cursor = self.enter(socket, member, channel.clone())?;
         self.sessions.saved(socket).await;
         let (chat, publisher) = (self.clone(), member.access.publisher());
-        member.reply_later(ack, move |max_bytes| {
+        member.reply_later(ack, move |max_bytes| async move {
             let (log, before) = (chat.service.log(), cursor.next(0));
-            let page = Page::read(log, &channel, before, MAX_MESSAGES, max_bytes, false, publisher);
+            let page = Page::read(log, &channel, before, MAX_MESSAGES, max_bytes, false, publisher).await;
             Joined::encode(room_of(&channel), &chat.presence.present(&channel), &page)
         })
     }
@@ -141,8 +141,8 @@ impl ChatEvents {
             }
         };
         let (log, publisher) = (self.service.log().clone(), member.access.publisher());
-        member.reply_later(ack, move |max_bytes| {
-            let page = Page::read(&log, &channel, before, limit, max_bytes, true, publisher);
+        member.reply_later(ack, move |max_bytes| async move {
+            let page = Page::read(&log, &channel, before, limit, max_bytes, true, publisher).await;
             Past::encode(room_of(&channel), &page)
         })
     }

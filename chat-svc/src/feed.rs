@@ -151,9 +151,20 @@ impl Feed {
         }
     }
 
-    /// Whether messages after its position are lost.
+    /// Whether messages after its position are lost, as far as that is known without the disk.
     pub(crate) fn is_gap(&self) -> bool {
         self.live.is_gap() || self.reader.as_ref().is_some_and(|reader| reader.is_gap())
+    }
+
+    /// Whether messages after its position are lost. Waits for the disk, if only that knows.
+    pub(crate) fn poll_gap(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        let live = self.live.poll_gap(cx);
+        let catch_up = self.reader.as_mut().map_or(Poll::Ready(false), |reader| reader.poll_gap(cx));
+        match (live, catch_up) {
+            (Poll::Ready(true), _) | (_, Poll::Ready(true)) => Poll::Ready(true),
+            (Poll::Ready(false), Poll::Ready(false)) => Poll::Ready(false),
+            _ => Poll::Pending,
+        }
     }
 
     /// The data to store with a session.

@@ -7,10 +7,20 @@
 //! A page has up to 256 KiB, so its ack is built only when the client can take it: a client that asks and does not read costs the queued
 //! requests, and not the pages.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use shared::{
-    live::log::Log,
+    live::{
+        log::Log,
+        reader::{Limit, latest},
+    },
     pure::{ChannelName, Cursor, Publisher},
 };
 use socketio::{Ack, EncodedPacket, socket::packet::Payload};
@@ -40,9 +50,9 @@ pub(crate) struct Page {
 
 impl Page {
     /// The newest messages on `channel` before `before`, at most `limit`, that fit into `max_bytes`; with `at_least_one` the newest is
-    /// included even if it does not fit.
-    pub(crate) fn read(
-        log: &Log,
+    /// included even if it does not fit. Waits for the disk if the memory does not have them.
+    pub(crate) async fn read(
+        log: &Arc<Log>,
         channel: &ChannelName,
         before: Cursor,
         limit: usize,
@@ -50,10 +60,11 @@ impl Page {
         at_least_one: bool,
         publisher: Publisher,
     ) -> Self {
-        let found = log.latest(channel, limit + 1, before.before());
+        let most = Limit { messages: limit, bytes: max_bytes };
+        let (found, has_more) = latest(log, channel, most, before.before()).await;
         let mut bytes = 0;
         let mut messages: Vec<String> = Vec::new();
-        for message in found.iter().rev().take(limit) {
+        for message in found.iter().rev() {
             // Checked before encoding, if possible: a message of megabytes is not encoded in vain.
             if bytes + message.draft.payload.len() > max_bytes && !(at_least_one && messages.is_empty()) {
                 break;
@@ -66,14 +77,16 @@ impl Page {
             messages.push(json);
         }
         let oldest = messages.len().checked_sub(1).map(|at| found[found.len() - 1 - at].id);
-        let more = found.len() > messages.len();
+        let more = has_more || found.len() > messages.len();
         messages.reverse();
         Self { messages: messages.join(","), cursor: oldest.unwrap_or(before), more }
     }
 }
 
-/// An answer that is built when the client can take it, with messages of at most this many bytes.
-type Make = Box<dyn FnOnce(usize) -> String + Send>;
+/// An answer that is being built.
+type Made = Pin<Box<dyn Future<Output = String> + Send>>;
+/// Begins to build an answer when the client can take it, with messages of at most this many bytes.
+type Make = Box<dyn FnOnce(usize) -> Made + Send>;
 
 /// Answers that wait until the client can take them.
 #[derive(Default)]
@@ -87,10 +100,10 @@ impl Replies {
     ///
     /// # Errors
     /// When too many answers are waiting already.
-    pub(crate) fn push(
+    pub(crate) fn push<F: Future<Output = String> + Send + 'static>(
         &mut self,
         ack: &Ack,
-        make: impl FnOnce(usize) -> String + Send + 'static,
+        make: impl FnOnce(usize) -> F + Send + 'static,
     ) -> Result<(), Refusal> {
         if self.is_closed || !ack.is_wanted() {
             return Ok(());
@@ -100,17 +113,18 @@ impl Replies {
                 format!("{MAX_WAITING} answers with messages are still queued; try again when they have arrived");
             return Err(Refusal::new("too_many_requests", message));
         }
-        self.waiting.push_back((ack.clone(), Box::new(make)));
+        self.waiting.push_back((ack.clone(), Box::new(|max_bytes| Box::pin(make(max_bytes)))));
         Ok(())
     }
 
-    /// The next answer, to be [built](Reply::encode) without a lock.
-    pub(crate) fn pop(&mut self) -> Option<Reply> {
+    /// The next answer, for a pull with this budget. It is [built](Reply::poll) without a lock.
+    pub(crate) fn pop(&mut self, budget: usize) -> Option<Reply> {
         let (ack, make) = self.waiting.pop_front()?;
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new();
         }
-        Some(Reply { ack, make })
+        let made = make(budget.saturating_mul(PULLS).min(MAX_BYTES));
+        Some(Reply { ack, made })
     }
 
     /// The client has disconnected. Drop the returned answers without holding a lock.
@@ -129,15 +143,14 @@ impl fmt::Debug for Replies {
 /// An answer whose turn has come.
 pub(crate) struct Reply {
     ack: Ack,
-    make: Make,
+    made: Made,
 }
 
 impl Reply {
-    /// The packet of the answer, for a pull with this budget. `None` if it was answered in the meantime.
-    pub(crate) fn encode(self, budget: usize) -> Option<EncodedPacket> {
-        let max_bytes = budget.saturating_mul(PULLS).min(MAX_BYTES);
-        let json = format!("[{}]", (self.make)(max_bytes));
-        self.ack.into_packet(Payload::from_parts(json.into(), Vec::new()))
+    /// The packet of the answer. `None` if it was answered in the meantime. Not to be called again once it is ready.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<EncodedPacket>> {
+        let json = format!("[{}]", ready!(self.made.as_mut().poll(cx)));
+        Poll::Ready(self.ack.clone().into_packet(Payload::from_parts(json.into(), Vec::new())))
     }
 }
 

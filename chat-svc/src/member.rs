@@ -79,7 +79,11 @@ impl Member {
     ///
     /// # Errors
     /// When too many such answers are waiting already.
-    pub(crate) fn reply_later(&self, ack: &Ack, make: impl FnOnce(usize) -> String + Send + 'static) -> Outcome<()> {
+    pub(crate) fn reply_later<F: Future<Output = String> + Send + 'static>(
+        &self,
+        ack: &Ack,
+        make: impl FnOnce(usize) -> F + Send + 'static,
+    ) -> Outcome<()> {
         let mut state = self.state();
         state.replies.push(ack, make)?;
         state.feed.wake();
@@ -144,32 +148,45 @@ impl Drop for Hold<'_> {
 }
 
 /// The messages of a member, as the connection pulls them.
-pub(crate) struct Reading(pub(crate) Arc<Member>);
+pub(crate) struct Reading {
+    member: Arc<Member>,
+    /// The answer that is being built.
+    reply: Option<Reply>,
+}
 
 impl Reading {
-    fn next_reply(&self) -> Option<Reply> {
-        self.0.state().replies.pop()
+    pub(crate) fn of(member: Arc<Member>) -> Self {
+        Self { member, reply: None }
+    }
+
+    fn next_reply(&mut self, budget: usize) -> Option<Reply> {
+        self.reply.take().or_else(|| self.member.state().replies.pop(budget))
     }
 }
 
 impl Source for Reading {
     fn poll_next(&mut self, cx: &mut Context<'_>, budget: usize) -> Poll<Vec<Outgoing>> {
         // Messages that are read because of a join follow its answer.
-        while let Some(reply) = self.next_reply() {
-            if let Some(packet) = reply.encode(budget) {
-                return Poll::Ready(vec![Outgoing::from(packet)]);
+        while let Some(mut reply) = self.next_reply(budget) {
+            match reply.poll(cx) {
+                Poll::Ready(Some(packet)) => return Poll::Ready(vec![Outgoing::from(packet)]),
+                Poll::Ready(None) => {}
+                Poll::Pending => {
+                    self.reply = Some(reply);
+                    return Poll::Pending;
+                }
             }
         }
-        let pulled = match self.0.state().feed.poll_pull(cx, budget) {
+        let pulled = match self.member.state().feed.poll_pull(cx, budget) {
             Poll::Ready(pulled) => pulled,
             Poll::Pending => return Poll::Pending,
         };
-        pulled.count(self.0.place.lock().figures());
+        pulled.count(self.member.place.lock().figures());
         Poll::Ready(pulled.packets.into_iter().map(Outgoing::from).collect())
     }
 
     fn offset(&self) -> Option<String> {
-        self.0.state().feed.offset().map(|offset| offset.to_string())
+        self.member.state().feed.offset().map(|offset| offset.to_string())
     }
 }
 

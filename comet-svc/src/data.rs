@@ -27,7 +27,7 @@ use edge::{
 };
 use futures_util::stream;
 use shared::{
-    live::reader::{Batch, Limit},
+    live::reader::{self, Batch, Limit},
     pure::{Message, Since},
 };
 
@@ -83,7 +83,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
                 let slot = slot(Transport::Poll)?;
                 let figures = uncounted.as_ref().unwrap_or(slot.figures());
                 let mut reader = ask.subscription.open(&service).await?;
-                let answer = match newest(&ask, &service) {
+                let answer = match newest(&ask, &service).await {
                     Some(newest) => {
                         let batch = Batch { gap: None, cursor: newest.id, messages: vec![newest] };
                         answer::raw(&ask, &batch, figures)
@@ -166,7 +166,7 @@ fn limit(ask: &Ask, service: &Service) -> Limit {
 }
 
 /// The answer to a raw poll without a cursor: the newest message.
-fn newest(ask: &Ask, service: &Service) -> Option<Arc<Message>> {
+async fn newest(ask: &Ask, service: &Service) -> Option<Arc<Message>> {
     let is_wanted = ask.mode == Mode::Poll && ask.format == Format::Raw && ask.subscription.since == Since::Now;
-    is_wanted.then(|| service.log().newest(&ask.subscription.channels)).flatten()
+    if is_wanted { reader::newest(service.log(), &ask.subscription.channels).await } else { None }
 }

@@ -1,7 +1,10 @@
-use std::sync::Arc;
-
+use futures_util::FutureExt as _;
 use shared::{
-    live::log::Limits,
+    live::{
+        bus::{Bus as _, FileBus, Publication, file::FileOptions},
+        clock::Moment,
+        log::Limits,
+    },
     pure::{Draft, Retention},
 };
 
@@ -23,6 +26,20 @@ fn log(sizes: &[usize]) -> (Arc<Log>, Vec<Cursor>) {
     (log, ids)
 }
 
+/// A page of a log that has everything in memory.
+fn read(
+    log: &Arc<Log>,
+    channel: &ChannelName,
+    before: Cursor,
+    limit: usize,
+    max_bytes: usize,
+    at_least_one: bool,
+    publisher: Publisher,
+) -> Page {
+    let page = Page::read(log, channel, before, limit, max_bytes, at_least_one, publisher);
+    page.now_or_never().expect("nothing is waited for")
+}
+
 fn ids(page: &Page) -> Vec<Cursor> {
     let messages: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", page.messages)).unwrap();
     messages.iter().map(|message| message["id"].as_str().unwrap().parse().unwrap()).collect()
@@ -32,12 +49,12 @@ fn ids(page: &Page) -> Vec<Cursor> {
 #[test]
 fn pages_fit_into_their_bytes_and_lead_to_all_older_messages() {
     let (log, all) = log(&[60_000; 20]);
-    let first = Page::read(&log, &lobby(), all[19].next(0), MAX_MESSAGES, MAX_BYTES, false, Publisher::Hidden);
+    let first = read(&log, &lobby(), all[19].next(0), MAX_MESSAGES, MAX_BYTES, false, Publisher::Hidden);
     assert!(first.messages.len() <= MAX_BYTES);
     assert_eq!((ids(&first), first.cursor, first.more), (all[16..].to_vec(), all[16], true));
     let (mut before, mut seen) = (first.cursor, Vec::new());
     loop {
-        let page = Page::read(&log, &lobby(), before, MAX_MESSAGES, MAX_BYTES, true, Publisher::Hidden);
+        let page = read(&log, &lobby(), before, MAX_MESSAGES, MAX_BYTES, true, Publisher::Hidden);
         assert!(page.messages.len() <= MAX_BYTES);
         seen.splice(0..0, ids(&page));
         before = page.cursor;
@@ -51,7 +68,7 @@ fn pages_fit_into_their_bytes_and_lead_to_all_older_messages() {
 #[test]
 fn a_page_ends_by_its_count() {
     let (log, all) = log(&[1; 60]);
-    let page = |before, limit| Page::read(&log, &lobby(), before, limit, MAX_BYTES, true, Publisher::Hidden);
+    let page = |before, limit| read(&log, &lobby(), before, limit, MAX_BYTES, true, Publisher::Hidden);
     let last = page(Cursor::MAX, 50);
     assert_eq!((ids(&last), last.cursor, last.more), (all[10..].to_vec(), all[10], true));
     let rest = page(last.cursor, 50);
@@ -66,11 +83,11 @@ fn a_page_ends_by_its_count() {
 #[test]
 fn a_message_larger_than_a_page_comes_alone() {
     let (log, all) = log(&[10, MAX_BYTES + 1, 10]);
-    let joined = Page::read(&log, &lobby(), all[2].next(0), 50, MAX_BYTES, false, Publisher::Hidden);
+    let joined = read(&log, &lobby(), all[2].next(0), 50, MAX_BYTES, false, Publisher::Hidden);
     assert_eq!((ids(&joined), joined.more), (all[2..].to_vec(), true));
-    let alone = Page::read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, true, Publisher::Hidden);
+    let alone = read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, true, Publisher::Hidden);
     assert_eq!((ids(&alone), alone.more), (vec![all[1]], true));
-    let nothing = Page::read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, false, Publisher::Hidden);
+    let nothing = read(&log, &lobby(), joined.cursor, 50, MAX_BYTES, false, Publisher::Hidden);
     assert_eq!(nothing, Page { messages: String::new(), cursor: all[2], more: true });
 }
 
@@ -78,12 +95,30 @@ fn a_message_larger_than_a_page_comes_alone() {
 #[test]
 fn a_page_is_no_longer_than_the_pull_allows() {
     let (log, all) = log(&[1_000; 20]);
-    let page = |max_bytes, at_least_one| {
-        Page::read(&log, &lobby(), all[19].next(0), 50, max_bytes, at_least_one, Publisher::Hidden)
-    };
+    let page =
+        |max_bytes, at_least_one| read(&log, &lobby(), all[19].next(0), 50, max_bytes, at_least_one, Publisher::Hidden);
     let two = page(2_500, false);
     assert_eq!((ids(&two), two.cursor, two.more), (all[18..].to_vec(), all[18], true));
     assert_eq!(ids(&page(8, true)), [all[19]]);
     let none = page(8, false);
     assert_eq!((none.messages.as_str(), none.cursor, none.more), ("", all[19].next(0), true));
+}
+
+/// The memory of a bus with a log on disk may have a few messages, or none of a room.
+#[actix_web::test]
+async fn a_page_is_read_from_disk() {
+    let directory = std::env::temp_dir().join(format!("trident-page-{:016x}", rand::random::<u64>()));
+    let limits = Limits { total: Some(8_000), ..Limits::default() };
+    let bus = FileBus::open(&directory, FileOptions::default(), limits, Moment::now).unwrap();
+    let mut all = Vec::new();
+    for _ in 0..60 {
+        let draft = Draft::new(lobby(), shared::pure::Payload::from_text(&"x".repeat(300)));
+        all.extend(bus.publish(Publication::new(vec![draft])).await.unwrap().ids);
+    }
+    let page = Page::read(bus.log(), &lobby(), Cursor::MAX, 50, MAX_BYTES, true, Publisher::Hidden).await;
+    assert_eq!((ids(&page), page.more), (all[10..].to_vec(), true));
+    let page = Page::read(bus.log(), &lobby(), page.cursor, 50, MAX_BYTES, true, Publisher::Hidden).await;
+    assert_eq!((ids(&page), page.more), (all[..10].to_vec(), false));
+    bus.close().await;
+    std::fs::remove_dir_all(directory).unwrap();
 }

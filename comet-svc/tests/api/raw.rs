@@ -87,6 +87,22 @@ async fn a_bare_poll_is_the_newest_message() {
     }
 }
 
+/// A restart loads only the newest messages of a log on disk, which may be those of other channels.
+#[actix_web::test]
+async fn a_bare_poll_is_the_newest_message_on_disk() {
+    let directory = std::env::temp_dir().join(format!("trident-raw-{:016x}", rand::random::<u64>()));
+    let bus = format!("file:{}", directory.display());
+    let site = site(&[("TRIDENT_BUS", &bus), ("TRIDENT_HISTORY_TOTAL", "64KiB")]);
+    let sent = publish(&site, "random", 3).await;
+    for _ in 0..5 {
+        site.publish("public.b", format!("\"{}\"", "x".repeat(20_000))).await;
+    }
+    assert_eq!(site.service.log().channel_stats(&"random".parse().unwrap()).messages, 0, "not in memory");
+    assert_eq!(get(&site, "?mode=poll").await, found(&sent[2], "2"));
+    site.service.bus.close().await;
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 #[actix_web::test]
 async fn nothing_new_is_304_for_a_validator_and_204_otherwise() {
     let site = site(&[]);
