@@ -19,10 +19,16 @@ pub const PUBLISH: &str = "publish";
 
 /// The subcommand for the log on disk.
 pub const LOG: &str = "log";
+/// Its subcommand that describes a log.
+pub const INFO: &str = "info";
 /// Its subcommand that checks a log.
 pub const VERIFY: &str = "verify";
 /// Its subcommand that cuts a damaged log.
 pub const REPAIR: &str = "repair";
+/// Its subcommand that copies a log.
+pub const BACKUP: &str = "backup";
+/// Its subcommand that makes a log of another one.
+pub const IMPORT: &str = "import";
 
 /// The subcommand that prints a script for shell completion.
 pub const COMPLETIONS: &str = "completions";
@@ -187,26 +193,42 @@ fn publish() -> Command {
 }
 
 fn log() -> Command {
-    let directory = || {
-        Arg::new("directory")
-            .value_name("DIRECTORY")
-            .required(true)
-            .value_parser(clap::value_parser!(std::path::PathBuf))
-            .help("The directory of TRIDENT_BUS=file:DIRECTORY, which no server uses at the same time")
+    let path = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).value_name(value).required(true).value_parser(clap::value_parser!(std::path::PathBuf)).help(help)
     };
+    let directory = |help| path("directory", "DIRECTORY", help);
+    let unused = "The directory of TRIDENT_BUS=file:DIRECTORY, which no server uses at the same time";
+    let used = "The directory of TRIDENT_BUS=file:DIRECTORY; a server may use it at the same time";
     Command::new(LOG)
-        .about("Check or repair a log on disk")
+        .about("Describe, check, repair, copy or import a log on disk")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([
+            Command::new(INFO).about("Print what the log contains and which process uses it").arg(directory(used)),
             Command::new(VERIFY)
                 .about("Read the whole log and print what it contains; change nothing")
-                .arg(directory())
-                .after_help("Exit code: 0 if the log is OK, 1 if it is damaged."),
+                .arg(directory(unused))
+                .after_help("Needs no permission to write. Exit code: 0 if the log is OK, 1 if it is damaged."),
             Command::new(REPAIR)
                 .about("Cut a damaged log at the first damage, and print what is lost")
-                .arg(directory())
-                .after_help("Clients whose cursor is in the lost part get a gap. An undamaged log is not changed."),
+                .arg(directory(unused))
+                .after_help(
+                    "Clients whose cursor is in the lost part get a gap. An undamaged log is not changed. If it is interrupted, the next \
+                     start of a server completes it, or another repair.",
+                ),
+            Command::new(BACKUP)
+                .about("Copy the log while a server uses it")
+                .arg(directory(used))
+                .arg(path("destination", "DESTINATION", "An empty directory, or one that is created"))
+                .after_help(
+                    "The copy contains everything that was acknowledged when the command began. To restore it, start a server on it, or on a \
+                     copy of it: clients with a cursor from after the backup get a gap.",
+                ),
+            Command::new(IMPORT)
+                .about("Create a log with the messages of another one, under their ids")
+                .arg(directory("The directory of the new log: empty, or it is created"))
+                .arg(path("from", "DIRECTORY", "The directory of the other log, which no server uses").long("from"))
+                .after_help("Cursors of the other log remain valid. Its segments may be larger or smaller than those of the new one."),
         ])
 }
 

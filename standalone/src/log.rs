@@ -1,14 +1,15 @@
-//! `standalone log`: checks a log on disk, and cuts a damaged one.
+//! `standalone log`: describes, checks, repairs, copies and imports a log on disk.
 
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
     path::PathBuf,
+    time::{Duration, SystemTime},
 };
 
 use clap::ArgMatches;
 use shared::live::{
-    bus::file::{Cut, Examined, examine, repair},
+    bus::file::{Copied, Cut, Examined, Imported, Info, OpenError, back_up, examine, import, info, repair},
     clock::wall_clock,
 };
 
@@ -20,28 +21,95 @@ use crate::cli;
 /// When the log cannot be read or changed, or is damaged and not repaired.
 pub fn run(matches: &ArgMatches) -> Result<(), String> {
     let (name, matches) = matches.subcommand().ok_or("a subcommand is required")?;
-    let directory: &PathBuf = matches.get_one("directory").ok_or("a directory is required")?;
-    let is_repair = name == cli::REPAIR;
-    let examined = if is_repair { repair(directory, wall_clock()) } else { examine(directory) };
-    let examined = examined.map_err(|error| error.to_string())?;
+    let path = |name: &str| matches.get_one::<PathBuf>(name).ok_or("a directory is required");
+    let directory = path("directory")?;
+    let refused = |error: OpenError| error.to_string();
+    let mut is_damaged = false;
+    let text = match name {
+        cli::INFO => describe(&info(directory).map_err(refused)?, SystemTime::now()),
+        cli::BACKUP => copied(&back_up(directory, path("destination")?).map_err(refused)?),
+        cli::IMPORT => imported(&import(directory, path("from")?).map_err(refused)?),
+        cli::REPAIR => checked(&repair(directory, wall_clock()).map_err(refused)?, true),
+        _ => {
+            let examined = examine(directory).map_err(refused)?;
+            is_damaged = examined.is_damaged();
+            checked(&examined, false)
+        }
+    };
     // A closed pipe, as after `head`, is not an error; the exit code has the result.
-    let _ = io::stdout().write_all(text(&examined, is_repair).as_bytes());
-    let is_damaged = examined.cut.is_some() || examined.missing > 0;
-    if is_damaged && !is_repair { Err("the log is damaged".to_owned()) } else { Ok(()) }
+    let _ = io::stdout().write_all(text.as_bytes());
+    if is_damaged { Err("the log is damaged".to_owned()) } else { Ok(()) }
 }
 
-fn text(examined: &Examined, is_repair: bool) -> String {
-    let Examined { segments, messages, bytes, ids, missing, cut } = examined;
-    let mut text = format!("{messages} messages in {segments} segments, {bytes} bytes\n");
+fn describe(found: &Info, now: SystemTime) -> String {
+    let Info { segments, channels, messages, bytes, ids, created_ms, holder, written, unproven } = found;
+    let since =
+        |ms: u64| ago(now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_millis(ms)).unwrap_or_default());
+    let mut text = match holder {
+        Some(holder) => format!("used by {holder}\n"),
+        None => "not in use\n".to_owned(),
+    };
     // Writing to a string never fails.
+    let _ = writeln!(text, "created {}", since(*created_ms));
+    let _ = writeln!(text, "{messages} messages in {channels} channels, {segments} segments, {bytes} bytes");
+    if let Some((first, last)) = ids {
+        let _ = writeln!(text, "oldest {first}, {}", since(first.ms));
+        let _ = writeln!(text, "newest {last}, {}", since(last.ms));
+    }
+    if let Some(written) = written {
+        let written = ago(now.duration_since(*written).unwrap_or_default());
+        let _ = match unproven {
+            0 => writeln!(text, "last written {written}; all of it is durable"),
+            _ => writeln!(text, "last written {written}; {unproven} bytes at the end may not be durable yet"),
+        };
+    }
+    text
+}
+
+/// `3 h ago`, in the largest unit that fits.
+fn ago(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "s"),
+        60..3_600 => (seconds / 60, "min"),
+        3_600..86_400 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "d"),
+    };
+    format!("{count} {unit} ago")
+}
+
+fn copied(Copied { segments, bytes, last }: &Copied) -> String {
+    match last {
+        Some(last) => format!("{segments} segments, {bytes} bytes, up to message {last}\n"),
+        None => format!("{segments} segments, {bytes} bytes, without a message\n"),
+    }
+}
+
+fn imported(Imported { messages, ids }: &Imported) -> String {
+    match ids {
+        Some((first, last)) => format!("{messages} messages, from {first} to {last}\n"),
+        None => "no messages\n".to_owned(),
+    }
+}
+
+fn checked(examined: &Examined, is_repair: bool) -> String {
+    let Examined { segments, messages, bytes, ids, missing, is_table_damaged, is_interrupted, cut } = examined;
+    let mut text = format!("{messages} messages in {segments} segments, {bytes} bytes\n");
     if let Some((first, last)) = ids {
         let _ = writeln!(text, "from {first} to {last}");
     }
     if *missing > 0 {
         let _ = writeln!(text, "{missing} segments at the beginning of the log are missing: their messages are lost");
     }
+    if *is_table_damaged {
+        let what = "the table of messages that retention dropped is damaged (`dropped`)";
+        let _ = writeln!(text, "{what}: clients with a cursor from before the first segment get a gap");
+    }
+    if *is_interrupted && !is_repair {
+        let _ = writeln!(text, "the next start completes a repair or the restoration of a backup");
+    }
     let _ = match cut {
-        None if *missing > 0 => Ok(()),
+        None if examined.is_damaged() => Ok(()),
         None => writeln!(text, "no damage"),
         Some(Cut { file, offset, bytes, messages, .. }) => {
             let verb = if is_repair { "were cut" } else { "would be lost" };
@@ -53,4 +121,38 @@ fn text(examined: &Examined, is_repair: bool) -> String {
         }
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::pure::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_described_in_lines() {
+        let hour = Duration::from_secs(3_600);
+        let found = Info {
+            segments: 2,
+            channels: 3,
+            messages: 4,
+            bytes: 5,
+            ids: Some((Cursor::new(0, 1), Cursor::new(3_000_000, 0))),
+            created_ms: 0,
+            holder: Some("process 7".to_owned()),
+            written: Some(SystemTime::UNIX_EPOCH + hour),
+            unproven: 9,
+        };
+        let text = describe(&found, SystemTime::UNIX_EPOCH + 2 * hour);
+        assert_eq!(
+            text,
+            "used by process 7\ncreated 2 h ago\n4 messages in 3 channels, 2 segments, 5 bytes\noldest 0-1, 2 h ago\n\
+             newest 3000000-0, 1 h ago\nlast written 1 h ago; 9 bytes at the end may not be durable yet\n"
+        );
+        let closed = describe(&Info { holder: None, unproven: 0, ..found }, SystemTime::UNIX_EPOCH + 49 * hour);
+        assert!(
+            closed.starts_with("not in use\ncreated 2 d ago") && closed.ends_with("all of it is durable\n"),
+            "{closed}"
+        );
+    }
 }

@@ -248,8 +248,20 @@ fn a_killed_process_loses_nothing_on_disk() {
     let server = Server::with(address, &settings, "token --help");
     let in_use = log("verify");
     assert!(text(&in_use.stderr).contains("in use by process"), "{in_use:?}");
+    let info = log("info");
+    assert!(text(&info.stdout).starts_with("used by process"), "{info:?}");
+    let (copy, new) = (directory.with_extension("copy"), directory.with_extension("new"));
+    let run = |args: [&std::ffi::OsStr; 5]| {
+        standalone().args(args.into_iter().filter(|arg| !arg.is_empty())).output().unwrap()
+    };
+    let backup = run(["log".as_ref(), "backup".as_ref(), directory.as_ref(), copy.as_ref(), "".as_ref()]);
+    assert!(backup.status.success() && text(&backup.stdout).contains("up to message"), "{backup:?}");
     drop(server);
-    std::fs::remove_dir_all(directory).unwrap();
+    let import = run(["log".as_ref(), "import".as_ref(), new.as_ref(), "--from".as_ref(), directory.as_ref()]);
+    assert!(import.status.success() && text(&import.stdout).contains("messages, from"), "{import:?}");
+    for directory in [directory, copy, new] {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }
 
 /// Publishes one message after the other, at most fifty; the ids and texts of those that were acknowledged.

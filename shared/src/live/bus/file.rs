@@ -51,10 +51,13 @@ use crate::{
 };
 
 mod archive;
+mod backup;
 mod catalog;
 pub mod disk;
 mod error;
+mod import;
 mod index;
+mod info;
 mod load;
 mod open;
 mod options;
@@ -71,7 +74,10 @@ mod states;
 mod store;
 mod writer;
 
+pub use backup::{Copied, back_up};
 pub use error::OpenError;
+pub use import::{Imported, import};
+pub use info::{Info, info};
 pub use options::{FileOptions, Fsync};
 pub use repair::{Cut, Examined, examine, repair};
 

@@ -26,6 +26,7 @@ mod crash;
 mod faults;
 mod older;
 mod states;
+mod tools;
 
 const START: u64 = 1_763_800_000_000;
 

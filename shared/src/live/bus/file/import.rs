@@ -1,0 +1,189 @@
+//! A new log with the messages of another one, under their ids: cursors remain valid.
+
+use std::{io, path::Path, sync::Arc};
+
+use super::{
+    disk::{Directory, Disk},
+    error::OpenError,
+    open,
+    record::{self, Change, Encoder, Hole},
+    removed::{self, Removed},
+    repair::{self, failed, unopened},
+    segment::{self, Found, HEAD, Head, Visit, file_name},
+    store::{self, Placed, Store},
+    writer::KEYS,
+};
+use crate::pure::{Cursor, Draft};
+
+/// The bytes of one write.
+const WRITE: usize = 1 << 20;
+/// The length at which a segment is sealed.
+const SEGMENT: u64 = super::options::MAX_SEGMENT;
+
+/// What was imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Messages.
+    pub messages: u64,
+    /// The oldest and the newest of them.
+    pub ids: Option<(Cursor, Cursor)>,
+}
+
+/// Writes a new log.
+struct Importer {
+    store: Store,
+    encoder: Encoder,
+    placed: Vec<Placed>,
+    imported: Imported,
+    /// Whether there is something to write.
+    has_more: bool,
+}
+
+impl Importer {
+    /// A log in the directory at `path`, which has none: it is empty, or is created. It begins as the other log, whose first segment has
+    /// `head`. No server starts with it before it is [finished](Self::finish).
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    fn create(path: &Path, head: &Head) -> Result<Self, OpenError> {
+        let disk: Arc<dyn Disk> = Arc::new(Directory::open(path).map_err(unopened(path))?);
+        open::lock(&*disk)?;
+        let names = disk.list().map_err(failed(&*disk, "cannot list the directory"))?;
+        if names.iter().any(|name| segment::number_of(name).is_some()) {
+            return Err(failed(&*disk, "there is a log already")(io::ErrorKind::AlreadyExists.into()));
+        }
+        let head = Head { salt: rand::random(), number: 1, ..*head };
+        store::create(&*disk, &head).map_err(io::Error::from).map_err(failed(&*disk, "cannot write"))?;
+        let store = open::open_locked(disk.clone(), head.created_ms, SEGMENT)?;
+        removed::write_incomplete(&*disk).map_err(failed(&*disk, "cannot write"))?;
+        let encoder = store.begin();
+        Ok(Self { store, encoder, placed: Vec::new(), imported: Imported::default(), has_more: false })
+    }
+
+    /// Adds a message, which is newer than those before.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is not, and those of the disk.
+    fn message(&mut self, id: Cursor, draft: &Draft) -> io::Result<()> {
+        if id <= self.placed.last().map_or(self.store.last, |last| last.id) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let (offset, length) = self.encoder.message(id, draft, true);
+        self.placed.push(Placed { channel: draft.channel.clone(), id, offset, length });
+        self.imported.messages += 1;
+        self.imported.ids = Some((self.imported.ids.map_or(id, |(first, _)| first), id));
+        self.added()
+    }
+
+    fn state(&mut self, change: Change<'_>) -> io::Result<()> {
+        self.encoder.state(change, true);
+        if change.table != KEYS {
+            self.store.states.lock().apply(change);
+        }
+        self.added()
+    }
+
+    fn added(&mut self) -> io::Result<()> {
+        self.has_more = true;
+        if self.encoder.bytes().len() >= WRITE { self.flush() } else { Ok(()) }
+    }
+
+    /// Ids of this range were issued and lost.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn hole(&mut self, hole: Hole) -> io::Result<()> {
+        self.flush()?;
+        if hole.up_to > self.store.last {
+            self.store.add_hole(hole)?;
+        }
+        self.encoder = self.store.begin();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.has_more {
+            self.store.write(&self.encoder)?;
+            self.store.commit(&self.encoder, &self.placed);
+            self.placed.clear();
+            self.has_more = false;
+        }
+        if self.store.is_full() {
+            self.store.roll()?;
+        }
+        self.encoder = self.store.begin();
+        Ok(())
+    }
+
+    /// Makes all of it durable. `removed` is what the other log's channels have lost.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn finish(mut self, removed: &Removed) -> io::Result<Imported> {
+        self.flush()?;
+        self.store.sync(0)?;
+        let encoder = self.store.begin();
+        self.store.write(&encoder)?;
+        self.store.sync(encoder.bytes().len() as u64)?;
+        let disk = &*self.store.catalog.disk;
+        removed.write(disk)?;
+        disk.unlock();
+        Ok(self.imported)
+    }
+}
+
+/// Imports the log in the directory `from`, which no process may use meanwhile, into the directory `path`, which has no log.
+///
+/// # Errors
+/// [`OpenError`], also when the log in `from` is damaged.
+pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
+    let source = Directory::open_read_only(from).map_err(unopened(from))?;
+    open::lock(&source)?;
+    let unread = || failed(&source, "cannot read the log");
+    let examined = repair::read(&source).map_err(unread())?;
+    if examined.is_damaged() || examined.is_interrupted {
+        let error = io::Error::other("it is damaged, or not repaired completely: see `standalone log verify`");
+        return Err(unread()(error));
+    }
+    let mut removed = Removed::read(&source).map_err(unread())?.unwrap_or_default();
+    let numbers = repair::numbers(&source, &removed, false).map_err(unread())?;
+    let mut importer: Option<Importer> = None;
+    for number in numbers {
+        let file = source.open(&file_name(number)).map_err(unread())?;
+        let Some(head) = Head::read(&*file).map_err(unread())? else { continue };
+        let importer = match &mut importer {
+            Some(importer) => importer,
+            empty => empty.insert(Importer::create(path, &head)?),
+        };
+        let mut importing = Importing { importer, result: Ok(()) };
+        segment::scan(&*file, head.salt, HEAD, &mut importing).and(importing.result).map_err(unread())?;
+    }
+    let importer = importer.ok_or_else(|| unread()(io::Error::other("there is no log in it")))?;
+    // The new log has lost what the other one had lost, and begins with its own first segment.
+    removed.oldest = 0;
+    importer.finish(&removed).map_err(|error| failed(&source, "cannot write the new log")(error))
+}
+
+/// Imports what a scan visits.
+struct Importing<'a> {
+    importer: &'a mut Importer,
+    /// Of the holes.
+    result: io::Result<()>,
+}
+
+impl Visit for Importing<'_> {
+    fn message(&mut self, found: Found<'_>) -> io::Result<()> {
+        let draft = record::draft(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        self.importer.message(found.id, &draft)
+    }
+
+    fn state(&mut self, fields: &[u8], _: u64, _: u64) -> io::Result<()> {
+        self.importer.state(record::change(fields).ok_or(io::ErrorKind::InvalidData)?)
+    }
+
+    fn hole(&mut self, hole: Hole) {
+        if let Err(error) = self.importer.hole(hole) {
+            self.result = Err(error);
+        }
+    }
+}

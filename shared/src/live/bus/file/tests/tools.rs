@@ -1,0 +1,143 @@
+//! What the tools say about a log, and the copies that they make.
+
+use std::sync::Mutex as StdMutex;
+
+use super::*;
+use crate::pure::Retention;
+
+/// A bus on a directory with small segments, of which at most `total` bytes are kept.
+fn open(directory: &Temporary, total: u64) -> FileBus {
+    let options = FileOptions { fsync: Fsync::Never, total: Some(total), ..FileOptions::default() };
+    let limits = Limits { channel: Retention::default(), ..Limits::default() };
+    FileBus::open(&directory.0, options, limits, Moment::now).unwrap()
+}
+
+/// All ids on a channel after `since`, from disk too; and whether there was a gap.
+async fn all(bus: &FileBus, channel: &str, since: Since) -> (Vec<Cursor>, bool) {
+    let mut reader = Reader::open(bus.log(), &[channel.parse().unwrap()], since);
+    let (mut ids, mut is_gap) = (Vec::new(), false);
+    while let Some(batch) = reader.stored(Limit::default()).await {
+        ids.extend(batch.messages.iter().map(|message| message.id));
+        is_gap |= batch.gap.is_some();
+    }
+    (ids, is_gap)
+}
+
+async fn ids(bus: &FileBus) -> Vec<Cursor> {
+    all(bus, "c", Since::Earliest).await.0
+}
+
+#[tokio::test]
+async fn info_describes_a_log_that_is_used() {
+    let directory = Temporary::new();
+    let bus = open(&directory, 4 << 20);
+    let mut sent = Vec::new();
+    for n in 0..600 {
+        let channel = if n % 3 == 0 { "c" } else { "other" };
+        sent.push(bus.publish(publication(channel, &"x".repeat(500))).await.unwrap()[0]);
+    }
+    let found = info(&directory.0).unwrap();
+    let expected_ids = Some((sent[0], sent[599]));
+    assert_eq!((found.messages, found.channels, found.ids), (600, 2, expected_ids), "{found:?}");
+    let disk = bus.disk().unwrap();
+    assert_eq!((found.segments, found.bytes), (disk.segments, disk.bytes));
+    assert_eq!(found.holder, Some(format!("process {}", std::process::id())));
+    assert!(found.unproven > 0 && found.written.is_some());
+    bus.close().await;
+    let closed = info(&directory.0).unwrap();
+    assert_eq!((closed.messages, closed.holder, closed.unproven), (600, None, 0));
+    assert!(info(&Temporary::new().0).is_err(), "there is no directory");
+}
+
+/// What was acknowledged when the backup began is in it, nothing is missing before the newest that is, and each server can start with it.
+/// Retention removes segments meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_under_load_is_a_prefix() {
+    for total in [64 << 20, 2 << 20] {
+        let (directory, copy) = (Temporary::new(), Temporary::new());
+        let bus = Arc::new(open(&directory, total));
+        let (sent, has_ended) = (Arc::new(StdMutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let publisher = {
+            let (bus, sent, has_ended) = (bus.clone(), sent.clone(), has_ended.clone());
+            tokio::spawn(async move {
+                while !has_ended.load(Relaxed) {
+                    let publications = (0..20).map(|n| bus.publish(publication("c", &"x".repeat(1_000 + n))));
+                    let ids = futures_util::future::join_all(publications).await;
+                    sent.lock().unwrap().extend(ids.into_iter().map(|published| published.unwrap()[0]));
+                }
+            })
+        };
+        while sent.lock().unwrap().len() < 3_000 {
+            tokio::task::yield_now().await;
+        }
+        let acknowledged = *sent.lock().unwrap().iter().max().unwrap();
+        let (from, to) = (directory.0.clone(), copy.0.clone());
+        let copied = tokio::task::spawn_blocking(move || back_up(&from, &to)).await.unwrap().unwrap();
+        has_ended.store(true, Relaxed);
+        publisher.await.unwrap();
+        let mut sent = sent.lock().unwrap().clone();
+        sent.sort_unstable();
+        assert!(copied.last >= Some(acknowledged), "{copied:?}");
+
+        let refused = back_up(&directory.0, &copy.0).unwrap_err().to_string();
+        assert!(refused.contains("a backup needs an empty directory"), "{refused}");
+        let restored = open(&copy, total);
+        let there = ids(&restored).await;
+        assert_eq!(there.last().copied(), copied.last);
+        let first = sent.iter().position(|id| *id == there[0]).unwrap();
+        assert_eq!(there, sent[first..first + there.len()], "nothing is missing");
+        assert_eq!(first == 0, total > 10 << 20, "{first}");
+        let later = sent.last().copied().filter(|last| Some(*last) > copied.last);
+        if let Some(later) = later {
+            assert!(all(&restored, "c", Since::After(later)).await.1, "what was published later is lost");
+        }
+        assert!(restored.publish(publication("c", "1")).await.unwrap()[0] > sent[sent.len() - 1]);
+        bus.close().await;
+    }
+}
+
+/// A copy that was interrupted is none.
+#[tokio::test]
+async fn an_incomplete_backup_is_refused() {
+    let (directory, copy) = (Temporary::new(), Temporary::new());
+    let bus = directory.bus().unwrap();
+    bus.publish(publication("c", "1")).await.unwrap();
+    bus.close().await;
+    std::fs::create_dir(&copy.0).unwrap();
+    removed::write_incomplete(&Directory::open(&copy.0).unwrap()).unwrap();
+    std::fs::copy(directory.0.join(segment::file_name(1)), copy.0.join(segment::file_name(1))).unwrap();
+    assert!(matches!(copy.bus(), Err(OpenError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn an_import_keeps_ids_keys_and_losses() {
+    let (directory, new) = (Temporary::new(), Temporary::new());
+    let bus = open(&directory, 1 << 20);
+    let first = bus.publish(publication("early", "1")).await.unwrap()[0];
+    for _ in 0..2_500 {
+        bus.publish(publication("c", &"x".repeat(1_000))).await.unwrap();
+    }
+    let state = StoredState { table: "t", key: b"k".to_vec(), value: Some(b"v".to_vec()), until_ms: u64::MAX };
+    bus.store(state.clone()).await.unwrap();
+    let last = bus.publish(keyed("last")).await.unwrap();
+    assert!(matches!(import(&new.0, &directory.0), Err(OpenError::Locked { .. })));
+    bus.close().await;
+    let before = ids(&open(&directory, 1 << 20)).await;
+    // The writer of that bus ends on its own thread.
+    let imported = loop {
+        match import(&new.0, &directory.0) {
+            Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
+            imported => break imported.unwrap(),
+        }
+    };
+    assert_eq!((imported.messages, imported.ids), (before.len() as u64, Some((before[0], last[0]))));
+    let again = open(&new, 64 << 20);
+    assert_eq!(ids(&again).await, before);
+    assert_eq!(again.states("t"), [state]);
+    assert!(again.publish(keyed("last")).await.unwrap().is_repeat);
+    assert!(all(&again, "early", Since::After(first.before())).await.1, "retention had removed it");
+    assert!(!all(&again, "none", Since::After(first)).await.1);
+    again.close().await;
+    let refused = import(&new.0, &directory.0).unwrap_err().to_string();
+    assert!(refused.contains("there is a log already"), "{refused}");
+}
