@@ -55,6 +55,8 @@ FROM service AS standalone
 ENV PORT=8080
 EXPOSE 8080
 COPY --from=build /binaries/standalone /usr/local/bin/
-# For a volume with the log: `docker run -v trident:/var/lib/trident -e TRIDENT_BUS=file:/var/lib/trident …`.
+# The log is on disk, so that a restart loses nothing. With a name, the volume outlives the container: `-v trident:/var/lib/trident`.
+ENV TRIDENT_BUS=file:/var/lib/trident
 COPY --from=build --chown=10001:10001 /var/lib/trident /var/lib/trident
+VOLUME /var/lib/trident
 ENTRYPOINT ["standalone"]
