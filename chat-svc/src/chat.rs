@@ -65,6 +65,7 @@ impl Chat {
             let settings = &service.edge.settings;
             let opened = Sessions::open(
                 &settings.bus,
+                &service.bus,
                 settings.redis_ca.as_deref(),
                 recovery.max_disconnection,
                 settings.sessions_total,

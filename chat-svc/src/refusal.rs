@@ -42,7 +42,7 @@ impl From<ApiError> for Refusal {
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         let code = match error {
-            BusError::Unavailable(_) | BusError::Directory(_) => "bus_unavailable",
+            BusError::Unavailable(_) | BusError::Directory(_) | BusError::StatesFull(_) => "bus_unavailable",
             BusError::DiskFull(_) => "disk_full",
             BusError::Unknown(_) => "outcome_unknown",
             BusError::TooLarge => "too_large",

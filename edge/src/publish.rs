@@ -174,7 +174,7 @@ async fn answered(
 pub fn refused(service: &Service, error: BusError) -> ApiError {
     let refusals = &service.edge.metrics.refusals;
     match error {
-        BusError::Unavailable(_) | BusError::Directory(_) => {
+        BusError::Unavailable(_) | BusError::Directory(_) | BusError::StatesFull(_) => {
             refusals.bus_unavailable.inc();
             ApiError::unavailable("bus_unavailable", error)
         }

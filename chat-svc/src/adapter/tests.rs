@@ -21,7 +21,7 @@ const KEEP: Duration = Duration::from_secs(120);
 fn adapter() -> (Arc<dyn Bus>, Sessions, LogAdapter) {
     let limits = Limits { channel: Retention { count: Some(3), ..Retention::default() }, ..Limits::default() };
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(limits, || 1_763_800_000_000.into()));
-    let sessions = Sessions::open(&BusAddress::Memory, None, KEEP, None).unwrap();
+    let sessions = Sessions::open(&BusAddress::Memory, &bus, None, KEEP, None).unwrap();
     let adapter = LogAdapter::new(bus.clone(), sessions.clone(), Arc::new(LocalAdapter::new(None)));
     (bus, sessions, adapter)
 }

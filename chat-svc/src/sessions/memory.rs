@@ -30,6 +30,18 @@ struct Entry {
     session: Arc<str>,
 }
 
+impl MemoryStore {
+    /// Adds a session that an earlier process stored.
+    pub(super) fn restore(&self, save: &Save) {
+        self.0.lock().save(save, Instant::now());
+    }
+
+    /// The text of a session.
+    pub(super) fn session(&self, pid: &str) -> Option<Arc<str>> {
+        self.0.lock().by_pid.get(pid).map(|entry| entry.session.clone())
+    }
+}
+
 impl Table {
     fn save(&mut self, save: &Save, now: Instant) -> SaveOutcome {
         self.forget_old(now);

@@ -1,7 +1,7 @@
 //! Sessions, which a disconnected client can resume on any replica.
 //!
 //! ```text
-//! begin, changed, ended ─▶ Queue ─▶ run: some at a time ─▶ SessionStore (Redis, for all replicas)
+//! begin, changed, ended ─▶ Queue ─▶ run: some at a time ─▶ SessionStore (Redis, for all replicas; the log on disk, for this process)
 //! ended ─▶ SessionStore (memory)
 //! a client with its secret ─▶ acquire ─▶ the previous socket, if it is still here, or the store
 //! ```
@@ -12,6 +12,7 @@
 //! disconnected clients, from the moment they disconnect. While the store is unavailable, the chat continues. Unsaved changes wait here,
 //! and when the store is available again everything is saved again, since it may have lost data.
 
+mod disk;
 mod ledger;
 mod memory;
 mod queue;
@@ -30,17 +31,19 @@ use edge::settings::BusAddress;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use shared::live::bus::Bus;
 use socketio::{DisconnectReason, Socket};
 use tokio::time::sleep;
 
-pub(crate) use self::{ledger::Figures, redis::InvalidRedisConfig, store::Holder};
 use self::{
+    disk::DiskStore,
     ledger::Ledger,
     memory::MemoryStore,
     queue::{EndedSession, Queue},
     redis::RedisStore,
     store::{SessionStore, StoreUnavailable},
 };
+pub(crate) use self::{ledger::Figures, redis::InvalidRedisConfig, store::Holder};
 use crate::member::{Member, Profile};
 
 /// How long a reconnecting client waits for a store that is unavailable.
@@ -97,19 +100,21 @@ struct Live {
 }
 
 impl Sessions {
-    /// Sessions that clients may resume within `keep`, stored where the bus is. Those of disconnected clients take at most `max_bytes` in
+    /// Sessions that clients may resume within `keep`, stored where `bus` is, at `address`. Those of disconnected clients take at most `max_bytes` in
     /// this process, and at most as much in Redis.
     ///
     /// # Errors
     /// When the bus is a Redis with an invalid URL, or `authorities` (PEM) contains no certificates.
     pub(crate) fn open(
-        bus: &BusAddress,
+        address: &BusAddress,
+        bus: &Arc<dyn Bus>,
         authorities: Option<&[u8]>,
         keep: Duration,
         max_bytes: Option<usize>,
     ) -> Result<Self, InvalidRedisConfig> {
-        let store: Box<dyn SessionStore> = match bus {
-            BusAddress::Memory | BusAddress::File(_) => Box::new(MemoryStore::default()),
+        let store: Box<dyn SessionStore> = match address {
+            BusAddress::Memory => Box::new(MemoryStore::default()),
+            BusAddress::File(_) => Box::new(DiskStore::open(bus.clone(), keep)),
             BusAddress::Redis(address) => Box::new(RedisStore::open(address.url(), authorities)?),
         };
         Ok(Self::on(store, keep, max_bytes))

@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use edge::testing::redis::Server;
 use futures_util::FutureExt as _;
+use shared::live::{bus::MemoryBus, clock::Moment, log::Limits};
 use socketio::adapter::BoxFuture;
 
 use super::{
@@ -33,6 +34,11 @@ impl ResumedSession {
     pub(crate) fn left(&self) -> Duration {
         Duration::from_millis(self.left)
     }
+}
+
+/// A bus that has no sessions.
+fn nowhere() -> Arc<dyn Bus> {
+    Arc::new(MemoryBus::new(Limits::default(), Moment::now))
 }
 
 async fn redis_store(server: &Server) -> RedisStore {
@@ -116,13 +122,13 @@ async fn sessions_are_in_redis_with_and_without_authorities() {
     let bus: BusAddress = server.url().parse().unwrap();
     let pem = b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n";
     for authorities in [None, Some(&pem[..])] {
-        let sessions = Sessions::open(&bus, authorities, Duration::from_secs(60), None).ok().unwrap();
+        let sessions = Sessions::open(&bus, &nowhere(), authorities, Duration::from_secs(60), None).ok().unwrap();
         assert!(sessions.0.store.outlives_us());
         back(&*sessions.0.store).await;
     }
     // A list that is present but invalid is not replaced by a default either.
     let encrypted: BusAddress = "rediss://127.0.0.1:1".parse().unwrap();
-    let none = Sessions::open(&encrypted, Some(pem), Duration::from_secs(60), None);
+    let none = Sessions::open(&encrypted, &nowhere(), Some(pem), Duration::from_secs(60), None);
     assert_eq!(none.err(), Some(InvalidRedisConfig));
 }
 

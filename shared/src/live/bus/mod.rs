@@ -150,6 +150,9 @@ pub enum BusError {
     /// The disk of the log is full. Readers continue, and publishing does when there is space.
     #[error("the disk is full, nothing was added; retry when there is space: {0}")]
     DiskFull(String),
+    /// There is no space for another [state](Bus::store_state).
+    #[error("{0}")]
+    StatesFull(String),
     /// The directory of the log cannot be used.
     #[error("{0}")]
     Directory(String),
@@ -268,14 +271,14 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// Stores a small state that outlives the process, such as a revocation, and replaces the one with the same table and key. Resolves when
+    /// Stores a small state that outlives the process, such as a recovery session, and replaces the one with the same table and key. Resolves when
     /// it is as durable as a message would be. All of them are read at each start and written again with each segment: a few megabytes at
     /// most, that change rarely.
     ///
     /// Only a bus with a log on disk stores them; on another one this does nothing, and [`states`](Self::states) returns none.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish), and when there is no space for another one.
+    /// As [`publish`](Self::publish), and [`BusError::StatesFull`] when there is no space for another one.
     fn store_state(&self, _: StoredState) -> Answer<'_, Result<(), BusError>> {
         Box::pin(ready(Ok(())))
     }

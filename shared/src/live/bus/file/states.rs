@@ -8,16 +8,21 @@ use std::collections::BTreeMap;
 use super::record::{Change, Encoder};
 use crate::live::bus::{BusError, StoredState};
 
-/// Maximum number of bytes of all states together, and of this part of a segment.
-const MAX_BYTES: usize = 8 << 20;
-const PART_OF_SEGMENT: u64 = 4;
+/// Maximum number of bytes of a table, and of this part of a segment. Each has its own limit: clients choose the size of some of them.
+const MAX_BYTES: usize = 4 << 20;
+const PART_OF_SEGMENT: u64 = 8;
 /// The memory of a state, besides its key and its value.
 const OVERHEAD: usize = 96;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct States {
-    tables: BTreeMap<Box<str>, BTreeMap<Box<[u8]>, Stored>>,
+    tables: BTreeMap<Box<str>, Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    states: BTreeMap<Box<[u8]>, Stored>,
     bytes: usize,
 }
 
@@ -39,11 +44,12 @@ impl States {
     pub(super) fn require_room(&self, state: &StoredState, segment_bytes: u64) -> Result<(), BusError> {
         let part = usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX);
         let most = MAX_BYTES.min(part);
+        let stored = self.tables.get(state.table).map_or(0, |table| table.bytes);
         let more = state.value.as_ref().map_or(0, |value| size(&state.key, value));
-        if more > 0 && self.bytes + more > most {
-            return Err(BusError::Unavailable(format!(
-                "{} bytes of state are stored, and the log on disk stores at most {most}",
-                self.bytes
+        if more > 0 && stored + more > most {
+            return Err(BusError::StatesFull(format!(
+                "{stored} bytes of `{}` are stored, and the log on disk stores at most {most}",
+                state.table
             )));
         }
         Ok(())
@@ -52,33 +58,31 @@ impl States {
     /// Applies a change.
     pub(super) fn apply(&mut self, change: Change<'_>) {
         let Change { table, key, value, until_ms } = change;
-        let states = self.tables.entry(table.into()).or_default();
-        if let Some(before) = states.remove(key) {
-            self.bytes -= size(key, &before.value);
+        let table = self.tables.entry(table.into()).or_default();
+        if let Some(before) = table.states.remove(key) {
+            table.bytes -= size(key, &before.value);
         }
         if let Some(value) = value {
-            self.bytes += size(key, value);
-            states.insert(key.into(), Stored { value: value.into(), until_ms });
+            table.bytes += size(key, value);
+            table.states.insert(key.into(), Stored { value: value.into(), until_ms });
         }
     }
 
     /// Removes those that have expired.
     pub(super) fn expire(&mut self, now_ms: u64) {
-        let mut bytes = self.bytes;
-        for states in self.tables.values_mut() {
+        for Table { states, bytes } in self.tables.values_mut() {
             states.retain(|key, Stored { value, until_ms }| {
                 let is_kept = *until_ms > now_ms;
-                bytes -= if is_kept { 0 } else { size(key, value) };
+                *bytes -= if is_kept { 0 } else { size(key, value) };
                 is_kept
             });
         }
-        self.bytes = bytes;
-        self.tables.retain(|_, states| !states.is_empty());
+        self.tables.retain(|_, table| !table.states.is_empty());
     }
 
     /// Writes all of them.
     pub(super) fn encode(&self, encoder: &mut Encoder) {
-        for (table, states) in &self.tables {
+        for (table, Table { states, .. }) in &self.tables {
             for (key, Stored { value, until_ms }) in states {
                 let change = Change { table, key, value: Some(value), until_ms: *until_ms };
                 encoder.state(change, true);
@@ -92,7 +96,7 @@ impl States {
 
     /// Those of a table that have not expired, in the order of their keys.
     pub(super) fn of(&self, table: &'static str, now_ms: u64) -> Vec<StoredState> {
-        let states = self.tables.get(table).into_iter().flatten();
+        let states = self.tables.get(table).into_iter().flat_map(|table| &table.states);
         let valid = states.filter(|(_, Stored { until_ms, .. })| *until_ms > now_ms);
         valid
             .map(|(key, Stored { value, until_ms })| StoredState {

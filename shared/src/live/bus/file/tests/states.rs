@@ -67,10 +67,10 @@ fn states_outlive_the_segments_in_which_they_were_stored() {
 fn what_could_not_be_stored_is_not_there() {
     let disk = SimulatedDisk::new();
     let mut simulated = open(&disk, None);
-    let large = "x".repeat(700);
+    let large = "x".repeat(300);
     store(&mut simulated, "a", Some(&large), 1_000).unwrap();
     let refused = store(&mut simulated, "b", Some(&large), 1_000).unwrap_err();
-    assert!(refused.to_string().contains("stores at most 1024"), "{refused}");
+    assert!(refused.to_string().contains("stores at most 512"), "{refused}");
     disk.faults(Faults { space: Some(0), ..Faults::default() });
     assert!(matches!(store(&mut simulated, "a", None, 0), Err(BusError::DiskFull(_))));
     assert_eq!(stored(&simulated), format!("a={large} "));

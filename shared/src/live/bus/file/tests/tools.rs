@@ -118,7 +118,7 @@ async fn an_import_keeps_ids_keys_and_losses() {
         bus.publish(publication("c", &"x".repeat(1_000))).await.unwrap();
     }
     let state = StoredState { table: "t", key: b"k".to_vec(), value: Some(b"v".to_vec()), until_ms: u64::MAX };
-    bus.store(state.clone()).await.unwrap();
+    bus.store_state(state.clone()).await.unwrap();
     let last = bus.publish(keyed("last")).await.unwrap();
     assert!(matches!(import(&new.0, &directory.0), Err(OpenError::Locked { .. })));
     bus.close().await;

@@ -1,0 +1,199 @@
+//! Sessions of one process whose bus has its log on disk: in memory, and with each change in the log, so that they outlive the process.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytestring::ByteString;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use shared::{
+    live::{
+        bus::{Bus, BusError, StoredState},
+        clock::wall_clock,
+    },
+    throttle::Throttle,
+};
+use socketio::adapter::BoxFuture;
+
+use super::{
+    memory::MemoryStore,
+    store::{Holder, LeasedSession, Save, SaveOutcome, SessionStore, StoreUnavailable},
+};
+
+/// How often a warning is repeated.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// The table of the log.
+const TABLE: &str = "session";
+
+/// See the module.
+pub(super) struct DiskStore {
+    bus: Arc<dyn Bus>,
+    memory: MemoryStore,
+    /// Until when each session is in the log, in milliseconds since the Unix epoch. That is longer than it is in memory, so that not each
+    /// renewal is written.
+    written: Mutex<HashMap<ByteString, u64>>,
+    warnings: Mutex<Throttle>,
+}
+
+impl DiskStore {
+    /// The store on `bus`. Sessions that an earlier process stored can be resumed within `keep` from now on.
+    pub(super) fn open(bus: Arc<dyn Bus>, keep: Duration) -> Self {
+        let (memory, mut written) = (MemoryStore::default(), HashMap::new());
+        for StoredState { key, value, until_ms, .. } in bus.states(TABLE) {
+            let (Ok(pid), Ok(session)) = (String::from_utf8(key), String::from_utf8(value.unwrap_or_default())) else {
+                continue;
+            };
+            let left = Duration::from_millis(until_ms.saturating_sub(wall_clock())).min(keep);
+            let session = Some(session.into());
+            memory.restore(&Save {
+                pid: pid.as_str().into(),
+                holder: Holder::draw(),
+                before: None,
+                session,
+                keep: left,
+            });
+            written.insert(pid.into(), until_ms);
+        }
+        Self { bus, memory, written: Mutex::new(written), warnings: Mutex::new(Throttle::new(WARN_EVERY)) }
+    }
+
+    /// What the log has to store for a save that was made in memory.
+    fn change(&self, save: &Save, outcome: SaveOutcome) -> Option<StoredState> {
+        if outcome != SaveOutcome::Saved {
+            return None;
+        }
+        let (written, now) = (self.written.lock().get(&save.pid).copied(), wall_clock());
+        let keep = u64::try_from(save.keep.as_millis()).unwrap_or(u64::MAX);
+        let key = save.pid.as_bytes().to_vec();
+        if keep == 0 {
+            return written.map(|_| StoredState { table: TABLE, key, value: None, until_ms: 0 });
+        }
+        let is_renewal = save.session.is_none();
+        if is_renewal && written.is_some_and(|until| until >= now.saturating_add(keep)) {
+            return None;
+        }
+        let value = self.memory.session(&save.pid)?.as_bytes().to_vec();
+        Some(StoredState {
+            table: TABLE,
+            key,
+            value: Some(value),
+            until_ms: now.saturating_add(keep.saturating_mul(2)),
+        })
+    }
+
+    fn warn(&self, text: &str) {
+        if let Some(suppressed) = self.warnings.lock().admit(text) {
+            log::warn!("{text}{suppressed}");
+        }
+    }
+
+    /// Has the log store a change.
+    async fn store(&self, change: StoredState) -> Result<(), BusError> {
+        let pid = ByteString::try_from(&change.key[..]).unwrap_or_default();
+        let until_ms = change.value.is_some().then_some(change.until_ms);
+        self.bus.store_state(change).await?;
+        let mut written = self.written.lock();
+        match until_ms {
+            Some(until_ms) => written.insert(pid, until_ms),
+            None => written.remove(&pid),
+        };
+        Ok(())
+    }
+}
+
+impl SessionStore for DiskStore {
+    fn save<'a>(&'a self, saves: &'a [Save]) -> BoxFuture<'a, Result<Vec<SaveOutcome>, StoreUnavailable>> {
+        Box::pin(async move {
+            let outcomes = self.memory.save(saves).await?;
+            let changes = saves.iter().zip(&outcomes).filter_map(|(save, outcome)| self.change(save, *outcome));
+            // Together, so that one sync is enough.
+            for stored in join_all(changes.map(|change| self.store(change))).await {
+                match stored {
+                    Ok(()) => {}
+                    // It is in memory: only a restart loses it.
+                    Err(BusError::StatesFull(_)) => {
+                        self.warn("chat: the log has no space for more sessions: they end with this process")
+                    }
+                    Err(error) => return Err(StoreUnavailable(error.to_string())),
+                }
+            }
+            Ok(outcomes)
+        })
+    }
+
+    fn acquire<'a>(
+        &'a self,
+        pid: &'a str,
+        holder: Holder,
+    ) -> BoxFuture<'a, Result<Option<LeasedSession>, StoreUnavailable>> {
+        // A later process has other holders.
+        self.memory.acquire(pid, holder)
+    }
+
+    fn outlives_us(&self) -> bool {
+        true
+    }
+
+    fn sweep(&self) {
+        self.memory.sweep();
+        let now = wall_clock();
+        self.written.lock().retain(|_, until| *until > now);
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.bus.ready().err().map(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use shared::live::{
+        bus::{FileBus, file::FileOptions},
+        clock::Moment,
+        log::Limits,
+    };
+
+    use super::*;
+    use crate::sessions::store::contract;
+
+    const KEEP: Duration = Duration::from_secs(60);
+
+    fn bus(directory: &Path) -> Arc<dyn Bus> {
+        Arc::new(FileBus::open(directory, FileOptions::default(), Limits::default(), Moment::now).unwrap())
+    }
+
+    fn save(pid: &str, holder: Holder, session: Option<&str>) -> Save {
+        Save { pid: pid.into(), holder, before: None, session: session.map(Into::into), keep: KEEP }
+    }
+
+    #[actix_web::test]
+    async fn sessions_outlive_the_process() {
+        let directory = std::env::temp_dir().join(format!("trident-sessions-{:016x}", rand::random::<u64>()));
+        let me = Holder::draw();
+        let first = bus(&directory);
+        let store = DiskStore::open(first.clone(), KEEP);
+        contract::all(&store).await;
+        let ended = Save { keep: Duration::ZERO, ..save("ended", me, None) };
+        store.save(&[save("a", me, Some("1")), save("ended", me, Some("1"))]).await.unwrap();
+        let outcomes = store.save(&[save("a", me, Some("2")), ended]).await.unwrap();
+        assert_eq!(outcomes, [SaveOutcome::Saved; 2]);
+        let written = first.disk().unwrap().bytes;
+        store.save(&[save("a", me, None)]).await.unwrap();
+        assert_eq!(
+            first.disk().unwrap().bytes,
+            written,
+            "a renewal is not written while the log has it for long enough"
+        );
+        first.close().await;
+
+        let second = bus(&directory);
+        let store = DiskStore::open(second.clone(), KEEP);
+        let found = store.acquire("a", Holder::draw()).await.unwrap().unwrap();
+        assert_eq!(&*found.session, "2");
+        assert!(found.left <= KEEP && found.left > KEEP / 2, "{:?}", found.left);
+        assert_eq!(store.acquire("ended", Holder::draw()).await, Ok(None));
+        second.close().await;
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}
