@@ -7,7 +7,7 @@ use super::disk::explain;
 /// Why something could not be written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// A sync failed. It is unknown what is durable, and the log cannot go on.
+    /// A sync failed. It is unknown what is durable, and the log cannot continue.
     Sync(io::Error),
     /// Nothing counts as written, and another attempt may succeed.
     Other(io::Error),

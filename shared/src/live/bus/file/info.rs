@@ -63,7 +63,7 @@ impl Visit for Newest<'_> {
 /// What the log at `path` has. Changes nothing; another process may use it meanwhile.
 ///
 /// # Errors
-/// [`OpenError::Disk`] when it cannot be read or there is none.
+/// [`OpenError::Disk`] when it cannot be read or does not exist.
 pub fn info(path: &Path) -> Result<Info, OpenError> {
     let disk = Directory::open_read_only(path).map_err(unopened(path))?;
     let holder = disk.holder().map_err(failed(&disk, "cannot read the lock"))?;

@@ -132,7 +132,7 @@ impl Removed {
     /// Reserves the space that the next table needs.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no space.
     pub(super) fn reserve(&self, disk: &dyn Disk) -> io::Result<()> {
         let names: usize = self.by_channel.keys().map(|name| ENTRY + name.len()).sum();
         let (file, wanted) = (next(disk)?, RESERVE + 2 * (HEAD + names));

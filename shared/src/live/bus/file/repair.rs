@@ -67,7 +67,7 @@ pub struct Cut {
 /// write at the end is no damage.
 ///
 /// # Errors
-/// [`OpenError::Locked`], and [`OpenError::Disk`] when it cannot be read or there is none.
+/// [`OpenError::Locked`], and [`OpenError::Disk`] when it cannot be read or does not exist.
 pub fn examine(path: &Path) -> Result<Examined, OpenError> {
     let disk = Directory::open_read_only(path).map_err(unopened(path))?;
     open::lock(&disk)?;

@@ -192,7 +192,7 @@ impl Store {
     /// Seals the segment and begins the next one.
     ///
     /// # Errors
-    /// With [`WriteError::Other`], the log can go on with the same segment.
+    /// With [`WriteError::Other`], the log can continue with the same segment.
     pub(super) fn roll(&mut self) -> Result<(), WriteError> {
         if self.is_dirty() {
             self.sync(0).map_err(WriteError::Sync)?;

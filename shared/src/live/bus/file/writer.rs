@@ -151,7 +151,7 @@ impl Writer {
         let now = (self.clock)();
         let reserved_before = self.store.reserved_ms;
         let next_ms = self.store.last.next(now.time_ms).ms;
-        // If half of the reservation is left, it is extended along with a later sync.
+        // If half of the reservation is left, a later sync extends it, too.
         let is_reserving = self.fsync != Fsync::Always && next_ms >= self.promised_ms;
         let is_extending = self.fsync != Fsync::Always && next_ms + RESERVED_MS / 2 >= reserved_before;
         if is_reserving || is_extending {

@@ -49,7 +49,7 @@ fn damage_of_the_last_message_is_known_once_it_is_confirmed() {
     }
 }
 
-/// The rest of a refused write must not come back with the next power cut.
+/// The rest of a refused write must not reappear with the next power cut.
 #[test]
 fn an_undone_write_does_not_return() {
     let disk = SimulatedDisk::new();
@@ -206,7 +206,7 @@ fn a_panic_while_older_messages_are_read_is_a_gap() {
     );
 }
 
-/// Two records with one id, or a record that is none of this version, stop the start instead of being left out.
+/// Two records with one id, or a record of another version, stop the start instead of being left out.
 #[test]
 fn nothing_is_left_out_at_the_start() {
     let disk = SimulatedDisk::new();

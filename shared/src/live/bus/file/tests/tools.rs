@@ -96,7 +96,7 @@ async fn a_backup_under_load_is_a_prefix() {
     }
 }
 
-/// A copy that was interrupted is none.
+/// An interrupted copy is not a backup.
 #[tokio::test]
 async fn an_incomplete_backup_is_refused() {
     let (directory, copy) = (Temporary::new(), Temporary::new());

@@ -13,7 +13,7 @@ use crate::live::bus::{
     },
 };
 
-/// The space that has to be free before publishing goes on after the disk was full.
+/// The space that has to be free before publishing resumes after the disk was full.
 const SPACE: usize = 64 * 1024;
 
 impl Writer {
