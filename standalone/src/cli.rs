@@ -227,8 +227,17 @@ fn log() -> Command {
             Command::new(IMPORT)
                 .about("Create a log with the messages of another one, under their ids")
                 .arg(directory("The directory of the new log: empty, or it is created"))
-                .arg(path("from", "DIRECTORY", "The directory of the other log, which no server uses").long("from"))
-                .after_help("Cursors of the other log remain valid. Its segments may be larger or smaller than those of the new one."),
+                .arg(
+                    Arg::new("from")
+                        .long("from")
+                        .value_name("DIRECTORY|URL")
+                        .required(true)
+                        .help("The directory of the other log, which no server uses, or the redis:// URL of a bus"),
+                )
+                .after_help(
+                    "Cursors of the other log remain valid. From Redis, messages are imported that are in the stream at that time: stop its \
+                     services first.",
+                ),
         ])
 }
 

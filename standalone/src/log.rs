@@ -3,23 +3,32 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use clap::ArgMatches;
+use edge::settings::BusAddress;
 use shared::live::{
-    bus::file::{Copied, Cut, Examined, Imported, Info, OpenError, back_up, examine, import, info, repair},
+    bus::{
+        Bus as _, RedisBus,
+        file::{Copied, Cut, Examined, Imported, Info, OpenError, back_up, examine, import, import_log, info, repair},
+    },
     clock::wall_clock,
+    log::Limits,
 };
+use tokio::time::timeout;
 
 use crate::cli;
+
+/// How long an import waits until all of the stream of a Redis has been read.
+const FILLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs the subcommand in `matches`.
 ///
 /// # Errors
 /// When the log cannot be read or changed, or is damaged and not repaired.
-pub fn run(matches: &ArgMatches) -> Result<(), String> {
+pub async fn run(matches: &ArgMatches) -> Result<(), String> {
     let (name, matches) = matches.subcommand().ok_or("a subcommand is required")?;
     let path = |name: &str| matches.get_one::<PathBuf>(name).ok_or("a directory is required");
     let directory = path("directory")?;
@@ -28,7 +37,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), String> {
     let text = match name {
         cli::INFO => describe(&info(directory).map_err(refused)?, SystemTime::now()),
         cli::BACKUP => copied(&back_up(directory, path("destination")?).map_err(refused)?),
-        cli::IMPORT => imported(&import(directory, path("from")?).map_err(refused)?),
+        cli::IMPORT => {
+            let from: &String = matches.get_one("from").ok_or("a source is required")?;
+            imported(&import_from(directory, from).await?)
+        }
         cli::REPAIR => checked(&repair(directory, wall_clock()).map_err(refused)?, true),
         _ => {
             let examined = examine(directory).map_err(refused)?;
@@ -39,6 +51,19 @@ pub fn run(matches: &ArgMatches) -> Result<(), String> {
     // A closed pipe, as after `head`, is not an error; the exit code has the result.
     let _ = io::stdout().write_all(text.as_bytes());
     if is_damaged { Err("the log is damaged".to_owned()) } else { Ok(()) }
+}
+
+/// Imports from a directory, or from a Redis.
+async fn import_from(directory: &Path, from: &str) -> Result<Imported, String> {
+    if !from.starts_with("redis://") && !from.starts_with("rediss://") {
+        return import(directory, Path::new(from)).map_err(|error| error.to_string());
+    }
+    let BusAddress::Redis(address) = from.parse::<BusAddress>()? else { return Err("not a Redis".to_owned()) };
+    let bus = RedisBus::open(address.url(), None, Limits::default()).map_err(|error| error.to_string())?;
+    if timeout(FILLED_WITHIN, bus.filled()).await.is_err() {
+        return Err(bus.ready().err().map_or_else(|| "Redis takes too long".to_owned(), |error| error.to_string()));
+    }
+    import_log(directory, bus.log()).map_err(|error| error.to_string())
 }
 
 fn describe(found: &Info, now: SystemTime) -> String {

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Some((cli::CHECK, _)) => return check::run(&matches).await,
         Some((cli::LISTEN, matches)) => listen::run(matches).await,
         Some((cli::PUBLISH, matches)) => publish::run(matches).await,
-        Some((cli::LOG, matches)) => log::run(matches),
+        Some((cli::LOG, matches)) => log::run(matches).await,
         Some((cli::COMPLETIONS, matches)) => {
             let shell = *matches.get_one("shell").expect("the argument is required");
             shell::print_completions(cli::command(), shell);

@@ -76,7 +76,7 @@ mod writer;
 
 pub use backup::{Copied, back_up};
 pub use error::OpenError;
-pub use import::{Imported, import};
+pub use import::{Imported, import, import_log};
 pub use info::{Info, info};
 pub use options::{FileOptions, Fsync};
 pub use repair::{Cut, Examined, examine, repair};

@@ -13,7 +13,13 @@ use super::{
     store::{self, Placed, Store},
     writer::KEYS,
 };
-use crate::pure::{Cursor, Draft};
+use crate::{
+    live::{
+        log::{Listing, Log},
+        reader::{Limit, Reader},
+    },
+    pure::{ChannelName, Cursor, Draft, Since},
+};
 
 /// The bytes of one write.
 const WRITE: usize = 1 << 20;
@@ -162,6 +168,34 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
     // The new log has lost what the other one had lost, and begins with its own first segment.
     removed.oldest = 0;
     importer.finish(&removed).map_err(|error| failed(&source, "cannot write the new log")(error))
+}
+
+/// Imports what the memory of another log has, which is filled, into the directory `path`, which has no log.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
+    let unwritten = |error| OpenError::Disk {
+        directory: path.display().to_string(),
+        what: "cannot write the new log".to_owned(),
+        error,
+    };
+    let before = log.floor();
+    let created_ms = before.ms.max(Cursor::FIRST_ISSUED.ms);
+    let mut importer = Importer::create(path, &Head { salt: 0, number: 1, created_ms, before })?;
+    let mut listing = Listing::new("", None, usize::MAX);
+    while log.list(&mut listing) {}
+    let channels: Vec<ChannelName> = listing.into_page().0.into_iter().map(|stats| stats.name).collect();
+    let mut reader = Reader::open(log, &channels, Since::Earliest);
+    while let Some(batch) = reader.read(Limit { messages: 10_000, bytes: WRITE }) {
+        // What was before a loss that is not known in detail is left out.
+        for message in batch.messages.iter().filter(|message| message.id > before) {
+            importer.message(message.id, &message.draft).map_err(unwritten)?;
+        }
+    }
+    let mut removed = Removed::default();
+    removed.lose(0, before);
+    importer.finish(&removed).map_err(unwritten)
 }
 
 /// Imports what a scan visits.

@@ -13,6 +13,7 @@ use crate::{
 
 mod faults;
 mod guarded;
+mod import;
 mod losses;
 mod peers;
 mod proxy;
