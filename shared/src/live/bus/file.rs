@@ -147,10 +147,8 @@ impl FileBus {
         let (directory, now) = (disk.directory(), clock());
         let failed = |error| OpenError::Disk { directory: directory.clone(), what: "cannot read".to_owned(), error };
         let mut store = open::open(disk.clone(), now.time_ms, segment_bytes)?;
-        let (records, stored) = RecordFile::open(disk, now.time_ms).map_err(failed)?.map_err(|damage| {
-            let lost = format!("{} bytes of revocations and disconnected users (it is not a part of the log: if it is removed, only they are lost)", damage.left);
-            OpenError::Damaged { directory: directory.clone(), file: records::FILE.to_owned(), offset: damage.offset, lost }
-        })?;
+        let opened = RecordFile::open(disk, now.time_ms).map_err(failed)?;
+        let (records, stored) = opened.map_err(|damage| damage.refused(directory.clone()))?;
         let (sender, receiver) = mpsc::unbounded_channel();
         // The receiver is here.
         let _ = sender.send(Stored::new(stored, None));
@@ -182,11 +180,7 @@ impl FileBus {
             });
         }
         states.lock().expire(now.time_ms);
-        store.restore_states().map_err(|error| OpenError::Disk {
-            directory: directory.clone(),
-            what: "cannot write the stored states".to_owned(),
-            error,
-        })?;
+        store.restore_states().map_err(repair::failed(&*catalog.disk, "cannot write the stored states"))?;
         let bus = Self {
             log: log.clone(),
             states,

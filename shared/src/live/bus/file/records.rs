@@ -7,7 +7,10 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, DiskFile, read_exact};
+use super::{
+    disk::{Disk, DiskFile, read_exact},
+    error::OpenError,
+};
 use crate::live::bus::Record;
 
 /// The name of the file, and that of its successor until it is complete.
@@ -43,6 +46,17 @@ pub(super) struct Damage {
     pub(super) offset: u64,
     /// The bytes from there on.
     pub(super) left: u64,
+}
+
+impl Damage {
+    /// Why the directory cannot be opened.
+    pub(super) fn refused(self, directory: String) -> OpenError {
+        let Self { offset, left } = self;
+        let lost = format!(
+            "{left} bytes of revocations and disconnected users (it is not a part of the log: if it is removed, only they are lost)"
+        );
+        OpenError::Damaged { directory, file: FILE.to_owned(), offset, lost }
+    }
 }
 
 impl RecordFile {

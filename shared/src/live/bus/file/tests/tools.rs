@@ -119,6 +119,8 @@ async fn an_import_keeps_ids_keys_and_losses() {
     }
     let state = StoredState { table: "t", key: b"k".to_vec(), value: Some(b"v".to_vec()), until_ms: u64::MAX };
     bus.store_state(state.clone()).await.unwrap();
+    let record = Record { name: "r".to_owned(), value: 7, expires_ms: u64::MAX };
+    bus.store(vec![record]).await.unwrap();
     let last = bus.publish(keyed("last")).await.unwrap();
     assert!(matches!(import(&new.0, &directory.0), Err(OpenError::Locked { .. })));
     bus.close().await;
@@ -134,6 +136,8 @@ async fn an_import_keeps_ids_keys_and_losses() {
     let again = open(&new, 64 << 20);
     assert_eq!(ids(&again).await, before);
     assert_eq!(again.states("t"), [state]);
+    let stored = again.stored().unwrap().recv().await.unwrap();
+    assert!(format!("{stored:?}").contains("value: 7"), "{stored:?}");
     assert!(again.publish(keyed("last")).await.unwrap().is_repeat);
     assert!(all(&again, "early", Since::After(first.before())).await.1, "retention had removed it");
     assert!(!all(&again, "none", Since::After(first)).await.1);
