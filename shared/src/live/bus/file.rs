@@ -21,7 +21,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc},
     task::spawn_blocking,
     time::timeout,
 };
@@ -30,15 +30,16 @@ use self::{
     archive::DiskArchive,
     catalog::Catalog,
     disk::{Directory, Disk},
-    queue::{Job, Queue, Reply},
+    publishing::ROOM_KIB,
+    queue::{Job, Queue},
     records::RecordFile,
     state::{DiskState, Problem},
     states::States,
     writer::Writer,
 };
 use super::{
-    Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, MAX_BYTES, MAX_MESSAGES, Publication, Published,
-    Record, Stored, StoredState,
+    Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, Publication, Published, Record, Stored,
+    StoredState,
     answers::{Answers, Claim, Given},
 };
 use crate::{
@@ -62,6 +63,7 @@ mod load;
 mod open;
 mod options;
 mod progress;
+mod publishing;
 mod queue;
 mod record;
 mod records;
@@ -81,10 +83,6 @@ pub use info::{Info, info};
 pub use options::{FileOptions, Fsync};
 pub use repair::{Cut, Examined, examine, repair};
 
-/// Limit of publications that wait for the disk, in KiB. Beyond, publishers wait, and are then rejected.
-const ROOM_KIB: usize = 64 * 1024;
-/// How long a publisher waits for space in the queue.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the disk.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Threads that read older messages.
@@ -211,50 +209,6 @@ impl FileBus {
             is_gone: false,
         };
         Ok((bus, writer))
-    }
-
-    async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {
-        if publication.drafts.is_empty() {
-            return Ok(Published::default());
-        }
-        let bytes: usize = publication.drafts.iter().map(|draft| draft.payload.len()).sum();
-        let count = publication.drafts.len();
-        if count > MAX_MESSAGES || bytes > MAX_BYTES {
-            return Err(BusError::TooLarge);
-        }
-        let (claim, drafts) = Claim::split(publication);
-        let weight = bytes + count * Message::OVERHEAD;
-        self.write(weight, |reply, permit| Job { drafts, state: None, claim, bytes, reply, _permit: Some(permit) })
-            .await
-    }
-
-    /// Has the writer do a job of this many bytes of memory, when there is space in its queue.
-    async fn write(
-        &self,
-        weight: usize,
-        job: impl FnOnce(Reply, OwnedSemaphorePermit) -> Job,
-    ) -> Result<Published, BusError> {
-        if let Some(failure) = &*self.state.failure.borrow() {
-            return Err(BusError::Unavailable(failure.clone()));
-        }
-        let wanted = weight.div_ceil(1024).min(ROOM_KIB);
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let permit = match self.room.clone().try_acquire_many_owned(wanted) {
-            Ok(permit) => permit,
-            Err(_) => {
-                let waited = timeout(ROOM_TIMEOUT, self.room.clone().acquire_many_owned(wanted)).await;
-                let Ok(Ok(permit)) = waited else {
-                    return Err(BusError::Unavailable("more is published than the disk can take".to_owned()));
-                };
-                permit
-            }
-        };
-        let (reply, replied) = oneshot::channel();
-        let ended = || BusError::Unavailable("the process is ending".to_owned());
-        self.queue.push(job(reply, permit)).map_err(|_| ended())?;
-        // The writer took it, and may have written it.
-        let lost = || BusError::Unknown("the writer of the log ended before it answered".to_owned());
-        replied.await.unwrap_or_else(|_| Err(lost()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
+
 use super::{super::*, *};
 use crate::{
     live::{

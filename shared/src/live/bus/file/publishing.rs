@@ -1,0 +1,69 @@
+//! The way of a publication to the writer.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::timeout,
+};
+
+use super::{
+    FileBus,
+    queue::{Job, Reply},
+};
+use crate::{
+    live::bus::{BusError, MAX_BYTES, MAX_MESSAGES, Publication, Published, answers::Claim},
+    pure::Message,
+};
+
+/// Limit of publications that wait for the disk, in KiB. Beyond, publishers wait, and are then rejected.
+pub(super) const ROOM_KIB: usize = 64 * 1024;
+/// How long a publisher waits for space in the queue.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl FileBus {
+    /// Publishes, when there is space in the queue.
+    pub(super) async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {
+        if publication.drafts.is_empty() {
+            return Ok(Published::default());
+        }
+        let bytes: usize = publication.drafts.iter().map(|draft| draft.payload.len()).sum();
+        let count = publication.drafts.len();
+        if count > MAX_MESSAGES || bytes > MAX_BYTES {
+            return Err(BusError::TooLarge);
+        }
+        let (claim, drafts) = Claim::split(publication);
+        let weight = bytes + count * Message::OVERHEAD;
+        self.write(weight, |reply, permit| Job { drafts, state: None, claim, bytes, reply, _permit: Some(permit) })
+            .await
+    }
+
+    /// Has the writer do a job of this many bytes of memory, when there is space in its queue.
+    pub(super) async fn write(
+        &self,
+        weight: usize,
+        job: impl FnOnce(Reply, OwnedSemaphorePermit) -> Job,
+    ) -> Result<Published, BusError> {
+        if let Some(failure) = &*self.state.failure.borrow() {
+            return Err(BusError::Unavailable(failure.clone()));
+        }
+        let wanted = weight.div_ceil(1024).min(ROOM_KIB);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let permit = match self.room.clone().try_acquire_many_owned(wanted) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let waited = timeout(ROOM_TIMEOUT, self.room.clone().acquire_many_owned(wanted)).await;
+                let Ok(Ok(permit)) = waited else {
+                    return Err(BusError::Unavailable("more is published than the disk can take".to_owned()));
+                };
+                permit
+            }
+        };
+        let (reply, replied) = oneshot::channel();
+        let ended = || BusError::Unavailable("the process is ending".to_owned());
+        self.queue.push(job(reply, permit)).map_err(|_| ended())?;
+        // The writer took it, and may have written it.
+        let lost = || BusError::Unknown("the writer of the log ended before it answered".to_owned());
+        replied.await.unwrap_or_else(|_| Err(lost()))
+    }
+}
