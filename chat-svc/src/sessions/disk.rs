@@ -90,7 +90,14 @@ impl DiskStore {
     async fn store(&self, change: StoredState) -> Result<(), BusError> {
         let pid = ByteString::try_from(&change.key[..]).unwrap_or_default();
         let until_ms = change.value.is_some().then_some(change.until_ms);
-        self.bus.store_state(change).await?;
+        let stored = self.bus.store_state(change.clone()).await;
+        if let Err(BusError::StatesFull(_)) = stored
+            && self.written.lock().remove(&pid).is_some()
+        {
+            // What the log has is outdated: nobody may resume it.
+            self.bus.store_state(StoredState { value: None, ..change }).await?;
+        }
+        stored?;
         let mut written = self.written.lock();
         match until_ms {
             Some(until_ms) => written.insert(pid, until_ms),

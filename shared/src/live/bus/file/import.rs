@@ -56,8 +56,8 @@ impl Importer {
         let disk: Arc<dyn Disk> = Arc::new(Directory::open(path).map_err(unopened(path))?);
         open::lock(&*disk)?;
         let names = disk.list().map_err(failed(&*disk, "cannot list the directory"))?;
-        if names.iter().any(|name| segment::number_of(name).is_some()) {
-            return Err(failed(&*disk, "there is a log already")(io::ErrorKind::AlreadyExists.into()));
+        if names.iter().any(|name| name != "lock") {
+            return Err(failed(&*disk, "an import needs an empty directory")(io::ErrorKind::DirectoryNotEmpty.into()));
         }
         let head = Head { salt: rand::random(), number: 1, ..*head };
         store::create(&*disk, &head).map_err(io::Error::from).map_err(failed(&*disk, "cannot write"))?;

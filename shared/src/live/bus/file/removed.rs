@@ -16,6 +16,8 @@ const NAME: &str = "dropped";
 const NEW: &str = "dropped.new";
 /// More than what this table takes and as much again is reserved for the next one.
 const RESERVE: usize = 64 * 1024;
+/// What is in its place while a copy is made.
+const INCOMPLETE: &[u8] = b"This copy is incomplete.\n";
 const MAGIC: [u8; 8] = *b"TRIDROP\n";
 /// Magic, checksum, oldest segment, forgotten, number of channels.
 const HEAD: usize = 8 + 4 + 8 + 16 + 8;
@@ -112,7 +114,10 @@ impl Removed {
             Err(error) => return Err(error),
         };
         match usize::try_from(file.length()?) {
-            Ok(length) if length <= MAX_LENGTH => Ok(Self::decode(&read_exact(&*file, 0, length)?)),
+            Ok(length) if length <= MAX_LENGTH => match read_exact(&*file, 0, length)? {
+                bytes if bytes == INCOMPLETE => Err(io::Error::other("this copy is incomplete; make it again")),
+                bytes => Ok(Self::decode(&bytes)),
+            },
             _ => Ok(None),
         }
     }
@@ -146,7 +151,7 @@ impl Removed {
 /// Writes what is no table: no server starts with this directory until it is replaced.
 pub(super) fn write_incomplete(disk: &dyn Disk) -> io::Result<()> {
     let file = disk.create(NAME)?;
-    file.write_at(b"This backup is incomplete.\n", 0)?;
+    file.write_at(INCOMPLETE, 0)?;
     file.sync()?;
     disk.sync_names()
 }

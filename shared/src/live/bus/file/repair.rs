@@ -111,7 +111,11 @@ pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, Op
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             plan::forget(&*disk).map_err(failed(&*disk, unwritten))?;
         }
-        Ok(Some(_)) => drop(open::open_locked(disk.clone(), now_ms, u64::MAX)),
+        // Other damage is repaired below.
+        Ok(Some(_)) => match open::open_locked(disk.clone(), now_ms, u64::MAX) {
+            Ok(_) | Err(OpenError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        },
         found => drop(found.map_err(failed(&*disk, "cannot read the log"))?),
     }
     let examined = read(&*disk).map_err(failed(&*disk, "cannot read the log"))?;

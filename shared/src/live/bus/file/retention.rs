@@ -11,7 +11,7 @@ use super::{
     error::WriteError,
     index::sealed,
     removed::Removed,
-    segment::{file_name, index_name},
+    segment::{HEAD, file_name, index_name},
 };
 
 /// A segment with more channels is not checked for the limits of each: it goes by age and by the total.
@@ -30,13 +30,15 @@ pub(super) fn enforce(
 ) -> Result<usize, WriteError> {
     let (mut size, _) = catalog.size();
     // Neither is copied unless something is removed.
-    let (sealed, mut removed) = {
+    let (sealed, mut removed, has_begun) = {
         let segments = catalog.segments.lock();
-        (segments.sealed.clone(), segments.removed.clone())
+        (segments.sealed.clone(), segments.removed.clone(), segments.active.length > HEAD)
     };
+    // Until the first write of a segment has repeated the states and holes, the one before has them.
+    let removable = sealed.len().saturating_sub(usize::from(!has_begun));
     let oldest_ms = archive.oldest_ms();
     let mut count = 0;
-    for segment in sealed.iter() {
+    for segment in &sealed[..removable] {
         let is_over = total.is_some_and(|most| size > most);
         let has_expired = segment.sealed.last.ms < oldest_ms;
         // A segment whose index cannot be read goes by age and by the total.

@@ -171,7 +171,8 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
         let (body, size) = match record::framed(bytes, salt, at) {
             Framed::Whole { body, length } => (body, length as u64),
             // Only what the file can have is waited for.
-            Framed::Short(needed) if needed > bytes.len() && at + needed as u64 <= length => {
+            // If it was cut meanwhile, asking again does not help.
+            Framed::Short(needed) if needed > bytes.len() && needed > least && at + needed as u64 <= length => {
                 least = needed;
                 continue;
             }

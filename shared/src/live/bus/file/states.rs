@@ -37,15 +37,25 @@ fn size(key: &[u8], value: &[u8]) -> usize {
 }
 
 impl States {
-    /// Whether there is space for one more in segments of `segment_bytes`.
+    /// Whether there is space for one more after `others`, in segments of `segment_bytes`.
     ///
     /// # Errors
     /// The limit.
-    pub(super) fn require_room(&self, state: &StoredState, segment_bytes: u64) -> Result<(), BusError> {
+    pub(super) fn require_room(
+        &self,
+        state: &StoredState,
+        others: &[StoredState],
+        segment_bytes: u64,
+    ) -> Result<(), BusError> {
         let part = usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX);
         let most = MAX_BYTES.min(part);
-        let stored = self.tables.get(state.table).map_or(0, |table| table.bytes);
-        let more = state.value.as_ref().map_or(0, |value| size(&state.key, value));
+        let added = |state: &StoredState| state.value.as_ref().map_or(0, |value| size(&state.key, value));
+        let table = self.tables.get(state.table);
+        let replaced = table.and_then(|table| table.states.get(&state.key[..]));
+        let replaced = replaced.map_or(0, |before| size(&state.key, &before.value));
+        let others: usize = others.iter().filter(|other| other.table == state.table).map(added).sum();
+        let stored = table.map_or(0, |table| table.bytes).saturating_sub(replaced) + others;
+        let more = added(state);
         if more > 0 && stored + more > most {
             return Err(BusError::StatesFull(format!(
                 "{stored} bytes of `{}` are stored, and the log on disk stores at most {most}",

@@ -233,7 +233,11 @@ pub(super) fn write_index(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<
 /// Creates a segment, which is there after a power cut.
 pub(super) fn create(disk: &dyn Disk, head: &Head) -> Result<Arc<dyn DiskFile>, WriteError> {
     let file = disk.create(&file_name(head.number)).map_err(WriteError::Other)?;
-    file.write_at(&head.encode(), 0).map_err(WriteError::Other)?;
+    if let Err(error) = file.write_at(&head.encode(), 0) {
+        // The log continues in the segment before, which is the newest one then.
+        let _ = disk.remove(&file_name(head.number));
+        return Err(WriteError::Other(error));
+    }
     file.sync().map_err(WriteError::Sync)?;
     disk.sync_names().map_err(WriteError::Sync)?;
     Ok(file)

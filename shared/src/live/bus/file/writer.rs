@@ -159,14 +159,14 @@ impl Writer {
         }
         let mut encoder = self.store.begin();
         let (mut planned, mut messages, mut placed) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
-        let (mut reserved, mut id, mut states) = (0, self.store.last, Vec::new());
+        let (mut reserved, mut id, mut states) = (0, self.store.last, Vec::<StoredState>::new());
         for Job { drafts, state, claim, reply, .. } in jobs {
             let count = drafts.len();
             if let Some(state) = state {
-                let room = self.store.states.lock().require_room(&state, self.store.segment_bytes);
+                let room = self.store.states.lock().require_room(&state, &states, self.store.segment_bytes);
                 if room.is_ok() {
                     encoder.state(change_of(&state), true);
-                    states.push(state);
+                    states.push(*state);
                 }
                 planned.push(Planned { reply, result: room.map(|()| Published::default()) });
                 continue;

@@ -76,3 +76,27 @@ fn what_could_not_be_stored_is_not_there() {
     assert_eq!(stored(&simulated), format!("a={large} "));
     assert_eq!(stored(&open(&disk.kill(), None)), format!("a={large} "));
 }
+
+/// Also if the segment in which they are has no messages, and the process ends before the next one repeats them.
+#[test]
+fn states_are_there_whenever_the_process_ends() {
+    for steps in 0..20 {
+        let disk = SimulatedDisk::new();
+        let limits = Limits { channel: Retention { age_ms: Some(1_000), ..Retention::default() }, ..Limits::default() };
+        let opened = FileBus::on(Arc::new(disk.clone()), FileOptions::default(), 4_096, limits, || START.into());
+        let (bus, writer) = opened.unwrap();
+        let mut simulated = Simulated { bus, writer };
+        store(&mut simulated, "a", Some("1"), 1_000).unwrap();
+        while !simulated.writer.store.is_full() {
+            store(&mut simulated, "b", Some(&"x".repeat(200)), 1_000).unwrap();
+        }
+        disk.faults(Faults { steps: Some(steps), ..Faults::default() });
+        let state = StoredState { table: TABLE, key: b"c".to_vec(), value: Some(b"1".to_vec()), until_ms: START + 9 };
+        let (reply, _replied) = oneshot::channel();
+        let job = Job { drafts: Vec::new(), state: Some(Box::new(state)), claim: None, bytes: 0, reply, _permit: None };
+        // It fails, if the process ends there.
+        let _ = simulated.writer.work(Work { jobs: vec![job], is_check: true, ..Work::default() });
+        let again = open(&disk.kill(), None);
+        assert!(stored(&again).starts_with("a=1 b="), "{steps}: {}", stored(&again));
+    }
+}

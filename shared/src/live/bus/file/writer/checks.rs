@@ -25,6 +25,7 @@ impl Writer {
             self.problem(&error);
             return Ok(());
         }
+        self.store.states.lock().expire((self.clock)().time_ms);
         self.remove_old(false)?;
         if self.state.problem.lock().is_none() {
             return Ok(());
