@@ -27,10 +27,11 @@ async function sound(page, what) {
 const faint = (page) =>
   page.evaluate(() => {
     const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    const rgba = (color, under = [0, 0, 0]) => {
-      pen.clearRect(0, 0, 1, 1);
+    const rgba = (color, under = [0, 0, 0], opacity = 1) => {
+      pen.globalAlpha = 1;
       pen.fillStyle = `rgb(${under.join(" ")})`;
       pen.fillRect(0, 0, 1, 1);
+      pen.globalAlpha = opacity;
       pen.fillStyle = color;
       pen.fillRect(0, 0, 1, 1);
       return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
@@ -44,14 +45,15 @@ const faint = (page) =>
       for (let at = element; at; at = at.parentElement) layers.unshift(getComputedStyle(at).backgroundColor);
       return layers.reduce((under, layer) => rgba(layer, under), [255, 255, 255]);
     };
+    const opacity = (element) => (element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1);
     const found = new Set();
     const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
       const element = walk.currentNode.parentElement;
-      const visible = element.checkVisibility() && element.getClientRects().length > 0 && !element.closest(":disabled, noscript, .skip, [data-stale]");
+      const visible = element.checkVisibility() && element.getClientRects().length > 0 && !element.closest(":disabled, noscript, .skip");
       if (!walk.currentNode.data.trim() || !visible) continue;
       const ground = behind(element);
-      const [a, b] = [light(rgba(getComputedStyle(element).color, ground)), light(ground)].toSorted((x, y) => y - x);
+      const [a, b] = [light(rgba(getComputedStyle(element).color, ground, opacity(element))), light(ground)].toSorted((x, y) => y - x);
       const ratio = (a + 0.05) / (b + 0.05);
       if (ratio < 4.5) found.add(`${ratio.toFixed(2)} ${element.tagName}.${element.className}: ${walk.currentNode.data.trim().slice(0, 40)}`);
     }
@@ -177,6 +179,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await LIVE.sse(page);
       await page.locator("#close").click();
       await page.locator("#state", { hasText: "Closed" }).waitFor();
+      assert.deepEqual(await faint(page), [], "closed");
       const last = await page.locator("#last-id").textContent();
       const other = await tab(browser);
       await other.goto(`${stack.base}/sse`);
