@@ -34,8 +34,26 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Variables of the client commands of `standalone`, which an operator may have exported where a server starts.
-const OF_CLIENTS: [&str; 2] = ["TRIDENT_TOKEN", "TRIDENT_URL"];
+/// Variables that are not read by servers, and that an operator may have exported where one starts: those of the client commands of
+/// `standalone`, of `docker-compose.yml` and of `ops/gateway/Caddyfile`.
+const OF_OTHERS: [&str; 15] = [
+    "TRIDENT_TOKEN",
+    "TRIDENT_URL",
+    "TRIDENT_FILES",
+    "TRIDENT_GATEWAY_MEMORY",
+    "TRIDENT_MEMORY",
+    "TRIDENT_PORT",
+    "TRIDENT_REDIS_MAXMEMORY",
+    "TRIDENT_REDIS_MEMORY",
+    "TRIDENT_SECRETS_DIR",
+    "TRIDENT_SUBNET",
+    "TRIDENT_TAG",
+    "TRIDENT_TLS_DIR",
+    "TRIDENT_TLS_PORT",
+    "TRIDENT_SITE",
+    "TRIDENT_UPSTREAM",
+];
+
 /// The texts of all settings, and the errors found while parsing them.
 pub(super) struct Sources<'a> {
     matches: &'a clap::ArgMatches,
@@ -143,7 +161,7 @@ impl<'a> Sources<'a> {
     /// similar ones for a service called `trident`; those are ignored silently.
     pub(super) fn finish(self) -> (Vec<Fault>, Vec<String>) {
         let known =
-            |name: &str| OF_CLIENTS.contains(&name) || table::ALL.iter().any(|setting| setting.variable() == name);
+            |name: &str| OF_OTHERS.contains(&name) || table::ALL.iter().any(|setting| setting.variable() == name);
         let unknown = self
             .env
             .iter()

@@ -369,6 +369,19 @@ fn variables_of_the_client_commands_are_no_unknown_settings() {
     assert_eq!(settings.unknown, Vec::<String>::new());
 }
 
+/// Case 13.8: nor is what `docker compose` and Caddy take from the environment.
+#[test]
+fn variables_of_the_deployment_files_are_no_unknown_settings() {
+    let compose = include_str!("../../../docker-compose.yml");
+    let caddy = include_str!("../../../ops/gateway/Caddyfile");
+    let after = |text: &'static str, start| text.split(start).skip(1);
+    let names = after(compose, "${").chain(after(caddy, "{$")).filter_map(|text| text.split([':', '}']).next());
+    let names: Vec<_> = names.filter(|name| name.starts_with("TRIDENT_")).collect();
+    assert!(names.contains(&"TRIDENT_TAG") && names.contains(&"TRIDENT_SITE"), "{names:?}");
+    let settings = read(&[], &names.iter().map(|name| (*name, "1")).collect::<Vec<_>>()).unwrap();
+    assert_eq!(settings.unknown, Vec::<String>::new());
+}
+
 #[test]
 fn a_secret_that_is_set_but_empty_causes_a_warning() {
     let expected = ["TRIDENT_SECRET is set, but empty: there is no key of HS256 tokens"];
