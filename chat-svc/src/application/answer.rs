@@ -7,13 +7,13 @@ use shared::{
     live::bus::Publication,
     pure::{ChannelName, Draft, EventName},
 };
-use socketio::{Args, Room, Socket, socket::packet::is_reserved};
+use socketio::{Args, Room, Socket, engine::Sid, socket::packet::is_reserved};
 
 use super::{
     binary,
     rooms::{RoomNames, user_room},
 };
-use crate::{refusal::Refusal, reply::Outcome};
+use crate::reply::Outcome;
 
 /// The answer to an event, read and checked. Nothing of it has happened yet.
 #[derive(Debug)]
@@ -78,11 +78,12 @@ enum To {
 }
 
 impl EventAnswer {
-    /// Reads all of `json` before anything of it happens.
+    /// Reads all of `json`, which is empty if there is none, before anything of it happens.
     ///
     /// # Errors
     /// What is wrong with it, for the log.
     pub(super) fn read(json: &str, names: RoomNames) -> Result<Self, String> {
+        let json = if json.is_empty() { "{}" } else { json };
         let Json { ack, publish, emit, join, leave } = serde_json::from_str(json).map_err(|error| error.to_string())?;
         if names == RoomNames::Chat && !(join.is_empty() && leave.is_empty()) {
             return Err(
@@ -92,22 +93,25 @@ impl EventAnswer {
         let ack = ack.map_or_else(|| Ok(Args::default()), |ack| binary::args("`ack`", ack.get()))?;
         let publish = publish.into_iter().map(PublishJson::draft).collect::<Result<_, _>>()?;
         let emit = emit.into_iter().map(|emit| emit.checked(names)).collect::<Result<_, _>>()?;
-        let rooms = |rooms: Vec<String>| rooms.into_iter().map(Room::from).collect();
-        Ok(Self { ack, publish, emit, join: rooms(join), leave: rooms(leave) })
+        let rooms = |rooms: Vec<String>| rooms.iter().map(|room| names.room(room)).collect::<Result<Vec<_>, _>>();
+        Ok(Self { ack, publish, emit, join: rooms(join)?, leave: rooms(leave)? })
     }
 
-    /// Does what the application asks for, and returns the arguments of the ack.
+    /// Does what the application asks for, and returns the arguments of the ack. Messages are published first. Rooms beyond the maximum of a
+    /// socket are logged.
     ///
     /// # Errors
-    /// When the messages could not be published; nothing is emitted then.
+    /// When the messages could not be published; nothing else has happened then.
     pub(super) async fn apply(self, service: &Service, socket: &Socket) -> Outcome<Args> {
         let Self { ack, publish, emit, join, leave } = self;
-        socket.leave(leave);
-        socket.join(join).map_err(|error| Refusal::new("too_many_rooms", error))?;
         if !publish.is_empty() {
             let count = u64::try_from(publish.len()).unwrap_or(u64::MAX);
             service.bus.publish(Publication::new(publish)).await?;
             service.edge.metrics.publishes.inc_by(count);
+        }
+        socket.leave(leave);
+        if let Err(error) = socket.join(join) {
+            log::warn!("{}: the answer of the application: {error}", socket.id());
         }
         for Emit { to, event, args } in emit {
             // Sent when this returns. Other replicas get it as they can.
@@ -136,9 +140,12 @@ impl EmitJson<'_> {
             return Err(format!("`emit`: `{event}` is a reserved name of Socket.IO"));
         }
         let to = match to {
+            To::Socket(id) if Sid::parse(&id).is_none() => {
+                return Err(format!("`emit`: `{id}` is not the id of a socket"));
+            }
             To::Socket(id) => id.into(),
             To::User(user) => user_room(&user),
-            To::Room(name) => names.room(&name),
+            To::Room(name) => names.room(&name)?,
         };
         let args = args.map_or_else(|| Ok(Args::default()), |args| binary::args("`args`", args.get()))?;
         Ok(Emit { to, event, args })
@@ -156,14 +163,14 @@ mod tests {
         assert_eq!((answer.ack.0.len(), answer.publish.len(), &*answer.emit[0].to), (1, 1, "r"));
         let none = EventAnswer::read("{}", RoomNames::Chat).unwrap();
         assert!(none.ack.0.is_empty() && none.publish.is_empty() && none.emit.is_empty());
-        assert!(EventAnswer::read("[]", RoomNames::Chat).is_ok(), "what PHP writes for an empty answer");
+        assert!(EventAnswer::read("", RoomNames::Chat).is_ok(), "an answer without a body");
         let to = |to: &str| {
             let json = format!(r#"{{"emit":[{{"to":{to},"event":"e"}}]}}"#);
             EventAnswer::read(&json, RoomNames::Chat).map(|answer| answer.emit[0].to.to_string())
         };
         assert_eq!(to(r#"{"room":"lobby"}"#).as_deref(), Ok("chat.lobby"));
-        assert_eq!(to(r#"{"user":"ann"}"#).as_deref(), Ok("user.ann"));
-        assert_eq!(to(r#"{"socket":"abc"}"#).as_deref(), Ok("abc"));
+        assert_eq!(to(r#"{"user":"ann"}"#).as_deref(), Ok("$user.ann"));
+        assert_eq!(to(r#"{"socket":"abcdefghij0123456789"}"#).as_deref(), Ok("abcdefghij0123456789"));
         for (bad, why) in [
             ("7", "invalid type"),
             (r#"{"acks":[]}"#, "unknown field `acks`"),
@@ -174,10 +181,27 @@ mod tests {
             (r#"{"publish":[{"channel":"a","data":1e400}]}"#, "out of range"),
             (r#"{"emit":[{"to":{},"event":"e"}]}"#, "expected"),
             (r#"{"emit":[{"to":{"socket":"s"},"event":"connect"}]}"#, "reserved"),
+            (r#"{"emit":[{"to":{"socket":"chat.lobby"},"event":"e"}]}"#, "not the id of a socket"),
             (r#"{"join":["a"]}"#, "no meaning in the chat"),
         ] {
             let error = EventAnswer::read(bad, RoomNames::Chat).unwrap_err();
             assert!(error.contains(why), "{bad}: {error}");
         }
+    }
+
+    /// An application may enter the room that a client names.
+    #[test]
+    fn no_name_of_a_room_is_that_of_a_user() {
+        let room = user_room("ann");
+        for bad in [
+            format!(r#"{{"join":["{room}"]}}"#),
+            format!(r#"{{"leave":["{room}"]}}"#),
+            format!(r#"{{"emit":[{{"to":{{"room":"{room}"}},"event":"e"}}]}}"#),
+        ] {
+            let error = EventAnswer::read(&bad, RoomNames::Plain).unwrap_err();
+            assert!(error.contains("do not begin with `$`"), "{bad}: {error}");
+        }
+        let answer = EventAnswer::read(r#"{"join":["user.ann"]}"#, RoomNames::Plain).unwrap();
+        assert_eq!((&*answer.join[0], RoomNames::Plain.name(&room)), ("user.ann", None));
     }
 }

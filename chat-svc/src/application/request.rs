@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use socketio::{Socket, socket::packet::Payload};
 
-use super::rooms::{RoomNames, user_room};
+use super::rooms::RoomNames;
 use crate::{refusal::Refusal, wire};
 
 /// The request of a call `event`.
@@ -42,10 +42,8 @@ pub(super) fn encode(
     let internal = |error| Refusal::new("internal", error);
     let args = serde_json::from_str(args).map_err(internal)?;
     let user = access.user();
-    let of_user = user.as_deref().map(user_room);
     let rooms = socket.rooms();
-    let rooms = rooms.iter().filter(|room| Some(*room) != of_user.as_ref());
-    let rooms = rooms.filter_map(|room| names.name(room).map(ToOwned::to_owned)).collect();
+    let rooms = rooms.iter().filter_map(|room| names.name(room).map(ToOwned::to_owned)).collect();
     let state = SocketState { id: socket.id(), user: user.as_deref(), rooms, data: access.data() };
     let namespace = socket.namespace().name();
     let request = EventRequest { id: asking.id(), kind: asking.kind(), event, args, namespace, socket: state };

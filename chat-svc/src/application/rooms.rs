@@ -1,10 +1,12 @@
 //! Rooms as the application knows them.
 
 use edge::{Access, service::Service, settings::CallKind};
-use shared::pure::ChannelName;
 use socketio::{Room, Socket};
 
 use crate::wire::CHANNEL_OF_ROOM;
+
+/// The first character of the rooms of the server, which nobody enters by name.
+const SERVER: char = '$';
 
 /// How the rooms of a namespace are called by clients and the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +26,23 @@ pub(crate) fn join_user(service: &Service, socket: &Socket, access: &Access) {
     }
 }
 
-/// The room with the sockets of a user.
+/// The room with the sockets of a user. An application that enters the room that a client names does not let it into this one.
 pub(super) fn user_room(user: &str) -> Room {
-    ChannelName::of_user(user).as_str().into()
+    format!("{SERVER}user.{user}").into()
 }
 
 impl RoomNames {
     /// The Socket.IO room that the application calls `name`.
-    pub(super) fn room(self, name: &str) -> Room {
+    ///
+    /// # Errors
+    /// When it is one of the server.
+    pub(super) fn room(self, name: &str) -> Result<Room, String> {
         match self {
-            Self::Chat => format!("{CHANNEL_OF_ROOM}{name}").into(),
-            Self::Plain => name.into(),
+            Self::Chat => Ok(format!("{CHANNEL_OF_ROOM}{name}").into()),
+            Self::Plain if name.starts_with(SERVER) => {
+                Err(format!("`{name}`: names of rooms do not begin with `{SERVER}`"))
+            }
+            Self::Plain => Ok(name.into()),
         }
     }
 
@@ -42,7 +50,7 @@ impl RoomNames {
     pub(super) fn name(self, room: &str) -> Option<&str> {
         match self {
             Self::Chat => room.strip_prefix(CHANNEL_OF_ROOM),
-            Self::Plain => Some(room),
+            Self::Plain => Some(room).filter(|room| !room.starts_with(SERVER)),
         }
     }
 }

@@ -183,6 +183,42 @@ async fn without_the_chat_its_events_are_calls() {
     assert_eq!(one.hears("message").await[0], 5);
 }
 
+/// An application may enter the room that a client names. The room of a user has no such name.
+#[actix_web::test]
+async fn a_client_cannot_enter_the_room_of_a_user_by_its_name() {
+    let (site, backend) = called(&[("TRIDENT_CHAT", "off")]).await;
+    backend.answer_all(|call| match call["event"].as_str() {
+        Some("join") => json!({ "join": call["args"], "ack": [call["socket"]["rooms"]] }),
+        _ => json!({ "emit": [
+            { "to": { "user": "ann" }, "event": "secret", "args": [1] },
+            { "to": { "room": "user.ann" }, "event": "open", "args": [2] },
+        ] }),
+    });
+    let token = site.token_for(Some("ann"), "", "*", std::time::Duration::from_secs(60));
+    let mut ann = Client::with_auth(&site, &json!({ "token": token })).await.unwrap();
+    let mut other = Client::connect(&site).await;
+    assert_eq!(other.ask(r#""join","user.ann""#).await, "[]");
+    assert_eq!(other.refused(r#""join","$user.ann""#).await, "backend_unavailable");
+    assert_eq!(ann.ask(r#""join","tea""#).await, "[]", "the room of the user has no name for the application");
+    ann.ask_and_leave(r#""tell""#).await;
+    assert_eq!(ann.hears("secret").await, [json!(1)]);
+    // The next event that it gets: the one before was not for it.
+    assert_eq!(other.text().await, r#"42["open",2]"#);
+}
+
+/// Messages are published first, and too many rooms do not undo them.
+#[actix_web::test]
+async fn an_answer_with_too_many_rooms_is_published_and_acked() {
+    let (site, backend) = called(&[("TRIDENT_CHAT", "off")]).await;
+    backend.answer_all(|_| {
+        let rooms: Vec<String> = (0..2_000).map(|n| format!("room.{n}")).collect();
+        json!({ "ack": ["done"], "publish": [{ "channel": "orders", "data": 1 }], "join": rooms })
+    });
+    let mut client = Client::connect(&site).await;
+    assert_eq!(client.ask(r#""order.create""#).await, r#""done""#);
+    assert_eq!(site.held("orders").len(), 1);
+}
+
 #[actix_web::test]
 async fn every_event_of_a_namespace_of_the_application_is_a_call() {
     let (site, mut backend) = called(&[("TRIDENT_CALL_NAMESPACES", "/orders,/shop")]).await;
