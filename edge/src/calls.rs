@@ -168,14 +168,20 @@ impl Asking {
         self.deadline
     }
 
+    /// The same call, with a deadline that has begun before.
+    #[must_use]
+    fn by(self, deadline: Instant) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// The call has failed, since it could not be sent by its deadline.
     #[must_use]
     pub fn late(self) -> CallFailed {
         self.calls.failed(self.kind, &PostError::Deadline.into())
     }
 
-    /// Sends the JSON `request`, and has `read` make the result of the answer's JSON, which is `{}` if there is none. What `read` returns
-    /// as an error is logged.
+    /// Sends the JSON `request`, and has `read` make the result of the answer's JSON object, which is `""` if there is no body. What `read`
+    /// returns as an error is logged.
     ///
     /// # Errors
     /// When there is no result.
@@ -185,11 +191,43 @@ impl Asking {
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, CallFailed> {
         let Self { calls, caller, kind, id, reservation, deadline } = self;
-        let call = Call { kind: kind.name(), id: &id, body: request.into(), reservation, deadline };
+        let timeout = calls.0.settings.timeout;
+        let call = Call { kind: kind.name(), id: &id, body: request.into(), reservation, deadline, timeout };
+
         let read = |answer: &Answer| {
             let text = std::str::from_utf8(&answer.body).map_err(|_| "it is not UTF-8".to_owned())?;
-            read(if text.trim_ascii().is_empty() { "{}" } else { text })
+            read(object(text)?)
         };
         caller.call(call, read).await.map_err(|error| calls.failed(kind, &error))
+    }
+}
+
+/// The JSON object of an answer: `[]` is what PHP writes for an empty one. Other lists would be read as the values of its members.
+fn object(text: &str) -> Result<&str, String> {
+    let text = text.trim_ascii();
+    let is_empty_list = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|in_it| in_it.trim_ascii().is_empty());
+    match text {
+        _ if is_empty_list => Ok("{}"),
+        "" => Ok(""),
+        _ if text.starts_with('{') => Ok(text),
+        _ => Err("it is not a JSON object".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_an_object_and_an_empty_list_is_an_empty_one() {
+        for (text, is) in [("", ""), (" \r\n", ""), (" {\"a\":1}\n", "{\"a\":1}"), ("[]", "{}"), ("[ \n]", "{}")] {
+            assert_eq!(object(text).as_deref(), Ok(is), "{text:?}");
+        }
+        for bad in ["[null,\"ann\",[\"*\"]]", "[[\"x\"]]", "7", "no"] {
+            assert!(object(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -44,6 +44,15 @@ pub struct Call<'a> {
     pub reservation: Reservation,
     /// When it fails at the latest. Waiting is included.
     pub deadline: Instant,
+    /// The time that a call has from its beginning to its deadline.
+    pub timeout: Duration,
+}
+
+impl Call<'_> {
+    /// Until when it may wait for its turn: one that is sent later has hardly time to be answered, and would be executed in vain.
+    fn start_by(&self) -> Instant {
+        self.deadline.checked_sub(self.timeout / 2).unwrap_or(self.deadline)
+    }
 }
 
 /// Why a call has no result. The application may have got it, unless the variant says otherwise.
@@ -62,7 +71,7 @@ pub enum CallError {
     /// It was not sent: the last requests have failed.
     #[error("the application did not answer the last {FAILURES_TO_OPEN} requests or more, and is not asked at present")]
     BreakerOpen,
-    /// It was not sent: there is no memory for another call.
+    /// It was not sent: there is no memory for another call, or it has waited for its turn for half of its time.
     #[error("too many calls to the application are waiting")]
     Overloaded,
 }
@@ -137,10 +146,16 @@ impl Caller {
         if breaker.refuses(Instant::now()) {
             return Err(CallError::BreakerOpen);
         }
-        let _turn = timeout_at(call.deadline.into(), gate.enter()).await.map_err(|_| PostError::Deadline)?;
-        let pass = breaker.pass(Instant::now()).ok_or(CallError::BreakerOpen)?;
+        let _turn = timeout_at(call.start_by().into(), gate.enter()).await.map_err(|_| CallError::Overloaded)?;
+        let start = Instant::now();
+        let pass = breaker.pass(start).ok_or(CallError::BreakerOpen)?;
         let answer = self.repeat(call).await;
-        if answer.as_ref().is_ok_and(|answer| !is_gateway_error(answer.status)) || answer == Err(PostError::TooLarge) {
+        if answer == Err(PostError::Deadline) && start > call.start_by() {
+            // It came late, for example after earlier events of its socket. That is not the application's failure.
+            drop(pass);
+        } else if answer.as_ref().is_ok_and(|answer| !is_gateway_error(answer.status))
+            || answer == Err(PostError::TooLarge)
+        {
             pass.succeeded();
         } else {
             pass.failed(Instant::now());

@@ -66,6 +66,10 @@ impl ConnectAnswer {
         if json.len() > MAX_BYTES {
             return Err(format!("it has more than {MAX_BYTES} bytes"));
         }
+        // A health page or a program that failed after its headers must not admit everybody.
+        if json.is_empty() {
+            return Err("it has no body; `{}` admits the client as its token says".to_owned());
+        }
         let Json { refuse, user, subscribe, publish, expires, data } =
             serde_json::from_str(json).map_err(|error| error.to_string())?;
         if let Some(reason) = refuse {
@@ -127,6 +131,7 @@ mod tests {
             (r#"{"expires":1e300}"#, "`expires`"),
             (&format!(r#"{{"data":"{}"}}"#, "x".repeat(MAX_BYTES)), "more than 8192 bytes"),
             ("no", "expected"),
+            ("", "no body"),
         ] {
             let error = read(bad).unwrap_err();
             assert!(error.contains(why), "{bad}: {error}");

@@ -38,9 +38,13 @@ fn caller(url: &str, concurrency: usize) -> (Caller, CallMetrics) {
 }
 
 async fn call(caller: &Caller, id: &str, within: Duration) -> Result<String, CallError> {
-    let reservation = caller.reserve("event", 2)?;
     let deadline = Instant::now() + within;
-    let call = Call { kind: "event", id, body: "{}".into(), reservation, deadline };
+    call_by(caller, id, deadline, within).await
+}
+
+async fn call_by(caller: &Caller, id: &str, deadline: Instant, timeout: Duration) -> Result<String, CallError> {
+    let reservation = caller.reserve("event", 2)?;
+    let call = Call { kind: "event", id, body: "{}".into(), reservation, deadline, timeout };
     let text = |answer: &Answer| String::from_utf8(answer.body.to_vec()).map_err(|error| error.to_string());
     caller.call(call, text).await
 }
@@ -159,19 +163,45 @@ async fn calls_beyond_the_concurrency_wait_in_order() {
     }
 }
 
+/// A call that is sent shortly before its deadline would be executed, although its client learns that it failed.
 #[tokio::test]
-async fn waiting_counts_towards_the_deadline() {
+async fn a_call_that_waits_for_half_of_its_time_is_not_sent() {
     let mut server = Server::start().await;
     let (caller, metrics) = caller(&server.url(), 1);
     let first = calling(&caller, "call_a");
     let request = server.request().await;
-    let late = call(&caller, "call_b", Duration::from_millis(20)).await;
-    assert_eq!(late, Err(CallError::Post(PostError::Deadline)));
+    for _ in 0..2 * outgoing::FAILURES_TO_OPEN {
+        assert_eq!(call(&caller, "call_b", Duration::from_millis(20)).await, Err(CallError::Overloaded));
+    }
+    // Half of its time has passed already. So it does not wait, although its deadline is far away.
+    let late = call_by(&caller, "call_c", Instant::now() + LONG, 3 * LONG).await;
+    assert_eq!(late, Err(CallError::Overloaded));
     request.answer("200 OK", "", "1").await;
-    assert!(first.await.unwrap().is_ok());
-    assert!(!server.has_request());
+    assert!(first.await.unwrap().is_ok() && !caller.is_open());
+    let next = calling(&caller, "call_d");
+    let request = server.request().await;
+    assert_eq!(request.header("webhook-id"), "call_d", "the others were not sent");
+    request.answer("200 OK", "", "1").await;
+    assert!(next.await.unwrap().is_ok());
     let count = |outcome| metrics.count("event", outcome);
-    assert_eq!((count(Outcome::Answered), count(Outcome::Deadline)), (1, 1));
+    assert_eq!((count(Outcome::Answered), count(Outcome::Overloaded)), (2, 11));
+}
+
+/// The application is not to blame for a call that had hardly any time left.
+#[tokio::test]
+async fn a_call_that_is_sent_late_does_not_open_the_breaker() {
+    let server = Server::start().await;
+    let (caller, _) = caller(&server.url(), 4);
+    let within = Duration::from_millis(20);
+    for _ in 0..2 * outgoing::FAILURES_TO_OPEN {
+        let late = call_by(&caller, "call_a", Instant::now() + within, 3 * within).await;
+        assert_eq!(late, Err(CallError::Post(PostError::Deadline)));
+    }
+    assert!(!caller.is_open());
+    for _ in 0..outgoing::FAILURES_TO_OPEN {
+        assert_eq!(call(&caller, "call_b", within).await, Err(CallError::Post(PostError::Deadline)));
+    }
+    assert!(caller.is_open());
 }
 
 #[tokio::test]
