@@ -123,7 +123,11 @@ pub(crate) async fn authenticate(edge: &Edge, socket: &Socket) -> Result<Access,
     let transport = counted_as(socket.connection().transport());
     let opening = || Opening { transport, namespace, headers: &headers, auth: given.as_deref() };
     match ConnectCall::new(edge, &access, opening) {
-        Some(call) => call.access().await.map_err(refuse),
+        Some(call) => {
+            let access = call.access().await.map_err(refuse)?;
+            access.require_connection().map_err(refuse)?;
+            Ok(access)
+        }
         None => Ok(access),
     }
 }

@@ -142,7 +142,11 @@ impl Opening {
 
 /// The client as the application identifies it.
 async fn identify(call: ConnectCall, query: &str) -> Result<Client, ApiError> {
-    match call.access().await {
+    let access = call.access().await.and_then(|access| {
+        access.require_connection()?;
+        Ok(access)
+    });
+    match access {
         Ok(access) => client(access, &Query::read(query, &[CHANNEL, SINCE])?),
         Err(error) => Ok(Err(Close::forbidden(&error).ok_or(error)?)),
     }

@@ -3,7 +3,7 @@
 //! A handler returns an [`ApiError`], and only this module turns it into a response. Errors that actix creates itself (no such path, wrong
 //! method, an unreadable body) are converted by [`same_shape`], which the edge's layer calls on every response.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -22,7 +22,7 @@ const REALM: &str = "trident";
 /// Why a request is rejected.
 ///
 /// Every message states what is wrong and what is accepted; none repeats a credential. `Retry-After` is in seconds.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiError {
     /// 400: the request is invalid. `code` is for programs, `message` for humans.
     #[error("{message}")]
@@ -128,7 +128,7 @@ pub enum ApiError {
     },
     /// 500: an error of the server. The detail is logged, and never sent to the client.
     #[error("internal error")]
-    Internal(#[source] Box<dyn StdError + Send + Sync>),
+    Internal(#[source] Arc<dyn StdError + Send + Sync>),
 }
 
 fn list(methods: &[Method]) -> String {
@@ -158,7 +158,7 @@ impl ApiError {
 
     /// A 500; `detail` is only logged.
     pub fn internal(detail: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Internal(detail.into())
+        Self::Internal(Arc::from(detail.into()))
     }
 
     /// The short name of the error, for programs.

@@ -1,6 +1,11 @@
 //! Polls of clients that the application identifies.
 
-use edge::testing::{Ask, Site, backend::Backend};
+use std::time::{Duration, Instant, SystemTime};
+
+use edge::{
+    auth::{Revocation, Revoked},
+    testing::{Ask, Site, backend::Backend},
+};
 use serde_json::json;
 
 use crate::site;
@@ -52,6 +57,52 @@ async fn a_client_that_polls_is_asked_about_once_a_minute() {
         call.answer(&json!({ "subscribe": ["orders.ann"] }));
         assert_eq!(open.await.unwrap().status, 200);
     }
+}
+
+/// What the application said about a user is not what it says without the user's token, nor after a revocation or its own end.
+#[actix_web::test]
+async fn an_answer_ends_with_the_token_a_revocation_and_its_expiry() {
+    let (site, mut backend) = asked().await;
+    let (edge, now) = (&site.service.edge, SystemTime::now());
+    let revoke = |user: &str| {
+        let (tokens, expires) = (Revoked::User(user.to_owned()), now + Duration::from_secs(60));
+        edge.revocations.add(Revocation { tokens, issued_before: None, expires }, SystemTime::now()).unwrap();
+    };
+    let token = site.token_for(Some("bob"), "", "", Duration::from_secs(60));
+    let of_bob = || actix_web::rt::spawn(poll(&site, "s=1").token(&token).send());
+    let sent = of_bob();
+    let call = backend.called().await;
+    assert_eq!(call.body["user"], "bob");
+    call.answer(&json!({ "subscribe": ["orders.ann"] }));
+    assert_eq!(sent.await.unwrap().status, 200);
+    revoke("bob");
+    assert_eq!(of_bob().await.unwrap().error(), (401, "bad_token".to_owned()), "it is not asked about");
+    // Without the token it is another client, whatever its cookies are.
+    let sent = actix_web::rt::spawn(poll(&site, "s=1").send());
+    let call = backend.called().await;
+    assert_eq!(call.body["user"], json!(null));
+    call.answer(&json!({ "user": "ann", "subscribe": ["orders.ann"] }));
+    assert_eq!(sent.await.unwrap().status, 200);
+    revoke("ann");
+    let sent = actix_web::rt::spawn(poll(&site, "s=1").send());
+    backend.called().await.answer(&json!({ "refuse": "logged out" }));
+    assert_eq!(sent.await.unwrap().error(), (403, "refused".to_owned()));
+    // An answer that has expired already.
+    let sent = actix_web::rt::spawn(poll(&site, "s=4").send());
+    for _ in 0..2 {
+        backend.called().await.answer(&json!({ "subscribe": ["orders.ann"], "expires": 1 }));
+    }
+    assert_eq!(sent.await.unwrap().error(), (403, "refused".to_owned()));
+}
+
+/// A user whose connections are refused is recognized by the answer, too.
+#[actix_web::test]
+async fn a_disconnected_user_that_the_application_names_is_refused() {
+    let (site, mut backend) = asked().await;
+    site.service.edge.disconnected.refuse("ann", Duration::from_secs(60), Instant::now()).unwrap();
+    let sent = actix_web::rt::spawn(poll(&site, "s=1").send());
+    backend.called().await.answer(&json!({ "user": "ann", "subscribe": ["orders.ann"] }));
+    assert_eq!(sent.await.unwrap().error(), (403, "disconnected".to_owned()));
 }
 
 #[actix_web::test]

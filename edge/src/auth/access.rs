@@ -134,6 +134,17 @@ impl Access {
         Ok(Self::with_any_token(edge, cookies(headers).filter(|_| is_ours), address))
     }
 
+    /// Rejects an invalid token in `Authorization`, which was sent intentionally. One in a cookie adds no permissions.
+    ///
+    /// # Errors
+    /// [`ApiError::BadToken`].
+    pub(crate) fn require_no_bad_bearer(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        match &self.fault {
+            Some(fault) if bearer(headers) != Ok(None) => Err(ApiError::BadToken(fault.to_string())),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the client may subscribe to `channel`. A user may always read its own; a backend may read all.
     #[must_use]
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {

@@ -11,11 +11,9 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Calls,
-    identified::ConnectAnswer,
-    recent::{Cell, Credential},
-};
+use outgoing::PostError;
+
+use super::{Calls, identified::ConnectAnswer, recent::Credential};
 use crate::{Access, ApiError, Edge, metrics::Transport, settings::CallKind};
 
 /// A connection that a client opens, as far as its request shows.
@@ -37,8 +35,10 @@ pub struct ConnectCall {
     edge: Edge,
     access: Access,
     facts: Facts,
-    /// The answer of the last minute, for a client that polls.
-    recent: Option<Cell<ConnectAnswer>>,
+    /// An invalid token that the client sent intentionally.
+    fault: Option<ApiError>,
+    /// Whether an answer of the last minute applies.
+    polls: bool,
 }
 
 /// What the application gets to know about a client.
@@ -80,42 +80,56 @@ impl ConnectCall {
             headers: passed_on(edge, headers),
             auth: auth.map(ToOwned::to_owned),
         };
+        let fault = access.require_no_bad_bearer(headers).err();
         let polls = matches!(transport, Transport::Poll | Transport::LongPoll);
-        let recent = polls.then(|| edge.calls.0.connects.cell(facts.credential(headers), Instant::now()));
-        Some(Self { edge: edge.clone(), access: access.clone(), facts, recent })
+        Some(Self { edge: edge.clone(), access: access.clone(), facts, fault, polls })
     }
 
-    /// The client as the application identifies it.
+    /// The client as the application identifies it. Whether its user may open connections is not checked.
     ///
     /// # Errors
-    /// 403 `refused` with the application's reason, 403 `disconnected`, 503 `backend_unavailable`.
+    /// 401 for an invalid token in `Authorization`, 403 `refused` with the application's reason, 503 `backend_unavailable`.
     pub async fn access(self) -> Result<Access, ApiError> {
-        let Self { edge, access, facts, recent } = self;
-        let answer = match recent {
-            Some(cell) => cell.get_or_try_init(|| ask(&edge.calls, &facts)).await?.clone(),
-            None => ask(&edge.calls, &facts).await?,
-        };
-        match &*answer {
-            ConnectAnswer::Admitted(identified) => {
-                let access = access.identified(identified);
-                access.require_connection()?;
-                Ok(access)
+        let Self { edge, access, facts, fault, polls } = self;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let deadline = Instant::now() + edge.calls.settings().timeout;
+        let ask = async || ask(&edge.calls, &facts, deadline).await;
+        if polls {
+            let (recent, credential) = (&edge.calls.0.connects, facts.credential()?);
+            let late = || edge.calls.failed(CallKind::Connect, &PostError::Deadline.into());
+            let answer = recent.get(credential, deadline, ask).await.ok_or_else(late)??;
+            let client = admitted(&edge, &access, &answer)?;
+            if client.require_current(SystemTime::now()).is_ok() {
+                return Ok(client);
             }
-            ConnectAnswer::Refused(reason) => {
-                edge.metrics.refusals.backend_refused.inc();
-                Err(ApiError::forbidden("refused", reason))
-            }
+            // It was right when it was given.
+            recent.forget(credential, &answer);
+        }
+        let answer = ask().await?;
+        let client = admitted(&edge, &access, &answer)?;
+        client.require_current(SystemTime::now())?;
+        Ok(client)
+    }
+}
+
+fn admitted(edge: &Edge, access: &Access, answer: &ConnectAnswer) -> Result<Access, ApiError> {
+    match answer {
+        ConnectAnswer::Admitted(identified) => Ok(access.clone().identified(identified)),
+        ConnectAnswer::Refused(reason) => {
+            edge.metrics.refusals.backend_refused.inc();
+            Err(ApiError::forbidden("refused", reason))
         }
     }
 }
 
-async fn ask(calls: &Calls, facts: &Facts) -> Result<Arc<ConnectAnswer>, ApiError> {
-    let asking =
-        calls.begin(CallKind::Connect, facts.size()).ok_or_else(|| ApiError::internal("no call is configured"))??;
+async fn ask(calls: &Calls, facts: &Facts, deadline: Instant) -> Result<ConnectAnswer, ApiError> {
+    let asking = calls.begin(CallKind::Connect, facts.size());
+    let asking = asking.ok_or_else(|| ApiError::internal("no call is configured"))??.by(deadline);
     let request = Request { id: asking.id(), kind: asking.kind(), facts };
     let request = serde_json::to_vec(&request).map_err(ApiError::internal)?;
-    let answer = asking.send(request, |json| ConnectAnswer::read(json, SystemTime::now())).await?;
-    Ok(Arc::new(answer))
+    Ok(asking.send(request, |json| ConnectAnswer::read(json, SystemTime::now())).await?)
 }
 
 /// The headers that the application gets: cookies, and those of the settings. Cookies of a page of an origin that is not allowed are not a
@@ -143,12 +157,9 @@ impl Facts {
         headers.sum::<usize>() + self.auth.as_ref().map_or(0, |auth| auth.get().len())
     }
 
-    /// The credential of a client that polls: what the application gets, and the token; the address if there is neither.
-    fn credential(&self, headers: &HeaderMap) -> Credential {
-        let token = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let address = self.address.to_string();
-        let address = (self.headers.is_empty() && token.is_none()).then_some(address.as_bytes());
-        let shown = self.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-        Credential::of([token.unwrap_or_default(), address.unwrap_or_default()].into_iter().chain(shown))
+    /// The credential of a client that polls: all that the application gets. A token that becomes invalid changes it by its user.
+    fn credential(&self) -> Result<Credential, ApiError> {
+        let facts = serde_json::to_vec(self).map_err(ApiError::internal)?;
+        Ok(Credential::of([&*facts]))
     }
 }

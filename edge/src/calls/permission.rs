@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use outgoing::PostError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::pure::{ChannelName, Draft, Payload};
@@ -122,8 +123,10 @@ impl PermissionCall {
         let data = access.data().map(|data| data.get().as_bytes()).unwrap_or_default();
         let names = channels.iter().map(|channel| channel.as_str().as_bytes());
         let client = Credential::of([identity.as_bytes(), data].into_iter().chain(names));
-        let cell = edge.calls.0.subscribes.cell(client, Instant::now());
-        cell.get_or_try_init(async || Self::subscribe(edge, access, channels).await.map(Arc::new)).await?;
+        let deadline = Instant::now() + edge.calls.settings().timeout;
+        let ask = async || Self::subscribe(edge, access, channels).await;
+        let late = || edge.calls.failed(CallKind::Subscribe, &PostError::Deadline.into());
+        edge.calls.0.subscribes.get(client, deadline, ask).await.ok_or_else(late)??;
         Ok(())
     }
 

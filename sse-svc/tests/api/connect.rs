@@ -66,7 +66,7 @@ async fn a_refusal_is_final_and_a_failure_is_not() {
     let refused = open.await.unwrap();
     assert_eq!((refused.error(), refused.message()), ((403, "refused".to_owned()), "log in first".to_owned()));
     // A browser reconnects after the end of a stream, and never after an error.
-    for (status, body) in [("500 Internal Server Error", "{}"), ("200 OK", r#"{"users":"ann"}"#)] {
+    for (status, body) in [("500 Internal Server Error", "{}"), ("200 OK", r#"{"users":"ann"}"#), ("200 OK", "")] {
         let open = actix_web::rt::spawn(site.get("/events?channel=public.a").send());
         backend.called().await.status(status, body);
         let closed = open.await.unwrap();
@@ -77,6 +77,17 @@ async fn a_refusal_is_final_and_a_failure_is_not() {
     for reason in ["backend_refused", "backend_unavailable"] {
         assert!(!metrics.contains(&format!("trident_refusals_total{{reason=\"{reason}\"}} 0")), "{reason}: {metrics}");
     }
+}
+
+/// An `EventSource` does not reconnect after no content.
+#[actix_web::test]
+async fn a_disconnected_user_that_the_application_names_gets_no_content() {
+    let (site, mut backend) = asked(&[]).await;
+    let minute = std::time::Duration::from_secs(60);
+    site.service.edge.disconnected.refuse("ann", minute, std::time::Instant::now()).unwrap();
+    let open = actix_web::rt::spawn(site.get("/events?channel=public.a").send());
+    backend.called().await.answer(&json!({ "user": "ann" }));
+    assert_eq!(open.await.unwrap().status, 204);
 }
 
 /// A page of another origin can make the browser send cookies: they are not what the user says.

@@ -7,8 +7,8 @@ use shared::pure::access::Grants;
 
 use super::Access;
 use crate::{
-    address,
-    auth::{revocations, token_owner::TokenOwner},
+    ApiError, address,
+    auth::{TokenFault, revocations, token_owner::TokenOwner},
     calls::Identified,
 };
 
@@ -34,6 +34,21 @@ impl Access {
             None => TokenOwner::without_token(user, grants, by.expires, at, address::counted(self.address)),
         };
         Self { bearer: Some(Arc::new(owner.carrying(by.data.clone()))), fault: None, ..self }
+    }
+
+    /// Whether what the application said about the client still applies at `now`: it has not expired, and was not revoked.
+    ///
+    /// # Errors
+    /// 403 `refused` after its end, 401 after a revocation.
+    pub(crate) fn require_current(&self, now: SystemTime) -> Result<(), ApiError> {
+        let Some(owner) = self.bearer.as_deref() else { return Ok(()) };
+        if owner.expires_at <= now {
+            return Err(ApiError::forbidden("refused", "what the application says about this client has expired"));
+        }
+        if self.edge.revocations.cover(owner, now) {
+            return Err(ApiError::BadToken(TokenFault::Revoked.to_string()));
+        }
+        Ok(())
     }
 
     /// Data of the application, if it has identified the client and gave any.
