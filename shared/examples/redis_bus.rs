@@ -27,6 +27,7 @@ const LIMITS: Limits = Limits {
     total: Some(64 * 1024 * 1024),
     forms: None,
     channels: None,
+    server: None,
 };
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

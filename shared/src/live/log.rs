@@ -19,13 +19,15 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::clock::Moment;
-use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, Retention, forms::FormCache};
+use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, forms::FormCache};
 
 mod archive;
 mod channel;
 mod channels;
 mod lag;
+mod limits;
 mod listing;
+mod pool;
 mod progress;
 mod watch;
 mod writer;
@@ -35,8 +37,10 @@ pub use channel::Opener;
 use channel::wake;
 pub(super) use channel::{Channel, Waiter};
 pub use lag::Lag;
+pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
 pub(super) use progress::State;
+use pool::Kind;
 use watch::Noted;
 pub use watch::Watch;
 use writer::Writer;
@@ -45,29 +49,6 @@ use writer::Writer;
 const SLICE: usize = 1_024;
 /// Maximum number of messages whose forms one publication evicts.
 const EVICTED_AT_ONCE: usize = 256;
-
-/// Limits of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Of each channel.
-    pub channel: Retention,
-    /// Bytes of memory of all channels together: messages ([`Message::footprint`]) and the overhead of channels with messages. The oldest
-    /// messages are evicted first.
-    pub total: Option<usize>,
-    /// Bytes of the encoded forms of messages, which readers share. Beyond, those of the oldest messages are evicted, but no messages.
-    pub forms: Option<usize>,
-    /// Maximum number of channels that are read although they have no messages ([`Log::vacancy`]).
-    pub channels: Option<usize>,
-}
-
-/// Whether channels without messages can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vacancy {
-    /// How many of the given channels do not exist yet.
-    pub new: usize,
-    /// How many more can be created. `None` is no limit.
-    pub left: Option<usize>,
-}
 
 /// The log. One for each process, shared by all its readers.
 pub struct Log {
@@ -101,6 +82,8 @@ pub struct LogStats {
     pub bytes: usize,
     /// Bytes of memory, as limited by [`Limits::total`].
     pub footprint: usize,
+    /// Bytes of memory of the server's own channels, as limited by [`Limits::server`].
+    pub server_footprint: usize,
     /// Bytes of encoded forms, as limited by [`Limits::forms`].
     pub forms: usize,
     /// Subscriptions of readers, one for each channel of each.
@@ -241,7 +224,7 @@ impl Log {
         let mut touched = Vec::new();
         for message in messages {
             let published = now.mono_at(message.time());
-            touched.extend(writer.insert(message, first, published, &self.limits.channel, now.mono_ms));
+            touched.extend(writer.insert(message, first, published, &self.limits, now.mono_ms));
         }
         writer.make_room();
         writer.evict_forms(EVICTED_AT_ONCE);
@@ -258,18 +241,21 @@ impl Log {
         let now = now.into();
         let mut writer = self.writer.lock();
         let mut left = SLICE;
-        while left > 0
-            && let Some((_, channel)) = writer.oldest.first_key_value()
-        {
-            // All channels have the same maximum age, so the first message that is young enough ends it.
-            if !channel.history.lock().is_over(&self.limits.channel, now.mono_ms) || !writer.drop_first() {
-                break;
+        for kind in Kind::ALL {
+            while left > 0
+                && let Some(channel) = writer.pool(kind).first()
+            {
+                // All channels have the same maximum age, so the first message that is young enough ends it.
+                let retention = self.limits.retention_of(&channel.name);
+                if !channel.history.lock().is_over(&retention, now.mono_ms) || !writer.drop_first(kind) {
+                    break;
+                }
+                left -= 1;
             }
-            left -= 1;
         }
         // Forms that readers have encoded since the last append.
         let is_over = writer.evict_forms(SLICE);
-        let oldest = writer.oldest.first_key_value().map_or_else(|| writer.last.next(0), |(id, _)| *id);
+        let oldest = writer.oldest().unwrap_or_else(|| writer.last.next(0));
         // Tables that were much larger once are shrunk.
         let has_room = left > 0 && writer.channels.shrink(SLICE);
         let gone = writer.take_gone();
@@ -335,9 +321,10 @@ impl Log {
         let writer = self.writer.lock();
         LogStats {
             channels: writer.channels.len(),
-            messages: writer.messages,
+            messages: writer.messages(),
             bytes: writer.bytes,
-            footprint: writer.footprint,
+            footprint: writer.pool(Kind::Client).footprint,
+            server_footprint: writer.pool(Kind::Server).footprint,
             forms: self.forms.used(),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             ..LogStats::default()

@@ -159,7 +159,7 @@ impl FileBus {
         )
         .map_err(failed)?;
         let holes = store.holes.iter().map(|hole| (hole.after, hole.up_to)).collect();
-        let archive = Arc::new(DiskArchive::new(catalog.clone(), limits.channel, clock));
+        let archive = Arc::new(DiskArchive::new(catalog.clone(), limits, clock));
         let log = Log::new(limits, Cursor::new(store.created_ms, 0)).with_holes(holes).with_archive(archive.clone());
         let log = Arc::new(log);
         log.mark_lost_up_to(plan.before);

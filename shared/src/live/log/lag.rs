@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Channel, Log};
+use super::{Channel, Log, pool::Kind};
 use crate::{live::clock::Moment, pure::Cursor};
 
 /// Maximum number of channels in one slice.
@@ -38,7 +38,12 @@ impl Log {
             let writer = self.writer.lock();
             // A channel only moves up in this order, so none that existed at the beginning is missed.
             let range = (lag.after.map_or(Unbounded, Excluded), Included(lag.until.max(lag.after.unwrap_or_default())));
-            writer.oldest.range(range).take(CHANNELS).map(|(id, channel)| (*id, channel.clone())).collect()
+            let of = |kind| writer.pool(kind).oldest.range(range).take(CHANNELS);
+            let mut found: Vec<_> =
+                Kind::ALL.into_iter().flat_map(of).map(|(id, channel)| (*id, channel.clone())).collect();
+            found.sort_unstable_by_key(|(id, _)| *id);
+            found.truncate(CHANNELS);
+            found
         };
         let mut visited = 0;
         for (id, channel) in &channels {

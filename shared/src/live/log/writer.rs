@@ -9,9 +9,10 @@ use super::{
     Limits,
     channel::{Channel, Opener, Waiter},
     channels::Channels,
+    pool::{Kind, Pool},
     watch::Watches,
 };
-use crate::pure::{ChannelName, Cursor, Message, Retention, forms::FormCache};
+use crate::pure::{ChannelName, Cursor, Message, forms::FormCache};
 
 /// Maximum number of channels without messages and readers whose last dropped id is remembered; beyond, one id is remembered for all of
 /// them.
@@ -25,18 +26,13 @@ pub(super) struct Writer {
     /// The newest id: the head, except while the log is being loaded.
     pub(super) last: Cursor,
     pub(super) channels: Channels,
-    /// Every channel with messages, by the id of its oldest message: the order of eviction by age and by memory.
-    pub(super) oldest: BTreeMap<Cursor, Arc<Channel>>,
+    /// The channels with messages, by [`Kind`].
+    pools: [Pool; Kind::ALL.len()],
     /// Every channel that is kept only because of its last dropped id, by that id.
     tombstones: BTreeMap<Cursor, Arc<Channel>>,
     max_tombstones: usize,
     /// Up to here, channels without a tombstone may have dropped messages.
     forgotten: Option<Cursor>,
-    /// Bytes of memory of messages and of channels with messages.
-    pub(super) footprint: usize,
-    /// The limit of `footprint`.
-    max_footprint: usize,
-    pub(super) messages: usize,
     pub(super) bytes: usize,
     forms: Arc<FormCache>,
     /// Evicted messages, to be freed outside of the lock.
@@ -50,13 +46,10 @@ impl Writer {
         Self {
             last,
             channels: Channels::new(),
-            oldest: BTreeMap::new(),
+            pools: [Pool::new(limits.total), Pool::new(limits.server)],
             tombstones: BTreeMap::new(),
             max_tombstones: limits.total.map_or(MAX_TOMBSTONES, |total| MAX_TOMBSTONES.min(total / BYTES_A_TOMBSTONE)),
             forgotten: None,
-            footprint: 0,
-            max_footprint: limits.total.unwrap_or(usize::MAX),
-            messages: 0,
             bytes: 0,
             forms,
             gone: Vec::new(),
@@ -64,9 +57,28 @@ impl Writer {
         }
     }
 
+    pub(super) fn pool(&self, kind: Kind) -> &Pool {
+        &self.pools[kind as usize]
+    }
+
+    fn pool_mut(&mut self, kind: Kind) -> &mut Pool {
+        &mut self.pools[kind as usize]
+    }
+
+    /// The id of the oldest message.
+    pub(super) fn oldest(&self) -> Option<Cursor> {
+        self.pools.iter().filter_map(|pool| pool.oldest.first_key_value()).map(|(id, _)| *id).min()
+    }
+
+    /// The number of messages.
+    pub(super) fn messages(&self) -> usize {
+        self.pools.iter().map(|pool| pool.messages).sum()
+    }
+
     /// The number of channels without messages that exist because they are read.
     pub(super) fn read_while_empty(&self) -> usize {
-        self.channels.len() - self.oldest.len() - self.tombstones.len()
+        let with_messages: usize = self.pools.iter().map(|pool| pool.oldest.len()).sum();
+        self.channels.len() - with_messages - self.tombstones.len()
     }
 
     /// Messages dropped since the last call.
@@ -133,14 +145,14 @@ impl Writer {
         mut message: Message,
         first: Cursor,
         published: u64,
-        retention: &Retention,
+        limits: &Limits,
         mono_ms: u64,
     ) -> Option<Arc<Channel>> {
         self.last = message.id;
         let channel = self.channel(&message.draft.channel, None).clone();
-        self.messages += 1;
+        let retention = limits.retention_of(&channel.name);
         self.bytes += message.len();
-        self.footprint += message.footprint();
+        self.pool_mut(Kind::of(&channel.name)).count_in(&message);
         message.enter(&self.forms, published);
         let mut history = channel.history.lock();
         let before = history.oldest().map(|oldest| oldest.id);
@@ -153,7 +165,7 @@ impl Writer {
         let is_first = newest < Some(first);
         history.push(Arc::new(message));
         for _ in 0..MAX_DROPS {
-            if !history.is_over(retention, mono_ms) {
+            if !history.is_over(&retention, mono_ms) {
                 break;
             }
             let Some(gone) = history.drop_oldest() else { break };
@@ -165,9 +177,10 @@ impl Writer {
         is_first.then_some(channel)
     }
 
-    /// Drops the oldest message of the log; `false` if there is none.
-    pub(super) fn drop_first(&mut self) -> bool {
-        let Some((before, channel)) = self.oldest.first_key_value().map(|(id, channel)| (*id, channel.clone())) else {
+    /// Drops the oldest message of the channels of a kind; `false` if there is none.
+    pub(super) fn drop_first(&mut self, kind: Kind) -> bool {
+        let first = self.pool(kind).oldest.first_key_value();
+        let Some((before, channel)) = first.map(|(id, channel)| (*id, channel.clone())) else {
             return false;
         };
         let mut history = channel.history.lock();
@@ -200,32 +213,24 @@ impl Writer {
     }
 
     fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {
-        if before != after {
-            match before {
-                Some(before) => drop(self.oldest.remove(&before)),
-                None => self.footprint += channel.footprint(),
-            }
-            match after {
-                Some(after) => drop(self.oldest.insert(after, channel.clone())),
-                None => self.footprint -= channel.footprint(),
-            }
-        }
+        self.pool_mut(Kind::of(&channel.name)).reorder(channel, before, after);
         if after.is_none() && !channel.is_read() {
             self.retire(channel);
         }
     }
 
     fn count_out(&mut self, gone: Arc<Message>) {
-        self.messages -= 1;
         self.bytes -= gone.len();
-        self.footprint -= gone.footprint();
+        self.pool_mut(Kind::of(&gone.draft.channel)).count_out(&gone);
         gone.leave();
         self.gone.push(gone);
     }
 
     /// Drops the oldest messages until the memory limit is met. The newest is kept however large it is.
     pub(super) fn make_room(&mut self) {
-        while self.footprint > self.max_footprint && self.messages > 1 && self.drop_first() {}
+        for kind in Kind::ALL {
+            while self.pool(kind).is_over() && self.drop_first(kind) {}
+        }
     }
 
     /// Drops the encoded forms of the oldest messages until the limit is met, or of `most` messages; returns whether there is more to do.

@@ -32,9 +32,9 @@ use super::{
 use crate::{
     live::{
         clock::{Clock, Moment},
-        log::{Archive, Piece, PieceShare, Request},
+        log::{Archive, Limits, Piece, PieceShare, Request},
     },
-    pure::{ChannelName, Cursor, Retention},
+    pure::{ChannelName, Cursor},
     throttle::Throttle,
 };
 
@@ -53,7 +53,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub(super) struct DiskArchive {
     catalog: Arc<Catalog>,
-    retention: Retention,
+    limits: Limits,
     clock: Clock,
     opened: Moment,
     requests: Mutex<Requests>,
@@ -82,10 +82,10 @@ impl Archive for DiskArchive {
 }
 
 impl DiskArchive {
-    pub(super) fn new(catalog: Arc<Catalog>, retention: Retention, clock: Clock) -> Self {
+    pub(super) fn new(catalog: Arc<Catalog>, limits: Limits, clock: Clock) -> Self {
         Self {
             catalog,
-            retention,
+            limits,
             clock,
             opened: clock(),
             requests: Mutex::default(),
@@ -145,7 +145,7 @@ impl DiskArchive {
 
     /// Messages from before this time have expired: by the clock that does not step, from the time of day of the start on.
     pub(super) fn oldest_ms(&self) -> u64 {
-        let Some(age) = self.retention.age_ms else { return 0 };
+        let Some(age) = self.limits.channel.age_ms else { return 0 };
         let since = (self.clock)().mono_ms.saturating_sub(self.opened.mono_ms);
         self.opened.time_ms.saturating_add(since).saturating_sub(age)
     }
@@ -309,7 +309,8 @@ impl DiskArchive {
     /// The newest message that the channel's limits of count and bytes do not keep.
     pub(super) fn limit(&self, channel: &ChannelName, sealed: &[Arc<SealedSegment>]) -> io::Result<Cursor> {
         let most = |limit: Option<usize>| limit.map_or(u64::MAX, |limit| limit as u64);
-        let (count, bytes) = (most(self.retention.count), most(self.retention.bytes));
+        let retention = self.limits.retention_of(channel);
+        let (count, bytes) = (most(retention.count), most(retention.bytes));
         if (count, bytes) == (u64::MAX, u64::MAX) {
             return Ok(Cursor::ZERO);
         }
