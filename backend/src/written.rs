@@ -1,6 +1,8 @@
 //! What backends have changed: every write through `/v1` that succeeded passes here, once, on the process that got the request.
 
-use edge::{Access, service::Service};
+use std::net::IpAddr;
+
+use edge::{Access, auth::Identity, events::ApiWrite, service::Service};
 use shared::pure::{ChannelName, Cursor};
 
 /// A write.
@@ -21,8 +23,9 @@ pub(crate) enum Write<'a> {
 }
 
 /// `access` has written `what`.
-pub(crate) fn written(_service: &Service, access: &Access, what: &Write<'_>) {
+pub(crate) fn written(service: &Service, access: &Access, what: &Write<'_>) {
     let by = access.identity();
+    service.edge.events.api_write(&event(what, &by, access.address()));
     match what {
         Write::Published { channel } => log::debug!("a message was published to {channel} by {by}"),
         Write::Purged { channel, up_to } => log::info!("{channel} was purged up to {up_to} by {by}"),
@@ -36,6 +39,26 @@ pub(crate) fn written(_service: &Service, access: &Access, what: &Write<'_>) {
         }
         Write::RevokedToken { jti, ended } => {
             log::info!("the token with the id {jti:?} was revoked by {by}, which ended {ended} connections");
+        }
+    }
+}
+
+/// The event of a write.
+fn event<'a>(what: &Write<'a>, by: &'a Identity, address: IpAddr) -> ApiWrite<'a> {
+    let none =
+        ApiWrite { action: "", by, address, channel: None, connection: None, user: None, jti: None, ended: None };
+    match *what {
+        Write::Published { channel } => ApiWrite { action: "published", channel: Some(channel), ..none },
+        Write::Purged { channel, .. } => ApiWrite { action: "purged", channel: Some(channel), ..none },
+        Write::Ended { id, user } => ApiWrite { action: "connection_ended", connection: Some(id), user, ..none },
+        Write::Disconnected { user, ended } => {
+            ApiWrite { action: "user_disconnected", user: Some(user), ended: Some(ended), ..none }
+        }
+        Write::RevokedUser { user, ended } => {
+            ApiWrite { action: "user_revoked", user: Some(user), ended: Some(ended), ..none }
+        }
+        Write::RevokedToken { jti, ended } => {
+            ApiWrite { action: "token_revoked", jti: Some(jti), ended: Some(ended), ..none }
         }
     }
 }

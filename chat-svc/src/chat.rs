@@ -25,7 +25,7 @@ use crate::{
     member::Member,
     presence::{Presence, Replica},
     refusal::Refusal,
-    reply,
+    registration, reply,
     sessions::{InvalidRedisConfig, Sessions},
     wire::NAMESPACE,
 };
@@ -228,6 +228,7 @@ fn listen(namespace: &Namespace, chat: &events::ChatEvents) {
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
         // Without a member the socket is disconnecting, and nobody waits for an answer.
         if let Some(member) = socket.get::<Member>() {
+            registration::record(&chat.service, &member.place, &event);
             answer(&chat, &socket, &member, &event, &ack).await;
         }
     });

@@ -17,6 +17,7 @@ use actix_web::{
 use edge::{
     Access, ApiError, Edge, address,
     calls::{ConnectCall, Opening, PermissionCall},
+    connections::EndReason,
     limits::Slot,
     metrics,
     service::Service,
@@ -252,6 +253,9 @@ pub(crate) fn expire(socket: &Socket, left: Duration) {
     socket.insert(Expiry(rt::spawn(async move {
         tokio::time::sleep(left).await;
         log::info!("chat: the token of {} has expired", ending.id());
+        if let Some(place) = ending.connection().permit::<Place>() {
+            place.lock().ends_for(EndReason::Expired);
+        }
         // Not a disconnection from the namespace, after which clients do not reconnect: with a new token they reconnect automatically
         // and resume the session.
         ending.connection().close();

@@ -242,7 +242,7 @@ impl ChatEvents {
         let unanswered = {
             let mut state = member.state();
             state.is_gone = true;
-            member.place.lock().set_channels(&[]);
+            registration::end(&member, reason);
             self.presence.leave(&state.rooms, &state.name);
             state.replies.close()
         };

@@ -9,6 +9,8 @@
 mod channels;
 mod id;
 mod pollers;
+mod reason;
+mod recording;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     task::Waker,
     time::{Duration, Instant, SystemTime},
@@ -36,10 +38,12 @@ pub use self::{
     channels::ChannelSet,
     id::{ConnectionId, InvalidConnectionId},
     pollers::Polling,
+    reason::{End, EndReason},
 };
 use self::{channels::ChannelSets, pollers::Pollers};
 use super::{
     auth::{Revocations, TokenOwner},
+    events::EventFeed,
     metrics::Transport,
 };
 
@@ -51,26 +55,6 @@ const SLICE: usize = 512;
 
 /// The approximate maximum size of the channels and users of a page.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
-
-/// Why a connection was ended from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// A backend has disconnected it, or its user.
-    Disconnected,
-    /// Its token has been revoked.
-    Revoked,
-}
-
-impl End {
-    /// The name in events.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disconnected => "disconnected",
-            Self::Revoked => "revoked",
-        }
-    }
-}
 
 /// Whose connection it is.
 #[derive(Clone, Debug)]
@@ -88,6 +72,10 @@ pub struct Connection {
     transport: AtomicU8,
     /// 0, or the number of an [`End`].
     end: AtomicU8,
+    /// 0, or the number of an [`EndReason`].
+    reason: AtomicU8,
+    /// Whether the event feed has its beginning, and is to have its end.
+    is_recorded: AtomicBool,
     /// Seconds since the Unix epoch.
     since: u32,
     address: IpAddr,
@@ -210,6 +198,7 @@ struct Inner {
     count: AtomicUsize,
     sets: ChannelSets,
     pollers: Pollers,
+    events: EventFeed,
 }
 
 /// A page of connections.
@@ -234,15 +223,23 @@ impl Connections {
             id,
             transport: AtomicU8::new(transport as u8),
             end: AtomicU8::new(0),
+            reason: AtomicU8::new(0),
+            is_recorded: AtomicBool::new(false),
             since: u32::try_from(wall_clock() / 1_000).unwrap_or(u32::MAX),
             address: client.address,
             owner: client.owner,
             channels: ArcSwap::new(self.0.sets.get(channels)),
             waker: AtomicWaker::new(),
         });
-        if self.0.parts[id.part()].lock().replace(Entry(connection.clone())).is_none() {
-            self.0.count.fetch_add(1, Ordering::Relaxed);
+        let mut part = self.0.parts[id.part()].lock();
+        match part.replace(Entry(connection.clone())) {
+            Some(Entry(before)) => self.record_end(&before, EndReason::Replaced),
+            None => {
+                self.0.count.fetch_add(1, Ordering::Relaxed);
+            }
         }
+        self.record_begin(&connection);
+        drop(part);
         connection
     }
 
@@ -252,12 +249,8 @@ impl Connections {
         if part.get(&connection.id).is_some_and(|entry| Arc::ptr_eq(&entry.0, connection)) {
             part.remove(&connection.id);
             self.0.count.fetch_sub(1, Ordering::Relaxed);
+            self.record_end(connection, connection.end_reason());
         }
-    }
-
-    /// The connection reads these channels from now on.
-    pub(super) fn set_channels(&self, connection: &Connection, channels: &[ChannelName]) {
-        connection.channels.store(self.0.sets.get(channels));
     }
 
     /// The connection of a client that polls these channels, for up to `wait` this time: the one of its earlier polls, if the last of them

@@ -16,6 +16,7 @@ pub mod cors;
 pub mod demo;
 pub mod drain;
 pub mod error;
+pub mod events;
 pub mod guarded;
 pub mod health;
 pub mod http1;

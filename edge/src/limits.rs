@@ -34,7 +34,8 @@ use super::{
     ApiError, Settings,
     address::counted,
     auth::Identity,
-    connections::{Client, Connection, ConnectionId, Connections, End},
+    connections::{Client, Connection, ConnectionId, Connections, End, EndReason},
+    events::EventFeed,
     metrics::{Metrics, Transport, TransportMetrics},
 };
 
@@ -119,7 +120,7 @@ impl Limits {
             publish: settings.publish_rate.and_then(Rate::per_second),
             api: settings.backend.api_rate.and_then(Rate::per_second),
             openers: Openers::new(settings.max_channels, settings.max_channels_per_client),
-            connections: Connections::default(),
+            connections: Connections::recorded_by(EventFeed::new(&settings.backend.events)),
             metrics,
         }))
     }
@@ -285,6 +286,19 @@ impl Slot {
         if let Some(connection) = &self.connection {
             self.limits.0.connections.set_channels(connection, channels);
         }
+    }
+
+    /// The connection is about to end for this reason; the first one applies.
+    pub fn ends_for(&self, reason: EndReason) {
+        if let Some(connection) = &self.connection {
+            connection.ends_for(reason);
+        }
+    }
+
+    /// The connection in the registry.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Arc<Connection>> {
+        self.connection.as_ref()
     }
 
     /// Why the connection has to end, if it has to.

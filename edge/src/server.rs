@@ -208,6 +208,7 @@ impl Running {
             let _ = server.await;
         };
         let on_time = tokio::time::timeout(times.hard_end, ordered).await.is_ok();
+        edge.events.finish().await;
         let left = edge.drain.in_flight();
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());

@@ -17,7 +17,7 @@ use shared::live::{
 
 use super::{
     Edge, Settings,
-    metrics::{LogFigures, RefusalLog, Transport},
+    metrics::{Figure, LogFigures, RefusalLog, Transport},
     routes::Routes,
     server::{self, Running},
     settings::{BusAddress, ServiceDefaults},
@@ -48,6 +48,7 @@ impl Service {
             total: settings.history_total,
             forms: settings.encoded_total,
             channels: settings.max_channels,
+            server: settings.backend.events.bytes,
         };
         let key_bytes = settings.idempotency_total.unwrap_or(usize::MAX);
         let bus: Arc<dyn Bus> = match &settings.bus {
@@ -55,7 +56,8 @@ impl Service {
             BusAddress::File(directory) => {
                 let options = FileOptions {
                     fsync: settings.fsync,
-                    total: settings.disk_total,
+                    // Events come on top, so that they leave as much space to messages as before.
+                    total: settings.disk_total.map(|total| total + settings.backend.events.disk_bytes()),
                     key_bytes: settings.idempotency_total,
                 };
                 let bus = FileBus::open(directory, options, limits, Moment::now);
@@ -93,6 +95,7 @@ impl Service {
             // Those that read no channel are not woken by the log.
             connections.wake(Transport::PlainWebSocket);
         });
+        service.record_events();
         let settings = &service.edge.settings;
         for warning in settings.unknown.iter().chain(&settings.warnings) {
             log::warn!("{warning}");
@@ -100,6 +103,23 @@ impl Service {
         log::info!("{}", service.edge.settings.limits());
         rt::spawn(service.clone().upkeep());
         service
+    }
+
+    /// Writes events to the bus, if any are recorded.
+    fn record_events(&self) {
+        let (events, log) = (self.edge.events.clone(), self.log().clone());
+        self.edge.metrics.watch_figures(move || {
+            let value = log.counts().server_footprint as u64;
+            let help = "Bytes of memory of the channel $events";
+            vec![Figure { name: "trident_events_bytes", help, value, is_counter: false }]
+        });
+        if !events.is_on() {
+            return;
+        }
+        let draining = events.clone();
+        self.edge.drain.on_begin(move || draining.drain());
+        let is_shared = matches!(self.edge.settings.bus, BusAddress::Redis(_));
+        rt::spawn(events.write(self.bus.clone(), is_shared));
     }
 
     /// The log of this process.

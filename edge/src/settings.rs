@@ -21,7 +21,7 @@ mod tests;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use backend::{BackendSettings, ShowUser};
+pub use backend::{BackendSettings, EventSettings, ShowUser};
 pub use bus::{BusAddress, RedisAddress};
 pub use calls::{CallKind, CallSettings};
 pub use effective::EffectiveSetting;

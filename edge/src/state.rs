@@ -10,6 +10,7 @@ use super::{
     calls::Calls,
     connections::Connections,
     drain::Drain,
+    events::EventFeed,
     health::Readiness,
     http1,
     limits::Limits,
@@ -43,6 +44,8 @@ pub struct Shared {
     pub revocations: Revocations,
     /// Users whose connections are refused.
     pub disconnected: DisconnectedUsers,
+    /// What happens to clients, for backends.
+    pub events: EventFeed,
     /// Connections and rates.
     pub limits: Limits,
     /// Long answers that have not been read yet.
@@ -74,7 +77,11 @@ impl Edge {
         let calls = Calls::new(&settings, &outgoing, &metrics);
         let counted = (sockets.clone(), unread.clone(), receiving.clone(), limits.registry().clone());
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2, &counted.3));
+        let events = limits.registry().events().clone();
+        let recorded = events.clone();
+        metrics.watch_figures(move || recorded.figures());
         Self(Arc::new(Shared {
+            events,
             service: *service,
             started: wall_clock(),
             verifier: Verifier::new(&settings),

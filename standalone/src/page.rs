@@ -11,6 +11,7 @@ static SCRIPT: File = File::script(include_str!("../../web/playground/dist/playg
 static DOCS: File = File::html(include_str!("../../web/docs/docs.html"));
 static DOCS_STYLE: File = File::css(include_str!("../../web/docs/docs.css"));
 static DOCS_SCRIPT: File = File::script(include_str!("../../web/docs/docs.js"));
+static BACKEND: File = File::markdown(include_str!("../../docs/BACKEND.md"));
 static TUTORIAL: File = File::markdown(include_str!("../../docs/TUTORIAL.md"));
 static PROTOCOL: File = File::markdown(include_str!("../../docs/PROTOCOL.md"));
 static OPERATIONS: File = File::markdown(include_str!("../../docs/OPERATIONS.md"));
@@ -28,6 +29,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
             ("/docs.css", &DOCS_STYLE),
             ("/docs.js", &DOCS_SCRIPT),
             ("/docs/TUTORIAL.md", &TUTORIAL),
+            ("/docs/BACKEND.md", &BACKEND),
             ("/docs/PROTOCOL.md", &PROTOCOL),
             ("/docs/OPERATIONS.md", &OPERATIONS),
             ("/docs/MIGRATING.md", &MIGRATING),

@@ -3,7 +3,7 @@
 
 import { addWords, inEveryLanguage, say, setText, startPage } from "./page.js";
 
-const PAGES = ["TUTORIAL", "PROTOCOL", "OPERATIONS", "MIGRATING"];
+const PAGES = ["TUTORIAL", "PROTOCOL", "BACKEND", "OPERATIONS", "MIGRATING"];
 
 addWords({
   en: {
@@ -12,10 +12,12 @@ addWords({
     heading: "Documentation",
     "page.TUTORIAL": "Tutorial",
     "page.PROTOCOL": "Protocol",
+    "page.BACKEND": "For backends",
     "page.OPERATIONS": "Operations",
     "page.MIGRATING": "Migrating",
     "about.TUTORIAL": "from the first message to an installation",
     "about.PROTOCOL": "routes, formats, errors",
+    "about.BACKEND": "users, events, webhooks",
     "about.OPERATIONS": "settings, limits, upgrades",
     "about.MIGRATING": "from other servers",
     language: "",
@@ -28,10 +30,12 @@ addWords({
     heading: "文档",
     "page.TUTORIAL": "教程",
     "page.PROTOCOL": "协议",
+    "page.BACKEND": "应用后端",
     "page.OPERATIONS": "运维",
     "page.MIGRATING": "迁移",
     "about.TUTORIAL": "从第一条消息到完整安装",
     "about.PROTOCOL": "路由、格式、错误",
+    "about.BACKEND": "用户、事件、webhook",
     "about.OPERATIONS": "设置、限制、升级",
     "about.MIGRATING": "从其他服务器迁移",
     language: "以下文档只有英文版。",

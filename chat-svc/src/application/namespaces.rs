@@ -37,9 +37,12 @@ fn listen(namespace: &Namespace, service: &Service) {
         log::info!("{}: {} disconnected: {reason}", socket.namespace().name(), socket.id());
         connect::forget(&socket);
     });
-    let application = Application::new(service, RoomNames::Plain);
+    let (application, recording) = (Application::new(service, RoomNames::Plain), service.clone());
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
         if let Some(guest) = socket.get::<Guest>() {
+            if let Some(place) = socket.connection().permit::<Place>() {
+                registration::record(&recording, &place, &event);
+            }
             application.answer(&socket, &guest.0, &event, &ack).await;
         }
     });

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use shared::pure::ChannelName;
 use tokio::sync::Notify;
 
-use super::{ChannelSet, Client, Connection, ConnectionId, Connections, End};
+use super::{ChannelSet, Client, Connection, ConnectionId, Connections, End, EndReason};
 use crate::metrics::Transport;
 
 /// How long a client has for its next poll, in addition to the `wait` of the last one.
@@ -186,6 +186,9 @@ pub(super) fn sweep(connections: &Connections, now: Instant) {
     for part in &connections.0.pollers.parts {
         let is_over = |poller: &Poller| poller.polls == 0 && (poller.until <= now || poller.connection.end().is_some());
         let gone: Vec<_> = part.lock().extract_if(|_, poller| is_over(poller)).collect();
-        gone.iter().for_each(|(_, poller)| discard(connections, poller));
+        for (_, poller) in &gone {
+            poller.connection.ends_for(EndReason::Timeout);
+            discard(connections, poller);
+        }
     }
 }

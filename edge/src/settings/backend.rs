@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use outgoing::SigningSecret;
-use shared::pure::{Publisher, access::Patterns};
+use shared::pure::{EventKinds, Publisher, access::Patterns};
 
 use super::{
     CallSettings, calls,
@@ -19,6 +19,8 @@ pub struct BackendSettings {
     pub show_user: ShowUser,
     /// Requests for `/v1` per second of one token.
     pub api_rate: Option<u32>,
+    /// What is written to `$events`.
+    pub events: EventSettings,
     /// Whether the namespace `/` is the chat.
     pub chat: bool,
     /// The secrets that sign requests to the application; two while one replaces the other.
@@ -36,12 +38,33 @@ pub(super) fn without_effect(public: &Patterns) -> Option<String> {
     Some(format!("`{pattern}` in TRIDENT_PUBLIC has no effect: only the user may read `user.<sub>`"))
 }
 
+/// The settings of the event feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventSettings {
+    /// The kinds of events that are written.
+    pub kinds: EventKinds,
+    /// Bytes of memory for them.
+    pub bytes: Option<usize>,
+    /// Events per second of one process.
+    pub rate: Option<u32>,
+}
+
+impl EventSettings {
+    /// Bytes on disk that events may take in addition to messages.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.bytes.filter(|_| !self.kinds.is_empty()).unwrap_or_default() as u64
+    }
+}
+
 /// Reads them.
 pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
     let show_user = from.read(&table::SHOW_USER, str::parse);
     let api_rate = from.read(&table::API_RATE, values::rate);
     let chat = from.read(&table::CHAT, values::on_off);
     let hook_secrets = from.read(&table::HOOK_SECRET, hook_secrets);
+    let kinds = from.read(&table::EVENTS, str::parse);
+    let bytes = from.read(&table::EVENTS_BYTES, values::size_limit);
+    let rate = from.read(&table::EVENTS_RATE, values::rate);
     let mut warnings = Vec::new();
     let calls = calls::read(from, &mut warnings);
     let (hook_secrets, calls) = (hook_secrets?, calls?);
@@ -51,7 +74,9 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
                 .to_owned(),
         );
     }
-    Some(BackendSettings { show_user: show_user?, api_rate: api_rate?, chat: chat?, hook_secrets, calls, warnings })
+    let events = || Some(EventSettings { kinds: kinds?, bytes: bytes?, rate: rate? });
+    let (show_user, api_rate, events, chat) = (show_user?, api_rate?, events()?, chat?);
+    Some(BackendSettings { show_user, api_rate, events, chat, hook_secrets, calls, warnings })
 }
 
 /// The secrets of signatures, separated by commas.

@@ -130,6 +130,11 @@ settings! {
         API_RATE "N" "100" "Requests for /v1 per second of one token"
         SOCKET_RATE "N" "1000" "Socket.IO packets, or frames of a WebSocket, per second of one client"
     }
+    "Events for backends" {
+        EVENTS "KIND,…" "none" "Kinds of events that are written to the channel $events: all, none, or some of connected, disconnected, subscribed, unsubscribed, channel_occupied, channel_vacated, member_added, member_removed, client_event, api_write"
+        EVENTS_BYTES "SIZE" "32MiB" "Memory for the events of $events, apart from that for other channels (0 = no limit)"
+        EVENTS_RATE "N" "1000" "Events per second of one process; what exceeds them is counted in one event, a gap (0 = no limit)"
+    }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"
         PING_INTERVAL "DURATION" "25s" "Interval of pings to a Socket.IO session"

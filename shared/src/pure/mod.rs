@@ -3,6 +3,7 @@
 pub mod access;
 pub mod batch;
 pub mod cursor;
+pub mod event_kind;
 pub mod fields;
 pub(crate) mod forms;
 pub mod gap;
@@ -12,6 +13,7 @@ pub mod name;
 pub mod payload;
 
 pub use cursor::{Cursor, CursorError, Epoch, Since};
+pub use event_kind::{EventKind, EventKinds};
 pub use forms::Wire;
 pub use gap::Gap;
 pub use history::{History, Retention};

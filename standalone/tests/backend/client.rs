@@ -27,6 +27,17 @@ impl Plain {
         Self(upgrade(site, path, &[("Authorization", &format!("Bearer {token}"))]).await)
     }
 
+    /// The next text frame, which is short.
+    pub(crate) async fn text(&mut self) -> String {
+        let head = soon("a frame", self.0.read(2)).await;
+        assert_eq!(head[0], 0x81);
+        let length = match head[1] {
+            126 => usize::from(u16::from_be_bytes(self.0.read(2).await.try_into().unwrap())),
+            short => short.into(),
+        };
+        String::from_utf8(self.0.read(length).await).unwrap()
+    }
+
     /// The code with which the server closes the connection, which has sent nothing else.
     pub(crate) async fn closed(&mut self) -> u16 {
         let frame = soon("a close frame", self.0.read(4)).await;

@@ -6,6 +6,7 @@ mod audit;
 mod channels;
 mod client;
 mod connections;
+mod events;
 mod replicas;
 mod users;
 

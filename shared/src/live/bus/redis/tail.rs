@@ -66,7 +66,9 @@ fn next_page(page: usize, entries: usize, bytes: usize) -> usize {
 
 impl Tail {
     pub(super) fn new(limits: Limits, log: Arc<Log>, shared: Arc<Shared>) -> Self {
-        let ledger = Ledger::new(limits.total);
+        // Events of the server take their own part, so that they leave as much to messages as before.
+        let room = limits.total.map(|total| total.saturating_add(limits.server.unwrap_or_default()));
+        let ledger = Ledger::new(room);
         Self { log, shared, ledger, position: None, digest: None, floor: Cursor::ZERO, page: FIRST_PAGE }
     }
 
