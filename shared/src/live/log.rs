@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Waker,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -41,8 +42,7 @@ pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
 use pool::Kind;
 pub(super) use progress::State;
-use watch::Noted;
-pub use watch::Watch;
+pub use watch::{ChannelWatch, Watch};
 use writer::Writer;
 
 /// Maximum number of messages, or of messages' forms, in one slice of a sweep.
@@ -196,9 +196,10 @@ impl Log {
 
     fn insert(&self, mut writer: MutexGuard<'_, Writer>, messages: Vec<Message>, now: Moment) {
         let touched = self.insert_all(&mut writer, messages, now);
-        let gone = writer.take_gone();
+        let (gone, wakers) = (writer.take_gone(), writer.take_wakers());
         drop(writer);
         wake(&touched);
+        wakers.into_iter().for_each(Waker::wake);
         drop(gone);
     }
 
@@ -228,7 +229,7 @@ impl Log {
         }
         writer.make_room();
         writer.evict_forms(EVICTED_AT_ONCE);
-        Noted::note(&mut writer.watches, &touched);
+        writer.note(&touched);
         self.publish_head(writer.last);
         touched
     }

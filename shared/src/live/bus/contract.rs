@@ -37,6 +37,7 @@ pub(crate) async fn suite<F: Future<Output = Arc<dyn Bus>>>(connect: impl Fn() -
     a_key_adds_once(connect().await, connect().await).await;
     publishers_at_once_agree_on_one_order(connect().await, connect().await).await;
     a_cursor_of_one_process_resumes_on_another(connect().await, connect().await).await;
+    the_holder_of_a_lease_stores_its_state(connect().await, connect().await).await;
 }
 
 async fn ids_grow_and_arrive_in_order_everywhere(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
@@ -139,4 +140,23 @@ async fn a_cursor_of_one_process_resumes_on_another(one: Arc<dyn Bus>, other: Ar
     let mut reader = Reader::open(other.log(), &[channel("resume")], Since::After(ids[3]));
     let expected: Vec<_> = (4..10).map(|n| (ids[n], n.to_string())).collect();
     assert_eq!(take(&mut reader, 6).await, expected);
+}
+
+async fn the_holder_of_a_lease_stores_its_state(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {
+    const NAME: &str = "contract";
+    assert_eq!(other.read_state(NAME).await, Ok(None));
+    assert!(one.lease(NAME, Duration::from_secs(60)).await.is_some());
+    for state in ["first", "second\0"] {
+        one.write_state(NAME, state.into()).await.unwrap();
+        assert_eq!(other.read_state(NAME).await, Ok(Some(state.into())));
+    }
+    // On a bus of a single process both are one, and there is no other process.
+    if !std::ptr::addr_eq(Arc::as_ptr(&one), Arc::as_ptr(&other)) {
+        assert!(other.lease(NAME, Duration::from_secs(60)).await.is_none());
+        assert!(other.write_state(NAME, "third".into()).await.is_err());
+    }
+    one.release(NAME, Cursor::ZERO).await;
+    assert!(other.lease(NAME, Duration::from_secs(60)).await.is_some());
+    other.write_state(NAME, "third".into()).await.unwrap();
+    assert_eq!(one.read_state(NAME).await, Ok(Some("third".into())));
 }

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -71,6 +72,7 @@ mod removed;
 mod repair;
 mod retention;
 mod segment;
+mod small;
 mod state;
 mod states;
 mod store;
@@ -212,6 +214,22 @@ impl FileBus {
     }
 }
 
+impl FileBus {
+    /// Does something with the disk on a thread that may wait for it.
+    fn on_disk<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&dyn Disk) -> io::Result<T> + Send + 'static,
+    ) -> Answer<'_, Result<T, BusError>> {
+        let disk = self.catalog.disk.clone();
+        Box::pin(async move {
+            let place = disk.directory();
+            let done = tokio::task::spawn_blocking(move || act(&*disk)).await;
+            let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
+            done.map_err(|error| BusError::Unavailable(format!("{place}: {}", disk::explain(&error))))
+        })
+    }
+}
+
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
@@ -338,6 +356,14 @@ impl Bus for FileBus {
     /// No other process can have it.
     fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(std::future::ready(Some(Lease::Kept)))
+    }
+
+    fn read_state(&self, name: &'static str) -> Answer<'_, Result<Option<Bytes>, BusError>> {
+        self.on_disk(move |disk| small::read(disk, name))
+    }
+
+    fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
+        self.on_disk(move |disk| small::write(disk, name, &state))
     }
 
     fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {

@@ -1,7 +1,8 @@
 //! The bus of a single process: the log itself gives the order.
 
-use std::{fmt, future::ready, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, future::ready, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
@@ -21,6 +22,7 @@ pub struct MemoryBus {
     log: Arc<Log>,
     clock: Clock,
     answers: Mutex<Answers>,
+    states: Mutex<HashMap<&'static str, Bytes>>,
 }
 
 impl MemoryBus {
@@ -43,7 +45,7 @@ impl MemoryBus {
         // Earlier ids would mean "from the beginning".
         let start = clock().time_ms.max(Cursor::FIRST_ISSUED.ms);
         let log = Arc::new(Log::of_epoch(limits, epoch, start));
-        Self { log, clock, answers: Mutex::new(Answers::new(None)) }
+        Self { log, clock, answers: Mutex::new(Answers::new(None)), states: Mutex::default() }
     }
 
     fn publish_now(&self, publication: Publication) -> Result<Published, BusError> {
@@ -116,6 +118,15 @@ impl Bus for MemoryBus {
     /// No other process can have it.
     fn lease(&self, _: &'static str, _: Duration) -> Answer<'_, Option<Lease>> {
         Box::pin(ready(Some(Lease::Kept)))
+    }
+
+    fn read_state(&self, name: &'static str) -> Answer<'_, Result<Option<Bytes>, BusError>> {
+        Box::pin(ready(Ok(self.states.lock().get(name).cloned())))
+    }
+
+    fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
+        self.states.lock().insert(name, state);
+        Box::pin(ready(Ok(())))
     }
 
     fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {

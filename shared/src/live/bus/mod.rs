@@ -317,6 +317,18 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// Acquires or renews the lease `name` for the next `ttl`: then no other process on the bus has it. `None` if another process has it.
     fn lease(&self, name: &'static str, ttl: Duration) -> Answer<'_, Option<Lease>>;
 
+    /// What the last holder of the lease `name` has stored under it; `None` if nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read_state(&self, name: &'static str) -> Answer<'_, Result<Option<Bytes>, BusError>>;
+
+    /// Stores `state` under the lease `name`, which this process has, as durably as the bus stores messages. It replaces what was there.
+    ///
+    /// # Errors
+    /// When it could not be stored, or another process has the lease by now.
+    fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>>;
+
     /// Releases the lease `name` early, if this process has it. A process that acquires it within [`LEASE_HANDOFF_TTL`] continues from `at`.
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()>;
 }

@@ -51,6 +51,7 @@ mod pulse;
 mod purge;
 mod records;
 mod scripts;
+mod state;
 mod stream;
 mod tail;
 
@@ -342,6 +343,14 @@ impl Bus for RedisBus {
                 },
             })
         })
+    }
+
+    fn read_state(&self, name: &'static str) -> Answer<'_, Result<Option<Bytes>, BusError>> {
+        Box::pin(state::read(&self.shared, name))
+    }
+
+    fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
+        Box::pin(async move { state::write(&self.shared, &self.owner, name, &state).await })
     }
 
     fn release(&self, name: &'static str, at: Cursor) -> Answer<'_, ()> {

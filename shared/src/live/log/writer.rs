@@ -3,14 +3,14 @@
 //! Nothing here visits all channels or all messages: the work of a publication or of a slice of the sweep is bounded, so that the lock is
 //! free again within milliseconds however large the log is. Evicted messages are freed outside of the lock.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc, task::Waker};
 
 use super::{
     Limits,
     channel::{Channel, Opener, Waiter},
     channels::Channels,
     pool::{Kind, Pool},
-    watch::Watches,
+    watch::{Noted, Watches},
 };
 use crate::pure::{ChannelName, Cursor, Message, forms::FormCache};
 
@@ -37,8 +37,10 @@ pub(super) struct Writer {
     forms: Arc<FormCache>,
     /// Evicted messages, to be freed outside of the lock.
     gone: Vec<Arc<Message>>,
-    /// The readers of all channels with a prefix.
+    /// Those that read all channels with certain names.
     pub(super) watches: Watches,
+    /// Readers of those to be woken, outside of the lock.
+    wakers: Vec<Waker>,
 }
 
 impl Writer {
@@ -54,6 +56,7 @@ impl Writer {
             forms,
             gone: Vec::new(),
             watches: Watches::new(),
+            wakers: Vec::new(),
         }
     }
 
@@ -84,6 +87,16 @@ impl Writer {
     /// Messages dropped since the last call.
     pub(super) fn take_gone(&mut self) -> Vec<Arc<Message>> {
         mem::take(&mut self.gone)
+    }
+
+    /// Records channels with new messages for those that watch them.
+    pub(super) fn note(&mut self, channels: &[Arc<Channel>]) {
+        Noted::note(&mut self.watches, channels, &mut self.wakers);
+    }
+
+    /// The readers to wake since the last call.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        mem::take(&mut self.wakers)
     }
 
     fn channel(&mut self, name: &ChannelName, opener: Option<&Arc<Opener>>) -> &Arc<Channel> {

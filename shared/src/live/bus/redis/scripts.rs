@@ -21,6 +21,8 @@ pub(super) const PURGED: &str = "{trident:log}:purged";
 pub(super) const RECORDS: &str = "{trident:log}:records";
 /// The prefix of a lease.
 pub(super) const LEASE: &str = "{trident:log}:lease:";
+/// The prefix of what the holder of a lease has stored.
+pub(super) const STATE: &str = "{trident:log}:state:";
 /// The keys with which permissions for commands are checked: a stream, a string, and a hash.
 pub(super) const SCRATCH: [&str; 3] =
     ["{trident:log}:scratch", "{trident:log}:scratch:value", "{trident:log}:scratch:hash"];
@@ -42,6 +44,7 @@ pub(super) struct Scripts {
     pub(super) purge: String,
     pub(super) erase: String,
     pub(super) forget: String,
+    pub(super) keep: String,
 }
 
 impl Scripts {
@@ -57,17 +60,24 @@ impl Scripts {
             include_str!("scripts/purge.lua"),
             include_str!("scripts/erase.lua"),
             include_str!("scripts/forget.lua"),
+            include_str!("scripts/keep.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease, release, purge, erase, forget) = pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget })
+        let (publish, join, pulse, lease, release, purge, erase, forget, keep) =
+            pipeline.query_async(connection).await?;
+        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep })
     }
 }
 
 /// The key of the lease of this name.
 pub(super) fn lease_key(name: &str) -> String {
     format!("{LEASE}{name}")
+}
+
+/// The key of what the holder of the lease of this name has stored.
+pub(super) fn state_key(name: &str) -> String {
+    format!("{STATE}{name}")
 }
 
 /// The call of a script by its digest, on `keys`.
