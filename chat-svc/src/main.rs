@@ -13,6 +13,7 @@ async fn main() -> io::Result<()> {
     logging::init(settings.log);
     let service = Service::open(settings, &chat_svc::DEFAULTS).map_err(io::Error::other)?;
     backend::serve(&service);
+    webhooks::start(&service);
     let chat = Chat::new(&service).map_err(io::Error::other)?;
     let polls = chat.clone();
     let application = move |config: &mut ServiceConfig| {

@@ -11,6 +11,7 @@ async fn main() -> io::Result<()> {
     let settings = Settings::parse(&comet_svc::DEFAULTS);
     logging::init(settings.log);
     let service = Service::open(settings, &comet_svc::DEFAULTS).map_err(io::Error::other)?;
+    webhooks::start(&service);
     comet_svc::start_demo(&service);
     backend::serve(&service);
     let pages = |config: &mut ServiceConfig| {

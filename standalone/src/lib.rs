@@ -62,6 +62,7 @@ pub async fn serve(mut settings: Settings) -> io::Result<()> {
     }
     let service = Service::open(settings, &DEFAULTS).map_err(io::Error::other)?;
     let listener = service.listen()?;
+    webhooks::start(&service);
     comet_svc::start_demo(&service);
     sse_svc::start_demo(&service);
     backend::serve(&service);

@@ -54,6 +54,7 @@ async fn every_metric_and_reason() {
     );
     // What the chat counts, it counts from its beginning on; with a Redis that never comes, what it would of a cluster, too.
     let _chat = chat_svc::Chat::new(&site.service).unwrap();
+    webhooks::start(&site.service);
     site.get("/healthz").send().await;
     let answer = site.get("/metrics").send().await;
     let text = answer.text();

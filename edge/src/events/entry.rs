@@ -49,12 +49,7 @@ pub(super) enum What {
         event: Box<str>,
         args: Option<Box<RawValue>>,
     },
-    ApiWrite {
-        by: Box<str>,
-        address: IpAddr,
-        request: Box<str>,
-        body: Option<Box<RawValue>>,
-    },
+    ApiWrite(Box<Written>),
     /// Events that are missing, and the time of the first of them.
     Gap {
         count: u64,

@@ -33,14 +33,14 @@ async fn publish(feed: &Inner, bus: &dyn Bus, entries: &[Entry], key: Option<Ide
     let drafts: Vec<_> = entries.iter().filter_map(|entry| draft(feed, entry)).collect();
     let mut pause = PAUSE;
     loop {
-        let error = match bus.publish(Publication { drafts: drafts.clone(), key: key.clone() }).await {
+        let error = match bus.publish(Publication::new(drafts.clone()).with_key(key.clone())).await {
             Ok(_) => return,
             Err(error) => error,
         };
         let may_repeat = match error {
             BusError::Unavailable(_) | BusError::DiskFull(_) | BusError::Keys { .. } => true,
             BusError::Unknown(_) => key.is_some(),
-            BusError::Directory(_) | BusError::TooLarge | BusError::Reused => false,
+            _ => false,
         };
         if !may_repeat || feed.queue.is_closed() {
             log::warn!("{} events were not written to {}: {error}", entries.len(), feed.channel);

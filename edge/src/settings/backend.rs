@@ -1,4 +1,4 @@
-//! Settings of the application's side: what backends and clients may learn about each other, and what the application is asked.
+//! Settings of the application's side: what backends and clients may learn about each other, and what is sent to the application.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use outgoing::SigningSecret;
 use shared::pure::{EventKinds, Publisher, access::Patterns};
 
 use super::{
-    CallSettings, calls,
+    CallSettings, HookSettings, calls, hooks,
     sources::Sources,
     table,
     values::{self, shown},
@@ -27,6 +27,8 @@ pub struct BackendSettings {
     pub hook_secrets: Vec<SigningSecret>,
     /// What the application is asked.
     pub calls: CallSettings,
+    /// What is posted to the application.
+    pub hooks: HookSettings,
     /// Warnings of settings without an effect.
     pub(super) warnings: Vec<String>,
 }
@@ -75,8 +77,15 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
         );
     }
     let events = || Some(EventSettings { kinds: kinds?, bytes: bytes?, rate: rate? });
+    let hooks = hooks::read(from, kinds, &mut warnings)?;
+    if hooks.url.is_some() && hook_secrets.is_empty() {
+        warnings.push(
+            "webhooks are not signed: without TRIDENT_HOOK_SECRET the application cannot tell them from requests of others"
+                .to_owned(),
+        );
+    }
     let (show_user, api_rate, events, chat) = (show_user?, api_rate?, events()?, chat?);
-    Some(BackendSettings { show_user, api_rate, events, chat, hook_secrets, calls, warnings })
+    Some(BackendSettings { show_user, api_rate, events, chat, hook_secrets, calls, hooks, warnings })
 }
 
 /// The secrets of signatures, separated by commas.

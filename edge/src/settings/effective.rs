@@ -35,7 +35,7 @@ fn one(sources: &Sources<'_>, setting: &Setting) -> EffectiveSetting {
         key if key == table::BUS.key => {
             text.trim().parse::<BusAddress>().map_or_else(|_| "(not shown)".to_owned(), |bus| bus.to_string())
         }
-        key if key.starts_with(table::CALL_URL.key) => {
+        key if key.starts_with(table::CALL_URL.key) || key == table::HOOK_URL.key => {
             text.trim().parse::<Endpoint>().map_or_else(|_| "(not shown)".to_owned(), |url| url.to_string())
         }
         _ => text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect(),

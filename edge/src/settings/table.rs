@@ -135,6 +135,12 @@ settings! {
         EVENTS_BYTES "SIZE" "32MiB" "Memory for the events of $events, apart from that for other channels (0 = no limit)"
         EVENTS_RATE "N" "1000" "Events per second of one process; what exceeds them is counted in one event, a gap (0 = no limit)"
     }
+    "Webhooks" {
+        HOOK_URL "URL" "" "URL of the application that events are posted to"
+        HOOK_EVENTS "KIND,…" "" "Kinds of events that are posted, each of them in TRIDENT_EVENTS; by default all of those"
+        HOOK_CHANNELS "PATTERN,…" "" "Channels whose messages are posted, too"
+        HOOK_GIVE_UP "DURATION" "0" "How long a batch that the application refuses is posted again before it is skipped (0: as long as its events are retained)"
+    }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"
         PING_INTERVAL "DURATION" "25s" "Interval of pings to a Socket.IO session"

@@ -32,6 +32,8 @@ pub mod reason {
     pub const SESSION_STORE: &str = "session_store";
     /// The disk of the log is full: nothing can be published.
     pub const DISK_FULL: &str = "disk_full";
+    /// The application does not accept webhooks.
+    pub const WEBHOOKS: &str = "webhooks";
     /// Socket.IO events do not reach other replicas.
     pub const SOCKET_CLUSTER: &str = "socket_cluster";
 }

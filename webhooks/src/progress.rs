@@ -1,0 +1,111 @@
+//! How far the sender is: what is stored under its lease, before anything is sent.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::pure::{Cursor, Gap};
+
+/// The position of the sender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Everything up to here has been delivered, or given up.
+    pub(crate) cursor: Cursor,
+    /// What was given up, and is to be reported with the next batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss: Option<Loss>,
+    /// The batch that is being sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<Bounds>,
+}
+
+/// A batch: the messages after the cursor of its [`Progress`] up to `up_to`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Bounds {
+    /// The `webhook-id`, which each repetition has.
+    pub(crate) id: String,
+    /// The last position that it covers.
+    pub(crate) up_to: Cursor,
+    /// The number of its events.
+    pub(crate) count: usize,
+    /// What was lost before its first event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss: Option<Loss>,
+    /// Of its body: without it, what has been dropped in the meantime would change the bytes.
+    pub(crate) digest: String,
+    /// When it was first sent, in milliseconds since the Unix epoch.
+    pub(crate) begun: u64,
+}
+
+/// Events that are not delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    /// The position after which they were.
+    pub(crate) requested: Cursor,
+    /// The position after which delivery continues.
+    pub(crate) resumed: Cursor,
+    /// Their number, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<usize>,
+    /// Why.
+    pub(crate) reason: LossReason,
+}
+
+/// Why events are not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LossReason {
+    /// They were dropped before they could be delivered.
+    Dropped,
+    /// `TRIDENT_HOOK_GIVE_UP` has passed.
+    GivenUp,
+}
+
+impl Loss {
+    /// What the log does not have any more.
+    pub(crate) fn dropped(gap: &Gap) -> Self {
+        Self { requested: gap.requested, resumed: gap.resumed, count: None, reason: LossReason::Dropped }
+    }
+}
+
+impl Progress {
+    /// Nothing after `cursor` has been delivered.
+    pub(crate) fn at(cursor: Cursor) -> Self {
+        Self { cursor, loss: None, batch: None }
+    }
+
+    /// The text that is stored.
+    pub(crate) fn encode(&self) -> Bytes {
+        // Cursors, numbers and texts always serialize.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    /// Reads the text that is stored.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub(crate) fn decode(text: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_stored_as_a_text() {
+        let cursor = Cursor::new(1, 2);
+        let loss = Loss { requested: Cursor::ZERO, resumed: cursor, count: Some(5), reason: LossReason::GivenUp };
+        let batch = Bounds {
+            id: "msg_1".to_owned(),
+            up_to: Cursor::new(9, 0),
+            count: 3,
+            loss: Some(Loss { count: None, reason: LossReason::Dropped, ..loss.clone() }),
+            digest: "x".to_owned(),
+            begun: 7,
+        };
+        for progress in [Progress::at(cursor), Progress { cursor, loss: Some(loss), batch: Some(batch) }] {
+            assert_eq!(Progress::decode(&progress.encode()).unwrap(), progress);
+        }
+        assert!(Progress::decode(b"{}").is_err());
+    }
+}

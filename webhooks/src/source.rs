@@ -1,0 +1,211 @@
+//! What is to be delivered: events of the wanted kinds, and messages of the wanted channels, in the order of the log.
+
+use std::{collections::BTreeSet, future::poll_fn, sync::Arc, task::Poll};
+
+use edge::events::CHANNEL;
+use shared::{
+    live::{
+        log::{ChannelWatch, Log},
+        reader::{Limit, Reader},
+    },
+    pure::{ChannelName, Cursor, EventKind, EventKinds, Message, Since, access::Patterns},
+};
+
+use crate::progress::Loss;
+
+/// Maximum number of events of a batch, and their size in bytes of data; it has at least one event, however large.
+const BATCH: Limit = Limit { messages: 100, bytes: 256 * 1024 };
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Source {
+    log: Arc<Log>,
+    selection: Selection,
+    watch: ChannelWatch,
+    /// The channels that may have messages after the position of the last read.
+    pending: BTreeSet<ChannelName>,
+    /// Up to here, every channel with messages is among them.
+    complete: Cursor,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    /// Of the feed.
+    pub(crate) kinds: EventKinds,
+    /// Of the channels of clients.
+    pub(crate) channels: Patterns,
+}
+
+/// A part of the log.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// What was lost before it.
+    pub(crate) loss: Option<Loss>,
+    /// The wanted messages; none if only a loss is known.
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// The position that it begins after: there is nothing wanted before.
+    pub(crate) after: Cursor,
+    /// The last position that it covers.
+    pub(crate) up_to: Cursor,
+}
+
+impl Selection {
+    fn has_channel(&self, channel: &ChannelName) -> bool {
+        **channel == *CHANNEL && !self.kinds.is_empty() || self.channels.allow(channel)
+    }
+
+    /// Gaps of the feed are wanted with any kind.
+    fn has(&self, message: &Message) -> bool {
+        let event = message.draft.event.as_str();
+        let kind = || EventKind::ALL.into_iter().find(|kind| kind.name() == event);
+        !message.draft.channel.is_server() || kind().is_none_or(|kind| self.kinds.has(kind))
+    }
+}
+
+impl Source {
+    pub(crate) fn new(log: &Arc<Log>, selection: Selection) -> Self {
+        let wanted = selection.clone();
+        let watch = log.watch_channels(move |channel| wanted.has_channel(channel));
+        Self { log: log.clone(), selection, watch, pending: BTreeSet::new(), complete: Cursor::ZERO }
+    }
+
+    /// The next wanted messages after `after`, which advances while there are none. Waits for them. No message is lost if the future is dropped.
+    pub(crate) async fn next(&mut self, after: &mut Cursor) -> Piece {
+        loop {
+            let is_idle = self.pending.is_empty();
+            // New channels are needed, even while others are left: the messages of all are in one order.
+            let noted = poll_fn(|cx| match self.watch.poll_take(cx) {
+                Poll::Pending if !is_idle => Poll::Ready(None),
+                polled => polled.map(Some),
+            });
+            if let Some((channels, head)) = noted.await {
+                self.pending.extend(channels);
+                self.complete = head;
+            }
+            if let Some(piece) = self.read(after).await {
+                return piece;
+            }
+        }
+    }
+
+    async fn read(&mut self, after: &mut Cursor) -> Option<Piece> {
+        let names: Vec<_> = self.pending.iter().cloned().collect();
+        let mut reader = Reader::open(&self.log, &names, Since::After(*after));
+        let batch = poll_fn(|cx| reader.poll_stored(cx, BATCH)).await;
+        let read_to = batch.as_ref().map_or(self.complete, |batch| batch.cursor);
+        // Later messages may be between others of channels that are not known yet.
+        let up_to = read_to.min(self.complete).max(*after);
+        if read_to >= self.complete {
+            self.pending.clear();
+        }
+        let begun = *after;
+        *after = up_to;
+        let batch = batch?;
+        let is_wanted = |message: &&Arc<Message>| message.id <= up_to && self.selection.has(message);
+        let messages: Vec<_> = batch.messages.iter().filter(is_wanted).cloned().collect();
+        let loss = batch.gap.as_ref().map(Loss::dropped);
+        (loss.is_some() || !messages.is_empty()).then_some(Piece { loss, messages, after: begun, up_to })
+    }
+
+    /// The wanted messages after `after` up to `up_to`, as far as the log has them.
+    pub(crate) async fn range(&self, after: Cursor, up_to: Cursor) -> Vec<Arc<Message>> {
+        let wanted = self.selection.clone();
+        let watch = self.log.watch_channels(move |channel| wanted.has_channel(channel));
+        let (names, _) = poll_fn(|cx| match watch.poll_take(cx) {
+            Poll::Pending => Poll::Ready((Vec::new(), Cursor::ZERO)),
+            taken => taken,
+        })
+        .await;
+        let mut reader = Reader::open(&self.log, &names, Since::After(after));
+        let mut messages = Vec::new();
+        while reader.cursor() < up_to
+            && let Some(batch) = poll_fn(|cx| reader.poll_stored(cx, BATCH)).await
+        {
+            let is_wanted = |message: &&Arc<Message>| message.id <= up_to && self.selection.has(message);
+            messages.extend(batch.messages.iter().filter(is_wanted).cloned());
+        }
+        messages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        live::log::Limits,
+        pure::{Draft, Payload, Retention},
+    };
+
+    use super::*;
+
+    fn log(count: Option<usize>) -> Arc<Log> {
+        let channel = Retention { count, ..Retention::default() };
+        Arc::new(Log::new(Limits { channel, ..Limits::default() }, Cursor::ZERO))
+    }
+
+    fn publish(log: &Log, channel: &str, event: &str) -> Cursor {
+        let draft = Draft::new(channel.parse().unwrap(), Payload::from_text("x")).event(event.parse().unwrap());
+        log.append(vec![draft], 1_000)[0]
+    }
+
+    fn source(log: &Arc<Log>, kinds: &str, channels: &str) -> Source {
+        Source::new(log, Selection { kinds: kinds.parse().unwrap(), channels: channels.parse().unwrap() })
+    }
+
+    fn ids(messages: &[Arc<Message>]) -> Vec<Cursor> {
+        messages.iter().map(|message| message.id).collect()
+    }
+
+    /// All pieces that are there.
+    async fn rest(source: &mut Source, after: &mut Cursor) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        while let Ok(piece) = tokio::time::timeout(std::time::Duration::ZERO, source.next(after)).await {
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    #[tokio::test]
+    async fn wanted_messages_are_in_the_order_of_the_log() {
+        let log = log(None);
+        let (mut all, mut expected) = (source(&log, "connected,api_write", "a.*"), Vec::new());
+        let mut add = |channel: &str, event: &str, is_wanted: bool| {
+            let id = publish(&log, channel, event);
+            expected.extend(is_wanted.then_some(id));
+        };
+        for n in 0..150 {
+            add("$events", "connected", true);
+            add(&format!("a.{}", n % 7), "message", true);
+            add("b", "message", false);
+            add("$events", "subscribed", false);
+        }
+        add("$events", "feed_gap", true);
+        let mut after = Cursor::ZERO;
+        let pieces = rest(&mut all, &mut after).await;
+        assert!(pieces.iter().all(|piece| piece.loss.is_none() && piece.messages.len() <= 100));
+        assert_eq!(pieces.iter().flat_map(|piece| ids(&piece.messages)).collect::<Vec<_>>(), expected);
+        assert_eq!(after, log.head());
+        for piece in &pieces {
+            let again = source(&log, "connected,api_write", "a.*").range(piece.after, piece.up_to).await;
+            assert_eq!(ids(&again), ids(&piece.messages));
+        }
+        // Also those of a channel that is new, and what comes while it waits.
+        let (waiting, id) = tokio::join!(all.next(&mut after), async { publish(&log, "a.new", "message") });
+        assert_eq!(ids(&waiting.messages), [id]);
+        publish(&log, "b", "message");
+        assert!(rest(&mut all, &mut after).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_dropped_is_a_loss() {
+        let log = log(Some(5));
+        let first = publish(&log, "a", "message");
+        let sent: Vec<_> = (0..20).map(|_| publish(&log, "a", "message")).collect();
+        let mut source = source(&log, "none", "a");
+        let mut after = first;
+        let pieces = rest(&mut source, &mut after).await;
+        let loss = pieces[0].loss.as_ref().unwrap();
+        assert_eq!((loss.requested, ids(&pieces[0].messages)), (first, sent[15..].to_vec()));
+        assert_eq!(ids(&source.range(first, sent[17]).await), sent[15..18]);
+    }
+}
