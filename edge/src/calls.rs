@@ -89,14 +89,18 @@ impl Calls {
         let figures = CallMetrics::of(&CallKind::ALL.map(CallKind::name));
         metrics.register(|registry| figures.register(registry));
         let signer = Signer::new(settings.backend.hook_secrets.clone());
-        let bytes = settings.receive_total.unwrap_or(DEFAULT_BYTES);
-        let gate = Gate::new(GateLimits { concurrency: calls.concurrency, bytes });
+        let asked = CallKind::ALL.into_iter().filter(|kind| calls.url(*kind).is_some()).count().max(1);
+        let bytes = settings.receive_total.unwrap_or(DEFAULT_BYTES) / asked;
         let mut callers: [Option<Caller>; CallKind::ALL.len()] = Default::default();
         for kind in CallKind::ALL {
             let Some(url) = calls.url(kind) else { continue };
-            let known = callers.iter().flatten().find(|caller| caller.endpoint() == url).cloned();
-            let new = || Caller::new(outgoing.clone(), url.clone(), signer.clone(), gate.clone(), figures.clone());
-            callers[kind as usize] = Some(known.unwrap_or_else(new));
+            // Of its own: clients that send many events, or slow ones, must not keep others from connecting.
+            let gate = Gate::new(GateLimits { concurrency: calls.concurrency, bytes });
+            let known = callers.iter().flatten().find(|caller| caller.endpoint() == url);
+            callers[kind as usize] = Some(match known {
+                Some(known) => known.with_gate(gate),
+                None => Caller::new(outgoing.clone(), url.clone(), signer.clone(), gate, figures.clone()),
+            });
         }
         let failures = metrics.refusals.backend_unavailable.clone();
         let log = Mutex::new(Throttle::new(LOG_EVERY));

@@ -27,7 +27,8 @@ struct Inner {
     to: Endpoint,
     signer: Signer,
     gate: Gate,
-    breaker: Breaker,
+    /// Shared by the callers of one application.
+    breaker: Arc<Breaker>,
     metrics: CallMetrics,
 }
 
@@ -94,7 +95,15 @@ impl Caller {
     /// A caller for the application at `to`.
     #[must_use]
     pub fn new(outgoing: Outgoing, to: Endpoint, signer: Signer, gate: Gate, metrics: CallMetrics) -> Self {
-        Self(Arc::new(Inner { outgoing, to, signer, gate, breaker: Breaker::default(), metrics }))
+        Self(Arc::new(Inner { outgoing, to, signer, gate, breaker: Arc::default(), metrics }))
+    }
+
+    /// A caller for the same application, with the same breaker, whose calls do not wait for those of this one.
+    #[must_use]
+    pub fn with_gate(&self, gate: Gate) -> Self {
+        let Inner { outgoing, to, signer, breaker, metrics, .. } = &*self.0;
+        let (outgoing, to, signer) = (outgoing.clone(), to.clone(), signer.clone());
+        Self(Arc::new(Inner { outgoing, to, signer, gate, breaker: breaker.clone(), metrics: metrics.clone() }))
     }
 
     /// Where it asks.

@@ -206,6 +206,28 @@ async fn a_client_cannot_enter_the_room_of_a_user_by_its_name() {
     assert_eq!(other.text().await, r#"42["open",2]"#);
 }
 
+/// Clients whose events the application does not answer do not keep others from connecting.
+#[actix_web::test]
+async fn an_event_that_takes_long_does_not_delay_who_connects() {
+    let settings = [("TRIDENT_CALLS", "event,connect"), ("TRIDENT_CALL_CONCURRENCY", "1")];
+    let (site, mut backend) = called(&settings).await;
+    let connecting = async |backend: &mut Backend| {
+        let mut client = std::pin::pin!(Client::connect(&site));
+        loop {
+            tokio::select! {
+                client = client.as_mut() => break client,
+                call = backend.called() => call.answer(&json!({})),
+            }
+        }
+    };
+    let mut one = connecting(&mut backend).await;
+    one.ask_and_leave(r#""slow""#).await;
+    let slow = backend.called().await;
+    connecting(&mut backend).await;
+    slow.answer(&json!({ "ack": [1] }));
+    assert_eq!(one.answer(0).await, "1");
+}
+
 /// Messages are published first, and too many rooms do not undo them.
 #[actix_web::test]
 async fn an_answer_with_too_many_rooms_is_published_and_acked() {

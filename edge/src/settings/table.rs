@@ -109,7 +109,7 @@ settings! {
         CALL_URL_EVENT "URL" "" "The same for calls of the kind `event`"
         CALLS "KIND,…" "event" "What the application is asked: `connect`, `subscribe`, `publish`, `event`; `none` for nothing"
         CALL_TIMEOUT "DURATION" "5s" "Timeout for the answer to a call; waiting for other calls is included"
-        CALL_CONCURRENCY "N" "64" "Maximum number of calls at a time"
+        CALL_CONCURRENCY "N" "64" "Maximum number of calls of a kind at a time"
         CALL_HEADERS "NAME,…" "" "Headers of clients that calls contain, besides cookies"
         CALL_NAMESPACES "NAMESPACE,…" "" "Socket.IO namespaces whose events are all calls, such as `/orders`"
         HOOK_SECRET "whsec_…,…" "" "Secret that signs requests to the application (Standard Webhooks), or two while one replaces the other"

@@ -187,6 +187,24 @@ async fn a_call_that_waits_for_half_of_its_time_is_not_sent() {
     assert_eq!((count(Outcome::Answered), count(Outcome::Overloaded)), (2, 11));
 }
 
+/// Calls of one kind do not keep those of another from being sent; what is learned about the application applies to both.
+#[tokio::test]
+async fn callers_with_gates_of_their_own_share_the_breaker() {
+    let mut server = Server::start().await;
+    let (events, _) = caller(&server.url(), 1);
+    let connects = events.with_gate(Gate::new(GateLimits { concurrency: 4, bytes: 1 << 20 }));
+    let event = calling(&events, "call_e");
+    let held = server.request().await;
+    for _ in 0..outgoing::FAILURES_TO_OPEN {
+        let connect = calling(&connects, "call_c");
+        server.request().await.answer("503 Service Unavailable", "", "").await;
+        assert_eq!(connect.await.unwrap(), Err(CallError::Status(StatusCode::SERVICE_UNAVAILABLE)));
+    }
+    assert!(events.is_open() && connects.is_open());
+    held.answer("200 OK", "", "1").await;
+    assert!(event.await.unwrap().is_ok());
+}
+
 /// The application is not to blame for a call that had hardly any time left.
 #[tokio::test]
 async fn a_call_that_is_sent_late_does_not_open_the_breaker() {
