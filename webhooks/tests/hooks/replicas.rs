@@ -22,6 +22,7 @@ async fn another_process_takes_over_with_the_same_batch() {
     let receiver =
         Receiver::start(move |_| if is_up() { OK } else { Behaviour::Answer(500, "Retry-After: 60\r\n") }).await;
     let replicas = [replica(&receiver, &server), replica(&receiver, &server)];
+    until("both logs", || replicas.iter().all(|one| one.service.bus.ready().is_ok())).await;
     until("one sender", || replicas.iter().filter(|one| sends(one)).count() == 1).await;
     let [one, other] = replicas;
     let (sender, next) = if sends(&one) { (one, other) } else { (other, one) };
