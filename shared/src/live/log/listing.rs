@@ -104,6 +104,12 @@ impl Log {
         head
     }
 
+    /// The newest message of `channel` that was dropped, if that is known.
+    #[must_use]
+    pub fn dropped(&self, channel: &ChannelName) -> Option<Cursor> {
+        self.find(channel)?.history.lock().dropped()
+    }
+
     /// Obeys a record with the id `id`, which removes the messages of `channel` up to the one with the id `up_to`. They need not be here: a
     /// reader whose cursor is before `up_to` gets a gap all the same.
     ///

@@ -10,15 +10,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Connection, PUBLISH_TIMEOUT, Shared,
-    scripts::{self, PURGED, STREAM},
+    scripts::{self, EDGE, PURGED, STREAM},
 };
 use crate::{
     live::{bus::BusError, log::Log},
     pure::{ChannelName, Cursor},
 };
 
-/// The number of entries that one script looks at.
-const SLICE: usize = 100;
+/// The number of entries that one script looks at, and reads whole.
+const SLICE: usize = 25;
 /// How often a slice is tried again while Redis is unavailable, and the pause in between.
 const MAX_TRIES: usize = 30;
 const PAUSE: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Removes the messages of `channel` that Redis has by now; returns the newest id that it has. The entries are deleted in the background.
 ///
 /// # Errors
-/// When Redis, or the log, does not get that far in time. The record may have been added; a repeated purge changes nothing.
+/// When Redis, or the log, does not get that far in time. The record may have been added; the purge can be repeated.
 pub(super) async fn purge(log: &Log, shared: &Arc<Shared>, channel: ChannelName) -> Result<Cursor, BusError> {
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
     let mut progress = shared.progress.subscribe();
@@ -38,18 +38,28 @@ pub(super) async fn purge(log: &Log, shared: &Arc<Shared>, channel: ChannelName)
     // This process owns the sender, so it is not dropped before the answer.
     let _ = timeout_at(deadline, progress.wait_for(is_current)).await.map_err(late)?;
     let head = log.head();
-    let Some(newest) = log.latest(&channel, 1, head).pop() else { return Ok(head) };
+    // Also of messages that are not here any more: Redis may have them, or an earlier purge has not deleted all of them.
+    let newest = log.latest(&channel, 1, head).pop().map(|newest| newest.id).or_else(|| log.dropped(&channel));
+    let Some(newest) = newest else { return Ok(head) };
+    // In a task: it goes on if the client disconnects.
+    let recorded = timeout_at(deadline, tokio::spawn(record(shared.clone(), channel, newest))).await.map_err(late)?;
+    let id = recorded.map_err(|ended| BusError::Unavailable(ended.to_string()))??;
+    let _ = timeout_at(deadline, progress.wait_for(|head| *head >= id)).await.map_err(late)?;
+    Ok(head)
+}
+
+/// Adds the record, and begins to delete the messages; returns the id of the record.
+async fn record(shared: Arc<Shared>, channel: ChannelName, up_to: Cursor) -> Result<Cursor, BusError> {
     let Connection { mut connection, scripts } = shared.connection()?;
-    let mut call = scripts::call(&scripts.purge, &[STREAM, PURGED]);
-    call.arg(channel.as_str()).arg(newest.id.to_string());
+    let mut call = scripts::call(&scripts.purge, &[STREAM, PURGED, EDGE]);
+    call.arg(channel.as_str()).arg(up_to.to_string());
     let id: RedisResult<String> = scripts::run(&mut connection, &call).await;
-    let id: Cursor = id
+    let id = id
         .map_err(|error| BusError::Unavailable(error.to_string()))?
         .parse()
         .map_err(|_| BusError::Unavailable("invalid answer to the purge".to_owned()))?;
-    tokio::spawn(erase(shared.clone(), channel, newest.id));
-    let _ = timeout_at(deadline, progress.wait_for(|head| *head >= id)).await.map_err(late)?;
-    Ok(head)
+    tokio::spawn(erase(shared, channel, up_to));
+    Ok(id)
 }
 
 /// Deletes the messages of `channel` up to `up_to` from the stream, in slices: between them, Redis serves others.

@@ -32,6 +32,10 @@ if is_there then
   end
 end
 local broken, purged = redis.call('GET', breaks), redis.call('GET', purges)
+local trimmed = purged and redis.call('GET', edge)
+if first and trimmed and is_less(trimmed, first) then
+  first = trimmed -- entries in between were purged, and not trimmed
+end
 
 -- What Redis comes back with is what it had at some moment before: if an entry is there, all before it are.
 local function is_lost(id)

@@ -10,6 +10,13 @@ if redis.call('EXISTS', stream) == 0 then
   return redis.error_reply('GONE the stream is not there')
 end
 
+local function is_less(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)%-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)%-(%d+)$')
+  a_ms, a_seq, b_ms, b_seq = tonumber(a_ms), tonumber(a_seq), tonumber(b_ms), tonumber(b_seq)
+  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+end
+
 local refused = {}
 local function try(command, ...)
   local answer = redis.pcall(command, ...)
@@ -35,8 +42,11 @@ end
 
 local time = try('TIME') or { '', '' }
 
-local trimmed = 0
+local trimmed, bound = 0, '0-0'
 local function trim(id)
+  if is_less(bound, id) then
+    bound = id
+  end
   -- Whole nodes of the stream only, however many: cheap, and exact enough.
   local count = try('XTRIM', stream, 'MINID', '~', id, 'LIMIT', 0)
   trimmed = trimmed + (count or 0)
@@ -62,6 +72,7 @@ if trimmed > 0 then
     local ms, seq = string.match(last, '^(%d+)%-(%d+)$')
     first = string.format('%s-%.0f', ms, tonumber(seq) + 1)
   end
-  redis.call('SET', edge, first)
+  -- Nothing from the bound on was trimmed: entries between it and the first one were purged.
+  redis.call('SET', edge, is_less(bound, first) and bound or first)
 end
 return { last, time[1], time[2], refused }

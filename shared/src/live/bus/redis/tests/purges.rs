@@ -80,3 +80,42 @@ async fn a_purge_is_not_taken_for_a_loss() {
     let next = one.publish(publication("kept", 3)).await.unwrap().ids[0];
     assert_eq!(take(&mut reader, 1).await, (vec![next], false));
 }
+
+/// The oldest entries are deleted, and nothing else is left: that is not trimming, which would be a gap on all channels.
+#[tokio::test]
+async fn a_purge_of_the_oldest_entries_is_a_gap_on_its_channel_only() {
+    let server = Server::start().await;
+    let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
+    let first = one.publish(publication("a", 1)).await.unwrap().ids[0];
+    let last = one.publish(publication("a", 2)).await.unwrap().ids[0];
+    // What the stream began with.
+    server.command(&["XTRIM", scripts::STREAM, "MINID", &first.to_string()]).await;
+    other.wait_for(last).await;
+    other.purge(channel("a")).await.unwrap();
+    erased(&server, &[]).await;
+    server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    until("the connection is lost", || one.ready().is_err()).await;
+    ready(&one).await;
+    let late = connect(&server.url()).await;
+    for bus in [&one, &late] {
+        for (name, cursor, is_gap) in [("a", last, false), ("a", first, true), ("quiet", first, false)] {
+            let reader = Reader::open(bus.log(), &[channel(name)], Since::After(cursor));
+            assert_eq!(reader.is_gap(), is_gap, "{name} {cursor}");
+        }
+    }
+}
+
+/// A process that ended before it had deleted everything, as one that repeats the request does.
+#[tokio::test]
+async fn a_repeated_purge_deletes_what_is_left() {
+    let server = Server::start().await;
+    let bus = connect(&server.url()).await;
+    let id = bus.publish(publication("a", 1)).await.unwrap().ids[0];
+    bus.publish(publication("b", 2)).await.unwrap();
+    // The record alone.
+    server.command(&["XADD", scripts::STREAM, "*", "purge", "a", "up_to", &id.to_string()]).await;
+    until("it is obeyed", || bus.log().channel_stats(&channel("a")).messages == 0).await;
+    assert_eq!(entries(&server).await.0, ["a", "b"]);
+    bus.purge(channel("a")).await.unwrap();
+    erased(&server, &["b"]).await;
+}
