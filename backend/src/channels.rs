@@ -1,10 +1,10 @@
 //! The channels of the log, with their readers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::HttpResponse;
 use edge::{ApiError, query::Parameter, service::Service};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     live::log::{ChannelStats, Listing},
     pure::{ChannelName, Cursor},
@@ -53,6 +53,13 @@ pub(crate) struct Channel {
     newest: Option<Cursor>,
 }
 
+impl Channel {
+    fn new(stats: ChannelStats, readers: Readers) -> Self {
+        let ChannelStats { name, messages, bytes, oldest, newest } = stats;
+        Self { name, readers, messages, bytes, oldest, newest }
+    }
+}
+
 /// One channel.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Serialize)]
@@ -70,24 +77,79 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
     let after: Option<ChannelName> = query.get(AFTER.name).map(str::parse).transpose().map_err(|error| {
         ApiError::invalid("bad_channel", format!("`after` is the `next` of the previous page: {error}"))
     })?;
-    let prefix = query.get(PREFIX.name).unwrap_or_default();
-    let mut listing = Listing::new(prefix, after, limit(&query)?);
+    let limit = limit(&query)?;
+    let wanted = Wanted { prefix: query.get(PREFIX.name).unwrap_or_default().to_owned(), after, limit };
+    let own = here(service, &wanted).await;
+    let others = replicas::ask(service, &Question::Channels(wanted)).await;
+    let (names, is_last, mut readers) = joined(limit, own, others.answers);
+    let next = names.last().filter(|_| !is_last).cloned();
+    let describe = |name: &ChannelName| {
+        let readers = readers.remove(name).unwrap_or_default();
+        Channel::new(service.log().channel_stats(name), readers)
+    };
+    let channels = names.iter().map(describe).collect();
+    Ok(json(&Channels { channels, next, incomplete: others.incomplete }))
+}
+
+/// Which channels are wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    prefix: String,
+    after: Option<ChannelName>,
+    limit: usize,
+}
+
+/// Those of one process: those with messages, and those that are read there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Here {
+    names: Vec<ChannelName>,
+    readers: BTreeMap<ChannelName, Readers>,
+    /// Whether there are more after these.
+    more: bool,
+}
+
+/// The channels of this process.
+pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
+    let mut listing = Listing::new(&wanted.prefix, wanted.after.clone(), wanted.limit);
     // In slices: in between, publishers get the lock, and other requests this thread.
     while service.log().list(&mut listing) {
         tokio::task::yield_now().await;
     }
     let (found, is_last) = listing.into_page();
-    let next = found.last().filter(|_| !is_last).map(|last| last.name.clone());
-    let (channels, incomplete) = described(service, found).await;
-    Ok(json(&Channels { channels, next, incomplete }))
+    let names: Vec<_> = found.into_iter().map(|stats| stats.name).collect();
+    let readers = readers(service, &names).await;
+    Here { names, readers, more: !is_last }
+}
+
+/// The channels of all processes, whether there are none after them, and their readers. A page ends where the shortest of their pages does.
+fn joined(limit: usize, own: Here, others: Vec<Here>) -> (Vec<ChannelName>, bool, BTreeMap<ChannelName, Readers>) {
+    let all: Vec<Here> = std::iter::once(own).chain(others).collect();
+    let end = all.iter().filter(|here| here.more).filter_map(|here| here.names.last()).min().cloned();
+    let (mut names, mut readers) = (BTreeSet::new(), BTreeMap::<ChannelName, Readers>::new());
+    for here in all {
+        names.extend(here.names);
+        for (name, more) in here.readers {
+            replicas::sum(readers.entry(name).or_default(), more);
+        }
+    }
+    let mut left = names.into_iter().filter(|name| end.as_ref().is_none_or(|end| name <= end));
+    let page: Vec<_> = left.by_ref().take(limit).collect();
+    let is_last = left.next().is_none() && end.is_none();
+    (page, is_last, readers)
 }
 
 /// `GET /v1/channels/{channel}`. A channel without messages and readers is the same as one that never existed.
 pub(crate) async fn get(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     request.query(&[])?;
-    let found = service.log().channel_stats(&request.channel()?);
-    let (mut channels, incomplete) = described(service, vec![found]).await;
-    Ok(json(&channels.pop().map(|channel| OneChannel { channel, incomplete })))
+    let name = request.channel()?;
+    let channels = vec![name.clone()];
+    let mut all = readers(service, &channels).await.remove(&name).unwrap_or_default();
+    let others = replicas::ask::<BTreeMap<ChannelName, Readers>>(service, &Question::Readers { channels }).await;
+    for (_, readers) in others.answers.into_iter().flatten() {
+        replicas::sum(&mut all, readers);
+    }
+    let channel = Channel::new(service.log().channel_stats(&name), all);
+    Ok(json(&OneChannel { channel, incomplete: others.incomplete }))
 }
 
 /// How many connections of this process read each of `channels`; those without any are left out.
@@ -107,18 +169,30 @@ pub(crate) async fn readers(service: &Service, channels: &[ChannelName]) -> BTre
     readers.into_iter().filter(|(_, counts)| !counts.is_empty()).map(|(name, counts)| (name, named(counts))).collect()
 }
 
-/// The channels with their readers on all processes, and the processes that did not answer.
-async fn described(service: &Service, found: Vec<ChannelStats>) -> (Vec<Channel>, Vec<String>) {
-    let channels: Vec<_> = found.iter().map(|stats| stats.name.clone()).collect();
-    let mut all = readers(service, &channels).await;
-    let others = replicas::ask::<BTreeMap<ChannelName, Readers>>(service, &Question::Readers { channels }).await;
-    for (name, readers) in others.answers.into_iter().flatten() {
-        replicas::sum(all.entry(name).or_default(), readers);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here(names: &[&str], more: bool) -> Here {
+        let names: Vec<ChannelName> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let one = || Readers::from([("sse".to_owned(), 1)]);
+        Here { readers: names.iter().map(|name| (name.clone(), one())).collect(), names, more }
     }
-    let describe = |stats: ChannelStats| {
-        let ChannelStats { name, messages, bytes, oldest, newest } = stats;
-        let readers = all.remove(&name).unwrap_or_default();
-        Channel { name, readers, messages, bytes, oldest, newest }
-    };
-    (found.into_iter().map(describe).collect(), others.incomplete)
+
+    fn page(limit: usize, own: Here, other: Here) -> (Vec<String>, bool, usize) {
+        let (names, is_last, readers) = joined(limit, own, vec![other]);
+        (names.iter().map(ToString::to_string).collect(), is_last, readers.values().map(|of| of["sse"]).sum())
+    }
+
+    /// A channel that is read on another process has no messages here, and is listed.
+    #[test]
+    fn pages_of_several_processes_are_joined_without_skipping_a_channel() {
+        let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(page(9, here(&["a"], false), here(&["a", "b"], false)), (strings(&["a", "b"]), true, 3));
+        assert!(!page(1, here(&["a"], false), here(&["a", "b"], false)).1);
+        // The other may have channels between `b` and `z`.
+        assert_eq!(page(2, here(&["a", "z"], false), here(&["a", "b"], true)).0, strings(&["a", "b"]));
+        let short = page(9, here(&["a", "z"], false), here(&["b"], true));
+        assert_eq!((short.0, short.1), (strings(&["a", "b"]), false));
+    }
 }

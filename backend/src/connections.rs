@@ -167,12 +167,11 @@ pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpR
         }
     };
     let unknown = |incomplete: &[String]| {
-        let missing = if incomplete.is_empty() {
-            String::new()
-        } else {
-            format!("; these processes did not answer: {}", incomplete.join(", "))
-        };
-        ApiError::missing("unknown_connection", format!("there is no connection with the id `{id}`{missing}"))
+        if incomplete.is_empty() {
+            return ApiError::missing("unknown_connection", format!("there is no connection with the id `{id}`"));
+        }
+        let missing = incomplete.join(", ");
+        ApiError::unavailable("incomplete", format!("processes that may have the connection did not answer: {missing}"))
     };
     let user = found.ok_or_else(|| unknown(&incomplete))?.user;
     // First: the client may connect again at once, to any process.
@@ -185,9 +184,8 @@ pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpR
     if ended == 0 {
         return Err(unknown(&others.incomplete));
     }
-    let answer = answer(service, Ended { ended, incomplete: others.incomplete }, rejected, is_stored)?;
     written(service, &request.access, &Write::Ended { id: &id, user: user.as_deref() });
-    Ok(answer)
+    answer(service, Ended { ended, incomplete: others.incomplete }, rejected, is_stored)
 }
 
 /// `DELETE /v1/users/{user}/connections`.
@@ -204,9 +202,8 @@ pub(crate) async fn end_user(service: &Service, request: &ApiRequest) -> Result<
     let question = Question::Restrict { records: replicas::records(&records) };
     let others = replicas::ask::<Obeyed>(service, &question).await;
     let Obeyed { ended, rejected } = own.and(&others.answers);
-    let answer = answer(service, Ended { ended, incomplete: others.incomplete }, rejected, is_stored)?;
     written(service, &request.access, &Write::Disconnected { user: &user, ended });
-    Ok(answer)
+    answer(service, Ended { ended, incomplete: others.incomplete }, rejected, is_stored)
 }
 
 /// The answer after connections were ended, which happens also if new ones cannot be refused.

@@ -4,19 +4,25 @@
 //! handler ─▶ own answer, and ask ─▶ bus ─▶ serve, on every other process ─▶ answer ─▶ handler, which joins them
 //! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use edge::{auth::Restricted, connections::End, service::Service};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::{live::bus, pure::ChannelName};
+use tokio::sync::Semaphore;
 
 use crate::{channels, connections, presence, stats};
+
+/// Maximum number of questions that this process answers at a time. Others wait, and a bounded number of them.
+const MAX_ANSWERS: usize = 16;
 
 /// What a process asks all others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
+    /// Which channels are there, and who reads them?
+    Channels(channels::Wanted),
     /// How many connections read each of these channels, by transport?
     Readers { channels: Vec<ChannelName> },
     /// Who reads this channel?
@@ -39,19 +45,20 @@ pub(crate) struct Record {
     name: String,
     value: u64,
     expires_ms: u64,
+    is_monotone: bool,
 }
 
 impl From<bus::Record> for Record {
     fn from(record: bus::Record) -> Self {
-        let bus::Record { name, value, expires_ms } = record;
-        Self { name, value, expires_ms }
+        let bus::Record { name, value, expires_ms, is_monotone } = record;
+        Self { name, value, expires_ms, is_monotone }
     }
 }
 
 impl From<Record> for bus::Record {
     fn from(record: Record) -> Self {
-        let Record { name, value, expires_ms } = record;
-        Self { name, value, expires_ms }
+        let Record { name, value, expires_ms, is_monotone } = record;
+        Self { name, value, expires_ms, is_monotone }
     }
 }
 
@@ -112,13 +119,15 @@ pub(crate) async fn ask<T: DeserializeOwned>(service: &Service, question: &Quest
 /// Answers the questions of other processes, for as long as the bus is open.
 pub fn serve(service: &Service) {
     let Some(mut questions) = service.bus.questions() else { return };
-    let service = service.clone();
+    let (service, room) = (service.clone(), Arc::new(Semaphore::new(MAX_ANSWERS)));
     actix_web::rt::spawn(async move {
         while let Some(question) = questions.recv().await {
+            let Ok(permit) = room.clone().acquire_owned().await else { return };
             let service = service.clone();
             actix_web::rt::spawn(async move {
                 let answer = answer(&service, question.text()).await;
                 question.answer(answer);
+                drop(permit);
             });
         }
     });
@@ -126,6 +135,7 @@ pub fn serve(service: &Service) {
 
 async fn answer(service: &Service, question: &[u8]) -> Bytes {
     let answer = match serde_json::from_slice(question) {
+        Ok(Question::Channels(wanted)) => serde_json::to_vec(&channels::here(service, &wanted).await),
         Ok(Question::Readers { channels }) => serde_json::to_vec(&channels::readers(service, &channels).await),
         Ok(Question::Presence(wanted)) => serde_json::to_vec(&presence::here(service, &wanted).await),
         Ok(Question::Connections(wanted)) => serde_json::to_vec(&connections::here(service, &wanted).await),

@@ -99,21 +99,21 @@ pub(crate) async fn add(service: &Service, request: &ApiRequest, body: &[u8]) ->
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::Restrict { records: replicas::records(&records) };
     let others = replicas::ask::<Obeyed>(service, &question).await;
-    if let Err(error) = is_stored {
-        service.edge.metrics.refusals.bus_unavailable.inc();
-        let message = format!("this process refuses the tokens, but one that starts now does not: {error}");
-        return Err(ApiError::unavailable("bus_unavailable", message));
-    }
     let Obeyed { ended, rejected } = own.and(&others.answers);
-    if rejected > 0 {
-        let message = format!("{rejected} of the processes have no room for it: {TooManyRevocations}");
-        return Err(ApiError::unavailable("too_many_revocations", message));
-    }
     let what = match &tokens {
         Revoked::User(user) => Write::RevokedUser { user, ended },
         Revoked::Jti(jti) => Write::RevokedToken { jti, ended },
     };
     written(service, &request.access, &what);
+    if let Err(error) = is_stored {
+        service.edge.metrics.refusals.bus_unavailable.inc();
+        let message = format!("this process refuses the tokens, but one that starts now does not: {error}");
+        return Err(ApiError::unavailable("bus_unavailable", message));
+    }
+    if rejected > 0 {
+        let message = format!("{rejected} of the processes have no room for it: {TooManyRevocations}");
+        return Err(ApiError::unavailable("too_many_revocations", message));
+    }
     // Most issuers write whole seconds, so that in this second an older token and a new one have the same `iat`: both are revoked.
     let issued_before = given.or_else(|| issued_before.map(f64::ceil));
     let added = Added { issued_before, expires: seconds(expires), ended, incomplete: others.incomplete };

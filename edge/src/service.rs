@@ -11,7 +11,7 @@ use actix_web::{rt, web::ServiceConfig};
 use parking_lot::Mutex;
 use shared::live::{
     bus::{Bus, BusError, FileBus, MemoryBus, RedisBus, file::FileOptions},
-    clock::Moment,
+    clock::{Moment, wall_clock},
     log::{Lag, Limits, Log},
 };
 
@@ -181,8 +181,13 @@ impl Service {
             edge.restore(&batch.records);
         }
         rt::spawn(async move {
-            while let Some(batch) = stored.recv().await {
-                edge.restrict(&batch.records).await;
+            while let Some(mut batch) = stored.recv().await {
+                let now_ms = wall_clock();
+                batch.records.retain(|record| record.expires_ms > now_ms);
+                let rejected = edge.restrict(&batch.records).await.rejected;
+                if rejected > 0 {
+                    log::error!("there is no memory for {rejected} stored revocations and disconnected users");
+                }
             }
         });
     }

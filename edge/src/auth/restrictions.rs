@@ -46,7 +46,7 @@ impl Revocation {
             u64::try_from(before.as_nanos()).unwrap_or(WHENEVER)
         };
         let value = self.issued_before.map_or(WHENEVER, nanoseconds);
-        Record { name, value, expires_ms: milliseconds(self.expires) }
+        Record { name, value, expires_ms: milliseconds(self.expires), is_monotone: true }
     }
 
     fn of(tokens: Revoked, record: &Record) -> Self {
@@ -58,7 +58,8 @@ impl Revocation {
 /// A record that refuses new connections of `user` until `until`, and, if `ends` is true, ends those that there are.
 #[must_use]
 pub fn refusal(user: &str, until: SystemTime, ends: bool) -> Record {
-    Record { name: format!("{REFUSED}{user}"), value: ends.into(), expires_ms: milliseconds(until) }
+    let name = format!("{REFUSED}{user}");
+    Record { name, value: ends.into(), expires_ms: milliseconds(until), is_monotone: false }
 }
 
 fn milliseconds(time: SystemTime) -> u64 {
@@ -103,6 +104,9 @@ impl Edge {
     fn apply<'a>(&self, records: &'a [Record], now: SystemTime) -> Applied<'a> {
         let (mut applied, instant) = (Applied::default(), Instant::now());
         for record in records {
+            let refused = record.name.strip_prefix(REFUSED);
+            // Also if it has ended by the clock of this host, which may be ahead.
+            applied.users.extend(refused.filter(|_| record.value > 0));
             let Ok(left) = (UNIX_EPOCH + Duration::from_millis(record.expires_ms)).duration_since(now) else {
                 continue;
             };
@@ -113,10 +117,7 @@ impl Edge {
             } else if let Some(id) = record.name.strip_prefix(REVOKED_TOKEN) {
                 applied.has_revoked = true;
                 revoke(Revoked::Jti(id.to_owned()))
-            } else if let Some(user) = record.name.strip_prefix(REFUSED) {
-                if record.value > 0 {
-                    applied.users.insert(user);
-                }
+            } else if let Some(user) = refused {
                 self.disconnected.refuse(user, left, instant).is_ok()
             } else {
                 // Of a later version.

@@ -71,8 +71,11 @@ async fn any_process_answers_for_all() {
     let _events = events(&one, &ann).await;
     let socket = Client::connect(&other, Some(&ann)).await.unwrap();
     let _plain = Plain::open(&other, "/ws?channel=public.a", &token(&one, "bob", "", "")).await;
-    one.publish("public.a", "1").await;
     count(&one, 3).await;
+    // Without a message, it exists where it is read.
+    let listed = get(&one, "/v1/channels?prefix=chat.").await;
+    assert_eq!((&listed["channels"][0]["name"], &listed["channels"][0]["messages"]), (&json!("chat.lobby"), &json!(0)));
+    one.publish("public.a", "1").await;
     for site in [&one, &other] {
         let channel = until_answer(site, "/v1/channels/public.a", |channel| channel["messages"] == 1).await;
         assert_eq!(channel["readers"], json!({ "sse": 1, "ws": 1 }));
@@ -177,6 +180,7 @@ async fn a_process_that_does_not_answer_is_named() {
     let settings = [("TRIDENT_BUS", &*server.url()), ("TRIDENT_SECRET", edge::testing::SECRET)];
     let settings = edge::Settings::from_sources(&standalone::DEFAULTS, [], settings).unwrap();
     let mute = edge::service::Service::open(settings, &standalone::DEFAULTS).unwrap();
+    let _unanswered = mute.bus.questions();
     ready(&one).await;
     let name = mute.bus.process().unwrap().to_owned();
     let stats = until_answer(&one, "/v1/stats", |stats| stats.get("incomplete").is_some()).await;

@@ -49,7 +49,7 @@ impl fmt::Debug for Question {
     }
 }
 
-/// A fact that all processes on a bus know for a time. Of two records of one name, the last one applies.
+/// A fact that all processes on a bus know for a time. Of two records of one name, the last one applies, unless it is monotone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// What it is about.
@@ -58,6 +58,8 @@ pub struct Record {
     pub value: u64,
     /// When it ends, in milliseconds since the Unix epoch.
     pub expires_ms: u64,
+    /// Whether the greater value and the later end apply when it is stored.
+    pub is_monotone: bool,
 }
 
 /// Records that a bus has stored. The bus waits until this is dropped before it is ready.

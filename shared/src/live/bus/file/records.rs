@@ -129,7 +129,7 @@ impl RecordFile {
 /// The lines of records.
 fn written(records: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for Record { name, value, expires_ms } in records {
+    for Record { name, value, expires_ms, .. } in records {
         let line = Line { name: name.clone(), value: *value, expires_ms: *expires_ms };
         // Text and numbers always serialize.
         let json = serde_json::to_vec(&line).unwrap_or_default();
@@ -168,7 +168,7 @@ fn parse(line: &[u8]) -> Option<Record> {
         return None;
     }
     let Line { name, value, expires_ms } = serde_json::from_slice(json).ok()?;
-    Some(Record { name, value, expires_ms })
+    Some(Record { name, value, expires_ms, is_monotone: false })
 }
 
 /// The last record of each name that has not expired.
@@ -185,7 +185,7 @@ mod tests {
     };
 
     fn record(name: &str, value: u64, expires_ms: u64) -> Record {
-        Record { name: name.into(), value, expires_ms }
+        Record { name: name.into(), value, expires_ms, is_monotone: false }
     }
 
     fn open(disk: &SimulatedDisk, now_ms: u64) -> (RecordFile, Vec<Record>) {

@@ -128,7 +128,7 @@ impl Link {
             end = publisher::run(&connection, jobs, &self.shared) => end,
             end = pulse::run(&connection, self.limits.channel.age_ms, &self.log, &self.shared) => end,
             end = records::refresh(&connection, &self.shared) => end,
-            never = peers::run(&self.shared.peers, &self.connector, connection.connection.clone()) => match never {},
+            never = peers::run(&self.shared, &self.connector, &connection) => match never {},
         }
     }
 

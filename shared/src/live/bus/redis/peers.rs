@@ -9,6 +9,8 @@
 //!
 //! This has a connection of its own, which subscribes. When it breaks, messages are still published and read.
 
+mod notice;
+
 use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
@@ -22,13 +24,16 @@ use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, PubSub};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::{Instant, interval, sleep, sleep_until, timeout},
 };
 
+use self::notice::Notice;
 use super::{
+    Connection, Shared,
     error::{LinkError, PATIENCE},
     link::Connector,
+    records,
 };
 use crate::live::bus::{ANSWER_WITHIN, Question, Replies};
 
@@ -53,6 +58,8 @@ pub(super) struct Peers {
     table: Mutex<Table>,
     questions: mpsc::Sender<Question>,
     incoming: Mutex<Option<mpsc::Receiver<Question>>>,
+    /// Notified when somebody takes the questions.
+    is_served: Notify,
 }
 
 #[derive(Default)]
@@ -87,32 +94,6 @@ impl Open {
     }
 }
 
-/// What processes send each other: a line, and after it what was asked or answered.
-enum Notice<'a> {
-    /// A process that has just connected. The others say that they are here.
-    Hello(&'a str),
-    Here(&'a str),
-    Bye(&'a str),
-    Ask(&'a str, u64),
-    Answer(&'a str, u64),
-}
-
-impl<'a> Notice<'a> {
-    fn read(line: &'a str) -> Option<Self> {
-        let mut words = line.split(' ');
-        let (verb, name) = (words.next()?, words.next().filter(|name| !name.is_empty())?);
-        let mut number = || words.next()?.parse().ok();
-        Some(match verb {
-            "hello" => Self::Hello(name),
-            "here" => Self::Here(name),
-            "bye" => Self::Bye(name),
-            "ask" => Self::Ask(name, number()?),
-            "answer" => Self::Answer(name, number()?),
-            _ => return None,
-        })
-    }
-}
-
 impl Peers {
     /// The number of the database on which they are. Only before it is used.
     pub(super) fn set_database(&self, database: i64) {
@@ -137,7 +118,9 @@ impl Peers {
     }
 
     pub(super) fn questions(&self) -> Option<mpsc::Receiver<Question>> {
-        self.incoming.lock().take()
+        let taken = self.incoming.lock().take();
+        self.is_served.notify_one();
+        taken
     }
 
     /// The command that Redis rejects, with the reason.
@@ -152,7 +135,7 @@ impl Peers {
             // The others say that they are here when they hear of this process.
             sleep_until(joined + SETTLE).await;
         }
-        let (number, connection, done) = {
+        let (number, connection, done, is_alone) = {
             let mut table = self.table.lock();
             let Some(connection) = table.connection.clone() else {
                 let mut missing: Vec<_> = table.known.keys().cloned().collect();
@@ -164,21 +147,25 @@ impl Peers {
             };
             table.forget_absent();
             let waiting: HashSet<_> = table.known.keys().cloned().collect();
-            if waiting.is_empty() {
-                return Replies::default();
-            }
+            let is_alone = waiting.is_empty();
             table.last_question += 1;
             let number = table.last_question;
             let (done, is_done) = oneshot::channel();
             table.open.insert(number, Open { waiting, answers: Vec::new(), done: Some(done) });
-            (number, connection, is_done)
+            (number, connection, is_done, is_alone)
         };
         let asking = Asking { peers: self, number };
         let line = format!("ask {} {number}", self.name());
-        if publish(connection, self.channel(), &line, text).await.is_ok() {
-            // Whoever has not answered by then is missing.
-            let _ = timeout(ANSWER_WITHIN, done).await;
-        }
+        let answered = async {
+            // Also if nobody is known: a process may have just connected, and not be heard yet.
+            let is_sent = publish(connection, self.channel(), &line, text).await.is_ok();
+            if is_sent && !is_alone {
+                // It ends when all have answered.
+                let _ = done.await;
+            }
+        };
+        // Whoever has not answered by then is missing.
+        let _ = timeout(ANSWER_WITHIN, answered).await;
         asking.end()
     }
 
@@ -220,7 +207,10 @@ impl Peers {
             Notice::Answer(_, number) => {
                 let Some(open) = table.open.get_mut(&number) else { return };
                 open.waiting.remove(name);
-                open.answers.push((name.to_owned(), Bytes::copy_from_slice(text)));
+                // Once from each.
+                if open.answers.iter().all(|(known, _)| known != name) {
+                    open.answers.push((name.to_owned(), Bytes::copy_from_slice(text)));
+                }
                 open.end_if_complete();
             }
             Notice::Hello(_) => {
@@ -262,6 +252,7 @@ impl Default for Peers {
             table: Mutex::default(),
             questions,
             incoming: Mutex::new(Some(incoming)),
+            is_served: Notify::new(),
         }
     }
 }
@@ -329,28 +320,27 @@ async fn publish(
     Ok(())
 }
 
-/// Takes part for as long as it is polled. `commands` is the connection that publishes.
-pub(super) async fn run(peers: &Arc<Peers>, connector: &Connector, commands: MultiplexedConnection) -> Infallible {
+/// Takes part for as long as it is polled, once somebody answers the questions. `commands` is the connection that publishes.
+pub(super) async fn run(shared: &Shared, connector: &Connector, commands: &Connection) -> Infallible {
+    let peers = &shared.peers;
+    while peers.incoming.lock().is_some() {
+        peers.is_served.notified().await;
+    }
     loop {
-        let Err(error) = take_part(peers, connector, commands.clone()).await;
-        if let LinkError::Redis(error) = &error
-            && error.code() == Some("NOPERM")
-        {
-            peers.table.lock().refused = Some(format!("SUBSCRIBE or PUBLISH {error}"));
-        }
+        let Err(error) = take_part(shared, connector, commands).await;
+        // Others do not reach this process: it cannot answer for all, and may miss what backends decide.
+        peers.table.lock().refused = Some(format!("SUBSCRIBE or PUBLISH {error}"));
         log::debug!("other processes are not heard: {error}");
         sleep(PERIOD).await;
     }
 }
 
-async fn take_part(
-    peers: &Arc<Peers>,
-    connector: &Connector,
-    commands: MultiplexedConnection,
-) -> Result<Infallible, LinkError> {
+async fn take_part(shared: &Shared, connector: &Connector, own: &Connection) -> Result<Infallible, LinkError> {
+    let (peers, commands) = (&shared.peers, own.connection.clone());
+    let mut own = own.clone();
     let mut listening: PubSub = connector.subscriber().await?;
-    let own = peers.channel_of(peers.name());
-    let channels = [peers.channel(), &own];
+    let answers = peers.channel_of(peers.name());
+    let channels = [peers.channel(), &answers];
     timeout(PATIENCE, listening.subscribe(&channels[..])).await.map_err(|_| LinkError::Connecting)??;
     {
         let mut table = peers.table.lock();
@@ -359,6 +349,8 @@ async fn take_part(
         (table.connection, table.joined) = (Some(commands.clone()), Some(Instant::now()));
     }
     let _membership = Membership(peers);
+    // Whoever stores a record asks afterwards: what was asked before this process subscribed has been stored by now.
+    records::load(&mut own, shared).await?;
     peers.say("hello", commands.clone()).await?;
     peers.table.lock().refused = None;
     let mut messages = listening.into_on_message();

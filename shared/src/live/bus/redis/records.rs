@@ -19,6 +19,8 @@ use crate::live::bus::{BusError, Record, Stored};
 
 /// How often the records are read again. Whoever stores one notifies the others, unless they cannot be reached.
 const REFRESH: Duration = Duration::from_secs(3600);
+/// A record is removed this long after its end: it was written by the clock of another host.
+const SKEW_MS: u64 = 24 * 3600 * 1000;
 /// The approximate number of records in one answer.
 const PAGE: usize = 500;
 
@@ -30,13 +32,12 @@ pub(super) async fn store(records: &[Record], shared: &Shared) -> Result<(), Bus
     if records.is_empty() {
         return Ok(());
     }
-    let mut connection = shared.connection()?.connection;
-    let mut call = cmd("HSET");
-    call.arg(RECORDS);
-    for Record { name, value, expires_ms } in records {
-        call.arg(name).arg(format!("{expires_ms} {value}"));
+    let Connection { mut connection, scripts } = shared.connection()?;
+    let mut call = scripts::call(&scripts.record, &[RECORDS]);
+    for Record { name, value, expires_ms, is_monotone } in records {
+        call.arg(name).arg(expires_ms).arg(value).arg(u8::from(*is_monotone));
     }
-    let stored: RedisResult<i64> = call.query_async(&mut connection).await;
+    let stored: RedisResult<i64> = scripts::run(&mut connection, &call).await;
     stored.map(drop).map_err(|error| BusError::Unavailable(error.to_string()))
 }
 
@@ -55,8 +56,10 @@ pub(super) async fn load(connection: &mut Connection, shared: &Shared) -> Result
             Err(error) if error.code() == Some("NOPERM") => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let (records, expired): (Vec<_>, Vec<_>) =
-            page.into_iter().partition(|(_, text)| read(text).is_some_and(|(expires_ms, _)| expires_ms > now_ms));
+        // What does not parse is of a later version.
+        let (records, expired): (Vec<_>, Vec<_>) = page.into_iter().partition(|(_, text)| {
+            read(text).is_none_or(|(expires_ms, _)| expires_ms.saturating_add(SKEW_MS) > now_ms)
+        });
         if !expired.is_empty() {
             let mut call = scripts::call(&connection.scripts.forget, &[RECORDS]);
             call.arg(expired);
@@ -65,7 +68,7 @@ pub(super) async fn load(connection: &mut Connection, shared: &Shared) -> Result
         }
         let records = records.into_iter().filter_map(|(name, text)| {
             let (expires_ms, value) = read(&text)?;
-            Some(Record { name, value, expires_ms })
+            Some(Record { name, value, expires_ms, is_monotone: false })
         });
         // Nobody takes them: the bus is used without the HTTP layer.
         let _ = shared.stored.send(Stored::new(records.collect(), Some(applied.clone())));
@@ -86,7 +89,10 @@ pub(super) async fn refresh(connection: &Connection, shared: &Shared) -> Result<
     let mut connection = connection.clone();
     loop {
         sleep(REFRESH).await;
-        load(&mut connection, shared).await?;
+        // A failure of the connection is noticed elsewhere.
+        if let Err(error) = load(&mut connection, shared).await {
+            log::warn!("the records of revoked tokens were not read again: {error}");
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) struct Scripts {
     pub(super) erase: String,
     pub(super) forget: String,
     pub(super) keep: String,
+    pub(super) record: String,
 }
 
 impl Scripts {
@@ -61,12 +62,13 @@ impl Scripts {
             include_str!("scripts/erase.lua"),
             include_str!("scripts/forget.lua"),
             include_str!("scripts/keep.lua"),
+            include_str!("scripts/record.lua"),
         ] {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
-        let (publish, join, pulse, lease, release, purge, erase, forget, keep) =
+        let (publish, join, pulse, lease, release, purge, erase, forget, keep, record) =
             pipeline.query_async(connection).await?;
-        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep })
+        Ok(Self { publish, join, pulse, lease, release, purge, erase, forget, keep, record })
     }
 }
 

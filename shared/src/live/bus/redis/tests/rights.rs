@@ -31,6 +31,14 @@ async fn the_documented_rights_keep_the_contract() {
     assert!(bus.lease("tick", Duration::from_secs(1)).await.is_some());
     bus.release("tick", bus.log().head()).await;
     assert!(matches!(bus.lease("tick", Duration::from_secs(1)).await, Some(Lease::Got { .. })));
+    let _questions = bus.questions();
+    while bus.ask("why".into()).await.missing == ["unknown"] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let record = |is_monotone| Record { name: "a".into(), value: 1, expires_ms: u64::MAX, is_monotone };
+    bus.store(vec![record(false), record(true)]).await.unwrap();
+    bus.publish(publication("a", 1)).await.unwrap();
+    bus.purge(channel("a")).await.unwrap();
     until("all is well", || bus.degraded().is_empty()).await;
     assert_eq!(server.command(&["ACL", "LOG"]).await, redis::Value::Array(Vec::new()), "nothing was refused");
 }
