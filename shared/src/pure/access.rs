@@ -43,9 +43,9 @@ impl FromStr for Pattern {
             Some(stem) => (stem, true),
             None => (text, false),
         };
-        // An empty stem is valid for `*` only; any other must be a name, since a prefix of a name is a name.
-        let is_name = stem.parse::<ChannelName>().is_ok_and(|name| !name.is_server());
-        if (prefix && stem.is_empty()) || is_name {
+        let is_name = |text: &str| text.parse::<ChannelName>().is_ok_and(|name| !name.is_server());
+        // A prefix need not be a name: `orders/` is one of `orders/17`.
+        if is_name(stem) || (prefix && is_name(&format!("{stem}x"))) {
             Ok(Self { stem: stem.to_owned(), prefix })
         } else {
             // Patterns come from untrusted tokens and go into messages and logs: limit the length and remove control characters.

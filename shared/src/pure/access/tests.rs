@@ -135,6 +135,19 @@ fn names(longest: usize) -> impl Strategy<Value = String> {
     text.prop_filter("a channel name", |text| text.parse::<ChannelName>().is_ok())
 }
 
+/// A prefix of a name need not be a name itself.
+#[test]
+fn a_prefix_may_end_within_a_path() {
+    for (pattern, name, is_match) in
+        [("orders/*", "orders/17", true), ("orders/*", "orders", false), ("a/.*", "a/.b", true), (".*", "..a", true)]
+    {
+        assert_eq!(pattern.parse::<Pattern>().unwrap().matches(&channel(name)), is_match, "{pattern} {name}");
+    }
+    for bad in ["orders/", "/*", "a//*", "../*", "$*"] {
+        assert!(bad.parse::<Pattern>().is_err(), "{bad}");
+    }
+}
+
 proptest! {
     /// A prefix pattern reaches exactly the names that begin with it, a name exactly itself.
     #[test]

@@ -120,7 +120,7 @@ async fn an_import_keeps_ids_keys_and_losses() {
     }
     let state = StoredState { table: "t", key: b"k".to_vec(), value: Some(b"v".to_vec()), until_ms: u64::MAX };
     bus.store_state(state.clone()).await.unwrap();
-    let record = Record { name: "r".to_owned(), value: 7, expires_ms: u64::MAX };
+    let record = Record { name: "r".to_owned(), value: 7, expires_ms: u64::MAX, is_monotone: false };
     bus.store(vec![record]).await.unwrap();
     let last = bus.publish(keyed("last")).await.unwrap();
     assert!(matches!(import(&new.0, &directory.0), Err(OpenError::Locked { .. })));
