@@ -6,7 +6,7 @@ use actix_web::{rt, web::ServiceConfig};
 use edge::{
     Settings,
     health::{Degradation, reason},
-    routes::Routes,
+    routes::{Routes, response},
     service::Service,
     settings::BusAddress,
 };
@@ -135,7 +135,8 @@ impl Chat {
     pub fn routes(&self) -> Routes {
         let io = self.io.clone();
         Routes::default().shortcut("/socket.io/", "/socket.io/{tail:.*}", move |parts, body| {
-            io.answer_poll(&PollRequest { method: parts.method, query: parts.query, headers: parts.headers, body })
+            let request = PollRequest { method: parts.method, query: parts.query, headers: parts.headers, body };
+            io.answer_poll(&request).map(|answer| response(async move { Ok(answer.await) }))
         })
     }
 

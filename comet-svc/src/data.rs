@@ -21,6 +21,7 @@ use edge::{
     guarded::Guarded,
     limits::Slot,
     metrics::{Transport, TransportMetrics},
+    response::ResponseBody,
     routes::{OwnedParts, RequestParts, ResponseFuture, response},
     service::Service,
     stream::{Stream, StreamSchedule},
@@ -50,7 +51,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
     Box::pin(async move {
         match call.access().await {
             Ok(access) => respond(&service, &parts.parts(), access).await,
-            Err(error) => error.error_response(),
+            Err(error) => ResponseBody::boxed(error.error_response()),
         }
     })
 }
@@ -73,11 +74,11 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
                 let mut answer = answer::streamed(reader.place());
                 if is_head {
                     // A body of unknown length, like that of the GET; a HEAD is sent none of it.
-                    return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
+                    return Ok(ResponseBody::boxed(answer.streaming(stream::empty::<Result<_, Infallible>>())));
                 }
                 access.register(&mut slot, &ask.subscription.channels);
                 let lines = Lines { format: ask.format, publisher: ask.publisher };
-                Ok(answer.body(Stream::new(reader, lines, slot, times)))
+                Ok(answer.finish().set_body(Stream::new(reader, lines, slot, times).into()))
             }
             Mode::Poll => {
                 let slot = slot(Transport::Poll)?;
@@ -104,7 +105,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
                 let mut is_draining = false;
                 let batch = if is_head {
                     match reader.stored(limit(&ask, &service)).await {
-                        None => return Ok(answer::unknown(&ask)),
+                        None => return Ok(ResponseBody::boxed(answer::unknown(&ask))),
                         batch => batch,
                     }
                 } else {
@@ -152,8 +153,8 @@ fn ended(end: End, access: &Access) -> ApiError {
 }
 
 /// An answer that keeps its slot until the client has read it: a client that reads slowly counts for as long.
-fn held(answer: HttpResponse, slot: Slot) -> HttpResponse {
-    answer.map_body(|_, body| BoxBody::new(Guarded::new(body, slot)))
+fn held(answer: HttpResponse, slot: Slot) -> HttpResponse<ResponseBody> {
+    answer.map_body(|_, body| BoxBody::new(Guarded::new(body, slot)).into())
 }
 
 /// The limit of one answer. A raw answer contains one message; the client gets the next one with its next request.

@@ -8,7 +8,7 @@ use shared::pure::{Cursor, Gap, Message, Publisher, Wire};
 use crate::ask::Format;
 
 /// The format of `mode=stream`: a line of JSON for each message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lines {
     pub(crate) format: Format,
     /// Whether whole messages have the user who published them.

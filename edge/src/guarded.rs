@@ -27,6 +27,16 @@ impl<B, G> Guarded<B, G> {
     pub fn new(body: B, guard: G) -> Self {
         Self { body, guard }
     }
+
+    /// The body.
+    pub(super) fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// Both.
+    pub(super) fn into_parts(self) -> (B, G) {
+        (self.body, self.guard)
+    }
 }
 
 impl<B: MessageBody, G> MessageBody for Guarded<B, G> {

@@ -7,7 +7,7 @@ use std::{borrow::Cow, sync::Once};
 
 use actix_web::{
     App, Error, HttpRequest, HttpResponse, Resource,
-    body::{BodySize, BoxBody, MessageBody},
+    body::{BodySize, MessageBody},
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method, StatusCode,
@@ -20,14 +20,14 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::{
     ApiError, Edge, access_log::AccessRecord, cors, drain::InFlight, error, guarded::Guarded, page,
-    routes::RequestParts,
+    response::ResponseBody, routes::RequestParts,
 };
 
 /// Methods that some path supports.
 const EVERY_METHOD: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 /// The response body, which counts the request.
-pub type Body = Guarded<BoxBody, Option<Counted>>;
+pub type Body = Guarded<ResponseBody, Option<Counted>>;
 
 /// The application of a service: what `configure` adds, the pages that every service has, a 404 in our form for everything
 /// else, and this layer around all of it.
@@ -106,7 +106,11 @@ impl ActiveRequest {
     }
 
     /// Completes the response. `route` is the pattern that matched, if one did.
-    pub(super) fn finish(self, route: Option<Cow<'static, str>>, mut answer: HttpResponse) -> HttpResponse<Body> {
+    pub(super) fn finish(
+        self,
+        route: Option<Cow<'static, str>>,
+        mut answer: HttpResponse<ResponseBody>,
+    ) -> HttpResponse<Body> {
         let Self { edge, mut counted, method, page } = self;
         edge.settings.origins.mark(&page, answer.headers_mut());
         // The declared media type is authoritative (Fetch standard §3.6): no page can run a message as a script.
@@ -155,7 +159,7 @@ async fn layer(
     };
 
     let (request, answer) = response.into_parts();
-    let answer = active.finish(request.match_pattern().map(Cow::Owned), answer);
+    let answer = active.finish(request.match_pattern().map(Cow::Owned), ResponseBody::boxed(answer));
     Ok(ServiceResponse::new(request, answer))
 }
 

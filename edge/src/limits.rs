@@ -320,6 +320,12 @@ impl Slot {
         self.limits.0.metrics.transport(self.transport)
     }
 
+    /// The transport that the connection counts for.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
     /// Counts the connection under another transport from now on, as when Socket.IO upgrades from polling to WebSocket.
     pub fn change_transport(&mut self, transport: Transport) {
         let metrics = &self.limits.0.metrics;

@@ -3,72 +3,23 @@
 //! A connection looks up the path of each request here as soon as its head is decoded. A path without a route belongs to actix-web's
 //! application, which has the pages and Socket.IO. What every answer gets is added by [`super::layer`] in both cases.
 
-use std::{borrow::Cow, fmt, future::ready, net::SocketAddr, rc::Rc};
+use std::{borrow::Cow, fmt, future::ready, rc::Rc};
 
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError as _,
+    HttpResponse, ResponseError as _,
     error::PayloadError,
-    http::{
-        Method,
-        header::{self, HeaderMap},
-    },
+    http::{Method, header},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::LocalBoxFuture, stream::LocalBoxStream};
 use percent_encoding::percent_decode_str;
 
+pub use super::parts::{OwnedParts, RequestParts};
 use super::{
     ApiError,
     cors::{self, Origins},
+    response::ResponseBody,
 };
-
-/// What a handler reads of the head of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestParts<'a> {
-    /// GET, POST, …
-    pub method: &'a Method,
-    /// As it was sent: percent-encoded.
-    pub path: &'a str,
-    /// Without the question mark; empty if there is none.
-    pub query: &'a str,
-    /// The header fields.
-    pub headers: &'a HeaderMap,
-    /// The peer of the connection.
-    pub peer: Option<SocketAddr>,
-}
-
-/// [`RequestParts`] that outlive their request, for a handler that waits before it reads them.
-#[derive(Clone, Debug)]
-pub struct OwnedParts {
-    method: Method,
-    path: String,
-    query: String,
-    headers: HeaderMap,
-    peer: Option<SocketAddr>,
-}
-
-impl OwnedParts {
-    /// The parts.
-    #[must_use]
-    pub fn parts(&self) -> RequestParts<'_> {
-        let Self { method, path, query, headers, peer } = self;
-        RequestParts { method, path, query, headers, peer: *peer }
-    }
-}
-
-impl From<&RequestParts<'_>> for OwnedParts {
-    fn from(parts: &RequestParts<'_>) -> Self {
-        let RequestParts { method, path, query, headers, peer } = *parts;
-        Self { method: method.clone(), path: path.to_owned(), query: query.to_owned(), headers: headers.clone(), peer }
-    }
-}
-
-impl<'a> From<&'a HttpRequest> for RequestParts<'a> {
-    fn from(request: &'a HttpRequest) -> Self {
-        let (method, query, headers) = (request.method(), request.query_string(), request.headers());
-        Self { method, path: request.path(), query, headers, peer: request.peer_addr() }
-    }
-}
 
 /// The body of a request. [`super::body`] reads it within limits.
 pub enum RequestBody {
@@ -88,7 +39,7 @@ impl fmt::Debug for RequestBody {
 }
 
 /// A response that is being made. Dropping it cancels the request.
-pub type ResponseFuture = LocalBoxFuture<'static, HttpResponse>;
+pub type ResponseFuture = LocalBoxFuture<'static, HttpResponse<ResponseBody>>;
 
 type Handler = Rc<dyn Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture>;
 type Shortcut = Rc<dyn Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture>>;
@@ -276,8 +227,15 @@ pub fn segment(path: &str, n: usize) -> Result<Cow<'_, str>, ApiError> {
 }
 
 /// The future of a handler.
-pub fn response(response: impl Future<Output = Result<HttpResponse, ApiError>> + 'static) -> ResponseFuture {
-    response.map(|response| response.unwrap_or_else(|error| error.error_response())).boxed_local()
+pub fn response<B: Into<ResponseBody>>(
+    response: impl Future<Output = Result<HttpResponse<B>, ApiError>> + 'static,
+) -> ResponseFuture {
+    response
+        .map(|response| match response {
+            Ok(response) => response.map_body(|_, body| body.into()),
+            Err(error) => ResponseBody::boxed(error.error_response()),
+        })
+        .boxed_local()
 }
 
 /// A response that is complete.
@@ -288,7 +246,7 @@ pub fn response_ready(result: Result<HttpResponse, ApiError>) -> ResponseFuture 
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{HeaderMap, HeaderValue};
 
     use super::*;
     fn text(text: &'static str) -> ResponseFuture {

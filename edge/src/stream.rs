@@ -3,6 +3,11 @@
 //! The web server polls the body while its write buffer has space; the body polls its reader, and whatever the reader returns is sent as
 //! one chunk. If a client does not read, the buffer stays full and nobody polls (backpressure): the connection then costs its cursor and
 //! the data of one write, at most 16 KiB and one batch. There is no task and no queue, and only one timer.
+//!
+//! A stream that has returned everything can be [taken apart](Live), and made again from its parts: meanwhile a cohort of connections
+//! needs neither the body nor its timer.
+
+mod live;
 
 use std::{
     convert::Infallible,
@@ -22,10 +27,11 @@ use shared::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
+pub(super) use self::live::{AnyForm, Live, Parts};
 use super::{Access, Settings, limits::Slot};
 
-/// How a transport encodes a stream.
-pub trait Form: Unpin + 'static {
+/// How a transport encodes a stream. Equal forms encode messages, keep-alives and gaps as the same bytes.
+pub trait Form: Copy + Eq + Unpin + 'static {
     /// The first bytes, sent immediately. `place` is the cursor that the stream begins after, if it is known: a client that is disconnected
     /// before its first message has no other cursor to resume from.
     fn opening(&self, place: Option<Cursor>) -> Bytes;
@@ -51,12 +57,6 @@ impl Retry {
         Self(rand::rng().random_range(2_000..=4_000))
     }
 
-    /// Another random delay for the same client.
-    #[must_use]
-    pub fn redrawn(self) -> Self {
-        Self::draw()
-    }
-
     /// In milliseconds.
     #[must_use]
     pub fn millis(self) -> u16 {
@@ -78,7 +78,7 @@ fn end(max_age: Option<Duration>, access: &Access) -> Option<Instant> {
 }
 
 /// The times of a stream's keep-alives and its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSchedule {
     /// The idle time after which a keep-alive is sent.
     pub keep_alive: Duration,
@@ -116,9 +116,12 @@ enum Phase {
 impl<F: Form> Stream<F> {
     /// Streams the messages of `reader`, encoded by `form`, counted with `slot`, until `times` or the log end it.
     pub fn new(reader: Reader, form: F, slot: Slot, times: StreamSchedule) -> Self {
+        Self::begin(reader, form, slot, times, Phase::Opening)
+    }
+
+    fn begin(reader: Reader, form: F, slot: Slot, times: StreamSchedule, phase: Phase) -> Self {
         let written = Instant::now();
-        let mut stream =
-            Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase: Phase::Opening };
+        let mut stream = Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase };
         let due = stream.due();
         stream.timer.as_mut().reset(due);
         stream
@@ -135,17 +138,7 @@ impl<F: Form> Stream<F> {
         let figures = self.slot.figures();
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
-        if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
-            return self.form.with_message(message, Bytes::clone);
-        }
-        let gap = batch.gap.map(|gap| self.form.gap(&gap)).unwrap_or_default();
-        let data = batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
-        let mut chunk = BytesMut::with_capacity(gap.len() + data);
-        chunk.extend_from_slice(&gap);
-        for message in &batch.messages {
-            self.form.with_message(message, |bytes| chunk.extend_from_slice(bytes));
-        }
-        chunk.freeze()
+        encode(&self.form, batch)
     }
 
     /// The next data: messages, a keep-alive, or the end.
@@ -187,8 +180,23 @@ impl<F: Form> Stream<F> {
     }
 }
 
+/// What a client is sent for `batch`, as one chunk.
+fn encode<F: Form>(form: &F, batch: &Batch) -> Bytes {
+    if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
+        return form.with_message(message, Bytes::clone);
+    }
+    let gap = batch.gap.map(|gap| form.gap(&gap)).unwrap_or_default();
+    let data = batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
+    let mut chunk = BytesMut::with_capacity(gap.len() + data);
+    chunk.extend_from_slice(&gap);
+    for message in &batch.messages {
+        form.with_message(message, |bytes| chunk.extend_from_slice(bytes));
+    }
+    chunk.freeze()
+}
+
 /// The maximum read from the log: this much may be kept for a client that stops reading. At least one message is returned, however large.
-const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
+pub(super) const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 
 /// The approximate overhead of an encoded message in bytes, for the initial allocation.
 const BESIDE_DATA: usize = 128;

@@ -14,9 +14,10 @@ use edge::{
     calls::{ConnectCall, Opening},
     metrics::Transport,
     query::{Parameter, Query},
+    response::ResponseBody,
     routes::{OwnedParts, RequestParts, ResponseFuture, response},
     service::Service,
-    stream::{Form as _, Retry, Stream, StreamSchedule},
+    stream::{Form as _, Stream, StreamSchedule},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
 use futures_util::stream;
@@ -43,10 +44,10 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
             Ok(access) => respond(&service, &parts.parts(), access).await,
             // As at the connection limit: the client retries by itself.
             Err(ApiError::Unavailable { .. }) => {
-                let form = EventStream { format: Format::Raw, publisher: Publisher::Hidden, retry: Retry::draw() };
-                head().body(form.closing())
+                let form = EventStream { format: Format::Raw, publisher: Publisher::Hidden };
+                head().finish().set_body(form.closing().into())
             }
-            Err(error) => error.error_response(),
+            Err(error) => ResponseBody::boxed(error.error_response()),
         }
     })
 }
@@ -59,25 +60,25 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
         let (subscription, format) = read?;
         // No content is what an `EventSource` does not reconnect after (WHATWG HTML, "establish the connection").
         if access.require_connection().is_err() {
-            return Ok(HttpResponse::NoContent().finish());
+            return Ok(ResponseBody::boxed(HttpResponse::NoContent().finish()));
         }
         let mut answer = head();
-        let form = EventStream { format, publisher: access.publisher(), retry: Retry::draw() };
+        let form = EventStream { format, publisher: access.publisher() };
         let Ok(mut slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
-            return Ok(answer.body(form.closing()));
+            return Ok(answer.finish().set_body(form.closing().into()));
         };
         if is_head {
             // A body of unknown length, like that of the GET; a HEAD is sent none of it.
-            return Ok(answer.streaming(stream::empty::<Result<_, Infallible>>()));
+            return Ok(ResponseBody::boxed(answer.streaming(stream::empty::<Result<_, Infallible>>())));
         }
         let times = StreamSchedule::of(&service.edge.settings, &access);
         let reader = match subscription.open(&service).await {
             Ok(reader) => reader,
             Err(denied @ ApiError::Denied { .. }) => return Err(denied),
-            Err(_) => return Ok(answer.body(form.closing())),
+            Err(_) => return Ok(answer.finish().set_body(form.closing().into())),
         };
         access.register(&mut slot, &subscription.channels);
-        Ok(answer.body(Stream::new(reader, form, slot, times)))
+        Ok(answer.finish().set_body(Stream::new(reader, form, slot, times).into()))
     })
 }
 

@@ -15,19 +15,17 @@ pub(crate) enum Format {
 }
 
 /// The format of `/events`: each message is one event, whose id is its cursor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventStream {
     pub(crate) format: Format,
     /// Whether whole messages have the user who published them.
     pub(crate) publisher: Publisher,
-    /// How soon a browser reconnects after the end.
-    pub(crate) retry: Retry,
 }
 
 impl Form for EventStream {
     fn opening(&self, place: Option<Cursor>) -> Bytes {
         // With the comment, proxies and clients recognize the stream as open before there is a message.
-        let mut opening = format!("retry: {}\n: connected\n", self.retry.millis());
+        let mut opening = format!("retry: {}\n: connected\n", Retry::draw().millis());
         if let Some(place) = place {
             // An event without data is not dispatched, but its id is stored and sent when the browser reconnects (WHATWG HTML, "dispatch
             // the event"): messages published between a broken first connection and the next are not skipped.
@@ -65,7 +63,7 @@ impl Form for EventStream {
     fn closing(&self) -> Bytes {
         // Random for each stream: when a server shuts down, all its streams end at the same time, and their clients should not reconnect at
         // the same time.
-        format!("retry: {}\n\n", self.retry.redrawn().millis()).into()
+        format!("retry: {}\n\n", Retry::draw().millis()).into()
     }
 }
 
@@ -152,7 +150,7 @@ mod tests {
     }
 
     fn form(format: Format) -> EventStream {
-        EventStream { format, publisher: Publisher::Hidden, retry: Retry::draw() }
+        EventStream { format, publisher: Publisher::Hidden }
     }
 
     #[test]

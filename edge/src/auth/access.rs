@@ -16,7 +16,7 @@ use shared::pure::{
 };
 
 use super::{Identity, TokenFault, token_owner::TokenOwner};
-use crate::{ApiError, Edge, address, routes::RequestParts, settings::CallKind};
+use crate::{ApiError, Edge, address, parts::RequestParts, settings::CallKind};
 
 /// The cookie with the token, for browsers: an `EventSource` cannot send headers.
 pub const TOKEN_COOKIE: &str = "trident_token";

@@ -26,13 +26,35 @@ use super::{
     outgoing::{Framing, Shape, Written},
     request::{Routed, Whole, half_closed},
 };
-use crate::{guarded::Guarded, layer::Body};
+use crate::{
+    guarded::Guarded,
+    layer::{Body, Counted},
+    response::ResponseBody,
+    stream::{Live, Parts},
+};
 
 /// Bytes that are gathered before they are written, while a body has more. This much, and the body's last chunk, is all that is stored for
 /// a client that does not read.
 const GATHERED: usize = 16 * 1024;
+
+/// What follows an answer on its connection.
+pub(super) enum Answered {
+    /// Another request may.
+    Next,
+    /// The connection is to be closed.
+    Last,
+    /// The answer itself: everything so far was passed to the kernel, and its stream waits for messages.
+    Waits(Box<WaitingStream>),
+}
+
+/// A stream that waits, and the request that it answers.
+pub(super) struct WaitingStream {
+    pub(super) parts: Parts,
+    pub(super) counted: Option<Counted>,
+}
+
 /// A body that is being sent.
-struct Sending {
+pub(super) struct Sending {
     /// The body, until it has ended.
     body: Option<Body>,
     /// Its last chunk, as far as it has not been written yet.
@@ -58,7 +80,7 @@ struct Exchange {
 }
 
 impl Routed {
-    fn finish(self, response: HttpResponse) -> HttpResponse<Body> {
+    fn finish(self, response: HttpResponse<ResponseBody>) -> HttpResponse<Body> {
         self.active.finish(Some(Cow::Borrowed(self.label)), response)
     }
 }
@@ -74,13 +96,42 @@ where
     let answering = Box::pin(async move {
         match call.await {
             Ok(answer) => answer.into_parts().1,
-            Err(error) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body, None)),
+            Err(error) => HttpResponse::from_error(error).map_body(|_, body| Guarded::new(body.into(), None)),
         }
     });
     (answering, Exchange { shape, body, expects, half_closed })
 }
 
 impl Sending {
+    /// The rest of a stream in chunks, or nothing more than what is queued.
+    pub(super) fn resumed(stream: Option<(Box<dyn Live>, Option<Counted>)>) -> Self {
+        Self {
+            body: stream.map(|(stream, counted)| Guarded::new(ResponseBody::live(stream), counted)),
+            rest: Bytes::new(),
+            framing: Framing::Chunks,
+            owed: 0,
+            has_begun: true,
+            failed: None,
+            incoming: None,
+            keeps: false,
+        }
+    }
+
+    /// The stream that waits.
+    fn take_waiting(&mut self) -> Option<WaitingStream> {
+        let (body, counted) = self.body.take()?.into_parts();
+        let parts = body.into_live()?.take_apart();
+        Some(WaitingStream { parts, counted })
+    }
+
+    /// Whether this is a stream that waits for messages, in chunks, and nothing else happens on its connection.
+    fn can_park(&self) -> bool {
+        self.framing == Framing::Chunks
+            && !self.keeps
+            && self.incoming.as_ref().is_none_or(Incoming::is_over)
+            && self.body.as_ref().is_some_and(|body| body.body().can_park())
+    }
+
     /// Whether `chunk` exceeds the announced length; counts it.
     fn is_too_long(&mut self, chunk: &Bytes) -> bool {
         if self.framing != Framing::Length {
@@ -93,8 +144,8 @@ impl Sending {
 }
 
 impl Connection {
-    /// Has the application answer the request. Returns whether another may follow.
-    pub(super) async fn answer<S>(&mut self, application: &S, whole: Box<Whole>) -> bool
+    /// Has the application answer the request.
+    pub(super) async fn answer<S>(&mut self, application: &S, whole: Box<Whole>) -> Answered
     where
         S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
     {
@@ -102,18 +153,18 @@ impl Connection {
         let answered = self.until_answered(call.as_mut(), &mut exchange).await;
         // The request is moved here: it is not needed for as long as its response may take.
         drop(call);
-        let Some(mut sending) = answered.map(|response| self.begin_answer(response, exchange)) else { return false };
+        let Some(response) = answered else { return Answered::Last };
+        let mut sending = self.begin_answer(response, exchange);
         self.send(&mut sending).await
     }
 
     /// As [`answer`](Self::answer), for a request that its route answers.
-    pub(super) async fn answer_routed(&mut self, mut request: Box<Routed>) -> bool {
+    pub(super) async fn answer_routed(&mut self, mut request: Box<Routed>) -> Answered {
         let (shape, body) = (request.shape, request.body.take());
         let mut exchange = Exchange { shape, body, expects: request.expects, half_closed: request.half_closed };
         let answered = self.until_answered(request.response.as_mut(), &mut exchange).await;
-        let Some(mut sending) = answered.map(|response| self.begin_answer(request.finish(response), exchange)) else {
-            return false;
-        };
+        let Some(response) = answered else { return Answered::Last };
+        let mut sending = self.begin_answer(request.finish(response), exchange);
         self.send(&mut sending).await
     }
 
@@ -170,18 +221,22 @@ impl Connection {
         Sending { body, rest: Bytes::new(), framing, owed, has_begun: false, failed: None, incoming, keeps }
     }
 
-    /// Sends a response. Returns whether another request may follow.
-    async fn send(&mut self, sending: &mut Sending) -> bool {
+    /// Sends a response.
+    pub(super) async fn send(&mut self, sending: &mut Sending) -> Answered {
         let sent = poll_fn(|cx| self.poll_send(cx, sending)).await;
         self.alarm.clear();
         if sent.is_err() {
             self.input = Input::Broken;
+            return Answered::Last;
         }
-        sending.keeps && sent.is_ok() && self.pass_over().await
+        if let Some(waiting) = sending.take_waiting() {
+            return Answered::Waits(Box::new(waiting));
+        }
+        if sending.keeps && self.pass_over().await { Answered::Next } else { Answered::Last }
     }
 
-    /// Writes the body as it is produced and as the client reads. The body is not polled while the client reads less than it is sent
-    /// (backpressure): the body is a cursor, and a client that does not read costs its cursor.
+    /// Writes the body as it is produced and as the client reads, until its end or until it can be parked. The body is not polled while the
+    /// client reads less than it is sent (backpressure): the body is a cursor, and a client that does not read costs its cursor.
     fn poll_send(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
         // The head waits for the first chunk of the body: usually both are sent together. Earlier data is written first.
         let mut is_full = sending.has_begun && self.outgoing.len() > 0;
@@ -237,6 +292,7 @@ impl Connection {
                             _ => return self.poll_grace(cx),
                         },
                         Poll::Pending if flushed.is_pending() => return self.poll_grace(cx),
+                        Poll::Pending if self.parks && sending.can_park() => return Poll::Ready(Ok(())),
                         Poll::Pending => return Poll::Pending,
                     }
                 }

@@ -41,7 +41,8 @@ struct Entry {
     is_evicted: bool,
 }
 
-const NEVER: u64 = u64::MAX;
+/// A time that does not come.
+pub(super) const NEVER: u64 = u64::MAX;
 /// Milliseconds after which a connection without a request may be closed to make room.
 const MIN_IDLE: u64 = 1_000;
 
@@ -65,6 +66,21 @@ impl Clock {
     /// Milliseconds since its start, at the last tick.
     pub(super) fn now(&self) -> u64 {
         self.now.get()
+    }
+
+    /// Milliseconds since its start, exactly.
+    pub(super) fn elapsed(&self) -> u64 {
+        self.millis(Instant::now())
+    }
+
+    /// Milliseconds from its start to `instant`.
+    pub(super) fn millis(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant this many milliseconds after its start. `None` if that is too far away to matter.
+    pub(super) fn instant(&self, millis: u64) -> Option<Instant> {
+        self.began.checked_add(Duration::from_millis(millis))
     }
 
     /// The date in HTTP's format (RFC 9110 §5.6.7), at most a tick old.
@@ -120,7 +136,7 @@ impl Clock {
     }
 
     fn update(&self) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.elapsed();
         self.now.set(now);
         self.update_date();
         let over: Vec<_> = {

@@ -22,7 +22,7 @@ use socket2::SockRef;
 use tokio::io::AsyncWrite as _;
 
 use super::{
-    WorkerContext,
+    Worker,
     clock::{Alarm, Clock},
     decoder::Decoder,
     outgoing::{Outgoing, Shape},
@@ -61,7 +61,7 @@ pub(super) struct Connection {
     /// Received, and not yet decoded.
     pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
-    quiet: Quiet,
+    pub(super) quiet: Quiet,
     pub(super) input: Input,
     /// Reading was stopped although there was data: tokio does not know of it.
     pub(super) is_paused: bool,
@@ -73,6 +73,8 @@ pub(super) struct Connection {
     pub(super) discarded: usize,
     /// The server has written its last byte: input is discarded for a while, however much it is.
     pub(super) is_closing: bool,
+    /// It is parked while its stream waits.
+    pub(super) parks: bool,
 }
 
 /// The state of the client's sending side.
@@ -96,13 +98,30 @@ pub(super) enum In {
 }
 
 impl Connection {
-    pub(super) fn new<S>(worker: &WorkerContext<S>, socket: TcpStream, place: &Socket) -> Self {
+    /// A connection that was accepted.
+    pub(super) fn new(worker: &Worker, socket: TcpStream, place: &Socket) -> Self {
         let options = SockRef::from(&socket);
         // An option that cannot be set, or that this system does not support, is omitted.
         let _ = options.set_tcp_nodelay(true);
         let _ = options.set_send_buffer_size(SEND_BUFFER);
+        Self { peer: socket.peer_addr().ok(), ..Self::around(worker, socket, place) }
+    }
+
+    /// A connection whose last response continues: everything before `outgoing` was passed to the kernel, and no further request is read.
+    pub(super) fn resumed(
+        worker: &Worker,
+        socket: TcpStream,
+        place: &Socket,
+        quiet: Quiet,
+        discarded: usize,
+        outgoing: Outgoing,
+    ) -> Self {
+        Self { quiet, discarded, outgoing, is_discarding: true, ..Self::around(worker, socket, place) }
+    }
+
+    fn around(worker: &Worker, socket: TcpStream, place: &Socket) -> Self {
         Self {
-            peer: socket.peer_addr().ok(),
+            peer: None,
             socket,
             decoder: Decoder::new(worker.config.clone()),
             clock: worker.clock.clone(),
@@ -118,6 +137,7 @@ impl Connection {
             is_discarding: false,
             discarded: 0,
             is_closing: false,
+            parks: cfg!(target_os = "linux"),
         }
     }
 

@@ -18,12 +18,15 @@
 //!   stream the same time for the acknowledgement of its keep-alive ([`quiet`]);
 //! - the client's own end after the last byte of the server: 2 s.
 //!
+//! A stream that waits for messages needs none of this: its connection is parked among the [`cohorts`] of the worker, and its future ends.
+//!
 //! A client that closes its sending side gets what is ready, and the server waits for nothing else on its behalf.
 //!
 //! The readers of request bodies have their own timeouts ([`super::body`]), and streams end themselves.
 
 mod answer;
 mod clock;
+mod cohorts;
 mod connection;
 pub mod decoder;
 mod incoming;
@@ -44,7 +47,9 @@ use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
 use tokio::time::interval;
 
 pub(super) use self::sockets::Sockets;
-use self::{clock::Clock, connection::Connection, request::NextRequest, sockets::Excess};
+use self::{
+    answer::Answered, clock::Clock, cohorts::Cohorts, connection::Connection, request::NextRequest, sockets::Excess,
+};
 use super::{Edge, layer::Body, routes::Routes};
 
 /// The timeouts of a server's clients.
@@ -69,12 +74,18 @@ impl ConnectionTimeouts {
 /// How often the number of sockets is checked.
 const ROOM_CHECK: Duration = Duration::from_millis(500);
 
-/// The shared state of the connections of one worker.
+/// What serves the connections of one worker.
 pub(super) struct WorkerContext<S> {
     application: S,
+    routes: Routes,
+    worker: Rc<Worker>,
+    cohorts: Rc<Cohorts>,
+}
+
+/// The shared state of the connections of one worker.
+pub(super) struct Worker {
     clock: Rc<Clock>,
     times: ConnectionTimeouts,
-    routes: Routes,
     edge: Edge,
     /// Of actix's decoder.
     config: ServiceConfig,
@@ -87,12 +98,13 @@ where
     /// Create it within the worker's runtime.
     pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts) -> Self {
         let config = ServiceConfig::default();
-        Self { application, routes, edge, clock: Clock::start(times.tick()), times, config }
+        let worker = Rc::new(Worker { clock: Clock::start(times.tick()), times, edge, config });
+        Self { application, routes, cohorts: Cohorts::new(worker.clone()), worker }
     }
 
     /// Connections that wait for a request close, and others after their response.
     pub(super) fn stop(&self) {
-        self.clock.stop();
+        self.worker.clock.stop();
     }
 
     /// Closes idle connections while the process has too many: without a descriptor no new one could be accepted and ask for that. Ends
@@ -100,7 +112,7 @@ where
     pub(super) async fn keep_room(worker: Weak<Self>) {
         let mut ticks = interval(ROOM_CHECK);
         while let Some(worker) = worker.upgrade() {
-            match worker.edge.sockets.excess() {
+            match worker.worker.edge.sockets.excess() {
                 0 => {}
                 excess => {
                     worker.make_room(Excess::Total(excess));
@@ -118,29 +130,37 @@ where
             Excess::Address(address, most) => (Some(address), most),
             Excess::Total(most) => (None, most),
         };
-        let evicted = self.clock.evict(address, most);
-        self.edge.sockets.evicted(evicted);
+        let evicted = self.worker.clock.evict(address, most);
+        self.worker.edge.sockets.evicted(evicted);
         evicted > 0 || address.is_none()
     }
 
-    /// Serves a connection to its end.
+    /// Serves a connection to its end, or until it is parked. If nothing else is parked, it serves what is parked from then on, until there
+    /// is nothing left: so actix's server counts a connection as long as any is open.
     pub(super) async fn serve(self: Rc<Self>, socket: TcpStream) {
-        let (place, excess) = self.edge.sockets.open(socket.peer_addr().ok());
+        let edge = &self.worker.edge;
+        let (place, excess) = edge.sockets.open(socket.peer_addr().ok());
         if !self.make_room(excess) {
-            self.edge.metrics.refusals.sockets_per_address.inc();
+            edge.metrics.refusals.sockets_per_address.inc();
             return;
         }
-        let mut connection = Connection::new(&self, socket, &place);
-        let mut patience = self.times.head;
-        while let Some(next) = connection.read_request(patience, &self.routes, &self.edge).await {
-            let keeps = match next {
+        let mut connection = Connection::new(&self.worker, socket, &place);
+        let mut patience = self.worker.times.head;
+        while let Some(next) = connection.read_request(patience, &self.routes, edge).await {
+            let answered = match next {
                 NextRequest::Routed(request) => connection.answer_routed(request).await,
                 NextRequest::Application(whole) => connection.answer(&self.application, whole).await,
             };
-            if !keeps {
-                break;
+            match answered {
+                Answered::Next => patience = self.worker.times.keep_alive,
+                Answered::Last => break,
+                Answered::Waits(stream) => {
+                    if let Some(host) = self.cohorts.park(connection, place, *stream) {
+                        host.await;
+                    }
+                    return;
+                }
             }
-            patience = self.times.keep_alive;
         }
         connection.close().await;
     }

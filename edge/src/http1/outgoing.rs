@@ -53,7 +53,9 @@ pub(super) struct Written {
 const MIN_SHARED: usize = 4 * 1024;
 /// Maximum size of one write in bytes. The kernel's buffer exceeds its limit by at most one write, and only after that has been sent does
 /// the socket become writable for a slow client.
-const MAX_WRITE: usize = 16 * 1024;
+pub(super) const MAX_WRITE: usize = 16 * 1024;
+/// What ends a body in chunks (RFC 9112 §7.1).
+pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Maximum number of parts in one write.
 const MAX_PARTS: usize = 8;
 
@@ -68,7 +70,22 @@ pub(super) struct Outgoing {
     taken: usize,
 }
 
+/// A part of a body as a chunk, with its framing (RFC 9112 §7.1).
+pub(super) fn framed(part: &[u8]) -> Vec<u8> {
+    let mut chunk = Vec::with_capacity(part.len() + 16 + 4);
+    // Writing to a vector never fails.
+    let _ = write!(chunk, "{:X}\r\n", part.len());
+    chunk.extend_from_slice(part);
+    chunk.extend_from_slice(b"\r\n");
+    chunk
+}
+
 impl Outgoing {
+    /// These bytes, and nothing else yet.
+    pub(super) fn of(bytes: Bytes) -> Self {
+        Self { parts: Some(bytes).into_iter().filter(|bytes| !bytes.is_empty()).collect(), ..Self::default() }
+    }
+
     /// The number of queued bytes.
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum::<usize>() + self.bytes.len() - self.taken
@@ -182,7 +199,7 @@ impl Outgoing {
     /// The end of a body.
     pub(super) fn end(&mut self, framing: Framing) {
         if framing == Framing::Chunks {
-            self.bytes.extend_from_slice(b"0\r\n\r\n");
+            self.bytes.extend_from_slice(LAST_CHUNK);
         }
     }
 

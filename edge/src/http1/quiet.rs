@@ -9,9 +9,8 @@
 //! therefore set only while that cannot happen: the data is short, it is sent after a silence, and everything before it has left the
 //! kernel.
 
-use std::time::Duration;
+use std::{os::fd::AsFd, time::Duration};
 
-use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 
 /// How long a client may take to acknowledge a keep-alive.
@@ -40,7 +39,7 @@ impl Quiet {
 
     /// Call it at `now`, before `bytes` are passed to the kernel: has the kernel disconnect the client if they are a keep-alive that is not
     /// acknowledged.
-    pub(super) fn before_write(&mut self, socket: &TcpStream, bytes: usize, now: u64) {
+    pub(super) fn before_write(&mut self, socket: &impl AsFd, bytes: usize, now: u64) {
         let is_quiet = bytes <= MAX_SIGN && now.saturating_sub(self.written) >= self.silence;
         self.written = now;
         if self.is_watched && is_quiet {
@@ -56,15 +55,27 @@ impl Quiet {
     }
 }
 
+impl Quiet {
+    /// The time of the last write, in milliseconds of the worker's clock.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Everything was passed to the kernel by `now`.
+    pub(super) fn flushed(&mut self, now: u64) {
+        self.written = now;
+    }
+}
+
 /// Sets the time after which the kernel disconnects for lack of acknowledgements. Returns whether it succeeded.
 #[cfg(target_os = "linux")]
-fn set_timeout(socket: &TcpStream, timeout: Option<Duration>) -> bool {
+fn set_timeout(socket: &impl AsFd, timeout: Option<Duration>) -> bool {
     SockRef::from(socket).set_tcp_user_timeout(timeout).is_ok()
 }
 
 /// Whether the kernel has bytes that it has not sent yet, since the client has no space for them. True if that is unknown.
 #[cfg(target_os = "linux")]
-fn has_unsent(socket: &TcpStream) -> bool {
+fn has_unsent(socket: &impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let options = SockRef::from(socket);
     // With this option a socket is writable only while nothing is unsent.
@@ -79,18 +90,19 @@ fn has_unsent(socket: &TcpStream) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn set_timeout(_: &TcpStream, _: Option<Duration>) -> bool {
+fn set_timeout(_: &impl AsFd, _: Option<Duration>) -> bool {
     false
 }
 
 #[cfg(not(target_os = "linux"))]
-fn has_unsent(_: &TcpStream) -> bool {
+fn has_unsent(_: &impl AsFd) -> bool {
     true
 }
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
+    use actix_web::rt::net::TcpStream;
     use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
     use super::*;

@@ -155,7 +155,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
                 ("/script", Some(script)) => response.body(BoxBody::new(script)),
                 _ => response.body(format!("at {path}")),
             };
-            let response = response.map_body(|_, body| Guarded::new(body, None));
+            let response = response.map_body(|_, body| Guarded::new(body.into(), None));
             Ok::<_, actix_web::Error>(ServiceResponse::new(unasked(), response))
         }
     });

@@ -17,6 +17,7 @@ use crate::{
 const START: u64 = 1_763_800_000_000;
 
 /// One letter for each thing that a stream says.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Letters {
     opening: &'static str,
 }

@@ -344,6 +344,16 @@ impl Log {
         self.writer.lock().add_waiter(name, waiter, opener)
     }
 
+    /// Counts subscriptions of readers that share a waiter with others.
+    pub(super) fn count_subscriptions(&self, count: usize) {
+        self.subscriptions.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// These subscriptions have ended.
+    pub(super) fn discount_subscriptions(&self, count: usize) {
+        self.subscriptions.fetch_sub(count, Ordering::Relaxed);
+    }
+
     /// Removes a waiter from its channel, and the channel from the log if it has neither messages nor readers.
     pub(super) fn remove_waiter(&self, channel: &Arc<Channel>, key: usize) {
         self.subscriptions.fetch_sub(1, Ordering::Relaxed);

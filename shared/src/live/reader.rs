@@ -13,6 +13,7 @@ use std::{
 };
 
 mod batch;
+pub mod cohort;
 mod latest;
 mod merge;
 mod older;
@@ -356,7 +357,6 @@ impl Reader {
     }
 
     /// As [`read`](Self::read), waiting if there are no messages; `None` once the log is closed and read to its end.
-    ///
     /// Cheap to call again at any time; each call replaces the waker of the previous one.
     pub fn poll_read(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
         self.waiter.waker.register(cx.waker());

@@ -1,5 +1,6 @@
 //! What readers get, and when they are woken.
 
+mod cohort;
 mod model;
 
 use std::{

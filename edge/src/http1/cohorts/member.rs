@@ -1,0 +1,129 @@
+//! A parked connection: what is left of it, its place in the order of its cohort, and how it leaves.
+
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use shared::live::reader::cohort::Place;
+use slab::Slab;
+
+use super::super::{quiet::Quiet, sockets::Socket};
+use crate::{layer::Counted, limits::Slot, stream::Live};
+
+/// A parked connection. Everything before its place was passed to the kernel.
+pub(super) struct Member {
+    pub(super) socket: TcpStream,
+    pub(super) place: Place,
+    /// When its stream ends, in milliseconds of the worker's clock.
+    pub(super) end: u64,
+    pub(super) quiet: Quiet,
+    /// The number of bytes that its client sent although no further request is read.
+    pub(super) discarded: usize,
+    pub(super) guards: Guards,
+    /// The key of its cohort.
+    pub(super) cohort: usize,
+    pub(super) links: Links,
+}
+
+/// What counts the connection for as long as it lasts.
+pub(super) struct Guards {
+    pub(super) slot: Slot,
+    pub(super) accepted: Socket,
+    pub(super) counted: Option<Counted>,
+}
+
+/// A connection that is not parked any more.
+pub(super) struct Departed {
+    pub(super) socket: TcpStream,
+    pub(super) accepted: Socket,
+    pub(super) quiet: Quiet,
+    pub(super) discarded: usize,
+    /// The bytes that the kernel has not accepted yet.
+    pub(super) rest: Bytes,
+    /// Its stream. `None` if that has ended.
+    pub(super) stream: Option<(Box<dyn Live>, Option<Counted>)>,
+}
+
+/// How a member leaves.
+pub(super) enum Exit {
+    /// Its connection is lost.
+    Lost,
+    /// It continues alone from `place`, once its client has taken `rest`.
+    Alone { place: Place, rest: Bytes },
+    /// Its stream ends.
+    Ended,
+}
+
+/// The neighbours of a member in the list of its cohort.
+#[derive(Clone, Copy)]
+pub(super) struct Links {
+    before: u32,
+    after: u32,
+}
+
+/// No member.
+const NONE: u32 = u32::MAX;
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { before: NONE, after: NONE }
+    }
+}
+
+/// All members of a worker.
+pub(super) type Members = Slab<Member>;
+
+/// The members of a cohort in the order in which they are served: whoever was served last is at the back.
+pub(super) struct List {
+    front: u32,
+    back: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { front: NONE, back: NONE }
+    }
+}
+
+impl List {
+    /// The member that is served next.
+    pub(super) fn front(&self) -> Option<u32> {
+        (self.front != NONE).then_some(self.front)
+    }
+
+    /// The member behind this one.
+    pub(super) fn after(members: &Members, key: u32) -> Option<u32> {
+        let after = members[key as usize].links.after;
+        (after != NONE).then_some(after)
+    }
+
+    /// Adds a member at the back.
+    pub(super) fn push_back(&mut self, members: &mut Members, key: u32) {
+        members[key as usize].links = Links { before: self.back, after: NONE };
+        match self.back {
+            NONE => self.front = key,
+            back => members[back as usize].links.after = key,
+        }
+        self.back = key;
+    }
+
+    /// Removes a member, wherever it is.
+    pub(super) fn remove(&mut self, members: &mut Members, key: u32) {
+        let Links { before, after } = std::mem::take(&mut members[key as usize].links);
+        match before {
+            NONE => self.front = after,
+            before => members[before as usize].links.after = after,
+        }
+        match after {
+            NONE => self.back = before,
+            after => members[after as usize].links.before = before,
+        }
+    }
+
+    /// Moves a member to the back.
+    pub(super) fn move_to_back(&mut self, members: &mut Members, key: u32) {
+        if self.back != key {
+            self.remove(members, key);
+            self.push_back(members, key);
+        }
+    }
+}

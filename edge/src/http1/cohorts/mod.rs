@@ -1,0 +1,210 @@
+//! Parked connections: streams that have sent everything, and wait for messages.
+//!
+//! ```text
+//! Connection ─▶ park ─▶ a member of a cohort ─▶ … the log wakes the cohort ─▶ slice by slice: one read, one encoding, one write each …
+//!      ▲                        │
+//!      └── takes less than all ◀┴▶ its client left, its token expired, the log closed ─▶ the end
+//! ```
+//!
+//! Most streams have read everything, and those that have, on the same channels and in the same form, have the same cursor. So a worker
+//! keeps it once, for a [`cohort`]. A [`member`] of it has no task, waker, timer, or buffer: it is a descriptor in the [event set](events)
+//! of the worker, and a few words in its [`table`]. A client that takes less than it is sent leaves the cohort: it gets a connection of
+//! its own again, with a reader at its place, and is parked again when it has caught up.
+//!
+//! One task of each worker serves all of its cohorts: the host. After each slice of members it lets the worker do what else is ready, so a
+//! publication never waits for the previous one to be delivered; the members that are served later then get both in one write.
+//!
+//! The host is the future of the first connection that is parked, and lasts as long as any other: actix's server counts it, and waits for it
+//! when it shuts down.
+
+mod cohort;
+mod events;
+mod exit;
+mod member;
+mod table;
+mod woken;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_web::rt::{self, net::TcpStream, task::yield_now};
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use self::{events::Events, member::Departed, table::Table, woken::Woken};
+use super::{
+    Worker,
+    answer::{Answered, Sending, WaitingStream},
+    clock::NEVER,
+    connection::Connection,
+    outgoing::Outgoing,
+    sockets::Socket,
+};
+
+/// The cohorts of one worker.
+pub(super) struct Cohorts {
+    worker: Rc<Worker>,
+    events: OnceCell<Events>,
+    table: RefCell<Table>,
+    woken: Arc<Woken>,
+    /// The number of connections that left and are not parked again.
+    alone: Cell<usize>,
+    is_hosted: Cell<bool>,
+}
+
+/// What the host does next.
+enum Next {
+    /// It continues, after whatever else is ready.
+    Slice,
+    /// It ends: there is no connection left.
+    End,
+}
+
+impl Cohorts {
+    /// No cohorts yet.
+    pub(super) fn new(worker: Rc<Worker>) -> Rc<Self> {
+        let woken = Arc::<Woken>::default();
+        Rc::new(Self {
+            table: RefCell::new(Table::new(worker.clock.clone(), woken.clone())),
+            worker,
+            events: OnceCell::new(),
+            woken,
+            alone: Cell::new(0),
+            is_hosted: Cell::new(false),
+        })
+    }
+
+    /// Parks a connection. Returns the host, if there is none yet: it has to be polled to its end.
+    pub(super) fn park(
+        self: &Rc<Self>,
+        connection: Connection,
+        accepted: Socket,
+        stream: WaitingStream,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        self.admit(connection, accepted, stream);
+        (!self.is_hosted.replace(true)).then(|| host(Hosting(self.clone())).boxed_local())
+    }
+
+    fn admit(self: &Rc<Self>, connection: Connection, accepted: Socket, stream: WaitingStream) {
+        let Connection { socket, quiet, discarded, .. } = connection;
+        // A socket that cannot be taken from the runtime is closed.
+        let Ok(socket) = socket.into_std() else { return };
+        let mut table = self.table.borrow_mut();
+        let due = table.due();
+        let key = table.park(socket, accepted, quiet, discarded, stream);
+        if self.watch(table.socket(key), key).is_err() {
+            table.expel(key);
+            let left = table.take_left();
+            drop(table);
+            left.into_iter().for_each(|departed| self.continue_alone(departed, false));
+        } else if table.is_ready() || table.due() < due {
+            self.woken.host.wake();
+        }
+    }
+
+    fn watch(&self, socket: &std::net::TcpStream, key: u32) -> io::Result<()> {
+        if self.events.get().is_none() {
+            let _ = self.events.set(Events::open()?);
+        }
+        self.events.get().map_or(Ok(()), |events| events.add(socket, key))
+    }
+
+    /// Continues a connection that left, in a task of its own. `parks`: it is parked again.
+    fn continue_alone(self: &Rc<Self>, departed: Departed, parks: bool) {
+        let Departed { socket, accepted, quiet, discarded, rest, stream } = departed;
+        if let Some(events) = self.events.get() {
+            events.remove(&socket);
+        }
+        // A socket that the runtime does not accept is closed.
+        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        let alone = Alone::new(self);
+        rt::spawn(async move {
+            let worker = &alone.0.worker;
+            let mut connection = Connection::resumed(worker, socket, &accepted, quiet, discarded, Outgoing::of(rest));
+            connection.parks &= parks;
+            match connection.send(&mut Sending::resumed(stream)).await {
+                Answered::Waits(stream) => alone.0.admit(connection, accepted, *stream),
+                Answered::Next | Answered::Last => connection.close().await,
+            }
+        });
+    }
+
+    /// One turn of the host.
+    fn poll_turn(self: &Rc<Self>, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Next> {
+        self.woken.host.register(cx.waker());
+        let mut table = self.table.borrow_mut();
+        self.woken.take().into_iter().for_each(|cohort| table.wake(cohort));
+        if self.woken.take_ended() {
+            table.end_members();
+        }
+        let mut received = Vec::new();
+        let mut has_more = self.events.get().is_some_and(|events| events.poll_take(cx, &mut received).is_ready());
+        received.into_iter().for_each(|member| table.receive(member));
+        has_more |= table.turn();
+        let (left, due, is_empty) = (table.take_left(), table.due(), table.is_empty());
+        drop(table);
+        left.into_iter().for_each(|departed| self.continue_alone(departed, true));
+        if has_more {
+            return Poll::Ready(Next::Slice);
+        }
+        if is_empty && self.alone.get() == 0 {
+            return Poll::Ready(Next::End);
+        }
+        self.poll_timer(cx, timer, due).map(|()| Next::Slice)
+    }
+
+    fn poll_timer(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, due: u64) -> Poll<()> {
+        let Some(due) = Some(due).filter(|due| *due != NEVER).and_then(|due| self.worker.clock.instant(due)) else {
+            return Poll::Pending;
+        };
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.poll(cx)
+    }
+}
+
+/// Serves the cohorts until no connection is left.
+async fn host(hosting: Hosting) {
+    let mut timer = Box::pin(sleep_until(Instant::now()));
+    while let Next::Slice = poll_fn(|cx| hosting.0.poll_turn(cx, timer.as_mut())).await {
+        yield_now().await;
+    }
+}
+
+/// There is a host. The next connection becomes it once this is dropped.
+struct Hosting(Rc<Cohorts>);
+
+impl Drop for Hosting {
+    fn drop(&mut self) {
+        self.0.is_hosted.set(false);
+    }
+}
+
+/// A connection that left.
+struct Alone(Rc<Cohorts>);
+
+impl Alone {
+    fn new(cohorts: &Rc<Cohorts>) -> Self {
+        cohorts.alone.set(cohorts.alone.get() + 1);
+        Self(cohorts.clone())
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.alone.set(self.0.alone.get() - 1);
+        self.0.woken.host.wake();
+    }
+}

@@ -1,0 +1,368 @@
+//! The parked connections of a worker and their cohorts: who is served next, who leaves, and what is due when.
+//!
+//! All of it happens between two waits of the worker's [host](super): nothing here waits.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    io::{self, ErrorKind, Read as _},
+    net::TcpStream,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+use shared::live::reader::cohort::ChannelSet;
+use slab::Slab;
+
+use super::{
+    super::{
+        answer::WaitingStream,
+        clock::{Clock, NEVER},
+        connection::{MAX_DISCARDED, READ_INTO},
+        outgoing::framed,
+        quiet::Quiet,
+        sockets::Socket,
+    },
+    cohort::{Cohort, Follows, Run},
+    member::{Departed, Exit, Guards, Links, List, Member, Members},
+    woken::Woken,
+    write,
+};
+
+/// The number of writes after which the worker does what else there is to do.
+const SLICE: usize = 64;
+/// The precision of keep-alives in milliseconds: those of many connections are sent together.
+const GRAIN: u64 = 100;
+
+/// See the module.
+pub(super) struct Table {
+    pub(super) members: Members,
+    pub(super) cohorts: Slab<Cohort>,
+    pub(super) by_channels: HashMap<ChannelSet, Vec<usize>>,
+    /// Cohorts that may have something to send. The first is served next.
+    ready: VecDeque<usize>,
+    /// Members whose streams end, by the time.
+    pub(super) ends: BTreeSet<(u64, u32)>,
+    /// Cohorts with keep-alives, by the time of the next one.
+    pub(super) beats: BTreeSet<(u64, usize)>,
+    /// Connections that have left and are to be continued.
+    pub(super) left: Vec<Departed>,
+    pub(super) clock: Rc<Clock>,
+    woken: Arc<Woken>,
+    end_waker: Waker,
+}
+
+impl Table {
+    pub(super) fn new(clock: Rc<Clock>, woken: Arc<Woken>) -> Self {
+        Self {
+            members: Slab::new(),
+            cohorts: Slab::new(),
+            by_channels: HashMap::new(),
+            ready: VecDeque::new(),
+            ends: BTreeSet::new(),
+            beats: BTreeSet::new(),
+            left: Vec::new(),
+            clock,
+            end_waker: woken.end_waker(),
+            woken,
+        }
+    }
+
+    /// Parks a connection. Returns its key.
+    pub(super) fn park(
+        &mut self,
+        socket: TcpStream,
+        accepted: Socket,
+        mut quiet: Quiet,
+        discarded: usize,
+        stream: WaitingStream,
+    ) -> u32 {
+        let WaitingStream { parts, counted } = stream;
+        let now = self.clock.elapsed();
+        quiet.flushed(now);
+        let end = parts.times.end.map_or(NEVER, |end| self.clock.millis(end));
+        let channels = parts.reader.channel_set();
+        let mut known = self.by_channels.get(&channels).into_iter().flatten().copied();
+        let known = known.find(|cohort| self.cohorts[*cohort].admits(&parts));
+        let (cohort, place, slot) = match known {
+            Some(cohort) => (cohort, self.cohorts[cohort].reader.join(parts.reader), parts.slot),
+            None => {
+                let entry = self.cohorts.vacant_entry();
+                let key = entry.key();
+                let (cohort, place, slot) = Cohort::new(key, parts, &self.woken);
+                entry.insert(cohort);
+                self.by_channels.entry(channels).or_default().push(key);
+                self.set_beat(key, now);
+                // Something may have been published before the cohort's waker was registered.
+                self.wake(key);
+                (key, place, slot)
+            }
+        };
+        // Registered first: whatever ends it from now on is noticed.
+        let end = if slot.poll_end(&Context::from_waker(&self.end_waker)).is_ready() { now } else { end };
+        let guards = Guards { slot, accepted, counted };
+        let links = Links::default();
+        let member = Member { socket, place, end, quiet, discarded, guards, cohort, links };
+        let key = u32::try_from(self.members.insert(member)).unwrap_or(u32::MAX);
+        self.cohorts[cohort].list.push_back(&mut self.members, key);
+        if end != NEVER {
+            self.ends.insert((end, key));
+        }
+        key
+    }
+
+    /// The socket of a member.
+    pub(super) fn socket(&self, key: u32) -> &TcpStream {
+        &self.members[key as usize].socket
+    }
+
+    /// Whether nothing is parked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The numbers of members and of cohorts.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.members.len(), self.cohorts.len())
+    }
+
+    /// Whether there is something to do at once.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When there is something to do, unless there is at once.
+    pub(super) fn due(&self) -> u64 {
+        let end = self.ends.first().map_or(NEVER, |(at, _)| *at);
+        self.beats.first().map_or(end, |(at, _)| end.min(*at))
+    }
+
+    /// Connections that have left since the last call.
+    pub(super) fn take_left(&mut self) -> Vec<Departed> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// A cohort may have something to send.
+    pub(super) fn wake(&mut self, key: usize) {
+        if let Some(cohort) = self.cohorts.get_mut(key)
+            && !std::mem::replace(&mut cohort.is_ready, true)
+        {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Some members have been ended from outside: their streams end now.
+    pub(super) fn end_members(&mut self) {
+        let now = self.clock.elapsed();
+        for (key, member) in self.members.iter_mut().filter(|(_, member)| member.guards.slot.end().is_some()) {
+            let key = u32::try_from(key).unwrap_or(u32::MAX);
+            self.ends.remove(&(member.end, key));
+            member.end = now;
+            self.ends.insert((now, key));
+        }
+    }
+
+    /// A member has received something, or its client has left. Nobody waits for more than what was sent.
+    pub(super) fn receive(&mut self, key: u32) {
+        let Some(member) = self.members.get_mut(key as usize) else { return };
+        let received = READ_INTO.with_borrow_mut(|room| (&member.socket).read(room));
+        let is_lost = match received {
+            Ok(0) => true,
+            Ok(count) => {
+                member.discarded += count;
+                member.discarded > MAX_DISCARDED
+            }
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        };
+        if is_lost {
+            self.exit(key, Exit::Lost);
+        }
+    }
+
+    /// A member continues alone.
+    pub(super) fn expel(&mut self, key: u32) {
+        let place = self.members[key as usize].place;
+        self.exit(key, Exit::Alone { place, rest: Bytes::new() });
+    }
+
+    /// Does what there is to do, up to a slice of it. Returns whether there is more.
+    pub(super) fn turn(&mut self) -> bool {
+        let (now, mut budget) = (self.clock.elapsed(), SLICE);
+        // First: a client whose token has expired is sent no message.
+        while budget > 0
+            && let Some((_, key)) = self.ends.first().filter(|(at, _)| *at <= now)
+        {
+            budget -= 1;
+            self.exit(*key, Exit::Ended);
+        }
+        // Then: a cohort that is never done must not silence the others, nor their keep-alives delay its messages.
+        let mut share = budget.div_ceil(2);
+        budget -= share;
+        while share > 0
+            && let Some((at, key)) = self.beats.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.beats.remove(&(at, key));
+            self.beat(key, now, &mut share);
+        }
+        budget += share;
+        while budget > 0
+            && let Some(key) = self.ready.pop_front()
+        {
+            if self.serve(key, now, &mut budget) {
+                if let Some(cohort) = self.cohorts.get_mut(key) {
+                    cohort.is_ready = false;
+                }
+            } else {
+                self.ready.push_back(key);
+            }
+        }
+        !self.ready.is_empty() || self.due() <= now
+    }
+
+    /// Sends what the members of a cohort have not got yet. Returns whether that is all.
+    fn serve(&mut self, key: usize, now: u64, budget: &mut usize) -> bool {
+        let mut is_closed = false;
+        if let Some(cohort) = self.cohorts.get(key) {
+            // First: whatever is published while the log is read wakes the cohort again.
+            cohort.reader.register(&cohort.waker);
+            is_closed = cohort.reader.is_closed();
+        }
+        loop {
+            let Some(cohort) = self.cohorts.get_mut(key) else { return true };
+            let Some(front) = cohort.list.front() else { return true };
+            let place = self.members[front as usize].place;
+            if *budget == 0 {
+                cohort.reader.set_slowest(place);
+                return false;
+            }
+            match cohort.follows(place) {
+                Follows::Run(run) => self.send(key, front, &run, now, budget),
+                Follows::Nothing if is_closed => {
+                    *budget -= 1;
+                    self.exit(front, Exit::Ended);
+                }
+                Follows::Nothing => {
+                    // Nor is anybody behind this member missing something.
+                    cohort.reader.set_slowest(place);
+                    return true;
+                }
+                Follows::NotForAll => {
+                    *budget -= 1;
+                    self.expel(front);
+                }
+            }
+        }
+    }
+
+    /// Sends `run` to the members from `front` on that have got nothing of it, as far as the budget goes.
+    fn send(&mut self, cohort: usize, front: u32, run: &Run, now: u64, budget: &mut usize) {
+        let most = (*budget / run.writes()).max(1);
+        let (mut keys, mut next) = (Vec::with_capacity(most), Some(front));
+        while let Some(key) = next.filter(|_| keys.len() < most) {
+            next = List::after(&self.members, key);
+            let member = &mut self.members[key as usize];
+            if member.place.cursor() >= run.first {
+                break;
+            }
+            member.quiet.before_write(&member.socket, run.bytes(), now);
+            keys.push(key);
+        }
+        *budget = budget.saturating_sub(keys.len() * run.writes());
+        let parts: Vec<Bytes> = run.parts.iter().map(|part| part.bytes.clone()).collect();
+        let mut taken = Vec::with_capacity(keys.len());
+        write::to_each(keys.iter().map(|key| &self.members[*key as usize].socket), &parts, &mut taken);
+        let mut messages = 0;
+        for (key, taken) in keys.into_iter().zip(taken) {
+            messages += self.sent(cohort, key, run, taken);
+        }
+        if let Some(cohort) = self.cohorts.get(cohort) {
+            cohort.figures.deliveries.inc_by(messages as u64);
+        }
+    }
+
+    /// The kernel has accepted this much of `run` for a member. Returns the number of messages that it was sent, at least in part.
+    fn sent(&mut self, cohort: usize, key: u32, run: &Run, taken: io::Result<usize>) -> usize {
+        let Ok(mut taken) = taken else {
+            self.exit(key, Exit::Lost);
+            return 0;
+        };
+        let member = &mut self.members[key as usize];
+        let (mut place, mut messages) = (member.place, 0);
+        for part in &run.parts {
+            if taken == 0 {
+                self.exit(key, Exit::Alone { place, rest: Bytes::new() });
+                return messages;
+            }
+            (place, messages) = (part.end, messages + part.messages);
+            if taken < part.bytes.len() {
+                self.exit(key, Exit::Alone { place, rest: part.bytes.slice(taken..) });
+                return messages;
+            }
+            taken -= part.bytes.len();
+        }
+        member.place = place;
+        if let Some(cohort) = self.cohorts.get_mut(cohort) {
+            cohort.list.move_to_back(&mut self.members, key);
+        }
+        messages
+    }
+
+    /// Sends keep-alives to the members of a cohort that were sent nothing for too long.
+    fn beat(&mut self, key: usize, now: u64, budget: &mut usize) {
+        let Some(cohort) = self.cohorts.get(key) else { return };
+        let bytes = cohort.form.keep_alive();
+        if bytes.is_empty() {
+            return;
+        }
+        // Members who have something else to be sent are sent that.
+        let is_ready = cohort.is_ready;
+        let bytes = Bytes::from(framed(&bytes));
+        while *budget > 0
+            && !is_ready
+            && let Some(cohort) = self.cohorts.get_mut(key)
+            && let Some(front) = cohort.list.front()
+        {
+            let member = &mut self.members[front as usize];
+            if after(member.quiet.written(), cohort.keep_alive) > now {
+                break;
+            }
+            *budget -= 1;
+            member.quiet.before_write(&member.socket, bytes.len(), now);
+            match write::to_one(&member.socket, std::slice::from_ref(&bytes)) {
+                Err(_) => self.exit(front, Exit::Lost),
+                // All are caught up, so their order does not matter.
+                Ok(taken) if taken == bytes.len() => cohort.list.move_to_back(&mut self.members, front),
+                Ok(taken) => {
+                    let place = member.place;
+                    self.exit(front, Exit::Alone { place, rest: bytes.slice(taken..) });
+                }
+            }
+        }
+        self.set_beat(key, now);
+    }
+
+    /// Finds the time of the next keep-alive of a cohort.
+    fn set_beat(&mut self, key: usize, now: u64) {
+        let Some(cohort) = self.cohorts.get_mut(key) else { return };
+        let written = cohort.list.front().map_or(now, |front| self.members[front as usize].quiet.written());
+        let due = after(written, cohort.keep_alive);
+        // At the same times for all, a little later; and for members that are being sent something, later.
+        let due = if due <= now && cohort.is_ready { now + GRAIN } else { due };
+        cohort.beat = due.checked_next_multiple_of(GRAIN.min(precision(cohort.keep_alive))).unwrap_or(NEVER);
+        if cohort.beat != NEVER {
+            self.beats.insert((cohort.beat, key));
+        }
+    }
+}
+
+/// A time, `wait` later.
+fn after(time: u64, wait: std::time::Duration) -> u64 {
+    time.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(NEVER))
+}
+
+/// The precision of a keep-alive in milliseconds.
+fn precision(keep_alive: std::time::Duration) -> u64 {
+    u64::try_from(keep_alive.as_millis() / 16).unwrap_or(GRAIN).max(1)
+}
