@@ -64,7 +64,7 @@ pub struct Log {
     closed: AtomicBool,
     /// Locked by one appender at a time: ids grow in the order in which they are assigned.
     writer: Mutex<Writer>,
-    /// Readers whose cursor cannot be checked before the next probe.
+    /// Readers whose cursor cannot be checked before the next probe, and those without a channel, which only the end of the log concerns.
     probe_waiters: Mutex<Vec<Arc<Waiter>>>,
     forms: Arc<FormCache>,
     /// The number of readers' subscriptions to channels.
@@ -302,6 +302,7 @@ impl Log {
         self.closed.store(true, Ordering::Release);
         let channels: Vec<_> = self.writer.lock().channels.values().cloned().collect();
         wake(&channels);
+        self.wake_probe_waiters();
     }
 
     /// Whether [`close`](Self::close) was called.

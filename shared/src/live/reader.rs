@@ -360,6 +360,9 @@ impl Reader {
     /// Cheap to call again at any time; each call replaces the waker of the previous one.
     pub fn poll_read(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
         self.waiter.waker.register(cx.waker());
+        if self.subscriptions.is_empty() {
+            self.log.wait_for_probe(&self.waiter);
+        }
         // Checked first: everything published before the end can then be read.
         let is_closed = self.log.is_closed();
         match self.read(limit) {

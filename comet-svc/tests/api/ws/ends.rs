@@ -100,6 +100,16 @@ async fn a_shutdown_asks_clients_to_reconnect() {
     site.stop().await;
 }
 
+#[actix_web::test]
+async fn a_shutdown_closes_a_connection_without_a_channel() {
+    let site = site(&[]);
+    let mut client = Client::open(&site, "?channel=public.a").await;
+    assert_eq!(client.ask(json!({"unsubscribe": {"channels": ["public.a"]}, "id": 1})).await["ok"], json!(true));
+    let stop = actix_web::rt::spawn(site.stop());
+    assert_eq!(client.closed().await, Some(1012));
+    stop.await.unwrap();
+}
+
 /// Whoever vanishes without a word releases its slot and its subscriptions.
 #[actix_web::test]
 async fn a_disconnected_client_releases_its_slot() {

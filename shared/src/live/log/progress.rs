@@ -104,6 +104,11 @@ impl Log {
             let mut state = self.state.lock();
             state.ended_probe = state.ended_probe.max(Some(probe));
         }
+        self.wake_probe_waiters();
+    }
+
+    /// Wakes those that wait for a probe.
+    pub(super) fn wake_probe_waiters(&self) {
         let probe_waiters = mem::take(&mut *self.probe_waiters.lock());
         for waiter in probe_waiters {
             // In this order: a reader that checks in between and has to wait again is added to the list again.
@@ -112,7 +117,7 @@ impl Log {
         }
     }
 
-    /// Wakes `waiter` at the end of the next probe.
+    /// Wakes `waiter` at the end of the next probe, or when the log is closed.
     pub(in crate::live) fn wait_for_probe(&self, waiter: &Arc<Waiter>) {
         if waiter.waits_for_probe.swap(true, Ordering::AcqRel) {
             return;
