@@ -7,14 +7,16 @@
 //! ```
 //!
 //! The body is polled only while the client receives, and then pulls from the log: a client that does not read costs its cursor. One command
-//! runs at a time. While it runs, no further frame is read.
+//! runs at a time. While it runs, no further frame is read. A connection that waits for messages is [`parking`].
 
 mod answer;
 mod close;
 mod command;
 mod conversation;
 mod feed;
+mod frames;
 mod keep_alive;
+mod parking;
 mod run;
 mod socket;
 
@@ -32,6 +34,7 @@ use edge::{
     limits::Slot,
     metrics::Transport,
     query::Query,
+    response::ResponseBody,
     routes::{RequestBody, RequestParts, ResponseFuture, response},
     service::Service,
     subscribe::{CHANNEL, SINCE, Subscription, channels},
@@ -39,7 +42,7 @@ use edge::{
 use shared::{live::reader::Reader, pure::Since};
 use socketio::websocket::handshake::{self, HandshakeError};
 
-use self::{close::Close, feed::Feed, socket::Socket};
+use self::{close::Close, socket::Socket};
 
 /// The subprotocol of this version.
 const PROTOCOL: &str = "trident.v1";
@@ -60,20 +63,23 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         };
         let (access, subscription) = match admitted {
             Ok(admitted) => admitted,
-            Err(close) => return Ok(head.body(close.frame())),
+            Err(close) => return Ok(head.finish().set_body(close.frame().into())),
         };
         let (reader, channels) = match subscription {
             Some(subscription) => match subscription.open(&service).await {
                 Ok(reader) => (reader, subscription.channels),
-                Err(error) => return Ok(head.body(Close::forbidden(&error).ok_or(error)?.frame())),
+                Err(error) => {
+                    let close = Close::forbidden(&error).ok_or(error)?;
+                    return Ok(head.finish().set_body(close.frame().into()));
+                }
             },
             None => (Reader::open(service.log(), &[], Since::Now), Vec::new()),
         };
         // Only a request without an upgrade, which is rejected, has another body.
         let RequestBody::Stream(incoming) = body else { return Err(upgrade_required()) };
-        let feed = Feed::new(service.log(), reader);
         access.register(&mut slot, &channels);
-        Ok(head.body(Socket::new(service, access, feed, slot, incoming)))
+        let socket = Socket::new(service, access, reader, slot, incoming);
+        Ok(head.finish().set_body(ResponseBody::live(Box::new(socket))))
     })
 }
 

@@ -30,9 +30,10 @@ impl ResponseBody {
         response.map_body(|_, body| body.into())
     }
 
-    /// A stream.
-    pub(super) fn live(stream: Box<dyn Live>) -> Self {
-        Self(Kind::Live(stream))
+    /// A body that waits for messages.
+    #[must_use]
+    pub fn live(body: Box<dyn Live>) -> Self {
+        Self(Kind::Live(body))
     }
 
     /// Whether it is a stream that waits and can be parked.

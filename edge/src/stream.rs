@@ -27,7 +27,7 @@ use shared::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-pub(super) use self::live::{AnyForm, Live, Parts};
+pub use self::live::{AnyForm, ClientBytes, Live, Own, Parts};
 use super::{Access, Settings, limits::Slot};
 
 /// How a transport encodes a stream. Equal forms encode messages, keep-alives and gaps as the same bytes.

@@ -15,5 +15,5 @@ pub mod handshake;
 mod rate;
 
 pub use actix_http::ws::{CloseCode, CloseReason};
-pub use frames::{FrameError, Frames, Received};
+pub use frames::{FrameError, Frames, Received, is_pong};
 pub use rate::Bucket;

@@ -118,6 +118,16 @@ impl Feed {
         }
     }
 
+    /// Whether it reads some channels, and all of them from the position of the live reader on.
+    pub(super) fn is_idle(&self) -> bool {
+        self.catch_ups.is_empty() && self.live.can_join() && self.live.channels().next().is_some()
+    }
+
+    /// The live reader.
+    pub(super) fn into_live(self) -> Reader {
+        self.live
+    }
+
     /// The channels that it reads.
     pub(super) fn channels(&self) -> Vec<ChannelName> {
         self.live.channels().cloned().collect()

@@ -41,6 +41,22 @@ impl KeepAlive {
         self.written = now;
     }
 
+    /// A ping is being sent. The pong of an earlier one may be missing.
+    pub(super) fn pinged(&mut self, now: Instant) {
+        self.written = now;
+        self.pinged.get_or_insert(now);
+    }
+
+    /// The silence after which a ping is sent.
+    pub(super) fn every(&self) -> Duration {
+        self.every
+    }
+
+    /// When a pong is missing, unless it arrives before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.pinged.map(|_| self.next())
+    }
+
     /// A pong arrived.
     pub(super) fn pong(&mut self) {
         self.pinged = None;
@@ -76,6 +92,20 @@ impl KeepAlive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_something_else_sends_has_the_same_time() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let mut alive = KeepAlive::new(15 * second, begin);
+        assert_eq!(alive.deadline(), None);
+        alive.pinged(begin + 15 * second);
+        alive.pinged(begin + 20 * second);
+        assert_eq!(alive.deadline(), Some(begin + 30 * second), "that of the first one");
+        assert_eq!(alive.check(begin + 29 * second, false), Due::Nothing);
+        assert_eq!(alive.check(begin + 30 * second, false), Due::Lost);
+        alive.pong();
+        assert_eq!((alive.deadline(), alive.next()), (None, begin + 35 * second));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_ping_after_a_silence_and_the_end_without_a_pong() {

@@ -7,22 +7,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_web::{
-    body::{BodySize, MessageBody},
-    error::PayloadError,
-};
-use bytes::{Bytes, BytesMut};
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
 use edge::{
     Access, ApiError,
     limits::Slot,
     receiving::Share,
     service::Service,
-    stream::{Form as _, StreamSchedule},
+    stream::{ClientBytes, StreamSchedule},
 };
-use futures_util::{Stream as _, future::LocalBoxFuture, stream::LocalBoxStream};
+use futures_util::{Stream as _, future::LocalBoxFuture};
 use serde_json::value::RawValue;
 use shared::{
-    live::reader::{Batch, Limit},
+    live::reader::{Batch, Limit, Reader},
     pure::Cursor,
 };
 use socketio::websocket::{Frames, encode};
@@ -33,17 +30,13 @@ use super::{
     close::Close,
     conversation::{Conversation, Step},
     feed::Feed,
+    frames::TextFrames,
     keep_alive::{Due, KeepAlive},
     run::{self, Done},
 };
-use crate::{ask::Format, wire::Lines};
 
 /// The maximum read from the log: this much may be kept for a client that stops reading. At least one message is returned.
 const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
-/// A line of at least this many bytes is not copied: other readers share it.
-const SHARED: usize = 4 * 1024;
-/// The approximate overhead of a message in a frame, in bytes, for the initial allocation.
-const BESIDE_DATA: usize = 128;
 /// The 101 is sent alone: clients that await the opening before they listen would miss messages in the same segment. The shortest time that
 /// the runtime can wait.
 const APART: Duration = Duration::from_millis(1);
@@ -56,7 +49,7 @@ pub(super) struct Socket {
     access: Access,
     slot: Slot,
     feed: Feed,
-    incoming: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
+    incoming: ClientBytes,
     frames: Frames,
     /// The memory of incomplete messages.
     share: Share,
@@ -70,6 +63,14 @@ pub(super) struct Socket {
     end: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
+}
+
+/// What is left of a connection that waits for messages and for its client.
+pub(super) struct Idle {
+    service: Service,
+    pub(super) access: Access,
+    pub(super) conversation: Conversation,
+    pub(super) alive: KeepAlive,
 }
 
 /// A command in progress.
@@ -88,32 +89,58 @@ enum Phase {
 
 impl Socket {
     /// A connection that has just been opened.
-    pub(super) fn new(
-        service: Service,
-        access: Access,
-        feed: Feed,
+    pub(super) fn new(service: Service, access: Access, reader: Reader, slot: Slot, incoming: ClientBytes) -> Self {
+        let (settings, now) = (&service.edge.settings, Instant::now());
+        let times = StreamSchedule::of(settings, &access);
+        let conversation = Conversation::new(settings.socket_rate.unwrap_or(0), now.into_std());
+        let idle = Idle { alive: KeepAlive::new(times.keep_alive, now), service, access, conversation };
+        let timer = Box::pin(sleep_until(now + APART));
+        Self { timer, phase: Phase::Opening, ..Self::resumed(idle, reader, slot, times, incoming) }
+    }
+
+    /// A connection that was parked.
+    pub(super) fn resumed(
+        idle: Idle,
+        reader: Reader,
         slot: Slot,
-        incoming: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
+        times: StreamSchedule,
+        incoming: ClientBytes,
     ) -> Self {
-        let (edge, now) = (&service.edge, Instant::now());
-        let times = StreamSchedule::of(&edge.settings, &access);
+        let Idle { service, access, conversation, alive } = idle;
+        let due = alive.next();
         Self {
-            frames: Frames::new(edge.settings.max_body.unwrap_or(usize::MAX)),
-            share: edge.receiving.share(),
-            conversation: Conversation::new(edge.settings.socket_rate.unwrap_or(0), now.into_std()),
+            frames: Frames::new(service.edge.settings.max_body.unwrap_or(usize::MAX)),
+            share: service.edge.receiving.share(),
             command: None,
             rest: Bytes::new(),
             answered: false,
-            alive: KeepAlive::new(times.keep_alive, now),
             end: times.end,
-            timer: Box::pin(sleep_until(now + APART)),
-            phase: Phase::Opening,
+            timer: Box::pin(sleep_until(times.end.map_or(due, |end| due.min(end)))),
+            phase: Phase::Open,
+            feed: Feed::new(service.log(), reader),
             service,
             access,
             slot,
-            feed,
+            conversation,
+            alive,
             incoming,
         }
+    }
+
+    /// Whether it waits for messages and for its client, and for nothing else.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Open
+            && self.command.is_none()
+            && self.rest.is_empty()
+            && self.frames.is_empty()
+            && self.feed.is_idle()
+    }
+
+    /// What is left of a connection that [is idle](Self::is_idle).
+    pub(super) fn into_idle(self) -> (Idle, Reader, Slot, StreamSchedule) {
+        let Self { service, access, slot, feed, conversation, alive, end, .. } = self;
+        let times = StreamSchedule { keep_alive: alive.every(), end };
+        (Idle { service, access, conversation, alive }, feed.into_live(), slot, times)
     }
 
     /// Sends a close frame after `before`.
@@ -249,27 +276,13 @@ impl Socket {
         }
     }
 
-    /// One text frame for each message, and for a gap before them.
     fn encode(&mut self, batch: &Batch) -> Bytes {
-        let (figures, publisher) = (self.slot.figures(), self.access.publisher());
+        let figures = self.slot.figures();
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
-        let data = batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
-        let mut frames = BytesMut::with_capacity(data.min(BATCH.bytes + SHARED));
-        if let Some(gap) = &batch.gap {
-            append(&Lines { format: Format::Batch, publisher }.gap(gap), &mut frames);
-        }
-        for (left, message) in (0..batch.messages.len()).rev().zip(&batch.messages) {
-            message.with_line(publisher, |line| {
-                if left == 0 && line.len() >= SHARED {
-                    self.rest = without_end(line);
-                    encode::text_header(self.rest.len(), &mut frames);
-                } else {
-                    append(line, &mut frames);
-                }
-            });
-        }
-        frames.freeze()
+        let (frames, rest) = TextFrames { publisher: self.access.publisher() }.encode(batch);
+        self.rest = rest;
+        frames
     }
 
     /// A ping, or the end, when it is time for one.
@@ -292,18 +305,6 @@ impl Socket {
             self.timer.as_mut().reset(self.end.map_or(due, |end| due.min(end)));
         }
     }
-}
-
-/// A line without its line end.
-fn without_end(line: &Bytes) -> Bytes {
-    line.slice(..line.len().saturating_sub(1))
-}
-
-/// Appends the text frame of a line.
-fn append(line: &Bytes, frames: &mut BytesMut) {
-    let text = line.strip_suffix(b"\n").unwrap_or(line);
-    encode::text_header(text.len(), frames);
-    frames.extend_from_slice(text);
 }
 
 impl MessageBody for Socket {

@@ -30,7 +30,7 @@ use crate::{
     guarded::Guarded,
     layer::{Body, Counted},
     response::ResponseBody,
-    stream::{Live, Parts},
+    stream::Parts,
 };
 
 /// Bytes that are gathered before they are written, while a body has more. This much, and the body's last chunk, is all that is stored for
@@ -51,6 +51,9 @@ pub(super) enum Answered {
 pub(super) struct WaitingStream {
     pub(super) parts: Parts,
     pub(super) counted: Option<Counted>,
+    pub(super) framing: Framing,
+    /// The client may send something meanwhile.
+    pub(super) is_tunnel: bool,
 }
 
 /// A body that is being sent.
@@ -103,32 +106,25 @@ where
 }
 
 impl Sending {
-    /// The rest of a stream in chunks, or nothing more than what is queued.
-    pub(super) fn resumed(stream: Option<(Box<dyn Live>, Option<Counted>)>) -> Self {
-        Self {
-            body: stream.map(|(stream, counted)| Guarded::new(ResponseBody::live(stream), counted)),
-            rest: Bytes::new(),
-            framing: Framing::Chunks,
-            owed: 0,
-            has_begun: true,
-            failed: None,
-            incoming: None,
-            keeps: false,
-        }
+    /// The rest of a response.
+    pub(super) fn resumed(body: Body, framing: Framing, incoming: Option<Incoming>) -> Self {
+        let (rest, owed, has_begun, failed, keeps) = (Bytes::new(), 0, true, None, false);
+        Self { body: Some(body), rest, framing, owed, has_begun, failed, incoming, keeps }
     }
 
     /// The stream that waits.
     fn take_waiting(&mut self) -> Option<WaitingStream> {
         let (body, counted) = self.body.take()?.into_parts();
         let parts = body.into_live()?.take_apart();
-        Some(WaitingStream { parts, counted })
+        let is_tunnel = self.incoming.as_ref().is_some_and(|incoming| !incoming.is_over());
+        Some(WaitingStream { parts, counted, framing: self.framing, is_tunnel })
     }
 
-    /// Whether this is a stream that waits for messages, in chunks, and nothing else happens on its connection.
-    fn can_park(&self) -> bool {
-        self.framing == Framing::Chunks
+    /// Whether this is a stream that waits for messages, and nothing else happens on its connection.
+    fn can_park(&self, is_tunnel: bool) -> bool {
+        matches!(self.framing, Framing::Chunks | Framing::Close)
             && !self.keeps
-            && self.incoming.as_ref().is_none_or(Incoming::is_over)
+            && self.incoming.as_ref().is_none_or(|incoming| incoming.is_over() || is_tunnel && incoming.is_wanted())
             && self.body.as_ref().is_some_and(|body| body.body().can_park())
     }
 
@@ -292,7 +288,9 @@ impl Connection {
                             _ => return self.poll_grace(cx),
                         },
                         Poll::Pending if flushed.is_pending() => return self.poll_grace(cx),
-                        Poll::Pending if self.parks && sending.can_park() => return Poll::Ready(Ok(())),
+                        Poll::Pending if self.can_park() && sending.can_park(self.decoder.is_tunnel()) => {
+                            return Poll::Ready(Ok(()));
+                        }
                         Poll::Pending => return Poll::Pending,
                     }
                 }

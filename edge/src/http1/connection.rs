@@ -77,6 +77,16 @@ pub(super) struct Connection {
     pub(super) parks: bool,
 }
 
+/// What is left of a connection while it is parked, and of what happened then.
+pub(super) struct Remains {
+    pub(super) quiet: Quiet,
+    pub(super) discarded: usize,
+    pub(super) inbox: BytesMut,
+    pub(super) outgoing: Outgoing,
+    /// The client sends more than requests: its connection is a WebSocket.
+    pub(super) is_tunnel: bool,
+}
+
 /// The state of the client's sending side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
@@ -107,16 +117,12 @@ impl Connection {
         Self { peer: socket.peer_addr().ok(), ..Self::around(worker, socket, place) }
     }
 
-    /// A connection whose last response continues: everything before `outgoing` was passed to the kernel, and no further request is read.
-    pub(super) fn resumed(
-        worker: &Worker,
-        socket: TcpStream,
-        place: &Socket,
-        quiet: Quiet,
-        discarded: usize,
-        outgoing: Outgoing,
-    ) -> Self {
-        Self { quiet, discarded, outgoing, is_discarding: true, ..Self::around(worker, socket, place) }
+    /// A connection whose last response continues: everything before what is queued was passed to the kernel.
+    pub(super) fn resumed(worker: &Worker, socket: TcpStream, place: &Socket, remains: Remains) -> Self {
+        let Remains { quiet, discarded, inbox, outgoing, is_tunnel } = remains;
+        let new = Self::around(worker, socket, place);
+        let decoder = if is_tunnel { Decoder::tunnel(worker.config.clone()) } else { new.decoder };
+        Self { quiet, discarded, inbox, outgoing, decoder, is_discarding: !is_tunnel, ..new }
     }
 
     fn around(worker: &Worker, socket: TcpStream, place: &Socket) -> Self {
@@ -139,6 +145,11 @@ impl Connection {
             is_closing: false,
             parks: cfg!(target_os = "linux"),
         }
+    }
+
+    /// Whether it can be parked: it may be, and everything that was received has been decoded.
+    pub(super) fn can_park(&self) -> bool {
+        self.parks && self.input == Input::Open && self.inbox.is_empty()
     }
 
     /// A request that cannot be decoded gets a status, and the connection ends.

@@ -88,6 +88,12 @@ impl Decoder {
         Self { config, searched: 0, body: Body::Done }
     }
 
+    /// A decoder for a connection that is a tunnel already.
+    #[must_use]
+    pub fn tunnel(config: ServiceConfig) -> Self {
+        Self { body: Body::Tunnel, ..Self::new(config) }
+    }
+
     /// As [`new`](Self::new), without a server and a runtime: for tests and fuzzing.
     #[must_use]
     pub fn detached() -> Self {

@@ -55,7 +55,7 @@ const MIN_SHARED: usize = 4 * 1024;
 /// the socket become writable for a slow client.
 pub(super) const MAX_WRITE: usize = 16 * 1024;
 /// What ends a body in chunks (RFC 9112 §7.1).
-pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Maximum number of parts in one write.
 const MAX_PARTS: usize = 8;
 

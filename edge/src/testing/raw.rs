@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::soon;
@@ -21,6 +21,13 @@ impl Connection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.unwrap(), ahead: Vec::new() }
+    }
+
+    /// As [`open`](Self::open), with a receive buffer of so many bytes.
+    pub async fn open_small(address: SocketAddr, bytes: u32) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), ahead: Vec::new() }
     }
 
     /// Writes bytes.

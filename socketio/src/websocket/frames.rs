@@ -10,6 +10,8 @@ mod tests;
 
 /// Maximum length of the data of a control frame in bytes (RFC 6455 §5.5).
 const MAX_CONTROL: u64 = 125;
+/// The bit of the first byte of a frame that ends a message.
+const FINAL: u8 = 0x80;
 const CONTINUATION: u8 = 0x0;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
@@ -115,6 +117,18 @@ impl Header {
     }
 }
 
+/// Whether these bytes are a pong and nothing else.
+#[must_use]
+pub fn is_pong(bytes: &[u8]) -> bool {
+    Header::read(bytes).is_some_and(|header| {
+        header.opcode == PONG
+            && bytes[0] & FINAL != 0
+            && header.is_sound
+            && header.length <= MAX_CONTROL
+            && bytes.len() as u64 == header.size as u64 + header.length
+    })
+}
+
 impl Frames {
     /// For messages of up to `limit` bytes.
     #[must_use]
@@ -144,6 +158,12 @@ impl Frames {
             self.buffer = BytesMut::new();
         }
         next
+    }
+
+    /// Whether everything that has arrived was taken: no frame and no message is incomplete.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.partial.is_none()
     }
 
     /// Memory of what is not complete, in bytes.

@@ -4,6 +4,7 @@ mod commands;
 mod connect;
 mod ends;
 mod frames;
+mod model;
 mod opening;
 mod slow;
 
@@ -24,7 +25,10 @@ struct Client(Connection);
 
 /// Sends a request for an upgrade. Returns the head of its answer, in lower case.
 async fn request(site: &Site, query: &str, fields: &[(&str, &str)]) -> (Connection, String) {
-    let mut connection = site.connect().await;
+    request_on(site.connect().await, query, fields).await
+}
+
+async fn request_on(mut connection: Connection, query: &str, fields: &[(&str, &str)]) -> (Connection, String) {
     let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
     let all: Vec<_> = upgrade.into_iter().chain([("Sec-WebSocket-Key", KEY)]).chain(fields.iter().copied()).collect();
     connection.request("GET", &format!("/ws{query}"), &all).await;
@@ -60,6 +64,13 @@ impl Client {
     /// As [`open`](Self::open), with more header fields.
     async fn open_with(site: &Site, query: &str, fields: &[(&str, &str)]) -> Self {
         let (connection, head) = request(site, query, fields).await;
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        Self(connection)
+    }
+
+    /// As [`open`](Self::open), with a small receive buffer.
+    async fn open_small(site: &Site, query: &str) -> Self {
+        let (connection, head) = request_on(Connection::open_small(site.address(), 4 * 1024).await, query, &[]).await;
         assert!(head.starts_with("http/1.1 101 "), "{head}");
         Self(connection)
     }

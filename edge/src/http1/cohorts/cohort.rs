@@ -11,28 +11,50 @@ use shared::{
 use super::{
     super::{
         clock::NEVER,
-        outgoing::{MAX_WRITE, framed},
+        outgoing::{Framing, MAX_WRITE, framed},
     },
     member::List,
     woken::{CohortWaker, Woken},
 };
 use crate::{
-    limits::Slot,
     metrics::{Transport, TransportMetrics},
-    stream::{AnyForm, BATCH, Parts},
+    stream::{AnyForm, BATCH},
 };
 
 /// Bytes of data after a place that a cohort sends. A member that has missed more is not caught up, and leaves.
 const MAX_RUN: usize = 64 * 1024;
 
+/// What the members of a cohort have in common, beside their channels.
+pub(super) struct Kind {
+    pub(super) form: Box<dyn AnyForm>,
+    pub(super) framing: Framing,
+    /// Their clients may send something.
+    pub(super) is_tunnel: bool,
+    pub(super) transport: Transport,
+    /// The idle time after which a keep-alive is sent.
+    pub(super) keep_alive: Duration,
+}
+
+impl Kind {
+    fn is_same(&self, other: &Self) -> bool {
+        self.form.is_same(&*other.form)
+            && self.framing == other.framing
+            && self.is_tunnel == other.is_tunnel
+            && self.transport == other.transport
+            && self.keep_alive == other.keep_alive
+    }
+
+    /// A part of a body, with its framing.
+    pub(super) fn framed(&self, part: Bytes) -> Bytes {
+        if self.framing == Framing::Chunks { framed(&part).into() } else { part }
+    }
+}
+
 /// Streams that have read everything, on the same channels, in the same form.
 pub(super) struct Cohort {
     pub(super) reader: CohortReader,
-    pub(super) form: Box<dyn AnyForm>,
-    transport: Transport,
+    pub(super) kind: Kind,
     pub(super) figures: TransportMetrics,
-    /// The idle time after which a keep-alive is sent.
-    pub(super) keep_alive: Duration,
     pub(super) list: List,
     /// Wakes the worker's host for this cohort.
     pub(super) waker: Waker,
@@ -61,7 +83,7 @@ pub(super) struct Run {
 
 /// The messages of one read of the log.
 pub(super) struct Part {
-    /// A chunk, with its framing.
+    /// A part of the body, with its framing.
     pub(super) bytes: Bytes,
     /// The number of messages.
     pub(super) messages: usize,
@@ -82,29 +104,21 @@ impl Run {
 }
 
 impl Cohort {
-    /// A cohort with its first member.
-    pub(super) fn new(key: usize, parts: Parts, woken: &Arc<Woken>) -> (Self, Place, Slot) {
-        let Parts { reader, form, slot, times } = parts;
-        let (reader, place) = CohortReader::new(reader);
-        let cohort = Self {
-            reader,
-            form,
-            transport: slot.transport(),
-            figures: slot.figures().clone(),
-            keep_alive: times.keep_alive,
-            list: List::default(),
-            waker: CohortWaker::waker(key, woken),
-            is_ready: false,
-            beat: NEVER,
-        };
-        (cohort, place, slot)
+    /// A cohort whose first member is still to be added to its list.
+    pub(super) fn new(
+        key: usize,
+        reader: CohortReader,
+        kind: Kind,
+        figures: TransportMetrics,
+        woken: &Arc<Woken>,
+    ) -> Self {
+        let waker = CohortWaker::waker(key, woken);
+        Self { reader, kind, figures, list: List::default(), waker, is_ready: false, beat: NEVER }
     }
 
     /// Whether a stream of the same channels can be a member.
-    pub(super) fn admits(&self, parts: &Parts) -> bool {
-        self.form.is_same(&*parts.form)
-            && self.transport == parts.slot.transport()
-            && self.keep_alive == parts.times.keep_alive
+    pub(super) fn admits(&self, kind: &Kind) -> bool {
+        self.kind.is_same(kind)
     }
 
     /// What follows `place`.
@@ -116,9 +130,9 @@ impl Cohort {
                 return Follows::NotForAll;
             }
             first = first.or(batch.messages.first().map(|message| message.id));
-            let chunk = self.form.chunk(&batch);
+            let chunk = self.kind.form.chunk(&batch);
             bytes += chunk.len();
-            parts.push(Part { bytes: framed(&chunk).into(), messages: batch.messages.len(), end });
+            parts.push(Part { bytes: self.kind.framed(chunk), messages: batch.messages.len(), end });
         }
         if self.reader.is_on_disk() {
             return Follows::NotForAll;

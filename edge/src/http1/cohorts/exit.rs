@@ -1,41 +1,110 @@
-//! How a connection leaves the table: its client left, it continues alone, or its stream ends.
+//! Why a connection leaves the table, and what it continues with: its client left, or sent something; its time is over; or it is to be
+//! sent what the others are not.
+
+use std::io::{ErrorKind, Read as _};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
 
 use super::{
     super::{
+        answer::Sending,
         clock::NEVER,
-        outgoing::{LAST_CHUNK, framed},
+        connection::{MAX_DISCARDED, READ_INTO, Remains},
+        incoming::Incoming,
+        outgoing::Outgoing,
     },
     member::{Departed, Exit, Guards, Member},
     table::Table,
 };
-use crate::stream::StreamSchedule;
+use crate::{guarded::Guarded, response::ResponseBody, stream::StreamSchedule};
 
 impl Table {
+    /// A member has received something, or its client has left.
+    pub(super) fn receive(&mut self, key: u32) {
+        let Some(member) = self.members.get_mut(key as usize) else { return };
+        let is_tunnel = self.cohorts[member.cohort].kind.is_tunnel;
+        let mut heard = None;
+        let received = READ_INTO.with_borrow_mut(|room| {
+            let count = (&member.socket).read(room)?;
+            if is_tunnel && count > 0 && !member.own.receive(&room[..count], Instant::now()) {
+                heard = Some(BytesMut::from(&room[..count]));
+            }
+            Ok::<_, std::io::Error>(count)
+        });
+        match (received, heard) {
+            (Ok(0), _) => self.exit(key, Exit::Lost),
+            (Ok(_), Some(heard)) => self.exit(key, Exit::Heard(heard)),
+            (Ok(_), None) if is_tunnel => self.set_due(key),
+            // Nobody reads what follows a request for a stream.
+            (Ok(count), None) => {
+                member.discarded += count;
+                if member.discarded > MAX_DISCARDED {
+                    self.exit(key, Exit::Lost);
+                }
+            }
+            (Err(error), _) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            (Err(_), _) => self.exit(key, Exit::Lost),
+        }
+    }
+
+    /// Some members have been ended from outside: their streams end now.
+    pub(super) fn end_members(&mut self) {
+        let ended = self.members.iter().filter(|(_, member)| member.guards.slot.end().is_some());
+        let ended: Vec<_> = ended.filter_map(|(key, _)| u32::try_from(key).ok()).collect();
+        ended.into_iter().for_each(|key| self.set_due(key));
+    }
+
+    /// Finds the time at which a member has to leave.
+    pub(super) fn set_due(&mut self, key: u32) {
+        let Some(member) = self.members.get_mut(key as usize) else { return };
+        let due = member.next_due(&self.clock);
+        let before = std::mem::replace(&mut member.due, due);
+        if before == due {
+            return;
+        }
+        self.ends.remove(&(before, key));
+        if due != NEVER {
+            self.ends.insert((due, key));
+        }
+    }
+
+    /// A member continues alone: whatever is to be done, its stream does it.
+    pub(super) fn expel(&mut self, key: u32) {
+        let place = self.members[key as usize].place;
+        self.exit(key, Exit::Alone { place, rest: Bytes::new() });
+    }
+
     /// Removes a member.
     pub(super) fn exit(&mut self, key: u32, exit: Exit) {
         let Some(cohort) = self.members.get(key as usize).map(|member| member.cohort) else { return };
         let of = &mut self.cohorts[cohort];
         of.list.remove(&mut self.members, key);
         let member = self.members.remove(key as usize);
-        self.ends.remove(&(member.end, key));
-        let Member { socket, quiet, discarded, guards: Guards { slot, accepted, counted }, .. } = member;
-        let (rest, stream) = match exit {
-            Exit::Lost => (None, None),
-            Exit::Alone { place, rest } => {
-                let end = (member.end != NEVER).then(|| self.clock.instant(member.end)).flatten();
-                let times = StreamSchedule { keep_alive: of.keep_alive, end };
-                let stream = of.form.resume(of.reader.reader_at(place), slot, times);
-                (Some(rest), Some((stream, counted)))
-            }
-            Exit::Ended => {
-                let closing = of.form.closing();
-                let mut rest = if closing.is_empty() { Vec::new() } else { framed(&closing) };
-                rest.extend_from_slice(LAST_CHUNK);
-                (Some(rest.into()), None)
-            }
+        self.ends.remove(&(member.due, key));
+        let continues = match exit {
+            Exit::Lost => None,
+            Exit::Alone { place, rest } => Some((place, rest, BytesMut::new())),
+            Exit::Heard(received) => Some((member.place, Bytes::new(), received)),
         };
-        if let Some(rest) = rest {
-            self.left.push(Departed { socket, accepted, quiet, discarded, rest, stream });
+        if let Some((place, rest, inbox)) = continues {
+            let Member { socket, own, end, quiet, discarded, guards, .. } = member;
+            let Guards { slot, accepted, counted } = guards;
+            let end = (end != NEVER).then(|| self.clock.instant(end)).flatten();
+            let times = StreamSchedule { keep_alive: of.kind.keep_alive, end };
+            let is_tunnel = of.kind.is_tunnel;
+            let (incoming, reading) = if is_tunnel {
+                let (incoming, reading) = Incoming::new();
+                (Some(incoming), reading.boxed_local())
+            } else {
+                (None, stream::empty().boxed_local())
+            };
+            let body = own.resume(of.reader.reader_at(place), slot, times, reading);
+            let body = Guarded::new(ResponseBody::live(body), counted);
+            let sending = Sending::resumed(body, of.kind.framing, incoming);
+            let remains = Remains { quiet, discarded, inbox, outgoing: Outgoing::of(rest), is_tunnel };
+            self.left.push(Departed { socket, accepted, remains, sending });
         }
         if of.reader.remove() {
             self.disband(cohort);

@@ -2,12 +2,18 @@
 
 use std::net::TcpStream;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use shared::live::reader::cohort::Place;
 use slab::Slab;
 
-use super::super::{quiet::Quiet, sockets::Socket};
-use crate::{layer::Counted, limits::Slot, stream::Live};
+use super::super::{
+    answer::Sending,
+    clock::{Clock, NEVER},
+    connection::Remains,
+    quiet::Quiet,
+    sockets::Socket,
+};
+use crate::{layer::Counted, limits::Slot, stream::Own};
 
 /// A parked connection. Everything before its place was passed to the kernel.
 pub(super) struct Member {
@@ -15,6 +21,9 @@ pub(super) struct Member {
     pub(super) place: Place,
     /// When its stream ends, in milliseconds of the worker's clock.
     pub(super) end: u64,
+    /// When it has to leave, as far as is known.
+    pub(super) due: u64,
+    pub(super) own: Box<dyn Own>,
     pub(super) quiet: Quiet,
     /// The number of bytes that its client sent although no further request is read.
     pub(super) discarded: usize,
@@ -35,12 +44,8 @@ pub(super) struct Guards {
 pub(super) struct Departed {
     pub(super) socket: TcpStream,
     pub(super) accepted: Socket,
-    pub(super) quiet: Quiet,
-    pub(super) discarded: usize,
-    /// The bytes that the kernel has not accepted yet.
-    pub(super) rest: Bytes,
-    /// Its stream. `None` if that has ended.
-    pub(super) stream: Option<(Box<dyn Live>, Option<Counted>)>,
+    pub(super) remains: Remains,
+    pub(super) sending: Sending,
 }
 
 /// How a member leaves.
@@ -49,8 +54,20 @@ pub(super) enum Exit {
     Lost,
     /// It continues alone from `place`, once its client has taken `rest`.
     Alone { place: Place, rest: Bytes },
-    /// Its stream ends.
-    Ended,
+    /// It continues alone with what its client has sent.
+    Heard(BytesMut),
+}
+
+impl Member {
+    /// When it has to leave: at its end, if its client has not answered by then, or at once if it was ended from outside.
+    pub(super) fn next_due(&self, clock: &Clock) -> u64 {
+        if self.guards.slot.end().is_some() {
+            return 0;
+        }
+        // A moment later, so that it is too late then.
+        let deadline = self.own.deadline().map_or(NEVER, |deadline| clock.millis(deadline).saturating_add(1));
+        self.end.min(deadline)
+    }
 }
 
 /// The neighbours of a member in the list of its cohort.

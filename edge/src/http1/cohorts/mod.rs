@@ -3,7 +3,7 @@
 //! ```text
 //! Connection ─▶ park ─▶ a member of a cohort ─▶ … the log wakes the cohort ─▶ slice by slice: one read, one encoding, one write each …
 //!      ▲                        │
-//!      └── takes less than all ◀┴▶ its client left, its token expired, the log closed ─▶ the end
+//!      └────────────────────────┴─ takes less than all; its client sent something; its time is over; the log is closed
 //! ```
 //!
 //! Most streams have read everything, and those that have, on the same channels and in the same form, have the same cursor. So a worker
@@ -45,10 +45,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use self::{events::Events, member::Departed, table::Table, woken::Woken};
 use super::{
     Worker,
-    answer::{Answered, Sending, WaitingStream},
+    answer::{Answered, WaitingStream},
     clock::NEVER,
     connection::Connection,
-    outgoing::Outgoing,
     sockets::Socket,
 };
 
@@ -122,7 +121,7 @@ impl Cohorts {
 
     /// Continues a connection that left, in a task of its own. `parks`: it is parked again.
     fn continue_alone(self: &Rc<Self>, departed: Departed, parks: bool) {
-        let Departed { socket, accepted, quiet, discarded, rest, stream } = departed;
+        let Departed { socket, accepted, remains, mut sending } = departed;
         if let Some(events) = self.events.get() {
             events.remove(&socket);
         }
@@ -131,9 +130,9 @@ impl Cohorts {
         let alone = Alone::new(self);
         rt::spawn(async move {
             let worker = &alone.0.worker;
-            let mut connection = Connection::resumed(worker, socket, &accepted, quiet, discarded, Outgoing::of(rest));
+            let mut connection = Connection::resumed(worker, socket, &accepted, remains);
             connection.parks &= parks;
-            match connection.send(&mut Sending::resumed(stream)).await {
+            match connection.send(&mut sending).await {
                 Answered::Waits(stream) => alone.0.admit(connection, accepted, *stream),
                 Answered::Next | Answered::Last => connection.close().await,
             }

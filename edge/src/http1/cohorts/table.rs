@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    io::{self, ErrorKind, Read as _},
+    io,
     net::TcpStream,
     rc::Rc,
     sync::Arc,
@@ -12,23 +12,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use shared::live::reader::cohort::ChannelSet;
+use shared::live::reader::{
+    Reader,
+    cohort::{ChannelSet, CohortReader, Place},
+};
 use slab::Slab;
+use tokio::time::Instant;
 
 use super::{
     super::{
         answer::WaitingStream,
         clock::{Clock, NEVER},
-        connection::{MAX_DISCARDED, READ_INTO},
-        outgoing::framed,
         quiet::Quiet,
         sockets::Socket,
     },
-    cohort::{Cohort, Follows, Run},
+    cohort::{Cohort, Follows, Kind, Run},
     member::{Departed, Exit, Guards, Links, List, Member, Members},
     woken::Woken,
     write,
 };
+use crate::{metrics::TransportMetrics, stream::Parts};
 
 /// The number of writes after which the worker does what else there is to do.
 const SLICE: usize = 64;
@@ -42,7 +45,7 @@ pub(super) struct Table {
     pub(super) by_channels: HashMap<ChannelSet, Vec<usize>>,
     /// Cohorts that may have something to send. The first is served next.
     ready: VecDeque<usize>,
-    /// Members whose streams end, by the time.
+    /// Members that have to leave, by the time.
     pub(super) ends: BTreeSet<(u64, u32)>,
     /// Cohorts with keep-alives, by the time of the next one.
     pub(super) beats: BTreeSet<(u64, usize)>,
@@ -78,38 +81,39 @@ impl Table {
         discarded: usize,
         stream: WaitingStream,
     ) -> u32 {
-        let WaitingStream { parts, counted } = stream;
+        let WaitingStream { parts: Parts { reader, form, slot, times, own }, counted, framing, is_tunnel } = stream;
         let now = self.clock.elapsed();
         quiet.flushed(now);
-        let end = parts.times.end.map_or(NEVER, |end| self.clock.millis(end));
-        let channels = parts.reader.channel_set();
-        let mut known = self.by_channels.get(&channels).into_iter().flatten().copied();
-        let known = known.find(|cohort| self.cohorts[*cohort].admits(&parts));
-        let (cohort, place, slot) = match known {
-            Some(cohort) => (cohort, self.cohorts[cohort].reader.join(parts.reader), parts.slot),
-            None => {
-                let entry = self.cohorts.vacant_entry();
-                let key = entry.key();
-                let (cohort, place, slot) = Cohort::new(key, parts, &self.woken);
-                entry.insert(cohort);
-                self.by_channels.entry(channels).or_default().push(key);
-                self.set_beat(key, now);
-                // Something may have been published before the cohort's waker was registered.
-                self.wake(key);
-                (key, place, slot)
-            }
-        };
+        let kind = Kind { form, framing, is_tunnel, transport: slot.transport(), keep_alive: times.keep_alive };
+        let (cohort, place) = self.join(reader, kind, slot.figures(), now);
         // Registered first: whatever ends it from now on is noticed.
-        let end = if slot.poll_end(&Context::from_waker(&self.end_waker)).is_ready() { now } else { end };
+        let _ = slot.poll_end(&Context::from_waker(&self.end_waker));
+        let end = times.end.map_or(NEVER, |end| self.clock.millis(end));
         let guards = Guards { slot, accepted, counted };
         let links = Links::default();
-        let member = Member { socket, place, end, quiet, discarded, guards, cohort, links };
+        let member = Member { socket, place, end, due: NEVER, own, quiet, discarded, guards, cohort, links };
         let key = u32::try_from(self.members.insert(member)).unwrap_or(u32::MAX);
         self.cohorts[cohort].list.push_back(&mut self.members, key);
-        if end != NEVER {
-            self.ends.insert((end, key));
-        }
+        self.set_due(key);
         key
+    }
+
+    /// Adds a reader to the cohort of its channels and its kind. Returns the key of that, and the place of the reader.
+    fn join(&mut self, reader: Reader, kind: Kind, figures: &TransportMetrics, now: u64) -> (usize, Place) {
+        let channels = reader.channel_set();
+        let mut known = self.by_channels.get(&channels).into_iter().flatten().copied();
+        if let Some(cohort) = known.find(|cohort| self.cohorts[*cohort].admits(&kind)) {
+            return (cohort, self.cohorts[cohort].reader.join(reader));
+        }
+        let (reader, place) = CohortReader::new(reader);
+        let entry = self.cohorts.vacant_entry();
+        let key = entry.key();
+        entry.insert(Cohort::new(key, reader, kind, figures.clone(), &self.woken));
+        self.by_channels.entry(channels).or_default().push(key);
+        self.set_beat(key, now);
+        // Something may have been published before the cohort's waker was registered.
+        self.wake(key);
+        (key, place)
     }
 
     /// The socket of a member.
@@ -153,40 +157,6 @@ impl Table {
         }
     }
 
-    /// Some members have been ended from outside: their streams end now.
-    pub(super) fn end_members(&mut self) {
-        let now = self.clock.elapsed();
-        for (key, member) in self.members.iter_mut().filter(|(_, member)| member.guards.slot.end().is_some()) {
-            let key = u32::try_from(key).unwrap_or(u32::MAX);
-            self.ends.remove(&(member.end, key));
-            member.end = now;
-            self.ends.insert((now, key));
-        }
-    }
-
-    /// A member has received something, or its client has left. Nobody waits for more than what was sent.
-    pub(super) fn receive(&mut self, key: u32) {
-        let Some(member) = self.members.get_mut(key as usize) else { return };
-        let received = READ_INTO.with_borrow_mut(|room| (&member.socket).read(room));
-        let is_lost = match received {
-            Ok(0) => true,
-            Ok(count) => {
-                member.discarded += count;
-                member.discarded > MAX_DISCARDED
-            }
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-        };
-        if is_lost {
-            self.exit(key, Exit::Lost);
-        }
-    }
-
-    /// A member continues alone.
-    pub(super) fn expel(&mut self, key: u32) {
-        let place = self.members[key as usize].place;
-        self.exit(key, Exit::Alone { place, rest: Bytes::new() });
-    }
-
     /// Does what there is to do, up to a slice of it. Returns whether there is more.
     pub(super) fn turn(&mut self) -> bool {
         let (now, mut budget) = (self.clock.elapsed(), SLICE);
@@ -195,7 +165,8 @@ impl Table {
             && let Some((_, key)) = self.ends.first().filter(|(at, _)| *at <= now)
         {
             budget -= 1;
-            self.exit(*key, Exit::Ended);
+            let key = *key;
+            self.expel(key);
         }
         // Then: a cohort that is never done must not silence the others, nor their keep-alives delay its messages.
         let mut share = budget.div_ceil(2);
@@ -239,16 +210,12 @@ impl Table {
             }
             match cohort.follows(place) {
                 Follows::Run(run) => self.send(key, front, &run, now, budget),
-                Follows::Nothing if is_closed => {
-                    *budget -= 1;
-                    self.exit(front, Exit::Ended);
-                }
-                Follows::Nothing => {
+                Follows::Nothing if !is_closed => {
                     // Nor is anybody behind this member missing something.
                     cohort.reader.set_slowest(place);
                     return true;
                 }
-                Follows::NotForAll => {
+                Follows::Nothing | Follows::NotForAll => {
                     *budget -= 1;
                     self.expel(front);
                 }
@@ -312,28 +279,32 @@ impl Table {
     /// Sends keep-alives to the members of a cohort that were sent nothing for too long.
     fn beat(&mut self, key: usize, now: u64, budget: &mut usize) {
         let Some(cohort) = self.cohorts.get(key) else { return };
-        let bytes = cohort.form.keep_alive();
+        let bytes = cohort.kind.form.keep_alive();
         if bytes.is_empty() {
             return;
         }
         // Members who have something else to be sent are sent that.
-        let is_ready = cohort.is_ready;
-        let bytes = Bytes::from(framed(&bytes));
+        let (is_ready, keep_alive) = (cohort.is_ready, cohort.kind.keep_alive);
+        let bytes = cohort.kind.framed(bytes);
         while *budget > 0
             && !is_ready
             && let Some(cohort) = self.cohorts.get_mut(key)
             && let Some(front) = cohort.list.front()
         {
             let member = &mut self.members[front as usize];
-            if after(member.quiet.written(), cohort.keep_alive) > now {
+            if after(member.quiet.written(), keep_alive) > now {
                 break;
             }
             *budget -= 1;
             member.quiet.before_write(&member.socket, bytes.len(), now);
+            member.own.sends_keep_alive(Instant::now());
             match write::to_one(&member.socket, std::slice::from_ref(&bytes)) {
                 Err(_) => self.exit(front, Exit::Lost),
                 // All are caught up, so their order does not matter.
-                Ok(taken) if taken == bytes.len() => cohort.list.move_to_back(&mut self.members, front),
+                Ok(taken) if taken == bytes.len() => {
+                    cohort.list.move_to_back(&mut self.members, front);
+                    self.set_due(front);
+                }
                 Ok(taken) => {
                     let place = member.place;
                     self.exit(front, Exit::Alone { place, rest: bytes.slice(taken..) });
@@ -347,10 +318,11 @@ impl Table {
     fn set_beat(&mut self, key: usize, now: u64) {
         let Some(cohort) = self.cohorts.get_mut(key) else { return };
         let written = cohort.list.front().map_or(now, |front| self.members[front as usize].quiet.written());
-        let due = after(written, cohort.keep_alive);
+        let due = after(written, cohort.kind.keep_alive);
         // At the same times for all, a little later; and for members that are being sent something, later.
         let due = if due <= now && cohort.is_ready { now + GRAIN } else { due };
-        cohort.beat = due.checked_next_multiple_of(GRAIN.min(precision(cohort.keep_alive))).unwrap_or(NEVER);
+        let grain = GRAIN.min(precision(cohort.kind.keep_alive));
+        cohort.beat = due.checked_next_multiple_of(grain).unwrap_or(NEVER);
         if cohort.beat != NEVER {
             self.beats.insert((cohort.beat, key));
         }

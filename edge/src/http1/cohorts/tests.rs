@@ -1,6 +1,7 @@
 //! Parked streams over real sockets.
 
 mod model;
+mod tunnel;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,10 +30,12 @@ use crate::{
     Edge, Settings,
     connections::{self, ConnectionId, End},
     guarded::Guarded,
+    limits::{Limits, Slot},
     metrics::Transport,
-    routes::{Resource, Routes, response},
+    response::ResponseBody,
+    routes::{RequestBody, Resource, Routes, response},
     settings::ServiceDefaults,
-    stream::{Form, Stream, StreamSchedule},
+    stream::{AnyForm, Form, Stream, StreamSchedule},
 };
 
 const START: u64 = 1_763_800_000_000;
@@ -78,7 +81,7 @@ impl Form for Lines {
     }
 }
 
-/// A worker of which every `GET /stream` is a stream.
+/// A worker of which every `GET /stream` is a stream, and every `GET /tunnel` a tunnel.
 struct Stage {
     log: Arc<Log>,
     edge: Edge,
@@ -91,6 +94,8 @@ struct Stage {
 struct Client {
     socket: TcpStream,
     text: Vec<u8>,
+    /// The connection is a tunnel, or its body has no chunks.
+    is_plain: bool,
     /// The future of its connection, until that is parked.
     served: rt::task::JoinHandle<()>,
 }
@@ -105,33 +110,23 @@ impl Stage {
         let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
         let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
         let (of, limits) = (log.clone(), edge.limits.clone());
-        // The query: channels, `end` and `beat` in milliseconds, `other`.
-        let resource = Resource::default().subscribe(move |parts| {
-            let (mut channels, mut end, mut beat, mut is_other) = (Vec::new(), None, 3_600_000, false);
-            for part in parts.query.split('&') {
-                match part.split_once('=') {
-                    Some(("end", ms)) => end = Some(Duration::from_millis(ms.parse().unwrap())),
-                    Some(("beat", ms)) => beat = ms.parse().unwrap(),
-                    Some(("other", _)) => is_other = true,
-                    _ => channels.push(channel(part)),
-                }
-            }
-            let reader = Reader::open(&of, &channels, Since::Now);
-            let mut slot = limits.connect([127, 0, 0, 1].into(), Transport::Stream).unwrap();
-            let client = connections::Client { owner: None, address: [127, 0, 0, 1].into() };
-            slot.register_as(ConnectionId::random(), client, &channels);
-            let end = end.map(|end| Instant::now() + end);
-            let times = StreamSchedule { keep_alive: Duration::from_millis(beat), end };
-            response(async move {
-                // As the layer does for every stream.
-                Ok(HttpResponse::Ok().finish().set_body(Stream::new(reader, Lines { is_other }, slot, times)))
-            })
+        let open = Rc::new(move |query: &str| open(&of, &limits, query));
+        let of = open.clone();
+        let streams = Resource::default().subscribe(move |parts| {
+            let (reader, form, slot, times) = of(parts.query);
+            response(async move { Ok(HttpResponse::Ok().finish().set_body(Stream::new(reader, form, slot, times))) })
+        });
+        let tunnels = Resource::default().upgrade(move |parts, body| {
+            let (reader, form, slot, times) = open(parts.query);
+            let RequestBody::Stream(incoming) = body else { panic!("no upgrade") };
+            let body = ResponseBody::live(Box::new(tunnel::Tunnel::new(reader, form, slot, times, incoming)));
+            response(async move { Ok(HttpResponse::SwitchingProtocols().finish().set_body(body)) })
         });
         let application = fn_service(async |_| {
             let response = HttpResponse::NotFound().finish().map_body(|_, body| Guarded::new(body.into(), None));
             Ok::<_, actix_web::Error>(ServiceResponse::new(TestRequest::default().to_http_request(), response))
         });
-        let routes = Routes::default().resource("/stream", resource);
+        let routes = Routes::default().resource("/stream", streams).resource("/tunnel", tunnels);
         let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
         let cohorts = worker.cohorts.clone();
         let serve = Box::new(move |socket| rt::spawn(worker.clone().serve(socket)));
@@ -140,15 +135,20 @@ impl Stage {
 
     /// A client whose stream is not necessarily open yet.
     async fn connect(&self, query: &str, version: &str, receive_buffer: Option<usize>) -> Client {
+        let request = format!("GET /stream?{query} HTTP/{version}\r\nHost: x\r\n\r\n");
+        let client = self.request(&request, receive_buffer).await;
+        Client { is_plain: version == "1.0", ..client }
+    }
+
+    async fn request(&self, request: &str, receive_buffer: Option<usize>) -> Client {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(u32::try_from(bytes).unwrap()).unwrap();
         }
         let mut socket = socket.connect(self.listener.local_addr().unwrap()).await.unwrap();
         let served = (self.serve)(self.listener.accept().await.unwrap().0);
-        let request = format!("GET /stream?{query} HTTP/{version}\r\nHost: x\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
-        Client { socket, text: Vec::new(), served }
+        Client { socket, text: Vec::new(), is_plain: false, served }
     }
 
     /// A client whose stream is open.
@@ -186,6 +186,25 @@ impl Stage {
     }
 }
 
+/// What a request opens. Its query: channels, `end` and `beat` in milliseconds, `other`.
+fn open(log: &Arc<Log>, limits: &Limits, query: &str) -> (Reader, Lines, Slot, StreamSchedule) {
+    let (mut channels, mut end, mut beat, mut is_other) = (Vec::new(), None, 3_600_000, false);
+    for part in query.split('&') {
+        match part.split_once('=') {
+            Some(("end", ms)) => end = Some(Duration::from_millis(ms.parse().unwrap())),
+            Some(("beat", ms)) => beat = ms.parse().unwrap(),
+            Some(("other", _)) => is_other = true,
+            _ => channels.push(channel(part)),
+        }
+    }
+    let reader = Reader::open(log, &channels, Since::Now);
+    let mut slot = limits.connect([127, 0, 0, 1].into(), Transport::Stream).unwrap();
+    let client = connections::Client { owner: None, address: [127, 0, 0, 1].into() };
+    slot.register_as(ConnectionId::random(), client, &channels);
+    let end = end.map(|end| Instant::now() + end);
+    (reader, Lines { is_other }, slot, StreamSchedule { keep_alive: Duration::from_millis(beat), end })
+}
+
 impl Client {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.text).into_owned()
@@ -195,6 +214,9 @@ impl Client {
     fn body(&self) -> (String, bool) {
         let text = self.text();
         let Some((_, mut rest)) = text.split_once("\r\n\r\n") else { return Default::default() };
+        if self.is_plain {
+            return (rest.to_owned(), false);
+        }
         let mut body = String::new();
         while let Some((size, after)) = rest.split_once("\r\n") {
             let size =
@@ -444,18 +466,15 @@ async fn a_gap_is_sent_to_each_member_with_its_own_cursor() {
 }
 
 #[actix_web::test]
-async fn a_stream_that_its_connection_ends_is_not_parked() {
+async fn a_stream_that_its_connection_ends_has_a_cohort_of_its_own() {
     let stage = Stage::new(Retention::default()).await;
     let mut old = stage.connect("a", "1.0", None).await;
-    let wait = async {
-        while !old.text().ends_with('\n') || !old.text().contains("\r\n\r\nO") {
-            old.socket.read_buf(&mut old.text).await.unwrap();
-        }
-    };
-    timeout(PATIENCE, wait).await.unwrap();
-    assert_eq!(stage.parked(), (0, 0));
+    old.read_to("O").await;
+    let mut new = stage.open("a").await;
+    stage.until("both to be parked", |stage| stage.parked() == (2, 2)).await;
     stage.publish("a", &["one"]);
+    new.read_to("one").await;
+    old.read_to("one").await;
     stage.log.close();
-    old.read_to_end().await;
-    assert!(old.text().ends_with("\"one\"\nC\n"), "{}", old.text());
+    assert!(old.read_to_end().await.ends_with("\n\"one\"\nC\n"), "{}", old.text());
 }

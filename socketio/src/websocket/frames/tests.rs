@@ -4,7 +4,6 @@ use super::*;
 
 const TEXT: u8 = 0x1;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-const FINAL: u8 = 0x80;
 
 /// A masked frame of a client, with its length in the shortest form.
 fn frame(first: u8, data: &[u8]) -> Vec<u8> {
@@ -136,6 +135,25 @@ fn memory_is_that_of_what_has_arrived() {
     assert!(frames.memory() >= 5_000);
     frames.clear();
     assert_eq!(frames.memory(), 0);
+}
+
+#[test]
+fn a_pong_is_recognized_alone() {
+    let pong = frame(0x8a, b"data");
+    assert!(is_pong(&pong) && is_pong(&frame(0x8a, b"")));
+    for other in [
+        frame(0x89, b"data"),
+        frame(0x81, b"data"),
+        frame(0x0a, b"data"),
+        frame(0xca, b"data"),
+        vec![0x8a, 0],
+        frame(0x8a, &[0; 126]),
+        pong[..pong.len() - 1].to_vec(),
+        [&pong[..], &[0x8a]].concat(),
+        Vec::new(),
+    ] {
+        assert!(!is_pong(&other), "{other:?}");
+    }
 }
 
 proptest! {

@@ -9,8 +9,10 @@ use super::*;
 enum Step {
     /// Publishes to channels, in one batch.
     Publish { channels: Vec<usize>, bytes: usize },
-    /// A client opens a stream of these channels; it has little room, or its token expires after some milliseconds.
-    Join { channels: Vec<usize>, is_slow: bool, end: Option<u64> },
+    /// A client opens a stream or a tunnel of these channels; it has little room, or its token expires after some milliseconds.
+    Join { channels: Vec<usize>, is_tunnel: bool, is_slow: bool, end: Option<u64> },
+    /// A client sends something: on a tunnel, it is repeated, or is nothing but an answer.
+    Say { client: usize, is_answer: bool },
     /// A client reads what has arrived, up to a number of bytes.
     Read { client: usize, most: usize },
     /// A client leaves.
@@ -24,8 +26,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let bytes = prop_oneof![6 => 0..200_usize, 2 => 5_000..60_000_usize];
     let step = prop_oneof![
         8 => (channels(), bytes).prop_map(|(channels, bytes)| Step::Publish { channels, bytes }),
-        4 => (channels(), proptest::bool::weighted(0.4), proptest::option::weighted(0.2, 1..60_u64))
-            .prop_map(|(channels, is_slow, end)| Step::Join { channels, is_slow, end }),
+        4 => (channels(), any::<bool>(), proptest::bool::weighted(0.4), proptest::option::weighted(0.2, 1..60_u64))
+            .prop_map(|(channels, is_tunnel, is_slow, end)| Step::Join { channels, is_tunnel, is_slow, end }),
+        3 => (0..8_usize, any::<bool>()).prop_map(|(client, is_answer)| Step::Say { client, is_answer }),
         6 => (0..8_usize, 1..200_000_usize).prop_map(|(client, most)| Step::Read { client, most }),
         1 => (0..8_usize).prop_map(|client| Step::Leave { client }),
         6 => (0..8_usize).prop_map(|turns| Step::Run { turns }),
@@ -40,6 +43,8 @@ struct Member {
     client: Client,
     channels: Vec<usize>,
     has_end: bool,
+    /// What it has sent, except for answers.
+    said: String,
 }
 
 impl Member {
@@ -50,7 +55,7 @@ impl Member {
         let mut lines = body.lines();
         let opening = lines.next().unwrap_or_else(|| panic!("no opening: {}", self.client.text()));
         let mut at: Cursor = opening.strip_prefix('O').unwrap().parse().unwrap();
-        let (mut is_closed, mut has_gap) = (false, false);
+        let (mut is_closed, mut has_gap, mut repeated) = (false, false, String::new());
         let expected = |after: Cursor, may_skip: bool| {
             let mut wanted = published.iter().filter(|(id, of, _)| *id > after && self.channels.contains(of));
             wanted.find(|message| !may_skip || !is_dropped(message)).copied()
@@ -64,6 +69,8 @@ impl Member {
                 (at, has_gap) = (resumed.parse().unwrap(), true);
             } else if line == "C" {
                 is_closed = true;
+            } else if let Some(said) = line.strip_prefix('R') {
+                repeated.extend(said.chars().filter(|c| *c != '.'));
             } else {
                 let number: usize = line.trim_matches(['"', 'x', ' ']).parse().unwrap();
                 let id = published[number].0;
@@ -74,7 +81,8 @@ impl Member {
                 at = id;
             }
         }
-        assert!(has_ended && is_closed, "it does not end: {body:.200}");
+        assert!((has_ended || self.client.is_plain) && is_closed, "it does not end: {body:.200}");
+        assert!(self.said.starts_with(&repeated), "{repeated:?} is not what was said: {:?}", self.said);
         if !self.has_end {
             assert_eq!(expected(at, has_gap), None, "lost, after {at}");
         }
@@ -96,13 +104,27 @@ async fn run(steps: Vec<Step>, retention: Retention) {
                 let ids = stage.log.append(channels.iter().enumerate().map(draft).collect(), START + clock);
                 published.extend(ids.iter().zip(&channels).enumerate().map(|(n, (id, of))| (*id, *of, first + n)));
             }
-            Step::Join { mut channels, is_slow, end } if members.len() < 8 => {
+            Step::Join { mut channels, is_tunnel, is_slow, end } if members.len() < 8 => {
                 channels.sort_unstable();
                 channels.dedup();
                 let mut query: Vec<_> = channels.iter().map(ToString::to_string).collect();
                 query.extend(end.map(|end| format!("end={end}")));
-                let client = stage.connect(&query.join("&"), "1.1", is_slow.then_some(4 * 1024)).await;
-                members.push(Member { client, channels, has_end: end.is_some() });
+                let (query, room) = (query.join("&"), is_slow.then_some(4 * 1024));
+                let client = if is_tunnel {
+                    stage.connect_tunnel(&query, room).await
+                } else {
+                    stage.connect(&query, "1.1", room).await
+                };
+                members.push(Member { client, channels, has_end: end.is_some(), said: String::new() });
+            }
+            Step::Say { client, is_answer } => {
+                // Whoever sends something after its end loses what it has not read.
+                if let Some(member) = members.get_mut(client).filter(|one| one.client.is_plain && !one.has_end) {
+                    let said = if is_answer { ".".to_owned() } else { format!("{};", member.said.len()) };
+                    if member.client.socket.try_write(said.as_bytes()).is_ok() && !is_answer {
+                        member.said.push_str(&said);
+                    }
+                }
             }
             Step::Read { client, most } => {
                 if let Some(member) = members.get_mut(client) {

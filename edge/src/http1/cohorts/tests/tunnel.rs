@@ -1,0 +1,197 @@
+//! Parked tunnels: clients that send something meanwhile.
+
+use std::convert::Infallible;
+
+use actix_web::body::{BodySize, MessageBody};
+use futures_util::StreamExt as _;
+
+use super::*;
+use crate::stream::{BATCH, ClientBytes, Live, Own, Parts};
+
+/// What answers no keep-alive within its time. Everything else is repeated, except for the answers themselves.
+const ANSWER: &[u8] = b".";
+
+/// A body that repeats what its client sends, between its messages.
+pub(super) struct Tunnel {
+    reader: Reader,
+    slot: Slot,
+    incoming: ClientBytes,
+    state: State,
+    times: StreamSchedule,
+    opening: Option<Bytes>,
+    has_ended: bool,
+}
+
+/// What outlasts parking.
+struct State {
+    form: Lines,
+    every: Duration,
+    unanswered: Option<Instant>,
+}
+
+impl Tunnel {
+    pub(super) fn new(reader: Reader, form: Lines, slot: Slot, times: StreamSchedule, incoming: ClientBytes) -> Self {
+        let opening = Some(form.opening(reader.place()));
+        let state = State { form, every: times.keep_alive, unanswered: None };
+        Self { reader, slot, incoming, state, times, opening, has_ended: false }
+    }
+
+    fn end(&mut self, last: &'static str) -> Bytes {
+        self.has_ended = true;
+        last.into()
+    }
+
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let now = Instant::now();
+        if self.times.end.is_some_and(|end| end <= now) || self.slot.end().is_some() {
+            return Poll::Ready(Some(self.end("C\n")));
+        }
+        if self.state.deadline().is_some_and(|deadline| deadline <= now) {
+            return Poll::Ready(Some(self.end("L\n")));
+        }
+        match self.incoming.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(said))) => {
+                self.state.receive(&said, now);
+                return Poll::Ready(Some(format!("R{}\n", String::from_utf8_lossy(&said)).into()));
+            }
+            Poll::Ready(_) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        match self.reader.poll_read(cx, BATCH) {
+            Poll::Ready(Some(batch)) => {
+                self.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
+                Poll::Ready(Some(AnyForm::chunk(&self.state.form, &batch)))
+            }
+            Poll::Ready(None) => Poll::Ready(Some(self.end("C\n"))),
+            Poll::Pending => self.slot.poll_end(cx).map(|_| Some(self.end("C\n"))),
+        }
+    }
+}
+
+impl MessageBody for Tunnel {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        if let Some(opening) = this.opening.take() {
+            return Poll::Ready(Some(Ok(opening)));
+        }
+        if this.has_ended { Poll::Ready(None) } else { this.poll_live(cx).map(|chunk| chunk.map(Ok)) }
+    }
+}
+
+impl Live for Tunnel {
+    fn can_park(&self) -> bool {
+        self.opening.is_none() && !self.has_ended && self.reader.can_join()
+    }
+
+    fn take_apart(self: Box<Self>) -> Parts {
+        let Self { reader, slot, state, times, .. } = *self;
+        Parts { reader, form: Box::new(state.form), slot, times, own: Box::new(state) }
+    }
+}
+
+impl Own for State {
+    fn resume(
+        self: Box<Self>,
+        reader: Reader,
+        slot: Slot,
+        times: StreamSchedule,
+        incoming: ClientBytes,
+    ) -> Box<dyn Live> {
+        Box::new(Tunnel { reader, slot, incoming, state: *self, times, opening: None, has_ended: false })
+    }
+
+    fn sends_keep_alive(&mut self, now: Instant) {
+        self.unanswered.get_or_insert(now);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.unanswered.map(|since| since + self.every)
+    }
+
+    fn receive(&mut self, bytes: &[u8], _: Instant) -> bool {
+        let is_answer = bytes == ANSWER;
+        if is_answer {
+            self.unanswered = None;
+        }
+        is_answer
+    }
+}
+
+impl Stage {
+    /// As [`Stage::connect`], for a tunnel.
+    pub(super) async fn connect_tunnel(&self, query: &str, receive_buffer: Option<usize>) -> Client {
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+        let request = format!("GET /tunnel?{query} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n");
+        Client { is_plain: true, ..self.request(&request, receive_buffer).await }
+    }
+
+    /// A client whose tunnel is open.
+    async fn open_tunnel(&self, query: &str) -> Client {
+        let mut client = self.connect_tunnel(query, None).await;
+        client.read_to("O").await;
+        client
+    }
+}
+
+impl Client {
+    /// Sends something after its request.
+    async fn say(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn tunnels_share_a_cohort_and_leave_it_to_hear_their_client() {
+    let stage = Stage::new(Retention::default()).await;
+    let mut clients = [stage.open_tunnel("a").await, stage.open_tunnel("a").await];
+    let mut stream = stage.open("a").await;
+    stage.until("all to be parked", |stage| stage.parked() == (3, 2)).await;
+    for n in 0..3 {
+        clients[0].say(&format!("hello {n}")).await;
+        clients[0].read_to(&format!("Rhello {n}\n")).await;
+        stage.until("it to be parked again", |stage| stage.parked() == (3, 2)).await;
+        stage.publish("a", &[&format!("message {n}")]);
+        for client in clients.iter_mut().chain([&mut stream]) {
+            client.read_to(&format!("\"message {n}\"\n")).await;
+        }
+    }
+    assert!(!clients[1].body().0.contains('R') && !stream.body().0.contains('R'));
+    assert_eq!((stage.edge.limits.connections(), stage.edge.drain.in_flight()), (3, 3));
+    let [gone, mut last] = clients;
+    drop(gone);
+    stage.until("it to be gone", |stage| stage.parked() == (2, 2)).await;
+    stage.log.close();
+    assert!(last.read_to_end().await.ends_with("C\n"));
+}
+
+#[actix_web::test]
+async fn a_tunnel_whose_client_does_not_answer_ends() {
+    let stage = Stage::new(Retention::default()).await;
+    let mut silent = stage.open_tunnel("a&beat=100").await;
+    let mut answering = stage.open_tunnel("a&beat=100").await;
+    stage.until("both to be parked", |stage| stage.parked() == (2, 1)).await;
+    let mut answered = 0;
+    while !silent.body().0.ends_with("L\n") {
+        tokio::select! {
+            read = silent.socket.read_buf(&mut silent.text) => assert_ne!(read.unwrap(), 0, "{}", silent.text()),
+            read = answering.socket.read_buf(&mut answering.text) => assert_ne!(read.unwrap(), 0),
+        }
+        let asked = answering.body().0.matches("K\n").count();
+        if asked > answered {
+            answered = asked;
+            answering.say(".").await;
+        }
+    }
+    let body = silent.read_to_end().await;
+    assert!(body.ends_with("K\nL\n") && !body.contains("K\nK\n"), "{body}");
+    answering.say(".").await;
+    answering.read_until(|body| body.matches("K\n").count() > answered).await;
+    assert!(!answering.body().0.contains('R'), "an answer is read where the connection is parked");
+    assert_eq!(stage.parked(), (1, 1));
+}
