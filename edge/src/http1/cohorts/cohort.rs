@@ -4,7 +4,10 @@ use std::{sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use shared::{
-    live::reader::cohort::{CohortReader, Place},
+    live::reader::{
+        Batch,
+        cohort::{CohortReader, Place},
+    },
     pure::Cursor,
 };
 
@@ -21,7 +24,8 @@ use crate::{
     stream::{AnyForm, BATCH},
 };
 
-/// Bytes of data after a place that a cohort sends. A member that has missed more is not caught up, and leaves.
+/// Bytes of data after a place that a cohort sends. A member that has missed more leaves: it is not caught up, or one message is so large that
+/// it is not to be copied for each slice.
 const MAX_RUN: usize = 64 * 1024;
 
 /// What the members of a cohort have in common, beside their channels.
@@ -66,7 +70,8 @@ pub(super) struct Cohort {
 
 /// What follows a place.
 pub(super) enum Follows {
-    Nothing,
+    /// Nothing up to this place.
+    Nothing(Place),
     /// Messages, in parts.
     Run(Run),
     /// A gap, messages on disk, or more than a cohort sends.
@@ -124,19 +129,26 @@ impl Cohort {
     /// What follows `place`.
     pub(super) fn follows(&mut self, place: Place) -> Follows {
         self.reader.seek(place);
-        let (mut parts, mut first, mut bytes) = (Vec::new(), None, 0);
+        let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some((batch, end)) = self.reader.read(BATCH) {
-            if batch.gap.is_some() || bytes >= MAX_RUN {
+            bytes += batch.messages.iter().map(|message| message.len()).sum::<usize>();
+            // Before anything is encoded: whoever leaves shares the forms of the messages.
+            if batch.gap.is_some() || bytes > MAX_RUN {
                 return Follows::NotForAll;
             }
-            first = first.or(batch.messages.first().map(|message| message.id));
-            let chunk = self.kind.form.chunk(&batch);
-            bytes += chunk.len();
-            parts.push(Part { bytes: self.kind.framed(chunk), messages: batch.messages.len(), end });
+            batches.push((batch, end));
         }
         if self.reader.is_on_disk() {
             return Follows::NotForAll;
         }
-        first.map_or(Follows::Nothing, |first| Follows::Run(Run { first, parts }))
+        let Some(first) = batches.first().and_then(|(batch, _)| batch.messages.first()).map(|message| message.id)
+        else {
+            return Follows::Nothing(self.reader.place());
+        };
+        let part = |(batch, end): (Batch, Place)| {
+            let bytes = self.kind.framed(self.kind.form.chunk(&batch));
+            Part { bytes, messages: batch.messages.len(), end }
+        };
+        Follows::Run(Run { first, parts: batches.into_iter().map(part).collect() })
     }
 }

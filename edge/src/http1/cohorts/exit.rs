@@ -15,6 +15,7 @@ use super::{
         incoming::Incoming,
         outgoing::Outgoing,
     },
+    cohort::Follows,
     member::{Departed, Exit, Guards, Member},
     table::Table,
 };
@@ -34,7 +35,7 @@ impl Table {
             Ok::<_, std::io::Error>(count)
         });
         match (received, heard) {
-            (Ok(0), _) => self.exit(key, Exit::Lost),
+            (Ok(0), _) => self.leave(key),
             (Ok(_), Some(heard)) => self.exit(key, Exit::Heard(heard)),
             (Ok(_), None) if is_tunnel => self.set_due(key),
             // Nobody reads what follows a request for a stream.
@@ -46,6 +47,15 @@ impl Table {
             }
             (Err(error), _) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             (Err(_), _) => self.exit(key, Exit::Lost),
+        }
+    }
+
+    /// The client of a member has closed its sending side. It gets what was published before, in case it still reads.
+    fn leave(&mut self, key: u32) {
+        let Member { cohort, place, .. } = self.members[key as usize];
+        match self.cohorts[cohort].follows(place) {
+            Follows::Nothing(_) => self.exit(key, Exit::Lost),
+            Follows::Run(_) | Follows::NotForAll => self.expel(key),
         }
     }
 

@@ -89,7 +89,7 @@ impl Default for Links {
 /// All members of a worker.
 pub(super) type Members = Slab<Member>;
 
-/// The members of a cohort in the order in which they are served: whoever was served last is at the back.
+/// The members of a cohort in the order of their places, in which they are served: whoever was served last is at the back.
 pub(super) struct List {
     front: u32,
     back: u32,
@@ -113,8 +113,12 @@ impl List {
         (after != NONE).then_some(after)
     }
 
-    /// Adds a member at the back.
+    /// Adds a member at the back. Nobody in the list has a later place.
     pub(super) fn push_back(&mut self, members: &mut Members, key: u32) {
+        debug_assert!(
+            self.back == NONE || members[self.back as usize].place.cursor() <= members[key as usize].place.cursor(),
+            "a member would be passed over"
+        );
         members[key as usize].links = Links { before: self.back, after: NONE };
         match self.back {
             NONE => self.front = key,

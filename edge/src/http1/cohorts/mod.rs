@@ -133,10 +133,25 @@ impl Cohorts {
             let mut connection = Connection::resumed(worker, socket, &accepted, remains);
             connection.parks &= parks;
             match connection.send(&mut sending).await {
-                Answered::Waits(stream) => alone.0.admit(connection, accepted, *stream),
+                Answered::Waits(stream) => {
+                    let cohorts = alone.0.clone();
+                    let host = cohorts.park(connection, accepted, *stream);
+                    drop(alone);
+                    // There was none any more.
+                    if let Some(host) = host {
+                        host.await;
+                    }
+                }
                 Answered::Next | Answered::Last => connection.close().await,
             }
         });
+    }
+
+    /// Closes all parked connections.
+    fn drop_all(&self) {
+        if let Ok(mut table) = self.table.try_borrow_mut() {
+            *table = Table::new(self.worker.clock.clone(), self.woken.clone());
+        }
     }
 
     /// One turn of the host.
@@ -188,6 +203,11 @@ struct Hosting(Rc<Cohorts>);
 impl Drop for Hosting {
     fn drop(&mut self) {
         self.0.is_hosted.set(false);
+        if std::thread::panicking() {
+            // Without a host its connections would stay open, and silent.
+            log::error!("the worker's task for parked connections has failed: their clients have to reconnect");
+            self.0.drop_all();
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl Table {
 
     /// Sends what the members of a cohort have not got yet. Returns whether that is all.
     fn serve(&mut self, key: usize, now: u64, budget: &mut usize) -> bool {
-        let mut is_closed = false;
+        let (mut is_closed, mut behind) = (false, None);
         if let Some(cohort) = self.cohorts.get(key) {
             // First: whatever is published while the log is read wakes the cohort again.
             cohort.reader.register(&cohort.waker);
@@ -208,14 +208,18 @@ impl Table {
                 cohort.reader.set_slowest(place);
                 return false;
             }
-            match cohort.follows(place) {
+            // Many are at the same place. What is not for one of them is for none.
+            let follows = if behind == Some(place) { Follows::NotForAll } else { cohort.follows(place) };
+            match follows {
                 Follows::Run(run) => self.send(key, front, &run, now, budget),
-                Follows::Nothing if !is_closed => {
-                    // Nor is anybody behind this member missing something.
+                Follows::Nothing(_) if !is_closed => {
+                    // Nor is anybody behind this member missing something: they are in the order of their places.
                     cohort.reader.set_slowest(place);
+                    *budget -= 1;
                     return true;
                 }
-                Follows::Nothing | Follows::NotForAll => {
+                Follows::Nothing(_) | Follows::NotForAll => {
+                    behind = Some(place);
                     *budget -= 1;
                     self.expel(front);
                 }
@@ -240,13 +244,10 @@ impl Table {
         let parts: Vec<Bytes> = run.parts.iter().map(|part| part.bytes.clone()).collect();
         let mut taken = Vec::with_capacity(keys.len());
         write::to_each(keys.iter().map(|key| &self.members[*key as usize].socket), &parts, &mut taken);
-        let mut messages = 0;
-        for (key, taken) in keys.into_iter().zip(taken) {
-            messages += self.sent(cohort, key, run, taken);
-        }
-        if let Some(cohort) = self.cohorts.get(cohort) {
-            cohort.figures.deliveries.inc_by(messages as u64);
-        }
+        // The cohort is gone after its last member.
+        let Some(figures) = self.cohorts.get(cohort).map(|cohort| cohort.figures.clone()) else { return };
+        let messages: usize = keys.into_iter().zip(taken).map(|(key, taken)| self.sent(cohort, key, run, taken)).sum();
+        figures.deliveries.inc_by(messages as u64);
     }
 
     /// The kernel has accepted this much of `run` for a member. Returns the number of messages that it was sent, at least in part.
@@ -295,12 +296,17 @@ impl Table {
             if after(member.quiet.written(), keep_alive) > now {
                 break;
             }
+            // The log shows a message before it wakes the cohort. Whoever is moved to the back has read as much as those who are there.
+            let Follows::Nothing(place) = cohort.follows(member.place) else {
+                self.wake(key);
+                break;
+            };
+            member.place = place;
             *budget -= 1;
             member.quiet.before_write(&member.socket, bytes.len(), now);
             member.own.sends_keep_alive(Instant::now());
             match write::to_one(&member.socket, std::slice::from_ref(&bytes)) {
                 Err(_) => self.exit(front, Exit::Lost),
-                // All are caught up, so their order does not matter.
                 Ok(taken) if taken == bytes.len() => {
                     cohort.list.move_to_back(&mut self.members, front);
                     self.set_due(front);

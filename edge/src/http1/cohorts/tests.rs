@@ -1,5 +1,6 @@
 //! Parked streams over real sockets.
 
+mod failures;
 mod model;
 mod tunnel;
 
@@ -60,6 +61,7 @@ impl Form for Lines {
     }
 
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R {
+        assert_ne!(message.draft.payload.plain_json(), "\"panic\"", "as the test wants");
         let line = |message: &Message| format!("{}\n", message.draft.payload.plain_json()).into();
         if self.is_other {
             with(&format!("other {}\n", message.id).into())

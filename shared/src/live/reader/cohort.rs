@@ -127,6 +127,12 @@ impl CohortReader {
         Some((batch, self.reader.place_in_cohort()))
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.reader.place_in_cohort()
+    }
+
     /// Whether what follows is not in memory any more: a member at this place has to leave.
     #[must_use]
     pub fn is_on_disk(&self) -> bool {
