@@ -111,7 +111,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           ["a token is needed", { channels: ["inner"] }, 401, "token_needed"],
           ["a bad token", { channels: ["inner"], token: "a.b.c" }, 401, "bad_token"],
           ["not allowed", { channels: ["inner"], token: token({ trident: { subscribe: ["other"] } }) }, 403, "insufficient_scope"],
-          ["a bad channel", { channels: ["a/b"] }, 400, "bad_channel"],
+          ["a bad channel", { channels: ["a//b"] }, 400, "bad_channel"],
           ["a bad cursor", { channels: ["public.a"], since: "yesterday" }, 400, "bad_cursor"],
         ]) {
           test(`${name}: it stops, and says why`, async () => {
