@@ -1,6 +1,7 @@
 import { ask, Ended, retryAfter } from "./http.js";
+import { limited } from "./limited.js";
 import type { Cursor, Message } from "./message.js";
-import { limited, type Signal } from "./platform.js";
+import type { Signal } from "./platform.js";
 import type { Sink, Wanted } from "./transport.js";
 
 interface Batch {

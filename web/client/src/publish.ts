@@ -1,6 +1,7 @@
 import { refusal } from "./http.js";
+import { limited } from "./limited.js";
 import type { Cursor } from "./message.js";
-import { limited, type Address, type Credentials, type Signal } from "./platform.js";
+import type { Address, Credentials, Signal } from "./platform.js";
 import { baseOf, tokenOf, TridentError, type Token } from "./server.js";
 
 export interface Publication {
