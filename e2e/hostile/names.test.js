@@ -10,7 +10,7 @@ import { KINDS, bearer, key } from "./house.js";
 const MINE = { publish: ["news.*"], subscribe: ["news.*"] };
 /** As they are written, percent-encoding included. */
 const NAMES = [
-  "secret", "*", "chat.*", "news.*", "news", "newsX", "NEWS.secret", "News.a", "news%2f..%2fsecret", "news./../secret", "news.%2e%2e%2fsecret", "news.%00secret", "news.%0d%0aX:1",
+  "secret", "*", "chat.*", "news.*", "news", "newsX", "NEWS.secret", "News.a", "news%2f..%2fsecret", "news./../secret", "news.a%2f%2e%2e%2fsecret", "news.%00secret", "news.%0d%0aX:1",
   "news.a%20b", "%20news.a", "news.a%20", "news.%252e", "news.%D0%B0", "n%D0%B5ws.a", "news.%E2%80%8Ba", "news%EF%BC%8Ea", "news.%ff", "news.%c0%ae", "news.%u0061",
   `news.${"a".repeat(200)}`, "", "secret%26channel%3dnews.a", "news.a,secret", "news.a;secret", "news.a%23", "news.{secret}", "news.[a-z]", "news.?", "secret&channel=news.a",
 ];
