@@ -160,7 +160,7 @@ e2e-examples: build e2e/node_modules/.package-lock.json
 
 # Every command, code block and link of README.md and docs/; the wording; the table of files in docs/ARCHITECTURE.md.
 .PHONY: e2e-docs
-e2e-docs: build web e2e/node_modules/.package-lock.json
+e2e-docs: build web/client/dist/index.js web/playground/dist/index.html e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:docs
 
 # Every regression case by its number: docs/CASES.md. CASES="4 9.3" picks groups and cases.
