@@ -64,7 +64,7 @@ test("one that no longer answers is silent, measured from the first sign of life
 });
 
 for (const [code, why] of [[1012, "ended"], [1013, "busy"]]) {
-  test(`${code}: all connections are closed at once, and do not all come back at once`, async (t) => {
+  test(`${code}: all connections are closed together, and reconnect at different times`, async (t) => {
     const waits = [];
     for (const random of [0, 0.5, 1]) {
       const mocked = t.mock.method(Math, "random", () => random);

@@ -64,7 +64,7 @@ async fn a_purge_is_obeyed_by_all_processes() {
     assert_eq!(entries(&server).await.1, 1);
 }
 
-/// The newest message that a process has published is deleted: that is no loss when it connects again.
+/// The newest message that a process has published is deleted: the process does not take that for a loss after it has reconnected.
 #[tokio::test]
 async fn a_purge_is_not_taken_for_a_loss() {
     let server = Server::start().await;
