@@ -150,6 +150,8 @@ impl Body {
                 }
                 if let After::End(reason, code) = after {
                     self.incoming.clear();
+                    // What was read is given back before the connection is no longer counted.
+                    let _ = self.receiving.set(self.incoming.memory());
                     self.close = code.map(CloseReason::from);
                     self.conn.detach_websocket(self.id, reason);
                 }
