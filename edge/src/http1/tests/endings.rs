@@ -1,5 +1,7 @@
 //! Clients that close one side, reset the connection, or read slowly.
 
+use std::time::Instant;
+
 use socket2::SockRef;
 
 use super::*;
@@ -84,17 +86,28 @@ async fn pipelined_requests_are_all_answered() {
 /// Case 9.2: a client that takes a little now and again is never cut, and one that takes nothing is.
 #[actix_web::test]
 async fn a_slow_reader_is_kept_as_long_as_it_reads() {
-    let mut stage = stage([Say::Flood]).await;
-    SockRef::from(&stage.client).set_recv_buffer_size(4 * 1024).unwrap();
-    stage.send(SCRIPT).await;
-    // Far longer than one that takes nothing has, at a rate at which the kernel tells of room too late.
-    let mut piece = [0; 2048];
-    for _ in 0..60 {
-        timeout(PATIENCE, stage.client.read_exact(&mut piece)).await.unwrap().unwrap();
-        tokio::time::sleep(TIMES.write / 20).await;
+    // Nothing is shown by an attempt in which this process itself was not scheduled for as long as a client may pause.
+    for attempt in 1.. {
+        let mut stage = stage([Say::Flood]).await;
+        SockRef::from(&stage.client).set_recv_buffer_size(4 * 1024).unwrap();
+        stage.send(SCRIPT).await;
+        // Far longer than one that takes nothing has, at a rate at which the kernel reports room too late.
+        let mut piece = [0; 2048];
+        let mut longest = Duration::ZERO;
+        let mut is_cut = false;
+        for _ in 0..60 {
+            let before = Instant::now();
+            is_cut |= timeout(PATIENCE, stage.client.read_exact(&mut piece)).await.unwrap().is_err();
+            tokio::time::sleep(TIMES.write / 20).await;
+            longest = longest.max(before.elapsed());
+        }
+        if longest > TIMES.write / 2 && attempt < 10 {
+            continue;
+        }
+        assert!(!is_cut && !stage.served.is_finished(), "it was cut while it read");
+        let Stage { client, served, .. } = stage;
+        timeout(PATIENCE, served).await.unwrap().unwrap();
+        drop(client);
+        return;
     }
-    assert!(!stage.served.is_finished(), "it was cut while it read");
-    let Stage { client, served, .. } = stage;
-    timeout(PATIENCE, served).await.unwrap().unwrap();
-    drop(client);
 }
