@@ -46,7 +46,7 @@ pub use watch::{ChannelWatch, Watch};
 use writer::Writer;
 
 /// Maximum number of messages, or of messages' forms, in one slice of a sweep.
-const SLICE: usize = 1_024;
+const SLICE: usize = 256;
 /// Maximum number of messages whose forms one publication evicts.
 const EVICTED_AT_ONCE: usize = 256;
 
@@ -234,8 +234,8 @@ impl Log {
         touched
     }
 
-    /// Drops messages that exceed the maximum age at `now`, and forms beyond their limit: one slice of them, which takes about a
-    /// millisecond. Returns whether there is more to do.
+    /// Drops messages that exceed the maximum age at `now`, and forms beyond their limit: one slice of at most
+    /// 256. Returns whether there is more to do.
     ///
     /// Call it about once a second, until there is no more: between calls, a channel's age limit is checked only when it gets a message.
     pub fn sweep(&self, now: impl Into<Moment>) -> bool {

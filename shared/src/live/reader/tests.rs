@@ -300,7 +300,7 @@ fn a_sweep_and_a_measurement_go_in_slices() {
     let mut left = 5_000;
     while log.sweep(START + 100) {
         let now = log.counts().messages;
-        assert!(now < left && left - now <= 1_024, "{left} then {now}");
+        assert!(now < left && left - now <= 256, "{left} then {now}");
         left = now;
     }
     assert_eq!(log.counts().messages, 0);
