@@ -1,20 +1,31 @@
 #!/usr/bin/env node
-// A backend of Trident: it says who clients are, and answers their events. Needs Node 18 and no package.
+// A backend of Trident: it says who clients are and what they may read, answers their events, and reads the event feed. Needs Node 18 and no package.
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const { TRIDENT_URL = "http://localhost:8080", TRIDENT_TOKEN, TRIDENT_HOOK_SECRET = "", PORT = 3000 } = process.env;
 const key = Buffer.from(TRIDENT_HOOK_SECRET.replace(/^whsec_/, ""), "base64");
 const answered = new Map(); // By id: a repeated call gets the first answer, and no second order.
 let orders = 0;
 
+const trident = async (path, body) => {
+  const headers = { "Content-Type": "application/json", Authorization: `Bearer ${TRIDENT_TOKEN}` };
+  const response = await fetch(TRIDENT_URL + path, body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) });
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+};
+
 const kinds = {
   async connect({ headers }) {
     const user = headers.cookie?.match(/(?:^|; )user=(\w+)/)?.[1];
     if (!user) return { refuse: "log in first" };
-    const greeting = { method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${TRIDENT_TOKEN}` } };
-    await fetch(`${TRIDENT_URL}/v1/users/${user}/messages?event=greeting`, { ...greeting, body: JSON.stringify(`Hello ${user}`) });
-    return { user, subscribe: [`orders.${user}`], data: { since: Date.now() } };
+    await trident(`/v1/users/${user}/messages?event=greeting`, `Hello ${user}`);
+    return { user, data: { since: Date.now() } };
+  },
+  async subscribe({ channels, user }) {
+    const mayRead = (channel) => channel === `orders.${user}` || channel.startsWith("chat.");
+    return channels.every(mayRead) ? { allow: true } : { allow: false, code: "not_yours" };
   },
   async event({ event, args, socket }) {
     if (event !== "order.create") return { ack: [{ ok: false, error: { code: "unknown_event" } }] };
@@ -36,5 +47,18 @@ createServer(async (request, response) => {
   const call = JSON.parse(body);
   if (!answered.has(call.id)) answered.set(call.id, kinds[call.kind]?.(call) ?? {});
   setTimeout(() => answered.delete(call.id), 60_000).unref();
-  response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(await answered.get(call.id)));
+  const answer = await answered.get(call.id).catch((error) => console.error(error));
+  response.writeHead(answer ? 200 : 500, { "Content-Type": "application/json" }).end(JSON.stringify(answer));
 }).listen(PORT, "127.0.0.1", () => console.log(`listening on ${PORT}`));
+
+// Store `since` with what you have handled, and a restart misses nothing.
+for (let since = ""; ; ) {
+  try {
+    const { messages, cursor } = await trident(`/data?channel=$events${since && `&since=${since}`}`);
+    for (const { event, data } of messages) console.log(`feed: ${event} ${data.user ?? ""}`);
+    since = cursor;
+  } catch (error) {
+    console.error(error.message);
+    await sleep(1_000);
+  }
+}
