@@ -85,7 +85,8 @@ async fn what_passes_is_counted() {
         (figures.opened.get(), figures.deliveries.get(), figures.gaps.get())
     };
     // Another thread counts, after it has written.
-    until("all are counted", || (figures(Transport::LongPoll), figures(Transport::Poll)) == ((1, 2, 1), (2, 3, 2))).await;
+    until("all are counted", || (figures(Transport::LongPoll), figures(Transport::Poll)) == ((1, 2, 1), (2, 3, 2)))
+        .await;
 }
 
 #[actix_web::test]
