@@ -93,7 +93,7 @@ impl ChatEvents {
             original = key.is_some().then(|| drafts.clone());
             call.publish(&mut drafts).await?;
         }
-        let published = self.service.bus.publish(Publication { drafts, key, original }).await?;
+        let published = self.service.bus.publish(Publication { key, original, ..Publication::new(drafts) }).await?;
         let counted = if published.is_repeat { &edge.metrics.repeats } else { &edge.metrics.publishes };
         counted.inc();
         published.first().map(|id| Said { id: *id }).ok_or_else(no_id)

@@ -150,7 +150,7 @@ pub async fn publish(
         original = key.is_some().then(|| drafts.clone());
         call.publish(&mut drafts).await?;
     }
-    let published = service.bus.publish(Publication { drafts, key, original }).await;
+    let published = service.bus.publish(Publication { key, original, ..Publication::new(drafts) }).await;
     let published = published.map_err(|error| refused(service, error))?;
     if published.is_repeat {
         edge.metrics.repeats.inc();

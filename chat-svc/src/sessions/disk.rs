@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use shared::{
     live::{
-        bus::{Bus, BusError, StoredState},
+        bus::{Bus, BusError, StateTable, StoredState},
         clock::wall_clock,
     },
     throttle::Throttle,
@@ -22,7 +22,7 @@ use super::{
 /// How often a warning is repeated.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// The table of the log.
-const TABLE: &str = "session";
+const TABLE: StateTable = StateTable::new("session", 4 << 20);
 
 /// See the module.
 pub(super) struct DiskStore {

@@ -151,6 +151,12 @@ impl<F: Fn() -> DiskStats + Send + Sync + 'static> Collector for Disk<F> {
         gauge(&mut encoder, "trident_disk_reading_bytes", help, reading)?;
         let bounds = SYNC_BUCKETS.into_iter().chain([f64::MAX]);
         let buckets: Vec<(f64, u64)> = bounds.zip(disk.syncs).collect();
+        let help = "Bytes of small states in the log on disk";
+        let mut states = encoder.encode_descriptor("trident_disk_state_bytes", help, None, MetricType::Gauge)?;
+        for (table, bytes) in &disk.states {
+            let gauge = ConstGauge::new(i64::try_from(*bytes).unwrap_or(i64::MAX));
+            gauge.encode(states.encode_family(&[("table", &**table)])?)?;
+        }
         let help = "Duration of the syncs of the log on disk, in seconds";
         encoder
             .encode_descriptor("trident_disk_sync_seconds", help, None, MetricType::Histogram)?

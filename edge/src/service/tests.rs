@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use shared::{
     live::{
-        bus::Publication,
+        bus::{Publication, Record},
         reader::{Limit, Reader},
     },
     pure::{Draft, Payload, Since},
@@ -43,8 +43,15 @@ async fn on_disk_a_restart_loses_nothing_and_a_second_process_is_refused() {
     let published = service.bus.publish(publication).await.unwrap();
     let refused = open().unwrap_err().to_string();
     assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
+    let record = Record { name: "r".into(), value: 1, expires_ms: u64::MAX, is_monotone: false };
+    service.bus.store(vec![record]).await.unwrap();
     let metrics = service.edge.metrics.encode().unwrap();
-    for part in ["trident_disk_bytes ", "trident_disk_segments 1", "trident_disk_sync_seconds_bucket{le=\"0.001\"}"] {
+    for part in [
+        "trident_disk_bytes ",
+        "trident_disk_segments 1",
+        "trident_disk_state_bytes{table=\"record\"} 105",
+        "trident_disk_sync_seconds_bucket{le=\"0.001\"}",
+    ] {
         assert!(metrics.contains(part), "{part} in {metrics}");
     }
     service.bus.close().await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    BusError, IdempotencyKey, Publication,
+    BusError, IdempotencyKey, Publication, Published,
     digest::Digest,
     keys::{Hash, Keys},
 };
@@ -27,7 +27,7 @@ impl Claim {
     }
 
     /// The claim of a publication, if it has a key, and its messages.
-    pub(super) fn split(Publication { drafts, key, original }: Publication) -> (Option<Self>, Vec<Draft>) {
+    pub(super) fn split(Publication { drafts, key, original, .. }: Publication) -> (Option<Self>, Vec<Draft>) {
         (key.map(|key| Self::of(&key, original.as_ref().unwrap_or(&drafts))), drafts)
     }
 }
@@ -43,7 +43,7 @@ pub(super) struct Given {
 
 impl Given {
     /// The ids, in a log whose ids belong to `epoch`.
-    pub(super) fn ids(&self, epoch: Epoch) -> Vec<Cursor> {
+    fn ids(&self, epoch: Epoch) -> Vec<Cursor> {
         let next = |id: &Cursor| Some(id.next_in(epoch, 0));
         std::iter::successors(Some(self.first), next).take(self.count).collect()
     }
@@ -65,14 +65,16 @@ impl Answers {
         &self.keys
     }
 
-    /// The answer to an earlier publication with the same key.
+    /// The answer to an earlier publication with the same key, in a log whose ids belong to `epoch`.
     ///
     /// # Errors
     /// [`BusError::Reused`] if that was another one.
-    pub(super) fn find(&mut self, claim: &Claim, mono_ms: u64) -> Result<Option<Given>, BusError> {
+    pub(super) fn find(&mut self, claim: &Claim, epoch: Epoch, mono_ms: u64) -> Result<Option<Published>, BusError> {
         while self.expire(mono_ms) {}
         match self.given.get(&claim.key) {
-            Some(first) if first.digest == claim.digest => Ok(Some(*first)),
+            Some(first) if first.digest == claim.digest => {
+                Ok(Some(Published { ids: first.ids(epoch), is_repeat: true }))
+            }
             Some(_) => Err(BusError::Reused),
             None => Ok(None),
         }

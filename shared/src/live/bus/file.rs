@@ -23,7 +23,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, mpsc},
-    task::spawn_blocking,
     time::timeout,
 };
 
@@ -32,16 +31,15 @@ use self::{
     catalog::Catalog,
     disk::{Directory, Disk},
     publishing::ROOM_KIB,
-    queue::{Job, Queue},
-    records::RecordFile,
+    queue::Queue,
     state::{DiskState, Problem},
     states::States,
     writer::Writer,
 };
 use super::{
-    Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, Publication, Published, Record, Stored,
-    StoredState,
-    answers::{Answers, Claim, Given},
+    Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, Publication, Published, Record, StateTable,
+    Stored, StoredState,
+    answers::{Answers, Claim},
 };
 use crate::{
     live::{
@@ -49,7 +47,7 @@ use crate::{
         degraded::{Degradation, reason},
         log::{Limits, Log},
     },
-    pure::{Cursor, Draft, Message},
+    pure::{Cursor, Draft},
 };
 
 mod archive;
@@ -72,7 +70,6 @@ mod removed;
 mod repair;
 mod retention;
 mod segment;
-mod small;
 mod state;
 mod states;
 mod store;
@@ -103,8 +100,7 @@ pub struct FileBus {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
     clock: Clock,
-    records: Arc<Mutex<RecordFile>>,
-    /// What they were at the start, until somebody takes it.
+    /// The records at the start, until somebody takes them.
     stored: Mutex<Option<mpsc::UnboundedReceiver<Stored>>>,
 }
 
@@ -146,12 +142,7 @@ impl FileBus {
     ) -> Result<(Self, Writer), OpenError> {
         let (directory, now) = (disk.directory(), clock());
         let failed = |error| OpenError::Disk { directory: directory.clone(), what: "cannot read".to_owned(), error };
-        let mut store = open::open(disk.clone(), now.time_ms, segment_bytes)?;
-        let opened = RecordFile::open(disk, now.time_ms).map_err(failed)?;
-        let (records, stored) = opened.map_err(|damage| damage.refused(directory.clone()))?;
-        let (sender, receiver) = mpsc::unbounded_channel();
-        // The receiver is here.
-        let _ = sender.send(Stored::new(stored, None));
+        let store = open::open(disk, now.time_ms, segment_bytes)?;
         let catalog = store.catalog.clone();
         retention::reserve(&catalog);
         let plan = load::plan(
@@ -180,7 +171,9 @@ impl FileBus {
             });
         }
         states.lock().expire(now.time_ms);
-        store.restore_states().map_err(repair::failed(&*catalog.disk, "cannot write the stored states"))?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // The receiver is here.
+        let _ = sender.send(Stored::new(records::all(&states.lock(), now.time_ms), None));
         let bus = Self {
             log: log.clone(),
             states,
@@ -191,7 +184,6 @@ impl FileBus {
             queue: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock,
-            records: Arc::new(Mutex::new(records)),
             stored: Mutex::new(Some(receiver)),
         };
         let writer = Writer {
@@ -214,22 +206,6 @@ impl FileBus {
     }
 }
 
-impl FileBus {
-    /// Does something with the disk on a thread that may wait for it.
-    fn on_disk<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&dyn Disk) -> io::Result<T> + Send + 'static,
-    ) -> Answer<'_, Result<T, BusError>> {
-        let disk = self.catalog.disk.clone();
-        Box::pin(async move {
-            let place = disk.directory();
-            let done = tokio::task::spawn_blocking(move || act(&*disk)).await;
-            let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
-            done.map_err(|error| BusError::Unavailable(format!("{place}: {}", disk::explain(&error))))
-        })
-    }
-}
-
 fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
@@ -249,27 +225,11 @@ impl Bus for FileBus {
         drafts: &'a [Draft],
     ) -> Answer<'a, Result<Option<Published>, BusError>> {
         let claim = Claim::of(key, drafts);
-        let found = self.answers.lock().find(&claim, (self.clock)().mono_ms);
-        let repeat = |first: Given| Published { ids: first.ids(self.log.epoch()), is_repeat: true };
-        Box::pin(std::future::ready(found.map(|first| first.map(repeat))))
+        let found = self.answers.lock().find(&claim, self.log.epoch(), (self.clock)().mono_ms);
+        Box::pin(std::future::ready(found))
     }
 
-    fn store_state(&self, state: StoredState) -> Answer<'_, Result<(), BusError>> {
-        Box::pin(async move {
-            let bytes = state.key.len() + state.value.as_ref().map_or(0, Vec::len);
-            let job = |reply, permit| Job {
-                drafts: Vec::new(),
-                state: Some(Box::new(state)),
-                claim: None,
-                bytes,
-                reply,
-                _permit: Some(permit),
-            };
-            self.write(bytes + Message::OVERHEAD, job).await.map(drop)
-        })
-    }
-
-    fn states(&self, table: &'static str) -> Vec<StoredState> {
+    fn states(&self, table: StateTable) -> Vec<StoredState> {
         self.states.lock().of(table, (self.clock)().time_ms)
     }
 
@@ -299,14 +259,8 @@ impl Bus for FileBus {
     }
 
     fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {
-        let (file, now_ms) = (self.records.clone(), (self.clock)().time_ms);
-        Box::pin(async move {
-            let added = spawn_blocking(move || file.lock().add(&records, now_ms)).await;
-            added.unwrap_or_else(|ended| Err(io::Error::other(ended))).map_err(|error| {
-                let why = disk::explain(&error);
-                if disk::is_full(&error) { BusError::DiskFull(why) } else { BusError::Unavailable(why) }
-            })
-        })
+        let states = records.into_iter().map(records::state_of).collect();
+        Box::pin(async move { self.publish(Publication::of_states(states)).await.map(drop) })
     }
 
     fn stored(&self) -> Option<mpsc::UnboundedReceiver<Stored>> {
@@ -350,7 +304,8 @@ impl Bus for FileBus {
 
     fn disk(&self) -> Option<DiskStats> {
         let ((bytes, segments), (syncs, sync_time)) = (self.catalog.size(), self.state.syncs());
-        Some(DiskStats { bytes, segments, reading: self.archive.buffered(), syncs, sync_time })
+        let states = self.states.lock().sizes();
+        Some(DiskStats { bytes, segments, states, reading: self.archive.buffered(), syncs, sync_time })
     }
 
     /// No other process can have it.
@@ -359,11 +314,11 @@ impl Bus for FileBus {
     }
 
     fn read_state(&self, name: &'static str) -> Answer<'_, Result<Option<Bytes>, BusError>> {
-        self.on_disk(move |disk| small::read(disk, name))
+        Box::pin(std::future::ready(Ok(records::of_lease(&self.states.lock(), name))))
     }
 
     fn write_state(&self, name: &'static str, state: Bytes) -> Answer<'_, Result<(), BusError>> {
-        self.on_disk(move |disk| small::write(disk, name, &state))
+        self.store_state(records::lease(name, &state))
     }
 
     fn release(&self, _: &'static str, _: Cursor) -> Answer<'_, ()> {

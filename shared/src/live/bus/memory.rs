@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::{
     Answer, Bus, BusError, IdempotencyKey, KeyStats, Lease, Publication, Published,
-    answers::{Answers, Claim, Given},
+    answers::{Answers, Claim},
 };
 use crate::{
     live::{
@@ -59,8 +59,8 @@ impl MemoryBus {
         // answer.
         let mut answers = self.answers.lock();
         let now = (self.clock)();
-        if let Some(first) = answers.find(&claim, now.mono_ms)? {
-            return Ok(Published { ids: first.ids(self.log.epoch()), is_repeat: true });
+        if let Some(published) = answers.find(&claim, self.log.epoch(), now.mono_ms)? {
+            return Ok(published);
         }
         answers.reserve(&claim, now.mono_ms)?;
         let ids = self.log.append(drafts, now);
@@ -84,9 +84,8 @@ impl Bus for MemoryBus {
         drafts: &'a [Draft],
     ) -> Answer<'a, Result<Option<Published>, BusError>> {
         let claim = Claim::of(key, drafts);
-        let found = self.answers.lock().find(&claim, (self.clock)().mono_ms);
-        let repeat = |first: Given| Published { ids: first.ids(self.log.epoch()), is_repeat: true };
-        Box::pin(ready(found.map(|first| first.map(repeat))))
+        let found = self.answers.lock().find(&claim, self.log.epoch(), (self.clock)().mono_ms);
+        Box::pin(ready(found))
     }
 
     fn wait_for(&self, _: Cursor) -> Answer<'_, ()> {

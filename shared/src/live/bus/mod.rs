@@ -26,11 +26,13 @@ mod keys;
 pub mod memory;
 pub mod peers;
 pub mod redis;
+mod states;
 
 pub use file::FileBus;
 pub use memory::MemoryBus;
 pub use peers::{ANSWER_WITHIN, Question, Record, Replies, Stored};
 pub use redis::RedisBus;
+pub use states::{StateTable, StoredState};
 
 /// A future of the bus, for a trait that can be used as `Arc<dyn Bus>`: one allocation for each publication.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -44,19 +46,29 @@ pub struct Publication {
     pub key: Option<IdempotencyKey>,
     /// What the publisher sent, if the application has changed it: a repetition is recognized by this.
     pub original: Option<Vec<Draft>>,
+    /// Small states that change together with the messages: all of it is stored, or nothing. They outlive the process, such as a recovery session,
+    /// and replace those with the same table and key. All states are read at each start and written again with each segment: a few megabytes
+    /// at most, that change rarely. Only a bus with a log on disk stores them; another one ignores them.
+    pub states: Vec<StoredState>,
 }
 
 impl Publication {
     /// `drafts` without a key, which cannot be retried safely.
     #[must_use]
     pub fn new(drafts: Vec<Draft>) -> Self {
-        Self { drafts, key: None, original: None }
+        Self { drafts, key: None, original: None, states: Vec::new() }
     }
 
     /// The same with a key.
     #[must_use]
     pub fn with_key(self, key: Option<IdempotencyKey>) -> Self {
         Self { key, ..self }
+    }
+
+    /// Changes of small states, without messages.
+    #[must_use]
+    pub fn of_states(states: Vec<StoredState>) -> Self {
+        Self { states, ..Self::new(Vec::new()) }
     }
 }
 
@@ -87,19 +99,6 @@ impl std::ops::Deref for Published {
     }
 }
 
-/// A small state that outlives the process ([`Bus::store_state`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredState {
-    /// What kind of state it is.
-    pub table: &'static str,
-    /// What it belongs to, unique within its table.
-    pub key: Vec<u8>,
-    /// `None` removes it.
-    pub value: Option<Vec<u8>>,
-    /// When it expires, in milliseconds since the Unix epoch.
-    pub until_ms: u64,
-}
-
 /// The number of idempotency keys in memory, and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStats {
@@ -116,6 +115,8 @@ pub struct DiskStats {
     pub bytes: u64,
     /// Segments.
     pub segments: usize,
+    /// The bytes of each table of [small states](Publication::states).
+    pub states: Vec<(String, usize)>,
     /// Bytes of memory of older messages that were read for clients and not delivered yet.
     pub reading: usize,
     /// The duration of syncs: how many took at most as long as each of [`SYNC_BUCKETS`], and how many took longer.
@@ -150,7 +151,7 @@ pub enum BusError {
     /// The disk of the log is full. Readers continue, and publishing does when there is space.
     #[error("the disk is full, nothing was added; retry when there is space: {0}")]
     DiskFull(String),
-    /// There is no space for another [state](Bus::store_state).
+    /// There is no space for another [state](Publication::states).
     #[error("{0}")]
     StatesFull(String),
     /// The directory of the log cannot be used.
@@ -271,21 +272,18 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         None
     }
 
-    /// Stores a small state that outlives the process, such as a recovery session, and replaces the one with the same table and key. Resolves when
-    /// it is as durable as a message would be. All of them are read at each start and written again with each segment: a few megabytes at
-    /// most, that change rarely.
-    ///
-    /// Only a bus with a log on disk stores them; on another one this does nothing, and [`states`](Self::states) returns none.
+    /// Stores a small state, as a [publication](Publication::states) of it alone does. Resolves when it is as durable as a message would be, or as
+    /// its table says.
     ///
     /// # Errors
     /// As [`publish`](Self::publish), and [`BusError::StatesFull`] when there is no space for another one.
-    fn store_state(&self, _: StoredState) -> Answer<'_, Result<(), BusError>> {
-        Box::pin(ready(Ok(())))
+    fn store_state(&self, state: StoredState) -> Answer<'_, Result<(), BusError>> {
+        Box::pin(async move { self.publish(Publication::of_states(vec![state])).await.map(drop) })
     }
 
-    /// The states of `table` that are [stored](Self::store_state) and have not expired, in the order of their keys. Earlier processes stored some
+    /// The states of `table` that are [stored](Publication::states) and have not expired, in the order of their keys. Earlier processes stored some
     /// of them. Each has a value.
-    fn states(&self, _table: &'static str) -> Vec<StoredState> {
+    fn states(&self, _table: StateTable) -> Vec<StoredState> {
         Vec::new()
     }
 

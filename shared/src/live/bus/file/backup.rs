@@ -9,7 +9,6 @@ use super::{
     disk::{Directory, Disk, DiskFile},
     error::OpenError,
     record::Hole,
-    records,
     removed::{self, Removed},
     repair::{failed, plan::Plan, unopened},
     segment::{self, Found, HEAD, Head, Visit, file_name, index_name},
@@ -57,15 +56,9 @@ pub fn back_up(path: &Path, to: &Path) -> Result<Copied, OpenError> {
 }
 
 /// Where a copy failed.
-pub(super) enum CopyError {
+enum CopyError {
     Read(io::Error),
     Write(io::Error),
-}
-
-impl From<CopyError> for io::Error {
-    fn from((CopyError::Read(error) | CopyError::Write(error)): CopyError) -> Self {
-        error
-    }
 }
 
 fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
@@ -91,7 +84,6 @@ fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
         }
         copy.sync().map_err(Write)?;
     }
-    copy_records(from, to)?;
     // Read after the segments: it knows everything that was removed meanwhile.
     let table = Removed::read(from).map_err(Read)?.ok_or_else(|| {
         Read(io::Error::other("the table of dropped messages is damaged: use `standalone log repair` first"))
@@ -119,17 +111,6 @@ fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
     plan.store(to).map_err(|error| Write(error.into()))?;
     table.write(to).map_err(|error| Write(error.into()))?;
     Ok(copied)
-}
-
-/// Copies what backends have decided about clients. A line that is being written is cut at the start.
-pub(super) fn copy_records(from: &dyn Disk, to: &dyn Disk) -> Result<(), CopyError> {
-    let file = match from.open(records::FILE) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file.map_err(CopyError::Read)?,
-    };
-    let copy = to.create(records::FILE).map_err(CopyError::Write)?;
-    copy_bytes(&*file, &*copy, 0, file.length().map_err(CopyError::Read)?)?;
-    copy.sync().map_err(CopyError::Write)
 }
 
 /// Copies an index. Without it, the first start takes longer.

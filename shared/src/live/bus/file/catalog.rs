@@ -45,6 +45,8 @@ pub(super) struct ActiveSegment {
     /// What is written and whole.
     pub(super) length: u64,
     pub(super) index: Arc<Index>,
+    /// Whether it has all states and holes: until then, the segment before is needed.
+    pub(super) has_checkpoint: bool,
 }
 
 impl Catalog {

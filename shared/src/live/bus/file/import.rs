@@ -3,7 +3,6 @@
 use std::{io, path::Path, sync::Arc};
 
 use super::{
-    backup::copy_records,
     disk::{Directory, Disk},
     error::OpenError,
     open,
@@ -166,8 +165,6 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
         segment::scan(&*file, head.salt, HEAD, &mut importing).and(importing.result).map_err(unread())?;
     }
     let importer = importer.ok_or_else(|| unread()(io::Error::other("there is no log in it")))?;
-    let copied = copy_records(&source, &*importer.store.catalog.disk).map_err(io::Error::from);
-    copied.map_err(|error| failed(&source, "cannot copy the records")(error))?;
     // The new log has lost what the other one had lost, and begins with its own first segment.
     removed.oldest = 0;
     importer.finish(&removed).map_err(|error| failed(&source, "cannot write the new log")(error))

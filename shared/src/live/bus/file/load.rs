@@ -42,8 +42,8 @@ pub(super) fn plan(catalog: &Catalog, total: usize, states_ms: u64) -> io::Resul
         numbers.push(segment.sealed.number);
     }
     numbers.reverse();
-    // The first write of a segment has all states of those before. If it is missing or torn, they are in the segment before.
-    let has_states = segments.active.index.messages > 0;
+    // Without a checkpoint, the states are in the segment before.
+    let has_states = segments.active.has_checkpoint;
     let before_active = segments.active.number.saturating_sub(1);
     let is_wanted = |sealed: &&Sealed| {
         let has_valid = sealed.last.ms >= states_ms || !has_states && sealed.number == before_active;

@@ -28,6 +28,7 @@ struct Indexing {
     index: Index,
     last: Cursor,
     holes: Vec<Hole>,
+    has_checkpoint: bool,
 }
 
 impl Visit for Indexing {
@@ -48,6 +49,10 @@ impl Visit for Indexing {
         if !self.holes.contains(&hole) {
             self.holes.push(hole);
         }
+    }
+
+    fn checkpoint(&mut self) {
+        self.has_checkpoint = true;
     }
 }
 
@@ -240,19 +245,21 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     file.sync().map_err(opening.error("cannot sync the log"))?;
     disk.sync_names().map_err(opening.error("cannot sync the directory"))?;
 
-    // The first write of a segment repeats the holes before it, and may be missing, or torn after some of them.
-    let known = indexing.holes.clone();
-    if indexing.index.messages == 0
+    // Without a checkpoint, the holes are in the segment before. The next write repeats them.
+    if !indexing.has_checkpoint
         && let Some(before) = sealed.last()
     {
         let mut holes = opening.holes(before)?;
-        holes.extend(known.iter().filter(|hole| !holes.contains(hole)).copied().collect::<Vec<_>>());
+        indexing.holes.retain(|hole| !holes.contains(hole));
+        holes.append(&mut indexing.holes);
         indexing.holes = holes;
     }
 
     let boot = disk.boot().unwrap_or_default();
     let index = Arc::new(indexing.index);
-    let active = ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index };
+    let has_checkpoint = indexing.has_checkpoint;
+    let active =
+        ActiveSegment { number: head.number, salt: head.salt, file, length: scanned.end, index, has_checkpoint };
     let segments = Segments { sealed: Arc::new(sealed), active, removed: Arc::new(removed) };
     let floor = Cursor::new(head.created_ms, 0);
     let mut store = Store {
@@ -267,10 +274,6 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         is_confirmed: scanned.end == HEAD || scanned.is_confirmed(),
         segment_bytes,
     };
-    let missing: Vec<Hole> = store.holes.iter().filter(|hole| !known.contains(hole)).copied().collect();
-    if !missing.is_empty() && scanned.end > HEAD {
-        store.write_holes(&missing).map_err(opening.error("cannot write"))?;
-    }
     let group = scanned.group;
     if group.reserved_ms > store.last.ms && (group.boot != boot || boot == 0 || scanned.bad.is_some()) {
         // The system was restarted, or lost what it had not written, and some ids that were handed out may be lost.

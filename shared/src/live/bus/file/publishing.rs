@@ -1,6 +1,6 @@
 //! The way of a publication to the writer.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -24,22 +24,24 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 impl FileBus {
     /// Publishes, when there is space in the queue.
     pub(super) async fn publish_within(&self, publication: Publication) -> Result<Published, BusError> {
-        if publication.drafts.is_empty() {
+        if publication.drafts.is_empty() && publication.states.is_empty() {
             return Ok(Published::default());
         }
-        let bytes: usize = publication.drafts.iter().map(|draft| draft.payload.len()).sum();
+        let mut publication = publication;
+        let states = mem::take(&mut publication.states);
+        let in_states = states.iter().map(|state| state.key.len() + state.value.as_ref().map_or(0, Vec::len));
+        let bytes = in_states.chain(publication.drafts.iter().map(|draft| draft.payload.len())).sum();
         let count = publication.drafts.len();
         if count > MAX_MESSAGES || bytes > MAX_BYTES {
             return Err(BusError::TooLarge);
         }
         let (claim, drafts) = Claim::split(publication);
-        let weight = bytes + count * Message::OVERHEAD;
-        self.write(weight, |reply, permit| Job { drafts, state: None, claim, bytes, reply, _permit: Some(permit) })
-            .await
+        let weight = bytes + (count + states.len()) * Message::OVERHEAD;
+        self.write(weight, |reply, permit| Job { drafts, states, claim, bytes, reply, _permit: Some(permit) }).await
     }
 
     /// Has the writer do a job of this many bytes of memory, when there is space in its queue.
-    pub(super) async fn write(
+    async fn write(
         &self,
         weight: usize,
         job: impl FnOnce(Reply, OwnedSemaphorePermit) -> Job,
@@ -60,8 +62,9 @@ impl FileBus {
             }
         };
         let (reply, replied) = oneshot::channel();
-        let ended = || BusError::Unavailable("the process is ending".to_owned());
-        self.queue.push(job(reply, permit)).map_err(|_| ended())?;
+        if !self.queue.push(job(reply, permit)) {
+            return Err(BusError::Unavailable("the process is ending".to_owned()));
+        }
         // The writer took it, and may have written it.
         let lost = || BusError::Unknown("the writer of the log ended before it answered".to_owned());
         replied.await.unwrap_or_else(|_| Err(lost()))

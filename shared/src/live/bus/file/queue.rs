@@ -20,8 +20,8 @@ pub(super) type Reply = oneshot::Sender<Result<Published, BusError>>;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) drafts: Vec<Draft>,
-    /// A state to store, instead of messages.
-    pub(super) state: Option<Box<StoredState>>,
+    /// Small states that change with them.
+    pub(super) states: Vec<StoredState>,
     pub(super) claim: Option<Claim>,
     /// Its data in bytes.
     pub(super) bytes: usize,
@@ -57,11 +57,11 @@ struct State {
 }
 
 impl Queue {
-    /// Adds a publication; returns it if the queue is closed.
-    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+    /// Adds a publication; `false` if the queue is closed.
+    pub(super) fn push(&self, job: Job) -> bool {
         let mut state = self.state.lock();
         if state.is_closed {
-            return Err(job);
+            return false;
         }
         state.jobs.push_back(job);
         // A busy writer looks by itself.
@@ -70,7 +70,7 @@ impl Queue {
         if is_idle {
             self.changed.notify_one();
         }
-        Ok(())
+        true
     }
 
     /// Has the writer check the state of the disk.

@@ -7,6 +7,7 @@
 //!   message  id: milliseconds (8), sequence (8); fields
 //!   state    fields
 //!   hole     after: milliseconds (8), sequence (8); up to: milliseconds (8), sequence (8)
+//!   checkpoint
 //! field    tag (1), length (variable), bytes
 //! ```
 //!
@@ -15,7 +16,8 @@
 //! the length and the body: no record is valid in another place, and no publisher can write bytes that look like one.
 //!
 //! A publication is one record or several; all but the last have the flag [`MORE`], and it counts only as a whole. Each write begins with a
-//! group record, which says how much of the segment was durable before: that proves what has to be there.
+//! group record, which says how much of the segment was durable before: that proves what has to be there. The first write of a segment repeats all
+//! states and holes; the checkpoint record after them says that it is complete.
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ mod kind {
     pub(super) const MESSAGE: u8 = 2;
     pub(super) const STATE: u8 = 3;
     pub(super) const HOLE: u8 = 4;
+    pub(super) const CHECKPOINT: u8 = 5;
 }
 
 mod tag {
@@ -93,6 +96,7 @@ pub(super) enum Record<'a> {
     Message { id: Cursor, is_last: bool, fields: &'a [u8] },
     State { is_last: bool, fields: &'a [u8] },
     Hole(Hole),
+    Checkpoint,
 }
 
 /// What is at a place of a segment.
@@ -154,6 +158,7 @@ pub(super) fn parse(body: &[u8]) -> Option<Record<'_>> {
         }
         kind::STATE => Record::State { is_last, fields: rest },
         kind::HOLE if rest.len() == 32 => Record::Hole(Hole { after: cursor_at(rest, 0), up_to: cursor_at(rest, 16) }),
+        kind::CHECKPOINT => Record::Checkpoint,
         _ => return None,
     })
 }
@@ -165,12 +170,14 @@ pub(super) struct Encoder {
     /// Where the bytes will be.
     start: u64,
     bytes: Vec<u8>,
+    /// Whether there is a checkpoint among the records.
+    pub(super) has_checkpoint: bool,
 }
 
 impl Encoder {
     /// For the place `start` of the segment with `salt`.
     pub(super) fn new(salt: u32, start: u64) -> Self {
-        Self { salt, start, bytes: Vec::new() }
+        Self { salt, start, bytes: Vec::new(), has_checkpoint: false }
     }
 
     /// All records.
@@ -226,6 +233,12 @@ impl Encoder {
             field(bytes, tag::DATA, payload.placeholder_json().as_bytes());
             payload.attachments().iter().for_each(|attachment| field(bytes, tag::ATTACHMENT, attachment));
         })
+    }
+
+    /// Says that all states and holes are before it in this segment.
+    pub(super) fn checkpoint(&mut self) {
+        self.record(kind::CHECKPOINT, true, |_| {});
+        self.has_checkpoint = true;
     }
 
     pub(super) fn state(&mut self, change: Change<'_>, is_last: bool) -> (u64, usize) {

@@ -11,7 +11,7 @@ use super::{
     error::WriteError,
     index::sealed,
     removed::Removed,
-    segment::{HEAD, file_name, index_name},
+    segment::{file_name, index_name},
 };
 
 /// A segment with more channels is not checked for the limits of each: it goes by age and by the total.
@@ -30,12 +30,12 @@ pub(super) fn enforce(
 ) -> Result<usize, WriteError> {
     let (mut size, _) = catalog.size();
     // Neither is copied unless something is removed.
-    let (sealed, mut removed, has_begun) = {
+    let (sealed, mut removed, has_checkpoint) = {
         let segments = catalog.segments.lock();
-        (segments.sealed.clone(), segments.removed.clone(), segments.active.length > HEAD)
+        (segments.sealed.clone(), segments.removed.clone(), segments.active.has_checkpoint)
     };
-    // Until the first write of a segment has repeated the states and holes, the one before has them.
-    let removable = sealed.len().saturating_sub(usize::from(!has_begun));
+    // Until a segment has a checkpoint, the states and holes are in the one before.
+    let removable = sealed.len().saturating_sub(usize::from(!has_checkpoint));
     let oldest_ms = archive.oldest_ms();
     let mut count = 0;
     for segment in &sealed[..removable] {

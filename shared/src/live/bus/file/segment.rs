@@ -99,6 +99,8 @@ pub(super) trait Visit {
     fn message(&mut self, found: Found<'_>) -> io::Result<()>;
     fn state(&mut self, fields: &[u8], offset: u64, length: u64) -> io::Result<()>;
     fn hole(&mut self, hole: Hole);
+    /// All states and holes of earlier segments have been visited again.
+    fn checkpoint(&mut self) {}
 }
 
 /// The result of a scan.
@@ -182,13 +184,17 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
         let mut visited = Ok(());
         let is_last = match record::parse(body) {
             None => break,
-            Some(Record::Group(_) | Record::Hole(_)) if !begun.is_empty() => break,
+            Some(Record::Group(_) | Record::Hole(_) | Record::Checkpoint) if !begun.is_empty() => break,
             Some(Record::Group(group)) => {
                 (scanned.group, scanned.group_at) = (group, at);
                 true
             }
             Some(Record::Hole(hole)) => {
                 visit.hole(hole);
+                true
+            }
+            Some(Record::Checkpoint) => {
+                visit.checkpoint();
                 true
             }
             Some(Record::Message { id, is_last: true, fields }) if begun.is_empty() => {

@@ -1,15 +1,14 @@
 //! Small states that outlive the process: the value of a key in a table, until a time.
 //!
-//! A change is a record of the log. The first write of each segment repeats all of them, so they outlive the segments before, and the last
-//! segment has everything that a start needs.
+//! A change is a record of the log. The first write of each segment repeats all states ([checkpoint](super::record)), so they outlive the segments
+//! before, and the last segment has everything that a start needs.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::record::{Change, Encoder};
-use crate::live::bus::{BusError, StoredState};
+use crate::live::bus::{BusError, StateTable, StoredState};
 
-/// Maximum number of bytes of a table, and of this part of a segment. Each has its own limit: clients choose the size of some of them.
-const MAX_BYTES: usize = 4 << 20;
+/// A table has at most this part of a segment, which begins with all of them.
 const PART_OF_SEGMENT: u64 = 8;
 /// The memory of a state, besides its key and its value.
 const OVERHEAD: usize = 96;
@@ -36,33 +35,77 @@ fn size(key: &[u8], value: &[u8]) -> usize {
     OVERHEAD + key.len() + value.len()
 }
 
+/// Changes that are written together, and what they add to each table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending {
+    pub(super) changes: Vec<StoredState>,
+    added: Vec<(&'static str, usize)>,
+}
+
+impl Pending {
+    fn added(&mut self, table: &'static str) -> &mut usize {
+        let at = self.added.iter().position(|(name, _)| *name == table).unwrap_or_else(|| {
+            self.added.push((table, 0));
+            self.added.len() - 1
+        });
+        &mut self.added[at].1
+    }
+
+    /// Forgets the changes after the first `count`.
+    pub(super) fn take_back(&mut self, count: usize) {
+        while self.changes.len() > count
+            && let Some(StoredState { table, key, value, .. }) = self.changes.pop()
+        {
+            *self.added(table.name) -= value.map_or(0, |value| size(&key, &value));
+        }
+    }
+}
+
 impl States {
-    /// Whether there is space for one more after `others`, in segments of `segment_bytes`.
+    fn stored(&self, table: StateTable, key: &[u8]) -> Option<&Stored> {
+        self.tables.get(table.name)?.states.get(key)
+    }
+
+    /// Adds a change to those that are pending, if there is space, in segments of `segment_bytes`.
     ///
     /// # Errors
     /// The limit.
-    pub(super) fn require_room(
-        &self,
-        state: &StoredState,
-        others: &[StoredState],
-        segment_bytes: u64,
-    ) -> Result<(), BusError> {
+    pub(super) fn plan(&self, change: StoredState, pending: &mut Pending, segment_bytes: u64) -> Result<(), BusError> {
+        let change = if change.table.is_monotone { self.merged(change, pending) } else { change };
+        let (table, stored) = (change.table, self.stored(change.table, &change.key));
+        let added = change.value.as_ref().map_or(0, |value| size(&change.key, value));
         let part = usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX);
-        let most = MAX_BYTES.min(part);
-        let added = |state: &StoredState| state.value.as_ref().map_or(0, |value| size(&state.key, value));
-        let table = self.tables.get(state.table);
-        let replaced = table.and_then(|table| table.states.get(&state.key[..]));
-        let replaced = replaced.map_or(0, |before| size(&state.key, &before.value));
-        let others: usize = others.iter().filter(|other| other.table == state.table).map(added).sum();
-        let stored = table.map_or(0, |table| table.bytes).saturating_sub(replaced) + others;
-        let more = added(state);
-        if more > 0 && stored + more > most {
+        let most = table.max_bytes.min(part);
+        let replaced = stored.map_or(0, |before| size(&change.key, &before.value));
+        let before = self.tables.get(table.name).map_or(0, |table| table.bytes).saturating_sub(replaced);
+        let all = pending.added(table.name);
+        let before = before + *all;
+        // Whatever there is, removal is possible.
+        if added > 0 && before + added > most {
             return Err(BusError::StatesFull(format!(
-                "{stored} bytes of `{}` are stored, and the log on disk stores at most {most}",
-                state.table
+                "{before} bytes of `{}` are stored, and the log on disk stores at most {most}",
+                table.name
             )));
         }
+        *all += added;
+        pending.changes.push(change);
         Ok(())
+    }
+
+    /// A change of a monotone table: the greater value and the later end of it and of what it replaces.
+    fn merged(&self, mut change: StoredState, pending: &Pending) -> StoredState {
+        let is_same = |other: &&StoredState| other.table == change.table && other.key == change.key;
+        let before = match pending.changes.iter().rev().find(is_same) {
+            Some(before) => before.value.as_deref().map(|value| (value, before.until_ms)),
+            None => self.stored(change.table, &change.key).map(|before| (&*before.value, before.until_ms)),
+        };
+        if let (Some(value), Some((before, until_ms))) = (&mut change.value, before) {
+            if before > &value[..] {
+                *value = before.to_vec();
+            }
+            change.until_ms = change.until_ms.max(until_ms);
+        }
+        change
     }
 
     /// Applies a change.
@@ -100,13 +143,26 @@ impl States {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+    /// The bytes of all tables.
+    pub(super) fn bytes(&self) -> usize {
+        self.tables.values().map(|table| table.bytes).sum()
+    }
+
+    /// The name and the bytes of each table, the largest first.
+    pub(super) fn sizes(&self) -> Vec<(String, usize)> {
+        let mut sizes: Vec<_> = self.tables.iter().map(|(name, table)| (name.to_string(), table.bytes)).collect();
+        sizes.sort_by_key(|(_, bytes)| Reverse(*bytes));
+        sizes
+    }
+
+    /// The value of a key that does not expire.
+    pub(super) fn value(&self, table: StateTable, key: &[u8]) -> Option<&[u8]> {
+        self.stored(table, key).map(|stored| &*stored.value)
     }
 
     /// Those of a table that have not expired, in the order of their keys.
-    pub(super) fn of(&self, table: &'static str, now_ms: u64) -> Vec<StoredState> {
-        let states = self.tables.get(table).into_iter().flat_map(|table| &table.states);
+    pub(super) fn of(&self, table: StateTable, now_ms: u64) -> Vec<StoredState> {
+        let states = self.tables.get(table.name).into_iter().flat_map(|table| &table.states);
         let valid = states.filter(|(_, Stored { until_ms, .. })| *until_ms > now_ms);
         valid
             .map(|(key, Stored { value, until_ms })| StoredState {

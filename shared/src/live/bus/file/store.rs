@@ -56,15 +56,21 @@ pub(super) struct Store {
 impl Store {
     /// Begins a write at the end of the log.
     pub(super) fn begin(&self) -> Encoder {
+        let mut encoder = self.begin_group();
+        if !self.catalog.segments.lock().active.has_checkpoint {
+            // Each segment has all of them, so that they outlive the segments before.
+            self.holes.iter().for_each(|hole| encoder.hole(*hole));
+            self.states.lock().encode(&mut encoder);
+            encoder.checkpoint();
+        }
+        encoder
+    }
+
+    /// As [`begin`](Self::begin), without a checkpoint.
+    fn begin_group(&self) -> Encoder {
         let segments = self.catalog.segments.lock();
         let mut encoder = Encoder::new(segments.active.salt, segments.active.length);
         encoder.group(Group { synced: self.synced, reserved_ms: self.reserved_ms, boot: self.boot });
-        if segments.active.length == HEAD {
-            // Each segment has all of them, so that they outlive the segments before.
-            self.holes.iter().for_each(|hole| encoder.hole(*hole));
-            drop(segments);
-            self.states.lock().encode(&mut encoder);
-        }
         encoder
     }
 
@@ -101,6 +107,7 @@ impl Store {
         let mut segments = self.catalog.segments.lock();
         let active = &mut segments.active;
         active.length += encoder.bytes().len() as u64;
+        active.has_checkpoint |= encoder.has_checkpoint;
         // Only the writer has the index for longer than it has the lock, and not now: nothing is copied.
         let index = Arc::make_mut(&mut active.index);
         for Placed { channel, id, offset, length } in placed {
@@ -122,7 +129,7 @@ impl Store {
         Ok(())
     }
 
-    /// Records that ids after those in the log were handed out and are lost, and continues after them.
+    /// Records that ids after those in the log were handed out and are lost, and continues after them. The states need not be loaded yet.
     ///
     /// # Errors
     /// When it cannot be written and synced.
@@ -131,38 +138,8 @@ impl Store {
         self.last = hole.up_to;
         let excess = self.holes.len().saturating_sub(MAX_HOLES);
         self.holes.drain(..excess);
-        self.write_holes(&[hole])
-    }
-
-    /// Writes some of the holes, and syncs them; all if the segment has nothing yet.
-    ///
-    /// # Errors
-    /// As [`add_hole`](Self::add_hole).
-    pub(super) fn write_holes(&mut self, holes: &[Hole]) -> io::Result<()> {
-        let mut encoder = self.begin();
-        if self.end().1 > HEAD {
-            holes.iter().for_each(|hole| encoder.hole(*hole));
-        }
-        self.write(&encoder)?;
-        self.sync(encoder.bytes().len() as u64)?;
-        self.commit(&encoder, &[]);
-        Ok(())
-    }
-
-    /// Writes all states, if the segment has begun without them: its first write was torn.
-    ///
-    /// # Errors
-    /// When they cannot be written and synced.
-    pub(super) fn restore_states(&mut self) -> io::Result<()> {
-        let has_begun = {
-            let active = &self.catalog.segments.lock().active;
-            active.length > HEAD && active.index.messages == 0
-        };
-        if !has_begun || self.states.lock().is_empty() {
-            return Ok(());
-        }
-        let mut encoder = self.begin();
-        self.states.lock().encode(&mut encoder);
+        let mut encoder = self.begin_group();
+        encoder.hole(hole);
         self.write(&encoder)?;
         self.sync(encoder.bytes().len() as u64)?;
         self.commit(&encoder, &[]);
@@ -185,8 +162,10 @@ impl Store {
 
     /// Whether the segment is large enough to be sealed.
     pub(super) fn is_full(&self) -> bool {
+        // Most of a segment is not its checkpoint.
+        let least = self.segment_bytes.max(2 * self.states.lock().bytes() as u64);
         let segments = self.catalog.segments.lock();
-        segments.active.length >= self.segment_bytes || segments.active.index.memory >= INDEX_BYTES
+        segments.active.length >= least || segments.active.index.memory >= INDEX_BYTES
     }
 
     /// Seals the segment and begins the next one.
@@ -210,8 +189,14 @@ impl Store {
         let sealed = index.sealed(number, salt, length);
         let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64 };
         let mut segments = self.catalog.segments.lock();
-        segments.active =
-            ActiveSegment { number: head.number, salt: head.salt, file, length: HEAD, index: Arc::default() };
+        segments.active = ActiveSegment {
+            number: head.number,
+            salt: head.salt,
+            file,
+            length: HEAD,
+            index: Arc::default(),
+            has_checkpoint: false,
+        };
         Arc::make_mut(&mut segments.sealed).push(Arc::new(segment));
         drop(segments);
         self.synced = HEAD;

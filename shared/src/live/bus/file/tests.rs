@@ -10,7 +10,7 @@ use tokio::sync::oneshot::{self, Receiver};
 
 use super::{
     disk::simulated::{Faults, SimulatedDisk},
-    queue::Work,
+    queue::{Job, Work},
     *,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         clock::Moment,
         reader::{Limit, Reader},
     },
-    pure::{ChannelName, Draft, Payload, Since},
+    pure::{ChannelName, Draft, Message, Payload, Since},
 };
 
 mod crash;
@@ -86,9 +86,11 @@ impl Simulated {
     }
 
     fn job(publication: Publication) -> (Job, Receiver<Result<Published, BusError>>) {
+        let mut publication = publication;
+        let states = std::mem::take(&mut publication.states);
         let (claim, drafts) = Claim::split(publication);
         let (reply, replied) = oneshot::channel();
-        (Job { drafts, state: None, claim, bytes: 0, reply, _permit: None }, replied)
+        (Job { drafts, states, claim, bytes: 0, reply, _permit: None }, replied)
     }
 
     /// Publishes all in one round of the writer; the answers that came, and whether the writer failed.
@@ -240,7 +242,7 @@ fn damage_before_the_end_stops_the_start() {
     let (disk, name) = (disk.kill(), segment::file_name(1));
     disk.damage(&name, |bytes| bytes[segment::HEAD as usize + 60] ^= 1);
     let refused = Simulated::open(&disk, Fsync::Always, 1 << 20).err().unwrap();
-    let place = segment::HEAD + record::GROUP as u64;
+    let place = segment::HEAD + (record::GROUP + record::FRAME + 2) as u64;
     assert!(
         matches!(&refused, OpenError::Damaged { file, offset, .. } if *file == name && *offset == place),
         "{refused}"

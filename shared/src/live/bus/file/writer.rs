@@ -21,6 +21,7 @@ use super::{
     queue::{Job, Queue, Reply, Work},
     record::Change,
     state::DiskState,
+    states::Pending,
     store::{Placed, Store},
 };
 use crate::{
@@ -159,44 +160,42 @@ impl Writer {
         }
         let mut encoder = self.store.begin();
         let (mut planned, mut messages, mut placed) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
-        let (mut reserved, mut id, mut states) = (0, self.store.last, Vec::<StoredState>::new());
-        for Job { drafts, state, claim, reply, .. } in jobs {
-            let count = drafts.len();
-            if let Some(state) = state {
-                let room = self.store.states.lock().require_room(&state, &states, self.store.segment_bytes);
-                if room.is_ok() {
-                    encoder.state(change_of(&state), true);
-                    states.push(*state);
-                }
-                planned.push(Planned { reply, result: room.map(|()| Published::default()) });
-                continue;
-            }
-            let result = match self.claim(claim.as_ref(), count, id, now) {
+        let (mut reserved, mut id, mut pending) = (0, self.store.last, Pending::default());
+        for Job { drafts, states, claim, reply, .. } in jobs {
+            let (count, begun) = (drafts.len(), pending.changes.len());
+            let result = match self.admit(claim.as_ref(), states, &mut pending, (count, id), now) {
                 Ok(Some(published)) => Ok(published),
                 Err(error) => Err(error),
                 Ok(None) => {
+                    let mut left = count + (pending.changes.len() - begun) + usize::from(claim.is_some());
+                    let mut is_last = || {
+                        left -= 1;
+                        left == 0
+                    };
                     let mut ids = Vec::with_capacity(count);
-                    for (at, draft) in drafts.into_iter().enumerate() {
+                    for draft in drafts {
                         id = id.next(now.time_ms);
                         ids.push(id);
-                        let is_last = at + 1 == count && claim.is_none();
-                        let (offset, length) = encoder.message(id, &draft, is_last);
+                        let (offset, length) = encoder.message(id, &draft, is_last());
                         placed.push(Placed { channel: draft.channel.clone(), id, offset, length });
                         messages.push(Message::new(id, draft));
+                    }
+                    for change in &pending.changes[begun..] {
+                        encoder.state(change_of(change), is_last());
                     }
                     if let Some(claim) = claim {
                         reserved += 1;
                         let first = ids.first().copied().unwrap_or_default();
                         let (key, value) = key_record(&claim, first, count);
                         let until_ms = now.time_ms + TTL_MS;
-                        encoder.state(Change { table: KEYS, key: &key, value: Some(&value), until_ms }, true);
+                        encoder.state(Change { table: KEYS, key: &key, value: Some(&value), until_ms }, is_last());
                     }
                     Ok(Published { ids, is_repeat: false })
                 }
             };
             planned.push(Planned { reply, result });
         }
-        if messages.is_empty() && states.is_empty() {
+        if messages.is_empty() && pending.changes.is_empty() {
             self.store.reserved_ms = reserved_before;
             answer(planned);
             return Ok(());
@@ -223,17 +222,20 @@ impl Writer {
             }
             return Ok(());
         }
-        if (self.fsync == Fsync::Always || is_reserving)
-            && let Err(Failure(reason)) = self.sync(encoder.bytes().len() as u64)
-        {
+        let is_synced =
+            self.fsync == Fsync::Always || is_reserving || pending.changes.iter().any(|change| change.table.is_synced);
+        if is_synced && let Err(Failure(reason)) = self.sync(encoder.bytes().len() as u64) {
             return Err(fail(planned.into_iter().map(|one| one.reply), reason));
         }
         self.solved();
         self.store.commit(&encoder, &placed);
-        states.iter().for_each(|state| self.store.states.lock().apply(change_of(state)));
+        {
+            let mut states = self.store.states.lock();
+            pending.changes.iter().for_each(|change| states.apply(change_of(change)));
+        }
         let written = Instant::now();
         self.written = Some(written);
-        if self.fsync == Fsync::EverySecond && !is_reserving {
+        if self.fsync == Fsync::EverySecond && !is_synced {
             self.dirty_since.get_or_insert(written);
         }
         if let Err(id) = self.log.append_placed(messages, now) {
@@ -247,22 +249,38 @@ impl Writer {
         Ok(())
     }
 
-    /// The answer to a publication that has been made before; `None` if it is new. Its answer begins after `last`.
-    fn claim(
+    /// The answer to a publication that has been made before; `None` if it is new. It is one of `count` messages after `last`.
+    ///
+    /// # Errors
+    /// When there is no space for its states, or its key; then nothing of it is pending.
+    fn admit(
         &self,
         claim: Option<&Claim>,
-        count: usize,
-        last: Cursor,
+        states: Vec<StoredState>,
+        pending: &mut Pending,
+        (count, last): (usize, Cursor),
         now: Moment,
     ) -> Result<Option<Published>, BusError> {
-        let Some(claim) = claim else { return Ok(None) };
         let mut answers = self.answers.lock();
-        if let Some(given) = answers.find(claim, now.mono_ms)? {
-            return Ok(Some(Published { ids: given.ids(Epoch::ANY), is_repeat: true }));
+        if let Some(claim) = claim
+            && let Some(published) = answers.find(claim, Epoch::ANY, now.mono_ms)?
+        {
+            return Ok(Some(published));
         }
-        answers.reserve(claim, now.mono_ms)?;
-        let first = if count == 0 { Cursor::ZERO } else { last.next(now.time_ms) };
-        answers.set(claim, first, count);
+        let begun = pending.changes.len();
+        let stored = self.store.states.lock();
+        let mut changes = states.into_iter();
+        let planned = changes.try_for_each(|change| stored.plan(change, pending, self.store.segment_bytes));
+        drop(stored);
+        let admitted = planned.and_then(|()| claim.map_or(Ok(()), |claim| answers.reserve(claim, now.mono_ms)));
+        if let Err(error) = admitted {
+            pending.take_back(begun);
+            return Err(error);
+        }
+        if let Some(claim) = claim {
+            let first = if count == 0 { Cursor::ZERO } else { last.next(now.time_ms) };
+            answers.set(claim, first, count);
+        }
         Ok(None)
     }
 }
@@ -281,7 +299,7 @@ fn fail(replies: impl Iterator<Item = Reply>, reason: String) -> Failure {
 }
 
 fn change_of(StoredState { table, key, value, until_ms }: &StoredState) -> Change<'_> {
-    Change { table, key, value: value.as_deref(), until_ms: *until_ms }
+    Change { table: table.name, key, value: value.as_deref(), until_ms: *until_ms }
 }
 
 /// The key and the value of an idempotency key in the log.

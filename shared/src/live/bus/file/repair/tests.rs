@@ -23,7 +23,7 @@ fn bus(disk: &SimulatedDisk) -> Result<(FileBus, writer::Writer), OpenError> {
 fn publish((_, writer): &mut (FileBus, writer::Writer), text: &str) -> Cursor {
     let (reply, mut replied) = oneshot::channel();
     let drafts = vec![Draft::new("c".parse().unwrap(), Payload::from_text(text))];
-    let job = Job { drafts, state: None, claim: None, bytes: 0, reply, _permit: None };
+    let job = queue::Job { drafts, states: Vec::new(), claim: None, bytes: 0, reply, _permit: None };
     writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
     replied.try_recv().unwrap().unwrap()[0]
 }

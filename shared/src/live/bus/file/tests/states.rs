@@ -3,7 +3,7 @@
 use super::*;
 use crate::pure::Retention;
 
-const TABLE: &str = "test";
+const TABLE: StateTable = StateTable::new("test", 4 << 20);
 
 fn open(disk: &SimulatedDisk, total: Option<u64>) -> Simulated {
     let options = FileOptions { total, ..FileOptions::default() };
@@ -16,10 +16,7 @@ fn open(disk: &SimulatedDisk, total: Option<u64>) -> Simulated {
 fn store(simulated: &mut Simulated, key: &str, value: Option<&str>, for_ms: u64) -> Result<(), BusError> {
     let value = value.map(|value| value.as_bytes().to_vec());
     let state = StoredState { table: TABLE, key: key.into(), value, until_ms: START + for_ms };
-    let (reply, mut replied) = oneshot::channel();
-    let job = Job { drafts: Vec::new(), state: Some(Box::new(state)), claim: None, bytes: 0, reply, _permit: None };
-    simulated.writer.work(Work { jobs: vec![job], ..Work::default() }).unwrap();
-    replied.try_recv().unwrap().map(drop)
+    simulated.publish(Publication::of_states(vec![state])).map(drop)
 }
 
 /// The keys and the values, one after the other.
@@ -60,7 +57,119 @@ fn states_outlive_the_segments_in_which_they_were_stored() {
             assert_eq!(stored(&once_more), "a=2 b=1 ", "{torn}");
             once_more.publish(publication("c", "2")).unwrap();
         }
+        // The next write completed what was torn, so later segments have it.
+        let mut later = open(&disk.kill(), Some(12_000));
+        for _ in 0..30 {
+            later.publish(publication("c", &"x".repeat(500))).unwrap();
+        }
+        assert!(!disk.list().unwrap().contains(&name));
+        assert_eq!(stored(&open(&disk.kill(), None)), "a=2 b=1 ", "{torn}");
     }
+}
+
+/// What backends decided, and the position of webhooks, are states as well, and a power cut loses none of what was decided.
+#[tokio::test]
+async fn records_and_leases_are_states() {
+    let record = |name: &str, value, until, is_monotone| Record {
+        name: name.into(),
+        value,
+        expires_ms: START + until,
+        is_monotone,
+    };
+    let publish = |states| Publication::of_states(states);
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Never, 8_192).unwrap();
+    let given = [
+        record("refused:a", 1, 90_000, false),
+        record("refused:a", 0, 80_000, false),
+        record("revoked:b", 7, 80_000, true),
+        record("revoked:b", 9, 50_000, true),
+        record("revoked:b", 8, 90_000, true),
+        record("past", 1, 1, false),
+    ];
+    simulated.publish(publish(vec![records::lease("hooks", b"5")])).unwrap();
+    for record in &given[..3] {
+        simulated.publish(publish(vec![records::state_of(record.clone())])).unwrap();
+    }
+    // Also within one publication.
+    simulated.publish(publish(given[3..].iter().cloned().map(records::state_of).collect())).unwrap();
+    let expected = [record("refused:a", 0, 80_000, false), record("revoked:b", 9, 90_000, true)];
+    for seed in 0..20 {
+        let again = Simulated::open(&disk.cut_power(seed), Fsync::Never, 8_192).unwrap();
+        let stored = again.bus.stored().unwrap().recv().await.unwrap();
+        assert_eq!(stored.records, expected, "{seed}");
+        assert_eq!(again.bus.read_state("hooks").await, Ok(Some("5".into())));
+        assert_eq!(again.bus.read_state("other").await, Ok(None));
+    }
+}
+
+/// With messages and an idempotency key: all of it is there after a crash, or nothing.
+#[test]
+fn states_change_together_with_messages() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Always, 1 << 20).unwrap();
+    let state = |key: &str, value: &str| StoredState {
+        table: TABLE,
+        key: key.into(),
+        value: Some(value.into()),
+        until_ms: u64::MAX,
+    };
+    simulated.publish(Publication::of_states(vec![state("a", "1")])).unwrap();
+    let name = segment::file_name(1);
+    let before = disk.open(&name).unwrap().length().unwrap();
+    let publication = Publication { states: vec![state("a", "2"), state("b", "1")], ..keyed("m") };
+    let published = simulated.publish(publication.clone()).unwrap();
+    assert_eq!(stored(&simulated), "a=2 b=1 ");
+    let whole = disk.open(&name).unwrap().length().unwrap();
+    for torn in before..=whole {
+        let disk = disk.cut_power(0);
+        disk.damage(&name, |bytes| bytes.truncate(usize::try_from(torn).unwrap()));
+        let mut again = Simulated::open(&disk, Fsync::Always, 1 << 20).unwrap();
+        let is_there = torn == whole;
+        assert_eq!(stored(&again), if is_there { "a=2 b=1 " } else { "a=1 " }, "{torn}");
+        assert_eq!(read(&again.bus, "c", Since::Earliest).0.len(), usize::from(is_there));
+        let repeated = again.publish(publication.clone()).unwrap();
+        assert_eq!((repeated.is_repeat, repeated.ids == published.ids), (is_there, is_there));
+    }
+    // What is refused leaves nothing, and its key is free.
+    let large = Publication {
+        key: Some(IdempotencyKey { scope: "s".into(), key: "large".into() }),
+        states: vec![state("b", "2"), state("c", &"x".repeat(200_000))],
+        ..super::publication("c", "2")
+    };
+    assert!(matches!(simulated.publish(large.clone()), Err(BusError::StatesFull(_))));
+    let small = Publication { states: vec![state("c", "1")], ..large };
+    assert!(!simulated.publish(small).unwrap().is_repeat);
+    assert_eq!(stored(&simulated), "a=2 b=1 c=1 ");
+    assert_eq!(read(&simulated.bus, "c", Since::Earliest).0.len(), 2);
+}
+
+#[test]
+fn a_start_writes_nothing_that_is_there() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, None);
+    store(&mut simulated, "a", Some("1"), 1_000).unwrap();
+    let length = || disk.open(&segment::file_name(1)).unwrap().length().unwrap();
+    let before = length();
+    for _ in 0..3 {
+        assert_eq!(stored(&open(&disk.kill(), None)), "a=1 ");
+        assert_eq!(length(), before);
+    }
+}
+
+/// They may have been stored with larger segments.
+#[test]
+fn many_states_do_not_seal_a_segment_with_each_publication() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Always, 1 << 20).unwrap();
+    for n in 0..100 {
+        store(&mut simulated, &format!("{n}"), Some(&"x".repeat(200)), 1_000).unwrap();
+    }
+    let mut small = open(&disk.kill(), None);
+    for _ in 0..50 {
+        small.publish(publication("c", &"x".repeat(200))).unwrap();
+    }
+    assert!(small.bus.disk().unwrap().segments < 4, "{:?}", small.bus.disk());
 }
 
 #[test]
@@ -92,8 +201,7 @@ fn states_are_there_whenever_the_process_ends() {
         }
         disk.faults(Faults { steps: Some(steps), ..Faults::default() });
         let state = StoredState { table: TABLE, key: b"c".to_vec(), value: Some(b"1".to_vec()), until_ms: START + 9 };
-        let (reply, _replied) = oneshot::channel();
-        let job = Job { drafts: Vec::new(), state: Some(Box::new(state)), claim: None, bytes: 0, reply, _permit: None };
+        let (job, _replied) = Simulated::job(Publication::of_states(vec![state]));
         // It fails, if the process ends there.
         let _ = simulated.writer.work(Work { jobs: vec![job], is_check: true, ..Work::default() });
         let again = open(&disk.kill(), None);

@@ -5,6 +5,8 @@ use std::sync::Mutex as StdMutex;
 use super::*;
 use crate::pure::Retention;
 
+const TABLE: StateTable = StateTable::new("t", 1 << 20);
+
 /// A bus on a directory with small segments, of which at most `total` bytes are kept.
 fn open(directory: &Temporary, total: u64) -> FileBus {
     let options = FileOptions { fsync: Fsync::Never, total: Some(total), ..FileOptions::default() };
@@ -112,17 +114,19 @@ async fn an_incomplete_backup_is_refused() {
 
 #[tokio::test]
 async fn an_import_keeps_ids_keys_and_losses() {
-    let (directory, new) = (Temporary::new(), Temporary::new());
+    let (directory, copy, new) = (Temporary::new(), Temporary::new(), Temporary::new());
     let bus = open(&directory, 1 << 20);
     let first = bus.publish(publication("early", "1")).await.unwrap()[0];
     for _ in 0..2_500 {
         bus.publish(publication("c", &"x".repeat(1_000))).await.unwrap();
     }
-    let state = StoredState { table: "t", key: b"k".to_vec(), value: Some(b"v".to_vec()), until_ms: u64::MAX };
+    let state = StoredState { table: TABLE, key: b"k".to_vec(), value: Some(b"v".to_vec()), until_ms: u64::MAX };
     bus.store_state(state.clone()).await.unwrap();
     let record = Record { name: "r".to_owned(), value: 7, expires_ms: u64::MAX, is_monotone: false };
     bus.store(vec![record]).await.unwrap();
+    bus.write_state("hooks", "5".into()).await.unwrap();
     let last = bus.publish(keyed("last")).await.unwrap();
+    back_up(&directory.0, &copy.0).unwrap();
     assert!(matches!(import(&new.0, &directory.0), Err(OpenError::Locked { .. })));
     bus.close().await;
     let before = ids(&open(&directory, 1 << 20)).await;
@@ -134,12 +138,17 @@ async fn an_import_keeps_ids_keys_and_losses() {
         }
     };
     assert_eq!((imported.messages, imported.ids), (before.len() as u64, Some((before[0], last[0]))));
-    let again = open(&new, 64 << 20);
-    assert_eq!(ids(&again).await, before);
-    assert_eq!(again.states("t"), [state]);
-    let stored = again.stored().unwrap().recv().await.unwrap();
-    assert!(format!("{stored:?}").contains("value: 7"), "{stored:?}");
-    assert!(again.publish(keyed("last")).await.unwrap().is_repeat);
+    // A copy of either kind has everything that a restart has.
+    let (restored, again) = (open(&copy, 64 << 20), open(&new, 64 << 20));
+    for copied in [&restored, &again] {
+        assert_eq!(ids(copied).await, before);
+        assert_eq!(copied.states(TABLE), std::slice::from_ref(&state));
+        let stored = copied.stored().unwrap().recv().await.unwrap();
+        assert!(format!("{stored:?}").contains("value: 7"), "{stored:?}");
+        assert_eq!(copied.read_state("hooks").await, Ok(Some("5".into())));
+        assert!(copied.publish(keyed("last")).await.unwrap().is_repeat);
+    }
+    restored.close().await;
     assert!(all(&again, "early", Since::After(first.before())).await.1, "retention had removed it");
     assert!(!all(&again, "none", Since::After(first)).await.1);
     again.close().await;

@@ -1,0 +1,35 @@
+//! Small states that outlive the process: keyed values with an expiry, each of a kind that has a limit.
+
+/// A kind of small state, and the limit of all states of this kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateTable {
+    /// Its name, unique among all.
+    pub name: &'static str,
+    /// Maximum number of bytes of all its keys and values, with 96 more for each. An eighth of a segment of the log is another limit.
+    pub max_bytes: usize,
+    /// Whether a change is durable before it is confirmed, whatever `TRIDENT_FSYNC` says.
+    pub is_synced: bool,
+    /// Whether a change keeps the greater value, compared by bytes, and the later end.
+    pub is_monotone: bool,
+}
+
+impl StateTable {
+    /// A table in which the last change applies, and is as durable as a message.
+    #[must_use]
+    pub const fn new(name: &'static str, max_bytes: usize) -> Self {
+        Self { name, max_bytes, is_synced: false, is_monotone: false }
+    }
+}
+
+/// A small state that outlives the process ([`Publication::states`](super::Publication::states)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredState {
+    /// What kind of state it is.
+    pub table: StateTable,
+    /// What it belongs to, unique within its table.
+    pub key: Vec<u8>,
+    /// `None` removes it.
+    pub value: Option<Vec<u8>>,
+    /// When it expires, in milliseconds since the Unix epoch.
+    pub until_ms: u64,
+}
