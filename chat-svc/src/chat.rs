@@ -102,7 +102,7 @@ impl Chat {
         let left = chat.clone();
         namespace.on_disconnect(async move |socket, reason| {
             log::info!("chat: {} disconnected: {reason}", socket.id());
-            connect::forget(&socket);
+            connect::forget(&socket, reason);
             left.left(&socket, reason);
         });
         listen(&namespace, &chat);
@@ -229,7 +229,7 @@ fn listen(namespace: &Namespace, chat: &events::ChatEvents) {
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
         // Without a member the socket is disconnecting, and nobody waits for an answer.
         if let Some(member) = socket.get::<Member>() {
-            registration::record(&chat.service, &member.place, &event);
+            registration::record(&chat.service, &socket, &event);
             answer(&chat, &socket, &member, &event, &ack).await;
         }
     });

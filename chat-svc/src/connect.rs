@@ -17,7 +17,6 @@ use actix_web::{
 use edge::{
     Access, ApiError, Edge, address,
     calls::{ConnectCall, Opening, PermissionCall},
-    connections::EndReason,
     limits::Slot,
     metrics,
     service::Service,
@@ -239,6 +238,7 @@ pub(crate) fn enter(chat: &events::ChatEvents, socket: &Socket) {
     if !socket.is_connected() {
         // Its end may have come before the member and its session existed, and found nothing to clean up.
         chat.sessions.ended(socket, &member, DisconnectReason::TransportClose);
+        forget(socket, DisconnectReason::TransportClose);
         return chat.left(socket, DisconnectReason::TransportClose);
     }
     socket.attach(Reading::of(member));
@@ -253,9 +253,7 @@ pub(crate) fn expire(socket: &Socket, left: Duration) {
     socket.insert(Expiry(rt::spawn(async move {
         tokio::time::sleep(left).await;
         log::info!("chat: the token of {} has expired", ending.id());
-        if let Some(place) = ending.connection().permit::<Place>() {
-            place.lock().ends_for(EndReason::Expired);
-        }
+        registration::expire(&ending);
         // Not a disconnection from the namespace, after which clients do not reconnect: with a new token they reconnect automatically
         // and resume the session.
         ending.connection().close();
@@ -280,8 +278,9 @@ impl Drop for Expiry {
 }
 
 /// Releases what was reserved for a socket that has disconnected.
-pub(crate) fn forget(socket: &Socket) {
+pub(crate) fn forget(socket: &Socket, reason: DisconnectReason) {
     socket.remove::<Expiry>();
+    registration::end(socket, reason);
 }
 
 #[cfg(test)]

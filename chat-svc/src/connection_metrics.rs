@@ -9,8 +9,7 @@ use socketio_redis::RedisAdapter;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    connect::counted_as,
-    member::Member,
+    registration,
     sessions::{self, Sessions},
     wire::NAMESPACE,
 };
@@ -190,9 +189,9 @@ pub(crate) async fn collect(io: SocketIo, service: Service) {
         refusals.bad_origin.inc_by(now.refused_origin - before.refused_origin);
         // Without an upgrade no transport has changed, and checking thousands of sockets is expensive.
         if now.upgrades != before.upgrades {
-            for socket in io.of(NAMESPACE).local().handles(&Selector::default()) {
-                let Some(member) = socket.get::<Member>() else { continue };
-                member.place.lock().change_transport(counted_as(socket.connection().transport()));
+            let named = service.edge.calls.settings().namespaces.iter().map(String::as_str);
+            for namespace in named.chain([NAMESPACE]).map(|name| io.of(name)) {
+                namespace.local().handles(&Selector::default()).iter().for_each(registration::update_transport);
             }
         }
         before = now;

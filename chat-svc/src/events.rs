@@ -166,7 +166,7 @@ impl ChatEvents {
             }
             state.feed.opens_for(opener);
             let cursor = state.feed.add(vec![channel.clone()], Since::Now);
-            registration::update(member, &state);
+            registration::update(socket, &state);
             cursor
         };
         Ok(cursor)
@@ -182,7 +182,7 @@ impl ChatEvents {
             }
             state.rooms.retain(|other| *other != channel);
             state.release(&channel);
-            registration::update(member, &state);
+            registration::update(socket, &state);
             if !state.is_gone {
                 self.presence.leave([&channel], &state.name);
             }
@@ -242,7 +242,6 @@ impl ChatEvents {
         let unanswered = {
             let mut state = member.state();
             state.is_gone = true;
-            registration::end(&member, reason);
             self.presence.leave(&state.rooms, &state.name);
             state.replies.close()
         };

@@ -1,4 +1,6 @@
-//! The sockets of the chat in the registry of connections: what each of them reads, and how it is ended from outside.
+//! Sockets in the registry of connections: what each of them reads, and how it is ended from outside.
+//!
+//! The sockets of a connection are in different namespaces, and each is a client of its own: they may have different users.
 
 use std::{
     borrow::Cow,
@@ -10,46 +12,41 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use edge::{
     Access,
-    connections::{Connection, ConnectionId, EndReason},
+    connections::{ConnectionId, EndReason, Registration},
     events::MAX_DATA_BYTES,
     service::Service,
 };
+use shared::pure::ChannelName;
 use socketio::{DisconnectReason, Event, Socket, WeakNamespace};
 
 use crate::{
-    connect::Place,
+    connect::{Place, counted_as},
     member::{Member, State},
     wire,
 };
 
-/// Registers the connection of a socket under the id of the socket, with the channels of its member.
+/// Registers a socket with the channels of its member.
 pub(crate) fn register(socket: &Socket, member: &Member) {
-    let connection = {
-        let state = member.state();
-        let mut place = member.place.lock();
-        member.access.register_as(&mut place, id(socket), &state.feed.names())
-    };
-    close_with(socket, &connection);
+    let state = member.state();
+    let registration = begin(socket, &member.access, &state.feed.names());
+    drop(state);
+    keep(socket, registration);
 }
 
-/// As [`register`], for a socket that reads no channel, unless another socket of the connection has registered it.
-pub(crate) fn register_guest(socket: &Socket, access: &Access, place: &Place) {
-    let connection = {
-        let mut place = place.lock();
-        if place.is_registered() {
-            return;
-        }
-        access.register_as(&mut place, id(socket), &[])
-    };
-    close_with(socket, &connection);
+/// As [`register`], for a socket that reads no channel.
+pub(crate) fn register_guest(socket: &Socket, access: &Access) {
+    keep(socket, begin(socket, access, &[]));
 }
 
-fn id(socket: &Socket) -> ConnectionId {
-    socket.id().parse().unwrap_or_else(|_| ConnectionId::random())
+fn begin(socket: &Socket, access: &Access, channels: &[ChannelName]) -> Registration {
+    let id = socket.id().parse().unwrap_or_else(|_| ConnectionId::random());
+    access.register_as(id, counted_as(socket.connection().transport()), channels)
 }
 
-/// Closes a socket when its connection has to end.
-fn close_with(socket: &Socket, connection: &Connection) {
+/// Stores the registration with the socket, which is closed when it has to end.
+fn keep(socket: &Socket, registration: Registration) {
+    let connection = registration.connection().clone();
+    socket.insert(registration);
     let closing = Arc::new(Closing { namespace: socket.namespace().downgrade(), socket: socket.id().clone() });
     // Without the locks: if the connection is being ended at this moment, the waker is called here, and closing needs them.
     connection.wait(&Waker::from(closing.clone()));
@@ -59,15 +56,35 @@ fn close_with(socket: &Socket, connection: &Connection) {
     }
 }
 
-/// The member reads other channels than before.
-pub(crate) fn update(member: &Member, state: &State) {
-    member.place.lock().set_channels(&state.feed.names());
+/// The member of the socket reads other channels than before.
+pub(crate) fn update(socket: &Socket, state: &State) {
+    if let Some(registration) = socket.get::<Registration>() {
+        registration.set_channels(&state.feed.names());
+    }
 }
 
-/// The member has left the chat: its connection reads nothing any more, and will end.
-pub(crate) fn end(member: &Member, reason: DisconnectReason) {
-    let place = member.place.lock();
-    place.ends_for(match reason {
+/// The transport of the socket's connection may have changed.
+pub(crate) fn update_transport(socket: &Socket) {
+    let transport = counted_as(socket.connection().transport());
+    if let Some(place) = socket.connection().permit::<Place>() {
+        place.lock().change_transport(transport);
+    }
+    if let Some(registration) = socket.get::<Registration>() {
+        registration.set_transport(transport);
+    }
+}
+
+/// The token of the socket has expired, and its connection is about to end.
+pub(crate) fn expire(socket: &Socket) {
+    if let Some(registration) = socket.get::<Registration>() {
+        registration.connection().ends_for(EndReason::Expired);
+    }
+}
+
+/// The socket has disconnected: it is not in the registry any more.
+pub(crate) fn end(socket: &Socket, reason: DisconnectReason) {
+    let Some(registration) = socket.remove::<Registration>() else { return };
+    registration.connection().ends_for(match reason {
         DisconnectReason::PingTimeout => EndReason::Timeout,
         DisconnectReason::ClientNamespaceDisconnect => EndReason::Left,
         DisconnectReason::ServerShuttingDown => EndReason::Shutdown,
@@ -78,15 +95,14 @@ pub(crate) fn end(member: &Member, reason: DisconnectReason) {
         | DisconnectReason::RateLimit => EndReason::Refused,
         _ => EndReason::Closed,
     });
-    place.set_channels(&[]);
 }
 
 /// Records an event of a client for the event feed, if it has such events.
-pub(crate) fn record(service: &Service, place: &Place, event: &Event) {
+pub(crate) fn record(service: &Service, socket: &Socket, event: &Event) {
     if !service.edge.events.has_client_events() {
         return;
     }
-    let Some(connection) = place.lock().connection().cloned() else { return };
+    let Some(registration) = socket.get::<Registration>() else { return };
     let payload = event.payload();
     let (json, attachments) = (payload.json(), payload.attachments());
     let plain = if attachments.is_empty() {
@@ -97,10 +113,10 @@ pub(crate) fn record(service: &Service, place: &Place, event: &Event) {
         let payload = (bytes <= MAX_DATA_BYTES).then(|| wire::payload(json, attachments).ok()).flatten();
         payload.map(|payload| Cow::Owned(payload.plain_json().into_owned()))
     };
-    service.edge.limits.registry().emitted(&connection, &event.name(), plain.as_deref());
+    service.edge.limits.registry().emitted(registration.connection(), &event.name(), plain.as_deref());
 }
 
-/// Closes a socket when its connection has to end. It has no reference to the socket, whose member has the registration.
+/// Closes a connection when one of its sockets has to end. It has no reference to the socket, which has the registration.
 struct Closing {
     namespace: WeakNamespace,
     socket: ByteString,

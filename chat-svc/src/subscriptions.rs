@@ -59,7 +59,7 @@ impl ChatEvents {
             }
             state.feed.opens_for(opener);
             let cursor = state.feed.add(channels, since.unwrap_or_default());
-            registration::update(member, &state);
+            registration::update(socket, &state);
             cursor
         };
         self.sessions.saved(socket).await;
@@ -101,7 +101,7 @@ impl ChatEvents {
             for channel in &channels {
                 state.release(channel);
             }
-            registration::update(member, &state);
+            registration::update(socket, &state);
         }
         self.sessions.changed(socket);
         Ok(Done {})

@@ -1,7 +1,8 @@
 //! The connections of a process: who reads which channels, over which transport, since when, and a way to end each of them from outside.
 //!
 //! A handler that opens a connection has a [`Slot`](super::limits::Slot) for it, and registers the connection with the slot
-//! ([`Access::register`](super::Access::register)), which removes it when it is dropped. Whoever owns the slot checks [`Connection::end`] before it sends, and registers its waker with
+//! ([`Access::register`](super::Access::register)), which removes it when it is dropped. A connection of Socket.IO has a slot, too, and a
+//! [`Registration`] for each of its sockets: each is a client of its own. Whoever owns the slot or the registration checks [`Connection::end`] before it sends, and registers its waker with
 //! [`Connection::wait`] before it waits. A client of long polls has no connection between two of them: [`pollers`] keeps one for it.
 //!
 //! Nothing here is on the path of a message, except for the check, which is one atomic load.
@@ -11,6 +12,7 @@ mod id;
 mod pollers;
 mod reason;
 mod recording;
+mod registration;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,7 @@ pub use self::{
     id::{ConnectionId, InvalidConnectionId},
     pollers::Polling,
     reason::{End, EndReason},
+    registration::Registration,
 };
 use self::{channels::ChannelSets, pollers::Pollers};
 use super::{
@@ -52,6 +55,9 @@ use super::{
 const PARTS: usize = 16;
 /// Connections that are visited while a part is locked.
 const SLICE: usize = 512;
+
+/// A token that expires within this time has expired.
+const EXPIRED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The approximate maximum size of the channels and users of a page.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -101,6 +107,12 @@ impl Connection {
     #[must_use]
     pub fn is_revoked(&self, revocations: &Revocations, now: SystemTime) -> bool {
         self.owner.as_ref().is_some_and(|owner| revocations.cover(owner, now))
+    }
+
+    /// Whether its token has expired at `now`, or is about to: clocks are read at different moments.
+    #[must_use]
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.expires_at <= now + EXPIRED_WITHIN)
     }
 
     /// How it reads.

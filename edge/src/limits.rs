@@ -34,7 +34,7 @@ use super::{
     ApiError, Settings,
     address::counted,
     auth::Identity,
-    connections::{Client, Connection, ConnectionId, Connections, End, EndReason},
+    connections::{Client, Connection, ConnectionId, Connections, End, EndReason, Registration},
     events::EventFeed,
     metrics::{Metrics, Transport, TransportMetrics},
 };
@@ -160,7 +160,7 @@ impl Limits {
         let figures = inner.metrics.transport(transport);
         figures.connections.inc();
         figures.opened.inc();
-        Ok(Slot { limits: self.clone(), address, transport, connection: None })
+        Ok(Slot { limits: self.clone(), address, transport, registration: None })
     }
 
     /// The counter for channels opened by `identity`, if it may open those that `vacancy` reports as new.
@@ -255,42 +255,27 @@ pub struct Slot {
     address: Option<IpAddr>,
     transport: Transport,
     /// Its entry in the registry.
-    connection: Option<Arc<Connection>>,
+    registration: Option<Registration>,
 }
 
 impl Slot {
-    /// See [`Access::register_as`](super::Access::register_as).
-    pub(super) fn register_as(
-        &mut self,
-        id: ConnectionId,
-        client: Client,
-        channels: &[ChannelName],
-    ) -> Arc<Connection> {
+    /// See [`Access::register`](super::Access::register).
+    pub(super) fn register(&mut self, client: Client, channels: &[ChannelName]) -> &Arc<Connection> {
         let registry = &self.limits.0.connections;
-        let connection = registry.add(id, client, self.transport, channels);
-        if let Some(before) = self.connection.take() {
-            registry.remove(&before);
-        }
-        self.connection = Some(connection.clone());
-        connection
-    }
-
-    /// Whether the connection is in the registry.
-    #[must_use]
-    pub fn is_registered(&self) -> bool {
-        self.connection.is_some()
+        let registration = Registration::new(registry, ConnectionId::random(), client, self.transport, channels);
+        self.registration.insert(registration).connection()
     }
 
     /// The connection reads these channels from now on.
     pub fn set_channels(&self, channels: &[ChannelName]) {
-        if let Some(connection) = &self.connection {
-            self.limits.0.connections.set_channels(connection, channels);
+        if let Some(registration) = &self.registration {
+            registration.set_channels(channels);
         }
     }
 
     /// The connection is about to end for this reason; the first one applies.
     pub fn ends_for(&self, reason: EndReason) {
-        if let Some(connection) = &self.connection {
+        if let Some(connection) = self.connection() {
             connection.ends_for(reason);
         }
     }
@@ -298,18 +283,18 @@ impl Slot {
     /// The connection in the registry.
     #[must_use]
     pub fn connection(&self) -> Option<&Arc<Connection>> {
-        self.connection.as_ref()
+        self.registration.as_ref().map(Registration::connection)
     }
 
     /// Why the connection has to end, if it has to.
     #[must_use]
     pub fn end(&self) -> Option<End> {
-        self.connection.as_ref()?.end()
+        self.connection()?.end()
     }
 
     /// As [`Slot::end`]; the task is woken when the connection has to end.
     pub fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
-        let Some(connection) = &self.connection else { return Poll::Pending };
+        let Some(connection) = self.connection() else { return Poll::Pending };
         connection.wait(cx.waker());
         connection.end().map_or(Poll::Pending, Poll::Ready)
     }
@@ -332,8 +317,8 @@ impl Slot {
         metrics.transport(self.transport).connections.dec();
         metrics.transport(transport).connections.inc();
         self.transport = transport;
-        if let Some(connection) = &self.connection {
-            connection.set_transport(transport);
+        if let Some(registration) = &self.registration {
+            registration.set_transport(transport);
         }
     }
 }
@@ -341,9 +326,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let inner = &*self.limits.0;
-        if let Some(connection) = self.connection.take() {
-            inner.connections.remove(&connection);
-        }
+        drop(self.registration.take());
         if let Some(address) = self.address {
             let mut held = inner.shard(address);
             if let Some(count) = held.get_mut(&address) {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use edge::{Access, service::Service};
-use socketio::{Ack, Event, Namespace, Socket, SocketIo};
+use socketio::{Ack, DisconnectReason, Event, Namespace, Socket, SocketIo};
 
 use super::{
     calls::Application,
@@ -35,14 +35,12 @@ fn listen(namespace: &Namespace, service: &Service) {
     namespace.on_connect(async move |socket| enter(&entered, &socket));
     namespace.on_disconnect(async move |socket, reason| {
         log::info!("{}: {} disconnected: {reason}", socket.namespace().name(), socket.id());
-        connect::forget(&socket);
+        connect::forget(&socket, reason);
     });
     let (application, recording) = (Application::new(service, RoomNames::Plain), service.clone());
     namespace.on_any(async move |socket: Socket, event: Event, ack: Ack| {
         if let Some(guest) = socket.get::<Guest>() {
-            if let Some(place) = socket.connection().permit::<Place>() {
-                registration::record(&recording, &place, &event);
-            }
+            registration::record(&recording, &socket, &event);
             application.answer(&socket, &guest.0, &event, &ack).await;
         }
     });
@@ -56,8 +54,12 @@ fn enter(service: &Service, socket: &Socket) {
     };
     log::info!("{}: {} connected", socket.namespace().name(), socket.id());
     place.lock().change_transport(counted_as(socket.connection().transport()));
-    registration::register_guest(socket, &guest.0, &place);
+    registration::register_guest(socket, &guest.0);
     join_user(service, socket, &guest.0);
+    if !socket.is_connected() {
+        // Its end may have come before it was registered, and found nothing to clean up.
+        return connect::forget(socket, DisconnectReason::TransportClose);
+    }
     if let Some(left) = guest.0.expires_in(SystemTime::now()) {
         connect::expire(socket, left);
     }

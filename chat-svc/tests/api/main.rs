@@ -8,6 +8,7 @@ mod connect;
 mod history;
 mod limits;
 mod recovery;
+mod registration;
 mod values;
 
 use chat_svc::Chat;

@@ -18,7 +18,7 @@ pub(crate) struct TokenOwner {
     pub(super) claims: Claims,
     pub(crate) subject: Option<Arc<str>>,
     pub(crate) fingerprint: u128,
-    pub(super) expires_at: SystemTime,
+    pub(crate) expires_at: SystemTime,
     /// Data of the application that identified the client.
     pub(super) data: Option<Box<RawValue>>,
 }

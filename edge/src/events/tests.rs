@@ -197,10 +197,9 @@ async fn a_disconnection_has_its_reason() {
         end(&|slot| slot.ends_for(reason));
     }
     let access = access(&edge, None);
-    let (id, mut before) = (ConnectionId::random(), edge.limits.connect(ADDRESS, Transport::WebSocket).unwrap());
-    access.register_as(&mut before, id, &[]);
-    let mut after = edge.limits.connect(ADDRESS, Transport::WebSocket).unwrap();
-    access.register_as(&mut after, id, &[]);
+    let id = ConnectionId::random();
+    let before = access.register_as(id, Transport::WebSocket, &[]);
+    let after = access.register_as(id, Transport::WebSocket, &[]);
     drop(before);
     edge.events.drain();
     drop(after);

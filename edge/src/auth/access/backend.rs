@@ -1,17 +1,15 @@
 //! What backends may do, and what they have done to a client: their rights, and users that they have disconnected.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use shared::pure::{ChannelName, access::ApiRight};
 
 use super::{Access, bearer};
 use crate::{
     ApiError, Edge, address,
-    connections::{Client, Connection, ConnectionId, End, Polling},
+    connections::{Client, Connection, ConnectionId, End, Polling, Registration},
     limits::Slot,
+    metrics::Transport,
     routes::RequestParts,
 };
 
@@ -37,14 +35,17 @@ impl Access {
     /// A handler may have waited since it admitted the client. If the token was revoked or the user disconnected in the meantime, the
     /// connection is registered and has to [end](Slot::end).
     pub fn register(&self, slot: &mut Slot, channels: &[ChannelName]) {
-        self.register_as(slot, ConnectionId::random(), channels);
+        let connection = slot.register(self.client(), channels);
+        self.end_if_refused(connection);
     }
 
-    /// As [`Access::register`], with an id that the connection has already. Replaces an earlier registration of the slot.
-    pub fn register_as(&self, slot: &mut Slot, id: ConnectionId, channels: &[ChannelName]) -> Arc<Connection> {
-        let connection = slot.register_as(id, self.client(), channels);
-        self.end_if_refused(&connection);
-        connection
+    /// As [`Access::register`], for a client with an id that shares its connection with others: until the registration is dropped. The
+    /// connection has its slot already.
+    #[must_use]
+    pub fn register_as(&self, id: ConnectionId, transport: Transport, channels: &[ChannelName]) -> Registration {
+        let registration = Registration::new(self.edge.limits.registry(), id, self.client(), transport, channels);
+        self.end_if_refused(registration.connection());
+        registration
     }
 
     /// Registers a poll of the client; see [`Connections::poll`](crate::connections::Connections::poll). As with [`Access::register`], it may

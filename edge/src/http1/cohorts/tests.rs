@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Edge, Settings,
-    connections::{self, ConnectionId, End},
+    connections::{self, End},
     guarded::Guarded,
     limits::{Limits, Slot},
     metrics::Transport,
@@ -202,7 +202,7 @@ fn open(log: &Arc<Log>, limits: &Limits, query: &str) -> (Reader, Lines, Slot, S
     let reader = Reader::open(log, &channels, Since::Now);
     let mut slot = limits.connect([127, 0, 0, 1].into(), Transport::Stream).unwrap();
     let client = connections::Client { owner: None, address: [127, 0, 0, 1].into() };
-    slot.register_as(ConnectionId::random(), client, &channels);
+    slot.register(client, &channels);
     let end = end.map(|end| Instant::now() + end);
     (reader, Lines { is_other }, slot, StreamSchedule { keep_alive: Duration::from_millis(beat), end })
 }
