@@ -28,7 +28,7 @@ use shared::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 pub use self::live::{AnyForm, ClientBytes, Live, Own, Parts};
-use super::{Access, Settings, limits::Slot};
+use super::{Access, Settings, connections::EndReason, limits::Slot};
 
 /// How a transport encodes a stream. Equal forms encode messages, keep-alives and gaps as the same bytes.
 pub trait Form: Copy + Eq + Unpin + 'static {
@@ -144,7 +144,10 @@ impl<F: Form> Stream<F> {
     /// The next data: messages, a keep-alive, or the end.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         // Before the reader is polled: on a busy channel it always has messages, and an expired token would continue to be served.
-        if self.times.end.is_some_and(|end| end <= Instant::now()) || self.slot.end().is_some() {
+        if self.times.end.is_some_and(|end| end <= Instant::now()) {
+            return Poll::Ready(self.time_is_over());
+        }
+        if self.slot.end().is_some() {
             return Poll::Ready(self.end());
         }
         match self.reader.poll_read(cx, BATCH) {
@@ -159,7 +162,7 @@ impl<F: Form> Stream<F> {
             ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
             if self.times.end.is_some_and(|end| end <= now) {
-                return Poll::Ready(self.end());
+                return Poll::Ready(self.time_is_over());
             }
             let is_silent = now.saturating_duration_since(self.written) >= self.times.keep_alive;
             if is_silent {
@@ -172,6 +175,14 @@ impl<F: Form> Stream<F> {
                 return Poll::Ready(self.form.keep_alive());
             }
         }
+    }
+
+    /// The stream has reached its maximum age, or the token has expired.
+    fn time_is_over(&mut self) -> Bytes {
+        if self.slot.connection().is_some_and(|connection| connection.has_expired(SystemTime::now())) {
+            self.slot.ends_for(EndReason::Expired);
+        }
+        self.end()
     }
 
     fn end(&mut self) -> Bytes {

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use edge::{ApiError, connections::End};
+use edge::{
+    ApiError,
+    connections::{End, EndReason},
+};
 use socketio::websocket::{FrameError, encode};
 
 /// A close code, and a reason for people.
@@ -57,6 +60,17 @@ impl Close {
         match end {
             End::Disconnected => Self::DISCONNECTED,
             End::Revoked => Self::REVOKED,
+        }
+    }
+
+    /// The reason for the event feed, unless it is the usual one or known already.
+    pub(super) fn end_reason(&self) -> Option<EndReason> {
+        match self.code {
+            _ if *self == Self::NO_PONG => Some(EndReason::Timeout),
+            _ if *self == Self::EXPIRED => Some(EndReason::Expired),
+            1002 | 1003 | 1007..=1009 | 1013 => Some(EndReason::Refused),
+            1012 => Some(EndReason::Shutdown),
+            _ => None,
         }
     }
 

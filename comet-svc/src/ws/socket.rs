@@ -40,8 +40,6 @@ const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 /// The 101 is sent alone: clients that await the opening before they listen would miss messages in the same segment. The shortest time that
 /// the runtime can wait.
 const APART: Duration = Duration::from_millis(1);
-/// A token that expires within this time has expired: clocks are read at different moments.
-const EXPIRED_WITHIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Socket {
@@ -143,6 +141,19 @@ impl Socket {
         (Idle { service, access, conversation, alive }, feed.into_live(), slot, times)
     }
 
+    /// Closes the connection, for a reason that the event feed has, too.
+    fn close_for(&mut self, close: &Close) -> Bytes {
+        self.close_after(&Bytes::new(), close)
+    }
+
+    /// As [`Socket::close_for`], after `before`.
+    fn close_after(&mut self, before: &Bytes, close: &Close) -> Bytes {
+        if let Some(reason) = close.end_reason() {
+            self.slot.ends_for(reason);
+        }
+        self.close(before, &close.frame())
+    }
+
     /// Sends a close frame after `before`.
     fn close(&mut self, before: &Bytes, frame: &Bytes) -> Bytes {
         self.phase = Phase::Closed;
@@ -155,15 +166,12 @@ impl Socket {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // Before the feed is polled: on a busy channel it always has messages, and an expired token would continue to be served.
         if self.end.is_some_and(|end| end <= Instant::now()) {
-            let close = if self.access.expires_in(SystemTime::now()).is_some_and(|left| left <= EXPIRED_WITHIN) {
-                Close::EXPIRED
-            } else {
-                Close::AGE
-            };
-            return Poll::Ready(Some(self.close(&Bytes::new(), &close.frame())));
+            let has_expired = self.slot.connection().is_some_and(|known| known.has_expired(SystemTime::now()));
+            let close = if has_expired { Close::EXPIRED } else { Close::AGE };
+            return Poll::Ready(Some(self.close_for(&close)));
         }
         if let Some(end) = self.slot.end() {
-            return Poll::Ready(Some(self.close(&Bytes::new(), &Close::ended(end).frame())));
+            return Poll::Ready(Some(self.close_for(&Close::ended(end))));
         }
         if std::mem::take(&mut self.answered)
             && let Poll::Ready(bytes) = self.poll_messages(cx)
@@ -182,7 +190,7 @@ impl Socket {
             return Poll::Ready(Some(bytes));
         }
         if let Poll::Ready(end) = self.slot.poll_end(cx) {
-            return Poll::Ready(Some(self.close(&Bytes::new(), &Close::ended(end).frame())));
+            return Poll::Ready(Some(self.close_for(&Close::ended(end))));
         }
         // It may have been closed before the waker was registered.
         if self.service.log().is_closed()
@@ -208,7 +216,7 @@ impl Socket {
                 Ok(None) => {
                     if self.share.set(self.frames.memory()).is_err() {
                         self.service.edge.metrics.refusals.receive_total.inc();
-                        return Poll::Ready(Some(self.close(&Bytes::new(), &Close::NO_MEMORY.frame())));
+                        return Poll::Ready(Some(self.close_for(&Close::NO_MEMORY)));
                     }
                     match ready!(Pin::new(&mut self.incoming).poll_next(cx)) {
                         Some(Ok(chunk)) => self.frames.push(chunk),
@@ -227,7 +235,7 @@ impl Socket {
                 }
                 Step::Close(before, close) => {
                     self.count(&close);
-                    return Poll::Ready(Some(self.close(&before, &close.frame())));
+                    return Poll::Ready(Some(self.close_after(&before, &close)));
                 }
                 Step::Confirm(code) => {
                     let frame = encode::close(code.map(Into::into));
@@ -269,9 +277,7 @@ impl Socket {
         match self.feed.poll_next(cx, BATCH) {
             Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch)),
             // The process is shutting down. A command in progress is still answered.
-            Poll::Ready(None) if self.command.is_none() => {
-                Poll::Ready(self.close(&Bytes::new(), &Close::RESTART.frame()))
-            }
+            Poll::Ready(None) if self.command.is_none() => Poll::Ready(self.close_for(&Close::RESTART)),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
@@ -291,7 +297,7 @@ impl Socket {
             let now = Instant::now();
             match self.alive.check(now, self.command.is_some()) {
                 Due::Ping => return Poll::Ready(encode::PING),
-                Due::Lost => return Poll::Ready(self.close(&Bytes::new(), &Close::NO_PONG.frame())),
+                Due::Lost => return Poll::Ready(self.close_for(&Close::NO_PONG)),
                 Due::Nothing => {}
             }
             if self.end.is_some_and(|end| end <= now) {

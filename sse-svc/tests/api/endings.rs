@@ -148,3 +148,21 @@ async fn a_stop_waits_for_nobody_for_long() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     drop(stuck);
 }
+
+/// The event feed has not had the reason of an end that a stream itself decides.
+#[actix_web::test]
+async fn the_event_feed_has_the_reason_of_an_end() {
+    for (age, reason) in [("10m", "expired"), ("300ms", "closed")] {
+        let site = site(&[("TRIDENT_EVENTS", "disconnected"), ("TRIDENT_MAX_AGE", age)]);
+        let ttl = Duration::from_secs(if reason == "expired" { 1 } else { 60 });
+        let token = site.token_for(None, "", "inner", ttl);
+        ends(
+            &mut opened(site.get("/events?channel=inner").header("Authorization", &format!("Bearer {token}")).events())
+                .await,
+        )
+        .await;
+        until("its end is in the feed", || !site.held("$events").is_empty()).await;
+        let events = site.held("$events");
+        assert!(events[0].2.contains(&format!(r#""reason":"{reason}""#)), "{reason}: {events:?}");
+    }
+}

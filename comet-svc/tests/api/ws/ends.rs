@@ -5,7 +5,7 @@ use std::time::Duration;
 use edge::{connections::End, testing::until};
 use serde_json::json;
 
-use super::{Client, PING, PONG, subscribe};
+use super::{BINARY, Client, PING, PONG, subscribe};
 use crate::site;
 
 #[actix_web::test]
@@ -119,4 +119,27 @@ async fn a_disconnected_client_releases_its_slot() {
     drop(client);
     until("the slot is free", || site.service.edge.limits.connections() == 0).await;
     assert_eq!(site.service.log().stats(0).subscriptions, 0);
+}
+
+/// The event feed has not had the reason of an end that a WebSocket itself decides.
+#[actix_web::test]
+async fn the_event_feed_has_the_reason_of_an_end() {
+    for (keep_alive, reason) in [("15s", "expired"), ("100ms", "timeout"), ("15s", "refused"), ("15s", "closed")] {
+        let site = site(&[("TRIDENT_EVENTS", "disconnected"), ("TRIDENT_KEEPALIVE", keep_alive)]);
+        let ttl = Duration::from_secs(if reason == "expired" { 1 } else { 60 });
+        let token = format!("Bearer {}", site.token_for(None, "", "inner", ttl));
+        let mut client = Client::open_with(&site, "?channel=inner", &[("Authorization", &token)]).await;
+        match reason {
+            "refused" => client.send(BINARY, vec![1]).await,
+            "closed" => drop(client),
+            "timeout" => {
+                assert_eq!(client.frame().await.0, PING);
+                assert_eq!(client.closed().await, Some(1001));
+            }
+            _ => assert_eq!(client.closed().await, Some(4401)),
+        }
+        until("its end is in the feed", || !site.held("$events").is_empty()).await;
+        let events = site.held("$events");
+        assert!(events[0].2.contains(&format!(r#""reason":"{reason}""#)), "{reason}: {events:?}");
+    }
 }
