@@ -136,7 +136,10 @@ fn checked(examined: &Examined, is_repair: bool) -> String {
     let _ = match cut {
         None if examined.is_damaged() => Ok(()),
         None => writeln!(text, "no damage"),
-        Some(Cut { file, offset, bytes, messages, .. }) => {
+        Some(Cut { file, offset, unreadable, bytes, messages, .. }) => {
+            if let Some(unreadable) = unreadable {
+                let _ = writeln!(text, "the disk cannot read byte {unreadable} of {file}");
+            }
             let verb = if is_repair { "were cut" } else { "would be lost" };
             writeln!(
                 text,

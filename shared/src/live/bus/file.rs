@@ -166,7 +166,7 @@ impl FileBus {
             return Err(OpenError::Damaged {
                 file: segment::file_name(bad.number),
                 offset: bad.offset,
-                lost: format!("up to {} bytes of messages", bad.length - bad.offset),
+                lost: bad.lost,
                 directory,
             });
         }

@@ -6,7 +6,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use super::{
-    disk::{Directory, Disk, DiskFile},
+    disk::{Directory, Disk, DiskFile, is_unreadable},
     error::OpenError,
     record::Hole,
     removed::{self, Removed},
@@ -50,18 +50,34 @@ pub fn back_up(path: &Path, to: &Path) -> Result<Copied, OpenError> {
     }
     let copied = copy(&from, &target);
     copied.map_err(|error| match error {
-        CopyError::Read(error) => read("cannot read")(error),
+        CopyError::Read(error) | CopyError::Unreadable(_, error) => read("cannot read")(error),
         CopyError::Write(error) => failed(&target, "cannot write the backup")(error),
     })
 }
 
 /// Where a copy failed.
-enum CopyError {
+#[derive(Debug)]
+pub(super) enum CopyError {
     Read(io::Error),
+    /// From this byte on, the disk cannot read a file.
+    Unreadable(u64, io::Error),
     Write(io::Error),
 }
 
-fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
+impl CopyError {
+    /// Names the file.
+    fn of(self, name: &str) -> Self {
+        match self {
+            Self::Unreadable(at, error) => Self::Read(io::Error::other(format!(
+                "{name} cannot be read at byte {at} ({error}); `standalone log verify` shows what is lost"
+            ))),
+            error => error,
+        }
+    }
+}
+
+/// Copies a log that another process may use.
+pub(super) fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
     use CopyError::{Read, Write};
     removed::write_incomplete(to).map_err(Write)?;
     let mut numbers: Vec<u64> = from.list().map_err(Read)?.iter().filter_map(|name| segment::number_of(name)).collect();
@@ -76,9 +92,9 @@ fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
         };
         let copy = to.create(&file_name(number)).map_err(Write)?;
         let length = file.length().map_err(Read)?;
-        copy_bytes(&*file, &*copy, 0, length)?;
+        copy_bytes(&*file, &*copy, 0, length).map_err(|error| error.of(&file_name(number)))?;
         if number == newest {
-            end = whole(&*file, &copy, length)?;
+            end = whole(&*file, &copy, length).map_err(|error| error.of(&file_name(number)))?;
         } else {
             copy_index(from, to, number)?;
         }
@@ -117,7 +133,11 @@ fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> {
 fn copy_index(from: &dyn Disk, to: &dyn Disk, number: u64) -> Result<(), CopyError> {
     let Ok(index) = from.open(&index_name(number)) else { return Ok(()) };
     let copy = to.create(&index_name(number)).map_err(CopyError::Write)?;
-    copy_bytes(&*index, &*copy, 0, index.length().map_err(CopyError::Read)?)?;
+    match copy_bytes(&*index, &*copy, 0, index.length().map_err(CopyError::Read)?) {
+        // It is made again at the first start.
+        Err(CopyError::Unreadable(..)) => {}
+        copied => copied?,
+    }
     copy.sync().map_err(CopyError::Write)
 }
 
@@ -126,7 +146,9 @@ fn copy_bytes(from: &dyn DiskFile, to: &dyn DiskFile, begin: u64, end: u64) -> R
     let mut at = begin;
     while at < end {
         let most = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
-        let read = from.read_at(&mut chunk[..most], at).map_err(CopyError::Read)?;
+        let read = from.read_at(&mut chunk[..most], at).map_err(|error| {
+            if is_unreadable(&error) { CopyError::Unreadable(at, error) } else { CopyError::Read(error) }
+        })?;
         if read == 0 {
             break;
         }

@@ -122,6 +122,19 @@ pub(super) fn explain(error: &io::Error) -> String {
     }
 }
 
+/// Whether the disk, or the file system, says that bytes of a file are damaged. Another attempt, or another process, would not help.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    // Input or output error, on Linux also: no data (a medium error), bad message, remote input or output error, structure needs cleaning.
+    #[cfg(target_os = "linux")]
+    const CODES: &[i32] = &[5, 61, 74, 121, 117];
+    #[cfg(all(unix, not(target_os = "linux")))]
+    const CODES: &[i32] = &[5];
+    // Wrong checksum, read fault, device error, and damaged file.
+    #[cfg(not(unix))]
+    const CODES: &[i32] = &[23, 30, 1_117, 1_392];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
+
 /// Whether freeing space ends the error.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -62,7 +62,8 @@ pub(super) fn plan(catalog: &Catalog, total: usize, states_ms: u64) -> io::Resul
 pub(super) struct Bad {
     pub(super) number: u64,
     pub(super) offset: u64,
-    pub(super) length: u64,
+    /// What cannot be read any more.
+    pub(super) lost: String,
 }
 
 /// Appends the messages of the plan to `log`, and calls `changed` for each change of state in its segments.
@@ -83,10 +84,12 @@ pub(super) fn load(
         progress.report(done, all);
         loading.is_state = number < plan.numbers[0];
         let file = catalog.disk.open(&file_name(number))?;
-        let Some(head) = Head::read(&*file)? else { return Ok(Err(Bad { number, offset: 0, length: file.length()? })) };
+        let Some(head) = Head::read(&*file)? else {
+            return Ok(Err(Bad { number, offset: 0, lost: "all of its messages".to_owned() }));
+        };
         let scanned = segment::scan(&*file, head.salt, HEAD, &mut loading)?;
         if let Some(offset) = scanned.bad {
-            return Ok(Err(Bad { number, offset, length: file.length()? }));
+            return Ok(Err(Bad { number, offset, lost: scanned.lost(offset, file.length()?) }));
         }
     }
     loading.flush()?;

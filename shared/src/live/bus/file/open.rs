@@ -121,7 +121,7 @@ impl Opening {
                 let mut indexing = Indexing::default();
                 let scanned = self.scan(&*file, &head, &mut indexing)?;
                 if let Some(bad) = scanned.bad {
-                    return Err(self.damaged(name, bad, format!("up to {} bytes of messages", length - bad)));
+                    return Err(self.damaged(name, bad, scanned.lost(bad, length)));
                 }
                 let bytes = indexing.index.encode(number, head.salt, length);
                 let written = store::write_index(&*self.disk, number, &bytes);
@@ -139,8 +139,9 @@ impl Opening {
         let head = Head::read(&*file).map_err(self.error(format!("cannot read {name}")))?;
         let Some(head) = head else { return Err(self.damaged(name, 0, "all of its messages")) };
         let mut indexing = Indexing::default();
-        match self.scan(&*file, &head, &mut indexing)?.bad {
-            Some(bad) => Err(self.damaged(name, bad, format!("up to {} bytes of messages", sealed.length - bad))),
+        let scanned = self.scan(&*file, &head, &mut indexing)?;
+        match scanned.bad {
+            Some(bad) => Err(self.damaged(name, bad, scanned.lost(bad, sealed.length))),
             None => Ok(indexing.holes),
         }
     }
@@ -215,7 +216,7 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
             if let Some(bad) = scanned.bad {
                 let read = opening.error(format!("cannot read {}", file_name(head.number)));
                 if scanned.is_invalid || segment::was_durable(&*file, head.salt, bad).map_err(read)? {
-                    let lost = format!("up to {} bytes of messages", length - bad);
+                    let lost = scanned.lost(bad, length);
                     return Err(opening.damaged(file_name(head.number), bad, lost));
                 }
                 log::info!(

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, io, sync::Arc};
 
 use super::{
-    disk::{Disk, DiskFile, read_exact},
+    disk::{Disk, DiskFile, is_unreadable, read_exact},
     error::WriteError,
 };
 use crate::pure::{ChannelName, Cursor, name::MAX_NAME_BYTES};
@@ -106,7 +106,7 @@ impl Removed {
         Some(removed)
     }
 
-    /// Reads the table of a directory; an empty one if it has none, `None` if it is damaged.
+    /// Reads the table of a directory; an empty one if it has none, `None` if it is damaged or the disk cannot read it.
     pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
         let file = match disk.open(NAME) {
             Ok(file) => file,
@@ -114,9 +114,10 @@ impl Removed {
             Err(error) => return Err(error),
         };
         match usize::try_from(file.length()?) {
-            Ok(length) if length <= MAX_LENGTH => match read_exact(&*file, 0, length)? {
-                bytes if bytes == INCOMPLETE => Err(io::Error::other("this copy is incomplete; make it again")),
-                bytes => Ok(Self::decode(&bytes)),
+            Ok(length) if length <= MAX_LENGTH => match read_exact(&*file, 0, length) {
+                Ok(bytes) if bytes == INCOMPLETE => Err(io::Error::other("this copy is incomplete; make it again")),
+                Err(error) if is_unreadable(&error) => Ok(None),
+                bytes => Ok(Self::decode(&bytes?)),
             },
             _ => Ok(None),
         }

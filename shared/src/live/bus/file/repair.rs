@@ -53,6 +53,8 @@ pub struct Cut {
     pub file: String,
     /// The end of the last whole publication before the damage.
     pub offset: u64,
+    /// The first byte of the file that the disk cannot read.
+    pub unreadable: Option<u64>,
     /// Bytes from there to the end of the log.
     pub bytes: u64,
     /// Readable messages in later segments, which are lost, too: a log has no gap that it does not know.
@@ -107,15 +109,13 @@ pub(super) fn failed(disk: &dyn Disk, what: &'static str) -> impl FnOnce(io::Err
 pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, OpenError> {
     let unwritten = "cannot write the repair";
     match Plan::read(&*disk) {
-        // It was stored as a whole, so it was damaged later, and its repair was complete.
+        // It is not known what it would have cut, and which ids it made a gap: all up to now.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            plan::forget(&*disk).map_err(failed(&*disk, unwritten))?;
+            let plan = Plan::without_cut(&*disk, now_ms).map_err(failed(&*disk, "cannot list the directory"))?;
+            plan.store(&*disk).map_err(io::Error::from).map_err(failed(&*disk, unwritten))?;
+            complete(&disk, now_ms)?;
         }
-        // Other damage is repaired below.
-        Ok(Some(_)) => match open::open_locked(disk.clone(), now_ms, u64::MAX) {
-            Ok(_) | Err(OpenError::Damaged { .. }) => {}
-            Err(error) => return Err(error),
-        },
+        Ok(Some(_)) => complete(&disk, now_ms)?,
         found => drop(found.map_err(failed(&*disk, "cannot read the log"))?),
     }
     let examined = read(&*disk).map_err(failed(&*disk, "cannot read the log"))?;
@@ -131,6 +131,14 @@ pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, Op
         open::open_locked(disk, now_ms, u64::MAX)?;
     }
     Ok(examined)
+}
+
+/// Completes a repair that is planned. Other damage is repaired afterwards.
+fn complete(disk: &Arc<dyn Disk>, now_ms: u64) -> Result<(), OpenError> {
+    match open::open_locked(disk.clone(), now_ms, u64::MAX) {
+        Ok(_) | Err(OpenError::Damaged { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Has the log begin with the first segment that is there.
@@ -204,9 +212,9 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
         let file = disk.open(&file_name(number))?;
         let length = file.length()?;
         let mut count = Count { last: newest, ..Count::default() };
-        let (end, is_damaged) = match Head::read(&*file)? {
-            _ if number != expected => (0, true),
-            None => (0, !is_last || length > HEAD),
+        let (end, is_damaged, unreadable) = match Head::read(&*file)? {
+            _ if number != expected => (0, true, None),
+            None => (0, !is_last || length > HEAD, None),
             Some(head) => {
                 count.last = newest.max(head.before);
                 let scanned = segment::scan(&*file, head.salt, HEAD, &mut count)?;
@@ -214,7 +222,7 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
                     None => false,
                     Some(bad) => !is_last || scanned.is_invalid || segment::was_durable(&*file, head.salt, bad)?,
                 };
-                (scanned.end, is_damaged)
+                (scanned.end, is_damaged, scanned.unreadable)
             }
         };
         (expected, newest) = (number + 1, count.last);
@@ -232,7 +240,8 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
                 let first = examined.ids.map(|(first, _)| first);
                 examined.ids = count.ids.map(|(own, last)| (first.unwrap_or(own), last)).or(examined.ids);
                 let (file, bytes) = (file_name(number), length - end);
-                examined.cut = is_damaged.then(|| Cut { file, offset: end, bytes, number, ..Cut::default() });
+                examined.cut =
+                    is_damaged.then(|| Cut { file, offset: end, unreadable, bytes, number, ..Cut::default() });
             }
         }
     }

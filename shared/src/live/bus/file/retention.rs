@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 use super::{
     archive::DiskArchive,
     catalog::{Catalog, SealedSegment},
+    disk::is_unreadable,
     error::WriteError,
     index::sealed,
     removed::Removed,
@@ -85,10 +86,11 @@ fn lose(catalog: &Catalog, segment: &SealedSegment, removed: &mut Removed) -> io
         Ok(()) => removed.oldest = after,
         // Without the index it is not known which channels lose something: each of them may.
         Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
-            ) =>
+            if is_unreadable(&error)
+                || matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+                ) =>
         {
             removed.lose(after, segment.sealed.last);
         }

@@ -7,7 +7,7 @@
 use std::io;
 
 use super::{
-    disk::{DiskFile, read_exact},
+    disk::{DiskFile, is_unreadable, read_exact},
     record::{self, FRAME, Framed, GROUP, Hole, MAGIC, Record},
 };
 use crate::pure::Cursor;
@@ -18,6 +18,8 @@ const VERSION: u32 = 1;
 pub(super) const HEAD: u64 = 64;
 /// How much is read at once.
 const CHUNK: usize = 1024 * 1024;
+/// What a disk reads at once: where one byte cannot be read, others nearby cannot be read, either.
+const SECTOR: usize = 4_096;
 
 /// The name of the file of segment `number`.
 pub(super) fn file_name(number: u64) -> String {
@@ -62,14 +64,14 @@ impl Head {
         bytes
     }
 
-    /// The head of a file; `None` if it has no valid one.
+    /// The head of a file; `None` if it has no valid one, or the disk cannot read it.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub(super) fn read(file: &dyn DiskFile) -> io::Result<Option<Self>> {
         let bytes = match read_exact(file, 0, HEAD as usize) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_unreadable(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let (text, sum) = bytes.split_at(48);
@@ -110,8 +112,11 @@ pub(super) struct Scanned {
     pub(super) end: u64,
     /// The first place without a valid record before the end of the file.
     pub(super) bad: Option<u64>,
-    /// Whether the bad place is a record that is as it was written, and yet cannot be one of this log.
+    /// Whether the bad place is no incomplete write: a record that is as it was written, and yet cannot be one of this log, or bytes that the disk
+    /// cannot read.
     pub(super) is_invalid: bool,
+    /// The first byte that the disk cannot read.
+    pub(super) unreadable: Option<u64>,
     /// The last group.
     pub(super) group: record::Group,
     /// Where it is.
@@ -123,6 +128,15 @@ impl Scanned {
     pub(super) fn is_confirmed(&self) -> bool {
         self.end == self.group_at + GROUP as u64 && self.group.synced >= self.group_at
     }
+
+    /// What is lost if a segment of `length` bytes ends at `bad`.
+    pub(super) fn lost(&self, bad: u64, length: u64) -> String {
+        let lost = format!("up to {} bytes of messages", length - bad);
+        match self.unreadable {
+            Some(unreadable) => format!("{lost} (the disk cannot read byte {unreadable})"),
+            None => lost,
+        }
+    }
 }
 
 /// A window on a file that moves forward.
@@ -132,14 +146,16 @@ struct Window<'a> {
     /// Where the bytes are in the file.
     at: u64,
     length: u64,
+    /// The first byte that the disk cannot read.
+    unreadable: Option<u64>,
 }
 
 impl<'a> Window<'a> {
     fn new(file: &'a dyn DiskFile, at: u64) -> io::Result<Self> {
-        Ok(Self { file, bytes: Vec::new(), at, length: file.length()? })
+        Ok(Self { file, bytes: Vec::new(), at, length: file.length()?, unreadable: None })
     }
 
-    /// The bytes from `offset` on: at least `least` of them, if the file has as many.
+    /// The bytes from `offset` on: at least `least` of them, if the file has as many, and the disk can read them.
     fn from(&mut self, offset: u64, least: usize) -> io::Result<&[u8]> {
         let skipped = usize::try_from(offset - self.at).unwrap_or(usize::MAX);
         if skipped.saturating_add(least) > self.bytes.len() {
@@ -148,11 +164,35 @@ impl<'a> Window<'a> {
             self.at = offset;
             let had = self.bytes.len();
             self.bytes.resize(least.max(CHUNK).min(left).max(had), 0);
-            let read = self.file.read_at(&mut self.bytes[had..], offset + had as u64)?;
+            let read = self.file.read_at(&mut self.bytes[had..], offset + had as u64);
+            let read = match read {
+                Err(error) if is_unreadable(&error) => self.readable(had, offset)?,
+                read => read?,
+            };
             self.bytes.truncate(had + read);
             return Ok(&self.bytes);
         }
         Ok(self.bytes.get(skipped..).unwrap_or_default())
+    }
+
+    /// Reads what can be read after the first `had` bytes, up to the sector that cannot; returns how many bytes these are.
+    fn readable(&mut self, had: usize, offset: u64) -> io::Result<usize> {
+        let mut end = had;
+        while end < self.bytes.len() {
+            let at = offset + end as u64;
+            let sector = (SECTOR - usize::try_from(at % SECTOR as u64).unwrap_or_default()).min(self.bytes.len() - end);
+            match self.file.read_at(&mut self.bytes[end..end + sector], at) {
+                Err(error) if is_unreadable(&error) => {
+                    self.unreadable.get_or_insert(at);
+                    break;
+                }
+                read => match read? {
+                    0 => break,
+                    read => end += read,
+                },
+            }
+        }
+        Ok(end - had)
     }
 }
 
@@ -226,12 +266,15 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
     scanned.bad = (at < length).then_some(at);
     // A publication that has begun and does not end is none.
     scanned.bad = scanned.bad.or((scanned.end < at).then_some(at));
+    scanned.unreadable = window.unreadable;
+    scanned.is_invalid = window.unreadable.is_some();
     Ok(scanned)
 }
 
 /// Visits a record whose checksum is right.
 fn again(file: &dyn DiskFile, offset: u64, length: u64, visit: &mut impl Visit) -> io::Result<()> {
-    let bytes = read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX))?;
+    let bytes = read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX));
+    let bytes = bytes.map_err(|error| if is_unreadable(&error) { io::ErrorKind::InvalidData.into() } else { error })?;
     match record::parse(&bytes[FRAME..]) {
         Some(Record::Message { id, fields, .. }) => visit.message(Found { id, offset, length, fields }),
         Some(Record::State { fields, .. }) => visit.state(fields, offset, length),
@@ -239,7 +282,8 @@ fn again(file: &dyn DiskFile, offset: u64, length: u64, visit: &mut impl Visit) 
     }
 }
 
-/// Whether the bytes at `bad`, where no valid record is, were durable: a later write says so. Then they were damaged, and not just torn.
+/// Whether the bytes at `bad`, where no valid record is, were durable: a later write says so, or cannot be read. Then they were damaged, and not
+/// just torn.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -248,10 +292,10 @@ pub(super) fn was_durable(file: &dyn DiskFile, salt: u32, bad: u64) -> io::Resul
     let mut window = Window::new(file, bad)?;
     let mut at = bad;
     while at + (GROUP as u64) <= window.length {
-        let bytes = window.from(at, GROUP)?;
-        if bytes.len() < GROUP {
-            break;
+        if window.from(at, GROUP)?.len() < GROUP {
+            return Ok(window.unreadable.is_some());
         }
+        let bytes = window.from(at, GROUP)?;
         // The magic is after the frame, the kind and the flags.
         for found in finder.find_iter(bytes) {
             let Some(begin) = found.checked_sub(FRAME + 2) else { continue };

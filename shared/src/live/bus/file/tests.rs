@@ -27,6 +27,7 @@ mod faults;
 mod older;
 mod states;
 mod tools;
+mod unreadable;
 
 const START: u64 = 1_763_800_000_000;
 
@@ -109,6 +110,23 @@ impl Simulated {
 
     fn check(&mut self) {
         self.writer.work(Work { is_check: true, ..Work::default() }).unwrap();
+    }
+}
+
+/// What can be read of a channel after `since`, also from disk; and whether there was a gap.
+fn read_all(simulated: &Simulated, channel: &str, since: Since) -> (Vec<Cursor>, bool) {
+    let mut reader = Reader::open(simulated.bus.log(), &[channel.parse().unwrap()], since);
+    let context = std::task::Context::from_waker(std::task::Waker::noop());
+    let (mut ids, mut is_gap) = (Vec::new(), false);
+    loop {
+        match reader.poll_stored(&context, Limit::default()) {
+            std::task::Poll::Pending => simulated.bus.archive.serve_next(),
+            std::task::Poll::Ready(None) => return (ids, is_gap),
+            std::task::Poll::Ready(Some(batch)) => {
+                ids.extend(batch.messages.iter().map(|message| message.id));
+                is_gap |= batch.gap.is_some();
+            }
+        }
     }
 }
 

@@ -262,7 +262,7 @@ impl DiskFile for SimulatedFile {
         let content = self.content.lock();
         let end = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(bytes.len());
         if (content.bad.start as u64) < end as u64 && offset < content.bad.end as u64 {
-            return Err(io::Error::other("a bad sector"));
+            return Err(io::Error::from_raw_os_error(5));
         }
         let rest = content.now.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
         let read = rest.len().min(bytes.len());

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     live::bus::file::{
-        disk::{Disk, read_exact},
+        disk::{Disk, is_unreadable, read_exact},
         error::WriteError,
         record::Hole,
         segment::{HEAD, file_name, index_name, number_of},
@@ -45,7 +45,7 @@ impl Plan {
     /// The repair that was interrupted, if one was.
     ///
     /// # Errors
-    /// `InvalidData` if it is damaged, and those of the disk.
+    /// `InvalidData` if it is damaged or the disk cannot read it, and those of the disk.
     pub(in crate::live::bus::file) fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
         let file = match disk.open(NAME) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -53,6 +53,7 @@ impl Plan {
         };
         let bytes = read_exact(&*file, 0, LENGTH).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData.into(),
+            _ if is_unreadable(&error) => io::ErrorKind::InvalidData.into(),
             _ => error,
         })?;
         let (text, sum) = bytes.split_at(LENGTH - 4);
@@ -72,6 +73,15 @@ impl Plan {
         disk.sync_names().map_err(WriteError::Sync)
     }
 
+    /// A plan that cuts nothing: ids up to `now_ms` may be lost.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(in crate::live::bus::file) fn without_cut(disk: &dyn Disk, now_ms: u64) -> io::Result<Self> {
+        let newest = disk.list()?.into_iter().filter_map(|name| number_of(&name)).max();
+        Ok(Self { number: newest.unwrap_or_default(), offset: u64::MAX, up_to: Cursor::new(now_ms, u64::MAX) })
+    }
+
     /// Cuts. A second time does nothing.
     ///
     /// # Errors
@@ -88,7 +98,9 @@ impl Plan {
         remove(disk, &index_name(self.number))?;
         if !is_whole {
             let file = disk.open(&file_name(self.number))?;
-            file.set_len(self.offset)?;
+            if file.length()? > self.offset {
+                file.set_len(self.offset)?;
+            }
             file.sync()?;
         }
         disk.sync_names()
