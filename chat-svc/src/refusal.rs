@@ -48,7 +48,6 @@ impl From<BusError> for Refusal {
             BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",
             BusError::Reused => "idempotency_key_reused",
-            BusError::Unsupported(_) => "not_supported",
         };
         Self::new(code, error)
     }

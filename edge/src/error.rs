@@ -113,9 +113,6 @@ pub enum ApiError {
         /// Seconds until a retry is useful.
         retry_after: u64,
     },
-    /// 501: something that the configured bus cannot do.
-    #[error("{0}")]
-    NotSupported(String),
     /// 503: temporarily unavailable.
     #[error("{message}")]
     Unavailable {
@@ -181,7 +178,6 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::UpgradeRequired(_) => "upgrade_required",
             Self::TooMany { .. } => "too_many_requests",
-            Self::NotSupported(_) => "not_supported",
             Self::Internal(_) => "internal",
         }
     }
@@ -232,7 +228,6 @@ impl ResponseError for ApiError {
             Self::UpgradeRequired(_) => StatusCode::UPGRADE_REQUIRED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

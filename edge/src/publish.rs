@@ -197,7 +197,6 @@ pub fn refused(service: &Service, error: BusError) -> ApiError {
             ApiError::Unavailable { code: "too_many_keys", message: error.to_string(), retry_after }
         }
         // draft-ietf-httpapi-idempotency-key-header-07 §2.7.
-        BusError::Unsupported(message) => ApiError::NotSupported(message),
         BusError::Reused => ApiError::Unprocessable { code: "idempotency_key_reused", message: error.to_string() },
     }
 }
@@ -381,7 +380,6 @@ mod tests {
         assert_eq!(refused_key.code(), "too_many_keys");
         assert!(matches!(refused_key, ApiError::Unavailable { retry_after: 8, .. }), "{refused_key:?}");
         assert_eq!(counts(), (1, 1));
-        assert_eq!(refused(&service, BusError::Unsupported("no".into())).code(), "not_supported");
         assert_eq!(refused(&service, BusError::Reused).code(), "idempotency_key_reused");
         assert_eq!(counts(), (1, 1), "a mistake, and no load that was shed");
     }

@@ -55,10 +55,11 @@ impl Service {
             BusAddress::Memory => Arc::new(MemoryBus::new(limits, Moment::now).with_key_bytes(key_bytes)),
             BusAddress::File(directory) => {
                 let options = FileOptions {
-                    fsync: settings.fsync,
+                    fsync: settings.disk.fsync,
                     // Events come on top, so that they leave as much space to messages as before.
-                    total: settings.disk_total.map(|total| total + settings.backend.events.disk_bytes()),
+                    total: settings.disk.total.map(|total| total + settings.backend.events.disk_bytes()),
                     key_bytes: settings.idempotency_total,
+                    purge_within: settings.disk.purge_within,
                 };
                 let bus = FileBus::open(directory, options, limits, Moment::now);
                 Arc::new(bus.map_err(|error| BusError::Directory(error.to_string()))?)

@@ -7,6 +7,7 @@
 mod backend;
 mod bus;
 mod calls;
+mod disk;
 mod effective;
 mod fault;
 mod file;
@@ -25,6 +26,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 pub use backend::{BackendSettings, EventSettings, ShowUser};
 pub use bus::{BusAddress, RedisAddress};
 pub use calls::{CallKind, CallSettings};
+pub use disk::DiskSettings;
 pub use effective::EffectiveSetting;
 pub use fault::Fault;
 pub use hooks::HookSettings;
@@ -34,10 +36,7 @@ pub use sources::Origin;
 use sources::Sources;
 pub use values::duration;
 
-use shared::{
-    live::bus::file::Fsync,
-    pure::{Retention, access::Patterns},
-};
+use shared::pure::{Retention, access::Patterns};
 
 use super::{address::Network, auth::PublicKey, cors::Origins};
 
@@ -70,10 +69,8 @@ pub struct Settings {
     pub memory: Option<Memory>,
     /// The message bus.
     pub bus: BusAddress,
-    /// When a bus on disk makes messages durable.
-    pub fsync: Fsync,
-    /// Bytes on disk of all channels together.
-    pub disk_total: Option<u64>,
+    /// How a bus on disk stores messages.
+    pub disk: DiskSettings,
     /// The certificate authorities of Redis (PEM); `None` means those of the system.
     pub redis_ca: Option<Vec<u8>>,
     /// The prefix of the names of the Socket.IO cluster's channels in Redis.
@@ -252,9 +249,8 @@ impl Settings {
 
     fn read(mut from: Sources<'_>) -> Result<Self, Vec<Fault>> {
         let bus = bus::read(&mut from);
-        let fsync = from.read(&table::FSYNC, values::fsync);
-        let disk_total = from.read(&table::DISK_TOTAL, values::disk_limit);
-        let of_disk = [&table::FSYNC, &table::DISK_TOTAL].into_iter().find(|setting| from.is_given(setting));
+        let mut of_disk = Vec::new();
+        let disk = disk::read(&mut from, bus.as_ref(), &mut of_disk);
         let has_redis_password = from.is_given(&table::REDIS_PASSWORD_FILE);
         let redis_ca = from.read(&table::REDIS_CA_FILE, values::authorities);
         let socket_io_key = from.read(&table::SOCKET_IO_KEY, values::channel_key);
@@ -305,8 +301,7 @@ impl Settings {
             Some(Self {
                 memory,
                 bus: bus?,
-                fsync: fsync?,
-                disk_total: disk_total?,
+                disk: disk?,
                 redis_ca: redis_ca?,
                 socket_io_key: socket_io_key?,
                 listen: listen?,
@@ -380,11 +375,7 @@ impl Settings {
                     warnings.push("TRIDENT_REDIS_CA_FILE has no effect: TRIDENT_BUS is not a rediss:// URL".to_owned());
                 }
                 warnings.extend(backend::without_effect(&settings.public));
-                let is_on_disk = matches!(settings.bus, BusAddress::File(_));
-                if let Some(setting) = of_disk.filter(|_| !is_on_disk) {
-                    warnings
-                        .push(format!("{} has no effect: TRIDENT_BUS is not a directory (file:…)", setting.variable()));
-                }
+                warnings.extend(of_disk);
                 if has_redis_password && !matches!(settings.bus, BusAddress::Redis(_)) {
                     warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is not a Redis".to_owned());
                 }

@@ -9,7 +9,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 #[test]
 fn each_error_has_its_status_and_its_headers() {
     type Row = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
-    let table: [Row; 13] = [
+    let table: [Row; 12] = [
         (ApiError::invalid("bad_cursor", "x"), 400, "bad_cursor", None),
         (
             ApiError::TokenNeeded("x".into()),
@@ -48,7 +48,6 @@ fn each_error_has_its_status_and_its_headers() {
             "too_many_requests",
             Some(("retry-after", "3")),
         ),
-        (ApiError::NotSupported("x".into()), 501, "not_supported", None),
         (ApiError::unavailable("bus_unavailable", "x"), 503, "bus_unavailable", Some(("retry-after", "2"))),
         (ApiError::internal("the password is hunter2"), 500, "internal", None),
     ];

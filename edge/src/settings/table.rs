@@ -90,6 +90,7 @@ settings! {
         HISTORY_AGE "DURATION" "1h" "Maximum age of a message; with a file: bus 7d by default"
         HISTORY_TOTAL "SIZE" "auto" "Memory for all channels together; auto: a quarter of the memory, at most 512MiB"
         DISK_TOTAL "SIZE" "4GiB" "Disk space of a file: bus for all channels together"
+        PURGE_WITHIN "DURATION" "24h" "How soon the bytes of messages that /v1 purged leave the disk of a file: bus"
     }
     "Access" {
         SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, at least 32 bytes each; the first signs, all verify. Prefer the variable or a file, since flags are visible in process lists"

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use shared::live::bus::file::Fsync;
+
 use super::*;
 
 const SERVICE: ServiceDefaults =
@@ -301,10 +303,12 @@ fn a_bus_on_disk_has_a_directory_and_defaults_of_its_own() {
     let on_disk = read(&["--bus", "file:/a"], &[("TRIDENT_HISTORY_BYTES", "1MiB")]).unwrap();
     let week = Some(7 * 24 * 3_600_000);
     assert_eq!(on_disk.retention, Retention { count: Some(100_000), bytes: Some(1 << 20), age_ms: week });
-    assert_eq!((on_disk.fsync, on_disk.disk_total, on_disk.warnings.len()), (Fsync::Always, Some(4 << 30), 0));
-    let other = [("TRIDENT_FSYNC", "1s"), ("TRIDENT_DISK_TOTAL", "0")];
+    assert_eq!((on_disk.disk.fsync, on_disk.disk.total, on_disk.warnings.len()), (Fsync::Always, Some(4 << 30), 0));
+    assert_eq!(on_disk.disk.purge_within, Duration::from_secs(24 * 3_600));
+    let other = [("TRIDENT_FSYNC", "1s"), ("TRIDENT_DISK_TOTAL", "0"), ("TRIDENT_PURGE_WITHIN", "5m")];
     let on_disk = read(&["--bus", "file:/a"], &other).unwrap();
-    assert_eq!((on_disk.fsync, on_disk.disk_total), (Fsync::EverySecond, None));
+    assert_eq!((on_disk.disk.fsync, on_disk.disk.total), (Fsync::EverySecond, None));
+    assert_eq!(on_disk.disk.purge_within, Duration::from_secs(300));
     let faults = read(&["--bus", "file:/a", "--fsync", "sometimes", "--disk-total", "5"], &[]).unwrap_err();
     let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert!(texts[0].contains("expected `always`, `1s` or `never`") && texts[1].contains("1MiB or more"), "{texts:?}");

@@ -47,7 +47,7 @@ use crate::{
         degraded::{Degradation, reason},
         log::{Limits, Log},
     },
-    pure::{Cursor, Draft},
+    pure::{ChannelName, Cursor, Draft},
 };
 
 mod archive;
@@ -63,6 +63,7 @@ mod open;
 mod options;
 mod progress;
 mod publishing;
+mod purge;
 mod queue;
 mod record;
 mod records;
@@ -171,6 +172,8 @@ impl FileBus {
             });
         }
         states.lock().expire(now.time_ms);
+        let purges = purge::all(&states.lock());
+        purges.iter().for_each(|purge| purge.obey(&catalog, &log));
         let (sender, receiver) = mpsc::unbounded_channel();
         // The receiver is here.
         let _ = sender.send(Stored::new(records::all(&states.lock(), now.time_ms), None));
@@ -195,6 +198,9 @@ impl FileBus {
             clock,
             fsync: options.fsync,
             total: options.total,
+            purge_within: options.purge_within,
+            erasing: None,
+            erase_after_ms: 0,
             dirty_since: None,
             syncing: None,
             promised_ms: 0,
@@ -256,6 +262,14 @@ impl Bus for FileBus {
             self.queue.check();
         }
         is_more
+    }
+
+    fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
+        Box::pin(async move {
+            let head = self.log.head();
+            self.store_state(self.plan_purge(channel).state()).await?;
+            Ok(head)
+        })
     }
 
     fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {

@@ -170,9 +170,6 @@ pub enum BusError {
         /// After this time there is space.
         retry_after: Duration,
     },
-    /// This bus cannot do what was asked.
-    #[error("{0}")]
-    Unsupported(String),
     /// The key was used for other messages.
     #[error("this idempotency key was used for other messages within the last five minutes; use a new key")]
     Reused,
@@ -234,13 +231,8 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// received all of them get a gap.
     ///
     /// # Errors
-    /// When they could not be removed, or this bus cannot remove messages.
-    fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
-        let message = format!(
-            "this bus cannot remove the messages of a channel ({channel}); TRIDENT_BUS=memory and redis:// can"
-        );
-        Box::pin(ready(Err(BusError::Unsupported(message))))
-    }
+    /// When they could not be removed, or it is unknown whether they were. It can be repeated.
+    fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>>;
 
     /// The name of this process among all on the bus, if there can be others.
     fn process(&self) -> Option<&str> {

@@ -110,6 +110,16 @@ impl Log {
         self.find(channel)?.history.lock().dropped()
     }
 
+    /// Removes the messages of `channel` up to the one with the id `up_to`. They need not be here: a reader whose cursor is before `up_to` gets a gap
+    /// all the same.
+    pub fn purge_up_to(&self, channel: &ChannelName, up_to: Cursor) {
+        let mut writer = self.writer.lock();
+        writer.purge(channel, up_to);
+        let gone = writer.take_gone();
+        drop(writer);
+        drop(gone);
+    }
+
     /// Obeys a record with the id `id`, which removes the messages of `channel` up to the one with the id `up_to`. They need not be here: a
     /// reader whose cursor is before `up_to` gets a gap all the same.
     ///

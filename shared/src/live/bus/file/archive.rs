@@ -353,7 +353,7 @@ fn over(listing: &impl index::Listing, count: u64, bytes: u64) -> io::Result<u64
 fn id_at(file: &dyn DiskFile, entry: Entry) -> io::Result<Cursor> {
     let bytes = read_exact(file, entry.offset, FRAME + record::MESSAGE_HEAD)?;
     match record::parse(&bytes[FRAME..]) {
-        Some(Record::Message { id, .. }) => Ok(id),
+        Some(Record::Message { id, .. } | Record::Erased { id, .. }) => Ok(id),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }

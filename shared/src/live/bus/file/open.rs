@@ -14,6 +14,7 @@ use super::{
     error::OpenError,
     index::{Index, sealed},
     progress::Progress,
+    purge,
     record::{self, Hole},
     removed::Removed,
     repair::plan::{self, Plan},
@@ -76,6 +77,9 @@ impl Opening {
         let names = self.disk.list().map_err(self.error("cannot list the directory"))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
         numbers.sort_unstable();
+        for name in names.iter().filter(|name| purge::is_unfinished(name)) {
+            self.disk.remove(name).map_err(self.error(format!("cannot remove {name}")))?;
+        }
         let (gone, kept): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|number| *number < removed.oldest);
         for number in gone {
             for name in [file_name(number), index_name(number)] {

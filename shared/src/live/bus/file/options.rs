@@ -1,5 +1,7 @@
 //! How the log is kept on disk.
 
+use std::time::Duration;
+
 /// The largest segment.
 pub(super) const MAX_SEGMENT: u64 = 64 << 20;
 /// The smallest length at which a segment is sealed.
@@ -20,7 +22,7 @@ pub enum Fsync {
 }
 
 /// How the log is kept on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileOptions {
     /// When messages are made durable.
     pub fsync: Fsync,
@@ -28,6 +30,14 @@ pub struct FileOptions {
     pub total: Option<u64>,
     /// Bytes of memory for idempotency keys. `None` is no limit.
     pub key_bytes: Option<usize>,
+    /// The bytes of purged messages leave the disk within this time.
+    pub purge_within: Duration,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { fsync: Fsync::default(), total: None, key_bytes: None, purge_within: Duration::from_secs(24 * 3_600) }
+    }
 }
 
 impl FileOptions {

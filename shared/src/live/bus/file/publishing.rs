@@ -9,11 +9,12 @@ use tokio::{
 
 use super::{
     FileBus,
+    purge::Purge,
     queue::{Job, Reply},
 };
 use crate::{
     live::bus::{BusError, MAX_BYTES, MAX_MESSAGES, Publication, Published, answers::Claim},
-    pure::Message,
+    pure::{ChannelName, Message},
 };
 
 /// Limit of publications that wait for the disk, in KiB. Beyond, publishers wait, and are then rejected.
@@ -38,6 +39,14 @@ impl FileBus {
         let (claim, drafts) = Claim::split(publication);
         let weight = bytes + (count + states.len()) * Message::OVERHEAD;
         self.write(weight, |reply, permit| Job { drafts, states, claim, bytes, reply, _permit: Some(permit) }).await
+    }
+
+    /// A purge of everything on `channel` that was acknowledged.
+    pub(super) fn plan_purge(&self, channel: ChannelName) -> Purge {
+        let head = self.log.head();
+        // If it is known: a client that has received all messages of the channel has lost nothing.
+        let newest = self.log.channel_stats(&channel).newest.or_else(|| self.log.dropped(&channel));
+        Purge { channel, up_to: newest.unwrap_or(head), at_ms: (self.clock)().time_ms }
     }
 
     /// Has the writer do a job of this many bytes of memory, when there is space in its queue.

@@ -8,6 +8,7 @@
 //!   state    fields
 //!   hole     after: milliseconds (8), sequence (8); up to: milliseconds (8), sequence (8)
 //!   checkpoint
+//!   erased   id: milliseconds (8), sequence (8); zeros
 //! field    tag (1), length (variable), bytes
 //! ```
 //!
@@ -45,6 +46,7 @@ mod kind {
     pub(super) const STATE: u8 = 3;
     pub(super) const HOLE: u8 = 4;
     pub(super) const CHECKPOINT: u8 = 5;
+    pub(super) const ERASED: u8 = 6;
 }
 
 mod tag {
@@ -93,10 +95,22 @@ pub(super) struct Change<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Record<'a> {
     Group(Group),
-    Message { id: Cursor, is_last: bool, fields: &'a [u8] },
-    State { is_last: bool, fields: &'a [u8] },
+    Message {
+        id: Cursor,
+        is_last: bool,
+        fields: &'a [u8],
+    },
+    State {
+        is_last: bool,
+        fields: &'a [u8],
+    },
     Hole(Hole),
     Checkpoint,
+    /// A message that was purged.
+    Erased {
+        id: Cursor,
+        is_last: bool,
+    },
 }
 
 /// What is at a place of a segment.
@@ -159,8 +173,21 @@ pub(super) fn parse(body: &[u8]) -> Option<Record<'_>> {
         kind::STATE => Record::State { is_last, fields: rest },
         kind::HOLE if rest.len() == 32 => Record::Hole(Hole { after: cursor_at(rest, 0), up_to: cursor_at(rest, 16) }),
         kind::CHECKPOINT => Record::Checkpoint,
+        kind::ERASED if rest.len() >= 16 => Record::Erased { id: cursor_at(rest, 0), is_last },
         _ => return None,
     })
+}
+
+/// Removes the content of a message, whose whole record `bytes` are, at `offset` of the segment with `salt`. Its length and its id remain.
+pub(super) fn erase(bytes: &mut [u8], salt: u32, offset: u64) {
+    let Some((head, body)) = bytes.split_at_mut_checked(FRAME) else { return };
+    if let Some(kind) = body.first_mut() {
+        *kind = kind::ERASED;
+    }
+    if let Some(fields) = body.get_mut(MESSAGE_HEAD..) {
+        fields.fill(0);
+    }
+    head[4..].copy_from_slice(&checksum(salt, offset, body).to_le_bytes());
 }
 
 /// Writes records one after the other, as they will be in a segment.

@@ -245,7 +245,8 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
                 visited = visit.state(fields, at, size);
                 true
             }
-            Some(Record::Message { is_last, .. } | Record::State { is_last, .. }) => {
+            Some(Record::Erased { is_last: true, .. }) if begun.is_empty() => true,
+            Some(Record::Message { is_last, .. } | Record::State { is_last, .. } | Record::Erased { is_last, .. }) => {
                 begun.push((at, size));
                 is_last
             }

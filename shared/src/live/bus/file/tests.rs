@@ -25,6 +25,7 @@ use crate::{
 mod crash;
 mod faults;
 mod older;
+mod purges;
 mod states;
 mod tools;
 mod unreadable;

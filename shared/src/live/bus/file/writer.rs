@@ -10,7 +10,7 @@
 use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use super::{
     Fsync,
     archive::DiskArchive,
+    purge::{self, Purge},
     queue::{Job, Queue, Reply, Work},
     record::Change,
     state::DiskState,
@@ -37,8 +38,10 @@ use crate::{
 };
 
 mod checks;
+mod erasing;
 mod syncing;
 
+pub(super) use erasing::Erasing;
 pub(super) use syncing::Syncing;
 
 /// Ids are reserved for so many milliseconds ahead, if they are handed out before they are durable.
@@ -68,6 +71,11 @@ pub(super) struct Writer {
     pub(super) promised_ms: u64,
     /// When messages were written that are not confirmed.
     pub(super) written: Option<Instant>,
+    /// The bytes of purged messages leave the disk within this time.
+    pub(super) purge_within: Duration,
+    pub(super) erasing: Option<Erasing>,
+    /// No earlier than this, on the monotonic clock, they are removed.
+    pub(super) erase_after_ms: u64,
     /// The directory has vanished or was replaced: what is written would not be found at the next start.
     pub(super) is_gone: bool,
 }
@@ -87,6 +95,9 @@ impl Writer {
     pub(super) fn run(mut self, queue: &Queue) {
         if panic::catch_unwind(AssertUnwindSafe(|| self.work_on(queue))).is_err() {
             self.fail(queue, "the writer of the log ended unexpectedly".to_owned());
+        }
+        if let Some(erasing) = self.erasing.take() {
+            erasing.cancel();
         }
         // First, so that who waits for the end finds the directory free.
         self.store.catalog.disk.unlock();
@@ -233,6 +244,8 @@ impl Writer {
             let mut states = self.store.states.lock();
             pending.changes.iter().for_each(|change| states.apply(change_of(change)));
         }
+        let purges = pending.changes.iter().filter(|change| change.table == purge::TABLE).filter_map(Purge::of);
+        purges.for_each(|purge| purge.obey(&self.store.catalog, &self.log));
         let written = Instant::now();
         self.written = Some(written);
         if self.fsync == Fsync::EverySecond && !is_synced {

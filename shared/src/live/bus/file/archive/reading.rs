@@ -88,7 +88,14 @@ impl Reading {
                     Some(whole) => usize::try_from(entry.offset - first.offset).ok().and_then(|at| whole.get(at..)),
                     None => alone.as_deref(),
                 };
-                let Some((id, fields)) = bytes.and_then(|bytes| message(bytes, salt, entry.offset)) else {
+                let found = bytes.and_then(|bytes| message(bytes, salt, entry.offset));
+                if let Some(Record::Erased { id, .. }) = found {
+                    // It was purged after the piece was begun.
+                    let one = &mut wanted[*at];
+                    one.removed = one.removed.max(id);
+                    continue;
+                }
+                let Some(Record::Message { id, fields, .. }) = found else {
                     if !self.messages.is_empty() {
                         return Some(Full);
                     }
@@ -164,11 +171,8 @@ fn read(file: &dyn DiskFile, offset: u64, length: u64) -> Option<Vec<u8>> {
     read_exact(file, offset, usize::try_from(length).ok()?).ok()
 }
 
-/// The message at the beginning of `bytes`, which are at `offset`: its id and its fields.
-fn message(bytes: &[u8], salt: u32, offset: u64) -> Option<(Cursor, &[u8])> {
+/// The record at the beginning of `bytes`, which are at `offset`.
+fn message(bytes: &[u8], salt: u32, offset: u64) -> Option<Record<'_>> {
     let Framed::Whole { body, .. } = record::framed(bytes, salt, offset) else { return None };
-    match record::parse(body)? {
-        Record::Message { id, fields, .. } => Some((id, fields)),
-        _ => None,
-    }
+    record::parse(body)
 }

@@ -27,6 +27,7 @@ impl Writer {
         }
         self.store.states.lock().expire((self.clock)().time_ms);
         self.remove_old(false)?;
+        self.erase()?;
         if self.state.problem.lock().is_none() {
             return Ok(());
         }

@@ -1,0 +1,154 @@
+//! What was purged is never read again, and its bytes leave the disk.
+
+use std::cell::Cell;
+
+use super::*;
+
+const WITHIN: Duration = Duration::from_secs(3_600);
+const HALF_MS: u64 = 1_800_000;
+
+thread_local! {
+    /// The clock of each test.
+    static TIME: Cell<u64> = const { Cell::new(START) };
+}
+
+fn pass(ms: u64) {
+    TIME.set(TIME.get() + ms);
+}
+
+fn open(disk: &SimulatedDisk, fsync: Fsync) -> Simulated {
+    let options = FileOptions { fsync, purge_within: WITHIN, ..FileOptions::default() };
+    // The memory has the newest messages only.
+    let limits = Limits { total: Some(8_000), ..Limits::default() };
+    let clock = || {
+        pass(1);
+        TIME.get().into()
+    };
+    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, 4_096, limits, clock).unwrap();
+    Simulated { bus, writer }
+}
+
+/// Purges a channel; returns up to which message.
+fn purge_now(simulated: &mut Simulated, channel: &str) -> Cursor {
+    let purge = simulated.bus.plan_purge(channel.parse().unwrap());
+    simulated.publish(Publication::of_states(vec![purge.state()])).unwrap();
+    purge.up_to
+}
+
+/// How often `text` is in the files of the disk.
+fn occurrences(disk: &SimulatedDisk, text: &str) -> usize {
+    let count = |name: &String| {
+        let file = disk.open(name).unwrap();
+        let mut bytes = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
+        file.read_at(&mut bytes, 0).unwrap();
+        memchr::memmem::find_iter(&bytes, text).count()
+    };
+    disk.list().unwrap().iter().map(count).sum()
+}
+
+/// Checks the disk until nothing is being erased, or the process ends.
+fn erase(simulated: &mut Simulated) -> Result<(), writer::Failure> {
+    simulated.writer.work(Work { is_check: true, ..Work::default() })?;
+    while simulated.writer.erasing.is_some() {
+        std::thread::yield_now();
+        simulated.writer.work(Work { is_check: true, ..Work::default() })?;
+    }
+    Ok(())
+}
+
+/// A log whose channel `a` has secrets on disk and in memory, and `b` other messages: the ids of both.
+fn filled(disk: &SimulatedDisk, fsync: Fsync) -> (Simulated, Vec<Cursor>, Vec<Cursor>) {
+    let mut simulated = open(disk, fsync);
+    let (mut secrets, mut others) = (Vec::new(), Vec::new());
+    for n in 0..40 {
+        // Some are of one publication with others.
+        let drafts = vec![draft("a", &format!("secret{}", "x".repeat(n))), draft("b", &"y".repeat(300))];
+        let published = simulated.publish(Publication::new(drafts)).unwrap();
+        secrets.push(published[0]);
+        others.push(published[1]);
+    }
+    (simulated, secrets, others)
+}
+
+#[test]
+fn a_purge_is_obeyed_at_once_and_after_every_end() {
+    for fsync in [Fsync::Always, Fsync::Never] {
+        let disk = SimulatedDisk::new();
+        let (mut simulated, secrets, others) = filled(&disk, fsync);
+        assert_eq!(read_all(&simulated, "a", Since::Earliest), (secrets.clone(), false));
+        let up_to = purge_now(&mut simulated, "a");
+        assert_eq!(up_to, secrets[39]);
+        let check = |simulated: &Simulated| {
+            assert_eq!(read_all(simulated, "a", Since::Earliest).0, []);
+            for missed in [0, 20, 38] {
+                assert_eq!(read_all(simulated, "a", Since::After(secrets[missed])), (vec![], true), "{missed}");
+            }
+            assert!(!read_all(simulated, "a", Since::After(secrets[39])).1, "it had all of them");
+            assert_eq!(read_all(simulated, "b", Since::After(others[0])), (others[1..].to_vec(), false));
+        };
+        check(&simulated);
+        for seed in 0..10 {
+            check(&open(&disk.cut_power(seed), fsync));
+        }
+        let mut again = open(&disk.kill(), fsync);
+        check(&again);
+        let later = again.publish(publication("a", "later")).unwrap().ids;
+        assert_eq!(read_all(&open(&disk.kill(), fsync), "a", Since::After(up_to)), (later, false));
+    }
+}
+
+#[test]
+fn the_bytes_of_a_purge_leave_the_disk() {
+    let disk = SimulatedDisk::new();
+    let (mut simulated, secrets, others) = filled(&disk, Fsync::Always);
+    let early = purge_now(&mut simulated, "a");
+    erase(&mut simulated).unwrap();
+    assert_eq!(occurrences(&disk, "secret"), 40, "not before half of the time");
+    pass(HALF_MS / 2);
+    let kept = simulated.publish(publication("a", "kept")).unwrap().ids;
+    // A later purge does not delay it.
+    purge_now(&mut simulated, "other");
+    pass(HALF_MS / 2);
+    erase(&mut simulated).unwrap();
+    assert_eq!((occurrences(&disk, "secret"), occurrences(&disk, "kept")), (0, 1));
+    assert_eq!(purge::all(&simulated.bus.states.lock()), []);
+    let check = |simulated: &Simulated| {
+        assert_eq!(read_all(simulated, "a", Since::After(secrets[3])), (kept.clone(), true));
+        assert_eq!(read_all(simulated, "a", Since::After(early)), (kept.clone(), false));
+        assert_eq!(read_all(simulated, "b", Since::After(others[0])), (others[1..].to_vec(), false));
+    };
+    check(&simulated);
+    let disk = disk.cut_power(1);
+    check(&open(&disk, Fsync::Always));
+    let examined = repair::read(&disk).unwrap();
+    assert!(!examined.is_damaged() && examined.messages == 41, "{examined:?}");
+    // Also if the indexes have to be made again.
+    let disk = disk.kill();
+    for name in disk.list().unwrap().iter().filter(|name| name.ends_with(".index")) {
+        disk.remove(name).unwrap();
+    }
+    check(&open(&disk, Fsync::Always));
+}
+
+/// At each step, the process ends; the next one completes it.
+#[test]
+fn an_interrupted_erasure_loses_nothing_else() {
+    for steps in 0..60 {
+        let disk = SimulatedDisk::new();
+        let (mut simulated, _, others) = filled(&disk, Fsync::Always);
+        purge_now(&mut simulated, "a");
+        pass(HALF_MS);
+        disk.faults(Faults { steps: Some(steps), ..Faults::default() });
+        let has_failed = erase(&mut simulated).is_err();
+        drop(simulated);
+        let cut = disk.cut_power(steps as u64);
+        let mut again = open(&cut, Fsync::Always);
+        assert_eq!(read_all(&again, "a", Since::Earliest).0, [], "{steps}");
+        assert_eq!(read_all(&again, "b", Since::After(others[0])), (others[1..].to_vec(), false), "{steps}");
+        erase(&mut again).unwrap();
+        assert_eq!(again.writer.erase_after_ms, 0);
+        assert!(cut.list().unwrap().iter().all(|name| !purge::is_unfinished(name)), "{steps}");
+        assert_eq!(occurrences(&cut, "secret"), 0, "{steps}");
+        assert_eq!(purge::all(&again.bus.states.lock()), [], "{steps} {has_failed}");
+    }
+}
