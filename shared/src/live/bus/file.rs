@@ -48,6 +48,7 @@ use crate::{
         log::{Limits, Log},
     },
     pure::{ChannelName, Cursor, Draft},
+    throttle::Throttle,
 };
 
 mod archive;
@@ -87,6 +88,8 @@ pub use repair::{Cut, Examined, examine, repair};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Threads that read older messages.
 const READERS: usize = 2;
+/// How often a warning is repeated.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 /// The memory for messages that are loaded at the start, if there is no limit.
 const LOADED: usize = 512 << 20;
 
@@ -201,6 +204,8 @@ impl FileBus {
             purge_within: options.purge_within,
             erasing: None,
             erase_after_ms: 0,
+            roll_after_ms: 0,
+            warnings: Throttle::new(WARN_EVERY),
             dirty_since: None,
             syncing: None,
             promised_ms: 0,

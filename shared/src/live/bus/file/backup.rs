@@ -6,8 +6,9 @@
 use std::{io, path::Path, sync::Arc};
 
 use super::{
-    disk::{Directory, Disk, DiskFile, is_unreadable},
+    disk::{Directory, Disk, DiskFile, is_unreadable, read_exact},
     error::OpenError,
+    open,
     record::Hole,
     removed::{self, Removed},
     repair::{failed, plan::Plan, unopened},
@@ -40,7 +41,8 @@ pub fn back_up(path: &Path, to: &Path) -> Result<Copied, OpenError> {
     let from = Directory::open_read_only(path).map_err(unopened(path))?;
     let target = Directory::open(to).map_err(unopened(to))?;
     let read = |what| failed(&from, what);
-    if !target.list().map_err(failed(&target, "cannot list the directory"))?.is_empty() {
+    open::lock(&target)?;
+    if target.list().map_err(failed(&target, "cannot list the directory"))?.iter().any(|name| name != "lock") {
         return Err(failed(&target, "a backup needs an empty directory")(io::ErrorKind::DirectoryNotEmpty.into()));
     }
     if Plan::read(&from).map_err(read("cannot read"))?.is_some() {
@@ -49,6 +51,7 @@ pub fn back_up(path: &Path, to: &Path) -> Result<Copied, OpenError> {
         )));
     }
     let copied = copy(&from, &target);
+    target.unlock();
     copied.map_err(|error| match error {
         CopyError::Read(error) | CopyError::Unreadable(_, error) => read("cannot read")(error),
         CopyError::Write(error) => failed(&target, "cannot write the backup")(error),
@@ -82,24 +85,30 @@ pub(super) fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> 
     removed::write_incomplete(to).map_err(Write)?;
     let mut numbers: Vec<u64> = from.list().map_err(Read)?.iter().filter_map(|name| segment::number_of(name)).collect();
     numbers.sort_unstable();
-    let Some(&newest) = numbers.last() else { return Err(Read(io::Error::other("there is no log in it"))) };
-    let mut end = (0, None);
+    let mut before = None::<Copy>;
     for &number in &numbers {
         let file = match from.open(&file_name(number)) {
             // Retention has removed it, and with it all that was before.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file.map_err(Read)?,
         };
-        let copy = to.create(&file_name(number)).map_err(Write)?;
-        let length = file.length().map_err(Read)?;
-        copy_bytes(&*file, &*copy, 0, length).map_err(|error| error.of(&file_name(number)))?;
-        if number == newest {
-            end = whole(&*file, &copy, length).map_err(|error| error.of(&file_name(number)))?;
-        } else {
-            copy_index(from, to, number)?;
+        let copied = Copy { number, copy: to.create(&file_name(number)).map_err(Write)?, length: 0, file };
+        let copied = copied.extend()?;
+        if Some(&number) == numbers.last() && Head::read(&*copied.copy).map_err(Write)?.is_none() {
+            // It is being created, or cannot be.
+            to.remove(&file_name(number)).map_err(Write)?;
+            break;
         }
-        copy.sync().map_err(Write)?;
+        // Now it is certain that the one before does not change any more.
+        if let Some(before) = before.replace(copied) {
+            let before = before.extend()?;
+            before.copy.sync().map_err(Write)?;
+            copy_index(from, to, before.number)?;
+        }
     }
+    let Some(newest) = before else { return Err(Read(io::Error::other("there is no log in it"))) };
+    let end = whole(&*newest.file, &newest.copy, newest.length).map_err(|error| error.of(&file_name(newest.number)))?;
+    newest.copy.sync().map_err(Write)?;
     // Read after the segments: it knows everything that was removed meanwhile.
     let table = Removed::read(from).map_err(Read)?.ok_or_else(|| {
         Read(io::Error::other("the table of dropped messages is damaged: use `standalone log repair` first"))
@@ -123,10 +132,27 @@ pub(super) fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> 
         return Err(Read(io::Error::other("retention removed all of it meanwhile; try again")));
     }
     // When a server starts with it, whatever was issued later is lost.
-    let plan = Plan { number: newest, offset: end.0, up_to: Cursor::ZERO };
+    let plan = Plan { number: newest.number, offset: end.0, up_to: Cursor::ZERO };
     plan.store(to).map_err(|error| Write(error.into()))?;
     table.write(to).map_err(|error| Write(error.into()))?;
     Ok(copied)
+}
+
+/// A segment, and the bytes of it that are copied.
+struct Copy {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    copy: Arc<dyn DiskFile>,
+    length: u64,
+}
+
+impl Copy {
+    /// Copies what the segment has besides.
+    fn extend(self) -> Result<Self, CopyError> {
+        let length = self.file.length().map_err(CopyError::Read)?;
+        copy_bytes(&*self.file, &*self.copy, self.length, length).map_err(|error| error.of(&file_name(self.number)))?;
+        Ok(Self { length: length.max(self.length), ..self })
+    }
 }
 
 /// Copies an index. Without it, the first start takes longer.
@@ -171,12 +197,32 @@ fn whole(file: &dyn DiskFile, copy: &Arc<dyn DiskFile>, length: u64) -> Result<(
                 copy_bytes(file, &**copy, scanned.end, length)?;
             }
             _ => {
-                copy.set_len(scanned.end).map_err(Write)?;
-                return Ok((scanned.end, last.0));
+                // What is not known to be durable may have been written, undone and written again while it was read.
+                let proven = scanned.group.synced.clamp(HEAD, scanned.end);
+                if is_same(file, &**copy, proven, scanned.end)? {
+                    copy.set_len(scanned.end).map_err(Write)?;
+                    return Ok((scanned.end, last.0));
+                }
+                copy_bytes(file, &**copy, proven, length)?;
             }
         }
     }
     Err(Read(io::Error::other("the newest segment is damaged: see `standalone log verify`")))
+}
+
+/// Whether a file has the same bytes in this range as its copy.
+fn is_same(file: &dyn DiskFile, copy: &dyn DiskFile, from: u64, to: u64) -> Result<bool, CopyError> {
+    for at in (from..to).step_by(CHUNK) {
+        let length = usize::try_from(to - at).unwrap_or(CHUNK).min(CHUNK);
+        let bytes = match read_exact(file, at, length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            bytes => bytes.map_err(CopyError::Read)?,
+        };
+        if read_exact(copy, at, length).map_err(CopyError::Write)? != bytes {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The newest message.

@@ -153,7 +153,7 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
     }
     let mut removed = Removed::read(&source).map_err(unread())?.unwrap_or_default();
     let numbers = repair::numbers(&source, &removed, false).map_err(unread())?;
-    let mut importer: Option<Importer> = None;
+    let (mut importer, mut newest) = (None::<Importer>, None);
     for number in numbers {
         let file = source.open(&file_name(number)).map_err(unread())?;
         let Some(head) = Head::read(&*file).map_err(unread())? else { continue };
@@ -162,9 +162,17 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
             empty => empty.insert(Importer::create(path, &head)?),
         };
         let mut importing = Importing { importer, result: Ok(()) };
-        segment::scan(&*file, head.salt, HEAD, &mut importing).and(importing.result).map_err(unread())?;
+        let scanned = segment::scan(&*file, head.salt, HEAD, &mut importing).map_err(unread())?;
+        importing.result.map_err(unread())?;
+        newest = Some(scanned);
     }
-    let importer = importer.ok_or_else(|| unread()(io::Error::other("there is no log in it")))?;
+    let mut importer = importer.ok_or_else(|| unread()(io::Error::other("there is no log in it")))?;
+    importer.flush().map_err(unread())?;
+    let last = importer.store.last;
+    // What a start of the other log would find.
+    if let Some(hole) = newest.and_then(|newest| newest.hole(last, source.boot().unwrap_or_default())) {
+        importer.hole(hole).map_err(unread())?;
+    }
     // The new log has lost what the other one had lost, and begins with its own first segment.
     removed.oldest = 0;
     importer.finish(&removed).map_err(|error| failed(&source, "cannot write the new log")(error))

@@ -85,11 +85,13 @@ fn look(disk: &dyn Disk, path: &Path) -> io::Result<Info> {
     let Some((&newest, sealed)) = numbers.split_last() else { return Err(io::Error::other("it has no segments")) };
     let (mut info, mut channels) = (Info { segments: numbers.len(), ..Info::default() }, HashSet::new());
     for &number in sealed {
-        info.bytes += disk.open(&file_name(number))?.length()?;
-        match disk.open(&index_name(number)) {
-            Ok(index) => {
+        let length = disk.open(&file_name(number))?.length()?;
+        info.bytes += length;
+        // One that is being written, or is damaged, is as good as none.
+        let index = disk.open(&index_name(number)).and_then(|index| Ok((sealed::check(&*index)?, index)));
+        match index {
+            Ok((head, index)) if head.length == length => {
                 info.bytes += index.length()?;
-                let head = sealed::check(&*index)?;
                 info.messages += head.messages;
                 if head.messages > 0 {
                     info.ids = Some((info.ids.map_or(head.first, |(first, _)| first), head.last));
@@ -99,10 +101,9 @@ fn look(disk: &dyn Disk, path: &Path) -> io::Result<Info> {
                 }
             }
             // It is made again at the next start.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            _ => {
                 scan(disk, number, &mut Newest { info: &mut info, channels: &mut channels })?;
             }
-            Err(error) => return Err(error),
         }
     }
     let file = disk.open(&file_name(newest))?;

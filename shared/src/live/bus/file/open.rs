@@ -121,7 +121,9 @@ impl Opening {
             _ => {
                 log::warn!("{}: the index of {name} is missing or damaged, and is made again", self.directory);
                 let head = Head::read(&*file).map_err(self.error(format!("cannot read {name}")))?;
-                let Some(head) = head else { return Err(self.damaged(name, 0, "all of its messages")) };
+                let Some(head) = head.filter(|head| head.number == number) else {
+                    return Err(self.damaged(name, 0, "all of its messages"));
+                };
                 let mut indexing = Indexing::default();
                 let scanned = self.scan(&*file, &head, &mut indexing)?;
                 if let Some(bad) = scanned.bad {
@@ -192,7 +194,7 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     let mut numbers = opening.numbers(&removed)?;
 
     // The last segment may have been created and never used; then the one before may have been written to after that.
-    let mut last = None;
+    let (mut last, mut is_newest) = (None, true);
     while let (None, Some(&number)) = (&last, numbers.last()) {
         let name = file_name(number);
         let file = opening.open(&name)?;
@@ -200,9 +202,10 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         numbers.pop();
         match Head::read(&*file).map_err(opening.error(format!("cannot read {name}")))? {
             Some(head) if head.number == number => last = Some((head, file, length)),
-            _ if length > HEAD => return Err(opening.damaged(name, 0, "all of its messages")),
+            _ if length > HEAD || !is_newest => return Err(opening.damaged(name, 0, "all of its messages")),
             _ => disk.remove(&name).map_err(opening.error(format!("cannot remove {name}")))?,
         }
+        is_newest = false;
     }
     let mut progress = Progress::new(&opening.directory, "the log is opened");
     let sealed = numbers.iter().enumerate().map(|(done, number)| {
@@ -279,10 +282,7 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         is_confirmed: scanned.end == HEAD || scanned.is_confirmed(),
         segment_bytes,
     };
-    let group = scanned.group;
-    if group.reserved_ms > store.last.ms && (group.boot != boot || boot == 0 || scanned.bad.is_some()) {
-        // The system was restarted, or lost what it had not written, and some ids that were handed out may be lost.
-        let hole = Hole { after: store.last, up_to: Cursor::new(group.reserved_ms, u64::MAX) };
+    if let Some(hole) = scanned.hole(store.last, boot) {
         log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);
         store.add_hole(hole).map_err(opening.error("cannot write"))?;
     }

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, io, sync::Arc};
 
 use super::{
-    disk::{Disk, DiskFile, is_unreadable, read_exact},
+    disk::{Disk, DiskFile, is_full, is_unreadable, read_exact},
     error::WriteError,
 };
 use crate::pure::{ChannelName, Cursor, name::MAX_NAME_BYTES};
@@ -69,6 +69,12 @@ impl Removed {
         self.by_channel.retain(|_, last| *last >= border);
     }
 
+    /// The same without names: any channel may have lost what one of them has.
+    fn without_channels(&self) -> Self {
+        let newest = self.by_channel.values().copied().max().unwrap_or_default();
+        Self { oldest: self.oldest, forgotten: self.forgotten.max(newest), by_channel: HashMap::new() }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + self.by_channel.len() * 48);
         bytes.extend_from_slice(&MAGIC);
@@ -124,11 +130,18 @@ impl Removed {
     }
 
     /// Writes the table, so that after a crash the old one or this one is there. A full disk does not prevent that if the space was
-    /// [reserved](Self::reserve): the removal of segments is what frees space.
+    /// [reserved](Self::reserve): the removal of segments is what frees space. If the table has grown beyond it, it is written without names.
     pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), WriteError> {
-        let bytes = self.encode();
+        let mut bytes = self.encode();
         let file = next(disk).map_err(WriteError::Other)?;
-        file.write_at(&bytes, 0).map_err(WriteError::Other)?;
+        if let Err(error) = file.write_at(&bytes, 0) {
+            if !is_full(&error) {
+                return Err(WriteError::Other(error));
+            }
+            // Some channels get a gap that they need not have, but space becomes free.
+            bytes = self.without_channels().encode();
+            file.write_at(&bytes, 0).map_err(WriteError::Other)?;
+        }
         file.set_len(bytes.len() as u64).map_err(WriteError::Other)?;
         file.sync().map_err(WriteError::Sync)?;
         disk.rename(NEW, NAME).map_err(WriteError::Other)?;
@@ -193,6 +206,21 @@ mod tests {
         assert_eq!([of(1), of(2), of(3)], [Cursor::new(5, 6), Cursor::new(1, 2), Cursor::new(1, 2)]);
         disk.damage(NAME, |bytes| bytes[50] ^= 1);
         assert_eq!(Removed::read(&disk).unwrap(), None);
+    }
+
+    /// The removal of segments frees space, and must not wait for it.
+    #[test]
+    fn a_table_that_does_not_fit_is_written_without_names() {
+        let disk = SimulatedDisk::new();
+        let mut removed = Removed::default();
+        removed.reserve(&disk).unwrap();
+        for n in 0..20_000 {
+            removed.raise(name(n), Cursor::new(1 + n as u64, 0));
+        }
+        disk.faults(Faults { space: Some(0), ..Faults::default() });
+        removed.write(&disk).unwrap();
+        let read = Removed::read(&disk.cut_power(1)).unwrap().unwrap();
+        assert!((0..20_000).all(|n| read.of(&name(n)) >= removed.of(&name(n))), "nothing is denied");
     }
 
     #[test]

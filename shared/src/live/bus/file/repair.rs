@@ -212,7 +212,8 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
         let file = disk.open(&file_name(number))?;
         let length = file.length()?;
         let mut count = Count { last: newest, ..Count::default() };
-        let (end, is_damaged, unreadable) = match Head::read(&*file)? {
+        let head = Head::read(&*file)?.filter(|head| head.number == number);
+        let (end, is_damaged, unreadable) = match head {
             _ if number != expected => (0, true, None),
             None => (0, !is_last || length > HEAD, None),
             Some(head) => {

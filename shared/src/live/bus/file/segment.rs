@@ -129,6 +129,14 @@ impl Scanned {
         self.end == self.group_at + GROUP as u64 && self.group.synced >= self.group_at
     }
 
+    /// The ids after `last` that were handed out and may be lost: the system was restarted since, and runs as `boot` now, or it lost what it had
+    /// not written.
+    pub(super) fn hole(&self, last: Cursor, boot: u64) -> Option<Hole> {
+        let record::Group { reserved_ms, boot: before, .. } = self.group;
+        let may_be_lost = before != boot || boot == 0 || self.bad.is_some();
+        (reserved_ms > last.ms && may_be_lost).then(|| Hole { after: last, up_to: Cursor::new(reserved_ms, u64::MAX) })
+    }
+
     /// What is lost if a segment of `length` bytes ends at `bad`.
     pub(super) fn lost(&self, bad: u64, length: u64) -> String {
         let lost = format!("up to {} bytes of messages", length - bad);

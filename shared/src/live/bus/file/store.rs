@@ -183,9 +183,12 @@ impl Store {
         };
         // Readers look at the index meanwhile.
         let bytes = index.encode(number, salt, length);
-        write_index(&*disk, number, &bytes)?;
         let head = Head { salt: rand::random(), number: number + 1, created_ms: self.created_ms, before: self.last };
-        let file = create(&*disk, &head)?;
+        let created = write_index(&*disk, number, &bytes).and_then(|()| create(&*disk, &head));
+        let file = created.inspect_err(|_| {
+            // Its space is needed, and it will be another one.
+            let _ = disk.remove(&index_name(number));
+        })?;
         let sealed = index.sealed(number, salt, length);
         let segment = SealedSegment { sealed, bytes: length + bytes.len() as u64 };
         let mut segments = self.catalog.segments.lock();

@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod crash;
+mod directory;
 mod faults;
 mod older;
 mod purges;

@@ -35,6 +35,7 @@ use crate::{
         log::Log,
     },
     pure::{Cursor, Epoch, Message},
+    throttle::Throttle,
 };
 
 mod checks;
@@ -76,6 +77,9 @@ pub(super) struct Writer {
     pub(super) erasing: Option<Erasing>,
     /// No earlier than this, on the monotonic clock, they are removed.
     pub(super) erase_after_ms: u64,
+    /// The same for a new segment, after an attempt that failed.
+    pub(super) roll_after_ms: u64,
+    pub(super) warnings: Throttle,
     /// The directory has vanished or was replaced: what is written would not be found at the next start.
     pub(super) is_gone: bool,
 }
@@ -150,7 +154,8 @@ impl Writer {
 
     /// Publishes `jobs`, in this order.
     fn publish(&mut self, jobs: Vec<Job>) -> Result<(), Failure> {
-        if self.store.is_full() {
+        let now = (self.clock)();
+        if self.store.is_full() && now.mono_ms >= self.roll_after_ms {
             match self.roll() {
                 Ok(None) => {}
                 Ok(Some(answer)) => {
@@ -160,7 +165,6 @@ impl Writer {
                 Err(Failure(reason)) => return Err(fail(jobs.into_iter().map(|job| job.reply), reason)),
             }
         }
-        let now = (self.clock)();
         let reserved_before = self.store.reserved_ms;
         let next_ms = self.store.last.next(now.time_ms).ms;
         // If half of the reservation is left, a later sync extends it, too.

@@ -2,9 +2,11 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _, Write as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -13,6 +15,9 @@ use super::{Disk, DiskFile};
 
 /// The file that is locked, with the id of the process that has the lock.
 const LOCK: &str = "lock";
+/// How long a process waits while others only read the directory, such as `standalone log info`.
+const READERS_WITHIN: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 const REPLACED: &str =
     "the directory was removed or replaced; move it back, or restart this process, which then uses what is there";
@@ -37,14 +42,15 @@ struct Locked {
 }
 
 impl Directory {
-    /// The directory at `path`, which is created if it does not exist.
+    /// The directory at `path`, which is created if it does not exist. Nobody else may read what is created: messages may be private, and the
+    /// sessions in it are secrets.
     ///
     /// # Errors
     /// When it cannot be created or is not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !is_current(path) && !path.is_dir()).collect();
         if !missing.is_empty() {
-            fs::create_dir_all(path)?;
+            create_directory(path)?;
             // So that a power cut takes none of the new directories.
             for created in missing.into_iter().rev() {
                 let parent = created.parent().filter(|parent| !is_current(parent));
@@ -100,6 +106,27 @@ fn is_current(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
+/// Takes the lock, unless a process has it that writes.
+fn lock_exclusively(file: &File) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            // Who has it shares it.
+            Err(TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+                file.unlock()?;
+                if begun.elapsed() >= READERS_WITHIN {
+                    let reader = "a command that reads the log, such as `standalone log verify`";
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, reader));
+                }
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(refused(error, file)),
+        }
+    }
+}
+
 /// The error of a lock: who has it.
 fn refused(error: TryLockError, mut file: &File) -> io::Error {
     match error {
@@ -123,11 +150,11 @@ impl Disk for Directory {
             return self.lock_shared();
         }
         let path = self.path.join(LOCK);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        file.try_lock().map_err(|error| refused(error, &file))?;
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
+        let file = private().read(true).write(true).create(true).truncate(false).open(path)?;
+        lock_exclusively(&file)?;
+        // The lock decides; the text only helps. On a full disk it overwrites the one that is there, before anything is cut.
+        let text = format!("{}\n", std::process::id());
+        let _ = part::write(&file, text.as_bytes(), 0).and_then(|written| file.set_len(written as u64));
         *self.lock.lock() = Some(Locked { file: Some(file), directory: Identity::of(&fs::metadata(&self.path)?) });
         Ok(())
     }
@@ -158,7 +185,7 @@ impl Disk for Directory {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = private().read(true).write(true).create(true).truncate(true).open(path)?;
         Ok(Arc::new(PlainFile(file)))
     }
 
@@ -208,6 +235,22 @@ impl Identity {
     fn of(_: &fs::Metadata) -> Self {
         Self(0, 0)
     }
+}
+
+/// Creates a directory, and those above it, for this user alone.
+fn create_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Files that are created belong to this user alone.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 #[cfg(unix)]

@@ -106,9 +106,13 @@ impl SimulatedDisk {
         let mut random = StdRng::seed_from_u64(seed);
         let state = self.0.lock();
         let mut names = BTreeMap::new();
-        // Names change in the order of the calls on a journaling file system: all changes up to some moment, here all or none.
-        let kept = if random.random_bool(0.5) { &state.names } else { &state.durable };
-        for (name, content) in kept {
+        // Names change in the order of the calls on a journaling file system, all changes up to some moment; on another one, each by itself.
+        let is_ordered = random.random_bool(0.5);
+        let are_all_new = random.random_bool(0.5);
+        let all: BTreeSet<&String> = state.names.keys().chain(state.durable.keys()).collect();
+        for name in all {
+            let is_new = if is_ordered { are_all_new } else { random.random_bool(0.5) };
+            let Some(content) = (if is_new { &state.names } else { &state.durable }).get(name) else { continue };
             let content = content.lock();
             let mut bytes = content.durable.clone();
             if random.random_bool(0.7) {

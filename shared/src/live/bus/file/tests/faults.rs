@@ -229,3 +229,53 @@ async fn the_end_of_the_process_does_not_wait_for_a_disk_that_does_not_answer() 
     let simulated = Simulated::open(&SimulatedDisk::new(), Fsync::Always, 1 << 20).unwrap();
     tokio::time::timeout(Duration::from_secs(60), simulated.bus.close()).await.expect("the writer does not run");
 }
+
+/// Only the newest segment can have been created and never used.
+#[test]
+fn two_segments_without_a_head_are_damage() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Always, 4_096).unwrap();
+    for _ in 0..30 {
+        simulated.publish(publication("c", &"x".repeat(500))).unwrap();
+    }
+    let newest = simulated.writer.store.catalog.segments.lock().active.number;
+    let disk = disk.kill();
+    disk.create(&segment::file_name(newest + 1)).unwrap();
+    assert!(!repair::read(&disk).unwrap().is_damaged());
+    disk.damage(&segment::file_name(newest), |bytes| bytes.truncate(10));
+    assert!(repair::read(&disk).unwrap().is_damaged());
+    let refused = Simulated::open(&disk, Fsync::Always, 4_096).err();
+    assert!(
+        matches!(&refused, Some(OpenError::Damaged { file, .. }) if *file == segment::file_name(newest)),
+        "{refused:?}"
+    );
+    // A segment under the name of another one.
+    let disk = disk.kill();
+    disk.remove(&segment::file_name(newest)).unwrap();
+    disk.rename(&segment::file_name(newest - 1), &segment::file_name(newest)).unwrap();
+    disk.rename(&segment::file_name(newest - 2), &segment::file_name(newest - 1)).unwrap();
+    disk.remove(&segment::index_name(newest - 2)).unwrap();
+    assert!(repair::read(&disk).unwrap().is_damaged());
+    assert!(matches!(Simulated::open(&disk, Fsync::Always, 4_096), Err(OpenError::Damaged { .. })));
+}
+
+/// A segment that cannot be created is tried again after a pause, and leaves nothing.
+#[test]
+fn a_new_segment_is_not_tried_with_each_publication() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Always, 4_096).unwrap();
+    simulated.publish(publication("c", &"x".repeat(5_000))).unwrap();
+    // Space for the index, but not for a segment; then for neither.
+    disk.faults(Faults { space: Some(250), ..Faults::default() });
+    let full = simulated.publish(publication("c", "1"));
+    assert!(full.is_ok() || matches!(full, Err(BusError::DiskFull(_))), "{full:?}");
+    assert!(simulated.writer.roll_after_ms > 0);
+    assert!(!disk.list().unwrap().contains(&segment::index_name(1)));
+    disk.faults(Faults::default());
+    simulated.writer.roll_after_ms = u64::MAX;
+    simulated.publish(publication("c", "2")).unwrap();
+    assert_eq!(simulated.bus.disk().unwrap().segments, 1, "the pause");
+    simulated.writer.roll_after_ms = 0;
+    simulated.publish(publication("c", "3")).unwrap();
+    assert_eq!(simulated.bus.disk().unwrap().segments, 2);
+}

@@ -15,6 +15,8 @@ use crate::live::bus::{
 
 /// The space that has to be free before publishing resumes after the disk was full.
 const SPACE: usize = 64 * 1024;
+/// The pause before a new segment is tried again, in milliseconds: each attempt writes the index of the old one.
+const ROLL_AGAIN_MS: u64 = 1_000;
 
 impl Writer {
     /// Checks whether the directory is still there, and whether a problem has ended.
@@ -53,23 +55,34 @@ impl Writer {
             }
             Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
             // The segment grows on, until there is space for the next one.
-            Err(WriteError::Other(error)) => log::warn!("{}: no new segment: {}", self.directory(), explain(&error)),
+            Err(WriteError::Other(error)) => {
+                self.warn(&format!("no new segment: {}", explain(&error)));
+                self.roll_after_ms = (self.clock)().mono_ms.saturating_add(ROLL_AGAIN_MS);
+            }
         }
         Ok(None)
     }
 
     /// Removes segments that are too old or exceed the space for the log.
-    fn remove_old(&self, has_new: bool) -> Result<(), Failure> {
+    fn remove_old(&mut self, has_new: bool) -> Result<(), Failure> {
         match retention::enforce(&self.store.catalog, &self.archive, self.total, has_new) {
             Ok(0) => {}
             Ok(count) => log::debug!("{}: {count} segments were removed", self.directory()),
             Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
             Err(WriteError::Other(error)) => {
-                log::warn!("{}: old segments are not removed: {}", self.directory(), explain(&error));
+                self.warn(&format!("old segments are not removed: {}", explain(&error)));
             }
         }
         retention::reserve(&self.store.catalog);
         Ok(())
+    }
+
+    /// Logs a warning, unless it was logged a short time ago.
+    pub(super) fn warn(&mut self, text: &str) {
+        let text = format!("{}: {text}", self.directory());
+        if let Some(suppressed) = self.warnings.admit(&text) {
+            log::warn!("{text}{suppressed}");
+        }
     }
 
     pub(super) fn directory(&self) -> String {

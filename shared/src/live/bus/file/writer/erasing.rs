@@ -17,6 +17,7 @@ use crate::live::bus::{
     file::{
         disk::explain,
         error::WriteError,
+        index::Listing as _,
         purge::{self, Purge},
         queue::Job,
     },
@@ -50,8 +51,7 @@ impl Writer {
                 Ok(()) => self.publish(vec![removal(&purges)])?,
                 Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
                 Err(WriteError::Other(error)) => {
-                    let why = explain(&error);
-                    log::warn!("{}: purged messages are not removed from the disk yet: {why}", self.directory());
+                    self.warn(&format!("purged messages are not removed from the disk yet: {}", explain(&error)));
                     self.erase_after_ms = (self.clock)().mono_ms.saturating_add(RETRY_MS);
                 }
             }
