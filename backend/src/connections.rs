@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use shared::{live::bus::BusError, pure::ChannelName};
 
 use crate::{
+    lag,
     replicas::{self, Found, Obeyed, Question},
     request::{ApiRequest, LIMIT, json, limit},
     written::{Write, written},
@@ -63,10 +64,13 @@ pub(crate) struct Connection {
     address: IpAddr,
     /// When it began, in milliseconds since the Unix epoch.
     since: u64,
+    /// The number of messages of its channels that it has not been sent yet, as far as the memory has them. Absent for long polls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lag: Option<usize>,
 }
 
 impl Connection {
-    fn of(connection: &connections::Connection) -> Self {
+    fn of(connection: &connections::Connection, lag: Option<usize>) -> Self {
         Self {
             id: connection.id().to_string(),
             user: connection.user().map(|user| (**user).to_owned()),
@@ -74,6 +78,7 @@ impl Connection {
             channels: connection.channels().to_vec(),
             address: connection.address(),
             since: connection.since(),
+            lag,
         }
     }
 }
@@ -117,7 +122,9 @@ pub(crate) async fn here(service: &Service, wanted: &Wanted) -> Here {
     };
     let after = wanted.after.as_deref().and_then(|after| after.parse().ok());
     let page = service.edge.limits.registry().page(after, wanted.limit, is_wanted).await;
-    let connections = page.connections.iter().map(|connection| Connection::of(connection)).collect();
+    let lags = lag::of(service.log(), &page.connections).await;
+    let connections =
+        page.connections.iter().zip(lags).map(|(connection, lag)| Connection::of(connection, lag)).collect();
     Here { connections, more: page.next.is_some() }
 }
 
@@ -254,6 +261,7 @@ mod tests {
             channels: Vec::new(),
             address: IpAddr::from([127, 0, 0, 1]),
             since: 0,
+            lag: None,
         };
         Here { connections: ids.iter().map(connection).collect(), more }
     }

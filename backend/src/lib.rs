@@ -7,6 +7,7 @@
 
 mod channels;
 mod connections;
+mod lag;
 mod messages;
 #[cfg(feature = "openapi")]
 pub mod openapi;

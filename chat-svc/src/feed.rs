@@ -56,7 +56,7 @@ impl Pulled {
 /// See the module.
 pub(crate) struct Feed {
     log: Arc<Log>,
-    live: Reader,
+    pub(crate) live: Reader,
     /// The subscriptions of the live reader, and the catch-ups: recent ones that are done, and those that are not.
     plan: Plan,
     /// The current catch-up, by its index in the plan.

@@ -29,6 +29,7 @@ use crate::{
 pub(crate) fn register(socket: &Socket, member: &Member) {
     let state = member.state();
     let registration = begin(socket, &member.access, &state.feed.names());
+    state.feed.live.set_tag(registration.connection().id().tag());
     drop(state);
     keep(socket, registration);
 }

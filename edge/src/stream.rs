@@ -120,6 +120,9 @@ impl<F: Form> Stream<F> {
     }
 
     fn begin(reader: Reader, form: F, slot: Slot, times: StreamSchedule, phase: Phase) -> Self {
+        if let Some(connection) = slot.connection() {
+            reader.set_tag(connection.id().tag());
+        }
         let written = Instant::now();
         let mut stream = Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase };
         let due = stream.due();

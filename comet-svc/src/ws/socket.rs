@@ -104,6 +104,9 @@ impl Socket {
         times: StreamSchedule,
         incoming: ClientBytes,
     ) -> Self {
+        if let Some(connection) = slot.connection() {
+            reader.set_tag(connection.id().tag());
+        }
         let Idle { service, access, conversation, alive } = idle;
         let due = alive.next();
         Self {

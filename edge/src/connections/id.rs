@@ -21,6 +21,13 @@ impl ConnectionId {
         Self(rand::random())
     }
 
+    /// A number for it: two connections have the same one as rarely as two random numbers of 64 bits are equal.
+    #[must_use]
+    pub fn tag(self) -> u64 {
+        let [_, _, _, _, _, _, _, a, b, c, d, e, f, g, h] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1)
+    }
+
     /// The part of the registry that has it, by its first four bits.
     pub(super) fn part(self) -> usize {
         usize::from(self.0[0] >> 4)

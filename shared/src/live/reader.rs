@@ -17,6 +17,7 @@ pub mod cohort;
 mod latest;
 mod merge;
 mod older;
+mod tag;
 
 pub use batch::{Batch, Limit};
 pub use latest::{latest, newest};

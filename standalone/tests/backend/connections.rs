@@ -1,5 +1,7 @@
 //! Who is connected, and ending connections.
 
+use std::collections::HashMap;
+
 use edge::testing::{Ask, Site, until};
 use serde_json::{Value, json};
 use shared::pure::access::ApiRight;
@@ -29,6 +31,36 @@ fn told(list: &Value) -> Vec<String> {
     let mut told: Vec<_> = list["connections"].as_array().unwrap().iter().map(tell).collect();
     told.sort_unstable();
     told
+}
+
+/// A client that does not read is behind, and one that does is not.
+#[actix_web::test]
+async fn each_connection_has_its_lag() {
+    let site = site(&[]);
+    let mut stalled = site.connect().await;
+    stalled.request("GET", "/events?channel=public.a", &[]).await;
+    let mut events = site.get("/data?channel=public.a&mode=stream").open().await;
+    let mut socket = Client::connect(&site, None).await.unwrap();
+    socket.ask(r#""subscribe",{"channels":["public.a"]}"#).await;
+    let mut poll = site.connect().await;
+    poll.request("GET", "/data?channel=public.b&wait=60", &[]).await;
+    registered(&site, 4).await;
+    let lags = || async {
+        let list = get(&site, "/v1/connections").await;
+        let all = list["connections"].as_array().unwrap().iter();
+        all.map(|one| (one["transport"].as_str().unwrap().to_owned(), one["lag"].as_u64())).collect::<HashMap<_, _>>()
+    };
+    let still = [("sse", Some(0)), ("stream", Some(0)), ("websocket", Some(0)), ("longpoll", None)];
+    assert_eq!(lags().await, still.map(|(name, lag)| (name.to_owned(), lag)).into());
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    for _ in 0..120 {
+        site.publish("public.a", &text).await;
+        while events.line().await.unwrap().is_empty() {}
+        socket.hear("message").await;
+    }
+    let lags = lags().await;
+    assert!(lags["sse"] > Some(0) && lags["sse"] < Some(120), "{lags:?}");
+    assert_eq!((lags["stream"], lags["websocket"]), (Some(0), Some(0)));
 }
 
 /// A connection of each transport is listed with its user and its channels, and no longer when it has ended.

@@ -1,6 +1,7 @@
 //! One channel of the log: its history and its waiters.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -16,6 +17,9 @@ use crate::pure::{ChannelName, Cursor, History};
 
 /// The overhead of a channel in addition to its name: itself, its entries in the tables, the first slots of its history and its waiters.
 const OVERHEAD: usize = 640;
+
+/// The number of waiters that are visited while they are locked, in a search.
+const SLICE: usize = 4_096;
 
 /// One channel: its history and its waiters.
 pub(in crate::live) struct Channel {
@@ -73,6 +77,22 @@ impl Channel {
         (places.len(), places.iter().map(|(_, waiter)| waiter.cursor()).min())
     }
 
+    /// Fills in the positions of the waiters whose tags are in `positions`: of several with the same tag, the slowest. In slices, so that
+    /// publishers, who wake the waiters, do not wait for all of it.
+    pub(super) fn positions(&self, positions: &mut HashMap<u64, Option<Cursor>>) {
+        let (mut from, mut end) = (0, SLICE);
+        while from < end {
+            let places = &self.waiters.lock().places;
+            end = places.capacity();
+            for (_, waiter) in (from..end.min(from + SLICE)).filter_map(|key| Some((key, places.get(key)?))) {
+                if let Some(position) = positions.get_mut(&waiter.tag.load(Relaxed)) {
+                    *position = Some(position.unwrap_or(Cursor::MAX).min(waiter.cursor()));
+                }
+            }
+            from += SLICE;
+        }
+    }
+
     /// Its memory while it stores messages.
     pub(super) fn footprint(&self) -> usize {
         OVERHEAD + self.name.len()
@@ -96,6 +116,8 @@ pub(in crate::live) struct Waiter {
     /// The reader's position, only for the measurement of lag: the two parts may be read at different times.
     ms: AtomicU64,
     seq: AtomicU64,
+    /// Names the reader in a search for its position; 0 for none.
+    pub(in crate::live) tag: AtomicU64,
     /// Whether it is in the list of those that wait for the end of a probe.
     pub(super) waits_for_probe: AtomicBool,
 }

@@ -1,12 +1,16 @@
 //! The lag of readers, measured in slices: a log may have a million channels.
 
 use std::{
+    collections::HashMap,
     ops::Bound::{Excluded, Included, Unbounded},
     sync::Arc,
 };
 
 use super::{Channel, Log, pool::Kind};
-use crate::{live::clock::Moment, pure::Cursor};
+use crate::{
+    live::clock::Moment,
+    pure::{ChannelName, Cursor},
+};
 
 /// Maximum number of channels in one slice.
 const CHANNELS: usize = 1_024;
@@ -29,6 +33,21 @@ impl Log {
     #[must_use]
     pub fn lag(&self) -> Lag {
         Lag { messages: 0, age_ms: 0, after: None, until: self.head() }
+    }
+
+    /// Fills in the positions of the readers of `channel` whose tags ([`Reader::set_tag`](super::super::reader::Reader::set_tag)) are in
+    /// `positions`: of several with the same tag, the slowest. A reader that has joined others has none.
+    pub fn positions(&self, channel: &ChannelName, positions: &mut HashMap<u64, Option<Cursor>>) {
+        if let Some(channel) = self.find(channel) {
+            channel.positions(positions);
+        }
+    }
+
+    /// The number of stored messages of `channel` after `cursor`, as far as the memory has them.
+    #[must_use]
+    pub fn count_after(&self, channel: &ChannelName, cursor: Cursor) -> usize {
+        let until = self.head();
+        self.find(channel).map_or(0, |channel| channel.history.lock().range(cursor, until).len())
     }
 
     /// Measures another slice; `false` after the last one.

@@ -2,6 +2,7 @@
 
 mod cohort;
 mod model;
+mod tag;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
