@@ -40,12 +40,18 @@ run:
 test:
 	cargo test $(ALL)
 
-check: fmt clippy deny structure
+check: fmt clippy deny structure rules
 
 # No import circle but known ones, no long file, no HTTP below the crate edge.
 .PHONY: structure
 structure:
 	.ci/structure
+
+# The alert rules can be read by Prometheus. That their metrics exist is a test of standalone.
+.PHONY: rules
+rules:
+	@if command -v promtool >/dev/null; then promtool check rules ops/prometheus/*.rules.yml; \
+	else echo "promtool is not here, so the alert rules were NOT checked: apt-get install prometheus"; fi
 
 fmt:
 	cargo fmt --all -- --check

@@ -174,7 +174,6 @@ const ELSEWHERE = [
   [/^use actix_web::\{App, HttpServer\}/, "make test, as an example of the crate socketio"],
   [/^const socket = io\("http:\/\/localhost:3000"\)/, "e2e/socketio"],
   [/^location \/push\//, "e2e/client/prefix.test.js"],
-  [/^groups:/, "Prometheus; its metrics are held by standalone/tests/operations.rs"],
   [/^standalone (listen|publish)/, "standalone/tests"],
   [/^npm install \.\.\/trident\/web\/client/, "web/client/test/package.test.js"],
   [/^import \{ useMessages \}/, "web/client/test/react.test.js"],

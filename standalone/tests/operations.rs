@@ -8,6 +8,7 @@ use std::{
 };
 
 use edge::testing::Site;
+use serde_json::Value;
 
 const PAGE: &str = include_str!("../../docs/OPERATIONS.md");
 
@@ -44,8 +45,8 @@ fn every_setting_with_its_default() {
     assert_eq!(page, settings);
 }
 
-#[actix_web::test]
-async fn every_metric_and_reason() {
+/// All metrics of a server, with those of the chat, of webhooks, and of a cluster.
+async fn metrics() -> String {
     let site = Site::start(
         &standalone::DEFAULTS,
         &[("TRIDENT_BUS", "redis://127.0.0.1:1")],
@@ -56,9 +57,12 @@ async fn every_metric_and_reason() {
     let _chat = chat_svc::Chat::new(&site.service).unwrap();
     webhooks::start(&site.service);
     site.get("/healthz").send().await;
-    let answer = site.get("/metrics").send().await;
-    let text = answer.text();
+    site.get("/metrics").send().await.text().to_owned()
+}
 
+#[actix_web::test]
+async fn every_metric_and_reason() {
+    let text = metrics().await;
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let metrics: BTreeSet<String> =
         types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() }).collect();
@@ -75,4 +79,72 @@ async fn every_metric_and_reason() {
         .map(|name| name.trim().trim_matches('`'))
         .collect();
     assert_eq!(named, reasons);
+}
+
+/// The PromQL of dashboards and of alert rules.
+fn expressions() -> Vec<String> {
+    const BOARD: &str = include_str!("../../ops/grafana/trident.json");
+    const RULES: &str = include_str!("../../ops/prometheus/trident.rules.yml");
+    let board: Value = serde_json::from_str(BOARD).unwrap();
+    let panels = board["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let of_panels = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
+    let of_rules = RULES.lines().filter_map(|line| line.trim().strip_prefix("expr: ").map(str::to_owned));
+    of_panels.chain(of_rules).collect()
+}
+
+/// The words of PromQL outside of quotes, each with the character after it.
+fn words(expression: &str) -> impl Iterator<Item = (&str, char)> {
+    let parts = expression.split('"').step_by(2);
+    parts.flat_map(|part| {
+        let is_inside = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '$');
+        let starts =
+            part.char_indices().filter(move |(at, letter)| is_inside(*letter) && !part[..*at].ends_with(is_inside));
+        starts.map(move |(at, _)| {
+            let end = part[at..].find(|letter| !is_inside(letter)).map_or(part.len(), |length| at + length);
+            (&part[at..end], part[end..].trim_start().chars().next().unwrap_or('"'))
+        })
+    })
+}
+
+/// Each metric that a dashboard or an alert uses exists, with the labels that it is used with.
+#[actix_web::test]
+async fn dashboards_and_alerts_use_what_there_is() {
+    let text = metrics().await;
+    let types: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    // Some metrics have no series yet, so the labels are those of the page's table.
+    let labels: BTreeMap<&str, BTreeSet<&str>> = PAGE
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|');
+            let name = cells.next()?.trim().trim_end_matches('`');
+            Some((name, cells.next()?.split(',').map(|label| label.trim().trim_matches('`')).collect()))
+        })
+        .collect();
+    let expressions = expressions();
+    assert!(expressions.len() > 60, "{}", expressions.len());
+    for expression in &expressions {
+        let mut known = BTreeSet::from(["job", "instance"]);
+        for (word, _) in
+            words(expression).filter(|(word, _)| word.starts_with("trident_") || word.starts_with("process_"))
+        {
+            let exists = match word.strip_suffix("_total") {
+                Some(name) => types.get(name) == Some(&"counter"),
+                None => match word.strip_suffix("_bucket") {
+                    Some(name) => known.insert("le") && types.get(name) == Some(&"histogram"),
+                    None => types.get(word) == Some(&"gauge"),
+                },
+            };
+            assert!(exists, "no metric {word}: {expression}");
+            known.extend(labels.get(word).into_iter().flatten());
+        }
+        // A label is compared, or listed after `by` or `on`.
+        let compared = words(expression).filter(|(_, next)| matches!(next, '=' | '!')).map(|(word, _)| word);
+        let lists = expression.split(" by (").skip(1).chain(expression.split(" on (").skip(1));
+        let listed = lists.filter_map(|rest| rest.split_once(')')).flat_map(|(list, _)| list.split(", "));
+        for label in compared.chain(listed.filter(|label| label.chars().all(|letter| letter.is_ascii_lowercase()))) {
+            assert!(known.contains(label), "no label {label}: {expression}");
+        }
+    }
 }
