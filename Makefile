@@ -3,7 +3,7 @@
 #   make run      everything in one process on http://localhost:8080/
 #   make test     unit and API tests of all crates
 #   make check    formatting, lints, and licences and sources of dependencies
-#   make web      the client library in web/client, with its own tests, and the playground in web/playground (needs Node)
+#   make web      the client library in web/client, with its own tests, the playground and the admin page (needs Node)
 #   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
 #   make e2e-examples  the examples for backends, in all their languages (needs PHP, and Go for one; part of e2e)
@@ -80,23 +80,29 @@ supply: web/client/node_modules/.package-lock.json
 client: web/vendor/node_modules/.package-lock.json
 	cp web/vendor/node_modules/socket.io-client/dist/* web/vendor/node_modules/socket.io-client/LICENSE web/vendor/dist/
 
-# The client library: dist/, and the tests that need no server. The playground: dist/, which any static file server can serve.
-web: web/client/dist/index.js web/playground/dist/index.html
+# The client library: dist/, and the tests that need no server. The playground and the admin page: dist/, which is part of the repository.
+web: web/client/dist/index.js web/playground/dist/index.html web/admin/dist/index.html
 	cd web/client && npm test
 
 web/client/dist/index.js: $(wildcard web/client/src/*.ts web/client/src/*/*.ts web/client/*.js*) web/client/node_modules/.package-lock.json
 	cd web/client && npm run build
 
-# The built playground and the Socket.IO client are part of the repository. Each must be what its sources or its package produce.
+# The built pages and the Socket.IO client are part of the repository. Each must be what its sources or its package produce.
 .PHONY: web-fresh
 web-fresh: web web/vendor/node_modules/.package-lock.json
-	cd web/playground && npx vite build --logLevel error --outDir "$(abspath $(CARGO_TARGET_DIR))/playground" --emptyOutDir
-	diff -r web/playground/dist "$(CARGO_TARGET_DIR)/playground" || { echo "web/playground/dist is old: npm run build in web/playground"; exit 1; }
+	@for page in playground admin; do \
+	  (cd web/$$page && npx vite build --logLevel error --outDir "$(abspath $(CARGO_TARGET_DIR))/$$page" --emptyOutDir) && \
+	  diff -r web/$$page/dist "$(CARGO_TARGET_DIR)/$$page" || { echo "web/$$page/dist is old: npm run build in web/$$page"; exit 1; }; \
+	done
 	diff -rq --exclude=LICENSE web/vendor/node_modules/socket.io-client/dist web/vendor/dist && \
 	  cmp web/vendor/node_modules/socket.io-client/LICENSE web/vendor/dist/LICENSE || { echo "web/vendor/dist is old: make client"; exit 1; }
 
 web/playground/dist/index.html: $(wildcard web/playground/src/* web/base.css web/page.js web/playground/*.js* web/playground/index.html) web/client/dist/index.js web/playground/node_modules/.package-lock.json
 	cd web/playground && npm run build
+	touch $@
+
+web/admin/dist/index.html: $(wildcard web/admin/src/* web/base.css web/page.js web/admin/*.js* web/admin/index.html) web/client/dist/index.js web/admin/node_modules/.package-lock.json
+	cd web/admin && npm run build
 	touch $@
 
 # A test compares the file with the code, and the services serve it.
@@ -155,7 +161,7 @@ e2e-socketio: build e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 e2e-cluster: build e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
 
-# The client library against real servers and a misbehaving proxy, in Node and in Chromium; and the playground.
+# The client library against real servers and a misbehaving proxy, in Node and in Chromium; the playground and the admin page.
 e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
@@ -209,7 +215,7 @@ fuzz:
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules web/admin/node_modules
 
 # Each of these targets measures, stores its runs as lines of JSON, and writes its tables and plots into docs/PERFORMANCE.md. All
 # need two cores, one for the server and one for the load. On a busy machine the figures mean less. NOTE="…" is printed

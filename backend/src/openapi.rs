@@ -18,7 +18,7 @@ use crate::{
     messages::Purged,
     presence::{Presence, Present, PresentConnection},
     revocations::{Added, RevocationRequest},
-    stats::{Bus, Log, Process, Rates, Stats},
+    stats::{Bus, Log, Process, Rates, Stats, WebhookError, Webhooks},
 };
 
 /// The paths for backends.
@@ -42,7 +42,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     paths(channels, channel, messages, purge, presence, connections, end_connection, end_user, revoke, stats),
     components(schemas(
         Channel, Channels, OneChannel, Connection, Connections, Ended, Purged, Presence, Present, PresentConnection, Added, RevocationRequest, Bus,
-        Log, Process, Rates, Stats, Messages
+        Log, Process, Rates, Stats, Webhooks, WebhookError, Messages
     )),
     tags((name = "backend", description = "For servers, with a token that has `trident.api`: `[\"read\"]` or `[\"write\"]`."))
 )]

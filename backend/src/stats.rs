@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
-use edge::{ApiError, metrics::Transport, service::Service, settings::BusAddress};
+use edge::{
+    ApiError,
+    hooks::{HookError, HookState},
+    metrics::Transport,
+    service::Service,
+    settings::BusAddress,
+};
 use serde::{Deserialize, Serialize};
 use shared::pure::Cursor;
 
@@ -44,6 +50,12 @@ pub(crate) struct Process {
     memory: Option<u64>,
     log: Log,
     bus: Bus,
+    /// Requests, connections and packets rejected since the start, by reason. Reasons that have not occurred are absent.
+    #[serde(default)]
+    refusals: BTreeMap<String, u64>,
+    /// The sender of webhooks, if they are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    webhooks: Option<Webhooks>,
 }
 
 /// Means of the last ten seconds, per second.
@@ -80,6 +92,54 @@ pub(crate) struct Bus {
     degraded: Vec<String>,
 }
 
+/// The sender of webhooks. Counts are since the start of the process.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Webhooks {
+    /// Whether this process sends them; one of all processes on the bus does.
+    sender: bool,
+    /// Whether the last attempt failed, and nothing has been delivered since.
+    failing: bool,
+    /// Batches that were delivered.
+    batches: u64,
+    /// Events in these batches.
+    events: u64,
+    /// Attempts that failed.
+    failures: u64,
+    /// Gaps in what is delivered.
+    losses: u64,
+    /// Age of the first event of the batch that is being sent, in seconds.
+    lag_seconds: u64,
+    /// The last attempt that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_error: Option<WebhookError>,
+}
+
+/// An attempt to deliver a batch that failed.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WebhookError {
+    /// When, in milliseconds since the Unix epoch.
+    time: u64,
+    /// Why.
+    message: String,
+}
+
+impl From<HookState> for Webhooks {
+    fn from(state: HookState) -> Self {
+        Self {
+            sender: state.is_sender,
+            failing: state.is_failing,
+            batches: state.batches,
+            events: state.events,
+            failures: state.failures,
+            losses: state.losses,
+            lag_seconds: state.lag_seconds,
+            last_error: state.last_error.map(|HookError { time, message }| WebhookError { time, message }),
+        }
+    }
+}
+
 /// `GET /v1/stats`.
 pub(crate) async fn get(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     request.query(&[])?;
@@ -101,6 +161,7 @@ pub(crate) fn here(service: &Service) -> Process {
         BusAddress::File(_) => "file",
         BusAddress::Redis(_) => "redis",
     };
+    let refusals = edge.metrics.refusals.counts().into_iter().map(|(reason, count)| (reason.to_owned(), count));
     let degraded = edge.readiness.degraded().into_iter().map(|one| one.reason.to_owned()).collect();
     Process {
         name: service.bus.process().map(str::to_owned),
@@ -118,5 +179,7 @@ pub(crate) fn here(service: &Service) -> Process {
             head: service.log().head(),
         },
         bus: Bus { kind: kind.to_owned(), degraded },
+        refusals: refusals.filter(|(_, count)| *count > 0).collect(),
+        webhooks: edge.hooks.state().map(Webhooks::from),
     }
 }

@@ -106,12 +106,13 @@ export function checkRoutes(stackOf) {
       ["/chat", ["/chat.js", "/chat-rooms.js", "/chat-text.js", "/chat-view.js", "/chat.css"], "Chat"],
       ["/sse", ["/sse.js", "/sse-text.js", "/sse.css"], "Server-sent events"],
       ["/", ["/playground.js", "/playground.css", "/base.css", "/page.js", "/404.js"], "Trident"],
-      ["/docs", ["/docs.js", "/docs.css", "/docs/TUTORIAL.md"], "Documentation"],
+      ["/docs", ["/docs.js", "/docs.css", "/docs/TUTORIAL.md", "/docs/BACKEND.md"], "Documentation"],
+      ["/admin", ["/admin.js", "/admin.css"], "Administration"],
     ]) {
       const answer = await get(page);
       assert.equal(answer.status, 200, page);
       assert.match(answer.headers["content-type"], /^text\/html; ?charset=utf-8$/);
-      assert.match(answer.headers["content-security-policy"], /default-src 'self'/, page);
+      assert.match(answer.headers["content-security-policy"], page === "/admin" ? /^default-src 'none'; .*frame-ancestors 'none'/ : /default-src 'self'/, page);
       assert.equal(answer.headers["x-content-type-options"], "nosniff");
       assert.ok(answer.body.includes(word), page);
       assert.doesNotMatch(answer.body, /<style|\sstyle=|\son[a-z]+=|https?:\/\/(?!www\.w3\.org)/, `${page} holds something inline or from elsewhere`);

@@ -79,7 +79,7 @@ export const SOURCES = {
     files(["Makefile", "Dockerfile", "docker-compose.yml", "*nginx.conf", "*front.conf", "*gateway.sh", "*rolling.sh"], only(/#.*$/gm)),
   "pages": function* () {
     yield* files([":(glob)web/*.html", ":(glob)web/*/*.html", ":(glob)*-svc/page/*.html"], shown);
-    yield* files([":(glob)web/*.js", ":(glob)web/api/*.js", ":(glob)web/docs/*.js", ":(glob)web/playground/src/*.ts", ":(glob)*-svc/page/*.js"], scriptTexts);
+    yield* files([":(glob)web/*.js", ":(glob)web/api/*.js", ":(glob)web/docs/*.js", ":(glob)web/playground/src/*.ts", ":(glob)web/admin/src/*.ts", ":(glob)*-svc/page/*.js"], scriptTexts);
   },
   "--help": help,
   "log lines and errors": () => files(["*/src/**.rs", ":!*/tests/**", ":!*/tests.rs", ":!*/testing/**", ":!bench", ":!fuzz", ":!examples"], rustTexts),

@@ -19,6 +19,7 @@ pub mod error;
 pub mod events;
 pub mod guarded;
 pub mod health;
+pub mod hooks;
 pub mod http1;
 pub mod layer;
 pub mod limits;

@@ -22,6 +22,10 @@ use super::{
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'self'";
 
+/// As [`POLICY`], for a page that acts with a powerful token: no page frames it, and text never becomes markup (Trusted Types).
+const ADMIN_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
+                            form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
 /// From this many folders in a path on, there is no page for an address without one: the page repeats them for each of its files.
 const MAX_DEPTH: usize = 4;
 
@@ -34,6 +38,7 @@ pub struct File {
     /// Such as `text/css`; all of them are UTF-8.
     content_type: &'static str,
     content: Asset,
+    policy: &'static str,
 }
 
 impl File {
@@ -41,6 +46,11 @@ impl File {
     #[must_use]
     pub const fn html(body: &'static str) -> Self {
         Self::new("text/html; charset=utf-8", body)
+    }
+
+    /// The page for administration.
+    const fn admin(body: &'static str) -> Self {
+        Self { content_type: "text/html; charset=utf-8", content: Asset::new(body.as_bytes()), policy: ADMIN_POLICY }
     }
 
     /// A style sheet.
@@ -62,12 +72,13 @@ impl File {
     }
 
     const fn new(content_type: &'static str, body: &'static str) -> Self {
-        Self { content_type, content: Asset::new(body.as_bytes()) }
+        Self { content_type, content: Asset::new(body.as_bytes()), policy: POLICY }
     }
 }
 
 /// Files of every server: the style sheet and the script that all pages share, the icon that browsers request for pages and answers
-/// without one, the description of the HTTP API of all services with a page that displays it, and the script of [`not_found`].
+/// without one, the description of the HTTP API of all services with a page that displays it, the page for administration as `web/admin`
+/// builds it, and the script of [`not_found`].
 pub(super) fn common(config: &mut ServiceConfig) {
     static BASE: File = File::css(include_str!("../../web/base.css"));
     static SCRIPT: File = File::script(include_str!("../../web/page.js"));
@@ -77,6 +88,9 @@ pub(super) fn common(config: &mut ServiceConfig) {
     static API_STYLE: File = File::css(include_str!("../../web/api/api.css"));
     static API_SCRIPT: File = File::script(include_str!("../../web/api/api.js"));
     static OPENAPI: File = File::new("application/json", include_str!("../../docs/openapi.json"));
+    static ADMIN: File = File::admin(include_str!("../../web/admin/dist/index.html"));
+    static ADMIN_STYLE: File = File::css(include_str!("../../web/admin/dist/admin.css"));
+    static ADMIN_SCRIPT: File = File::script(include_str!("../../web/admin/dist/admin.js"));
     serve(
         config,
         &[
@@ -88,6 +102,9 @@ pub(super) fn common(config: &mut ServiceConfig) {
             ("/api.css", &API_STYLE),
             ("/api.js", &API_SCRIPT),
             ("/openapi.json", &OPENAPI),
+            ("/admin", &ADMIN),
+            ("/admin.css", &ADMIN_STYLE),
+            ("/admin.js", &ADMIN_SCRIPT),
         ],
     );
 }
@@ -148,7 +165,7 @@ async fn answer(file: &'static File, tag: EntityTag, request: HttpRequest) -> Ht
         .insert_header(header::ETag(tag))
         .insert_header((header::VARY, "Accept-Encoding"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, file.policy))
         .insert_header((header::REFERRER_POLICY, "same-origin"));
     if known {
         return answer.finish();

@@ -12,6 +12,7 @@ use super::{
     drain::Drain,
     events::EventFeed,
     health::Readiness,
+    hooks::Hooks,
     http1,
     limits::Limits,
     metrics::{Figure, Metrics},
@@ -58,6 +59,8 @@ pub struct Shared {
     pub outgoing: Outgoing,
     /// What the application is asked.
     pub calls: Calls,
+    /// What the sender of webhooks reports.
+    pub hooks: Hooks,
     /// Whether it is ready.
     pub readiness: Readiness,
     /// Whether it is shutting down.
@@ -94,6 +97,7 @@ impl Edge {
             receiving,
             outgoing,
             calls,
+            hooks: Hooks::default(),
             readiness: Readiness::default(),
             drain: Drain::default(),
             metrics,

@@ -27,6 +27,8 @@ pub fn start(service: &Service) {
     service.edge.readiness.watch(move || watched.degraded());
     service.edge.metrics.watch_figures(move || figures.figures());
     if let Some(url) = &hooks.url {
+        let reported = status.clone();
+        service.edge.hooks.watch(move || reported.state());
         rt::spawn(Sender::new(service, url.clone(), status).run());
     }
 }

@@ -1,15 +1,14 @@
 //! What the sender reports: metrics, and that it fails.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use edge::{
     health::{Degradation, reason},
+    hooks::{HookError, HookState},
     metrics::Figure,
 };
 use parking_lot::Mutex;
+use shared::live::clock::wall_clock;
 
 /// See the module. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +19,20 @@ struct Inner {
     is_sender: bool,
     /// Why the last attempt failed, if the batch has not been delivered since.
     failing: Option<String>,
+    /// The last attempt that failed, even if the batch has been delivered since.
+    last_error: Option<HookError>,
     /// When the oldest event that is not delivered was published, in milliseconds since the Unix epoch.
     oldest: Option<u64>,
     batches: u64,
     events: u64,
     failures: u64,
     losses: u64,
+}
+
+impl Inner {
+    fn lag_seconds(&self) -> u64 {
+        self.oldest.map_or(0, |oldest| wall_clock().saturating_sub(oldest) / 1_000)
+    }
 }
 
 impl Status {
@@ -47,6 +54,7 @@ impl Status {
     pub(crate) fn fail(&self, why: String) -> bool {
         let mut inner = self.0.lock();
         inner.failures += 1;
+        inner.last_error = Some(HookError { time: wall_clock(), message: why.clone() });
         inner.failing.replace(why).is_none()
     }
 
@@ -72,11 +80,22 @@ impl Status {
         failing.map(describe).into_iter().collect()
     }
 
+    pub(crate) fn state(&self) -> HookState {
+        let inner = self.0.lock();
+        HookState {
+            is_sender: inner.is_sender,
+            is_failing: inner.failing.is_some(),
+            batches: inner.batches,
+            events: inner.events,
+            failures: inner.failures,
+            losses: inner.losses,
+            lag_seconds: inner.lag_seconds(),
+            last_error: inner.last_error.clone(),
+        }
+    }
+
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let inner = self.0.lock();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let age =
-            inner.oldest.map_or(0, |oldest| u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(oldest) / 1_000);
         let figure = |name, help, value, is_counter| Figure { name, help, value, is_counter };
         vec![
             figure(
@@ -89,7 +108,12 @@ impl Status {
             figure("trident_hook_events", "Events in these batches", inner.events, true),
             figure("trident_hook_failures", "Attempts to deliver a batch that failed", inner.failures, true),
             figure("trident_hook_losses", "Gaps in what webhooks deliver", inner.losses, true),
-            figure("trident_hook_lag_seconds", "Age of the first event of the batch that is being sent", age, false),
+            figure(
+                "trident_hook_lag_seconds",
+                "Age of the first event of the batch that is being sent",
+                inner.lag_seconds(),
+                false,
+            ),
         ]
     }
 }

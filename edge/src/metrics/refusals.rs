@@ -22,8 +22,9 @@ macro_rules! refusals {
         }
 
         impl Refusals {
-            /// The counter of each reason.
-            fn counts(&self) -> Vec<(&'static str, u64)> {
+            /// The number of rejections for each reason.
+            #[must_use]
+            pub fn counts(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get()),)*]
             }
 

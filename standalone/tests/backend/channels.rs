@@ -273,4 +273,12 @@ async fn a_process_says_how_it_is() {
     assert_eq!((&process["connections"]["sse"], &process["log"]["messages"]), (&json!(1), &json!(1)));
     assert!(process["up_since"].as_u64() > Some(1_600_000_000_000) && process["memory"].as_u64() > Some(0));
     assert!(process["rates"]["publishes"].is_number() && process["version"].is_string());
+    assert_eq!(
+        (&process["refusals"], process.get("webhooks")),
+        (&json!({}), None),
+        "nothing is refused, and no webhooks are set"
+    );
+    assert_eq!(site.get("/events?channel=private").token("x").send().await.status, 401);
+    let stats = get(&site, "/v1/stats").await;
+    assert_eq!(stats["processes"][0]["refusals"], json!({ "bad_token": 1 }));
 }

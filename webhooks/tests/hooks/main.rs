@@ -168,6 +168,10 @@ async fn a_failing_application_is_reported() {
     let problem = degraded();
     assert_eq!(problem[0].reason, "webhooks");
     assert!(problem[0].message.contains("the application answered 503"), "{problem:?}");
+    let state = || site.service.edge.hooks.state().unwrap();
+    let error = state().last_error.unwrap();
+    assert!(state().is_sender && state().is_failing && error.time > 1_600_000_000_000);
+    assert!(error.message.contains("the application answered 503"), "{error:?}");
     switch.store(true, std::sync::atomic::Ordering::SeqCst);
     until_long("the end of it", || degraded().is_empty()).await;
     let figures = site.service.edge.metrics.encode().unwrap();
@@ -176,6 +180,7 @@ async fn a_failing_application_is_reported() {
     }
     let failures = figures.lines().find_map(|line| line.strip_prefix("trident_hook_failures_total ")).unwrap();
     assert!(failures.parse::<u32>().unwrap() >= 1);
+    assert!(!state().is_failing && state().last_error.is_some() && state().batches == 1, "the last error is kept");
 }
 
 /// Events that were dropped before the application was there are a gap, and so is a batch that is given up.

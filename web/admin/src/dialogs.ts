@@ -1,0 +1,34 @@
+import type { Message } from "trident-client";
+import { copy } from "../../page.js";
+import { part } from "./dom.js";
+import { inEveryLanguage, say, type Word } from "./text.js";
+
+const message = part<HTMLDialogElement>("message");
+const confirm = part<HTMLDialogElement>("confirm");
+let shown: Message | undefined;
+
+/** Shows a message in full, to read and to copy. */
+export function showMessage(given: Message): void {
+  shown = given;
+  part("message-title").textContent = say("message", { id: given.id });
+  part("message-json").textContent = JSON.stringify(given, null, 2);
+  message.showModal();
+}
+
+part("message-copy").addEventListener("click", () => void copy(part("message-json"), part("message-copy")));
+part("message-close").addEventListener("click", () => message.close());
+// A click beside a dialog closes it.
+for (const dialog of [message, confirm]) dialog.addEventListener("click", ({ target }) => {
+  if (target === dialog) dialog.close();
+});
+inEveryLanguage(() => {
+  if (shown) part("message-title").textContent = say("message", { id: shown.id });
+});
+
+/** Asks whether to go on with something that cannot be undone. */
+export function isConfirmed(question: Word, values: { [name: string]: string | number } = {}): Promise<boolean> {
+  part("confirm-text").textContent = say(question, values);
+  confirm.returnValue = "no";
+  confirm.showModal();
+  return new Promise((resolve) => confirm.addEventListener("close", () => resolve(confirm.returnValue === "yes"), { once: true }));
+}
