@@ -136,10 +136,16 @@ const PLANS = {
     parses,
     parses,
     parses,
+    parses,
+    parses,
     says(/Hello/),
     elsewhere("needs a Mercure hub"),
     says(ID),
     inPage(0, /./),
+    elsewhere("needs a server of Pusher's protocol"),
+    says(ID),
+    parses,
+    inPage(1, /tea/),
     elsewhere("needs a Centrifugo server"),
     says(ID),
     parses,
@@ -155,7 +161,7 @@ const PLANS = {
   "docs/SOAK.md": "anything",
   "docs/FUZZING.md": [elsewhere("runs for minutes")],
   "docs/PERFORMANCE.md": "anything",
-  "docs/BACKEND.md": [elsewhere("make e2e-examples"), elsewhere("make e2e-examples")],
+  "docs/BACKEND.md": [saved, serves, inPage(2, /"tea":2|"order":1/)],
   "examples/backend/README.md": [elsewhere("make e2e-examples")],
   "examples/publish/README.md": [elsewhere("make e2e-examples")],
   "socketio/README.md": "anything",
@@ -217,6 +223,7 @@ describe("documentation", () => {
         if (plan.every(({ who }) => who)) return;
         const shell = await Shell.open();
         try {
+          if (page === "docs/BACKEND.md") await shell.run('export PATH="$PWD/target/release:$PATH"\n');
           if (page === "docs/MIGRATING.md") {
             await shell.run(`export PATH="$PWD/target/release:$PATH" TRIDENT_URL=http://localhost:8080 TRIDENT_SECRET=${SECRET}\nexport TRIDENT_TOKEN=$(standalone token --publish '*')\n`);
             await serves({ shell, block: { text: "standalone &\n" } });
