@@ -51,5 +51,19 @@ for (const kind of KINDS) {
       assert.equal(messages.length, 2, "what a page of ours published, and nothing else");
       return `writing and connecting: ${tally(got)}; reading: no answer is readable`;
     });
+
+    attack("the rights of a backend, from a page", `\`/v1\` with a cookie that has \`trident.api\`, from a page of ours and ${STRANGERS.length} other origins; \`/admin\` in a frame`, async (house) => {
+      const Cookie = `trident_token=${key({ sub: "backend", trident: { api: ["write"] } })}`;
+      const got = [];
+      for (const Origin of [OURS, ...STRANGERS].map((origin) => Buffer.from(origin).toString("latin1"))) {
+        for (const [method, path, body] of [["GET", "/v1/connections"], ["DELETE", `/v1/channels/${CHANNEL}/messages`], ["POST", "/v1/revocations", '{"user":"visitor"}']]) {
+          got.push((await request(house.port, path, { method, body, from: address(421), headers: { Cookie, Origin, "Content-Type": "application/json" } })).status);
+        }
+      }
+      assert.deepEqual([...new Set(got)], [401], got.join());
+      const page = await request(house.port, "/admin", { from: address(421) });
+      assert.match(page.headers["content-security-policy"], /frame-ancestors 'none'/);
+      return `${tally(got)}; the page forbids frames`;
+    });
   });
 }
