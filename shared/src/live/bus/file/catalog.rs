@@ -57,6 +57,11 @@ impl Catalog {
         (sealed + segments.active.length, segments.sealed.len() + 1)
     }
 
+    /// Whether there is a sealed segment `number`.
+    pub(super) fn is_sealed(&self, number: u64) -> bool {
+        self.segments.lock().sealed.iter().any(|segment| segment.sealed.number == number)
+    }
+
     /// The files of a sealed segment: its records, and its index.
     ///
     /// # Errors

@@ -106,7 +106,8 @@ pub(super) fn erase(catalog: &Catalog, purges: &[Purge], is_cancelled: &AtomicBo
     for segment in &*sealed {
         match erase_in(catalog, &segment.sealed, &up_to, is_cancelled) {
             // Retention has removed it.
-            Err(WriteError::Other(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(WriteError::Other(error))
+                if error.kind() == io::ErrorKind::NotFound && !catalog.is_sealed(segment.sealed.number) => {}
             erased => erased?,
         }
     }
@@ -147,8 +148,7 @@ fn erase_in(
     copy.sync().map_err(Sync)?;
     disk.rename(&new, &name).map_err(Other)?;
     disk.sync_names().map_err(Sync)?;
-    let is_listed = catalog.segments.lock().sealed.iter().any(|segment| segment.sealed.number == sealed.number);
-    if !is_listed {
+    if !catalog.is_sealed(sealed.number) {
         // Retention has removed the old one meanwhile.
         let _ = disk.remove(&name);
     }

@@ -152,3 +152,20 @@ fn an_interrupted_erasure_loses_nothing_else() {
         assert_eq!(purge::all(&again.bus.states.lock()), [], "{steps} {has_failed}");
     }
 }
+
+/// A directory that vanishes meanwhile has not lost its messages.
+#[test]
+fn a_segment_that_cannot_be_found_is_not_erased() {
+    let disk = SimulatedDisk::new();
+    let (mut simulated, ..) = filled(&disk, Fsync::Always);
+    purge_now(&mut simulated, "a");
+    pass(HALF_MS);
+    let (name, away) = (segment::file_name(1), "away");
+    disk.rename(&name, away).unwrap();
+    erase(&mut simulated).unwrap();
+    disk.rename(away, &name).unwrap();
+    assert_eq!(purge::all(&simulated.bus.states.lock()).len(), 1);
+    pass(60_000);
+    erase(&mut simulated).unwrap();
+    assert_eq!((occurrences(&disk, "secret"), purge::all(&simulated.bus.states.lock())), (0, vec![]));
+}
