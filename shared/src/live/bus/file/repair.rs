@@ -199,9 +199,20 @@ pub(super) fn numbers(disk: &dyn Disk, removed: &Removed, is_table_damaged: bool
     Ok(numbers)
 }
 
+/// Whether the newest segment was created and never used: then the one before was written to after that.
+fn has_unused(disk: &dyn Disk, numbers: &[u64]) -> io::Result<bool> {
+    let [_, .., newest] = numbers else { return Ok(false) };
+    let file = disk.open(&file_name(*newest))?;
+    Ok(file.length()? <= HEAD && Head::read(&*file)?.is_none())
+}
+
 pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
     let (removed, is_table_damaged) = removed(disk)?;
-    let numbers = numbers(disk, &removed, is_table_damaged)?;
+    let mut numbers = numbers(disk, &removed, is_table_damaged)?;
+    let is_unused = has_unused(disk, &numbers)?;
+    if is_unused {
+        numbers.pop();
+    }
     let mut expected = numbers.first().copied().unwrap_or_default();
     let missing = if is_table_damaged { 0 } else { expected.saturating_sub(removed.oldest.max(1)) };
     let is_interrupted = !matches!(Plan::read(disk), Ok(None));
@@ -215,7 +226,7 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
         let head = Head::read(&*file)?.filter(|head| head.number == number);
         let (end, is_damaged, unreadable) = match head {
             _ if number != expected => (0, true, None),
-            None => (0, !is_last || length > HEAD, None),
+            None => (0, !is_last || is_unused || length > HEAD, None),
             Some(head) => {
                 count.last = newest.max(head.before);
                 let scanned = segment::scan(&*file, head.salt, HEAD, &mut count)?;
