@@ -171,3 +171,30 @@ async fn newest(ask: &Ask, service: &Service) -> Option<Arc<Message>> {
     let is_wanted = ask.mode == Mode::Poll && ask.format == Format::Raw && ask.subscription.since == Since::Now;
     if is_wanted { reader::newest(service.log(), &ask.subscription.channels).await } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderMap;
+    use edge::{Settings, routes::RequestBody, settings::ServiceDefaults};
+
+    use super::*;
+
+    /// In bytes.
+    const MAX_FUTURE: usize = 1_536;
+
+    /// Every request moves its future, and a long poll keeps it for as long as it waits: what few of them do is in a box of its own.
+    #[actix_web::test]
+    async fn the_future_of_a_request_is_small() {
+        let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+        let settings =
+            Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory"), ("TRIDENT_PUBLIC", "*")]).unwrap();
+        let service = Service::open(settings, &defaults).unwrap();
+        let headers = HeaderMap::new();
+        let parts = |method, query| RequestParts { method, path: "/data", query, headers: &headers, peer: None };
+        let poll = handler(&service, &parts(&Method::GET, "channel=a"));
+        let publish =
+            edge::publish::handler(&service, &parts(&Method::POST, "channel=a"), RequestBody::Complete("1".into()));
+        let sizes = (size_of_val(&*poll), size_of_val(&*publish));
+        assert!(sizes.0 <= MAX_FUTURE && sizes.1 <= MAX_FUTURE, "{sizes:?} bytes");
+    }
+}

@@ -148,7 +148,8 @@ pub async fn publish(
             return Ok(first);
         }
         original = key.is_some().then(|| drafts.clone());
-        call.publish(&mut drafts).await?;
+        // In a box: every publication would have its room.
+        Box::pin(call.publish(&mut drafts)).await?;
     }
     let published = service.bus.publish(Publication { key, original, ..Publication::new(drafts) }).await;
     let published = published.map_err(|error| refused(service, error))?;
@@ -296,6 +297,7 @@ impl Addressed {
     }
 
     fn drafts(self, kind: &Kind, body: &[u8]) -> Result<Vec<Draft>, ApiError> {
+        let count = self.channels.len();
         let payload = match kind {
             Kind::Text => {
                 let text = std::str::from_utf8(body).map_err(|error| bad_body(PayloadError::Utf8(error)))?;
@@ -309,8 +311,9 @@ impl Addressed {
             }
             _ => Payload::from_json(body).map_err(bad_body)?,
         };
-        let draft = |channel| Draft::new(channel, payload.clone()).event(self.event.clone());
-        Ok(self.channels.into_iter().map(draft).collect())
+        let Self { channels, event } = self;
+        let drafts = channels.into_iter().zip(std::iter::repeat_n((payload, event), count));
+        Ok(drafts.map(|(channel, (payload, event))| Draft::new(channel, payload).event(event)).collect())
     }
 }
 

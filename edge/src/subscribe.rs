@@ -43,6 +43,17 @@ struct Asked {
     is_poll: bool,
 }
 
+impl Asked {
+    async fn permission(&self, service: &Service) -> Result<(), ApiError> {
+        let Self { access, channels, is_poll } = self;
+        if *is_poll {
+            PermissionCall::subscribe_poll(&service.edge, access, channels).await
+        } else {
+            PermissionCall::subscribe(&service.edge, access, channels).await
+        }
+    }
+}
+
 impl Subscription {
     /// Parses `channel` (`otherwise` is the default) and `since` of the query and checks the permissions.
     ///
@@ -73,12 +84,8 @@ impl Subscription {
     /// As [`require_room`], and as [`PermissionCall::subscribe`].
     pub async fn open(&self, service: &Service) -> Result<Reader, ApiError> {
         if let Some(asked) = self.asked.as_deref() {
-            match asked {
-                Asked { access, channels, is_poll: true } => {
-                    PermissionCall::subscribe_poll(&service.edge, access, channels).await?;
-                }
-                Asked { access, channels, .. } => PermissionCall::subscribe(&service.edge, access, channels).await?,
-            }
+            // In a box: every request would have its room, and most ask nobody.
+            Box::pin(asked.permission(service)).await?;
         }
         if let Since::After(cursor) = self.since
             && self.since != Since::UNKNOWN

@@ -138,10 +138,10 @@ impl FromStr for ChannelName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"_-.~".contains(&b);
-        let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(unreserved);
-        let name = text.strip_prefix(SERVER).unwrap_or(text);
-        if text.len() <= MAX_NAME_BYTES && name.split('/').all(is_segment) {
+        let unreserved = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'~');
+        let is_segment = |segment: &[u8]| !matches!(segment, b"" | b"." | b"..") && segment.iter().all(unreserved);
+        let name = text.strip_prefix(SERVER).unwrap_or(text).as_bytes();
+        if text.len() <= MAX_NAME_BYTES && name.split(|b| *b == b'/').all(is_segment) {
             Ok(Self(text.into()))
         } else {
             Err(NameError::Channel)
