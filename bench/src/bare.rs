@@ -1,14 +1,15 @@
 //! The lower bound that servers are compared with: one `write(2)` to each socket for each message, and nothing else.
 //!
 //! Runs as a separate process, so that its CPU time is counted like a server's. The first byte of a connection identifies it as a reader or
-//! as the publisher. The publisher connects last, and each of its messages, prefixed by its length, is sent unchanged to all readers.
+//! as the publisher. The publisher connects last, and each of its messages, prefixed by its length, is sent unchanged to all readers. A
+//! publisher that waits gets an answer of one byte then.
 
 use std::{
     io::{self, Read, Write as _},
     net::{TcpListener, TcpStream},
 };
 
-use crate::reader::bare::{PUBLISHER, SEATED};
+use crate::reader::bare::{PUBLISHER, SEATED, WAITING};
 
 /// Bytes of the largest message.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -28,14 +29,14 @@ pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
             continue;
         }
         stream.write_all(&[SEATED])?;
-        if kind == [PUBLISHER] {
-            return relay(stream, &mut readers);
+        if kind == [PUBLISHER] || kind == [WAITING] {
+            return relay(stream, &mut readers, kind == [WAITING]);
         }
         readers.push(stream);
     }
 }
 
-fn relay(publisher: TcpStream, readers: &mut [TcpStream]) -> io::Result<()> {
+fn relay(publisher: TcpStream, readers: &mut [TcpStream], waits: bool) -> io::Result<()> {
     let mut publisher = io::BufReader::new(publisher);
     let mut message = Vec::new();
     loop {
@@ -52,6 +53,9 @@ fn relay(publisher: TcpStream, readers: &mut [TcpStream]) -> io::Result<()> {
         publisher.read_exact(&mut message)?;
         for reader in &mut *readers {
             reader.write_all(&message)?;
+        }
+        if waits {
+            publisher.get_mut().write_all(&[SEATED])?;
         }
     }
 }

@@ -73,6 +73,23 @@ pub(crate) enum Scenario {
     },
     /// Publish to many readers.
     Fanout(Fanout),
+    /// Publish to many readers, one message after the other: each waits for the answer to the one before.
+    Sequential {
+        #[arg(long, value_enum, default_value = "sse")]
+        transport: Transport,
+        /// Numbers of readers, one server for each.
+        #[arg(long, value_delimiter = ',', default_value = "100,1000,10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        readers: Vec<u32>,
+        /// Numbers of messages of a burst.
+        #[arg(long, value_delimiter = ',', default_value = "1,8,32", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        burst: Vec<u32>,
+        /// Number of bursts.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        rounds: u32,
+        /// Bytes of each message, which is a text.
+        #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(34..=65_536))]
+        payload: u32,
+    },
     /// Publish to nobody.
     Publish {
         #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]

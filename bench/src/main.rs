@@ -39,7 +39,7 @@ use cli::{Cli, Scenario, Target};
 use peer::Peer;
 use reader::{Fault, Transport};
 use report::{Record, Run};
-use scenario::{fanout, growth, idle, peers, publish, suite};
+use scenario::{fanout, growth, idle, peers, publish, sequential, suite};
 use server::{Bus, Cores, Options, Server};
 
 fn main() -> ExitCode {
@@ -100,6 +100,21 @@ fn run(cli: Cli) -> Result<Vec<Record>, Fault> {
             one(transport, &|server| Ok(Run::Idle(idle::run(server, transport, connections as usize)?)))
         }
         Scenario::Fanout(asked) => one(asked.transport, &|server| Ok(Run::Fanout(fanout::run(server, asked.plan())?))),
+        Scenario::Sequential { transport, readers, burst, rounds, payload } => {
+            let mut records = Vec::new();
+            for (readers, burst) in readers.iter().flat_map(|readers| burst.iter().map(move |burst| (*readers, *burst)))
+            {
+                let plan = sequential::Plan {
+                    transport,
+                    readers: readers as usize,
+                    burst: burst as usize,
+                    rounds: rounds as usize,
+                    payload: payload as usize,
+                };
+                records.extend(one(transport, &|server| Ok(Run::Sequential(sequential::run(server, plan)?)))?);
+            }
+            Ok(records)
+        }
         Scenario::Publish { connections, channels, idle_readers, batch, stretch } => {
             let plan = publish::Plan {
                 connections: connections as usize,

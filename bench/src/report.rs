@@ -77,6 +77,7 @@ pub(crate) struct Step {
 pub(crate) enum Run {
     Idle(Idle),
     Fanout(Fanout),
+    Sequential(Sequential),
     Publish(Publish),
 }
 
@@ -129,6 +130,26 @@ impl Fanout {
     pub(crate) fn cpu(&self) -> Option<f64> {
         self.server_cpu_us_per_delivery
     }
+}
+
+/// Messages to many, from one publisher that waits for each answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sequential {
+    pub(crate) transport: Transport,
+    pub(crate) readers: usize,
+    /// Messages of a burst.
+    pub(crate) burst: usize,
+    pub(crate) rounds: usize,
+    pub(crate) payload: usize,
+    pub(crate) deliveries: u64,
+    pub(crate) server_cpu_us_per_delivery: Option<f64>,
+    /// From a request to its answer.
+    pub(crate) answers_us: Latency,
+    /// From the first request of a burst until every reader has all of it.
+    pub(crate) all_us: Latency,
+    pub(crate) repeats: u64,
+    pub(crate) late: u64,
+    pub(crate) load: Share,
 }
 
 /// Requests that publish, to nobody.

@@ -264,6 +264,11 @@ impl Server {
         Cpu::of(self.pid?).ok()
     }
 
+    /// As [`cpu`](Self::cpu), to the nanosecond.
+    pub(crate) fn busy(&self) -> Option<Duration> {
+        usage::busy(self.pid?).ok()
+    }
+
     /// Its resident memory in bytes, if it is readable.
     pub(crate) fn resident(&self) -> Option<u64> {
         usage::resident(self.pid?).ok()

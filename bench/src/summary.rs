@@ -2,7 +2,7 @@
 
 use crate::{
     peer::Peer,
-    report::{Fanout, Idle, Publish, Record, Run},
+    report::{Fanout, Idle, Publish, Record, Run, Sequential},
 };
 
 /// Runs of one scenario, and whose they are.
@@ -16,6 +16,7 @@ pub(crate) type Figure<R> = fn(&R) -> Option<f64>;
 pub(crate) struct Sorted<'a> {
     pub(crate) idle: Runs<'a, Idle>,
     pub(crate) fanout: Runs<'a, Fanout>,
+    pub(crate) sequential: Runs<'a, Sequential>,
     pub(crate) publish: Runs<'a, Publish>,
 }
 
@@ -26,6 +27,7 @@ impl<'a> Sorted<'a> {
             match run {
                 Run::Idle(run) => sorted.idle.push((*peer, run)),
                 Run::Fanout(run) => sorted.fanout.push((*peer, run)),
+                Run::Sequential(run) => sorted.sequential.push((*peer, run)),
                 Run::Publish(run) => sorted.publish.push((*peer, run)),
             }
         }
@@ -48,6 +50,13 @@ impl Kind for Idle {
 impl Kind for Fanout {
     fn is_like(&self, other: &Self) -> bool {
         self.transport == other.transport && is_same_load(self, other)
+    }
+}
+
+impl Kind for Sequential {
+    fn is_like(&self, other: &Self) -> bool {
+        (self.transport, self.readers, self.burst, self.payload)
+            == (other.transport, other.readers, other.burst, other.payload)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     peer::Peer,
-    report::{Fanout, Idle, Publish, Record},
+    report::{Fanout, Idle, Publish, Record, Sequential},
     summary::{Figure, Runs, Sorted, figures, is_same_load, kinds, middle, ratios, rounds, spread},
 };
 
@@ -46,7 +46,7 @@ impl Table {
 /// The tables of all `records`, for a terminal.
 pub(crate) fn text(records: &[Record]) -> String {
     let sorted = Sorted::of(records);
-    let tables = [idle(&sorted.idle), fanout(&sorted.fanout), publish(&sorted.publish)];
+    let tables = [idle(&sorted.idle), fanout(&sorted.fanout), sequential(&sorted.sequential), publish(&sorted.publish)];
     tables.iter().filter(|table| !table.rows.is_empty()).map(Table::plain).collect()
 }
 
@@ -125,6 +125,40 @@ pub(crate) fn fanout(runs: &Runs<'_, Fanout>) -> Table {
             "p99.9 ms",
             "max ms",
             "lost/repeated/late",
+            "load CPU",
+        ],
+        rows: kinds(runs).into_iter().map(row).collect(),
+    }
+}
+
+/// Messages to many, one after the other.
+pub(crate) fn sequential(runs: &Runs<'_, Sequential>) -> Table {
+    let row = |(peer, kind): (Peer, &Sequential)| {
+        let rounds = rounds(runs, peer, kind);
+        let cell = |figure: Figure<Sequential>, digits| spread(&figures(&rounds, figure), digits);
+        vec![
+            peer.name().to_owned(),
+            kind.transport.name().to_owned(),
+            kind.readers.to_string(),
+            kind.burst.to_string(),
+            cell(|run| run.server_cpu_us_per_delivery, 2),
+            cell(|run| Some(run.all_us.p50 / 1000.0), 2),
+            cell(|run| Some(run.answers_us.p50 / 1000.0), 3),
+            cell(|run| Some(run.answers_us.p99 / 1000.0), 3),
+            cell(|run| Some(run.load.of_core * 100.0), 0) + " %",
+        ]
+    };
+    Table {
+        title: "sequential: one publisher that waits for each answer",
+        columns: vec![
+            "server",
+            "transport",
+            "readers",
+            "burst",
+            "µs CPU/delivery",
+            "all have all, p50 ms",
+            "answer p50 ms",
+            "answer p99 ms",
             "load CPU",
         ],
         rows: kinds(runs).into_iter().map(row).collect(),

@@ -40,6 +40,18 @@ fn parse_stat(stat: &str, ticks: u64) -> Option<Cpu> {
     Some(Cpu { user: next()?, system: next()? })
 }
 
+/// Processor time that the threads of the process `pid` have used so far, to the nanosecond.
+pub(crate) fn busy(pid: u32) -> io::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let nanos = stat.split_ascii_whitespace().next().and_then(|nanos| nanos.parse().ok());
+        sum += Duration::from_nanos(nanos.unwrap_or_default());
+    }
+    Ok(sum)
+}
+
 /// The first process that `pid` started and that still is.
 pub(crate) fn first_child(pid: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -86,6 +98,7 @@ mod tests {
     fn this_process_takes_something() {
         let pid = std::process::id();
         assert!(resident(pid).unwrap() > 100_000);
+        assert!(busy(pid).unwrap() > Duration::ZERO);
         assert!(Cpu::of(pid).is_ok() && kernel_memory().unwrap() > 0);
     }
 }

@@ -51,6 +51,7 @@ fn kind(run: &Run) -> String {
         Run::Idle(run) => format!("{} idle", run.transport.name()),
         Run::Fanout(run) if run.rate.is_some() => run.transport.name().to_owned(),
         Run::Fanout(run) => format!("{} window {}", run.transport.name(), run.window),
+        Run::Sequential(run) => format!("{} burst {}", run.transport.name(), run.burst),
         Run::Publish(_) => "publish".to_owned(),
     }
 }
@@ -59,6 +60,7 @@ fn cpu(run: &Run) -> Option<f64> {
     match run {
         Run::Idle(run) => run.server_cpu_us_per_connect,
         Run::Fanout(run) => run.server_cpu_us_per_delivery,
+        Run::Sequential(run) => run.server_cpu_us_per_delivery,
         Run::Publish(run) => run.server_cpu_us_per_request,
     }
 }
@@ -66,7 +68,7 @@ fn cpu(run: &Run) -> Option<f64> {
 /// The column of each figure, and the figure.
 const FIGURES: [(&str, usize, Value); 7] = [
     ("deliveries or requests/s", 0, |run| match run {
-        Run::Idle(_) => None,
+        Run::Idle(_) | Run::Sequential(_) => None,
         Run::Fanout(run) => Some(run.deliveries_per_second),
         Run::Publish(run) => Some(run.requests_per_second),
     }),
@@ -82,7 +84,7 @@ const FIGURES: [(&str, usize, Value); 7] = [
         _ => None,
     }),
     ("server CPU %", 0, |run| match run {
-        Run::Idle(_) => None,
+        Run::Idle(_) | Run::Sequential(_) => None,
         Run::Fanout(run) => Some(run.server?.of_core * 100.0),
         Run::Publish(run) => Some(run.server?.of_core * 100.0),
     }),
@@ -92,6 +94,7 @@ fn latency(run: &Run) -> Option<crate::report::Latency> {
     match run {
         Run::Idle(_) => None,
         Run::Fanout(run) => Some(run.latency_us),
+        Run::Sequential(run) => Some(run.all_us),
         Run::Publish(run) => Some(run.latency_us),
     }
 }
@@ -100,6 +103,7 @@ fn load(run: &Run) -> f64 {
     match run {
         Run::Idle(run) => run.load.of_core,
         Run::Fanout(run) => run.load.of_core,
+        Run::Sequential(run) => run.load.of_core,
         Run::Publish(run) => run.load.of_core,
     }
 }

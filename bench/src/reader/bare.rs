@@ -6,6 +6,8 @@ use crate::stamp::{Scanner, Stamp};
 pub(crate) const READER: u8 = b'R';
 /// What the publisher says first.
 pub(crate) const PUBLISHER: u8 = b'P';
+/// What a publisher says first that waits for an answer to each of its messages.
+pub(crate) const WAITING: u8 = b'W';
 /// What the server answers to either.
 pub(crate) const SEATED: u8 = b'.';
 

@@ -1,10 +1,11 @@
-//! What is measured: idle connections, messages to many, publishing to nobody, and all of it in turn.
+//! What is measured: idle connections, messages to many, at once and one after the other, publishing to nobody, and all of it in turn.
 
 pub(crate) mod fanout;
 pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod peers;
 pub(crate) mod publish;
+pub(crate) mod sequential;
 pub(crate) mod suite;
 
 use std::{
