@@ -4,6 +4,7 @@
 //! once, when the process starts. Values of others (the log, the operating system) are read when `/metrics` is requested.
 
 mod collectors;
+mod parking;
 mod rates;
 mod refusals;
 
@@ -25,6 +26,7 @@ use prometheus_client::{
 };
 
 pub use collectors::{Figure, LogFigures, resident_memory};
+pub(crate) use parking::{Parking, Unparked};
 pub use rates::Rates;
 use rates::{Sample, Samples};
 pub use refusals::{RefusalLog, Refusals};
@@ -113,6 +115,7 @@ pub struct Metrics {
     requests: Family<ByRoute, Counter>,
     /// Requests in progress, including streams.
     pub(super) in_flight: Gauge,
+    pub(super) parking: Parking,
     samples: Samples,
     registry: Mutex<Registry>,
     measurement: OnceLock<Measurement>,
@@ -162,6 +165,7 @@ impl Metrics {
         let requests = Family::<ByRoute, Counter>::default();
         trident.register("http_requests", "Responses, by route, method and status class", requests.clone());
         let refusals = Refusals::register(trident);
+        let parking = Parking::register(trident);
         Self {
             publishes,
             repeats,
@@ -169,6 +173,7 @@ impl Metrics {
             transports,
             requests,
             in_flight,
+            parking,
             samples: Samples::default(),
             registry: Mutex::new(registry),
             measurement: OnceLock::new(),

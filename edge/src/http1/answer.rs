@@ -289,7 +289,7 @@ impl Connection {
                         },
                         Poll::Pending if flushed.is_pending() => return self.poll_grace(cx),
                         Poll::Pending if self.can_park() && sending.can_park(self.decoder.is_tunnel()) => {
-                            return Poll::Ready(Ok(()));
+                            return if self.waits_unparked() { Poll::Pending } else { Poll::Ready(Ok(())) };
                         }
                         Poll::Pending => return Poll::Pending,
                     }

@@ -75,12 +75,17 @@ pub(super) struct Connection {
     pub(super) is_closing: bool,
     /// It is parked while its stream waits.
     pub(super) parks: bool,
+    /// How often it was parked, and left because its client took too little.
+    slow: u8,
+    /// How often it still waits by itself before it is parked.
+    unparked_waits: u8,
 }
 
 /// What is left of a connection while it is parked, and of what happened then.
 pub(super) struct Remains {
     pub(super) quiet: Quiet,
     pub(super) discarded: usize,
+    pub(super) slow: u8,
     pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
     /// The client sends more than requests: its connection is a WebSocket.
@@ -119,10 +124,13 @@ impl Connection {
 
     /// A connection whose last response continues: everything before what is queued was passed to the kernel.
     pub(super) fn resumed(worker: &Worker, socket: TcpStream, place: &Socket, remains: Remains) -> Self {
-        let Remains { quiet, discarded, inbox, outgoing, is_tunnel } = remains;
+        let Remains { quiet, discarded, slow, inbox, outgoing, is_tunnel } = remains;
         let new = Self::around(worker, socket, place);
         let decoder = if is_tunnel { Decoder::tunnel(worker.config.clone()) } else { new.decoder };
-        Self { quiet, discarded, inbox, outgoing, decoder, is_discarding: !is_tunnel, ..new }
+        // Leaving and coming back costs more than a message does: a client that is slow again and again stays alone for longer.
+        let unparked_waits = (1 << (slow.clamp(1, 4) - 1)) - 1;
+        let is_discarding = !is_tunnel;
+        Self { quiet, discarded, slow, unparked_waits, inbox, outgoing, decoder, is_discarding, ..new }
     }
 
     fn around(worker: &Worker, socket: TcpStream, place: &Socket) -> Self {
@@ -144,12 +152,27 @@ impl Connection {
             discarded: 0,
             is_closing: false,
             parks: cfg!(target_os = "linux"),
+            slow: 0,
+            unparked_waits: 0,
         }
     }
 
     /// Whether it can be parked: it may be, and everything that was received has been decoded.
     pub(super) fn can_park(&self) -> bool {
         self.parks && self.input == Input::Open && self.inbox.is_empty()
+    }
+
+    /// Whether it waits by itself once more although it can be parked; counts it.
+    pub(super) fn waits_unparked(&mut self) -> bool {
+        let waits = self.unparked_waits > 0;
+        self.unparked_waits = self.unparked_waits.saturating_sub(1);
+        waits
+    }
+
+    /// What is left of it while it is parked.
+    pub(super) fn into_remains(self) -> (TcpStream, Remains) {
+        let Self { socket, quiet, discarded, slow, inbox, outgoing, decoder, .. } = self;
+        (socket, Remains { quiet, discarded, slow, inbox, outgoing, is_tunnel: decoder.is_tunnel() })
     }
 
     /// A request that cannot be decoded gets a status, and the connection ends.

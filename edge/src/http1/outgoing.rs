@@ -57,7 +57,7 @@ pub(super) const MAX_WRITE: usize = 16 * 1024;
 /// What ends a body in chunks (RFC 9112 §7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Maximum number of parts in one write.
-const MAX_PARTS: usize = 8;
+pub(super) const MAX_PARTS: usize = 8;
 
 /// The queue of outgoing bytes. Allocates nothing while it is empty.
 #[derive(Default)]
@@ -70,20 +70,25 @@ pub(super) struct Outgoing {
     taken: usize,
 }
 
-/// A part of a body as a chunk, with its framing (RFC 9112 §7.1).
-pub(super) fn framed(part: &[u8]) -> Vec<u8> {
-    let mut chunk = Vec::with_capacity(part.len() + 16 + 4);
+/// A part of a body as a chunk, with its framing (RFC 9112 §7.1). A long part is not copied.
+pub(super) fn framed(part: Bytes) -> Vec<Bytes> {
+    const LINE_END: &[u8] = b"\r\n";
+    let is_shared = part.len() >= MIN_SHARED;
+    let mut before = Vec::with_capacity(16 + 4 + if is_shared { 0 } else { part.len() });
     // Writing to a vector never fails.
-    let _ = write!(chunk, "{:X}\r\n", part.len());
-    chunk.extend_from_slice(part);
-    chunk.extend_from_slice(b"\r\n");
-    chunk
+    let _ = write!(before, "{:X}\r\n", part.len());
+    if is_shared {
+        return vec![before.into(), part, Bytes::from_static(LINE_END)];
+    }
+    before.extend_from_slice(&part);
+    before.extend_from_slice(LINE_END);
+    vec![before.into()]
 }
 
 impl Outgoing {
     /// These bytes, and nothing else yet.
-    pub(super) fn of(bytes: Bytes) -> Self {
-        Self { parts: Some(bytes).into_iter().filter(|bytes| !bytes.is_empty()).collect(), ..Self::default() }
+    pub(super) fn of(parts: Vec<Bytes>) -> Self {
+        Self { parts: parts.into_iter().filter(|bytes| !bytes.is_empty()).collect(), ..Self::default() }
     }
 
     /// The number of queued bytes.

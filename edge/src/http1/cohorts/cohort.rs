@@ -14,18 +14,19 @@ use shared::{
 use super::{
     super::{
         clock::NEVER,
-        outgoing::{Framing, MAX_WRITE, framed},
+        outgoing::{Framing, framed},
     },
     member::List,
     woken::{CohortWaker, Woken},
+    write::{Writing, after_first, writings},
 };
 use crate::{
     metrics::{Transport, TransportMetrics},
-    stream::{AnyForm, BATCH},
+    stream::{AnyForm, BATCH, BESIDE_DATA},
 };
 
-/// Bytes of data after a place that a cohort sends. A member that has missed more leaves: it is not caught up, or one message is so large that
-/// it is not to be copied for each slice.
+/// Bytes of data after a place that a cohort sends at a time, and at least the messages of one read of the log. A member that has missed more
+/// gets the rest when it is its turn again.
 const MAX_RUN: usize = 64 * 1024;
 
 /// What the members of a cohort have in common, beside their channels.
@@ -49,8 +50,8 @@ impl Kind {
     }
 
     /// A part of a body, with its framing.
-    pub(super) fn framed(&self, part: Bytes) -> Bytes {
-        if self.framing == Framing::Chunks { framed(&part).into() } else { part }
+    pub(super) fn framed(&self, part: Bytes) -> Vec<Bytes> {
+        if self.framing == Framing::Chunks { framed(part) } else { vec![part] }
     }
 }
 
@@ -66,6 +67,8 @@ pub(super) struct Cohort {
     pub(super) is_ready: bool,
     /// When its keep-alives are due, as far as is known.
     pub(super) beat: u64,
+    /// The member that was sent a part of what it misses last.
+    pub(super) newest_partial: Option<u32>,
 }
 
 /// What follows a place.
@@ -74,7 +77,7 @@ pub(super) enum Follows {
     Nothing(Place),
     /// Messages, in parts.
     Run(Run),
-    /// A gap, messages on disk, or more than a cohort sends.
+    /// A gap, or messages on disk.
     NotForAll,
 }
 
@@ -84,12 +87,16 @@ pub(super) struct Run {
     pub(super) first: Cursor,
     /// At least one.
     pub(super) parts: Vec<Part>,
+    /// What writes all of them.
+    pub(super) writings: Vec<Writing>,
+    /// There may be more after them.
+    pub(super) is_cut: bool,
 }
 
 /// The messages of one read of the log.
 pub(super) struct Part {
     /// A part of the body, with its framing.
-    pub(super) bytes: Bytes,
+    bytes: Vec<Bytes>,
     /// The number of messages.
     pub(super) messages: usize,
     /// The place after them.
@@ -97,14 +104,21 @@ pub(super) struct Part {
 }
 
 impl Run {
-    /// The number of system calls that send it, at least.
-    pub(super) fn writes(&self) -> usize {
-        self.parts.iter().map(|part| part.bytes.len().div_ceil(MAX_WRITE)).sum()
+    /// The number of bytes of all parts.
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(Part::len).sum()
+    }
+}
+
+impl Part {
+    /// The number of its bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.iter().map(Bytes::len).sum()
     }
 
-    /// The number of bytes of all parts.
-    pub(super) fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.bytes.len()).sum()
+    /// What follows the first `taken` bytes.
+    pub(super) fn after(&self, taken: usize) -> Vec<Bytes> {
+        after_first(&self.bytes, taken)
     }
 }
 
@@ -118,7 +132,7 @@ impl Cohort {
         woken: &Arc<Woken>,
     ) -> Self {
         let waker = CohortWaker::waker(key, woken);
-        Self { reader, kind, figures, list: List::default(), waker, is_ready: false, beat: NEVER }
+        Self { reader, kind, figures, list: List::default(), waker, is_ready: false, beat: NEVER, newest_partial: None }
     }
 
     /// Whether a stream of the same channels can be a member.
@@ -129,26 +143,28 @@ impl Cohort {
     /// What follows `place`.
     pub(super) fn follows(&mut self, place: Place) -> Follows {
         self.reader.seek(place);
-        let (mut batches, mut bytes) = (Vec::new(), 0);
-        while let Some((batch, end)) = self.reader.read(BATCH) {
-            bytes += batch.messages.iter().map(|message| message.len()).sum::<usize>();
-            // Before anything is encoded: whoever leaves shares the forms of the messages.
-            if batch.gap.is_some() || bytes > MAX_RUN {
-                return Follows::NotForAll;
+        let (mut batches, mut bytes, mut is_cut) = (Vec::<(Batch, Place)>::new(), 0, false);
+        while bytes < MAX_RUN
+            && let Some((batch, end)) = self.reader.read(BATCH)
+        {
+            if batch.gap.is_some() {
+                is_cut = true;
+                break;
             }
+            bytes += batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
             batches.push((batch, end));
         }
-        if self.reader.is_on_disk() {
-            return Follows::NotForAll;
-        }
+        is_cut |= bytes >= MAX_RUN || self.reader.is_on_disk();
         let Some(first) = batches.first().and_then(|(batch, _)| batch.messages.first()).map(|message| message.id)
         else {
-            return Follows::Nothing(self.reader.place());
+            return if is_cut { Follows::NotForAll } else { Follows::Nothing(self.reader.place()) };
         };
         let part = |(batch, end): (Batch, Place)| {
             let bytes = self.kind.framed(self.kind.form.chunk(&batch));
             Part { bytes, messages: batch.messages.len(), end }
         };
-        Follows::Run(Run { first, parts: batches.into_iter().map(part).collect() })
+        let parts: Vec<_> = batches.into_iter().map(part).collect();
+        let writings = writings(parts.iter().flat_map(|part| part.bytes.iter().cloned()));
+        Follows::Run(Run { first, parts, writings, is_cut })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read as _};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -19,7 +19,10 @@ use super::{
     member::{Departed, Exit, Guards, Member},
     table::Table,
 };
-use crate::{guarded::Guarded, response::ResponseBody, stream::StreamSchedule};
+use crate::{guarded::Guarded, metrics::Unparked, response::ResponseBody, stream::StreamSchedule};
+
+/// Members that are visited in one turn.
+const VISITS: usize = 128;
 
 impl Table {
     /// A member has received something, or its client has left.
@@ -55,15 +58,27 @@ impl Table {
         let Member { cohort, place, .. } = self.members[key as usize];
         match self.cohorts[cohort].follows(place) {
             Follows::Nothing(_) => self.exit(key, Exit::Lost),
-            Follows::Run(_) | Follows::NotForAll => self.expel(key),
+            Follows::Run(_) | Follows::NotForAll => self.expel(key, Unparked::Closed),
         }
     }
 
-    /// Some members have been ended from outside: their streams end now.
-    pub(super) fn end_members(&mut self) {
-        let ended = self.members.iter().filter(|(_, member)| member.guards.slot.end().is_some());
-        let ended: Vec<_> = ended.filter_map(|(key, _)| u32::try_from(key).ok()).collect();
-        ended.into_iter().for_each(|key| self.set_due(key));
+    /// Some members have been ended from outside: each one is to be [visited](Self::visit).
+    pub(super) fn visit_all(&mut self) {
+        self.to_visit = self.members.capacity();
+    }
+
+    /// Visits some of the members that are to be visited: those that have been ended from outside leave as soon as possible.
+    pub(super) fn visit(&mut self) {
+        for _ in 0..VISITS.min(self.to_visit) {
+            self.to_visit -= 1;
+            let next = self.visited.checked_add(1).filter(|next| *next < self.members.capacity());
+            let visited = std::mem::replace(&mut self.visited, next.unwrap_or_default());
+            if let Ok(key) = u32::try_from(visited)
+                && self.members.get(visited).is_some_and(|member| member.guards.slot.end().is_some())
+            {
+                self.set_due(key);
+            }
+        }
     }
 
     /// Finds the time at which a member has to leave.
@@ -81,9 +96,8 @@ impl Table {
     }
 
     /// A member continues alone: whatever is to be done, its stream does it.
-    pub(super) fn expel(&mut self, key: u32) {
-        let place = self.members[key as usize].place;
-        self.exit(key, Exit::Alone { place, rest: Bytes::new() });
+    pub(super) fn expel(&mut self, key: u32, reason: Unparked) {
+        self.exit(key, Exit::Alone(reason));
     }
 
     /// Removes a member.
@@ -92,11 +106,18 @@ impl Table {
         let of = &mut self.cohorts[cohort];
         of.list.remove(&mut self.members, key);
         let member = self.members.remove(key as usize);
+        self.parking.connections.dec();
+        self.parking.unparked(exit.reason()).inc();
         self.ends.remove(&(member.due, key));
+        let mut slow = member.slow;
         let continues = match exit {
             Exit::Lost => None,
-            Exit::Alone { place, rest } => Some((place, rest, BytesMut::new())),
-            Exit::Heard(received) => Some((member.place, Bytes::new(), received)),
+            Exit::Alone(_) => Some((member.place, Vec::new(), BytesMut::new())),
+            Exit::Slow { place, rest } => {
+                slow = slow.saturating_add(1);
+                Some((place, rest, BytesMut::new()))
+            }
+            Exit::Heard(received) => Some((member.place, Vec::new(), received)),
         };
         if let Some((place, rest, inbox)) = continues {
             let Member { socket, own, end, quiet, discarded, guards, .. } = member;
@@ -113,7 +134,7 @@ impl Table {
             let body = own.resume(of.reader.reader_at(place), slot, times, reading);
             let body = Guarded::new(ResponseBody::live(body), counted);
             let sending = Sending::resumed(body, of.kind.framing, incoming);
-            let remains = Remains { quiet, discarded, inbox, outgoing: Outgoing::of(rest), is_tunnel };
+            let remains = Remains { quiet, discarded, slow, inbox, outgoing: Outgoing::of(rest), is_tunnel };
             self.left.push(Departed { socket, accepted, remains, sending });
         }
         if of.reader.remove() {
@@ -124,6 +145,7 @@ impl Table {
     /// Removes a cohort without members.
     fn disband(&mut self, key: usize) {
         let cohort = self.cohorts.remove(key);
+        self.parking.cohorts.dec();
         self.beats.remove(&(cohort.beat, key));
         let channels = cohort.reader.channel_set();
         if let Some(cohorts) = self.by_channels.get_mut(&channels) {

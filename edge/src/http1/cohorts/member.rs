@@ -13,7 +13,7 @@ use super::super::{
     quiet::Quiet,
     sockets::Socket,
 };
-use crate::{layer::Counted, limits::Slot, stream::Own};
+use crate::{layer::Counted, limits::Slot, metrics::Unparked, stream::Own};
 
 /// A parked connection. Everything before its place was passed to the kernel.
 pub(super) struct Member {
@@ -25,6 +25,8 @@ pub(super) struct Member {
     pub(super) due: u64,
     pub(super) own: Box<dyn Own>,
     pub(super) quiet: Quiet,
+    /// How often it left because its client took too little, before it was parked again.
+    pub(super) slow: u8,
     /// The number of bytes that its client sent although no further request is read.
     pub(super) discarded: usize,
     pub(super) guards: Guards,
@@ -52,10 +54,24 @@ pub(super) struct Departed {
 pub(super) enum Exit {
     /// Its connection is lost.
     Lost,
+    /// It continues alone.
+    Alone(Unparked),
     /// It continues alone from `place`, once its client has taken `rest`.
-    Alone { place: Place, rest: Bytes },
+    Slow { place: Place, rest: Vec<Bytes> },
     /// It continues alone with what its client has sent.
     Heard(BytesMut),
+}
+
+impl Exit {
+    /// What it is counted as.
+    pub(super) fn reason(&self) -> Unparked {
+        match self {
+            Self::Lost => Unparked::Closed,
+            Self::Alone(reason) => *reason,
+            Self::Slow { .. } => Unparked::Slow,
+            Self::Heard(_) => Unparked::Received,
+        }
+    }
 }
 
 impl Member {
@@ -125,6 +141,34 @@ impl List {
             back => members[back as usize].links.after = key,
         }
         self.back = key;
+    }
+
+    /// Adds a member behind all whose places are not later than its own. `near` is a member that may be its neighbour.
+    pub(super) fn insert(&mut self, members: &mut Members, key: u32, near: Option<u32>) {
+        let place = members[key as usize].place.cursor();
+        let is_before = |one: u32| members[one as usize].place.cursor() <= place;
+        let is_last_before =
+            |one: &u32| is_before(*one) && Self::after(members, *one).is_none_or(|after| !is_before(after));
+        let mut before = near.filter(is_last_before).or((self.back != NONE).then_some(self.back));
+        while let Some(one) = before.filter(|one| !is_before(*one)) {
+            before = Self::before(members, one);
+        }
+        let after = before.map_or(self.front, |before| members[before as usize].links.after);
+        let before = before.unwrap_or(NONE);
+        members[key as usize].links = Links { before, after };
+        match before {
+            NONE => self.front = key,
+            before => members[before as usize].links.after = key,
+        }
+        match after {
+            NONE => self.back = key,
+            after => members[after as usize].links.before = key,
+        }
+    }
+
+    fn before(members: &Members, key: u32) -> Option<u32> {
+        let before = members[key as usize].links.before;
+        (before != NONE).then_some(before)
     }
 
     /// Removes a member, wherever it is.

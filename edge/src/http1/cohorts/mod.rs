@@ -12,15 +12,18 @@
 //! its own again, with a reader at its place, and is parked again when it has caught up.
 //!
 //! One task of each worker serves all of its cohorts: the host. After each slice of members it lets the worker do what else is ready, so a
-//! publication never waits for the previous one to be delivered; the members that are served later then get both in one write.
+//! publication never waits for the previous one to be delivered; the members that are served later then get both in one write. If much else
+//! is ready, its slices are as long ([`pace`]).
 //!
 //! The host is the future of the first connection that is parked, and lasts as long as any other: actix's server counts it, and waits for it
 //! when it shuts down.
 
+mod beats;
 mod cohort;
 mod events;
 mod exit;
 mod member;
+mod pace;
 mod table;
 mod woken;
 mod write;
@@ -42,7 +45,7 @@ use actix_web::rt::{self, net::TcpStream, task::yield_now};
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::{events::Events, member::Departed, table::Table, woken::Woken};
+use self::{events::Events, member::Departed, pace::Pace, table::Table, woken::Woken};
 use super::{
     Worker,
     answer::{Answered, WaitingStream},
@@ -50,6 +53,7 @@ use super::{
     connection::Connection,
     sockets::Socket,
 };
+use crate::metrics::Unparked;
 
 /// The cohorts of one worker.
 pub(super) struct Cohorts {
@@ -75,13 +79,17 @@ impl Cohorts {
     pub(super) fn new(worker: Rc<Worker>) -> Rc<Self> {
         let woken = Arc::<Woken>::default();
         Rc::new(Self {
-            table: RefCell::new(Table::new(worker.clock.clone(), woken.clone())),
+            table: RefCell::new(Self::table(&worker, &woken)),
             worker,
             events: OnceCell::new(),
             woken,
             alone: Cell::new(0),
             is_hosted: Cell::new(false),
         })
+    }
+
+    fn table(worker: &Worker, woken: &Arc<Woken>) -> Table {
+        Table::new(worker.clock.clone(), woken.clone(), worker.edge.metrics.parking.clone())
     }
 
     /// Parks a connection. Returns the host, if there is none yet: it has to be polled to its end.
@@ -96,14 +104,14 @@ impl Cohorts {
     }
 
     fn admit(self: &Rc<Self>, connection: Connection, accepted: Socket, stream: WaitingStream) {
-        let Connection { socket, quiet, discarded, .. } = connection;
+        let (socket, remains) = connection.into_remains();
         // A socket that cannot be taken from the runtime is closed.
         let Ok(socket) = socket.into_std() else { return };
         let mut table = self.table.borrow_mut();
         let due = table.due();
-        let key = table.park(socket, accepted, quiet, discarded, stream);
+        let key = table.park(socket, accepted, remains, stream);
         if self.watch(table.socket(key), key).is_err() {
-            table.expel(key);
+            table.expel(key, Unparked::Behind);
             let left = table.take_left();
             drop(table);
             left.into_iter().for_each(|departed| self.continue_alone(departed, false));
@@ -150,26 +158,35 @@ impl Cohorts {
     /// Closes all parked connections.
     fn drop_all(&self) {
         if let Ok(mut table) = self.table.try_borrow_mut() {
-            *table = Table::new(self.worker.clock.clone(), self.woken.clone());
+            *table = Self::table(&self.worker, &self.woken);
         }
     }
 
     /// One turn of the host.
-    fn poll_turn(self: &Rc<Self>, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Next> {
+    fn poll_turn(self: &Rc<Self>, cx: &mut Context<'_>, timer: Pin<&mut Sleep>, pace: &mut Pace) -> Poll<Next> {
+        let end = pace.begin(Instant::now());
         self.woken.host.register(cx.waker());
         let mut table = self.table.borrow_mut();
         self.woken.take().into_iter().for_each(|cohort| table.wake(cohort));
         if self.woken.take_ended() {
-            table.end_members();
+            table.visit_all();
         }
         let mut received = Vec::new();
         let mut has_more = self.events.get().is_some_and(|events| events.poll_take(cx, &mut received).is_ready());
         received.into_iter().for_each(|member| table.receive(member));
-        has_more |= table.turn();
+        has_more |= loop {
+            if !table.turn() {
+                break false;
+            }
+            if Instant::now() >= end {
+                break true;
+            }
+        };
         let (left, due, is_empty) = (table.take_left(), table.due(), table.is_empty());
         drop(table);
         left.into_iter().for_each(|departed| self.continue_alone(departed, true));
         if has_more {
+            pace.pause(Instant::now());
             return Poll::Ready(Next::Slice);
         }
         if is_empty && self.alone.get() == 0 {
@@ -191,8 +208,8 @@ impl Cohorts {
 
 /// Serves the cohorts until no connection is left.
 async fn host(hosting: Hosting) {
-    let mut timer = Box::pin(sleep_until(Instant::now()));
-    while let Next::Slice = poll_fn(|cx| hosting.0.poll_turn(cx, timer.as_mut())).await {
+    let (mut timer, mut pace) = (Box::pin(sleep_until(Instant::now())), Pace::default());
+    while let Next::Slice = poll_fn(|cx| hosting.0.poll_turn(cx, timer.as_mut(), &mut pace)).await {
         yield_now().await;
     }
 }

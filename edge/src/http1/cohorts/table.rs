@@ -11,19 +11,17 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
 use shared::live::reader::{
     Reader,
     cohort::{ChannelSet, CohortReader, Place},
 };
 use slab::Slab;
-use tokio::time::Instant;
 
 use super::{
     super::{
         answer::WaitingStream,
         clock::{Clock, NEVER},
-        quiet::Quiet,
+        connection::Remains,
         sockets::Socket,
     },
     cohort::{Cohort, Follows, Kind, Run},
@@ -31,12 +29,13 @@ use super::{
     woken::Woken,
     write,
 };
-use crate::{metrics::TransportMetrics, stream::Parts};
+use crate::{
+    metrics::{Parking, TransportMetrics, Unparked},
+    stream::Parts,
+};
 
 /// The number of writes after which the worker does what else there is to do.
 const SLICE: usize = 64;
-/// The precision of keep-alives in milliseconds: those of many connections are sent together.
-const GRAIN: u64 = 100;
 
 /// See the module.
 pub(super) struct Table {
@@ -49,15 +48,19 @@ pub(super) struct Table {
     pub(super) ends: BTreeSet<(u64, u32)>,
     /// Cohorts with keep-alives, by the time of the next one.
     pub(super) beats: BTreeSet<(u64, usize)>,
+    /// The number of places in `members` that are to be visited, from `visited` on, and then from the first one on.
+    pub(super) to_visit: usize,
+    pub(super) visited: usize,
     /// Connections that have left and are to be continued.
     pub(super) left: Vec<Departed>,
     pub(super) clock: Rc<Clock>,
+    pub(super) parking: Parking,
     woken: Arc<Woken>,
     end_waker: Waker,
 }
 
 impl Table {
-    pub(super) fn new(clock: Rc<Clock>, woken: Arc<Woken>) -> Self {
+    pub(super) fn new(clock: Rc<Clock>, woken: Arc<Woken>, parking: Parking) -> Self {
         Self {
             members: Slab::new(),
             cohorts: Slab::new(),
@@ -65,22 +68,19 @@ impl Table {
             ready: VecDeque::new(),
             ends: BTreeSet::new(),
             beats: BTreeSet::new(),
+            to_visit: 0,
+            visited: 0,
             left: Vec::new(),
             clock,
+            parking,
             end_waker: woken.end_waker(),
             woken,
         }
     }
 
     /// Parks a connection. Returns its key.
-    pub(super) fn park(
-        &mut self,
-        socket: TcpStream,
-        accepted: Socket,
-        mut quiet: Quiet,
-        discarded: usize,
-        stream: WaitingStream,
-    ) -> u32 {
+    pub(super) fn park(&mut self, socket: TcpStream, accepted: Socket, remains: Remains, stream: WaitingStream) -> u32 {
+        let Remains { mut quiet, discarded, slow, .. } = remains;
         let WaitingStream { parts: Parts { reader, form, slot, times, own }, counted, framing, is_tunnel } = stream;
         let now = self.clock.elapsed();
         quiet.flushed(now);
@@ -91,9 +91,10 @@ impl Table {
         let end = times.end.map_or(NEVER, |end| self.clock.millis(end));
         let guards = Guards { slot, accepted, counted };
         let links = Links::default();
-        let member = Member { socket, place, end, due: NEVER, own, quiet, discarded, guards, cohort, links };
+        let member = Member { socket, place, end, due: NEVER, own, quiet, slow, discarded, guards, cohort, links };
         let key = u32::try_from(self.members.insert(member)).unwrap_or(u32::MAX);
         self.cohorts[cohort].list.push_back(&mut self.members, key);
+        self.parking.connections.inc();
         self.set_due(key);
         key
     }
@@ -109,6 +110,7 @@ impl Table {
         let entry = self.cohorts.vacant_entry();
         let key = entry.key();
         entry.insert(Cohort::new(key, reader, kind, figures.clone(), &self.woken));
+        self.parking.cohorts.inc();
         self.by_channels.entry(channels).or_default().push(key);
         self.set_beat(key, now);
         // Something may have been published before the cohort's waker was registered.
@@ -160,13 +162,14 @@ impl Table {
     /// Does what there is to do, up to a slice of it. Returns whether there is more.
     pub(super) fn turn(&mut self) -> bool {
         let (now, mut budget) = (self.clock.elapsed(), SLICE);
+        self.visit();
         // First: a client whose token has expired is sent no message.
         while budget > 0
             && let Some((_, key)) = self.ends.first().filter(|(at, _)| *at <= now)
         {
             budget -= 1;
             let key = *key;
-            self.expel(key);
+            self.expel(key, Unparked::Ended);
         }
         // Then: a cohort that is never done must not silence the others, nor their keep-alives delay its messages.
         let mut share = budget.div_ceil(2);
@@ -189,7 +192,7 @@ impl Table {
                 self.ready.push_back(key);
             }
         }
-        !self.ready.is_empty() || self.due() <= now
+        !self.ready.is_empty() || self.to_visit > 0 || self.due() <= now
     }
 
     /// Sends what the members of a cohort have not got yet. Returns whether that is all.
@@ -218,10 +221,14 @@ impl Table {
                     *budget -= 1;
                     return true;
                 }
-                Follows::Nothing(_) | Follows::NotForAll => {
+                Follows::Nothing(_) => {
+                    *budget -= 1;
+                    self.expel(front, Unparked::Shutdown);
+                }
+                Follows::NotForAll => {
                     behind = Some(place);
                     *budget -= 1;
-                    self.expel(front);
+                    self.expel(front, Unparked::Behind);
                 }
             }
         }
@@ -229,7 +236,8 @@ impl Table {
 
     /// Sends `run` to the members from `front` on that have got nothing of it, as far as the budget goes.
     fn send(&mut self, cohort: usize, front: u32, run: &Run, now: u64, budget: &mut usize) {
-        let most = (*budget / run.writes()).max(1);
+        let writes = run.writings.len();
+        let most = (*budget / writes).max(1);
         let (mut keys, mut next) = (Vec::with_capacity(most), Some(front));
         while let Some(key) = next.filter(|_| keys.len() < most) {
             next = List::after(&self.members, key);
@@ -237,13 +245,12 @@ impl Table {
             if member.place.cursor() >= run.first {
                 break;
             }
-            member.quiet.before_write(&member.socket, run.bytes(), now);
+            member.quiet.before_write(&member.socket, run.len(), now);
             keys.push(key);
         }
-        *budget = budget.saturating_sub(keys.len() * run.writes());
-        let parts: Vec<Bytes> = run.parts.iter().map(|part| part.bytes.clone()).collect();
+        *budget = budget.saturating_sub(keys.len() * writes);
         let mut taken = Vec::with_capacity(keys.len());
-        write::to_each(keys.iter().map(|key| &self.members[*key as usize].socket), &parts, &mut taken);
+        write::to_each(keys.iter().map(|key| &self.members[*key as usize].socket), &run.writings, &mut taken);
         // The cohort is gone after its last member.
         let Some(figures) = self.cohorts.get(cohort).map(|cohort| cohort.figures.clone()) else { return };
         let messages: usize = keys.into_iter().zip(taken).map(|(key, taken)| self.sent(cohort, key, run, taken)).sum();
@@ -260,87 +267,35 @@ impl Table {
         let (mut place, mut messages) = (member.place, 0);
         for part in &run.parts {
             if taken == 0 {
-                self.exit(key, Exit::Alone { place, rest: Bytes::new() });
+                self.exit(key, Exit::Slow { place, rest: Vec::new() });
                 return messages;
             }
             (place, messages) = (part.end, messages + part.messages);
-            if taken < part.bytes.len() {
-                self.exit(key, Exit::Alone { place, rest: part.bytes.slice(taken..) });
+            if taken < part.len() {
+                self.exit(key, Exit::Slow { place, rest: part.after(taken) });
                 return messages;
             }
-            taken -= part.bytes.len();
+            taken -= part.len();
         }
         member.place = place;
-        if let Some(cohort) = self.cohorts.get_mut(cohort) {
-            cohort.list.move_to_back(&mut self.members, key);
+        if let Some(of) = self.cohorts.get_mut(cohort) {
+            if run.is_cut {
+                // Others may have read more than this run has.
+                of.list.remove(&mut self.members, key);
+                let near = of.newest_partial.replace(key);
+                let near = near.filter(|near| self.members.get(*near as usize).is_some_and(|it| it.cohort == cohort));
+                of.list.insert(&mut self.members, key, near.filter(|near| *near != key));
+            } else {
+                of.list.move_to_back(&mut self.members, key);
+            }
         }
         messages
     }
-
-    /// Sends keep-alives to the members of a cohort that were sent nothing for too long.
-    fn beat(&mut self, key: usize, now: u64, budget: &mut usize) {
-        let Some(cohort) = self.cohorts.get(key) else { return };
-        let bytes = cohort.kind.form.keep_alive();
-        if bytes.is_empty() {
-            return;
-        }
-        // Members who have something else to be sent are sent that.
-        let (is_ready, keep_alive) = (cohort.is_ready, cohort.kind.keep_alive);
-        let bytes = cohort.kind.framed(bytes);
-        while *budget > 0
-            && !is_ready
-            && let Some(cohort) = self.cohorts.get_mut(key)
-            && let Some(front) = cohort.list.front()
-        {
-            let member = &mut self.members[front as usize];
-            if after(member.quiet.written(), keep_alive) > now {
-                break;
-            }
-            // The log shows a message before it wakes the cohort. Whoever is moved to the back has read as much as those who are there.
-            let Follows::Nothing(place) = cohort.follows(member.place) else {
-                self.wake(key);
-                break;
-            };
-            member.place = place;
-            *budget -= 1;
-            member.quiet.before_write(&member.socket, bytes.len(), now);
-            member.own.sends_keep_alive(Instant::now());
-            match write::to_one(&member.socket, std::slice::from_ref(&bytes)) {
-                Err(_) => self.exit(front, Exit::Lost),
-                Ok(taken) if taken == bytes.len() => {
-                    cohort.list.move_to_back(&mut self.members, front);
-                    self.set_due(front);
-                }
-                Ok(taken) => {
-                    let place = member.place;
-                    self.exit(front, Exit::Alone { place, rest: bytes.slice(taken..) });
-                }
-            }
-        }
-        self.set_beat(key, now);
-    }
-
-    /// Finds the time of the next keep-alive of a cohort.
-    fn set_beat(&mut self, key: usize, now: u64) {
-        let Some(cohort) = self.cohorts.get_mut(key) else { return };
-        let written = cohort.list.front().map_or(now, |front| self.members[front as usize].quiet.written());
-        let due = after(written, cohort.kind.keep_alive);
-        // At the same times for all, a little later; and for members that are being sent something, later.
-        let due = if due <= now && cohort.is_ready { now + GRAIN } else { due };
-        let grain = GRAIN.min(precision(cohort.kind.keep_alive));
-        cohort.beat = due.checked_next_multiple_of(grain).unwrap_or(NEVER);
-        if cohort.beat != NEVER {
-            self.beats.insert((cohort.beat, key));
-        }
-    }
 }
 
-/// A time, `wait` later.
-fn after(time: u64, wait: std::time::Duration) -> u64 {
-    time.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(NEVER))
-}
-
-/// The precision of a keep-alive in milliseconds.
-fn precision(keep_alive: std::time::Duration) -> u64 {
-    u64::try_from(keep_alive.as_millis() / 16).unwrap_or(GRAIN).max(1)
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.parking.connections.dec_by(i64::try_from(self.members.len()).unwrap_or_default());
+        self.parking.cohorts.dec_by(i64::try_from(self.cohorts.len()).unwrap_or_default());
+    }
 }

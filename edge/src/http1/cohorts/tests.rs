@@ -1,5 +1,6 @@
 //! Parked streams over real sockets.
 
+mod crowds;
 mod failures;
 mod model;
 mod tunnel;
@@ -107,9 +108,16 @@ fn channel(name: &str) -> ChannelName {
 }
 
 impl Stage {
-    async fn new(retention: Retention) -> Self {
+    fn log(retention: Retention) -> Arc<Log> {
         let limits = LogLimits { channel: retention, ..LogLimits::default() };
-        let log = Arc::new(Log::new(limits, Cursor::new(START, 0)));
+        Arc::new(Log::new(limits, Cursor::new(START, 0)))
+    }
+
+    async fn new(retention: Retention) -> Self {
+        Self::of(Self::log(retention)).await
+    }
+
+    async fn of(log: Arc<Log>) -> Self {
         let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
         let (of, limits) = (log.clone(), edge.limits.clone());
         let open = Rc::new(move |query: &str| open(&of, &limits, query));

@@ -27,6 +27,12 @@ impl Woken {
         std::mem::take(&mut self.keys.lock())
     }
 
+    /// Whether cohorts were woken since the last call of [`take`](Self::take).
+    #[cfg(test)]
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.keys.lock().is_empty()
+    }
+
     /// Whether members have been ended from outside since the last call.
     pub(super) fn take_ended(&self) -> bool {
         self.has_ended.swap(false, Ordering::AcqRel)

@@ -42,7 +42,7 @@ impl Channel {
         Self { name, history: Mutex::new(History::new(dropped)), waiters: Mutex::new(waiters) }
     }
 
-    pub(super) fn add_waiter(&self, waiter: &Arc<Waiter>) -> usize {
+    pub(in crate::live) fn add_waiter(&self, waiter: &Arc<Waiter>) -> usize {
         self.waiters.lock().places.insert(waiter.clone())
     }
 

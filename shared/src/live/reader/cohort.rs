@@ -8,8 +8,8 @@
 
 use std::{fmt, sync::Arc, task::Waker};
 
-use super::{Batch, Limit, Reader};
-use crate::pure::{ChannelName, Cursor, Since};
+use super::{Batch, Limit, Reader, Subscription};
+use crate::{live::log::Waiter, pure::Cursor};
 
 /// The place of a reader that has read everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,15 +94,23 @@ impl CohortReader {
         self.members == 0
     }
 
-    /// A reader for a member at `place` that leaves; [`remove`](Self::remove) it, too.
+    /// A reader for a member at `place` that leaves; [`remove`](Self::remove) it, too. Publishers are not delayed.
     #[must_use]
     pub fn reader_at(&self, place: Place) -> Reader {
-        let channels: Vec<ChannelName> = self.reader.channels().cloned().collect();
-        let mut reader = Reader::open(&self.reader.log, &channels, Since::Now);
-        reader.opening = None;
-        reader.move_to(place);
-        reader.waiter.at(place.cursor);
-        reader
+        let log = self.reader.log.clone();
+        let waiter = Arc::<Waiter>::default();
+        waiter.at(place.cursor);
+        // The cohort reads these channels, so that they are in the log, and stay there.
+        let subscribe = |of: &Subscription| Subscription {
+            channel: of.channel.clone(),
+            key: of.channel.add_waiter(&waiter),
+            from: Cursor::ZERO,
+            reported_loss_up_to: Cursor::ZERO,
+        };
+        let subscriptions: Vec<_> = self.reader.subscriptions.iter().map(subscribe).collect();
+        log.count_subscriptions(subscriptions.len());
+        let Place { cursor, client } = place;
+        Reader { log, subscriptions, waiter, cursor, client, opener: None, opening: None, older: None }
     }
 
     /// Wakes `waker` once when there may be something to read after this call.

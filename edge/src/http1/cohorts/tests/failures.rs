@@ -1,6 +1,7 @@
 //! What must not cost a parked client a message: unlucky moments, large batches, ends, and failures.
 
-use super::*;
+use super::{super::cohort::Follows, *};
+use crate::metrics::Unparked;
 
 /// The head of the log moves before the wakers are called, and another worker may be in between.
 #[actix_web::test]
@@ -21,7 +22,7 @@ async fn a_keep_alive_before_the_wake_up_passes_over_nothing() {
     assert!(!late.read_to("two").await.contains("one"));
 }
 
-/// More than a cohort sends is for each member alone, and nobody gets less for it.
+/// More than a cohort sends at a time is sent in parts. Nobody leaves for it, and nobody gets less.
 #[actix_web::test]
 async fn a_large_batch_reaches_every_member() {
     const COUNT: usize = 100;
@@ -37,6 +38,63 @@ async fn a_large_batch_reaches_every_member() {
     stage.until("all to be parked again", |stage| stage.parked() == (COUNT, 1)).await;
     let delivered = stage.edge.metrics.transport(Transport::Stream).deliveries.get();
     assert_eq!(usize::try_from(delivered), Ok(COUNT * 201));
+    assert_eq!(stage.edge.metrics.parking.unparked(Unparked::Behind).get(), 0);
+}
+
+/// A message of any size is written to all from one place in memory, without a copy.
+#[actix_web::test]
+async fn a_large_message_is_shared() {
+    let stage = Stage::new(Retention::default()).await;
+    let _client = stage.open("a").await;
+    stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+    stage.publish("a", &[&"x".repeat(100_000)]);
+    let mut table = stage.cohorts.table.borrow_mut();
+    let place = table.members.iter().next().unwrap().1.place;
+    let (_, cohort) = table.cohorts.iter_mut().next().unwrap();
+    let mut longest = || {
+        let Follows::Run(run) = cohort.follows(place) else { panic!("no run") };
+        assert_eq!(run.len(), "186A3\r\n".len() + 100_003 + "\r\n".len());
+        run.writings.into_iter().flatten().max_by_key(Bytes::len).unwrap()
+    };
+    let (first, second) = (longest(), longest());
+    assert_eq!((first.len(), first.as_ptr()), (second.len(), second.as_ptr()));
+}
+
+/// A client that is slow again and again stays alone a little longer each time: leaving costs more than a message.
+#[actix_web::test]
+async fn a_client_that_is_slow_again_is_parked_later() {
+    let stage = Stage::new(Retention::default()).await;
+    let mut slow = stage.connect("a", "1.1", Some(4 * 1024)).await;
+    let text = "x".repeat(50_000);
+    let mut sent = 0;
+    for _ in 0..2 {
+        stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+        while stage.parked() == (1, 1) {
+            sent += 1;
+            stage.publish("a", &[&text]);
+            timeout(PATIENCE, async {
+                while stage.cohorts.woken.is_waiting() {
+                    yield_now().await
+                }
+            })
+            .await
+            .unwrap();
+            assert!(sent < 1_000, "it never left");
+        }
+        let last = format!("last {sent}");
+        stage.publish("a", &[&last]);
+        slow.read_to(&last).await;
+    }
+    assert_eq!(stage.edge.metrics.parking.unparked(Unparked::Slow).get(), 2);
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    assert_eq!(stage.parked(), (0, 0), "it waits for one more message");
+    stage.publish("a", &["more"]);
+    slow.read_to("more").await;
+    stage.until("it to be parked", |stage| stage.parked() == (1, 1)).await;
+    assert_eq!(stage.edge.metrics.parking.connections.get(), 1);
+    assert_eq!(stage.edge.metrics.parking.cohorts.get(), 1);
 }
 
 #[actix_web::test]
