@@ -21,6 +21,7 @@ mod presence;
 mod refusal;
 mod registration;
 mod reply;
+mod selectors;
 mod sessions;
 mod subscriptions;
 mod wire;

@@ -16,6 +16,7 @@ use crate::{
     feed::{Feed, Plan},
     history::{Replies, Reply},
     reply::Outcome,
+    selectors,
 };
 
 /// Maximum number of rooms and channels that one socket can read.
@@ -49,7 +50,7 @@ pub(crate) struct State {
 pub(crate) struct Profile {
     pub(crate) name: Arc<str>,
     pub(crate) rooms: Vec<ChannelName>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "selectors::names")]
     pub(crate) subscriptions: Vec<ChannelName>,
     #[serde(default)]
     pub(crate) plan: Plan,

@@ -108,14 +108,14 @@ impl ChatEvents {
     }
 }
 
-/// The channels with these names, each once.
+/// The channels and patterns with these names, each once.
 fn channels_of(names: &[String], shape: &str) -> Outcome<Vec<ChannelName>> {
     if names.is_empty() || names.len() > MAX_CHANNELS {
         return Err(Refusal::new("bad_channel", format!("name 1 to {MAX_CHANNELS} channels; {shape}")));
     }
     let mut channels: Vec<ChannelName> = Vec::with_capacity(names.len());
     for name in names {
-        let channel = name.parse()?;
+        let channel = ChannelName::selector(name)?;
         if !channels.contains(&channel) {
             channels.push(channel);
         }

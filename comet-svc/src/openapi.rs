@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "these functions are never called")]
 
-use edge::openapi::{ErrorBody, Refused, publishing};
-use shared::pure::{ChannelName, Cursor, message::Whole};
+use edge::openapi::{ErrorBody, Refused, Selector, publishing};
+use shared::pure::{Cursor, message::Whole};
 use utoipa::{
     IntoParams, OpenApi, PartialSchema, ToSchema,
     openapi::{
@@ -72,9 +72,9 @@ enum Format {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct DataQuery {
-    /// The channels to read. Default: `random`. Messages of several channels arrive in the order of their ids.
+    /// The channels to read; with `trident.api` also patterns such as `chat.*`. Default: `random`. Messages of several channels arrive in the order of their ids.
     #[param(max_items = 128, style = Form, explode)]
-    channel: Option<Vec<ChannelName>>,
+    channel: Option<Vec<Selector>>,
     /// The cursor to begin after, or `earliest` for everything that is stored. Default: from now on.
     #[param(pattern = r"^(earliest|(0|[1-9]\d*)-(0|[1-9]\d*))$")]
     since: Option<String>,
@@ -135,9 +135,9 @@ fn data() {}
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct WsQuery {
-    /// The channels to read. Default: `time`, if the client may read it.
+    /// The channels to read; with `trident.api` also patterns such as `chat.*`. Default: `time`, if the client may read it.
     #[param(max_items = 128, style = Form, explode)]
-    channel: Option<Vec<ChannelName>>,
+    channel: Option<Vec<Selector>>,
     /// The cursor to begin after, or `earliest` for everything that is stored. Default: from now on.
     #[param(pattern = r"^(earliest|(0|[1-9]\d*)-(0|[1-9]\d*))$")]
     since: Option<String>,

@@ -37,7 +37,7 @@ use edge::{
     response::ResponseBody,
     routes::{RequestBody, RequestParts, ResponseFuture, response},
     service::Service,
-    subscribe::{CHANNEL, SINCE, Subscription, channels},
+    subscribe::{CHANNEL, SINCE, Subscription, selectors},
 };
 use shared::{live::reader::Reader, pure::Since};
 use socketio::websocket::handshake::{self, HandshakeError};
@@ -112,7 +112,7 @@ impl Opening {
         let (edge, headers) = (&service.edge, parts.headers);
         let query = Query::read(parts.query, &[CHANNEL, SINCE])?;
         // A page that cannot open the WebSocket learns of an invalid name by a plain request.
-        channels(&query)?;
+        selectors(&query)?;
         // Present exactly if the connection can become a WebSocket; see `edge::http1::decoder`.
         if !headers.contains_key(header::UPGRADE) {
             return Err(upgrade_required());

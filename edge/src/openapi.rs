@@ -24,6 +24,11 @@ use crate::{
     publish::{Many, One},
 };
 
+/// A channel, or with `trident.api` a pattern: a prefix of names that ends in `*`.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = r"^(?=.{1,128}$)[A-Za-z0-9_.~/$-]*\*?$", example = "news")]
+pub struct Selector(String);
+
 /// The paths and schemas of every service, and who may ask.
 #[must_use]
 pub fn common() -> utoipa::openapi::OpenApi {
@@ -48,7 +53,7 @@ pub fn publishing(name: &str) -> Operation {
                        parameters are rejected. `HEAD` is answered as `GET`, without a body."
     ),
     paths(healthz, readyz, metrics),
-    components(schemas(Cursor, ChannelName, EventName, Gap, Whole, BatchLine, Error, One, Many, Published, Ready, Degradation)),
+    components(schemas(Cursor, ChannelName, Selector, EventName, Gap, Whole, BatchLine, Error, One, Many, Published, Ready, Degradation)),
     modifiers(&Common),
     tags(
         (name = "read", description = "Messages after a cursor."),

@@ -17,6 +17,8 @@ use super::{
 
 /// Maximum number of channels of one subscription.
 pub const MAX_CHANNELS: usize = 128;
+/// Maximum number of patterns that all connections of a process read: every publication is compared with each of them.
+const MAX_PATTERNS: usize = 64;
 /// The parameter that names a channel.
 pub const CHANNEL: Parameter = Parameter::repeated("channel", MAX_CHANNELS);
 /// The parameter with the cursor.
@@ -55,17 +57,18 @@ impl Asked {
 }
 
 impl Subscription {
-    /// Parses `channel` (`otherwise` is the default) and `since` of the query and checks the permissions.
+    /// Parses `channel` (`otherwise` is the default) and `since` of the query and checks the permissions. A backend may name a pattern.
     ///
     /// # Errors
-    /// 400 for an invalid name or cursor; 401 or 403 for a channel that the client may not read.
+    /// 400 for an invalid name or cursor, or a pattern of another client; 401 or 403 for a channel that the client may not read.
     pub fn read(query: &Query<'_>, access: &Access, otherwise: &str) -> Result<Self, ApiError> {
-        let mut channels = channels(query)?;
+        let mut channels = selectors(query)?;
         if channels.is_empty() {
             channels.push(otherwise.parse().map_err(ApiError::internal)?);
         }
-        let asked = access.require_subscribe_all(&channels)?;
+        // First: it does not depend on who asks.
         let since = query.get(SINCE.name).map_or(Ok(Since::Now), str::parse).map_err(bad_cursor)?;
+        let asked = access.require_subscribe_all(&channels)?;
         let ask = |channels| Box::new(Asked { access: access.clone(), channels, is_poll: false });
         let asked = Some(asked).filter(|asked| !asked.is_empty()).map(ask);
         Ok(Self { channels, since, identity: access.identity(), asked })
@@ -100,12 +103,18 @@ impl Subscription {
 /// Whether `identity` can read `channels` here. Returns the counter for [`Reader::open_for`] if some of them are new.
 ///
 /// # Errors
-/// 429 when the client has opened too many channels without messages, 503 when all clients have; counted.
+/// 429 when the client has opened too many channels without messages, 503 when all clients have, or when they read too many patterns; counted.
 pub fn require_room(
     service: &Service,
     identity: &Identity,
     channels: &[ChannelName],
 ) -> Result<Option<Arc<Opener>>, ApiError> {
+    let patterns = channels.iter().filter(|channel| channel.is_pattern()).count();
+    if patterns > 0 && service.log().patterns() + patterns > MAX_PATTERNS {
+        service.edge.metrics.refusals.channels.inc();
+        let message = format!("this server has {MAX_PATTERNS} subscriptions to patterns at most; retry later");
+        return Err(ApiError::unavailable("too_many_channels", message));
+    }
     let vacancy = service.log().vacancy(channels);
     // Most requests are for channels that are read or published already.
     if vacancy.new == 0 {
@@ -119,9 +128,24 @@ pub fn require_room(
 /// # Errors
 /// 400 for an invalid name.
 pub fn channels(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
+    each_once(query, str::parse)
+}
+
+/// The channels and patterns in a query, each once. Whether the client may use patterns is not checked.
+///
+/// # Errors
+/// 400 for an invalid name.
+pub fn selectors(query: &Query<'_>) -> Result<Vec<ChannelName>, ApiError> {
+    each_once(query, ChannelName::selector)
+}
+
+fn each_once(
+    query: &Query<'_>,
+    read: impl Fn(&str) -> Result<ChannelName, NameError>,
+) -> Result<Vec<ChannelName>, ApiError> {
     let mut channels = Vec::new();
     for name in query.all(CHANNEL.name) {
-        let channel = name.parse().map_err(|error: NameError| ApiError::invalid("bad_channel", error))?;
+        let channel = read(name).map_err(|error| ApiError::invalid("bad_channel", error))?;
         if !channels.contains(&channel) {
             channels.push(channel);
         }

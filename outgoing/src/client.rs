@@ -151,13 +151,18 @@ async fn exchange(client: Client<Connector, Full<Bytes>>, request: Request<Full<
     let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() { PostError::TooLarge } else { PostError::Broken(chain(&*error)) }
     })?;
-    Ok(Answer { status: head.status, retry_after: retry_after(&head.headers), body: body.to_bytes() })
+    Ok(Answer {
+        status: head.status,
+        retry_after: retry_after(&head.headers, SystemTime::now()),
+        body: body.to_bytes(),
+    })
 }
 
-/// `Retry-After` in seconds (RFC 9110 §10.2.3); a date is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let date = || Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default());
+    text.parse().ok().map(Duration::from_secs).or_else(date)
 }
 
 /// An error with its causes: the outermost one of hyper says little.
@@ -246,5 +251,30 @@ impl<T> Future for CancelOnDrop<T> {
 impl<T> Drop for CancelOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:40 GMT", Some(3)),
+            ("Sunday, 06-Nov-94 08:49:40 GMT", Some(3)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "these functions are never called")]
 
-use edge::openapi::{Refused, publishing};
-use shared::pure::{ChannelName, Cursor};
+use edge::openapi::{Refused, Selector, publishing};
+use shared::pure::Cursor;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 /// The path of this service.
@@ -31,9 +31,9 @@ enum Format {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct EventsQuery {
-    /// The channels to read. Default: `time`. Messages of several channels arrive in the order of their ids.
+    /// The channels to read; with `trident.api` also patterns such as `chat.*`. Default: `time`. Messages of several channels arrive in the order of their ids.
     #[param(max_items = 128, style = Form, explode)]
-    channel: Option<Vec<ChannelName>>,
+    channel: Option<Vec<Selector>>,
     /// The cursor to begin after, or `earliest` for everything that is stored. Default: from now on.
     #[param(pattern = r"^(earliest|(0|[1-9]\d*)-(0|[1-9]\d*))$")]
     since: Option<String>,

@@ -70,6 +70,8 @@ struct State {
     progress: Progress,
     /// What is stored.
     stored: Option<Progress>,
+    /// The pause after the next failure. It grows until a batch is delivered, also over batches that are abandoned or given up.
+    pause: Duration,
 }
 
 impl Sender {
@@ -140,12 +142,13 @@ impl Sender {
     /// Sends batch after batch, from `begin` on if nothing has been sent before. Does not return.
     async fn send(&self, begin: Cursor) {
         let stored = self.read().await;
-        let mut state = State { progress: stored.clone().unwrap_or(Progress::at(begin)), stored };
+        let progress = stored.clone().unwrap_or(Progress::at(begin));
+        let mut state = State { progress, stored, pause: FIRST_PAUSE };
         let mut source = Source::new(self.log(), self.selection.clone());
         loop {
             let (bounds, body) = match state.progress.batch.clone() {
                 None => self.next(&mut source, &mut state).await,
-                Some(bounds) => match self.remade(&source, state.progress.cursor, &bounds).await {
+                Some(bounds) => match self.remade(&mut source, state.progress.cursor, &bounds).await {
                     Some(body) => (bounds, body),
                     None => {
                         self.abandon(&mut source, &mut state, &bounds);
@@ -198,7 +201,7 @@ impl Sender {
     }
 
     /// The body of a batch whose bounds are stored; `None` if the log has not all of its events any more.
-    async fn remade(&self, source: &Source, after: Cursor, bounds: &Bounds) -> Option<Bytes> {
+    async fn remade(&self, source: &mut Source, after: Cursor, bounds: &Bounds) -> Option<Bytes> {
         // A log that is being loaded, or is behind, does not say what was dropped.
         while !self.log().is_filled() || self.log().head() < bounds.up_to {
             sleep(BEHIND).await;
@@ -221,7 +224,6 @@ impl Sender {
 
     /// Sends a batch until it is delivered, given up, or not there any more.
     async fn deliver(&self, source: &mut Source, state: &mut State, bounds: &Bounds, body: Bytes) {
-        let mut pause = FIRST_PAUSE;
         loop {
             let (why, retry_after) = match self.post(&bounds.id, body.clone()).await {
                 Ok(()) => break,
@@ -231,16 +233,22 @@ impl Sender {
                 log::warn!("webhooks: {} is not delivered, and will be sent again: {why}", bounds.id);
             }
             let is_over = |limit: Duration| u128::from(wall_clock().saturating_sub(bounds.begun)) >= limit.as_millis();
+            let jittered = state.pause.mul_f64(rand::rng().random_range(0.8..=1.2));
+            state.pause = (2 * state.pause).min(MAX_PAUSE);
             if self.give_up.is_some_and(is_over) {
                 return self.give_up(state, bounds, &why);
             }
-            let jittered = pause.mul_f64(rand::rng().random_range(0.8..=1.2));
-            sleep(retry_after.map_or(jittered, |asked| asked.clamp(FIRST_PAUSE, MAX_RETRY_AFTER))).await;
-            pause = (2 * pause).min(MAX_PAUSE);
+            let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            // What the application asks for does not outlast what the operator has decided.
+            let left = self.give_up.map_or(Duration::MAX, |limit| {
+                limit.saturating_sub(Duration::from_millis(wall_clock().saturating_sub(bounds.begun)))
+            });
+            sleep(jittered.max(asked).min(left)).await;
             if self.remade(source, state.progress.cursor, bounds).await.is_none() {
                 return self.abandon(source, state, bounds);
             }
         }
+        state.pause = FIRST_PAUSE;
         if self.status.delivered(bounds.count) {
             log::info!("webhooks: events are delivered again");
         }
@@ -276,20 +284,19 @@ impl Sender {
 
     /// What is stored. Waits until the bus answers.
     async fn read(&self) -> Option<Progress> {
-        loop {
+        let text = loop {
             match self.bus.read_state(LEASE).await {
-                Ok(None) => return None,
-                Ok(Some(text)) => match Progress::decode(&text) {
-                    Ok(progress) => return Some(progress),
-                    Err(error) => {
-                        log::error!("webhooks: the stored position is damaged, so events may be missing: {error}");
-                        self.status.lost();
-                        return None;
-                    }
-                },
+                Ok(text) => break text,
                 Err(error) => self.wait(&error).await,
             }
+        };
+        self.status.stored();
+        let progress = Progress::decode(&text?);
+        if let Err(error) = &progress {
+            log::error!("webhooks: the stored position is damaged, so events may be missing: {error}");
+            self.status.lost();
         }
+        progress.ok()
     }
 
     /// Stores the position. Waits until that is done.
@@ -300,11 +307,12 @@ impl Sender {
         while let Err(error) = self.bus.write_state(LEASE, state.progress.encode()).await {
             self.wait(&error).await;
         }
+        self.status.stored();
         state.stored = Some(state.progress.clone());
     }
 
     async fn wait(&self, error: &BusError) {
-        if self.status.fail(format!("the position cannot be stored: {error}")) {
+        if self.status.unstored(error.to_string()) {
             log::warn!("webhooks: the position cannot be stored: {error}");
         }
         sleep(STORE_PAUSE).await;

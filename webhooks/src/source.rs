@@ -1,11 +1,11 @@
 //! What is to be delivered: events of the wanted kinds, and messages of the wanted channels, in the order of the log.
 
-use std::{collections::BTreeSet, future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use edge::events::CHANNEL;
 use shared::{
     live::{
-        log::{ChannelWatch, Log},
+        log::Log,
         reader::{Limit, Reader},
     },
     pure::{ChannelName, Cursor, EventKind, EventKinds, Message, Since, access::Patterns},
@@ -21,11 +21,10 @@ const BATCH: Limit = Limit { messages: 100, bytes: 256 * 1024 };
 pub(crate) struct Source {
     log: Arc<Log>,
     selection: Selection,
-    watch: ChannelWatch,
-    /// The channels that may have messages after the position of the last read.
-    pending: BTreeSet<ChannelName>,
-    /// Up to here, every channel with messages is among them.
-    complete: Cursor,
+    /// Reads everything wanted, and continues from batch to batch.
+    reader: Option<Reader>,
+    /// The last piece, which is sent until it is delivered: its bounds, and the channels that it is of.
+    sent: Option<(Cursor, Cursor, Vec<ChannelName>)>,
 }
 
 /// What is wanted.
@@ -51,8 +50,11 @@ pub(crate) struct Piece {
 }
 
 impl Selection {
-    fn has_channel(&self, channel: &ChannelName) -> bool {
-        **channel == *CHANNEL && !self.kinds.is_empty() || self.channels.allow(channel)
+    /// The channels and patterns to read.
+    fn selectors(&self) -> Vec<ChannelName> {
+        let feed = CHANNEL.parse().ok().filter(|_| !self.kinds.is_empty());
+        let wanted = self.channels.iter().filter_map(|pattern| ChannelName::selector(&pattern.to_string()).ok());
+        feed.into_iter().chain(wanted).collect()
     }
 
     /// Gaps of the feed are wanted with any kind.
@@ -65,58 +67,41 @@ impl Selection {
 
 impl Source {
     pub(crate) fn new(log: &Arc<Log>, selection: Selection) -> Self {
-        let wanted = selection.clone();
-        let watch = log.watch_channels(move |channel| wanted.has_channel(channel));
-        Self { log: log.clone(), selection, watch, pending: BTreeSet::new(), complete: Cursor::ZERO }
+        Self { log: log.clone(), selection, reader: None, sent: None }
     }
 
-    /// The next wanted messages after `after`, which advances while there are none. Waits for them. No message is lost if the future is dropped.
+    /// The next wanted messages, after `after` at first, and then after those of the call before. `after` advances while there are none.
+    /// Waits for them. No message is lost if the future is dropped.
     pub(crate) async fn next(&mut self, after: &mut Cursor) -> Piece {
+        let Self { log, selection, reader, sent } = self;
+        let open = || Reader::open(log, &selection.selectors(), Since::After(*after));
+        let reader = reader.get_or_insert_with(open);
         loop {
-            let is_idle = self.pending.is_empty();
-            // New channels are needed, even while others are left: the messages of all are in one order.
-            let noted = poll_fn(|cx| match self.watch.poll_take(cx) {
-                Poll::Pending if !is_idle => Poll::Ready(None),
-                polled => polled.map(Some),
-            });
-            if let Some((channels, head)) = noted.await {
-                self.pending.extend(channels);
-                self.complete = head;
-            }
-            if let Some(piece) = self.read(after).await {
-                return piece;
+            let begun = *after;
+            let batch = poll_fn(|cx| match reader.poll_read(cx, BATCH) {
+                Poll::Ready(Some(batch)) => Poll::Ready(batch),
+                // The log is closed when the process ends, and so is the sender.
+                Poll::Ready(None) | Poll::Pending => {
+                    *after = reader.place().unwrap_or(begun).max(begun);
+                    Poll::Pending
+                }
+            })
+            .await;
+            *after = batch.cursor;
+            let loss = batch.gap.as_ref().map(Loss::dropped);
+            let messages: Vec<_> = batch.messages.into_iter().filter(|message| selection.has(message)).collect();
+            if loss.is_some() || !messages.is_empty() {
+                *sent = Some((begun, batch.cursor, channels(&messages)));
+                return Piece { loss, messages, after: begun, up_to: batch.cursor };
             }
         }
     }
 
-    async fn read(&mut self, after: &mut Cursor) -> Option<Piece> {
-        let names: Vec<_> = self.pending.iter().cloned().collect();
-        let mut reader = Reader::open(&self.log, &names, Since::After(*after));
-        let batch = poll_fn(|cx| reader.poll_stored(cx, BATCH)).await;
-        let read_to = batch.as_ref().map_or(self.complete, |batch| batch.cursor);
-        // Later messages may be between others of channels that are not known yet.
-        let up_to = read_to.min(self.complete).max(*after);
-        if read_to >= self.complete {
-            self.pending.clear();
-        }
-        let begun = *after;
-        *after = up_to;
-        let batch = batch?;
-        let is_wanted = |message: &&Arc<Message>| message.id <= up_to && self.selection.has(message);
-        let messages: Vec<_> = batch.messages.iter().filter(is_wanted).cloned().collect();
-        let loss = batch.gap.as_ref().map(Loss::dropped);
-        (loss.is_some() || !messages.is_empty()).then_some(Piece { loss, messages, after: begun, up_to })
-    }
-
-    /// The wanted messages after `after` up to `up_to`, as far as the log has them.
-    pub(crate) async fn range(&self, after: Cursor, up_to: Cursor) -> Vec<Arc<Message>> {
-        let wanted = self.selection.clone();
-        let watch = self.log.watch_channels(move |channel| wanted.has_channel(channel));
-        let (names, _) = poll_fn(|cx| match watch.poll_take(cx) {
-            Poll::Pending => Poll::Ready((Vec::new(), Cursor::ZERO)),
-            taken => taken,
-        })
-        .await;
+    /// The wanted messages after `after` up to `up_to`, as far as the log has them. Of the piece that was returned last, only its channels
+    /// are read.
+    pub(crate) async fn range(&mut self, after: Cursor, up_to: Cursor) -> Vec<Arc<Message>> {
+        let known = self.sent.take().filter(|(begin, end, _)| (*begin, *end) == (after, up_to));
+        let names = known.map_or_else(|| self.selection.selectors(), |(.., channels)| channels);
         let mut reader = Reader::open(&self.log, &names, Since::After(after));
         let mut messages = Vec::new();
         while reader.cursor() < up_to
@@ -125,8 +110,17 @@ impl Source {
             let is_wanted = |message: &&Arc<Message>| message.id <= up_to && self.selection.has(message);
             messages.extend(batch.messages.iter().filter(is_wanted).cloned());
         }
+        self.sent = Some((after, up_to, channels(&messages)));
         messages
     }
+}
+
+/// The channels of messages, each once.
+fn channels(messages: &[Arc<Message>]) -> Vec<ChannelName> {
+    let mut channels: Vec<_> = messages.iter().map(|message| message.draft.channel.clone()).collect();
+    channels.sort_unstable();
+    channels.dedup();
+    channels
 }
 
 #[cfg(test)]
@@ -201,7 +195,7 @@ mod tests {
         let log = log(Some(5));
         let first = publish(&log, "a", "message");
         let sent: Vec<_> = (0..20).map(|_| publish(&log, "a", "message")).collect();
-        let mut source = source(&log, "none", "a");
+        let mut source = source(&log, "none", "a,a.*");
         let mut after = first;
         let pieces = rest(&mut source, &mut after).await;
         let loss = pieces[0].loss.as_ref().unwrap();

@@ -21,6 +21,8 @@ struct Inner {
     failing: Option<String>,
     /// The last attempt that failed, even if the batch has been delivered since.
     last_error: Option<HookError>,
+    /// Why the position cannot be stored at present.
+    unstored: Option<String>,
     /// When the oldest event that is not delivered was published, in milliseconds since the Unix epoch.
     oldest: Option<u64>,
     batches: u64,
@@ -41,7 +43,7 @@ impl Status {
         let mut inner = self.0.lock();
         inner.is_sender = is_sender;
         if !is_sender {
-            (inner.failing, inner.oldest) = (None, None);
+            (inner.failing, inner.unstored, inner.oldest) = (None, None, None);
         }
     }
 
@@ -56,6 +58,19 @@ impl Status {
         inner.failures += 1;
         inner.last_error = Some(HookError { time: wall_clock(), message: why.clone() });
         inner.failing.replace(why).is_none()
+    }
+
+    /// The position cannot be read or stored. Returns whether it could be before.
+    pub(crate) fn unstored(&self, why: String) -> bool {
+        let mut inner = self.0.lock();
+        let message = format!("the position cannot be stored: {why}");
+        inner.last_error = Some(HookError { time: wall_clock(), message });
+        inner.unstored.replace(why).is_none()
+    }
+
+    /// The bus has answered about the position.
+    pub(crate) fn stored(&self) {
+        self.0.lock().unstored = None;
     }
 
     /// A batch of `events` was delivered. Returns whether attempts failed before.
@@ -75,16 +90,18 @@ impl Status {
     }
 
     pub(crate) fn degraded(&self) -> Vec<Degradation> {
-        let failing = self.0.lock().failing.clone();
+        let inner = self.0.lock();
+        let unstored = inner.unstored.as_ref().map(|why| format!("the position cannot be stored: {why}"));
+        let why = unstored.or_else(|| inner.failing.clone());
         let describe = |why| Degradation::new(reason::WEBHOOKS, format!("webhooks are not delivered: {why}"));
-        failing.map(describe).into_iter().collect()
+        why.map(describe).into_iter().collect()
     }
 
     pub(crate) fn state(&self) -> HookState {
         let inner = self.0.lock();
         HookState {
             is_sender: inner.is_sender,
-            is_failing: inner.failing.is_some(),
+            is_failing: inner.failing.is_some() || inner.unstored.is_some(),
             batches: inner.batches,
             events: inner.events,
             failures: inner.failures,
@@ -115,5 +132,30 @@ impl Status {
                 false,
             ),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that answers again is no problem any more, although no batch follows. A batch that is lost leaves the application failing.
+    #[test]
+    fn each_problem_ends_when_its_own_cause_does() {
+        let status = Status::default();
+        let problem = || status.degraded().first().map(|problem| problem.message.clone());
+        assert!(status.unstored("away".to_owned()) && !status.unstored("away".to_owned()));
+        assert!(problem().unwrap().contains("the position cannot be stored: away"));
+        status.stored();
+        assert_eq!(problem(), None);
+        assert!(status.fail("503".to_owned()));
+        status.unstored("away".to_owned());
+        status.stored();
+        status.lost();
+        assert!(problem().unwrap().contains("503"));
+        let failures = status.figures().iter().find(|figure| figure.name == "trident_hook_failures").unwrap().value;
+        assert_eq!(failures, 1, "what the application did not accept");
+        assert!(status.delivered(1));
+        assert_eq!(problem(), None);
     }
 }

@@ -8,10 +8,13 @@ use shared::{
     pure::{ChannelName, Cursor, Since},
 };
 
+use crate::selectors;
+
 /// A catch-up, as stored in a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CatchUp {
     pub(super) number: u64,
+    #[serde(deserialize_with = "selectors::names")]
     pub(super) channels: Vec<ChannelName>,
     /// Where to begin; `None` is the oldest stored message.
     pub(super) since: Option<Cursor>,
@@ -32,6 +35,7 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(super) session: u32,
     /// The channels, and the position from which each is read live.
+    #[serde(deserialize_with = "selectors::positions")]
     pub(super) channels: Vec<(ChannelName, Cursor)>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub(super) catch_ups: VecDeque<CatchUp>,

@@ -95,3 +95,29 @@ async fn a_client_says_as_much_as_the_setting_allows() {
     let too_large = json!("x".repeat(2 * 1024 * 1024)).to_string();
     assert_eq!(client.refused(&format!(r#""chat message",{too_large}"#)).await, "too_large");
 }
+
+/// A pattern is part of the session, and what was published to channels that it selects is recovered.
+#[actix_web::test]
+async fn a_backend_that_reads_a_pattern_is_recovered() {
+    let site = site(&[]);
+    let token = site.backend_token(shared::pure::access::ApiRight::Read);
+    let mut client = Client::with_auth(&site, &json!({ "token": token })).await.unwrap();
+    let first = site.publish("orders.1", "1").await;
+    let subscribe = r#""subscribe",{"channels":["orders.*"],"since":"earliest"}"#;
+    assert_eq!(client.asks(subscribe).await["ok"], true);
+    let message = client.hears("message").await;
+    assert_eq!((&message[0], &message[1]["id"]), (&json!(1), &json!(first.to_string())));
+    site.publish("orders.2", "2").await;
+    assert_eq!(client.hears("message").await[0], 2);
+    let (sid, auth) = (client.sid.clone(), json!({ "token": token, "pid": client.pid, "offset": client.offset }));
+    drop(client);
+    site.publish("orders.3", "3").await;
+    let mut client = Client::with_auth(&site, &auth).await.unwrap();
+    assert_eq!(client.sid, sid);
+    assert_eq!(client.hears("message").await[0], 3);
+    site.publish("orders.4", "4").await;
+    assert_eq!(client.hears("message").await[0], 4);
+    // Without the right, the session is not restored.
+    let mut other = Client::connect(&site).await;
+    assert_eq!(other.refused(r#""subscribe",{"channels":["public.*"]}"#).await, "bad_channel");
+}

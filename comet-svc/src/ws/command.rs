@@ -134,7 +134,7 @@ fn id(fields: &Fields<'_>) -> Result<Option<Box<RawValue>>, ApiError> {
         .ok_or_else(|| bad_command(format!("`id` is a number or a text of at most {MAX_ID_BYTES} bytes; {SHAPE}")))
 }
 
-/// The required list of channels, each once.
+/// The required list of channels and patterns, each once.
 fn channels(fields: &Fields<'_>) -> Result<Vec<ChannelName>, ApiError> {
     let names = fields.texts("channels", "a list of channel names").map_err(bad_arguments)?;
     if names.is_empty() || names.len() > MAX_CHANNELS {
@@ -142,7 +142,7 @@ fn channels(fields: &Fields<'_>) -> Result<Vec<ChannelName>, ApiError> {
     }
     let mut channels: Vec<ChannelName> = Vec::with_capacity(names.len());
     for name in names {
-        let channel = name.parse::<ChannelName>().map_err(|error| ApiError::invalid("bad_channel", error))?;
+        let channel = ChannelName::selector(&name).map_err(|error| ApiError::invalid("bad_channel", error))?;
         if !channels.contains(&channel) {
             channels.push(channel);
         }

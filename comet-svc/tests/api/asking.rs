@@ -1,7 +1,7 @@
 //! Accepted requests, and permissions.
 
 use actix_web::http::Method;
-use edge::metrics::Transport;
+use edge::{metrics::Transport, testing::until};
 
 use crate::{publish, site};
 
@@ -251,4 +251,23 @@ async fn responses_tell_caches_what_they_may_store() {
     let unchanged = site.get("/data?channel=public.a&mode=poll&format=raw").header("If-None-Match", &tag);
     let unchanged = unchanged.header("Cookie", &cookie).send().await;
     assert_eq!((unchanged.status, &*unchanged.header("Cache-Control")), (304, "max-age=0, no-transform, private"));
+}
+
+/// Each publication is compared with every pattern, so that they are few.
+#[actix_web::test]
+async fn patterns_are_limited() {
+    let site = site(&[]);
+    let bearer = format!("Bearer {}", site.backend_token(shared::pure::access::ApiRight::Read));
+    let open = |query: &str| site.get(&format!("/data?{query}")).header("Authorization", &bearer);
+    let id = site.publish("orders.1", "1").await.to_string();
+    let batch = open("channel=orders.*&mode=poll&since=earliest").send().await.json();
+    assert_eq!((&batch["messages"][0]["id"], &batch["cursor"]), (&id.clone().into(), &id.into()));
+    let names: Vec<_> = (0..64).map(|n| format!("channel=a.{n}*")).collect();
+    let full = open(&format!("mode=stream&{}", names.join("&"))).open().await;
+    assert_eq!(full.status, 200);
+    assert_eq!(open("channel=orders.*&mode=poll").send().await.error(), (503, "too_many_channels".to_owned()));
+    assert_eq!(open("channel=orders.1&mode=poll").send().await.status, 200);
+    drop(full);
+    until("they are free again", || site.service.log().patterns() == 0).await;
+    assert_eq!(open("channel=orders.*&mode=poll").send().await.status, 200);
 }

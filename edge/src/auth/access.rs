@@ -192,7 +192,9 @@ impl Access {
         let is_asked = self.edge.calls.asks(CallKind::Subscribe) && !self.is_backend();
         let mut asked = Vec::new();
         for channel in channels {
-            if is_asked && !channel.is_server() && !self.is_own(channel) {
+            if channel.is_pattern() {
+                self.require_pattern(channel)?;
+            } else if is_asked && !channel.is_server() && !self.is_own(channel) {
                 asked.push(channel.clone());
             } else {
                 self.require_subscribe(channel)?;

@@ -42,7 +42,8 @@ pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
 use pool::Kind;
 pub(super) use progress::State;
-pub use watch::{ChannelWatch, Watch};
+pub(super) use watch::Noted;
+pub use watch::Watch;
 use writer::Writer;
 
 /// Maximum number of messages, or of messages' forms, in one slice of a sweep.
@@ -270,7 +271,8 @@ impl Log {
     /// Whether `channels` can be read: how many do not exist yet, and how many can be created.
     pub fn vacancy(&self, channels: &[ChannelName]) -> Vacancy {
         let writer = self.writer.lock();
-        let new = channels.iter().filter(|name| !writer.channels.contains_key(&name[..])).count();
+        let is_new = |name: &&ChannelName| !name.is_pattern() && !writer.channels.contains_key(&name[..]);
+        let new = channels.iter().filter(is_new).count();
         let left = self.limits.channels.map(|most| most.saturating_sub(writer.read_while_empty()));
         Vacancy { new, left }
     }

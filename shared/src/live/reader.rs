@@ -17,14 +17,18 @@ pub mod cohort;
 mod latest;
 mod merge;
 mod older;
+mod patterns;
+mod subscriptions;
 mod tag;
 
 pub use batch::{Batch, Limit};
 pub use latest::{latest, newest};
 use merge::{Merge, Merged};
 use older::{Older, OlderState};
+use patterns::Matching;
+use subscriptions::Subscription;
 
-use super::log::{Channel, Log, Opener, State, Waiter};
+use super::log::{Log, Opener, State, Waiter};
 use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
 
 /// A subscription to one or more channels. Dropping it ends it.
@@ -42,16 +46,8 @@ pub struct Reader {
     opening: Option<Opening>,
     /// What it reads from disk, once it has.
     older: Option<Box<OlderState>>,
-}
-
-/// A subscription to one channel.
-struct Subscription {
-    channel: Arc<Channel>,
-    key: usize,
-    /// Messages of this channel up to here are not wanted, even if the reader's cursor is older.
-    from: Cursor,
-    /// Dropped messages of this channel up to here have been reported, or were never requested.
-    reported_loss_up_to: Cursor,
+    /// The patterns that it reads, if it reads any.
+    matching: Option<Box<Matching>>,
 }
 
 /// A start without a cursor of this log: messages dropped before it are not missed.
@@ -87,10 +83,16 @@ impl Reader {
             opener,
             opening: None,
             older: None,
+            matching: None,
         };
         reader.subscriptions.reserve_exact(channels.len());
         for name in channels {
-            reader.add(name);
+            if name.is_pattern() {
+                // From now on, there is nothing to find.
+                reader.add_pattern(name, Cursor::ZERO, since != Since::Now);
+            } else {
+                reader.add(name);
+            }
         }
         let state = log.state();
         reader.resolve(since, state.next_probe(), &state);
@@ -130,7 +132,7 @@ impl Reader {
             }
             (Since::After(cursor), _) => {
                 self.cursor = cursor;
-                self.subscriptions.iter_mut().for_each(|subscription| subscription.reported_loss_up_to = Cursor::ZERO);
+                self.requires_losses();
             }
         }
         // The cursor of a client that leaves before it is determined.
@@ -149,81 +151,6 @@ impl Reader {
     #[must_use]
     pub fn client(&self) -> Cursor {
         self.client
-    }
-
-    /// Subscribes to `channel`, too, from the current cursor on.
-    pub fn add(&mut self, channel: &ChannelName) {
-        self.add_from(channel, Cursor::ZERO);
-    }
-
-    /// Subscribes to `channel`, too, from the current cursor on, but skips messages up to `from`, which may be newer.
-    pub fn add_from(&mut self, channel: &ChannelName, from: Cursor) {
-        if !self.reads(channel) {
-            let (channel, key) = self.log.add_waiter(channel, &self.waiter, self.opener.as_ref());
-            let dropped = match self.log.archive() {
-                // What only the memory dropped is still on disk, and its removal from there would be a loss.
-                Some(archive) => archive.removed(&channel.name),
-                None => channel.history.lock().dropped().unwrap_or_default(),
-            };
-            // Drops that are not visible yet may still have to be reported; see `read`.
-            let reported_loss_up_to = dropped.min(self.log.head());
-            self.subscriptions.push(Subscription { channel, key, from, reported_loss_up_to });
-            self.forget_older();
-        }
-    }
-
-    /// As [`add_from`](Self::add_from), for a client that resumes: messages dropped after the cursor and after `from` are reported as lost,
-    /// even if they were dropped before now.
-    pub fn require_from(&mut self, channel: &ChannelName, from: Cursor) {
-        self.add_from(channel, from);
-        if let Some(subscription) = self.subscription(channel) {
-            subscription.reported_loss_up_to = Cursor::ZERO;
-        }
-    }
-
-    /// Skips messages of `channel`, which is read already, up to `from`. Later ones are returned, even those that were skipped so far.
-    pub fn skip_until(&mut self, channel: &ChannelName, from: Cursor) {
-        if let Some(subscription) = self.subscription(channel) {
-            subscription.from = from;
-            self.forget_older();
-        }
-    }
-
-    /// Skips messages of `channel`, which is read already, at most up to `from`.
-    pub fn include_after(&mut self, channel: &ChannelName, from: Cursor) {
-        if let Some(subscription) = self.subscription(channel)
-            && subscription.from > from
-        {
-            subscription.from = from;
-            self.forget_older();
-        }
-    }
-
-    fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().find(|subscription| subscription.channel.name == *channel)
-    }
-
-    /// Unsubscribes from `channel`.
-    pub fn remove(&mut self, channel: &ChannelName) {
-        if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.channel.name == *channel) {
-            let subscription = self.subscriptions.swap_remove(at);
-            self.log.remove_waiter(&subscription.channel, subscription.key);
-            self.forget_older();
-            if let Some(older) = &mut self.older {
-                older.forget(channel);
-            }
-        }
-    }
-
-    /// Whether `channel` is subscribed to.
-    #[must_use]
-    pub fn reads(&self, channel: &ChannelName) -> bool {
-        self.subscriptions.iter().any(|subscription| subscription.channel.name == *channel)
-    }
-
-    /// The channels that are subscribed to.
-    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
-        self.subscriptions.iter().map(|subscription| &subscription.channel.name)
     }
 
     /// Everything up to here has been returned, or belonged to other channels.
@@ -255,7 +182,7 @@ impl Reader {
             // As long as a cursor cannot be checked, messages after it may be lost.
             Some(Opening::Foreign(_) | Opening::Unresolved { since: Since::After(_), .. }) => true,
             Some(Opening::Earliest | Opening::Unresolved { .. }) => false,
-            None => self.subscriptions.iter().any(is_lost),
+            None => self.is_forgotten() || self.subscriptions.iter().any(is_lost),
         }
     }
 
@@ -283,6 +210,8 @@ impl Reader {
         }
         loop {
             let head = self.log.head();
+            // Afterwards: whatever is visible has been noted.
+            self.match_channels();
             if head == self.cursor && self.opening.is_none() {
                 return None;
             }
@@ -331,6 +260,7 @@ impl Reader {
 
     /// A batch of `messages`, which are everything up to `end`; `None` if there is nothing to deliver.
     fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, is_lost: bool) -> Option<Batch> {
+        let is_lost = self.take_forgotten() || is_lost;
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
             // From the oldest message on, only damage is a loss.
@@ -342,6 +272,7 @@ impl Reader {
         });
         self.cursor = end;
         self.waiter.at(self.cursor);
+        self.forget_read();
         let given = messages.last().map(|last| last.id).or(gap.as_ref().map(|gap| gap.resumed));
         self.client = given.unwrap_or(self.client);
         (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, cursor: self.cursor })
@@ -361,7 +292,7 @@ impl Reader {
     /// Cheap to call again at any time; each call replaces the waker of the previous one.
     pub fn poll_read(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
         self.waiter.waker.register(cx.waker());
-        if self.subscriptions.is_empty() {
+        if !self.has_channel() {
             self.log.wait_for_probe(&self.waiter);
         }
         // Checked first: everything published before the end can then be read.
@@ -381,9 +312,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        for subscription in &self.subscriptions {
-            self.log.remove_waiter(&subscription.channel, subscription.key);
-        }
+        self.end_subscriptions();
     }
 }
 

@@ -87,6 +87,11 @@ impl Patterns {
         self.0.iter().any(|pattern| pattern.matches(channel))
     }
 
+    /// The patterns.
+    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter()
+    }
+
     /// Whether there are no patterns.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -22,6 +22,8 @@ pub const OWN: [&str; 4] = [GAP, "end", "error", "open"];
 
 /// The first character of the names of the server's own channels.
 const SERVER: char = '$';
+/// The last character of a pattern.
+const ANY: char = '*';
 /// The prefix of the channels of users.
 const USER: &str = "user.";
 /// The first character of the name in the channel of a user whose name is not a channel name.
@@ -168,6 +170,30 @@ impl ChannelName {
     #[must_use]
     pub fn is_user(&self) -> bool {
         self.starts_with(USER)
+    }
+
+    /// What a reader selects: a channel, or by a pattern all channels whose names begin with what is before the `*` at its end. `*` alone
+    /// selects all. Only readers use patterns, and no pattern selects the server's own channels.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn selector(text: &str) -> Result<Self, NameError> {
+        let Some(stem) = text.strip_suffix(ANY) else { return text.parse() };
+        // A stem need not be a name: `orders/` is one of `orders/17`.
+        let is_stem = !stem.starts_with(SERVER) && format!("{stem}x").parse::<Self>().is_ok();
+        if is_stem { Ok(Self(text.into())) } else { Err(NameError::Channel) }
+    }
+
+    /// Whether this is a pattern; see [`ChannelName::selector`].
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.ends_with(ANY)
+    }
+
+    /// Whether this is a pattern that selects `channel`.
+    #[must_use]
+    pub fn selects(&self, channel: &Self) -> bool {
+        self.strip_suffix(ANY).is_some_and(|stem| channel.starts_with(stem)) && !channel.is_server()
     }
 
     /// Whether the channel is one of the server's own, which only the server publishes to.

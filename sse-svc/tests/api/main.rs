@@ -5,6 +5,7 @@
 mod connect;
 mod endings;
 mod events;
+mod patterns;
 mod permission;
 mod publishing;
 mod resuming;

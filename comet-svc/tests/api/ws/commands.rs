@@ -166,3 +166,22 @@ async fn commands_are_answered_in_order() {
         assert_eq!((&answer["id"], &answer["ok"]), (&json!(id), &json!(true)));
     }
 }
+
+#[actix_web::test]
+async fn a_backend_subscribes_to_patterns() {
+    let site = site(&[]);
+    let bearer = format!("Bearer {}", site.backend_token(shared::pure::access::ApiRight::Read));
+    let first = site.publish("orders.1", "1").await.to_string();
+    let mut client = Client::open_with(&site, "?channel=news", &[("Authorization", &bearer)]).await;
+    let command = subscribe(&["orders.*"], Some("earliest"));
+    assert_eq!(client.ask(command).await["ok"], json!(true));
+    assert_eq!(client.json().await["id"], json!(first));
+    let second = site.publish("orders.2", "2").await.to_string();
+    assert_eq!(client.json().await["id"], json!(second));
+    assert_eq!(client.ask(json!({"unsubscribe": {"channels": ["orders.*"]}, "id": 2})).await["ok"], json!(true));
+    site.publish("orders.2", "3").await;
+    let news = site.publish("news", "4").await.to_string();
+    assert_eq!(client.json().await["id"], json!(news));
+    let mut other = Client::open(&site, "?channel=public.a").await;
+    assert_eq!(other.ask(subscribe(&["public.*"], None)).await["error"]["code"], "bad_channel");
+}

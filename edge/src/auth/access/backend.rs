@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use shared::pure::{ChannelName, access::ApiRight};
+use shared::pure::{ChannelName, NameError, access::ApiRight};
 
 use super::{Access, bearer};
 use crate::{
@@ -28,6 +28,21 @@ impl Access {
     #[must_use]
     pub fn is_backend(&self) -> bool {
         self.grants().is_some_and(|grants| !grants.api.is_empty())
+    }
+
+    /// Whether the client may read all channels that `pattern` selects: a backend may.
+    ///
+    /// # Errors
+    /// 400 `bad_channel` for everybody else, to whom it is no name of a channel; 401 for an invalid token.
+    pub(super) fn require_pattern(&self, pattern: &ChannelName) -> Result<(), ApiError> {
+        match &self.fault {
+            _ if self.is_backend() => Ok(()),
+            Some(fault) => Err(ApiError::BadToken(fault.to_string())),
+            None => {
+                let (name, message) = (NameError::Channel, "a pattern takes a token with the claim trident.api");
+                Err(ApiError::invalid("bad_channel", format!("`{pattern}`: {message}; {name}")))
+            }
+        }
     }
 
     /// Registers the connection of `slot`, with the channels that it reads, until the slot is dropped.

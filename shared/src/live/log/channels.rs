@@ -69,9 +69,9 @@ impl Channels {
         self.parts.iter().flat_map(HashMap::values)
     }
 
-    /// Calls `visit` for the names in the part `at`; `false` if there is no such part.
-    pub(super) fn visit(&self, at: usize, visit: impl FnMut(&ChannelName)) -> bool {
-        self.parts.get(at).map(|part| part.keys().for_each(visit)).is_some()
+    /// Calls `visit` for the channels in the part `at`; `false` if there is no such part.
+    pub(super) fn visit(&self, at: usize, visit: impl FnMut(&Arc<Channel>)) -> bool {
+        self.parts.get(at).map(|part| part.values().for_each(visit)).is_some()
     }
 
     /// Frees unused space, part by part, until about `most` entries were moved. Returns whether there may be more to do.

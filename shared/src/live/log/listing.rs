@@ -67,7 +67,7 @@ impl Log {
     /// Continues a listing: one slice of it, which holds the writer's lock for a few thousand names at most. Returns whether there is more to
     /// do.
     pub fn list(&self, listing: &mut Listing) -> bool {
-        let is_visited = self.writer.lock().channels.visit(listing.part, |name| listing.visit(name));
+        let is_visited = self.writer.lock().channels.visit(listing.part, |channel| listing.visit(&channel.name));
         listing.part += 1;
         if is_visited {
             return true;

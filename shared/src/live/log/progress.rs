@@ -3,9 +3,10 @@
 use std::{
     mem,
     sync::{Arc, atomic::Ordering},
+    task::Waker,
 };
 
-use super::{Log, Waiter, channel::wake};
+use super::{Log, Noted, Waiter, channel::wake};
 use crate::pure::Cursor;
 
 /// The position of the log, and which cursors it can check.
@@ -70,8 +71,10 @@ impl Log {
             state.start.get_or_insert(head);
         }
         let channels: Vec<_> = writer.channels.values().cloned().collect();
+        let watching = Noted::wakers(&writer.watches);
         drop(writer);
         wake(&channels);
+        watching.into_iter().for_each(Waker::wake);
     }
 
     /// Records that messages up to `last`, on any channel, may be lost, and continues after it: every reader with an older cursor gets a
@@ -85,9 +88,11 @@ impl Log {
         }
         writer.mark_lost_up_to(last);
         let channels: Vec<_> = writer.channels.values().cloned().collect();
+        let watching = Noted::wakers(&writer.watches);
         self.publish_head(last);
         drop(writer);
         wake(&channels);
+        watching.into_iter().for_each(Waker::wake);
     }
 
     /// Begins a probe of the bus's position. Its result is valid for all readers that exist already.

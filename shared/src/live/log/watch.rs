@@ -2,20 +2,19 @@
 //!
 //! ```text
 //! Log::insert ─▶ the channel is noted in each watch that selects it ─┬▶ Watch::after reads the channels noted since the last call
-//!                                                                    └▶ ChannelWatch::poll_take returns their names
+//!                                                                    └▶ a Reader of a pattern adds them to its subscriptions
 //! ```
 
 use std::{
     collections::HashMap,
     fmt, mem,
     sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
 
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::{Channel, Log};
+use super::{Channel, Log, Waiter};
 use crate::pure::{ChannelName, Cursor, Message};
 
 /// Returns the messages of all channels with a prefix, in the order of their ids. Created by [`Log::watch`].
@@ -24,17 +23,11 @@ pub struct Watch {
     noted: Arc<Noted>,
 }
 
-/// Returns the names of channels that have new messages. Created by [`Log::watch_channels`].
-pub struct ChannelWatch {
-    log: Arc<Log>,
-    noted: Arc<Noted>,
-}
-
 /// The channels with messages that have not been read: at most one entry for a channel.
-pub(super) struct Noted {
+pub(in crate::live) struct Noted {
     is_wanted: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>,
     channels: Mutex<HashMap<ChannelName, Arc<Channel>>>,
-    waker: AtomicWaker,
+    waiter: Arc<Waiter>,
 }
 
 /// The watches of a log, which end when they are dropped.
@@ -51,10 +44,21 @@ impl Noted {
                 is_new = true;
             }
             if is_new {
-                wakers.extend(noted.waker.take());
+                wakers.extend(noted.waiter.waker.take());
             }
             true
         });
+    }
+
+    /// Those that wait for messages of channels that do not exist yet.
+    pub(super) fn wakers(watches: &Watches) -> Vec<Waker> {
+        watches.iter().filter_map(|watch| watch.upgrade()?.waiter.waker.take()).collect()
+    }
+
+    /// The channels with new messages since the last call.
+    pub(in crate::live) fn take(&self) -> Vec<Arc<Channel>> {
+        let mut channels = self.channels.lock();
+        if channels.is_empty() { Vec::new() } else { mem::take(&mut *channels).into_values().collect() }
     }
 }
 
@@ -65,47 +69,58 @@ impl Log {
         Watch { log: self.clone(), noted: self.note_all(Box::new(move |name| name.starts_with(prefix))) }
     }
 
-    /// Watches all channels that `is_wanted` selects. Visits every channel once, now; later only those with new messages.
-    pub fn watch_channels(
-        self: &Arc<Self>,
-        is_wanted: impl Fn(&ChannelName) -> bool + Send + Sync + 'static,
-    ) -> ChannelWatch {
-        ChannelWatch { log: self.clone(), noted: self.note_all(Box::new(is_wanted)) }
-    }
-
     fn note_all(&self, is_wanted: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>) -> Arc<Noted> {
         let mut writer = self.writer.lock();
         let matching = writer.channels.iter().filter(|(name, _)| is_wanted(name));
         let channels = matching.map(|(name, channel)| (name.clone(), channel.clone())).collect();
-        let noted = Arc::new(Noted { is_wanted, channels: Mutex::new(channels), waker: AtomicWaker::new() });
+        let noted = Arc::new(Noted { is_wanted, channels: Mutex::new(channels), waiter: Arc::default() });
         writer.watches.push(Arc::downgrade(&noted));
         noted
+    }
+
+    /// Notes channels with new messages that `pattern` selects, and wakes `waiter` for them, until the result is dropped.
+    pub(in crate::live) fn note_pattern(&self, pattern: &ChannelName, waiter: &Arc<Waiter>) -> Arc<Noted> {
+        let selector = pattern.clone();
+        let is_wanted = Box::new(move |name: &ChannelName| selector.selects(name));
+        let noted = Arc::new(Noted { is_wanted, channels: Mutex::default(), waiter: waiter.clone() });
+        self.writer.lock().watches.push(Arc::downgrade(&noted));
+        noted
+    }
+
+    /// The channels that `pattern` selects and that exist now; one with that name, if it is no pattern. Holds the writer's lock for a part of
+    /// them at a time.
+    pub(in crate::live) fn selected_by(&self, pattern: &ChannelName) -> Vec<Arc<Channel>> {
+        if !pattern.is_pattern() {
+            return self.find(pattern).into_iter().collect();
+        }
+        let mut found = Vec::new();
+        for part in 0.. {
+            let visit = |channel: &Arc<Channel>| {
+                if pattern.selects(&channel.name) {
+                    found.push(channel.clone());
+                }
+            };
+            if !self.writer.lock().channels.visit(part, visit) {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Up to here, channels that the log does not know any more may have lost messages.
+    pub(in crate::live) fn forgotten(&self) -> Cursor {
+        self.writer.lock().forgotten()
+    }
+
+    /// The number of patterns of readers, and of other watches. Each publication is compared with all of them.
+    pub fn patterns(&self) -> usize {
+        self.writer.lock().watches.iter().filter(|watch| watch.strong_count() > 0).count()
     }
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").finish_non_exhaustive()
-    }
-}
-
-impl ChannelWatch {
-    /// The channels that got messages since the last call, and the head of the log: all messages up to it are of these channels, or were
-    /// before. The first call returns every channel that the log knows. Waits while there are none.
-    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<(Vec<ChannelName>, Cursor)> {
-        self.noted.waker.register(cx.waker());
-        // Together, so that the head does not move in between.
-        let writer = self.log.writer.lock();
-        let channels = mem::take(&mut *self.noted.channels.lock());
-        let head = self.log.head();
-        drop(writer);
-        if channels.is_empty() { Poll::Pending } else { Poll::Ready((channels.into_keys().collect(), head)) }
-    }
-}
-
-impl fmt::Debug for ChannelWatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChannelWatch").finish_non_exhaustive()
     }
 }
 
@@ -172,39 +187,5 @@ mod tests {
         drop(watch);
         publish(&log, "chat.7", 0);
         assert!(log.writer.lock().watches.is_empty(), "a watch that is dropped costs nothing");
-    }
-    #[test]
-    fn a_watch_of_channels_wakes_for_those_it_selects() {
-        let log = Arc::new(Log::new(Limits::default(), Cursor::ZERO));
-        publish(&log, "a.1", 0);
-        publish(&log, "b", 0);
-        let watch = log.watch_channels(|name| name.starts_with("a."));
-        let woken = Arc::new(Woken::default());
-        let take = || match watch.poll_take(&Context::from_waker(&Waker::from(woken.clone()))) {
-            Poll::Ready((mut names, head)) => {
-                names.sort_unstable();
-                assert_eq!(head, log.head());
-                names.iter().map(ToString::to_string).collect()
-            }
-            Poll::Pending => Vec::new(),
-        };
-        assert_eq!(take(), ["a.1"]);
-        assert_eq!(take(), [""; 0]);
-        publish(&log, "b", 0);
-        assert_eq!(woken.0.load(std::sync::atomic::Ordering::SeqCst), 0);
-        for name in ["a.2", "a.1", "a.2"] {
-            publish(&log, name, 0);
-        }
-        assert_eq!(woken.0.load(std::sync::atomic::Ordering::SeqCst), 1, "once, until it looks again");
-        assert_eq!(take(), ["a.1", "a.2"]);
-    }
-
-    #[derive(Default)]
-    struct Woken(std::sync::atomic::AtomicUsize);
-
-    impl std::task::Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        }
     }
 }

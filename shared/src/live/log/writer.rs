@@ -89,6 +89,11 @@ impl Writer {
         mem::take(&mut self.gone)
     }
 
+    /// Up to here, channels that are not known any more may have lost messages.
+    pub(super) fn forgotten(&self) -> Cursor {
+        self.forgotten.unwrap_or_default()
+    }
+
     /// Records channels with new messages for those that watch them.
     pub(super) fn note(&mut self, channels: &[Arc<Channel>]) {
         Noted::note(&mut self.watches, channels, &mut self.wakers);

@@ -43,6 +43,7 @@ impl Reader {
     #[must_use]
     pub fn can_join(&self) -> bool {
         self.opening.is_none()
+            && self.matching.is_none()
             && !self.is_waiting()
             && self.subscriptions.iter().all(|subscription| subscription.from <= self.cursor)
     }
@@ -103,14 +104,14 @@ impl CohortReader {
         // The cohort reads these channels, so that they are in the log, and stay there.
         let subscribe = |of: &Subscription| Subscription {
             channel: of.channel.clone(),
-            key: of.channel.add_waiter(&waiter),
+            key: Some(of.channel.add_waiter(&waiter)),
             from: Cursor::ZERO,
             reported_loss_up_to: Cursor::ZERO,
         };
         let subscriptions: Vec<_> = self.reader.subscriptions.iter().map(subscribe).collect();
         log.count_subscriptions(subscriptions.len());
         let Place { cursor, client } = place;
-        Reader { log, subscriptions, waiter, cursor, client, opener: None, opening: None, older: None }
+        Reader { log, subscriptions, waiter, cursor, client, opener: None, opening: None, older: None, matching: None }
     }
 
     /// Wakes `waker` once when there may be something to read after this call.
@@ -159,7 +160,7 @@ impl Reader {
         self.client = place.client;
         self.older = None;
         // Whatever was dropped up to the cursor had been read. The rest is not reported yet.
-        self.subscriptions.iter_mut().for_each(|subscription| subscription.reported_loss_up_to = Cursor::ZERO);
+        self.requires_losses();
     }
 }
 

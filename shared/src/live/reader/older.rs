@@ -48,6 +48,11 @@ struct Rest {
 }
 
 impl OlderState {
+    /// Whether nothing is being read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.awaited.is_none() && self.read.is_none() && self.piece.is_none()
+    }
+
     /// Forgets a channel that is not read any more.
     pub(super) fn forget(&mut self, channel: &ChannelName) {
         self.reported.retain(|(known, _)| known != channel);

@@ -1,0 +1,179 @@
+//! Subscriptions by a pattern: to all channels whose names begin alike, those that do not exist yet included.
+//!
+//! The log notes channels with new messages for each pattern ([`Noted`]). A reader adds them to its subscriptions before it reads, and
+//! forgets those of which it has read everything, so that its work depends on the channels that have something for it, however many match.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Reader, subscriptions::Subscription};
+use crate::{
+    live::log::{Channel, Noted},
+    pure::{ChannelName, Cursor},
+};
+
+/// The patterns of a reader.
+#[derive(Default)]
+pub(super) struct Matching {
+    patterns: Vec<Pattern>,
+    /// What channels that are not known any more have lost up to here has been reported, or was never requested.
+    reported_up_to: Cursor,
+}
+
+struct Pattern {
+    name: ChannelName,
+    noted: Arc<Noted>,
+    /// Messages up to here are not wanted, even if the reader's cursor is older.
+    from: Cursor,
+}
+
+impl Matching {
+    /// The position from which a pattern reads `channel`, if one does.
+    fn position_of(&self, channel: &ChannelName) -> Option<Cursor> {
+        self.patterns.iter().filter(|pattern| pattern.name.selects(channel)).map(|pattern| pattern.from).min()
+    }
+}
+
+impl Reader {
+    /// Subscribes to what `pattern` selects. Channels that have messages already are visited, unless only later messages are wanted.
+    pub(super) fn add_pattern(&mut self, pattern: &ChannelName, from: Cursor, has_earlier: bool) {
+        if self.reads_pattern(pattern) {
+            return;
+        }
+        // Noted first: what is published meanwhile is found twice, and not missed.
+        let noted = self.log.note_pattern(pattern, &self.waiter);
+        let forgotten = self.log.forgotten();
+        let matching = self.matching.get_or_insert_default();
+        if matching.patterns.is_empty() {
+            matching.reported_up_to = forgotten;
+        }
+        matching.patterns.push(Pattern { name: pattern.clone(), noted, from });
+        self.match_from(pattern);
+        if has_earlier {
+            self.push_matched(self.log.selected_by(pattern));
+        }
+        self.forget_older();
+    }
+
+    pub(super) fn remove_pattern(&mut self, pattern: &ChannelName) {
+        let Some(matching) = &mut self.matching else { return };
+        matching.patterns.retain(|known| known.name != *pattern);
+        let left = &*matching;
+        self.subscriptions.retain(|matched| matched.key.is_some() || left.position_of(&matched.channel.name).is_some());
+        if matching.patterns.is_empty() {
+            self.matching = None;
+        }
+        self.forget_older();
+    }
+
+    pub(super) fn move_pattern(&mut self, pattern: &ChannelName, to: impl Fn(Cursor) -> Cursor) {
+        let known = self.matching.iter_mut().flat_map(|matching| &mut matching.patterns);
+        known.filter(|known| known.name == *pattern).for_each(|known| known.from = to(known.from));
+        self.match_from(pattern);
+        self.forget_older();
+    }
+
+    /// What `pattern` selects is read from its position on.
+    fn match_from(&mut self, pattern: &ChannelName) {
+        let Some(matching) = &self.matching else { return };
+        let of_pattern = |matched: &&mut Subscription| matched.key.is_none() && pattern.selects(&matched.channel.name);
+        for matched in self.subscriptions.iter_mut().filter(of_pattern) {
+            matched.from = matching.position_of(&matched.channel.name).unwrap_or(matched.from);
+        }
+    }
+
+    pub(super) fn reads_pattern(&self, pattern: &ChannelName) -> bool {
+        self.patterns().any(|known| known == pattern)
+    }
+
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &ChannelName> {
+        self.matching.iter().flat_map(|matching| matching.patterns.iter().map(|pattern| &pattern.name))
+    }
+
+    /// The position from which a pattern reads `channel`, if one does, and up to where its losses were reported. The channel is read by
+    /// its name from now on.
+    pub(super) fn take_matched(&mut self, channel: &ChannelName) -> Option<(Cursor, Option<Cursor>)> {
+        let from = self.matching.as_ref()?.position_of(channel)?;
+        let matched = self.subscriptions.iter().position(|matched| matched.channel.name == *channel);
+        Some((from, matched.map(|at| self.subscriptions.swap_remove(at).reported_loss_up_to)))
+    }
+
+    /// A channel that patterns may select is not read by its name any more.
+    pub(super) fn look_again(&mut self, channel: &ChannelName) {
+        if self.matching.as_ref().is_some_and(|matching| matching.position_of(channel).is_some()) {
+            self.push_matched(self.log.selected_by(channel));
+        }
+    }
+
+    /// Subscribes to the channels that have been noted since the last call. Those of all visible messages have been.
+    pub(super) fn match_channels(&mut self) {
+        let Some(matching) = &self.matching else { return };
+        let noted: Vec<_> = matching.patterns.iter().flat_map(|pattern| pattern.noted.take()).collect();
+        if !noted.is_empty() {
+            self.push_matched(noted);
+        }
+    }
+
+    fn push_matched(&mut self, channels: Vec<Arc<Channel>>) {
+        let Some(matching) = &self.matching else { return };
+        let mut known: HashSet<_> =
+            self.subscriptions.iter().map(|subscription| Arc::as_ptr(&subscription.channel)).collect();
+        for channel in channels {
+            if known.insert(Arc::as_ptr(&channel))
+                && let Some(from) = matching.position_of(&channel.name)
+            {
+                // What it dropped after the reader's cursor is lost: it had been noted.
+                self.subscriptions.push(Subscription { channel, key: None, from, reported_loss_up_to: Cursor::ZERO });
+            }
+        }
+    }
+
+    /// Forgets the channels of patterns of which everything has been read. They are noted again.
+    pub(super) fn forget_read(&mut self) {
+        if self.matching.is_none() || !self.older.as_ref().is_none_or(|older| older.is_idle()) {
+            return;
+        }
+        let cursor = self.cursor;
+        self.subscriptions.retain(|matched| {
+            matched.key.is_some() || {
+                let history = matched.channel.history.lock();
+                let last = history.newest().map(|newest| newest.id).max(history.dropped());
+                last.is_some_and(|last| last > cursor)
+            }
+        });
+    }
+
+    /// Whether a channel that the log does not know any more may have lost messages after the cursor, which is not reported yet.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.matching.as_ref().is_some_and(|matching| {
+            let from = matching.patterns.iter().map(|pattern| pattern.from).min().unwrap_or_default();
+            self.log.forgotten() > self.cursor.max(from).max(matching.reported_up_to)
+        })
+    }
+
+    /// As [`is_forgotten`](Self::is_forgotten); it is being reported.
+    pub(super) fn take_forgotten(&mut self) -> bool {
+        let is_forgotten = self.is_forgotten();
+        let forgotten = self.log.forgotten();
+        if let Some(matching) = &mut self.matching {
+            matching.reported_up_to = forgotten;
+        }
+        is_forgotten
+    }
+
+    /// Whatever was lost after the cursor is reported from now on.
+    pub(super) fn requires_forgotten(&mut self) {
+        if let Some(matching) = &mut self.matching {
+            matching.reported_up_to = Cursor::ZERO;
+        }
+    }
+
+    /// As [`requires_forgotten`](Self::requires_forgotten), for what `pattern` selects.
+    pub(super) fn require_matched(&mut self, pattern: &ChannelName) {
+        if self.reads_pattern(pattern) {
+            self.requires_losses();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

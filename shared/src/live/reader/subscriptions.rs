@@ -1,0 +1,140 @@
+//! The channels of a reader.
+
+use std::sync::Arc;
+
+use super::Reader;
+use crate::{
+    live::log::{Channel, Log},
+    pure::{ChannelName, Cursor},
+};
+
+/// A subscription to one channel.
+pub(super) struct Subscription {
+    pub(super) channel: Arc<Channel>,
+    /// Its place among the waiters of the channel; `None` if a pattern reads it.
+    pub(super) key: Option<usize>,
+    /// Messages of this channel up to here are not wanted, even if the reader's cursor is older.
+    pub(super) from: Cursor,
+    /// Dropped messages of this channel up to here have been reported, or were never requested.
+    pub(super) reported_loss_up_to: Cursor,
+}
+
+impl Subscription {
+    /// Whether it is one to `channel` itself, and not by a pattern.
+    fn is_of(&self, channel: &ChannelName) -> bool {
+        self.key.is_some() && self.channel.name == *channel
+    }
+
+    fn end(self, log: &Log) {
+        if let Some(key) = self.key {
+            log.remove_waiter(&self.channel, key);
+        }
+    }
+}
+
+impl Reader {
+    /// Subscribes to `channel`, too, from the current cursor on.
+    pub fn add(&mut self, channel: &ChannelName) {
+        self.add_from(channel, Cursor::ZERO);
+    }
+
+    /// Subscribes to `channel`, too, from the current cursor on, but skips messages up to `from`, which may be newer.
+    pub fn add_from(&mut self, channel: &ChannelName, from: Cursor) {
+        if channel.is_pattern() {
+            self.add_pattern(channel, from, true);
+        } else if !self.reads(channel) {
+            let matched = self.take_matched(channel);
+            let (channel, key) = self.log.add_waiter(channel, &self.waiter, self.opener.as_ref());
+            let dropped = match self.log.archive() {
+                // What only the memory dropped is still on disk, and its removal from there would be a loss.
+                Some(archive) => archive.removed(&channel.name),
+                None => channel.history.lock().dropped().unwrap_or_default(),
+            };
+            // Drops that are not visible yet may still have to be reported; see `read`.
+            let reported = dropped.min(self.log.head());
+            let (from, reported_loss_up_to) = match matched {
+                Some((earlier, before)) => (from.min(earlier), before.unwrap_or(reported)),
+                None => (from, reported),
+            };
+            self.subscriptions.push(Subscription { channel, key: Some(key), from, reported_loss_up_to });
+            self.forget_older();
+        }
+    }
+
+    /// As [`add_from`](Self::add_from), for a client that resumes: messages dropped after the cursor and after `from` are reported as lost,
+    /// even if they were dropped before now.
+    pub fn require_from(&mut self, channel: &ChannelName, from: Cursor) {
+        self.add_from(channel, from);
+        if let Some(subscription) = self.subscription(channel) {
+            subscription.reported_loss_up_to = Cursor::ZERO;
+        }
+        self.require_matched(channel);
+    }
+
+    /// Skips messages of `channel`, which is read already, up to `from`. Later ones are returned, even those that were skipped so far.
+    pub fn skip_until(&mut self, channel: &ChannelName, from: Cursor) {
+        self.move_from(channel, |_| from);
+    }
+
+    /// Skips messages of `channel`, which is read already, at most up to `from`.
+    pub fn include_after(&mut self, channel: &ChannelName, from: Cursor) {
+        self.move_from(channel, |before| before.min(from));
+    }
+
+    fn move_from(&mut self, channel: &ChannelName, to: impl Fn(Cursor) -> Cursor) {
+        if channel.is_pattern() {
+            self.move_pattern(channel, to);
+        } else if let Some(subscription) = self.subscription(channel) {
+            subscription.from = to(subscription.from);
+            self.forget_older();
+        }
+    }
+
+    fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.is_of(channel))
+    }
+
+    /// Unsubscribes from `channel`.
+    pub fn remove(&mut self, channel: &ChannelName) {
+        if channel.is_pattern() {
+            self.remove_pattern(channel);
+        } else if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.is_of(channel)) {
+            self.subscriptions.swap_remove(at).end(&self.log);
+            self.forget_older();
+            if let Some(older) = &mut self.older {
+                older.forget(channel);
+            }
+            // A pattern may read it, too.
+            self.look_again(channel);
+        }
+    }
+
+    /// Whether `channel` is subscribed to.
+    #[must_use]
+    pub fn reads(&self, channel: &ChannelName) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.is_of(channel)) || self.reads_pattern(channel)
+    }
+
+    /// The channels and patterns that are subscribed to.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        let channels = self.subscriptions.iter().filter(|subscription| subscription.key.is_some());
+        channels.map(|subscription| &subscription.channel.name).chain(self.patterns())
+    }
+
+    /// Whether it waits on a channel, which the end of the log wakes.
+    pub(super) fn has_channel(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.key.is_some())
+    }
+
+    /// Whatever was dropped after the cursor is reported from now on.
+    pub(super) fn requires_losses(&mut self) {
+        self.subscriptions.iter_mut().for_each(|subscription| subscription.reported_loss_up_to = Cursor::ZERO);
+        self.requires_forgotten();
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn end_subscriptions(&mut self) {
+        let log = self.log.clone();
+        self.subscriptions.drain(..).for_each(|subscription| subscription.end(&log));
+    }
+}
