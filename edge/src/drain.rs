@@ -27,6 +27,9 @@ struct Inner {
     closing: Notify,
     closed: AtomicBool,
     in_flight: AtomicUsize,
+    /// Work that belongs to no request, and a notification at the end of the last of it.
+    working: AtomicUsize,
+    idle: Notify,
 }
 
 impl Drain {
@@ -88,6 +91,26 @@ impl Drain {
         InFlight(self.clone())
     }
 
+    /// Counts work that belongs to no request until the guard is dropped: the process does not stop its workers meanwhile, for as long as it
+    /// may take to shut down.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.0.working.fetch_add(1, SeqCst);
+        Work(self.clone())
+    }
+
+    /// Waits until there is no such work.
+    pub(super) async fn idle(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.0.idle.notified());
+            notified.as_mut().enable();
+            if self.0.working.load(SeqCst) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// The number of requests in progress, including their response bodies.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -108,6 +131,18 @@ async fn wait(notify: &Notify, is_so: &AtomicBool) {
 impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain").field("begun", &self.is_draining()).field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+/// Work in progress.
+#[derive(Debug)]
+pub struct Work(Drain);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if self.0.0.working.fetch_sub(1, SeqCst) == 1 {
+            self.0.0.idle.notify_waiters();
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub const CHANNEL: &str = "$events";
 pub const MAX_DATA_BYTES: usize = 16 * 1024;
 /// How long a process that ends waits for the last events to be written.
 const FINISH: Duration = Duration::from_secs(1);
+/// As [`FINISH`], for one that is late.
+const MIN_FINISH: Duration = Duration::from_millis(100);
 
 /// The feed of a process. Clones share it. It does nothing if no kinds of events are configured.
 #[derive(Clone, Debug, Default)]
@@ -124,11 +126,11 @@ impl EventFeed {
         }
     }
 
-    /// Waits for a short time until everything is written; later events are not recorded.
-    pub async fn finish(&self) {
+    /// Waits for a short time, of what is `left` for the end of the process, until everything is written; later events are not recorded.
+    pub async fn finish(&self, left: Duration) {
         if let Some(inner) = &self.0 {
             inner.queue.close();
-            if tokio::time::timeout(FINISH, inner.queue.ended()).await.is_err() {
+            if tokio::time::timeout(left.clamp(MIN_FINISH, FINISH), inner.queue.ended()).await.is_err() {
                 log::warn!("the last events of {CHANNEL} were not written in time");
             }
         }

@@ -199,6 +199,8 @@ impl Running {
             // Requests in flight are still read and answered, with `Connection: close`. Then the port is closed, and not just ignored: a
             // connection to a closed port fails immediately, and the client tries another server.
             tokio::time::sleep(times.settle).await;
+            // The workers do it.
+            let _ = tokio::time::timeout(Duration::from_secs(times.shutdown), edge.drain.idle()).await;
             let stopped = handle.stop(true);
             // The accepting thread closes the port when it is scheduled; nothing reports that.
             tokio::time::sleep(times.settle).await;
@@ -208,7 +210,7 @@ impl Running {
             let _ = server.await;
         };
         let on_time = tokio::time::timeout(times.hard_end, ordered).await.is_ok();
-        edge.events.finish().await;
+        edge.events.finish(times.hard_end.saturating_sub(begun.elapsed())).await;
         let left = edge.drain.in_flight();
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());

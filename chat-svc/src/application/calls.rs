@@ -47,7 +47,10 @@ impl Application {
         let first = poll!(turn.as_mut());
         let (application, socket, access) = (self.clone(), socket.clone(), access.clone());
         let (name, ack) = (event.name().into_owned(), ack.clone());
+        // The application may have done its part when the process shuts down.
+        let work = self.service.edge.drain.work();
         let running = rt::spawn(async move {
+            let _work = work;
             let _turn = match first {
                 Poll::Ready(turn) => turn,
                 Poll::Pending => match timeout_at(asking.deadline().into(), turn).await {

@@ -162,6 +162,21 @@ async fn a_client_that_disconnects_does_not_cancel_its_call() {
     edge::testing::until("the message is published", || site.held("orders").len() == 1).await;
 }
 
+/// The application has done its part when the process shuts down: what it answers still happens.
+#[actix_web::test]
+async fn a_call_is_completed_while_the_process_shuts_down() {
+    let (site, mut backend) = called(&[]).await;
+    let service = site.service.clone();
+    let mut client = Client::connect(&site).await;
+    client.ask_and_leave(r#""order.create""#).await;
+    let call = backend.called().await;
+    let stop = actix_web::rt::spawn(site.stop());
+    edge::testing::until("the socket is gone", || service.edge.limits.connections() == 0).await;
+    call.answer(&json!({ "publish": [{ "channel": "orders", "data": 1 }] }));
+    stop.await.unwrap();
+    assert_eq!(service.log().channel_stats(&"orders".parse().unwrap()).messages, 1);
+}
+
 /// Without the chat, its events are the application's, and channels can still be read.
 #[actix_web::test]
 async fn without_the_chat_its_events_are_calls() {

@@ -51,6 +51,19 @@ impl State {
         self.entries.push_back(entry);
     }
 
+    /// Begins the next window if it is time.
+    fn turn(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.window) >= WINDOW {
+            (self.window, self.in_window) = (now, 0);
+        }
+    }
+
+    fn miss(&mut self, count: u64, since: u64) {
+        self.missed_since = if self.missed == 0 { since } else { self.missed_since.min(since) };
+        self.missed += count;
+        self.all_missed += count;
+    }
+
     /// Puts the missing events into the queue, as one.
     fn close_gap(&mut self) {
         if self.missed > 0 {
@@ -89,33 +102,44 @@ impl Queue {
     }
 
     fn push_at(&self, kind: EventKind, time: u64, what: impl FnOnce() -> What, now: Instant) {
+        // What a client has sent is parsed without the lock: everybody who connects and subscribes takes it.
+        let has_room = {
+            let mut state = self.state.lock();
+            state.turn(now);
+            !state.is_closed && state.bytes < self.most_bytes && self.is_within(&state)
+        };
+        let entry = has_room.then(|| Entry { time, kind: Some(kind), what: what() });
         {
             let mut state = self.state.lock();
             if state.is_closed {
                 return;
             }
-            if now.saturating_duration_since(state.window) >= WINDOW {
-                (state.window, state.in_window) = (now, 0);
-            }
-            let is_over = self.rate.is_some_and(|rate| state.in_window >= rate);
-            let entry = (!is_over).then(|| Entry { time, kind: Some(kind), what: what() });
-            match entry.filter(|entry| state.bytes + entry.bytes() <= self.most_bytes) {
+            match entry.filter(|entry| state.bytes + entry.bytes() <= self.most_bytes && self.is_within(&state)) {
                 Some(entry) => {
                     state.close_gap();
                     state.in_window += 1;
                     state.recorded += 1;
                     state.push(entry);
                 }
-                None => {
-                    if state.missed == 0 {
-                        state.missed_since = time;
-                    }
-                    state.missed += 1;
-                    state.all_missed += 1;
-                }
+                None => state.miss(1, time),
             }
         }
         self.changed.notify_one();
+    }
+
+    fn is_within(&self, state: &State) -> bool {
+        self.rate.is_none_or(|rate| state.in_window < rate)
+    }
+
+    /// Events that were taken could not be written: they are missing. The first one happened at `since`. A closed queue only counts them.
+    pub(super) fn miss(&self, count: usize, since: u64) {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            state.all_missed += count as u64;
+        } else if count > 0 {
+            state.miss(count as u64, since);
+            self.changed.notify_one();
+        }
     }
 
     /// Waits for events. Empty once the queue is closed, and everything was taken.
@@ -157,10 +181,6 @@ impl Queue {
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_one();
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().is_closed
     }
 
     /// The writer has written everything, or has given up.
@@ -262,6 +282,33 @@ mod tests {
         queue.push(EventKind::ApiWrite, 8, large);
         assert_eq!(taken(&queue, Instant::now()), [format!("gap of {missed}"), "api_write".to_owned()]);
         assert_eq!(queue.counts().bytes, 0);
+    }
+
+    /// A client's event was parsed under the lock that everybody takes who connects.
+    #[test]
+    fn an_event_is_made_without_the_lock() {
+        let queue = Queue::new(None, Some(1));
+        for expected in [true, false] {
+            let is_made = std::cell::Cell::new(false);
+            queue.push(EventKind::ChannelOccupied, 7, || {
+                assert!(!queue.state.is_locked());
+                is_made.set(true);
+                what()
+            });
+            assert_eq!(is_made.get(), expected, "nothing is made of an event that exceeds the rate");
+        }
+    }
+
+    #[test]
+    fn events_that_could_not_be_written_become_a_gap() {
+        let (queue, start) = (Queue::new(None, None), Instant::now());
+        queue.push_at(EventKind::ChannelOccupied, 7, what, start);
+        assert_eq!(taken(&queue, start).len(), 1);
+        queue.miss(3, 5);
+        queue.miss(0, 1);
+        assert_eq!(queue.counts().missed, 3);
+        let next = start + WINDOW;
+        assert_eq!(taken(&queue, next), ["gap of 3"], "although nothing else happens");
     }
 
     #[tokio::test]

@@ -237,7 +237,7 @@ async fn events_are_messages_in_order() {
     let bus = Arc::new(MemoryBus::new(Limits::default(), Moment::now));
     let writing = tokio::spawn(edge.events.clone().write(bus.clone(), false));
     (0..300).for_each(|_| drop(open(&edge, None, &["a"])));
-    edge.events.finish().await;
+    edge.events.finish(FINISH).await;
     drop(open(&edge, None, &["a"]));
     writing.await.unwrap();
     let mut reader = Reader::open(bus.log(), &channels(&[CHANNEL]), Since::Earliest);

@@ -42,9 +42,10 @@ async fn publish(feed: &Inner, bus: &dyn Bus, entries: &[Entry], key: Option<Ide
             BusError::Unknown(_) => key.is_some(),
             _ => false,
         };
-        if !may_repeat || feed.queue.is_closed() {
+        // While the process ends, too, until nobody waits any more.
+        if !may_repeat {
             log::warn!("{} events were not written to {}: {error}", entries.len(), feed.channel);
-            return;
+            return feed.queue.miss(drafts.len(), entries.first().map_or(0, |first| first.time));
         }
         log::debug!("events wait for the bus: {error}");
         tokio::time::sleep(pause).await;
