@@ -19,7 +19,7 @@ use shared::{live::bus::BusError, pure::ChannelName};
 
 use crate::{
     lag,
-    replicas::{self, Found, Obeyed, Question},
+    replicas::{self, Obeyed, Question},
     request::{ApiRequest, LIMIT, json, limit},
     written::{Write, written},
 };
@@ -168,7 +168,7 @@ pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpR
     let found = match replicas::find(service, &id) {
         Some(found) => Some(found),
         None => {
-            let others = replicas::ask::<Option<Found>>(service, &Question::Find { id: id.clone() }).await;
+            let others = replicas::find_elsewhere(service, &id).await;
             incomplete = others.incomplete;
             others.answers.into_iter().flatten().next()
         }

@@ -103,7 +103,18 @@ pub(crate) struct Others<T> {
 /// Asks all other processes. `T` is what [`answer`] returns to such a question.
 pub(crate) async fn ask<T: DeserializeOwned>(service: &Service, question: &Question) -> Others<T> {
     let text = serde_json::to_vec(question).unwrap_or_default();
-    let bus::Replies { answers, missing } = service.bus.ask(text.into()).await;
+    others(service.bus.ask(text.into()).await)
+}
+
+/// Asks all other processes whose connection `id` is; waits for no other once one has it.
+pub(crate) async fn find_elsewhere(service: &Service, id: &str) -> Others<Option<Found>> {
+    let text = serde_json::to_vec(&Question::Find { id: id.to_owned() }).unwrap_or_default();
+    let is_found = |answer: &[u8]| matches!(serde_json::from_slice(answer), Ok(Some(Found { .. })));
+    others(service.bus.ask_until(text.into(), is_found).await)
+}
+
+fn others<T: DeserializeOwned>(replies: bus::Replies) -> Others<T> {
+    let bus::Replies { answers, missing } = replies;
     let mut others = Others { answers: Vec::with_capacity(answers.len()), incomplete: missing };
     for (name, answer) in answers {
         match serde_json::from_slice(&answer) {

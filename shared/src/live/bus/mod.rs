@@ -241,7 +241,12 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
 
     /// Asks all other processes on the bus.
     fn ask(&self, question: Bytes) -> Answer<'_, Replies> {
-        drop(question);
+        self.ask_until(question, |_| false)
+    }
+
+    /// As [`Bus::ask`], and does not wait for more once `is_enough` holds for an answer.
+    fn ask_until(&self, question: Bytes, is_enough: fn(&[u8]) -> bool) -> Answer<'_, Replies> {
+        let _ = (question, is_enough);
         Box::pin(ready(Replies::default()))
     }
 

@@ -296,8 +296,8 @@ impl Bus for RedisBus {
         Some(self.shared.peers.name())
     }
 
-    fn ask(&self, question: Bytes) -> Answer<'_, Replies> {
-        Box::pin(async move { self.shared.peers.ask(&question).await })
+    fn ask_until(&self, question: Bytes, is_enough: fn(&[u8]) -> bool) -> Answer<'_, Replies> {
+        Box::pin(async move { self.shared.peers.ask(&question, is_enough).await })
     }
 
     fn questions(&self) -> Option<mpsc::Receiver<Question>> {

@@ -80,12 +80,15 @@ struct Table {
 struct Open {
     waiting: HashSet<String>,
     answers: Vec<(String, Bytes)>,
+    /// Whether nothing more is needed after an answer.
+    is_enough: fn(&[u8]) -> bool,
     done: Option<oneshot::Sender<()>>,
 }
 
 impl Open {
     fn end_if_complete(&mut self) {
-        if self.waiting.is_empty()
+        let is_answered = self.answers.last().is_some_and(|(_, answer)| (self.is_enough)(answer));
+        if (self.waiting.is_empty() || is_answered)
             && let Some(done) = self.done.take()
         {
             // The asker may have stopped waiting.
@@ -128,8 +131,8 @@ impl Peers {
         self.table.lock().refused.clone()
     }
 
-    /// Asks all others; waits until each has answered, or [`ANSWER_WITHIN`] has passed.
-    pub(super) async fn ask(&self, text: &[u8]) -> Replies {
+    /// Asks all others; waits until each has answered, one answer is enough, or [`ANSWER_WITHIN`] has passed.
+    pub(super) async fn ask(&self, text: &[u8], is_enough: fn(&[u8]) -> bool) -> Replies {
         let joined = self.table.lock().joined;
         if let Some(joined) = joined {
             // The others say that they are here when they hear of this process.
@@ -151,7 +154,7 @@ impl Peers {
             table.last_question += 1;
             let number = table.last_question;
             let (done, is_done) = oneshot::channel();
-            table.open.insert(number, Open { waiting, answers: Vec::new(), done: Some(done) });
+            table.open.insert(number, Open { waiting, answers: Vec::new(), is_enough, done: Some(done) });
             (number, connection, is_done, is_alone)
         };
         let asking = Asking { peers: self, number };

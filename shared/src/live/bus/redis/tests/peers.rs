@@ -1,6 +1,7 @@
 //! What one process asks the others, and what it stores for those that start later.
 
 use super::*;
+use crate::live::bus::ANSWER_WITHIN;
 
 /// Answers every question with the name of the process and the question.
 fn answer_all(bus: &RedisBus) {
@@ -68,6 +69,32 @@ async fn a_process_that_does_not_answer_is_missing() {
     while one.ask("why".into()).await != Replies::default() {
         assert!(began.elapsed() < Duration::from_secs(10), "it is still expected");
     }
+}
+
+/// Who looks for the process that has something does not wait for those that do not answer.
+#[tokio::test]
+async fn one_answer_can_be_enough() {
+    let server = Server::start().await;
+    let (one, other) = (connect_as(&server, "a").await, connect_as(&server, "b").await);
+    for bus in [&one, &other] {
+        answer_all(bus);
+    }
+    asked(&one, 1).await;
+    let silent = connect_as(&server, "c").await;
+    let mut questions = silent.questions().unwrap();
+    // Known once it gets questions, and then not heard.
+    let _kept = loop {
+        tokio::select! {
+            question = questions.recv() => break question,
+            _ = one.ask_until("why".into(), |_| true) => {}
+        }
+    };
+    let replies = tokio::select! {
+        replies = one.ask_until("who".into(), |answer| answer.ends_with(b"who")) => replies,
+        () = tokio::time::sleep(ANSWER_WITHIN) => panic!("it waits for the one that is silent"),
+    };
+    assert_eq!(replies.answers.len(), 1);
+    assert_eq!(replies.missing, [silent.process().unwrap()]);
 }
 
 /// Without a connection nobody can be asked, and a process does not seem to be alone.
