@@ -16,6 +16,7 @@ const MODE: Parameter = Parameter::once("mode");
 const WAIT: Parameter = Parameter::once("wait");
 const LIMIT: Parameter = Parameter::once("limit");
 const FORMAT: Parameter = Parameter::once("format");
+const ACCEPTED: [Parameter; 6] = [CHANNEL, SINCE, MODE, WAIT, LIMIT, FORMAT];
 
 const LINES: &str = "application/x-ndjson";
 
@@ -61,23 +62,8 @@ impl Ask {
     /// # Errors
     /// 400 for invalid parameters, 401 and 403 as [`Subscription::read`].
     pub(crate) fn read(parts: &RequestParts<'_>, access: &Access) -> Result<Self, ApiError> {
-        let accepted = [CHANNEL, SINCE, MODE, WAIT, LIMIT, FORMAT];
-        let query = Query::read(parts.query, &accepted)?;
-        let mut subscription = Subscription::read(&query, access, crate::RANDOM)?;
-        let validator = if_none_match(parts.headers);
-        if let Some(cursor) = validator {
-            subscription.since = Since::After(cursor);
-        }
-        let mode = match query.get(MODE.name) {
-            None if accepts_lines(parts.headers) => Mode::Stream,
-            None | Some("longpoll") => Mode::LongPoll,
-            Some("poll") => Mode::Poll,
-            Some("stream") => Mode::Stream,
-            Some(_) => return Err(ApiError::invalid("bad_mode", "`mode` is longpoll, poll or stream")),
-        };
-        if mode != Mode::Stream {
-            subscription.is_poll();
-        }
+        let query = Query::read(parts.query, &ACCEPTED)?;
+        let mode = mode(&query, parts.headers)?;
         let is_bare = query.get(CHANNEL.name).is_none() && query.get(SINCE.name).is_none();
         let format = match query.get(FORMAT.name) {
             None if is_bare => Format::Raw,
@@ -85,27 +71,49 @@ impl Ask {
             Some("raw") => Format::Raw,
             Some(_) => return Err(ApiError::invalid("bad_format", "`format` is batch or raw")),
         };
+        let wait = Duration::from_secs(number(&query, WAIT, 25, 60, "seconds")?);
+        let limit = usize::try_from(number(&query, LIMIT, 100, 1_000, "messages")?).unwrap_or(usize::MAX);
+        // Last: everything else does not depend on who asks.
+        let mut subscription = Subscription::read(&query, access, crate::RANDOM)?;
+        let validator = if_none_match(parts.headers);
+        if let Some(cursor) = validator {
+            subscription.since = Since::After(cursor);
+        }
+        if mode != Mode::Stream {
+            subscription.is_poll();
+        }
         Ok(Self {
             subscription,
             mode,
             format,
-            wait: Duration::from_secs(number(&query, WAIT, 25, 60, "seconds")?),
-            limit: usize::try_from(number(&query, LIMIT, 100, 1_000, "messages")?).unwrap_or(usize::MAX),
+            wait,
+            limit,
             is_conditional: validator.is_some(),
             is_private: access.has_token(),
             publisher: access.publisher(),
         })
     }
+
+    /// The transport of a request.
+    ///
+    /// # Errors
+    /// 400 for an invalid query or mode.
+    pub(crate) fn transport(parts: &RequestParts<'_>) -> Result<Transport, ApiError> {
+        Ok(match mode(&Query::read(parts.query, &ACCEPTED)?, parts.headers)? {
+            Mode::LongPoll => Transport::LongPoll,
+            Mode::Poll => Transport::Poll,
+            Mode::Stream => Transport::Stream,
+        })
+    }
 }
 
-/// The transport of a request, before its parameters are checked: whether its client polls.
-pub(crate) fn transport(parts: &RequestParts<'_>) -> Transport {
-    let mode = parts.query.split('&').find_map(|pair| pair.strip_prefix("mode="));
-    match mode {
-        None if accepts_lines(parts.headers) => Transport::Stream,
-        Some("stream") => Transport::Stream,
-        Some("poll") => Transport::Poll,
-        _ => Transport::LongPoll,
+fn mode(query: &Query<'_>, headers: &HeaderMap) -> Result<Mode, ApiError> {
+    match query.get(MODE.name) {
+        None if accepts_lines(headers) => Ok(Mode::Stream),
+        None | Some("longpoll") => Ok(Mode::LongPoll),
+        Some("poll") => Ok(Mode::Poll),
+        Some("stream") => Ok(Mode::Stream),
+        Some(_) => Err(ApiError::invalid("bad_mode", "`mode` is longpoll, poll or stream")),
     }
 }
 

@@ -22,8 +22,9 @@ use edge::{
     limits::Slot,
     metrics::{Transport, TransportMetrics},
     response::ResponseBody,
-    routes::{OwnedParts, RequestParts, ResponseFuture, response},
+    routes::{OwnedParts, RequestParts, ResponseFuture, response, response_ready},
     service::Service,
+    settings::CallKind,
     stream::{Stream, StreamSchedule},
 };
 use futures_util::stream;
@@ -34,7 +35,7 @@ use shared::{
 
 use crate::{
     answer,
-    ask::{self, Ask, Format, Mode},
+    ask::{Ask, Format, Mode},
     wire::Lines,
 };
 
@@ -45,19 +46,36 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// like `GET`.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
     let access = Access::of(&service.edge, parts);
-    let opening = || Opening { transport: ask::transport(parts), namespace: None, headers: parts.headers, auth: None };
-    let Some(call) = ConnectCall::new(&service.edge, &access, opening) else { return respond(service, parts, access) };
+    if !service.edge.calls.asks(CallKind::Connect) {
+        return respond(service, parts, access, None);
+    }
+    let transport = match Ask::transport(parts) {
+        Ok(transport) => transport,
+        Err(error) => return response_ready(Err(error)),
+    };
+    let opening = || Opening { transport, namespace: None, headers: parts.headers, auth: None };
+    let Some(call) = ConnectCall::new(&service.edge, &access, opening) else {
+        return respond(service, parts, access, None);
+    };
+    // The application is not asked in vain, and while it is, the request counts as a connection.
+    if let Err(error @ ApiError::Invalid { .. }) = Ask::read(parts, &access) {
+        return response_ready(Err(error));
+    }
+    let slot = match service.edge.limits.connect(access.address(), transport) {
+        Ok(slot) => slot,
+        Err(refused) => return response_ready(Err(refused.into())),
+    };
     let (service, parts) = (service.clone(), OwnedParts::from(parts));
     Box::pin(async move {
         match call.access().await {
-            Ok(access) => respond(&service, &parts.parts(), access).await,
+            Ok(access) => respond(&service, &parts.parts(), access, Some(slot)).await,
             Err(error) => ResponseBody::boxed(error.error_response()),
         }
     })
 }
 
-/// The answer to a client with `access`.
-fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> ResponseFuture {
+/// The answer to a client with `access`. `slot` is that of its connection, if it has one already.
+fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Option<Slot>) -> ResponseFuture {
     let (ask, is_head) = (Ask::read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
     response(async move {
@@ -65,7 +83,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
         access.require_connection()?;
         // A HEAD delivers no messages.
         let uncounted = is_head.then(TransportMetrics::default);
-        let slot = |transport| service.edge.limits.connect(access.address(), transport);
+        let slot = |transport| slot.map_or_else(|| service.edge.limits.connect(access.address(), transport), Ok);
         match ask.mode {
             Mode::Stream => {
                 let mut slot = slot(Transport::Stream)?;

@@ -12,10 +12,11 @@ use actix_web::{
 use edge::{
     Access, ApiError,
     calls::{ConnectCall, Opening},
+    limits::Slot,
     metrics::Transport,
     query::{Parameter, Query},
     response::ResponseBody,
-    routes::{OwnedParts, RequestParts, ResponseFuture, response},
+    routes::{OwnedParts, RequestParts, ResponseFuture, response, response_ready},
     service::Service,
     stream::{Form as _, Stream, StreamSchedule},
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
@@ -37,23 +38,34 @@ const LAST_EVENT_ID_QUERY: Parameter = Parameter::repeated("lastEventId", 16);
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
     let access = Access::of(&service.edge, parts);
     let opening = || Opening { transport: Transport::Sse, namespace: None, headers: parts.headers, auth: None };
-    let Some(call) = ConnectCall::new(&service.edge, &access, opening) else { return respond(service, parts, access) };
+    let Some(call) = ConnectCall::new(&service.edge, &access, opening) else {
+        return respond(service, parts, access, None);
+    };
+    // The application is not asked in vain, and while it is, the request counts as the stream that it opens.
+    if let Err(error @ ApiError::Invalid { .. }) = read(parts, &access) {
+        return response_ready(Err(error));
+    }
+    let slot = service.edge.limits.connect(access.address(), Transport::Sse);
     let (service, parts) = (service.clone(), OwnedParts::from(parts));
     Box::pin(async move {
+        let Ok(slot) = slot else { return later() };
         match call.access().await {
-            Ok(access) => respond(&service, &parts.parts(), access).await,
+            Ok(access) => respond(&service, &parts.parts(), access, Some(slot)).await,
             // As at the connection limit: the client retries by itself.
-            Err(ApiError::Unavailable { .. }) => {
-                let form = EventStream { format: Format::Raw, publisher: Publisher::Hidden };
-                head().finish().set_body(form.closing().into())
-            }
+            Err(ApiError::Unavailable { .. }) => later(),
             Err(error) => ResponseBody::boxed(error.error_response()),
         }
     })
 }
 
-/// The answer to a client with `access`.
-fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> ResponseFuture {
+/// A stream that ends at once. Its client reconnects later.
+fn later() -> HttpResponse<ResponseBody> {
+    let form = EventStream { format: Format::Raw, publisher: Publisher::Hidden };
+    head().finish().set_body(form.closing().into())
+}
+
+/// The answer to a client with `access`. `slot` is that of its connection, if it has one already.
+fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Option<Slot>) -> ResponseFuture {
     let (read, is_head) = (read(parts, &access), parts.method == Method::HEAD);
     let service = service.clone();
     response(async move {
@@ -64,9 +76,8 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
         }
         let mut answer = head();
         let form = EventStream { format, publisher: access.publisher() };
-        let Ok(mut slot) = service.edge.limits.connect(access.address(), Transport::Sse) else {
-            return Ok(answer.finish().set_body(form.closing().into()));
-        };
+        let slot = slot.map_or_else(|| service.edge.limits.connect(access.address(), Transport::Sse), Ok);
+        let Ok(mut slot) = slot else { return Ok(answer.finish().set_body(form.closing().into())) };
         if is_head {
             // A body of unknown length, like that of the GET; a HEAD is sent none of it.
             return Ok(ResponseBody::boxed(answer.streaming(stream::empty::<Result<_, Infallible>>())));
@@ -85,12 +96,13 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access) -> Respo
 /// Parses the request.
 fn read(parts: &RequestParts<'_>, access: &Access) -> Result<(Subscription, Format), ApiError> {
     let query = Query::read(parts.query, &[CHANNEL, SINCE, FORMAT, LAST_EVENT_ID_QUERY])?;
-    let mut subscription = Subscription::read(&query, access, crate::TIME)?;
     let format = match query.get(FORMAT.name) {
         None | Some("raw") => Format::Raw,
         Some("message") => Format::Message,
         Some(_) => return Err(ApiError::invalid("bad_format", "`format` is raw or message")),
     };
+    // Last: everything else does not depend on who asks.
+    let mut subscription = Subscription::read(&query, access, crate::TIME)?;
     // A browser without an id has an empty one. It does not send it, but other clients do.
     if let Some(id) = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
         subscription.since = since_last_event(id.to_str().ok(), subscription.since);

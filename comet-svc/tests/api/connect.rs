@@ -123,3 +123,16 @@ async fn a_client_that_polls_is_permitted_for_a_minute() {
     assert_eq!(site.get("/data?channel=orders.1&mode=poll").send().await.status, 200);
     assert!(!backend.is_called());
 }
+
+/// A stream was opened with the answer of a poll.
+#[actix_web::test]
+async fn an_encoded_mode_is_the_mode_that_the_application_gets() {
+    let (site, mut backend) = asked().await;
+    assert_eq!(site.get("/data?channel=secret&mode=push").send().await.error(), (400, "bad_mode".to_owned()));
+    assert_eq!(site.get("/data?channel=secret&wait=0").send().await.error(), (400, "bad_wait".to_owned()));
+    let open = actix_web::rt::spawn(site.get("/data?channel=orders.ann&mode=%73tream").open());
+    let call = backend.called().await;
+    assert_eq!((&call.body["transport"], site.service.edge.limits.connections()), (&json!("stream"), 1));
+    call.answer(&json!({ "subscribe": ["orders.ann"] }));
+    assert_eq!(open.await.unwrap().status, 200);
+}

@@ -111,3 +111,26 @@ async fn a_server_with_the_right_of_a_backend_is_not_asked_about() {
     assert_eq!(site.get("/events?channel=orders.ann").token(&token).open().await.status, 200);
     assert!(!backend.is_called());
 }
+
+/// Neither is the application asked in vain, nor do requests that wait for it escape the limits.
+#[actix_web::test]
+async fn the_query_and_the_limits_are_checked_first() {
+    let (site, mut backend) = asked(&[("TRIDENT_MAX_CONNECTIONS", "1")]).await;
+    for (query, code) in [
+        ("channel=a%20b", "bad_channel"),
+        ("channel=secret&since=x", "bad_cursor"),
+        ("channel=secret&format=x", "bad_format"),
+        ("chanel=a", "unknown_parameter"),
+    ] {
+        assert_eq!(site.get(&format!("/events?{query}")).send().await.error(), (400, code.to_owned()));
+    }
+    let first = actix_web::rt::spawn(site.get("/events?channel=orders").events());
+    let call = backend.called().await;
+    assert_eq!(site.service.edge.limits.connections(), 1, "while the application is asked");
+    let full = site.get("/events?channel=orders").send().await;
+    assert!(full.status == 200 && full.text().starts_with("retry: "), "{full:?}");
+    call.answer(&json!({ "subscribe": ["orders"] }));
+    drop(first.await.unwrap());
+    edge::testing::until("the slot is free", || site.service.edge.limits.connections() == 0).await;
+    assert!(!backend.is_called(), "one call alone has arrived, and all requests have been answered");
+}
