@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "these functions are never called")]
 
+mod hooks;
+
 use edge::openapi::{ErrorBody, Refused, publishing};
 use shared::pure::{ChannelName, Cursor, Gap, message::Whole};
 use utoipa::{
@@ -12,6 +14,7 @@ use utoipa::{
     },
 };
 
+pub use self::hooks::webhooks;
 use crate::{
     channels::{Channel, Channels, OneChannel},
     connections::{Connection, Connections, Ended},
@@ -44,7 +47,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         Channel, Channels, OneChannel, Connection, Connections, Ended, Purged, Presence, Present, PresentConnection, Added, RevocationRequest, Bus,
         Log, Process, Rates, Stats, Webhooks, WebhookError, Messages
     )),
-    tags((name = "backend", description = "For servers, with a token that has `trident.api`: `[\"read\"]` or `[\"write\"]`."))
+    tags(
+        (name = "backend", description = "For servers, with a token that has `trident.api`: `[\"read\"]` or `[\"write\"]`."),
+        (name = "application", description = "Requests that Trident sends to the application.")
+    )
 )]
 struct Backend;
 

@@ -25,7 +25,9 @@ fn described() -> Value {
     all.merge(comet_svc::openapi::openapi());
     all.merge(sse_svc::openapi::openapi());
     all.merge(backend::openapi::openapi());
-    serde_json::to_value(all).unwrap()
+    let mut all = serde_json::to_value(all).unwrap();
+    all["webhooks"] = backend::openapi::webhooks();
+    all
 }
 
 #[test]
@@ -37,6 +39,31 @@ fn the_file_is_what_the_code_says() {
     }
     let written = std::fs::read_to_string(FILE).unwrap();
     assert!(written == described, "docs/openapi.json is not what the code says: `make openapi` writes it anew");
+}
+
+/// Calls and webhooks have what PROTOCOL.md shows: the members of each example are described, and those that are required are in it.
+#[test]
+fn calls_are_those_of_the_protocol() {
+    let protocol = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md")).unwrap();
+    let hooks = described()["webhooks"].clone();
+    let mut seen = BTreeSet::new();
+    for example in protocol.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        let Ok(example) = serde_json::from_str::<Value>(example) else { continue };
+        let Some(kind) = example["kind"].as_str().filter(|_| example["id"].is_string()) else { continue };
+        let schema = &hooks[kind]["post"]["requestBody"]["content"]["application/json"]["schema"];
+        for name in example.as_object().unwrap().keys() {
+            assert!(schema["properties"].get(name).is_some(), "{kind}: {name}");
+        }
+        for name in schema["required"].as_array().unwrap() {
+            assert!(example.get(name.as_str().unwrap()).is_some(), "{kind}: {name}");
+        }
+        seen.insert(kind.to_owned());
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["connect", "event", "publish", "subscribe"]);
+    let components = &described()["components"]["schemas"];
+    for name in ["Message", "ChannelName", "EventName"] {
+        assert!(components.get(name).is_some(), "{name}");
+    }
 }
 
 /// The parameters of `in` of an operation.
