@@ -41,6 +41,17 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground, input: ${kind}`,
     await play.axe("refused");
   });
 
+  test("the name of a channel may have segments", async () => {
+    await play.visit();
+    for (const id of ["to", "channel"]) {
+      const input = play.page.locator(`#${id}`);
+      for (const [name, isValid] of [["orders/17", true], ["a b", false]]) {
+        await input.fill(name);
+        assert.equal(await input.evaluate((element) => element.checkValidity()), isValid, name);
+      }
+    }
+  });
+
   test("bad JSON is not published, and may be sent as text", async () => {
     await play.visit();
     await play.page.locator("#token").fill(token());
