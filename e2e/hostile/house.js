@@ -48,13 +48,13 @@ function attacked(text, connections) {
 
 /**
  * Starts one. `base` and `port` are where clients go; `doors` all ports that somebody may knock at, by name. `descriptors`: how many
- * standalone may have open; nginx's connections, of which each client takes two, are one for each.
+ * standalone may have open; nginx's connections, of which each client takes two, are one for each. `settings`: of standalone, beyond the usual.
  */
-export async function openHouse(kind, { descriptors } = {}) {
+export async function openHouse(kind, { descriptors, settings: more = {} } = {}) {
   const parts = [];
   try {
     if (kind === STANDALONE) {
-      parts.push(await startService("standalone", settings, undefined, { descriptors }));
+      parts.push(await startService("standalone", { ...settings, ...more }, undefined, { descriptors }));
     } else {
       const redis = await startRedis();
       parts.push({ said: redis.said, alive: redis.alive, stop: () => redis.close() });
