@@ -18,6 +18,7 @@
 #   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make supply   licences and sources of npm packages, what would be published of the crates, and known vulnerabilities of all dependencies, as far as databases can be reached
+#   make site     the documentation as pages in target/site, for any static file server (needs Node; part of e2e-docs)
 #   make openapi  docs/openapi.json, generated from the code
 #   make dist     a release: archive, Debian package, images: docs/RELEASING.md
 #   make clean
@@ -170,9 +171,14 @@ e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 e2e-examples: build e2e/node_modules/.package-lock.json examples/backend/express-login/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:examples
 
+# The documentation as a folder of pages, target/site, for any static file server.
+.PHONY: site
+site: web/site/node_modules/.package-lock.json
+	cd web/site && npm test && node build.js "$(abspath $(CARGO_TARGET_DIR))/site"
+
 # Every command, code block and link of README.md and docs/; the wording; the table of files in docs/ARCHITECTURE.md.
 .PHONY: e2e-docs
-e2e-docs: build web/client/dist/index.js web/playground/dist/index.html e2e/node_modules/.package-lock.json
+e2e-docs: build site web/client/dist/index.js web/playground/dist/index.html e2e/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:docs
 
 # Every regression case by its number: docs/CASES.md. CASES="4 9.3" picks groups and cases.
@@ -215,7 +221,7 @@ fuzz:
 
 clean:
 	cargo clean
-	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/client/node_modules web/client/dist web/playground/node_modules web/admin/node_modules
+	rm -rf e2e/node_modules e2e/socketio/node_modules e2e/cluster/node_modules e2e/out web/vendor/node_modules web/site/node_modules web/client/node_modules web/client/dist web/playground/node_modules web/admin/node_modules
 
 # Each of these targets measures, stores its runs as lines of JSON, and writes its tables and plots into docs/PERFORMANCE.md. All
 # need two cores, one for the server and one for the load. On a busy machine the figures mean less. NOTE="…" is printed
