@@ -41,6 +41,11 @@ impl ResponseBody {
         matches!(&self.0, Kind::Live(stream) if stream.can_park())
     }
 
+    /// Whether it is a stream that was ended from outside; its task is woken when it is.
+    pub(super) fn is_ended(&self, cx: &Context<'_>) -> bool {
+        matches!(&self.0, Kind::Live(stream) if stream.is_ended(cx))
+    }
+
     /// The stream, if it is one.
     pub(super) fn into_live(self) -> Option<Box<dyn Live>> {
         match self.0 {

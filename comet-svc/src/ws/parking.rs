@@ -1,5 +1,7 @@
 //! A connection that is parked while it waits, and the answers to its pings that it takes meanwhile.
 
+use std::task::Context;
+
 use edge::{
     limits::Slot,
     stream::{ClientBytes, Live, Own, Parts, StreamSchedule},
@@ -17,6 +19,10 @@ use super::{
 impl Live for Socket {
     fn can_park(&self) -> bool {
         self.is_idle()
+    }
+
+    fn is_ended(&self, cx: &Context<'_>) -> bool {
+        self.poll_end(cx).is_ready()
     }
 
     fn take_apart(self: Box<Self>) -> Parts {

@@ -11,6 +11,7 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use edge::{
     Access, ApiError,
+    connections::End,
     limits::Slot,
     receiving::Share,
     service::Service,
@@ -135,6 +136,11 @@ impl Socket {
             && self.rest.is_empty()
             && self.frames.is_empty()
             && self.feed.is_idle()
+    }
+
+    /// Why it has to end, if it was ended from outside.
+    pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
+        self.slot.poll_end(cx)
     }
 
     /// What is left of a connection that [is idle](Self::is_idle).

@@ -71,6 +71,8 @@ pub(super) struct Sending {
     incoming: Option<Incoming>,
     /// Whether another request may follow.
     keeps: bool,
+    /// The body was ended from outside: a client that does not read has little time for the rest.
+    is_ended: bool,
 }
 
 /// What has to be known of a request while it is answered.
@@ -109,7 +111,7 @@ impl Sending {
     /// The rest of a response.
     pub(super) fn resumed(body: Body, framing: Framing, incoming: Option<Incoming>) -> Self {
         let (rest, owed, has_begun, failed, keeps) = (Bytes::new(), 0, true, None, false);
-        Self { body: Some(body), rest, framing, owed, has_begun, failed, incoming, keeps }
+        Self { body: Some(body), rest, framing, owed, has_begun, failed, incoming, keeps, is_ended: false }
     }
 
     /// The stream that waits.
@@ -126,6 +128,11 @@ impl Sending {
             && !self.keeps
             && self.incoming.as_ref().is_none_or(|incoming| incoming.is_over() || is_tunnel && incoming.is_wanted())
             && self.body.as_ref().is_some_and(|body| body.body().can_park())
+    }
+
+    /// Notes whether the body was ended from outside. If not, the task is woken when it is.
+    fn note_end(&mut self, cx: &Context<'_>) {
+        self.is_ended |= self.body.as_ref().is_some_and(|body| body.body().is_ended(cx));
     }
 
     /// Whether `chunk` exceeds the announced length; counts it.
@@ -214,7 +221,17 @@ impl Connection {
         }
         let owed = if let (Framing::Length, BodySize::Sized(length)) = (framing, size) { length } else { 0 };
         let body = (framing != Framing::Nothing).then_some(body);
-        Sending { body, rest: Bytes::new(), framing, owed, has_begun: false, failed: None, incoming, keeps }
+        Sending {
+            body,
+            rest: Bytes::new(),
+            framing,
+            owed,
+            has_begun: false,
+            failed: None,
+            incoming,
+            keeps,
+            is_ended: false,
+        }
     }
 
     /// Sends a response.
@@ -231,6 +248,12 @@ impl Connection {
         if sending.keeps && self.pass_over().await { Answered::Next } else { Answered::Last }
     }
 
+    /// While the client reads less than it is sent: whether it still has time.
+    fn poll_unread(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
+        sending.note_end(cx);
+        if sending.is_ended { self.poll_cut(cx) } else { self.poll_stalled(cx) }
+    }
+
     /// Writes the body as it is produced and as the client reads, until its end or until it can be parked. The body is not polled while the
     /// client reads less than it is sent (backpressure): the body is a cursor, and a client that does not read costs its cursor.
     fn poll_send(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<io::Result<()>> {
@@ -240,7 +263,7 @@ impl Connection {
         loop {
             if is_full {
                 if self.poll_flush(cx)?.is_pending() {
-                    return self.poll_stalled(cx);
+                    return self.poll_unread(cx, sending);
                 }
                 is_full = false;
             }
@@ -253,7 +276,7 @@ impl Connection {
             let Some(body) = &mut sending.body else {
                 return match self.poll_flush(cx)? {
                     Poll::Ready(()) => Poll::Ready(sending.failed.take().map_or(Ok(()), Err)),
-                    Poll::Pending => self.poll_stalled(cx),
+                    Poll::Pending => self.poll_unread(cx, sending),
                 };
             };
             match Pin::new(body).poll_next(cx) {
@@ -265,6 +288,7 @@ impl Connection {
                 Poll::Ready(Some(Ok(chunk))) => sending.rest = chunk,
                 Poll::Ready(None) => {
                     self.outgoing.end(sending.framing);
+                    sending.note_end(cx);
                     sending.body = None;
                 }
                 // Without the end marker, the client sees that the response is incomplete (RFC 9112 §8).
@@ -287,7 +311,10 @@ impl Connection {
                             }
                             _ => return self.poll_grace(cx),
                         },
-                        Poll::Pending if flushed.is_pending() => return self.poll_grace(cx),
+                        Poll::Pending if flushed.is_pending() => {
+                            sending.note_end(cx);
+                            return if sending.is_ended { self.poll_cut(cx) } else { self.poll_grace(cx) };
+                        }
                         Poll::Pending if self.can_park() && sending.can_park(self.decoder.is_tunnel()) => {
                             return if self.waits_unparked() { Poll::Pending } else { Poll::Ready(Ok(())) };
                         }

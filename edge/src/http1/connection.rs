@@ -44,6 +44,9 @@ pub(super) const MAX_DISCARDED_BODY: u64 = 64 * 1024;
 /// socket were closed immediately, the kernel would answer it with a reset, which can overtake the last response (RFC 9112 §9.6).
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// How long the client of a response that was ended from outside has to read what it was sent before. A backend expects the end within a second.
+const CUT: Duration = Duration::from_millis(400);
+
 thread_local! {
     /// The buffer for a read whose size is unknown.
     pub(super) static READ_INTO: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
@@ -67,6 +70,8 @@ pub(super) struct Connection {
     pub(super) is_paused: bool,
     /// The client reads less than there is, and the alarm is set for it.
     is_stalled: bool,
+    /// The response was ended from outside, and the alarm is set for its rest.
+    is_cut: bool,
     /// No further request is read: input is discarded.
     pub(super) is_discarding: bool,
     /// The number of bytes received since then.
@@ -148,6 +153,7 @@ impl Connection {
             input: Input::Open,
             is_paused: false,
             is_stalled: false,
+            is_cut: false,
             is_discarding: false,
             discarded: 0,
             is_closing: false,
@@ -189,10 +195,13 @@ impl Connection {
         }
         let flushed = self.outgoing.poll_flush(&mut self.socket, cx);
         let is_stalled = flushed.is_pending();
-        if is_stalled && (!self.is_stalled || self.outgoing.len() < before) {
-            self.alarm.set(self.write_grace);
-        } else if !is_stalled && self.is_stalled {
-            self.alarm.clear();
+        let has_new_time = is_stalled && (!self.is_stalled || self.outgoing.len() < before);
+        match (has_new_time, !is_stalled && self.is_stalled) {
+            // The rest of its time is all that it has, however much it reads.
+            _ if self.is_cut => {}
+            (true, _) => self.alarm.set(self.write_grace),
+            (_, true) => self.alarm.clear(),
+            _ => {}
         }
         self.is_stalled = is_stalled;
         flushed
@@ -203,6 +212,20 @@ impl Connection {
         match self.poll_in(cx, None, &mut false) {
             Poll::Ready(In::Broken) => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
             _ => self.poll_grace(cx),
+        }
+    }
+
+    /// As [`poll_stalled`](Self::poll_stalled), for a response that was ended from outside: its connection ends soon, however much of the rest the
+    /// client reads.
+    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.is_cut, true) {
+            self.alarm.set(CUT);
+        }
+        let is_over = self.alarm.is_over(cx.waker());
+        match self.poll_in(cx, None, &mut false) {
+            Poll::Ready(In::Broken) => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
+            _ if is_over => Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            _ => Poll::Pending,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Bodies that wait for messages: what is left of one while its connection is parked, and the body that this becomes again.
 
-use std::{any::Any, convert::Infallible};
+use std::{any::Any, convert::Infallible, task::Context};
 
 use actix_web::{body::MessageBody, error::PayloadError};
 use bytes::Bytes;
@@ -17,6 +17,9 @@ pub type ClientBytes = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 pub trait Live: MessageBody<Error = Infallible> + Unpin {
     /// Whether it waits for nothing but messages, the client, and its times. Asked while it is pending.
     fn can_park(&self) -> bool;
+
+    /// Whether it was ended from outside. Its task is woken when it is: while the client does not read, the body itself is not polled.
+    fn is_ended(&self, cx: &Context<'_>) -> bool;
 
     /// What it is made of. Only of a body that [can be parked](Self::can_park).
     fn take_apart(self: Box<Self>) -> Parts;
@@ -97,6 +100,10 @@ impl<F: Form> Own for F {
 impl<F: Form> Live for Stream<F> {
     fn can_park(&self) -> bool {
         self.phase == Phase::Live && self.reader.can_join()
+    }
+
+    fn is_ended(&self, cx: &Context<'_>) -> bool {
+        self.slot.poll_end(cx).is_ready()
     }
 
     fn take_apart(self: Box<Self>) -> Parts {

@@ -1,6 +1,9 @@
 //! A client that does not read costs a cursor, and delays nobody.
 
-use edge::testing::Events;
+use edge::{
+    connections::End,
+    testing::{Events, until},
+};
 
 use crate::site;
 
@@ -47,4 +50,20 @@ async fn a_client_that_does_not_read_costs_no_memory_and_gets_a_gap() {
         }
     }
     assert!(gaps > 0, "what it missed is told");
+}
+
+/// A connection that is ended by a backend ends also if its client does not read what it was sent before.
+#[actix_web::test]
+async fn a_client_that_does_not_read_is_ended() {
+    let site = site(&[]);
+    let registry = site.service.edge.limits.registry().clone();
+    let _stalled = site.get("/events?channel=public.a").open().await;
+    until("it is registered", || registry.count() == 1).await;
+    let text = format!("\"{}\"", "x".repeat(50_000));
+    for _ in 0..600 {
+        site.publish("public.a", &text).await;
+    }
+    assert_eq!(registry.end_all(End::Disconnected, |_| true).await, 1);
+    // Less than the time that a client has which reads nothing.
+    until("its connection has ended", || site.service.edge.limits.connections() == 0).await;
 }

@@ -89,6 +89,10 @@ impl Live for Tunnel {
         self.opening.is_none() && !self.has_ended && self.reader.can_join()
     }
 
+    fn is_ended(&self, cx: &Context<'_>) -> bool {
+        self.slot.poll_end(cx).is_ready()
+    }
+
     fn take_apart(self: Box<Self>) -> Parts {
         let Self { reader, slot, state, times, .. } = *self;
         Parts { reader, form: Box::new(state.form), slot, times, own: Box::new(state) }
