@@ -6,7 +6,7 @@ use edge::ApiError;
 use serde::Serialize;
 use shared::{
     live::bus::BusError,
-    pure::{NameError, fields::FieldError},
+    pure::{NameError, fields::FieldError, stream::StreamError},
 };
 
 /// Why a request failed, as sent to the client.
@@ -48,6 +48,11 @@ impl From<BusError> for Refusal {
             BusError::TooLarge => "too_large",
             BusError::Keys { .. } => "too_many_keys",
             BusError::Reused => "idempotency_key_reused",
+            BusError::Unsupported(_) => "not_supported",
+            BusError::Stream(StreamError::Closed { .. }) => "stream_closed",
+            BusError::Stream(StreamError::Full { .. }) => "streams_full",
+            BusError::Stream(StreamError::Gone(_)) => "stream_deleted",
+            BusError::Stream(_) => "stream_content_type",
         };
         Self::new(code, error)
     }

@@ -118,7 +118,7 @@ describe("what is refused is counted by its reason", { concurrency: 4 }, () => {
     const service = await serve({});
     // These are tested in standalone/tests/backend and edge/src: service/tests.rs, publish.rs, limits/tests.rs, server/tests.rs, http1/sockets.rs; and
     // chat-svc/tests/api/application.rs.
-    const elsewhere = ["api_rate", "backend_refused", "backend_unavailable", "channels_per_client", "disconnected", "disk_full", "idempotency_keys", "outcome_unknown", "receive_total", "sockets_per_address"];
+    const elsewhere = ["api_rate", "backend_refused", "backend_unavailable", "channels_per_client", "disconnected", "disk_full", "idempotency_keys", "outcome_unknown", "receive_total", "sockets_per_address", "stream_bytes"];
     assert.deepEqual([...(await counts(service.base)).keys()].toSorted(), [...Object.keys(REASONS), "bus_unavailable", ...elsewhere].toSorted());
   });
 });

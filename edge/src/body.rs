@@ -37,7 +37,20 @@ impl BodyReader {
     /// 413 for a body that is too large (at once, when its length is announced), 408 for one that is too slow, 415 for one that
     /// is compressed, 400 for one that breaks off or is framed wrongly, 503 when there is no memory for it.
     pub async fn read(self, edge: &Edge, share: &mut Share) -> Result<Bytes, ApiError> {
-        let result = self.read_within(edge.settings.max_body, edge.settings.body_timeout, share).await;
+        self.read_up_to(("TRIDENT_MAX_BODY", edge.settings.max_body), edge, share).await
+    }
+
+    /// As [`BodyReader::read`], with another limit than `TRIDENT_MAX_BODY`: that of a setting.
+    ///
+    /// # Errors
+    /// As [`BodyReader::read`].
+    pub async fn read_up_to(
+        self,
+        (setting, limit): (&'static str, Option<usize>),
+        edge: &Edge,
+        share: &mut Share,
+    ) -> Result<Bytes, ApiError> {
+        let result = self.read_within((setting, limit), edge.settings.body_timeout, share).await;
         let refusals = &edge.metrics.refusals;
         match &result {
             Err(ApiError::TooLarge { .. }) => refusals.body_size.inc(),
@@ -48,7 +61,12 @@ impl BodyReader {
         result
     }
 
-    async fn read_within(self, limit: Option<usize>, within: Duration, share: &mut Share) -> Result<Bytes, ApiError> {
+    async fn read_within(
+        self,
+        (setting, limit): (&'static str, Option<usize>),
+        within: Duration,
+        share: &mut Share,
+    ) -> Result<Bytes, ApiError> {
         if self.is_compressed {
             return Err(ApiError::UnsupportedMediaType(
                 "compressed bodies are not accepted; omit Content-Encoding".to_owned(),
@@ -57,10 +75,10 @@ impl BodyReader {
         let limit = limit.unwrap_or(usize::MAX);
         let length = self.length;
         if length.is_some_and(|length| length > limit) {
-            return Err(ApiError::TooLarge { limit });
+            return Err(ApiError::TooLarge { setting, limit });
         }
         let mut stream = match self.body {
-            RequestBody::Complete(body) if body.len() > limit => return Err(ApiError::TooLarge { limit }),
+            RequestBody::Complete(body) if body.len() > limit => return Err(ApiError::TooLarge { setting, limit }),
             RequestBody::Complete(body) => return Ok(body),
             RequestBody::Stream(stream) => stream,
         };
@@ -70,7 +88,7 @@ impl BodyReader {
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk.map_err(broken)?;
                 if body.len() + chunk.len() > limit {
-                    return Err(ApiError::TooLarge { limit });
+                    return Err(ApiError::TooLarge { setting, limit });
                 }
                 body.extend_from_slice(&chunk);
                 share.set(body.capacity())?;
@@ -126,7 +144,7 @@ mod tests {
         let mut share = Receiving::new(None).share();
         let request = request.to_http_request();
         let reader = BodyReader::new(request.headers(), RequestBody::Stream(Box::pin(payload)));
-        let read = reader.read_within(limit, Duration::from_secs(10), &mut share).await;
+        let read = reader.read_within(("TRIDENT_MAX_BODY", limit), Duration::from_secs(10), &mut share).await;
         read.map_err(|error| error.code().to_owned())
     }
 
@@ -152,7 +170,10 @@ mod tests {
             let body = RequestBody::Complete(Bytes::from_static(b"abcd"));
             let reader = BodyReader::new(request.to_http_request().headers(), body);
             let mut share = Receiving::new(None).share();
-            reader.read_within(limit, Duration::ZERO, &mut share).await.map_err(|error| error.code().to_owned())
+            reader
+                .read_within(("TRIDENT_MAX_BODY", limit), Duration::ZERO, &mut share)
+                .await
+                .map_err(|error| error.code().to_owned())
         };
         assert_eq!(read(None, Some(4)).await, Ok(Bytes::from("abcd")));
         assert_eq!(read(None, Some(3)).await, Err("too_large".to_owned()));
@@ -168,7 +189,7 @@ mod tests {
             let payload = stream::iter((0..parts).map(|_| Ok(Bytes::from_static(&[b'x'; 16 * 1024]))));
             let mut share = all.share();
             let reader = BodyReader::new(&HeaderMap::new(), RequestBody::Stream(Box::pin(payload)));
-            let read = reader.read_within(None, Duration::from_secs(10), &mut share).await;
+            let read = reader.read_within(("TRIDENT_MAX_BODY", None), Duration::from_secs(10), &mut share).await;
             read.map(|body| body.len()).map_err(|error| error.code().to_owned())
         };
         assert_eq!(read(2).await, Ok(2 * 16 * 1024));

@@ -16,7 +16,7 @@ const ALLOWED_HEADERS: &str =
     "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
 /// Response headers that pages may read, in addition to those that are always allowed.
 const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
-const ALLOWED_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 /// The relation between the page that sends a request and its target (Fetch Metadata §2.3).
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Seconds for which a browser may cache a preflight; no browser caches it for more than two hours.
@@ -127,7 +127,10 @@ impl Origins {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             }
         }
-        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+        // Of a handler that has others, the handler adds them.
+        if !answer.contains_key(header::ACCESS_CONTROL_EXPOSE_HEADERS) {
+            answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+        }
     }
 
     /// Adds the headers of a preflight response, in addition to [`Origins::mark`]; nothing for pages that are not allowed.

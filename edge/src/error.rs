@@ -63,9 +63,27 @@ pub enum ApiError {
     /// 408: the client sent its body too slowly.
     #[error("{0}")]
     TooSlow(String),
+    /// 409: it contradicts the state of the thing that the request names.
+    #[error("{message}")]
+    Conflict {
+        /// As in [`ApiError::Invalid`].
+        code: &'static str,
+        /// What contradicts.
+        message: String,
+    },
+    /// 410: the thing that the request names has been removed.
+    #[error("{message}")]
+    Gone {
+        /// As in [`ApiError::Invalid`].
+        code: &'static str,
+        /// What has been removed.
+        message: String,
+    },
     /// 413: the body is too large.
-    #[error("the body exceeds {limit} bytes (TRIDENT_MAX_BODY)")]
+    #[error("the body exceeds {limit} bytes ({setting})")]
     TooLarge {
+        /// The setting of the limit.
+        setting: &'static str,
         /// The maximum number of bytes.
         limit: usize,
     },
@@ -113,6 +131,9 @@ pub enum ApiError {
         /// Seconds until a retry is useful.
         retry_after: u64,
     },
+    /// 501: something that the configured bus cannot do.
+    #[error("{0}")]
+    NotSupported(String),
     /// 503: temporarily unavailable.
     #[error("{message}")]
     Unavailable {
@@ -148,6 +169,16 @@ impl ApiError {
         Self::Missing { code, message: message.to_string() }
     }
 
+    /// A 409 with a code for programs and a message for humans.
+    pub fn conflict(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::Conflict { code, message: message.to_string() }
+    }
+
+    /// A 410 with a code for programs and a message for humans.
+    pub fn gone(code: &'static str, message: impl fmt::Display) -> Self {
+        Self::Gone { code, message: message.to_string() }
+    }
+
     /// A 503 that may end within a few seconds.
     pub fn unavailable(code: &'static str, message: impl fmt::Display) -> Self {
         Self::Unavailable { code, message: message.to_string(), retry_after: 2 }
@@ -166,6 +197,8 @@ impl ApiError {
             Self::Invalid { code, .. }
             | Self::Forbidden { code, .. }
             | Self::Missing { code, .. }
+            | Self::Conflict { code, .. }
+            | Self::Gone { code, .. }
             | Self::Unprocessable { code, .. }
             | Self::Unavailable { code, .. } => code,
             Self::TokenNeeded(_) => "token_needed",
@@ -178,6 +211,7 @@ impl ApiError {
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::UpgradeRequired(_) => "upgrade_required",
             Self::TooMany { .. } => "too_many_requests",
+            Self::NotSupported(_) => "not_supported",
             Self::Internal(_) => "internal",
         }
     }
@@ -218,6 +252,8 @@ impl ResponseError for ApiError {
             Self::TokenNeeded(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } | Self::Denied { .. } => StatusCode::FORBIDDEN,
             Self::NotFound | Self::Missing { .. } => StatusCode::NOT_FOUND,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Gone { .. } => StatusCode::GONE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } | Self::TooManyAtOnce { .. } | Self::BatchTooLarge(_) => {
@@ -228,6 +264,7 @@ impl ResponseError for ApiError {
             Self::UpgradeRequired(_) => StatusCode::UPGRADE_REQUIRED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Methods that some path supports.
-const EVERY_METHOD: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+const EVERY_METHOD: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
 /// The response body, which counts the request.
 pub type Body = Guarded<ResponseBody, Option<Counted>>;

@@ -9,9 +9,13 @@ use actix_web::{
 };
 use serde::Serialize;
 use shared::{
-    live::bus::{BusError, IdempotencyKey, Publication, Published},
+    live::bus::{IdempotencyKey, Publication, Published},
     pure::{ChannelName, Cursor, Draft, EventName, Message, NameError, Payload, PayloadError, batch},
 };
+
+mod refusal;
+
+pub use refusal::refused;
 
 use super::{
     Access, ApiError,
@@ -171,37 +175,6 @@ async fn answered(
     service.bus.find(key, drafts).await.map_err(|error| refused(service, error))
 }
 
-/// The answer to a request that the bus has rejected; counted.
-pub fn refused(service: &Service, error: BusError) -> ApiError {
-    let refusals = &service.edge.metrics.refusals;
-    match error {
-        BusError::Unavailable(_) | BusError::Directory(_) | BusError::StatesFull(_) => {
-            refusals.bus_unavailable.inc();
-            ApiError::unavailable("bus_unavailable", error)
-        }
-        BusError::DiskFull(_) => {
-            refusals.disk_full.inc();
-            ApiError::unavailable("disk_full", error)
-        }
-        BusError::Unknown(_) => {
-            refusals.outcome_unknown.inc();
-            ApiError::unavailable("outcome_unknown", error)
-        }
-        BusError::TooLarge => {
-            refusals.body_size.inc();
-            ApiError::BatchTooLarge(error.to_string())
-        }
-        BusError::Keys { retry_after } => {
-            refusals.idempotency_keys.inc();
-            // `Retry-After` has whole seconds; rounded down, the retry would be rejected again.
-            let retry_after = retry_after.as_secs() + 1;
-            ApiError::Unavailable { code: "too_many_keys", message: error.to_string(), retry_after }
-        }
-        // draft-ietf-httpapi-idempotency-key-header-07 §2.7.
-        BusError::Reused => ApiError::Unprocessable { code: "idempotency_key_reused", message: error.to_string() },
-    }
-}
-
 /// One message was published.
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishedOne))]
 #[derive(Serialize)]
@@ -355,35 +328,4 @@ fn bad_event(error: NameError) -> ApiError {
 
 fn bad_body(error: PayloadError) -> ApiError {
     ApiError::invalid(error.code(), error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Settings, settings::ServiceDefaults};
-
-    #[actix_web::test]
-    async fn rejections_of_the_bus_are_counted_by_reason() {
-        let defaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
-        let settings = Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory")]).unwrap();
-        let service = Service::open(settings, &defaults).unwrap();
-        let counts = || {
-            let refusals = &service.edge.metrics.refusals;
-            (refusals.bus_unavailable.get(), refusals.idempotency_keys.get())
-        };
-        assert_eq!(refused(&service, BusError::Unavailable("gone".into())).code(), "bus_unavailable");
-        assert_eq!(counts(), (1, 0));
-        assert_eq!(refused(&service, BusError::DiskFull("full".into())).code(), "disk_full");
-        assert_eq!(service.edge.metrics.refusals.disk_full.get(), 1);
-        assert_eq!(refused(&service, BusError::Unknown("cut".into())).code(), "outcome_unknown");
-        assert_eq!(service.edge.metrics.refusals.outcome_unknown.get(), 1);
-        assert_eq!(refused(&service, BusError::TooLarge).code(), "batch_too_large");
-        let keys = BusError::Keys { retry_after: std::time::Duration::from_millis(7_500) };
-        let refused_key = refused(&service, keys);
-        assert_eq!(refused_key.code(), "too_many_keys");
-        assert!(matches!(refused_key, ApiError::Unavailable { retry_after: 8, .. }), "{refused_key:?}");
-        assert_eq!(counts(), (1, 1));
-        assert_eq!(refused(&service, BusError::Reused).code(), "idempotency_key_reused");
-        assert_eq!(counts(), (1, 1), "a mistake, and no load that was shed");
-    }
 }

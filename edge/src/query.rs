@@ -58,6 +58,19 @@ impl<'a> Query<'a> {
     /// [`ApiError::Invalid`]: `unknown_parameter` for a name not in `accepted`, `repeated_parameter` for one that occurs
     /// too often, `bad_encoding` for a bad `%` escape or invalid UTF-8.
     pub fn read(query: &'a str, accepted: &[Parameter]) -> Result<Self, ApiError> {
+        let (query, unknown) = Self::read_any(query, accepted)?;
+        if unknown.is_empty() { Ok(query) } else { Err(not_accepted(&unknown, accepted)) }
+    }
+
+    /// As [`Query::read`], but unknown parameters are ignored, as a protocol of others may require.
+    ///
+    /// # Errors
+    /// As [`Query::read`], without `unknown_parameter`.
+    pub fn read_known(query: &'a str, accepted: &[Parameter]) -> Result<Self, ApiError> {
+        Self::read_any(query, accepted).map(|(query, _)| query)
+    }
+
+    fn read_any(query: &'a str, accepted: &[Parameter]) -> Result<(Self, Vec<String>), ApiError> {
         let mut pairs: Vec<(&'static str, Cow<'a, str>)> = Vec::new();
         let mut unknown: Vec<String> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -83,7 +96,7 @@ impl<'a> Query<'a> {
                 _ => pairs.push((parameter.name, value)),
             }
         }
-        if unknown.is_empty() { Ok(Self { pairs }) } else { Err(not_accepted(&unknown, accepted)) }
+        Ok((Self { pairs }, unknown))
     }
 
     /// The value of a parameter; the first one if it is repeated.

@@ -88,6 +88,13 @@ impl Resource {
         self
     }
 
+    /// A handler for `PUT`.
+    #[must_use]
+    pub fn put(mut self, handler: impl Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture + 'static) -> Self {
+        self.handlers.push((Method::PUT, Rc::new(handler)));
+        self
+    }
+
     /// A handler for `DELETE`.
     #[must_use]
     pub fn delete(mut self, handler: impl Fn(&RequestParts<'_>) -> ResponseFuture + 'static) -> Self {
@@ -128,7 +135,7 @@ pub struct Routes(Vec<Route>);
 /// A path and what answers it.
 #[derive(Clone)]
 pub(super) struct Route {
-    path: &'static str,
+    path: Cow<'static, str>,
     /// The label of its requests in `trident_http_requests_total`.
     pub(super) label: &'static str,
     pub(super) target: Target,
@@ -148,7 +155,15 @@ impl Routes {
     /// [`segment`].
     #[must_use]
     pub fn resource(mut self, path: &'static str, resource: Resource) -> Self {
-        self.0.push(Route { path, label: path, target: Target::Resource(resource) });
+        self.0.push(Route { path: path.into(), label: path, target: Target::Resource(resource) });
+        self
+    }
+
+    /// Adds the handlers of all paths below `root`, such as `/streams`; see [`below`]. `label` is the pattern by which they are counted.
+    #[must_use]
+    pub fn below(mut self, root: &str, label: &'static str, resource: Resource) -> Self {
+        let path = format!("{root}/{REST}").into();
+        self.0.push(Route { path, label, target: Target::Resource(resource) });
         self
     }
 
@@ -161,7 +176,7 @@ impl Routes {
         label: &'static str,
         shortcut: impl Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture> + 'static,
     ) -> Self {
-        self.0.push(Route { path, label, target: Target::Shortcut(Rc::new(shortcut)) });
+        self.0.push(Route { path: path.into(), label, target: Target::Shortcut(Rc::new(shortcut)) });
         self
     }
 
@@ -194,6 +209,7 @@ impl Routes {
             loop {
                 match (segments.next(), wanted.next()) {
                     (None, None) => return true,
+                    (Some(_), Some(REST)) => return true,
                     (Some(segment), Some(wanted)) if wanted.starts_with('{') && !segment.is_empty() => {}
                     (Some(segment), Some(wanted)) if segment == wanted => {}
                     _ => return false,
@@ -205,7 +221,7 @@ impl Routes {
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|route| route.path)).finish()
+        f.debug_set().entries(self.0.iter().map(|route| &route.path)).finish()
     }
 }
 
@@ -213,6 +229,20 @@ impl Route {
     fn is_pattern(&self) -> bool {
         self.path.contains('{')
     }
+}
+
+/// What stands for the rest of a path.
+const REST: &str = "{*}";
+
+/// The rest of a path below `root`, with percent-encoded characters decoded, slashes included.
+///
+/// # Errors
+/// 400 if it is not UTF-8.
+pub fn below<'a>(path: &'a str, root: &str) -> Result<Cow<'a, str>, ApiError> {
+    let rest = path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
+    percent_decode_str(rest)
+        .decode_utf8()
+        .map_err(|_| ApiError::invalid("bad_encoding", "the path is not UTF-8 after percent-decoding"))
 }
 
 /// The `n`-th segment of a path, from 0, with percent-encoded characters decoded.
@@ -325,6 +355,29 @@ mod tests {
             segment("/v1/channels/%ff", 2).map_err(|error| error.code().to_owned()),
             Err("bad_encoding".to_owned())
         );
+    }
+
+    #[test]
+    fn the_rest_of_a_path_may_have_any_segments() {
+        let resource = || Resource::default().get(|_| text(""));
+        let routes = Routes::default().resource("/v1/channels/{channel}", resource()).below(
+            "/v1/stream",
+            "/streams/{path}",
+            resource(),
+        );
+        for (path, label) in [
+            ("/v1/stream/a", Some("/streams/{path}")),
+            ("/v1/stream/a/b%2Fc/", Some("/streams/{path}")),
+            ("/v1/stream/", Some("/streams/{path}")),
+            ("/v1/stream", None),
+            ("/v1/streams/a", None),
+            ("/v1/channels/a", Some("/v1/channels/{channel}")),
+        ] {
+            assert_eq!(routes.find(path).map(|route| route.label), label, "{path}");
+        }
+        let rest = |path| below(path, "/v1/stream").map(Cow::into_owned).ok();
+        assert_eq!(rest("/v1/stream/a/b%2Fc/"), Some("a/b/c/".to_owned()));
+        assert_eq!(rest("/v1/stream/%ff"), None);
     }
 
     #[test]

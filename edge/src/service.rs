@@ -49,6 +49,7 @@ impl Service {
             forms: settings.encoded_total,
             channels: settings.max_channels,
             server: settings.backend.events.bytes,
+            streams: settings.streams.bytes,
         };
         let key_bytes = settings.idempotency_total.unwrap_or(usize::MAX);
         let bus: Arc<dyn Bus> = match &settings.bus {
@@ -110,9 +111,13 @@ impl Service {
     fn record_events(&self) {
         let (events, log) = (self.edge.events.clone(), self.log().clone());
         self.edge.metrics.watch_figures(move || {
-            let value = log.counts().server_footprint as u64;
-            let help = "Bytes of memory of the channel $events";
-            vec![Figure { name: "trident_events_bytes", help, value, is_counter: false }]
+            let counts = log.counts();
+            let gauge = |name, help, value: usize| Figure { name, help, value: value as u64, is_counter: false };
+            vec![
+                gauge("trident_events_bytes", "Bytes of memory of the channel $events", counts.server_footprint),
+                gauge("trident_streams", "Streams", counts.streams),
+                gauge("trident_stream_bytes", "Bytes of memory of streams", counts.stream_footprint),
+            ]
         });
         if !events.is_on() {
             return;

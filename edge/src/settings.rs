@@ -12,9 +12,11 @@ mod effective;
 mod fault;
 mod file;
 mod hooks;
+mod limits;
 mod memory;
 mod secret;
 mod sources;
+mod streams;
 mod table;
 mod values;
 
@@ -34,6 +36,7 @@ pub use memory::Memory;
 pub use secret::Secret;
 pub use sources::Origin;
 use sources::Sources;
+pub use streams::StreamSettings;
 pub use values::duration;
 
 use shared::pure::{Retention, access::Patterns};
@@ -144,6 +147,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// What backends and clients may learn about each other.
     pub backend: BackendSettings,
+    /// Durable Streams.
+    pub streams: StreamSettings,
     /// A directory with the files of a Socket.IO client that are served instead of the built-in ones.
     pub client_dir: Option<PathBuf>,
     /// Warnings, to be logged once logging works.
@@ -186,34 +191,6 @@ impl Settings {
     #[must_use]
     pub fn from_matches_or_exit(matches: &clap::ArgMatches, service: &ServiceDefaults) -> Self {
         Self::from_matches(matches, std::env::vars_os(), service).unwrap_or_else(|faults| fault::exit(&faults))
-    }
-
-    /// The limits of connections and memory, and the memory from which defaults were computed, in one line for the log.
-    #[must_use]
-    pub fn limits(&self) -> String {
-        let number = |limit: Option<usize>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
-        let size = |limit: Option<usize>| {
-            limit.map_or_else(
-                || "no limit".to_owned(),
-                |limit| match limit >> 20 {
-                    0 => format!("{} KiB", limit >> 10),
-                    mib => format!("{mib} MiB"),
-                },
-            )
-        };
-        let memory = self.memory.map_or_else(|| "memory unknown".to_owned(), |memory| memory.to_string());
-        format!(
-            "limits: {} connections, {} of history, {} of encoded forms, {} of idempotency keys, {} of sessions, {} of \
-             messages that wait for Socket.IO clients, {} of unread answers to polls, {} of requests in progress; {memory}",
-            number(self.max_connections),
-            size(self.history_total),
-            size(self.encoded_total),
-            size(self.idempotency_total),
-            size(self.sessions_total),
-            size(self.outbox_total),
-            size(self.unread_total()),
-            size(self.receive_total),
-        )
     }
 
     /// Bytes of memory for long answers to polls that their clients have not read.
@@ -293,10 +270,11 @@ impl Settings {
         let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);
         let client_dir = from.read(&table::CLIENT_DIR, values::directory);
         let backend = backend::read(&mut from);
+        let memory = Memory::available();
+        let streams = streams::read(&mut from, memory);
         let is_secret_empty = from.is_empty_variable(&table::SECRET) && !from.is_given(&table::SECRET);
         let (faults, unknown) = from.finish();
 
-        let memory = Memory::available();
         let settings = || {
             Some(Self {
                 memory,
@@ -343,6 +321,7 @@ impl Settings {
                 access_log: access_log?,
                 trusted_proxies: trusted_proxies?,
                 backend: backend?,
+                streams: streams?,
                 client_dir: client_dir?,
                 warnings: Vec::new(),
                 unknown,
@@ -376,6 +355,7 @@ impl Settings {
                 }
                 warnings.extend(backend::without_effect(&settings.public));
                 warnings.extend(of_disk);
+                warnings.extend(streams::warning(&settings.streams));
                 if has_redis_password && !matches!(settings.bus, BusAddress::Redis(_)) {
                     warnings.push("TRIDENT_REDIS_PASSWORD_FILE has no effect: TRIDENT_BUS is not a Redis".to_owned());
                 }

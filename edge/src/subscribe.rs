@@ -74,6 +74,24 @@ impl Subscription {
         Ok(Self { channels, since, identity: access.identity(), asked })
     }
 
+    /// One channel, which the client may read, from `since` on.
+    ///
+    /// # Errors
+    /// 401 or 403 for a channel that the client may not read.
+    pub fn to(channel: ChannelName, since: Since, access: &Access) -> Result<Self, ApiError> {
+        let channels = vec![channel];
+        let asked = access.require_subscribe_all(&channels)?;
+        let ask = |channels| Box::new(Asked { access: access.clone(), channels, is_poll: false });
+        let asked = Some(asked).filter(|asked| !asked.is_empty()).map(ask);
+        Ok(Self { channels, since, identity: access.identity(), asked })
+    }
+
+    /// One channel that anybody may read, from `since` on.
+    #[must_use]
+    pub fn open_to_all(channel: ChannelName, since: Since, access: &Access) -> Self {
+        Self { channels: vec![channel], since, identity: access.identity(), asked: None }
+    }
+
     /// The client polls: the application is not asked at each poll.
     pub fn is_poll(&mut self) {
         if let Some(asked) = &mut self.asked {

@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     forms: None,
     channels: None,
     server: None,
+    streams: None,
 };
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

@@ -223,6 +223,14 @@ impl Access {
         }
     }
 
+    /// As [`Access::require_publish`], where the application is not asked: the client's token decides.
+    ///
+    /// # Errors
+    /// As [`Access::require_publish`].
+    pub fn require_write(&self, channel: &ChannelName) -> Result<(), ApiError> {
+        if self.may_publish(channel) { Ok(()) } else { Err(self.refused("publish to", channel)) }
+    }
+
     fn refused(&self, act: &str, channel: &ChannelName) -> ApiError {
         let refusals = &self.edge.metrics.refusals;
         if channel.is_server() && act == "publish to" {

@@ -198,7 +198,7 @@ fn preflights_list_what_is_allowed() {
         assert!(allowed.split(", ").any(|allowed| allowed == name), "{allowed}");
     }
     assert!(allowed.ends_with(", x-mine, X-Other"), "{allowed}");
-    assert_eq!(text(&answer, "access-control-allow-methods"), Some("GET, HEAD, POST, DELETE, OPTIONS"));
+    assert_eq!(text(&answer, "access-control-allow-methods"), Some("GET, HEAD, POST, PUT, DELETE, OPTIONS"));
     assert_eq!(text(&answer, "access-control-max-age"), Some("7200"));
 
     let mut answer = HeaderMap::new();

@@ -9,7 +9,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 #[test]
 fn each_error_has_its_status_and_its_headers() {
     type Row = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
-    let table: [Row; 12] = [
+    let table: [Row; 15] = [
         (ApiError::invalid("bad_cursor", "x"), 400, "bad_cursor", None),
         (
             ApiError::TokenNeeded("x".into()),
@@ -40,7 +40,9 @@ fn each_error_has_its_status_and_its_headers() {
             Some(("allow", "GET, POST")),
         ),
         (ApiError::TooSlow("x".into()), 408, "too_slow", None),
-        (ApiError::TooLarge { limit: 7 }, 413, "too_large", None),
+        (ApiError::TooLarge { setting: "TRIDENT_MAX_BODY", limit: 7 }, 413, "too_large", None),
+        (ApiError::conflict("stream_closed", "x"), 409, "stream_closed", None),
+        (ApiError::gone("stream_deleted", "x"), 410, "stream_deleted", None),
         (ApiError::UnsupportedMediaType("x".into()), 415, "unsupported_media_type", None),
         (
             ApiError::TooMany { message: "x".into(), retry_after: 3 },
@@ -49,6 +51,7 @@ fn each_error_has_its_status_and_its_headers() {
             Some(("retry-after", "3")),
         ),
         (ApiError::unavailable("bus_unavailable", "x"), 503, "bus_unavailable", Some(("retry-after", "2"))),
+        (ApiError::NotSupported("x".into()), 501, "not_supported", None),
         (ApiError::internal("the password is hunter2"), 500, "internal", None),
     ];
     for (error, status, code, extra) in table {

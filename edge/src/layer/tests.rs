@@ -112,6 +112,6 @@ async fn a_request_is_in_flight_as_long_as_its_body() {
 #[actix_web::test]
 async fn options_of_the_server_as_a_whole() {
     let answer = ask(&edge(), "OPTIONS", "*", &[PAGE]).await;
-    assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD, POST, DELETE, OPTIONS")));
+    assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD, POST, PUT, DELETE, OPTIONS")));
     assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE.1));
 }

@@ -102,6 +102,8 @@ refusals! {
     bus_unavailable
     /// The disk of the log was full.
     disk_full
+    /// `TRIDENT_STREAM_BYTES` was reached.
+    stream_bytes
     /// A publication with an unknown outcome, since the connection to the bus broke.
     outcome_unknown
     /// No space for another `Idempotency-Key`.

@@ -142,6 +142,12 @@ settings! {
         HOOK_CHANNELS "PATTERN,…" "" "Channels whose messages are posted, too"
         HOOK_GIVE_UP "DURATION" "0" "How long a batch that the application refuses is posted again before it is skipped (0: as long as its events are retained)"
     }
+    "Durable Streams" {
+        STREAMS_PATH "PATH" "/streams" "Path under which streams are served"
+        STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anybody can create, read, append to and delete them; for trial"
+        STREAM_MAX_BODY "SIZE" "1MiB" "Maximum size of the body of an append (0 = no limit)"
+        STREAM_BYTES "SIZE" "auto" "Memory for all streams together; beyond, appends are rejected; auto: 1/8 of the memory, at most 256MiB (0 = no limit)"
+    }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"
         PING_INTERVAL "DURATION" "25s" "Interval of pings to a Socket.IO session"

@@ -25,11 +25,14 @@ use crate::pure::{ChannelName, Cursor, Draft, Epoch, Message, forms::FormCache};
 mod archive;
 mod channel;
 mod channels;
+mod kind;
 mod lag;
+mod lifecycle;
 mod limits;
 mod listing;
 mod pool;
 mod progress;
+mod streams;
 mod watch;
 mod writer;
 
@@ -37,10 +40,10 @@ pub(super) use archive::{Archive, Awaited, Piece, PieceShare, Request};
 pub use channel::Opener;
 use channel::wake;
 pub(super) use channel::{Channel, Waiter};
+use kind::Kind;
 pub use lag::Lag;
 pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
-use pool::Kind;
 pub(super) use progress::State;
 pub(super) use watch::Noted;
 pub use watch::Watch;
@@ -85,6 +88,10 @@ pub struct LogStats {
     pub footprint: usize,
     /// Bytes of memory of the server's own channels, as limited by [`Limits::server`].
     pub server_footprint: usize,
+    /// Streams.
+    pub streams: usize,
+    /// Bytes of memory of streams, as limited by [`Limits::streams`].
+    pub stream_footprint: usize,
     /// Bytes of encoded forms, as limited by [`Limits::forms`].
     pub forms: usize,
     /// Subscriptions of readers, one for each channel of each.
@@ -166,13 +173,7 @@ impl Log {
     pub fn append(&self, drafts: Vec<Draft>, now: impl Into<Moment>) -> Vec<Cursor> {
         let now = now.into();
         let writer = self.writer.lock();
-        let mut id = writer.last;
-        let place = |draft| {
-            id = id.next_in(self.epoch, now.time_ms);
-            Message::new(id, draft)
-        };
-        let messages: Vec<Message> = drafts.into_iter().map(place).collect();
-        let ids = messages.iter().map(|message| message.id).collect();
+        let (messages, ids) = self.place(&writer, drafts, now);
         self.insert(writer, messages, now);
         ids
     }
@@ -197,9 +198,14 @@ impl Log {
 
     fn insert(&self, mut writer: MutexGuard<'_, Writer>, messages: Vec<Message>, now: Moment) {
         let touched = self.insert_all(&mut writer, messages, now);
+        self.unlock(writer, &touched);
+    }
+
+    /// Ends a change: unlocks the writer, and wakes the readers of `touched`.
+    fn unlock(&self, mut writer: MutexGuard<'_, Writer>, touched: &[Arc<Channel>]) {
         let (gone, wakers) = (writer.take_gone(), writer.take_wakers());
         drop(writer);
-        wake(&touched);
+        wake(touched);
         wakers.into_iter().for_each(Waker::wake);
         drop(gone);
     }
@@ -248,7 +254,7 @@ impl Log {
                 && let Some(channel) = writer.pool(kind).first()
             {
                 // All channels have the same maximum age, so the first message that is young enough ends it.
-                let retention = self.limits.retention_of(&channel.name);
+                let retention = self.limits.retention(kind);
                 if !channel.history.lock().is_over(&retention, now.mono_ms) || !writer.drop_first(kind) {
                     break;
                 }
@@ -329,6 +335,8 @@ impl Log {
             bytes: writer.bytes,
             footprint: writer.pool(Kind::Client).footprint,
             server_footprint: writer.pool(Kind::Server).footprint,
+            streams: writer.streams.len(),
+            stream_footprint: writer.pool(Kind::Stream).footprint,
             forms: self.forms.used(),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             ..LogStats::default()

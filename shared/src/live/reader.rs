@@ -15,6 +15,7 @@ use std::{
 mod batch;
 pub mod cohort;
 mod latest;
+mod lifecycle;
 mod merge;
 mod older;
 mod patterns;

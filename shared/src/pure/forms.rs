@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::BTreeSet,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -116,8 +116,8 @@ pub(crate) struct FormCache {
     most: usize,
     /// Milliseconds of the newest message whose forms were evicted.
     evicted_ms: AtomicU64,
-    /// The messages with forms. Locked when a message gets its first form, and when it loses them.
-    places: Mutex<BTreeMap<Cursor, ChannelName>>,
+    /// The messages with forms: forks of a stream share ids. Locked when a message gets its first form, and when it loses them.
+    places: Mutex<BTreeSet<(Cursor, ChannelName)>>,
 }
 
 impl FormCache {
@@ -148,18 +148,18 @@ impl FormCache {
 
     /// Records that message `id` on `channel` has forms.
     pub(crate) fn enter(&self, id: Cursor, channel: &ChannelName) {
-        self.places.lock().insert(id, channel.clone());
+        self.places.lock().insert((id, channel.clone()));
     }
 
-    /// Records that message `id` has no forms any more.
-    pub(crate) fn leave(&self, id: Cursor) {
-        self.places.lock().remove(&id);
+    /// Records that message `id` on `channel` has no forms any more.
+    pub(crate) fn leave(&self, id: Cursor, channel: &ChannelName) {
+        self.places.lock().remove(&(id, channel.clone()));
     }
 
     /// Records that the log has no message before `id` any more. A reader may have encoded one at the moment when it was dropped.
     pub(crate) fn forget_before(&self, id: Cursor) {
         let mut places = self.places.lock();
-        while places.first_key_value().is_some_and(|(first, _)| *first < id) {
+        while places.first().is_some_and(|(first, _)| *first < id) {
             places.pop_first();
         }
     }

@@ -40,6 +40,17 @@ impl Draft {
         Self { event, ..self }
     }
 
+    /// The memory of its message in bytes, without encoded forms.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        let Self { channel, event, payload, from, user } = self;
+        // Almost all messages share the default event name.
+        let event = if event.is_default() { 0 } else { event.len() };
+        let user = user.as_ref().map_or(0, |user| user.len() + Message::USER);
+        let names = channel.len() + event + from.as_ref().map_or(0, |from| from.len()) + user;
+        Message::OVERHEAD + names + payload.len() + Message::ATTACHMENT * payload.attachments().len()
+    }
+
     /// The same, published by `user`.
     #[must_use]
     pub fn by(self, user: Option<Arc<str>>) -> Self {
@@ -213,12 +224,7 @@ impl Message {
     /// The memory of this message in bytes, without its encoded forms.
     #[must_use]
     pub fn footprint(&self) -> usize {
-        let Draft { channel, event, payload, from, user } = &self.draft;
-        // Almost all messages share the default event name.
-        let event = if event.is_default() { 0 } else { event.len() };
-        let user = user.as_ref().map_or(0, |user| user.len() + Self::USER);
-        let names = channel.len() + event + from.as_ref().map_or(0, |from| from.len()) + user;
-        Self::OVERHEAD + names + payload.len() + Self::ATTACHMENT * payload.attachments().len()
+        self.draft.footprint()
     }
 
     /// The time of publication, by the clock that measures ages.
@@ -242,7 +248,7 @@ impl Message {
         if self.forms.swap(None).is_some()
             && let Some(cache) = &self.cache
         {
-            cache.leave(self.id);
+            cache.leave(self.id, &self.draft.channel);
         }
     }
 }

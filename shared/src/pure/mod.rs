@@ -11,6 +11,7 @@ pub mod history;
 pub mod message;
 pub mod name;
 pub mod payload;
+pub mod stream;
 
 pub use cursor::{Cursor, CursorError, Epoch, Since};
 pub use event_kind::{EventKind, EventKinds};

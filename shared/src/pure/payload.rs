@@ -21,6 +21,9 @@ pub struct Payload {
     attachments: Box<[Bytes]>,
 }
 
+/// The JSON of data that is one buffer.
+const BYTES: &str = r#"{"_placeholder":true,"num":0}"#;
+
 /// Why bytes are not accepted as data. The last three are the only JSON values that are rejected, with the same [code](Self::code) on every
 /// transport (PROTOCOL.md, "Which JSON is accepted").
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +97,21 @@ impl Payload {
         match written {
             Some(json) => Self { json: json.into(), attachments: Box::default() },
             None => Self::from_value(&text),
+        }
+    }
+
+    /// Bytes, without JSON around them: readers that support only JSON get `{"base64":"…"}`.
+    #[must_use]
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self { json: BYTES.into(), attachments: [bytes].into() }
+    }
+
+    /// The bytes of data [made of bytes](Self::from_bytes).
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &*self.attachments {
+            [bytes] if &*self.json == BYTES => Some(bytes),
+            _ => None,
         }
     }
 

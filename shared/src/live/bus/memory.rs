@@ -14,7 +14,10 @@ use crate::{
         clock::Clock,
         log::{Limits, Log},
     },
-    pure::{ChannelName, Cursor, Draft, Epoch},
+    pure::{
+        ChannelName, Cursor, Draft, Epoch,
+        stream::{StreamInfo, StreamOp, StreamReply},
+    },
 };
 
 /// All in this process. A restart loses everything: older cursors then get a gap.
@@ -52,7 +55,7 @@ impl MemoryBus {
         // Before the lock.
         let (claim, drafts) = Claim::split(publication);
         let Some(claim) = claim else {
-            return Ok(Published { ids: self.log.append(drafts, (self.clock)()), is_repeat: false });
+            return Ok(Published { ids: self.log.publish(drafts, (self.clock)())?, is_repeat: false });
         };
         let count = drafts.len();
         // Locked during the append, so that of two simultaneous requests with the same key one adds the messages and the other gets its
@@ -63,7 +66,7 @@ impl MemoryBus {
             return Ok(published);
         }
         answers.reserve(&claim, now.mono_ms)?;
-        let ids = self.log.append(drafts, now);
+        let ids = self.log.publish(drafts, now)?;
         answers.set(&claim, ids.first().copied().unwrap_or_default(), count);
         Ok(Published { ids, is_repeat: false })
     }
@@ -102,12 +105,20 @@ impl Bus for MemoryBus {
 
     fn sweep(&self) -> bool {
         let now = (self.clock)();
-        // Both, whatever the first returns.
-        self.answers.lock().sweep(now.mono_ms) | self.log.sweep(now)
+        // All of them, whatever the first returns.
+        self.answers.lock().sweep(now.mono_ms) | self.log.sweep(now) | self.log.sweep_streams(now)
     }
 
     fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
         Box::pin(ready(Ok(self.log.purge(&channel))))
+    }
+
+    fn stream(&self, op: StreamOp) -> Answer<'_, Result<StreamReply, BusError>> {
+        Box::pin(ready(self.log.stream(op, (self.clock)()).map_err(BusError::Stream)))
+    }
+
+    fn stream_info(&self, channel: &ChannelName, renews: bool) -> Result<StreamInfo, BusError> {
+        self.log.stream_info(channel, renews, (self.clock)()).map_err(BusError::Stream)
     }
 
     fn keys(&self) -> KeyStats {

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{clock::Moment, degraded::Degradation, log::Log};
-use crate::pure::{ChannelName, Cursor, Draft};
+use crate::pure::{
+    ChannelName, Cursor, Draft,
+    stream::{StreamError, StreamInfo, StreamOp, StreamReply},
+};
 
 mod answers;
 #[cfg(test)]
@@ -136,6 +139,9 @@ pub const MAX_MESSAGES: usize = 140_000;
 /// Maximum size of one publication in bytes. Redis accepts 512 MiB in one argument and 1 GiB in one command.
 pub const MAX_BYTES: usize = 256 * 1024 * 1024;
 
+/// The message of a bus without streams.
+const NO_STREAMS: &str = "this bus has no streams yet; TRIDENT_BUS=memory has";
+
 /// Why a publication failed. Nothing was added, except with [`BusError::Unknown`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
@@ -170,6 +176,12 @@ pub enum BusError {
         /// After this time there is space.
         retry_after: Duration,
     },
+    /// This bus cannot do what was asked.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A stream does not accept the operation or the messages.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// The key was used for other messages.
     #[error("this idempotency key was used for other messages within the last five minutes; use a new key")]
     Reused,
@@ -233,6 +245,24 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// When they could not be removed, or it is unknown whether they were. It can be repeated.
     fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>>;
+
+    /// Creates a stream, appends to it, closes it, or deletes it. What the operation depends on is checked where the bus makes its order.
+    ///
+    /// # Errors
+    /// [`BusError::Stream`] when it is rejected; otherwise as [`publish`](Self::publish).
+    fn stream(&self, op: StreamOp) -> Answer<'_, Result<StreamReply, BusError>> {
+        drop(op);
+        Box::pin(ready(Err(BusError::Unsupported(NO_STREAMS.to_owned()))))
+    }
+
+    /// What readers know of the stream of `channel`. With `renews`, it counts as used.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    fn stream_info(&self, channel: &ChannelName, renews: bool) -> Result<StreamInfo, BusError> {
+        let _ = (channel, renews);
+        Err(BusError::Unsupported(NO_STREAMS.to_owned()))
+    }
 
     /// The name of this process among all on the bus, if there can be others.
     fn process(&self) -> Option<&str> {

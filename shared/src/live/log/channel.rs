@@ -13,7 +13,8 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use crate::pure::{ChannelName, Cursor, History};
+use super::kind::Kind;
+use crate::pure::{ChannelName, Cursor, History, stream::Lifecycle};
 
 /// The overhead of a channel in addition to its name: itself, its entries in the tables, the first slots of its history and its waiters.
 const OVERHEAD: usize = 640;
@@ -26,6 +27,10 @@ pub(in crate::live) struct Channel {
     pub(in crate::live) name: ChannelName,
     pub(in crate::live) history: Mutex<History>,
     waiters: Mutex<Waiters>,
+    /// Whether it is a stream. Changed under the writer's lock.
+    is_stream: AtomicBool,
+    /// The lifecycle of the stream that it is, or was last.
+    lifecycle: Mutex<Option<Box<Lifecycle>>>,
 }
 
 #[derive(Default)]
@@ -36,10 +41,19 @@ struct Waiters {
 }
 
 impl Channel {
+    /// As the constant of the module.
+    pub(super) const OVERHEAD: usize = OVERHEAD;
+
     /// A channel that has dropped everything up to `dropped`, opened by `opener`.
     pub(super) fn new(name: ChannelName, dropped: Option<Cursor>, opener: Option<&Arc<Opener>>) -> Self {
         let waiters = Waiters { places: Slab::new(), charge: opener.map(Charge::on) };
-        Self { name, history: Mutex::new(History::new(dropped)), waiters: Mutex::new(waiters) }
+        Self {
+            name,
+            history: Mutex::new(History::new(dropped)),
+            waiters: Mutex::new(waiters),
+            is_stream: AtomicBool::new(false),
+            lifecycle: Mutex::default(),
+        }
     }
 
     pub(in crate::live) fn add_waiter(&self, waiter: &Arc<Waiter>) -> usize {
@@ -61,9 +75,41 @@ impl Channel {
         !self.waiters.lock().places.is_empty()
     }
 
-    /// Whether it is empty and has no waiters.
+    /// Whether it is empty, has no waiters, and is no stream.
     pub(super) fn is_unused(&self) -> bool {
-        self.history.lock().is_empty() && !self.is_read()
+        self.history.lock().is_empty() && !self.is_read() && !self.is_stream.load(Relaxed)
+    }
+
+    /// Whose budget it counts in.
+    pub(super) fn kind(&self) -> Kind {
+        if self.is_stream.load(Relaxed) {
+            Kind::Stream
+        } else if self.name.is_server() {
+            Kind::Server
+        } else {
+            Kind::Client
+        }
+    }
+
+    /// It is a stream, with this lifecycle.
+    pub(super) fn set_lifecycle(&self, lifecycle: Lifecycle) {
+        *self.lifecycle.lock() = Some(Box::new(lifecycle));
+        self.is_stream.store(true, Relaxed);
+    }
+
+    /// It is no stream any more. Readers still see how the last one ended.
+    pub(super) fn leave_stream(&self) {
+        self.is_stream.store(false, Relaxed);
+    }
+
+    /// The lifecycle of the stream that it is, or was last.
+    pub(in crate::live) fn lifecycle(&self) -> Option<Lifecycle> {
+        self.lifecycle.lock().as_deref().copied()
+    }
+
+    /// The wakers of its waiters, which register again when they wait again.
+    pub(super) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.waiters.lock().places.iter().filter_map(|(_, waiter)| waiter.waker.take()));
     }
 
     /// The channel no longer counts for its opener: it stores a message.
@@ -104,7 +150,7 @@ pub(super) fn wake(channels: &[Arc<Channel>]) {
     // Woken outside of the lock: a waker may run code of the runtime that removes its reader here.
     let mut wakers: Vec<Waker> = Vec::new();
     for channel in channels {
-        wakers.extend(channel.waiters.lock().places.iter().filter_map(|(_, waiter)| waiter.waker.take()));
+        channel.take_wakers(&mut wakers);
     }
     wakers.into_iter().for_each(Waker::wake);
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Channel, Log, pool::Kind};
+use super::{Channel, Log, kind::Kind};
 use crate::{
     live::clock::Moment,
     pure::{ChannelName, Cursor},

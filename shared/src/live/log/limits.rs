@@ -1,5 +1,6 @@
 //! The limits of a log.
 
+use super::kind::Kind;
 use crate::pure::{ChannelName, Retention};
 
 /// Limits of the log.
@@ -17,16 +18,23 @@ pub struct Limits {
     /// Bytes of memory of the server's own channels, which do not count in `total`. Neither they nor the others evict messages of the
     /// other kind.
     pub server: Option<usize>,
+    /// Bytes of memory of all streams together. Their messages are never evicted: what exceeds it is rejected.
+    pub streams: Option<usize>,
 }
 
 impl Limits {
-    /// The limits of a channel. Those of the server have a budget in bytes instead of limits of each.
+    /// The limits of a channel that is no stream.
     #[must_use]
     pub fn retention_of(&self, channel: &ChannelName) -> Retention {
-        if channel.is_server() {
-            Retention { count: None, bytes: self.server, age_ms: self.channel.age_ms }
-        } else {
-            self.channel
+        self.retention(if channel.is_server() { Kind::Server } else { Kind::Client })
+    }
+
+    /// The limits of a channel. Those of the server have a budget in bytes instead of limits of each, and streams none but their budget.
+    pub(super) fn retention(&self, kind: Kind) -> Retention {
+        match kind {
+            Kind::Client => self.channel,
+            Kind::Server => Retention { count: None, bytes: self.server, age_ms: self.channel.age_ms },
+            Kind::Stream => Retention::default(),
         }
     }
 }

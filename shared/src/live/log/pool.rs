@@ -1,31 +1,13 @@
-//! The channels that share a budget of memory: those of clients, and those of the server, so that neither evicts messages of the other.
+//! The channels that share a budget of memory: those of clients, those of the server, and streams, so that none evicts messages of another.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Channel;
-use crate::pure::{ChannelName, Cursor, Message};
-
-/// Whose channels they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Channels that clients publish to.
-    Client,
-    /// The [server's own](ChannelName::is_server).
-    Server,
-}
-
-impl Kind {
-    /// Both.
-    pub(super) const ALL: [Self; 2] = [Self::Client, Self::Server];
-
-    pub(super) fn of(channel: &ChannelName) -> Self {
-        if channel.is_server() { Self::Server } else { Self::Client }
-    }
-}
+use crate::pure::{Cursor, Message};
 
 /// See the module.
 pub(super) struct Pool {
-    /// Every channel with messages, by the id of its oldest message: the order of eviction by age and by memory.
+    /// Every channel with messages, by the id of its oldest message: the order of eviction by age and by memory. Empty for streams.
     pub(super) oldest: BTreeMap<Cursor, Arc<Channel>>,
     /// Bytes of memory of messages and of channels with messages.
     pub(super) footprint: usize,
@@ -37,6 +19,11 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(most: Option<usize>) -> Self {
         Self { oldest: BTreeMap::new(), footprint: 0, most: most.unwrap_or(usize::MAX), messages: 0 }
+    }
+
+    /// The limit of `footprint`.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// The channel with the oldest message.

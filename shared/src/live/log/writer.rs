@@ -9,7 +9,9 @@ use super::{
     Limits,
     channel::{Channel, Opener, Waiter},
     channels::Channels,
-    pool::{Kind, Pool},
+    kind::Kind,
+    pool::Pool,
+    streams::Streams,
     watch::{Noted, Watches},
 };
 use crate::pure::{ChannelName, Cursor, Message, forms::FormCache};
@@ -34,7 +36,9 @@ pub(super) struct Writer {
     /// Up to here, channels without a tombstone may have dropped messages.
     forgotten: Option<Cursor>,
     pub(super) bytes: usize,
-    forms: Arc<FormCache>,
+    pub(super) forms: Arc<FormCache>,
+    /// The channels that have a lifecycle.
+    pub(super) streams: Streams,
     /// Evicted messages, to be freed outside of the lock.
     gone: Vec<Arc<Message>>,
     /// Those that read all channels with certain names.
@@ -48,12 +52,13 @@ impl Writer {
         Self {
             last,
             channels: Channels::new(),
-            pools: [Pool::new(limits.total), Pool::new(limits.server)],
+            pools: [Pool::new(limits.total), Pool::new(limits.server), Pool::new(limits.streams)],
             tombstones: BTreeMap::new(),
             max_tombstones: limits.total.map_or(MAX_TOMBSTONES, |total| MAX_TOMBSTONES.min(total / BYTES_A_TOMBSTONE)),
             forgotten: None,
             bytes: 0,
             forms,
+            streams: Streams::default(),
             gone: Vec::new(),
             watches: Watches::new(),
             wakers: Vec::new(),
@@ -64,13 +69,14 @@ impl Writer {
         &self.pools[kind as usize]
     }
 
-    fn pool_mut(&mut self, kind: Kind) -> &mut Pool {
+    pub(super) fn pool_mut(&mut self, kind: Kind) -> &mut Pool {
         &mut self.pools[kind as usize]
     }
 
-    /// The id of the oldest message.
+    /// An id that no message is before.
     pub(super) fn oldest(&self) -> Option<Cursor> {
-        self.pools.iter().filter_map(|pool| pool.oldest.first_key_value()).map(|(id, _)| *id).min()
+        let oldest = self.pools.iter().filter_map(|pool| pool.oldest.first_key_value()).map(|(id, _)| *id);
+        oldest.chain(self.streams.oldest()).min()
     }
 
     /// The number of messages.
@@ -81,7 +87,7 @@ impl Writer {
     /// The number of channels without messages that exist because they are read.
     pub(super) fn read_while_empty(&self) -> usize {
         let with_messages: usize = self.pools.iter().map(|pool| pool.oldest.len()).sum();
-        self.channels.len() - with_messages - self.tombstones.len()
+        self.channels.len() - with_messages - self.tombstones.len() - self.streams.len()
     }
 
     /// Messages dropped since the last call.
@@ -99,12 +105,17 @@ impl Writer {
         Noted::note(&mut self.watches, channels, &mut self.wakers);
     }
 
+    /// Wakes the readers of `channels` after the change that is being made.
+    pub(super) fn wake_later(&mut self, channels: &[Arc<Channel>]) {
+        channels.iter().for_each(|channel| channel.take_wakers(&mut self.wakers));
+    }
+
     /// The readers to wake since the last call.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         mem::take(&mut self.wakers)
     }
 
-    fn channel(&mut self, name: &ChannelName, opener: Option<&Arc<Opener>>) -> &Arc<Channel> {
+    pub(super) fn channel(&mut self, name: &ChannelName, opener: Option<&Arc<Opener>>) -> &Arc<Channel> {
         let forgotten = self.forgotten;
         self.channels.get_or_insert_with(name, || Channel::new(name.clone(), forgotten, opener))
     }
@@ -125,7 +136,7 @@ impl Writer {
     }
 
     /// A channel that had dropped everything up to `dropped` is used again.
-    fn revive(&mut self, dropped: Option<Cursor>) {
+    pub(super) fn revive(&mut self, dropped: Option<Cursor>) {
         if let Some(dropped) = dropped {
             self.tombstones.remove(&dropped);
         }
@@ -168,9 +179,13 @@ impl Writer {
     ) -> Option<Arc<Channel>> {
         self.last = message.id;
         let channel = self.channel(&message.draft.channel, None).clone();
-        let retention = limits.retention_of(&channel.name);
+        let kind = channel.kind();
+        let retention = limits.retention(kind);
+        if kind == Kind::Stream {
+            self.streams.advance(&channel.name, message.id, mono_ms);
+        }
         self.bytes += message.len();
-        self.pool_mut(Kind::of(&channel.name)).count_in(&message);
+        self.pool_mut(kind).count_in(&message);
         message.enter(&self.forms, published);
         let mut history = channel.history.lock();
         let before = history.oldest().map(|oldest| oldest.id);
@@ -187,7 +202,7 @@ impl Writer {
                 break;
             }
             let Some(gone) = history.drop_oldest() else { break };
-            self.count_out(gone);
+            self.count_out(gone, kind);
         }
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
@@ -203,7 +218,7 @@ impl Writer {
         };
         let mut history = channel.history.lock();
         if let Some(gone) = history.drop_oldest() {
-            self.count_out(gone);
+            self.count_out(gone, kind);
         }
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
@@ -222,7 +237,7 @@ impl Writer {
         while history.oldest().is_some_and(|oldest| oldest.id <= up_to)
             && let Some(gone) = history.drop_oldest()
         {
-            self.count_out(gone);
+            self.count_out(gone, channel.kind());
         }
         history.mark_lost_up_to(up_to);
         let after = history.oldest().map(|oldest| oldest.id);
@@ -231,15 +246,18 @@ impl Writer {
     }
 
     fn reorder(&mut self, channel: &Arc<Channel>, before: Option<Cursor>, after: Option<Cursor>) {
-        self.pool_mut(Kind::of(&channel.name)).reorder(channel, before, after);
+        if channel.kind() == Kind::Stream {
+            return;
+        }
+        self.pool_mut(channel.kind()).reorder(channel, before, after);
         if after.is_none() && !channel.is_read() {
             self.retire(channel);
         }
     }
 
-    fn count_out(&mut self, gone: Arc<Message>) {
+    fn count_out(&mut self, gone: Arc<Message>, kind: Kind) {
         self.bytes -= gone.len();
-        self.pool_mut(Kind::of(&gone.draft.channel)).count_out(&gone);
+        self.pool_mut(kind).count_out(&gone);
         gone.leave();
         self.gone.push(gone);
     }

@@ -1,0 +1,105 @@
+//! Settings of Durable Streams.
+
+use super::{Memory, memory, sources::Sources, table, values};
+
+/// The settings of Durable Streams. `None` for a limit means no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// The path under which streams are served: `/streams`, without a slash at the end.
+    pub path: String,
+    /// Whether streams need no token.
+    pub anonymous: bool,
+    /// Maximum size of the body of an append in bytes.
+    pub max_body: Option<usize>,
+    /// Bytes of memory for all streams together.
+    pub bytes: Option<usize>,
+}
+
+/// First segments of paths that are served otherwise.
+const TAKEN: [&str; 14] = [
+    "",
+    "data",
+    "events",
+    "ws",
+    "socket.io",
+    "admin",
+    "api",
+    "docs",
+    "comet",
+    "chat",
+    "sse",
+    "healthz",
+    "readyz",
+    "metrics",
+];
+
+/// Reads them.
+pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<StreamSettings> {
+    let path = from.read(&table::STREAMS_PATH, path);
+    let anonymous = from.read(&table::STREAMS_ANONYMOUS, values::on_off);
+    let max_body = from.read(&table::STREAM_MAX_BODY, values::size_limit);
+    let bytes = from.read(&table::STREAM_BYTES, values::size_limit_or_auto);
+    Some(StreamSettings {
+        path: path?,
+        anonymous: anonymous?,
+        max_body: max_body?,
+        bytes: bytes?.unwrap_or_else(|| Some(memory::outbox_total(machine))),
+    })
+}
+
+/// The warning of a server that lets anybody write.
+pub(super) fn warning(settings: &StreamSettings) -> Option<String> {
+    settings.anonymous.then(|| {
+        format!(
+            "TRIDENT_STREAMS_ANONYMOUS is on: anybody can create, read, append to and delete every stream under {}; it is for trial",
+            settings.path
+        )
+    })
+}
+
+/// One or more segments.
+fn path(text: &str) -> Result<String, String> {
+    let is_plain = |segment: &str| {
+        !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let mut segments = text.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
+    let first = segments.clone().next().unwrap_or_default();
+    let is_backend = text == "/v1"
+        || ["channels", "connections", "users"].iter().any(|path| text.starts_with(&format!("/v1/{path}")));
+    let is_valid = text.len() <= 64 && text.starts_with('/') && segments.all(is_plain);
+    if is_valid && !TAKEN.contains(&first) && !is_backend {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "invalid path {}: expected segments of letters, digits, - and _ after slashes, such as /streams, that no other service has",
+        values::shown(text)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn a_path_is_of_plain_segments_that_are_free() {
+        for text in ["/streams", "/v1/stream", "/a-b/C_1"] {
+            assert_eq!(path(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "/",
+            "streams",
+            "/streams/",
+            "/a//b",
+            "/a/{x}",
+            "/a%2f",
+            "/..",
+            "/events",
+            "/socket.io/x",
+            "/v1",
+            "/v1/channels",
+        ] {
+            assert!(path(text).is_err_and(|error| error.starts_with("invalid path")), "{text}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The changes that a stream makes to the contents of the log.
+
+use std::sync::Arc;
+
+use crate::{
+    live::{
+        clock::Moment,
+        log::{Channel, kind::Kind, streams::Entry, writer::Writer},
+    },
+    pure::{
+        ChannelName, Cursor, Draft, History, Message, Payload,
+        stream::{StreamError, StreamState},
+    },
+};
+
+impl Writer {
+    /// Whether streams may take `bytes` more.
+    pub(in crate::live::log) fn require_space(&self, bytes: usize) -> Result<(), StreamError> {
+        let pool = self.pool(Kind::Stream);
+        if pool.footprint.saturating_add(bytes) > pool.most() {
+            return Err(StreamError::Full { limit: pool.most() });
+        }
+        Ok(())
+    }
+
+    /// Adds a stream to a channel that stores no messages.
+    pub(in crate::live::log) fn add_stream(
+        &mut self,
+        name: &ChannelName,
+        state: StreamState,
+        messages: Vec<Message>,
+        now: Moment,
+    ) {
+        let channel = self.channel(name, None).clone();
+        if channel.is_unused() {
+            let dropped = channel.history.lock().dropped();
+            self.revive(dropped);
+        }
+        channel.release_opener();
+        channel.set_lifecycle(state.lifecycle());
+        if let Some(fork) = state.fork() {
+            // Its messages have ids of before the channel may have lost others.
+            *channel.history.lock() = History::default();
+            if let Some(source) = self.streams.entries.get_mut(&fork.source) {
+                source.forks += 1;
+            }
+        }
+        for mut message in messages {
+            self.bytes += message.len();
+            self.pool_mut(Kind::Stream).count_in(&message);
+            message.enter(&self.forms, now.mono_ms);
+            channel.history.lock().push(Arc::new(message));
+        }
+        self.pool_mut(Kind::Stream).footprint += channel.footprint();
+        self.streams.starts.insert((state.info().start, name.clone()));
+        self.streams
+            .entries
+            .insert(name.clone(), Entry { state, channel: Some(channel), forks: 0, counted: 0, due: None });
+        self.count_stream(name);
+        self.watch_lifetime(name, now);
+    }
+
+    /// Counts the memory of a stream that has changed.
+    pub(in crate::live::log) fn count_stream(&mut self, name: &ChannelName) {
+        let Some(entry) = self.streams.entries.get_mut(name) else { return };
+        let (before, after) = (entry.counted, entry.state.footprint() + name.len());
+        entry.counted = after;
+        let pool = self.pool_mut(Kind::Stream);
+        pool.footprint = pool.footprint + after - before;
+    }
+
+    /// Checks the lifetime of the stream, if it has one, when it may be over.
+    pub(in crate::live::log) fn watch_lifetime(&mut self, name: &ChannelName, now: Moment) {
+        let Some(entry) = self.streams.entries.get_mut(name).filter(|entry| entry.channel.is_some()) else { return };
+        entry.due = entry.state.left(now.time_ms, now.mono_ms).map(|left| now.mono_ms.saturating_add(left));
+        self.streams.due.extend(entry.due.map(|due| (due, name.clone())));
+    }
+
+    /// Removes the messages of a stream that has ended at `at`. Its channel is one as any other again.
+    pub(in crate::live::log) fn remove_stream(
+        &mut self,
+        name: &ChannelName,
+        channel: &Arc<Channel>,
+        start: Cursor,
+        at: Cursor,
+    ) {
+        self.purge(name, at);
+        self.streams.starts.remove(&(start, name.clone()));
+        self.pool_mut(Kind::Stream).footprint -= channel.footprint();
+        channel.leave_stream();
+        if channel.is_unused() {
+            self.retire(channel);
+        }
+    }
+
+    /// Removes what is left of a stream without forks, and of the deleted ones that it was the last fork of.
+    pub(in crate::live::log) fn forget_stream(&mut self, name: &ChannelName) {
+        let mut next = Some(name.clone());
+        while let Some(name) = next.take() {
+            let Some(entry) = self.streams.entries.remove(&name) else { return };
+            self.pool_mut(Kind::Stream).footprint -= entry.counted;
+            let Some(fork) = entry.state.fork() else { return };
+            let Some(source) = self.streams.entries.get_mut(&fork.source) else { return };
+            source.forks -= 1;
+            if source.forks == 0 && source.channel.is_none() {
+                next = Some(fork.source.clone());
+            }
+        }
+    }
+}
+
+/// The messages of `payloads`.
+pub(super) fn drafts(channel: &ChannelName, payloads: &[Payload], user: Option<&Arc<str>>) -> Vec<Draft> {
+    payloads.iter().map(|payload| Draft::new(channel.clone(), payload.clone()).by(user.cloned())).collect()
+}

@@ -1,0 +1,304 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use super::*;
+use crate::{
+    live::{
+        log::Limits,
+        reader::{Limit, Reader},
+    },
+    pure::{
+        Epoch, Payload, Retention, Since,
+        stream::{Create, Fork, Lifetime},
+    },
+};
+
+const ALL: Limit = Limit { messages: 10_000, bytes: usize::MAX };
+const START: u64 = 1_763_800_000_000;
+
+fn log(streams: usize) -> Arc<Log> {
+    let channel = Retention { count: Some(2), bytes: None, age_ms: Some(1_000) };
+    let limits = Limits { channel, total: Some(10_000), streams: Some(streams), ..Limits::default() };
+    Arc::new(Log::of_epoch(limits, Epoch::numbered(1), START))
+}
+
+fn name(text: &str) -> ChannelName {
+    text.parse().unwrap()
+}
+
+fn create(channel: &str) -> Create {
+    Create {
+        channel: name(channel),
+        content_type: Some("application/json".parse().unwrap()),
+        lifetime: Lifetime::Unlimited,
+        is_closed: false,
+        payloads: Vec::new(),
+        fork: None,
+        user: None,
+    }
+}
+
+fn fork(channel: &str, source: &str, at: Option<Cursor>, sub: u64) -> Create {
+    Create { content_type: None, fork: Some(Fork { source: name(source), at, sub }), ..create(channel) }
+}
+
+fn append(channel: &str, payloads: &[&str]) -> Append {
+    Append {
+        channel: name(channel),
+        content_type: Some("application/json".parse().unwrap()),
+        payloads: payloads.iter().map(|json| Payload::from_json(json.as_bytes()).unwrap()).collect(),
+        seq: None,
+        producer: None,
+        is_closing: false,
+        user: None,
+    }
+}
+
+/// Does it at `ms` after the start.
+fn at(log: &Log, ms: u64, op: StreamOp) -> Result<StreamReply, StreamError> {
+    log.stream(op, START + ms)
+}
+
+fn make(log: &Log, create: Create) -> StreamInfo {
+    at(log, 0, StreamOp::Create(create.into())).unwrap().info
+}
+
+fn add(log: &Log, channel: &str, payloads: &[&str]) -> StreamInfo {
+    at(log, 0, StreamOp::Append(append(channel, payloads).into())).unwrap().info
+}
+
+fn delete(log: &Log, channel: &str) -> Result<StreamReply, StreamError> {
+    at(log, 0, StreamOp::Delete(name(channel)))
+}
+
+fn publish(log: &Log, channel: &str, json: &str) -> Result<Cursor, StreamError> {
+    let draft = Draft::new(name(channel), Payload::from_json(json.as_bytes()).unwrap());
+    log.publish(vec![draft], START).map(|ids| ids[0])
+}
+
+/// The data after `since`, and whether there is a gap.
+fn read(log: &Arc<Log>, channel: &str, since: Since) -> (String, bool) {
+    let batch = Reader::open(log, &[name(channel)], since).read(ALL);
+    let is_gap = batch.as_ref().is_some_and(|batch| batch.gap.is_some());
+    let messages = batch.into_iter().flat_map(|batch| batch.messages);
+    (messages.map(|message| message.draft.payload.plain_json().into_owned()).collect(), is_gap)
+}
+
+fn all(log: &Arc<Log>, channel: &str) -> String {
+    read(log, channel, Since::Earliest).0
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_stream_is_created_once_and_keeps_everything() {
+    let log = log(100_000);
+    let created = make(&log, create("s"));
+    assert_eq!((created.tail, created.start), (created.created, created.created));
+    for n in 0..10 {
+        add(&log, "s", &[&n.to_string()]);
+    }
+    let tail = add(&log, "s", &["10", "11"]).tail;
+    publish(&log, "other", "1").unwrap();
+    let again = at(&log, 5_000, StreamOp::Create(create("s").into())).unwrap();
+    assert_eq!((again.outcome, again.info.tail), (Outcome::Repeated(None), tail));
+    while log.sweep(START + 100_000) || log.sweep_streams(START + 100_000) {}
+    assert_eq!(all(&log, "s"), "01234567891011", "neither number nor age drops a message");
+    assert_eq!(all(&log, "other"), "");
+    assert_eq!(read(&log, "s", Since::After(tail)), (String::new(), false));
+    assert_eq!(at(&log, 0, StreamOp::Append(append("t", &["1"]).into())), Err(StreamError::NotFound(name("t"))));
+}
+
+#[test]
+fn a_message_that_is_published_to_the_channel_appears_in_the_stream() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    let id = publish(&log, "s", "1").unwrap();
+    assert_eq!(log.stream_info(&name("s"), false, START).unwrap().tail, id);
+    assert_eq!(all(&log, "s"), "1");
+    let bytes = Create { content_type: None, ..create("bytes") };
+    make(&log, bytes);
+    assert!(matches!(publish(&log, "bytes", "1"), Err(StreamError::ContentType(_))));
+    let closing = Append { is_closing: true, ..append("s", &["2"]) };
+    let closed = at(&log, 0, StreamOp::Append(closing.into())).unwrap().info;
+    assert!(closed.end > Some(closed.tail));
+    assert_eq!(publish(&log, "s", "3"), Err(StreamError::Closed { tail: closed.tail }));
+    assert_eq!(all(&log, "s"), "12");
+}
+
+/// Closing and deleting are seen by readers that wait.
+#[test]
+fn waiting_readers_are_woken_by_the_end() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let cx = Context::from_waker(&waker);
+    let mut reader = Reader::open(&log, &[name("s")], Since::Now);
+    assert!(reader.poll_read(&cx, ALL).is_pending());
+    at(&log, 0, StreamOp::Append(Append { is_closing: true, ..append("s", &[]) }.into())).unwrap();
+    assert_eq!(wakes.0.load(Relaxed), 1);
+    assert_eq!(reader.lifecycle().and_then(|it| it.end).map(|end| end.reason), Some(EndReason::Closed));
+    assert!(reader.poll_read(&cx, ALL).is_pending() && reader.is_caught_up());
+    delete(&log, "s").unwrap();
+    assert_eq!(wakes.0.load(Relaxed), 2);
+    assert_eq!(reader.lifecycle().and_then(|it| it.end).map(|end| end.reason), Some(EndReason::Deleted));
+}
+
+#[test]
+fn a_deleted_stream_leaves_nothing_and_its_cursors_are_a_gap() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    let before = add(&log, "s", &["1", "2"]).tail;
+    assert!(log.counts().stream_footprint > 0 && log.counts().streams == 1);
+    delete(&log, "s").unwrap();
+    assert_eq!((log.counts().stream_footprint, log.counts().streams, log.counts().messages), (0, 0, 0));
+    assert_eq!(delete(&log, "s"), Err(StreamError::NotFound(name("s"))));
+    let again = make(&log, create("s"));
+    add(&log, "s", &["3"]);
+    assert!(again.created > before);
+    assert_eq!(read(&log, "s", Since::After(before)), ("3".into(), true));
+    assert_eq!(read(&log, "s", Since::After(again.start)), ("3".into(), false));
+}
+
+#[test]
+fn what_exceeds_the_budget_is_rejected_and_nothing_is_evicted() {
+    let log = log(5_000);
+    make(&log, create("s"));
+    let full = StreamError::Full { limit: 5_000 };
+    let appends = (0..100).take_while(|_| at(&log, 0, StreamOp::Append(append("s", &["1"]).into())).is_ok()).count();
+    assert!((5..20).contains(&appends), "{appends}");
+    assert_eq!(publish(&log, "s", "1"), Err(full.clone()));
+    let streams = (0..100).take_while(|n| at(&log, 0, StreamOp::Create(create(&format!("s{n}")).into())).is_ok());
+    assert_eq!(streams.count(), 0);
+    assert_eq!(at(&log, 0, StreamOp::Create(fork("f", "s", None, 0).into())), Err(full));
+    assert_eq!(all(&log, "s").len(), appends);
+    for n in 0..100 {
+        publish(&log, &format!("c{n}"), "1").unwrap();
+    }
+    assert_eq!(all(&log, "s").len(), appends, "other channels evict no message of a stream");
+    delete(&log, "s").unwrap();
+    make(&log, create("s0"));
+}
+
+/// A million empty streams take memory, too.
+#[test]
+fn empty_streams_and_producers_count() {
+    let log = log(100_000);
+    let streams =
+        (0..1_000).take_while(|n| at(&log, 0, StreamOp::Create(create(&format!("s{n}")).into())).is_ok()).count();
+    assert!((50..120).contains(&streams), "{streams}");
+    for n in 1..streams {
+        delete(&log, &format!("s{n}")).unwrap();
+    }
+    let by = |n: u64| {
+        let producer = Producer { id: format!("{n:0200}").into(), epoch: 0, seq: 0 };
+        let append = Append { producer: Some(producer), is_closing: false, ..append("s0", &["1"]) };
+        at(&log, 0, StreamOp::Append(append.into())).is_ok()
+    };
+    let producers = (0..1_000).take_while(|n| by(*n)).count();
+    assert!((50..200).contains(&producers), "{producers}");
+    assert!(log.counts().stream_footprint <= 100_000);
+    delete(&log, "s0").unwrap();
+    assert_eq!(log.counts().stream_footprint, 0);
+}
+
+#[test]
+fn a_stream_with_a_lifetime_ends_when_nobody_uses_it() {
+    let log = log(100_000);
+    for channel in ["idle", "used", "until"] {
+        let lifetime = if channel == "until" { Lifetime::Until(START + 3_000) } else { Lifetime::Idle(2) };
+        make(&log, Create { lifetime, ..create(channel) });
+    }
+    let is_there = |channel: &str, ms, renews| log.stream_info(&name(channel), renews, START + ms).is_ok();
+    assert!(is_there("idle", 1_999, false) && is_there("used", 1_999, true) && is_there("until", 2_999, true));
+    let mut reader = Reader::open(&log, &[name("idle")], Since::Now);
+    while log.sweep_streams(START + 2_000) {}
+    assert_eq!(log.counts().streams, 2, "without any request");
+    assert_eq!(reader.lifecycle().and_then(|it| it.end).map(|end| end.reason), Some(EndReason::Expired));
+    assert!(reader.read(ALL).is_some_and(|batch| batch.gap.is_some()), "what it had is gone");
+    assert!(is_there("used", 3_998, false) && !is_there("used", 3_999, false) && !is_there("until", 3_000, false));
+    assert_eq!(log.counts().streams, 0);
+    make(&log, Create { lifetime: Lifetime::Idle(3_600), ..create("long") });
+    delete(&log, "long").unwrap();
+    assert!(log.writer.lock().streams.due.is_empty(), "nothing is left of a deleted one");
+    make(&log, Create { lifetime: Lifetime::Idle(0), ..create("zero") });
+    assert!(!is_there("zero", 0, false));
+}
+
+#[test]
+fn a_fork_has_the_beginning_of_its_source_under_the_same_ids() {
+    let log = log(100_000);
+    let start = make(&log, create("s")).start;
+    let first = add(&log, "s", &["1"]).tail;
+    let last = add(&log, "s", &["2", "3"]).tail;
+    let whole = make(&log, fork("whole", "s", None, 0));
+    assert_eq!((whole.start, whole.tail), (start, last));
+    assert_eq!(make(&log, fork("part", "s", Some(first), 1)).tail.ms, last.ms);
+    assert_eq!(make(&log, fork("none", "s", Some(Cursor::ZERO), 0)).tail, start);
+    add(&log, "s", &["4"]);
+    add(&log, "part", &["5"]);
+    assert_eq!(["s", "whole", "part", "none"].map(|channel| all(&log, channel)), ["1234", "123", "125", ""]);
+    assert_eq!(read(&log, "whole", Since::After(first)), ("23".into(), false));
+    let refused = |create: Create| at(&log, 0, StreamOp::Create(create.into())).unwrap_err();
+    assert_eq!(refused(fork("f", "s", Some(first), 4)), StreamError::ForkSubOffset);
+    assert_eq!(refused(fork("f", "s", Some(Cursor::MAX), 0)), StreamError::ForkOffset);
+    assert_eq!(refused(fork("f", "nobody", None, 0)), StreamError::NoSource(name("nobody")));
+    let again = at(&log, 0, StreamOp::Create(fork("whole", "s", None, 0).into())).unwrap();
+    assert_eq!(again.outcome, Outcome::Repeated(None), "although the source has gone on");
+}
+
+#[test]
+fn a_fork_of_bytes_may_end_within_an_append() {
+    let log = log(100_000);
+    let bytes = |text: &'static str| vec![Payload::from_bytes(text.into())];
+    make(&log, Create { content_type: None, payloads: bytes("hello"), ..create("s") });
+    let text = |channel: &str| {
+        let batch = Reader::open(&log, &[name(channel)], Since::Earliest).read(ALL).unwrap();
+        let bytes = batch.messages.iter().flat_map(|message| message.draft.payload.bytes().unwrap().to_vec());
+        String::from_utf8(bytes.collect()).unwrap()
+    };
+    make(&log, Create { payloads: bytes("XY"), ..fork("f", "s", Some(Cursor::ZERO), 3) });
+    make(&log, fork("g", "f", Some(Cursor::ZERO), 2));
+    make(&log, fork("h", "s", Some(Cursor::ZERO), 5));
+    assert_eq!(["f", "g", "h"].map(text), ["helXY", "he", "hello"]);
+    let beyond = at(&log, 0, StreamOp::Create(fork("i", "s", Some(Cursor::ZERO), 6).into()));
+    assert_eq!(beyond, Err(StreamError::ForkSubOffset));
+}
+
+#[test]
+fn the_name_of_a_deleted_source_is_free_after_its_last_fork() {
+    let log = log(100_000);
+    make(&log, create("a"));
+    add(&log, "a", &["1"]);
+    make(&log, fork("b", "a", None, 0));
+    make(&log, fork("c", "b", None, 0));
+    delete(&log, "a").unwrap();
+    delete(&log, "b").unwrap();
+    let gone = Err(StreamError::Gone(name("a")));
+    assert_eq!(delete(&log, "a"), gone);
+    assert_eq!(log.stream_info(&name("a"), false, START), Err(StreamError::Gone(name("a"))));
+    assert_eq!(publish(&log, "a", "1"), Err(StreamError::Gone(name("a"))));
+    let taken = Err(StreamError::NameTaken(name("a")));
+    assert_eq!(at(&log, 0, StreamOp::Create(create("a").into())), taken);
+    let refork = at(&log, 0, StreamOp::Create(fork("d", "a", None, 0).into()));
+    assert_eq!(refork, Err(StreamError::SourceGone(name("a"))));
+    assert_eq!(all(&log, "c"), "1");
+    delete(&log, "c").unwrap();
+    assert_eq!(log.stream_info(&name("a"), false, START), Err(StreamError::NotFound(name("a"))));
+    assert_eq!((log.counts().stream_footprint, log.counts().messages), (0, 0));
+    publish(&log, "a", "1").unwrap();
+    assert_eq!(at(&log, 0, StreamOp::Create(create("a").into())), Err(StreamError::ChannelInUse(name("a"))));
+}

@@ -1,0 +1,245 @@
+//! The state of one stream: everything but its messages.
+
+use super::{
+    Create, End, EndReason, Fork, Lifecycle, Lifetime, MediaType, Producer, StreamError, StreamInfo,
+    producers::Producers,
+};
+use crate::pure::Cursor;
+
+/// The memory of a stream without messages besides its names, in bytes.
+const OVERHEAD: usize = 512;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct StreamState {
+    pub(super) content_type: MediaType,
+    lifetime: Lifetime,
+    /// What was asked for, which a repeated creation has to repeat.
+    asked: Asked,
+    created: Cursor,
+    start: Cursor,
+    pub(super) tail: Cursor,
+    pub(super) closing: Option<Closing>,
+    pub(super) seq: Option<Box<str>>,
+    pub(super) producers: Producers,
+    /// When it was last used, by the monotonic clock.
+    pub(super) renewed_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    lifetime: Lifetime,
+    fork: Option<Fork>,
+}
+
+/// How it was closed.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    at: Cursor,
+    pub(super) by: Option<Producer>,
+}
+
+/// Whether an append is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It is to be made.
+    New,
+    /// It was made before; with the highest sequence of its producer.
+    Repeated(Option<u64>),
+}
+
+impl StreamState {
+    /// The state of a new stream without messages at `created`. A fork inherits from its source, and has its own `start` and `tail`
+    /// ([`inherit`](Self::inherit)).
+    #[must_use]
+    pub fn new(create: &Create, source: Option<&Self>, created: Cursor, mono_ms: u64) -> Self {
+        let inherited = source.map(|source| source.content_type.clone());
+        let content_type = create.content_type.clone().or(inherited).unwrap_or_else(MediaType::bytes);
+        let lifetime = match (create.lifetime, source) {
+            (Lifetime::Unlimited, Some(source)) => source.lifetime,
+            (lifetime, _) => lifetime,
+        };
+        Self {
+            content_type,
+            lifetime,
+            asked: Asked { lifetime: create.lifetime, fork: create.fork.clone() },
+            created,
+            start: created,
+            tail: created,
+            closing: None,
+            seq: None,
+            producers: Producers::default(),
+            renewed_ms: mono_ms,
+        }
+    }
+
+    /// Sets the first position, and the newest message that it has.
+    pub fn inherit(&mut self, start: Cursor, tail: Cursor) {
+        (self.start, self.tail) = (start, tail);
+    }
+
+    /// Whether `create` asks for this stream.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn require_same(&self, create: &Create) -> Result<(), StreamError> {
+        let differs = if create.content_type.clone().unwrap_or_else(|| self.default_type(create)) != self.content_type {
+            "Content-Type"
+        } else if create.lifetime != self.asked.lifetime {
+            "Stream-TTL or Stream-Expires-At"
+        } else if create.fork != self.asked.fork {
+            "Stream-Forked-From, Stream-Fork-Offset or Stream-Fork-Sub-Offset"
+        } else if create.is_closed != self.closing.is_some() {
+            "Stream-Closed"
+        } else {
+            return Ok(());
+        };
+        Err(StreamError::Exists(differs))
+    }
+
+    /// The type of a creation that names none: that of the source, which this stream has if it is a fork.
+    fn default_type(&self, create: &Create) -> MediaType {
+        if create.fork.is_some() { self.content_type.clone() } else { MediaType::bytes() }
+    }
+
+    /// Whether it can be the source of `create`.
+    ///
+    /// # Errors
+    /// When the content types differ, or the fork would begin after its end.
+    pub fn require_source(&self, create: &Create, fork: &Fork) -> Result<(), StreamError> {
+        if create.content_type.as_ref().is_some_and(|asked| *asked != self.content_type) {
+            return Err(StreamError::ContentType(self.content_type.clone()));
+        }
+        if fork.at.is_some_and(|at| at > self.tail) { Err(StreamError::ForkOffset) } else { Ok(()) }
+    }
+
+    /// Its newest message is `tail` now.
+    pub fn advance(&mut self, tail: Cursor, mono_ms: u64) {
+        (self.tail, self.renewed_ms) = (tail, mono_ms);
+    }
+
+    /// It is closed at `at`, by a producer if one did.
+    pub fn close(&mut self, at: Cursor, by: Option<Producer>) {
+        self.closing = Some(Closing { at, by });
+    }
+
+    /// It is used now: its idle time begins again.
+    pub fn renew(&mut self, mono_ms: u64) {
+        self.renewed_ms = self.renewed_ms.max(mono_ms);
+    }
+
+    /// For how many milliseconds it lives on if nobody uses it; `None` without limit.
+    #[must_use]
+    pub fn left(&self, time_ms: u64, mono_ms: u64) -> Option<u64> {
+        match self.lifetime {
+            Lifetime::Unlimited => None,
+            Lifetime::Idle(secs) => {
+                Some(self.renewed_ms.saturating_add(secs.saturating_mul(1_000)).saturating_sub(mono_ms))
+            }
+            Lifetime::Until(until_ms) => Some(until_ms.saturating_sub(time_ms)),
+        }
+    }
+
+    /// What readers know of it.
+    #[must_use]
+    pub fn info(&self) -> StreamInfo {
+        let Self { content_type, lifetime, created, start, tail, .. } = self;
+        let end = self.closing.as_ref().map(|closing| closing.at);
+        StreamInfo {
+            content_type: content_type.clone(),
+            lifetime: *lifetime,
+            created: *created,
+            start: *start,
+            tail: *tail,
+            end,
+        }
+    }
+
+    /// What connected readers see of it.
+    #[must_use]
+    pub fn lifecycle(&self) -> Lifecycle {
+        let end = self.closing.as_ref().map(|closing| End { id: closing.at, reason: EndReason::Closed });
+        Lifecycle { created: self.created, end }
+    }
+
+    /// The stream that it was forked from.
+    #[must_use]
+    pub fn fork(&self) -> Option<&Fork> {
+        self.asked.fork.as_ref()
+    }
+
+    /// Bytes of memory.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        let source = self.fork().map_or(0, |fork| fork.source.len());
+        let seq = self.seq.as_ref().map_or(0, |seq| seq.len());
+        OVERHEAD + self.content_type.as_str().len() + source + seq + self.producers.footprint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(content_type: Option<&str>, lifetime: Lifetime) -> Create {
+        Create {
+            channel: "s".parse().unwrap(),
+            content_type: content_type.map(|text| text.parse().unwrap()),
+            lifetime,
+            is_closed: false,
+            payloads: Vec::new(),
+            fork: None,
+            user: None,
+        }
+    }
+
+    fn fork(create: Create) -> Create {
+        Create { fork: Some(Fork { source: "source".parse().unwrap(), at: None, sub: 0 }), ..create }
+    }
+
+    const AT: Cursor = Cursor::new(5, 0);
+
+    #[test]
+    fn a_repeated_creation_has_to_ask_for_the_same() {
+        let json = create(Some("application/json"), Lifetime::Idle(60));
+        let mut state = StreamState::new(&json, None, AT, 0);
+        assert_eq!(state.require_same(&json), Ok(()));
+        let differs = |other: &Create| state.require_same(other).unwrap_err();
+        assert_eq!(differs(&create(None, Lifetime::Idle(60))), StreamError::Exists("Content-Type"));
+        let other = create(Some("application/json"), Lifetime::Idle(61));
+        assert_eq!(differs(&other), StreamError::Exists("Stream-TTL or Stream-Expires-At"));
+        assert!(
+            matches!(differs(&fork(json.clone())), StreamError::Exists(what) if what.contains("Stream-Forked-From"))
+        );
+        state.close(AT, None);
+        assert_eq!(state.require_same(&json), Err(StreamError::Exists("Stream-Closed")));
+        assert_eq!(state.require_same(&Create { is_closed: true, ..json }), Ok(()));
+    }
+
+    #[test]
+    fn a_fork_inherits_the_type_and_the_lifetime() {
+        let source = StreamState::new(&create(Some("text/csv"), Lifetime::Idle(60)), None, AT, 0);
+        for (asked, expected) in [
+            (Lifetime::Unlimited, Lifetime::Idle(60)),
+            (Lifetime::Idle(5), Lifetime::Idle(5)),
+            (Lifetime::Until(9), Lifetime::Until(9)),
+        ] {
+            let asked = fork(create(None, asked));
+            let state = StreamState::new(&asked, Some(&source), AT, 0);
+            assert_eq!((state.info().lifetime, state.info().content_type.as_str()), (expected, "text/csv"));
+            assert_eq!(state.require_same(&asked), Ok(()), "the same creation again");
+        }
+    }
+
+    #[test]
+    fn an_idle_lifetime_begins_again_at_each_use_and_the_other_does_not() {
+        let mut idle = StreamState::new(&create(None, Lifetime::Idle(2)), None, AT, 10_000);
+        assert_eq!(idle.left(0, 11_500), Some(500));
+        idle.renew(11_500);
+        assert_eq!((idle.left(0, 13_000), idle.left(0, 14_000)), (Some(500), Some(0)));
+        let mut until = StreamState::new(&create(None, Lifetime::Until(20_000)), None, AT, 0);
+        until.renew(19_000);
+        assert_eq!((until.left(19_999, 0), until.left(20_000, 0)), (Some(1), Some(0)));
+        assert_eq!(StreamState::new(&create(None, Lifetime::Idle(0)), None, AT, 0).left(0, 0), Some(0));
+    }
+}
