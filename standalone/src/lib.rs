@@ -1,4 +1,4 @@
-//! All of Trident in one process on one port: the three transports on one bus, in memory or on disk, without other software.
+//! All of Trident in one process on one port: the three transports and Durable Streams on one bus, in memory or on disk, without other software.
 
 pub mod check;
 pub mod cli;
@@ -25,16 +25,17 @@ use edge::{
 /// The name of this process and its default address.
 pub const DEFAULTS: ServiceDefaults = ServiceDefaults {
     name: "standalone",
-    about: "Trident in one process: comet at /data, Socket.IO at /socket.io, SSE at /events",
+    about: "Trident in one process: comet at /data, Socket.IO at /socket.io, SSE at /events, Durable Streams at /streams",
     version: env!("CARGO_PKG_VERSION"),
     listen: "0.0.0.0:8080",
 };
 
-/// The routes of all three services.
+/// The routes of all services.
 pub fn routes(chat: &chat_svc::Chat) -> impl Fn(&Service) -> Routes + Clone + Send + use<> {
     let chat = chat.clone();
     move |service| {
-        comet_svc::routes(service).and(sse_svc::routes(service)).and(chat.routes()).and(backend::routes(service))
+        let transports = comet_svc::routes(service).and(sse_svc::routes(service)).and(streams_svc::routes(service));
+        transports.and(chat.routes()).and(backend::routes(service))
     }
 }
 

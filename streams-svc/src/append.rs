@@ -1,0 +1,130 @@
+//! `POST`: appends to a stream, closes it, or both. `DELETE` deletes it.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use bytes::Bytes;
+use edge::{
+    ApiError,
+    body::BodyReader,
+    response::ResponseBody,
+    routes::{RequestBody, RequestParts, ResponseFuture},
+    service::Service,
+};
+use shared::pure::{
+    Payload,
+    stream::{Append, MediaType, Outcome, Producer, StreamOp},
+};
+
+use crate::{
+    body::payloads,
+    create::MAX_BODY,
+    fields::{self, PRODUCER_EPOCH, PRODUCER_SEQ, SEQ},
+    refusal::{Refusal, respond},
+    target::Target,
+};
+
+/// Appends to the stream of the path.
+pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
+    let request = Request::read(service, parts);
+    let (body, owner) = (BodyReader::new(parts.headers, body), service.clone());
+    respond(service, parts, async move {
+        let (service, request) = (owner, request?);
+        let mut share = service.edge.receiving.share();
+        let body =
+            body.read_up_to((MAX_BODY, service.edge.settings.streams.max_body), &service.edge, &mut share).await?;
+        let payloads = request.payloads(body)?;
+        let Request { target: Target { access, channel }, content_type, seq, producer, is_closing } = request;
+        service.edge.limits.publish(&access.identity(), payloads.len().max(1))?;
+        let count = payloads.len();
+        let append = Append {
+            channel,
+            content_type,
+            payloads,
+            seq,
+            producer: producer.clone(),
+            is_closing,
+            user: access.user(),
+        };
+        let reply = service.bus.stream(StreamOp::Append(append.into())).await?;
+        let is_new = reply.outcome == Outcome::Done;
+        let metrics = &service.edge.metrics;
+        if is_new {
+            metrics.publishes.inc_by(count as u64)
+        } else {
+            metrics.repeats.inc()
+        };
+        // A client with a producer recognizes by the status whether its request was a repetition.
+        let status = if is_new && count > 0 && producer.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
+        let mut answer = HttpResponse::build(status);
+        fields::tail(&mut answer, &reply.info);
+        answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        if let Some(Producer { epoch, seq, .. }) = producer {
+            let highest = if let Outcome::Repeated(Some(highest)) = reply.outcome { highest } else { seq };
+            answer
+                .insert_header((PRODUCER_EPOCH, epoch.to_string()))
+                .insert_header((PRODUCER_SEQ, highest.to_string()));
+        }
+        Ok(ResponseBody::boxed(answer.finish()))
+    })
+}
+
+/// The head of a request.
+struct Request {
+    target: Target,
+    content_type: Option<MediaType>,
+    seq: Option<Box<str>>,
+    producer: Option<Producer>,
+    is_closing: bool,
+}
+
+impl Request {
+    fn read(service: &Service, parts: &RequestParts<'_>) -> Result<Self, ApiError> {
+        let (target, is_closing) = (Target::of_write(service, parts)?, fields::is_closing(parts.headers));
+        let content_type = match fields::content_type(parts.headers) {
+            // Without messages it has no meaning, and libraries add one.
+            Err(_) if is_closing => None,
+            content_type => content_type?,
+        };
+        Ok(Self {
+            target,
+            content_type,
+            seq: fields::short_text(parts.headers, &SEQ)?.map(Into::into),
+            producer: fields::producer(parts.headers)?,
+            is_closing,
+        })
+    }
+
+    /// The messages of the body.
+    fn payloads(&self, body: Bytes) -> Result<Vec<Payload>, ApiError> {
+        if body.is_empty() {
+            let message =
+                "the body is empty; an append has one, and closing a stream needs the header Stream-Closed: true";
+            return if self.is_closing { Ok(Vec::new()) } else { Err(ApiError::invalid("bad_body", message)) };
+        }
+        let Some(content_type) = &self.content_type else {
+            return Err(ApiError::invalid("bad_content_type", "Content-Type is missing; send that of the stream"));
+        };
+        let payloads = payloads(content_type, body)?;
+        if payloads.is_empty() {
+            return Err(ApiError::invalid("bad_body", "an empty array appends nothing; leave the request out"));
+        }
+        Ok(payloads)
+    }
+}
+
+/// Deletes the stream of the path.
+pub(crate) fn delete(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
+    let (target, owner) = (Target::of_write(service, parts), service.clone());
+    respond(service, parts, async move {
+        let Target { access, channel } = target?;
+        owner.edge.limits.publish(&access.identity(), 1)?;
+        owner.bus.stream(StreamOp::Delete(channel)).await?;
+        let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok::<_, Refusal>(ResponseBody::boxed(HttpResponse::NoContent().insert_header(no_store).finish()))
+    })
+}

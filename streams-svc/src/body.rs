@@ -1,0 +1,101 @@
+//! The data of a stream: from the body of a request to messages, and back.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use edge::ApiError;
+use serde_json::value::RawValue;
+use shared::pure::{Message, Payload, PayloadError, stream::MediaType};
+
+/// The messages of a body. A JSON array has as many as it has elements (PROTOCOL.md of Durable Streams, §9.1.2); a body without JSON is one.
+///
+/// # Errors
+/// 400 for a body that is not JSON, but should be.
+pub(crate) fn payloads(content_type: &MediaType, body: Bytes) -> Result<Vec<Payload>, ApiError> {
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !content_type.is_json() {
+        return Ok(vec![Payload::from_bytes(body)]);
+    }
+    let bad = |error: PayloadError| ApiError::invalid(error.code(), error);
+    let whole = Payload::from_json(&body).map_err(bad)?;
+    let json = whole.placeholder_json();
+    if !json.starts_with('[') {
+        return Ok(vec![whole]);
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(json).map_err(ApiError::internal)?;
+    elements.into_iter().map(|element| Payload::from_json(element.get().as_bytes()).map_err(bad)).collect()
+}
+
+/// The data of messages, as one body.
+pub(crate) fn body(content_type: &MediaType, messages: &[Arc<Message>]) -> Bytes {
+    if !content_type.is_json() {
+        return bytes(messages);
+    }
+    let size = messages.iter().map(|message| message.len() + 1).sum::<usize>() + 2;
+    let mut body = BytesMut::with_capacity(size);
+    body.put_u8(b'[');
+    for (n, message) in messages.iter().enumerate() {
+        if n > 0 {
+            body.put_u8(b',');
+        }
+        body.extend_from_slice(message.draft.payload.plain_json().as_bytes());
+    }
+    body.put_u8(b']');
+    body.freeze()
+}
+
+/// The bytes of messages that are no JSON, one after the other.
+pub(crate) fn bytes(messages: &[Arc<Message>]) -> Bytes {
+    let parts = || messages.iter().filter_map(|message| message.draft.payload.bytes());
+    if messages.len() == 1 {
+        return parts().next().cloned().unwrap_or_default();
+    }
+    let mut bytes = BytesMut::with_capacity(parts().map(Bytes::len).sum());
+    parts().for_each(|part| bytes.extend_from_slice(part));
+    bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::pure::{Cursor, Draft};
+
+    use super::*;
+
+    fn round_trip(content_type: &str, body_text: &'static str) -> Result<(usize, String), String> {
+        let content_type = content_type.parse().unwrap();
+        let payloads = payloads(&content_type, Bytes::from_static(body_text.as_bytes()));
+        let message = |payload| Arc::new(Message::new(Cursor::ZERO, Draft::new("s".parse().unwrap(), payload)));
+        let messages: Vec<_> = payloads.map_err(|error| error.code().to_owned())?.into_iter().map(message).collect();
+        Ok((messages.len(), String::from_utf8(body(&content_type, &messages).to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn one_level_of_a_json_array_is_messages() {
+        for (given, count, read) in [
+            (r#"{"a": 1.50}"#, 1, r#"[{"a":1.50}]"#),
+            (r#"[1, "x", null]"#, 3, r#"[1,"x",null]"#),
+            ("[[1,2],[3]]", 2, "[[1,2],[3]]"),
+            ("[[[1]]]", 1, "[[[1]]]"),
+            ("[]", 0, "[]"),
+            ("", 0, "[]"),
+            (" \"[1]\"", 1, r#"["[1]"]"#),
+            (r#"{"_placeholder":true,"num":0}"#, 1, r#"[{"_placeholder":true,"num":0}]"#),
+        ] {
+            assert_eq!(round_trip("application/json", given), Ok((count, read.to_owned())), "{given}");
+        }
+        for (bad, code) in
+            [("{", "bad_body"), ("1 2", "bad_body"), ("[1,]", "bad_body"), ("[1e400]", "number_out_of_range")]
+        {
+            assert_eq!(round_trip("application/json", bad), Err(code.to_owned()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_bytes() {
+        assert_eq!(round_trip("text/plain", "[1, 2"), Ok((1, "[1, 2".to_owned())));
+        assert_eq!(round_trip("application/ndjson", "{}\n{}\n"), Ok((1, "{}\n{}\n".to_owned())));
+        assert_eq!(round_trip("text/plain", ""), Ok((0, String::new())));
+    }
+}

@@ -1,0 +1,119 @@
+//! `PUT`: creates a stream, or a fork of one.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{self, HeaderMap, HeaderValue},
+};
+use edge::{
+    ApiError, Edge,
+    body::BodyReader,
+    response::ResponseBody,
+    routes::{RequestBody, RequestParts, ResponseFuture},
+    service::Service,
+};
+use shared::pure::stream::{Create, Fork, Lifetime, MediaType, Outcome, StreamOp};
+
+use crate::{
+    body::payloads,
+    fields::{self, FORK_OFFSET, FORK_SUB_OFFSET, FORKED_FROM},
+    offset::Offset,
+    refusal::{Refusal, respond},
+    target::{self, Target},
+};
+
+/// The setting that limits the body of a request.
+pub(crate) const MAX_BODY: &str = "TRIDENT_STREAM_MAX_BODY";
+
+/// Creates the stream of the path.
+pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
+    let request = Request::read(service, parts);
+    let (body, location, owner) = (BodyReader::new(parts.headers, body), location(parts), service.clone());
+    respond(service, parts, async move {
+        let service = owner;
+        let Request { target, content_type, lifetime, is_closed, fork } = request?;
+        let Target { access, channel } = target;
+        if let Some(fork) = &fork {
+            // Who forks gets to read the source.
+            target::require_read(&service, &access, &fork.source)?;
+        }
+        let mut share = service.edge.receiving.share();
+        let body =
+            body.read_up_to((MAX_BODY, service.edge.settings.streams.max_body), &service.edge, &mut share).await?;
+        let kind = match (&content_type, &fork) {
+            (None, Some(fork)) => service.bus.stream_info(&fork.source, false).map(|info| info.content_type).ok(),
+            (kind, _) => kind.clone(),
+        };
+        let payloads = payloads(&kind.unwrap_or_else(MediaType::bytes), body)?;
+        service.edge.limits.publish(&access.identity(), payloads.len().max(1))?;
+        let count = payloads.len() as u64;
+        let user = access.user();
+        let create = Create { channel, content_type, lifetime, is_closed, payloads, fork, user };
+        let reply = service.bus.stream(StreamOp::Create(create.into())).await?;
+        let mut answer = match reply.outcome {
+            Outcome::Done => {
+                service.edge.metrics.publishes.inc_by(count);
+                let mut answer = HttpResponse::Created();
+                answer.insert_header((header::LOCATION, location));
+                answer
+            }
+            Outcome::Repeated(_) => HttpResponse::Ok(),
+        };
+        fields::tail(&mut answer, &reply.info);
+        answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        answer.insert_header((header::CONTENT_TYPE, reply.info.content_type.as_str()));
+        Ok::<_, Refusal>(ResponseBody::boxed(answer.finish()))
+    })
+}
+
+/// The head of a request.
+struct Request {
+    target: Target,
+    content_type: Option<MediaType>,
+    lifetime: Lifetime,
+    is_closed: bool,
+    fork: Option<Fork>,
+}
+
+impl Request {
+    fn read(service: &Service, parts: &RequestParts<'_>) -> Result<Self, ApiError> {
+        Ok(Self {
+            target: Target::of_write(service, parts)?,
+            content_type: fields::content_type(parts.headers)?,
+            lifetime: fields::lifetime(parts.headers)?,
+            is_closed: fields::is_closing(parts.headers),
+            fork: fork(&service.edge, parts.headers)?,
+        })
+    }
+}
+
+/// Where the stream is forked from, if it is.
+fn fork(edge: &Edge, headers: &HeaderMap) -> Result<Option<Fork>, ApiError> {
+    let bad = |message: &str| ApiError::invalid("bad_fork", message);
+    let (at, sub) = (fields::text(headers, &FORK_OFFSET)?, fields::text(headers, &FORK_SUB_OFFSET)?);
+    let Some(path) = fields::text(headers, &FORKED_FROM)? else {
+        let is_alone = at.is_some() || sub.is_some();
+        let alone = "Stream-Fork-Offset and Stream-Fork-Sub-Offset need Stream-Forked-From";
+        return if is_alone { Err(bad(alone)) } else { Ok(None) };
+    };
+    let root = &edge.settings.streams.path;
+    if path.strip_prefix(root.as_str()).is_none_or(|rest| !rest.starts_with('/')) {
+        return Err(bad(&format!("Stream-Forked-From must be the path of a stream of this server, below {root}/")));
+    }
+    let source = target::channel(edge, path)?;
+    let at = at.map(str::parse::<Offset>).transpose().map_err(|error| bad(&error.to_string()))?.map(|Offset(at)| at);
+    let sub = sub.map_or(Some(0), |sub| fields::number(sub, u64::MAX));
+    let sub =
+        sub.ok_or_else(|| bad("Stream-Fork-Sub-Offset must be a decimal number without sign and leading zeros"))?;
+    if sub > 0 && at.is_none() {
+        return Err(bad("Stream-Fork-Sub-Offset needs Stream-Fork-Offset"));
+    }
+    Ok(Some(Fork { source, at, sub }))
+}
+
+/// The URL of the stream, as its client sees it.
+fn location(parts: &RequestParts<'_>) -> String {
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let scheme = text(header::X_FORWARDED_PROTO).and_then(|schemes| schemes.split(',').next()).map(str::trim);
+    let scheme = if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" };
+    text(header::HOST).map_or_else(|| parts.path.to_owned(), |host| format!("{scheme}://{host}{}", parts.path))
+}

@@ -1,0 +1,242 @@
+//! `live=sse`: an event stream. After each event with data, an event `control` has the offset after it (PROTOCOL.md of Durable Streams, §5.8).
+
+use std::{
+    convert::Infallible,
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    http::header::{self, HeaderName, HeaderValue},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use edge::{limits::Slot, response::ResponseBody, service::Service, stream::StreamSchedule};
+use rand::RngExt as _;
+use serde::Serialize;
+use shared::{
+    live::{
+        clock::wall_clock,
+        reader::{Batch, Limit, Reader},
+    },
+    pure::{
+        Cursor,
+        stream::{End, EndReason, MediaType, StreamInfo},
+    },
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    body, cdn_cursor,
+    fields::SSE_ENCODING,
+    offset::Offset,
+    read::Ask,
+    wait::{self, Found},
+};
+
+/// The maximum read from the log.
+const BATCH: Limit = Limit { messages: 256, bytes: 16 * 1024 };
+/// How long a connection lasts at most, so that caches can join later clients to one (§5.8), and how much that varies.
+const MAX_AGE_SECS: std::ops::Range<f64> = 50.0..70.0;
+
+/// The event stream of `reader`.
+pub(crate) fn answer(
+    service: &Service,
+    ask: &Ask,
+    info: &StreamInfo,
+    reader: Reader,
+    mut slot: Slot,
+) -> HttpResponse<ResponseBody> {
+    ask.access.register(&mut slot, std::slice::from_ref(&ask.channel));
+    let schedule = StreamSchedule::of(&service.edge.settings, &ask.access);
+    let end = Instant::now() + Duration::from_secs_f64(rand::rng().random_range(MAX_AGE_SECS));
+    let end = schedule.end.map_or(end, |earlier| end.min(earlier));
+    let live = Live {
+        reader,
+        slot,
+        created: info.created,
+        content_type: info.content_type.clone(),
+        next: ask.after_nothing(info),
+        cdn_cursor: cdn_cursor::next(ask.cdn_cursor, wall_clock()),
+        keep_alive: schedule.keep_alive,
+        end,
+        timer: Box::pin(sleep_until(end.min(Instant::now() + schedule.keep_alive))),
+        has_begun: false,
+        has_ended: false,
+    };
+    let mut answer = HttpResponse::Ok();
+    answer
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")))
+        .insert_header((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
+    if !info.content_type.is_text() {
+        answer.insert_header((SSE_ENCODING, "base64"));
+    }
+    answer.finish().set_body(BoxBody::new(live).into())
+}
+
+/// The body of the answer.
+struct Live {
+    reader: Reader,
+    slot: Slot,
+    /// The stream that it reads.
+    created: Cursor,
+    content_type: MediaType,
+    /// The offset after what was sent.
+    next: Cursor,
+    cdn_cursor: u64,
+    keep_alive: Duration,
+    end: Instant,
+    timer: Pin<Box<Sleep>>,
+    has_begun: bool,
+    has_ended: bool,
+}
+
+/// The data of an event `control`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Control {
+    stream_next_offset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_cursor: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    up_to_date: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream_closed: bool,
+}
+
+impl Live {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        if self.end <= Instant::now() || self.slot.end().is_some() {
+            return Poll::Ready(None);
+        }
+        match wait::poll(&mut self.reader, self.created, cx, BATCH) {
+            // The client reconnects, and gets 410.
+            Poll::Ready(Found::Batch(batch)) if batch.gap.is_some() => {
+                self.slot.figures().gaps.inc();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Found::Batch(batch)) => return Poll::Ready(Some(self.events(&batch))),
+            Poll::Ready(Found::Closed) => {
+                self.has_ended = true;
+                return Poll::Ready(Some(self.control(true)));
+            }
+            Poll::Ready(Found::Deleted | Found::Draining) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        if !self.has_begun {
+            return Poll::Ready(Some(self.control(false)));
+        }
+        if self.slot.poll_end(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        let now = Instant::now();
+        if self.end <= now {
+            return Poll::Ready(None);
+        }
+        self.timer.as_mut().reset(self.end.min(now + self.keep_alive));
+        Poll::Ready(Some(": keep-alive\n".to_owned()))
+    }
+
+    /// The events of a batch: its data, and the offset after it.
+    fn events(&mut self, batch: &Batch) -> String {
+        self.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
+        self.next = batch.messages.last().map_or(self.next, |last| last.id);
+        let mut event = String::from("event: data\n");
+        if self.content_type.is_text() {
+            let data = body::body(&self.content_type, &batch.messages);
+            lines(&String::from_utf8_lossy(&data), &mut event);
+        } else {
+            lines(&STANDARD.encode(body::bytes(&batch.messages)), &mut event);
+        }
+        event.push('\n');
+        // The end first: after it there are no more messages.
+        let is_closed = matches!(
+            self.reader.lifecycle(),
+            Some(known) if known.created == self.created && matches!(known.end, Some(End { reason: EndReason::Closed, .. }))
+        );
+        let is_end = is_closed && self.reader.is_caught_up();
+        self.has_ended = is_end;
+        event.push_str(&self.control(is_end));
+        event
+    }
+
+    fn control(&mut self, is_end: bool) -> String {
+        self.has_begun = true;
+        self.cdn_cursor = self.cdn_cursor.max(cdn_cursor::current(wall_clock()));
+        let control = Control {
+            stream_next_offset: Offset(self.next).to_string(),
+            stream_cursor: (!is_end).then(|| self.cdn_cursor.to_string()),
+            up_to_date: is_end || self.reader.is_caught_up(),
+            stream_closed: is_end,
+        };
+        // Texts and truth values always serialize.
+        format!("event: control\ndata:{}\n\n", serde_json::to_string(&control).unwrap_or_default())
+    }
+}
+
+/// The fields `data` of a text. A line that begins with a space gets another one, which the client removes.
+fn lines(text: &str, event: &mut String) {
+    let mut rest = text;
+    loop {
+        let end = rest.find(['\r', '\n']);
+        let line = &rest[..end.unwrap_or(rest.len())];
+        event.push_str(if line.starts_with(' ') { "data: " } else { "data:" });
+        event.push_str(line);
+        event.push('\n');
+        let Some(end) = end else { return };
+        let after = if rest[end..].starts_with("\r\n") { end + 2 } else { end + 1 };
+        rest = &rest[after..];
+    }
+}
+
+impl MessageBody for Live {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        if this.has_ended {
+            return Poll::Ready(None);
+        }
+        this.poll_chunk(cx).map(|chunk| match chunk {
+            Some(chunk) => Some(Ok(chunk.into())),
+            None => {
+                this.has_ended = true;
+                None
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_of_a_text_is_a_field() {
+        let of = |text: &str| {
+            let mut event = String::new();
+            lines(text, &mut event);
+            event
+        };
+        for (text, fields) in [
+            ("", "data:\n"),
+            ("a", "data:a\n"),
+            (" a", "data:  a\n"),
+            ("a\n", "data:a\ndata:\n"),
+            ("a\r\nb\rc\n\nd", "data:a\ndata:b\ndata:c\ndata:\ndata:d\n"),
+            ("x\r\n\r\nevent: control\r\ndata: y", "data:x\ndata:\ndata:event: control\ndata:data: y\n"),
+        ] {
+            assert_eq!(of(text), fields, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Durable Streams as a separate process.
+
+use std::io;
+
+use allocator as _;
+use edge::{Settings, logging, service::Service};
+
+#[actix_web::main]
+async fn main() -> io::Result<()> {
+    let settings = Settings::parse(&streams_svc::DEFAULTS);
+    logging::init(settings.log);
+    let service = Service::open(settings, &streams_svc::DEFAULTS).map_err(io::Error::other)?;
+    webhooks::start(&service);
+    backend::serve(&service);
+    let routes = |service: &Service| streams_svc::routes(service).and(backend::routes(service));
+    service.start(service.listen()?, routes, |_| ())?.until_signal().await
+}

@@ -1,0 +1,334 @@
+//! `GET` and `HEAD`: what is in a stream after an offset, at once or as soon as there is something.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
+};
+use bytes::Bytes;
+use edge::{
+    Access, ApiError,
+    calls::{ConnectCall, Opening},
+    connections::End,
+    guarded::Guarded,
+    limits::Slot,
+    metrics::Transport,
+    query::{Parameter, Query},
+    response::ResponseBody,
+    routes::{OwnedParts, RequestParts, ResponseFuture},
+    service::Service,
+};
+use shared::{
+    live::{
+        clock::wall_clock,
+        reader::{Batch, Limit, Reader},
+    },
+    pure::{ChannelName, Cursor, Since, stream::StreamInfo},
+};
+
+use crate::{
+    body, cdn_cursor,
+    fields::{self, CLOSED, CURSOR, NEXT_OFFSET, UP_TO_DATE},
+    live,
+    offset::{Offset, Position},
+    refusal::{Refusal, respond},
+    target,
+    wait::{self, Found},
+};
+
+const OFFSET: Parameter = Parameter::once("offset");
+const LIVE: Parameter = Parameter::once("live");
+const CDN_CURSOR: Parameter = Parameter::once("cursor");
+const TIMEOUT: Parameter = Parameter::once("timeout");
+
+/// How long a long poll waits, in seconds, if its client does not ask for another time: the public conformance tests wait for five.
+const WAIT_SECS: u64 = 4;
+/// The longest time that a client may ask for, in seconds.
+const MAX_WAIT_SECS: u64 = 60;
+/// How soon a client retries that was answered because the process is shutting down.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+/// Maximum number of messages of an answer.
+const MAX_MESSAGES: usize = 10_000;
+
+/// How to wait for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    CatchUp,
+    LongPoll,
+    Sse,
+}
+
+/// What a request asks for.
+pub(crate) struct Ask {
+    pub(crate) access: Access,
+    pub(crate) channel: ChannelName,
+    pub(crate) position: Position,
+    /// The cursor of caches that the client sent.
+    pub(crate) cdn_cursor: Option<u64>,
+    mode: Mode,
+    /// How long a long poll waits.
+    wait: Duration,
+    is_head: bool,
+    validator: Option<String>,
+}
+
+/// Reads the stream of the path.
+pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFuture {
+    let (owned, owner) = (OwnedParts::from(parts), service.clone());
+    respond(service, parts, async move {
+        let (service, parts) = (owner, owned.parts());
+        let access = Access::of(&service.edge, &parts);
+        let transport = transport(parts.query);
+        let opening = || Opening { transport, namespace: None, headers: parts.headers, auth: None };
+        let access = match ConnectCall::new(&service.edge, &access, opening) {
+            Some(call) => call.access().await?,
+            None => access,
+        };
+        access.require_connection()?;
+        let ask = Ask::read(&service, &parts, access)?;
+        if ask.is_head {
+            return head(&service, &ask);
+        }
+        read(&service, ask).await
+    })
+}
+
+/// The transport of a request, for limits and metrics.
+fn transport(query: &str) -> Transport {
+    match Query::read_known(query, &[LIVE]).ok().as_ref().and_then(|query| query.get(LIVE.name)) {
+        Some("sse") => Transport::Sse,
+        Some("long-poll") => Transport::LongPoll,
+        _ => Transport::Poll,
+    }
+}
+
+impl Ask {
+    fn read(service: &Service, parts: &RequestParts<'_>, access: Access) -> Result<Self, ApiError> {
+        let channel = target::channel(&service.edge, parts.path)?;
+        // Others may add parameters of their own, such as a version.
+        let query = Query::read_known(parts.query, &[OFFSET, LIVE, CDN_CURSOR, TIMEOUT])?;
+        let mode = match query.get(LIVE.name) {
+            None => Mode::CatchUp,
+            Some("long-poll") => Mode::LongPoll,
+            Some("sse") => Mode::Sse,
+            Some(_) => return Err(ApiError::invalid("bad_live", "`live` is long-poll or sse")),
+        };
+        let position = match query.get(OFFSET.name) {
+            Some(offset) => offset.parse().map_err(|error| ApiError::invalid("bad_offset", error))?,
+            None if mode == Mode::CatchUp => Position::Start,
+            None => return Err(ApiError::invalid("bad_offset", "`live` needs an `offset`; -1 is the beginning")),
+        };
+        let wait = query.get(TIMEOUT.name).map_or(Some(WAIT_SECS), |secs| fields::number(secs, MAX_WAIT_SECS));
+        let bad_timeout = || ApiError::invalid("bad_timeout", format!("`timeout` is 0 to {MAX_WAIT_SECS} seconds"));
+        let wait = Duration::from_secs(wait.ok_or_else(bad_timeout)?);
+        let validator = parts.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        Ok(Self {
+            access,
+            channel,
+            position,
+            // One that is not ours is replaced.
+            cdn_cursor: query.get(CDN_CURSOR.name).and_then(|cursor| cursor.parse().ok()),
+            mode,
+            wait,
+            is_head: parts.method == Method::HEAD,
+            validator: validator.map(ToOwned::to_owned),
+        })
+    }
+
+    /// Where the reader of a stream begins.
+    fn since(&self, info: &StreamInfo) -> Since {
+        match self.position {
+            Position::Start | Position::After(Cursor::ZERO) => Since::Earliest,
+            Position::Now => Since::After(info.tail),
+            Position::After(cursor) => Since::After(cursor),
+        }
+    }
+
+    /// The offset of a client that has received nothing.
+    pub(crate) fn after_nothing(&self, info: &StreamInfo) -> Cursor {
+        match self.position {
+            Position::After(cursor) if cursor < info.tail => cursor.max(info.start),
+            _ => info.tail,
+        }
+    }
+}
+
+/// The metadata of a stream. It does not count as a use.
+fn head(service: &Service, ask: &Ask) -> Result<HttpResponse<ResponseBody>, Refusal> {
+    target::require_read(service, &ask.access, &ask.channel)?;
+    let info = service.bus.stream_info(&ask.channel, false)?;
+    let mut answer = HttpResponse::Ok();
+    fields::tail(&mut answer, &info);
+    fields::add_lifetime(&mut answer, info.lifetime);
+    answer.insert_header((header::CONTENT_TYPE, info.content_type.as_str()));
+    answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    Ok(ResponseBody::boxed(answer.finish()))
+}
+
+async fn read(service: &Service, ask: Ask) -> Result<HttpResponse<ResponseBody>, Refusal> {
+    // The permission first: who may not read a stream does not learn whether it exists.
+    let mut subscription = target::subscription(service, &ask.access, &ask.channel, Since::Now)?;
+    let info = service.bus.stream_info(&ask.channel, true)?;
+    subscription.since = ask.since(&info);
+    let slot = service.edge.limits.connect(ask.access.address(), ask.transport()).map_err(ApiError::from)?;
+    if ask.mode != Mode::Sse {
+        subscription.is_poll();
+    }
+    let mut reader = subscription.open(service).await?;
+    match ask.mode {
+        Mode::Sse => Ok(live::answer(service, &ask, &info, reader, slot)),
+        Mode::CatchUp => {
+            let batch = if ask.position == Position::Now { None } else { reader.stored(limit(service)).await };
+            Answer { service, ask: &ask, created: info.created }.of(batch, slot)
+        }
+        Mode::LongPoll => long_poll(service, &ask, &info, &mut reader, slot).await,
+    }
+}
+
+impl Ask {
+    fn transport(&self) -> Transport {
+        match self.mode {
+            Mode::CatchUp => Transport::Poll,
+            Mode::LongPoll => Transport::LongPoll,
+            Mode::Sse => Transport::Sse,
+        }
+    }
+}
+
+/// The limit of one answer; the client continues from its `Stream-Next-Offset`.
+fn limit(service: &Service) -> Limit {
+    Limit { messages: MAX_MESSAGES, bytes: service.edge.unread.limit() }
+}
+
+async fn long_poll(
+    service: &Service,
+    ask: &Ask,
+    info: &StreamInfo,
+    reader: &mut Reader,
+    slot: Slot,
+) -> Result<HttpResponse<ResponseBody>, Refusal> {
+    let wait = ask.access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
+    let polling = ask.access.register_poll(std::slice::from_ref(&ask.channel), ask.wait);
+    let found = tokio::select! {
+        biased;
+        end = polling.ended() => return Err(ended(end).into()),
+        found = tokio::time::timeout(wait, wait::next(reader, info.created, limit(service))) => found,
+    };
+    let is_draining = matches!(found, Ok(Found::Draining));
+    if is_draining {
+        // With an earlier answer, the client would retry here immediately.
+        service.edge.drain.port_closed().await;
+    }
+    let batch = if let Ok(Found::Batch(batch)) = found { Some(batch) } else { None };
+    let mut answer = Answer { service, ask, created: info.created }.of(batch, slot)?;
+    if is_draining {
+        answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    Ok(answer)
+}
+
+/// The answer to a poll that is ended from outside.
+fn ended(end: End) -> ApiError {
+    match end {
+        End::Revoked => ApiError::BadToken("the token has been revoked".to_owned()),
+        End::Disconnected => ApiError::forbidden("disconnected", "a backend has disconnected this client"),
+    }
+}
+
+/// What an answer is made of.
+struct Answer<'a> {
+    service: &'a Service,
+    ask: &'a Ask,
+    /// The stream that was read: another one of the same name is not continued with.
+    created: Cursor,
+}
+
+impl Answer<'_> {
+    /// The answer with the messages of `batch`, or without any.
+    fn of(&self, batch: Option<Batch>, slot: Slot) -> Result<HttpResponse<ResponseBody>, Refusal> {
+        let Self { service, ask, created } = *self;
+        let info = service.bus.stream_info(&ask.channel, false)?;
+        if info.created != created {
+            return Err(ApiError::missing("stream_not_found", "the stream was deleted while it was read").into());
+        }
+        if batch.as_ref().is_some_and(|batch| batch.gap.is_some()) {
+            let figures = slot.figures();
+            figures.gaps.inc();
+            let message = "messages after this offset were removed; read from the beginning (-1)";
+            return Err(ApiError::gone("offset_gone", message).into());
+        }
+        let messages = batch.map(|batch| batch.messages).unwrap_or_default();
+        let next = messages.last().map_or_else(|| ask.after_nothing(&info), |last| last.id);
+        let is_complete = next >= info.tail;
+        let is_end = is_complete && info.end.is_some();
+        let is_long_poll = ask.mode == Mode::LongPoll;
+        let mut answer = match () {
+            () if is_long_poll && messages.is_empty() => HttpResponse::NoContent(),
+            () => HttpResponse::Ok(),
+        };
+        let etag = (ask.position != Position::Now).then(|| etag(ask, created, next, is_end));
+        if let Some(etag) = &etag {
+            answer.insert_header((header::ETAG, etag.as_str()));
+        }
+        answer.insert_header((NEXT_OFFSET, Offset(next).to_string()));
+        answer.insert_header((header::CACHE_CONTROL, caching(ask, messages.is_empty())));
+        if is_complete {
+            answer.insert_header((UP_TO_DATE, "true"));
+        }
+        if is_end {
+            answer.insert_header((CLOSED, "true"));
+        } else if is_long_poll {
+            answer.insert_header((CURSOR, cdn_cursor::next(ask.cdn_cursor, wall_clock()).to_string()));
+        }
+        if etag.is_some_and(|etag| ask.has(&etag)) && !is_long_poll {
+            return Ok(ResponseBody::boxed(not_modified(answer)));
+        }
+        slot.figures().deliveries.inc_by(messages.len() as u64);
+        answer.insert_header((header::CONTENT_TYPE, info.content_type.as_str()));
+        if is_long_poll && messages.is_empty() {
+            return Ok(ResponseBody::boxed(answer.finish()));
+        }
+        let body = body::body(&info.content_type, &messages);
+        Ok(self.counted(answer, body, slot))
+    }
+
+    /// An answer that counts until the client has read it.
+    fn counted(&self, mut answer: HttpResponseBuilder, body: Bytes, slot: Slot) -> HttpResponse<ResponseBody> {
+        let unread = self.service.edge.unread.hold(body.len());
+        answer.body(body).map_body(|_, body| actix_web::body::BoxBody::new(Guarded::new(body, (slot, unread))).into())
+    }
+}
+
+impl Ask {
+    /// Whether the client has the answer with this tag already (RFC 9110 §13.1.2).
+    fn has(&self, etag: &str) -> bool {
+        let tags = self.validator.iter().flat_map(|tags| tags.split(','));
+        tags.map(|tag| tag.trim()).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    }
+}
+
+fn not_modified(mut answer: HttpResponseBuilder) -> HttpResponse {
+    answer.status(actix_web::http::StatusCode::NOT_MODIFIED).finish()
+}
+
+/// Differs when the answer does: by the stream, the range, and whether it ends there.
+fn etag(ask: &Ask, created: Cursor, next: Cursor, is_end: bool) -> String {
+    let from = match ask.position {
+        Position::After(cursor) => cursor.to_string(),
+        Position::Start | Position::Now => "-1".to_owned(),
+    };
+    format!("\"{created}:{from}:{next}{}\"", if is_end { ":c" } else { "" })
+}
+
+/// What caches may do. Data before an offset never changes; that there is none yet does.
+fn caching(ask: &Ask, is_empty: bool) -> HeaderValue {
+    HeaderValue::from_static(match (is_empty || ask.position == Position::Now, ask.access.has_token()) {
+        (true, _) => "no-store",
+        (false, true) => "private, max-age=60, stale-while-revalidate=300",
+        (false, false) => "public, max-age=60, stale-while-revalidate=300",
+    })
+}

@@ -1,0 +1,54 @@
+//! Waits for messages of a stream, or for its end.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use shared::{
+    live::reader::{Batch, Limit, Reader},
+    pure::{
+        Cursor,
+        stream::{End, EndReason},
+    },
+};
+
+/// What a reader of a stream finds.
+pub(crate) enum Found {
+    /// Messages, or that some are lost.
+    Batch(Batch),
+    /// The stream is closed, and everything was read.
+    Closed,
+    /// The stream was deleted.
+    Deleted,
+    /// The process is shutting down.
+    Draining,
+}
+
+/// What follows in the stream that was created at `created`.
+pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit: Limit) -> Poll<Found> {
+    match reader.poll_read(cx, limit) {
+        Poll::Ready(Some(batch)) => return Poll::Ready(Found::Batch(batch)),
+        Poll::Ready(None) => return Poll::Ready(Found::Draining),
+        Poll::Pending => {}
+    }
+    // The waker is registered: an end after this is not missed.
+    match reader.lifecycle() {
+        Some(known) if known.created == created => match known.end {
+            None => Poll::Pending,
+            // The last messages may have come together with the end, after the read.
+            Some(End { reason: EndReason::Closed, .. }) => match reader.poll_read(cx, limit) {
+                Poll::Ready(Some(batch)) => Poll::Ready(Found::Batch(batch)),
+                Poll::Ready(None) => Poll::Ready(Found::Draining),
+                Poll::Pending => Poll::Ready(Found::Closed),
+            },
+            Some(_) => Poll::Ready(Found::Deleted),
+        },
+        _ => Poll::Ready(Found::Deleted),
+    }
+}
+
+/// As [`poll`], for `async` code.
+pub(crate) async fn next(reader: &mut Reader, created: Cursor, limit: Limit) -> Found {
+    poll_fn(|cx| poll(reader, created, cx, limit)).await
+}

@@ -1,0 +1,82 @@
+//! A stream is a channel: other transports read and write it.
+
+use shared::{
+    live::bus::{BusError, Publication},
+    pure::{Draft, Payload, stream::StreamError},
+};
+
+use super::{JSON, TEXT, close, create, delete, post, site};
+
+#[actix_web::test]
+async fn the_messages_of_a_json_stream_are_those_of_its_channel() {
+    let site = site(&[]);
+    let created = create(&site, "orders/17", JSON, r#"[{"n":1}, 2.50]"#).await;
+    let published = site.publish("orders/17", "3").await;
+    let read = site.get("/streams/orders%2F17").send().await;
+    assert_eq!(read.text(), r#"[{"n":1},2.50,3]"#);
+    let held = site.held("orders/17");
+    assert_eq!(held.iter().map(|(_, _, json)| json.as_str()).collect::<Vec<_>>(), [r#"{"n":1}"#, "2.50", "3"]);
+    // An offset is the cursor of the last message, and the cursor is accepted as an offset.
+    let (ms, seq) = (format!("{:016}", published.ms), format!("{:020}", published.seq));
+    assert_eq!(read.header("Stream-Next-Offset"), format!("{ms}_{seq}"));
+    let rest = site.get(&format!("/streams/orders/17?offset={}", held[1].0)).send().await;
+    assert_eq!((rest.text(), rest.header("Stream-Up-To-Date").as_str()), ("[3]", "true"));
+    assert!(created.header("Stream-Next-Offset") < read.header("Stream-Next-Offset"));
+    assert!(created.header("Location").ends_with("/streams/orders/17"), "{created:?}");
+}
+
+#[actix_web::test]
+async fn bytes_are_base64_for_readers_of_json() {
+    let site = site(&[]);
+    create(&site, "s", TEXT, "é").await;
+    assert_eq!(site.held("s")[0].2, r#"{"base64":"w6k="}"#);
+}
+
+#[actix_web::test]
+async fn a_publication_is_checked_as_an_append_is() {
+    let site = site(&[]);
+    create(&site, "text", TEXT, "").await;
+    create(&site, "closed", JSON, "").await;
+    close(&site, "closed").await;
+    let publish = async |channel: &str| {
+        let draft = Draft::new(channel.parse().unwrap(), Payload::from_text("x"));
+        site.service.bus.publish(Publication::new(vec![draft])).await.unwrap_err()
+    };
+    assert!(matches!(publish("text").await, BusError::Stream(StreamError::ContentType(_))));
+    assert!(matches!(publish("closed").await, BusError::Stream(StreamError::Closed { .. })));
+    site.publish("plain", "1").await;
+    let taken = super::put(&site, "plain").body(JSON, "").await;
+    assert_eq!(taken.error(), (409, "channel_in_use".into()));
+}
+
+/// Data that a purge has removed is gone, and not empty.
+#[actix_web::test]
+async fn an_offset_whose_messages_were_purged_is_gone() {
+    let site = site(&[]);
+    let first = create(&site, "s", JSON, "[1]").await.header("Stream-Next-Offset");
+    assert_eq!(post(&site, "s").body(JSON, "[2]").await.status, 204);
+    site.service.bus.purge("s".parse().unwrap()).await.unwrap();
+    assert_eq!(post(&site, "s").body(JSON, "[3]").await.status, 204);
+    let gone = site.get(&format!("/streams/s?offset={first}")).send().await;
+    assert_eq!(gone.error(), (410, "offset_gone".into()));
+    assert_eq!(site.get("/streams/s?offset=-1").send().await.text(), "[3]");
+    delete(&site, "s").await;
+    create(&site, "s", JSON, "[4]").await;
+    let gone = site.get(&format!("/streams/s?offset={first}")).send().await;
+    assert_eq!(gone.error(), (410, "offset_gone".into()), "of the stream before");
+}
+
+/// A bus without streams says so, and does not lose anything.
+#[actix_web::test]
+async fn a_bus_without_streams_answers_501() {
+    let folder = std::env::temp_dir().join(format!("trident-streams-{}", std::process::id()));
+    let site = site(&[("TRIDENT_BUS", &format!("file:{}", folder.display()))]);
+    let answer = super::put(&site, "s").body(JSON, "[1]").await;
+    assert_eq!(answer.error(), (501, "not_supported".into()));
+    assert!(answer.message().contains("TRIDENT_BUS"), "{answer:?}");
+    for answer in [site.get("/streams/s").send().await, post(&site, "s").body(JSON, "[1]").await] {
+        assert_eq!(answer.error(), (501, "not_supported".into()));
+    }
+    site.stop().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -1,0 +1,103 @@
+//! Readers that wait, and how their streams end.
+
+use edge::testing::{Events, sse::Event, until};
+
+use super::{JSON, TEXT, close, create, delete, post, site};
+
+/// The next event: its name and its data.
+async fn next(events: &mut Events) -> Option<(String, String)> {
+    loop {
+        match events.next().await? {
+            Event::Message(message) => {
+                return Some((message.event.unwrap_or_default().to_string(), message.data.to_string()));
+            }
+            Event::Comment(_) | Event::Retry(_) => {}
+        }
+    }
+}
+
+#[actix_web::test]
+async fn an_event_stream_ends_with_its_stream() {
+    let site = site(&[]);
+    create(&site, "s", JSON, "[1,2]").await;
+    let mut events = site.get("/streams/s?offset=-1&live=sse").events().await;
+    assert_eq!(next(&mut events).await, Some(("data".into(), "[1,2]".into())));
+    let (name, control) = next(&mut events).await.unwrap();
+    assert!(
+        name == "control" && control.contains("\"upToDate\":true") && control.contains("streamCursor"),
+        "{control}"
+    );
+    site.publish("s", "3").await;
+    assert_eq!(next(&mut events).await, Some(("data".into(), "[3]".into())), "from another transport");
+    next(&mut events).await;
+    close(&site, "s").await;
+    let (_, control) = next(&mut events).await.unwrap();
+    assert!(control.contains("\"streamClosed\":true") && !control.contains("streamCursor"), "{control}");
+    assert_eq!(next(&mut events).await, None);
+    until("the connection does not count any more", || site.service.edge.limits.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn a_deletion_ends_readers_that_wait() {
+    let site = site(&[]);
+    let offset = create(&site, "s", TEXT, "x").await.header("Stream-Next-Offset");
+    let mut events = site.get("/streams/s?offset=now&live=sse").events().await;
+    next(&mut events).await;
+    let path = format!("/streams/s?offset={offset}&live=long-poll&timeout=60");
+    let poll = site.get(&path).send();
+    let deleted = async {
+        until("both wait", || site.service.edge.limits.connections() == 2).await;
+        delete(&site, "s").await;
+    };
+    let (poll, ()) = futures_util::future::join(poll, deleted).await;
+    assert_eq!(poll.error(), (404, "stream_not_found".into()));
+    assert_eq!(next(&mut events).await, None);
+}
+
+#[actix_web::test]
+async fn a_long_poll_waits_as_long_as_its_client_asks() {
+    let site = site(&[]);
+    create(&site, "s", TEXT, "x").await;
+    let answer = site.get("/streams/s?offset=now&live=long-poll&timeout=0").send().await;
+    assert_eq!((answer.status, answer.header("Stream-Up-To-Date").as_str()), (204, "true"));
+    for bad in ["61", "-1", "1.5", ""] {
+        let answer = site.get(&format!("/streams/s?offset=now&live=long-poll&timeout={bad}")).send().await;
+        assert_eq!(answer.error(), (400, "bad_timeout".into()), "{bad}");
+    }
+}
+
+/// The next reader's answer is not that of the stream which had the name before.
+#[actix_web::test]
+async fn a_stream_that_takes_the_name_is_another_one() {
+    let site = site(&[]);
+    create(&site, "s", TEXT, "old").await;
+    let old = site.get("/streams/s").send().await.header("ETag");
+    let mut events = site.get("/streams/s?offset=now&live=sse").events().await;
+    next(&mut events).await;
+    delete(&site, "s").await;
+    create(&site, "s", TEXT, "new").await;
+    assert_eq!(next(&mut events).await, None);
+    let read = site.get("/streams/s").header("If-None-Match", &old).send().await;
+    assert_eq!((read.status, read.text()), (200, "new"));
+}
+
+#[actix_web::test]
+async fn a_long_answer_continues_at_its_offset() {
+    let site = site(&[("TRIDENT_STREAM_MAX_BODY", "0"), ("TRIDENT_RECEIVE_TOTAL", "0")]);
+    create(&site, "s", TEXT, "").await;
+    for _ in 0..3 {
+        assert_eq!(post(&site, "s").body(TEXT, vec![b'x'; 600_000]).await.status, 204);
+    }
+    close(&site, "s").await;
+    let (mut offset, mut bytes, mut answers) = ("-1".to_owned(), 0, 0);
+    loop {
+        let answer = site.get(&format!("/streams/s?offset={offset}")).send().await;
+        (offset, bytes, answers) = (answer.header("Stream-Next-Offset"), bytes + answer.body.len(), answers + 1);
+        assert_eq!(answer.header("Stream-Up-To-Date"), answer.header("Stream-Closed"));
+        if answer.header("Stream-Closed") == "true" {
+            break;
+        }
+    }
+    assert_eq!(bytes, 1_800_000);
+    assert!(answers > 1, "one answer has at most a megabyte");
+}
