@@ -123,7 +123,7 @@ endif
 dist:
 	ops/package/dist
 
-e2e: e2e-system e2e-socketio e2e-cluster e2e-client e2e-examples e2e-docs
+e2e: e2e-system e2e-socketio e2e-cluster e2e-streams e2e-client e2e-examples e2e-docs
 
 # Services, gateway and pages from outside.
 e2e-system: build e2e/node_modules/.package-lock.json
@@ -161,6 +161,11 @@ e2e-socketio: build e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 # Rust and Node servers in one cluster: the official Redis adapter and emitter.
 e2e-cluster: build e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
+
+# The public conformance tests of Durable Streams.
+.PHONY: e2e-streams
+e2e-streams: build e2e/streams/node_modules/.package-lock.json
+	cd e2e/streams && npm test
 
 # The client library against real servers and a misbehaving proxy, in Node and in Chromium; the playground and the admin page.
 e2e-client: build web-fresh e2e/node_modules/.package-lock.json
