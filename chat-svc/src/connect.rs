@@ -17,8 +17,6 @@ use actix_web::{
 use edge::{
     Access, ApiError, Edge, address,
     calls::{ConnectCall, Opening, PermissionCall},
-    limits::Slot,
-    metrics,
     service::Service,
     settings::{CallKind, Settings},
 };
@@ -26,14 +24,14 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::pure::ChannelName;
-use socketio::{ConnectError, DisconnectReason, Handshake, Socket, Transport, engine::Protocol};
+use socketio::{ConnectError, DisconnectReason, Handshake, Socket, engine::Protocol};
 
 use crate::{
     adapter::{Reopening, Resumed},
     application::rooms::join_user,
     events,
     feed::Feed,
-    member::{Member, Profile, Reading, show},
+    member::{Member, Place, Profile, Reading, counted_as, show},
     registration,
     sessions::ResumedSession,
 };
@@ -60,9 +58,6 @@ pub(crate) fn kept_headers(settings: &Settings) -> Vec<String> {
 
 /// The header with the four characters by which the gateway hashed a session to this server.
 const SESSION_KEY: &str = "trident-session-key";
-
-/// The slot of a connection in the limits. It is kept from the first request to the end, whether or not the client connects to the chat.
-pub(crate) type Place = Mutex<Slot>;
 
 /// Maximum size in bytes of a client's `auth`: a token, and the application's own data.
 pub(crate) const MAX_AUTH_BYTES: usize = 16 * 1024;
@@ -184,14 +179,6 @@ fn headers(handshake: &Handshake) -> HeaderMap {
 
 fn refuse(error: ApiError) -> ConnectError {
     ConnectError::new(error.to_string()).with_data(serde_json::json!({ "code": error.code() }))
-}
-
-/// The transport under which a connection is counted.
-pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
-    match transport {
-        Transport::WebSocket => metrics::Transport::WebSocket,
-        Transport::Polling => metrics::Transport::Polling,
-    }
 }
 
 /// A socket has connected: a new member in the first room, or a resumed session.

@@ -5,14 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use edge::Access;
+use edge::{Access, limits::Slot, metrics};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use shared::pure::ChannelName;
-use socketio::{Ack, Outgoing, Socket, Source};
+use socketio::{Ack, Outgoing, Socket, Source, Transport};
 
 use crate::{
-    connect::Place,
     feed::{Feed, Plan},
     history::{Replies, Reply},
     reply::Outcome,
@@ -21,6 +20,17 @@ use crate::{
 
 /// Maximum number of rooms and channels that one socket can read.
 pub(crate) const MAX_CHANNELS: usize = 128;
+
+/// The slot of a connection in the limits. It is kept from the first request to the end, whether or not the client connects to the chat.
+pub(crate) type Place = Mutex<Slot>;
+
+/// The transport under which a connection is counted.
+pub(crate) fn counted_as(transport: Transport) -> metrics::Transport {
+    match transport {
+        Transport::WebSocket => metrics::Transport::WebSocket,
+        Transport::Polling => metrics::Transport::Polling,
+    }
+}
 
 /// See the module.
 pub(crate) struct Member {

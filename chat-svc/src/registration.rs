@@ -20,8 +20,7 @@ use shared::pure::ChannelName;
 use socketio::{DisconnectReason, Event, Socket, WeakNamespace};
 
 use crate::{
-    connect::{Place, counted_as},
-    member::{Member, State},
+    member::{Member, Place, State, counted_as},
     wire,
 };
 

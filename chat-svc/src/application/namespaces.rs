@@ -10,7 +10,8 @@ use super::{
     rooms::{RoomNames, join_user},
 };
 use crate::{
-    connect::{self, Place, counted_as},
+    connect,
+    member::{Place, counted_as},
     registration,
 };
 

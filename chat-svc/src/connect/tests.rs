@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use edge::{Settings, settings::ServiceDefaults};
+use socketio::Transport;
 
 use super::*;
 
