@@ -66,10 +66,15 @@ impl Running {
 
     /// Opens a WebSocket.
     pub fn websocket(&self, path: &str) -> WebSocket {
+        self.websocket_with(path, "")
+    }
+
+    /// The same, with more header fields.
+    pub fn websocket_with(&self, path: &str, fields: &str) -> WebSocket {
         let mut stream = self.connect();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut head = Vec::new();
