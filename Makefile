@@ -19,6 +19,7 @@
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make supply   licences and sources of npm packages, what would be published of the crates, and known vulnerabilities of all dependencies, as far as databases can be reached
 #   make site     the documentation as pages in target/site, for any static file server (needs Node; part of e2e-docs)
+#   make api      socketio/api.txt, the list of public items of the crate socketio
 #   make openapi  docs/openapi.json, generated from the code
 #   make dist     a release: archive, Debian package, images: docs/RELEASING.md
 #   make clean
@@ -73,9 +74,15 @@ deny:
 supply: web/client/node_modules/.package-lock.json
 	node --test e2e/supply/*.test.js
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
+	.ci/crates
 	cargo publish --dry-run --no-verify --allow-dirty --quiet -p socketio -p socketio-redis
 	cd web/client && npm publish --dry-run --loglevel=error
 	.ci/advisories
+
+# The list of public items that .ci/crates compares with the code.
+.PHONY: api
+api:
+	.ci/public-api --write
 
 # The official Socket.IO client from npm, with its licence. It is part of the repository, so that `cargo build` needs no Node.
 client: web/vendor/node_modules/.package-lock.json

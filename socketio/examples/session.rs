@@ -24,7 +24,7 @@ use actix_web::{
 use socketio::{ConnectError, SocketIo};
 
 /// The sessions: the name of each user by the secret in the cookie. An application has a crate for it, such as actix-session.
-type Sessions = Arc<Mutex<HashMap<String, String>>>;
+pub(crate) type Sessions = Arc<Mutex<HashMap<String, String>>>;
 
 /// The user of a request, as the application's middleware found it.
 #[derive(Clone)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{bundle::Bundle, transport::cors::Origins};
+#[cfg(feature = "client-bundle")]
+use crate::bundle::Bundle;
+use crate::transport::cors::Origins;
 
 /// All settings. Create them with [`Config::default`] and change fields, or use [`SocketIo::builder`](crate::SocketIo::builder).
 #[derive(Clone, Debug)]
@@ -33,11 +35,14 @@ pub struct Config {
     /// Whether a polling session may become a WebSocket session. Default true.
     pub allow_upgrades: bool,
     /// Whether Engine.IO 3, the protocol of Socket.IO 2 clients, is served as well. Default false.
+    #[cfg(feature = "eio3")]
     pub allow_eio3: bool,
     /// Whether polling answers may take the form of a script (JSONP), for very old browsers. Default false.
+    #[cfg(feature = "jsonp")]
     pub jsonp: bool,
     /// Whether clients may use the msgpack encoding. The server recognizes it by the first packet, so clients with either encoding can
     /// connect. Default false.
+    #[cfg(feature = "msgpack")]
     pub msgpack: bool,
     /// The origins whose pages may use the server. Default: only the server's own.
     pub origins: Origins,
@@ -49,6 +54,7 @@ pub struct Config {
     /// Polling answers of at least this size are compressed if the client accepts it; `None` means never. Default 1,024 bytes.
     pub compress_from: Option<usize>,
     /// The JavaScript client, served at its official paths. Default `None`: not served.
+    #[cfg(feature = "client-bundle")]
     pub client_bundle: Option<Bundle>,
     /// The headers of the first request that a connection keeps, as names in lower case; `None`, the default, keeps all. A browser's take
     /// several hundred bytes for as long as it is connected, not counting cookies, and most applications need one or two of them.
@@ -124,13 +130,17 @@ impl Default for Config {
             polling: true,
             websocket: true,
             allow_upgrades: true,
+            #[cfg(feature = "eio3")]
             allow_eio3: false,
+            #[cfg(feature = "jsonp")]
             jsonp: false,
+            #[cfg(feature = "msgpack")]
             msgpack: false,
             origins: Origins::same_origin(),
             cors: Cors::default(),
             cookie: None,
             compress_from: Some(1024),
+            #[cfg(feature = "client-bundle")]
             client_bundle: None,
             kept_headers: None,
             trust_proxy: false,

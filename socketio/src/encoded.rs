@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 use bytestring::ByteString;
 use serde::Serialize;
 
+#[cfg(feature = "msgpack")]
+use crate::socket::msgpack;
 use crate::{
     engine::{Encoded, Form, Frames, Outgoing},
     socket::{
-        msgpack,
         packet::{Kind, Packet, Payload},
         text,
     },
@@ -32,6 +33,7 @@ struct Inner {
     packet: Packet,
     size: usize,
     text: OnceLock<Frames>,
+    #[cfg(feature = "msgpack")]
     msgpack: OnceLock<Frames>,
 }
 
@@ -60,7 +62,7 @@ impl EncodedPacket {
 
     /// Whether a client that can be recovered would take the end of this event for an offset: official clients do so with any string,
     /// unless the event wants an answer.
-    pub fn ends_in_string(&self) -> bool {
+    pub(crate) fn ends_in_string(&self) -> bool {
         self.0.ends_in_string()
     }
 
@@ -85,7 +87,13 @@ impl EncodedPacket {
 impl From<Packet> for EncodedPacket {
     fn from(packet: Packet) -> Self {
         let size = packet.payload.as_ref().map_or(0, Payload::len) + packet.nsp.len() + 4;
-        Self(Arc::new(Inner { packet, size, text: OnceLock::new(), msgpack: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            packet,
+            size,
+            text: OnceLock::new(),
+            #[cfg(feature = "msgpack")]
+            msgpack: OnceLock::new(),
+        }))
     }
 }
 
@@ -110,6 +118,7 @@ impl Encoded for Inner {
                 let (text, attachments) = text::encode(&self.packet);
                 Frames::text(&text, attachments)
             }),
+            #[cfg(feature = "msgpack")]
             Form::Msgpack => self.msgpack.get_or_init(|| Frames::binary(msgpack::encode(&self.packet))),
         }
     }

@@ -49,8 +49,19 @@
 //! The page must be of the same origin, `http://localhost:3000` here: pages of others are refused, also their WebSockets, unless
 //! [`Builder::origins`] names them. [`Builder::client_bundle`] serves the client itself, at `/socket.io/socket.io.js`.
 //!
-//! More to start from is among the crate's examples: `echo`, `echo_engine` for Engine.IO alone, and `e2e`, which uses nearly all of
-//! what is here.
+//! More to start from is among the crate's examples: `chat`, `rooms`, `ack`, `session` (authentication by the HTTP session of the
+//! application), `notify` (emits from an HTTP handler), `testing` (tests of handlers), `echo_engine` for Engine.IO alone, and `e2e`, which uses
+//! nearly all of what is here.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `client-bundle` | yes | [`bundle`], which serves the official JavaScript client |
+//! | `eio3` | yes | Engine.IO 3, for clients of Socket.IO 2, once [`Config::allow_eio3`] is set |
+//! | `msgpack` | yes | packets in msgpack, once [`Config::msgpack`] is set |
+//! | `jsonp` | no | long-polling by scripts, for browsers without CORS, once [`Config::jsonp`] is set |
+//! | `actors` | no | the handshake of WebSockets by `actix-web-actors`, for applications that have it anyway |
 //!
 //! # Handlers
 //!
@@ -192,10 +203,12 @@
 //!
 //! # Under the hood
 //!
-//! The protocol is in state machines and codecs without I/O and without a clock: [`engine::session`], [`engine::packet`], [`engine::payload`],
-//! [`socket::client`] and the codecs beside it. Around them, [`engine::Connection`] is one small allocation behind one lock; the
+//! The protocol is in state machines and codecs without I/O and without a clock: `engine::session`, [`engine::packet`], [`engine::payload`],
+//! `socket::client` and the codecs beside it. Around them, [`engine::Connection`] is one small allocation behind one lock; the
 //! HTTP answer itself is the connection's task; and one heap of deadlines a thread is the clock of all its sessions. [`engine::EngineIo`]
 //! serves Engine.IO alone.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// The example in the README compiles.
 #[cfg(doctest)]
@@ -205,6 +218,7 @@ struct Readme;
 mod ack;
 pub mod adapter;
 mod broadcast;
+#[cfg(feature = "client-bundle")]
 pub mod bundle;
 mod compress;
 mod config;

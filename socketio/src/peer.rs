@@ -62,7 +62,7 @@ impl ClientPeer {
         };
         let peer =
             Arc::new_cyclic(|this| Self { registry: registry.clone(), this: this.clone(), state: Mutex::new(state) });
-        if connection.protocol() == Protocol::V3 {
+        if connection.protocol() != Protocol::V4 {
             let root = ByteString::from_static("/");
             peer.state().client.join_unasked(&root);
             peer.on_connect(connection, root, None);

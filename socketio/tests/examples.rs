@@ -61,14 +61,9 @@ fn rooms() {
     let (mut one, _) = connect(&server, "", "");
     let (mut two, answer) = connect(&server, "", "");
     let id = answer.split('"').nth(3).unwrap();
-    for (client, packet, expected) in [
-        (&mut one, r#"421["join","news"]"#, "431[true]".to_owned()),
-        (&mut two, r#"421["who","news"]"#, String::new()),
-        (&mut two, r#"422["join","news"]"#, "432[true]".to_owned()),
-    ] {
-        client.send(packet);
-        let answer = client.text();
-        assert!(expected.is_empty() || answer == expected, "{answer}");
+    for client in [&mut one, &mut two] {
+        client.send(r#"421["join","news"]"#);
+        assert_eq!(client.text(), "431[true]");
     }
     one.send(r#"422["who","news"]"#);
     assert!(one.text().contains(id));
@@ -101,7 +96,7 @@ fn ack() {
 #[test]
 fn session() {
     let io = session::server();
-    let sessions = web::Data::default();
+    let sessions = web::Data::<session::Sessions>::default();
     let server = Running::start(move || session::routes(&io, sessions.clone()));
     let (_, refused) = connect(&server, "", "");
     assert_eq!(refused, r#"44{"message":"log in first"}"#);

@@ -18,7 +18,7 @@ impl Missed {
     }
 
     /// The source, if anything was missed. It ends with an empty batch.
-    pub fn into_source(self) -> Option<Box<dyn Source>> {
+    pub(crate) fn into_source(self) -> Option<Box<dyn Source>> {
         self.0
     }
 }

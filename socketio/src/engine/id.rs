@@ -25,7 +25,7 @@ impl Sid {
     ///
     /// # Errors
     /// As [`random`](Self::random).
-    pub fn beginning_with(prefix: &str) -> Result<Self, IdError> {
+    pub(crate) fn beginning_with(prefix: &str) -> Result<Self, IdError> {
         let mut sid = Self::random()?;
         if prefix.len() <= MAX_PREFIX_CHARS && prefix.bytes().all(is_of_ids) {
             sid.0[..prefix.len()].copy_from_slice(prefix.as_bytes());

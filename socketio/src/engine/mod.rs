@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`EngineIo`] serves it alone, for applications that want messages and none of the rooms and events above them. The session state
-//! machine in [`session`] and the codecs in [`packet`] and [`payload`] have no I/O and no clock.
+//! machine in `session` and the codecs in [`packet`] and [`payload`] have no I/O and no clock.
 //!
 //! # Example
 //!
@@ -44,7 +44,7 @@ mod outbox;
 mod outgoing;
 pub mod packet;
 pub mod payload;
-pub mod session;
+pub(crate) mod session;
 mod source;
 mod table;
 pub(crate) mod worker;

@@ -27,6 +27,7 @@ pub struct Frames {
     first: Data,
     rest: Vec<Bytes>,
     v4: OnceLock<Bytes>,
+    #[cfg(feature = "eio3")]
     v3: OnceLock<Bytes>,
 }
 
@@ -45,12 +46,22 @@ impl Frames {
         if attachments.is_empty() {
             let _ = v4.set(frame);
         }
-        Self { first: Data::Text(first), rest: attachments, v4, v3: OnceLock::new() }
+        Self { v4, ..Self::new(Data::Text(first), attachments) }
     }
 
     /// A single binary message.
     pub fn binary(bytes: Bytes) -> Self {
-        Self { first: Data::Binary(bytes), rest: Vec::new(), v4: OnceLock::new(), v3: OnceLock::new() }
+        Self::new(Data::Binary(bytes), Vec::new())
+    }
+
+    fn new(first: Data, rest: Vec<Bytes>) -> Self {
+        Self {
+            first,
+            rest,
+            v4: OnceLock::new(),
+            #[cfg(feature = "eio3")]
+            v3: OnceLock::new(),
+        }
     }
 
     /// The messages in order, for transports that do not write WebSocket frames.
@@ -63,6 +74,7 @@ impl Frames {
     pub fn websocket(&self, protocol: Protocol) -> &Bytes {
         let cache = match protocol {
             Protocol::V4 => &self.v4,
+            #[cfg(feature = "eio3")]
             Protocol::V3 => &self.v3,
         };
         cache.get_or_init(|| {
@@ -138,6 +150,7 @@ pub enum Form {
     #[default]
     Text,
     /// One msgpack map a packet.
+    #[cfg(feature = "msgpack")]
     Msgpack,
 }
 
@@ -251,12 +264,12 @@ impl Outgoing {
     }
 
     /// Whether it is sent in a write of its own.
-    pub fn is_apart(&self) -> bool {
+    pub(crate) fn is_apart(&self) -> bool {
         self.apart
     }
 
     /// Whether it may be dropped.
-    pub fn is_volatile(&self) -> bool {
+    pub(crate) fn is_volatile(&self) -> bool {
         self.volatile
     }
 

@@ -11,7 +11,9 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+#[cfg(feature = "eio3")]
+use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 /// Standard alphabet; padding written, but not asked for, since clients differ.
@@ -23,12 +25,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The byte that says "message" at the head of a binary frame of protocol 3.
+#[cfg(feature = "eio3")]
 const BINARY_MESSAGE: u8 = 4;
 
 /// Version of the Engine.IO protocol, the query parameter `EIO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `EIO=3`, spoken by Socket.IO 2 clients: the client pings, payloads carry lengths.
+    #[cfg(feature = "eio3")]
     V3,
     /// `EIO=4`, spoken by Socket.IO 3 and 4 clients.
     V4,
@@ -143,6 +147,7 @@ pub enum DecodeError {
     #[error("more than {0} packets in one payload")]
     TooMany(usize),
     /// A JSONP form without its field `d`.
+    #[cfg(feature = "jsonp")]
     #[error("the form has no field `d`")]
     NoData,
 }
@@ -155,6 +160,7 @@ impl Packet {
         match self {
             Self::Message(Data::Binary(bytes)) => Data::Binary(match protocol {
                 Protocol::V4 => bytes.clone(),
+                #[cfg(feature = "eio3")]
                 Protocol::V3 => {
                     let mut frame = BytesMut::with_capacity(1 + bytes.len());
                     frame.put_u8(BINARY_MESSAGE);
@@ -167,7 +173,7 @@ impl Packet {
     }
 
     /// This packet as text, binary messages as base64: the form for a WebSocket whose client said `b64=1`.
-    pub fn encode_text(&self, protocol: Protocol) -> ByteString {
+    pub(super) fn encode_text(&self, protocol: Protocol) -> ByteString {
         match self {
             Self::Close => ByteString::from_static("1"),
             Self::Upgrade => ByteString::from_static("5"),
@@ -188,6 +194,7 @@ impl Packet {
             Data::Text(text) => Self::decode_text(&text, &text, protocol),
             Data::Binary(bytes) => match protocol {
                 Protocol::V4 => Ok(Self::Message(Data::Binary(bytes))),
+                #[cfg(feature = "eio3")]
                 Protocol::V3 => match bytes.first() {
                     Some(&BINARY_MESSAGE) => Ok(Self::Message(Data::Binary(bytes.slice(1..)))),
                     Some(&other) => Err(DecodeError::UnknownType(char::from(other))),
@@ -246,6 +253,7 @@ impl Packet {
             'b' => {
                 let encoded = match protocol {
                     Protocol::V4 => rest,
+                    #[cfg(feature = "eio3")]
                     Protocol::V3 => match rest.strip_prefix('4') {
                         Some(encoded) => encoded,
                         None => {
@@ -264,6 +272,7 @@ impl Packet {
 /// Prefix of the base64 of a binary message: protocol 4 has no type digit.
 fn base64_mark(protocol: Protocol) -> &'static str {
     match protocol {
+        #[cfg(feature = "eio3")]
         Protocol::V3 => "b4",
         Protocol::V4 => "b",
     }

@@ -7,7 +7,9 @@
 //!
 //! Specification: Engine.IO protocol 4, "Payload encoding"; Engine.IO protocol 3, the same heading.
 
+#[cfg(feature = "jsonp")]
 pub mod jsonp;
+#[cfg(feature = "eio3")]
 mod v3;
 mod v4;
 
@@ -22,9 +24,13 @@ pub const MAX_PACKETS: usize = 16_384;
 /// Writes packets as one HTTP body. Binary (`application/octet-stream`) only in protocol 3, when the client
 /// `supports_binary` (it did not say `b64=1`) and a packet is binary; text otherwise.
 pub fn encode(packets: &[Packet], protocol: Protocol, supports_binary: bool) -> Data {
+    #[cfg(not(feature = "eio3"))]
+    let _ = supports_binary;
     match protocol {
         Protocol::V4 => Data::Text(v4::encode(packets)),
+        #[cfg(feature = "eio3")]
         Protocol::V3 if supports_binary && packets.iter().any(is_binary) => Data::Binary(v3::encode_binary(packets)),
+        #[cfg(feature = "eio3")]
         Protocol::V3 => Data::Text(v3::encode_text(packets)),
     }
 }
@@ -43,30 +49,7 @@ pub fn decode(body: Bytes, protocol: Protocol, is_binary: bool) -> Result<Vec<Pa
     Ok(packets)
 }
 
-/// An upper bound of the bytes that `packet` takes in a text payload, including its separator or length header. A server adds these up and
-/// stops at the size that it is willing to write. In protocol 4 the sum is exact except for one separator too many.
-pub fn encoded_len(packet: &Packet, protocol: Protocol) -> usize {
-    let header = match protocol {
-        Protocol::V4 => 1,
-        // Digits of the length and a colon; or, in the binary form, a byte before and one behind the digits.
-        Protocol::V3 => 2 + v3::digits(packet.text_len(protocol)),
-    };
-    header + packet.text_len(protocol)
-}
-
-/// How many of the leading packets fit a body of `max` bytes; at least one if there is one, since a packet is never split.
-pub fn fitting(packets: &[Packet], protocol: Protocol, max: usize) -> usize {
-    let mut total = 0_usize;
-    let fit = packets
-        .iter()
-        .take_while(|packet| {
-            total = total.saturating_add(encoded_len(packet, protocol));
-            total <= max
-        })
-        .count();
-    fit.max(1).min(packets.len())
-}
-
+#[cfg(feature = "eio3")]
 fn is_binary(packet: &Packet) -> bool {
     matches!(packet, Packet::Message(Data::Binary(_)))
 }
@@ -82,7 +65,9 @@ pub struct Packets {
 #[derive(Debug)]
 enum Encoding {
     V4(v4::Packets),
+    #[cfg(feature = "eio3")]
     V3Text(v3::TextPackets),
+    #[cfg(feature = "eio3")]
     V3Binary(v3::BinaryPackets),
     Done,
 }
@@ -93,7 +78,9 @@ impl Packets {
         let encoding = match (protocol, is_binary) {
             (Protocol::V4, true) => return Err(DecodeError::BinaryPayload),
             (Protocol::V4, false) => Encoding::V4(v4::Packets::new(text(body)?)),
+            #[cfg(feature = "eio3")]
             (Protocol::V3, false) => Encoding::V3Text(v3::TextPackets::new(text(body)?)),
+            #[cfg(feature = "eio3")]
             (Protocol::V3, true) => Encoding::V3Binary(v3::BinaryPackets::new(body)),
         };
         Ok(Self { encoding })
@@ -106,7 +93,9 @@ impl Iterator for Packets {
     fn next(&mut self) -> Option<Self::Item> {
         let next = match &mut self.encoding {
             Encoding::V4(packets) => packets.next(),
+            #[cfg(feature = "eio3")]
             Encoding::V3Text(packets) => packets.next(),
+            #[cfg(feature = "eio3")]
             Encoding::V3Binary(packets) => packets.next(),
             Encoding::Done => None,
         };

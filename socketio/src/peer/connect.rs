@@ -219,6 +219,7 @@ impl ClientPeer {
             None => {
                 let id = match connection.protocol() {
                     Protocol::V4 => namespace.adapter().new_sid(namespace.local())?,
+                    #[cfg(feature = "eio3")]
                     Protocol::V3 => legacy_id(connection, namespace.name()),
                 };
                 let pid = if recovers { Some(ByteString::from(Sid::random().ok()?.as_str())) } else { None };
@@ -247,6 +248,7 @@ impl ClientPeer {
         self.state().client.refused(nsp);
         let payload = match form {
             Protocol::V4 => Payload::plain(&Refusal { message: &error.message, data: error.data.as_ref() }),
+            #[cfg(feature = "eio3")]
             // Clients of Socket.IO 2 take the data or the message, whichever there is.
             Protocol::V3 => match &error.data {
                 Some(data) => Payload::plain(data),
@@ -307,6 +309,7 @@ fn consent(socket: &Socket) -> Packet {
     packet
 }
 
+#[cfg(feature = "eio3")]
 /// What Socket.IO 2 clients take for their id, which they know from the handshake: the connection's, with the namespace before it.
 fn legacy_id(connection: &Connection, nsp: &ByteString) -> ByteString {
     if nsp == "/" { connection.sid().as_str().into() } else { format!("{nsp}#{}", connection.sid()).into() }

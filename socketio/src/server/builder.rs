@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use actix_web::HttpRequest;
 
 use super::SocketIo;
+#[cfg(feature = "client-bundle")]
+use crate::bundle::Bundle;
 use crate::{
     Config, Handshake, LocalAdapter, Origins, Recovery,
     adapter::Adapter,
-    bundle::Bundle,
     engine::{Admission, Core, worker::Workers},
     hooks::{AnswerHeaders, Hooks, RefusedRequest},
     namespace::Shared,
@@ -85,6 +86,7 @@ impl Builder {
     }
 
     /// See [`Config::client_bundle`].
+    #[cfg(feature = "client-bundle")]
     pub fn client_bundle(mut self, bundle: Bundle) -> Self {
         self.config.client_bundle = Some(bundle);
         self
@@ -209,6 +211,7 @@ fn client_config(config: &Config) -> ClientConfig {
         connect_timeout: config.connect_timeout,
         binary_timeout: config.binary_timeout,
         max_namespaces: config.max_namespaces,
+        #[cfg(feature = "msgpack")]
         msgpack: config.msgpack,
         limits: Limits {
             max_attachments: config.max_attachments,

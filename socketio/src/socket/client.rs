@@ -17,9 +17,10 @@ use std::{
 
 use bytestring::ByteString;
 
+#[cfg(feature = "msgpack")]
+use super::msgpack;
 use super::{
     assemble::{Assembler, Limits},
-    msgpack,
     packet::{Kind, Packet, Payload},
 };
 use crate::{
@@ -29,22 +30,23 @@ use crate::{
 
 /// Bounds and times, the same for all connections of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientConfig {
+pub(crate) struct ClientConfig {
     /// How long a connection may stay without ever having joined a namespace.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// How long the attachments of a packet may take.
-    pub binary_timeout: Duration,
+    pub(crate) binary_timeout: Duration,
     /// Namespaces at one time.
-    pub max_namespaces: usize,
+    pub(crate) max_namespaces: usize,
     /// Whether the first packet may be a msgpack one.
-    pub msgpack: bool,
+    #[cfg(feature = "msgpack")]
+    pub(crate) msgpack: bool,
     /// Bounds on one packet.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 /// What a message asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Input {
+pub(crate) enum Input {
     /// To join a namespace. The state waits for [`Client::joined`] or [`Client::refused`].
     Connect {
         /// The namespace's name, with a query behind it from clients of Socket.IO 2.
@@ -91,12 +93,13 @@ enum Parser {
     /// No packet yet: the first one shows it by being text or binary.
     Unknown,
     Text(Assembler),
+    #[cfg(feature = "msgpack")]
     Msgpack,
 }
 
 /// The state of one connection.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     config: Arc<ClientConfig>,
     parser: Parser,
     members: Vec<(ByteString, Member)>,
@@ -106,7 +109,7 @@ pub struct Client {
 
 impl Client {
     /// A connection that has just opened.
-    pub fn new(config: Arc<ClientConfig>, now: Instant) -> Self {
+    pub(crate) fn new(config: Arc<ClientConfig>, now: Instant) -> Self {
         Self {
             parser: Parser::Unknown,
             members: Vec::new(),
@@ -117,18 +120,19 @@ impl Client {
     }
 
     /// The encoding that the client speaks, known from its first packet.
-    pub fn form(&self) -> Form {
+    pub(crate) fn form(&self) -> Form {
         match self.parser {
+            #[cfg(feature = "msgpack")]
             Parser::Msgpack => Form::Msgpack,
             Parser::Unknown | Parser::Text(_) => Form::Text,
         }
     }
 
     /// Bytes of a packet whose attachments have not all come.
-    pub fn unfinished(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         match &self.parser {
             Parser::Text(assembler) => assembler.bytes(),
-            Parser::Unknown | Parser::Msgpack => 0,
+            _ => 0,
         }
     }
 
@@ -136,7 +140,7 @@ impl Client {
     ///
     /// # Errors
     /// The reason for which the connection is to be closed.
-    pub fn on_message(&mut self, message: Data, now: Instant) -> Result<Option<Input>, DisconnectReason> {
+    pub(crate) fn on_message(&mut self, message: Data, now: Instant) -> Result<Option<Input>, DisconnectReason> {
         let packet = self.parse(message).map_err(|error| {
             log::debug!("not a packet: {error}");
             DisconnectReason::ParseError
@@ -156,6 +160,7 @@ impl Client {
     fn parse(&mut self, message: Data) -> Result<Option<Packet>, super::text::ParseError> {
         if matches!(self.parser, Parser::Unknown) {
             self.parser = match message {
+                #[cfg(feature = "msgpack")]
                 Data::Binary(_) if self.config.msgpack => Parser::Msgpack,
                 _ => Parser::Text(Assembler::new(self.config.limits)),
             };
@@ -163,7 +168,10 @@ impl Client {
         match (&mut self.parser, message) {
             (Parser::Text(assembler), Data::Text(text)) => assembler.text(&text),
             (Parser::Text(assembler), Data::Binary(bytes)) => assembler.binary(bytes),
-            (_, Data::Binary(bytes)) => msgpack::decode(&bytes, self.config.limits).map(Some),
+            #[cfg(feature = "msgpack")]
+            (Parser::Msgpack, Data::Binary(bytes)) => msgpack::decode(&bytes, self.config.limits).map(Some),
+            // The parser is known by now.
+            (_, Data::Binary(_)) => Err(super::text::ParseError::UnexpectedBinary),
             (_, Data::Text(_)) => Err(super::text::ParseError::UnexpectedText),
         }
     }
@@ -202,12 +210,12 @@ impl Client {
     }
 
     /// Puts the client into a namespace without its asking: what Socket.IO 2 does for `/`.
-    pub fn join_unasked(&mut self, nsp: &ByteString) {
+    pub(crate) fn join_unasked(&mut self, nsp: &ByteString) {
         self.set(nsp, Some(Member::Joining));
     }
 
     /// The namespace took the client. False: it no longer waits for that.
-    pub fn joined(&mut self, nsp: &ByteString) -> bool {
+    pub(crate) fn joined(&mut self, nsp: &ByteString) -> bool {
         let joining = self.member(nsp) == Some(Member::Joining);
         if joining {
             self.set(nsp, Some(Member::Joined));
@@ -217,21 +225,21 @@ impl Client {
     }
 
     /// The namespace refused the client.
-    pub fn refused(&mut self, nsp: &ByteString) {
+    pub(crate) fn refused(&mut self, nsp: &ByteString) {
         if self.member(nsp) == Some(Member::Joining) {
             self.set(nsp, None);
         }
     }
 
     /// The server took the client out.
-    pub fn removed(&mut self, nsp: &ByteString) {
+    pub(crate) fn removed(&mut self, nsp: &ByteString) {
         if self.member(nsp) == Some(Member::Joined) {
             self.set(nsp, Some(Member::Removed));
         }
     }
 
     /// When [`Client::on_deadline`] is to be called.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match (self.connect_deadline, self.binary_deadline) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -239,7 +247,7 @@ impl Client {
     }
 
     /// The time is `now`. Returns the reason to close the connection, if there is one.
-    pub fn on_deadline(&mut self, now: Instant) -> Option<Overdue> {
+    pub(crate) fn on_deadline(&mut self, now: Instant) -> Option<Overdue> {
         if self.binary_deadline.is_some_and(|at| at <= now) {
             self.binary_deadline = None;
             return Some(Overdue::Binary);
@@ -267,7 +275,7 @@ impl Client {
 
 /// What did not come in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overdue {
+pub(crate) enum Overdue {
     /// The wish to join any namespace.
     Connect,
     /// The attachments of a packet.

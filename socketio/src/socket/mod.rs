@@ -2,9 +2,10 @@
 
 pub(crate) mod args;
 pub mod assemble;
-pub mod client;
+pub(crate) mod client;
 pub(crate) mod data;
 pub(crate) mod handle;
+#[cfg(feature = "msgpack")]
 pub mod msgpack;
 pub mod packet;
 pub mod text;

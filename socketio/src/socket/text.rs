@@ -49,6 +49,7 @@ pub enum ParseError {
     #[error("the packet exceeds {0} bytes")]
     TooLarge(usize),
     /// Not a packet of the msgpack parser.
+    #[cfg(feature = "msgpack")]
     #[error("invalid msgpack: {0}")]
     MsgPack(&'static str),
 }

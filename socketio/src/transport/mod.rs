@@ -64,6 +64,7 @@ async fn serve(core: Arc<Core>, request: HttpRequest, payload: web::Payload) -> 
     if *request.method() == Method::OPTIONS {
         return cors::preflight(&core.config, &request);
     }
+    #[cfg(feature = "client-bundle")]
     if let Some(bundle) = &core.config.client_bundle
         && let Some(name) = request.path().strip_prefix(core.config.path.trim_end_matches('/'))
         && let Some(name) = name.strip_prefix('/')
@@ -217,6 +218,7 @@ async fn check(core: &Arc<Core>, request: &HttpRequest, query: &Query<'_>, upgra
     let permit = core.admission.allow(&handshake).await.map_err(Refusal::Forbidden)?;
     let protocol = match query.eio.as_deref() {
         Some("4") => Protocol::V4,
+        #[cfg(feature = "eio3")]
         _ if config.allow_eio3 => Protocol::V3,
         _ => return Err(Refusal::UnsupportedProtocol),
     };
@@ -287,7 +289,7 @@ impl Terms {
     /// need not say `b64` again.
     fn of_session(conn: &Conn, query: &Query<'_>, headers: &HeaderMap) -> Self {
         let mut terms = Self::of(&conn.core, query, headers);
-        if terms.binary && conn.protocol() == Protocol::V3 {
+        if terms.binary && conn.protocol() != Protocol::V4 {
             let url = &conn.handshake.url;
             let handshake = Query::parse(url.split_once('?').map_or("", |(_, query)| query));
             terms.binary = !handshake.b64;
@@ -296,7 +298,10 @@ impl Terms {
     }
 
     fn of(core: &Core, query: &Query<'_>, headers: &HeaderMap) -> Self {
+        #[cfg(feature = "jsonp")]
         let jsonp = query.j.as_deref().filter(|_| core.config.jsonp).map(Box::from);
+        #[cfg(not(feature = "jsonp"))]
+        let jsonp = None;
         Self {
             binary: !query.b64 && jsonp.is_none(),
             jsonp,

@@ -123,8 +123,9 @@ fn respond(conn: &Arc<Conn>, packets: &[Packet], terms: &Terms) -> HttpResponse 
     let config = &conn.core.config;
     let encoded = payload::encode(packets, conn.protocol(), terms.binary);
     let (content_type, body): (_, Bytes) = match (encoded, &terms.jsonp) {
+        #[cfg(feature = "jsonp")]
         (Data::Text(text), Some(j)) => ("text/javascript; charset=UTF-8", payload::jsonp::wrap(j, &text).into()),
-        (Data::Text(text), None) => ("text/plain; charset=UTF-8", text.into_bytes()),
+        (Data::Text(text), _) => ("text/plain; charset=UTF-8", text.into_bytes()),
         (Data::Binary(bytes), _) => ("application/octet-stream", bytes),
     };
     let mut response = HttpResponse::Ok();
@@ -228,6 +229,7 @@ pub(super) async fn post(
 fn is_goodbye(body: &[u8], protocol: Protocol, terms: &Terms) -> bool {
     let close: &[u8] = match protocol {
         Protocol::V4 => b"1",
+        #[cfg(feature = "eio3")]
         Protocol::V3 => b"1:1",
     };
     body == close && terms.jsonp.is_none() && !terms.sends_binary
@@ -255,6 +257,7 @@ async fn wait_for_poll(conn: &Arc<Conn>) {
 
 /// Hands the packets over one by one, so that those before a bad one count.
 fn receive(conn: &Arc<Conn>, body: Bytes, protocol: Protocol, terms: &Terms) -> Result<(), DecodeError> {
+    #[cfg(feature = "jsonp")]
     let body = if terms.jsonp.is_some() { payload::jsonp::unwrap(&body)? } else { body };
     for packet in payload::Packets::new(body, protocol, terms.sends_binary)? {
         conn.receive(Transport::Polling, packet?);

@@ -10,7 +10,7 @@
 //! yield leaves in one write.
 //!
 //! This is the only file that names `actix-web-actors`. The crate is marked deprecated in favour of `actix-ws`; of it we use the
-//! handshake, none of its actors. A move would touch this file alone.
+//! handshake, none of its actors. Without the feature `actors` the same answer is written here.
 
 use std::{
     future::Future as _,
@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(any(test, not(feature = "actors")))]
+use actix_http::ws::hash_key;
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -27,6 +29,7 @@ use actix_web::{
     http::{Version, header},
     web,
 };
+#[cfg(feature = "actors")]
 use actix_web_actors::ws;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -79,7 +82,19 @@ fn handshake(request: &HttpRequest) -> Result<HttpResponseBuilder, Refusal> {
         Err(_) => return Err(Refusal::BadRequest),
         Ok(()) => {}
     }
-    ws::handshake(request).map_err(|_| Refusal::BadRequest)
+    #[cfg(feature = "actors")]
+    return ws::handshake(request).map_err(|_| Refusal::BadRequest);
+    #[cfg(not(feature = "actors"))]
+    switch_protocols(request)
+}
+
+/// The answer that `actix-web-actors` gives, for a request that has been checked.
+#[cfg(any(test, not(feature = "actors")))]
+fn switch_protocols(request: &HttpRequest) -> Result<HttpResponseBuilder, Refusal> {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadRequest)?;
+    let mut response = HttpResponse::SwitchingProtocols();
+    response.upgrade("websocket").insert_header((header::SEC_WEBSOCKET_ACCEPT, hash_key(key.as_bytes()).as_slice()));
+    Ok(response)
 }
 
 /// One WebSocket.

@@ -7,7 +7,7 @@ use tokio_util::codec::Encoder as _;
 /// A ping without data.
 pub const PING: Bytes = Bytes::from_static(b"\x89\0");
 /// Maximum size of the header of a server's frame in bytes.
-pub const MAX_HEADER: usize = 10;
+const MAX_HEADER: usize = 10;
 /// The final frame of a text message (RFC 6455 §5.2).
 const FINAL_TEXT: u8 = 0x81;
 /// Maximum length in bytes of the reason in a close frame (RFC 6455 §5.5).

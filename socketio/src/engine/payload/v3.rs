@@ -15,15 +15,6 @@ const END_OF_LENGTH: u8 = 255;
 /// No body is anywhere near ten thousand million bytes; more digits are an attack or an accident.
 const MAX_DIGITS: usize = 10;
 
-pub(super) fn digits(mut n: usize) -> usize {
-    let mut digits = 1;
-    while n >= 10 {
-        n /= 10;
-        digits += 1;
-    }
-    digits
-}
-
 pub(super) fn encode_text(packets: &[Packet]) -> ByteString {
     if packets.is_empty() {
         return ByteString::from_static("0:");

@@ -15,7 +15,7 @@ const LATE: Duration = Duration::from_millis(100);
 
 impl Session {
     /// When [`Session::on_deadline`] is to be called at the latest. `None` once closed.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match (&self.phase, &self.upgrade) {
             (Phase::Closed, _) => None,
             (Phase::Closing { deadline, .. }, _) => Some(*deadline),
@@ -28,16 +28,16 @@ impl Session {
     }
 
     /// Whether the session has expired at `now`, so that [`Session::on_deadline`] would end it.
-    pub fn is_overdue(&self, now: Instant) -> bool {
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         match self.phase {
-            Phase::Open => self.heartbeat <= now && (self.awaiting_pong || self.protocol == Protocol::V3),
+            Phase::Open => self.heartbeat <= now && (self.awaiting_pong || self.protocol != Protocol::V4),
             Phase::Closing { deadline, .. } => deadline <= now,
             Phase::Closed => false,
         }
     }
 
     /// The time is `now`: does everything that is due.
-    pub fn on_deadline(&mut self, now: Instant) {
+    pub(crate) fn on_deadline(&mut self, now: Instant) {
         match self.phase {
             Phase::Closed => return,
             Phase::Closing { deadline, .. } => {
@@ -68,7 +68,7 @@ impl Session {
         if self.awaiting_pong && progressed && self.control.iter().any(is_ping) {
             // The ping waits behind a long message, which the client takes as fast as it can.
             self.heartbeat = now + self.config.ping_timeout;
-        } else if self.protocol == Protocol::V3 || self.awaiting_pong {
+        } else if self.protocol != Protocol::V4 || self.awaiting_pong {
             self.finish(DisconnectReason::PingTimeout);
         } else {
             self.awaiting_pong = true;
@@ -80,12 +80,12 @@ impl Session {
     }
 
     /// The WebSocket has taken something. As long as it does, a ping that waits behind a long message is not overdue.
-    pub fn on_progress(&mut self) {
+    pub(crate) fn on_progress(&mut self) {
         self.progressed = true;
     }
 
     /// A ping has been sent. If a long message delayed it, the client's time to answer starts now.
-    pub fn on_ping_sent(&mut self, now: Instant) {
+    pub(crate) fn on_ping_sent(&mut self, now: Instant) {
         let due = self.heartbeat.checked_sub(self.config.ping_timeout);
         if self.awaiting_pong && due.is_some_and(|due| due + LATE < now) {
             self.heartbeat = now + self.config.ping_timeout;

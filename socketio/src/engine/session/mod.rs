@@ -25,8 +25,9 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytestring::ByteString;
 
-pub use self::requests::{Posted, Stamp};
-pub use self::terms::{NOOP_INTERVAL, Next, Refused, SessionConfig, Transport};
+pub(crate) use self::requests::{Posted, Stamp};
+pub use self::terms::Transport;
+pub(crate) use self::terms::{NOOP_INTERVAL, Next, Refused, SessionConfig};
 use self::{
     requests::{Poll, Stamps},
     upgrade::Upgrade,
@@ -47,7 +48,7 @@ enum Phase {
 
 /// The state of one Engine.IO session.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     config: Arc<SessionConfig>,
     protocol: Protocol,
     transport: Transport,
@@ -70,7 +71,13 @@ pub struct Session {
 
 impl Session {
     /// Opens a session; its first packet out is the handshake.
-    pub fn open(config: Arc<SessionConfig>, protocol: Protocol, transport: Transport, sid: &str, now: Instant) -> Self {
+    pub(crate) fn open(
+        config: Arc<SessionConfig>,
+        protocol: Protocol,
+        transport: Transport,
+        sid: &str,
+        now: Instant,
+    ) -> Self {
         let upgrades = if transport == Transport::Polling && config.allow_upgrades { r#"["websocket"]"# } else { "[]" };
         let open = format!(
             r#"{{"sid":"{sid}","upgrades":{upgrades},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
@@ -80,6 +87,7 @@ impl Session {
         );
         let heartbeat = match protocol {
             Protocol::V4 => now + config.ping_interval,
+            #[cfg(feature = "eio3")]
             Protocol::V3 => now + config.ping_interval + config.ping_timeout,
         };
         let packets = Bucket::new(config.packet_rate, now);
@@ -102,32 +110,32 @@ impl Session {
     }
 
     /// The transport that carries the session now.
-    pub fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> Transport {
         self.transport
     }
 
     /// The Engine.IO revision that the client speaks.
-    pub fn protocol(&self) -> Protocol {
+    pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
 
     /// Whether messages are still taken from the application.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
     /// Whether the session has ended.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
 
     /// Whether the transport can carry a message now: a WebSocket always, long-polling while a GET waits.
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         self.is_open() && (self.transport == Transport::WebSocket || self.poll == Poll::Open)
     }
 
     /// Handles a received packet. Returns a message for the application, if it is one.
-    pub fn on_packet(&mut self, via: Transport, packet: Packet, now: Instant) -> Option<Data> {
+    pub(crate) fn on_packet(&mut self, via: Transport, packet: Packet, now: Instant) -> Option<Data> {
         if self.is_closed() {
             return None;
         }
@@ -149,6 +157,7 @@ impl Session {
                 self.awaiting_pong = false;
                 self.heartbeat = now + self.config.ping_interval;
             }
+            #[cfg(feature = "eio3")]
             (Packet::Ping(data), Protocol::V3) => {
                 // One pong answers all pings that came since the last: a flood of them does not pile up.
                 self.control.retain(|packet| !matches!(packet, Packet::Pong(_)));
@@ -156,9 +165,9 @@ impl Session {
                 self.heartbeat = now + self.config.ping_interval + self.config.ping_timeout;
             }
             // A heartbeat in the wrong direction.
-            (Packet::Ping(_), Protocol::V4) | (Packet::Pong(_), Protocol::V3) => {
-                self.finish(DisconnectReason::TransportError);
-            }
+            (Packet::Ping(_), Protocol::V4) => self.finish(DisconnectReason::TransportError),
+            #[cfg(feature = "eio3")]
+            (Packet::Pong(_), Protocol::V3) => self.finish(DisconnectReason::TransportError),
             (Packet::Close, _) => {
                 self.release_poll();
                 self.finish(DisconnectReason::TransportClose);
@@ -169,7 +178,7 @@ impl Session {
     }
 
     /// The pong of protocol 3 that is due, taken out, for a caller who sends it behind the application's messages.
-    pub fn take_pong(&mut self) -> Option<Packet> {
+    pub(crate) fn take_pong(&mut self) -> Option<Packet> {
         if self.protocol == Protocol::V4 {
             return None;
         }
@@ -178,7 +187,7 @@ impl Session {
     }
 
     /// What the transport `via` does now.
-    pub fn next(&mut self, via: Transport) -> Next {
+    pub(crate) fn next(&mut self, via: Transport) -> Next {
         if via == Transport::Polling {
             match self.poll {
                 Poll::Idle => return Next::End,
@@ -209,7 +218,7 @@ impl Session {
     }
 
     /// The messages queued before [`Session::close`] have been sent.
-    pub fn flushed(&mut self) {
+    pub(crate) fn flushed(&mut self) {
         if let Phase::Closing { flushed, .. } = &mut self.phase {
             *flushed = true;
         }
@@ -217,7 +226,7 @@ impl Session {
 
     /// The server closes the session: queued messages are flushed, then the client is notified. A polling client without an open poll is
     /// notified in its next one; [`SessionConfig::close_timeout`] limits the wait for it.
-    pub fn close(&mut self, now: Instant) {
+    pub(crate) fn close(&mut self, now: Instant) {
         if self.is_open() {
             self.upgrade = None;
             self.phase = Phase::Closing { deadline: now + self.config.close_timeout, flushed: false };
@@ -225,7 +234,7 @@ impl Session {
     }
 
     /// Ends the session now, whatever waits. Only the first reason counts.
-    pub fn finish(&mut self, reason: DisconnectReason) {
+    pub(crate) fn finish(&mut self, reason: DisconnectReason) {
         if self.is_closed() {
             return;
         }
@@ -239,7 +248,7 @@ impl Session {
     }
 
     /// The reason for which the session has ended, once.
-    pub fn take_closed(&mut self) -> Option<DisconnectReason> {
+    pub(crate) fn take_closed(&mut self) -> Option<DisconnectReason> {
         self.closed.take()
     }
 }

@@ -27,11 +27,11 @@ pub(super) enum Poll {
 
 /// What a request has as its `t`, shortened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(NonZeroU32);
+pub(crate) struct Stamp(NonZeroU32);
 
 impl Stamp {
     /// That of a request with this value of `t`.
-    pub fn of(value: &str) -> Self {
+    pub(crate) fn of(value: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         value.hash(&mut hasher);
         // Two in four thousand million are mistaken for one another, at the cost of a reconnection.
@@ -70,7 +70,7 @@ impl Stamps {
 
 /// What a POST is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Posted {
+pub(crate) enum Posted {
     /// It brings packets.
     New,
     /// It is the last one again, whose packets have been taken.
@@ -80,7 +80,7 @@ pub enum Posted {
 impl Session {
     /// A GET has arrived. On `Err` the session is closed: it was already, or another GET is open, which gets the close packet, or this GET
     /// repeats the last one, whose answer was lost together with its messages.
-    pub fn begin_poll(&mut self, stamp: Option<Stamp>) -> Result<(), Refused> {
+    pub(crate) fn begin_poll(&mut self, stamp: Option<Stamp>) -> Result<(), Refused> {
         // The session may have moved on since the request was let in.
         if self.is_closed() || self.transport != Transport::Polling {
             return Err(Refused);
@@ -94,17 +94,17 @@ impl Session {
     }
 
     /// Whether a GET waits.
-    pub fn has_poll(&self) -> bool {
+    pub(crate) fn has_poll(&self) -> bool {
         self.poll != Poll::Idle
     }
 
     /// The answer to the GET is complete.
-    pub fn end_poll(&mut self) {
+    pub(crate) fn end_poll(&mut self) {
         self.poll = Poll::Idle;
     }
 
     /// The client abandoned the GET before it was answered. Packets may be lost, so the session has to end.
-    pub fn abort_poll(&mut self) {
+    pub(crate) fn abort_poll(&mut self) {
         if self.has_poll() {
             self.poll = Poll::Idle;
             if self.transport == Transport::Polling {
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// A POST has arrived. On `Err` the session is closed.
-    pub fn begin_post(&mut self, stamp: Option<Stamp>) -> Result<Posted, Refused> {
+    pub(crate) fn begin_post(&mut self, stamp: Option<Stamp>) -> Result<Posted, Refused> {
         if self.is_closed() || self.transport != Transport::Polling {
             return Err(Refused);
         }
@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// The POST has ended.
-    pub fn end_post(&mut self) {
+    pub(crate) fn end_post(&mut self) {
         self.posting = false;
     }
 

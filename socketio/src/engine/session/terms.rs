@@ -6,29 +6,29 @@ use crate::engine::packet::Packet;
 
 /// The times and sizes of a session, the same for all sessions of a server.
 #[derive(Clone, Debug)]
-pub struct SessionConfig {
+pub(crate) struct SessionConfig {
     /// From one pong to the next ping.
-    pub ping_interval: Duration,
+    pub(crate) ping_interval: Duration,
     /// From a ping to the pong that it must get.
-    pub ping_timeout: Duration,
+    pub(crate) ping_timeout: Duration,
     /// How long a WebSocket may take from its opening to the packet `5`.
-    pub upgrade_timeout: Duration,
+    pub(crate) upgrade_timeout: Duration,
     /// How long a closed session waits for the poll that receives the close packet.
-    pub close_timeout: Duration,
+    pub(crate) close_timeout: Duration,
     /// Announced to the client in the handshake: the largest request body that the server accepts.
-    pub max_payload: usize,
+    pub(crate) max_payload: usize,
     /// Whether a polling session may become a WebSocket session.
-    pub allow_upgrades: bool,
+    pub(crate) allow_upgrades: bool,
     /// Packets a second that the session takes beside messages, which the application counts; bursts may be twice as many. 0 means
     /// no limit.
-    pub packet_rate: u32,
+    pub(crate) packet_rate: u32,
 }
 
 /// How often an open poll is answered with a noop while the client's WebSocket is probing.
 ///
 /// A single noop can cross the client's next poll on the wire. The client would then wait forever for that poll to return before it sends
 /// `5`.
-pub const NOOP_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The transport of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ impl Transport {
 
 /// The next action of a transport, as returned by [`Session::next`](super::Session::next).
 #[derive(Debug, PartialEq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Send this packet, then ask again.
     Send(Packet),
     /// Send what the application has; when it has nothing, wait to be woken.
@@ -66,4 +66,4 @@ pub enum Next {
 
 /// The session does not take this request: answer it with 400. If it overlapped with another of its kind, the session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
+pub(crate) struct Refused;

@@ -20,7 +20,7 @@ pub(super) struct Upgrade {
 
 impl Session {
     /// A WebSocket has opened for this session. False: there is one already, so close this one.
-    pub fn attach_candidate(&mut self, now: Instant) -> bool {
+    pub(crate) fn attach_candidate(&mut self, now: Instant) -> bool {
         let free = self.is_open()
             && self.config.allow_upgrades
             && self.transport == Transport::Polling
@@ -33,7 +33,7 @@ impl Session {
     }
 
     /// The WebSocket is gone. It takes the session along only if it carried it.
-    pub fn detach_websocket(&mut self, reason: DisconnectReason) {
+    pub(crate) fn detach_websocket(&mut self, reason: DisconnectReason) {
         if self.transport == Transport::WebSocket {
             self.finish(reason);
         } else {

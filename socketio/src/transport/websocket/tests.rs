@@ -34,3 +34,29 @@ async fn an_invalid_handshake_is_rejected() {
         (426, &"13".parse().unwrap())
     );
 }
+
+/// With and without the feature `actors` the answer is the same.
+#[cfg(feature = "actors")]
+#[actix_web::test]
+async fn both_handshakes_answer_alike() {
+    let mut request = actix_web::test::TestRequest::get();
+    for field in [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ] {
+        request = request.insert_header(field);
+    }
+    let request = request.to_http_request();
+    let [with, without] =
+        [ws::handshake(&request).unwrap(), switch_protocols(&request).unwrap()].map(|mut response| {
+            let response = response.finish();
+            let fields: Vec<_> =
+                response.headers().iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+            (response.status(), response.head().upgrade(), fields)
+        });
+    assert_eq!(with, without);
+    let accept = with.2.iter().find(|(name, _)| name == "sec-websocket-accept").unwrap();
+    assert_eq!(accept.1, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
