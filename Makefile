@@ -44,7 +44,7 @@ test:
 
 check: fmt clippy deny structure rules
 
-# No import circle but known ones, no long file, no HTTP below the crate edge.
+# No import circle, no long file, no HTTP below the crate edge, no input or output in the protocols of the crate socketio.
 .PHONY: structure
 structure:
 	.ci/structure

@@ -79,7 +79,7 @@ test("names of tests are found only at tests", () => {
 // Case 11.4: without TCP_NODELAY, the first event after the handshake waits for the client's delayed ACK, 40 ms or so.
 test("case 11.4: every server in the examples and the documentation of the Socket.IO crates sends small events at once", () => {
   const folders = ["socketio/examples", "socketio-redis/examples"].flatMap((folder) => readdirSync(path.join(ROOT, folder)).map((file) => `${folder}/${file}`));
-  const files = ["socketio/src/lib.rs", "socketio/src/server.rs", "socketio/src/engine/mod.rs", "socketio-redis/src/lib.rs", ...folders.filter((file) => file.endsWith(".rs"))];
+  const files = ["socketio/src/lib.rs", "socketio/src/server.rs", "socketio/src/engine_io.rs", "socketio-redis/src/lib.rs", ...folders.filter((file) => file.endsWith(".rs"))];
   const servers = files.flatMap((file) => readFileSync(path.join(ROOT, file), "utf8").split("HttpServer::new").slice(1).map((text) => [file, text.split(".run()")[0]]));
   assert.ok(servers.length >= 9, `${servers.length} servers`);
   assert.deepEqual(servers.filter(([, settings]) => !settings.includes(".tcp_nodelay(true)")).map(([file]) => file), []);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer};
 use socketio::{
-    Config, DisconnectReason, Origins,
-    engine::{Connection, Data, EngineIo, Peer},
+    Config, DisconnectReason, EngineIo, Origins,
+    engine::{Connection, Data, Peer},
 };
 
 struct Echo;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[cfg(feature = "client-bundle")]
 use crate::bundle::Bundle;
-use crate::transport::cors::Origins;
+use crate::origins::Origins;
 
 /// All settings. Create them with [`Config::default`] and change fields, or use [`SocketIo::builder`](crate::SocketIo::builder).
 #[derive(Clone, Debug)]

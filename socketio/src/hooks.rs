@@ -7,7 +7,7 @@ use actix_web::{
     http::{Method, Uri, header::HeaderMap},
 };
 
-use crate::{handler::guard, transport::errors::Refusal};
+use crate::{engine::Refusal, panics::guard};
 
 /// A rejected request: `connection_error` in Node.
 #[derive(Debug)]

@@ -205,7 +205,7 @@
 //!
 //! The protocol is in state machines and codecs without I/O and without a clock: `engine::session`, [`engine::packet`], [`engine::payload`],
 //! `socket::client` and the codecs beside it. Around them, [`engine::Connection`] is one small allocation behind one lock; the
-//! HTTP answer itself is the connection's task; and one heap of deadlines a thread is the clock of all its sessions. [`engine::EngineIo`]
+//! HTTP answer itself is the connection's task; and one heap of deadlines a thread is the clock of all its sessions. [`EngineIo`]
 //! serves Engine.IO alone.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -215,25 +215,24 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod ack;
-pub mod adapter;
-mod broadcast;
 #[cfg(feature = "client-bundle")]
 pub mod bundle;
 mod compress;
 mod config;
 mod encoded;
 pub mod engine;
+mod engine_io;
 mod event;
-mod handler;
 mod hooks;
 mod namespace;
+mod origins;
+mod panics;
 mod peer;
 mod rate;
 mod reason;
+mod registry;
 mod rooms;
 mod server;
-mod server_event;
 pub mod socket;
 mod stats;
 mod time;
@@ -241,27 +240,27 @@ mod transport;
 pub mod value;
 pub mod websocket;
 
+#[doc(no_inline)]
+pub use self::adapter::{Adapter, LocalAdapter, SocketInfo};
 pub use self::{
-    ack::{Ack, AckError, AckFuture, AckSink, Responses},
-    adapter::{Adapter, LocalAdapter, SocketInfo},
-    broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
     config::{Config, Cookie, Cors, Recovery},
     encoded::EncodedPacket,
     engine::{Handshake, Headers, Outgoing, SendError, Source, SourceId, Transport},
+    engine_io::EngineIo,
     event::{Args, ArgsError, Event, TryArgs},
-    handler::ConnectError,
     hooks::{AnswerHeaders, RefusedRequest},
-    namespace::{Namespace, NamespaceFamily, WeakNamespace},
+    namespace::{
+        Ack, AckError, AckFuture, AckSink, AckStream, Answer, BroadcastOperator, ConnectError, EmitError, ListenerId,
+        Namespace, NamespaceFamily, RemoteSocket, Responses, ResponsesFuture, Sending, ServerEvent, ServerResponses,
+        Socket, WeakNamespace, adapter,
+    },
+    origins::Origins,
     reason::DisconnectReason,
     rooms::{IntoRooms, Room, Selector, TooManyRooms},
     server::{Builder, Closing, SocketIo},
-    server_event::{ServerEvent, ServerResponses},
-    socket::{
-        data::SocketData,
-        handle::{EmitError, ListenerId, Socket},
-    },
+    socket::data::SocketData,
     stats::Stats,
     time::{iso as iso_date, iso_of_millis as iso_date_of_millis},
-    transport::{PollRequest, cors::Origins},
+    transport::PollRequest,
     value::{Binary, Value},
 };

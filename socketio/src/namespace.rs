@@ -1,32 +1,56 @@
 //! Namespaces: the handlers for the sockets that connect, and ways to send to all of them.
+//!
+//! What is in a namespace refers to it, and so is a module inside this one: its sockets, their handlers, acknowledgements and broadcasts, and
+//! the adapter, which has the sockets of this server.
 
-use std::{
-    sync::{
-        Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+mod ack;
+pub mod adapter;
+mod answer;
+mod broadcast;
+mod emit;
+mod error;
+pub(crate) mod handler;
+mod server_event;
+pub(crate) mod socket;
+
+use std::sync::{
+    Arc, PoisonError, RwLock, Weak,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::{
+    ack::{Ack, AckFuture},
+    adapter::Adapter,
+    answer::{AckSink, Responses},
+    broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
+    error::{AckError, EmitError},
+    handler::ConnectError,
+    server_event::{ServerEvent, ServerResponses},
+    socket::{ListenerId, Socket},
+};
+use self::{
+    adapter::Local,
+    handler::{Called, DisconnectHandler, EventHandler, Middleware, SocketHandler},
+};
 use crate::{
-    Ack, BroadcastOperator, Config, ConnectError, DisconnectReason, EmitError, EncodedPacket, Event, IntoRooms, Room,
-    ServerEvent, Socket,
-    adapter::{Adapter, Local},
-    broadcast::Sending,
+    Config, DisconnectReason, EncodedPacket, Event, Room,
     engine::worker::Workers,
-    handler::{self, Called, DisconnectHandler, EventHandler, Middleware, SocketHandler, guard},
-    server::Registry,
-    server_event::ServerResponses,
+    panics::guard,
     socket::{
         client::ClientConfig,
-        handle::check_name,
-        packet::{Packet, Payload},
+        packet::{Packet, Payload, is_reserved},
     },
     stats::Counters,
 };
+
+/// The list of a server's namespaces.
+pub(crate) trait Listing: Send + Sync {
+    /// Removes a dynamic namespace, unless a socket has connected in the meantime.
+    fn remove_unused(&self, namespace: &Namespace);
+}
 
 /// What all namespaces of a server share.
 pub(crate) struct Shared {
@@ -62,7 +86,7 @@ struct Inner {
     local: Local,
     handlers: Arc<Handlers>,
     shared: Arc<Shared>,
-    registry: Weak<Registry>,
+    listing: Weak<dyn Listing>,
     /// Sockets that are connecting: a dynamic namespace is not removed while there are some.
     entering: AtomicUsize,
     dynamic: bool,
@@ -180,14 +204,14 @@ impl Namespace {
         name: ByteString,
         handlers: Arc<Handlers>,
         shared: Arc<Shared>,
-        registry: Weak<Registry>,
+        listing: Weak<dyn Listing>,
         dynamic: bool,
     ) -> Self {
         Self(Arc::new(Inner {
             local: Local::new(name, shared.counters.clone()),
             handlers,
             shared,
-            registry,
+            listing,
             entering: AtomicUsize::new(0),
             dynamic,
         }))
@@ -208,77 +232,6 @@ impl Namespace {
     /// A socket of this server.
     pub fn socket(&self, id: &str) -> Option<Socket> {
         self.0.local.socket(id)
-    }
-
-    /// Selects all sockets in these rooms. Several calls add up; each socket is reached once.
-    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.broadcast().to(rooms)
-    }
-
-    /// The same as [`to`](Self::to), for readability before `fetch_sockets`.
-    pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.to(rooms)
-    }
-
-    /// Selects all sockets except those in these rooms.
-    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        self.broadcast().except(rooms)
-    }
-
-    /// Selects all sockets on this server.
-    pub fn on_this_server(&self) -> BroadcastOperator {
-        self.broadcast().local()
-    }
-
-    /// Selects all sockets that are not busy.
-    pub fn volatile(&self) -> BroadcastOperator {
-        self.broadcast().volatile()
-    }
-
-    /// Selects all sockets, with a timeout for answers.
-    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
-        self.broadcast().timeout(timeout)
-    }
-
-    /// Selects all sockets.
-    pub fn broadcast(&self) -> BroadcastOperator {
-        BroadcastOperator::new(self.clone())
-    }
-
-    /// Sends an event to all sockets; see [`BroadcastOperator::emit`].
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
-        self.broadcast().emit(event, args)
-    }
-
-    /// Sends an event to the namespaces of this name on the other servers, where [`on_server_event`](Self::on_server_event) receives it. A
-    /// tuple is several arguments, `()` is no argument, anything else is one. Only JSON values are certain to arrive unchanged.
-    ///
-    /// The event has been sent when this returns. Await the result for an error: the arguments cannot be encoded, or the other servers
-    /// cannot be reached.
-    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Sending {
-        match self.payload(event, args) {
-            Ok(event) => Sending::begin(self.clone(), async move |namespace| {
-                namespace.adapter().server_side_emit(namespace.local(), event).await
-            }),
-            Err(error) => Sending::done(self.clone(), Err(error)),
-        }
-    }
-
-    /// The same, and waits until each of the other servers has answered with [`ServerEvent::answer`], or the adapter's timeout.
-    ///
-    /// # Errors
-    /// When the arguments cannot be encoded, or the other servers cannot be reached.
-    pub fn server_side_emit_with_ack<R: DeserializeOwned>(
-        &self,
-        event: &str,
-        args: &(impl Serialize + ?Sized),
-    ) -> ServerResponses<R> {
-        ServerResponses::new(match self.payload(event, args) {
-            Ok(event) => Sending::begin(self.clone(), async move |namespace| {
-                namespace.adapter().server_side_emit_with_ack(namespace.local(), event).await
-            }),
-            Err(error) => Sending::done(self.clone(), Err(error)),
-        })
     }
 
     /// Passes an event of another server to this server's handlers: for adapters.
@@ -311,7 +264,9 @@ impl Namespace {
     }
 
     pub(crate) fn payload<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<Payload, EmitError> {
-        check_name(event)?;
+        if is_reserved(event) {
+            return Err(EmitError::ReservedName(event.to_owned()));
+        }
         Ok(Payload::event(event, args)?)
     }
 
@@ -350,9 +305,9 @@ impl Namespace {
     pub(crate) fn left_by_one(&self) {
         if self.0.dynamic
             && self.is_unused()
-            && let Some(registry) = self.0.registry.upgrade()
+            && let Some(listing) = self.0.listing.upgrade()
         {
-            registry.remove_unused(self);
+            listing.remove_unused(self);
         }
     }
 

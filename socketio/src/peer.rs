@@ -19,12 +19,9 @@ use bytestring::ByteString;
 use crate::{
     DisconnectReason, Socket,
     engine::{Connection, Data, Peer, Protocol},
-    namespace::Shared,
-    server::Registry,
-    socket::{
-        client::{Client, Input, Overdue},
-        handle::Exit,
-    },
+    namespace::{Shared, socket::Exit},
+    registry::Registry,
+    socket::client::{Client, Input, Overdue},
     transport::receiving::Receiving,
     websocket::Bucket,
 };

@@ -3,10 +3,9 @@
 mod builder;
 
 use std::{
-    collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, PoisonError, RwLock, Weak},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -17,12 +16,11 @@ use serde::Serialize;
 
 pub use self::builder::Builder;
 use crate::{
-    BroadcastOperator, Config, DisconnectReason, IntoRooms, Namespace, NamespaceFamily, Stats,
-    broadcast::Sending,
+    BroadcastOperator, Config, DisconnectReason, IntoRooms, Namespace, NamespaceFamily, Sending, Stats,
     engine::{Connection, Core, Peer, Service},
-    handler::guard,
-    namespace::{Handlers, Shared},
+    namespace::Shared,
     peer::ClientPeer,
+    registry::Registry,
     transport::{self, PollRequest},
 };
 
@@ -55,86 +53,6 @@ pub struct SocketIo {
     core: Arc<Core>,
 }
 
-/// The namespaces by name.
-pub(crate) struct Registry {
-    pub(crate) shared: Arc<Shared>,
-    this: Weak<Registry>,
-    namespaces: RwLock<Namespaces>,
-    on_new: RwLock<Vec<OnNamespace>>,
-}
-
-type OnNamespace = Arc<dyn Fn(&Namespace) + Send + Sync>;
-
-#[derive(Default)]
-struct Namespaces {
-    by_name: HashMap<ByteString, Namespace>,
-    families: Vec<Family>,
-}
-
-struct Family {
-    accepts: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    handlers: Arc<Handlers>,
-}
-
-impl Registry {
-    /// The namespace that a client asks for. It is not removed until [`Namespace::entered`].
-    pub(crate) fn lookup(&self, name: &ByteString) -> Option<Namespace> {
-        {
-            let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(namespace) = namespaces.by_name.get(name) {
-                namespace.entering();
-                return Some(namespace.clone());
-            }
-            if namespaces.families.is_empty() {
-                return None;
-            }
-        }
-        let accepting: Vec<_> = {
-            let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-            namespaces.families.iter().map(|family| (family.accepts.clone(), family.handlers.clone())).collect()
-        };
-        let (_, handlers) = accepting.into_iter().find(|(accepts, _)| accepts(name))?;
-        let mut is_new = false;
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        let namespace = namespaces.by_name.entry(name.clone()).or_insert_with(|| {
-            is_new = true;
-            self.open(name.clone(), handlers, true)
-        });
-        namespace.entering();
-        let namespace = namespace.clone();
-        drop(namespaces);
-        if is_new {
-            self.opened(&namespace);
-        }
-        Some(namespace)
-    }
-
-    /// Creates a namespace. Call it with the namespaces locked, so that the adapter learns of creations and removals of a name in order.
-    fn open(&self, name: ByteString, handlers: Arc<Handlers>, dynamic: bool) -> Namespace {
-        let namespace = Namespace::new(name, handlers, self.shared.clone(), self.this.clone(), dynamic);
-        self.shared.adapter.opened(&namespace);
-        namespace
-    }
-
-    /// Notifies the application of a new namespace, without a lock.
-    fn opened(&self, namespace: &Namespace) {
-        let hooks = self.on_new.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for hook in hooks {
-            guard("on_new_namespace", || hook(namespace));
-        }
-    }
-
-    /// Removes a dynamic namespace, unless a socket has connected in the meantime.
-    pub(crate) fn remove_unused(&self, namespace: &Namespace) {
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        let listed = namespaces.by_name.get(namespace.name()).is_some_and(|listed| listed.is(namespace));
-        if listed && namespace.is_unused() {
-            namespaces.by_name.remove(namespace.name());
-            self.shared.adapter.closed(namespace.local());
-        }
-    }
-}
-
 /// Creates a client's side of Socket.IO for each connection.
 struct Connector(Arc<Registry>);
 
@@ -146,12 +64,7 @@ impl Service for Connector {
 
 impl SocketIo {
     fn new(shared: Arc<Shared>, core: impl FnOnce(Box<dyn Service>) -> Arc<Core>) -> Self {
-        let registry = Arc::new_cyclic(|this| Registry {
-            shared,
-            this: this.clone(),
-            namespaces: RwLock::default(),
-            on_new: RwLock::default(),
-        });
+        let registry = Registry::new(shared);
         let core = core(Box::new(Connector(registry.clone())));
         let io = Self { registry, core };
         io.of("/");
@@ -180,19 +93,7 @@ impl SocketIo {
     /// A namespace, which is created if it does not exist. A missing slash at the beginning is added.
     pub fn of(&self, name: &str) -> Namespace {
         let name = if name.starts_with('/') { ByteString::from(name) } else { ByteString::from(format!("/{name}")) };
-        let registry = &self.registry;
-        let mut is_new = false;
-        let mut namespaces = registry.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        let open = || {
-            is_new = true;
-            registry.open(name.clone(), Arc::default(), false)
-        };
-        let namespace = namespaces.by_name.entry(name.clone()).or_insert_with(open).clone();
-        drop(namespaces);
-        if is_new {
-            registry.opened(&namespace);
-        }
-        namespace
+        self.registry.of(name)
     }
 
     /// All namespaces whose name `accepts` returns true for. They are created when the first client asks for them.
@@ -203,16 +104,12 @@ impl SocketIo {
     ///     .on_connect(async |socket| println!("{} in {}", socket.id(), socket.namespace().name()));
     /// ```
     pub fn of_matching(&self, accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> NamespaceFamily {
-        let handlers: Arc<Handlers> = Arc::default();
-        let family = Family { accepts: Arc::new(accepts), handlers: handlers.clone() };
-        self.registry.namespaces.write().unwrap_or_else(PoisonError::into_inner).families.push(family);
-        NamespaceFamily { handlers }
+        self.registry.of_matching(accepts)
     }
 
     /// The existing namespaces.
     pub fn namespaces(&self) -> Vec<Namespace> {
-        let namespaces = self.registry.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        namespaces.by_name.values().cloned().collect()
+        self.registry.all()
     }
 
     /// Selects all sockets in these rooms of the namespace `/`.
@@ -268,8 +165,7 @@ impl SocketIo {
     /// Called with each namespace that is created from now on, by [`of`](Self::of) or because a client asks for one of
     /// [`of_matching`](Self::of_matching): `new_namespace` in Node.
     pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) {
-        let mut hooks = self.registry.on_new.write().unwrap_or_else(PoisonError::into_inner);
-        hooks.push(Arc::new(hook));
+        self.registry.on_new(hook);
     }
 }
 

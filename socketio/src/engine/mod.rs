@@ -1,40 +1,11 @@
 //! Engine.IO: sessions of messages over long-polling and WebSockets, the layer under Socket.IO.
 //!
 //! ```text
-//! HTTP request ─▶ transport ─▶ Connection ─▶ session (pure) ─▶ Peer (the application)
+//! a transport ─▶ Connection ─▶ session (pure) ─▶ Peer (the application)
 //! ```
 //!
-//! [`EngineIo`] serves it alone, for applications that want messages and none of the rooms and events above them. The session state
+//! [`EngineIo`](crate::EngineIo) serves it alone, for applications that want messages and none of the rooms and events above them. The session state
 //! machine in `session` and the codecs in [`packet`] and [`payload`] have no I/O and no clock.
-//!
-//! # Example
-//!
-//! ```no_run
-//! use actix_web::{App, HttpServer};
-//! use socketio::{Config, DisconnectReason, engine::{Connection, Data, EngineIo, Peer}};
-//!
-//! struct Echo;
-//!
-//! impl Peer for Echo {
-//!     fn on_message(&self, connection: &Connection, message: Data) {
-//!         // A client that sends and does not read is disconnected when too much waits for it.
-//!         let _ = connection.send_or_end(message);
-//!     }
-//!     fn on_close(&self, _: &Connection, reason: DisconnectReason) {
-//!         println!("gone: {reason}");
-//!     }
-//! }
-//!
-//! #[actix_web::main]
-//! async fn main() -> std::io::Result<()> {
-//!     let engine = EngineIo::new(Config::default(), |_: &Connection| Echo);
-//!     HttpServer::new(move || App::new().configure(engine.routes()))
-//!         .tcp_nodelay(true)
-//!         .bind(("127.0.0.1", 3000))?
-//!         .run()
-//!         .await
-//! }
-//! ```
 
 mod admission;
 mod connection;
@@ -44,8 +15,8 @@ mod outbox;
 mod outgoing;
 pub mod packet;
 pub mod payload;
+mod refusal;
 pub(crate) mod session;
-mod source;
 mod table;
 pub(crate) mod worker;
 
@@ -58,35 +29,28 @@ use std::{
     time::Instant,
 };
 
-use actix_web::web::ServiceConfig;
 use tokio::sync::Notify;
 
 pub(crate) use self::admission::{Admission, Permit};
 pub(crate) use self::connection::{Conn, HandlerBytes, Item, SendPause, WebSocketId};
 pub(crate) use self::handshake::parse_query;
 pub(crate) use self::outgoing::{Charge, Party};
+pub(crate) use self::refusal::Refusal;
 pub(crate) use self::session::{Posted, Stamp};
 pub use self::{
-    connection::{Connection, Peer, SendError},
+    connection::{Connection, Peer, SendError, Source, SourceId},
     handshake::{Handshake, Headers},
     id::{IdError, Sid},
     outgoing::{Encoded, Form, Frames, Outgoing},
     packet::{Data, Protocol},
     session::Transport,
-    source::{Source, SourceId},
 };
 use self::{
     session::{Session, SessionConfig},
     table::Table,
     worker::Workers,
 };
-use crate::{
-    Config, DisconnectReason, Stats,
-    handler::guard,
-    hooks::Hooks,
-    stats::Counters,
-    transport::{self, errors::Refusal},
-};
+use crate::{Config, DisconnectReason, hooks::Hooks, panics::guard, stats::Counters};
 
 /// Makes the [`Peer`] of each new connection.
 pub trait Service: Send + Sync + 'static {
@@ -261,45 +225,5 @@ impl Core {
 
     pub(crate) fn connections(&self) -> Vec<Connection> {
         self.table.all().into_iter().map(Connection).collect()
-    }
-}
-
-/// An Engine.IO server. Cloning it shares the sessions.
-#[derive(Clone)]
-pub struct EngineIo(Arc<Core>);
-
-impl EngineIo {
-    /// A server with these settings; `service` makes the peer of each connection.
-    pub fn new(config: Config, service: impl Service) -> Self {
-        Self(Core::new(
-            Arc::new(config.normalized()),
-            Arc::default(),
-            Workers::new(),
-            Admission::default(),
-            Hooks::default(),
-            Box::new(service),
-        ))
-    }
-
-    /// Mounts the server at [`Config::path`], for [`App::configure`](actix_web::App::configure).
-    pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        transport::routes(self.0.clone())
-    }
-
-    /// The counters now.
-    pub fn stats(&self) -> Stats {
-        self.0.counters.snapshot()
-    }
-
-    /// The open connections.
-    pub fn connections(&self) -> Vec<Connection> {
-        self.0.connections()
-    }
-
-    /// Refuses new connections and closes the open ones.
-    pub fn close(&self) {
-        for connection in self.0.begin_close() {
-            connection.shut_down(DisconnectReason::ServerShuttingDown);
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{outgoing::Outgoing, packet::Packet, source::Source};
+use super::{Source, outgoing::Outgoing, packet::Packet};
 use crate::stats::Counters;
 
 /// Bytes that each entry counts for beyond its message, so that a flood of tiny messages is bounded too.

@@ -2,7 +2,7 @@
 //! hand to it.
 //!
 //! ```text
-//! deadline moved ─▶ Worker::schedule ─▶ heap ─▶ Driver ─▶ Conn::on_deadline
+//! deadline moved ─▶ Worker::schedule ─▶ heap ─▶ Driver ─▶ Timed::on_timer
 //! a foreign thread ─▶ Worker::execute ─▶ jobs ─▶ Driver ─▶ the job
 //! ```
 //!
@@ -27,11 +27,16 @@ use actix_web::rt::time::{Sleep, sleep_until};
 
 use tokio::runtime::Handle;
 
-use super::connection::Conn;
-use crate::handler::guard;
+use crate::panics::guard;
 
 #[cfg(test)]
 mod tests;
+
+/// What has deadlines: a connection.
+pub(crate) trait Timed: Send + Sync {
+    /// An entry that was scheduled for `entry` is due; the time is `now`.
+    fn on_timer(self: Arc<Self>, entry: Instant, now: Instant);
+}
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -68,7 +73,7 @@ struct Inbox {
 
 struct Entry {
     at: Instant,
-    conn: Weak<Conn>,
+    timed: Weak<dyn Timed>,
 }
 
 impl PartialEq for Entry {
@@ -145,11 +150,11 @@ impl Workers {
         });
     }
 
-    /// Sees to it that `conn` is asked for its deadline at `at`.
-    pub(crate) fn schedule(&self, home: &Arc<Worker>, at: Instant, conn: Weak<Conn>) {
+    /// Sees to it that `timed` is called at `at`.
+    pub(crate) fn schedule(&self, home: &Arc<Worker>, at: Instant, timed: Weak<dyn Timed>) {
         self.deliver(home, |inbox| {
             let first = inbox.timers.peek().is_none_or(|next| at < next.0.at);
-            inbox.timers.push(Reverse(Entry { at, conn }));
+            inbox.timers.push(Reverse(Entry { at, timed }));
             first
         });
     }
@@ -256,8 +261,8 @@ impl Future for Driver {
             }
             // Both run code of the application, whose panic must not stop the clock of all other sessions of this thread.
             for Reverse(entry) in due {
-                if let Some(conn) = entry.conn.upgrade() {
-                    guard("a peer's timer", || conn.on_timer(entry.at, now));
+                if let Some(timed) = entry.timed.upgrade() {
+                    guard("a peer's timer", || timed.on_timer(entry.at, now));
                 }
             }
             for job in jobs {

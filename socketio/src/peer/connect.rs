@@ -15,11 +15,9 @@ use crate::{
     ConnectError, EncodedPacket, Namespace, Outgoing, Room, Socket, SocketData,
     adapter::{Missed, Restored, Session},
     engine::{Connection, Protocol, SendPause, Sid, worker::run},
-    handler::{PANICKED, guard, guarded},
-    socket::{
-        handle::NewSocket,
-        packet::{Kind, Packet, Payload},
-    },
+    namespace::socket::NewSocket,
+    panics::{PANICKED, guard, guarded},
+    socket::packet::{Kind, Packet, Payload},
 };
 
 /// What of the client's `auth` is for us.

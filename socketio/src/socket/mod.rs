@@ -4,7 +4,6 @@ pub(crate) mod args;
 pub mod assemble;
 pub(crate) mod client;
 pub(crate) mod data;
-pub(crate) mod handle;
 #[cfg(feature = "msgpack")]
 pub mod msgpack;
 pub mod packet;

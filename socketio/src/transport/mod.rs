@@ -29,11 +29,10 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
-use self::errors::Refusal;
 use crate::{
     compress::{self, Coding},
-    engine::{Conn, Core, Handshake, Permit, Protocol, Stamp, Transport},
-    handler::guarded,
+    engine::{Conn, Core, Handshake, Permit, Protocol, Refusal, Stamp, Transport},
+    panics::guarded,
 };
 
 /// A request of a polling session, for servers that read requests themselves.

@@ -27,7 +27,6 @@ use futures_util::StreamExt as _;
 
 use super::{
     Arrival, Terms,
-    errors::Refusal,
     receiving::{NoRoom, Receiving},
     websocket::PIECE,
 };
@@ -35,7 +34,7 @@ use crate::{
     DisconnectReason,
     compress::compress,
     engine::{
-        Charge, Conn, Core, Data, Item, Posted, Protocol, Transport,
+        Charge, Conn, Core, Data, Item, Posted, Protocol, Refusal, Transport,
         packet::{DecodeError, Packet},
         payload,
     },

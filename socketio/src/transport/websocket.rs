@@ -35,10 +35,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Sleep, sleep};
 
-use super::{Arrival, errors::Refusal, receiving::Receiving};
+use super::{Arrival, receiving::Receiving};
 use crate::{
     DisconnectReason,
-    engine::{Charge, Conn, Core, Data, Protocol, WebSocketId, packet::Packet},
+    engine::{Charge, Conn, Core, Data, Protocol, Refusal, WebSocketId, packet::Packet},
     websocket::{Bucket, CloseCode, CloseReason, FrameError, Frames, Received, encode},
 };
 

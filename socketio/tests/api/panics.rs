@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use socketio::{
-    Config, DisconnectReason, Origins, SocketIo,
-    engine::{Connection, Data, EngineIo, Peer},
+    Config, DisconnectReason, EngineIo, Origins, SocketIo,
+    engine::{Connection, Data, Peer},
 };
 
 use crate::{

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use socketio::{
-    Config, Origins,
-    engine::{Connection, EngineIo},
-};
+use socketio::{Config, EngineIo, Origins, engine::Connection};
 
 use crate::{
     Echo, OPEN, session, start,

@@ -11,8 +11,8 @@ mod sources;
 mod websocket;
 
 use socketio::{
-    Config, DisconnectReason,
-    engine::{Connection, Data, EngineIo, Peer},
+    Config, DisconnectReason, EngineIo,
+    engine::{Connection, Data, Peer},
 };
 use support::Running;
 

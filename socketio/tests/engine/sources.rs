@@ -10,8 +10,8 @@ use std::{
 };
 
 use socketio::{
-    Config, DisconnectReason, Outgoing, Source,
-    engine::{Connection, Data, EngineIo, Peer},
+    Config, DisconnectReason, EngineIo, Outgoing, Source,
+    engine::{Connection, Data, Peer},
 };
 
 use crate::support::{Frame, Running};

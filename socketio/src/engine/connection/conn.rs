@@ -14,17 +14,20 @@ use std::{
     time::Instant,
 };
 
-use super::{Connection, Peer, SendError, staged::Staged};
+use super::{
+    Connection, Peer, SendError,
+    source::{Source, Sources},
+    staged::Staged,
+};
 use crate::engine::{
     Core, Handshake, Permit, Sid,
     outbox::{Full, Outbox},
     outgoing::{Form, Outgoing},
     packet::{Packet, Protocol},
     session::{Session, Transport},
-    source::{Source, Sources},
-    worker::Worker,
+    worker::{Timed, Worker},
 };
-use crate::{DisconnectReason, handler::guard, stats::Counters};
+use crate::{DisconnectReason, panics::guard, stats::Counters};
 
 /// What the requests, the timer and the sockets of one connection share.
 pub(crate) struct Conn {
@@ -152,7 +155,8 @@ impl Conn {
         drop(state);
 
         if let Some(at) = schedule {
-            self.core.workers.schedule(&self.home, at, Arc::downgrade(self));
+            let this = Arc::downgrade(self);
+            self.core.workers.schedule(&self.home, at, this);
         }
         if let Some((reason, peer, permit, waiting, listed)) = closed {
             // 3. No later request finds it.
@@ -244,31 +248,6 @@ impl Conn {
         self.state().session.is_closed()
     }
 
-    /// A heap entry of this connection is due.
-    pub(crate) fn on_timer(self: &Arc<Self>, entry: Instant, now: Instant) {
-        let (peer, wakers) = self.with(|state| {
-            if state.scheduled != Some(entry) {
-                return (None, [None, None]);
-            }
-            state.scheduled = None;
-            state.session.on_deadline(now);
-            let peer = match state.peer_deadline {
-                Some(at) if at <= now => {
-                    state.peer_deadline = None;
-                    state.peer.clone()
-                }
-                _ => None,
-            };
-            (peer, [state.http.take(), state.websocket.take()])
-        });
-        for waker in wakers.into_iter().flatten() {
-            waker.wake();
-        }
-        if let Some(peer) = peer {
-            peer.on_deadline(&Connection(self.clone()), now);
-        }
-    }
-
     pub(super) fn send(self: &Arc<Self>, message: Outgoing) -> Result<(), SendError> {
         let counters = self.counters();
         let waker = self.with(|state| {
@@ -343,6 +322,32 @@ impl State {
         match self.session.transport() {
             Transport::Polling => self.http.take(),
             Transport::WebSocket => self.websocket.take(),
+        }
+    }
+}
+
+impl Timed for Conn {
+    fn on_timer(self: Arc<Self>, entry: Instant, now: Instant) {
+        let (peer, wakers) = self.with(|state| {
+            if state.scheduled != Some(entry) {
+                return (None, [None, None]);
+            }
+            state.scheduled = None;
+            state.session.on_deadline(now);
+            let peer = match state.peer_deadline {
+                Some(at) if at <= now => {
+                    state.peer_deadline = None;
+                    state.peer.clone()
+                }
+                _ => None,
+            };
+            (peer, [state.http.take(), state.websocket.take()])
+        });
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+        if let Some(peer) = peer {
+            peer.on_deadline(&Connection(self.clone()), now);
         }
     }
 }

@@ -6,17 +6,19 @@ mod conn;
 mod handler_bytes;
 mod pull;
 mod requests;
+mod source;
 mod staged;
 
 use std::{sync::Arc, time::Instant};
 
+pub use self::source::{Source, SourceId};
 pub(crate) use self::{
     conn::{Conn, WebSocketId},
     handler_bytes::HandlerBytes,
     pull::Item,
 };
 use super::{
-    Form, Handshake, Outgoing, Party, Sid, Source, SourceId,
+    Form, Handshake, Outgoing, Party, Sid,
     packet::{Data, Protocol},
     session::Transport,
 };

@@ -8,13 +8,15 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::conn::{Conn, State, WebSocketId};
+use super::{
+    conn::{Conn, State, WebSocketId},
+    source::{Source, SourceId, SourceLookup},
+};
 use crate::engine::{
     outbox::Front,
     outgoing::{Form, Outgoing, Party, write_frame},
     packet::{Packet, Protocol},
     session::{Next, Transport},
-    source::{Source, SourceId, SourceLookup},
 };
 use crate::{engine::outgoing::Charge, stats::Counters};
 

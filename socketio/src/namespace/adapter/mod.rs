@@ -25,6 +25,7 @@ use bytestring::ByteString;
 pub use self::local::{Local, SocketInfo};
 pub use self::missed::Missed;
 pub use self::recovery::LocalAdapter;
+pub use super::error::AdapterError;
 pub use crate::engine::SendError;
 use crate::{
     AckSink, EncodedPacket, Namespace, Responses, Room, Selector, Socket, SocketData, socket::packet::Payload,
@@ -32,11 +33,6 @@ use crate::{
 
 /// A future that any thread may run.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// An error of the communication between servers.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct AdapterError(pub String);
 
 /// An event for many sockets.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{Phase, Socket};
 use crate::{
     Ack, ConnectError, DisconnectReason, Event, Room,
-    handler::{self, Called, DisconnectHandler, EventHandler, EventMiddleware, OutgoingHandler},
+    namespace::handler::{self, Called, DisconnectHandler, EventHandler, EventMiddleware, OutgoingHandler},
 };
 
 /// Identifies one handler of a socket: returned by [`Socket::add_listener`] and similar methods, taken by [`Socket::remove_listener`].

@@ -26,13 +26,12 @@ use bytestring::ByteString;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+pub use self::listen::ListenerId;
 use self::listen::Listeners;
-pub(crate) use self::send::check_name;
-pub use self::{listen::ListenerId, send::EmitError};
 use crate::{
     DisconnectReason, EncodedPacket, Handshake, Namespace, SocketData, SourceId,
-    ack::OnAck,
     engine::Connection,
+    namespace::answer::OnAck,
     socket::packet::{Kind, Packet, Payload},
 };
 

@@ -8,37 +8,11 @@ use tokio::sync::oneshot;
 
 use super::{Phase, Socket};
 use crate::{
-    AckError, AckFuture, EncodedPacket,
-    ack::{MAX_TIMEOUT, OnAck},
+    AckError, AckFuture, EmitError, EncodedPacket,
     engine::SendError,
-    socket::packet::{Packet, is_reserved},
+    namespace::answer::{MAX_TIMEOUT, OnAck},
+    socket::packet::Packet,
 };
-
-/// Why an event was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// The name is reserved by Socket.IO.
-    #[error("{0:?} is a reserved event name")]
-    ReservedName(String),
-    /// The arguments cannot be encoded.
-    #[error("the arguments cannot be encoded: {0}")]
-    Encode(#[from] serde_json::Error),
-    /// The socket has disconnected.
-    #[error("the socket has disconnected")]
-    Disconnected,
-    /// Too many bytes are queued for this client, or for all clients of the server, or the message is larger than the limit: see
-    /// [`Config::max_pending_bytes`](crate::Config::max_pending_bytes). The connection stays open, and the event is not sent later.
-    #[error("Full: too many bytes are queued")]
-    Full,
-    /// Other servers could not be reached.
-    #[error("the adapter failed: {0}")]
-    Adapter(#[from] crate::adapter::AdapterError),
-}
-
-pub(crate) fn check_name(event: &str) -> Result<(), EmitError> {
-    if is_reserved(event) { Err(EmitError::ReservedName(event.to_owned())) } else { Ok(()) }
-}
 
 impl Socket {
     /// Sends an event to this client. A tuple is several arguments, `()` is no argument, anything else is one.

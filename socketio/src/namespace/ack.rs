@@ -9,16 +9,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use actix_web::rt::time::{Instant, Sleep, sleep_until};
-use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 use crate::{
-    EncodedPacket, Socket,
+    AckError, EncodedPacket, Socket,
     socket::packet::{Packet, Payload},
 };
 
@@ -101,33 +99,6 @@ impl std::fmt::Debug for Ack {
     }
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AckError {
-    /// It did not arrive in time.
-    #[error("the client did not answer in time")]
-    Timeout,
-    /// The socket has disconnected.
-    #[error("the socket has disconnected")]
-    Disconnected,
-    /// The socket owes too many answers already; see [`Config::max_pending_acks`](crate::Config::max_pending_acks).
-    #[error("too many answers are pending")]
-    TooManyPending,
-    /// The event could not be sent.
-    #[error(transparent)]
-    Emit(#[from] crate::EmitError),
-    /// The answer's arguments do not have the expected type.
-    #[error("the answer has the wrong type: {0}")]
-    Arguments(serde_json::Error),
-}
-
-/// Longer than any real timeout. Later moments could overflow the clock.
-pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
-/// Receives an answer, on whatever thread it arrives.
-pub(crate) type OnAck = Box<dyn FnOnce(Result<Payload, AckError>) + Send>;
-
 /// The answer to an event, as a future. The event has been sent already; dropping this ignores the answer.
 #[must_use = "the event has been sent; await this for its answer"]
 pub struct AckFuture<R> {
@@ -185,39 +156,5 @@ impl<R> Drop for AckFuture<R> {
         if let Ok(pending) = &self.pending {
             pending.socket.forget_ack(pending.id);
         }
-    }
-}
-
-/// The answers to a broadcast.
-#[derive(Debug)]
-pub struct Responses<R> {
-    /// In the order of arrival.
-    pub answers: Vec<R>,
-    /// How many sockets did not answer in time, sent a different type, or disconnected.
-    pub missing: usize,
-}
-
-/// Collects the answers to one broadcast.
-#[derive(Clone)]
-pub struct AckSink(pub(crate) Arc<Take>);
-
-/// Receives an answer and, if it is known, the id of the socket that sent it.
-type Take = dyn Fn(Option<ByteString>, Result<Payload, AckError>) + Send + Sync;
-
-impl AckSink {
-    /// A sink that calls a function for each answer, on whatever thread it arrives: for adapters, which collect the answers of local
-    /// sockets for other servers.
-    pub fn new(take: impl Fn(Result<Payload, AckError>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move |_, answer| take(answer)))
-    }
-
-    /// Adds one answer: the arguments as a JSON array.
-    pub fn answer(&self, payload: Payload) {
-        (self.0)(None, Ok(payload));
-    }
-
-    /// Reports that one socket will not answer.
-    pub fn missing(&self) {
-        (self.0)(None, Err(AckError::Disconnected));
     }
 }

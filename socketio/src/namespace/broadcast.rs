@@ -16,7 +16,7 @@ pub use self::{
     sending::Sending,
 };
 use crate::{
-    EmitError, EncodedPacket, IntoRooms, Namespace, Selector, ack::MAX_TIMEOUT, adapter::Broadcast,
+    EmitError, EncodedPacket, IntoRooms, Namespace, Selector, adapter::Broadcast, namespace::answer::MAX_TIMEOUT,
     socket::packet::Packet,
 };
 

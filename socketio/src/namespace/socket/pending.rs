@@ -5,11 +5,7 @@ use std::task::{Context, Poll, Waker};
 use actix_web::rt;
 
 use super::{Phase, Socket};
-use crate::{
-    DisconnectReason,
-    engine::HandlerBytes,
-    handler::{LocalFuture, guard},
-};
+use crate::{DisconnectReason, engine::HandlerBytes, namespace::handler::LocalFuture, panics::guard};
 
 /// Bytes that a pending handler counts for beyond its event.
 const HANDLER_COST: usize = 1024;

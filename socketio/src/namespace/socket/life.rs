@@ -13,7 +13,8 @@ use crate::{
     Ack, AckError, ConnectError, DisconnectReason, EncodedPacket, Event,
     adapter::Session,
     engine::worker::run,
-    handler::{Called, PANICKED, guard, guarded},
+    namespace::handler::Called,
+    panics::{PANICKED, guard, guarded},
     rate::OncePerSecond,
     socket::packet::{Kind, Payload},
 };

@@ -2,10 +2,8 @@
 
 use std::task::{Context, Poll};
 
-use super::{
-    Connection,
-    outgoing::{Outgoing, Party},
-};
+use super::Connection;
+use crate::engine::outgoing::{Outgoing, Party};
 
 /// A stream of messages that are stored elsewhere, such as a cursor in a log.
 ///

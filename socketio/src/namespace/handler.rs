@@ -4,14 +4,8 @@
 //! payload ─▶ serde ─▶ T ─▶ the handler's future ─▶ first step immediately, the rest as a task
 //! ```
 
-use std::{
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{future::Future, pin::Pin, sync::Arc};
 
-use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{Ack, DisconnectReason, Event, Socket};
@@ -27,26 +21,6 @@ pub(crate) struct Called {
     pub(crate) handler: EventHandler,
     /// It is called with every event, whatever the name.
     pub(crate) catches_all: bool,
-}
-
-/// The answer to a client when the application's code panicked.
-pub(crate) const PANICKED: &str = "Internal error";
-
-/// The output of a future that runs code of the application, or `None` if it panicked. `what` names it in the log.
-pub(crate) async fn guarded<T>(what: &str, future: impl Future<Output = T>) -> Option<T> {
-    or_log(what, AssertUnwindSafe(future).catch_unwind().await)
-}
-
-/// The same for a function.
-pub(crate) fn guard<T>(what: &str, run: impl FnOnce() -> T) -> Option<T> {
-    or_log(what, catch_unwind(AssertUnwindSafe(run)))
-}
-
-fn or_log<T>(what: &str, result: std::thread::Result<T>) -> Option<T> {
-    if result.is_err() {
-        log::error!("{what} panicked");
-    }
-    result.ok()
 }
 
 pub(crate) type SocketHandler = Arc<dyn Fn(Socket) -> LocalFuture<()> + Send + Sync>;
