@@ -23,7 +23,6 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     ack::{Ack, AckFuture},
-    adapter::Adapter,
     answer::{AckSink, Responses},
     broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
     error::{AckError, EmitError},
@@ -32,7 +31,7 @@ pub use self::{
     socket::{ListenerId, Socket},
 };
 use self::{
-    adapter::Local,
+    adapter::{Adapter, Local},
     handler::{Called, DisconnectHandler, EventHandler, Middleware, SocketHandler},
 };
 use crate::{

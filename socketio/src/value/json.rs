@@ -9,18 +9,17 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
 use std::io;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny};
 use serde_json::Error;
 use serde_json::ser::Formatter;
 
+use super::Value;
 use super::tokens::{Candidate, Kind, NUM, PLACEHOLDER, Token, Tokens, text_end, unescaped};
-use super::{Object, Value};
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -73,83 +72,27 @@ pub(crate) fn parse(json: &str, attachments: &[Bytes]) -> Result<Value, Error> {
     if attachments.is_empty() {
         return serde_json::from_str(json);
     }
-    let named = vec![Cell::new(false); attachments.len()];
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let value = Fill { attachments, named: &named }.deserialize(&mut reader)?;
-    reader.end()?;
+    let mut value = serde_json::from_str(json)?;
+    fill(&mut value, attachments, &vec![Cell::new(false); attachments.len()])?;
     Ok(value)
 }
 
-#[derive(Clone, Copy)]
-struct Fill<'a> {
-    attachments: &'a [Bytes],
-    named: &'a [Cell<bool>],
-}
-
-impl<'de> DeserializeSeed<'de> for Fill<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Fill<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(self)? {
-            items.push(item);
+/// Replaces the placeholders in `value`, innermost first, by the attachments that they name.
+fn fill(value: &mut Value, attachments: &[Bytes], named: &[Cell<bool>]) -> Result<(), Error> {
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, attachments, named)),
+        Value::Object(members) => {
+            members.values_mut().try_for_each(|member| fill(member, attachments, named))?;
+            if members.get(PLACEHOLDER) == Some(&Value::Bool(true)) {
+                let number = match members.get(NUM) {
+                    Some(Value::Number(number)) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+                    _ => None,
+                };
+                *value = Value::Binary(attachments[name(named, number)?].clone());
+            }
+            Ok(())
         }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Object::new();
-        while let Some(key) = map.next_key()? {
-            members.insert(key, map.next_value_seed(self)?);
-        }
-        if members.get(PLACEHOLDER) != Some(&Value::Bool(true)) {
-            return Ok(Value::Object(members));
-        }
-        let number = match members.get(NUM) {
-            Some(Value::Number(number)) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
-            _ => None,
-        };
-        Ok(Value::Binary(self.attachments[name::<A::Error>(self.named, number)?].clone()))
+        _ => Ok(()),
     }
 }
 
@@ -180,10 +123,10 @@ pub(crate) fn check(json: &str, attachments: usize) -> Result<(), Error> {
 
 /// Marks the attachment that a placeholder names. If many placeholders could name the same one, the data of a small packet would be
 /// many times as large as the packet.
-fn name<E: serde::de::Error>(named: &[Cell<bool>], number: Option<usize>) -> Result<usize, E> {
+fn name(named: &[Cell<bool>], number: Option<usize>) -> Result<usize, Error> {
     match number.and_then(|number| Some((number, named.get(number)?))) {
-        None => Err(E::custom("a placeholder refers to no attachment")),
-        Some((_, seen)) if seen.replace(true) => Err(E::custom("two placeholders refer to the same attachment")),
+        None => Err(Error::custom("a placeholder refers to no attachment")),
+        Some((_, seen)) if seen.replace(true) => Err(Error::custom("two placeholders refer to the same attachment")),
         Some((number, _)) => Ok(number),
     }
 }
