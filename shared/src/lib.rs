@@ -9,10 +9,10 @@
 //!
 //! `pure` does not know `live`, and neither knows HTTP: that is the crate `edge`.
 
-#[cfg(any(test, feature = "testing"))]
-pub mod documented;
 pub mod live;
 pub mod pure;
 #[cfg(feature = "openapi")]
 mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod throttle;

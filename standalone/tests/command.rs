@@ -13,7 +13,7 @@ use std::{
 
 use edge::testing::redis;
 use process::{PATIENCE, SECRET, Server, Talk, free_address, standalone, text};
-use shared::documented::redis_rights;
+use shared::testing::documented::redis_rights;
 
 fn token(args: &[&str]) -> Output {
     standalone().env("TRIDENT_SECRET", SECRET).arg("token").args(args).output().unwrap()

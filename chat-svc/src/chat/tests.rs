@@ -4,7 +4,7 @@ use edge::{
     Settings,
     testing::{redis::Server, until},
 };
-use shared::documented;
+use shared::testing::documented;
 
 use super::*;
 

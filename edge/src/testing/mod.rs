@@ -11,13 +11,13 @@ pub mod backend;
 pub mod http;
 pub mod publishing;
 pub mod raw;
-pub mod redis;
 mod site;
 pub mod sse;
 
 use std::{future::Future, time::Duration};
 
 pub use http::{Answer, Ask, Open};
+pub use shared::testing::redis;
 pub use site::{SECRET, Site};
 pub use sse::Events;
 

@@ -19,10 +19,9 @@ mod peers;
 mod proxy;
 mod purges;
 mod rights;
-mod server;
 mod sizes;
 
-use server::Server;
+use crate::testing::redis::Server;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 

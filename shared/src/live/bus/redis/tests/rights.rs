@@ -1,7 +1,7 @@
 //! A Redis that refuses commands: from the start, and while the process serves.
 
 use super::*;
-use crate::{documented, live::degraded::reason};
+use crate::{live::degraded::reason, testing::documented};
 
 /// A server with a user of the documented rights, after which `changes` are made to them, and the user's URL.
 async fn guarded(changes: &[&str]) -> (Server, String) {

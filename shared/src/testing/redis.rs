@@ -1,5 +1,7 @@
 //! A redis-server of the test's own.
 
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests say what they expect by failing")]
+
 use std::{
     fs,
     net::TcpListener,
@@ -11,7 +13,8 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 /// A running redis-server, ended with the test.
-pub(super) struct Server {
+#[derive(Debug)]
+pub struct Server {
     child: Option<Child>,
     port: u16,
     dir: PathBuf,
@@ -23,31 +26,31 @@ pub(super) struct Server {
 
 impl Server {
     /// One that keeps nothing when it ends.
-    pub(super) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::with(&["--appendonly", "no"], "redis://").await
     }
 
     /// One that has everything it acknowledged in a file.
-    pub(super) async fn kept() -> Self {
+    pub async fn kept() -> Self {
         Self::with(&["--appendonly", "yes"], "redis://").await
     }
 
     /// One with these options, whose URL begins with `before_host`.
-    pub(super) async fn with(options: &[&str], before_host: &str) -> Self {
+    pub async fn with(options: &[&str], before_host: &str) -> Self {
         let mut server = Self::prepared(options, before_host);
         server.run().await;
         server
     }
 
     /// One that takes nothing but TLS: its certificate is `certificate`, of `key`, signed by `authority`.
-    pub(super) async fn encrypted(certificate: &str, key: &str, authority: &str) -> Self {
+    pub async fn encrypted(certificate: &str, key: &str, authority: &str) -> Self {
         let mut server = Self::prepared_encrypted(certificate, key, authority);
         server.run().await;
         server
     }
 
     /// The same, not running yet.
-    pub(super) fn prepared_encrypted(certificate: &str, key: &str, authority: &str) -> Self {
+    pub fn prepared_encrypted(certificate: &str, key: &str, authority: &str) -> Self {
         let mut server = Self::prepared(&[], "rediss://");
         let mut option = |name: &str, text: &str| {
             let file = server.dir.join(name);
@@ -71,16 +74,18 @@ impl Server {
         Self { child: None, port, dir, options, before_host: before_host.to_owned(), authority: None }
     }
 
-    pub(super) fn url(&self) -> String {
+    /// What to connect to.
+    pub fn url(&self) -> String {
         format!("{}127.0.0.1:{}", self.before_host, self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    /// The port, on loopback.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Starts it (again), on the same port and with what it has kept.
-    pub(super) async fn run(&mut self) {
+    pub async fn run(&mut self) {
         self.run_unasked();
         let started = Instant::now();
         while self.ask(&["PING"]).await.is_err() {
@@ -92,7 +97,7 @@ impl Server {
     }
 
     /// As [`run`](Self::run), without waiting until it answers.
-    pub(super) fn run_unasked(&mut self) {
+    pub fn run_unasked(&mut self) {
         let mut command = Command::new("redis-server");
         let port = self.port.to_string();
         let ports = if self.authority.is_some() { ["0", &port] } else { [&port, "0"] };
@@ -104,7 +109,7 @@ impl Server {
     }
 
     /// Kills it, as a crash would.
-    pub(super) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child of ours can be killed");
             child.wait().expect("and then has ended");
@@ -112,40 +117,40 @@ impl Server {
     }
 
     /// Its current data, to be restored later.
-    pub(super) fn backup(&self) -> PathBuf {
+    pub fn backup(&self) -> PathBuf {
         let to = self.dir.join("backup");
         copy(&self.dir.join("appendonlydir"), &to);
         to
     }
 
     /// At its next start it has the data of `backup`.
-    pub(super) fn set_back(&self, backup: &Path) {
+    pub fn set_back(&self, backup: &Path) {
         let kept = self.dir.join("appendonlydir");
         fs::remove_dir_all(&kept).unwrap();
         copy(backup, &kept);
     }
 
-    async fn ask(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
+    async fn ask(&self, command: &[&str]) -> ::redis::RedisResult<::redis::Value> {
         let client = match &self.authority {
-            None => redis::Client::open(self.url())?,
+            None => ::redis::Client::open(self.url())?,
             Some(pem) => {
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 let root_cert = Some(pem.clone().into_bytes());
-                redis::Client::build_with_tls(self.url(), redis::TlsCertificates { client_tls: None, root_cert })?
+                ::redis::Client::build_with_tls(self.url(), ::redis::TlsCertificates { client_tls: None, root_cert })?
             }
         };
         let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await
+        ::redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await
     }
 
     /// Runs a command on it.
-    pub(super) async fn command(&self, command: &[&str]) -> redis::Value {
+    pub async fn command(&self, command: &[&str]) -> ::redis::Value {
         self.ask(command).await.unwrap()
     }
 
     /// Runs a command that answers a number.
-    pub(super) async fn count(&self, command: &[&str]) -> usize {
-        redis::from_redis_value(self.command(command).await).unwrap()
+    pub async fn count(&self, command: &[&str]) -> usize {
+        ::redis::from_redis_value(self.command(command).await).unwrap()
     }
 }
 

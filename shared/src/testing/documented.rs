@@ -6,7 +6,7 @@
 /// When the documentation does not contain the command.
 #[must_use]
 pub fn redis_rights() -> Vec<String> {
-    let text = include_str!("../../docs/OPERATIONS.md");
+    let text = include_str!("../../../docs/OPERATIONS.md");
     let (_, rest) = text.split_once("ACL SETUSER trident ").expect("docs/OPERATIONS.md has the command");
     let (command, _) = rest.split_once("```").expect("the block ends");
     command.split_whitespace().map(str::to_owned).collect()
