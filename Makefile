@@ -75,6 +75,7 @@ supply: web/client/node_modules/.package-lock.json
 	node --test e2e/supply/*.test.js
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	.ci/crates
+	cargo package --no-verify --allow-dirty --quiet -p shared
 	cargo publish --dry-run --no-verify --allow-dirty --quiet -p socketio -p socketio-redis
 	cd web/client && npm publish --dry-run --loglevel=error
 	.ci/advisories

@@ -9,6 +9,11 @@
 //!
 //! `pure` does not know `live`, and neither knows HTTP: that is the crate `edge`.
 
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod live;
 pub mod pure;
 #[cfg(feature = "openapi")]
