@@ -204,9 +204,9 @@ impl DiskArchive {
         let up_to = request.up_to;
         let mut reading =
             Reading { up_to, budget, bytes: 0, oldest_ms, seen: first, messages: Vec::new(), damage: None };
-        let from = sealed.partition_point(|segment| segment.sealed.last <= first);
         let mut is_full = false;
-        for segment in sealed[from..].iter().filter(|segment| segment.sealed.messages > 0) {
+        // A segment without messages has no place in their order, so the first one to read is not found by bisection.
+        for segment in sealed.iter().filter(|segment| segment.sealed.messages > 0 && segment.sealed.last > first) {
             if segment.sealed.first > up_to {
                 break;
             }

@@ -61,6 +61,35 @@ fn keys_are_loaded_from_segments_that_are_on_disk_only() {
     assert_eq!(again.publish(keyed("1")), Ok(Published { is_repeat: true, ..first }));
 }
 
+/// Segments of states alone are between those with messages, and hide none of them.
+#[test]
+fn segments_without_messages_hide_no_others() {
+    const TABLE: StateTable = StateTable::new("test", 1 << 20);
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    let mut sent = Vec::new();
+    for round in 0..4 {
+        sent.extend((0..20).map(|_| say(&mut simulated, "c", 300)));
+        // Two segments and more, with values that replace each other.
+        for n in 0..40_u64 {
+            let state = StoredState {
+                table: TABLE,
+                key: b"key".to_vec(),
+                value: Some(vec![round; 300]),
+                until_ms: u64::MAX - n,
+            };
+            simulated.publish(Publication::of_states(vec![state])).unwrap();
+        }
+    }
+    let sealed = simulated.bus.catalog.segments.lock().sealed.clone();
+    let empty = sealed.iter().filter(|segment| segment.sealed.messages == 0).count();
+    assert!(empty >= 3, "{empty} segments have states alone");
+    for missed in [0, 1, 19, 20, 45, 79] {
+        assert_eq!(all(&simulated.bus, &["c"], Since::After(sent[missed])), (sent[missed + 1..].to_vec(), vec![]));
+    }
+    assert_eq!(all(&simulated.bus, &["c"], Since::Earliest), (sent, vec![]));
+}
+
 #[test]
 fn history_is_larger_than_memory() {
     let disk = SimulatedDisk::new();
