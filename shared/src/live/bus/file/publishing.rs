@@ -13,7 +13,7 @@ use super::{
     queue::{Job, Reply},
 };
 use crate::{
-    live::bus::{BusError, MAX_BYTES, MAX_MESSAGES, Publication, Published, answers::Claim},
+    live::bus::{BusError, MAX_BYTES, MAX_MESSAGES, Publication, Published, StoredState, answers::Claim},
     pure::{ChannelName, Message},
 };
 
@@ -46,7 +46,14 @@ impl FileBus {
         let head = self.log.head();
         // If it is known: a client that has received all messages of the channel has lost nothing.
         let newest = self.log.channel_stats(&channel).newest.or_else(|| self.log.dropped(&channel));
-        Purge { channel, up_to: newest.unwrap_or(head), at_ms: (self.clock)().time_ms }
+        let purge = Purge { channel, up_to: newest.unwrap_or(head), at_ms: (self.clock)().time_ms };
+        let earlier = {
+            let StoredState { table, key, .. } = purge.state();
+            let states = self.states.lock();
+            states.value(table, &key).and_then(|value| value.try_into().ok()).map(u64::from_be_bytes)
+        };
+        // A repetition does not postpone when the bytes leave the disk.
+        Purge { at_ms: earlier.map_or(purge.at_ms, |at_ms| at_ms.min(purge.at_ms)), ..purge }
     }
 
     /// Has the writer do a job of this many bytes of memory, when there is space in its queue.

@@ -97,6 +97,19 @@ fn a_purge_is_obeyed_at_once_and_after_every_end() {
     }
 }
 
+/// A repetition without new messages in between has the time of the first.
+#[test]
+fn a_repeated_purge_is_not_due_later() {
+    let (mut simulated, ..) = filled(&SimulatedDisk::new(), Fsync::Always);
+    // From the second on, no message of the channel is known.
+    purge_now(&mut simulated, "a");
+    purge_now(&mut simulated, "a");
+    let before = purge::all(&simulated.bus.states.lock());
+    pass(HALF_MS / 2);
+    purge_now(&mut simulated, "a");
+    assert_eq!(purge::all(&simulated.bus.states.lock()), before);
+}
+
 #[test]
 fn the_bytes_of_a_purge_leave_the_disk() {
     let disk = SimulatedDisk::new();
