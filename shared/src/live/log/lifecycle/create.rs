@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::changes::drafts;
 use crate::{
     live::{
@@ -116,7 +118,10 @@ impl Log {
                 let length = next.draft.payload.bytes().map_or(0, |bytes| bytes.len());
                 match next.draft.payload.bytes() {
                     Some(_) if length == wanted => originals.push(next),
-                    Some(bytes) if length > wanted => part = Some(Payload::from_bytes(bytes.slice(..wanted))),
+                    Some(bytes) if length > wanted => {
+                        // A copy: a slice would keep the memory of the whole append, and count less.
+                        part = Some(Payload::from_bytes(Bytes::copy_from_slice(&bytes[..wanted])));
+                    }
                     _ => return Err(StreamError::ForkSubOffset),
                 }
             }

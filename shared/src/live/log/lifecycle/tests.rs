@@ -276,6 +276,13 @@ fn a_fork_of_bytes_may_end_within_an_append() {
     assert_eq!(["f", "g", "h"].map(text), ["helXY", "he", "hello"]);
     let beyond = at(&log, 0, StreamOp::Create(fork("i", "s", Some(Cursor::ZERO), 6).into()));
     assert_eq!(beyond, Err(StreamError::ForkSubOffset));
+    // A part is counted by its length, so it does not keep the memory of the rest.
+    let address = |channel: &str| {
+        let batch = Reader::open(&log, &[name(channel)], Since::Earliest).read(ALL).unwrap();
+        batch.messages[0].draft.payload.bytes().unwrap().as_ptr().addr()
+    };
+    let whole = address("s");
+    assert!(!(whole..whole + 5).contains(&address("f")));
 }
 
 #[test]
