@@ -183,7 +183,7 @@ async fn read(service: &Service, ask: Ask) -> Result<HttpResponse<ResponseBody>,
         Mode::Sse => Ok(live::answer(service, &ask, &info, reader, slot)),
         Mode::CatchUp => {
             let batch = if ask.position == Position::Now { None } else { reader.stored(limit(service)).await };
-            Answer { service, ask: &ask, created: info.created }.of(batch, slot)
+            Answer { service, ask: &ask, before: &info }.of(batch, slot)
         }
         Mode::LongPoll => long_poll(service, &ask, &info, &mut reader, slot).await,
     }
@@ -224,7 +224,7 @@ async fn long_poll(
         service.edge.drain.port_closed().await;
     }
     let batch = if let Ok(Found::Batch(batch)) = found { Some(batch) } else { None };
-    let mut answer = Answer { service, ask, created: info.created }.of(batch, slot)?;
+    let mut answer = Answer { service, ask, before: info }.of(batch, slot)?;
     if is_draining {
         answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     }
@@ -243,16 +243,17 @@ fn ended(end: End) -> ApiError {
 struct Answer<'a> {
     service: &'a Service,
     ask: &'a Ask,
-    /// The stream that was read: another one of the same name is not continued with.
-    created: Cursor,
+    /// The stream before it was read. Another one of the same name is not continued with, and an answer without messages
+    /// does not pass over what was appended since.
+    before: &'a StreamInfo,
 }
 
 impl Answer<'_> {
     /// The answer with the messages of `batch`, or without any.
     fn of(&self, batch: Option<Batch>, slot: Slot) -> Result<HttpResponse<ResponseBody>, Refusal> {
-        let Self { service, ask, created } = *self;
+        let Self { service, ask, before } = *self;
         let info = service.bus.stream_info(&ask.channel, false)?;
-        if info.created != created {
+        if info.created != before.created {
             return Err(ApiError::missing("stream_not_found", "the stream was deleted while it was read").into());
         }
         if batch.as_ref().is_some_and(|batch| batch.gap.is_some()) {
@@ -262,7 +263,7 @@ impl Answer<'_> {
             return Err(ApiError::gone("offset_gone", message).into());
         }
         let messages = batch.map(|batch| batch.messages).unwrap_or_default();
-        let next = messages.last().map_or_else(|| ask.after_nothing(&info), |last| last.id);
+        let next = messages.last().map_or_else(|| ask.after_nothing(before), |last| last.id);
         let is_complete = next >= info.tail;
         let is_end = is_complete && info.end.is_some();
         let is_long_poll = ask.mode == Mode::LongPoll;
@@ -270,7 +271,7 @@ impl Answer<'_> {
             () if is_long_poll && messages.is_empty() => HttpResponse::NoContent(),
             () => HttpResponse::Ok(),
         };
-        let etag = (ask.position != Position::Now).then(|| etag(ask, created, next, is_end));
+        let etag = (ask.position != Position::Now).then(|| etag(ask, info.created, next, is_end));
         if let Some(etag) = &etag {
             answer.insert_header((header::ETAG, etag.as_str()));
         }
