@@ -57,8 +57,8 @@ pub(crate) struct Connection {
     user: Option<String>,
     /// How it reads: `sse`, `stream`, `longpoll`, `ws`, `websocket`, `polling`.
     transport: String,
-    /// The channels that it reads.
-    channels: Vec<ChannelName>,
+    /// The channels that it reads, and patterns of them.
+    channels: Vec<String>,
     /// The address of its client.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     address: IpAddr,
@@ -75,7 +75,7 @@ impl Connection {
             id: connection.id().to_string(),
             user: connection.user().map(|user| (**user).to_owned()),
             transport: connection.transport().name().to_owned(),
-            channels: connection.channels().to_vec(),
+            channels: connection.channels().iter().map(ToString::to_string).collect(),
             address: connection.address(),
             since: connection.since(),
             lag,
@@ -264,6 +264,21 @@ mod tests {
             lag: None,
         };
         Here { connections: ids.iter().map(connection).collect(), more }
+    }
+
+    /// Other processes read it: a pattern is no name of a channel.
+    #[test]
+    fn a_connection_with_a_pattern_can_be_read() {
+        let of = |id: ConnectionId| Here {
+            connections: vec![Connection {
+                channels: vec!["chat.*".into()],
+                ..here(&[id], false).connections.remove(0)
+            }],
+            more: false,
+        };
+        let text = serde_json::to_string(&of(ConnectionId::random())).unwrap();
+        let read: Here = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.connections[0].channels, ["chat.*"]);
     }
 
     #[test]
