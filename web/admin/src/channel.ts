@@ -55,10 +55,11 @@ export class OneChannel implements View {
       void act(part("published"), () => this.#publish());
     });
     part("purge").addEventListener("click", async () => {
-      const channel = this.#name;
+      // Another channel may be shown when the answer is given.
+      const [channel, path] = [this.#name, this.#path];
       if (!(await isConfirmed("confirm.purge", { channel }))) return;
       await act(part("purged"), async () => {
-        const { up_to } = await ask<{ up_to: string }>("DELETE", `${this.#path}/messages`);
+        const { up_to } = await ask<{ up_to: string }>("DELETE", `${path}/messages`);
         await this.#showLive();
         return say("purged", { id: up_to });
       });
