@@ -66,7 +66,8 @@ impl MemoryBus {
             return Ok(published);
         }
         answers.reserve(&claim, now.mono_ms)?;
-        let ids = self.log.publish(drafts, now)?;
+        // A rejected publication may be repeated with its key, and has no answer.
+        let ids = self.log.publish(drafts, now).inspect_err(|_| answers.take_back())?;
         answers.set(&claim, ids.first().copied().unwrap_or_default(), count);
         Ok(Published { ids, is_repeat: false })
     }

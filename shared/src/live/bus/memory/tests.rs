@@ -7,7 +7,10 @@ use crate::{
         clock::Moment,
         reader::{Limit, Reader},
     },
-    pure::{Draft, Payload, Since},
+    pure::{
+        Draft, Payload, Since,
+        stream::{Create, Lifetime, StreamOp},
+    },
 };
 
 const START: u64 = 1_763_800_000_000;
@@ -51,6 +54,23 @@ fn a_key_expires_after_five_minutes() {
     let later = bus.publish_now(publication("k")).unwrap();
     assert!(later.ids != first.ids && !later.is_repeat);
     assert_eq!(bus.keys().keys, 1);
+}
+
+#[test]
+fn a_rejected_publication_keeps_no_key() {
+    let bus = bus(|| START.into());
+    let create = Create {
+        channel: "c".parse().unwrap(),
+        content_type: None,
+        lifetime: Lifetime::Unlimited,
+        is_closed: true,
+        payloads: Vec::new(),
+        fork: None,
+        user: None,
+    };
+    bus.log.stream(StreamOp::Create(create.into()), START).unwrap();
+    assert!(bus.publish_now(publication("k")).is_err(), "the stream is closed");
+    assert_eq!(bus.keys().keys, 0);
 }
 
 /// Case 10.3: what is known is answered, and what has no room is refused with the time after which it has.
