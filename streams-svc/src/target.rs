@@ -63,7 +63,7 @@ pub(crate) fn subscription(
     Subscription::to(channel.clone(), since, access)
 }
 
-/// Whether anybody may use the stream.
+/// Whether anybody may use the stream: never those of one user, nor those of the server.
 fn is_open(service: &Service, channel: &ChannelName) -> bool {
-    service.edge.settings.streams.anonymous && !channel.is_server()
+    service.edge.settings.streams.anonymous && !channel.is_server() && !channel.is_user()
 }

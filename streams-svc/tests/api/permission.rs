@@ -29,6 +29,14 @@ async fn writing_takes_permission_to_publish_and_reading_to_subscribe() {
     assert!(read.header("Cache-Control").starts_with("private"), "{read:?}");
 }
 
+/// `TRIDENT_STREAMS_ANONYMOUS` opens no channel of one user.
+#[actix_web::test]
+async fn channels_of_users_are_open_to_nobody_else() {
+    let site = site(&[]);
+    assert_eq!(put(&site, "user.ann").body(JSON, "[1]").await.error(), (401, "token_needed".into()));
+    assert_eq!(site.get("/streams/user.ann").send().await.error(), (401, "token_needed".into()));
+}
+
 /// Who may not read a stream cannot read it by a fork.
 #[actix_web::test]
 async fn a_fork_takes_permission_to_read_its_source() {
