@@ -25,7 +25,7 @@ pub(crate) enum Position {
     After(Cursor),
 }
 
-/// A text that is no offset.
+/// An invalid offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an offset is a Stream-Next-Offset of this server, a cursor such as 1763800000000-0, `-1` for the beginning, or `now`"

@@ -23,7 +23,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of a channel that is no stream.
+    /// The limits of a channel without a lifecycle.
     #[must_use]
     pub fn retention_of(&self, channel: &ChannelName) -> Retention {
         self.retention(if channel.is_server() { Kind::Server } else { Kind::Client })
