@@ -6,6 +6,7 @@ mod bounds;
 mod channel;
 mod live;
 mod permission;
+mod race;
 
 use actix_web::http::Method;
 use edge::testing::{Answer, Ask, Site};
