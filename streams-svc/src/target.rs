@@ -4,6 +4,7 @@ use edge::{
     Access, ApiError, Edge,
     routes::{RequestParts, below},
     service::Service,
+    settings::StreamSettings,
     subscribe::Subscription,
 };
 use shared::pure::{ChannelName, NameError, Since};
@@ -31,7 +32,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// For a request that changes the stream: the client has permission to publish to its channel.
+    /// For a request that changes the stream: the client has permission to publish to its channel, which can be a stream.
     pub(crate) fn of_write(service: &Service, parts: &RequestParts<'_>) -> Result<Self, ApiError> {
         let (access, channel) = (Access::of(&service.edge, parts), channel(&service.edge, parts.path)?);
         access.require_connection()?;
@@ -40,9 +41,29 @@ impl Target {
     }
 }
 
-/// Whether the client may change the stream.
-pub(crate) fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> Result<(), ApiError> {
-    if is_open(service, channel) { Ok(()) } else { access.require_write(channel) }
+/// Whether the client may change the stream, and the channel can be one.
+fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> Result<(), ApiError> {
+    let names = &service.edge.settings.streams.names;
+    let refused = |message: String| {
+        service.edge.metrics.refusals.not_allowed.inc();
+        Err(ApiError::forbidden("not_a_stream", message))
+    };
+    if names.is_empty() {
+        return refused("this server has no streams (TRIDENT_STREAMS=off)".to_owned());
+    }
+    if !names.allow(channel) && !channel.is_server() {
+        return refused(format!("`{channel}` cannot be a stream; names of streams match `{names}` (TRIDENT_STREAMS)"));
+    }
+    if is_open(service, channel) {
+        return Ok(());
+    }
+    access.require_write(channel)?;
+    if StreamSettings::is_reserved(channel) && !access.is_backend() {
+        return refused(format!(
+            "`{channel}` is a channel of the server, which only a token with trident.api can make a stream"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the client may read the stream, by its token.
@@ -63,7 +84,8 @@ pub(crate) fn subscription(
     Subscription::to(channel.clone(), since, access)
 }
 
-/// Whether anybody may use the stream: never those of one user, nor those of the server.
+/// Whether anybody may use the stream: never those that the server uses itself.
 fn is_open(service: &Service, channel: &ChannelName) -> bool {
-    service.edge.settings.streams.anonymous && !channel.is_server() && !channel.is_user()
+    let settings = &service.edge.settings.streams;
+    settings.anonymous && settings.names.allow(channel) && !StreamSettings::is_reserved(channel)
 }

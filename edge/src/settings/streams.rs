@@ -1,10 +1,19 @@
 //! Settings of Durable Streams.
 
+use shared::pure::{ChannelName, access::Patterns};
+
 use super::{Memory, memory, sources::Sources, table, values};
+
+/// The prefix of the channels of chat rooms.
+const CHAT: &str = "chat.";
+/// The demo channels.
+const DEMO: [&str; 2] = ["random", "time"];
 
 /// The settings of Durable Streams. `None` for a limit means no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
+    /// The channels that can be streams, besides [those of the server](Self::is_reserved).
+    pub names: Patterns,
     /// The path under which streams are served: `/streams`, without a slash at the end.
     pub path: String,
     /// Whether streams need no token.
@@ -13,6 +22,14 @@ pub struct StreamSettings {
     pub max_body: Option<usize>,
     /// Bytes of memory for all streams together.
     pub bytes: Option<usize>,
+}
+
+impl StreamSettings {
+    /// Whether `channel` is used by the server itself: a channel of a chat room, of a user, or of the demo. It can be a stream only for a backend.
+    #[must_use]
+    pub fn is_reserved(channel: &ChannelName) -> bool {
+        channel.is_user() || channel.as_str().starts_with(CHAT) || DEMO.contains(&channel.as_str())
+    }
 }
 
 /// First segments of paths that are served otherwise.
@@ -35,11 +52,13 @@ const TAKEN: [&str; 14] = [
 
 /// Reads them.
 pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<StreamSettings> {
+    let names = from.read(&table::STREAMS, names);
     let path = from.read(&table::STREAMS_PATH, path);
     let anonymous = from.read(&table::STREAMS_ANONYMOUS, values::on_off);
     let max_body = from.read(&table::STREAM_MAX_BODY, values::size_limit);
     let bytes = from.read(&table::STREAM_BYTES, values::size_limit_or_auto);
     Some(StreamSettings {
+        names: names?,
         path: path?,
         anonymous: anonymous?,
         max_body: max_body?,
@@ -49,12 +68,22 @@ pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<St
 
 /// The warning of a server that lets anybody write.
 pub(super) fn warning(settings: &StreamSettings) -> Option<String> {
-    settings.anonymous.then(|| {
+    let StreamSettings { names, path, .. } = settings;
+    (settings.anonymous && !names.is_empty()).then(|| {
         format!(
-            "TRIDENT_STREAMS_ANONYMOUS is on: anybody can create, read, append to and delete every stream under {}; it is for trial",
-            settings.path
+            "TRIDENT_STREAMS_ANONYMOUS is on: anybody can create, read, append to and delete every stream under {path} whose name matches \
+             `{names}` (TRIDENT_STREAMS); it is for trial"
         )
     })
+}
+
+/// Patterns, or `off`.
+fn names(text: &str) -> Result<Patterns, String> {
+    if text.trim() == "off" {
+        Ok(Patterns::default())
+    } else {
+        text.parse::<Patterns>().map_err(|error| error.to_string())
+    }
 }
 
 /// One or more segments.
@@ -78,7 +107,31 @@ fn path(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::path;
+    use super::{StreamSettings, names, path};
+
+    #[test]
+    fn streams_have_names_of_patterns_or_none() {
+        for off in ["off", "none", ""] {
+            assert!(names(off).is_ok_and(|names| names.is_empty()), "{off}");
+        }
+        let some = names("runs/*, jobs").unwrap();
+        assert!(some.allow(&"runs/1".parse().unwrap()) && !some.allow(&"run".parse().unwrap()));
+        assert!(names("a*b").is_err_and(|error| error.starts_with("invalid pattern")));
+    }
+
+    #[test]
+    fn channels_that_the_server_uses_are_reserved() {
+        for (name, is_reserved) in [
+            ("chat.lobby", true),
+            ("user.ann", true),
+            ("random", true),
+            ("time", true),
+            ("chats", false),
+            ("times", false),
+        ] {
+            assert_eq!(StreamSettings::is_reserved(&name.parse().unwrap()), is_reserved, "{name}");
+        }
+    }
 
     #[test]
     fn a_path_is_of_plain_segments_that_are_free() {

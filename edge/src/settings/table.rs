@@ -143,8 +143,9 @@ settings! {
         HOOK_GIVE_UP "DURATION" "0" "How long a batch that the application refuses is posted again before it is skipped (0: as long as its events are retained)"
     }
     "Durable Streams" {
+        STREAMS "PATTERN,…|off" "*" "Names of channels that can be streams; chat.*, user.*, random and time only for tokens with trident.api; `off`: none"
         STREAMS_PATH "PATH" "/streams" "Path under which streams are served"
-        STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anybody can create, read, append to and delete them; for trial"
+        STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anybody can create, read, append to and delete those of TRIDENT_STREAMS; for trial"
         STREAM_MAX_BODY "SIZE" "1MiB" "Maximum size of the body of an append (0 = no limit)"
         STREAM_BYTES "SIZE" "auto" "Memory for all streams together; beyond, appends are rejected; auto: 1/8 of the memory, at most 256MiB (0 = no limit)"
     }

@@ -1,6 +1,7 @@
 //! Who may do what.
 
 use actix_web::http::Method;
+use shared::pure::access::ApiRight;
 
 use super::{JSON, closed_site, post, put, site};
 
@@ -29,12 +30,50 @@ async fn writing_takes_permission_to_publish_and_reading_to_subscribe() {
     assert!(read.header("Cache-Control").starts_with("private"), "{read:?}");
 }
 
-/// `TRIDENT_STREAMS_ANONYMOUS` opens no channel of one user.
+/// `TRIDENT_STREAMS_ANONYMOUS` opens no channel of one user, and none of the chat.
 #[actix_web::test]
-async fn channels_of_users_are_open_to_nobody_else() {
+async fn channels_of_the_server_are_open_to_nobody_else() {
     let site = site(&[]);
-    assert_eq!(put(&site, "user.ann").body(JSON, "[1]").await.error(), (401, "token_needed".into()));
+    for channel in ["user.ann", "chat.lobby", "time"] {
+        assert_eq!(put(&site, channel).body(JSON, "[1]").await.error(), (401, "token_needed".into()), "{channel}");
+    }
     assert_eq!(site.get("/streams/user.ann").send().await.error(), (401, "token_needed".into()));
+}
+
+/// A token that may only publish made a chat room a stream, and closed it: nobody could write there any more.
+#[actix_web::test]
+async fn permission_to_publish_makes_no_channel_of_the_server_a_stream() {
+    let site = closed_site(&[]);
+    let (client, backend) = (site.token("*", "*"), site.backend_token(ApiRight::Write));
+    let refused = (403, "not_a_stream".to_owned());
+    for channel in ["chat.lobby", "user.ann", "random", "time"] {
+        let put = |token: &str| put(&site, channel).token(token).body(JSON, "");
+        assert_eq!(put(&client).await.error(), refused, "{channel}");
+        assert_eq!(put(&backend).await.status, 201, "{channel}");
+        let closing = post(&site, channel).token(&client).header("Stream-Closed", "true");
+        assert_eq!(closing.send().await.error(), refused, "{channel}");
+        let deleting = site.ask(Method::DELETE, &format!("/streams/{channel}")).token(&client);
+        assert_eq!(deleting.send().await.error(), refused, "{channel}");
+    }
+    assert_eq!(site.service.edge.metrics.refusals.not_allowed.get(), 12);
+}
+
+#[actix_web::test]
+async fn only_channels_of_the_setting_can_be_streams() {
+    let site = site(&[("TRIDENT_STREAMS", "runs/*,jobs")]);
+    let backend = site.backend_token(ApiRight::Write);
+    for (channel, status) in [("runs/1", 201), ("jobs", 201), ("jobs2", 403), ("orders", 403)] {
+        for ask in [put(&site, channel), put(&site, channel).token(&backend)] {
+            let answer = ask.body(JSON, "").await;
+            assert!(answer.status == status || (status == 201 && answer.status == 200), "{channel}: {answer:?}");
+            assert!(status == 201 || answer.message().contains("runs/*,jobs"), "{answer:?}");
+        }
+    }
+    assert_eq!(site.get("/streams/orders").send().await.error(), (401, "token_needed".into()), "not open to all");
+    let off = super::site(&[("TRIDENT_STREAMS", "off")]);
+    let answer = put(&off, "runs/1").body(JSON, "").await;
+    assert_eq!(answer.error(), (403, "not_a_stream".into()));
+    assert!(answer.message().contains("TRIDENT_STREAMS=off"), "{answer:?}");
 }
 
 /// Who may not read a stream cannot read it by a fork.
