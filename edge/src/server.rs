@@ -3,37 +3,34 @@
 //! [`bind`] opens the port, [`start`] serves on it, [`Running::until_signal`] waits for a signal and then shuts down: it reports not ready,
 //! ends every stream, completes requests in progress, and exits within ten seconds.
 //!
-//! This replaces `actix_web::HttpServer`, with the same public parts, for one reason: [`http1`] serves connections without keeping buffers
-//! for idle ones.
+//! This replaces `actix_web::HttpServer`, with the same public parts, for two reasons: [`http1`](super::http1) serves connections without
+//! keeping buffers for idle ones, and each [`worker`] accepts connections for itself and decides when to close them, so that a shutdown loses
+//! no request.
 //!
-//! Differences from actix's defaults, and their reasons:
-//! - `max_concurrent_connections`: actix silently stops accepting at 25,600 per worker; Trident's own limit answers with an error,
-//!   so actix's has to be higher;
-//! - `keep_alive` 75 s: longer than nginx keeps an upstream connection (60 s), so that the server never closes one
-//!   on which nginx is about to send a request;
-//! - `shutdown_timeout`: streams are ended by Trident, so whatever is left after it is stuck.
+//! An idle connection is kept for 75 s: longer than nginx keeps an upstream connection (60 s), so that the server never closes one on which
+//! nginx is about to send a request.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory, fn_service, map_config};
-use actix_web::{
-    dev::{AppConfig, Server, ServerHandle},
-    rt::{self, task::JoinHandle},
-    web::ServiceConfig,
-};
+use actix_web::web::ServiceConfig;
+use futures_util::future::{join_all, select_all};
+use tokio::sync::watch;
 
 use shared::live::bus::Bus;
 
-use super::{Edge, http1, layer, open_files, operations, routes::Routes};
+pub use self::listeners::bind;
+#[cfg(any(test, not(target_os = "linux")))]
+pub(super) use self::listeners::prepare;
+use self::worker::{Stage, Worker};
+use super::{Edge, open_files, routes::Routes};
 
-/// The backlog of connections to be accepted; the kernel's own limit (`net.core.somaxconn`, 4096) also applies.
-const BACKLOG: i32 = 4096;
+mod listeners;
+mod worker;
 
 /// Timeouts without a setting. Tests use others.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +41,12 @@ struct ServerTimeouts {
     write: Duration,
     /// How long the port stays open after draining begins, for connections that are being opened.
     settle: Duration,
-    /// After this many seconds of the shutdown, actix drops whatever is still open.
-    shutdown: u64,
-    /// After this time the shutdown ends, whatever is still open.
+    /// How long after the last request a draining worker closes its idle connections. A proxy sends its next request on one of them until it
+    /// knows better, and that request would be lost.
+    quiet: Duration,
+    /// After this time of the shutdown, whatever is still open is dropped.
+    shutdown: Duration,
+    /// After this time the shutdown ends, whatever is left to do.
     hard_end: Duration,
 }
 
@@ -54,28 +54,10 @@ const TIMES: ServerTimeouts = ServerTimeouts {
     keep_alive: Duration::from_secs(75),
     write: Duration::from_secs(30),
     settle: Duration::from_millis(100),
-    shutdown: 8,
+    quiet: Duration::from_millis(200),
+    shutdown: Duration::from_secs(8),
     hard_end: Duration::from_millis(9500),
 };
-
-/// Opens the port at `address`; port 0 selects any free one.
-///
-/// # Errors
-/// When the address is in use, not local, or not permitted.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait until the kernel has forgotten connections of the previous process.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        // `[::]` means every address, including IPv4, whatever the machine's default is.
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// Serves `routes` on `listener`, in `TRIDENT_WORKERS` threads, until the [`Running`] is stopped, and what `application` adds to
 /// actix-web's application. To be called within an actix runtime.
@@ -105,51 +87,16 @@ where
     A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
-    let settings = &edge.settings;
-    let builder = Server::build();
-    let signal = builder.graceful_shutdown_signal();
-    let app_edge = edge.clone();
-    let server = builder
-        .workers(settings.workers)
-        .max_concurrent_connections(settings.max_connections.unwrap_or(1 << 24) + 4096)
-        .shutdown_timeout(times.shutdown)
-        .disable_signals()
-        .listen("http", listener, move || {
-            let (edge, signal, routes) = (app_edge.clone(), signal.clone(), routes.clone());
-            let times = http1::ConnectionTimeouts {
-                head: edge.settings.header_timeout,
-                keep_alive: times.keep_alive,
-                write: times.write,
-            };
-            let application = layer::app(edge.clone(), application.clone());
-            let application = map_config(application, |()| AppConfig::default()).into_factory();
-            fn_factory(move || {
-                let (application, edge, signal) = (application.new_service(()), edge.clone(), signal.clone());
-                let routes = operations::routes(&edge).and(routes());
-                async move {
-                    let worker = Rc::new(http1::WorkerContext::new(application.await?, routes, edge, times));
-                    rt::spawn(http1::WorkerContext::keep_room(Rc::downgrade(&worker)));
-                    let stopped = worker.clone();
-                    rt::spawn(async move {
-                        signal.notified().await;
-                        stopped.stop();
-                    });
-                    Ok::<_, ()>(fn_service(move |socket| {
-                        let worker = worker.clone();
-                        // Boxed: each of actix's layers around it would otherwise need its space once more.
-                        Box::pin(async move {
-                            worker.serve(socket).await;
-                            Ok::<_, ()>(())
-                        })
-                    }))
-                }
-            })
-        })?
-        .run();
-    let handle = server.handle();
-    let server = rt::spawn(server);
-    log::info!("listening on http://{address}, {} workers", settings.workers);
-    Ok(Running { address, edge: edge.clone(), handle, server, times, bus: None })
+    let (stage, asked) = watch::channel(Stage::Serving);
+    let listeners = listeners::one_for_each(listener, edge.settings.workers)?;
+    let workers: io::Result<Vec<_>> = listeners
+        .into_iter()
+        .map(|listener| {
+            Worker::start(listener, edge.clone(), routes.clone(), application.clone(), times, asked.clone())
+        })
+        .collect();
+    log::info!("listening on http://{address}, {} workers", edge.settings.workers);
+    Ok(Running { address, edge: edge.clone(), stage, workers: workers?, times, bus: None })
 }
 
 /// A running server.
@@ -157,8 +104,9 @@ where
 pub struct Running {
     address: SocketAddr,
     edge: Edge,
-    handle: ServerHandle,
-    server: JoinHandle<io::Result<()>>,
+    /// What the workers are to do.
+    stage: watch::Sender<Stage>,
+    workers: Vec<Worker>,
     times: ServerTimeouts,
     /// The bus that the process ends with.
     bus: Option<Arc<dyn Bus>>,
@@ -188,30 +136,28 @@ impl Running {
         &self.edge
     }
 
-    /// Graceful shutdown: reports not ready, calls the callbacks of [`Drain::on_begin`], which end the streams, closes the port, and
-    /// completes requests in progress. Takes 10 s at most; then open connections are aborted.
+    /// Graceful shutdown: reports not ready, calls the callbacks of [`Drain::on_begin`](crate::drain::Drain::on_begin), which end the streams,
+    /// closes the port, and completes requests in progress. Takes 10 s at most; then open connections are aborted.
+    ///
+    /// No request is lost: connections that were opened before the port was closed are served, and idle ones are kept until their clients
+    /// send no more requests. Every response asks its client to close the connection.
     pub async fn stop(self) {
-        let Self { edge, handle, server, times, .. } = self;
+        let Self { edge, stage, mut workers, times, .. } = self;
         let begun = tokio::time::Instant::now();
         edge.readiness.not_ready("draining", "the process is shutting down");
         edge.drain.begin();
-        let ordered = async {
-            // Requests in flight are still read and answered, with `Connection: close`. Then the port is closed, and not just ignored: a
-            // connection to a closed port fails immediately, and the client tries another server.
-            tokio::time::sleep(times.settle).await;
-            // The workers do it.
-            let _ = tokio::time::timeout(Duration::from_secs(times.shutdown), edge.drain.idle()).await;
-            let stopped = handle.stop(true);
-            // The accepting thread closes the port when it is scheduled; nothing reports that.
-            tokio::time::sleep(times.settle).await;
-            edge.drain.close_port();
-            stopped.await;
-            // The server's future resolves once its workers have ended.
-            let _ = server.await;
-        };
-        let on_time = tokio::time::timeout(times.hard_end, ordered).await.is_ok();
-        edge.events.finish(times.hard_end.saturating_sub(begun.elapsed())).await;
+        tokio::time::sleep(times.settle).await;
+        // The port is closed, and not just ignored: a connection to a closed port fails immediately, and the client tries another server.
+        stage.send_replace(Stage::Draining);
+        join_all(workers.iter_mut().map(|worker| &mut worker.port_closed)).await;
+        edge.drain.close_port();
+        // Work that belongs to no request is done by the workers, too.
+        let finished = join_all(workers.iter_mut().map(|worker| &mut worker.finished));
+        let finished = futures_util::future::join(finished, edge.drain.idle());
+        let on_time = tokio::time::timeout(times.shutdown.saturating_sub(begun.elapsed()), finished).await.is_ok();
         let left = edge.drain.in_flight();
+        workers.into_iter().for_each(Worker::end);
+        edge.events.finish(times.hard_end.saturating_sub(begun.elapsed())).await;
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());
         } else {
@@ -221,8 +167,7 @@ impl Running {
 
     /// Immediate end: every connection is aborted. For tests of clients.
     pub async fn kill(self) {
-        self.handle.stop(false).await;
-        let _ = self.server.await;
+        self.workers.into_iter().for_each(Worker::end);
     }
 
     /// Waits for SIGTERM or SIGINT, then shuts down gracefully; a second signal exits immediately, with 128 + its number, as shells expect.
@@ -241,8 +186,8 @@ impl Running {
         };
         let mut result = Ok(());
         tokio::select! {
-            ended = &mut self.server => {
-                return ended.map_err(io::Error::other)?.and(Err(io::Error::other("the server ended unexpectedly")));
+            _ = select_all(self.workers.iter_mut().map(|worker| &mut worker.finished)) => {
+                return Err(io::Error::other("a worker of the server ended unexpectedly"));
             }
             (name, _) = signals.next() => log::info!("{name}: shutting down; a second signal exits immediately"),
             reason = failed => {

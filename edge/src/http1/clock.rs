@@ -23,6 +23,8 @@ pub(super) struct Clock {
     /// Milliseconds since its start, at the last tick.
     now: Cell<u64>,
     alarms: RefCell<Slab<Entry>>,
+    /// When the last request was received.
+    last_request: Cell<u64>,
     is_stopping: Cell<bool>,
     /// For the field `Date`, updated each second.
     date: RefCell<(u64, String)>,
@@ -54,6 +56,7 @@ impl Clock {
             tick,
             now: Cell::new(0),
             alarms: RefCell::default(),
+            last_request: Cell::new(0),
             is_stopping: Cell::new(false),
             date: RefCell::default(),
         });
@@ -93,6 +96,11 @@ impl Clock {
         self.is_stopping.set(true);
         let wakers: Vec<_> = self.alarms.borrow().iter().filter_map(|(_, entry)| entry.waker.clone()).collect();
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// When a connection last received a request, within a tick; the clock's start, if none did.
+    pub(super) fn last_request(&self) -> Instant {
+        self.instant(self.last_request.get()).unwrap_or(self.began)
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -190,7 +198,11 @@ impl Alarm {
 
     /// Records whether the connection waits for a request.
     pub(super) fn set_idle(&self, is_idle: bool) {
-        self.with(|entry| entry.idle_since = if is_idle { self.clock.now.get() } else { NEVER });
+        let now = self.clock.now.get();
+        if !is_idle {
+            self.clock.last_request.set(now);
+        }
+        self.with(|entry| entry.idle_since = if is_idle { now } else { NEVER });
     }
 
     /// Whether the connection is to be closed in favour of another one.

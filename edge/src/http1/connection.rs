@@ -18,7 +18,6 @@ use actix_web::{
     rt::net::TcpStream,
 };
 use bytes::BytesMut;
-use socket2::SockRef;
 use tokio::io::AsyncWrite as _;
 
 use super::{
@@ -29,9 +28,6 @@ use super::{
     quiet::Quiet,
     sockets::Socket,
 };
-/// The kernel's send buffer in bytes (it takes twice that in memory). Its own choice grows to megabytes, which would hide a slow reader and
-/// keep outdated messages.
-const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes that are read at a time.
 pub(super) const READ: usize = 16 * 1024;
 /// Bytes that a client may send ahead while it is being answered. More stays in the kernel.
@@ -118,13 +114,12 @@ pub(super) enum In {
 }
 
 impl Connection {
-    /// A connection that was accepted.
-    pub(super) fn new(worker: &Worker, socket: TcpStream, place: &Socket) -> Self {
-        let options = SockRef::from(&socket);
-        // An option that cannot be set, or that this system does not support, is omitted.
-        let _ = options.set_tcp_nodelay(true);
-        let _ = options.set_send_buffer_size(SEND_BUFFER);
-        Self { peer: socket.peer_addr().ok(), ..Self::around(worker, socket, place) }
+    /// A connection that was accepted from `peer`.
+    pub(super) fn new(worker: &Worker, socket: TcpStream, peer: SocketAddr, place: &Socket) -> Self {
+        // Linux copies the options of the listener.
+        #[cfg(not(target_os = "linux"))]
+        crate::server::prepare(&socket);
+        Self { peer: Some(peer), ..Self::around(worker, socket, place) }
     }
 
     /// A connection whose last response continues: everything before what is queued was passed to the kernel.

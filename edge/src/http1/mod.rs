@@ -10,7 +10,7 @@
 //! [`decoder`] interprets the bytes before anything uses a path; then a request goes to the handler of its path, or to actix-web's
 //! application.
 //!
-//! A connection is one future, in the task that actix's server creates for each socket. The [`Clock`] of its worker has its
+//! A connection is one future, in the task that the worker creates for each socket. The [`Clock`] of its worker has its
 //! timeouts:
 //! - the head of a request, from its first byte (of the first request: from the beginning): `TRIDENT_HEADER_TIMEOUT`, then 408;
 //! - the next request: [`ConnectionTimeouts::keep_alive`];
@@ -37,6 +37,7 @@ mod request;
 mod sockets;
 
 use std::{
+    net::SocketAddr,
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -44,7 +45,7 @@ use std::{
 use actix_http::{Request, ServiceConfig};
 use actix_service::Service;
 use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 pub(super) use self::sockets::Sockets;
 use self::{
@@ -107,6 +108,11 @@ where
         self.worker.clock.stop();
     }
 
+    /// When the last request was received; the start, if there was none.
+    pub(super) fn last_request(&self) -> Instant {
+        self.worker.clock.last_request()
+    }
+
     /// Closes idle connections while the process has too many: without a descriptor no new one could be accepted and ask for that. Ends
     /// with the worker.
     pub(super) async fn keep_room(worker: Weak<Self>) {
@@ -136,15 +142,15 @@ where
     }
 
     /// Serves a connection to its end, or until it is parked. If nothing else is parked, it serves what is parked from then on, until there
-    /// is nothing left: so actix's server counts a connection as long as any is open.
-    pub(super) async fn serve(self: Rc<Self>, socket: TcpStream) {
+    /// is nothing left: so the worker counts a connection as long as any is open.
+    pub(super) async fn serve(self: Rc<Self>, socket: TcpStream, peer: SocketAddr) {
         let edge = &self.worker.edge;
-        let (place, excess) = edge.sockets.open(socket.peer_addr().ok());
+        let (place, excess) = edge.sockets.open(peer);
         if !self.make_room(excess) {
             edge.metrics.refusals.sockets_per_address.inc();
             return;
         }
-        let mut connection = Connection::new(&self.worker, socket, &place);
+        let mut connection = Connection::new(&self.worker, socket, peer, &place);
         let mut patience = self.worker.times.head;
         while let Some(next) = connection.read_request(patience, &self.routes, edge).await {
             let answered = match next {

@@ -78,8 +78,8 @@ impl Sockets {
     }
 
     /// Counts an accepted socket, and returns which ones have to be closed for it.
-    pub(super) fn open(&self, peer: Option<SocketAddr>) -> (Socket, Excess) {
-        let address = peer.map(|peer| peer.ip()).filter(|address| !self.0.is_proxy(*address)).map(counted);
+    pub(super) fn open(&self, peer: SocketAddr) -> (Socket, Excess) {
+        let address = Some(peer.ip()).filter(|address| !self.0.is_proxy(*address)).map(counted);
         let mut counts = self.0.counts();
         counts.total += 1;
         let of_address = address.map(|address| {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn an_address_has_a_limit_of_sockets() {
         let sockets = sockets(&[("TRIDENT_MAX_CONNECTIONS_PER_ADDRESS", "1"), ("TRIDENT_TRUSTED_PROXIES", "10.0.0.1")]);
-        let open = |peer: &str| sockets.open(Some(peer.parse().unwrap()));
+        let open = |peer: &str| sockets.open(peer.parse().unwrap());
         let first: Vec<_> = (0..10).map(|_| open("10.0.0.2:1")).collect();
         assert!(first.iter().all(|(_, excess)| *excess == Excess::None));
         let (eleventh, excess) = open("10.0.0.2:2");

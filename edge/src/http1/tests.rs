@@ -114,8 +114,9 @@ struct Stage {
 /// A connection whose requests are answered with `lines`, or, when there is a body, with how long that is.
 async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    crate::server::prepare(&listener);
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (socket, _) = listener.accept().await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
     let (said, alive) = (Rc::new(Cell::new(0)), Rc::new(()));
     let script = Script { lines: lines.into_iter().collect(), said: said.clone(), _alive: alive.clone() };
     let script = Rc::new(Cell::new(Some(script)));
@@ -181,7 +182,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
         })
     });
     let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
-    let served = actix_web::rt::spawn(worker.serve(socket));
+    let served = actix_web::rt::spawn(worker.serve(socket, peer));
     Stage { client, said, served, alive, edge }
 }
 

@@ -2,7 +2,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Instant,
 };
@@ -29,7 +29,8 @@ const QUICK: ServerTimeouts = ServerTimeouts {
     keep_alive: Duration::from_millis(800),
     write: Duration::from_secs(5),
     settle: Duration::from_millis(50),
-    shutdown: 1,
+    quiet: Duration::from_secs(1),
+    shutdown: Duration::from_secs(3),
     hard_end: Duration::from_secs(5),
 };
 
@@ -101,8 +102,8 @@ fn serve(args: &[&str]) -> (Running, Gate) {
 }
 
 fn serve_for(args: &[&str], times: ServerTimeouts) -> (Running, Gate) {
-    let args = [&["--workers", "1", "--header-timeout", "1s", "--body-timeout", "300ms"], args].concat();
-    let edge = Edge::new(Settings::from_sources(&SERVICE, args, []).unwrap(), &SERVICE);
+    let args = [&["--header-timeout", "1s", "--body-timeout", "300ms"], args].concat();
+    let edge = Edge::new(Settings::from_sources(&SERVICE, args, [("TRIDENT_WORKERS", "1")]).unwrap(), &SERVICE);
     let gate = Gate::default();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     (start_with(listener, &edge, Routes::default, routes(&gate), times).unwrap(), gate)
@@ -180,6 +181,53 @@ async fn an_ordered_stop_ends_streams_and_finishes_answers() {
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
     assert_eq!(edge.drain.in_flight(), 0);
     assert!(!edge.readiness.is_ready());
+}
+
+/// Case 8.10: connections are kept until their clients use them no more, and what is queued at the port is served.
+#[actix_web::test]
+async fn a_shutdown_loses_no_request() {
+    for workers in ["1", "2"] {
+        let (running, _) = serve(&["--workers", workers]);
+        let address = running.address();
+        let answered = Arc::new(AtomicUsize::new(0));
+        let clients: Vec<_> =
+            (0..16).map(|n| tokio::spawn(ask_again_and_again(address, n * n, answered.clone()))).collect();
+        until("requests", || answered.load(SeqCst) > 100).await;
+        soon("the stop", running.stop()).await;
+        for client in clients {
+            soon("the end of a client", client).await.unwrap();
+        }
+    }
+}
+
+/// Sends requests, with a pause of this many milliseconds, until the port is closed. Each has to be answered; a response that asks for it ends its connection.
+async fn ask_again_and_again(address: SocketAddr, pause: u64, answered: Arc<AtomicUsize>) {
+    while let Ok(socket) = TcpStream::connect(address).await {
+        let mut client = Client(socket);
+        loop {
+            let answer = client.send(&get("/healthz")).await.read_to("ok\"}").await;
+            answered.fetch_add(1, SeqCst);
+            if answer.to_lowercase().contains("connection: close") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_port_is_closed_although_work_goes_on() {
+    let (running, _) = serve(&[]);
+    let (edge, address) = (running.edge().clone(), running.address());
+    let work = edge.drain.work();
+    let mut stop = std::pin::pin!(running.stop());
+    tokio::select! {
+        () = &mut stop => panic!("it waits for the work"),
+        () = soon("the closed port", edge.drain.port_closed()) => {}
+    }
+    assert!(TcpStream::connect(address).await.is_err());
+    drop(work);
+    soon("the stop", stop).await;
 }
 
 #[actix_web::test]

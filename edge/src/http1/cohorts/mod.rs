@@ -15,8 +15,8 @@
 //! publication never waits for the previous one to be delivered; the members that are served later then get both in one write. If much else
 //! is ready, its slices are as long ([`pace`]).
 //!
-//! The host is the future of the first connection that is parked, and lasts as long as any other: actix's server counts it, and waits for it
-//! when it shuts down.
+//! The host is the future of the first connection that is parked, and lasts as long as any other: the worker counts it, and waits for it when
+//! it shuts down.
 
 mod beats;
 mod cohort;

@@ -90,7 +90,7 @@ struct Stage {
     edge: Edge,
     cohorts: Rc<Cohorts>,
     listener: TcpListener,
-    serve: Box<dyn Fn(TcpStream) -> rt::task::JoinHandle<()>>,
+    serve: Box<dyn Fn((TcpStream, std::net::SocketAddr)) -> rt::task::JoinHandle<()>>,
 }
 
 /// A client of [`Stage`].
@@ -139,8 +139,10 @@ impl Stage {
         let routes = Routes::default().resource("/stream", streams).resource("/tunnel", tunnels);
         let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
         let cohorts = worker.cohorts.clone();
-        let serve = Box::new(move |socket| rt::spawn(worker.clone().serve(socket)));
-        Self { log, edge, cohorts, listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), serve }
+        let serve = Box::new(move |(socket, peer)| rt::spawn(worker.clone().serve(socket, peer)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        crate::server::prepare(&listener);
+        Self { log, edge, cohorts, listener, serve }
     }
 
     /// A client whose stream is not necessarily open yet.
@@ -156,7 +158,7 @@ impl Stage {
             socket.set_recv_buffer_size(u32::try_from(bytes).unwrap()).unwrap();
         }
         let mut socket = socket.connect(self.listener.local_addr().unwrap()).await.unwrap();
-        let served = (self.serve)(self.listener.accept().await.unwrap().0);
+        let served = (self.serve)(self.listener.accept().await.unwrap());
         socket.write_all(request.as_bytes()).await.unwrap();
         Client { socket, text: Vec::new(), is_plain: false, served }
     }
@@ -449,7 +451,7 @@ async fn parked_streams_end_with_their_log_after_the_last_message() {
     for client in &mut clients {
         assert!(client.read_to_end().await.ends_with("\"last\"\nC\n") && client.body().1);
     }
-    // The host waits until all of their clients have closed, too: actix's server has to count one of them until then.
+    // The host waits until all of their clients have closed, too: the worker has to count one of them until then.
     assert!(!clients[0].served.is_finished());
     let host = clients.swap_remove(0);
     drop((host.socket, clients.into_iter().map(|client| client.socket).collect::<Vec<_>>()));
