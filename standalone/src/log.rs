@@ -12,7 +12,10 @@ use edge::settings::BusAddress;
 use shared::live::{
     bus::{
         Bus as _, RedisBus,
-        file::{Copied, Cut, Examined, Imported, Info, OpenError, back_up, examine, import, import_log, info, repair},
+        file::{
+            Copied, Cut, Decisions, Examined, Imported, Info, OpenError, back_up, examine, import, import_log, info,
+            repair,
+        },
     },
     clock::wall_clock,
     log::Limits,
@@ -136,18 +139,35 @@ fn checked(examined: &Examined, is_repair: bool) -> String {
     let _ = match cut {
         None if examined.is_damaged() => Ok(()),
         None => writeln!(text, "no damage"),
-        Some(Cut { file, offset, unreadable, bytes, messages, .. }) => {
+        Some(Cut { file, offset, unreadable, bytes, messages, decisions, .. }) => {
             if let Some(unreadable) = unreadable {
                 let _ = writeln!(text, "the disk cannot read byte {unreadable} of {file}");
             }
             let verb = if is_repair { "were cut" } else { "would be lost" };
-            writeln!(
+            let _ = writeln!(
                 text,
                 "{file} is damaged after byte {offset}: {bytes} bytes from there to the end of the log {verb}, with {messages} messages in \
                  later segments"
-            )
+            );
+            write!(text, "{}", decided(decisions, is_repair))
         }
     };
+    text
+}
+
+/// What a repair keeps of what was decided after the damage, and what it does not.
+fn decided(decisions: &Decisions, is_repair: bool) -> String {
+    let (revocations, users, purges) = (decisions.revocations(), decisions.refused_users(), decisions.purges());
+    let (kept, lost) = if is_repair { ("are kept", "are lost") } else { ("would be kept", "would be lost") };
+    let mut text = format!("{revocations} revocations, {users} refused users and {purges} purges after it {kept}\n");
+    if decisions.may_lack {
+        text.push_str(
+            "others may have been in what cannot be read: revoke, refuse and purge again what you decided since then\n",
+        );
+    }
+    text.push_str("changes of recovery sessions, idempotency keys and positions of webhooks after it ");
+    text.push_str(lost);
+    text.push('\n');
     text
 }
 

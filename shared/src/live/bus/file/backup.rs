@@ -132,7 +132,7 @@ pub(super) fn copy(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, CopyError> 
         return Err(Read(io::Error::other("retention removed all of it meanwhile; try again")));
     }
     // When a server starts with it, whatever was issued later is lost.
-    let plan = Plan { number: newest.number, offset: end.0, up_to: Cursor::ZERO };
+    let plan = Plan { number: newest.number, offset: end.0, ..Plan::default() };
     plan.store(to).map_err(|error| Write(error.into()))?;
     table.write(to).map_err(|error| Write(error.into()))?;
     Ok(copied)

@@ -101,7 +101,7 @@ impl Importer {
     fn hole(&mut self, hole: Hole) -> io::Result<()> {
         self.flush()?;
         if hole.up_to > self.store.last {
-            self.store.add_hole(hole)?;
+            self.store.add_hole(hole, [])?;
         }
         self.encoder = self.store.begin();
         Ok(())

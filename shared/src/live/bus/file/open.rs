@@ -284,7 +284,7 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     };
     if let Some(hole) = scanned.hole(store.last, boot) {
         log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);
-        store.add_hole(hole).map_err(opening.error("cannot write"))?;
+        store.add_hole(hole, []).map_err(opening.error("cannot write"))?;
     }
     if let Some(plan) = plan {
         plan.complete(&mut store, now_ms).map_err(opening.error("cannot write"))?;

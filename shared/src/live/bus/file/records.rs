@@ -6,9 +6,9 @@ use super::states::States;
 use crate::live::bus::{Record, StateTable, StoredState};
 
 /// Records such as users who are refused. They are few, and each decides who may do what: a power cut loses none.
-const LAST: StateTable = StateTable { is_synced: true, ..StateTable::new("record", 8 << 20) };
+pub(super) const LAST: StateTable = StateTable { is_synced: true, ..StateTable::new("record", 8 << 20) };
 /// Records such as revocations, of which the strictest applies, in whatever order they arrive.
-const MONOTONE: StateTable = StateTable { is_monotone: true, ..StateTable { name: "monotone", ..LAST } };
+pub(super) const MONOTONE: StateTable = StateTable { is_monotone: true, ..StateTable { name: "monotone", ..LAST } };
 /// What the holder of a lease has stored, such as the position of webhooks.
 const LEASES: StateTable = StateTable::new("lease", 1 << 20);
 

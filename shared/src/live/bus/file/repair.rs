@@ -12,8 +12,10 @@ use super::{
 };
 use crate::pure::Cursor;
 
+mod decisions;
 pub(super) mod plan;
 
+pub use decisions::Decisions;
 use plan::Plan;
 
 /// The result of a check.
@@ -59,6 +61,8 @@ pub struct Cut {
     pub bytes: u64,
     /// Readable messages in later segments, which are lost, too: a log has no gap that it does not know.
     pub messages: u64,
+    /// What backends decided after the damage: a repair keeps it.
+    pub decisions: Decisions,
     /// The newest of these messages.
     newest: Cursor,
     /// The number of the segment.
@@ -79,7 +83,7 @@ pub fn examine(path: &Path) -> Result<Examined, OpenError> {
 }
 
 /// Cuts the log at `path` at its first damage, if there is any, gives up missing segments at its beginning, and returns what was there.
-/// Clients with a cursor of the lost part get a gap. `now_ms` is the time of day: later ids begin after it. If it is interrupted, the next
+/// Clients with a cursor of the lost part get a gap. What backends decided is kept as far as it can be read ([`Decisions`]). `now_ms` is the time of day: later ids begin after it. If it is interrupted, the next
 /// start or repair completes it.
 ///
 /// # Errors
@@ -125,7 +129,7 @@ pub(super) fn repair_on(disk: Arc<dyn Disk>, now_ms: u64) -> Result<Examined, Op
     if let Some(cut) = &examined.cut {
         let kept = examined.ids.map_or(Cursor::ZERO, |(_, last)| last);
         let up_to = Cursor::new(now_ms, u64::MAX).max(cut.newest).max(kept.next(now_ms));
-        let plan = Plan { number: cut.number, offset: cut.offset, up_to };
+        let plan = Plan { number: cut.number, offset: cut.offset, up_to, decisions: cut.decisions.clone() };
         plan.store(&*disk).map_err(io::Error::from).map_err(failed(&*disk, unwritten))?;
         // The start completes it.
         open::open_locked(disk, now_ms, u64::MAX)?;
@@ -237,6 +241,7 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
                 (scanned.end, is_damaged, scanned.unreadable)
             }
         };
+        let is_missing = number != expected;
         (expected, newest) = (number + 1, count.last);
         match &mut examined.cut {
             Some(cut) => {
@@ -244,6 +249,7 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
                 cut.messages += count.messages;
                 // The head of a segment says what was before it.
                 cut.newest = cut.newest.max(newest);
+                cut.decisions.read(&*file, 0, is_last)?;
             }
             None => {
                 examined.segments += 1;
@@ -251,9 +257,13 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
                 examined.bytes += end;
                 let first = examined.ids.map(|(first, _)| first);
                 examined.ids = count.ids.map(|(own, last)| (first.unwrap_or(own), last)).or(examined.ids);
-                let (file, bytes) = (file_name(number), length - end);
-                examined.cut =
-                    is_damaged.then(|| Cut { file, offset: end, unreadable, bytes, number, ..Cut::default() });
+                if is_damaged {
+                    let (file_name, bytes) = (file_name(number), length - end);
+                    let mut cut = Cut { file: file_name, offset: end, unreadable, bytes, number, ..Cut::default() };
+                    cut.decisions.may_lack = is_missing;
+                    cut.decisions.read(&*file, end, is_last)?;
+                    examined.cut = Some(cut);
+                }
             }
         }
     }

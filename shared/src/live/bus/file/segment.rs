@@ -297,28 +297,54 @@ fn again(file: &dyn DiskFile, offset: u64, length: u64, visit: &mut impl Visit) 
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn was_durable(file: &dyn DiskFile, salt: u32, bad: u64) -> io::Result<bool> {
+    let later = find_group(file, salt, bad, |group| group.synced > bad)?;
+    Ok(later.at.is_some() || later.is_unreadable)
+}
+
+/// What a search for a write found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundGroup {
+    /// Where the write begins.
+    pub(super) at: Option<u64>,
+    /// Whether there are bytes on the way that the disk cannot read.
+    pub(super) is_unreadable: bool,
+}
+
+/// Finds the first write from `from` on, which may be anywhere in a record, whose group is `wanted`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn find_group(
+    file: &dyn DiskFile,
+    salt: u32,
+    from: u64,
+    wanted: impl Fn(&record::Group) -> bool,
+) -> io::Result<FoundGroup> {
     let finder = memchr::memmem::Finder::new(&MAGIC);
-    let mut window = Window::new(file, bad)?;
-    let mut at = bad;
+    let mut window = Window::new(file, from)?;
+    let mut at = from;
     while at + (GROUP as u64) <= window.length {
-        if window.from(at, GROUP)?.len() < GROUP {
-            return Ok(window.unreadable.is_some());
-        }
         let bytes = window.from(at, GROUP)?;
         // The magic is after the frame, the kind and the flags.
         for found in finder.find_iter(bytes) {
             let Some(begin) = found.checked_sub(FRAME + 2) else { continue };
             let Framed::Whole { body, .. } = record::framed(&bytes[begin..], salt, at + begin as u64) else { continue };
             if let Some(Record::Group(group)) = record::parse(body)
-                && group.synced > bad
+                && wanted(&group)
             {
-                return Ok(true);
+                let at = Some(at + begin as u64);
+                return Ok(FoundGroup { at, is_unreadable: window.unreadable.is_some() });
             }
         }
-        // A group may be on the border.
-        at += (bytes.len() - (GROUP - 1)) as u64;
+        let read = bytes.len() as u64;
+        at = match bytes.len().checked_sub(GROUP - 1) {
+            // A group may be on the border.
+            Some(searched) if searched > 0 => at + searched as u64,
+            // The next sector may be readable.
+            _ => ((at + read) / SECTOR as u64 + 1) * SECTOR as u64,
+        };
     }
-    Ok(false)
+    Ok(FoundGroup { at: None, is_unreadable: window.unreadable.is_some() })
 }
 
 /// Writes bytes of a file again, as they are. After a failed sync, the system may show what it never wrote, and may take it for written: then

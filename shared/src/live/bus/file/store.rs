@@ -11,7 +11,7 @@ use super::{
     catalog::{ActiveSegment, Catalog, SealedSegment},
     disk::{Disk, DiskFile},
     error::WriteError,
-    record::{Encoder, Group, Hole},
+    record::{Change, Encoder, Group, Hole},
     segment::{HEAD, Head, file_name, index_name},
     states::States,
 };
@@ -129,17 +129,21 @@ impl Store {
         Ok(())
     }
 
-    /// Records that ids after those in the log were handed out and are lost, and continues after them. The states need not be loaded yet.
+    /// Records that ids after those in the log were handed out and are lost, and continues after them; and changes of states, which need not be
+    /// loaded yet.
     ///
     /// # Errors
     /// When it cannot be written and synced.
-    pub(super) fn add_hole(&mut self, hole: Hole) -> io::Result<()> {
+    pub(super) fn add_hole<'a>(&mut self, hole: Hole, changes: impl IntoIterator<Item = Change<'a>>) -> io::Result<()> {
         self.holes.push(hole);
         self.last = hole.up_to;
         let excess = self.holes.len().saturating_sub(MAX_HOLES);
         self.holes.drain(..excess);
         let mut encoder = self.begin_group();
         encoder.hole(hole);
+        for change in changes {
+            encoder.state(change, true);
+        }
         self.write(&encoder)?;
         self.sync(encoder.bytes().len() as u64)?;
         self.commit(&encoder, &[]);

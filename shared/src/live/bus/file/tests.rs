@@ -324,7 +324,7 @@ fn a_lost_part_is_known_in_a_segment_that_has_nothing_yet() {
         let after = simulated.publish(publication("c", text)).unwrap()[0];
         lost.push(Cursor::new(after.ms, after.seq + 5));
         let hole = record::Hole { after, up_to: Cursor::new(after.ms, after.seq + 10) };
-        simulated.writer.store.add_hole(hole).unwrap();
+        simulated.writer.store.add_hole(hole, []).unwrap();
     }
     simulated.writer.store.roll().unwrap();
     let next = simulated.publish(publication("c", "3")).unwrap()[0];

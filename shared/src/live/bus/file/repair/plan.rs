@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::decisions::Decisions;
 use crate::{
     live::bus::file::{
         disk::{Disk, is_unreadable, read_exact},
@@ -17,11 +18,13 @@ use crate::{
 pub(in crate::live::bus::file) const NAME: &str = "repair";
 const NEW: &str = "repair.new";
 const MAGIC: [u8; 8] = *b"TRIREPR\n";
-/// Magic, number, offset, up to (16), checksum.
-const LENGTH: usize = 8 + 8 + 8 + 16 + 4;
+/// Magic, number, offset, up to (16). Then follow the decisions, and a checksum.
+const HEAD_LENGTH: usize = 8 + 8 + 8 + 16;
+/// The length of the checksum.
+const SUM: usize = 4;
 
 /// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::live::bus::file) struct Plan {
     /// The segment that is cut. Later ones are removed.
     pub(in crate::live::bus::file) number: u64,
@@ -29,6 +32,8 @@ pub(in crate::live::bus::file) struct Plan {
     pub(in crate::live::bus::file) offset: u64,
     /// Ids after those that are kept and up to here are lost.
     pub(in crate::live::bus::file) up_to: Cursor,
+    /// What is kept of what is cut.
+    pub(in crate::live::bus::file) decisions: Decisions,
 }
 
 impl Plan {
@@ -37,6 +42,7 @@ impl Plan {
         for number in [self.number, self.offset, self.up_to.ms, self.up_to.seq] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(&self.decisions.encode());
         let sum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
         bytes
@@ -51,17 +57,20 @@ impl Plan {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let bytes = read_exact(&*file, 0, LENGTH).map_err(|error| match error.kind() {
+        let length = usize::try_from(file.length()?).unwrap_or(usize::MAX).max(HEAD_LENGTH + SUM);
+        let bytes = read_exact(&*file, 0, length).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData.into(),
             _ if is_unreadable(&error) => io::ErrorKind::InvalidData.into(),
             _ => error,
         })?;
-        let (text, sum) = bytes.split_at(LENGTH - 4);
+        let (text, sum) = bytes.split_at(length - SUM);
         if text[..8] != MAGIC || sum != crc32c::crc32c(text).to_le_bytes() {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        let decisions = Decisions::decode(&text[HEAD_LENGTH..]).ok_or(io::ErrorKind::InvalidData)?;
         let number = |at: usize| text[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-        Ok(Some(Self { number: number(8), offset: number(16), up_to: Cursor::new(number(24), number(32)) }))
+        let up_to = Cursor::new(number(24), number(32));
+        Ok(Some(Self { number: number(8), offset: number(16), up_to, decisions }))
     }
 
     /// Stores the plan, so that it is there after a power cut, as a whole.
@@ -79,7 +88,8 @@ impl Plan {
     /// When the directory cannot be read.
     pub(in crate::live::bus::file) fn without_cut(disk: &dyn Disk, now_ms: u64) -> io::Result<Self> {
         let newest = disk.list()?.into_iter().filter_map(|name| number_of(&name)).max();
-        Ok(Self { number: newest.unwrap_or_default(), offset: u64::MAX, up_to: Cursor::new(now_ms, u64::MAX) })
+        let (number, up_to) = (newest.unwrap_or_default(), Cursor::new(now_ms, u64::MAX));
+        Ok(Self { number, offset: u64::MAX, up_to, ..Self::default() })
     }
 
     /// Cuts. A second time does nothing.
@@ -106,13 +116,13 @@ impl Plan {
         disk.sync_names()
     }
 
-    /// Records in the log which ids are lost; then the repair is complete.
+    /// Records in the log which ids are lost, and what is kept; then the repair is complete.
     ///
     /// # Errors
     /// When the disk fails.
     pub(in crate::live::bus::file) fn complete(&self, store: &mut Store, now_ms: u64) -> io::Result<()> {
         let up_to = self.up_to.max(store.last.next(now_ms));
-        store.add_hole(Hole { after: store.last, up_to })?;
+        store.add_hole(Hole { after: store.last, up_to }, self.decisions.changes())?;
         forget(&*store.catalog.disk)
     }
 }

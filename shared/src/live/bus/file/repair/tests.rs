@@ -71,6 +71,66 @@ fn a_damaged_log_is_cut_at_the_first_damage() {
     }
 }
 
+/// What backends decided after the damage is not undone: in the rest of the damaged segment, in later ones, and in the first write of each.
+#[test]
+fn decisions_after_the_damage_are_kept() {
+    let record = |name: &str, is_monotone| Record { name: name.into(), value: 1, expires_ms: u64::MAX, is_monotone };
+    for (damaged, missing) in [(1_000..1_001, None), (1_000..1_001, Some(3)), (0..4, None)] {
+        let disk = SimulatedDisk::new();
+        let mut before = bus(&disk).unwrap();
+        let decide = |before: &mut (FileBus, writer::Writer), states| {
+            let (reply, _) = oneshot::channel();
+            let job = queue::Job { drafts: Vec::new(), states, claim: None, bytes: 0, reply, _permit: None };
+            before.1.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
+        };
+        let early = publish(&mut before, "early");
+        for _ in 0..4 {
+            publish(&mut before, &"x".repeat(300));
+        }
+        // They are in the rest of the first segment, and in each later one.
+        decide(&mut before, vec![records::state_of(record("revoked:user:a", true))]);
+        let secret = publish(&mut before, "secret");
+        for _ in 0..40 {
+            publish(&mut before, &"x".repeat(300));
+        }
+        decide(&mut before, vec![records::state_of(record("refused:b", false))]);
+        let purge = before.0.plan_purge("c".parse().unwrap()).state();
+        decide(&mut before, vec![purge]);
+        decide(&mut before, vec![records::lease("hooks", b"1")]);
+        let disk = disk.kill();
+        disk.damage(&file_name(1), |bytes| bytes[damaged].iter_mut().for_each(|byte| *byte ^= 1));
+        if let Some(number) = missing {
+            disk.remove(&file_name(number)).unwrap();
+        }
+        disk.remove(&segment::index_name(1)).unwrap();
+        let cut = super::read(&disk).unwrap().cut.unwrap();
+        let counts = |of: &Decisions| (of.revocations(), of.refused_users(), of.purges(), of.may_lack);
+        assert_eq!((cut.number, counts(&cut.decisions)), (1, (1, 1, 1, false)));
+        repair_on(Arc::new(disk.clone()), START).unwrap();
+        // The plan had them, and the log has them after it.
+        for _ in 0..2 {
+            let after = bus(&disk.cut_power(1)).unwrap();
+            let all = records::all(&after.0.states.lock(), START);
+            assert_eq!(all, [record("refused:b", false), record("revoked:user:a", true)]);
+            assert_eq!(read_after(&after, Since::Earliest).0, [], "{early} and {secret} were purged");
+            assert_eq!(after.0.states.lock().value(records::lease("hooks", b"").table, b"hooks"), None);
+        }
+    }
+}
+
+/// If what follows the damage has no checkpoint, the damaged bytes may have had some.
+#[test]
+fn decisions_that_may_be_lost_are_reported() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    for _ in 0..9 {
+        publish(&mut before, &"x".repeat(300));
+    }
+    let disk = disk.kill();
+    disk.damage(&file_name(1), |bytes| bytes[1_000] ^= 1);
+    assert!(super::read(&disk).unwrap().cut.unwrap().decisions.may_lack);
+}
+
 #[test]
 fn a_missing_segment_ends_the_log() {
     let disk = SimulatedDisk::new();

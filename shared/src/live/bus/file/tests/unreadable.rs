@@ -60,7 +60,7 @@ fn other_files_that_cannot_be_read_are_damage_too() {
         if name == "dropped" {
             removed::Removed::default().write(&disk).unwrap();
         } else if name == plan::NAME {
-            plan::Plan { number: 3, offset: u64::MAX, up_to: sent[49] }.store(&disk).unwrap();
+            plan::Plan { number: 3, offset: u64::MAX, up_to: sent[49], ..plan::Plan::default() }.store(&disk).unwrap();
         }
         disk.unreadable(&name, 0..9);
         let refused = Simulated::open(&disk, Fsync::Always, 20_000).err().unwrap();
