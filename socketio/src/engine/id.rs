@@ -1,6 +1,6 @@
 //! Session ids: 15 random bytes as 20 URL-safe base64 characters, from the operating system's generator.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng as _, rngs::SysRng};
@@ -13,8 +13,7 @@ pub struct Sid([u8; 20]);
 impl Sid {
     /// A new id. Without randomness there is no session, so the failure of the operating system's generator is passed on.
     pub fn random() -> Result<Self, IdError> {
-        let mut raw = [0; 15];
-        SysRng.try_fill_bytes(&mut raw).map_err(|_| IdError)?;
+        let raw = random_bytes()?;
         let mut text = [0; 20];
         URL_SAFE_NO_PAD.encode_slice(raw, &mut text).map_err(|_| IdError)?;
         Ok(Self(text))
@@ -44,6 +43,27 @@ impl Sid {
         // Both constructors let ASCII pass only.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// Random bytes of an id.
+const RANDOM: usize = 15;
+/// Ids for which random bytes are drawn at once: the system call costs more than the bytes.
+const DRAWN: usize = 32;
+
+thread_local! {
+    /// Random bytes that are not used yet.
+    static POOL: RefCell<Vec<[u8; RANDOM]>> = const { RefCell::new(Vec::new()) };
+}
+
+fn random_bytes() -> Result<[u8; RANDOM], IdError> {
+    POOL.with_borrow_mut(|pool| {
+        if pool.is_empty() {
+            let mut drawn = [0; RANDOM * DRAWN];
+            SysRng.try_fill_bytes(&mut drawn).map_err(|_| IdError)?;
+            pool.extend_from_slice(drawn.as_chunks().0);
+        }
+        pool.pop().ok_or(IdError)
+    })
 }
 
 /// Characters of an id that need not be random. Each of the other sixteen is six random bits.
@@ -83,6 +103,15 @@ mod tests {
         for bad in ["", "short", "0123456789012345678é", "0123456789 123456789"] {
             assert_eq!(Sid::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn no_two_ids_are_alike() {
+        let ids = || (0..5 * DRAWN).map(|_| Sid::random().unwrap()).collect::<Vec<_>>();
+        let mut all = [ids(), std::thread::spawn(ids).join().unwrap()].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 10 * DRAWN);
     }
 
     #[test]
