@@ -12,6 +12,7 @@ import { clipped, english, primaries } from "../lib/layout.js";
 import { freePort } from "../lib/process.js";
 import { startService } from "../lib/stack.js";
 import { token } from "../lib/token.js";
+import { until } from "../lib/wait.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const MARKUP = `<img src=x onerror="document.title='run'"><script>document.title='run'</script>`;
@@ -149,6 +150,23 @@ describe("admin page", () => {
     await page.getByRole("button", { name: "Continue" }).click();
     await shows("#purged", "are removed");
     await holds(0);
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("the channel that the question names is purged, whichever is shown when it is answered", async () => {
+    for (const name of ["public.first", "public.second"]) await publish(server.base, name, name);
+    await visit("#channel/public.first");
+    await shows("#messages .data", "public.first");
+    await page.evaluate(() => { location.hash = "#channel/public.second"; });
+    await shows("#messages .data", "public.second");
+    await page.getByRole("button", { name: "Purge" }).click();
+    await shows("#confirm-text", "public.second");
+    await page.goBack();
+    await shows("#messages .data", "public.first");
+    await page.getByRole("button", { name: "Continue" }).click();
+    const stored = async (name) => (await ask(`${server.base}/v1/channels/${name}`, { headers: { Authorization: `Bearer ${key("read")}` } })).json().messages;
+    await until("the purge", async () => (await stored("public.second")) === 0);
+    assert.equal(await stored("public.first"), 1);
     assert.deepEqual(page.complaints, []);
   });
 
