@@ -21,6 +21,11 @@ export interface Gap {
   readonly resumed: Cursor;
 }
 
+/** Whether `selectors`, channels and a backend's patterns such as `chat.*`, select `channel`. No pattern selects the server's own channels. */
+export function isSelected(selectors: readonly string[], channel: string): boolean {
+  return selectors.some((one) => one === channel || (channel[0] !== "$" && one.endsWith("*") && channel.startsWith(one.slice(0, -1))));
+}
+
 /** Whether `a` is after `b`. Both parts are counted in 64 bits, more than a number holds, so they are compared as digits. */
 export function isAfter(a: Cursor, b: Cursor): boolean {
   const [ms = "", sequence = ""] = a.split("-");

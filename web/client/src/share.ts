@@ -14,7 +14,7 @@ import { takeBatch } from "./batches.js";
 import type { Browser } from "./browser.js";
 import type { End } from "./end.js";
 import { endOf } from "./http.js";
-import { isAfter, type Cursor, type Gap, type Message } from "./message.js";
+import { isAfter, isSelected, type Cursor, type Gap, type Message } from "./message.js";
 import type { Sink, Transport, Wanted } from "./transport.js";
 
 type Item = { message: Message } | { gap: Gap } | { place: Cursor };
@@ -225,7 +225,7 @@ class Member {
   #pass(item: Item): void {
     this.#cursor = placeOf(item);
     if ("gap" in item) this.#sink.gap(item.gap);
-    else if ("message" in item && this.#wanted.channels.includes(item.message.channel)) this.#sink.message(item.message);
+    else if ("message" in item && isSelected(this.#wanted.channels, item.message.channel)) this.#sink.message(item.message);
     else this.#sink.place(this.#cursor);
   }
 

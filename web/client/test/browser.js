@@ -1,5 +1,6 @@
 // A browser of a few lines: locks, channels between pages, and a server whose connections are counted.
 
+import { isSelected } from "../dist/message.js";
 import { json, refuse, serve } from "./server.js";
 
 /** Locks and channels as pages of one origin have them. */
@@ -72,9 +73,9 @@ export async function logServer({ hasData = true } = {}) {
     const channels = searchParams.getAll("channel");
     const since = searchParams.get("since");
     const from = since === "earliest" ? 0 : since === null ? log.length + 1 : number(since);
-    const isLost = ({ id, channel }) => number(id) > from && number(id) <= dropped && channels.includes(channel);
+    const isLost = ({ id, channel }) => number(id) > from && number(id) <= dropped && isSelected(channels, channel);
     const isGap = since !== null && since !== "earliest" && log.some(isLost);
-    const after = (from) => log.filter((message) => message && number(message.id) > Math.max(from, dropped) && channels.includes(message.channel));
+    const after = (from) => log.filter((message) => message && number(message.id) > Math.max(from, dropped) && isSelected(channels, message.channel));
     if (channels.includes("forbidden")) return json(response, 403, { error: { code: "insufficient_scope", message: "not this one" } });
     if (pathname === "/data") {
       asked.polls += 1;
@@ -89,7 +90,7 @@ export async function logServer({ hasData = true } = {}) {
     if (isGap) response.write(`event: gap\nid: ${dropped}-0\ndata: {"requested":"${since}","resumed":"${dropped}-0"}\n\n`);
     const write = (message) => response.write(`id: ${message.id}\ndata: ${JSON.stringify(message)}\n\n`);
     after(from).forEach(write);
-    streams.set(response, (message) => channels.includes(message.channel) && write(message));
+    streams.set(response, (message) => isSelected(channels, message.channel) && write(message));
     response.on("close", () => streams.delete(response));
   });
   return {

@@ -45,6 +45,15 @@ for (const transport of ["websocket", "ws"]) describe(`a WebSocket is read no fa
     assert.equal(server.sent.subscriptions, 0, "no subscription as long as there is something to catch up with");
   });
 
+  test("what a pattern selects is read", async () => {
+    const server = await start(history(10, ["chat.a", "news", "chat.b"]));
+    const connection = open(server, { transports, channels: ["chat.*"], since: "earliest" });
+    for (const n of [0, 2, 3, 5, 6, 8, 9]) assert.equal((await connection.next()).value.data, n);
+    await until("subscribed", () => server.sent.subscriptions === 1);
+    for (const channel of ["news", "chat.new"]) server.publish({ channel, data: channel });
+    assert.equal((await connection.next()).value.data, "chat.new");
+  });
+
   test("case 13.2: a subscriber that is full ends its subscription, keeps what is on its way, and goes on where it was", async () => {
     const server = await start([]);
     const connection = open(server, { transports, channels: ["c"], queue: 50 });

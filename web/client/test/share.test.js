@@ -46,6 +46,16 @@ describe("one connection for a browser and an origin", () => {
     assert.deepEqual(server.channelsOf().toSorted(), ["all", "own0", "own1", "own2", "own3"]);
   });
 
+  test("a member that reads a pattern gets what it selects", async () => {
+    const { server, tab } = await begin();
+    const [pattern, one] = [tab(["chat.*"]), tab(["chat.a", "news"])];
+    await Promise.all([pattern.isOpen(), one.isOpen()]);
+    for (const channel of ["chat.a", "news", "chat.b"]) server.publish(channel, channel);
+    await until("all", () => pattern.read.length === 2 && one.read.length === 2);
+    assert.deepEqual([pattern.read, one.read], [["chat.a", "chat.b"], ["chat.a", "news"]]);
+    assert.equal(server.open(), 1);
+  });
+
   test("case 13.4: the leader leaves, again and again: another takes over, with nothing lost or repeated", async () => {
     const { server, tab } = await begin();
     const tabs = Array.from({ length: 5 }, () => tab(["c"]));

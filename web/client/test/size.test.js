@@ -14,8 +14,8 @@ async function size(contents) {
 }
 
 for (const [what, most, contents] of [
-  ["connect", 8_900, 'export { connect } from "./index.js"'],
-  ["connect and publish", 9_600, 'export * from "./index.js"'],
+  ["connect", 8_950, 'export { connect } from "./index.js"'],
+  ["connect and publish", 9_650, 'export * from "./index.js"'],
   ["connect and useMessages", 9_300, 'export * from "./react.js"'],
   ["socketio", 2_200, 'export * from "./transports/socketio.js"'],
 ]) {

@@ -1,6 +1,7 @@
 // A server of a log with one order over its channels: `/data` by HTTP, what `io` of socket.io-client gives, and a `WebSocket`. It counts
 // what it sends.
 
+import { isSelected } from "../dist/message.js";
 import { json, serve } from "./server.js";
 
 /** `messages`: what is in the log, oldest first. */
@@ -16,7 +17,7 @@ export async function socketServer(messages, { hasData = true } = {}) {
     const channels = new Set(searchParams.getAll("channel"));
     const since = searchParams.get("since");
     const limit = Number(searchParams.get("limit") ?? 100);
-    const rest = since === null ? [] : log.slice(after(since)).filter(({ channel }) => channels.has(channel));
+    const rest = since === null ? [] : log.slice(after(since)).filter(({ channel }) => isSelected([...channels], channel));
     const messages = rest.slice(0, limit);
     sent.batches += 1;
     sent.byRequest += messages.length;
@@ -37,7 +38,7 @@ export async function socketServer(messages, { hasData = true } = {}) {
         const message = log[at];
         if (!message || channels.size === 0) return;
         at += 1;
-        if (!channels.has(message.channel)) continue;
+        if (!isSelected([...channels], message.channel)) continue;
         n += 1;
         sent.bySocket += 1;
         any(message.event, message.data, message);

@@ -5,7 +5,7 @@
 import { catchUp } from "../batches.js";
 import type { End } from "../end.js";
 import { Ended, refusal } from "../http.js";
-import type { Gap, Message } from "../message.js";
+import { isSelected, type Gap, type Message } from "../message.js";
 import type { Signal } from "../platform.js";
 import type { Sink, Transport, Wanted } from "../transport.js";
 
@@ -87,7 +87,7 @@ async function read(socket: Socket, wanted: Wanted, sink: Sink, signal: Signal):
     if (!isSubscribed) return;
     const { id, channel, time, from, user } = (meta ?? {}) as Message;
     // Its own notices, such as `presence`, have no id; a message that is called `gap` has one.
-    if (id && channels.includes(channel)) {
+    if (id && isSelected(channels, channel)) {
       since = id;
       sink.message({ id, channel, event, data: plain(data), time, ...(from && { from }), ...(user && { user }) });
     } else if (event === "gap") {
