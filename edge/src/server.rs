@@ -27,7 +27,7 @@ pub use self::listeners::bind;
 #[cfg(any(test, not(target_os = "linux")))]
 pub(super) use self::listeners::prepare;
 use self::worker::{Stage, Worker};
-use super::{Edge, open_files, routes::Routes};
+use super::{Edge, open_files, routes::Routes, settings::IoUring};
 
 mod listeners;
 mod worker;
@@ -87,6 +87,7 @@ where
     A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
+    let writes = writes(edge.settings.io_uring)?;
     let (stage, asked) = watch::channel(Stage::Serving);
     let listeners = listeners::one_for_each(listener, edge.settings.workers)?;
     let workers: io::Result<Vec<_>> = listeners
@@ -95,8 +96,25 @@ where
             Worker::start(listener, edge.clone(), routes.clone(), application.clone(), times, asked.clone())
         })
         .collect();
-    log::info!("listening on http://{address}, {} workers", edge.settings.workers);
+    log::info!(
+        "listening on http://{address}, {} workers, messages to many clients through {writes}",
+        edge.settings.workers
+    );
     Ok(Running { address, edge: edge.clone(), stage, workers: workers?, times, bus: None })
+}
+
+/// What messages are sent with to many clients, for the log.
+fn writes(io_uring: IoUring) -> io::Result<String> {
+    if io_uring == IoUring::Off {
+        return Ok("write(2)".to_owned());
+    }
+    match (uring::Ring::open(1), io_uring) {
+        (Ok(_), _) => Ok("io_uring".to_owned()),
+        (Err(error), IoUring::On) => {
+            Err(io::Error::new(error.kind(), format!("TRIDENT_IO_URING=on, but io_uring cannot be used: {error}")))
+        }
+        (Err(error), _) => Ok(format!("write(2), since io_uring cannot be used ({error})")),
+    }
 }
 
 /// A running server.

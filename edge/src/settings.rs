@@ -65,6 +65,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether messages are sent to many clients through io_uring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoUring {
+    /// Where the kernel allows it.
+    Auto,
+    /// Always: the server does not start without it.
+    On,
+    /// Never: through `write(2)`.
+    Off,
+}
+
 /// The settings of a process, each of them valid. `None` for a limit means no limit.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -82,6 +93,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Threads that serve requests.
     pub workers: usize,
+    /// Whether messages are sent to many clients through io_uring.
+    pub io_uring: IoUring,
     /// The retention of each channel.
     pub retention: Retention,
     /// Bytes of memory for the messages of all channels together.
@@ -251,6 +264,7 @@ impl Settings {
         let connect_rate = from.read(&table::CONNECT_RATE, values::rate);
         let publish_rate = from.read(&table::PUBLISH_RATE, values::rate);
         let socket_rate = from.read(&table::SOCKET_RATE, values::rate);
+        let io_uring = from.read(&table::IO_URING, values::io_uring);
         let keepalive = from.read(&table::KEEPALIVE, values::duration_above_zero);
         let ping_interval = from.read(&table::PING_INTERVAL, values::duration_above_zero);
         let ping_timeout = from.read(&table::PING_TIMEOUT, values::duration_above_zero);
@@ -284,6 +298,7 @@ impl Settings {
                 socket_io_key: socket_io_key?,
                 listen: listen?,
                 workers: workers?,
+                io_uring: io_uring?,
                 retention: Retention {
                     count: count?,
                     bytes: bytes?,

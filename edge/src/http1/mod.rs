@@ -51,7 +51,7 @@ pub(super) use self::sockets::Sockets;
 use self::{
     answer::Answered, clock::Clock, cohorts::Cohorts, connection::Connection, request::NextRequest, sockets::Excess,
 };
-use super::{Edge, layer::Body, routes::Routes};
+use super::{Edge, layer::Body, routes::Routes, settings::IoUring};
 
 /// The timeouts of a server's clients.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,8 @@ pub(super) struct Worker {
     clock: Rc<Clock>,
     times: ConnectionTimeouts,
     edge: Edge,
+    /// Messages are sent to many clients through io_uring.
+    uses_ring: bool,
     /// Of actix's decoder.
     config: ServiceConfig,
 }
@@ -99,7 +101,8 @@ where
     /// Create it within the worker's runtime.
     pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts) -> Self {
         let config = ServiceConfig::default();
-        let worker = Rc::new(Worker { clock: Clock::start(times.tick()), times, edge, config });
+        let uses_ring = edge.settings.io_uring != IoUring::Off;
+        let worker = Rc::new(Worker { clock: Clock::start(times.tick()), times, edge, uses_ring, config });
         Self { application, routes, cohorts: Cohorts::new(worker.clone()), worker }
     }
 

@@ -50,12 +50,14 @@ pub(crate) struct Parking {
     pub(crate) connections: Gauge,
     /// The groups of those that are sent the same bytes, on each worker.
     pub(crate) cohorts: Gauge,
+    /// Workers that send to them through io_uring.
+    pub(crate) rings: Gauge,
     unparked: [Counter; Unparked::ALL.len()],
 }
 
 impl Parking {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let (connections, cohorts) = (Gauge::default(), Gauge::default());
+        let (connections, cohorts, rings) = (Gauge::default(), Gauge::default(), Gauge::default());
         let unparked = Family::<ByReason, Counter>::default();
         registry.register(
             "parked_connections",
@@ -63,9 +65,10 @@ impl Parking {
             connections.clone(),
         );
         registry.register("cohorts", "Groups of parked connections that are sent the same bytes", cohorts.clone());
+        registry.register("io_urings", "Threads that send messages to many clients through io_uring", rings.clone());
         registry.register("unparked", "Connections that are parked no longer, by reason", unparked.clone());
         let unparked = Unparked::ALL.map(|reason| unparked.get_or_create_owned(&ByReason { reason: reason.name() }));
-        Self { connections, cohorts, unparked }
+        Self { connections, cohorts, rings, unparked }
     }
 
     /// The connections that were parked until `reason` applied.

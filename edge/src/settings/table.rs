@@ -73,6 +73,7 @@ settings! {
         CONFIG "FILE" "" "Configuration file (TOML): each setting is a key, for example history_count = 1000. Flags and the environment take precedence over it"
         LISTEN "IP:PORT" "" "Address to listen on"
         WORKERS "N" "cores" "Number of threads that serve requests"
+        IO_URING "MODE" "auto" "Whether messages are sent to many clients through io_uring: auto, on or off"
         BUS "URL" "memory" "Message bus: `memory` (this process only), `file:<directory>` (this process only, and its history survives a restart) or redis://… (shared by several processes)"
         FSYNC "always|1s|never" "always" "When a file: bus makes messages durable: before they are delivered, once a second, or when the system does"
         REDIS_CA_FILE "FILE" "" "PEM file with the certificate authorities for rediss://, instead of the system's"

@@ -74,6 +74,7 @@ fn each_setting_refuses_what_is_wrong_and_says_what_is_accepted() {
         ("--history-bytes", &["8 MiB x", "MiB", "1e6", "99999999999GiB", "-1"]),
         ("--history-age", &["1", "h", "1h30", "1y", "99999999999d", "1.5h", "-1s"]),
         ("--keepalive", &["0", "0s"]),
+        ("--io-uring", &["", "yes"]),
         ("--ping-interval", &["0", "0s"]),
         ("--ping-timeout", &["0s"]),
         ("--header-timeout", &["0", "999ms"]),
@@ -285,8 +286,9 @@ fn effective_settings_are_shown_without_secrets() {
         let found = effective.iter().find(|setting| setting.variable == variable).unwrap();
         assert_eq!((found.value.as_str(), found.origin), (value, origin), "{variable}");
     }
-    let bus = told("rediss:me:hidden@host").remove(3);
-    assert_eq!((bus.variable.as_str(), bus.value.as_str()), ("TRIDENT_BUS", "(not shown)"));
+    let told = told("rediss:me:hidden@host");
+    let bus = told.iter().find(|setting| setting.variable == "TRIDENT_BUS").unwrap();
+    assert_eq!(bus.value, "(not shown)");
 }
 
 #[test]

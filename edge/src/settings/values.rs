@@ -9,7 +9,7 @@ use std::{
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use shared::live::bus::file::Fsync;
 
-use super::LogFormat;
+use super::{IoUring, LogFormat};
 use crate::{address::Network, auth::PublicKey};
 
 /// Maximum number of threads.
@@ -211,6 +211,16 @@ pub(super) fn log_format(text: &str) -> Value<LogFormat> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("invalid log format {}: expected `text` or `json`", shown(text))),
+    }
+}
+
+/// `auto`, `on` or `off`.
+pub(super) fn io_uring(text: &str) -> Value<IoUring> {
+    match text {
+        "auto" => Ok(IoUring::Auto),
+        "on" => Ok(IoUring::On),
+        "off" => Ok(IoUring::Off),
+        _ => Err(format!("invalid value {}: expected `auto`, `on` or `off`", shown(text))),
     }
 }
 

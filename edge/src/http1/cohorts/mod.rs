@@ -89,7 +89,7 @@ impl Cohorts {
     }
 
     fn table(worker: &Worker, woken: &Arc<Woken>) -> Table {
-        Table::new(worker.clock.clone(), woken.clone(), worker.edge.metrics.parking.clone())
+        Table::new(worker.clock.clone(), woken.clone(), worker.edge.metrics.parking.clone(), worker.uses_ring)
     }
 
     /// Parks a connection. Returns the host, if there is none yet: it has to be polled to its end.

@@ -27,7 +27,7 @@ use super::{
     cohort::{Cohort, Follows, Kind, Run},
     member::{Departed, Exit, Guards, Links, List, Member, Members},
     woken::Woken,
-    write,
+    write::Writer,
 };
 use crate::{
     metrics::{Parking, TransportMetrics, Unparked},
@@ -55,13 +55,15 @@ pub(super) struct Table {
     pub(super) left: Vec<Departed>,
     pub(super) clock: Rc<Clock>,
     pub(super) parking: Parking,
+    writer: Writer,
     woken: Arc<Woken>,
     end_waker: Waker,
 }
 
 impl Table {
-    pub(super) fn new(clock: Rc<Clock>, woken: Arc<Woken>, parking: Parking) -> Self {
+    pub(super) fn new(clock: Rc<Clock>, woken: Arc<Woken>, parking: Parking, uses_ring: bool) -> Self {
         Self {
+            writer: Writer::open(uses_ring, SLICE, parking.rings.clone()),
             members: Slab::new(),
             cohorts: Slab::new(),
             by_channels: HashMap::new(),
@@ -250,7 +252,8 @@ impl Table {
         }
         *budget = budget.saturating_sub(keys.len() * writes);
         let mut taken = Vec::with_capacity(keys.len());
-        write::to_each(keys.iter().map(|key| &self.members[*key as usize].socket), &run.writings, &mut taken);
+        let sockets = keys.iter().map(|key| &self.members[*key as usize].socket);
+        self.writer.send(sockets, keys.len(), &run.writings, &mut taken);
         // The cohort is gone after its last member.
         let Some(figures) = self.cohorts.get(cohort).map(|cohort| cohort.figures.clone()) else { return };
         let messages: usize = keys.into_iter().zip(taken).map(|(key, taken)| self.sent(cohort, key, run, taken)).sum();

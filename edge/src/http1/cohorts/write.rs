@@ -1,14 +1,18 @@
 //! The writes of one slice: the same bytes to every socket.
 //!
-//! This is all that a cohort asks of the kernel for a message, in one place, so that one submission can replace it.
+//! Most messages are one piece of memory for each member. They are sent with one system call for the whole slice, where the kernel allows that
+//! (`TRIDENT_IO_URING`); everything else is written to one socket after the other.
 
 use std::{
     io::{self, ErrorKind, IoSlice, Write as _},
     mem,
     net::TcpStream,
+    os::fd::AsFd,
 };
 
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
+use uring::Ring;
 
 use super::super::outgoing::{MAX_PARTS, MAX_WRITE};
 
@@ -45,17 +49,55 @@ pub(super) fn after_first<'a>(parts: impl IntoIterator<Item = &'a Bytes>, mut ta
     parts.into_iter().map(rest).collect()
 }
 
-/// Passes the bytes of `writings` to each socket, and appends to `taken` the number of bytes that the kernel accepted. An error means that the
-/// connection is lost.
-pub(super) fn to_each<'a>(
-    sockets: impl Iterator<Item = &'a TcpStream>,
-    writings: &[Writing],
-    taken: &mut Vec<io::Result<usize>>,
-) {
-    taken.extend(sockets.map(|socket| to_one(socket, writings)));
+/// Fewer sockets are written to one after the other, which costs less. Tests have few.
+const MIN_RING: usize = if cfg!(test) { 2 } else { 8 };
+
+/// What a worker sends to its cohorts with.
+pub(super) struct Writer {
+    ring: Option<Ring>,
+    /// The number of workers that have a ring.
+    rings: Gauge,
 }
 
-/// As [`to_each`], for one socket.
+impl Writer {
+    /// A writer that sends through io_uring if `uses_ring`, to `most` sockets at a time.
+    pub(super) fn open(uses_ring: bool, most: usize, rings: Gauge) -> Self {
+        // The start has logged whether the kernel allows it.
+        let ring = uses_ring.then(|| Ring::open(most).ok()).flatten();
+        rings.inc_by(i64::from(ring.is_some()));
+        Self { ring, rings }
+    }
+
+    /// Passes the bytes of `writings` to each of `count` sockets, and appends to `taken` the number of bytes that the kernel accepted. An error
+    /// means that the connection is lost.
+    pub(super) fn send<'a>(
+        &mut self,
+        sockets: impl Iterator<Item = &'a TcpStream>,
+        count: usize,
+        writings: &[Writing],
+        taken: &mut Vec<io::Result<usize>>,
+    ) {
+        match (&mut self.ring, writings) {
+            (Some(ring), [writing]) if writing.len() == 1 && count >= MIN_RING => {
+                // Sockets that were not served continue alone.
+                if let Err(error) = ring.send(sockets.map(AsFd::as_fd), &writing[0], taken) {
+                    log::error!("a worker sends without io_uring from now on: {error}");
+                    self.ring = None;
+                    self.rings.dec();
+                }
+            }
+            _ => taken.extend(sockets.map(|socket| to_one(socket, writings))),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.rings.dec_by(i64::from(self.ring.is_some()));
+    }
+}
+
+/// As [`Writer::send`], for one socket.
 pub(super) fn to_one(socket: &TcpStream, writings: &[Writing]) -> io::Result<usize> {
     let mut taken = 0;
     for writing in writings {
@@ -85,9 +127,49 @@ fn write(mut socket: &TcpStream, writing: &Writing) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Read as _,
+        net::{Shutdown, TcpListener},
+    };
+
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Both ways give the same results, for members with and without space, and for those that are gone.
+    #[test]
+    fn one_system_call_for_all_does_what_one_for_each_does() {
+        let (rings, ways) = (Gauge::default(), [false, true]);
+        for parts in [vec![4], vec![100, 20_000], vec![64 * 1024, 64 * 1024]] {
+            let [apart, together] = ways.map(|uses_ring| {
+                let mut writer = Writer::open(uses_ring, 64, rings.clone());
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let (sockets, mut clients): (Vec<_>, Vec<_>) = (0..20)
+                    .map(|_| {
+                        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                        let socket = listener.accept().unwrap().0;
+                        socket.set_nonblocking(true).unwrap();
+                        (socket, client)
+                    })
+                    .unzip();
+                while (&sockets[1]).write(&[b'x'; 1 << 20]).is_ok() {}
+                sockets[2].shutdown(Shutdown::Write).unwrap();
+                let writings = writings(parts.iter().map(|size| Bytes::from(vec![b'y'; *size])));
+                let mut taken = Vec::new();
+                writer.send(sockets.iter(), sockets.len(), &writings, &mut taken);
+                drop(sockets);
+                let mut received = Vec::new();
+                clients[0].read_to_end(&mut received).unwrap();
+                let results: Vec<_> =
+                    taken.iter().map(|taken| taken.as_ref().map_err(io::Error::kind).copied()).collect();
+                assert_eq!(results[0], Ok(received.len()));
+                assert_eq!((results[1], results[2]), (Ok(0), Err(ErrorKind::BrokenPipe)));
+                results
+            });
+            assert_eq!(apart, together);
+        }
+        assert_eq!(rings.get(), 0);
+    }
 
     proptest! {
         #[test]
