@@ -2,8 +2,10 @@
 
 use super::settings::Settings;
 
-/// Descriptors that are not connections: listeners, logs, the bus, files.
+/// Descriptors that are neither connections nor a worker's: logs, the bus, files, requests to the application.
 const OTHERS: usize = 256;
+/// Descriptors of a worker: its listener, its event sets, its ring.
+const PER_WORKER: usize = 8;
 /// More is not useful; kernels reject more than `fs.nr_open`, which has this default.
 const MAX_OPEN_FILES: u64 = 1 << 20;
 
@@ -21,7 +23,7 @@ pub fn raise(settings: &Settings) {
             Err(error) => log::warn!("cannot raise the limit of open files from {current} to {wanted}: {error}"),
         }
     }
-    if let Some(told) = too_few(current, settings.max_connections) {
+    if let Some(told) = too_few(current, others(settings.workers), settings.max_connections) {
         // A default that nobody has set does not cause a warning on a machine with a lower limit.
         let level = if settings.max_connections_asked_for { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{told}");
@@ -36,9 +38,14 @@ pub(super) fn limit() -> usize {
 }
 
 /// The number of sockets in addition to everything else, so that one more can always be accepted: beyond it, idle ones are closed.
-pub(super) fn sockets() -> usize {
+pub(super) fn sockets(workers: usize) -> usize {
     let limit = limit();
-    limit.saturating_sub(OTHERS).max(limit / 2)
+    limit.saturating_sub(others(workers)).max(limit / 2)
+}
+
+/// Descriptors that are not connections.
+fn others(workers: usize) -> usize {
+    OTHERS + PER_WORKER * workers
 }
 
 /// Effectively unlimited.
@@ -52,10 +59,10 @@ pub(super) fn limit() -> usize {
 pub fn raise(_: &Settings) {}
 
 /// The message if this many descriptors do not suffice.
-fn too_few(descriptors: u64, connections: Option<usize>) -> Option<String> {
-    let wanted = (connections? + OTHERS) as u64;
+fn too_few(descriptors: u64, others: usize, connections: Option<usize>) -> Option<String> {
+    let wanted = (connections? + others) as u64;
     (descriptors < wanted).then(|| {
-        let room = descriptors.saturating_sub(OTHERS as u64);
+        let room = descriptors.saturating_sub(others as u64);
         format!(
             "only {descriptors} files may be open, which is room for {room} connections; for TRIDENT_MAX_CONNECTIONS allow \
              {wanted} (ulimit -n, LimitNOFILE=, compose `ulimits`)"
@@ -65,13 +72,14 @@ fn too_few(descriptors: u64, connections: Option<usize>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::too_few;
+    use super::*;
 
     #[test]
     fn warns_when_connections_outnumber_descriptors() {
-        assert_eq!(too_few(1 << 20, Some(100_000)), None);
-        assert_eq!(too_few(1024, None), None);
-        let warning = too_few(1024, Some(1000)).unwrap();
-        assert!(warning.contains("room for 768 connections") && warning.contains("allow 1256"), "{warning}");
+        let others = others(2);
+        assert_eq!(too_few(1 << 20, others, Some(100_000)), None);
+        assert_eq!(too_few(1024, others, None), None);
+        let warning = too_few(1024, others, Some(1000)).unwrap();
+        assert!(warning.contains("room for 752 connections") && warning.contains("allow 1272"), "{warning}");
     }
 }

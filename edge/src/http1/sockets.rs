@@ -28,6 +28,7 @@ pub(crate) struct Sockets(Arc<Inner>);
 struct Inner {
     /// Set once the limit of open files has been raised, which is before the first socket.
     most: OnceLock<usize>,
+    workers: usize,
     most_per_address: Option<usize>,
     /// Proxies, whose sockets belong to many clients.
     proxies: Vec<Network>,
@@ -65,6 +66,7 @@ impl Sockets {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             most: OnceLock::new(),
+            workers: settings.workers,
             most_per_address: settings.max_connections_per_address.map(|most| 2 * most + SPARE),
             proxies: settings.trusted_proxies.clone(),
             counts: Mutex::default(),
@@ -87,7 +89,7 @@ impl Sockets {
             *count += 1;
             *count
         });
-        let most = *self.0.most.get_or_init(open_files::sockets);
+        let most = self.0.most();
         // Several at a time, since finding the longest idle requires a scan of all.
         let excess = match (address, of_address, self.0.most_per_address) {
             (Some(address), Some(count), Some(own)) if count > own => {
@@ -101,7 +103,7 @@ impl Sockets {
 
     /// The number of sockets beyond the limit of descriptors.
     pub(super) fn excess(&self) -> usize {
-        self.0.counts().total.saturating_sub(*self.0.most.get_or_init(open_files::sockets))
+        self.0.counts().total.saturating_sub(self.0.most())
     }
 
     /// This many were closed to make room.
@@ -113,6 +115,11 @@ impl Sockets {
 impl Inner {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of sockets that the process has descriptors for.
+    fn most(&self) -> usize {
+        *self.most.get_or_init(|| open_files::sockets(self.workers))
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
