@@ -283,11 +283,12 @@ impl Log {
         Vacancy { new, left }
     }
 
-    /// The newest message that the memory has of any of `channels`. See [`newest`](super::reader::newest).
+    /// The newest message that the memory has of any of `channels`, which may be patterns. See [`newest`](super::reader::newest).
     pub(in crate::live) fn newest(&self, channels: &[ChannelName]) -> Option<Arc<Message>> {
         let head = self.head();
-        let newest = |name| self.find(name)?.history.lock().range(Cursor::ZERO, head).next_back().cloned();
-        channels.iter().filter_map(newest).max_by_key(|message| message.id)
+        let newest = |channel: Arc<Channel>| channel.history.lock().range(Cursor::ZERO, head).next_back().cloned();
+        let selected = channels.iter().flat_map(|name| self.selected_by(name));
+        selected.filter_map(newest).max_by_key(|message| message.id)
     }
 
     /// The newest `count` messages that the memory has of `channel` up to and including `last`, oldest first. See

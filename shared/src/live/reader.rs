@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
+mod backlog;
 mod batch;
 pub mod cohort;
 mod latest;
@@ -101,6 +102,10 @@ impl Reader {
             reader.cursor = state.head;
             reader.client = state.head;
         }
+        if reader.is_resolved() && reader.matching.is_some() {
+            // Most logs have few channels, all of which are found now.
+            reader.find_channels();
+        }
         reader.waiter.at(if reader.is_resolved() { reader.cursor } else { Cursor::MAX });
         reader
     }
@@ -120,7 +125,13 @@ impl Reader {
         match (since, state.start) {
             (_, None) => self.opening = Some(Opening::Unresolved { since, probe }),
             (Since::Now, Some(start)) => self.cursor = start,
-            (Since::Earliest, _) => self.opening = Some(Opening::Earliest),
+            (Since::Earliest, _) => {
+                self.opening = Some(Opening::Earliest);
+                // What the memory has forgotten may be on disk, where a pattern does not find it.
+                if self.log.archive().is_some_and(|archive| archive.has_before(self.log.forgotten())) {
+                    self.requires_forgotten();
+                }
+            }
             (Since::After(cursor), _) if cursor > state.head && !state.has_ended(probe) => {
                 self.opening = Some(Opening::Unresolved { since, probe });
             }
@@ -182,7 +193,8 @@ impl Reader {
         match self.opening {
             // As long as a cursor cannot be checked, messages after it may be lost.
             Some(Opening::Foreign(_) | Opening::Unresolved { since: Since::After(_), .. }) => true,
-            Some(Opening::Earliest | Opening::Unresolved { .. }) => false,
+            Some(Opening::Earliest) => self.is_forgotten(),
+            Some(Opening::Unresolved { .. }) => false,
             None => self.is_forgotten() || self.subscriptions.iter().any(is_lost),
         }
     }
@@ -214,32 +226,40 @@ impl Reader {
             // Afterwards: whatever is visible has been noted.
             self.match_channels();
             if head == self.cursor && self.opening.is_none() {
+                self.end_scans();
                 return None;
             }
-            match self.read_older(head, limit) {
+            if !self.find_matched() {
+                return None;
+            }
+            let up_to = self.activate(head);
+            match self.read_older(head, up_to, limit) {
                 Older::None => {}
                 Older::Waiting => return None,
                 Older::Batch(batch) => return Some(batch),
                 Older::Skipped => continue,
             }
-            if let Some(read) = self.read_memory(head, limit) {
-                return read;
+            match self.read_memory(head, up_to, limit) {
+                // Older messages are on disk, or other channels of a pattern are next.
+                None => {}
+                Some(None) if up_to < head => {}
+                Some(batch) => return batch,
             }
         }
     }
 
-    /// What is in memory after the cursor, up to `head`; `None` if older messages are on disk.
-    fn read_memory(&mut self, head: Cursor, limit: Limit) -> Option<Option<Batch>> {
+    /// What is in memory after the cursor, up to `up_to`, which is at most `head`; `None` if older messages are on disk.
+    fn read_memory(&mut self, head: Cursor, up_to: Cursor, limit: Limit) -> Option<Option<Batch>> {
         let has_archive = self.log.archive().is_some();
         let mut is_lost = false;
         let Merged { messages, is_truncated } = loop {
-            let mut merge = Merge::new(head, limit);
+            let mut merge = Merge::new(up_to, limit);
             for (at, subscription) in self.subscriptions.iter_mut().enumerate() {
                 let history = subscription.channel.history.lock();
                 let after = self.cursor.max(subscription.from);
                 merge.begin(at, &history, after);
                 let Some(dropped) = history.dropped() else { continue };
-                if has_archive && dropped.min(head) > after {
+                if has_archive && dropped.min(up_to) > after {
                     return None;
                 }
                 if !has_archive && dropped > after && dropped > subscription.reported_loss_up_to {
@@ -255,13 +275,13 @@ impl Reader {
                 None => continue,
             }
         };
-        let end = messages.last().filter(|_| is_truncated).map_or(head, |last| last.id);
-        Some(self.deliver(messages, end, is_lost))
+        let end = messages.last().filter(|_| is_truncated).map_or(up_to, |last| last.id);
+        Some(self.deliver(messages, end, head, is_lost))
     }
 
-    /// A batch of `messages`, which are everything up to `end`; `None` if there is nothing to deliver.
-    fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, is_lost: bool) -> Option<Batch> {
-        let is_lost = self.take_forgotten() || is_lost;
+    /// A batch of `messages`, which are everything up to `end`, read when the log ended at `head`; `None` if there is nothing to deliver.
+    fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, head: Cursor, is_lost: bool) -> Option<Batch> {
+        let is_lost = self.take_forgotten(head) || is_lost;
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
             // From the oldest message on, only damage is a loss.
@@ -273,7 +293,7 @@ impl Reader {
         });
         self.cursor = end;
         self.waiter.at(self.cursor);
-        self.forget_read();
+        self.deactivate();
         let given = messages.last().map(|last| last.id).or(gap.as_ref().map(|gap| gap.resumed));
         self.client = given.unwrap_or(self.client);
         (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, cursor: self.cursor })
@@ -285,7 +305,7 @@ impl Reader {
         let dropped =
             self.subscriptions.iter().filter_map(|subscription| subscription.channel.history.lock().dropped());
         let removed = self.older.iter().flat_map(|older| older.removed());
-        let places = dropped.chain(removed).chain([self.cursor, self.log.floor()]);
+        let places = dropped.chain(removed).chain(self.reported_forgotten()).chain([self.cursor, self.log.floor()]);
         places.filter(|place| *place < first).max().unwrap_or_default()
     }
 

@@ -24,6 +24,9 @@ pub(in crate::live) trait Archive: fmt::Debug + Send + Sync {
 
     /// The newest message of `channel` that is known to be removed, without reading anything.
     fn removed(&self, channel: &ChannelName) -> Cursor;
+
+    /// Whether it has messages up to `cursor`, on any channel.
+    fn has_before(&self, cursor: Cursor) -> bool;
 }
 
 /// What a reader needs.

@@ -23,10 +23,15 @@ pub struct Watch {
     noted: Arc<Noted>,
 }
 
+/// Maximum number of channels that are noted for one pattern until its reader reads.
+const MAX_NOTED: usize = 2_048;
+
 /// The channels with messages that have not been read: at most one entry for a channel.
 pub(in crate::live) struct Noted {
     is_wanted: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>,
     channels: Mutex<HashMap<ChannelName, Arc<Channel>>>,
+    /// The number of channels beyond which no more are noted. A reader that finds as many looks at the log itself.
+    most: usize,
     waiter: Arc<Waiter>,
 }
 
@@ -40,7 +45,10 @@ impl Noted {
             let Some(noted) = watch.upgrade() else { return false };
             let mut is_new = false;
             for channel in channels.iter().filter(|channel| (noted.is_wanted)(&channel.name)) {
-                noted.channels.lock().insert(channel.name.clone(), channel.clone());
+                let mut channels = noted.channels.lock();
+                if channels.len() < noted.most {
+                    channels.insert(channel.name.clone(), channel.clone());
+                }
                 is_new = true;
             }
             if is_new {
@@ -55,10 +63,23 @@ impl Noted {
         watches.iter().filter_map(|watch| watch.upgrade()?.waiter.waker.take()).collect()
     }
 
-    /// The channels with new messages since the last call.
-    pub(in crate::live) fn take(&self) -> Vec<Arc<Channel>> {
-        let mut channels = self.channels.lock();
-        if channels.is_empty() { Vec::new() } else { mem::take(&mut *channels).into_values().collect() }
+    /// How many channels are noted.
+    #[cfg(test)]
+    pub(in crate::live) fn count(&self) -> usize {
+        self.channels.lock().len()
+    }
+
+    /// The channels with new messages since the last call; `None` if there were too many.
+    pub(in crate::live) fn take(&self) -> Option<Vec<Arc<Channel>>> {
+        let channels = {
+            let mut channels = self.channels.lock();
+            if channels.is_empty() {
+                return Some(Vec::new());
+            }
+            mem::take(&mut *channels)
+        };
+        // Dropped here, and not by a publisher, if they are the last references.
+        (channels.len() < self.most).then(|| channels.into_values().collect())
     }
 }
 
@@ -73,7 +94,8 @@ impl Log {
         let mut writer = self.writer.lock();
         let matching = writer.channels.iter().filter(|(name, _)| is_wanted(name));
         let channels = matching.map(|(name, channel)| (name.clone(), channel.clone())).collect();
-        let noted = Arc::new(Noted { is_wanted, channels: Mutex::new(channels), waiter: Arc::default() });
+        let (channels, waiter) = (Mutex::new(channels), Arc::default());
+        let noted = Arc::new(Noted { is_wanted, channels, most: usize::MAX, waiter });
         writer.watches.push(Arc::downgrade(&noted));
         noted
     }
@@ -82,7 +104,8 @@ impl Log {
     pub(in crate::live) fn note_pattern(&self, pattern: &ChannelName, waiter: &Arc<Waiter>) -> Arc<Noted> {
         let selector = pattern.clone();
         let is_wanted = Box::new(move |name: &ChannelName| selector.selects(name));
-        let noted = Arc::new(Noted { is_wanted, channels: Mutex::default(), waiter: waiter.clone() });
+        let (channels, waiter) = (Mutex::default(), waiter.clone());
+        let noted = Arc::new(Noted { is_wanted, channels, most: MAX_NOTED, waiter });
         self.writer.lock().watches.push(Arc::downgrade(&noted));
         noted
     }
@@ -94,17 +117,31 @@ impl Log {
             return self.find(pattern).into_iter().collect();
         }
         let mut found = Vec::new();
-        for part in 0.. {
-            let visit = |channel: &Arc<Channel>| {
-                if pattern.selects(&channel.name) {
-                    found.push(channel.clone());
-                }
-            };
-            if !self.writer.lock().channels.visit(part, visit) {
-                break;
-            }
-        }
+        let mut parts = 0..;
+        while parts
+            .next()
+            .and_then(|part| self.visit_selected(pattern, part, |channel| found.push(channel.clone())))
+            .is_some()
+        {}
         found
+    }
+
+    /// Calls `visit` for the channels in the part `part` that `pattern` selects, and returns how many channels the part has; `None` if there is
+    /// no such part. Holds the writer's lock.
+    pub(in crate::live) fn visit_selected(
+        &self,
+        pattern: &ChannelName,
+        part: usize,
+        mut visit: impl FnMut(&Arc<Channel>),
+    ) -> Option<usize> {
+        let mut visited = 0;
+        let mut select = |channel: &Arc<Channel>| {
+            visited += 1;
+            if pattern.selects(&channel.name) {
+                visit(channel);
+            }
+        };
+        self.writer.lock().channels.visit(part, &mut select).then_some(visited)
     }
 
     /// Up to here, channels that the log does not know any more may have lost messages.

@@ -45,13 +45,14 @@ pub async fn latest(log: &Arc<Log>, channel: &ChannelName, limit: Limit, last: C
     (found.messages.into(), found.has_more)
 }
 
-/// The newest message stored on any of `channels`. Waits for the disk if the memory has none of them.
+/// The newest message stored on any of `channels`. Waits for the disk if the memory has none of them; what a pattern selects is found in
+/// memory only.
 pub async fn newest(log: &Arc<Log>, channels: &[ChannelName]) -> Option<Arc<Message>> {
     // The memory drops its oldest messages: what it has of any channel is newer than all that it dropped.
     let mut newest = log.newest(channels);
     if newest.is_none() && log.archive().is_some() {
         let limit = Limit { messages: 1, bytes: usize::MAX };
-        for channel in channels {
+        for channel in channels.iter().filter(|channel| !channel.is_pattern()) {
             let found = search(log, channel, limit, log.head(), |found| !found.messages.is_empty()).await;
             newest = newest.into_iter().chain(found.messages).max_by_key(|message| message.id);
         }

@@ -14,6 +14,9 @@ impl Reader {
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         let newest = |subscription: &Subscription| subscription.channel.history.lock().newest().map(|newest| newest.id);
-        self.is_resolved() && self.subscriptions.iter().filter_map(newest).all(|newest| newest <= self.cursor)
+        let has_more = self.matching.as_ref().is_some_and(|matching| !matching.backlog.is_empty());
+        self.is_resolved()
+            && !has_more
+            && self.subscriptions.iter().filter_map(newest).all(|newest| newest <= self.cursor)
     }
 }

@@ -83,10 +83,10 @@ impl Reader {
         .await
     }
 
-    /// Whether older messages are being read from disk.
+    /// Whether older messages are being read from disk, or the channels of a pattern are being looked for.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.older.as_ref().is_some_and(|older| older.awaited.is_some())
+        self.is_scanning() || self.older.as_ref().is_some_and(|older| older.awaited.is_some())
     }
 
     /// How many channels' losses are remembered.
@@ -105,13 +105,17 @@ impl Reader {
     /// As [`is_gap`](Self::is_gap), for a reader whose position is determined. Waits for the disk, if only that knows.
     pub fn poll_gap(&mut self, cx: &Context<'_>) -> Poll<bool> {
         self.waiter.waker.register(cx.waker());
+        if self.is_resolved() && !self.find_channels() {
+            return Poll::Pending;
+        }
         if self.is_gap() || self.log.archive().is_none() || !self.is_resolved() {
             return Poll::Ready(self.is_gap());
         }
         if self.older.as_ref().is_some_and(|older| older.piece.is_some()) {
             return Poll::Ready(false);
         }
-        let Some(piece) = self.next_piece(self.log.head()) else {
+        let up_to = self.activate(self.log.head());
+        let Some(piece) = self.next_piece(up_to) else {
             return if self.is_waiting() { Poll::Pending } else { Poll::Ready(false) };
         };
         let is_lost = self.is_lost(&piece);
@@ -119,23 +123,23 @@ impl Reader {
         Poll::Ready(is_lost)
     }
 
-    /// Reads from disk, if some messages after the cursor are only there.
-    pub(super) fn read_older(&mut self, head: Cursor, limit: Limit) -> Older {
+    /// Reads from disk up to `up_to`, which is at most `head`, if some messages after the cursor are only there.
+    pub(super) fn read_older(&mut self, head: Cursor, up_to: Cursor, limit: Limit) -> Older {
         if self.log.archive().is_none() {
             return Older::None;
         }
         if self.older.as_ref().is_none_or(|older| older.piece.is_none()) {
-            let Some(piece) = self.next_piece(head) else {
+            let Some(piece) = self.next_piece(up_to) else {
                 return if self.is_waiting() { Older::Waiting } else { Older::None };
             };
             let is_lost = self.report(&piece);
             let Piece { messages, end, share, .. } = piece;
             // A reader never moves back, whatever the piece says.
             let rest = Rest { messages: messages.into(), end: end.max(self.cursor), _share: share };
-            return self.serve(rest, limit, is_lost);
+            return self.serve(rest, head, limit, is_lost);
         }
         match self.older.as_mut().and_then(|older| older.piece.take()) {
-            Some(rest) => self.serve(rest, limit, false),
+            Some(rest) => self.serve(rest, head, limit, false),
             None => Older::None,
         }
     }
@@ -198,7 +202,7 @@ impl Reader {
     }
 
     /// Delivers the beginning of what is left of a piece, and keeps the rest.
-    fn serve(&mut self, mut rest: Rest, limit: Limit, is_lost: bool) -> Older {
+    fn serve(&mut self, mut rest: Rest, head: Cursor, limit: Limit, is_lost: bool) -> Older {
         let (mut messages, mut bytes) = (Vec::new(), 0_usize);
         while let Some(message) = rest.messages.pop_front() {
             bytes = bytes.saturating_add(message.len());
@@ -216,6 +220,6 @@ impl Reader {
         {
             older.piece = Some(rest);
         }
-        self.deliver(messages, end, is_lost).map_or(Older::Skipped, Older::Batch)
+        self.deliver(messages, end, head, is_lost).map_or(Older::Skipped, Older::Batch)
     }
 }

@@ -1,11 +1,11 @@
 //! Subscriptions by a pattern: to all channels whose names begin alike, those that do not exist yet included.
 //!
-//! The log notes channels with new messages for each pattern ([`Noted`]). A reader adds them to its subscriptions before it reads, and
-//! forgets those of which it has read everything, so that its work depends on the channels that have something for it, however many match.
+//! The log notes channels with new messages for each pattern ([`Noted`]). A reader adds them to its [`Backlog`] before it reads. Channels of
+//! which it has read everything are in neither, so that its work depends on the channels that have something for it, however many match.
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Reader, subscriptions::Subscription};
+use super::{Reader, backlog::Backlog, subscriptions::Subscription};
 use crate::{
     live::log::{Channel, Noted},
     pure::{ChannelName, Cursor},
@@ -14,14 +14,16 @@ use crate::{
 /// The patterns of a reader.
 #[derive(Default)]
 pub(super) struct Matching {
-    patterns: Vec<Pattern>,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) backlog: Backlog,
     /// What channels that are not known any more have lost up to here has been reported, or was never requested.
     reported_up_to: Cursor,
 }
 
-struct Pattern {
-    name: ChannelName,
-    noted: Arc<Noted>,
+/// A pattern of a reader.
+pub(super) struct Pattern {
+    pub(super) name: ChannelName,
+    pub(super) noted: Arc<Noted>,
     /// Messages up to here are not wanted, even if the reader's cursor is older.
     from: Cursor,
 }
@@ -34,7 +36,7 @@ impl Matching {
 }
 
 impl Reader {
-    /// Subscribes to what `pattern` selects. Channels that have messages already are visited, unless only later messages are wanted.
+    /// Subscribes to what `pattern` selects. Channels that have messages already are looked for, unless only later messages are wanted.
     pub(super) fn add_pattern(&mut self, pattern: &ChannelName, from: Cursor, has_earlier: bool) {
         if self.reads_pattern(pattern) {
             return;
@@ -47,18 +49,27 @@ impl Reader {
             matching.reported_up_to = forgotten;
         }
         matching.patterns.push(Pattern { name: pattern.clone(), noted, from });
-        self.match_from(pattern);
         if has_earlier {
-            self.push_matched(self.log.selected_by(pattern));
+            matching.backlog.scan(pattern);
         }
+        self.match_from(pattern);
         self.forget_older();
     }
 
     pub(super) fn remove_pattern(&mut self, pattern: &ChannelName) {
         let Some(matching) = &mut self.matching else { return };
         matching.patterns.retain(|known| known.name != *pattern);
+        matching.backlog.forget(pattern);
+        let Matching { patterns, backlog, .. } = &mut **matching;
+        backlog.retain(|name| patterns.iter().any(|pattern| pattern.name.selects(name)));
         let left = &*matching;
-        self.subscriptions.retain(|matched| matched.key.is_some() || left.position_of(&matched.channel.name).is_some());
+        self.subscriptions.retain_mut(|matched| {
+            matched.key.is_some() || {
+                let position = left.position_of(&matched.channel.name);
+                matched.from = position.unwrap_or(matched.from);
+                position.is_some()
+            }
+        });
         if matching.patterns.is_empty() {
             self.matching = None;
         }
@@ -93,27 +104,44 @@ impl Reader {
     /// its name from now on.
     pub(super) fn take_matched(&mut self, channel: &ChannelName) -> Option<(Cursor, Option<Cursor>)> {
         let from = self.matching.as_ref()?.position_of(channel)?;
-        let matched = self.subscriptions.iter().position(|matched| matched.channel.name == *channel);
-        Some((from, matched.map(|at| self.subscriptions.swap_remove(at).reported_loss_up_to)))
+        let mut reported = None::<Cursor>;
+        // A channel that was forgotten and created again may have been noted as both.
+        self.subscriptions.retain(|matched| {
+            let is_it = matched.channel.name == *channel;
+            if is_it {
+                reported =
+                    Some(reported.map_or(matched.reported_loss_up_to, |other| other.min(matched.reported_loss_up_to)));
+            }
+            !is_it
+        });
+        let is_unread = self.matching.as_mut()?.backlog.retain(|name| name != channel);
+        Some((from, if is_unread { Some(Cursor::ZERO) } else { reported }))
     }
 
     /// A channel that patterns may select is not read by its name any more.
     pub(super) fn look_again(&mut self, channel: &ChannelName) {
         if self.matching.as_ref().is_some_and(|matching| matching.position_of(channel).is_some()) {
-            self.push_matched(self.log.selected_by(channel));
+            let (found, cursor) = (self.log.selected_by(channel), self.cursor);
+            if let Some(matching) = &mut self.matching {
+                found.iter().for_each(|channel| matching.backlog.add(channel, cursor));
+            }
         }
     }
 
-    /// Subscribes to the channels that have been noted since the last call. Those of all visible messages have been.
+    /// Adds the channels that have been noted since the last call to the backlog. Those of all visible messages have been.
     pub(super) fn match_channels(&mut self) {
-        let Some(matching) = &self.matching else { return };
-        let noted: Vec<_> = matching.patterns.iter().flat_map(|pattern| pattern.noted.take()).collect();
-        if !noted.is_empty() {
-            self.push_matched(noted);
+        let cursor = self.cursor;
+        let Some(Matching { patterns, backlog, .. }) = self.matching.as_deref_mut() else { return };
+        for pattern in patterns {
+            match pattern.noted.take() {
+                Some(channels) => channels.iter().for_each(|channel| backlog.add(channel, cursor)),
+                None => backlog.scan(&pattern.name),
+            }
         }
     }
 
-    fn push_matched(&mut self, channels: Vec<Arc<Channel>>) {
+    /// Subscribes to `channels`, as far as patterns select them.
+    pub(super) fn push_matched(&mut self, channels: Vec<Arc<Channel>>) {
         let Some(matching) = &self.matching else { return };
         let mut known: HashSet<_> =
             self.subscriptions.iter().map(|subscription| Arc::as_ptr(&subscription.channel)).collect();
@@ -127,37 +155,31 @@ impl Reader {
         }
     }
 
-    /// Forgets the channels of patterns of which everything has been read. They are noted again.
-    pub(super) fn forget_read(&mut self) {
-        if self.matching.is_none() || !self.older.as_ref().is_none_or(|older| older.is_idle()) {
-            return;
-        }
-        let cursor = self.cursor;
-        self.subscriptions.retain(|matched| {
-            matched.key.is_some() || {
-                let history = matched.channel.history.lock();
-                let last = history.newest().map(|newest| newest.id).max(history.dropped());
-                last.is_some_and(|last| last > cursor)
-            }
-        });
-    }
-
     /// Whether a channel that the log does not know any more may have lost messages after the cursor, which is not reported yet.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.matching.as_ref().is_some_and(|matching| {
-            let from = matching.patterns.iter().map(|pattern| pattern.from).min().unwrap_or_default();
-            self.log.forgotten() > self.cursor.max(from).max(matching.reported_up_to)
-        })
+        self.forgotten().is_some()
     }
 
-    /// As [`is_forgotten`](Self::is_forgotten); it is being reported.
-    pub(super) fn take_forgotten(&mut self) -> bool {
-        let is_forgotten = self.is_forgotten();
-        let forgotten = self.log.forgotten();
-        if let Some(matching) = &mut self.matching {
-            matching.reported_up_to = forgotten;
+    /// Up to where such channels may have lost messages, if that is not reported yet.
+    fn forgotten(&self) -> Option<Cursor> {
+        let matching = self.matching.as_ref()?;
+        let from = matching.patterns.iter().map(|pattern| pattern.from).min().unwrap_or_default();
+        let reported = self.cursor.max(from).max(matching.reported_up_to);
+        Some(self.log.forgotten()).filter(|forgotten| *forgotten > reported)
+    }
+
+    /// As [`is_forgotten`](Self::is_forgotten); it is being reported by a read up to `head`.
+    pub(super) fn take_forgotten(&mut self, head: Cursor) -> bool {
+        let forgotten = self.forgotten();
+        if let (Some(matching), Some(forgotten)) = (&mut self.matching, forgotten) {
+            matching.reported_up_to = matching.reported_up_to.max(forgotten.min(head));
         }
-        is_forgotten
+        forgotten.is_some()
+    }
+
+    /// Up to where the losses of such channels have been reported.
+    pub(super) fn reported_forgotten(&self) -> Option<Cursor> {
+        self.matching.as_ref().map(|matching| matching.reported_up_to)
     }
 
     /// Whatever was lost after the cursor is reported from now on.

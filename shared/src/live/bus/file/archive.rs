@@ -79,6 +79,13 @@ impl Archive for DiskArchive {
     fn removed(&self, channel: &ChannelName) -> Cursor {
         self.catalog.segments.lock().removed.of(channel)
     }
+
+    fn has_before(&self, cursor: Cursor) -> bool {
+        let segments = self.catalog.segments.lock();
+        let sealed =
+            segments.sealed.iter().find(|segment| segment.sealed.messages > 0).map(|segment| segment.sealed.first);
+        sealed.or(segments.active.index.first).is_some_and(|first| first <= cursor)
+    }
 }
 
 impl DiskArchive {

@@ -143,6 +143,8 @@ pub(super) fn count_over_bytes(listing: &impl Listing, most: u64) -> io::Result<
 pub(super) struct Index {
     channels: HashMap<ChannelName, Entries>,
     pub(super) messages: u64,
+    /// The oldest of them.
+    pub(super) first: Option<Cursor>,
     /// The memory in bytes, about.
     pub(super) memory: usize,
 }
@@ -169,6 +171,7 @@ impl Index {
         };
         self.memory += MESSAGE;
         self.messages += 1;
+        self.first = self.first.or(Some(id));
         let Entries { summary, blocks, stream, end } = entries;
         if summary.count.is_multiple_of(BLOCK) {
             blocks.push(Block { first: id, offset: *end, stream: stream.len() as u64, bytes: summary.bytes });

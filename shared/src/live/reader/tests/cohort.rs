@@ -142,6 +142,10 @@ impl Archive for Slow {
     fn removed(&self, _: &ChannelName) -> Cursor {
         Cursor::ZERO
     }
+
+    fn has_before(&self, _: Cursor) -> bool {
+        false
+    }
 }
 
 #[test]

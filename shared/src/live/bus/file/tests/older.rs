@@ -112,6 +112,36 @@ fn history_is_larger_than_memory() {
     assert_eq!(again.bus.disk().unwrap().reading, 0, "everything that was read is delivered");
 }
 
+/// A pattern finds the channels that the memory knows. That it does not have the others is a gap, from the oldest message on too.
+#[test]
+fn a_pattern_has_a_gap_before_what_the_memory_knows() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    let first = say(&mut simulated, "orders.quiet", 300);
+    let sent: Vec<_> = (0..100).map(|_| say(&mut simulated, "orders.busy", 300)).collect();
+    let by_pattern = |bus: &FileBus, since| {
+        let mut reader = Reader::open(bus.log(), &[ChannelName::selector("orders.*").unwrap()], since);
+        let is_gap = is_gap(bus, &mut reader);
+        let (mut ids, mut gaps) = (Vec::new(), 0);
+        while let Some(batch) = next(bus, &mut reader, 7) {
+            ids.extend(batch.messages.iter().map(|message| message.id));
+            gaps += usize::from(batch.gap.is_some());
+        }
+        assert_eq!(is_gap, gaps > 0);
+        (ids, gaps)
+    };
+    for since in [Since::Earliest, Since::After(first.before())] {
+        let (ids, gaps) = by_pattern(&open(&disk.kill(), Retention::default(), None).bus, since);
+        assert_eq!((ids.contains(&first), ids.ends_with(&sent[90..]), gaps), (false, true, 1), "{since:?}");
+    }
+    // With everything in memory there is none.
+    let disk = SimulatedDisk::new();
+    let mut simulated = open(&disk, Retention::default(), None);
+    let sent = [say(&mut simulated, "orders.a", 10), say(&mut simulated, "orders.b", 10)];
+    assert_eq!(by_pattern(&simulated.bus, Since::Earliest), (sent.to_vec(), 0));
+    assert_eq!(by_pattern(&open(&disk.kill(), Retention::default(), None).bus, Since::Earliest), (sent.to_vec(), 0));
+}
+
 /// A channel that lost something by the removal of segments is a gap; one that lost nothing is none, also after a restart.
 #[test]
 fn removed_segments_are_a_gap_for_their_channels_only() {

@@ -1,0 +1,188 @@
+//! The channels of a reader's patterns that have something for it. It reads a few of them at a time: those whose unread messages are the
+//! oldest. So the work of a read does not depend on how many channels match.
+//!
+//! ```text
+//! noted by the log, or found by a scan ─▶ Backlog ─▶ the subscriptions of one read ─▶ Backlog, while there is more to read
+//! ```
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use super::Reader;
+use crate::{
+    live::log::Channel,
+    pure::{ChannelName, Cursor},
+};
+
+/// The number of channels of one read.
+const AT_ONCE: usize = 256;
+/// The number of channels of the log that are visited before other tasks have their turn.
+const VISITED_AT_ONCE: usize = 8_192;
+/// The size up to which channels are collected; twice as many as the log has, if that is more. Beyond, those that the log does not have any
+/// more are removed.
+const MIN_LIMIT: usize = 8_192;
+
+/// See the module.
+pub(super) struct Backlog {
+    /// By the oldest unread message, which no two channels have in common.
+    unread: BTreeMap<Cursor, Arc<Channel>>,
+    /// Channels that have dropped messages after the cursor.
+    behind: Vec<Arc<Channel>>,
+    /// The patterns whose channels are being looked for, each with the next part of the log.
+    scans: VecDeque<(ChannelName, usize)>,
+    limit: usize,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self { unread: BTreeMap::new(), behind: Vec::new(), scans: VecDeque::new(), limit: MIN_LIMIT }
+    }
+}
+
+impl Backlog {
+    /// Adds `channel` if it has anything after `cursor`.
+    pub(super) fn add(&mut self, channel: &Arc<Channel>, cursor: Cursor) {
+        let (is_behind, next) = {
+            let history = channel.history.lock();
+            let next = history.range(cursor, Cursor::MAX).next().map(|next| next.id);
+            (history.dropped() > Some(cursor), next)
+        };
+        if is_behind {
+            self.behind.push(channel.clone());
+        } else if let Some(next) = next {
+            self.unread.insert(next, channel.clone());
+        }
+    }
+
+    /// The channels that the log has, and that `pattern` selects, are looked for.
+    pub(super) fn scan(&mut self, pattern: &ChannelName) {
+        self.scans.retain(|(known, _)| known != pattern);
+        self.scans.push_back((pattern.clone(), 0));
+    }
+
+    pub(super) fn is_scanning(&self) -> bool {
+        !self.scans.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unread.is_empty() && self.behind.is_empty() && self.scans.is_empty()
+    }
+
+    /// Keeps the channels whose names are `wanted`; returns whether some are not.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&ChannelName) -> bool) -> bool {
+        let before = self.unread.len() + self.behind.len();
+        self.unread.retain(|_, channel| wanted(&channel.name));
+        self.behind.retain(|channel| wanted(&channel.name));
+        before > self.unread.len() + self.behind.len()
+    }
+
+    /// A pattern is not read any more.
+    pub(super) fn forget(&mut self, pattern: &ChannelName) {
+        self.scans.retain(|(known, _)| known != pattern);
+    }
+
+    /// The channels to read next, of which `active` are read already, and up to where they are all that have messages; at most `head`.
+    fn take(&mut self, active: usize, head: Cursor) -> (Vec<Arc<Channel>>, Cursor) {
+        let mut channels = std::mem::take(&mut self.behind);
+        // At least one, so that the cursor moves.
+        let room = AT_ONCE.saturating_sub(active + channels.len()).max(1);
+        let mut last = head;
+        for _ in 0..room {
+            let Some(first) = self.unread.first_entry().filter(|first| *first.key() <= head) else { break };
+            last = *first.key();
+            channels.push(first.remove());
+        }
+        let has_more = self.unread.first_key_value().is_some_and(|(next, _)| *next <= head);
+        (channels, if has_more { last } else { head })
+    }
+}
+
+impl Reader {
+    /// Continues to look for channels; returns whether all are found. If not, the reader is woken at once.
+    pub(super) fn find_matched(&mut self) -> bool {
+        let cursor = self.cursor;
+        let Some(matching) = self.matching.as_deref_mut() else { return true };
+        let (patterns, backlog) = (&matching.patterns, &mut matching.backlog);
+        let mut is_scan = backlog.is_scanning();
+        if !is_scan && backlog.unread.len() + backlog.behind.len() > backlog.limit {
+            is_scan = true;
+            (backlog.unread, backlog.behind) = (BTreeMap::new(), Vec::new());
+            patterns.iter().for_each(|pattern| backlog.scan(&pattern.name));
+        }
+        let mut visited = 0;
+        while let Some((pattern, part)) = backlog.scans.pop_front() {
+            if visited > VISITED_AT_ONCE {
+                backlog.scans.push_front((pattern, part));
+                self.waiter.waker.wake();
+                return false;
+            }
+            if let Some(count) = self.log.visit_selected(&pattern, part, |channel| backlog.add(channel, cursor)) {
+                visited += count;
+                backlog.scans.push_front((pattern, part + 1));
+            }
+        }
+        if is_scan {
+            backlog.limit = MIN_LIMIT.max(2 * (backlog.unread.len() + backlog.behind.len()));
+        }
+        true
+    }
+
+    /// It has read everything: what follows will be noted.
+    pub(super) fn end_scans(&mut self) {
+        if let Some(matching) = &mut self.matching {
+            matching.backlog.scans.clear();
+        }
+    }
+
+    /// Looks for the channels of the next read; returns whether they are found. If not, the reader is woken at once.
+    pub(super) fn find_channels(&mut self) -> bool {
+        let head = self.log.head();
+        self.match_channels();
+        let is_found = self.find_matched();
+        if is_found {
+            self.activate(head);
+        }
+        is_found
+    }
+
+    /// Whether it looks for the channels that its patterns select.
+    pub(super) fn is_scanning(&self) -> bool {
+        self.matching.as_ref().is_some_and(|matching| matching.backlog.is_scanning())
+    }
+
+    /// Subscribes to the channels that are read next. Returns up to where the subscriptions are all that have messages.
+    pub(super) fn activate(&mut self, head: Cursor) -> Cursor {
+        // A piece from disk is of the present subscriptions.
+        let is_idle = self.is_idle();
+        let Some(matching) = self.matching.as_mut().filter(|_| is_idle) else { return head };
+        let active = self.subscriptions.iter().filter(|subscription| subscription.key.is_none()).count();
+        let (channels, up_to) = matching.backlog.take(active, head);
+        self.push_matched(channels);
+        up_to
+    }
+
+    /// The channels of patterns are in the backlog again if there is more to read, except for those whose losses are being reported.
+    pub(super) fn deactivate(&mut self) {
+        let (is_idle, cursor) = (self.is_idle(), self.cursor);
+        let Some(matching) = self.matching.as_mut().filter(|_| is_idle) else { return };
+        self.subscriptions.retain(|matched| {
+            matched.key.is_some() || {
+                let is_behind = matched.channel.history.lock().dropped() > Some(cursor);
+                if !is_behind {
+                    matching.backlog.add(&matched.channel, cursor);
+                }
+                is_behind
+            }
+        });
+    }
+
+    /// Whether nothing is read from disk.
+    fn is_idle(&self) -> bool {
+        self.older.as_ref().is_none_or(|older| older.is_idle())
+    }
+}
+
+#[cfg(test)]
+mod tests;
