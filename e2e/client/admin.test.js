@@ -195,6 +195,106 @@ describe("admin page", () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  /** Answers requests for `path` as `answer` says, and refreshes what is shown. */
+  const fake = (path, answer) => page.route(`**/v1/${path}`, async (route) => answer(route, () => route.fetch().then((response) => response.json())));
+  const refresh = () => page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+
+  test("refusals of a process that was silent for a while are counted once", async () => {
+    await visit();
+    let isSilent = false;
+    let refusals = { bad_token: 5 };
+    await fake("stats", async (route, real) => {
+      const stats = await real();
+      await route.fulfill({ json: isSilent ? { processes: [], incomplete: ["standalone"] } : { processes: stats.processes.map((one) => ({ ...one, refusals })) } });
+    });
+    await page.reload();
+    const counts = () => page.locator("#refusals tbody td").allTextContents();
+    await until("the counts", async () => (await counts()).join() === "bad_token,0,5");
+    isSilent = true;
+    await refresh();
+    await shows("#overview-incomplete", "standalone");
+    [isSilent, refusals] = [false, { bad_token: 7, body: 1 }];
+    await refresh();
+    await until("the counts", async () => (await counts()).join() === "bad_token,2,7,body,1,1");
+  });
+
+  test("a name that would change the path is not sent", async () => {
+    await visit("#users");
+    const sent = [];
+    page.on("request", (request) => request.method() === "DELETE" && sent.push(request.url()));
+    for (const user of [".", ".."]) {
+      await page.locator("#end-user").fill(user);
+      await page.locator("#end [type=submit]").click();
+      await page.getByRole("button", { name: "Continue" }).click();
+      await shows("#end output", "cannot be part of an address");
+    }
+    assert.deepEqual(sent, []);
+  });
+
+  test("a refresh during the request for the next page does not remove that page", async () => {
+    const rows = (from) => Array.from({ length: 100 }, (_, n) => ({ id: `c${from + n}`, transport: "sse", channels: ["a"], since: Date.now(), address: "127.0.0.1" }));
+    await visit();
+    const held = [];
+    await fake("connections*", async (route) => {
+      const url = new URL(route.request().url());
+      if (held.isHolding) await new Promise((resolve) => held.push({ resolve, isNext: url.searchParams.has("after") }));
+      await route.fulfill({ json: url.searchParams.has("after") ? { connections: rows(100) } : { connections: rows(0), next: "c99" } });
+    });
+    await page.evaluate(() => { location.hash = "#connections"; });
+    const count = () => page.locator("#connections-table tbody tr").count();
+    await until("the first page", async () => (await count()) === 100);
+    held.isHolding = true;
+    await page.getByRole("button", { name: "More" }).click();
+    await until("the request", () => held.some(({ isNext }) => isNext));
+    await refresh();
+    held.isHolding = false;
+    held.find(({ isNext }) => isNext).resolve();
+    await until("both pages", async () => (await count()) === 200);
+    for (const { resolve } of held) resolve();
+    await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 100); }));
+    assert.equal(await count(), 200);
+  });
+
+  test("a new message during the request for older ones leaves no hole", async () => {
+    const ids = [];
+    for (let n = 0; n < 7; n += 1) {
+      const lines = Array.from({ length: 100 }, (_, m) => JSON.stringify({ channel: "public.hole", data: n * 100 + m })).join("\n");
+      const headers = { Authorization: `Bearer ${token({ trident: { publish: ["*"] } })}`, "Content-Type": "application/x-ndjson" };
+      ids.push(...(await ask(`${server.base}/events`, { method: "POST", headers, body: lines })).json().ids);
+    }
+    await visit("#channel/public.hole");
+    const lines = () => page.locator("#messages .id").allTextContents();
+    for (const count of [100, 200, 300, 400, 500]) {
+      await until("the page", async () => (await lines()).length === count);
+      if (count < 500) await page.getByRole("button", { name: "Older" }).click();
+    }
+    await shows("#tail-state", "live");
+    let release;
+    await page.route("**/messages?*before*", async (route) => {
+      if (!release) await new Promise((resolve) => { release = resolve; });
+      await route.continue();
+    });
+    await page.getByRole("button", { name: "Older" }).click();
+    await until("the request", () => release);
+    ids.push(await publish(server.base, "public.hole", "new"));
+    await until("the new message", async () => (await lines())[0] === ids.at(-1));
+    release();
+    await shows("#tail-state", "history");
+    const shown = (await lines()).toReversed();
+    assert.deepEqual(shown, ids.slice(ids.indexOf(shown[0])).slice(0, shown.length));
+  });
+
+  test("a question is closed when the token is not accepted any more", async () => {
+    await visit("#users");
+    await page.locator("#end-user").fill("dan");
+    await page.locator("#end [type=submit]").click();
+    await page.locator("#confirm[open]").waitFor();
+    await fake("**", (route) => route.fulfill({ status: 401, json: { error: { code: "bad_token", message: "revoked" } } }));
+    await page.evaluate(() => { location.hash = "#channels"; });
+    await shows("#problem", "The token is invalid");
+    assert.equal(await page.locator("dialog[open]").count(), 0);
+  });
+
   test("markup in users, events and data is text", async () => {
     await reader(MARKUP, "public.markup");
     await publish(server.base, "public.markup", MARKUP, { event: MARKUP });

@@ -24,6 +24,8 @@ export type Query = { [name: string]: string | number | undefined };
 
 /** Sends a request; `path` begins after `/v1/`, and its segments are encoded. */
 export async function ask<Answer>(method: string, path: string, query: Query = {}, body?: unknown): Promise<Answer> {
+  // A URL drops these segments, so that the path would be another one.
+  if (path.split("/").some((segment) => ["", ".", ".."].includes(segment))) throw new Problem(0, "bad_name", "");
   const url = new URL(`v1/${path}`, BASE);
   for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== "") url.searchParams.set(name, String(value));
   const headers: { [name: string]: string } = { Authorization: `Bearer ${currentToken()}` };

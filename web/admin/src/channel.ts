@@ -60,7 +60,8 @@ export class OneChannel implements View {
       if (!(await isConfirmed("confirm.purge", { channel }))) return;
       await act(part("purged"), async () => {
         const { up_to } = await ask<{ up_to: string }>("DELETE", `${path}/messages`);
-        await this.#showLive();
+        // The purge has succeeded, whatever becomes of this.
+        if (channel === this.#name) void attempt(() => this.#showLive());
         return say("purged", { id: up_to });
       });
     });
@@ -163,8 +164,13 @@ export class OneChannel implements View {
   }
 
   async #extendBack(): Promise<void> {
-    const before = this.#list.oldest;
-    const history = before && (await this.#history({ before }));
+    let before = this.#list.oldest;
+    let history = before && (await this.#history({ before }));
+    // A new message may have removed the oldest one meanwhile.
+    while (history && before !== this.#list.oldest) {
+      before = this.#list.oldest;
+      history = before && (await this.#history({ before }));
+    }
     if (!history) return;
     this.#hasOlder = history.more;
     // The list ends before the newest message now: it would not be right to add to it.

@@ -25,6 +25,13 @@ inEveryLanguage(() => {
   if (shown) part("message-title").textContent = say("message", { id: shown.id });
 });
 
+/** Closes what is open; a question is answered with no. */
+export function closeDialogs(): void {
+  message.close();
+  confirm.returnValue = "no";
+  confirm.close();
+}
+
 /** Asks whether to go on with something that cannot be undone. */
 export function isConfirmed(question: Word, values: { [name: string]: string | number } = {}): Promise<boolean> {
   part("confirm-text").textContent = say(question, values);

@@ -4,6 +4,7 @@ import { ask, Problem } from "./api.js";
 import { OneChannel } from "./channel.js";
 import { ChannelList } from "./channels.js";
 import { ConnectionList } from "./connections.js";
+import { closeDialogs } from "./dialogs.js";
 import { part } from "./dom.js";
 import { Overview } from "./overview.js";
 import { attempt, showProblem, whenTokenIsRejected } from "./problem.js";
@@ -80,6 +81,7 @@ function leave(): void {
   shown = undefined;
   clearTimeout(timer);
   forgetToken();
+  closeDialogs();
   for (const view of Object.values(views)) view.section.hidden = true;
   setSignedIn(false);
   part("token").focus();

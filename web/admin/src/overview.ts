@@ -72,7 +72,7 @@ export class Overview implements View {
     const stats = await ask<Stats>("GET", "stats");
     this.#stats = stats;
     const { processes } = stats;
-    this.#recent.add(processes.map((process) => ({ name: `${nameOf(process)} ${process.up_since}`, counts: process.refusals })));
+    this.#recent.add(processes.map((process) => ({ name: `${nameOf(process)} ${process.up_since}`, since: process.up_since, counts: process.refusals })));
     this.#rates.add([sum(processes, ({ rates }) => rates.publishes), sum(processes, ({ rates }) => rates.deliveries)]);
     this.#memory.add([sum(processes, ({ memory }) => memory ?? 0) / MIB]);
     this.#show();

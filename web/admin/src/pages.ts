@@ -20,6 +20,8 @@ export class Pages<Row> {
   #next: string | undefined;
   /** Counts what was asked for: an answer for another search is too late. */
   #asked = 0;
+  /** The number of an extension in progress: what is requested meanwhile would be without the added page. */
+  #extending: number | undefined;
 
   /** `more` is the button for the next page, and `incomplete` the place to name processes that did not answer. */
   constructor(request: (after: string | undefined, limit: number) => Promise<Page<Row>>, show: (rows: readonly Row[]) => void, more: HTMLElement, incomplete?: HTMLElement) {
@@ -37,7 +39,7 @@ export class Pages<Row> {
 
   /** Requests again what is shown. A list longer than the longest page stays as it is. */
   async refresh(): Promise<void> {
-    if (this.#rows.length > MOST) return;
+    if (this.#rows.length > MOST || this.#extending === this.#asked) return;
     const asked = this.#asked;
     const page = await this.#request(undefined, Math.max(PAGE, this.#rows.length));
     if (asked === this.#asked) this.#take(page, page.rows);
@@ -46,8 +48,13 @@ export class Pages<Row> {
   /** Requests the next page, too. */
   async extend(): Promise<void> {
     const asked = (this.#asked += 1);
-    const page = await this.#request(this.#next, PAGE);
-    if (asked === this.#asked) this.#take(page, [...this.#rows, ...page.rows]);
+    this.#extending = asked;
+    try {
+      const page = await this.#request(this.#next, PAGE);
+      if (asked === this.#asked) this.#take(page, [...this.#rows, ...page.rows]);
+    } finally {
+      if (asked === this.#extending) this.#extending = undefined;
+    }
   }
 
   #take(page: Page<Row>, rows: Row[]): void {
