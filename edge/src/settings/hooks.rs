@@ -7,6 +7,9 @@ use shared::pure::{EventKinds, access::Patterns};
 
 use super::{Fault, Sources, table, values};
 
+/// Maximum number of patterns, of all that the connections of a process may read.
+const MAX_PATTERNS: usize = 16;
+
 /// What is posted to the application, and where.
 #[derive(Clone, Debug, Default)]
 pub struct HookSettings {
@@ -34,7 +37,7 @@ pub(super) fn read(
         "" => Ok(None),
         text => text.parse::<EventKinds>().map(Some),
     });
-    let channels = from.read(&table::HOOK_CHANNELS, |text| text.parse::<Patterns>().map_err(|error| error.to_string()));
+    let channels = from.read(&table::HOOK_CHANNELS, channels);
     let give_up = from.read(&table::HOOK_GIVE_UP, values::duration_limit);
     let (url, kinds, channels, give_up, recorded) = (url?, kinds?, channels?, give_up?, recorded?);
     if let Some(missing) = kinds.map(|kinds| kinds.without(recorded)).filter(|missing| !missing.is_empty()) {
@@ -61,6 +64,14 @@ pub(super) fn read(
         }
     }
     Some(HookSettings { url, kinds, channels, give_up })
+}
+
+fn channels(text: &str) -> Result<Patterns, String> {
+    let channels = text.parse::<Patterns>().map_err(|error| error.to_string())?;
+    if channels.iter().filter(|pattern| pattern.is_prefix()).count() > MAX_PATTERNS {
+        return Err(format!("at most {MAX_PATTERNS} of the names may end in `*`"));
+    }
+    Ok(channels)
 }
 
 #[cfg(test)]
@@ -115,6 +126,10 @@ mod tests {
             (
                 [("TRIDENT_EVENTS", "all"), ("TRIDENT_HOOK_CHANNELS", "$events")],
                 "TRIDENT_HOOK_CHANNELS (--hook-channels): invalid pattern `$events`",
+            ),
+            (
+                [("TRIDENT_EVENTS", "all"), ("TRIDENT_HOOK_CHANNELS", &["a*"; 17].join(","))],
+                "TRIDENT_HOOK_CHANNELS (--hook-channels): at most 16 of the names may end in `*`",
             ),
         ] {
             let faults = read(&[&[URL, SECRET], &env[..]].concat()).unwrap_err();

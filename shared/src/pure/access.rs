@@ -26,6 +26,12 @@ pub struct Pattern {
 pub struct PatternError(String);
 
 impl Pattern {
+    /// Whether it ends in `*`.
+    #[must_use]
+    pub fn is_prefix(&self) -> bool {
+        self.prefix
+    }
+
     /// Whether the pattern matches `channel`. No pattern matches the server's own channels.
     #[must_use]
     pub fn matches(&self, channel: &ChannelName) -> bool {

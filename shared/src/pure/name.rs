@@ -180,7 +180,8 @@ impl ChannelName {
     pub fn selector(text: &str) -> Result<Self, NameError> {
         let Some(stem) = text.strip_suffix(ANY) else { return text.parse() };
         // A stem need not be a name: `orders/` is one of `orders/17`.
-        let is_stem = !stem.starts_with(SERVER) && format!("{stem}x").parse::<Self>().is_ok();
+        let is_begin = |stem: &str| stem.parse::<Self>().is_ok() || format!("{stem}x").parse::<Self>().is_ok();
+        let is_stem = !stem.starts_with(SERVER) && is_begin(stem);
         if is_stem { Ok(Self(text.into())) } else { Err(NameError::Channel) }
     }
 
