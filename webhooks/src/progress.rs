@@ -29,10 +29,22 @@ pub(crate) struct Bounds {
     /// What was lost before its first event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<Loss>,
+    /// What was selected when it was first sent: the settings may be others now. The present ones if it is not stored, by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) selected: Option<Selected>,
     /// Of its body: without it, what has been dropped in the meantime would change the bytes.
     pub(crate) digest: String,
     /// When it was first sent, in milliseconds since the Unix epoch.
     pub(crate) begun: u64,
+}
+
+/// What is selected, as the settings have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Selected {
+    /// The kinds of events.
+    pub(crate) kinds: String,
+    /// The patterns of channels.
+    pub(crate) channels: String,
 }
 
 /// Events that are not delivered.
@@ -67,6 +79,12 @@ impl Loss {
 }
 
 impl Progress {
+    /// What is stored is damaged: it is not known what was delivered. Everything after `cursor` is sent, after a gap.
+    pub(crate) fn unknown(cursor: Cursor) -> Self {
+        let loss = Loss { requested: Cursor::ZERO, resumed: cursor, count: None, reason: LossReason::Dropped };
+        Self { loss: Some(loss), ..Self::at(cursor) }
+    }
+
     /// Nothing after `cursor` has been delivered.
     pub(crate) fn at(cursor: Cursor) -> Self {
         Self { cursor, loss: None, batch: None }
@@ -100,6 +118,7 @@ mod tests {
             up_to: Cursor::new(9, 0),
             count: 3,
             loss: Some(Loss { count: None, reason: LossReason::Dropped, ..loss.clone() }),
+            selected: Some(Selected { kinds: "connected".to_owned(), channels: "a.*".to_owned() }),
             digest: "x".to_owned(),
             begun: 7,
         };

@@ -141,8 +141,11 @@ impl Sender {
 
     /// Sends batch after batch, from `begin` on if nothing has been sent before. Does not return.
     async fn send(&self, begin: Cursor) {
-        let stored = self.read().await;
-        let progress = stored.clone().unwrap_or(Progress::at(begin));
+        let (stored, progress) = match self.read().await {
+            None => (None, Progress::at(begin)),
+            Some(Ok(stored)) => (Some(stored.clone()), stored),
+            Some(Err(_)) => (None, Progress::unknown(begin)),
+        };
         let mut state = State { progress, stored, pause: FIRST_PAUSE };
         let mut source = Source::new(self.log(), self.selection.clone());
         loop {
@@ -194,7 +197,8 @@ impl Sender {
         let count = messages.len() + usize::from(loss.is_some());
         let (id, digest, begun) = (random_id("msg"), digest(&body), wall_clock());
         self.status.begin(messages.first().map_or(begun, |first| first.time()));
-        let bounds = Bounds { id, up_to, count, loss, digest, begun };
+        let selected = Some(self.selection.stored());
+        let bounds = Bounds { id, up_to, count, loss, selected, digest, begun };
         state.progress = Progress { cursor: after, loss: None, batch: Some(bounds.clone()) };
         self.store(state).await;
         (bounds, body)
@@ -206,7 +210,8 @@ impl Sender {
         while !self.log().is_filled() || self.log().head() < bounds.up_to {
             sleep(BEHIND).await;
         }
-        let messages = source.range(after, bounds.up_to).await;
+        let selected = bounds.selected.as_ref().filter(|selected| **selected != self.selection.stored());
+        let messages = source.range(after, bounds.up_to, selected.and_then(Selection::of)).await;
         let body = body(bounds.loss.as_ref(), &messages);
         self.status.begin(messages.first().map_or(bounds.begun, |first| first.time()));
         (digest(&body) == bounds.digest).then_some(body)
@@ -232,6 +237,8 @@ impl Sender {
             if self.status.fail(why.clone()) {
                 log::warn!("webhooks: {} is not delivered, and will be sent again: {why}", bounds.id);
             }
+            // Every channel with new messages would be noted for a reader that does not read.
+            source.pause();
             let is_over = |limit: Duration| u128::from(wall_clock().saturating_sub(bounds.begun)) >= limit.as_millis();
             let jittered = state.pause.mul_f64(rand::rng().random_range(0.8..=1.2));
             state.pause = (2 * state.pause).min(MAX_PAUSE);
@@ -282,8 +289,8 @@ impl Sender {
         }
     }
 
-    /// What is stored. Waits until the bus answers.
-    async fn read(&self) -> Option<Progress> {
+    /// What is stored, if there is anything; an error if it is damaged. Waits until the bus answers.
+    async fn read(&self) -> Option<Result<Progress, serde_json::Error>> {
         let text = loop {
             match self.bus.read_state(LEASE).await {
                 Ok(text) => break text,
@@ -296,7 +303,7 @@ impl Sender {
             log::error!("webhooks: the stored position is damaged, so events may be missing: {error}");
             self.status.lost();
         }
-        progress.ok()
+        Some(progress)
     }
 
     /// Stores the position. Waits until that is done.

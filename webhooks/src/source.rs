@@ -11,7 +11,7 @@ use shared::{
     pure::{ChannelName, Cursor, EventKind, EventKinds, Message, Since, access::Patterns},
 };
 
-use crate::progress::Loss;
+use crate::progress::{Loss, Selected};
 
 /// Maximum number of events of a batch, and their size in bytes of data; it has at least one event, however large.
 const BATCH: Limit = Limit { messages: 100, bytes: 256 * 1024 };
@@ -50,6 +50,16 @@ pub(crate) struct Piece {
 }
 
 impl Selection {
+    /// As it is stored.
+    pub(crate) fn stored(&self) -> Selected {
+        Selected { kinds: self.kinds.to_string(), channels: self.channels.to_string() }
+    }
+
+    /// Reads what is stored; `None` if this version does not know it.
+    pub(crate) fn of(stored: &Selected) -> Option<Self> {
+        Some(Self { kinds: stored.kinds.parse().ok()?, channels: stored.channels.parse().ok()? })
+    }
+
     /// The channels and patterns to read.
     fn selectors(&self) -> Vec<ChannelName> {
         let feed = CHANNEL.parse().ok().filter(|_| !self.kinds.is_empty());
@@ -68,6 +78,11 @@ impl Selection {
 impl Source {
     pub(crate) fn new(log: &Arc<Log>, selection: Selection) -> Self {
         Self { log: log.clone(), selection, reader: None, sent: None }
+    }
+
+    /// Nothing is read for a while, and nothing is kept in memory meanwhile: [`next`](Self::next) begins after its cursor again.
+    pub(crate) fn pause(&mut self) {
+        self.reader = None;
     }
 
     /// The next wanted messages, after `after` at first, and then after those of the call before. `after` advances while there are none.
@@ -98,16 +113,22 @@ impl Source {
     }
 
     /// The wanted messages after `after` up to `up_to`, as far as the log has them. Of the piece that was returned last, only its channels
-    /// are read.
-    pub(crate) async fn range(&mut self, after: Cursor, up_to: Cursor) -> Vec<Arc<Message>> {
+    /// are read. `selection` is what was selected then, if that is another one.
+    pub(crate) async fn range(
+        &mut self,
+        after: Cursor,
+        up_to: Cursor,
+        selection: Option<Selection>,
+    ) -> Vec<Arc<Message>> {
+        let selection = selection.as_ref().unwrap_or(&self.selection);
         let known = self.sent.take().filter(|(begin, end, _)| (*begin, *end) == (after, up_to));
-        let names = known.map_or_else(|| self.selection.selectors(), |(.., channels)| channels);
+        let names = known.map_or_else(|| selection.selectors(), |(.., channels)| channels);
         let mut reader = Reader::open(&self.log, &names, Since::After(after));
         let mut messages = Vec::new();
         while reader.cursor() < up_to
             && let Some(batch) = poll_fn(|cx| reader.poll_stored(cx, BATCH)).await
         {
-            let is_wanted = |message: &&Arc<Message>| message.id <= up_to && self.selection.has(message);
+            let is_wanted = |message: &&Arc<Message>| message.id <= up_to && selection.has(message);
             messages.extend(batch.messages.iter().filter(is_wanted).cloned());
         }
         self.sent = Some((after, up_to, channels(&messages)));
@@ -180,7 +201,7 @@ mod tests {
         assert_eq!(pieces.iter().flat_map(|piece| ids(&piece.messages)).collect::<Vec<_>>(), expected);
         assert_eq!(after, log.head());
         for piece in &pieces {
-            let again = source(&log, "connected,api_write", "a.*").range(piece.after, piece.up_to).await;
+            let again = source(&log, "connected,api_write", "a.*").range(piece.after, piece.up_to, None).await;
             assert_eq!(ids(&again), ids(&piece.messages));
         }
         // Also those of a channel that is new, and what comes while it waits.
@@ -200,6 +221,6 @@ mod tests {
         let pieces = rest(&mut source, &mut after).await;
         let loss = pieces[0].loss.as_ref().unwrap();
         assert_eq!((loss.requested, ids(&pieces[0].messages)), (first, sent[15..].to_vec()));
-        assert_eq!(ids(&source.range(first, sent[17]).await), sent[15..18]);
+        assert_eq!(ids(&source.range(first, sent[17], None).await), sent[15..18]);
     }
 }

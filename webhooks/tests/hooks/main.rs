@@ -41,6 +41,29 @@ fn site(receiver: &Receiver, settings: &[(&str, &str)]) -> Site {
     site
 }
 
+/// A position that cannot be read is a gap, after which everything since the start is delivered.
+#[actix_web::test]
+async fn a_damaged_position_is_a_gap() {
+    let receiver = Receiver::start(|_| OK).await;
+    let settings =
+        [("TRIDENT_HOOK_URL", receiver.url.as_str()), ("TRIDENT_HOOK_CHANNELS", "a"), ("TRIDENT_HOOK_SECRET", SECRET)];
+    let site = Site::start(&DEFAULTS, &settings, |_: &Service| Routes::default(), |_| ());
+    let bus = &site.service.bus;
+    assert!(bus.lease("webhooks", Duration::from_secs(1)).await.is_some());
+    bus.write_state("webhooks", "{}".into()).await.unwrap();
+    bus.release("webhooks", site.service.log().head()).await;
+    let begin = site.service.log().head();
+    webhooks::start(&site.service);
+    let sent = publish(&site.service, &["a"], 0).await;
+    until("the gap and the event", || receiver.accepted().len() == 2).await;
+    let accepted = receiver.accepted();
+    assert_eq!(
+        (&accepted[0]["data"]["reason"], &accepted[0]["data"]["resumed"]),
+        (&json!("dropped"), &json!(begin.to_string()))
+    );
+    assert_eq!(ids(&accepted[1..]), texts(&sent));
+}
+
 /// Publishes a number to each of these channels.
 async fn publish(service: &Service, channels: &[&str], n: u64) -> Vec<Cursor> {
     let draft = |channel: &&str| Draft::new(channel.parse().unwrap(), Payload::from_value(&n));
@@ -165,6 +188,7 @@ async fn a_failing_application_is_reported() {
     publish(&site.service, &["a"], 1).await;
     let degraded = || site.service.edge.readiness.degraded();
     until("the report", || !degraded().is_empty()).await;
+    until("the end of the subscription", || site.service.log().patterns() == 0).await;
     let problem = degraded();
     assert_eq!(problem[0].reason, "webhooks");
     assert!(problem[0].message.contains("the application answered 503"), "{problem:?}");
@@ -242,7 +266,7 @@ async fn a_batch_is_given_up_after_a_time() {
     assert!(site.service.edge.metrics.encode().unwrap().contains("trident_hook_losses_total 2"));
 }
 
-/// With a log on disk the position survives a restart, and so does a batch that was being sent.
+/// With a log on disk the position survives a restart, and so does a batch that was being sent, although other channels are wanted now.
 #[actix_web::test]
 async fn a_restart_continues_with_the_same_batch() {
     let directory = std::env::temp_dir().join(format!("trident-hooks-{:016x}", rand::random::<u64>()));
@@ -252,14 +276,14 @@ async fn a_restart_continues_with_the_same_batch() {
     let one = site(&receiver, &settings);
     let mut expected = publish(&one.service, &["a"], 0).await;
     until("the first event", || receiver.accepted().len() == 1).await;
-    expected.extend(publish(&one.service, &["a"], 1).await);
+    expected.push(publish(&one.service, &["c", "a"], 1).await[1]);
     until("the attempt that fails", || receiver.received().len() == 2).await;
     expected.extend(publish(&one.service, &["a"], 2).await);
     let service = one.service.clone();
     one.stop().await;
     service.bus.close().await;
     drop(service);
-    let other = site(&receiver, &settings);
+    let other = site(&receiver, &[&settings[..], &[("TRIDENT_HOOK_CHANNELS", "a,c")]].concat());
     until("all events", || receiver.accepted().len() == 3).await;
     assert_eq!(ids(&receiver.accepted()), texts(&expected));
     let received = receiver.received();
