@@ -13,7 +13,7 @@ use shared::{
 use tokio::task::yield_now;
 
 /// The number of messages of its channels that each of these connections has not been sent yet; `None` for polls, which have no position
-/// between two of them.
+/// between two of them, and for readers of patterns, whose channels are not known.
 ///
 /// A reader has one position for all of its channels, so it is looked for among the readers of one. A connection that is not found there
 /// has joined those that have read everything.
@@ -25,7 +25,10 @@ pub(crate) async fn of(log: &Log, connections: &[Arc<Connection>]) -> Vec<Option
         }
     }
     for (channel, positions) in &mut by_channel {
-        log.positions(channel, positions);
+        let mut at = 0;
+        while log.positions(channel, positions, &mut at) {
+            yield_now().await;
+        }
         yield_now().await;
     }
     let mut lags = Vec::with_capacity(connections.len());
@@ -40,5 +43,6 @@ pub(crate) async fn of(log: &Log, connections: &[Arc<Connection>]) -> Vec<Option
 }
 
 fn has_position(connection: &Connection) -> bool {
-    !matches!(connection.transport(), Transport::LongPoll | Transport::Poll)
+    let is_poll = matches!(connection.transport(), Transport::LongPoll | Transport::Poll);
+    !is_poll && !connection.channels().iter().any(ChannelName::is_pattern)
 }

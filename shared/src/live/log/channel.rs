@@ -123,20 +123,18 @@ impl Channel {
         (places.len(), places.iter().map(|(_, waiter)| waiter.cursor()).min())
     }
 
-    /// Fills in the positions of the waiters whose tags are in `positions`: of several with the same tag, the slowest. In slices, so that
-    /// publishers, who wake the waiters, do not wait for all of it.
-    pub(super) fn positions(&self, positions: &mut HashMap<u64, Option<Cursor>>) {
-        let (mut from, mut end) = (0, SLICE);
-        while from < end {
-            let places = &self.waiters.lock().places;
-            end = places.capacity();
-            for (_, waiter) in (from..end.min(from + SLICE)).filter_map(|key| Some((key, places.get(key)?))) {
-                if let Some(position) = positions.get_mut(&waiter.tag.load(Relaxed)) {
-                    *position = Some(position.unwrap_or(Cursor::MAX).min(waiter.cursor()));
-                }
+    /// Fills in the positions of the next waiters from place `at` on whose tags are in `positions`: of several with the same tag, the slowest.
+    /// Returns whether there are more: publishers, who wake the waiters, do not wait for all of it.
+    pub(super) fn positions(&self, positions: &mut HashMap<u64, Option<Cursor>>, at: &mut usize) -> bool {
+        let places = &self.waiters.lock().places;
+        let end = places.capacity().min(*at + SLICE);
+        for waiter in (*at..end).filter_map(|key| places.get(key)) {
+            if let Some(position) = positions.get_mut(&waiter.tag.load(Relaxed)) {
+                *position = Some(position.unwrap_or(Cursor::MAX).min(waiter.cursor()));
             }
-            from += SLICE;
         }
+        *at = end;
+        end < places.capacity()
     }
 
     /// Its memory while it stores messages.

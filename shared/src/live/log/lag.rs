@@ -35,12 +35,16 @@ impl Log {
         Lag { messages: 0, age_ms: 0, after: None, until: self.head() }
     }
 
-    /// Fills in the positions of the readers of `channel` whose tags ([`Reader::set_tag`](super::super::reader::Reader::set_tag)) are in
-    /// `positions`: of several with the same tag, the slowest. A reader that has joined others has none.
-    pub fn positions(&self, channel: &ChannelName, positions: &mut HashMap<u64, Option<Cursor>>) {
-        if let Some(channel) = self.find(channel) {
-            channel.positions(positions);
-        }
+    /// Continues to fill in the positions of the readers of `channel` whose tags ([`Reader::set_tag`](super::super::reader::Reader::set_tag)) are in
+    /// `positions`: of several with the same tag, the slowest. A reader that has joined others has none. `at` is 0 at first. Returns whether there
+    /// are more readers, so that others have their turn meanwhile.
+    pub fn positions(
+        &self,
+        channel: &ChannelName,
+        positions: &mut HashMap<u64, Option<Cursor>>,
+        at: &mut usize,
+    ) -> bool {
+        self.find(channel).is_some_and(|channel| channel.positions(positions, at))
     }
 
     /// The number of stored messages of `channel` after `cursor`, as far as the memory has them.
