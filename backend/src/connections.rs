@@ -1,9 +1,6 @@
 //! Connections: who is connected, and ending them.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, time::Duration};
 
 use actix_web::HttpResponse;
 use edge::{
@@ -64,7 +61,8 @@ pub(crate) struct Connection {
     address: IpAddr,
     /// When it began, in milliseconds since the Unix epoch.
     since: u64,
-    /// The number of messages of its channels that it has not been sent yet, as far as the memory has them. Absent for long polls.
+    /// The number of messages of its channels that it has not been sent yet, as far as the memory has them. Absent for long polls and readers of
+    /// patterns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lag: Option<usize>,
 }
@@ -182,7 +180,7 @@ pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpR
     };
     let user = found.ok_or_else(|| unknown(&incomplete))?.user;
     // First: the client may connect again at once, to any process.
-    let records: Vec<_> = user.iter().map(|user| refusal(user, SystemTime::now() + refused, false)).collect();
+    let records: Vec<_> = user.iter().map(|user| refusal(user, service.bus.time() + refused, false)).collect();
     let own = replicas::end(service, &id, replicas::records(&records)).await;
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::End { id: id.clone(), records: replicas::records(&records) };
@@ -203,7 +201,7 @@ pub(crate) async fn end_user(service: &Service, request: &ApiRequest) -> Result<
         let message = format!("a user has at most {MAX_USER_BYTES} bytes, as its token has to contain it");
         return Err(ApiError::invalid("bad_user", message));
     }
-    let records = vec![refusal(&user, SystemTime::now() + refused, true)];
+    let records = vec![refusal(&user, service.bus.time() + refused, true)];
     let own = replicas::restrict(service, replicas::records(&records)).await;
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::Restrict { records: replicas::records(&records) };

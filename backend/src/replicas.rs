@@ -177,7 +177,7 @@ pub(crate) async fn end(service: &Service, id: &str, records: Vec<Record>) -> Ob
 /// Applies records to this process.
 pub(crate) async fn restrict(service: &Service, records: Vec<Record>) -> Obeyed {
     let records: Vec<_> = records.into_iter().map(bus::Record::from).collect();
-    service.edge.restrict(&records).await.into()
+    service.edge.restrict(&records, service.bus.time()).await.into()
 }
 
 /// Records as they are sent.

@@ -56,9 +56,33 @@ impl DisconnectedUsers {
     /// # Errors
     /// When there are too many such users.
     pub fn refuse(&self, user: &str, time: Duration, now: Instant) -> Result<(), TooManyUsers> {
+        self.set(user, now + time, now, |_, until| until)
+    }
+
+    /// As [`refuse`](Self::refuse), unless they are refused for longer already.
+    ///
+    /// # Errors
+    /// When there are too many such users.
+    pub fn refuse_at_least(&self, user: &str, time: Duration, now: Instant) -> Result<(), TooManyUsers> {
+        self.set(user, now + time, now, Instant::max)
+    }
+
+    /// The users that are refused, each with the time that is left.
+    pub(crate) fn all(&self, now: Instant) -> Vec<(Arc<str>, Duration)> {
+        let left = |until: &Instant| until.checked_duration_since(now).filter(|left| !left.is_zero());
+        self.table.read().until.iter().filter_map(|(user, until)| Some((user.clone(), left(until)?))).collect()
+    }
+
+    fn set(
+        &self,
+        user: &str,
+        time: Instant,
+        now: Instant,
+        choose: impl FnOnce(Instant, Instant) -> Instant,
+    ) -> Result<(), TooManyUsers> {
         let mut table = self.table.write();
         if let Some(until) = table.until.get_mut(user) {
-            *until = now + time;
+            *until = choose(*until, time);
             return Ok(());
         }
         let cost = user.len() + OVERHEAD;
@@ -67,7 +91,7 @@ impl DisconnectedUsers {
         }
         let has_room = table.bytes + cost <= MAX_BYTES;
         if has_room {
-            table.until.insert(user.into(), now + time);
+            table.until.insert(user.into(), time);
             table.bytes += cost;
         }
         self.count.store(table.until.len(), Ordering::Release);
@@ -97,6 +121,20 @@ impl DisconnectedUsers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_ends_does_not_shorten_the_time() {
+        let (users, now, minute) = (DisconnectedUsers::default(), Instant::now(), Duration::from_secs(60));
+        users.refuse("ann", 30 * minute, now).unwrap();
+        users.refuse_at_least("ann", minute, now).unwrap();
+        assert_eq!(users.refused_for("ann", now), Some(30 * minute));
+        users.refuse_at_least("bob", minute, now).unwrap();
+        users.refuse("ann", minute, now).unwrap();
+        let mut all = users.all(now);
+        all.sort_unstable();
+        assert_eq!(all, [("ann".into(), minute), ("bob".into(), minute)]);
+        assert!(users.all(now + minute).is_empty());
+    }
 
     #[test]
     fn a_user_is_refused_for_a_time() {

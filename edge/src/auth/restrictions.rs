@@ -55,11 +55,12 @@ impl Revocation {
     }
 }
 
-/// A record that refuses new connections of `user` until `until`, and, if `ends` is true, ends those that there are.
+/// A record that refuses new connections of `user` until `until`. If `ends` is true it ends those that there are, and replaces an earlier
+/// record; otherwise the later end of both applies.
 #[must_use]
 pub fn refusal(user: &str, until: SystemTime, ends: bool) -> Record {
     let name = format!("{REFUSED}{user}");
-    Record { name, value: ends.into(), expires_ms: milliseconds(until), is_monotone: false }
+    Record { name, value: ends.into(), expires_ms: milliseconds(until), is_monotone: !ends }
 }
 
 fn milliseconds(time: SystemTime) -> u64 {
@@ -77,14 +78,16 @@ struct Applied<'a> {
 
 impl Edge {
     /// Applies records, and ends connections to which they apply. Connections are visited in slices, between which others use the thread.
-    pub async fn restrict(&self, records: &[Record]) -> Restricted {
-        let now = SystemTime::now();
+    /// `now` is the time by the clock of the bus, as the ends of records are.
+    pub async fn restrict(&self, records: &[Record], now: SystemTime) -> Restricted {
         let Applied { rejected, has_revoked, users } = self.apply(records, now);
         // Afterwards: a connection is either registered already, or finds the records when it is.
         let registry = self.limits.registry();
         let mut ended = 0;
+        // Tokens are compared by the clock of this host, by which new ones are accepted.
+        let host = SystemTime::now();
         if has_revoked {
-            ended += registry.end_all(End::Revoked, |connection| connection.is_revoked(&self.revocations, now)).await;
+            ended += registry.end_all(End::Revoked, |connection| connection.is_revoked(&self.revocations, host)).await;
         }
         if !users.is_empty() {
             let is_meant = |connection: &Connection| connection.user().is_some_and(|user| users.contains(&**user));
@@ -93,9 +96,19 @@ impl Edge {
         Restricted { ended, rejected }
     }
 
-    /// Applies records at the start, when there are no connections.
-    pub(crate) fn restore(&self, records: &[Record]) {
-        let rejected = self.apply(records, SystemTime::now()).rejected;
+    /// What this process knows and `stored` has not. A bus that has lost its records gets them back.
+    pub(crate) fn unstored(&self, stored: &[Record], now: SystemTime) -> Vec<Record> {
+        let names: HashSet<&str> = stored.iter().map(|record| &*record.name).collect();
+        let revoked = self.revocations.all(now).into_iter().map(|revocation| revocation.record());
+        let refused = self.disconnected.all(Instant::now());
+        // Without an end to connections: those that had to end have.
+        let refused = refused.into_iter().map(|(user, left)| refusal(&user, now + left, false));
+        revoked.chain(refused).filter(|record| !names.contains(&*record.name)).collect()
+    }
+
+    /// Applies records at the start, when there are no connections. `now` is as for [`restrict`](Self::restrict).
+    pub(crate) fn restore(&self, records: &[Record], now: SystemTime) {
+        let rejected = self.apply(records, now).rejected;
         if rejected > 0 {
             log::error!("there is no memory for {rejected} stored revocations and disconnected users");
         }
@@ -118,7 +131,11 @@ impl Edge {
                 applied.has_revoked = true;
                 revoke(Revoked::Jti(id.to_owned()))
             } else if let Some(user) = refused {
-                self.disconnected.refuse(user, left, instant).is_ok()
+                if record.value > 0 {
+                    self.disconnected.refuse(user, left, instant).is_ok()
+                } else {
+                    self.disconnected.refuse_at_least(user, left, instant).is_ok()
+                }
             } else {
                 // Of a later version.
                 true
@@ -132,6 +149,41 @@ impl Edge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Settings, settings::ServiceDefaults};
+
+    fn edge() -> Edge {
+        let service = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
+        Edge::new(Settings::from_sources(&service, [""; 0], []).unwrap(), &service)
+    }
+
+    /// The host's clock may be ahead: what another host refuses for a minute would have ended already.
+    #[actix_web::test]
+    async fn records_end_by_the_clock_of_the_bus() {
+        let (edge, minute) = (edge(), Duration::from_secs(60));
+        let bus = SystemTime::now() - 2 * minute;
+        edge.restrict(&[refusal("ann", bus + minute, true)], bus).await;
+        assert!(edge.disconnected.refused_for("ann", Instant::now()).is_some());
+    }
+
+    /// A bus that has lost everything gets back what has not ended, and nothing that it has.
+    #[actix_web::test]
+    async fn what_is_not_stored_is_known() {
+        let (edge, now, hour) = (edge(), SystemTime::now(), Duration::from_secs(3_600));
+        let revocation =
+            |user: &str, expires| Revocation { tokens: Revoked::User(user.into()), issued_before: Some(7.0), expires };
+        let records = [
+            revocation("ann", now + hour).record(),
+            revocation("bob", now + hour).record(),
+            refusal("cat", now + hour, true),
+        ];
+        edge.restrict(&records, now).await;
+        let mut missing = edge.unstored(&records[1..2], now);
+        missing.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(missing.iter().map(|record| &*record.name).collect::<Vec<_>>(), ["refused:cat", "revoked:user:ann"]);
+        assert_eq!((missing[0].value, &missing[1]), (0, &records[0]));
+        assert!(edge.unstored(&records, now).is_empty());
+        assert!(edge.unstored(&[], now + 2 * hour).iter().all(|record| record.name == "refused:cat"));
+    }
 
     #[test]
     fn a_revocation_is_the_same_after_it_was_stored() {

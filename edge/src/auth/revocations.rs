@@ -155,6 +155,19 @@ impl Revocations {
             || is_covered(token.claims.jti.as_ref().and_then(|id| table.tokens.get(id)))
     }
 
+    /// Those that have not expired.
+    pub(crate) fn all(&self, now: SystemTime) -> Vec<Revocation> {
+        let revocation = |tokens: Revoked, limit: &Limit| Revocation {
+            tokens,
+            issued_before: Some(limit.issued_before).filter(|before| before.is_finite()),
+            expires: limit.expires,
+        };
+        let table = self.table.read();
+        let users = table.users.iter().map(|(user, limit)| revocation(Revoked::User(user.clone()), limit));
+        let tokens = table.tokens.iter().map(|(id, limit)| revocation(Revoked::Jti(id.clone()), limit));
+        users.chain(tokens).filter(|revocation| revocation.expires > now).collect()
+    }
+
     /// Forgets revocations that have expired.
     pub fn sweep(&self, now: SystemTime) {
         if self.count.load(Ordering::Acquire) > 0 {

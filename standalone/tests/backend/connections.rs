@@ -63,6 +63,22 @@ async fn each_connection_has_its_lag() {
     assert_eq!((lags["stream"], lags["websocket"]), (Some(0), Some(0)));
 }
 
+/// Which channels a pattern selects is not known, so neither is how far its reader is behind.
+#[actix_web::test]
+async fn a_reader_of_patterns_has_no_lag() {
+    let site = site(&[]);
+    let key = site.backend_token(ApiRight::Read);
+    let stream = site.get("/events?channel=public.*&channel=public.a").token(&key).events().await;
+    registered(&site, 1).await;
+    site.publish("public.b", "1").await;
+    let list = get(&site, "/v1/connections").await;
+    assert_eq!(
+        (list["connections"][0]["channels"].as_array().unwrap().len(), &list["connections"][0]["lag"]),
+        (2, &Value::Null)
+    );
+    drop(stream);
+}
+
 /// A connection of each transport is listed with its user and its channels, and no longer when it has ended.
 #[actix_web::test]
 async fn every_transport_that_holds_a_connection_is_listed() {

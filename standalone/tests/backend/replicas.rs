@@ -171,6 +171,35 @@ async fn a_revoked_token_is_refused_by_every_process() {
     }
 }
 
+/// A Redis that has lost everything gets back what the processes know, before another one starts.
+#[actix_web::test]
+async fn an_empty_redis_gets_revocations_back() {
+    let mut server = Server::start().await;
+    let one = on(&server).await;
+    ready(&one).await;
+    let ann = token(&one, "ann", "public.*", "private");
+    let revoked = ask(&one, "POST", "/v1/revocations").body("application/json", r#"{"user":"ann"}"#.to_owned()).await;
+    assert_eq!(revoked.status, 201, "{revoked:?}");
+    assert_eq!(ask(&one, "DELETE", "/v1/users/bob/connections?for=1h").send().await.status, 200);
+    server.kill();
+    edge::testing::until("Redis is gone", || one.service.bus.ready().is_err()).await;
+    server.run().await;
+    soon("both records", async {
+        while server.count(&["HLEN", "{trident:log}:records"]).await < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let late = on(&server).await;
+    ready(&late).await;
+    let answer = late.get("/data?channel=private&mode=poll").token(&ann).send().await;
+    assert_eq!(answer.error(), (401, "bad_token".into()));
+    let bob = token(&late, "bob", "public.*", "private");
+    assert_eq!(late.get("/data?channel=private&mode=poll").token(&bob).send().await.error().0, 403);
+    one.stop().await;
+    late.stop().await;
+}
+
 /// A process that does not answer is named; what the others have is answered.
 #[actix_web::test]
 async fn a_process_that_does_not_answer_is_named() {

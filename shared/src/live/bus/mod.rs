@@ -8,7 +8,7 @@ use std::{
     future::{Future, ready},
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -285,6 +285,11 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// The time of day by the clock that all processes share, by which records end.
+    fn time(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// Stores records for processes that start later. Those that run are not notified.
     ///
     /// # Errors
@@ -294,7 +299,7 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
         Box::pin(ready(Ok(())))
     }
 
-    /// What is stored: at the start, and again after this process may have missed something. `None` if the bus stores nothing, or it is taken.
+    /// All that is stored: at the start, and again after this process may have missed something. `None` if the bus stores nothing, or it is taken.
     fn stored(&self) -> Option<mpsc::UnboundedReceiver<Stored>> {
         None
     }

@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -302,6 +302,10 @@ impl Bus for RedisBus {
 
     fn questions(&self) -> Option<mpsc::Receiver<Question>> {
         self.shared.peers.questions()
+    }
+
+    fn time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.shared.now().time_ms)
     }
 
     fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {

@@ -44,8 +44,8 @@ pub(super) async fn store(records: &[Record], shared: &Shared) -> Result<(), Bus
 /// Passes all records on, and waits until they apply.
 pub(super) async fn load(connection: &mut Connection, shared: &Shared) -> Result<(), LinkError> {
     let now_ms = shared.now().time_ms;
-    let (applied, mut is_applied) = mpsc::channel(1);
     let mut at = "0".to_owned();
+    let mut all = Vec::new();
     loop {
         let mut call = cmd("HSCAN");
         call.arg(RECORDS).arg(&at).arg("COUNT").arg(PAGE);
@@ -66,18 +66,18 @@ pub(super) async fn load(connection: &mut Connection, shared: &Shared) -> Result
             // It is tried again in an hour.
             let _: RedisResult<i64> = scripts::run(&mut connection.connection, &call).await;
         }
-        let records = records.into_iter().filter_map(|(name, text)| {
+        all.extend(records.into_iter().filter_map(|(name, text)| {
             let (expires_ms, value) = read(&text)?;
             Some(Record { name, value, expires_ms, is_monotone: false })
-        });
-        // Nobody takes them: the bus is used without the HTTP layer.
-        let _ = shared.stored.send(Stored::new(records.collect(), Some(applied.clone())));
+        }));
         if next == "0" {
             break;
         }
         at = next;
     }
-    drop(applied);
+    let (applied, mut is_applied) = mpsc::channel(1);
+    // Nobody takes them: the bus is used without the HTTP layer. Together: connections are visited once.
+    let _ = shared.stored.send(Stored::new(all, Some(applied)));
     if shared.is_stored_taken.load(Ordering::Acquire) {
         let _ = timeout(PATIENCE, is_applied.recv()).await;
     }
