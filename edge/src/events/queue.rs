@@ -157,6 +157,16 @@ impl Queue {
         }
     }
 
+    /// Waits for `pace`, so that more events are taken together, unless a batch is full or the queue is closed before.
+    pub(super) async fn gather(&self, pace: Duration) {
+        let end = tokio::time::Instant::now() + pace;
+        let is_due = || {
+            let state = self.state.lock();
+            state.is_closed || state.entries.len() >= BATCH
+        };
+        while !is_due() && tokio::time::timeout_at(end, self.changed.notified()).await.is_ok() {}
+    }
+
     /// # Errors
     /// Nothing is due: the time until something is, if it is known.
     fn try_take(&self, now: Instant) -> Result<Vec<Entry>, Option<Duration>> {

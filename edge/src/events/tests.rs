@@ -246,6 +246,22 @@ async fn events_are_messages_in_order() {
     assert_eq!(names, ["connected", "disconnected"].repeat(300));
 }
 
+/// On a bus that several processes share each batch takes an idempotency key: events that come one by one share them.
+#[tokio::test(start_paused = true)]
+async fn events_that_come_one_by_one_share_keys() {
+    let edge = edge("connected,disconnected");
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(Limits::default(), Moment::now));
+    let writing = tokio::spawn(edge.events.clone().write(bus.clone(), true));
+    for _ in 0..100 {
+        drop(open(&edge, None, &["a"]));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    edge.events.finish(FINISH).await;
+    writing.await.unwrap();
+    assert_eq!(bus.log().counts().messages, 200);
+    assert!((1..=4).contains(&bus.keys().keys), "{:?}", bus.keys());
+}
+
 #[test]
 fn without_kinds_nothing_is_recorded() {
     let edge = edge("none");

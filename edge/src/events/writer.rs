@@ -12,6 +12,8 @@ use super::{Inner, entry::Entry};
 /// The pauses between attempts to write.
 const PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How often a batch that is not full is written if each has a key. Keys are kept for minutes, in memory that clients need for theirs.
+const PACE: Duration = Duration::from_millis(50);
 
 /// Writes until the queue is closed and empty. With a bus that several processes share the outcome of a publication may be unknown; then
 /// each has a key, so that it can be repeated.
@@ -26,6 +28,9 @@ pub(super) async fn run(feed: &Inner, bus: &dyn Bus, is_shared: bool) {
         let key =
             is_shared.then(|| IdempotencyKey { scope: format!("events:{}", feed.process), key: number.to_string() });
         publish(feed, bus, &entries, key).await;
+        if is_shared {
+            feed.queue.gather(PACE).await;
+        }
     }
 }
 
