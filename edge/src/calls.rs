@@ -41,6 +41,8 @@ pub const BACKEND_UNAVAILABLE: &str = "backend_unavailable";
 const DEFAULT_BYTES: usize = 64 << 20;
 /// How often the same failure is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Maximum length of its line in characters.
+const MAX_LINE: usize = 300;
 
 /// The calls of a process. Clones share them.
 #[derive(Clone, Debug)]
@@ -139,8 +141,8 @@ impl Calls {
 
     fn failed(&self, kind: CallKind, error: &CallError) -> CallFailed {
         self.0.failures.inc();
-        let line = format!("call {}: {error}", kind.name());
-        if let Some(more) = self.0.log.lock().admit(&line) {
+        let (what, line) = lines(kind, error);
+        if let Some(more) = self.0.log.lock().admit(&what) {
             log::warn!("{line}{more}");
         }
         CallFailed(match error {
@@ -206,6 +208,14 @@ impl Asking {
     }
 }
 
+/// What a failure is counted as in the log, and its line. An answer may contain what a client has sent: the line is short, and clients that
+/// provoke different texts do not fill the log.
+fn lines(kind: CallKind, error: &CallError) -> (String, String) {
+    let what = format!("call {}: {}", kind.name(), error.outcome().name());
+    let line: String = format!("call {}: {error}", kind.name()).chars().take(MAX_LINE).collect();
+    (what, line)
+}
+
 /// The JSON object of an answer: `[]` is what PHP writes for an empty one. Other lists would be read as the values of its members.
 fn object(text: &str) -> Result<&str, String> {
     let text = text.trim_ascii();
@@ -224,6 +234,15 @@ fn object(text: &str) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_of_one_kind_are_one_line_of_the_log() {
+        let of = |text: String| lines(CallKind::Event, &CallError::Invalid(text));
+        let (one, other) = (of("invalid type: string \"ann\"".into()), of("x".repeat(10_000)));
+        assert_eq!(one.0, other.0);
+        assert!(one.1.contains("ann") && other.1.len() == MAX_LINE);
+        assert_ne!(one.0, lines(CallKind::Connect, &CallError::Overloaded).0);
+    }
 
     #[test]
     fn an_answer_is_an_object_and_an_empty_list_is_an_empty_one() {

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::time::{sleep, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout_at},
+};
 
 use crate::{
     Answer, Breaker, CallMetrics, Endpoint, FAILURES_TO_OPEN, Gate, Outcome, Outgoing, Post, PostError, Reservation,
@@ -78,7 +81,9 @@ pub enum CallError {
 }
 
 impl CallError {
-    fn outcome(&self) -> Outcome {
+    /// Its outcome.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
         match self {
             Self::Post(PostError::Deadline) => Outcome::Deadline,
             Self::Post(PostError::Unreachable(_)) => Outcome::Unreachable,
@@ -155,10 +160,10 @@ impl Caller {
         if breaker.refuses(Instant::now()) {
             return Err(CallError::BreakerOpen);
         }
-        let _turn = timeout_at(call.start_by().into(), gate.enter()).await.map_err(|_| CallError::Overloaded)?;
+        let turn = timeout_at(call.start_by().into(), gate.enter()).await.map_err(|_| CallError::Overloaded)?;
         let start = Instant::now();
         let pass = breaker.pass(start).ok_or(CallError::BreakerOpen)?;
-        let answer = self.repeat(call).await;
+        let answer = self.repeat(call, turn).await;
         if answer == Err(PostError::Deadline) && start > call.start_by() {
             // It came late, for example after earlier events of its socket. That is not the application's failure.
             drop(pass);
@@ -172,16 +177,20 @@ impl Caller {
         Ok(answer?)
     }
 
-    /// Sends a call, and again if the application asks for it.
-    async fn repeat(&self, call: &Call<'_>) -> Result<Answer, PostError> {
-        let Inner { outgoing, to, signer, metrics, .. } = &*self.0;
+    /// Sends a call, and again if the application asks for it. Meanwhile it is the turn of others.
+    async fn repeat(&self, call: &Call<'_>, turn: Option<OwnedSemaphorePermit>) -> Result<Answer, PostError> {
+        let Inner { outgoing, to, signer, metrics, gate, .. } = &*self.0;
+        let mut turn = Some(turn);
         for attempt in 1.. {
             let body = call.body.clone();
             let answer = outgoing.post(Post { to, id: call.id, body, signer, deadline: call.deadline }).await?;
             match retry_in(&answer).filter(|_| attempt < MAX_ATTEMPTS) {
                 Some(pause) if Instant::now() + pause < call.deadline => {
                     metrics.retried(call.kind);
+                    drop(turn.take());
                     sleep(pause).await;
+                    let next = timeout_at(call.deadline.into(), gate.enter()).await;
+                    turn = Some(next.map_err(|_| PostError::Deadline)?);
                 }
                 _ => return Ok(answer),
             }

@@ -288,6 +288,22 @@ async fn a_call_is_repeated_if_the_application_asks_for_it() {
     assert_eq!(metrics.count("event", Outcome::Answered), 1);
 }
 
+/// While a call waits until it may be repeated, another one is sent.
+#[tokio::test]
+async fn a_call_that_waits_for_its_repetition_keeps_nobody_waiting() {
+    let mut server = Server::start().await;
+    let (caller, _) = caller(&server.url(), 1);
+    let first = calling(&caller, "call_1");
+    server.request().await.answer("503 Service Unavailable", "Retry-After: 1\r\n", "").await;
+    let second = calling(&caller, "call_2");
+    for id in ["call_2", "call_1"] {
+        let request = server.request().await;
+        assert_eq!(request.header("webhook-id"), id);
+        request.answer("200 OK", "", "done").await;
+    }
+    assert!(second.await.unwrap().is_ok() && first.await.unwrap().is_ok());
+}
+
 #[tokio::test]
 async fn memory_of_calls_that_wait_is_bounded() {
     let metrics = CallMetrics::default();
