@@ -68,6 +68,7 @@ pub struct Asking {
     caller: Caller,
     kind: CallKind,
     id: String,
+    client: Option<String>,
     reservation: Reservation,
     deadline: Instant,
 }
@@ -134,6 +135,7 @@ impl Calls {
             caller: caller.clone(),
             kind,
             id: random_id("call"),
+            client: None,
             reservation,
             deadline: Instant::now() + self.0.settings.timeout,
         }))
@@ -174,6 +176,12 @@ impl Asking {
         self.deadline
     }
 
+    /// The same call, for `client`, whose calls leave room for those of others.
+    #[must_use]
+    pub fn for_client(self, client: &crate::auth::Identity) -> Self {
+        Self { client: Some(client.to_string()), ..self }
+    }
+
     /// The same call, with a deadline that has begun before.
     #[must_use]
     fn by(self, deadline: Instant) -> Self {
@@ -196,9 +204,10 @@ impl Asking {
         request: Vec<u8>,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, CallFailed> {
-        let Self { calls, caller, kind, id, reservation, deadline } = self;
+        let Self { calls, caller, kind, id, client, reservation, deadline } = self;
         let timeout = calls.0.settings.timeout;
-        let call = Call { kind: kind.name(), id: &id, body: request.into(), reservation, deadline, timeout };
+        let client = client.as_deref();
+        let call = Call { kind: kind.name(), id: &id, client, body: request.into(), reservation, deadline, timeout };
 
         let read = |answer: &Answer| {
             let text = std::str::from_utf8(&answer.body).map_err(|_| "it is not UTF-8".to_owned())?;

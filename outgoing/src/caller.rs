@@ -7,14 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{sleep, timeout_at},
-};
+use tokio::time::{sleep, timeout_at};
 
 use crate::{
     Answer, Breaker, CallMetrics, Endpoint, FAILURES_TO_OPEN, Gate, Outcome, Outgoing, Post, PostError, Reservation,
-    Signer,
+    Signer, gate::Turn,
 };
 
 /// How often one call is sent at most.
@@ -42,6 +39,8 @@ pub struct Call<'a> {
     pub kind: &'static str,
     /// Its id, which a repetition has, too.
     pub id: &'a str,
+    /// The client for which it is: each has a part of the calls at a time. `None` if that is not known.
+    pub client: Option<&'a str>,
     /// JSON.
     pub body: Bytes,
     /// Its memory, from [`Caller::reserve`].
@@ -160,7 +159,8 @@ impl Caller {
         if breaker.refuses(Instant::now()) {
             return Err(CallError::BreakerOpen);
         }
-        let turn = timeout_at(call.start_by().into(), gate.enter()).await.map_err(|_| CallError::Overloaded)?;
+        let turn =
+            timeout_at(call.start_by().into(), gate.enter(call.client)).await.map_err(|_| CallError::Overloaded)?;
         let start = Instant::now();
         let pass = breaker.pass(start).ok_or(CallError::BreakerOpen)?;
         let answer = self.repeat(call, turn).await;
@@ -178,7 +178,7 @@ impl Caller {
     }
 
     /// Sends a call, and again if the application asks for it. Meanwhile it is the turn of others.
-    async fn repeat(&self, call: &Call<'_>, turn: Option<OwnedSemaphorePermit>) -> Result<Answer, PostError> {
+    async fn repeat(&self, call: &Call<'_>, turn: Option<Turn>) -> Result<Answer, PostError> {
         let Inner { outgoing, to, signer, metrics, gate, .. } = &*self.0;
         let mut turn = Some(turn);
         for attempt in 1.. {
@@ -189,7 +189,7 @@ impl Caller {
                     metrics.retried(call.kind);
                     drop(turn.take());
                     sleep(pause).await;
-                    let next = timeout_at(call.deadline.into(), gate.enter()).await;
+                    let next = timeout_at(call.deadline.into(), gate.enter(call.client)).await;
                     turn = Some(next.map_err(|_| PostError::Deadline)?);
                 }
                 _ => return Ok(answer),

@@ -1,14 +1,23 @@
-//! How many calls there are at a time, and how much memory they take.
+//! How many calls there are at a time, how many of them one client has, and how much memory they take.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes that a call takes besides its request: its task, its headers, its place in the queue.
 pub const CALL_OVERHEAD: usize = 1024;
+
+/// One client has at most this part of the calls at a time.
+const SHARES: usize = 4;
+/// The number of clients after which those without calls are forgotten.
+const MIN_SWEEP: usize = 256;
 
 /// The limits of a [`Gate`].
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +37,21 @@ struct Inner {
     running: Arc<Semaphore>,
     limits: GateLimits,
     bytes: AtomicUsize,
+    /// Of the clients that have calls at present.
+    shares: Mutex<Shares>,
+}
+
+#[derive(Debug, Default)]
+struct Shares {
+    clients: HashMap<Box<str>, Weak<Semaphore>>,
+    sweep_at: usize,
+}
+
+/// A call that may be sent, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _share: Option<OwnedSemaphorePermit>,
+    _running: OwnedSemaphorePermit,
 }
 
 /// The memory of one call, released when it is dropped.
@@ -42,7 +66,7 @@ impl Gate {
     #[must_use]
     pub fn new(limits: GateLimits) -> Self {
         let running = Arc::new(Semaphore::new(limits.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { running, limits, bytes: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner { running, limits, bytes: AtomicUsize::new(0), shares: Mutex::default() }))
     }
 
     /// Memory for a call whose request takes `bytes`. `None` if the calls in progress leave no space for it.
@@ -64,9 +88,30 @@ impl Gate {
         self.0.bytes.load(Relaxed)
     }
 
-    /// Waits until another call may be sent, in the order of calling.
-    pub(crate) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.running.clone().acquire_owned().await.ok()
+    /// Waits until another call, of `client` if it is known, may be sent, in the order of calling. The calls of one client leave room for
+    /// those of others.
+    pub(crate) async fn enter(&self, client: Option<&str>) -> Option<Turn> {
+        let share = match client {
+            Some(client) => Some(self.share(client).acquire_owned().await.ok()?),
+            None => None,
+        };
+        let running = self.0.running.clone().acquire_owned().await.ok()?;
+        Some(Turn { _share: share, _running: running })
+    }
+
+    /// The calls that `client` may have at a time.
+    fn share(&self, client: &str) -> Arc<Semaphore> {
+        let mut shares = self.0.shares.lock();
+        if let Some(share) = shares.clients.get(client).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.clients.len() >= shares.sweep_at.max(MIN_SWEEP) {
+            shares.clients.retain(|_, share| share.strong_count() > 0);
+            shares.sweep_at = 2 * shares.clients.len();
+        }
+        let share = Arc::new(Semaphore::new((self.0.limits.concurrency / SHARES).clamp(1, Semaphore::MAX_PERMITS)));
+        shares.clients.insert(client.into(), Arc::downgrade(&share));
+        share
     }
 }
 
@@ -79,6 +124,24 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client with many slow calls keeps nobody else waiting, and is forgotten with its last one.
+    #[tokio::test]
+    async fn one_client_has_a_part_of_the_calls() {
+        let gate = Gate::new(GateLimits { concurrency: 8, bytes: 10_000 });
+        let mut turns = vec![gate.enter(Some("a")).await.unwrap(), gate.enter(Some("a")).await.unwrap()];
+        let mut third = std::pin::pin!(gate.enter(Some("a")));
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, third.as_mut()).await.is_err());
+        turns.push(gate.enter(Some("b")).await.unwrap());
+        turns.push(gate.enter(None).await.unwrap());
+        turns.remove(0);
+        let turn = third.await.unwrap();
+        drop((turns, turn));
+        for n in 0..MIN_SWEEP {
+            drop(gate.enter(Some(&n.to_string())).await);
+        }
+        assert!(gate.0.shares.lock().clients.len() <= MIN_SWEEP);
+    }
 
     #[test]
     fn calls_share_a_budget_and_one_always_has_space() {

@@ -35,7 +35,7 @@ impl Application {
     /// Calls the application with an event, and acks what it answers. Returns when the event is answered.
     pub(crate) async fn answer(&self, socket: &Socket, access: &Access, event: &Event, ack: &Ack) {
         let asking = match self.begin(event) {
-            Ok(asking) => asking,
+            Ok(asking) => asking.for_client(&access.identity()),
             Err(refusal) => return reply::refuse(ack, refusal),
         };
         let args = match request::args(event.payload(), self.service.edge.settings.max_body) {
@@ -69,7 +69,7 @@ impl Application {
 
     fn begin(&self, event: &Event) -> Result<Asking, Refusal> {
         let asking = self.service.edge.calls.begin(CallKind::Event, event.payload().len());
-        Ok(asking.ok_or_else(no_backend)??)
+        Ok(asking.ok_or_else(|| no_backend(self.rooms))??)
     }
 
     async fn call(
@@ -92,10 +92,17 @@ impl From<CallFailed> for Refusal {
     }
 }
 
-fn no_backend() -> Refusal {
-    let message = "no application answers this event: TRIDENT_CALL_URL is not set; in the namespace `/` the chat supports `chat message`, \
-                   `join`, `history`, `leave`, `name`, `typing`, `subscribe` and `unsubscribe`";
-    Refusal::new("no_backend", message)
+fn no_backend(rooms: RoomNames) -> Refusal {
+    let message = "no application answers this event: that needs TRIDENT_CALL_URL, and `event` in TRIDENT_CALLS";
+    match rooms {
+        RoomNames::Chat => Refusal::new(
+            "no_backend",
+            format!(
+                "{message}; the chat supports `chat message`, `join`, `history`, `leave`, `name`, `typing`, `subscribe` and `unsubscribe`"
+            ),
+        ),
+        RoomNames::Plain => Refusal::new("no_backend", message),
+    }
 }
 
 fn turns(socket: &Socket) -> Arc<Mutex<()>> {

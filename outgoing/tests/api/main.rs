@@ -44,7 +44,7 @@ async fn call(caller: &Caller, id: &str, within: Duration) -> Result<String, Cal
 
 async fn call_by(caller: &Caller, id: &str, deadline: Instant, timeout: Duration) -> Result<String, CallError> {
     let reservation = caller.reserve("event", 2)?;
-    let call = Call { kind: "event", id, body: "{}".into(), reservation, deadline, timeout };
+    let call = Call { kind: "event", id, client: None, body: "{}".into(), reservation, deadline, timeout };
     let text = |answer: &Answer| String::from_utf8(answer.body.to_vec()).map_err(|error| error.to_string());
     caller.call(call, text).await
 }
