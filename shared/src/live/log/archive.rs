@@ -27,6 +27,9 @@ pub(in crate::live) trait Archive: fmt::Debug + Send + Sync {
 
     /// Whether it has messages up to `cursor`, on any channel.
     fn has_before(&self, cursor: Cursor) -> bool;
+
+    /// How many purges there were: while it does not change, nothing that was read has been purged since.
+    fn purges(&self) -> u64;
 }
 
 /// What a reader needs.

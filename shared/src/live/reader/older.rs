@@ -4,8 +4,9 @@
 //! memory; from its end on the reader looks again whether memory has the rest.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
+    mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -32,6 +33,8 @@ pub(super) enum Older {
 #[derive(Default)]
 pub(super) struct OlderState {
     awaited: Option<Awaited>,
+    /// How many purges there were when it was requested.
+    purges: u64,
     /// A piece that was read to find out whether there is a gap.
     read: Option<Piece>,
     piece: Option<Rest>,
@@ -43,6 +46,8 @@ pub(super) struct OlderState {
 struct Rest {
     messages: VecDeque<Arc<Message>>,
     end: Cursor,
+    /// How many purges it obeys.
+    purges: u64,
     /// Counted until all of it has been delivered.
     _share: Option<PieceShare>,
 }
@@ -118,7 +123,7 @@ impl Reader {
         let Some(piece) = self.next_piece(up_to) else {
             return if self.is_waiting() { Poll::Pending } else { Poll::Ready(false) };
         };
-        let is_lost = self.is_lost(&piece);
+        let is_lost = piece.is_damaged || self.is_lost(&piece.removed);
         self.older.get_or_insert_default().read = Some(piece);
         Poll::Ready(is_lost)
     }
@@ -132,10 +137,11 @@ impl Reader {
             let Some(piece) = self.next_piece(up_to) else {
                 return if self.is_waiting() { Older::Waiting } else { Older::None };
             };
-            let is_lost = self.report(&piece);
+            let is_lost = self.report(&piece.removed) || piece.is_damaged;
             let Piece { messages, end, share, .. } = piece;
+            let purges = self.older.as_ref().map_or(0, |older| older.purges);
             // A reader never moves back, whatever the piece says.
-            let rest = Rest { messages: messages.into(), end: end.max(self.cursor), _share: share };
+            let rest = Rest { messages: messages.into(), end: end.max(self.cursor), purges, _share: share };
             return self.serve(rest, head, limit, is_lost);
         }
         match self.older.as_mut().and_then(|older| older.piece.take()) {
@@ -166,13 +172,14 @@ impl Reader {
         }
         let (request, awaited) = Request::new(channels, up_to?, &self.waiter);
         let archive = self.log.archive()?.clone();
-        self.older.get_or_insert_default().awaited = Some(awaited);
+        let older = self.older.get_or_insert_default();
+        (older.awaited, older.purges) = (Some(awaited), archive.purges());
         archive.request(request);
         None
     }
 
-    /// Whether the piece shows losses that have not been reported.
-    fn is_lost(&self, piece: &Piece) -> bool {
+    /// Whether there are losses that have not been reported, if each channel has lost its messages up to `removed`.
+    fn is_lost(&self, removed: &[Cursor]) -> bool {
         let reported = self.older.as_ref().map_or(&[][..], |older| &older.reported);
         let is_lost = |subscription: &Subscription, removed: Cursor| {
             let known = reported.iter().find(|(channel, _)| *channel == subscription.channel.name);
@@ -180,17 +187,16 @@ impl Reader {
             let before = known.map_or(subscription.reported_loss_up_to, |(_, before)| *before);
             removed > self.cursor.max(subscription.from).max(before)
         };
-        let mut removed = self.subscriptions.iter().zip(&piece.removed);
-        piece.is_damaged
-            || self.opening.is_none() && removed.any(|(subscription, removed)| is_lost(subscription, *removed))
+        let mut removed = self.subscriptions.iter().zip(removed);
+        self.opening.is_none() && removed.any(|(subscription, removed)| is_lost(subscription, *removed))
     }
 
-    /// The losses that the piece shows are reported from now on. Returns whether there are any that were not.
-    fn report(&mut self, piece: &Piece) -> bool {
-        let is_lost = self.is_lost(piece);
+    /// The losses of the channels up to `removed` are reported from now on. Returns whether there are any that were not.
+    fn report(&mut self, removed: &[Cursor]) -> bool {
+        let is_lost = self.is_lost(removed);
         let cursor = self.cursor;
         let reported = &mut self.older.get_or_insert_default().reported;
-        for (subscription, removed) in self.subscriptions.iter().zip(&piece.removed) {
+        for (subscription, removed) in self.subscriptions.iter().zip(removed) {
             match reported.iter_mut().find(|(channel, _)| *channel == subscription.channel.name) {
                 Some((_, before)) => *before = (*before).max(*removed),
                 None => reported.push((subscription.channel.name.clone(), *removed)),
@@ -201,8 +207,26 @@ impl Reader {
         is_lost
     }
 
+    /// Drops what was purged after the piece was requested. Returns whether the client has not received some of it.
+    fn obey_purges(&mut self, rest: &mut Rest) -> bool {
+        let Some(archive) = self.log.archive() else { return false };
+        let purges = archive.purges();
+        if mem::replace(&mut rest.purges, purges) == purges {
+            return false;
+        }
+        let names = self.subscriptions.iter().map(|subscription| &subscription.channel.name);
+        let removed: HashMap<&ChannelName, Cursor> = names.map(|name| (name, archive.removed(name))).collect();
+        let is_kept =
+            |message: &Message| removed.get(&message.draft.channel).is_none_or(|removed| message.id > *removed);
+        rest.messages.retain(|message| is_kept(message));
+        let removed: Vec<Cursor> =
+            self.subscriptions.iter().map(|subscription| removed[&subscription.channel.name]).collect();
+        self.report(&removed)
+    }
+
     /// Delivers the beginning of what is left of a piece, and keeps the rest.
     fn serve(&mut self, mut rest: Rest, head: Cursor, limit: Limit, is_lost: bool) -> Older {
+        let is_lost = self.obey_purges(&mut rest) || is_lost;
         let (mut messages, mut bytes) = (Vec::new(), 0_usize);
         while let Some(message) = rest.messages.pop_front() {
             bytes = bytes.saturating_add(message.len());

@@ -86,6 +86,10 @@ impl Archive for DiskArchive {
             segments.sealed.iter().find(|segment| segment.sealed.messages > 0).map(|segment| segment.sealed.first);
         sealed.or(segments.active.index.first).is_some_and(|first| first <= cursor)
     }
+
+    fn purges(&self) -> u64 {
+        self.catalog.segments.lock().purges
+    }
 }
 
 impl DiskArchive {

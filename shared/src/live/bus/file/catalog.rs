@@ -26,6 +26,8 @@ pub(super) struct Segments {
     pub(super) active: ActiveSegment,
     /// What removed segments had.
     pub(super) removed: Arc<Removed>,
+    /// How many purges were obeyed.
+    pub(super) purges: u64,
 }
 
 /// A segment that does not change any more.

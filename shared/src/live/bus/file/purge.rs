@@ -77,6 +77,7 @@ impl Purge {
         let removed = Arc::make_mut(&mut segments.removed);
         removed.raise(self.channel.clone(), self.up_to);
         removed.shrink();
+        segments.purges += 1;
         drop(segments);
         log.purge_up_to(&self.channel, self.up_to);
     }

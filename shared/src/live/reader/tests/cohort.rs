@@ -146,6 +146,10 @@ impl Archive for Slow {
     fn has_before(&self, _: Cursor) -> bool {
         false
     }
+
+    fn purges(&self) -> u64 {
+        0
+    }
 }
 
 #[test]

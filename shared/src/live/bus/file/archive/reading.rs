@@ -90,9 +90,12 @@ impl Reading {
                 };
                 let found = bytes.and_then(|bytes| message(bytes, salt, entry.offset));
                 if let Some(Record::Erased { id, .. }) = found {
-                    // It was purged after the piece was begun.
+                    // It was purged after the piece was begun, or before the table of dropped messages was damaged.
                     let one = &mut wanted[*at];
                     one.removed = one.removed.max(id);
+                    if lost.is_empty() {
+                        self.seen = self.seen.max(id.min(self.up_to));
+                    }
                     continue;
                 }
                 let Some(Record::Message { id, fields, .. }) = found else {

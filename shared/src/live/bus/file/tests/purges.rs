@@ -97,6 +97,86 @@ fn a_purge_is_obeyed_at_once_and_after_every_end() {
     }
 }
 
+/// A reader that catches up has a piece of the disk in memory, or waits for one.
+#[test]
+fn a_purge_is_obeyed_in_pieces_that_were_read_before() {
+    let context = std::task::Context::from_waker(std::task::Waker::noop());
+    let few = Limit { messages: 2, bytes: usize::MAX };
+    let is_gap = |batch: &std::task::Poll<Option<crate::live::reader::Batch>>| match batch {
+        std::task::Poll::Ready(Some(batch)) => batch.messages.is_empty() && batch.gap.is_some(),
+        _ => false,
+    };
+    for is_read in [true, false] {
+        let disk = SimulatedDisk::new();
+        let (mut simulated, secrets, _) = filled(&disk, Fsync::Always);
+        let mut reader = Reader::open(simulated.bus.log(), &["a".parse().unwrap()], Since::After(secrets[0]));
+        assert!(reader.poll_stored(&context, few).is_pending());
+        if is_read {
+            simulated.bus.archive.serve_next();
+            let batch = reader.poll_stored(&context, few);
+            let std::task::Poll::Ready(Some(batch)) = batch else { panic!("the piece was read") };
+            assert_eq!((batch.messages[1].id, batch.gap.is_none()), (secrets[2], true));
+        }
+        purge_now(&mut simulated, "a");
+        if !is_read {
+            simulated.bus.archive.serve_next();
+        }
+        let batch = reader.poll_stored(&context, few);
+        assert!(is_gap(&batch), "{is_read}: {batch:?}");
+        while reader.poll_stored(&context, few).is_pending() {
+            simulated.bus.archive.serve_next();
+        }
+        let kept = simulated.publish(publication("a", "kept")).unwrap().ids;
+        let batch = reader.read(few).unwrap();
+        assert!(batch.gap.is_none() && batch.messages[0].id == kept[0] && batch.messages.len() == 1);
+    }
+}
+
+/// Between the reading of a piece and its delivery.
+#[test]
+fn a_piece_that_was_read_and_not_delivered_obeys_a_purge() {
+    let context = std::task::Context::from_waker(std::task::Waker::noop());
+    let disk = SimulatedDisk::new();
+    let (mut simulated, secrets, others) = filled(&disk, Fsync::Always);
+    let names = ["a".parse().unwrap(), "b".parse().unwrap()];
+    let mut reader = Reader::open(simulated.bus.log(), &names, Since::After(secrets[0]));
+    assert!(reader.poll_stored(&context, Limit::default()).is_pending());
+    simulated.bus.archive.serve_next();
+    purge_now(&mut simulated, "a");
+    let (mut ids, mut gaps) = (Vec::new(), 0);
+    loop {
+        match reader.poll_stored(&context, Limit::default()) {
+            std::task::Poll::Pending => simulated.bus.archive.serve_next(),
+            std::task::Poll::Ready(None) => break,
+            std::task::Poll::Ready(Some(batch)) => {
+                ids.extend(batch.messages.iter().map(|message| message.id));
+                gaps += usize::from(batch.gap.is_some());
+            }
+        }
+    }
+    let expected: Vec<Cursor> = others.into_iter().filter(|id| *id > secrets[0]).collect();
+    assert_eq!((ids, gaps), (expected, 1));
+}
+
+/// A piece of erased messages alone, whose channel is not known to have lost some.
+#[test]
+fn erased_messages_are_passed() {
+    let disk = SimulatedDisk::new();
+    let (mut simulated, ..) = filled(&disk, Fsync::Always);
+    for _ in 0..400 {
+        simulated.publish(publication("a", &"x".repeat(2_000))).unwrap();
+    }
+    purge_now(&mut simulated, "a");
+    let kept = simulated.publish(publication("a", "kept")).unwrap().ids;
+    pass(HALF_MS);
+    erase(&mut simulated).unwrap();
+    let disk = disk.kill();
+    removed::Removed::default().write(&disk).unwrap();
+    let simulated = open(&disk, Fsync::Always);
+    let (ids, rounds) = (read_all(&simulated, "a", Since::Earliest).0, ());
+    assert_eq!((ids, rounds), (kept, ()));
+}
+
 /// A repetition without new messages in between has the time of the first.
 #[test]
 fn a_repeated_purge_is_not_due_later() {
