@@ -149,6 +149,8 @@ impl<F: Fn() -> DiskStats + Send + Sync + 'static> Collector for Disk<F> {
         let reading = i64::try_from(disk.reading).unwrap_or(i64::MAX);
         let help = "Bytes of older messages that were read from disk and are not delivered yet";
         gauge(&mut encoder, "trident_disk_reading_bytes", help, reading)?;
+        let help = "Seconds since the oldest purge whose messages may still be on disk";
+        gauge(&mut encoder, "trident_disk_purge_age_seconds", help, disk.purge_age.as_secs_f64())?;
         let bounds = SYNC_BUCKETS.into_iter().chain([f64::MAX]);
         let buckets: Vec<(f64, u64)> = bounds.zip(disk.syncs).collect();
         let help = "Bytes of small states in the log on disk";

@@ -32,6 +32,8 @@ pub mod reason {
     pub const SESSION_STORE: &str = "session_store";
     /// The disk of the log is full: nothing can be published.
     pub const DISK_FULL: &str = "disk_full";
+    /// Purged messages are still on disk after the time within which they should have left it.
+    pub const PURGE_OVERDUE: &str = "purge_overdue";
     /// The application does not accept webhooks.
     pub const WEBHOOKS: &str = "webhooks";
     /// Socket.IO events do not reach other replicas.

@@ -104,6 +104,8 @@ pub struct FileBus {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
     clock: Clock,
+    /// The bytes of purged messages leave the disk within this time.
+    purge_within: Duration,
     /// The records at the start, until somebody takes them.
     stored: Mutex<Option<mpsc::UnboundedReceiver<Stored>>>,
 }
@@ -190,6 +192,7 @@ impl FileBus {
             queue: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             clock,
+            purge_within: options.purge_within,
             stored: Mutex::new(Some(receiver)),
         };
         let writer = Writer {
@@ -214,6 +217,15 @@ impl FileBus {
             is_gone: false,
         };
         Ok((bus, writer))
+    }
+}
+
+impl FileBus {
+    /// How long ago the oldest purge was whose messages may still be on disk.
+    fn purge_age(&self) -> Duration {
+        let oldest_ms = purge::oldest_ms(&self.states.lock());
+        let now_ms = (self.clock)().time_ms;
+        oldest_ms.map_or(Duration::ZERO, |at_ms| Duration::from_millis(now_ms.saturating_sub(at_ms)))
     }
 }
 
@@ -272,7 +284,8 @@ impl Bus for FileBus {
     fn purge(&self, channel: ChannelName) -> Answer<'_, Result<Cursor, BusError>> {
         Box::pin(async move {
             let head = self.log.head();
-            self.store_state(self.plan_purge(channel).state()).await?;
+            let (_, states) = self.plan_purge(channel);
+            self.publish(Publication::of_states(states)).await?;
             Ok(head)
         })
     }
@@ -291,13 +304,19 @@ impl Bus for FileBus {
     }
 
     fn degraded(&self) -> Vec<Degradation> {
-        match &*self.state.problem.lock() {
-            Some(Problem::Full(message)) => {
-                let message = format!("nothing can be published until there is space: {message}");
-                vec![Degradation::new(reason::DISK_FULL, message)]
-            }
-            _ => Vec::new(),
+        let mut all = Vec::new();
+        if let Some(Problem::Full(message)) = &*self.state.problem.lock() {
+            let message = format!("nothing can be published until there is space: {message}");
+            all.push(Degradation::new(reason::DISK_FULL, message));
         }
+        let age = self.purge_age();
+        if age > self.purge_within {
+            let (hours, directory) = (age.as_secs() / 3_600, self.catalog.disk.directory());
+            let message =
+                format!("{directory}: messages that were purged {hours} h ago are not erased: the log says why");
+            all.push(Degradation::new(reason::PURGE_OVERDUE, message));
+        }
+        all
     }
 
     fn failed(&self) -> Answer<'_, String> {
@@ -324,7 +343,9 @@ impl Bus for FileBus {
     fn disk(&self) -> Option<DiskStats> {
         let ((bytes, segments), (syncs, sync_time)) = (self.catalog.size(), self.state.syncs());
         let states = self.states.lock().sizes();
-        Some(DiskStats { bytes, segments, states, reading: self.archive.buffered(), syncs, sync_time })
+        let purge_age = self.purge_age();
+        let reading = self.archive.buffered();
+        Some(DiskStats { bytes, segments, states, purge_age, reading, syncs, sync_time })
     }
 
     /// No other process can have it.

@@ -120,6 +120,8 @@ pub struct DiskStats {
     pub segments: usize,
     /// The bytes of each table of [small states](Publication::states).
     pub states: Vec<(String, usize)>,
+    /// How long ago the oldest purge was whose messages may still be on disk; zero without one.
+    pub purge_age: Duration,
     /// Bytes of memory of older messages that were read for clients and not delivered yet.
     pub reading: usize,
     /// The duration of syncs: how many took at most as long as each of [`SYNC_BUCKETS`], and how many took longer.

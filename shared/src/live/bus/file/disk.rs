@@ -55,6 +55,11 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When that fails: then it is unknown which names a power cut leaves.
     fn sync_names(&self) -> io::Result<()>;
+    /// Free space in bytes; `None` if the system does not say.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn free(&self) -> io::Result<Option<u64>>;
     /// Identifies the run of the operating system: what was written but not synced is there for as long as this does not change. `None` if
     /// the system does not say.
     fn boot(&self) -> Option<u64>;

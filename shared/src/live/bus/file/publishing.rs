@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     FileBus,
-    purge::Purge,
+    purge::{self, Purge},
     queue::{Job, Reply},
 };
 use crate::{
@@ -41,19 +41,21 @@ impl FileBus {
         self.write(weight, |reply, permit| Job { drafts, states, claim, bytes, reply, _permit: Some(permit) }).await
     }
 
-    /// A purge of everything on `channel` that was acknowledged.
-    pub(super) fn plan_purge(&self, channel: ChannelName) -> Purge {
+    /// A purge of everything on `channel` that was acknowledged, and the states that change with it.
+    pub(super) fn plan_purge(&self, channel: ChannelName) -> (Purge, Vec<StoredState>) {
         let head = self.log.head();
         // If it is known: a client that has received all messages of the channel has lost nothing.
         let newest = self.log.channel_stats(&channel).newest.or_else(|| self.log.dropped(&channel));
         let purge = Purge { channel, up_to: newest.unwrap_or(head), at_ms: (self.clock)().time_ms };
-        let earlier = {
-            let StoredState { table, key, .. } = purge.state();
-            let states = self.states.lock();
-            states.value(table, &key).and_then(|value| value.try_into().ok()).map(u64::from_be_bytes)
-        };
+        let mut earlier = purge::of_channel(&self.states.lock(), &purge.channel);
         // A repetition does not postpone when the bytes leave the disk.
-        Purge { at_ms: earlier.map_or(purge.at_ms, |at_ms| at_ms.min(purge.at_ms)), ..purge }
+        let at_ms = earlier.iter().map(|earlier| earlier.at_ms).chain([purge.at_ms]).min().unwrap_or_default();
+        earlier.retain(|earlier| earlier.up_to < purge.up_to);
+        // One state is enough for the channel.
+        let mut states: Vec<StoredState> = earlier.iter().map(Purge::removal).collect();
+        let purge = Purge { at_ms, ..purge };
+        states.push(purge.state());
+        (purge, states)
     }
 
     /// Has the writer do a job of this many bytes of memory, when there is space in its queue.

@@ -3,7 +3,7 @@
 //! A change is a record of the log. The first write of each segment repeats all states ([checkpoint](super::record)), so they outlive the segments
 //! before, and the last segment has everything that a start needs.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Bound};
 
 use super::record::{Change, Encoder};
 use crate::live::bus::{BusError, StateTable, StoredState};
@@ -19,10 +19,12 @@ pub(super) struct States {
     tables: BTreeMap<Box<str>, Table>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     states: BTreeMap<Box<[u8]>, Stored>,
     bytes: usize,
+    /// None of them expires before this time.
+    earliest_ms: u64,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,19 @@ struct Stored {
     until_ms: u64,
 }
 
+impl Stored {
+    fn state(&self, table: StateTable, key: &[u8]) -> StoredState {
+        StoredState { table, key: key.to_vec(), value: Some(self.value.to_vec()), until_ms: self.until_ms }
+    }
+}
+
 fn size(key: &[u8], value: &[u8]) -> usize {
     OVERHEAD + key.len() + value.len()
+}
+
+/// Maximum number of bytes of a table.
+fn most(table: StateTable, segment_bytes: u64) -> usize {
+    table.max_bytes.min(usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX))
 }
 
 /// Changes that are written together, and what they add to each table.
@@ -74,8 +87,7 @@ impl States {
         let change = if change.table.is_monotone { self.merged(change, pending) } else { change };
         let (table, stored) = (change.table, self.stored(change.table, &change.key));
         let added = change.value.as_ref().map_or(0, |value| size(&change.key, value));
-        let part = usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX);
-        let most = table.max_bytes.min(part);
+        let most = most(table, segment_bytes);
         let replaced = stored.map_or(0, |before| size(&change.key, &before.value));
         let before = self.tables.get(table.name).map_or(0, |table| table.bytes).saturating_sub(replaced);
         let all = pending.added(table.name);
@@ -111,22 +123,35 @@ impl States {
     /// Applies a change.
     pub(super) fn apply(&mut self, change: Change<'_>) {
         let Change { table, key, value, until_ms } = change;
-        let table = self.tables.entry(table.into()).or_default();
+        let table = self.tables.entry(table.into()).or_insert_with(|| Table {
+            states: BTreeMap::new(),
+            bytes: 0,
+            earliest_ms: u64::MAX,
+        });
         if let Some(before) = table.states.remove(key) {
             table.bytes -= size(key, &before.value);
         }
         if let Some(value) = value {
             table.bytes += size(key, value);
+            table.earliest_ms = table.earliest_ms.min(until_ms);
             table.states.insert(key.into(), Stored { value: value.into(), until_ms });
         }
     }
 
     /// Removes those that have expired.
     pub(super) fn expire(&mut self, now_ms: u64) {
-        for Table { states, bytes } in self.tables.values_mut() {
+        for Table { states, bytes, earliest_ms } in self.tables.values_mut() {
+            if *earliest_ms > now_ms {
+                continue;
+            }
+            *earliest_ms = u64::MAX;
             states.retain(|key, Stored { value, until_ms }| {
                 let is_kept = *until_ms > now_ms;
-                *bytes -= if is_kept { 0 } else { size(key, value) };
+                if is_kept {
+                    *earliest_ms = (*earliest_ms).min(*until_ms);
+                } else {
+                    *bytes -= size(key, value);
+                }
                 is_kept
             });
         }
@@ -155,6 +180,16 @@ impl States {
         sizes
     }
 
+    /// The values of a table, in the order of their keys.
+    pub(super) fn values(&self, table: StateTable) -> impl Iterator<Item = &[u8]> {
+        self.tables.get(table.name).into_iter().flat_map(|table| table.states.values().map(|stored| &*stored.value))
+    }
+
+    /// How many bytes of a table there are, and may be, in segments of `segment_bytes`.
+    pub(super) fn fill(&self, table: StateTable, segment_bytes: u64) -> (usize, usize) {
+        (self.tables.get(table.name).map_or(0, |table| table.bytes), most(table, segment_bytes))
+    }
+
     /// The value of a key that does not expire.
     pub(super) fn value(&self, table: StateTable, key: &[u8]) -> Option<&[u8]> {
         self.stored(table, key).map(|stored| &*stored.value)
@@ -164,13 +199,14 @@ impl States {
     pub(super) fn of(&self, table: StateTable, now_ms: u64) -> Vec<StoredState> {
         let states = self.tables.get(table.name).into_iter().flat_map(|table| &table.states);
         let valid = states.filter(|(_, Stored { until_ms, .. })| *until_ms > now_ms);
-        valid
-            .map(|(key, Stored { value, until_ms })| StoredState {
-                table,
-                key: key.to_vec(),
-                value: Some(value.to_vec()),
-                until_ms: *until_ms,
-            })
-            .collect()
+        valid.map(|(key, stored)| stored.state(table, key)).collect()
+    }
+
+    /// Those of a table whose keys begin with `beginning`.
+    pub(super) fn beginning_with(&self, table: StateTable, beginning: &[u8]) -> Vec<StoredState> {
+        let Some(Table { states, .. }) = self.tables.get(table.name) else { return Vec::new() };
+        let from = states.range::<[u8], _>((Bound::Included(beginning), Bound::Unbounded));
+        let found = from.take_while(|(key, _)| key.starts_with(beginning));
+        found.map(|(key, stored)| stored.state(table, key)).collect()
     }
 }

@@ -206,6 +206,10 @@ impl Disk for Directory {
         sync_directory(&self.path)
     }
 
+    fn free(&self) -> io::Result<Option<u64>> {
+        free(&self.path)
+    }
+
     fn boot(&self) -> Option<u64> {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
@@ -256,6 +260,17 @@ fn private() -> OpenOptions {
 #[cfg(unix)]
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(unix)]
+fn free(path: &Path) -> io::Result<Option<u64>> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
+#[cfg(not(unix))]
+fn free(_: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
 }
 
 /// Other systems have no such call; their file systems keep names in order.

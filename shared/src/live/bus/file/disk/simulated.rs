@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::{Disk, DiskFile};
+use super::{super::purge::is_unfinished, Disk, DiskFile};
 
 /// The size of what a disk writes at once.
 const SECTOR: usize = 512;
@@ -39,6 +39,8 @@ pub(in crate::live::bus::file) struct Faults {
     pub(in crate::live::bus::file) space: Option<usize>,
     /// Each sync fails with this error. What it should have made durable stays readable, and no later sync makes it durable.
     pub(in crate::live::bus::file) sync: Option<io::ErrorKind>,
+    /// Each sync of a segment that is being written anew fails with this error.
+    pub(in crate::live::bus::file) sync_of_copies: Option<io::ErrorKind>,
     /// Each write fails with this error.
     pub(in crate::live::bus::file) write: Option<io::ErrorKind>,
     /// After so many more writes and syncs, all fail: the process is dead.
@@ -203,12 +205,12 @@ impl Disk for SimulatedDisk {
         }
         let content = Arc::new(Mutex::new(Content::default()));
         state.names.insert(name.to_owned(), content.clone());
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), content }))
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), content, is_copy: is_unfinished(name) }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let content = self.0.lock().names.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), content }))
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), content, is_copy: is_unfinished(name) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -241,6 +243,10 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(self.0.lock().faults.space.map(|space| space as u64))
+    }
+
     fn boot(&self) -> Option<u64> {
         Some(self.0.lock().boot)
     }
@@ -254,6 +260,8 @@ impl Disk for SimulatedDisk {
 struct SimulatedFile {
     disk: SimulatedDisk,
     content: Arc<Mutex<Content>>,
+    /// It is a segment that is being written anew.
+    is_copy: bool,
 }
 
 impl DiskFile for SimulatedFile {
@@ -320,7 +328,7 @@ impl DiskFile for SimulatedFile {
         self.disk.step()?;
         let faults = self.disk.0.lock().faults;
         let mut content = self.content.lock();
-        if let Some(kind) = faults.sync {
+        if let Some(kind) = faults.sync.or(faults.sync_of_copies.filter(|_| self.is_copy)) {
             content.dirty.clear();
             return Err(kind.into());
         }

@@ -94,8 +94,8 @@ fn decisions_after_the_damage_are_kept() {
             publish(&mut before, &"x".repeat(300));
         }
         decide(&mut before, vec![records::state_of(record("refused:b", false))]);
-        let purge = before.0.plan_purge("c".parse().unwrap()).state();
-        decide(&mut before, vec![purge]);
+        let (_, purge) = before.0.plan_purge("c".parse().unwrap());
+        decide(&mut before, purge);
         decide(&mut before, vec![records::lease("hooks", b"1")]);
         let disk = disk.kill();
         disk.damage(&file_name(1), |bytes| bytes[damaged].iter_mut().for_each(|byte| *byte ^= 1));

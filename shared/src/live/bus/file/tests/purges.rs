@@ -17,6 +17,10 @@ fn pass(ms: u64) {
 }
 
 fn open(disk: &SimulatedDisk, fsync: Fsync) -> Simulated {
+    open_with(disk, fsync, 4_096)
+}
+
+fn open_with(disk: &SimulatedDisk, fsync: Fsync, segment_bytes: u64) -> Simulated {
     let options = FileOptions { fsync, purge_within: WITHIN, ..FileOptions::default() };
     // The memory has the newest messages only.
     let limits = Limits { total: Some(8_000), ..Limits::default() };
@@ -24,14 +28,14 @@ fn open(disk: &SimulatedDisk, fsync: Fsync) -> Simulated {
         pass(1);
         TIME.get().into()
     };
-    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, 4_096, limits, clock).unwrap();
+    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, segment_bytes, limits, clock).unwrap();
     Simulated { bus, writer }
 }
 
 /// Purges a channel; returns up to which message.
 fn purge_now(simulated: &mut Simulated, channel: &str) -> Cursor {
-    let purge = simulated.bus.plan_purge(channel.parse().unwrap());
-    simulated.publish(Publication::of_states(vec![purge.state()])).unwrap();
+    let (purge, states) = simulated.bus.plan_purge(channel.parse().unwrap());
+    simulated.publish(Publication::of_states(states)).unwrap();
     purge.up_to
 }
 
@@ -162,19 +166,28 @@ fn a_piece_that_was_read_and_not_delivered_obeys_a_purge() {
 #[test]
 fn erased_messages_are_passed() {
     let disk = SimulatedDisk::new();
-    let (mut simulated, ..) = filled(&disk, Fsync::Always);
+    let mut simulated = open_with(&disk, Fsync::Always, 1 << 20);
     for _ in 0..400 {
         simulated.publish(publication("a", &"x".repeat(2_000))).unwrap();
     }
     purge_now(&mut simulated, "a");
-    let kept = simulated.publish(publication("a", "kept")).unwrap().ids;
+    let kept = simulated.publish(publication("a", "kept")).unwrap()[0];
     pass(HALF_MS);
     erase(&mut simulated).unwrap();
+    // Something else is in memory.
+    (0..9).for_each(|_| drop(simulated.publish(publication("b", &"x".repeat(2_000)))));
     let disk = disk.kill();
     removed::Removed::default().write(&disk).unwrap();
-    let simulated = open(&disk, Fsync::Always);
-    let (ids, rounds) = (read_all(&simulated, "a", Since::Earliest).0, ());
-    assert_eq!((ids, rounds), (kept, ()));
+    let simulated = open_with(&disk, Fsync::Always, 1 << 20);
+    let mut reader = Reader::open(simulated.bus.log(), &["a".parse().unwrap()], Since::Earliest);
+    let context = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..100 {
+        match reader.poll_stored(&context, Limit::default()) {
+            std::task::Poll::Pending => simulated.bus.archive.serve_next(),
+            std::task::Poll::Ready(batch) => return assert_eq!(batch.unwrap().messages[0].id, kept),
+        }
+    }
+    panic!("the reader requests pieces without an end");
 }
 
 /// A repetition without new messages in between has the time of the first.
@@ -244,6 +257,110 @@ fn an_interrupted_erasure_loses_nothing_else() {
         assert_eq!(occurrences(&cut, "secret"), 0, "{steps}");
         assert_eq!(purge::all(&again.bus.states.lock()), [], "{steps} {has_failed}");
     }
+}
+
+/// What can be read is erased, also in the damaged segment, and what is late is reported.
+#[test]
+fn a_damaged_segment_does_not_keep_the_others() {
+    for is_unreadable in [true, false] {
+        let disk = SimulatedDisk::new();
+        let (mut simulated, ..) = filled(&disk, Fsync::Always);
+        purge_now(&mut simulated, "a");
+        assert!(simulated.bus.catalog.segments.lock().active.number > 3);
+        let name = segment::file_name(1);
+        match is_unreadable {
+            true => disk.unreadable(&name, 2_000..2_001),
+            false => disk.damage(&name, |bytes| bytes[2_000] ^= 1),
+        }
+        pass(HALF_MS);
+        assert!(simulated.bus.degraded().is_empty());
+        erase(&mut simulated).unwrap();
+        disk.unreadable(&name, 0..0);
+        let left = occurrences(&disk, "secret");
+        // A sector that cannot be read is nearly all of this segment.
+        assert!(if is_unreadable { (5..15).contains(&left) } else { left < 3 }, "{left}");
+        assert_eq!(purge::all(&simulated.bus.states.lock()).len(), 1, "it is not done");
+        pass(HALF_MS + 1);
+        assert_eq!(simulated.bus.degraded()[0].reason, reason::PURGE_OVERDUE);
+        assert!(simulated.bus.disk().unwrap().purge_age > WITHIN);
+        if is_unreadable {
+            erase(&mut simulated).unwrap();
+            assert_eq!((occurrences(&disk, "secret"), simulated.bus.degraded().len()), (0, 0));
+            assert_eq!(simulated.bus.disk().unwrap().purge_age, Duration::ZERO);
+        }
+    }
+}
+
+/// A copy of a segment is no part of the log: publishers keep the space, and a failure is no failure of the log.
+#[test]
+fn a_copy_that_cannot_be_made_is_made_later() {
+    let faults = [
+        Faults { space: Some(3_000), ..Faults::default() },
+        Faults { sync_of_copies: Some(io::ErrorKind::StorageFull), ..Faults::default() },
+        Faults { sync_of_copies: Some(io::ErrorKind::Other), ..Faults::default() },
+    ];
+    for fault in faults {
+        let disk = SimulatedDisk::new();
+        let (mut simulated, ..) = filled(&disk, Fsync::Always);
+        purge_now(&mut simulated, "a");
+        simulated.writer.store.roll().unwrap();
+        pass(HALF_MS);
+        disk.faults(fault);
+        for _ in 0..3 {
+            erase(&mut simulated).unwrap();
+            simulated.publish(publication("b", "1")).expect("there is space");
+            pass(60_000);
+        }
+        assert!(disk.list().unwrap().iter().all(|name| !purge::is_unfinished(name)));
+        assert!(occurrences(&disk, "secret") > 0 && simulated.bus.degraded().is_empty());
+        disk.faults(Faults::default());
+        erase(&mut simulated).unwrap();
+        assert_eq!((occurrences(&disk, "secret"), purge::all(&simulated.bus.states.lock())), (0, vec![]));
+    }
+}
+
+/// On a full disk the states of purges cannot be removed; then not all of it is done again each second.
+#[test]
+fn an_erasure_that_cannot_be_completed_is_not_repeated_at_once() {
+    let disk = SimulatedDisk::new();
+    let (mut simulated, ..) = filled(&disk, Fsync::Always);
+    purge_now(&mut simulated, "a");
+    simulated.writer.store.roll().unwrap();
+    simulated.publish(publication("b", "1")).unwrap();
+    pass(HALF_MS);
+    simulated.writer.work(Work { is_check: true, ..Work::default() }).unwrap();
+    while !simulated.writer.erasing.as_ref().unwrap().is_finished() {
+        std::thread::yield_now();
+    }
+    // Nothing becomes free with the next table of dropped messages: it has one channel.
+    disk.damage("dropped.new", |bytes| bytes.truncate(62));
+    disk.faults(Faults { space: Some(10), ..Faults::default() });
+    erase(&mut simulated).unwrap();
+    assert!(simulated.writer.erase_after_ms > 0 && simulated.writer.erasing.is_none());
+    disk.faults(Faults::default());
+    pass(60_000);
+    erase(&mut simulated).unwrap();
+    assert_eq!(purge::all(&simulated.bus.states.lock()), []);
+}
+
+/// More purges than the table has space for are erased earlier.
+#[test]
+fn many_purges_are_not_refused() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = open_with(&disk, Fsync::Always, 64 << 10);
+    for n in 0..200 {
+        simulated.publish(publication(&format!("c{n}"), "secret")).unwrap();
+        purge_now(&mut simulated, &format!("c{n}"));
+        erase(&mut simulated).unwrap();
+    }
+    assert!(occurrences(&disk, "secret") < 60);
+    // A channel has one, and the time of the first.
+    let first = purge::all(&simulated.bus.states.lock()).len();
+    for _ in 0..100 {
+        simulated.publish(publication("often", "1")).unwrap();
+        purge_now(&mut simulated, "often");
+    }
+    assert_eq!(purge::all(&simulated.bus.states.lock()).len(), first + 1);
 }
 
 /// A directory that vanishes meanwhile has not lost its messages.
