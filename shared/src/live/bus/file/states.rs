@@ -3,7 +3,11 @@
 //! A change is a record of the log. The first write of each segment repeats all states ([checkpoint](super::record)), so they outlive the segments
 //! before, and the last segment has everything that a start needs.
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Bound};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use super::record::{Change, Encoder};
 use crate::live::bus::{BusError, StateTable, StoredState};
@@ -48,28 +52,47 @@ fn most(table: StateTable, segment_bytes: u64) -> usize {
     table.max_bytes.min(usize::try_from(segment_bytes / PART_OF_SEGMENT).unwrap_or(usize::MAX))
 }
 
-/// Changes that are written together, and what they add to each table.
+/// Changes that are written together, and how they change the size of each table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     pub(super) changes: Vec<StoredState>,
-    added: Vec<(&'static str, usize)>,
+    /// For each change, by how many bytes its table grows, and the change of the same key before.
+    effects: Vec<(isize, Option<usize>)>,
+    /// The last change of each key.
+    last: HashMap<(&'static str, Vec<u8>), usize>,
+    growth: HashMap<&'static str, isize>,
 }
 
 impl Pending {
-    fn added(&mut self, table: &'static str) -> &mut usize {
-        let at = self.added.iter().position(|(name, _)| *name == table).unwrap_or_else(|| {
-            self.added.push((table, 0));
-            self.added.len() - 1
-        });
-        &mut self.added[at].1
+    /// The last change of a key.
+    fn of(&self, table: StateTable, key: &[u8]) -> Option<&StoredState> {
+        // Most publications change nothing, and few have more than one change.
+        let at = if self.changes.is_empty() { None } else { self.last.get(&(table.name, key.to_vec())) };
+        at.and_then(|at| self.changes.get(*at))
+    }
+
+    fn growth(&self, table: StateTable) -> isize {
+        self.growth.get(table.name).copied().unwrap_or_default()
+    }
+
+    fn push(&mut self, change: StoredState, grows_by: isize) {
+        let before = self.last.insert((change.table.name, change.key.clone()), self.changes.len());
+        *self.growth.entry(change.table.name).or_default() += grows_by;
+        self.effects.push((grows_by, before));
+        self.changes.push(change);
     }
 
     /// Forgets the changes after the first `count`.
     pub(super) fn take_back(&mut self, count: usize) {
         while self.changes.len() > count
-            && let Some(StoredState { table, key, value, .. }) = self.changes.pop()
+            && let (Some(change), Some((grows_by, before))) = (self.changes.pop(), self.effects.pop())
         {
-            *self.added(table.name) -= value.map_or(0, |value| size(&key, &value));
+            *self.growth.entry(change.table.name).or_default() -= grows_by;
+            let key = (change.table.name, change.key);
+            match before {
+                Some(before) => self.last.insert(key, before),
+                None => self.last.remove(&key),
+            };
         }
     }
 }
@@ -85,35 +108,37 @@ impl States {
     /// The limit.
     pub(super) fn plan(&self, change: StoredState, pending: &mut Pending, segment_bytes: u64) -> Result<(), BusError> {
         let change = if change.table.is_monotone { self.merged(change, pending) } else { change };
-        let (table, stored) = (change.table, self.stored(change.table, &change.key));
-        let added = change.value.as_ref().map_or(0, |value| size(&change.key, value));
-        let most = most(table, segment_bytes);
-        let replaced = stored.map_or(0, |before| size(&change.key, &before.value));
-        let before = self.tables.get(table.name).map_or(0, |table| table.bytes).saturating_sub(replaced);
-        let all = pending.added(table.name);
-        let before = before + *all;
+        let table = change.table;
+        let size_of = |value: Option<&[u8]>| value.map_or(0, |value| size(&change.key, value)).cast_signed();
+        let before = size_of(self.replaced(&change, pending).map(|(value, _)| value));
+        let grows_by = size_of(change.value.as_deref()) - before;
+        let (stored, most) = self.fill(table, segment_bytes);
+        let stored = stored.saturating_add_signed(pending.growth(table));
         // Whatever there is, removal is possible.
-        if added > 0 && before + added > most {
+        if grows_by > 0 && stored.saturating_add_signed(grows_by) > most {
             return Err(BusError::StatesFull(format!(
-                "{before} bytes of `{}` are stored, and the log on disk stores at most {most}",
+                "{stored} bytes of `{}` are stored, and the log on disk stores at most {most}",
                 table.name
             )));
         }
-        *all += added;
-        pending.changes.push(change);
+        pending.push(change, grows_by);
         Ok(())
+    }
+
+    /// The value that a change replaces, and when it expires.
+    fn replaced<'a>(&'a self, change: &StoredState, pending: &'a Pending) -> Option<(&'a [u8], u64)> {
+        match pending.of(change.table, &change.key) {
+            Some(before) => before.value.as_deref().map(|value| (value, before.until_ms)),
+            None => self.stored(change.table, &change.key).map(|before| (&*before.value, before.until_ms)),
+        }
     }
 
     /// A change of a monotone table: the greater value and the later end of it and of what it replaces.
     fn merged(&self, mut change: StoredState, pending: &Pending) -> StoredState {
-        let is_same = |other: &&StoredState| other.table == change.table && other.key == change.key;
-        let before = match pending.changes.iter().rev().find(is_same) {
-            Some(before) => before.value.as_deref().map(|value| (value, before.until_ms)),
-            None => self.stored(change.table, &change.key).map(|before| (&*before.value, before.until_ms)),
-        };
+        let before = self.replaced(&change, pending).map(|(value, until_ms)| (value.to_vec(), until_ms));
         if let (Some(value), Some((before, until_ms))) = (&mut change.value, before) {
-            if before > &value[..] {
-                *value = before.to_vec();
+            if before > *value {
+                *value = before;
             }
             change.until_ms = change.until_ms.max(until_ms);
         }

@@ -186,6 +186,33 @@ fn what_could_not_be_stored_is_not_there() {
     assert_eq!(stored(&open(&disk.kill(), None)), format!("a={large} "));
 }
 
+/// A batch that replaces what is stored does not need the space twice, neither with one change of a key nor with several.
+#[test]
+fn a_full_table_can_be_replaced_in_one_batch() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Always, 16 << 10).unwrap();
+    let state = |key: u8, value: u8, length: usize| StoredState {
+        table: TABLE,
+        key: vec![key],
+        value: Some(vec![value; length]),
+        until_ms: u64::MAX,
+    };
+    let all = |value: u8| (0..9).map(|key| state(key, value, 123)).collect::<Vec<_>>();
+    simulated.publish(Publication::of_states(all(1))).unwrap();
+    simulated.publish(Publication::of_states([all(2), all(3)].concat())).unwrap();
+    let (answers, _) = simulated.publish_all(vec![
+        Publication::of_states(all(4)),
+        // Refused, so the changes before it count again.
+        Publication::of_states([all(5), vec![state(9, 5, 123)]].concat()),
+        Publication::of_states(vec![StoredState { value: None, ..state(8, 0, 0) }, state(9, 6, 123)]),
+        Publication::of_states(vec![state(8, 7, 123)]),
+    ]);
+    let is_there: Vec<bool> = answers.iter().map(|answer| matches!(answer, Some(Ok(_)))).collect();
+    assert_eq!(is_there, [true, false, true, false]);
+    let values: Vec<u8> = simulated.bus.states(TABLE).into_iter().map(|state| state.value.unwrap()[0]).collect();
+    assert_eq!(values, [4, 4, 4, 4, 4, 4, 4, 4, 6]);
+}
+
 /// Also if the segment in which they are has no messages, and the process ends before the next one repeats them.
 #[test]
 fn states_are_there_whenever_the_process_ends() {
