@@ -47,7 +47,8 @@ pub(super) struct ActiveSegment {
     /// What is written and whole.
     pub(super) length: u64,
     pub(super) index: Arc<Index>,
-    /// Whether it has all states and holes: until then, the segment before is needed.
+    /// Whether it has all states and holes: until then, the segment before is needed. They are durable then, whatever `TRIDENT_FSYNC` says: the first
+    /// write of a segment reserves ids, for which publishers wait until it is synced.
     pub(super) has_checkpoint: bool,
 }
 

@@ -115,6 +115,7 @@ impl Importer {
             self.has_more = false;
         }
         if self.store.is_full() {
+            self.store.states.lock().expire(self.store.last.ms);
             self.store.roll()?;
         }
         self.encoder = self.store.begin();
@@ -161,6 +162,9 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
             Some(importer) => importer,
             empty => empty.insert(Importer::create(path, &head)?),
         };
+        // The newest messages before it may have been erased.
+        importer.flush().map_err(unread())?;
+        importer.store.last = importer.store.last.max(head.before);
         let mut importing = Importing { importer, result: Ok(()) };
         let scanned = segment::scan(&*file, head.salt, HEAD, &mut importing).map_err(unread())?;
         importing.result.map_err(unread())?;
@@ -203,6 +207,12 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     }
     let mut removed = Removed::default();
     removed.lose(0, before);
+    for channel in channels {
+        if let Some(dropped) = log.dropped(&channel) {
+            removed.raise(channel, dropped);
+        }
+    }
+    removed.shrink();
     importer.finish(&removed).map_err(unwritten)
 }
 

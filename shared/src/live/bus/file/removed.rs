@@ -133,8 +133,15 @@ impl Removed {
     /// [reserved](Self::reserve): the removal of segments is what frees space. If the table has grown beyond it, it is written without names.
     pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), WriteError> {
         let mut bytes = self.encode();
-        let file = next(disk).map_err(WriteError::Other)?;
-        if let Err(error) = file.write_at(&bytes, 0) {
+        let mut file = next(disk).map_err(WriteError::Other)?;
+        let mut written = file.write_at(&bytes, 0);
+        if written.as_ref().is_err_and(is_unreadable) {
+            // A part of a sector is read before it is written.
+            disk.remove(NEW).map_err(WriteError::Other)?;
+            file = next(disk).map_err(WriteError::Other)?;
+            written = file.write_at(&bytes, 0);
+        }
+        if let Err(error) = written {
             if !is_full(&error) {
                 return Err(WriteError::Other(error));
             }
@@ -221,6 +228,18 @@ mod tests {
         removed.write(&disk).unwrap();
         let read = Removed::read(&disk.cut_power(1)).unwrap().unwrap();
         assert!((0..20_000).all(|n| read.of(&name(n)) >= removed.of(&name(n))), "nothing is denied");
+    }
+
+    /// Retention would stop.
+    #[test]
+    fn a_reserve_that_cannot_be_read_is_replaced() {
+        let disk = SimulatedDisk::new();
+        let mut removed = Removed::default();
+        removed.reserve(&disk).unwrap();
+        disk.unreadable(NEW, 10..11);
+        removed.raise(name(1), Cursor::new(5, 6));
+        removed.write(&disk).unwrap();
+        assert_eq!(Removed::read(&disk.cut_power(1)).unwrap(), Some(removed));
     }
 
     #[test]

@@ -18,7 +18,8 @@ use super::{
 /// A segment with more channels is not checked for the limits of each: it goes by age and by the total.
 const MAX_CHANNELS: u64 = 64;
 
-/// Removes the oldest segments that exceed `total` bytes or are not needed; returns how many. The limits of channels are checked only if there
+/// Removes the oldest segments that exceed `total` bytes or are not needed; returns how many. Messages from `keys_ms` on may have idempotency keys, which
+/// only `total` removes before their time. The limits of channels are checked only if there
 /// is a new segment: they look at the index of each segment.
 ///
 /// # Errors
@@ -27,6 +28,7 @@ pub(super) fn enforce(
     catalog: &Catalog,
     archive: &DiskArchive,
     total: Option<u64>,
+    keys_ms: u64,
     has_new: bool,
 ) -> Result<usize, WriteError> {
     let (mut size, _) = catalog.size();
@@ -44,7 +46,8 @@ pub(super) fn enforce(
         let has_expired = segment.sealed.last.ms < oldest_ms;
         // A segment whose index cannot be read goes by age and by the total.
         let is_over_limits = || is_over_limits(catalog, archive, &sealed, segment).unwrap_or(false);
-        if !(is_over || has_expired || has_new && is_over_limits()) {
+        let has_keys = segment.sealed.last.ms >= keys_ms;
+        if !(is_over || !has_keys && (has_expired || has_new && is_over_limits())) {
             break;
         }
         lose(catalog, segment, Arc::make_mut(&mut removed)).map_err(WriteError::Other)?;

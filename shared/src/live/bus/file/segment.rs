@@ -216,6 +216,8 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
     let mut scanned = Scanned { end: from, ..Scanned::default() };
     // The records of a publication whose last one has not come yet.
     let mut begun: Vec<(u64, u64)> = Vec::new();
+    // One of them that the disk does not read again.
+    let mut unreadable = None;
     while at < length {
         let bytes = window.from(at, least)?;
         let (body, size) = match record::framed(bytes, salt, at) {
@@ -261,10 +263,12 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
         };
         if is_last {
             let mut begun = begun.drain(..);
-            visited = visited.and_then(|()| begun.try_for_each(|(at, size)| again(file, at, size, visit)));
+            visited =
+                visited.and_then(|()| begun.try_for_each(|(at, size)| again(file, at, size, visit, &mut unreadable)));
             match visited {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    return Ok(Scanned { bad: Some(scanned.end), is_invalid: true, ..scanned });
+                    let unreadable = unreadable.or(window.unreadable);
+                    return Ok(Scanned { bad: Some(scanned.end), is_invalid: true, unreadable, ..scanned });
                 }
                 visited => visited?,
             }
@@ -280,10 +284,21 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
     Ok(scanned)
 }
 
-/// Visits a record whose checksum is right.
-fn again(file: &dyn DiskFile, offset: u64, length: u64, visit: &mut impl Visit) -> io::Result<()> {
-    let bytes = read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX));
-    let bytes = bytes.map_err(|error| if is_unreadable(&error) { io::ErrorKind::InvalidData.into() } else { error })?;
+/// Visits a record whose checksum is right, unless it has become unreadable.
+fn again(
+    file: &dyn DiskFile,
+    offset: u64,
+    length: u64,
+    visit: &mut impl Visit,
+    unreadable: &mut Option<u64>,
+) -> io::Result<()> {
+    let bytes = match read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX)) {
+        Err(error) if is_unreadable(&error) => {
+            *unreadable = Some(offset);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        bytes => bytes?,
+    };
     match record::parse(&bytes[FRAME..]) {
         Some(Record::Message { id, fields, .. }) => visit.message(Found { id, offset, length, fields }),
         Some(Record::State { fields, .. }) => visit.state(fields, offset, length),

@@ -169,7 +169,9 @@ impl Store {
         // Most of a segment is not its checkpoint.
         let least = self.segment_bytes.max(2 * self.states.lock().bytes() as u64);
         let segments = self.catalog.segments.lock();
-        segments.active.length >= least || segments.active.index.memory >= INDEX_BYTES
+        // Until it has the states, they are only in the one before.
+        let is_large = segments.active.length >= least || segments.active.index.memory >= INDEX_BYTES;
+        is_large && segments.active.has_checkpoint
     }
 
     /// Seals the segment and begins the next one.

@@ -288,6 +288,9 @@ impl DiskFile for SimulatedFile {
         let mut state = self.disk.0.lock();
         let mut content = self.content.lock();
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        if content.bad.start < offset + bytes.len() && offset < content.bad.end {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         // Only bytes behind the end take space.
         let needed = (offset + bytes.len()).saturating_sub(content.now.len());
         let (most, result) = match (step, state.faults.write, &mut state.faults.space) {

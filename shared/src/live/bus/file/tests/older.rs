@@ -61,6 +61,25 @@ fn keys_are_loaded_from_segments_that_are_on_disk_only() {
     assert_eq!(again.publish(keyed("1")), Ok(Published { is_repeat: true, ..first }));
 }
 
+/// Only the space for the log removes it before its time.
+#[test]
+fn keys_outlive_the_limits_of_channels() {
+    let disk = SimulatedDisk::new();
+    let few = Retention { count: Some(10), ..Retention::default() };
+    let mut simulated = open(&disk, few, None);
+    let first = simulated.publish(keyed("1")).unwrap();
+    for _ in 0..100 {
+        say(&mut simulated, "c", 300);
+    }
+    let mut again = open(&disk.kill(), few, None);
+    assert_eq!(again.publish(keyed("1")), Ok(Published { is_repeat: true, ..first }));
+    let mut small = open(&disk.kill(), few, Some(9_000));
+    for _ in 0..40 {
+        say(&mut small, "c", 300);
+    }
+    assert!(small.bus.disk().unwrap().bytes < 20_000);
+}
+
 /// Segments of states alone are between those with messages, and hide none of them.
 #[test]
 fn segments_without_messages_hide_no_others() {

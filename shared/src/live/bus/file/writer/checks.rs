@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Failure, Writer};
+use super::{Failure, TTL_MS, Writer};
 use crate::live::bus::{
     BusError,
     file::{
@@ -65,7 +65,9 @@ impl Writer {
 
     /// Removes segments that are too old or exceed the space for the log.
     fn remove_old(&mut self, has_new: bool) -> Result<(), Failure> {
-        match retention::enforce(&self.store.catalog, &self.archive, self.total, has_new) {
+        let has_keys = self.answers.lock().keys().stats().keys > 0;
+        let keys_ms = if has_keys { (self.clock)().time_ms.saturating_sub(TTL_MS) } else { u64::MAX };
+        match retention::enforce(&self.store.catalog, &self.archive, self.total, keys_ms, has_new) {
             Ok(0) => {}
             Ok(count) => log::debug!("{}: {count} segments were removed", self.directory()),
             Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
