@@ -23,6 +23,8 @@ use super::{
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// The table of the log.
 const TABLE: StateTable = StateTable::new("session", 4 << 20);
+/// For how many times as long as it can be resumed a session is stored: renewals in between are not written.
+const STORED_FOR: u64 = 8;
 
 /// See the module.
 pub(super) struct DiskStore {
@@ -76,7 +78,7 @@ impl DiskStore {
             table: TABLE,
             key,
             value: Some(value),
-            until_ms: now.saturating_add(keep.saturating_mul(2)),
+            until_ms: now.saturating_add(keep.saturating_mul(STORED_FOR)),
         })
     }
 
@@ -185,6 +187,9 @@ mod tests {
         store.save(&[save("a", me, Some("1")), save("ended", me, Some("1"))]).await.unwrap();
         let outcomes = store.save(&[save("a", me, Some("2")), ended]).await.unwrap();
         assert_eq!(outcomes, [SaveOutcome::Saved; 2]);
+        let until = first.states(TABLE)[0].until_ms;
+        let least = wall_clock() + 7 * u64::try_from(KEEP.as_millis()).unwrap();
+        assert!(until > least, "the next seven renewals are not written");
         let written = first.disk().unwrap().bytes;
         store.save(&[save("a", me, None)]).await.unwrap();
         assert_eq!(
