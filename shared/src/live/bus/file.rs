@@ -176,6 +176,12 @@ impl FileBus {
                 directory,
             });
         }
+        // Messages of the loaded segments may have been erased, also the newest ones.
+        let removed = catalog.segments.lock().removed.clone();
+        let (forgotten, channels) = removed.after(plan.before);
+        forgotten.into_iter().for_each(|last| log.forget_up_to(last));
+        channels.for_each(|(channel, last)| log.purge_up_to(channel, last));
+        log.continue_after(store.last_issued());
         states.lock().expire(now.time_ms);
         let purges = purge::all(&states.lock());
         purges.iter().for_each(|purge| purge.obey(&catalog, &log));

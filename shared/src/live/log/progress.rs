@@ -95,6 +95,20 @@ impl Log {
         watching.into_iter().for_each(Waker::wake);
     }
 
+    /// Records that any channel may have lost messages up to `last`, which may be before the newest id. Stored messages are kept.
+    pub(in crate::live) fn forget_up_to(&self, last: Cursor) {
+        self.writer.lock().forget_up_to(last);
+    }
+
+    /// Continues after `last`, if that is newer than the newest message that is here: messages up to it were removed before the log was filled.
+    pub(in crate::live) fn continue_after(&self, last: Cursor) {
+        let mut writer = self.writer.lock();
+        if last > writer.last {
+            writer.last = last;
+            self.publish_head(last);
+        }
+    }
+
     /// Begins a probe of the bus's position. Its result is valid for all readers that exist already.
     pub fn begin_probe(&self) -> u64 {
         let mut state = self.state.lock();

@@ -160,7 +160,12 @@ impl Writer {
     /// Messages up to `last`, on any channel, may be lost.
     pub(super) fn mark_lost_up_to(&mut self, last: Cursor) {
         self.last = last;
-        self.forgotten = Some(last);
+        self.forget_up_to(last);
+    }
+
+    /// The same without continuing after it.
+    pub(super) fn forget_up_to(&mut self, last: Cursor) {
+        self.forgotten = self.forgotten.max(Some(last));
         for (_, channel) in mem::take(&mut self.tombstones) {
             self.channels.remove(&channel.name);
         }

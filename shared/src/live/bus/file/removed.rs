@@ -44,6 +44,12 @@ impl Removed {
         self.by_channel.get(channel).copied().unwrap_or_default().max(self.forgotten)
     }
 
+    /// What was lost after `cursor`: up to where by any channel, and by some.
+    pub(super) fn after(&self, cursor: Cursor) -> (Option<Cursor>, impl Iterator<Item = (&ChannelName, Cursor)>) {
+        let channels = self.by_channel.iter().map(|(channel, last)| (channel, *last));
+        (Some(self.forgotten).filter(|last| *last > cursor), channels.filter(move |(_, last)| *last > cursor))
+    }
+
     /// The channel has lost its messages up to `last`.
     pub(super) fn raise(&mut self, channel: ChannelName, last: Cursor) {
         let lost = self.by_channel.entry(channel).or_default();

@@ -159,6 +159,15 @@ impl Store {
         file.write_at(&vec![0; bytes], at)
     }
 
+    /// The newest id that was issued and is not lost.
+    pub(super) fn last_issued(&self) -> Cursor {
+        let mut last = self.last;
+        while let Some(hole) = self.holes.iter().find(|hole| last > hole.after && last <= hole.up_to) {
+            last = hole.after;
+        }
+        last
+    }
+
     /// Whether something is not durable.
     pub(super) fn is_dirty(&self) -> bool {
         self.synced < self.catalog.segments.lock().active.length

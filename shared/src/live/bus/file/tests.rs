@@ -30,6 +30,7 @@ mod purges;
 mod states;
 mod tools;
 mod unreadable;
+mod world;
 
 const START: u64 = 1_763_800_000_000;
 

@@ -259,6 +259,24 @@ fn an_interrupted_erasure_loses_nothing_else() {
     }
 }
 
+/// After a restart, the head is not before what a client has received.
+#[test]
+fn the_newest_messages_may_be_erased() {
+    let disk = SimulatedDisk::new();
+    let (mut simulated, secrets, others) = filled(&disk, Fsync::Always);
+    let last = simulated.publish(publication("a", "secret")).unwrap()[0];
+    purge_now(&mut simulated, "a");
+    pass(HALF_MS);
+    erase(&mut simulated).unwrap();
+    let again = open(&disk.kill(), Fsync::Always);
+    assert_eq!(purge::all(&again.bus.states.lock()), []);
+    assert_eq!(read_all(&again, "a", Since::After(last)), (vec![], false), "it had all of them");
+    for missed in [secrets[39], others[39]] {
+        assert_eq!(read_all(&again, "a", Since::After(missed)), (vec![], true));
+    }
+    assert_eq!(read_all(&again, "b", Since::After(others[38])), (others[39..].to_vec(), false));
+}
+
 /// What can be read is erased, also in the damaged segment, and what is late is reported.
 #[test]
 fn a_damaged_segment_does_not_keep_the_others() {
