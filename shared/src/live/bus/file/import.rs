@@ -107,6 +107,21 @@ impl Importer {
         Ok(())
     }
 
+    /// Ids up to `last` were issued, and what had them is not there any more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn issued(&mut self, last: Cursor) -> io::Result<()> {
+        self.flush()?;
+        if last > self.store.last {
+            // The next segment says so.
+            self.store.last = last;
+            self.store.roll()?;
+            self.encoder = self.store.begin();
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if self.has_more {
             self.store.write(&self.encoder)?;
@@ -198,13 +213,20 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     let mut listing = Listing::new("", None, usize::MAX);
     while log.list(&mut listing) {}
     let channels: Vec<ChannelName> = listing.into_page().0.into_iter().map(|stats| stats.name).collect();
-    let mut reader = Reader::open(log, &channels, Since::Earliest);
-    while let Some(batch) = reader.read(Limit { messages: 10_000, bytes: WRITE }) {
-        // What was before a loss that is not known in detail is left out.
-        for message in batch.messages.iter().filter(|message| message.id > before) {
-            importer.message(message.id, &message.draft).map_err(unwritten)?;
+    let mut messages = Vec::new();
+    for channel in &channels {
+        // One reader of all of them would visit each for each batch.
+        let mut reader = Reader::open(log, std::slice::from_ref(channel), Since::Earliest);
+        while let Some(batch) = reader.read(Limit { messages: 10_000, bytes: WRITE }) {
+            messages.extend(batch.messages);
         }
     }
+    messages.sort_unstable_by_key(|message| message.id);
+    // What was before a loss that is not known in detail is left out.
+    for message in messages.iter().filter(|message| message.id > before) {
+        importer.message(message.id, &message.draft).map_err(unwritten)?;
+    }
+    importer.issued(log.head()).map_err(unwritten)?;
     let mut removed = Removed::default();
     removed.lose(0, before);
     for channel in channels {

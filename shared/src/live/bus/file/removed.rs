@@ -36,6 +36,8 @@ pub(super) struct Removed {
     /// Channels that are not in the table may have lost messages up to here.
     forgotten: Cursor,
     by_channel: HashMap<ChannelName, Cursor>,
+    /// The bytes of their entries.
+    names: usize,
 }
 
 impl Removed {
@@ -52,7 +54,11 @@ impl Removed {
 
     /// The channel has lost its messages up to `last`.
     pub(super) fn raise(&mut self, channel: ChannelName, last: Cursor) {
-        let lost = self.by_channel.entry(channel).or_default();
+        let length = channel.len();
+        let lost = self.by_channel.entry(channel).or_insert_with(|| {
+            self.names += ENTRY + length;
+            Cursor::default()
+        });
         *lost = last.max(*lost);
     }
 
@@ -73,16 +79,17 @@ impl Removed {
         let forgotten = self.by_channel.values().filter(|last| **last < border).max().copied();
         self.forgotten = self.forgotten.max(forgotten.unwrap_or_default());
         self.by_channel.retain(|_, last| *last >= border);
+        self.names = self.by_channel.keys().map(|name| ENTRY + name.len()).sum();
     }
 
     /// The same without names: any channel may have lost what one of them has.
     fn without_channels(&self) -> Self {
         let newest = self.by_channel.values().copied().max().unwrap_or_default();
-        Self { oldest: self.oldest, forgotten: self.forgotten.max(newest), by_channel: HashMap::new() }
+        Self { oldest: self.oldest, forgotten: self.forgotten.max(newest), ..Self::default() }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD + self.by_channel.len() * 48);
+        let mut bytes = Vec::with_capacity(HEAD + self.names);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&[0; 4]);
         for number in [self.oldest, self.forgotten.ms, self.forgotten.seq, self.by_channel.len() as u64] {
@@ -105,14 +112,13 @@ impl Removed {
         if !is_whole {
             return None;
         }
-        let mut removed =
-            Self { oldest: long(12)?, forgotten: Cursor::new(long(20)?, long(28)?), by_channel: HashMap::new() };
+        let mut removed = Self { oldest: long(12)?, forgotten: Cursor::new(long(20)?, long(28)?), ..Self::default() };
         let mut at = HEAD;
         for _ in 0..long(36)? {
             let last = Cursor::new(long(at)?, long(at + 8)?);
             let length = usize::from(*bytes.get(at + 16)?);
             let name = std::str::from_utf8(bytes.get(at + ENTRY..at + ENTRY + length)?).ok()?;
-            removed.by_channel.insert(name.parse().ok()?, last);
+            removed.raise(name.parse().ok()?, last);
             at += ENTRY + length;
         }
         Some(removed)
@@ -166,8 +172,7 @@ impl Removed {
     /// # Errors
     /// When there is no space.
     pub(super) fn reserve(&self, disk: &dyn Disk) -> io::Result<()> {
-        let names: usize = self.by_channel.keys().map(|name| ENTRY + name.len()).sum();
-        let (file, wanted) = (next(disk)?, RESERVE + 2 * (HEAD + names));
+        let (file, wanted) = (next(disk)?, RESERVE + 2 * (HEAD + self.names));
         match usize::try_from(file.length()?) {
             Ok(length) if length < wanted => file.write_at(&vec![0; wanted - length], length as u64),
             _ => Ok(()),

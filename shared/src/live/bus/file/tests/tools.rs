@@ -196,6 +196,27 @@ async fn info_does_not_need_an_index() {
     bus.close().await;
 }
 
+/// What a replica had in memory: messages in their order, the floors of purges, and ids of what is gone.
+#[tokio::test]
+async fn an_import_of_a_memory_has_its_order_and_its_floors() {
+    let log = Arc::new(Log::new(Limits::default(), Cursor::new(START, 0)));
+    let sent: Vec<Cursor> = (0..60)
+        .map(|n| log.append(vec![draft(["a", "b", "purged"][n % 3], &n.to_string())], START + 1 + n as u64)[0])
+        .collect();
+    log.purge_up_to(&"purged".parse().unwrap(), sent[59]);
+    let new = Temporary::new();
+    let imported = import_log(&new.0, &log).unwrap();
+    assert_eq!((imported.messages, imported.ids), (40, Some((sent[0], sent[58]))));
+    let again = open(&new, 1 << 20);
+    let of = |rest: usize| -> Vec<Cursor> { sent.iter().skip(rest).step_by(3).copied().collect() };
+    assert_eq!(all(&again, "a", Since::After(sent[0])).await, (of(3), false));
+    assert_eq!(all(&again, "b", Since::After(sent[0])).await, (of(1), false));
+    assert_eq!(all(&again, "purged", Since::After(sent[5])).await, (vec![], true));
+    assert_eq!(all(&again, "purged", Since::After(sent[59])).await, (vec![], false));
+    assert!(again.publish(publication("a", "next")).await.unwrap()[0] > sent[59]);
+    again.close().await;
+}
+
 /// As after a power cut: what was handed out and is lost is a gap in the new log, too.
 #[tokio::test]
 async fn an_import_makes_a_gap_of_what_the_other_log_lost() {
