@@ -27,7 +27,7 @@ pub use self::listeners::bind;
 #[cfg(any(test, not(target_os = "linux")))]
 pub(super) use self::listeners::prepare;
 use self::worker::{Stage, Worker};
-use super::{Edge, open_files, routes::Routes, settings::IoUring};
+use super::{Edge, http1, open_files, routes::Routes, settings::IoUring};
 
 mod listeners;
 mod worker;
@@ -87,33 +87,35 @@ where
     A: FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let address = listener.local_addr()?;
-    let writes = writes(edge.settings.io_uring)?;
+    let (uses_ring, writes) = writes(edge.settings.io_uring)?;
     let (stage, asked) = watch::channel(Stage::Serving);
     let listeners = listeners::one_for_each(listener, edge.settings.workers)?;
     let workers: io::Result<Vec<_>> = listeners
         .into_iter()
         .map(|listener| {
-            Worker::start(listener, edge.clone(), routes.clone(), application.clone(), times, asked.clone())
+            Worker::start(listener, edge.clone(), routes.clone(), application.clone(), times, uses_ring, asked.clone())
         })
         .collect();
+    // If one has failed, the others end when `stage` is dropped.
+    let workers = workers?;
     log::info!(
         "listening on http://{address}, {} workers, messages to many clients through {writes}",
         edge.settings.workers
     );
-    Ok(Running { address, edge: edge.clone(), stage, workers: workers?, times, bus: None })
+    Ok(Running { address, edge: edge.clone(), stage, workers, times, bus: None })
 }
 
-/// What messages are sent with to many clients, for the log.
-fn writes(io_uring: IoUring) -> io::Result<String> {
+/// Whether messages are sent to many clients through io_uring, and the name of what is used, for the log.
+fn writes(io_uring: IoUring) -> io::Result<(bool, String)> {
     if io_uring == IoUring::Off {
-        return Ok("write(2)".to_owned());
+        return Ok((false, "write(2)".to_owned()));
     }
-    match (uring::Ring::open(1), io_uring) {
-        (Ok(_), _) => Ok("io_uring".to_owned()),
+    match (http1::try_ring(), io_uring) {
+        (Ok(()), _) => Ok((true, "io_uring".to_owned())),
         (Err(error), IoUring::On) => {
             Err(io::Error::new(error.kind(), format!("TRIDENT_IO_URING=on, but io_uring cannot be used: {error}")))
         }
-        (Err(error), _) => Ok(format!("write(2), since io_uring cannot be used ({error})")),
+        (Err(error), _) => Ok((false, format!("write(2), since io_uring cannot be used ({error})"))),
     }
 }
 
@@ -164,18 +166,21 @@ impl Running {
         let begun = tokio::time::Instant::now();
         edge.readiness.not_ready("draining", "the process is shutting down");
         edge.drain.begin();
-        tokio::time::sleep(times.settle).await;
-        // The port is closed, and not just ignored: a connection to a closed port fails immediately, and the client tries another server.
-        stage.send_replace(Stage::Draining);
-        join_all(workers.iter_mut().map(|worker| &mut worker.port_closed)).await;
-        edge.drain.close_port();
-        // Work that belongs to no request is done by the workers, too.
-        let finished = join_all(workers.iter_mut().map(|worker| &mut worker.finished));
-        let finished = futures_util::future::join(finished, edge.drain.idle());
-        let on_time = tokio::time::timeout(times.shutdown.saturating_sub(begun.elapsed()), finished).await.is_ok();
+        let ordered = async {
+            tokio::time::sleep(times.settle).await;
+            // The port is closed, and not just ignored: a connection to a closed port fails immediately, and the client tries another server.
+            stage.send_replace(Stage::Draining);
+            join_all(workers.iter_mut().map(|worker| &mut worker.port_closed)).await;
+            edge.drain.close_port();
+            join_all(workers.iter_mut().map(|worker| &mut worker.finished)).await;
+            // Work that belongs to no request is done by the workers, too. No request is left that begins any.
+            edge.drain.idle().await;
+        };
+        let on_time = tokio::time::timeout(times.shutdown, ordered).await.is_ok();
         let left = edge.drain.in_flight();
-        workers.into_iter().for_each(Worker::end);
-        edge.events.finish(times.hard_end.saturating_sub(begun.elapsed())).await;
+        let rest = || times.hard_end.saturating_sub(begun.elapsed());
+        Worker::end_all(workers, rest()).await;
+        edge.events.finish(rest()).await;
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());
         } else {
@@ -185,7 +190,7 @@ impl Running {
 
     /// Immediate end: every connection is aborted. For tests of clients.
     pub async fn kill(self) {
-        self.workers.into_iter().for_each(Worker::end);
+        Worker::end_all(self.workers, self.times.hard_end).await;
     }
 
     /// Waits for SIGTERM or SIGINT, then shuts down gracefully; a second signal exits immediately, with 128 + its number, as shells expect.
@@ -204,8 +209,10 @@ impl Running {
         };
         let mut result = Ok(());
         tokio::select! {
-            _ = select_all(self.workers.iter_mut().map(|worker| &mut worker.finished)) => {
-                return Err(io::Error::other("a worker of the server ended unexpectedly"));
+            (_, failed, _) = select_all(self.workers.iter_mut().map(|worker| &mut worker.finished)) => {
+                log::error!("shutting down, because a worker ended unexpectedly");
+                self.workers.remove(failed);
+                result = Err(io::Error::other("a worker of the server ended unexpectedly"));
             }
             (name, _) = signals.next() => log::info!("{name}: shutting down; a second signal exits immediately"),
             reason = failed => {

@@ -59,15 +59,16 @@ impl Ring {
         let mut sockets = sockets.peekable();
         let mut result = Ok(());
         loop {
-            let Some(ring) = &mut self.ring else {
+            // Put back once all of its entries are complete: whatever happens before, what was not submitted never is.
+            let Some(mut ring) = self.ring.take() else {
                 taken.extend(sockets.map(|_| Ok(0)));
                 return result.and(Err(io::ErrorKind::BrokenPipe.into()));
             };
             let begin = taken.len();
-            let queued = enqueue(ring, sockets.by_ref().take(self.most), bytes, taken);
-            if let Err(error) = complete(ring, queued, &mut taken[begin..]) {
-                self.ring = None;
-                result = Err(error);
+            let queued = enqueue(&mut ring, sockets.by_ref().take(self.most), bytes, taken);
+            match complete(&mut ring, queued, &mut taken[begin..]) {
+                Ok(()) => self.ring = Some(ring),
+                Err(error) => result = Err(error),
             }
             if sockets.peek().is_none() {
                 return result;

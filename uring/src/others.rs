@@ -1,4 +1,4 @@
-//! Systems without io_uring.
+//! Systems without io_uring, and processors that the crate io-uring does not know.
 
 use std::{io, os::fd::BorrowedFd};
 

@@ -23,8 +23,8 @@ pub(super) struct Clock {
     /// Milliseconds since its start, at the last tick.
     now: Cell<u64>,
     alarms: RefCell<Slab<Entry>>,
-    /// When the last request was received.
-    last_request: Cell<u64>,
+    /// When the last request was received, once that is watched.
+    last_request: Cell<Option<Instant>>,
     is_stopping: Cell<bool>,
     /// For the field `Date`, updated each second.
     date: RefCell<(u64, String)>,
@@ -56,7 +56,7 @@ impl Clock {
             tick,
             now: Cell::new(0),
             alarms: RefCell::default(),
-            last_request: Cell::new(0),
+            last_request: Cell::new(None),
             is_stopping: Cell::new(false),
             date: RefCell::default(),
         });
@@ -98,9 +98,11 @@ impl Clock {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// When a connection last received a request, within a tick; the clock's start, if none did.
+    /// When a connection last received a request since the first call; the time of that call, if none did.
     pub(super) fn last_request(&self) -> Instant {
-        self.instant(self.last_request.get()).unwrap_or(self.began)
+        let last = self.last_request.get().unwrap_or_else(Instant::now);
+        self.last_request.set(Some(last));
+        last
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -198,11 +200,11 @@ impl Alarm {
 
     /// Records whether the connection waits for a request.
     pub(super) fn set_idle(&self, is_idle: bool) {
-        let now = self.clock.now.get();
-        if !is_idle {
-            self.clock.last_request.set(now);
+        if !is_idle && self.clock.last_request.get().is_some() {
+            // Exactly: a tick is longer than the silence that is waited for.
+            self.clock.last_request.set(Some(Instant::now()));
         }
-        self.with(|entry| entry.idle_since = if is_idle { now } else { NEVER });
+        self.with(|entry| entry.idle_since = if is_idle { self.clock.now.get() } else { NEVER });
     }
 
     /// Whether the connection is to be closed in favour of another one.
@@ -301,6 +303,25 @@ mod tests {
                 assert_eq!((clock.evict(None, 1), evicted()), (1, vec![true, true, false, false]));
                 assert_eq!((clock.evict(Some(one), 5), evicted()), (1, vec![true, true, true, false]));
                 assert_eq!(clock.evict(None, 5), 0);
+            })
+            .await;
+    }
+
+    /// Not at the last tick: the silence that is waited for is shorter.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_request_is_known_exactly() {
+        LocalSet::new()
+            .run_until(async {
+                let clock = Clock::start(TICK);
+                let alarm = clock.alarm(None);
+                alarm.set_idle(false);
+                tokio::time::sleep(TICK / 4).await;
+                assert_eq!(clock.last_request(), Instant::now(), "nothing is known yet");
+                tokio::time::sleep(TICK / 4).await;
+                alarm.set_idle(true);
+                assert!(clock.last_request() < Instant::now());
+                alarm.set_idle(false);
+                assert_eq!(clock.last_request(), Instant::now());
             })
             .await;
     }

@@ -37,6 +37,7 @@ mod request;
 mod sockets;
 
 use std::{
+    io,
     net::SocketAddr,
     rc::{Rc, Weak},
     time::Duration,
@@ -51,7 +52,7 @@ pub(super) use self::sockets::Sockets;
 use self::{
     answer::Answered, clock::Clock, cohorts::Cohorts, connection::Connection, request::NextRequest, sockets::Excess,
 };
-use super::{Edge, layer::Body, routes::Routes, settings::IoUring};
+use super::{Edge, layer::Body, routes::Routes};
 
 /// The timeouts of a server's clients.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,14 @@ impl ConnectionTimeouts {
         (self.head.min(self.keep_alive).min(self.write) / 16)
             .clamp(Duration::from_millis(20), Duration::from_millis(250))
     }
+}
+
+/// Whether workers can send to many clients through io_uring.
+///
+/// # Errors
+/// Those of the kernel, if they cannot.
+pub(super) fn try_ring() -> io::Result<()> {
+    cohorts::try_ring()
 }
 
 /// How often the number of sockets is checked.
@@ -98,10 +107,9 @@ impl<S> WorkerContext<S>
 where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
-    /// Create it within the worker's runtime.
-    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts) -> Self {
+    /// Create it within the worker's runtime. `uses_ring`: messages are sent to many clients through io_uring.
+    pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts, uses_ring: bool) -> Self {
         let config = ServiceConfig::default();
-        let uses_ring = edge.settings.io_uring != IoUring::Off;
         let worker = Rc::new(Worker { clock: Clock::start(times.tick()), times, edge, uses_ring, config });
         Self { application, routes, cohorts: Cohorts::new(worker.clone()), worker }
     }
@@ -111,7 +119,7 @@ where
         self.worker.clock.stop();
     }
 
-    /// When the last request was received; the start, if there was none.
+    /// When the last request was received since the first call; the time of that call, if none was.
     pub(super) fn last_request(&self) -> Instant {
         self.worker.clock.last_request()
     }

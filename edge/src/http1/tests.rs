@@ -181,7 +181,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
             response_ready(Ok(HttpResponse::Ok().body(text)))
         })
     });
-    let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
+    let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES, true));
     let served = actix_web::rt::spawn(worker.serve(socket, peer));
     Stage { client, said, served, alive, edge }
 }

@@ -59,7 +59,7 @@ impl Gate {
     }
 }
 
-/// `/slow` answers when the gate opens; `/stream` writes a line and ends when the gate opens; `/for-ever` never does;
+/// `/slow` answers when the gate opens; `/busy` keeps its worker busy until a moment after that; `/stream` writes a line and ends when the gate opens; `/for-ever` never does;
 /// `/body` tells the length of the body it read.
 fn routes(gate: &Gate) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
     let gate = web::Data::new(gate.clone());
@@ -82,6 +82,16 @@ fn routes(gate: &Gate) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'stat
                         Ok(Bytes::from_static(b"end\n"))
                     });
                     HttpResponse::Ok().streaming(first.chain(end))
+                }),
+            )
+            .route(
+                "/busy",
+                web::get().to(async |gate: web::Data<Gate>| {
+                    while !gate.0.1.load(SeqCst) {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                    HttpResponse::Ok().body("free")
                 }),
             )
             .route(

@@ -40,7 +40,7 @@ pub(super) enum Stage {
     Draining,
 }
 
-/// A worker that runs. Dropping it lets it run on.
+/// A worker that runs.
 #[derive(Debug)]
 pub(super) struct Worker {
     arbiter: Arbiter,
@@ -58,16 +58,18 @@ const MAX_QUIET: Duration = Duration::from_secs(3);
 const RETRY_ACCEPT: Duration = Duration::from_millis(100);
 
 impl Worker {
-    /// Starts a thread that serves `routes`, and what `application` adds, on `listener`.
+    /// Starts a thread that serves `routes`, and what `application` adds, on `listener`, and waits until it does. `uses_ring`: it sends messages
+    /// to many clients through io_uring.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When the thread cannot be started, or cannot use its listener.
     pub(super) fn start<R, A>(
         listener: TcpListener,
         edge: Edge,
         routes: R,
         application: A,
         times: ServerTimeouts,
+        uses_ring: bool,
         stage: watch::Receiver<Stage>,
     ) -> io::Result<Self>
     where
@@ -77,6 +79,7 @@ impl Worker {
         let arbiter = Arbiter::try_new()?;
         let (closed, port_closed) = oneshot::channel();
         let (end, finished) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
         arbiter.spawn_fn(move || {
             rt::spawn(async move {
                 let http = ConnectionTimeouts {
@@ -85,31 +88,49 @@ impl Worker {
                     write: times.write,
                 };
                 let application = map_config(layer::app(edge.clone(), application), |()| AppConfig::default());
-                let Ok(application) = application.into_factory().new_service(()).await else { return };
+                let application = application.into_factory().new_service(()).await;
+                let parts = application.map_err(|()| io::Error::other("the application cannot be made"));
+                let (application, listener) = match parts.and_then(|made| Ok((made, Listener::from_std(listener)?))) {
+                    Ok(parts) => parts,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
                 let routes = operations::routes(&edge).and(routes());
-                let context = Rc::new(WorkerContext::new(application, routes, edge, http));
+                let context = Rc::new(WorkerContext::new(application, routes, edge, http, uses_ring));
                 rt::spawn(WorkerContext::keep_room(Rc::downgrade(&context)));
+                let _ = ready.send(Ok(()));
                 match run(context, listener, stage, closed, times.quiet).await {
                     Ok(()) => drop(end.send(())),
-                    Err(error) => log::error!("a worker cannot use its listener: {error}"),
+                    Err(error) => log::error!("a worker cannot close its port: {error}"),
                 }
             });
         });
-        Ok(Self { arbiter, port_closed, finished })
+        let worker = Self { arbiter, port_closed, finished };
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(worker),
+            Ok(Err(error)) => {
+                worker.arbiter.stop();
+                Err(error)
+            }
+            Err(_) => Err(io::Error::other("a thread of the server has failed")),
+        }
     }
 
-    /// Ends its thread. Connections that are still open are aborted.
-    pub(super) fn end(self) {
-        self.arbiter.stop();
+    /// Ends the threads of all. Connections that are still open are aborted. A thread that does not end within this time is left to the end of the
+    /// process.
+    pub(super) async fn end_all(workers: Vec<Self>, within: Duration) {
+        for worker in &workers {
+            worker.arbiter.stop();
+        }
         // A thread that has panicked has said so.
-        let _ = self.arbiter.join();
+        let joined = tokio::task::spawn_blocking(|| workers.into_iter().for_each(|worker| drop(worker.arbiter.join())));
+        let _ = timeout(within, joined).await;
     }
 }
 
 /// Accepts until draining begins, and then completes what is in progress.
 async fn run<S>(
     context: Rc<WorkerContext<S>>,
-    listener: TcpListener,
+    listener: Listener,
     mut stage: watch::Receiver<Stage>,
     closed: oneshot::Sender<()>,
     silence: Duration,
@@ -117,13 +138,10 @@ async fn run<S>(
 where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error> + 'static,
 {
-    let listener = Listener::from_std(listener)?;
     let connections = Rc::new(Connections::default());
     let is_draining = async {
-        // An error: nobody can ask for it any more.
-        if stage.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // An error: the server was dropped.
+        let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     };
     tokio::select! {
         () = is_draining => {}
@@ -132,10 +150,7 @@ where
     if listeners::admit_no_more(&listener) {
         let _ = timeout(OPENING, accept(&listener, &context, &connections)).await;
     }
-    while let Some(Ok((socket, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        connections.serve(&context, socket, peer);
-    }
-    drop(listener);
+    accept_queued(listener.into_std()?, &context, &connections);
     let _ = closed.send(());
     tokio::select! {
         () = quiet(&context, silence) => context.stop(),
@@ -170,6 +185,31 @@ where
     }
 }
 
+/// Accepts what is queued, and closes the port at once.
+fn accept_queued<S>(listener: TcpListener, context: &Rc<WorkerContext<S>>, connections: &Rc<Connections>)
+where
+    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error> + 'static,
+{
+    loop {
+        match listener.accept() {
+            Ok((socket, peer)) => {
+                // A socket that the runtime does not accept is closed.
+                if socket.set_nonblocking(true).is_ok()
+                    && let Ok(socket) = TcpStream::from_std(socket)
+                {
+                    connections.serve(context, socket, peer);
+                }
+            }
+            Err(error) if is_of_connection(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                log::error!("connections that wait at the port are lost: {error}");
+                return;
+            }
+        }
+    }
+}
+
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -180,10 +220,9 @@ async fn quiet<S>(context: &WorkerContext<S>, silence: Duration)
 where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
 {
-    let begun = Instant::now();
+    let begun = context.last_request();
     loop {
-        let last = context.last_request().max(begun);
-        let until = (last + silence).min(begun + MAX_QUIET);
+        let until = (context.last_request() + silence).min(begun + MAX_QUIET);
         if until <= Instant::now() {
             return;
         }

@@ -66,6 +66,14 @@ pub(super) struct Cohorts {
     is_hosted: Cell<bool>,
 }
 
+/// Whether a worker can send to its cohorts through io_uring.
+///
+/// # Errors
+/// Those of the kernel, if it cannot.
+pub(super) fn try_ring() -> io::Result<()> {
+    uring::Ring::open(table::SLICE).map(drop)
+}
+
 /// What the host does next.
 enum Next {
     /// It continues, after whatever else is ready.

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The number of writes after which the worker does what else there is to do.
-const SLICE: usize = 64;
+pub(super) const SLICE: usize = 64;
 
 /// See the module.
 pub(super) struct Table {

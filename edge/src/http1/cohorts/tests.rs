@@ -137,7 +137,7 @@ impl Stage {
             Ok::<_, actix_web::Error>(ServiceResponse::new(TestRequest::default().to_http_request(), response))
         });
         let routes = Routes::default().resource("/stream", streams).resource("/tunnel", tunnels);
-        let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES));
+        let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES, true));
         let cohorts = worker.cohorts.clone();
         let serve = Box::new(move |(socket, peer)| rt::spawn(worker.clone().serve(socket, peer)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

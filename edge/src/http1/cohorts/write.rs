@@ -62,8 +62,10 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer that sends through io_uring if `uses_ring`, to `most` sockets at a time.
     pub(super) fn open(uses_ring: bool, most: usize, rings: Gauge) -> Self {
-        // The start has logged whether the kernel allows it.
-        let ring = uses_ring.then(|| Ring::open(most).ok()).flatten();
+        let ring = uses_ring.then(|| Ring::open(most)).transpose().unwrap_or_else(|error| {
+            log::warn!("a worker sends without io_uring: {error}");
+            None
+        });
         rings.inc_by(i64::from(ring.is_some()));
         Self { ring, rings }
     }
@@ -140,9 +142,11 @@ mod tests {
     #[test]
     fn one_system_call_for_all_does_what_one_for_each_does() {
         let (rings, ways) = (Gauge::default(), [false, true]);
-        for parts in [vec![4], vec![100, 20_000], vec![64 * 1024, 64 * 1024]] {
+        let has_ring = i64::from(Ring::open(1).is_ok());
+        for parts in [vec![4], vec![40_000], vec![100, 20_000]] {
             let [apart, together] = ways.map(|uses_ring| {
                 let mut writer = Writer::open(uses_ring, 64, rings.clone());
+                assert_eq!(rings.get(), has_ring * i64::from(uses_ring));
                 let listener = TcpListener::bind("127.0.0.1:0").unwrap();
                 let (sockets, mut clients): (Vec<_>, Vec<_>) = (0..20)
                     .map(|_| {
@@ -152,7 +156,7 @@ mod tests {
                         (socket, client)
                     })
                     .unzip();
-                while (&sockets[1]).write(&[b'x'; 1 << 20]).is_ok() {}
+                fill(&sockets[1]);
                 sockets[2].shutdown(Shutdown::Write).unwrap();
                 let writings = writings(parts.iter().map(|size| Bytes::from(vec![b'y'; *size])));
                 let mut taken = Vec::new();
@@ -160,15 +164,34 @@ mod tests {
                 drop(sockets);
                 let mut received = Vec::new();
                 clients[0].read_to_end(&mut received).unwrap();
-                let results: Vec<_> =
+                let mut results: Vec<_> =
                     taken.iter().map(|taken| taken.as_ref().map_err(io::Error::kind).copied()).collect();
                 assert_eq!(results[0], Ok(received.len()));
-                assert_eq!((results[1], results[2]), (Ok(0), Err(ErrorKind::BrokenPipe)));
+                assert_eq!(results[2], Err(ErrorKind::BrokenPipe));
+                // A few bytes may find space after all.
+                let taken = results.remove(1).unwrap();
+                assert!(taken < 5_000, "{taken}");
                 results
             });
             assert_eq!(apart, together);
         }
         assert_eq!(rings.get(), 0);
+    }
+
+    /// Writes until there is no space, not even for a byte, also after the client has acknowledged what fits there, which may take 40 ms.
+    fn fill(mut socket: &TcpStream) {
+        let chunk = [b'x'; 1 << 20];
+        let mut refused = 0;
+        while refused < 5 {
+            match socket.write(&chunk).or_else(|_| socket.write(&chunk[..1])) {
+                Ok(0) => return,
+                Ok(1..) => refused = 0,
+                Err(_) => {
+                    refused += 1;
+                    std::thread::sleep(std::time::Duration::from_millis(60));
+                }
+            }
+        }
     }
 
     proptest! {

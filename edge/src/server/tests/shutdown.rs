@@ -1,6 +1,9 @@
 //! What a graceful shutdown completes, and when it closes what.
 
-use std::sync::atomic::AtomicUsize;
+use std::{
+    io::{Read as _, Write as _},
+    sync::atomic::AtomicUsize,
+};
 
 use super::*;
 
@@ -59,6 +62,27 @@ async fn ask_again_and_again(address: SocketAddr, pause: u64, answered: Arc<Atom
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
+}
+
+/// More than the runtime accepts at a time, and the worker is busy until the port is to be closed.
+#[actix_web::test]
+async fn what_is_queued_at_the_port_is_served() {
+    let (running, gate) = serve(&[]);
+    let (address, edge) = (running.address(), running.edge().clone());
+    Client::new(&running).await.send(&get("/busy")).await;
+    until("the worker to be busy", || edge.drain.in_flight() == 1).await;
+    let queued: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    edge.drain.on_begin(move || gate.open());
+    let answers = tokio::task::spawn_blocking(move || {
+        for mut socket in queued {
+            let mut answer = String::new();
+            socket.write_all(get("/healthz").as_bytes()).unwrap();
+            socket.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    });
+    soon("the stop", running.stop()).await;
+    answers.await.unwrap();
 }
 
 #[actix_web::test]
