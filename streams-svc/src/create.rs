@@ -47,7 +47,9 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         service.edge.limits.publish(&access.identity(), payloads.len().max(1))?;
         let count = payloads.len() as u64;
         let user = access.user();
-        let create = Create { channel, content_type, lifetime, is_closed, payloads, fork, user };
+        // A backend may use all of the memory: it acts for many.
+        let owner = (!access.is_backend()).then(|| access.identity().to_string().into());
+        let create = Create { channel, content_type, lifetime, is_closed, payloads, fork, user, owner };
         let reply = service.bus.stream(StreamOp::Create(create.into())).await?;
         let mut answer = match reply.outcome {
             Outcome::Done => {

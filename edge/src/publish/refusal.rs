@@ -45,7 +45,7 @@ fn refused_by_stream(service: &Service, error: StreamError) -> ApiError {
         StreamError::StaleEpoch { .. } => return ApiError::forbidden("stale_epoch", error),
         StreamError::EpochStart => return ApiError::invalid("bad_producer", error),
         StreamError::ForkOffset | StreamError::ForkSubOffset => return ApiError::invalid("bad_fork", error),
-        StreamError::Full { .. } => {
+        StreamError::Full { .. } | StreamError::Share { .. } => {
             service.edge.metrics.refusals.stream_bytes.inc();
             return ApiError::unavailable("streams_full", error);
         }

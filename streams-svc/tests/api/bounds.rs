@@ -1,5 +1,7 @@
 //! What a client chooses the size of has a limit.
 
+use shared::pure::access::ApiRight;
+
 use super::{JSON, TEXT, create, delete, post, put, site};
 
 #[actix_web::test]
@@ -19,21 +21,36 @@ async fn streams_have_a_budget_and_what_exceeds_it_is_rejected() {
     create(&site, "s", TEXT, "x").await;
     let full = (503, "streams_full".to_owned());
     assert_eq!(post(&site, "s").body(TEXT, vec![b'x'; 10_000]).await.error(), full);
-    let mut streams = 0;
-    while put(&site, &format!("s{streams}")).body(TEXT, "").await.status == 201 {
-        streams += 1;
+    // One client gets as much as it leaves free, and a backend all of it.
+    let (client, backend) = (site.token("*", ""), site.backend_token(ApiRight::Write));
+    let (mut streams, mut refusals) = (0, Vec::new());
+    for token in [None, Some(&client), Some(&backend)] {
+        let put = async |stream: &str| match token {
+            Some(token) => put(&site, stream).token(token).body(TEXT, "").await,
+            None => put(&site, stream).body(TEXT, "").await,
+        };
+        let before = streams;
+        while put(&format!("s{streams}")).await.status == 201 {
+            streams += 1;
+        }
+        assert!(streams > before, "{token:?}");
+        let refused = put("more").await;
+        assert_eq!(refused.error(), full);
+        refusals.push(refused.message().contains("leave free"));
     }
-    assert!((3..10).contains(&streams), "{streams}");
-    assert_eq!(put(&site, "more").body(TEXT, "").await.error(), full);
+    assert_eq!(refusals, [true, true, false]);
+    assert!((5..9).contains(&streams), "{streams}");
     let metrics = site.get("/metrics").send().await;
     let gauge = |name: &str| {
         let line = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
         line.parse::<usize>().unwrap()
     };
     assert_eq!(gauge("trident_streams"), streams + 1);
-    assert!((5_000..=10_000).contains(&gauge("trident_stream_bytes")), "{}", metrics.text());
-    assert_eq!(site.service.edge.metrics.refusals.stream_bytes.get(), 3);
+    assert!((8_500..=10_000).contains(&gauge("trident_stream_bytes")), "{}", metrics.text());
+    assert_eq!(site.service.edge.metrics.refusals.stream_bytes.get(), 7);
     delete(&site, "s0").await;
+    delete(&site, "s1").await;
+    delete(&site, "s").await;
     create(&site, "more", TEXT, "").await;
 }
 

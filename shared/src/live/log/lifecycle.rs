@@ -4,6 +4,8 @@
 //! The messages of a stream are in the history of its channel, as any other's, but no limit of age, number or memory drops them: they count in
 //! a budget of their own, and what exceeds it is rejected.
 
+use std::{collections::HashMap, sync::Arc};
+
 use super::{Log, SLICE, writer::Writer};
 use crate::{
     live::clock::Moment,
@@ -43,20 +45,23 @@ impl Log {
     }
 
     fn check_published(&self, writer: &mut Writer, drafts: &[Draft], now: Moment) -> Result<(), StreamError> {
-        let mut bytes = 0;
+        let mut bytes: HashMap<Option<Arc<str>>, usize> = HashMap::new();
         for draft in drafts {
             if !writer.streams.entries.contains_key(&draft.channel) {
                 continue;
             }
             self.end_if_over(writer, &draft.channel, now);
             match writer.streams.get(&draft.channel) {
-                Ok(entry) => entry.state.check_published()?,
-                Err(StreamError::NotFound(_)) => continue,
+                Ok(entry) => {
+                    entry.state.check_published()?;
+                    *bytes.entry(entry.owner.clone()).or_default() += draft.footprint();
+                }
+                Err(StreamError::NotFound(_)) => {}
                 Err(gone) => return Err(gone),
             }
-            bytes += draft.footprint();
         }
-        if bytes > 0 { writer.require_space(bytes) } else { Ok(()) }
+        writer.require_space(None, bytes.values().sum())?;
+        bytes.iter().try_for_each(|(owner, bytes)| writer.require_space(owner.as_ref(), *bytes))
     }
 
     /// Does what is asked.
@@ -142,7 +147,8 @@ impl Log {
         }
         let drafts = drafts(&append.channel, &append.payloads, append.user.as_ref());
         let growth = append.producer.as_ref().map_or(0, |producer| PRODUCER + producer.id.len());
-        writer.require_space(drafts.iter().map(Draft::footprint).sum::<usize>() + growth)?;
+        let owner = entry.owner.clone();
+        writer.require_space(owner.as_ref(), drafts.iter().map(Draft::footprint).sum::<usize>() + growth)?;
         writer.streams.get(&append.channel)?.state.accept(append, now.mono_ms);
         self.add_drafts(writer, drafts, now);
         if append.is_closing {

@@ -9,7 +9,7 @@ use super::Channel;
 use crate::{
     live::clock::Moment,
     pure::{
-        ChannelName, Cursor,
+        ChannelName, Cursor, Message,
         stream::{StreamError, StreamState},
     },
 };
@@ -22,6 +22,8 @@ pub(super) struct Streams {
     pub(super) due: BTreeSet<(u64, ChannelName)>,
     /// The start of each stream that has messages or may get some.
     pub(super) starts: BTreeSet<(Cursor, ChannelName)>,
+    /// Bytes of memory of the streams of each owner that has a share.
+    owners: HashMap<Arc<str>, usize>,
 }
 
 pub(super) struct Entry {
@@ -30,7 +32,11 @@ pub(super) struct Entry {
     pub(super) channel: Option<Arc<Channel>>,
     /// The number of streams that were forked from it and exist.
     pub(super) forks: usize,
-    /// Bytes that it counts for, without its messages.
+    /// The client whose share of the memory it takes.
+    pub(super) owner: Option<Arc<str>>,
+    /// Bytes of memory of its messages.
+    pub(super) of_messages: usize,
+    /// Bytes that it counts for besides its messages.
     pub(super) counted: usize,
     /// When its lifetime has to be checked.
     pub(super) due: Option<u64>,
@@ -60,15 +66,52 @@ impl Streams {
         }
     }
 
-    /// A message was added to the channel of a stream.
-    pub(super) fn advance(&mut self, name: &ChannelName, tail: Cursor, mono_ms: u64) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.state.advance(tail, mono_ms);
+    /// Bytes of memory of the streams of `owner`.
+    pub(super) fn owned(&self, owner: &Arc<str>) -> usize {
+        self.owners.get(owner).copied().unwrap_or_default()
+    }
+
+    /// The streams of `owner` take `after` bytes in place of `before`.
+    pub(super) fn recount(&mut self, owner: Option<&Arc<str>>, before: usize, after: usize) {
+        let Some(owner) = owner else { return };
+        let bytes = self.owned(owner) + after - before;
+        if bytes == 0 {
+            self.owners.remove(owner);
+        } else if let Some(owned) = self.owners.get_mut(owner) {
+            *owned = bytes;
+        } else {
+            self.owners.insert(owner.clone(), bytes);
+        }
+    }
+
+    /// `message` is being added to the channel of a stream.
+    pub(super) fn advance(&mut self, message: &Message, mono_ms: u64) {
+        if let Some(entry) = self.entries.get_mut(&message.draft.channel) {
+            entry.state.advance(message.id, mono_ms);
+            let bytes = message.footprint();
+            entry.of_messages += bytes;
+            let owner = entry.owner.clone();
+            self.recount(owner.as_ref(), 0, bytes);
+        }
+    }
+
+    /// `message` has been removed from the channel of a stream.
+    pub(super) fn count_out(&mut self, message: &Message) {
+        if let Some(entry) = self.entries.get_mut(&message.draft.channel) {
+            let bytes = message.footprint();
+            entry.of_messages -= bytes;
+            let owner = entry.owner.clone();
+            self.recount(owner.as_ref(), bytes, 0);
         }
     }
 }
 
 impl Entry {
+    /// Its memory besides its messages and the name.
+    pub(super) fn footprint(&self) -> usize {
+        self.state.footprint() + self.owner.as_ref().map_or(0, |owner| owner.len())
+    }
+
     pub(super) fn is_over(&self, now: Moment) -> bool {
         self.channel.is_some() && self.state.left(now.time_ms, now.mono_ms) == Some(0)
     }

@@ -187,7 +187,7 @@ impl Writer {
         let kind = channel.kind();
         let retention = limits.retention(kind);
         if kind == Kind::Stream {
-            self.streams.advance(&channel.name, message.id, mono_ms);
+            self.streams.advance(&message, mono_ms);
         }
         self.bytes += message.len();
         self.pool_mut(kind).count_in(&message);
@@ -262,6 +262,9 @@ impl Writer {
 
     fn count_out(&mut self, gone: Arc<Message>, kind: Kind) {
         self.bytes -= gone.len();
+        if kind == Kind::Stream {
+            self.streams.count_out(&gone);
+        }
         self.pool_mut(kind).count_out(&gone);
         gone.leave();
         self.gone.push(gone);

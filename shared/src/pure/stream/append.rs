@@ -78,6 +78,7 @@ mod tests {
             payloads: Vec::new(),
             fork: None,
             user: None,
+            owner: None,
         };
         StreamState::new(&create, None, Cursor::new(1, 0), 0)
     }

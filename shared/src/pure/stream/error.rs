@@ -67,6 +67,15 @@ pub enum StreamError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The streams of one client take as much memory as they may.
+    #[error(
+        "the streams of one client take at most as much memory as they leave free of {limit} bytes (TRIDENT_STREAM_BYTES), and nothing was \
+         added; delete some of them"
+    )]
+    Share {
+        /// The limit of all streams in bytes.
+        limit: usize,
+    },
     /// The source of a fork does not exist.
     #[error("there is no stream `{0}` to fork")]
     NoSource(ChannelName),

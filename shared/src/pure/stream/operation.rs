@@ -36,6 +36,8 @@ pub struct Create {
     pub fork: Option<Fork>,
     /// The verified `sub` of the creator's token.
     pub user: Option<Arc<str>>,
+    /// The client whose share of the memory it takes; `None` for one that may take all of it.
+    pub owner: Option<Arc<str>>,
 }
 
 /// When a stream ends by itself.

@@ -190,6 +190,7 @@ mod tests {
             payloads: Vec::new(),
             fork: None,
             user: None,
+            owner: None,
         }
     }
 

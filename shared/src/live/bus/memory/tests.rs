@@ -67,6 +67,7 @@ fn a_rejected_publication_keeps_no_key() {
         payloads: Vec::new(),
         fork: None,
         user: None,
+        owner: None,
     };
     bus.log.stream(StreamOp::Create(create.into()), START).unwrap();
     assert!(bus.publish_now(publication("k")).is_err(), "the stream is closed");

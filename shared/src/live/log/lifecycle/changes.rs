@@ -14,13 +14,26 @@ use crate::{
 };
 
 impl Writer {
-    /// Whether streams may take `bytes` more.
-    pub(in crate::live::log) fn require_space(&self, bytes: usize) -> Result<(), StreamError> {
+    /// Whether streams of `owner` may take `bytes` more: not more than is free, and in all not more than they leave free for others.
+    pub(in crate::live::log) fn require_space(
+        &self,
+        owner: Option<&Arc<str>>,
+        bytes: usize,
+    ) -> Result<(), StreamError> {
         let pool = self.pool(Kind::Stream);
-        if pool.footprint.saturating_add(bytes) > pool.most() {
-            return Err(StreamError::Full { limit: pool.most() });
+        let (limit, free) = (pool.most(), pool.most().saturating_sub(pool.footprint));
+        if bytes > free {
+            return Err(StreamError::Full { limit });
         }
-        Ok(())
+        let owned = owner.map_or(0, |owner| self.streams.owned(owner).saturating_add(bytes));
+        if owned > free { Err(StreamError::Share { limit }) } else { Ok(()) }
+    }
+
+    /// The streams of `owner` take `after` bytes in place of `before`.
+    fn recount(&mut self, owner: Option<&Arc<str>>, before: usize, after: usize) {
+        let pool = self.pool_mut(Kind::Stream);
+        pool.footprint = pool.footprint + after - before;
+        self.streams.recount(owner, before, after);
     }
 
     /// Adds a stream to a channel that stores no messages.
@@ -28,6 +41,7 @@ impl Writer {
         &mut self,
         name: &ChannelName,
         state: StreamState,
+        owner: Option<&Arc<str>>,
         messages: Vec<Message>,
         now: Moment,
     ) {
@@ -45,17 +59,19 @@ impl Writer {
                 source.forks += 1;
             }
         }
+        let of_messages = messages.iter().map(Message::footprint).sum();
+        self.streams.recount(owner, 0, of_messages);
         for mut message in messages {
             self.bytes += message.len();
             self.pool_mut(Kind::Stream).count_in(&message);
             message.enter(&self.forms, now.mono_ms);
             channel.history.lock().push(Arc::new(message));
         }
-        self.pool_mut(Kind::Stream).footprint += channel.footprint();
+        self.recount(owner, 0, channel.footprint());
         self.streams.starts.insert((state.info().start, name.clone()));
-        self.streams
-            .entries
-            .insert(name.clone(), Entry { state, channel: Some(channel), forks: 0, counted: 0, due: None });
+        let owner = owner.cloned();
+        let entry = Entry { state, channel: Some(channel), forks: 0, owner, of_messages, counted: 0, due: None };
+        self.streams.entries.insert(name.clone(), entry);
         self.count_stream(name);
         self.watch_lifetime(name, now);
     }
@@ -63,10 +79,10 @@ impl Writer {
     /// Counts the memory of a stream that has changed.
     pub(in crate::live::log) fn count_stream(&mut self, name: &ChannelName) {
         let Some(entry) = self.streams.entries.get_mut(name) else { return };
-        let (before, after) = (entry.counted, entry.state.footprint() + name.len());
+        let (before, after) = (entry.counted, entry.footprint() + name.len());
         entry.counted = after;
-        let pool = self.pool_mut(Kind::Stream);
-        pool.footprint = pool.footprint + after - before;
+        let owner = entry.owner.clone();
+        self.recount(owner.as_ref(), before, after);
     }
 
     /// Checks the lifetime of the stream, if it has one, when it may be over.
@@ -86,7 +102,8 @@ impl Writer {
     ) {
         self.purge(name, at);
         self.streams.starts.remove(&(start, name.clone()));
-        self.pool_mut(Kind::Stream).footprint -= channel.footprint();
+        let owner = self.streams.entries.get(name).and_then(|entry| entry.owner.clone());
+        self.recount(owner.as_ref(), channel.footprint(), 0);
         channel.leave_stream();
         if channel.is_unused() {
             self.retire(channel);
@@ -98,7 +115,7 @@ impl Writer {
         let mut next = Some(name.clone());
         while let Some(name) = next.take() {
             let Some(entry) = self.streams.entries.remove(&name) else { return };
-            self.pool_mut(Kind::Stream).footprint -= entry.counted;
+            self.recount(entry.owner.as_ref(), entry.counted, 0);
             let Some(fork) = entry.state.fork() else { return };
             let Some(source) = self.streams.entries.get_mut(&fork.source) else { return };
             source.forks -= 1;

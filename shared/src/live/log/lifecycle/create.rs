@@ -70,9 +70,11 @@ impl Log {
         let payloads: Vec<Payload> = part.into_iter().chain(create.payloads.iter().cloned()).collect();
         let drafts = drafts(&create.channel, &payloads, create.user.as_ref());
         let messages = drafts.iter().map(Draft::footprint).chain(copies.iter().map(Message::footprint)).sum::<usize>();
-        writer.require_space(messages + state.footprint() + create.channel.len() + Channel::OVERHEAD)?;
+        let owner = create.owner.as_ref();
+        let names = create.channel.len() + owner.map_or(0, |owner| owner.len());
+        writer.require_space(owner, messages + state.footprint() + names + Channel::OVERHEAD)?;
         writer.last = created;
-        writer.add_stream(&create.channel, state, copies, now);
+        writer.add_stream(&create.channel, state, owner, copies, now);
         self.publish_head(created);
         self.add_drafts(writer, drafts, now);
         if create.is_closed {

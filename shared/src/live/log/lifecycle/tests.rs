@@ -40,6 +40,7 @@ fn create(channel: &str) -> Create {
         payloads: Vec::new(),
         fork: None,
         user: None,
+        owner: None,
     }
 }
 
@@ -191,6 +192,43 @@ fn what_exceeds_the_budget_is_rejected_and_nothing_is_evicted() {
     assert_eq!(all(&log, "s").len(), appends, "other channels evict no message of a stream");
     delete(&log, "s").unwrap();
     make(&log, create("s0"));
+}
+
+/// One client cannot take all the memory of streams: at most as much as it leaves free. It took all of it, until somebody deleted its streams.
+#[test]
+fn the_streams_of_a_client_leave_as_much_as_they_take() {
+    let log = log(100_000);
+    let by = |owner: &str, channel: String| Create { owner: Some(owner.into()), ..create(&channel) };
+    let fill = |owner: &str| {
+        let make = |n: &i32| at(&log, 0, StreamOp::Create(by(owner, format!("{owner}{n}")).into()));
+        let refused = (0..1_000).map(|n| make(&n)).find_map(Result::err).unwrap();
+        assert_eq!(refused, StreamError::Share { limit: 100_000 });
+        log.counts().stream_footprint
+    };
+    let first = fill("a");
+    assert!((48_000..=51_000).contains(&first), "{first}");
+    let second = fill("b") - first;
+    assert!((23_000..=26_000).contains(&second), "{second}");
+    // Whoever appends or publishes to a stream, its owner pays.
+    assert_eq!(
+        at(&log, 0, StreamOp::Append(append("a0", &["1"]).into())),
+        Err(StreamError::Share { limit: 100_000 }),
+        "less is free than it has"
+    );
+    assert_eq!(publish(&log, "a0", "1"), Err(StreamError::Share { limit: 100_000 }));
+    make(&log, by("c", "c0".to_owned()));
+    add(&log, "c0", &["1"]);
+    make(&log, create("backend"));
+    for owner in ["a", "b", "c"] {
+        for n in 0..1_000 {
+            if delete(&log, &format!("{owner}{n}")).is_err() {
+                break;
+            }
+        }
+    }
+    delete(&log, "backend").unwrap();
+    assert_eq!(log.counts().stream_footprint, 0);
+    assert_eq!(fill("a"), first, "what was deleted does not count");
 }
 
 /// A million empty streams take memory, too.
