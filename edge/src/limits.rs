@@ -197,8 +197,19 @@ impl Limits {
     /// # Errors
     /// [`ApiError::TooMany`] with the seconds to wait, or [`ApiError::TooManyAtOnce`]; counted.
     pub fn publish(&self, identity: &Identity, messages: usize) -> Result<(), ApiError> {
+        self.publish_and_copy(identity, messages, 0)
+    }
+
+    /// As [`publish`](Self::publish), where the server adds copies of `copied` messages: all together count for a second's worth at most, so that
+    /// they can be admitted.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_and_copy(&self, identity: &Identity, messages: usize, copied: usize) -> Result<(), ApiError> {
         let Some(rate) = &self.0.publish else { return Ok(()) };
         let limit = rate.limit();
+        let second = usize::try_from(limit).unwrap_or(usize::MAX);
+        let messages = messages.max(messages.saturating_add(copied).min(second));
         rate.check(identity, messages).map_err(|over| {
             self.0.metrics.refusals.publish_rate.inc();
             match over {

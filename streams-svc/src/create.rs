@@ -24,6 +24,9 @@ use crate::{
 /// The setting that limits the body of a request.
 pub(crate) const MAX_BODY: &str = "TRIDENT_STREAM_MAX_BODY";
 
+/// So many bytes that a fork copies count as another message.
+const COPIED_BYTES: usize = 1024;
+
 /// Creates the stream of the path.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
     let request = Request::read(service, parts);
@@ -39,12 +42,17 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         let mut share = service.edge.receiving.share();
         let body =
             body.read_up_to((MAX_BODY, service.edge.settings.streams.max_body), &service.edge, &mut share).await?;
-        let kind = match (&content_type, &fork) {
-            (None, Some(fork)) => service.bus.stream_info(&fork.source, false).map(|info| info.content_type).ok(),
-            (kind, _) => kind.clone(),
+        // A fork is of the type of its source. If that becomes another stream until the fork is created, what was read as this type is rejected.
+        let content_type = match (content_type, &fork) {
+            (None, Some(fork)) if !body.is_empty() => {
+                service.bus.stream_info(&fork.source, false).map(|info| info.content_type).ok()
+            }
+            (kind, _) => kind,
         };
-        let payloads = payloads(&kind.unwrap_or_else(MediaType::bytes), body)?;
-        service.edge.limits.publish(&access.identity(), payloads.len().max(1))?;
+        let payloads = payloads(content_type.as_ref().unwrap_or(&MediaType::bytes()), body)?;
+        let is_new = || service.bus.stream_info(&channel, false).is_err();
+        let copied = fork.as_ref().filter(|_| is_new()).map_or(0, |fork| copied(&service, fork));
+        service.edge.limits.publish_and_copy(&access.identity(), payloads.len().max(1), copied)?;
         let count = payloads.len() as u64;
         let user = access.user();
         // A backend may use all of the memory: it acts for many.
@@ -65,6 +73,12 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         answer.insert_header((header::CONTENT_TYPE, reply.info.content_type.as_str()));
         Ok::<_, Refusal>(ResponseBody::boxed(answer.finish()))
     })
+}
+
+/// For how many messages the copies of a fork count in the rate of its client.
+fn copied(service: &Service, fork: &Fork) -> usize {
+    let (messages, bytes) = service.log().inherited_size(fork);
+    messages + bytes / COPIED_BYTES
 }
 
 /// The head of a request.

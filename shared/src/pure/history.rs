@@ -80,6 +80,11 @@ impl History {
         self.messages.range(from..to.max(from))
     }
 
+    /// All messages, oldest first.
+    pub fn iter(&self) -> vec_deque::Iter<'_, Arc<Message>> {
+        self.messages.iter()
+    }
+
     /// The message of this id.
     #[must_use]
     pub fn get(&self, id: Cursor) -> Option<&Arc<Message>> {

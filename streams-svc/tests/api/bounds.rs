@@ -63,6 +63,25 @@ async fn every_change_counts_in_the_rate_of_its_client() {
     assert_eq!(post(&site, "s").body(JSON, "[1,2,3,4]").await.error(), (413, "batch_too_large".into()));
 }
 
+/// A fork counted as one message, however many it copied.
+#[actix_web::test]
+async fn a_fork_counts_as_what_it_copies() {
+    let site = site(&[("TRIDENT_PUBLISH_RATE", "10")]);
+    let (writer, other, third) = (site.token("*", "*"), site.token("*,a", "*"), site.token("*,b", "*"));
+    assert_eq!(put(&site, "s").token(&writer).body(JSON, "[1,2,3,4]").await.status, 201);
+    assert_eq!(put(&site, "big").token(&writer).body(JSON, format!("\"{}\"", "x".repeat(20_000))).await.status, 201);
+    let fork = async |stream: &str, token: &str, source: &str| {
+        let ask = put(&site, stream).token(token).header("Stream-Forked-From", &format!("/streams/{source}"));
+        ask.send().await.status
+    };
+    // However much it is, a second's worth is enough, and necessary.
+    assert_eq!(fork("f1", &other, "big").await, 201);
+    assert_eq!(fork("f2", &other, "big").await, 429);
+    // Five of ten, and then one, since nothing is copied.
+    assert_eq!(fork("f3", &third, "s").await, 201);
+    assert_eq!(fork("f3", &third, "s").await, 200);
+}
+
 #[actix_web::test]
 async fn fields_are_short() {
     let site = site(&[]);

@@ -19,11 +19,14 @@ use crate::{
 
 mod changes;
 mod create;
+mod fork;
 
 use changes::drafts;
 
 /// The most that a producer adds to a stream, besides its name.
 const PRODUCER: usize = 128;
+/// Beyond so many messages of ended streams, a slice of the sweep ends: they are freed before the next one.
+const MAX_ENDED: usize = 1_024;
 
 impl Log {
     /// Appends `drafts` as [`append`](Self::append), unless one of them is for a stream that does not accept it; none is appended then.
@@ -70,13 +73,14 @@ impl Log {
     /// Why it cannot be done; nothing was changed then.
     pub fn stream(&self, op: StreamOp, now: impl Into<Moment>) -> Result<StreamReply, StreamError> {
         let now = now.into();
-        let inherited = match &op {
-            StreamOp::Create(create) => self.inherited(create, now)?,
-            _ => None,
-        };
+        if let StreamOp::Create(create) = &op
+            && create.fork.is_some()
+        {
+            return self.fork(create, now);
+        }
         let mut writer = self.writer.lock();
         let reply = match op {
-            StreamOp::Create(create) => self.create_stream(&mut writer, &create, inherited, now),
+            StreamOp::Create(create) => self.create_stream(&mut writer, &create, None, now),
             StreamOp::Append(append) => self.append_to_stream(&mut writer, &append, now),
             StreamOp::Delete(channel) => self.delete_stream(&mut writer, &channel, now),
         };
@@ -107,12 +111,14 @@ impl Log {
         info
     }
 
-    /// Ends streams whose lifetime is over: some of them. Returns whether there may be more.
+    /// Ends streams whose lifetime is over: some of them, with at most about a thousand messages but for the last. Returns whether there may be
+    /// more.
     pub fn sweep_streams(&self, now: impl Into<Moment>) -> bool {
         let now = now.into();
         let mut writer = self.writer.lock();
-        let mut left = SLICE;
+        let (mut left, before) = (SLICE, writer.messages());
         while left > 0
+            && before - writer.messages() < MAX_ENDED
             && let Some((due, _)) = writer.streams.due.first()
             && *due <= now.mono_ms
             && let Some((_, name)) = writer.streams.due.pop_first()
@@ -122,8 +128,9 @@ impl Log {
             // It may have been used since.
             writer.watch_lifetime(&name, now);
         }
+        let has_more = writer.streams.due.first().is_some_and(|(due, _)| *due <= now.mono_ms);
         self.unlock(writer, &[]);
-        left == 0
+        has_more
     }
 
     fn delete_stream(

@@ -14,7 +14,7 @@ use super::{
     streams::Streams,
     watch::{Noted, Watches},
 };
-use crate::pure::{ChannelName, Cursor, Message, forms::FormCache};
+use crate::pure::{ChannelName, Cursor, History, Message, forms::FormCache};
 
 /// Maximum number of channels without messages and readers whose last dropped id is remembered; beyond, one id is remembered for all of
 /// them.
@@ -40,11 +40,25 @@ pub(super) struct Writer {
     /// The channels that have a lifecycle.
     pub(super) streams: Streams,
     /// Evicted messages, to be freed outside of the lock.
-    gone: Vec<Arc<Message>>,
+    pub(super) gone: Gone,
     /// Those that read all channels with certain names.
     pub(super) watches: Watches,
     /// Readers of those to be woken, outside of the lock.
     wakers: Vec<Waker>,
+}
+
+/// What was removed from the log.
+#[derive(Default)]
+pub(super) struct Gone {
+    messages: Vec<Arc<Message>>,
+    /// Of streams, which may have any number of messages.
+    pub(super) histories: Vec<History>,
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.histories.iter().flat_map(History::iter).for_each(|message| message.leave());
+    }
 }
 
 impl Writer {
@@ -59,7 +73,7 @@ impl Writer {
             bytes: 0,
             forms,
             streams: Streams::default(),
-            gone: Vec::new(),
+            gone: Gone::default(),
             watches: Watches::new(),
             wakers: Vec::new(),
         }
@@ -91,7 +105,7 @@ impl Writer {
     }
 
     /// Messages dropped since the last call.
-    pub(super) fn take_gone(&mut self) -> Vec<Arc<Message>> {
+    pub(super) fn take_gone(&mut self) -> Gone {
         mem::take(&mut self.gone)
     }
 
@@ -236,6 +250,10 @@ impl Writer {
         let channel = self.channel(name, None).clone();
         let mut history = channel.history.lock();
         let before = history.oldest().map(|oldest| oldest.id);
+        if channel.kind() == Kind::Stream && history.newest().is_none_or(|newest| newest.id <= up_to) {
+            drop(history);
+            return self.empty_stream(&channel, up_to);
+        }
         if before.is_none() {
             self.revive(history.dropped());
         }
@@ -267,7 +285,7 @@ impl Writer {
         }
         self.pool_mut(kind).count_out(&gone);
         gone.leave();
-        self.gone.push(gone);
+        self.gone.messages.push(gone);
     }
 
     /// Drops the oldest messages until the memory limit is met. The newest is kept however large it is.

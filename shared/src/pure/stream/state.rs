@@ -52,7 +52,7 @@ impl StreamState {
     /// The state of a new stream without messages at `created`. A fork inherits from its source, and has its own `start` and `tail`
     /// ([`inherit`](Self::inherit)).
     #[must_use]
-    pub fn new(create: &Create, source: Option<&Self>, created: Cursor, mono_ms: u64) -> Self {
+    pub fn new(create: &Create, source: Option<&StreamInfo>, created: Cursor, mono_ms: u64) -> Self {
         let inherited = source.map(|source| source.content_type.clone());
         let content_type = create.content_type.clone().or(inherited).unwrap_or_else(MediaType::bytes);
         let lifetime = match (create.lifetime, source) {
@@ -100,17 +100,6 @@ impl StreamState {
     /// The type of a creation that names none: that of the source, which this stream has if it is a fork.
     fn default_type(&self, create: &Create) -> MediaType {
         if create.fork.is_some() { self.content_type.clone() } else { MediaType::bytes() }
-    }
-
-    /// Whether it can be the source of `create`.
-    ///
-    /// # Errors
-    /// When the content types differ, or the fork would begin after its end.
-    pub fn require_source(&self, create: &Create, fork: &Fork) -> Result<(), StreamError> {
-        if create.content_type.as_ref().is_some_and(|asked| *asked != self.content_type) {
-            return Err(StreamError::ContentType(self.content_type.clone()));
-        }
-        if fork.at.is_some_and(|at| at > self.tail) { Err(StreamError::ForkOffset) } else { Ok(()) }
     }
 
     /// Its newest message is `tail` now.
@@ -177,6 +166,19 @@ impl StreamState {
     }
 }
 
+impl StreamInfo {
+    /// Whether it can be the source of `create`.
+    ///
+    /// # Errors
+    /// When the content types differ, or the fork would begin after its end.
+    pub fn require_source(&self, create: &Create, fork: &Fork) -> Result<(), StreamError> {
+        if create.content_type.as_ref().is_some_and(|asked| *asked != self.content_type) {
+            return Err(StreamError::ContentType(self.content_type.clone()));
+        }
+        if fork.at.is_some_and(|at| at > self.tail) { Err(StreamError::ForkOffset) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +228,7 @@ mod tests {
             (Lifetime::Until(9), Lifetime::Until(9)),
         ] {
             let asked = fork(create(None, asked));
-            let state = StreamState::new(&asked, Some(&source), AT, 0);
+            let state = StreamState::new(&asked, Some(&source.info()), AT, 0);
             assert_eq!((state.info().lifetime, state.info().content_type.as_str()), (expected, "text/csv"));
             assert_eq!(state.require_same(&asked), Ok(()), "the same creation again");
         }

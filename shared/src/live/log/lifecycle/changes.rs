@@ -1,6 +1,6 @@
 //! The changes that a stream makes to the contents of the log.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{
     live::{
@@ -8,7 +8,7 @@ use crate::{
         log::{Channel, kind::Kind, streams::Entry, writer::Writer},
     },
     pure::{
-        ChannelName, Cursor, Draft, History, Message, Payload,
+        ChannelName, Cursor, Draft, History, Payload,
         stream::{StreamError, StreamState},
     },
 };
@@ -30,19 +30,19 @@ impl Writer {
     }
 
     /// The streams of `owner` take `after` bytes in place of `before`.
-    fn recount(&mut self, owner: Option<&Arc<str>>, before: usize, after: usize) {
+    pub(super) fn recount(&mut self, owner: Option<&Arc<str>>, before: usize, after: usize) {
         let pool = self.pool_mut(Kind::Stream);
         pool.footprint = pool.footprint + after - before;
         self.streams.recount(owner, before, after);
     }
 
-    /// Adds a stream to a channel that stores no messages.
+    /// Adds a stream to a channel that stores no messages. A fork begins with copies, which take so many bytes of memory.
     pub(in crate::live::log) fn add_stream(
         &mut self,
         name: &ChannelName,
         state: StreamState,
         owner: Option<&Arc<str>>,
-        messages: Vec<Message>,
+        (copies, of_messages): (History, usize),
         now: Moment,
     ) {
         let channel = self.channel(name, None).clone();
@@ -53,19 +53,14 @@ impl Writer {
         channel.release_opener();
         channel.set_lifecycle(state.lifecycle());
         if let Some(fork) = state.fork() {
-            // Its messages have ids of before the channel may have lost others.
-            *channel.history.lock() = History::default();
             if let Some(source) = self.streams.entries.get_mut(&fork.source) {
                 source.forks += 1;
             }
-        }
-        let of_messages = messages.iter().map(Message::footprint).sum();
-        self.streams.recount(owner, 0, of_messages);
-        for mut message in messages {
-            self.bytes += message.len();
-            self.pool_mut(Kind::Stream).count_in(&message);
-            message.enter(&self.forms, now.mono_ms);
-            channel.history.lock().push(Arc::new(message));
+            self.bytes += copies.bytes();
+            self.pool_mut(Kind::Stream).messages += copies.len();
+            self.recount(owner, 0, of_messages);
+            // Its messages have ids of before the channel may have lost others.
+            *channel.history.lock() = copies;
         }
         self.recount(owner, 0, channel.footprint());
         self.streams.starts.insert((state.info().start, name.clone()));
@@ -100,7 +95,7 @@ impl Writer {
         start: Cursor,
         at: Cursor,
     ) {
-        self.purge(name, at);
+        self.empty_stream(channel, at);
         self.streams.starts.remove(&(start, name.clone()));
         let owner = self.streams.entries.get(name).and_then(|entry| entry.owner.clone());
         self.recount(owner.as_ref(), channel.footprint(), 0);
@@ -108,6 +103,22 @@ impl Writer {
         if channel.is_unused() {
             self.retire(channel);
         }
+    }
+
+    /// Takes all messages out of a stream, to be freed outside of the lock: readers before `up_to` have lost something.
+    pub(in crate::live::log) fn empty_stream(&mut self, channel: &Channel, up_to: Cursor) {
+        let history = {
+            let mut history = channel.history.lock();
+            let dropped = history.dropped().max(Some(up_to));
+            mem::replace(&mut *history, History::new(dropped))
+        };
+        self.bytes -= history.bytes();
+        self.pool_mut(Kind::Stream).messages -= history.len();
+        if let Some(entry) = self.streams.entries.get_mut(&channel.name) {
+            let (owner, bytes) = (entry.owner.clone(), mem::take(&mut entry.of_messages));
+            self.recount(owner.as_ref(), bytes, 0);
+        }
+        self.gone.histories.push(history);
     }
 
     /// Removes what is left of a stream without forks, and of the deleted ones that it was the last fork of.

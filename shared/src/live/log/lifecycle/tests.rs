@@ -347,3 +347,70 @@ fn the_name_of_a_deleted_source_is_free_after_its_last_fork() {
     publish(&log, "a", "1").unwrap();
     assert_eq!(at(&log, 0, StreamOp::Create(create("a").into())), Err(StreamError::ChannelInUse(name("a"))));
 }
+
+/// Every fork copied its source before it was rejected: as many at once as there are workers.
+#[test]
+fn the_memory_of_a_fork_is_reserved_before_it_copies() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    while log.counts().stream_footprint < 40_000 {
+        add(&log, "s", &["1"]);
+    }
+    let before = log.counts();
+    let (first, second) = (fork("f", "s", None, 0), fork("g", "s", None, 0));
+    let inherited = log.inherited(&first, START.into()).unwrap();
+    assert!(log.counts().stream_footprint > 75_000, "it counts before it exists");
+    let full = StreamError::Full { limit: 100_000 };
+    assert_eq!(log.inherited(&second, START.into()).err(), Some(full.clone()), "no second one is copied meanwhile");
+    let info = log.try_fork(&first, inherited, START.into()).unwrap().unwrap().info;
+    assert_eq!(info.tail, log.stream_info(&name("s"), false, START).unwrap().tail);
+    assert_eq!(log.counts().messages, 2 * before.messages);
+    delete(&log, "f").unwrap();
+    let after = log.counts();
+    assert_eq!(
+        (after.messages, after.bytes, after.stream_footprint),
+        (before.messages, before.bytes, before.stream_footprint),
+        "all of it was released"
+    );
+    // One that is rejected in the end releases its memory, too.
+    let inherited = log.inherited(&first, START.into()).unwrap();
+    delete(&log, "s").unwrap();
+    let gone = StreamError::SourceGone(name("s"));
+    assert_eq!(log.try_fork(&first, inherited, START.into()), Some(Err(gone)));
+    assert_eq!((log.counts().stream_footprint, log.counts().messages), (0, 0));
+}
+
+/// A fork that exists is found. When it was deleted in between, it was created without its source: empty, and its deletion counted a fork too much.
+#[test]
+fn a_fork_that_is_deleted_while_it_is_created_again_looks_at_its_source() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    add(&log, "s", &["1"]);
+    let again = fork("f", "s", None, 0);
+    make(&log, again.clone());
+    let inherited = log.inherited(&again, START.into()).unwrap();
+    assert!(inherited.is_none(), "it exists");
+    delete(&log, "f").unwrap();
+    assert_eq!(log.try_fork(&again, inherited, START.into()), None);
+    make(&log, again);
+    assert_eq!(all(&log, "f"), "1");
+    delete(&log, "f").unwrap();
+    delete(&log, "s").unwrap();
+    assert_eq!((log.counts().streams, log.counts().stream_footprint), (0, 0));
+}
+
+/// A slice of the sweep ended 256 streams, whatever they stored.
+#[test]
+fn a_sweep_ends_few_streams_of_many_messages_at_once() {
+    let log = log(10_000_000);
+    let many = vec!["1"; MAX_ENDED];
+    for channel in ["a", "b", "c"] {
+        make(&log, Create { lifetime: Lifetime::Idle(2), ..create(channel) });
+        add(&log, channel, &many);
+    }
+    let mut left = Vec::new();
+    while log.sweep_streams(START + 2_000) {
+        left.push(log.counts().streams);
+    }
+    assert_eq!((left, log.counts().streams), (vec![2, 1], 0));
+}

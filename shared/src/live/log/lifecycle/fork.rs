@@ -1,0 +1,185 @@
+//! The messages that a fork begins with: copies of those of its source, under their ids.
+//!
+//! They are made outside of the writer's lock, since what is before a position never changes: first they are counted, in slices, then their memory
+//! is reserved, then they are copied. Under the lock they only move into the channel.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use bytes::Bytes;
+
+use super::SLICE;
+use crate::{
+    live::{
+        clock::Moment,
+        log::{Channel, Log, kind::Kind, streams::Entry},
+    },
+    pure::{
+        Cursor, Draft, History, Message, Payload,
+        stream::{Create, Fork, StreamError, StreamInfo, StreamReply},
+    },
+};
+
+/// What a fork begins with. Its memory is reserved until the fork is created.
+pub(super) struct Inherited {
+    /// The source when the messages were copied.
+    pub(super) source: StreamInfo,
+    /// The copies.
+    pub(super) history: History,
+    /// Their memory in bytes.
+    pub(super) bytes: usize,
+    /// The first bytes of the append after them.
+    pub(super) part: Option<Payload>,
+}
+
+/// The messages of a source that a fork inherits.
+#[derive(Default)]
+struct Originals {
+    messages: Vec<Arc<Message>>,
+    /// The memory of copies of them in bytes.
+    bytes: usize,
+}
+
+impl Log {
+    /// Creates a fork, or finds the same one.
+    pub(super) fn fork(&self, create: &Create, now: Moment) -> Result<StreamReply, StreamError> {
+        loop {
+            let inherited = self.inherited(create, now)?;
+            // Otherwise it existed, and has been deleted since: its source has to be looked at.
+            if let Some(reply) = self.try_fork(create, inherited, now) {
+                return reply;
+            }
+        }
+    }
+
+    /// As [`fork`](Self::fork), with the messages of its source; without any, it has to exist: `None` if it does not.
+    pub(super) fn try_fork(
+        &self,
+        create: &Create,
+        inherited: Option<Inherited>,
+        now: Moment,
+    ) -> Option<Result<StreamReply, StreamError>> {
+        let mut writer = self.writer.lock();
+        if let Some(inherited) = &inherited {
+            writer.recount(create.owner.as_ref(), inherited.bytes, 0);
+        }
+        self.end_if_over(&mut writer, &create.channel, now);
+        let is_known = inherited.is_some() || writer.streams.entries.contains_key(&create.channel);
+        let reply = is_known.then(|| self.create_stream(&mut writer, create, inherited, now));
+        self.unlock(writer, &[]);
+        reply
+    }
+
+    /// The messages that a fork begins with; `None` if it exists.
+    ///
+    /// # Errors
+    /// When it cannot be created. Nothing was copied then.
+    pub(super) fn inherited(&self, create: &Create, now: Moment) -> Result<Option<Inherited>, StreamError> {
+        let Some(fork) = &create.fork else { return Ok(None) };
+        let (source, channel, most) = {
+            let writer = self.writer.lock();
+            let entries = &writer.streams.entries;
+            if entries.get(&create.channel).is_some_and(|entry| !entry.is_over(now)) {
+                return Ok(None);
+            }
+            match entries.get(&fork.source) {
+                None => return Err(StreamError::NoSource(fork.source.clone())),
+                Some(entry) if entry.is_over(now) => return Err(StreamError::NoSource(fork.source.clone())),
+                Some(Entry { channel: None, .. }) => return Err(StreamError::SourceGone(fork.source.clone())),
+                Some(Entry { channel: Some(channel), state, .. }) => {
+                    (state.info(), channel.clone(), writer.pool(Kind::Stream).most())
+                }
+            }
+        };
+        source.require_source(create, fork)?;
+        let at = fork.at.unwrap_or(source.tail);
+        let mut originals = Originals::default();
+        originals.add(create, &channel, Cursor::ZERO..=at, usize::MAX, most)?;
+        let part = originals.add_sub(create, fork, &channel, &source, most)?;
+        let Originals { messages, bytes } = originals;
+        {
+            let mut writer = self.writer.lock();
+            writer.require_space(create.owner.as_ref(), bytes)?;
+            writer.recount(create.owner.as_ref(), 0, bytes);
+        }
+        let mut history = History::default();
+        for original in messages {
+            let draft = Draft { channel: create.channel.clone(), ..original.draft.clone() };
+            let mut copy = Message::new(original.id, draft);
+            copy.enter(&self.forms, now.mono_ms);
+            history.push(Arc::new(copy));
+        }
+        Ok(Some(Inherited { source, history, bytes, part }))
+    }
+
+    /// About how many messages a fork copies, and their bytes of data: 0 if there is nothing to fork.
+    #[must_use]
+    pub fn inherited_size(&self, fork: &Fork) -> (usize, usize) {
+        let Some(channel) = self.find(&fork.source) else { return (0, 0) };
+        let history = channel.history.lock();
+        let before = history.range(Cursor::ZERO, fork.at.unwrap_or(Cursor::MAX)).len();
+        let sub = usize::try_from(fork.sub).unwrap_or(usize::MAX);
+        let messages = before.saturating_add(sub).min(history.len());
+        // As large as its messages are on average.
+        (messages, history.bytes() / history.len().max(1) * messages)
+    }
+}
+
+impl Originals {
+    /// Adds at most `count` messages after the first and up to the last cursor of `range`. Each slice locks the history, and is given up as soon
+    /// as copies would take more than `most` bytes.
+    fn add(
+        &mut self,
+        create: &Create,
+        channel: &Channel,
+        range: RangeInclusive<Cursor>,
+        count: usize,
+        most: usize,
+    ) -> Result<(), StreamError> {
+        let (mut after, last) = range.into_inner();
+        let mut left = count;
+        while left > 0 {
+            let known = self.messages.len();
+            self.messages.extend(channel.history.lock().range(after, last).take(left.min(SLICE)).cloned());
+            let added = &self.messages[known..];
+            let Some(newest) = added.last() else { break };
+            (after, left) = (newest.id, left - added.len());
+            let footprint =
+                |message: &Arc<Message>| message.footprint() - message.draft.channel.len() + create.channel.len();
+            self.bytes += added.iter().map(footprint).sum::<usize>();
+            if self.bytes > most {
+                return Err(StreamError::Full { limit: most });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what `Stream-Fork-Sub-Offset` says: so many messages of JSON after the others, or one whole append of bytes. Returns a part of one.
+    fn add_sub(
+        &mut self,
+        create: &Create,
+        fork: &Fork,
+        channel: &Channel,
+        source: &StreamInfo,
+        most: usize,
+    ) -> Result<Option<Payload>, StreamError> {
+        if fork.sub == 0 {
+            return Ok(None);
+        }
+        let wanted = usize::try_from(fork.sub).map_err(|_| StreamError::ForkSubOffset)?;
+        let after = fork.at.unwrap_or(source.tail)..=source.tail;
+        if source.content_type.is_json() {
+            let known = self.messages.len();
+            self.add(create, channel, after, wanted, most)?;
+            return if self.messages.len() - known < wanted { Err(StreamError::ForkSubOffset) } else { Ok(None) };
+        }
+        let next = channel.history.lock().range(*after.start(), *after.end()).next().cloned();
+        match next.as_ref().and_then(|next| next.draft.payload.bytes()) {
+            Some(bytes) if bytes.len() == wanted => self.add(create, channel, after, 1, most).map(|()| None),
+            // A copy: a slice would keep the memory of the whole append, and count less.
+            Some(bytes) if bytes.len() > wanted => {
+                Ok(Some(Payload::from_bytes(Bytes::copy_from_slice(&bytes[..wanted]))))
+            }
+            _ => Err(StreamError::ForkSubOffset),
+        }
+    }
+}
