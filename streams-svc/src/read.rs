@@ -178,7 +178,7 @@ async fn read(service: &Service, ask: Ask) -> Result<HttpResponse<ResponseBody>,
     if ask.mode != Mode::Sse {
         subscription.is_poll();
     }
-    let mut reader = subscription.open(service).await?;
+    let mut reader = subscription.open(service).await?.with_copies();
     match ask.mode {
         Mode::Sse => Ok(live::answer(service, &ask, &info, reader, slot)),
         Mode::CatchUp => {

@@ -286,7 +286,7 @@ impl Log {
     /// The newest message that the memory has of any of `channels`, which may be patterns. See [`newest`](super::reader::newest).
     pub(in crate::live) fn newest(&self, channels: &[ChannelName]) -> Option<Arc<Message>> {
         let head = self.head();
-        let newest = |channel: Arc<Channel>| channel.history.lock().range(Cursor::ZERO, head).next_back().cloned();
+        let newest = |channel: Arc<Channel>| channel.history.lock().own(Cursor::ZERO, head).next_back().cloned();
         let selected = channels.iter().flat_map(|name| self.selected_by(name));
         selected.filter_map(newest).max_by_key(|message| message.id)
     }
@@ -297,7 +297,7 @@ impl Log {
         let last = last.min(self.head());
         let Some(channel) = self.find(channel) else { return Vec::new() };
         let history = channel.history.lock();
-        let range = history.range(Cursor::ZERO, last);
+        let range = history.own(Cursor::ZERO, last);
         let skipped = range.len().saturating_sub(count);
         range.skip(skipped).cloned().collect()
     }

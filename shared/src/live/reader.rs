@@ -31,7 +31,7 @@ use patterns::Matching;
 use subscriptions::Subscription;
 
 use super::log::{Log, Opener, State, Waiter};
-use crate::pure::{ChannelName, Cursor, Gap, Message, Since};
+use crate::pure::{ChannelName, Cursor, Gap, History, Message, Since};
 
 /// A subscription to one or more channels. Dropping it ends it.
 pub struct Reader {
@@ -50,6 +50,8 @@ pub struct Reader {
     older: Option<Box<OlderState>>,
     /// The patterns that it reads, if it reads any.
     matching: Option<Box<Matching>>,
+    /// Whether it gets the messages that a fork has copied from its source.
+    reads_copies: bool,
 }
 
 /// A start without a cursor of this log: messages dropped before it are not missed.
@@ -86,6 +88,7 @@ impl Reader {
             opening: None,
             older: None,
             matching: None,
+            reads_copies: false,
         };
         reader.subscriptions.reserve_exact(channels.len());
         for name in channels {
@@ -108,6 +111,20 @@ impl Reader {
         }
         reader.waiter.at(if reader.is_resolved() { reader.cursor } else { Cursor::MAX });
         reader
+    }
+
+    /// The same, for a reader of one stream that gets what a fork has copied from its source, too. Both have the same ids, so a reader of several
+    /// channels could not tell by its cursor which of them it has received.
+    #[must_use]
+    pub fn with_copies(mut self) -> Self {
+        debug_assert!(self.subscriptions.len() == 1 && self.matching.is_none());
+        self.reads_copies = true;
+        self
+    }
+
+    /// The newest message that `history` has dropped.
+    fn dropped(&self, history: &History) -> Option<Cursor> {
+        if self.reads_copies { history.dropped_with_copies() } else { history.dropped() }
     }
 
     /// Channels created by this reader count for `opener` from now on.
@@ -184,7 +201,7 @@ impl Reader {
         let is_lost = |subscription: &Subscription| {
             let dropped = match self.log.archive() {
                 Some(archive) => Some(archive.removed(&subscription.channel.name)),
-                None => subscription.channel.history.lock().dropped(),
+                None => self.dropped(&subscription.channel.history.lock()),
             };
             dropped.is_some_and(|dropped| {
                 dropped > self.cursor.max(subscription.from) && dropped > subscription.reported_loss_up_to
@@ -257,8 +274,12 @@ impl Reader {
             for (at, subscription) in self.subscriptions.iter_mut().enumerate() {
                 let history = subscription.channel.history.lock();
                 let after = self.cursor.max(subscription.from);
-                merge.begin(at, &history, after);
-                let Some(dropped) = history.dropped() else { continue };
+                let (first, dropped) = match self.reads_copies {
+                    true => (after, history.dropped_with_copies()),
+                    false => (history.after_copies(after), history.dropped()),
+                };
+                merge.begin(at, &history, first);
+                let Some(dropped) = dropped else { continue };
                 if has_archive && dropped.min(up_to) > after {
                     return None;
                 }
@@ -303,7 +324,7 @@ impl Reader {
     /// reports as few dropped messages again as possible.
     fn place_before(&self, first: Cursor) -> Cursor {
         let dropped =
-            self.subscriptions.iter().filter_map(|subscription| subscription.channel.history.lock().dropped());
+            self.subscriptions.iter().filter_map(|subscription| self.dropped(&subscription.channel.history.lock()));
         let removed = self.older.iter().flat_map(|older| older.removed());
         let places = dropped.chain(removed).chain(self.reported_forgotten()).chain([self.cursor, self.log.floor()]);
         places.filter(|place| *place < first).max().unwrap_or_default()

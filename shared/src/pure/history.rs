@@ -24,6 +24,17 @@ pub struct History {
     messages: VecDeque<Arc<Message>>,
     bytes: usize,
     dropped: Option<Cursor>,
+    /// Set for a fork of a stream: its first messages are copies.
+    copies: Option<Copies>,
+}
+
+/// The first messages of a fork: another channel has them under the same ids, so only readers of one stream get them.
+#[derive(Clone, Copy, Debug)]
+struct Copies {
+    /// The channel's own messages are after this.
+    up_to: Cursor,
+    /// As [`History::dropped`], of the copies and of what follows.
+    dropped: Option<Cursor>,
 }
 
 impl History {
@@ -31,6 +42,18 @@ impl History {
     #[must_use]
     pub fn new(dropped: Option<Cursor>) -> Self {
         Self { dropped, ..Self::default() }
+    }
+
+    /// A history of `copies`, whose source has dropped everything up to `dropped`. Messages of its own follow after `up_to`.
+    #[must_use]
+    pub fn of_copies(copies: Self, up_to: Cursor, dropped: Option<Cursor>) -> Self {
+        Self { copies: Some(Copies { up_to, dropped }), ..copies }
+    }
+
+    /// The same, on a channel that has dropped everything up to `dropped`: its copies are not among it.
+    #[must_use]
+    pub fn after_dropped(self, dropped: Option<Cursor>) -> Self {
+        Self { dropped, ..self }
     }
 
     /// Adds the newest message. Its id has to be greater than any before it.
@@ -64,6 +87,26 @@ impl History {
     /// Records that messages up to `last` may be lost, in addition to the stored ones.
     pub fn mark_lost_up_to(&mut self, last: Cursor) {
         self.dropped = self.dropped.max(Some(last));
+        if let Some(copies) = &mut self.copies {
+            copies.dropped = copies.dropped.max(Some(last));
+        }
+    }
+
+    /// `cursor`, or the position after which the channel has messages of its own, if that is later.
+    #[must_use]
+    pub fn after_copies(&self, cursor: Cursor) -> Cursor {
+        self.copies.map_or(cursor, |copies| cursor.max(copies.up_to))
+    }
+
+    /// As [`range`](Self::range), without copies.
+    pub fn own(&self, cursor: Cursor, last: Cursor) -> vec_deque::Iter<'_, Arc<Message>> {
+        self.range(self.after_copies(cursor), last)
+    }
+
+    /// As [`dropped`](Self::dropped), for a reader that gets copies, too.
+    #[must_use]
+    pub fn dropped_with_copies(&self) -> Option<Cursor> {
+        self.copies.map_or(self.dropped, |copies| copies.dropped)
     }
 
     /// The messages after `cursor` up to and including `last`, oldest first.

@@ -51,7 +51,7 @@ impl Log {
     #[must_use]
     pub fn count_after(&self, channel: &ChannelName, cursor: Cursor) -> usize {
         let until = self.head();
-        self.find(channel).map_or(0, |channel| channel.history.lock().range(cursor, until).len())
+        self.find(channel).map_or(0, |channel| channel.history.lock().own(cursor, until).len())
     }
 
     /// Measures another slice; `false` after the last one.

@@ -85,8 +85,11 @@ impl Log {
             return ChannelStats { name, messages: 0, bytes: 0, oldest: None, newest: None };
         };
         let history = channel.history.lock();
-        let (oldest, newest) = (history.oldest().map(|oldest| oldest.id), history.newest().map(|newest| newest.id));
-        ChannelStats { name, messages: history.len(), bytes: history.bytes(), oldest, newest }
+        let mut own = history.own(Cursor::ZERO, Cursor::MAX);
+        let messages = own.len();
+        let oldest = own.next().map(|oldest| oldest.id);
+        let newest = own.next_back().map(|newest| newest.id).or(oldest);
+        ChannelStats { name, messages, bytes: history.bytes(), oldest, newest }
     }
 
     /// Removes the messages that `channel` stores; returns the newest id of the log. A reader whose cursor is before the newest of them gets a

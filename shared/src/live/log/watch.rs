@@ -176,7 +176,7 @@ impl Watch {
         };
         let mut found = Vec::new();
         for channel in channels.into_values() {
-            found.extend(channel.history.lock().range(cursor, head).cloned());
+            found.extend(channel.history.lock().own(cursor, head).cloned());
         }
         found.sort_unstable_by_key(|message| message.id);
         (found, head)

@@ -46,7 +46,7 @@ impl Backlog {
     pub(super) fn add(&mut self, channel: &Arc<Channel>, cursor: Cursor) {
         let (is_behind, next) = {
             let history = channel.history.lock();
-            let next = history.range(cursor, Cursor::MAX).next().map(|next| next.id);
+            let next = history.own(cursor, Cursor::MAX).next().map(|next| next.id);
             (history.dropped() > Some(cursor), next)
         };
         if is_behind {

@@ -44,6 +44,7 @@ impl Reader {
     pub fn can_join(&self) -> bool {
         self.opening.is_none()
             && self.matching.is_none()
+            && !self.reads_copies
             && !self.is_waiting()
             && self.subscriptions.iter().all(|subscription| subscription.from <= self.cursor)
     }
@@ -111,7 +112,18 @@ impl CohortReader {
         let subscriptions: Vec<_> = self.reader.subscriptions.iter().map(subscribe).collect();
         log.count_subscriptions(subscriptions.len());
         let Place { cursor, client } = place;
-        Reader { log, subscriptions, waiter, cursor, client, opener: None, opening: None, older: None, matching: None }
+        Reader {
+            log,
+            subscriptions,
+            waiter,
+            cursor,
+            client,
+            opener: None,
+            opening: None,
+            older: None,
+            matching: None,
+            reads_copies: false,
+        }
     }
 
     /// Wakes `waker` once when there may be something to read after this call.

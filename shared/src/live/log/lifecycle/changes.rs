@@ -59,8 +59,8 @@ impl Writer {
             self.bytes += copies.bytes();
             self.pool_mut(Kind::Stream).messages += copies.len();
             self.recount(owner, 0, of_messages);
-            // Its messages have ids of before the channel may have lost others.
-            *channel.history.lock() = copies;
+            let mut history = channel.history.lock();
+            *history = copies.after_dropped(history.dropped());
         }
         self.recount(owner, 0, channel.footprint());
         self.streams.starts.insert((state.info().start, name.clone()));

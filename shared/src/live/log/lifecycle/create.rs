@@ -46,10 +46,13 @@ impl Log {
         let mut state = StreamState::new(create, source, created, now.mono_ms);
         let (part, copies) = match inherited {
             None => (None, None),
-            Some(Inherited { source, history, bytes, part }) => {
+            Some(Inherited { source, history, dropped, bytes, part }) => {
                 let at = create.fork.as_ref().and_then(|fork| fork.at).unwrap_or(source.tail);
-                state.inherit(source.start, history.newest().map_or(at.max(source.start), |last| last.id));
-                (part, Some((history, bytes)))
+                let tail = history.newest().map_or(at.max(source.start), |last| last.id);
+                state.inherit(source.start, tail);
+                // What the source has dropped later is no loss of the fork.
+                let dropped = dropped.map(|dropped| dropped.min(tail));
+                (part, Some((History::of_copies(history, created, dropped), bytes)))
             }
         };
         let payloads: Vec<Payload> = part.into_iter().chain(create.payloads.iter().cloned()).collect();

@@ -25,6 +25,8 @@ pub(super) struct Inherited {
     pub(super) source: StreamInfo,
     /// The copies.
     pub(super) history: History,
+    /// The newest message that the source has dropped.
+    pub(super) dropped: Option<Cursor>,
     /// Their memory in bytes.
     pub(super) bytes: usize,
     /// The first bytes of the append after them.
@@ -108,7 +110,8 @@ impl Log {
             copy.enter(&self.forms, now.mono_ms);
             history.push(Arc::new(copy));
         }
-        Ok(Some(Inherited { source, history, bytes, part }))
+        let dropped = channel.history.lock().dropped_with_copies();
+        Ok(Some(Inherited { source, history, dropped, bytes, part }))
     }
 
     /// About how many messages a fork copies, and their bytes of data: 0 if there is nothing to fork.

@@ -84,7 +84,7 @@ fn publish(log: &Log, channel: &str, json: &str) -> Result<Cursor, StreamError> 
 
 /// The data after `since`, and whether there is a gap.
 fn read(log: &Arc<Log>, channel: &str, since: Since) -> (String, bool) {
-    let batch = Reader::open(log, &[name(channel)], since).read(ALL);
+    let batch = Reader::open(log, &[name(channel)], since).with_copies().read(ALL);
     let is_gap = batch.as_ref().is_some_and(|batch| batch.gap.is_some());
     let messages = batch.into_iter().flat_map(|batch| batch.messages);
     (messages.map(|message| message.draft.payload.plain_json().into_owned()).collect(), is_gap)
@@ -304,7 +304,7 @@ fn a_fork_of_bytes_may_end_within_an_append() {
     let bytes = |text: &'static str| vec![Payload::from_bytes(text.into())];
     make(&log, Create { content_type: None, payloads: bytes("hello"), ..create("s") });
     let text = |channel: &str| {
-        let batch = Reader::open(&log, &[name(channel)], Since::Earliest).read(ALL).unwrap();
+        let batch = Reader::open(&log, &[name(channel)], Since::Earliest).with_copies().read(ALL).unwrap();
         let bytes = batch.messages.iter().flat_map(|message| message.draft.payload.bytes().unwrap().to_vec());
         String::from_utf8(bytes.collect()).unwrap()
     };
@@ -316,7 +316,7 @@ fn a_fork_of_bytes_may_end_within_an_append() {
     assert_eq!(beyond, Err(StreamError::ForkSubOffset));
     // A part is counted by its length, so it does not keep the memory of the rest.
     let address = |channel: &str| {
-        let batch = Reader::open(&log, &[name(channel)], Since::Earliest).read(ALL).unwrap();
+        let batch = Reader::open(&log, &[name(channel)], Since::Earliest).with_copies().read(ALL).unwrap();
         batch.messages[0].draft.payload.bytes().unwrap().as_ptr().addr()
     };
     let whole = address("s");
@@ -413,4 +413,53 @@ fn a_sweep_ends_few_streams_of_many_messages_at_once() {
         left.push(log.counts().streams);
     }
     assert_eq!((left, log.counts().streams), (vec![2, 1], 0));
+}
+
+/// Two channels had messages under the same ids: a reader of both that was cut between them never got the second, nor did one that reconnected there.
+#[test]
+fn only_readers_of_one_stream_get_copies() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    let first = add(&log, "s", &["1"]).tail;
+    add(&log, "s", &["2"]);
+    let mut waiting = Reader::open(&log, &[name("f")], Since::After(first));
+    make(&log, fork("f", "s", None, 0));
+    let own = add(&log, "f", &["3"]).tail;
+    add(&log, "s", &["4"]);
+    let mut reader = Reader::open(&log, &[name("s"), name("f")], Since::Earliest);
+    let (mut ids, mut texts) = (Vec::new(), String::new());
+    while let Some(batch) = reader.read(Limit { messages: 1, ..ALL }) {
+        ids.extend(batch.messages.iter().map(|message| message.id));
+        texts.extend(batch.messages.iter().map(|message| message.draft.payload.plain_json().into_owned()));
+    }
+    assert!(texts == "1234" && ids.is_sorted_by(|a, b| a < b), "{texts} {ids:?}");
+    let ids = |messages: &[Arc<Message>]| messages.iter().map(|message| message.id).collect::<Vec<_>>();
+    assert_eq!(ids(&waiting.read(ALL).unwrap().messages), [own]);
+    assert_eq!(ids(&log.latest(&name("f"), 10, Cursor::MAX)), [own]);
+    assert_eq!(log.newest(&[name("f")]).map(|message| message.id), Some(own));
+    let stats = log.channel_stats(&name("f"));
+    assert_eq!((stats.messages, stats.oldest, stats.newest), (1, Some(own), Some(own)));
+    assert_eq!(all(&log, "f"), "123");
+}
+
+/// A fork forgot what its channel, and its source, had lost.
+#[test]
+fn a_fork_remembers_what_was_lost() {
+    let log = log(100_000);
+    make(&log, create("f"));
+    let lost = add(&log, "f", &["0", "1"]).tail.before();
+    delete(&log, "f").unwrap();
+    make(&log, create("s"));
+    let purged = add(&log, "s", &["2", "3"]).tail.before();
+    log.purge(&name("s"));
+    let at_purge = log.stream_info(&name("s"), false, START).unwrap().tail;
+    add(&log, "s", &["4"]);
+    make(&log, fork("f", "s", None, 0));
+    add(&log, "f", &["5"]);
+    let of_channel = Reader::open(&log, &[name("f")], Since::After(lost)).read(ALL).unwrap();
+    assert!(of_channel.gap.is_some(), "of the stream before");
+    assert_eq!(read(&log, "f", Since::After(purged)), ("45".into(), true), "of the source");
+    assert_eq!(read(&log, "f", Since::After(at_purge)), ("45".into(), false));
+    make(&log, fork("g", "s", Some(purged), 0));
+    assert_eq!(read(&log, "g", Since::After(purged)), (String::new(), false), "nothing after it is lost");
 }
