@@ -189,8 +189,13 @@ impl Log {
         Ok(())
     }
 
-    /// Ends the stream if its lifetime is over.
+    /// Ends the stream if its lifetime is over. One that is read is in use.
     pub(super) fn end_if_over(&self, writer: &mut Writer, name: &ChannelName, now: Moment) {
+        if let Some(entry) = writer.streams.entries.get_mut(name)
+            && entry.is_read()
+        {
+            entry.state.renew(now.mono_ms);
+        }
         if writer.streams.entries.get(name).is_some_and(|entry| entry.is_over(now)) {
             self.end_stream(writer, name, EndReason::Expired, now);
         }

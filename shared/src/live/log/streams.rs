@@ -112,6 +112,12 @@ impl Entry {
         self.state.footprint() + self.owner.as_ref().map_or(0, |owner| owner.len())
     }
 
+    /// Whether a reader waits for messages of it, on any transport.
+    pub(super) fn is_read(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.is_read())
+    }
+
+    /// Whether its lifetime is over, if nobody reads it.
     pub(super) fn is_over(&self, now: Moment) -> bool {
         self.channel.is_some() && self.state.left(now.time_ms, now.mono_ms) == Some(0)
     }

@@ -23,10 +23,11 @@ impl Log {
         now: Moment,
     ) -> Result<StreamReply, StreamError> {
         self.end_if_over(writer, &create.channel, now);
-        match writer.streams.entries.get(&create.channel) {
+        match writer.streams.entries.get_mut(&create.channel) {
             Some(Entry { channel: None, .. }) => return Err(StreamError::NameTaken(create.channel.clone())),
             Some(entry) => {
                 entry.state.require_same(create)?;
+                entry.state.renew(now.mono_ms);
                 return Ok(StreamReply { info: entry.state.info(), outcome: Outcome::Repeated(None) });
             }
             None => {}

@@ -80,12 +80,14 @@ impl Log {
         let (source, channel, most) = {
             let writer = self.writer.lock();
             let entries = &writer.streams.entries;
-            if entries.get(&create.channel).is_some_and(|entry| !entry.is_over(now)) {
+            if entries.get(&create.channel).is_some_and(|entry| !entry.is_over(now) || entry.is_read()) {
                 return Ok(None);
             }
             match entries.get(&fork.source) {
                 None => return Err(StreamError::NoSource(fork.source.clone())),
-                Some(entry) if entry.is_over(now) => return Err(StreamError::NoSource(fork.source.clone())),
+                Some(entry) if entry.is_over(now) && !entry.is_read() => {
+                    return Err(StreamError::NoSource(fork.source.clone()));
+                }
                 Some(Entry { channel: None, .. }) => return Err(StreamError::SourceGone(fork.source.clone())),
                 Some(Entry { channel: Some(channel), state, .. }) => {
                     (state.info(), channel.clone(), writer.pool(Kind::Stream).most())

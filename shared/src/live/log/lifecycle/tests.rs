@@ -262,11 +262,8 @@ fn a_stream_with_a_lifetime_ends_when_nobody_uses_it() {
     }
     let is_there = |channel: &str, ms, renews| log.stream_info(&name(channel), renews, START + ms).is_ok();
     assert!(is_there("idle", 1_999, false) && is_there("used", 1_999, true) && is_there("until", 2_999, true));
-    let mut reader = Reader::open(&log, &[name("idle")], Since::Now);
     while log.sweep_streams(START + 2_000) {}
     assert_eq!(log.counts().streams, 2, "without any request");
-    assert_eq!(reader.lifecycle().and_then(|it| it.end).map(|end| end.reason), Some(EndReason::Expired));
-    assert!(reader.read(ALL).is_some_and(|batch| batch.gap.is_some()), "what it had is gone");
     assert!(is_there("used", 3_998, false) && !is_there("used", 3_999, false) && !is_there("until", 3_000, false));
     assert_eq!(log.counts().streams, 0);
     make(&log, Create { lifetime: Lifetime::Idle(3_600), ..create("long") });
@@ -274,6 +271,40 @@ fn a_stream_with_a_lifetime_ends_when_nobody_uses_it() {
     assert!(log.writer.lock().streams.due.is_empty(), "nothing is left of a deleted one");
     make(&log, Create { lifetime: Lifetime::Idle(0), ..create("zero") });
     assert!(!is_there("zero", 0, false));
+    let mut reader = Reader::open(&log, &[name("read")], Since::Now);
+    make(&log, Create { lifetime: Lifetime::Until(START + 3_000), ..create("read") });
+    while log.sweep_streams(START + 3_000) {}
+    assert_eq!(reader.lifecycle().and_then(|it| it.end).map(|end| end.reason), Some(EndReason::Expired));
+    assert!(reader.read(ALL).is_some_and(|batch| batch.gap.is_some()), "what it had is gone");
+}
+
+/// Only the beginning of a request counted as a use, so a quiet stream ended while it was read.
+#[test]
+fn a_stream_that_is_read_is_in_use() {
+    let log = log(100_000);
+    for (channel, secs) in [("s", 2), ("zero", 0)] {
+        make(&log, Create { lifetime: Lifetime::Idle(secs), ..create(channel) });
+    }
+    let readers = ["s", "zero"].map(|channel| Reader::open(&log, &[name(channel)], Since::Now));
+    for ms in [2_000, 4_000, 60_000] {
+        assert!(!log.sweep_streams(START + ms), "each is checked once");
+        assert_eq!(log.counts().streams, 2, "{ms}");
+    }
+    drop(readers);
+    while log.sweep_streams(START + 61_999) {}
+    assert!(log.stream_info(&name("s"), false, START + 61_999).is_ok(), "from then on");
+    while log.sweep_streams(START + 62_000) {}
+    assert_eq!(log.counts().streams, 0);
+}
+
+#[test]
+fn a_stream_that_is_created_again_is_in_use() {
+    let log = log(100_000);
+    let idle = Create { lifetime: Lifetime::Idle(2), ..create("s") };
+    make(&log, idle.clone());
+    at(&log, 1_500, StreamOp::Create(idle.into())).unwrap();
+    assert!(log.stream_info(&name("s"), false, START + 3_499).is_ok());
+    assert!(log.stream_info(&name("s"), false, START + 3_500).is_err());
 }
 
 #[test]
