@@ -35,7 +35,7 @@ use crate::{
     fields::SSE_ENCODING,
     offset::Offset,
     read::Ask,
-    wait::{self, Found},
+    wait::{self, Found, Use},
 };
 
 /// The maximum read from the log.
@@ -56,6 +56,7 @@ pub(crate) fn answer(
     let end = Instant::now() + Duration::from_secs_f64(rand::rng().random_range(MAX_AGE_SECS));
     let end = schedule.end.map_or(end, |earlier| end.min(earlier));
     let live = Live {
+        _in_use: Use::of(service, &ask.channel),
         reader,
         slot,
         created: info.created,
@@ -81,6 +82,8 @@ pub(crate) fn answer(
 
 /// The body of the answer.
 struct Live {
+    /// Dropped first, while the stream is still read.
+    _in_use: Use,
     reader: Reader,
     slot: Slot,
     /// The stream that it reads.

@@ -37,7 +37,7 @@ use crate::{
     offset::{Offset, Position},
     refusal::{Refusal, respond},
     target,
-    wait::{self, Found},
+    wait::{self, Found, Use},
 };
 
 const OFFSET: Parameter = Parameter::once("offset");
@@ -212,6 +212,7 @@ async fn long_poll(
     slot: Slot,
 ) -> Result<HttpResponse<ResponseBody>, Refusal> {
     let wait = ask.access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
+    let _in_use = Use::of(service, &ask.channel);
     let polling = ask.access.register_poll(std::slice::from_ref(&ask.channel), ask.wait);
     let found = tokio::select! {
         biased;

@@ -2,16 +2,41 @@
 
 use std::{
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
 };
 
+use edge::service::Service;
 use shared::{
-    live::reader::{Batch, Limit, Reader},
+    live::{
+        bus::Bus,
+        reader::{Batch, Limit, Reader},
+    },
     pure::{
-        Cursor,
+        ChannelName, Cursor,
         stream::{End, EndReason},
     },
 };
+
+/// A read that lasts. When it ends, the idle time of its stream begins again.
+pub(crate) struct Use {
+    bus: Arc<dyn Bus>,
+    channel: ChannelName,
+}
+
+impl Use {
+    /// A read of `channel` that begins now.
+    pub(crate) fn of(service: &Service, channel: &ChannelName) -> Self {
+        Self { bus: service.bus.clone(), channel: channel.clone() }
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        // Otherwise it is over already.
+        drop(self.bus.stream_info(&self.channel, true));
+    }
+}
 
 /// What a reader of a stream finds.
 pub(crate) enum Found {
