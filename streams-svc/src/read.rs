@@ -1,6 +1,9 @@
 //! `GET` and `HEAD`: what is in a stream after an offset, at once or as soon as there is something.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    future::poll_fn,
+    time::{Duration, SystemTime},
+};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
@@ -180,7 +183,14 @@ async fn read(service: &Service, ask: Ask) -> Result<HttpResponse<ResponseBody>,
     }
     let mut reader = subscription.open(service).await?.with_copies();
     match ask.mode {
-        Mode::Sse => Ok(live::answer(service, &ask, &info, reader, slot)),
+        Mode::Sse => {
+            // Before the answer begins: a client that got an empty one would only retry with the same offset.
+            poll_fn(|cx| reader.poll_resolved(cx)).await;
+            if poll_fn(|cx| reader.poll_gap(cx)).await {
+                return Err(lost(&slot).into());
+            }
+            Ok(live::answer(service, &ask, &info, reader, slot))
+        }
         Mode::CatchUp => {
             let batch = if ask.position == Position::Now { None } else { reader.stored(limit(service)).await };
             Answer { service, ask: &ask, before: &info }.of(batch, slot)
@@ -240,6 +250,12 @@ fn ended(end: End) -> ApiError {
     }
 }
 
+/// The answer at an offset whose messages were removed.
+fn lost(slot: &Slot) -> ApiError {
+    slot.figures().gaps.inc();
+    ApiError::gone("offset_gone", "messages after this offset were removed; read from the beginning (-1)")
+}
+
 /// What an answer is made of.
 struct Answer<'a> {
     service: &'a Service,
@@ -258,10 +274,7 @@ impl Answer<'_> {
             return Err(ApiError::missing("stream_not_found", "the stream was deleted while it was read").into());
         }
         if batch.as_ref().is_some_and(|batch| batch.gap.is_some()) {
-            let figures = slot.figures();
-            figures.gaps.inc();
-            let message = "messages after this offset were removed; read from the beginning (-1)";
-            return Err(ApiError::gone("offset_gone", message).into());
+            return Err(lost(&slot).into());
         }
         let messages = batch.map(|batch| batch.messages).unwrap_or_default();
         let next = messages.last().map_or_else(|| ask.after_nothing(before), |last| last.id);

@@ -53,6 +53,10 @@ pub(crate) enum Found {
 /// What follows in the stream that was created at `created`.
 pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit: Limit) -> Poll<Found> {
     match reader.poll_read(cx, limit) {
+        // Its messages are lost to its readers, but that is no gap: it has ended.
+        Poll::Ready(Some(batch)) if batch.gap.is_some() && is_deleted(reader, created) => {
+            return Poll::Ready(Found::Deleted);
+        }
         Poll::Ready(Some(batch)) => return Poll::Ready(Found::Batch(batch)),
         Poll::Ready(None) => return Poll::Ready(Found::Draining),
         Poll::Pending => {}
@@ -71,6 +75,13 @@ pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit
         },
         _ => Poll::Ready(Found::Deleted),
     }
+}
+
+/// Whether the stream that was created at `created` does not exist any more.
+fn is_deleted(reader: &Reader, created: Cursor) -> bool {
+    reader
+        .lifecycle()
+        .is_none_or(|known| known.created != created || known.end.is_some_and(|end| end.reason != EndReason::Closed))
 }
 
 /// As [`poll`], for `async` code.

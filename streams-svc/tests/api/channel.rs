@@ -1,5 +1,6 @@
 //! A stream is a channel: other transports read and write it.
 
+use edge::metrics::Transport;
 use shared::{
     live::bus::{BusError, Publication},
     pure::{Draft, Payload, stream::StreamError},
@@ -57,8 +58,12 @@ async fn an_offset_whose_messages_were_purged_is_gone() {
     assert_eq!(post(&site, "s").body(JSON, "[2]").await.status, 204);
     site.service.bus.purge("s".parse().unwrap()).await.unwrap();
     assert_eq!(post(&site, "s").body(JSON, "[3]").await.status, 204);
-    let gone = site.get(&format!("/streams/s?offset={first}")).send().await;
-    assert_eq!(gone.error(), (410, "offset_gone".into()));
+    let gaps = || site.service.edge.metrics.transport(Transport::Sse).gaps.get();
+    // An event stream was empty, and its client retried at once, for ever.
+    for (live, gaps_of_sse) in [("", 0), ("&live=long-poll&timeout=0", 0), ("&live=sse", 1)] {
+        let gone = site.get(&format!("/streams/s?offset={first}{live}")).send().await;
+        assert_eq!((gone.error(), gaps()), ((410, "offset_gone".into()), gaps_of_sse), "{live}");
+    }
     assert_eq!(site.get("/streams/s?offset=-1").send().await.text(), "[3]");
     delete(&site, "s").await;
     create(&site, "s", JSON, "[4]").await;

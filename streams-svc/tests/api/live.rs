@@ -1,6 +1,9 @@
 //! Readers that wait, and how their streams end.
 
-use edge::testing::{Events, sse::Event, until};
+use edge::{
+    metrics::Transport,
+    testing::{Events, sse::Event, until},
+};
 
 use super::{JSON, TEXT, close, create, delete, post, site};
 
@@ -52,6 +55,8 @@ async fn a_deletion_ends_readers_that_wait() {
     let (poll, ()) = futures_util::future::join(poll, deleted).await;
     assert_eq!(poll.error(), (404, "stream_not_found".into()));
     assert_eq!(next(&mut events).await, None);
+    let metrics = &site.service.edge.metrics;
+    assert_eq!(metrics.transport(Transport::Sse).gaps.get(), 0, "an end is no gap");
 }
 
 #[actix_web::test]
