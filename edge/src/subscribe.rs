@@ -99,6 +99,18 @@ impl Subscription {
         }
     }
 
+    /// Asks the application now, if it decides. [`open`](Self::open) does not ask again.
+    ///
+    /// # Errors
+    /// As [`PermissionCall::subscribe`].
+    pub async fn permit(&mut self, service: &Service) -> Result<(), ApiError> {
+        match self.asked.take() {
+            // In a box: every request would have its room, and most ask nobody.
+            Some(asked) => Box::pin(async move { asked.permission(service).await }).await,
+            None => Ok(()),
+        }
+    }
+
     /// A reader on this process's log; waits for the log if another process is ahead, and for the application if that decides.
     ///
     /// # Errors

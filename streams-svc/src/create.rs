@@ -11,7 +11,10 @@ use edge::{
     routes::{RequestBody, RequestParts, ResponseFuture},
     service::Service,
 };
-use shared::pure::stream::{Create, Fork, Lifetime, MediaType, Outcome, StreamOp};
+use shared::pure::{
+    Since,
+    stream::{Create, Fork, Lifetime, MediaType, Outcome, StreamOp},
+};
 
 use crate::{
     body::payloads,
@@ -37,7 +40,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         let Target { access, channel } = target;
         if let Some(fork) = &fork {
             // Who forks gets to read the source.
-            target::require_read(&service, &access, &fork.source)?;
+            target::subscription(&service, &access, &fork.source, Since::Now)?.permit(&service).await?;
         }
         let mut share = service.edge.receiving.share();
         let body =

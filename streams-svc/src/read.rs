@@ -24,6 +24,7 @@ use edge::{
     response::ResponseBody,
     routes::{OwnedParts, RequestParts, ResponseFuture},
     service::Service,
+    subscribe::Subscription,
 };
 use shared::{
     live::{
@@ -93,10 +94,16 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         };
         access.require_connection()?;
         let ask = Ask::read(&service, &parts, access)?;
+        // The permission first: who may not read a stream does not learn whether it exists.
+        let mut subscription = target::subscription(&service, &ask.access, &ask.channel, Since::Now)?;
+        if ask.mode != Mode::Sse {
+            subscription.is_poll();
+        }
+        subscription.permit(&service).await?;
         if ask.is_head {
             return head(&service, &ask);
         }
-        read(&service, ask).await
+        read(&service, ask, subscription).await
     })
 }
 
@@ -162,7 +169,6 @@ impl Ask {
 
 /// The metadata of a stream. It does not count as a use.
 fn head(service: &Service, ask: &Ask) -> Result<HttpResponse<ResponseBody>, Refusal> {
-    target::require_read(service, &ask.access, &ask.channel)?;
     let info = service.bus.stream_info(&ask.channel, false)?;
     let mut answer = HttpResponse::Ok();
     fields::tail(&mut answer, &info);
@@ -172,15 +178,14 @@ fn head(service: &Service, ask: &Ask) -> Result<HttpResponse<ResponseBody>, Refu
     Ok(ResponseBody::boxed(answer.finish()))
 }
 
-async fn read(service: &Service, ask: Ask) -> Result<HttpResponse<ResponseBody>, Refusal> {
-    // The permission first: who may not read a stream does not learn whether it exists.
-    let mut subscription = target::subscription(service, &ask.access, &ask.channel, Since::Now)?;
+async fn read(
+    service: &Service,
+    ask: Ask,
+    mut subscription: Subscription,
+) -> Result<HttpResponse<ResponseBody>, Refusal> {
     let info = service.bus.stream_info(&ask.channel, true)?;
     subscription.since = ask.since(&info);
     let slot = service.edge.limits.connect(ask.access.address(), ask.transport()).map_err(ApiError::from)?;
-    if ask.mode != Mode::Sse {
-        subscription.is_poll();
-    }
     let mut reader = subscription.open(service).await?.with_copies();
     match ask.mode {
         Mode::Sse => {

@@ -4,7 +4,7 @@ use edge::{
     Access, ApiError, Edge,
     routes::{RequestParts, below},
     service::Service,
-    settings::StreamSettings,
+    settings::{CallKind, StreamSettings},
     subscribe::Subscription,
 };
 use shared::pure::{ChannelName, NameError, Since};
@@ -54,6 +54,12 @@ fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> R
     if !names.allow(channel) && !channel.is_server() {
         return refused(format!("`{channel}` cannot be a stream; names of streams match `{names}` (TRIDENT_STREAMS)"));
     }
+    if service.edge.calls.asks(CallKind::Publish) && !access.is_backend() && !channel.is_server() {
+        let message = "the application decides who may publish (TRIDENT_CALLS), and it is not asked about streams: only a token with \
+                       trident.api changes them";
+        service.edge.metrics.refusals.not_allowed.inc();
+        return Err(ApiError::forbidden("not_supported", message));
+    }
     if is_open(service, channel) {
         return Ok(());
     }
@@ -66,19 +72,14 @@ fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> R
     Ok(())
 }
 
-/// Whether the client may read the stream, by its token.
-pub(crate) fn require_read(service: &Service, access: &Access, channel: &ChannelName) -> Result<(), ApiError> {
-    if is_open(service, channel) { Ok(()) } else { access.require_subscribe(channel) }
-}
-
-/// The subscription of a client that may read the stream.
+/// The subscription of a client that may read the stream, unless the application says no.
 pub(crate) fn subscription(
     service: &Service,
     access: &Access,
     channel: &ChannelName,
     since: Since,
 ) -> Result<Subscription, ApiError> {
-    if is_open(service, channel) {
+    if is_open(service, channel) && !service.edge.calls.asks(CallKind::Subscribe) {
         return Ok(Subscription::open_to_all(channel.clone(), since, access));
     }
     Subscription::to(channel.clone(), since, access)

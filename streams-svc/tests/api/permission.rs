@@ -1,6 +1,8 @@
 //! Who may do what.
 
 use actix_web::http::Method;
+use edge::testing::backend::Backend;
+use serde_json::json;
 use shared::pure::access::ApiRight;
 
 use super::{JSON, closed_site, post, put, site};
@@ -96,5 +98,54 @@ async fn the_channels_of_the_server_and_the_paths_of_the_protocol_are_no_streams
     }
     for path in ["a//b", "..", "a%20b", "%ff", &"x".repeat(129)] {
         assert_eq!(put(&site, path).body(JSON, "[1]").await.status, 400, "{path}");
+    }
+}
+
+/// Streams were a way around the application: it was not asked about what was appended to them, nor about forks and `HEAD`.
+#[actix_web::test]
+async fn the_application_decides_about_streams_as_about_other_channels() {
+    let mut backend = Backend::start().await;
+    let site = closed_site(&[("TRIDENT_CALL_URL", &backend.url()), ("TRIDENT_CALLS", "subscribe,publish")]);
+    let (client, server) = (site.token("*", "*"), site.backend_token(ApiRight::Write));
+    assert_eq!(put(&site, "s").token(&server).body(JSON, "[1]").await.status, 201);
+    let delete = site.ask(Method::DELETE, "/streams/s").token(&client).send();
+    let append = post(&site, "s").token(&client).body(JSON, "[2]");
+    for answer in [put(&site, "t").token(&client).body(JSON, "").await, append.await, delete.await] {
+        assert_eq!(answer.error(), (403, "not_supported".into()));
+    }
+    assert!(!backend.is_called());
+    let get = |path: &str| site.get(path).token(&client).send();
+    let (read, head) = (get("/streams/s"), site.ask(Method::HEAD, "/streams/s").token(&client).send());
+    for (ask, denied) in [(read, 403), (head, 403)] {
+        let ask = actix_web::rt::spawn(ask);
+        let call = backend.called().await;
+        assert_eq!((&call.body["kind"], &call.body["channels"]), (&json!("subscribe"), &json!(["s"])));
+        call.answer(&json!({ "allow": false, "code": "not_yours" }));
+        assert_eq!(ask.await.unwrap().status, denied);
+    }
+    // Whether a stream exists is a secret of those who may read it.
+    let missing = actix_web::rt::spawn(get("/streams/none"));
+    backend.called().await.answer(&json!({ "allow": false, "code": "not_yours" }));
+    assert_eq!(missing.await.unwrap().error(), (403, "not_yours".into()));
+    let allowed = actix_web::rt::spawn(get("/streams/s?offset=-1&live=long-poll"));
+    backend.called().await.answer(&json!({ "allow": true }));
+    assert_eq!(allowed.await.unwrap().text(), "[1]");
+    assert_eq!(site.get("/streams/s").token(&server).send().await.text(), "[1]");
+    assert!(!backend.is_called());
+}
+
+#[actix_web::test]
+async fn the_application_decides_who_may_fork() {
+    let mut backend = Backend::start().await;
+    let site = closed_site(&[("TRIDENT_CALL_URL", &backend.url()), ("TRIDENT_CALLS", "subscribe")]);
+    let client = site.token("*", "*");
+    assert_eq!(put(&site, "s").token(&client).body(JSON, "[1]").await.status, 201);
+    let fork = || put(&site, "f").token(&client).header("Stream-Forked-From", "/streams/s").send();
+    for (answer, status) in [(json!({ "allow": false }), 403), (json!({ "allow": true }), 201)] {
+        let fork = actix_web::rt::spawn(fork());
+        let call = backend.called().await;
+        assert_eq!((&call.body["kind"], &call.body["channels"]), (&json!("subscribe"), &json!(["s"])));
+        call.answer(&answer);
+        assert_eq!(fork.await.unwrap().status, status);
     }
 }
