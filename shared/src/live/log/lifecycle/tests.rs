@@ -282,15 +282,13 @@ fn a_stream_with_a_lifetime_ends_when_nobody_uses_it() {
 #[test]
 fn a_stream_that_is_read_is_in_use() {
     let log = log(100_000);
-    for (channel, secs) in [("s", 2), ("zero", 0)] {
-        make(&log, Create { lifetime: Lifetime::Idle(secs), ..create(channel) });
-    }
-    let readers = ["s", "zero"].map(|channel| Reader::open(&log, &[name(channel)], Since::Now));
+    make(&log, Create { lifetime: Lifetime::Idle(2), ..create("s") });
+    let reader = Reader::open(&log, &[name("s")], Since::Now);
     for ms in [2_000, 4_000, 60_000] {
-        assert!(!log.sweep_streams(START + ms), "each is checked once");
-        assert_eq!(log.counts().streams, 2, "{ms}");
+        assert!(!log.sweep_streams(START + ms), "it is checked once");
+        assert_eq!(log.counts().streams, 1, "{ms}");
     }
-    drop(readers);
+    drop(reader);
     while log.sweep_streams(START + 61_999) {}
     assert!(log.stream_info(&name("s"), false, START + 61_999).is_ok(), "from then on");
     while log.sweep_streams(START + 62_000) {}
@@ -366,7 +364,8 @@ fn the_name_of_a_deleted_source_is_free_after_its_last_fork() {
     let gone = Err(StreamError::Gone(name("a")));
     assert_eq!(delete(&log, "a"), gone);
     assert_eq!(log.stream_info(&name("a"), false, START), Err(StreamError::Gone(name("a"))));
-    assert_eq!(publish(&log, "a", "1"), Err(StreamError::Gone(name("a"))));
+    // Whoever could read a stream could block its channel by a fork, after its end.
+    publish(&log, "a", "1").unwrap();
     let taken = Err(StreamError::NameTaken(name("a")));
     assert_eq!(at(&log, 0, StreamOp::Create(create("a").into())), taken);
     let refork = at(&log, 0, StreamOp::Create(fork("d", "a", None, 0).into()));
@@ -374,8 +373,7 @@ fn the_name_of_a_deleted_source_is_free_after_its_last_fork() {
     assert_eq!(all(&log, "c"), "1");
     delete(&log, "c").unwrap();
     assert_eq!(log.stream_info(&name("a"), false, START), Err(StreamError::NotFound(name("a"))));
-    assert_eq!((log.counts().stream_footprint, log.counts().messages), (0, 0));
-    publish(&log, "a", "1").unwrap();
+    assert_eq!((log.counts().stream_footprint, log.counts().messages), (0, 1));
     assert_eq!(at(&log, 0, StreamOp::Create(create("a").into())), Err(StreamError::ChannelInUse(name("a"))));
 }
 
@@ -478,10 +476,12 @@ fn only_readers_of_one_stream_get_copies() {
 fn a_fork_remembers_what_was_lost() {
     let log = log(100_000);
     make(&log, create("f"));
-    let lost = add(&log, "f", &["0", "1"]).tail.before();
+    let lost = add(&log, "f", &["0"]).tail;
+    add(&log, "f", &["1"]);
     delete(&log, "f").unwrap();
     make(&log, create("s"));
-    let purged = add(&log, "s", &["2", "3"]).tail.before();
+    let purged = add(&log, "s", &["2"]).tail;
+    add(&log, "s", &["3"]);
     log.purge(&name("s"));
     let at_purge = log.stream_info(&name("s"), false, START).unwrap().tail;
     add(&log, "s", &["4"]);
