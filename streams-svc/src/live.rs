@@ -3,7 +3,9 @@
 use std::{
     convert::Infallible,
     future::Future as _,
+    mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,10 +23,10 @@ use serde::Serialize;
 use shared::{
     live::{
         clock::wall_clock,
-        reader::{Batch, Limit, Reader},
+        reader::{Limit, Reader},
     },
     pure::{
-        Cursor,
+        Cursor, Message,
         stream::{End, EndReason, MediaType, StreamInfo},
     },
 };
@@ -62,6 +64,7 @@ pub(crate) fn answer(
         created: info.created,
         content_type: info.content_type.clone(),
         next: ask.after_nothing(info),
+        cut: Vec::new(),
         cdn_cursor: cdn_cursor::next(ask.cdn_cursor, wall_clock()),
         keep_alive: schedule.keep_alive,
         end,
@@ -91,6 +94,8 @@ struct Live {
     content_type: MediaType,
     /// The offset after what was sent.
     next: Cursor,
+    /// Messages that were read and not sent: the text after the last of them ends within a character.
+    cut: Vec<Arc<Message>>,
     cdn_cursor: u64,
     keep_alive: Duration,
     end: Instant,
@@ -117,19 +122,31 @@ impl Live {
         if self.end <= Instant::now() || self.slot.end().is_some() {
             return Poll::Ready(None);
         }
-        match wait::poll(&mut self.reader, self.created, cx, BATCH) {
-            // The client reconnects, and gets 410.
-            Poll::Ready(Found::Batch(batch)) if batch.gap.is_some() => {
-                self.slot.figures().gaps.inc();
-                return Poll::Ready(None);
+        loop {
+            match wait::poll(&mut self.reader, self.created, cx, BATCH) {
+                // The client reconnects, and gets 410.
+                Poll::Ready(Found::Batch(batch)) if batch.gap.is_some() => {
+                    self.slot.figures().gaps.inc();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Found::Batch(batch)) => {
+                    if let Some(events) = self.events(batch.messages) {
+                        return Poll::Ready(Some(events));
+                    }
+                }
+                // What was held back is sent as it is: nothing follows.
+                Poll::Ready(Found::Closed) if !self.cut.is_empty() => {
+                    if let Some(events) = self.events(Vec::new()) {
+                        return Poll::Ready(Some(events));
+                    }
+                }
+                Poll::Ready(Found::Closed) => {
+                    self.has_ended = true;
+                    return Poll::Ready(Some(self.control(true)));
+                }
+                Poll::Ready(Found::Deleted | Found::Draining) => return Poll::Ready(None),
+                Poll::Pending => break,
             }
-            Poll::Ready(Found::Batch(batch)) => return Poll::Ready(Some(self.events(&batch))),
-            Poll::Ready(Found::Closed) => {
-                self.has_ended = true;
-                return Poll::Ready(Some(self.control(true)));
-            }
-            Poll::Ready(Found::Deleted | Found::Draining) => return Poll::Ready(None),
-            Poll::Pending => {}
         }
         if !self.has_begun {
             return Poll::Ready(Some(self.control(false)));
@@ -146,27 +163,33 @@ impl Live {
         Poll::Ready(Some(": keep-alive\n".to_owned()))
     }
 
-    /// The events of a batch: its data, and the offset after it.
-    fn events(&mut self, batch: &Batch) -> String {
-        self.slot.figures().deliveries.inc_by(batch.messages.len() as u64);
-        self.next = batch.messages.last().map_or(self.next, |last| last.id);
-        let mut event = String::from("event: data\n");
-        if self.content_type.is_text() {
-            let data = body::body(&self.content_type, &batch.messages);
-            lines(&String::from_utf8_lossy(&data), &mut event);
-        } else {
-            lines(&STANDARD.encode(body::bytes(&batch.messages)), &mut event);
-        }
-        event.push('\n');
+    /// The events of the next messages: their data, and the offset after them. `None` if they are held back.
+    fn events(&mut self, next: Vec<Arc<Message>>) -> Option<String> {
         // The end first: after it there are no more messages.
         let is_closed = matches!(
             self.reader.lifecycle(),
             Some(known) if known.created == self.created && matches!(known.end, Some(End { reason: EndReason::Closed, .. }))
         );
         let is_end = is_closed && self.reader.is_caught_up();
+        let mut messages = mem::take(&mut self.cut);
+        messages.extend(next);
+        if self.content_type.is_text() && !self.content_type.is_json() && !is_end {
+            self.cut = messages.split_off(whole(&messages));
+        }
+        let last = messages.last()?;
+        self.slot.figures().deliveries.inc_by(messages.len() as u64);
+        self.next = last.id;
+        let mut event = String::from("event: data\n");
+        if self.content_type.is_text() {
+            let data = body::body(&self.content_type, &messages);
+            lines(&String::from_utf8_lossy(&data), &mut event);
+        } else {
+            lines(&STANDARD.encode(body::bytes(&messages)), &mut event);
+        }
+        event.push('\n');
         self.has_ended = is_end;
         event.push_str(&self.control(is_end));
-        event
+        Some(event)
     }
 
     fn control(&mut self, is_end: bool) -> String {
@@ -175,11 +198,59 @@ impl Live {
         let control = Control {
             stream_next_offset: Offset(self.next).to_string(),
             stream_cursor: (!is_end).then(|| self.cdn_cursor.to_string()),
-            up_to_date: is_end || self.reader.is_caught_up(),
+            up_to_date: is_end || (self.cut.is_empty() && self.reader.is_caught_up()),
             stream_closed: is_end,
         };
         // Texts and truth values always serialize.
         format!("event: control\ndata:{}\n\n", serde_json::to_string(&control).unwrap_or_default())
+    }
+}
+
+/// How many of `messages` can be sent: the text after them does not end within a character. All, if there are too many to hold back.
+fn whole(messages: &[Arc<Message>]) -> usize {
+    let bytes = |message: &Arc<Message>| message.draft.payload.bytes().cloned().unwrap_or_default();
+    let mut tail = Tail::default();
+    let (mut whole, mut held) = (0, 0);
+    for (at, message) in messages.iter().enumerate() {
+        let bytes = bytes(message);
+        tail.push(&bytes);
+        held += bytes.len();
+        if !tail.is_within_character() {
+            (whole, held) = (at + 1, 0);
+        }
+    }
+    // The first is in memory anyway.
+    let first = messages.get(whole).map_or(0, |first| bytes(first).len());
+    let is_too_much = messages.len() - whole > BATCH.messages || held - first > BATCH.bytes;
+    if is_too_much { messages.len() } else { whole }
+}
+
+/// The last bytes of a text.
+#[derive(Default)]
+struct Tail {
+    last: [u8; 3],
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in &bytes[bytes.len().saturating_sub(3)..] {
+            self.last = [self.last[1], self.last[2], *byte];
+        }
+    }
+
+    /// Whether the bytes after the last first byte of a character are fewer than it announces (RFC 3629 §3).
+    fn is_within_character(&self) -> bool {
+        let (mut from_end, mut bytes) = (1, self.last.iter().rev());
+        let length = loop {
+            match bytes.next() {
+                Some(0x80..=0xbf) => from_end += 1,
+                Some(0xc2..=0xdf) => break 2,
+                Some(0xe0..=0xef) => break 3,
+                Some(0xf0..=0xf4) => break 4,
+                _ => return false,
+            }
+        };
+        from_end < length
     }
 }
 
@@ -222,7 +293,35 @@ impl MessageBody for Live {
 
 #[cfg(test)]
 mod tests {
+    use shared::pure::{Draft, Payload};
+
     use super::*;
+
+    #[test]
+    fn a_text_is_not_sent_up_to_the_middle_of_a_character() {
+        let check = |parts: &[&[u8]], expected: usize| {
+            let message = |part: &&[u8]| {
+                let payload = Payload::from_bytes(Bytes::copy_from_slice(part));
+                Arc::new(Message::new(Cursor::ZERO, Draft::new("s".parse().unwrap(), payload)))
+            };
+            assert_eq!(whole(&parts.iter().map(message).collect::<Vec<_>>()), expected, "{} messages", parts.len());
+        };
+        let (tea, rocket) = ("茶".as_bytes(), "🚀".as_bytes());
+        check(&[], 0);
+        check(&[b"a"], 1);
+        check(&[tea, &tea[..1]], 1);
+        check(&[&tea[..1], &tea[1..2]], 0);
+        check(&[&tea[..1], &tea[1..2], &tea[2..]], 3);
+        check(&[&rocket[..3], &[rocket[3], tea[0]]], 0);
+        check(&[&rocket[..3], &[rocket[3]], &[tea[0]]], 2);
+        check(&[&tea[..2], b"no end"], 2);
+        check(&[&[0x80, 0x80, 0x80, 0x80]], 1);
+        check(&[&[0xff]], 1);
+        let long = vec![tea[0]; BATCH.bytes + 1];
+        // One is in memory anyway; more is sent as it is.
+        check(&[&long], 0);
+        check(&[&tea[..1], &long], 2);
+    }
 
     #[test]
     fn each_line_of_a_text_is_a_field() {

@@ -106,3 +106,28 @@ async fn a_long_answer_continues_at_its_offset() {
     assert_eq!(bytes, 1_800_000);
     assert!(answers > 1, "one answer has at most a megabyte");
 }
+
+/// Models write bytes, not characters. What ended within one was sent as U+FFFD, and what followed as another.
+#[actix_web::test]
+async fn a_text_that_is_appended_in_pieces_is_whole_in_an_event_stream() {
+    let site = site(&[]);
+    let start = create(&site, "s", TEXT, "").await.header("Stream-Next-Offset");
+    let tea = "茶".as_bytes();
+    let mut events = site.get("/streams/s?offset=-1&live=sse").events().await;
+    let (_, control) = next(&mut events).await.unwrap();
+    assert!(control.contains(&start), "{control}");
+    for part in [&tea[..1], &tea[1..2], &[tea[2], b'!', tea[0]], &[tea[1], tea[2]], &tea[..1]] {
+        assert_eq!(post(&site, "s").body(TEXT, part.to_vec()).await.status, 204);
+    }
+    let mut text = String::new();
+    while text != "茶!茶" {
+        let (name, data) = next(&mut events).await.unwrap();
+        text.push_str(if name == "data" { &data } else { "" });
+        assert!("茶!茶".starts_with(&text), "{text}");
+    }
+    next(&mut events).await;
+    close(&site, "s").await;
+    assert_eq!(next(&mut events).await, Some(("data".into(), "\u{fffd}".into())), "nothing follows");
+    let (_, control) = next(&mut events).await.unwrap();
+    assert!(control.contains("streamClosed"), "{control}");
+}
