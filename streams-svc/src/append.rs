@@ -11,17 +11,21 @@ use bytes::Bytes;
 use edge::{
     ApiError,
     body::BodyReader,
+    receiving::Share,
     response::ResponseBody,
     routes::{RequestBody, RequestParts, ResponseFuture},
     service::Service,
 };
-use shared::pure::{
-    Payload,
-    stream::{Append, MediaType, Outcome, Producer, StreamOp},
+use shared::{
+    live::bus::BusError,
+    pure::{
+        Payload,
+        stream::{Append, MediaType, Outcome, Producer, StreamError, StreamOp},
+    },
 };
 
 use crate::{
-    body::payloads,
+    body::{admit, payloads},
     create::MAX_BODY,
     fields::{self, PRODUCER_EPOCH, PRODUCER_SEQ, SEQ},
     refusal::{Refusal, respond},
@@ -37,7 +41,16 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         let mut share = service.edge.receiving.share();
         let body =
             body.read_up_to((MAX_BODY, service.edge.settings.streams.max_body), &service.edge, &mut share).await?;
-        let payloads = request.payloads(body)?;
+        let payloads = match request.payloads(body, &service, &mut share) {
+            Ok(payloads) => payloads,
+            // First of all, whether there is such a stream, and whether it is closed (PROTOCOL.md of Durable Streams, §4.1).
+            Err(error) => {
+                let info = service.bus.stream_info(&request.target.channel, false)?;
+                let closed: Option<Refusal> =
+                    info.end.map(|_| BusError::Stream(StreamError::Closed { tail: info.tail }).into());
+                return Err(closed.unwrap_or_else(|| error.into()));
+            }
+        };
         let Request { target: Target { access, channel }, content_type, seq, producer, is_closing } = request;
         service.edge.limits.publish(&access.identity(), payloads.len().max(1))?;
         let count = payloads.len();
@@ -100,7 +113,7 @@ impl Request {
     }
 
     /// The messages of the body.
-    fn payloads(&self, body: Bytes) -> Result<Vec<Payload>, ApiError> {
+    fn payloads(&self, body: Bytes, service: &Service, share: &mut Share) -> Result<Vec<Payload>, ApiError> {
         if body.is_empty() {
             let message =
                 "the body is empty; an append has one, and closing a stream needs the header Stream-Closed: true";
@@ -109,7 +122,7 @@ impl Request {
         let Some(content_type) = &self.content_type else {
             return Err(ApiError::invalid("bad_content_type", "Content-Type is missing; send that of the stream"));
         };
-        let payloads = payloads(content_type, body)?;
+        let payloads = payloads(content_type, body, admit(service, share))?;
         if payloads.is_empty() {
             return Err(ApiError::invalid("bad_body", "an empty array appends nothing; leave the request out"));
         }

@@ -3,15 +3,24 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use edge::ApiError;
+use edge::{ApiError, publish::refused, receiving::Share, service::Service};
 use serde_json::value::RawValue;
-use shared::pure::{Message, Payload, PayloadError, stream::MediaType};
+use shared::{
+    live::bus::{BusError, MAX_MESSAGES},
+    pure::{Message, Payload, PayloadError, stream::MediaType},
+};
 
 /// The messages of a body. A JSON array has as many as it has elements (PROTOCOL.md of Durable Streams, §9.1.2); a body without JSON is one.
 ///
+/// `admit` is called with the number of elements and the bytes that they and the body take, before there are messages of them.
+///
 /// # Errors
-/// 400 for a body that is not JSON, but should be.
-pub(crate) fn payloads(content_type: &MediaType, body: Bytes) -> Result<Vec<Payload>, ApiError> {
+/// 400 for a body that is not JSON, but should be, and the error of `admit`.
+pub(crate) fn payloads(
+    content_type: &MediaType,
+    body: Bytes,
+    admit: impl FnOnce(usize, usize) -> Result<(), ApiError>,
+) -> Result<Vec<Payload>, ApiError> {
     if body.is_empty() {
         return Ok(Vec::new());
     }
@@ -25,7 +34,22 @@ pub(crate) fn payloads(content_type: &MediaType, body: Bytes) -> Result<Vec<Payl
         return Ok(vec![whole]);
     }
     let elements: Vec<&RawValue> = serde_json::from_str(json).map_err(ApiError::internal)?;
+    // Short elements take more memory as messages than as text.
+    admit(elements.len(), body.len() + 2 * json.len() + elements.len() * Message::OVERHEAD)?;
     elements.into_iter().map(|element| Payload::from_json(element.get().as_bytes()).map_err(bad)).collect()
+}
+
+/// Admits the elements of a body, whose memory `share` counts.
+pub(crate) fn admit(service: &Service, share: &mut Share) -> impl FnOnce(usize, usize) -> Result<(), ApiError> {
+    move |count, bytes| {
+        if count > MAX_MESSAGES {
+            return Err(refused(service, BusError::TooLarge));
+        }
+        share.set(bytes).inspect_err(|_| {
+            service.edge.metrics.refusals.receive_total.inc();
+        })?;
+        Ok(())
+    }
 }
 
 /// The data of messages, as one body.
@@ -65,7 +89,7 @@ mod tests {
 
     fn round_trip(content_type: &str, body_text: &'static str) -> Result<(usize, String), String> {
         let content_type = content_type.parse().unwrap();
-        let payloads = payloads(&content_type, Bytes::from_static(body_text.as_bytes()));
+        let payloads = payloads(&content_type, Bytes::from_static(body_text.as_bytes()), |_, _| Ok(()));
         let message = |payload| Arc::new(Message::new(Cursor::ZERO, Draft::new("s".parse().unwrap(), payload)));
         let messages: Vec<_> = payloads.map_err(|error| error.code().to_owned())?.into_iter().map(message).collect();
         Ok((messages.len(), String::from_utf8(body(&content_type, &messages).to_vec()).unwrap()))

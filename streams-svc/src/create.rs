@@ -17,7 +17,7 @@ use shared::pure::{
 };
 
 use crate::{
-    body::payloads,
+    body::{admit, payloads},
     fields::{self, FORK_OFFSET, FORK_SUB_OFFSET, FORKED_FROM},
     offset::Offset,
     refusal::{Refusal, respond},
@@ -52,7 +52,8 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
             }
             (kind, _) => kind,
         };
-        let payloads = payloads(content_type.as_ref().unwrap_or(&MediaType::bytes()), body)?;
+        let payloads =
+            payloads(content_type.as_ref().unwrap_or(&MediaType::bytes()), body, admit(&service, &mut share))?;
         let is_new = || service.bus.stream_info(&channel, false).is_err();
         let copied = fork.as_ref().filter(|_| is_new()).map_or(0, |fork| copied(&service, fork));
         service.edge.limits.publish_and_copy(&access.identity(), payloads.len().max(1), copied)?;

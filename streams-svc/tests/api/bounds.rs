@@ -1,6 +1,6 @@
 //! What a client chooses the size of has a limit.
 
-use shared::pure::access::ApiRight;
+use shared::{live::bus::MAX_MESSAGES, pure::access::ApiRight};
 
 use super::{JSON, TEXT, create, delete, post, put, site};
 
@@ -94,4 +94,21 @@ async fn fields_are_short() {
     assert_eq!(put(&site, "t").body(&kind, "x").await.error(), (400, "bad_content_type".into()));
     let answer = put(&site, "t").header("Stream-TTL", "3153600001").body(TEXT, "x").await;
     assert_eq!(answer.error(), (400, "bad_lifetime".into()));
+}
+
+/// Half a million elements became messages before they were too many.
+#[actix_web::test]
+async fn an_array_of_too_many_elements_is_rejected_before_they_are_messages() {
+    let site = site(&[("TRIDENT_PUBLISH_RATE", "0"), ("TRIDENT_RECEIVE_TOTAL", "10MiB")]);
+    create(&site, "s", JSON, "").await;
+    let array = |elements: usize| format!("[{}1]", "1,".repeat(elements - 1));
+    let answer = post(&site, "s").body(JSON, array(MAX_MESSAGES + 1)).await;
+    assert_eq!(answer.error(), (413, "batch_too_large".into()));
+    let refusals = &site.service.edge.metrics.refusals;
+    assert_eq!(refusals.receive_total.get(), 0);
+    // Fewer take 30 MiB as messages. Alone a request may exceed the budget.
+    let mut other = site.service.edge.receiving.share();
+    other.set(100_000).unwrap();
+    let answer = post(&site, "s").body(JSON, array(100_000)).await;
+    assert_eq!((answer.error(), refusals.receive_total.get()), ((503, "overloaded".into()), 1));
 }

@@ -85,3 +85,17 @@ async fn a_bus_without_streams_answers_501() {
     site.stop().await;
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// Whoever appends something wrong to a closed stream learns first of all that it is closed.
+#[actix_web::test]
+async fn a_closed_stream_says_so_whatever_is_appended() {
+    let site = site(&[]);
+    create(&site, "s", JSON, "[1]").await;
+    close(&site, "s").await;
+    for (kind, body) in [(JSON, "{"), (JSON, "[]"), (TEXT, "x")] {
+        let answer = post(&site, "s").body(kind, body).await;
+        assert_eq!(answer.error(), (409, "stream_closed".into()), "{kind} {body}");
+        assert_eq!(answer.header("Stream-Closed"), "true");
+    }
+    assert_eq!(post(&site, "none").body(JSON, "{").await.error(), (404, "stream_not_found".into()));
+}
