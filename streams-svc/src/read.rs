@@ -24,6 +24,7 @@ use edge::{
     response::ResponseBody,
     routes::{OwnedParts, RequestParts, ResponseFuture},
     service::Service,
+    settings::CallKind,
     subscribe::Subscription,
 };
 use shared::{
@@ -295,7 +296,7 @@ impl Answer<'_> {
             answer.insert_header((header::ETAG, etag.as_str()));
         }
         answer.insert_header((NEXT_OFFSET, Offset(next).to_string()));
-        answer.insert_header((header::CACHE_CONTROL, caching(ask, messages.is_empty())));
+        answer.insert_header((header::CACHE_CONTROL, caching(service, ask, messages.is_empty())));
         if is_complete {
             answer.insert_header((UP_TO_DATE, "true"));
         }
@@ -344,9 +345,12 @@ fn etag(ask: &Ask, created: Cursor, next: Cursor, is_end: bool) -> String {
     format!("\"{created}:{from}:{next}{}\"", if is_end { ":c" } else { "" })
 }
 
-/// What caches may do. Data before an offset never changes; that there is none yet does.
-fn caching(ask: &Ask, is_empty: bool) -> HeaderValue {
-    HeaderValue::from_static(match (is_empty || ask.position == Position::Now, ask.access.has_token()) {
+/// What caches may do. Data before an offset never changes; that there is none yet does. Others may not get what a token or the application has
+/// allowed to one.
+fn caching(service: &Service, ask: &Ask, is_empty: bool) -> HeaderValue {
+    let is_asked = [CallKind::Connect, CallKind::Subscribe].into_iter().any(|kind| service.edge.calls.asks(kind));
+    let is_private = ask.access.has_token() || is_asked;
+    HeaderValue::from_static(match (is_empty || ask.position == Position::Now, is_private) {
         (true, _) => "no-store",
         (false, true) => "private, max-age=60, stale-while-revalidate=300",
         (false, false) => "public, max-age=60, stale-while-revalidate=300",

@@ -149,3 +149,21 @@ async fn the_application_decides_who_may_fork() {
         assert_eq!(fork.await.unwrap().status, status);
     }
 }
+
+/// A shared cache gave everybody what the application had allowed to one client without a token.
+#[actix_web::test]
+async fn what_the_application_has_allowed_is_not_cached_for_others() {
+    for calls in ["subscribe", "connect"] {
+        let backend = Backend::start().await;
+        let site = closed_site(&[("TRIDENT_CALL_URL", &backend.url()), ("TRIDENT_CALLS", calls)]);
+        let server = site.backend_token(ApiRight::Write);
+        backend.answer_all(|call| match call["kind"].as_str() {
+            Some("subscribe") => json!({ "allow": true }),
+            _ => json!({ "subscribe": ["s"] }),
+        });
+        assert_eq!(put(&site, "s").token(&server).body(JSON, "[1]").await.status, 201);
+        let read = site.get("/streams/s").send().await;
+        assert_eq!(read.text(), "[1]", "{calls}: {read:?}");
+        assert!(read.header("Cache-Control").starts_with("private"), "{calls}: {read:?}");
+    }
+}
