@@ -33,7 +33,7 @@ const COPIED_BYTES: usize = 1024;
 /// Creates the stream of the path.
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
     let request = Request::read(service, parts);
-    let (body, location, owner) = (BodyReader::new(parts.headers, body), location(parts), service.clone());
+    let (body, location, owner) = (BodyReader::new(parts.headers, body), location(service, parts), service.clone());
     respond(service, parts, async move {
         let service = owner;
         let Request { target, content_type, lifetime, is_closed, fork } = request?;
@@ -131,9 +131,14 @@ fn fork(edge: &Edge, headers: &HeaderMap) -> Result<Option<Fork>, ApiError> {
 }
 
 /// The URL of the stream, as its client sees it.
-fn location(parts: &RequestParts<'_>) -> String {
+fn location(service: &Service, parts: &RequestParts<'_>) -> String {
     let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let scheme = text(header::X_FORWARDED_PROTO).and_then(|schemes| schemes.split(',').next()).map(str::trim);
+    let proxies = &service.edge.settings.trusted_proxies;
+    let is_proxy = |peer: std::net::SocketAddr| proxies.iter().any(|proxy| proxy.contains(peer.ip()));
+    let scheme = text(header::X_FORWARDED_PROTO)
+        .filter(|_| parts.peer.is_some_and(is_proxy))
+        .and_then(|schemes| schemes.split(',').next())
+        .map(str::trim);
     let scheme = if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" };
     text(header::HOST).map_or_else(|| parts.path.to_owned(), |host| format!("{scheme}://{host}{}", parts.path))
 }

@@ -94,7 +94,9 @@ fn path(text: &str) -> Result<String, String> {
     let mut segments = text.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
     let first = segments.clone().next().unwrap_or_default();
     let is_backend = text == "/v1"
-        || ["channels", "connections", "users"].iter().any(|path| text.starts_with(&format!("/v1/{path}")));
+        || ["channels", "connections", "users", "stats", "revocations"]
+            .iter()
+            .any(|path| text.starts_with(&format!("/v1/{path}")));
     let is_valid = text.len() <= 64 && text.starts_with('/') && segments.all(is_plain);
     if is_valid && !TAKEN.contains(&first) && !is_backend {
         return Ok(text.to_owned());
@@ -151,6 +153,8 @@ mod tests {
             "/socket.io/x",
             "/v1",
             "/v1/channels",
+            "/v1/stats",
+            "/v1/revocations",
         ] {
             assert!(path(text).is_err_and(|error| error.starts_with("invalid path")), "{text}");
         }

@@ -99,3 +99,13 @@ async fn a_closed_stream_says_so_whatever_is_appended() {
     }
     assert_eq!(post(&site, "none").body(JSON, "{").await.error(), (404, "stream_not_found".into()));
 }
+
+/// Anybody could choose the scheme of the URL in the answer.
+#[actix_web::test]
+async fn only_a_trusted_proxy_says_that_a_stream_is_behind_tls() {
+    for (proxies, scheme) in [("127.0.0.1", "https://"), ("none", "http://")] {
+        let site = site(&[("TRIDENT_TRUSTED_PROXIES", proxies)]);
+        let created = super::put(&site, "s").header("X-Forwarded-Proto", "https").body(JSON, "").await;
+        assert!(created.header("Location").starts_with(scheme), "{proxies}: {created:?}");
+    }
+}
