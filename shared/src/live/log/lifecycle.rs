@@ -125,7 +125,11 @@ impl Log {
             // It may have been used since.
             writer.watch_lifetime(&name, now);
         }
-        let has_more = writer.streams.due.first().is_some_and(|(due, _)| *due <= now.mono_ms);
+        if let Some(name) = writer.streams.unforgotten.pop() {
+            writer.forget_stream(&name);
+        }
+        let is_due = writer.streams.due.first().is_some_and(|(due, _)| *due <= now.mono_ms);
+        let has_more = is_due || !writer.streams.unforgotten.is_empty();
         self.unlock(writer, &[]);
         has_more
     }

@@ -22,6 +22,8 @@ pub(super) struct Streams {
     pub(super) due: BTreeSet<(u64, ChannelName)>,
     /// The start of each stream that has messages or may get some.
     pub(super) starts: BTreeSet<(Cursor, ChannelName)>,
+    /// Deleted streams without forks, which the sweep forgets.
+    pub(super) unforgotten: Vec<ChannelName>,
     /// Bytes of memory of the streams of each owner that has a share.
     owners: HashMap<Arc<str>, usize>,
 }

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use crate::{
     live::{
         clock::Moment,
-        log::{Channel, kind::Kind, streams::Entry, writer::Writer},
+        log::{Channel, SLICE, kind::Kind, streams::Entry, writer::Writer},
     },
     pure::{
         ChannelName, Cursor, Draft, History, Payload,
@@ -121,10 +121,11 @@ impl Writer {
         self.gone.histories.push(history);
     }
 
-    /// Removes what is left of a stream without forks, and of the deleted ones that it was the last fork of.
+    /// Removes what is left of a stream without forks, and of the deleted ones that it was the last fork of: some of them, if there are many.
     pub(in crate::live::log) fn forget_stream(&mut self, name: &ChannelName) {
         let mut next = Some(name.clone());
-        while let Some(name) = next.take() {
+        for _ in 0..SLICE {
+            let Some(name) = next.take() else { return };
             let Some(entry) = self.streams.entries.remove(&name) else { return };
             self.recount(entry.owner.as_ref(), entry.counted, 0);
             let Some(fork) = entry.state.fork() else { return };
@@ -134,6 +135,7 @@ impl Writer {
                 next = Some(fork.source.clone());
             }
         }
+        self.streams.unforgotten.extend(next);
     }
 }
 

@@ -494,3 +494,21 @@ fn a_fork_remembers_what_was_lost() {
     make(&log, fork("g", "s", Some(purged), 0));
     assert_eq!(read(&log, "g", Since::After(purged)), (String::new(), false), "nothing after it is lost");
 }
+
+/// With the last fork of a long chain, all the deleted ones before it were forgotten at once, under the lock of every publication.
+#[test]
+fn a_long_chain_of_deleted_forks_is_forgotten_in_slices() {
+    let log = log(1_000_000);
+    make(&log, create("s0"));
+    let last = 2 * SLICE + 1;
+    for n in 0..last {
+        make(&log, fork(&format!("s{}", n + 1), &format!("s{n}"), None, 0));
+        delete(&log, &format!("s{n}")).unwrap();
+    }
+    delete(&log, &format!("s{last}")).unwrap();
+    let left = || log.writer.lock().streams.entries.len();
+    assert_eq!(left(), last + 1 - SLICE);
+    assert!(log.sweep_streams(START));
+    assert!(!log.sweep_streams(START));
+    assert_eq!((left(), log.counts().stream_footprint), (0, 0));
+}
