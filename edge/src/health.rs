@@ -18,13 +18,14 @@ use super::ApiError;
 pub use shared::live::degraded::{Degradation, reason};
 
 /// The reasons for which a process can be degraded: the values of the label `reason` of `trident_degraded`.
-pub const DEGRADED_REASONS: [&str; 7] = [
+pub const DEGRADED_REASONS: [&str; 8] = [
     reason::REDIS_RIGHTS,
     reason::CLOCK_SKEW,
     reason::READING_BEHIND,
     reason::SESSION_STORE,
     reason::SOCKET_CLUSTER,
     reason::DISK_FULL,
+    reason::PURGE_OVERDUE,
     reason::WEBHOOKS,
 ];
 
