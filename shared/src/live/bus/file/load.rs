@@ -35,9 +35,7 @@ pub(super) fn plan(catalog: &Catalog, total: usize, states_ms: u64) -> io::Resul
     let mut numbers = vec![segments.active.number];
     let mut sum = footprint(segments.active.length, segments.active.index.messages);
     for segment in segments.sealed.iter().rev() {
-        // States take no memory of messages.
-        let length = if segment.sealed.messages > 0 { segment.sealed.length } else { 0 };
-        sum = sum.saturating_add(footprint(length, segment.sealed.messages));
+        sum = sum.saturating_add(footprint(segment.sealed.length, segment.sealed.messages));
         if sum > total as u64 {
             break;
         }

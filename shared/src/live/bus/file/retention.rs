@@ -10,10 +10,9 @@ use super::{
     catalog::{Catalog, SealedSegment},
     disk::is_unreadable,
     error::WriteError,
-    index::{Index, Sealed, sealed},
+    index::sealed,
     removed::Removed,
-    segment::{HEAD, file_name, index_name},
-    store,
+    segment::{file_name, index_name},
 };
 
 /// A segment with more channels is not checked for the limits of each: it goes by age and by the total.
@@ -73,35 +72,6 @@ pub(super) fn enforce(
         }
     }
     Ok(count)
-}
-
-/// Gives back the space of sealed segments that have states alone: the one that is being written has repeated all of them, durably. A head and an
-/// empty index are left of each.
-///
-/// # Errors
-/// When the disk fails. An index that does not fit is made again at the next start.
-pub(super) fn shrink(catalog: &Catalog) -> Result<(), WriteError> {
-    let sealed = {
-        let segments = catalog.segments.lock();
-        if !segments.active.has_checkpoint {
-            return Ok(());
-        }
-        segments.sealed.clone()
-    };
-    let has_states_alone = |segment: &Sealed| segment.messages == 0 && segment.length > HEAD;
-    for (at, segment) in sealed.iter().enumerate().filter(|(_, segment)| has_states_alone(&segment.sealed)) {
-        let Sealed { number, salt, .. } = segment.sealed;
-        let file = catalog.disk.open(&file_name(number)).map_err(WriteError::Other)?;
-        let (empty, index) = (Index::default().encode(number, salt, HEAD), Index::default().sealed(number, salt, HEAD));
-        // First: an index of what is not there any more would be damage.
-        store::write_index(&*catalog.disk, number, &empty)?;
-        catalog.disk.sync_names().map_err(WriteError::Sync)?;
-        file.set_len(HEAD).map_err(WriteError::Other)?;
-        file.sync().map_err(WriteError::Sync)?;
-        let shrunk = Arc::new(SealedSegment { sealed: index, bytes: HEAD + empty.len() as u64 });
-        Arc::make_mut(&mut catalog.segments.lock().sealed)[at] = shrunk;
-    }
-    Ok(())
 }
 
 /// Notes that the messages of a segment are removed.

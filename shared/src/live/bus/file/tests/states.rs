@@ -213,52 +213,6 @@ fn a_full_table_can_be_replaced_in_one_batch() {
     assert_eq!(values, [4, 4, 4, 4, 4, 4, 4, 4, 6]);
 }
 
-/// However often states change, messages remain, in the memory too after a start.
-#[test]
-fn states_do_not_use_up_the_history() {
-    let disk = SimulatedDisk::new();
-    let mut simulated = open(&disk, Some(40_000));
-    let sent: Vec<_> = (0..20).map(|_| simulated.publish(publication("c", &"x".repeat(300))).unwrap()[0]).collect();
-    for n in 0..400 {
-        store(&mut simulated, &format!("{}", n % 2), Some(&"y".repeat(150)), 1_000).unwrap();
-        simulated.writer.work(Work { is_check: n % 7 == 0, ..Work::default() }).unwrap();
-    }
-    assert!(simulated.bus.disk().unwrap().segments > 15);
-    assert!(simulated.bus.disk().unwrap().bytes < 25_000, "{:?}", simulated.bus.disk());
-    for seed in 0..5 {
-        let disk = disk.cut_power(seed);
-        assert!(!repair::read(&disk).unwrap().is_damaged());
-        let again = open(&disk, Some(40_000));
-        assert_eq!(stored(&again).len(), 2 * 153);
-        assert_eq!(read_all(&again, "c", Since::After(sent[0])), (sent[1..].to_vec(), false));
-        assert!(again.bus.log().counts().messages > 0, "they are loaded");
-    }
-}
-
-/// The process may end while the space is given back.
-#[test]
-fn space_is_given_back_or_not() {
-    for steps in 0..12 {
-        let disk = SimulatedDisk::new();
-        let mut simulated = open(&disk, None);
-        let sent = simulated.publish(publication("c", "1")).unwrap()[0];
-        for n in 0..40 {
-            store(&mut simulated, &format!("{}", n % 2), Some(&"y".repeat(150)), 1_000).unwrap();
-        }
-        disk.faults(Faults { steps: Some(steps), ..Faults::default() });
-        // It fails, if the process ends there.
-        let _ = simulated.writer.work(Work { is_check: true, ..Work::default() });
-        for disk in [disk.cut_power(steps as u64), disk.kill()] {
-            let again = open(&disk, None);
-            assert_eq!(
-                (stored(&again).len(), read_all(&again, "c", Since::Earliest).0),
-                (2 * 153, vec![sent]),
-                "{steps}"
-            );
-        }
-    }
-}
-
 /// Also if the segment in which they are has no messages, and the process ends before the next one repeats them.
 #[test]
 fn states_are_there_whenever_the_process_ends() {

@@ -12,6 +12,8 @@ use crate::pure::Retention;
 
 const TABLE: StateTable = StateTable::new("test", 1 << 20);
 const HALF_MS: u64 = 1_800_000;
+/// How the content of each message begins: longer than what checksums may look like by chance.
+const TEXT: &str = "<the message ";
 const NAMES: [&str; 2] = ["a", "b"];
 
 thread_local! {
@@ -115,7 +117,7 @@ impl World {
                     is_gap |= batch.gap.is_some();
                     all.extend(batch.messages.iter().map(|message| {
                         let text = message.draft.payload.plain_json().into_owned();
-                        let number = text[2..text.find('>').unwrap()].parse().unwrap();
+                        let number = text[1 + TEXT.len()..text.find('>').unwrap()].parse().unwrap();
                         Sent { channel, number, id: message.id }
                     }));
                 }
@@ -182,7 +184,7 @@ impl World {
     fn publish(&mut self, messages: Vec<(usize, usize)>) {
         let texts = messages.into_iter().map(|(channel, length)| {
             self.number += 1;
-            (channel, self.number, format!("<{}>{}", self.number, "x".repeat(length)))
+            (channel, self.number, format!("{TEXT}{}>{}", self.number, "x".repeat(length)))
         });
         let texts: Vec<_> = texts.collect();
         let drafts = texts.iter().map(|(channel, _, text)| draft(NAMES[*channel], text)).collect();
@@ -234,7 +236,7 @@ impl World {
             let mut bytes = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
             file.read_at(&mut bytes, 0).unwrap();
             for Sent { number, .. } in &self.purged {
-                let text = format!("<{number}>");
+                let text = format!("{TEXT}{number}>");
                 assert!(memchr::memmem::find(&bytes, text.as_bytes()).is_none(), "{name} has {text}");
             }
         }

@@ -28,7 +28,6 @@ impl Writer {
             return Ok(());
         }
         self.store.states.lock().expire((self.clock)().time_ms);
-        self.shrink()?;
         self.remove_old(false)?;
         self.erase()?;
         if self.state.problem.lock().is_none() {
@@ -62,18 +61,6 @@ impl Writer {
             }
         }
         Ok(None)
-    }
-
-    /// Gives back the space of states that were repeated.
-    fn shrink(&mut self) -> Result<(), Failure> {
-        match retention::shrink(&self.store.catalog) {
-            Ok(()) => {}
-            Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
-            Err(WriteError::Other(error)) => {
-                self.warn(&format!("the space of old states is not given back: {}", explain(&error)));
-            }
-        }
-        Ok(())
     }
 
     /// Removes segments that are too old or exceed the space for the log.
