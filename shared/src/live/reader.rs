@@ -242,11 +242,11 @@ impl Reader {
             let head = self.log.head();
             // Afterwards: whatever is visible has been noted.
             self.match_channels();
-            if head == self.cursor && self.opening.is_none() {
-                self.end_scans();
+            let is_at_head = head == self.cursor && self.opening.is_none();
+            if is_at_head && self.end_scans() {
                 return None;
             }
-            if !self.find_matched() {
+            if !self.find_matched() || is_at_head {
                 return None;
             }
             let up_to = self.activate(head);

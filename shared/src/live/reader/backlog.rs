@@ -32,12 +32,20 @@ pub(super) struct Backlog {
     behind: Vec<Arc<Channel>>,
     /// The patterns whose channels are being looked for, each with the next part of the log.
     scans: VecDeque<(ChannelName, usize)>,
+    /// The scans replace what was noted or collected: without them messages would be lost.
+    are_scans_required: bool,
     limit: usize,
 }
 
 impl Default for Backlog {
     fn default() -> Self {
-        Self { unread: BTreeMap::new(), behind: Vec::new(), scans: VecDeque::new(), limit: MIN_LIMIT }
+        Self {
+            unread: BTreeMap::new(),
+            behind: Vec::new(),
+            scans: VecDeque::new(),
+            are_scans_required: false,
+            limit: MIN_LIMIT,
+        }
     }
 }
 
@@ -60,6 +68,13 @@ impl Backlog {
     pub(super) fn scan(&mut self, pattern: &ChannelName) {
         self.scans.retain(|(known, _)| known != pattern);
         self.scans.push_back((pattern.clone(), 0));
+    }
+
+    /// As [`scan`](Self::scan), instead of what was noted and collected for these patterns.
+    pub(super) fn scan_again<'a>(&mut self, patterns: impl Iterator<Item = &'a ChannelName>) {
+        (self.unread, self.behind) = (BTreeMap::new(), Vec::new());
+        patterns.for_each(|pattern| self.scan(pattern));
+        self.are_scans_required = true;
     }
 
     pub(super) fn is_scanning(&self) -> bool {
@@ -108,8 +123,7 @@ impl Reader {
         let mut is_scan = backlog.is_scanning();
         if !is_scan && backlog.unread.len() + backlog.behind.len() > backlog.limit {
             is_scan = true;
-            (backlog.unread, backlog.behind) = (BTreeMap::new(), Vec::new());
-            patterns.iter().for_each(|pattern| backlog.scan(&pattern.name));
+            backlog.scan_again(patterns.iter().map(|pattern| &pattern.name));
         }
         let mut visited = 0;
         while let Some((pattern, part)) = backlog.scans.pop_front() {
@@ -123,17 +137,22 @@ impl Reader {
                 backlog.scans.push_front((pattern, part + 1));
             }
         }
+        backlog.are_scans_required = false;
         if is_scan {
             backlog.limit = MIN_LIMIT.max(2 * (backlog.unread.len() + backlog.behind.len()));
         }
         true
     }
 
-    /// It has read everything: what follows will be noted.
-    pub(super) fn end_scans(&mut self) {
-        if let Some(matching) = &mut self.matching {
+    /// It has read everything up to the log's position: what follows will be noted, and scans for what came before find nothing. Returns whether
+    /// they are ended; those that replace what was noted are not.
+    pub(super) fn end_scans(&mut self) -> bool {
+        let Some(matching) = &mut self.matching else { return true };
+        let can_end = !matching.backlog.are_scans_required;
+        if can_end {
             matching.backlog.scans.clear();
         }
+        can_end
     }
 
     /// Looks for the channels of the next read; returns whether they are found. If not, the reader is woken at once.

@@ -132,11 +132,15 @@ impl Reader {
     pub(super) fn match_channels(&mut self) {
         let cursor = self.cursor;
         let Some(Matching { patterns, backlog, .. }) = self.matching.as_deref_mut() else { return };
-        for pattern in patterns {
+        let mut has_overflowed = false;
+        for pattern in &*patterns {
             match pattern.noted.take() {
                 Some(channels) => channels.iter().for_each(|channel| backlog.add(channel, cursor)),
-                None => backlog.scan(&pattern.name),
+                None => has_overflowed = true,
             }
+        }
+        if has_overflowed {
+            backlog.scan_again(patterns.iter().map(|pattern| &pattern.name));
         }
     }
 
