@@ -7,8 +7,9 @@ use actix_web::{
 use edge::{
     ApiError, Edge,
     body::BodyReader,
+    metrics::Transport,
     response::ResponseBody,
-    routes::{RequestBody, RequestParts, ResponseFuture},
+    routes::{OwnedParts, RequestBody, RequestParts, ResponseFuture},
     service::Service,
 };
 use shared::pure::{
@@ -34,13 +35,15 @@ const COPIED_BYTES: usize = 1024;
 pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -> ResponseFuture {
     let request = Request::read(service, parts);
     let (body, location, owner) = (BodyReader::new(parts.headers, body), location(service, parts), service.clone());
+    let owned = OwnedParts::from(parts);
     respond(service, parts, async move {
         let service = owner;
         let Request { target, content_type, lifetime, is_closed, fork } = request?;
         let Target { access, channel } = target;
         if let Some(fork) = &fork {
             // Who forks gets to read the source.
-            target::subscription(&service, &access, &fork.source, Since::Now)?.permit(&service).await?;
+            let reader = target::reader(&service, &owned.parts(), Transport::Poll, access.clone()).await?;
+            target::subscription(&service, &reader, &fork.source, Since::Now)?.permit(&service).await?;
         }
         let mut share = service.edge.receiving.share();
         let body =

@@ -15,7 +15,6 @@ use actix_web::{
 use bytes::Bytes;
 use edge::{
     Access, ApiError,
-    calls::{ConnectCall, Opening},
     connections::End,
     guarded::Guarded,
     limits::Slot,
@@ -88,12 +87,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         let (service, parts) = (owner, owned.parts());
         let access = Access::of(&service.edge, &parts);
         let transport = transport(parts.query);
-        let opening = || Opening { transport, namespace: None, headers: parts.headers, auth: None };
-        let access = match ConnectCall::new(&service.edge, &access, opening) {
-            Some(call) => call.access().await?,
-            None => access,
-        };
-        access.require_connection()?;
+        let access = target::reader(&service, &parts, transport, access).await?;
         let ask = Ask::read(&service, &parts, access)?;
         // The permission first: who may not read a stream does not learn whether it exists.
         let mut subscription = target::subscription(&service, &ask.access, &ask.channel, Since::Now)?;

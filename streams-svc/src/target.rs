@@ -2,6 +2,8 @@
 
 use edge::{
     Access, ApiError, Edge,
+    calls::{ConnectCall, Opening},
+    metrics::Transport,
     routes::{RequestParts, below},
     service::Service,
     settings::{CallKind, StreamSettings},
@@ -70,6 +72,22 @@ fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> R
         ));
     }
     Ok(())
+}
+
+/// The access of a client that reads: the application may decide it.
+pub(crate) async fn reader(
+    service: &Service,
+    parts: &RequestParts<'_>,
+    transport: Transport,
+    access: Access,
+) -> Result<Access, ApiError> {
+    let opening = || Opening { transport, namespace: None, headers: parts.headers, auth: None };
+    let access = match ConnectCall::new(&service.edge, &access, opening) {
+        Some(call) => call.access().await?,
+        None => access,
+    };
+    access.require_connection()?;
+    Ok(access)
 }
 
 /// The subscription of a client that may read the stream, unless the application says no.

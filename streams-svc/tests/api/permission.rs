@@ -150,6 +150,22 @@ async fn the_application_decides_who_may_fork() {
     }
 }
 
+/// What a client may read is what `connect` says, not what its token says: also when it forks.
+#[actix_web::test]
+async fn the_application_decides_what_a_client_may_fork() {
+    let backend = Backend::start().await;
+    let site = closed_site(&[("TRIDENT_CALL_URL", &backend.url()), ("TRIDENT_CALLS", "connect")]);
+    let client = site.token("*", "*");
+    backend.answer_all(|_| json!({ "subscribe": ["open", "mine"] }));
+    for source in ["open", "secret"] {
+        assert_eq!(put(&site, source).token(&client).body(JSON, "[1]").await.status, 201);
+    }
+    let fork = async |name: &str, source: &str| {
+        put(&site, name).token(&client).header("Stream-Forked-From", &format!("/streams/{source}")).send().await.status
+    };
+    assert_eq!((fork("mine", "secret").await, fork("mine", "open").await), (403, 201));
+}
+
 /// A shared cache gave everybody what the application had allowed to one client without a token.
 #[actix_web::test]
 async fn what_the_application_has_allowed_is_not_cached_for_others() {

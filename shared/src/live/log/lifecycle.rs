@@ -156,7 +156,10 @@ impl Log {
         let drafts = drafts(&append.channel, &append.payloads, append.user.as_ref());
         let growth = append.producer.as_ref().map_or(0, |producer| PRODUCER + producer.id.len());
         let owner = entry.owner.clone();
-        writer.require_space(owner.as_ref(), drafts.iter().map(Draft::footprint).sum::<usize>() + growth)?;
+        // A stream that is only closed takes next to nothing, and its readers wait for that.
+        if !drafts.is_empty() {
+            writer.require_space(owner.as_ref(), drafts.iter().map(Draft::footprint).sum::<usize>() + growth)?;
+        }
         writer.streams.get(&append.channel)?.state.accept(append, now.mono_ms);
         self.add_drafts(writer, drafts, now);
         if append.is_closing {

@@ -29,6 +29,15 @@ impl Writer {
         if owned > free { Err(StreamError::Share { limit }) } else { Ok(()) }
     }
 
+    /// Whether the channel has no messages, so that it can become a stream.
+    pub(super) fn require_unused(&self, channel: &ChannelName) -> Result<(), StreamError> {
+        let is_used = |known: &Arc<Channel>| !known.history.lock().is_empty();
+        match self.channels.get(channel).is_some_and(is_used) && !self.streams.entries.contains_key(channel) {
+            true => Err(StreamError::ChannelInUse(channel.clone())),
+            false => Ok(()),
+        }
+    }
+
     /// The streams of `owner` take `after` bytes in place of `before`.
     pub(super) fn recount(&mut self, owner: Option<&Arc<str>>, before: usize, after: usize) {
         let pool = self.pool_mut(Kind::Stream);

@@ -1,7 +1,5 @@
 //! The creation of streams.
 
-use std::sync::Arc;
-
 use super::{changes::drafts, fork::Inherited};
 use crate::{
     live::{
@@ -32,10 +30,7 @@ impl Log {
             }
             None => {}
         }
-        let is_used = |channel: &Arc<Channel>| !channel.history.lock().is_empty();
-        if writer.channels.get(&create.channel).is_some_and(is_used) {
-            return Err(StreamError::ChannelInUse(create.channel.clone()));
-        }
+        writer.require_unused(&create.channel)?;
         if let (Some(fork), Some(Inherited { source, .. })) = (&create.fork, &inherited) {
             match writer.streams.get(&fork.source) {
                 Ok(entry) if entry.state.info().created == source.created => {}

@@ -83,6 +83,7 @@ impl Log {
             if entries.get(&create.channel).is_some_and(|entry| !entry.is_over(now) || entry.is_read()) {
                 return Ok(None);
             }
+            writer.require_unused(&create.channel)?;
             match entries.get(&fork.source) {
                 None => return Err(StreamError::NoSource(fork.source.clone())),
                 Some(entry) if entry.is_over(now) && !entry.is_read() => {

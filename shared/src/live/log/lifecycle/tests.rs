@@ -217,6 +217,7 @@ fn the_streams_of_a_client_leave_as_much_as_they_take() {
         "less is free than it has"
     );
     assert_eq!(publish(&log, "a0", "1"), Err(StreamError::Share { limit: 100_000 }));
+    at(&log, 0, StreamOp::Append(Append { is_closing: true, ..append("a0", &[]) }.into())).expect("it can be closed");
     make(&log, by("c", "c0".to_owned()));
     add(&log, "c0", &["1"]);
     make(&log, create("backend"));
