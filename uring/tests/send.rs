@@ -65,18 +65,14 @@ fn a_full_socket_takes_a_part_and_then_nothing_and_delays_no_other() {
     ring.send(borrowed(&sockets[1..2]), &huge, &mut taken).unwrap();
     let accepted = taken.pop().unwrap().unwrap();
     assert!(accepted > 0 && accepted < huge.len(), "{accepted}");
-    // The kernel moves some of it to the client meanwhile.
-    while taken.len() < 5 {
-        std::thread::sleep(std::time::Duration::from_millis(60));
-        ring.send(borrowed(&sockets[1..2]), &huge[..1], &mut taken).unwrap();
-        if *taken.last().unwrap().as_ref().unwrap() > 0 {
-            taken.clear();
-        }
+    // It takes less and less, as nobody reads.
+    while taken.last().is_none_or(|taken| *taken.as_ref().unwrap() > 0) {
+        ring.send(borrowed(&sockets[1..2]), &huge, &mut taken).unwrap();
     }
     taken.clear();
     ring.send(borrowed(&sockets), b"short", &mut taken).unwrap();
     let taken: Vec<_> = taken.into_iter().map(Result::unwrap).collect();
-    // A few bytes may find space after all.
+    // They may find space after all.
     assert!(taken[0] == 5 && taken[1] <= 5 && taken[2] == 5, "{taken:?}");
     for client in [0, 2] {
         let mut received = [0; 5];

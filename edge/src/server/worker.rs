@@ -56,6 +56,8 @@ const OPENING: Duration = Duration::from_millis(20);
 const MAX_QUIET: Duration = Duration::from_secs(3);
 /// The pause after connections cannot be accepted, because there are no descriptors, for instance.
 const RETRY_ACCEPT: Duration = Duration::from_millis(100);
+/// How often that is logged.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Starts a thread that serves `routes`, and what `application` adds, on `listener`, and waits until it does. `uses_ring`: it sends messages
@@ -166,18 +168,16 @@ async fn accept<S>(listener: &Listener, context: &Rc<WorkerContext<S>>, connecti
 where
     S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error> + 'static,
 {
-    let mut has_failed = false;
+    let mut logged = None::<Instant>;
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => {
-                has_failed = false;
-                connections.serve(context, socket, peer);
-            }
+            Ok((socket, peer)) => connections.serve(context, socket, peer),
             // The connection's own fault: it was closed before it was accepted.
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
-                if !std::mem::replace(&mut has_failed, true) {
+                if logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
                     log::error!("connections cannot be accepted, and wait: {error}");
+                    logged = Some(Instant::now());
                 }
                 sleep(RETRY_ACCEPT).await;
             }
