@@ -42,7 +42,7 @@ struct ServerTimeouts {
     /// How long the port stays open after draining begins, for connections that are being opened.
     settle: Duration,
     /// How long after the last request a draining worker closes its idle connections. A proxy sends its next request on one of them until it
-    /// knows better, and that request would be lost.
+    /// has noticed the shutdown, and that request would be lost.
     quiet: Duration,
     /// After this time of the shutdown, whatever is still open is dropped.
     shutdown: Duration,

@@ -53,7 +53,7 @@ pub(crate) enum Found {
 /// What follows in the stream that was created at `created`.
 pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit: Limit) -> Poll<Found> {
     match reader.poll_read(cx, limit) {
-        // Its messages are lost to its readers, but that is no gap: it has ended.
+        // Its readers get no gap for its messages: the stream has ended.
         Poll::Ready(Some(batch)) if batch.gap.is_some() && is_deleted(reader, created) => {
             return Poll::Ready(Found::Deleted);
         }

@@ -1,3 +1,5 @@
+//! The ring of Linux: what is sent, in which order the results are, and what happens when the kernel fails.
+
 use std::{
     fmt, io,
     os::fd::{AsRawFd as _, BorrowedFd},

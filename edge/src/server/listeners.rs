@@ -88,7 +88,7 @@ pub(crate) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
 /// being opened complete and can be accepted. Its client sends the packet again after a second, and is refused if the port is closed by then.
 ///
 /// A port that is closed without this resets connections that are opened at this moment, although their client may have sent a request.
-/// Returns whether it is so.
+/// Returns whether the kernel does this.
 #[cfg(target_os = "linux")]
 pub(super) fn admit_no_more(listener: &impl std::os::fd::AsFd) -> bool {
     use socket2::SockFilter;

@@ -123,9 +123,14 @@ impl Worker {
         for worker in &workers {
             worker.arbiter.stop();
         }
-        // A thread that has panicked has said so.
-        let joined = tokio::task::spawn_blocking(|| workers.into_iter().for_each(|worker| drop(worker.arbiter.join())));
-        let _ = timeout(within, joined).await;
+        let (joined, all) = oneshot::channel();
+        // Not a blocking task of the runtime, which would wait for it at its own end, however long that takes.
+        std::thread::spawn(move || {
+            // A thread that has panicked has said so.
+            workers.into_iter().for_each(|worker| drop(worker.arbiter.join()));
+            let _ = joined.send(());
+        });
+        let _ = timeout(within, all).await;
     }
 }
 

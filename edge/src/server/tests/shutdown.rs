@@ -117,10 +117,27 @@ async fn while_draining_every_answer_asks_to_close() {
     let mut client = Client::new(&running).await;
     let answer = client.send(&get("/healthz")).await.read_to("ok\"}").await;
     assert!(!answer.to_lowercase().contains("connection: close"), "{answer}");
-    running.edge().readiness.not_ready("draining", "on the way out");
+    running.edge().readiness.not_ready("draining", "the process is shutting down");
     running.edge().drain.begin();
     let answer = client.send(&get("/readyz")).await.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.to_lowercase().contains("connection: close"), "{answer}");
     assert!(answer.contains(r#""code":"draining""#), "{answer}");
     running.kill().await;
+}
+
+/// Also at the end of the runtime.
+#[test]
+fn a_thread_that_does_not_end_does_not_keep_the_process() {
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async {
+            let (running, _gate) = serve(&[]);
+            let edge = running.edge().clone();
+            Client::new(&running).await.send(&get("/busy")).await;
+            until("the worker to be busy", || edge.drain.in_flight() == 1).await;
+            running.stop().await;
+        });
+        ended.send(()).unwrap();
+    });
+    has_ended.recv_timeout(PATIENCE).expect("it ends although a worker is busy for ever");
 }
