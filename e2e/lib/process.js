@@ -18,7 +18,7 @@ export async function freePort() {
   return port;
 }
 
-/** A process and what it said. `stop()` asks it to end and waits until it has. */
+/** A process and what it said. `stop()` asks it to end and waits until it has, and whatever it started and that shares its output. */
 export function start(command, args, env) {
   const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
@@ -35,6 +35,7 @@ export function start(command, args, env) {
     });
     child.once("exit", (code, signal) => resolve(code ?? signal));
   }).finally(() => running.delete(child));
+  const closed = new Promise((resolve) => child.once("close", resolve).once("error", resolve));
   return {
     pid: child.pid,
     said: () => said,
@@ -44,10 +45,13 @@ export function start(command, args, env) {
     async stop(signal = "SIGTERM") {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
       try {
-        return await soon(`the end of ${command}`, ended, 15_000);
+        const code = await soon(`the end of ${command}`, ended, 15_000);
+        await soon(`the end of what ${command} started`, closed, 15_000);
+        return code;
       } catch (error) {
         child.kill("SIGKILL");
         await ended;
+        for (const stream of [child.stdout, child.stderr]) stream.destroy();
         throw error;
       }
     },

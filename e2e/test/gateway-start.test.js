@@ -17,7 +17,7 @@ const PLAYED = {
   curl: '#!/bin/sh\nfor url; do :; done\naddress=${url#http://}\naddress=${address%%:*}\ncase $url in */healthz) ! grep -qx "$address" "$WORLD/silent" ;; *) grep -qx "$address" "$WORLD/ready" ;; esac\n',
   // It says on what it was started, and each time that it is to read its file again. Where TLS is served, the real one is asked
   // whether a file will do.
-  nginx: '#!/bin/sh\ncase " $* " in *" -t "*) [ "$TRIDENT_TLS" != on ] || exec "$NGINX" "$@" -e "$WORLD/error.log"; exit 0 ;; esac\ntrap "echo again >>$WORLD/reloads" HUP\ntrap "exit 0" TERM\necho "$@" >>"$WORLD/started"\nwhile :; do sleep 0.05; done\n',
+  nginx: '#!/bin/sh\n[ ! -e "$WORLD/early" ] || { read -r pid <"$WORLD/early"; kill "$pid"; }\ncase " $* " in *" -t "*) [ "$TRIDENT_TLS" != on ] || exec "$NGINX" "$@" -e "$WORLD/error.log"; exit 0 ;; esac\ntrap "echo again >>$WORLD/reloads" HUP\ntrap "exit 0" TERM\necho "$@" >>"$WORLD/started"\nwhile :; do sleep 0.05; done\n',
 };
 
 describe("gateway.sh", () => {
@@ -37,11 +37,11 @@ describe("gateway.sh", () => {
   const reloads = () => (existsSync(path.join(world, "reloads")) ? readFileSync(path.join(world, "reloads"), "utf8").split("\n").length - 1 : 0);
   const started = () => until("nginx", () => existsSync(path.join(world, "started")));
   const silences = (address) => (existsSync(path.join(world, `run/silent-${address}`)) ? readFileSync(path.join(world, `run/silent-${address}`), "utf8").length : 0);
-  const run = (settings = {}) => {
+  const run = (settings = {}, ...options) => {
     rmSync(path.join(world, "started"), { force: true });
     rmSync(path.join(world, "run"), { recursive: true, force: true });
     rmSync(path.join(world, "reloads"), { force: true });
-    const args = [path.join(ROOT, "ops/gateway/gateway.sh"), ...["nginx.conf", "run", "tls", "front.conf"].map((name) => path.join(world, name))];
+    const args = [...options, path.join(ROOT, "ops/gateway/gateway.sh"), ...["nginx.conf", "run", "tls", "front.conf"].map((name) => path.join(world, name))];
     gateway = start("sh", args, { PATH: `${path.join(world, "bin")}:${process.env.PATH}`, WORLD: world, NGINX: nginx, ...settings });
     all.push(gateway);
   };
@@ -112,6 +112,18 @@ describe("gateway.sh", () => {
     await until("a reload", () => reloads() === 4);
     assert.deepEqual(replicas("comet"), ["10.0.0.7:8081"]);
     assert.equal(await gateway.stop(), 0);
+  });
+
+  test("one that is stopped while it starts leaves no process", async () => {
+    tell("ready", ["10.0.0.3", "10.0.0.7", "10.0.0.9"]);
+    // Each command of the script takes 20 ms, so that the first nginx stops the script before the next command.
+    for (let round = 0; round < 2; round++) {
+      run({ PS4: "$(sleep 0.02)" }, "-x");
+      writeFileSync(path.join(world, "early"), `${gateway.pid}\n`);
+      assert.ok(["SIGTERM", 0].includes(await gateway.ended));
+      await gateway.stop();
+    }
+    rmSync(path.join(world, "early"));
   });
 
   test("TRIDENT_ORIGINS says which pages may read nginx's own errors", async () => {

@@ -180,10 +180,12 @@ renew() { # function, name, process
 
 # Left by a process that was killed.
 rm -f "$folder/nginx.sock"
-nginx -c "$folder/nginx.conf" -g 'daemon off;' &
-back=$!
 
+# One process starts the nginx in the back, watches it and ends it, so that it ends with the front whenever that is stopped, even
+# before it has started.
 (
+  nginx -c "$folder/nginx.conf" -g 'daemon off;' &
+  back=$!
   while sleep 1 && kill -0 "$front" 2>/dev/null; do
     # Neither is of use without the other.
     kill -0 "$back" 2>/dev/null || { kill "$front"; break; }
