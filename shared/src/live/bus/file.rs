@@ -213,6 +213,8 @@ impl FileBus {
             purge_within: options.purge_within,
             erasing: None,
             erase_after_ms: 0,
+            left: purge::Left::default(),
+            left_after_ms: 0,
             roll_after_ms: 0,
             warnings: Throttle::new(WARN_EVERY),
             dirty_since: None,

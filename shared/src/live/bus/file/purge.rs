@@ -10,7 +10,11 @@
 
 use std::sync::Arc;
 
-use super::{catalog::Catalog, segment, states::States};
+use super::{
+    catalog::Catalog,
+    segment,
+    states::{self, States},
+};
 use crate::{
     live::{
         bus::{StateTable, StoredState},
@@ -21,7 +25,7 @@ use crate::{
 
 mod erasing;
 
-pub(super) use erasing::erase;
+pub(super) use erasing::{Attempt, Left, erase};
 
 /// Purges whose bytes may still be on disk. A power cut loses none.
 pub(super) const TABLE: StateTable = StateTable { is_synced: true, ..StateTable::new("purge", 8 << 20) };
@@ -29,7 +33,7 @@ pub(super) const TABLE: StateTable = StateTable { is_synced: true, ..StateTable:
 const NEW: &str = ".new";
 
 /// A purge whose bytes may still be on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Purge {
     pub(super) channel: ChannelName,
     pub(super) up_to: Cursor,
@@ -44,6 +48,12 @@ impl Purge {
         key.extend_from_slice(&self.up_to.ms.to_be_bytes());
         key.extend_from_slice(&self.up_to.seq.to_be_bytes());
         StoredState { table: TABLE, key, value: Some(self.at_ms.to_be_bytes().to_vec()), until_ms: u64::MAX }
+    }
+
+    /// The bytes of its state.
+    pub(super) fn size(&self) -> usize {
+        let StoredState { key, value, .. } = self.state();
+        states::size(&key, &value.unwrap_or_default())
     }
 
     /// The removal of its state.

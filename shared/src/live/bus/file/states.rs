@@ -43,7 +43,8 @@ impl Stored {
     }
 }
 
-fn size(key: &[u8], value: &[u8]) -> usize {
+/// The bytes of a state, as tables count them.
+pub(super) fn size(key: &[u8], value: &[u8]) -> usize {
     OVERHEAD + key.len() + value.len()
 }
 

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use super::{
     Fsync,
     archive::DiskArchive,
-    purge::{self, Purge},
+    purge::{self, Left, Purge},
     queue::{Job, Queue, Reply, Work},
     record::Change,
     state::DiskState,
@@ -77,6 +77,10 @@ pub(super) struct Writer {
     pub(super) erasing: Option<Erasing>,
     /// No earlier than this, on the monotonic clock, they are removed.
     pub(super) erase_after_ms: u64,
+    /// What could not be removed.
+    pub(super) left: Left,
+    /// The same for what is left, if there is any.
+    pub(super) left_after_ms: u64,
     /// The same for a new segment, after an attempt that failed.
     pub(super) roll_after_ms: u64,
     pub(super) warnings: Throttle,

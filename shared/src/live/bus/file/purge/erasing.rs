@@ -1,12 +1,16 @@
 //! Removes the bytes of purged messages from segments.
 //!
 //! A segment that has some is written anew, with records of the same length without content in their places, and replaces the old one. Its copy is no
-//! part of the log before: whatever fails until then, the copy is removed, and all of it is done again later.
+//! part of the log before: whatever fails until then, the copy is removed, and all of it is done again later. A damaged segment is copied with its damage,
+//! so the log gets no worse. One that the disk cannot read remains as it is: the next attempt may be able to.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     io,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,10 +19,13 @@ use super::{NEW, Purge};
 use crate::{
     live::bus::file::{
         catalog::Catalog,
-        disk::{Disk, DiskFile, is_full, read_exact},
+        disk::{Disk, DiskFile, is_unreadable, read_exact},
         error::WriteError::{self, Other, Sync},
-        index::{Sealed, sealed},
-        record::{self, Hole},
+        index::{
+            self, Entry, Sealed,
+            sealed::{self, SealedEntries},
+        },
+        record::{self, Framed, Hole, Record},
         segment::{self, Found, HEAD, Head, Visit, file_name, index_name},
     },
     pure::{ChannelName, Cursor},
@@ -26,50 +33,115 @@ use crate::{
 
 /// How much is copied at once.
 const CHUNK: usize = 1 << 20;
-/// How much is copied before it is synced, so that no sync of a publication waits for more.
-const SYNC_EVERY: u64 = 4 << 20;
-/// The longest pause after each part.
+/// How much is read or copied before the others have the disk. What was copied is synced then, so that no sync of a publication waits for more.
+const PAUSE_EVERY: u64 = 4 << 20;
+/// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Up to which message each channel was purged.
 type Purged<'a> = HashMap<&'a ChannelName, Cursor>;
 
-/// Removes the bytes of `purges` from all sealed segments, until `is_cancelled`. What cannot be read does not keep the rest.
+/// Purges whose bytes are still on disk, and the segments that may have some of them: no other segment has.
+#[derive(Clone, Debug, Default)]
+pub(in crate::live::bus::file) struct Left {
+    pub(in crate::live::bus::file) purges: HashSet<Purge>,
+    pub(in crate::live::bus::file) segments: BTreeSet<u64>,
+}
+
+/// What an attempt did not remove.
+#[derive(Debug, Default)]
+pub(in crate::live::bus::file) struct Attempt {
+    pub(in crate::live::bus::file) left: Left,
+    /// Why, for the first of these segments.
+    pub(in crate::live::bus::file) why: Option<io::Error>,
+    /// Whether there is another reason than damage, one that may end soon.
+    pub(in crate::live::bus::file) is_passing: bool,
+}
+
+/// Removes the bytes of the purges `new` from all sealed segments, and those of `left` from its segments, until `is_cancelled`. A segment that cannot be
+/// read or written does not keep the others.
 ///
 /// # Errors
-/// When a segment cannot be read or written: then some of them may be left. `Interrupted` if it was cancelled.
+/// [`Sync`], which is the end of the log. `Interrupted` if it was cancelled.
 pub(in crate::live::bus::file) fn erase(
     catalog: &Catalog,
-    purges: &[Purge],
+    new: &[Purge],
+    left: &Left,
     is_cancelled: &AtomicBool,
-) -> Result<(), WriteError> {
+) -> Result<Attempt, WriteError> {
+    let (purged_new, purged_all) = (purged(new), purged(new.iter().chain(&left.purges)));
+    let sealed = catalog.segments.lock().sealed.clone();
+    let mut attempt = Attempt::default();
+    let mut pace = Pace::new();
+    for segment in &*sealed {
+        let segment = &segment.sealed;
+        let had_left = left.segments.contains(&segment.number);
+        let purged = if had_left { &purged_all } else { &purged_new };
+        let mut erasing = Erasing { catalog, disk: &*catalog.disk, purged, is_cancelled, pace: &mut pace };
+        match erasing.erase_in(segment) {
+            // Retention has removed it.
+            Err(Other(error)) if error.kind() == io::ErrorKind::NotFound && !catalog.is_sealed(segment.number) => {}
+            Err(Other(error)) if error.kind() != io::ErrorKind::Interrupted => {
+                let index = catalog.disk.open(&index_name(segment.number)).ok();
+                let all = new.iter().chain(left.purges.iter().filter(|_| had_left));
+                let here = all.filter(|purge| may_have(index.as_deref(), segment, &purge.channel, purge.up_to));
+                attempt.left.purges.extend(here.cloned());
+                attempt.left.segments.insert(segment.number);
+                attempt.is_passing |= error.kind() != io::ErrorKind::InvalidData;
+                attempt.why.get_or_insert(error);
+            }
+            erased => erased?,
+        }
+    }
+    Ok(attempt)
+}
+
+fn purged<'a>(purges: impl IntoIterator<Item = &'a Purge>) -> Purged<'a> {
     let mut purged = Purged::new();
     for purge in purges {
         let newest = purged.entry(&purge.channel).or_default();
         *newest = purge.up_to.max(*newest);
     }
-    let sealed = catalog.segments.lock().sealed.clone();
-    let erasing = Erasing { catalog, disk: &*catalog.disk, purged, is_cancelled };
-    let mut failed = None;
-    for segment in &*sealed {
-        match erasing.erase_in(&segment.sealed) {
-            // Retention has removed it.
-            Err(Other(error))
-                if error.kind() == io::ErrorKind::NotFound && !catalog.is_sealed(segment.sealed.number) => {}
-            Err(Other(error)) if error.kind() != io::ErrorKind::Interrupted && !is_full(&error) => {
-                failed.get_or_insert(error);
-            }
-            erased => erased?,
-        }
+    purged
+}
+
+/// Whether a segment may have messages of a channel up to this one: if its index cannot be read, it may.
+fn may_have(index: Option<&dyn DiskFile>, segment: &Sealed, channel: &ChannelName, up_to: Cursor) -> bool {
+    let Some(index) = index else { return true };
+    match sealed::find(index, segment.channels, channel) {
+        Ok(found) => found.is_some_and(|entry| entry.summary.first <= up_to),
+        Err(_) => true,
     }
-    failed.map_or(Ok(()), |error| Err(Other(error)))
+}
+
+/// Leaves the disk to others for as long as it was used.
+struct Pace {
+    /// The bytes since the last pause.
+    bytes: u64,
+    begun: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { bytes: 0, begun: Instant::now() }
+    }
+
+    fn is_due(&self) -> bool {
+        self.bytes >= PAUSE_EVERY
+    }
+
+    fn pause(&mut self) {
+        thread::sleep(self.begun.elapsed().min(MAX_PAUSE));
+        *self = Self::new();
+    }
 }
 
 struct Erasing<'a> {
     catalog: &'a Catalog,
     disk: &'a dyn Disk,
-    purged: Purged<'a>,
+    purged: &'a Purged<'a>,
     is_cancelled: &'a AtomicBool,
+    pace: &'a mut Pace,
 }
 
 impl Erasing<'_> {
@@ -77,21 +149,10 @@ impl Erasing<'_> {
         if self.is_cancelled.load(Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
-    fn erase_in(&self, sealed: &Sealed) -> Result<(), WriteError> {
+    fn erase_in(&mut self, sealed: &Sealed) -> Result<(), WriteError> {
         self.go_on().map_err(Other)?;
-        if !self.may_have(sealed) {
-            return Ok(());
-        }
-        let name = file_name(sealed.number);
-        let file = self.disk.open(&name).map_err(Other)?;
-        let (found, is_whole) = self.find(&*file, sealed).map_err(Other)?;
-        if !is_whole {
-            self.overwrite(&*file, sealed.salt, &found).map_err(Other)?;
-            let left =
-                format!("{name} is damaged, and may have some where it cannot be read; see `standalone log verify`");
-            return Err(Other(io::Error::other(left)));
-        }
-        if found.is_empty() {
+        let index = self.disk.open(&index_name(sealed.number)).ok();
+        if !self.purged.iter().any(|(channel, up_to)| may_have(index.as_deref(), sealed, channel, *up_to)) {
             return Ok(());
         }
         // Publishers need as much again meanwhile.
@@ -103,43 +164,64 @@ impl Erasing<'_> {
             );
             return Err(Other(io::ErrorKind::StorageFull.into()));
         }
+        let name = file_name(sealed.number);
+        let file = self.disk.open(&name).map_err(Other)?;
+        let found = self.find(&*file, sealed, index.as_ref());
+        let (found, is_all) = found.map_err(|error| Other(named(&name, error)))?;
+        if !found.is_empty() {
+            self.replace(&name, &*file, sealed, &found)?;
+        }
+        if is_all {
+            return Ok(());
+        }
+        let left = format!("{name} and its index are damaged: see `standalone log verify`");
+        Err(Other(io::Error::new(io::ErrorKind::InvalidData, left)))
+    }
+
+    /// Puts a copy without these messages in the place of a segment.
+    fn replace(
+        &mut self,
+        name: &str,
+        file: &dyn DiskFile,
+        sealed: &Sealed,
+        found: &[(u64, u64)],
+    ) -> Result<(), WriteError> {
         let new = format!("{name}{NEW}");
         let replaced = self.disk.create(&new).and_then(|copy| {
-            self.rewrite(&*file, &*copy, sealed.salt, &found)?;
+            self.rewrite(file, &*copy, sealed.salt, found)?;
             copy.sync()?;
             // What is there now may be another log.
             self.disk.check()?;
-            self.disk.rename(&new, &name)
+            self.disk.rename(&new, name)
         });
         replaced.map_err(|error| {
             let _ = self.disk.remove(&new);
-            Other(error)
+            Other(named(name, error))
         })?;
         self.disk.sync_names().map_err(Sync)?;
         if !self.catalog.is_sealed(sealed.number) {
             // Retention has removed the old one meanwhile.
-            let _ = self.disk.remove(&name);
+            let _ = self.disk.remove(name);
         }
         Ok(())
     }
 
-    /// Whether a segment may have purged messages: if its index cannot be read, it may.
-    fn may_have(&self, segment: &Sealed) -> bool {
-        let Ok(index) = self.disk.open(&index_name(segment.number)) else { return true };
-        self.purged.iter().any(|(channel, up_to)| match sealed::find(&*index, segment.channels, channel) {
-            Ok(found) => found.is_some_and(|entry| entry.summary.first <= *up_to),
-            Err(_) => true,
-        })
-    }
-
-    /// The places of all purged messages that can be read, and whether that is all of the segment.
-    fn find(&self, file: &dyn DiskFile, sealed: &Sealed) -> io::Result<(Vec<(u64, u64)>, bool)> {
+    /// The places of purged messages, and whether none is missing.
+    fn find(
+        &mut self,
+        file: &dyn DiskFile,
+        sealed: &Sealed,
+        index: Option<&Arc<dyn DiskFile>>,
+    ) -> io::Result<(Vec<(u64, u64)>, bool)> {
         let head = Head::read(file)?;
         if head.is_some_and(|head| (head.salt, head.number) != (sealed.salt, sealed.number)) {
             // Another log has this name now.
             return Err(io::ErrorKind::NotFound.into());
         }
-        let mut finding = Finding { erasing: self, found: Vec::new() };
+        if let Some(index) = index.filter(|index| sealed::check(&***index).is_ok_and(|found| found == *sealed)) {
+            return Ok((self.find_by_index(file, sealed, index)?, true));
+        }
+        let mut finding = Finding { erasing: self, found: Vec::new(), at: HEAD };
         let (mut from, mut is_whole) = (HEAD, head.is_some());
         while let Some(bad) = segment::scan(file, sealed.salt, from, &mut finding)?.bad {
             is_whole = false;
@@ -151,11 +233,48 @@ impl Erasing<'_> {
         Ok((finding.found, is_whole))
     }
 
+    /// The places by a valid index, which knows those of damaged messages, too.
+    fn find_by_index(
+        &mut self,
+        file: &dyn DiskFile,
+        sealed: &Sealed,
+        index: &Arc<dyn DiskFile>,
+    ) -> io::Result<Vec<(u64, u64)>> {
+        let mut places = Vec::new();
+        for (channel, up_to) in self.purged {
+            let entry = sealed::find(&**index, sealed.channels, channel)?;
+            let Some(entry) = entry.filter(|entry| entry.summary.first <= *up_to) else { continue };
+            let entries = SealedEntries { file: index.clone(), entry };
+            for Entry { offset, length } in index::entries(&entries, Cursor::ZERO, u64::MAX)?.0 {
+                self.go_on()?;
+                self.pace.bytes += length;
+                if self.pace.is_due() {
+                    self.pace.pause();
+                }
+                let bytes = read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX))?;
+                match whole(&bytes, sealed.salt, offset) {
+                    Some(Record::Message { id, .. }) if id > *up_to => break,
+                    Some(Record::Erased { .. }) => {}
+                    // It is damaged, and was erased before.
+                    None if bytes.iter().all(|byte| *byte == 0) => {}
+                    _ => places.push((offset, length)),
+                }
+            }
+        }
+        places.sort_unstable();
+        Ok(places)
+    }
+
     /// Writes a copy of a segment without the content of the messages at these places.
-    fn rewrite(&self, file: &dyn DiskFile, copy: &dyn DiskFile, salt: u32, erased: &[(u64, u64)]) -> io::Result<()> {
+    fn rewrite(
+        &mut self,
+        file: &dyn DiskFile,
+        copy: &dyn DiskFile,
+        salt: u32,
+        erased: &[(u64, u64)],
+    ) -> io::Result<()> {
         let mut left = erased.iter().peekable();
         let (mut at, length) = (0, file.length()?);
-        let (mut synced, mut begun) = (0, Instant::now());
         while at < length {
             self.go_on()?;
             // Purged messages are never written.
@@ -172,46 +291,58 @@ impl Erasing<'_> {
             let chunk = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
             copy.write_at(&read_exact(file, at, chunk)?, at)?;
             at += chunk as u64;
-            if at - synced >= SYNC_EVERY {
+            self.pace.bytes += chunk as u64;
+            if self.pace.is_due() {
                 copy.sync()?;
-                // Publishers have the disk for half of the time.
-                thread::sleep(begun.elapsed().min(MAX_PAUSE));
-                (synced, begun) = (at, Instant::now());
+                self.pace.pause();
             }
         }
         Ok(())
     }
+}
 
-    /// Removes the content of messages in a damaged segment, of which no copy can be made: an interruption leaves records that are not valid,
-    /// which it has already.
-    fn overwrite(&self, file: &dyn DiskFile, salt: u32, found: &[(u64, u64)]) -> io::Result<()> {
-        if found.is_empty() {
-            return Ok(());
-        }
-        self.disk.check()?;
-        for (offset, length) in found {
-            self.go_on()?;
-            file.write_at(&blank(file, salt, *offset, *length)?, *offset)?;
-        }
-        file.sync()
+/// An error that says which segment cannot be read.
+fn named(name: &str, error: io::Error) -> io::Error {
+    if !is_unreadable(&error) {
+        return error;
+    }
+    let text = format!("{name} cannot be read ({error}): see `standalone log verify`");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The record that `bytes` are; `None` if they are damaged.
+fn whole(bytes: &[u8], salt: u32, offset: u64) -> Option<Record<'_>> {
+    match record::framed(bytes, salt, offset) {
+        Framed::Whole { body, length } if length == bytes.len() => record::parse(body),
+        _ => None,
     }
 }
 
-/// A message without its content.
+/// A message without its content. Nothing is left of one that is damaged.
 fn blank(file: &dyn DiskFile, salt: u32, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = read_exact(file, offset, usize::try_from(length).unwrap_or(usize::MAX))?;
-    record::erase(&mut bytes, salt, offset);
+    match whole(&bytes, salt, offset) {
+        Some(_) => record::erase(&mut bytes, salt, offset),
+        None => bytes.fill(0),
+    }
     Ok(bytes)
 }
 
-struct Finding<'a> {
-    erasing: &'a Erasing<'a>,
+struct Finding<'a, 'b> {
+    erasing: &'a mut Erasing<'b>,
     found: Vec<(u64, u64)>,
+    /// Up to here, the reading is counted.
+    at: u64,
 }
 
-impl Visit for Finding<'_> {
+impl Visit for Finding<'_, '_> {
     fn message(&mut self, found: Found<'_>) -> io::Result<()> {
         self.erasing.go_on()?;
+        self.erasing.pace.bytes += found.offset.saturating_sub(self.at);
+        self.at = found.offset;
+        if self.erasing.pace.is_due() {
+            self.erasing.pace.pause();
+        }
         let channel = record::channel(found.fields);
         if channel.is_some_and(|channel| self.erasing.purged.get(&channel).is_some_and(|up_to| found.id <= *up_to)) {
             self.found.push((found.offset, found.length));

@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use super::*;
 
+mod damage;
+
 const WITHIN: Duration = Duration::from_secs(3_600);
 const HALF_MS: u64 = 1_800_000;
 
@@ -275,38 +277,6 @@ fn the_newest_messages_may_be_erased() {
         assert_eq!(read_all(&again, "a", Since::After(missed)), (vec![], true));
     }
     assert_eq!(read_all(&again, "b", Since::After(others[38])), (others[39..].to_vec(), false));
-}
-
-/// What can be read is erased, also in the damaged segment, and what is late is reported.
-#[test]
-fn a_damaged_segment_does_not_keep_the_others() {
-    for is_unreadable in [true, false] {
-        let disk = SimulatedDisk::new();
-        let (mut simulated, ..) = filled(&disk, Fsync::Always);
-        purge_now(&mut simulated, "a");
-        assert!(simulated.bus.catalog.segments.lock().active.number > 3);
-        let name = segment::file_name(1);
-        match is_unreadable {
-            true => disk.unreadable(&name, 2_000..2_001),
-            false => disk.damage(&name, |bytes| bytes[2_000] ^= 1),
-        }
-        pass(HALF_MS);
-        assert!(simulated.bus.degraded().is_empty());
-        erase(&mut simulated).unwrap();
-        disk.unreadable(&name, 0..0);
-        let left = occurrences(&disk, "secret");
-        // A sector that cannot be read is nearly all of this segment.
-        assert!(if is_unreadable { (5..15).contains(&left) } else { left < 3 }, "{left}");
-        assert_eq!(purge::all(&simulated.bus.states.lock()).len(), 1, "it is not done");
-        pass(HALF_MS + 1);
-        assert_eq!(simulated.bus.degraded()[0].reason, reason::PURGE_OVERDUE);
-        assert!(simulated.bus.disk().unwrap().purge_age > WITHIN);
-        if is_unreadable {
-            erase(&mut simulated).unwrap();
-            assert_eq!((occurrences(&disk, "secret"), simulated.bus.degraded().len()), (0, 0));
-            assert_eq!(simulated.bus.disk().unwrap().purge_age, Duration::ZERO);
-        }
-    }
 }
 
 /// A copy of a segment is no part of the log: publishers keep the space, and a failure is no failure of the log.

@@ -16,17 +16,19 @@ use crate::live::bus::file::{
     disk::explain,
     error::WriteError,
     index::Listing as _,
-    purge::{self, Purge},
+    purge::{self, Attempt, Left, Purge},
     queue::Job,
 };
 
 /// After a failure, the next attempt begins after so many milliseconds.
 const RETRY_MS: u64 = 60_000;
+/// The same after damage, which hardly ever ends.
+const RETRY_DAMAGED_MS: u64 = 600_000;
 
 /// The bytes of some purges are being removed, on a thread of its own.
 #[derive(Debug)]
 pub(in crate::live::bus::file) struct Erasing {
-    thread: JoinHandle<Result<(), WriteError>>,
+    thread: JoinHandle<Result<Attempt, WriteError>>,
     is_cancelled: Arc<AtomicBool>,
     purges: Vec<Purge>,
 }
@@ -50,12 +52,13 @@ impl Writer {
     pub(super) fn erase(&mut self) -> Result<(), Failure> {
         if let Some(Erasing { thread, purges, .. }) = self.erasing.take_if(|erasing| erasing.thread.is_finished()) {
             let ended = |_| Err(WriteError::Other(io::Error::other("its thread ended unexpectedly")));
-            match thread.join().unwrap_or_else(ended).and_then(|()| self.erased(&purges)) {
-                Ok(()) => {
-                    self.publish(vec![removal(&purges)])?;
+            match thread.join().unwrap_or_else(ended).and_then(|attempt| self.erased(purges, attempt)) {
+                Ok(gone) if gone.is_empty() => {}
+                Ok(gone) => {
+                    self.publish(vec![removal(&gone)])?;
                     let is_left =
                         |purge: &Purge| self.store.states.lock().value(purge::TABLE, &purge.state().key).is_some();
-                    if purges.first().is_some_and(is_left) {
+                    if gone.first().is_some_and(is_left) {
                         // The disk is full.
                         self.erase_after_ms = (self.clock)().mono_ms.saturating_add(RETRY_MS);
                     }
@@ -68,18 +71,24 @@ impl Writer {
             }
         }
         let now = (self.clock)();
-        if self.erasing.is_some() || now.mono_ms < self.erase_after_ms || !self.is_erasure_due(now.time_ms) {
+        if self.erasing.is_some() || now.mono_ms < self.erase_after_ms {
             return Ok(());
         }
-        let purges = purge::all(&self.store.states.lock());
-        if self.has_purged(&purges) && (self.roll()?.is_some() || self.has_purged(&purges)) {
+        let (new, is_left_due) = (self.new_purges(now.time_ms), self.is_left_due(now.mono_ms));
+        if new.is_empty() && !is_left_due {
+            return Ok(());
+        }
+        // Only sealed segments are written anew.
+        if self.has_purged(&new) && (self.roll()?.is_some() || self.has_purged(&new)) {
             // There is no new segment: the disk is full.
             self.erase_after_ms = now.mono_ms.saturating_add(RETRY_MS);
             return Ok(());
         }
+        let left = if is_left_due { mem::take(&mut self.left) } else { Left::default() };
+        let purges = new.iter().chain(&left.purges).cloned().collect();
         let (catalog, is_cancelled) = (self.store.catalog.clone(), Arc::<AtomicBool>::default());
-        let (of_thread, cancelled) = (purges.clone(), is_cancelled.clone());
-        let run = move || purge::erase(&catalog, &of_thread, &cancelled);
+        let cancelled = is_cancelled.clone();
+        let run = move || purge::erase(&catalog, &new, &left, &cancelled);
         match thread::Builder::new().name("log-eraser".to_owned()).spawn(run) {
             Ok(thread) => self.erasing = Some(Erasing { thread, is_cancelled, purges }),
             Err(_) => self.erase_after_ms = now.mono_ms.saturating_add(RETRY_MS),
@@ -87,14 +96,31 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the oldest purge is due, or there are so many that later ones would be refused.
-    fn is_erasure_due(&self, now_ms: u64) -> bool {
+    /// The purges of which no attempt was made, if the oldest one is due, or they are so many that later ones would be refused.
+    fn new_purges(&self, now_ms: u64) -> Vec<Purge> {
         let states = self.store.states.lock();
-        let Some(oldest_ms) = purge::oldest_ms(&states) else { return false };
         // There has to be time for it.
         let patience = u64::try_from(self.purge_within.as_millis() / 2).unwrap_or(u64::MAX);
+        let is_due = |oldest_ms: Option<u64>, bytes: usize, most: usize| {
+            oldest_ms.is_some_and(|oldest_ms| oldest_ms.saturating_add(patience) <= now_ms || bytes >= most / 2)
+        };
         let (bytes, most) = states.fill(purge::TABLE, self.store.segment_bytes);
-        oldest_ms.saturating_add(patience) <= now_ms || bytes >= most / 2
+        if !is_due(purge::oldest_ms(&states), bytes, most) {
+            return Vec::new();
+        }
+        let mut new = purge::all(&states);
+        drop(states);
+        new.retain(|purge| !self.left.purges.contains(purge));
+        // What is left of others takes space for longer.
+        let of_new: usize = new.iter().map(Purge::size).sum();
+        let is_due = is_due(new.iter().map(|purge| purge.at_ms).min(), of_new, most.saturating_sub(bytes - of_new));
+        if is_due { new } else { Vec::new() }
+    }
+
+    /// Whether the segments that could not be erased are to be tried again, or some of them are removed.
+    fn is_left_due(&self, mono_ms: u64) -> bool {
+        let is_gone = |number: &u64| !self.store.catalog.is_sealed(*number);
+        !self.left.purges.is_empty() && (mono_ms >= self.left_after_ms || self.left.segments.iter().any(is_gone))
     }
 
     /// Whether the segment that is being written has messages of these purges.
@@ -106,12 +132,30 @@ impl Writer {
         })
     }
 
-    /// The bytes are gone. What each channel lost was known by the purges, and has to be known without them.
-    fn erased(&self, purges: &[Purge]) -> Result<(), WriteError> {
-        let removed = self.store.catalog.segments.lock().removed.clone();
-        removed.write(&*self.store.catalog.disk)?;
-        log::info!("{}: {} purges were removed from the disk", self.directory(), purges.len());
-        Ok(())
+    /// The bytes of these purges are gone, except for what is left; returns those that are complete. What each channel lost was known by the purges, and
+    /// has to be known without them.
+    fn erased(&mut self, purges: Vec<Purge>, attempt: Attempt) -> Result<Vec<Purge>, WriteError> {
+        let Attempt { left, why, is_passing } = attempt;
+        let gone: Vec<Purge> = purges.into_iter().filter(|purge| !left.purges.contains(purge)).collect();
+        if let Some(error) = why {
+            let (purges, segments) = (left.purges.len(), left.segments.len());
+            self.warn(&format!(
+                "messages of {purges} purges are not removed from {segments} segments yet: {}",
+                explain(&error)
+            ));
+            let pause = if is_passing { RETRY_MS } else { RETRY_DAMAGED_MS };
+            let again_ms = (self.clock)().mono_ms.saturating_add(pause);
+            let has_left = !self.left.purges.is_empty();
+            self.left_after_ms = if has_left { again_ms.min(self.left_after_ms) } else { again_ms };
+            self.left.purges.extend(left.purges);
+            self.left.segments.extend(left.segments);
+        }
+        if !gone.is_empty() {
+            let removed = self.store.catalog.segments.lock().removed.clone();
+            removed.write(&*self.store.catalog.disk)?;
+            log::info!("{}: {} purges were removed from the disk", self.directory(), gone.len());
+        }
+        Ok(gone)
     }
 }
 
