@@ -45,12 +45,10 @@ pub(super) fn plan(catalog: &Catalog, total: usize, states_ms: u64) -> io::Resul
     // Without a checkpoint, the states are in the segment before.
     let has_states = segments.active.has_checkpoint;
     let before_active = segments.active.number.saturating_sub(1);
-    let is_wanted = |sealed: &&Sealed| {
-        let has_valid = sealed.last.ms >= states_ms || !has_states && sealed.number == before_active;
-        has_valid && sealed.number < numbers[0]
-    };
-    let states = segments.sealed.iter().map(|segment| &segment.sealed).filter(is_wanted);
-    let states = states.map(|sealed| sealed.number).collect();
+    let is_needed = |sealed: &Sealed| sealed.last.ms >= states_ms || !has_states && sealed.number == before_active;
+    // From there on, none is left out: it may have removed what an earlier one had.
+    let states = segments.sealed.iter().map(|segment| &segment.sealed).skip_while(|sealed| !is_needed(sealed));
+    let states = states.map(|sealed| sealed.number).take_while(|number| *number < numbers[0]).collect();
     drop(segments);
     let first = catalog.disk.open(&file_name(numbers[0]))?;
     let before = Head::read(&*first)?.map_or(Cursor::ZERO, |head| head.before);

@@ -235,3 +235,30 @@ fn states_are_there_whenever_the_process_ends() {
         assert!(stored(&again).starts_with("a=1 b="), "{steps}: {}", stored(&again));
     }
 }
+
+/// A start reads old segments for their idempotency keys. One that only has states may have removed what they had.
+#[test]
+fn what_a_segment_of_states_removed_does_not_return() {
+    let disk = SimulatedDisk::new();
+    // The memory has the newest segments only.
+    let limits = Limits { total: Some(8_000), ..Limits::default() };
+    let open = || {
+        let options = FileOptions::default();
+        let opened = FileBus::on(Arc::new(disk.kill()), options, 4_096, limits, || START.into()).unwrap();
+        Simulated { bus: opened.0, writer: opened.1 }
+    };
+    let mut simulated = open();
+    simulated.publish(keyed("1")).unwrap();
+    store(&mut simulated, "a", Some("1"), 1_000).unwrap();
+    simulated.writer.store.roll().unwrap();
+    store(&mut simulated, "b", Some("1"), 1_000).unwrap();
+    store(&mut simulated, "a", None, 0).unwrap();
+    simulated.writer.store.roll().unwrap();
+    for _ in 0..30 {
+        simulated.publish(publication("c", &"x".repeat(500))).unwrap();
+    }
+    assert_eq!(stored(&simulated), "b=1 ");
+    let mut again = open();
+    assert_eq!(stored(&again), "b=1 ");
+    assert!(again.publish(keyed("1")).unwrap().is_repeat);
+}
