@@ -13,8 +13,8 @@ use shared::live::{
     bus::{
         Bus as _, RedisBus,
         file::{
-            Copied, Cut, Decisions, Examined, Imported, Info, OpenError, back_up, examine, import, import_log, info,
-            repair,
+            Copied, Cut, Decisions, Examined, Imported, Info, Lack, OpenError, back_up, examine, import, import_log,
+            info, repair,
         },
     },
     clock::wall_clock,
@@ -160,10 +160,13 @@ fn decided(decisions: &Decisions, is_repair: bool) -> String {
     let (revocations, users, purges) = (decisions.revocations(), decisions.refused_users(), decisions.purges());
     let (kept, lost) = if is_repair { ("are kept", "are lost") } else { ("would be kept", "would be lost") };
     let mut text = format!("{revocations} revocations, {users} refused users and {purges} purges after it {kept}\n");
-    if decisions.may_lack {
-        text.push_str(
-            "others may have been in what cannot be read: revoke, refuse and purge again what you decided since then\n",
-        );
+    let again = match decisions.lack {
+        Lack::None => None,
+        Lack::Later => Some("what you decided since then"),
+        Lack::All => Some("all that you decided, also before the damage"),
+    };
+    if let Some(again) = again {
+        let _ = writeln!(text, "others may have been in what cannot be read: revoke, refuse and purge again {again}");
     }
     text.push_str("changes of recovery sessions, idempotency keys and positions of webhooks after it ");
     text.push_str(lost);

@@ -82,7 +82,7 @@ pub use error::OpenError;
 pub use import::{Imported, import, import_log};
 pub use info::{Info, info};
 pub use options::{FileOptions, Fsync};
-pub use repair::{Cut, Decisions, Examined, examine, repair};
+pub use repair::{Cut, Decisions, Examined, Lack, examine, repair};
 
 /// How long the end of the process waits for the disk.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);

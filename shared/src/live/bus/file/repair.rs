@@ -15,7 +15,8 @@ use crate::pure::Cursor;
 mod decisions;
 pub(super) mod plan;
 
-pub use decisions::Decisions;
+use decisions::Collecting;
+pub use decisions::{Decisions, Lack};
 use plan::Plan;
 
 /// The result of a check.
@@ -157,14 +158,16 @@ fn give_up_missing(disk: &dyn Disk) -> io::Result<()> {
 
 /// Counts messages, and refuses what a start would refuse.
 #[derive(Default)]
-struct Count {
+struct Count<'a> {
     messages: u64,
     ids: Option<(Cursor, Cursor)>,
     /// The newest id before.
     last: Cursor,
+    /// Before the damage.
+    decisions: Option<&'a mut Collecting>,
 }
 
-impl Visit for Count {
+impl Visit for Count<'_> {
     fn message(&mut self, found: Found<'_>) -> io::Result<()> {
         if found.id <= self.last || record::draft(found.fields).is_none() {
             return Err(io::ErrorKind::InvalidData.into());
@@ -175,12 +178,23 @@ impl Visit for Count {
         Ok(())
     }
 
-    fn state(&mut self, fields: &[u8], _: u64, _: u64) -> io::Result<()> {
-        record::change(fields).map(drop).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    fn state(&mut self, fields: &[u8], offset: u64, length: u64) -> io::Result<()> {
+        match &mut self.decisions {
+            Some(decisions) => decisions.state(fields, offset, length),
+            None => record::change(fields).map(drop).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        }
     }
 
     fn hole(&mut self, hole: Hole) {
         self.last = self.last.max(hole.up_to);
+    }
+
+    fn write(&mut self) {
+        self.decisions.iter_mut().for_each(|decisions| decisions.write());
+    }
+
+    fn checkpoint(&mut self) {
+        self.decisions.iter_mut().for_each(|decisions| decisions.checkpoint());
     }
 }
 
@@ -221,12 +235,13 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
     let missing = if is_table_damaged { 0 } else { expected.saturating_sub(removed.oldest.max(1)) };
     let is_interrupted = !matches!(Plan::read(disk), Ok(None));
     let mut examined = Examined { missing, is_table_damaged, is_interrupted, ..Examined::default() };
-    let mut newest = Cursor::ZERO;
+    let (mut newest, mut decisions) = (Cursor::ZERO, Collecting::default());
     for (at, &number) in numbers.iter().enumerate() {
         let is_last = at + 1 == numbers.len();
         let file = disk.open(&file_name(number))?;
         let length = file.length()?;
-        let mut count = Count { last: newest, ..Count::default() };
+        let before_damage = examined.cut.is_none().then_some(&mut decisions);
+        let mut count = Count { last: newest, decisions: before_damage, ..Count::default() };
         let head = Head::read(&*file)?.filter(|head| head.number == number);
         let (end, is_damaged, unreadable) = match head {
             _ if number != expected => (0, true, None),
@@ -242,30 +257,34 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
             }
         };
         let is_missing = number != expected;
-        (expected, newest) = (number + 1, count.last);
+        let Count { messages, ids, last, .. } = count;
+        (expected, newest) = (number + 1, last);
         match &mut examined.cut {
             Some(cut) => {
                 cut.bytes += length;
-                cut.messages += count.messages;
+                cut.messages += messages;
                 // The head of a segment says what was before it.
                 cut.newest = cut.newest.max(newest);
-                cut.decisions.read(&*file, 0, is_last)?;
+                decisions.read(&*file, 0, is_last)?;
             }
             None => {
                 examined.segments += 1;
-                examined.messages += count.messages;
+                examined.messages += messages;
                 examined.bytes += end;
                 let first = examined.ids.map(|(first, _)| first);
-                examined.ids = count.ids.map(|(own, last)| (first.unwrap_or(own), last)).or(examined.ids);
+                examined.ids = ids.map(|(own, last)| (first.unwrap_or(own), last)).or(examined.ids);
                 if is_damaged {
                     let (file_name, bytes) = (file_name(number), length - end);
-                    let mut cut = Cut { file: file_name, offset: end, unreadable, bytes, number, ..Cut::default() };
-                    cut.decisions.may_lack = is_missing;
-                    cut.decisions.read(&*file, end, is_last)?;
+                    let cut = Cut { file: file_name, offset: end, unreadable, bytes, number, ..Cut::default() };
                     examined.cut = Some(cut);
+                    decisions.cut(is_missing);
+                    decisions.read(&*file, end, is_last)?;
                 }
             }
         }
+    }
+    if let Some(cut) = &mut examined.cut {
+        cut.decisions = decisions.into_decisions();
     }
     Ok(examined)
 }

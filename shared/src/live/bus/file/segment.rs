@@ -101,6 +101,8 @@ pub(super) trait Visit {
     fn message(&mut self, found: Found<'_>) -> io::Result<()>;
     fn state(&mut self, fields: &[u8], offset: u64, length: u64) -> io::Result<()>;
     fn hole(&mut self, hole: Hole);
+    /// A write begins.
+    fn write(&mut self) {}
     /// All states and holes of earlier segments have been visited again.
     fn checkpoint(&mut self) {}
 }
@@ -237,6 +239,7 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
             Some(Record::Group(_) | Record::Hole(_) | Record::Checkpoint) if !begun.is_empty() => break,
             Some(Record::Group(group)) => {
                 (scanned.group, scanned.group_at) = (group, at);
+                visit.write();
                 true
             }
             Some(Record::Hole(hole)) => {

@@ -1,9 +1,13 @@
 //! What was decided about clients and messages after the place where a repair cuts the log: revocations, refused users and purges. Messages
 //! are lost from there on; a decision is not, as far as it can be read.
 //!
-//! What is damaged is skipped up to the next write. Each segment begins with all states, so what its damaged predecessors had is known then.
+//! What is damaged is skipped up to the next write. Each segment begins with all states, so what its damaged predecessors had is known then, and what
+//! they removed.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io, mem,
+};
 
 use crate::live::bus::file::{
     disk::DiskFile,
@@ -19,18 +23,30 @@ const TABLES: [&str; 3] = [records::MONOTONE.name, records::LAST.name, purge::TA
 /// A table, and a key in it.
 type Place = (&'static str, Vec<u8>);
 
+/// Which decisions a repair may lose, since bytes that cannot be read may have had them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lack {
+    /// None.
+    #[default]
+    None,
+    /// Some of those after the damage.
+    Later,
+    /// Some of all that were ever made: what the log keeps does not repeat those of removed segments.
+    All,
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
-    /// The last value at each place, and when it expires.
-    last: BTreeMap<Place, (Vec<u8>, u64)>,
-    /// Whether others may be lost, since bytes that cannot be read may have had some.
-    pub may_lack: bool,
+    /// The last value at each place, and when it expires; `None` if one that was there before the damage is not any more.
+    last: BTreeMap<Place, Option<(Vec<u8>, u64)>>,
+    /// Which others may be lost.
+    pub lack: Lack,
 }
 
 impl Decisions {
     fn count(&self, table: &str) -> usize {
-        self.last.keys().filter(|(name, _)| *name == table).count()
+        self.last.iter().filter(|((name, _), value)| *name == table && value.is_some()).count()
     }
 
     /// How many revocations of tokens there are.
@@ -53,40 +69,12 @@ impl Decisions {
 
     /// As changes of states.
     pub(in crate::live::bus::file) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        self.last.iter().map(|((table, key), (value, until_ms))| Change {
+        self.last.iter().map(|((table, key), value)| Change {
             table,
             key,
-            value: Some(value),
-            until_ms: *until_ms,
+            value: value.as_ref().map(|(value, _)| &**value),
+            until_ms: value.as_ref().map_or(0, |(_, until_ms)| *until_ms),
         })
-    }
-
-    fn apply(&mut self, change: Change<'_>) {
-        let Some(table) = TABLES.into_iter().find(|table| *table == change.table) else { return };
-        let key = (table, change.key.to_vec());
-        match change.value {
-            Some(value) => drop(self.last.insert(key, (value.to_vec(), change.until_ms))),
-            None => drop(self.last.remove(&key)),
-        }
-    }
-
-    /// Reads what a segment has from `from` on, which is 0 if its head cannot be read. After the newest segment, an incomplete write is none.
-    ///
-    /// # Errors
-    /// When the file cannot be read, except for damage.
-    pub(super) fn read(&mut self, file: &dyn DiskFile, from: u64, is_newest: bool) -> io::Result<()> {
-        let Some(Head { salt, .. }) = Head::read(file)? else {
-            self.may_lack = true;
-            return Ok(());
-        };
-        let mut from = from.max(HEAD);
-        while let Some(bad) = segment::scan(file, salt, from, self)?.bad {
-            let next = segment::find_group(file, salt, bad, |_| true)?;
-            self.may_lack |= !is_newest || next.at.is_some() || next.is_unreadable;
-            let Some(at) = next.at else { break };
-            from = at;
-        }
-        Ok(())
     }
 
     /// As bytes, for a plan.
@@ -104,26 +92,109 @@ impl Decisions {
         while at < bytes.len() {
             let Framed::Whole { body, length } = record::framed(&bytes[at..], 0, at as u64) else { return None };
             let Some(Record::State { fields, .. }) = record::parse(body) else { return None };
-            decisions.apply(record::change(fields)?);
+            let change = record::change(fields)?;
+            if let Some(place) = place(&change) {
+                decisions.last.insert(place, value(&change));
+            }
             at += length;
         }
         Some(decisions)
     }
 }
 
-impl Visit for Decisions {
+/// Where a change is, if it is one of a decision.
+fn place(change: &Change<'_>) -> Option<Place> {
+    let table = TABLES.into_iter().find(|table| *table == change.table)?;
+    Some((table, change.key.to_vec()))
+}
+
+fn value(change: &Change<'_>) -> Option<(Vec<u8>, u64)> {
+    change.value.map(|value| (value.to_vec(), change.until_ms))
+}
+
+/// Collects decisions, first those before the damage, then those after it.
+#[derive(Debug, Default)]
+pub(super) struct Collecting {
+    found: Decisions,
+    /// What was there before the damage.
+    before: BTreeSet<Place>,
+    /// What the write has that is being read.
+    repeated: BTreeSet<Place>,
+    has_checkpoint: bool,
+    /// Whether the log knows all decisions up to the damage.
+    is_known: bool,
+}
+
+impl Collecting {
+    /// The log is cut here: what was found until now, it knows. A segment may be missing, too.
+    pub(super) fn cut(&mut self, is_missing: bool) {
+        let before = mem::take(&mut self.found.last).into_iter();
+        self.before = before.filter_map(|(place, value)| value.map(|_| place)).collect();
+        self.is_known = self.has_checkpoint;
+        self.found.lack = if is_missing { Lack::Later } else { Lack::None };
+    }
+
+    /// Reads what a segment has from `from` on, which is 0 if its head cannot be read. After the newest segment, an incomplete write is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, except for damage.
+    pub(super) fn read(&mut self, file: &dyn DiskFile, from: u64, is_newest: bool) -> io::Result<()> {
+        let Some(Head { salt, .. }) = Head::read(file)? else {
+            self.found.lack = Lack::Later;
+            return Ok(());
+        };
+        let mut from = from.max(HEAD);
+        while let Some(bad) = segment::scan(file, salt, from, self)?.bad {
+            let next = segment::find_group(file, salt, bad, |_| true)?;
+            if !is_newest || next.at.is_some() || next.is_unreadable {
+                self.found.lack = Lack::Later;
+            }
+            let Some(at) = next.at else { break };
+            from = at;
+        }
+        Ok(())
+    }
+
+    /// Those after the damage.
+    pub(super) fn into_decisions(self) -> Decisions {
+        let lack = match self.found.lack {
+            Lack::Later if !self.is_known => Lack::All,
+            lack => lack,
+        };
+        Decisions { lack, ..self.found }
+    }
+}
+
+impl Visit for Collecting {
     fn message(&mut self, _: Found<'_>) -> io::Result<()> {
         Ok(())
     }
 
     fn state(&mut self, fields: &[u8], _: u64, _: u64) -> io::Result<()> {
-        self.apply(record::change(fields).ok_or(io::ErrorKind::InvalidData)?);
+        let change = record::change(fields).ok_or(io::ErrorKind::InvalidData)?;
+        if let Some(place) = place(&change) {
+            self.repeated.insert(place.clone());
+            if change.value.is_some() || self.before.contains(&place) {
+                self.found.last.insert(place, value(&change));
+            } else {
+                self.found.last.remove(&place);
+            }
+        }
         Ok(())
     }
 
     fn hole(&mut self, _: Hole) {}
 
+    fn write(&mut self) {
+        self.repeated.clear();
+    }
+
+    /// What is not repeated is not there any more: its end may be in what cannot be read, and nothing says that it has expired.
     fn checkpoint(&mut self) {
-        self.may_lack = false;
+        self.has_checkpoint = true;
+        self.found.lack = Lack::None;
+        self.found.last.retain(|place, _| self.repeated.contains(place));
+        let gone = self.before.difference(&self.repeated);
+        self.found.last.extend(gone.map(|place| (place.clone(), None)));
     }
 }

@@ -122,7 +122,13 @@ impl Plan {
     /// When the disk fails.
     pub(in crate::live::bus::file) fn complete(&self, store: &mut Store, now_ms: u64) -> io::Result<()> {
         let up_to = self.up_to.max(store.last.next(now_ms));
-        store.add_hole(Hole { after: store.last, up_to }, self.decisions.changes())?;
+        let is_known = {
+            let segments = store.catalog.segments.lock();
+            segments.active.has_checkpoint || !segments.sealed.is_empty()
+        };
+        // Without a checkpoint, earlier holes are not known any more: each id may be in one.
+        let after = if is_known { store.last } else { Cursor::new(store.created_ms, 0) };
+        store.add_hole(Hole { after, up_to }, self.decisions.changes())?;
         forget(&*store.catalog.disk)
     }
 }

@@ -20,12 +20,22 @@ fn bus(disk: &SimulatedDisk) -> Result<(FileBus, writer::Writer), OpenError> {
     FileBus::on(Arc::new(disk.clone()), FileOptions::default(), 4_096, Limits::default(), || Moment::from(START))
 }
 
-fn publish((_, writer): &mut (FileBus, writer::Writer), text: &str) -> Cursor {
+fn publish(bus: &mut (FileBus, writer::Writer), text: &str) -> Cursor {
+    publish_to(bus, "c", text)
+}
+
+fn publish_to((_, writer): &mut (FileBus, writer::Writer), channel: &str, text: &str) -> Cursor {
     let (reply, mut replied) = oneshot::channel();
-    let drafts = vec![Draft::new("c".parse().unwrap(), Payload::from_text(text))];
+    let drafts = vec![Draft::new(channel.parse().unwrap(), Payload::from_text(text))];
     let job = queue::Job { drafts, states: Vec::new(), claim: None, bytes: 0, reply, _permit: None };
     writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
     replied.try_recv().unwrap().unwrap()[0]
+}
+
+fn decide((_, writer): &mut (FileBus, writer::Writer), states: Vec<crate::live::bus::StoredState>) {
+    let (reply, _) = oneshot::channel();
+    let job = queue::Job { drafts: Vec::new(), states, claim: None, bytes: 0, reply, _permit: None };
+    writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
 }
 
 /// The ids after `since`, and whether there was a gap.
@@ -78,11 +88,6 @@ fn decisions_after_the_damage_are_kept() {
     for (damaged, missing) in [(1_000..1_001, None), (1_000..1_001, Some(3)), (0..4, None)] {
         let disk = SimulatedDisk::new();
         let mut before = bus(&disk).unwrap();
-        let decide = |before: &mut (FileBus, writer::Writer), states| {
-            let (reply, _) = oneshot::channel();
-            let job = queue::Job { drafts: Vec::new(), states, claim: None, bytes: 0, reply, _permit: None };
-            before.1.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
-        };
         let early = publish(&mut before, "early");
         for _ in 0..4 {
             publish(&mut before, &"x".repeat(300));
@@ -104,8 +109,8 @@ fn decisions_after_the_damage_are_kept() {
         }
         disk.remove(&segment::index_name(1)).unwrap();
         let cut = super::read(&disk).unwrap().cut.unwrap();
-        let counts = |of: &Decisions| (of.revocations(), of.refused_users(), of.purges(), of.may_lack);
-        assert_eq!((cut.number, counts(&cut.decisions)), (1, (1, 1, 1, false)));
+        let counts = |of: &Decisions| (of.revocations(), of.refused_users(), of.purges(), of.lack);
+        assert_eq!((cut.number, counts(&cut.decisions)), (1, (1, 1, 1, Lack::None)));
         repair_on(Arc::new(disk.clone()), START).unwrap();
         // The plan had them, and the log has them after it.
         for _ in 0..2 {
@@ -118,17 +123,75 @@ fn decisions_after_the_damage_are_kept() {
     }
 }
 
-/// If what follows the damage has no checkpoint, the damaged bytes may have had some.
+/// If what follows the damage has no checkpoint, the damaged bytes may have had some; and all of them, if nothing before has one.
 #[test]
 fn decisions_that_may_be_lost_are_reported() {
+    for (damaged, lack) in [(1_000, Lack::Later), (segment::HEAD + 50, Lack::All)] {
+        let disk = SimulatedDisk::new();
+        let mut before = bus(&disk).unwrap();
+        for _ in 0..9 {
+            publish(&mut before, &"x".repeat(300));
+        }
+        let disk = disk.kill();
+        disk.damage(&file_name(1), |bytes| bytes[usize::try_from(damaged).unwrap()] ^= 1);
+        assert_eq!(super::read(&disk).unwrap().cut.unwrap().decisions.lack, lack);
+    }
+}
+
+/// A refusal that is replaced by a shorter one, or a purge that is complete, does not return although the damaged bytes said so.
+#[test]
+fn decisions_that_ended_in_what_is_damaged_do_not_return() {
+    let record = |name: &str, value, until| {
+        let expires_ms = START + until;
+        records::state_of(Record { name: name.into(), value, expires_ms, is_monotone: false })
+    };
     let disk = SimulatedDisk::new();
     let mut before = bus(&disk).unwrap();
-    for _ in 0..9 {
+    publish(&mut before, "early");
+    let (purge, states) = before.0.plan_purge("c".parse().unwrap());
+    decide(&mut before, states);
+    decide(&mut before, vec![record("refused:long", 1, 1_000_000), record("refused:kept", 1, 1_000_000)]);
+    let damaged = usize::try_from(before.1.store.end().1).unwrap();
+    decide(&mut before, vec![record("refused:long", 2, 1), purge.removal()]);
+    // The next segment has what is there then.
+    before.1.store.states.lock().expire(START + 1);
+    while before.1.store.catalog.segments.lock().active.number == 1 {
         publish(&mut before, &"x".repeat(300));
     }
     let disk = disk.kill();
-    disk.damage(&file_name(1), |bytes| bytes[1_000] ^= 1);
-    assert!(super::read(&disk).unwrap().cut.unwrap().decisions.may_lack);
+    disk.damage(&file_name(1), |bytes| bytes[damaged + record::GROUP + 20] ^= 1);
+    let decisions = super::read(&disk).unwrap().cut.unwrap().decisions;
+    assert_eq!((decisions.lack, decisions.refused_users(), decisions.purges()), (Lack::None, 1, 0));
+    repair_on(Arc::new(disk.clone()), START).unwrap();
+    for _ in 0..2 {
+        let after = bus(&disk.cut_power(1)).unwrap();
+        let names: Vec<_> = records::all(&after.0.states.lock(), START).into_iter().map(|one| one.name).collect();
+        assert_eq!((names, purge::all(&after.0.states.lock())), (vec!["refused:kept".to_owned()], vec![]));
+    }
+}
+
+/// What was handed out and lost before the damage is not known any more when the only checkpoint is damaged: it is a gap nevertheless.
+#[test]
+fn holes_that_are_damaged_are_gaps() {
+    let disk = SimulatedDisk::new();
+    let mut before = bus(&disk).unwrap();
+    before.1.total = Some(1);
+    let sent = publish(&mut before, "1");
+    let hole = record::Hole { after: sent, up_to: Cursor::new(sent.ms, sent.seq + 10) };
+    before.1.store.add_hole(hole, []).unwrap();
+    // Of another channel: this one loses no message.
+    for _ in 0..20 {
+        publish_to(&mut before, "other", &"x".repeat(300));
+        before.1.work(queue::Work { is_check: true, ..queue::Work::default() }).unwrap();
+    }
+    let number = before.1.store.catalog.segments.lock().active.number;
+    let disk = disk.kill();
+    assert!(number > 1 && !disk.list().unwrap().contains(&file_name(number - 1)));
+    let lost = Since::After(Cursor::new(sent.ms, sent.seq + 5));
+    assert!(read_after(&bus(&disk.cut_power(1)).unwrap(), lost).1);
+    disk.damage(&file_name(number), |bytes| bytes[usize::try_from(segment::HEAD).unwrap() + record::GROUP + 20] ^= 1);
+    assert_eq!(repair_on(Arc::new(disk.clone()), START).unwrap().cut.unwrap().decisions.lack, Lack::All);
+    assert!(read_after(&bus(&disk.kill()).unwrap(), lost).1);
 }
 
 #[test]
