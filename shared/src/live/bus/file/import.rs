@@ -43,6 +43,8 @@ struct Importer {
     imported: Imported,
     /// Whether there is something to write.
     has_more: bool,
+    /// The newest id of which the new log says that it was issued.
+    known: Cursor,
 }
 
 impl Importer {
@@ -62,8 +64,8 @@ impl Importer {
         store::create(&*disk, &head).map_err(io::Error::from).map_err(failed(&*disk, "cannot write"))?;
         let store = open::open_locked(disk.clone(), head.created_ms, SEGMENT)?;
         removed::write_incomplete(&*disk).map_err(failed(&*disk, "cannot write"))?;
-        let encoder = store.begin();
-        Ok(Self { store, encoder, placed: Vec::new(), imported: Imported::default(), has_more: false })
+        let (encoder, known) = (store.begin(), store.last);
+        Ok(Self { store, encoder, placed: Vec::new(), imported: Imported::default(), has_more: false, known })
     }
 
     /// Adds a message, which is newer than those before.
@@ -76,6 +78,7 @@ impl Importer {
         }
         let (offset, length) = self.encoder.message(id, draft, true);
         self.placed.push(Placed { channel: draft.channel.clone(), id, offset, length });
+        self.known = id;
         self.imported.messages += 1;
         self.imported.ids = Some((self.imported.ids.map_or(id, |(first, _)| first), id));
         self.added()
@@ -102,23 +105,19 @@ impl Importer {
         self.flush()?;
         if hole.up_to > self.store.last {
             self.store.add_hole(hole, [])?;
+            self.known = hole.up_to;
         }
         self.encoder = self.store.begin();
         Ok(())
     }
 
-    /// Ids up to `last` were issued, and what had them is not there any more.
+    /// Ids up to `last` were issued. What had them may have been erased since.
     ///
     /// # Errors
     /// Those of the disk.
     fn issued(&mut self, last: Cursor) -> io::Result<()> {
         self.flush()?;
-        if last > self.store.last {
-            // The next segment says so.
-            self.store.last = last;
-            self.store.roll()?;
-            self.encoder = self.store.begin();
-        }
+        self.store.last = self.store.last.max(last);
         Ok(())
     }
 
@@ -143,6 +142,10 @@ impl Importer {
     /// Those of the disk.
     fn finish(mut self, removed: &Removed) -> io::Result<Imported> {
         self.flush()?;
+        if self.store.last > self.known {
+            // The next segment says so.
+            self.store.roll()?;
+        }
         self.store.sync(0)?;
         let encoder = self.store.begin();
         self.store.write(&encoder)?;
@@ -177,9 +180,7 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
             Some(importer) => importer,
             empty => empty.insert(Importer::create(path, &head)?),
         };
-        // The newest messages before it may have been erased.
-        importer.flush().map_err(unread())?;
-        importer.store.last = importer.store.last.max(head.before);
+        importer.issued(head.before).map_err(unread())?;
         let mut importing = Importing { importer, result: Ok(()) };
         let scanned = segment::scan(&*file, head.salt, HEAD, &mut importing).map_err(unread())?;
         importing.result.map_err(unread())?;
@@ -228,11 +229,10 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     }
     importer.issued(log.head()).map_err(unwritten)?;
     let mut removed = Removed::default();
-    removed.lose(0, before);
+    removed.lose(0, before.max(log.forgotten()));
     for channel in channels {
-        if let Some(dropped) = log.dropped(&channel) {
-            removed.raise(channel, dropped);
-        }
+        let dropped = log.dropped(&channel).unwrap_or_default();
+        removed.set(channel, dropped.max(before));
     }
     removed.shrink();
     importer.finish(&removed).map_err(unwritten)

@@ -43,7 +43,7 @@ pub(super) struct Removed {
 impl Removed {
     /// The newest id that the channel may have lost; zero if it has lost none.
     pub(super) fn of(&self, channel: &ChannelName) -> Cursor {
-        self.by_channel.get(channel).copied().unwrap_or_default().max(self.forgotten)
+        self.by_channel.get(channel).copied().unwrap_or(self.forgotten)
     }
 
     /// What was lost after `cursor`: up to where by any channel, and by some.
@@ -54,18 +54,23 @@ impl Removed {
 
     /// The channel has lost its messages up to `last`.
     pub(super) fn raise(&mut self, channel: ChannelName, last: Cursor) {
+        let last = last.max(self.of(&channel));
+        self.set(channel, last);
+    }
+
+    /// The channel has lost its messages up to `last`, and no others.
+    pub(super) fn set(&mut self, channel: ChannelName, last: Cursor) {
         let length = channel.len();
-        let lost = self.by_channel.entry(channel).or_insert_with(|| {
+        if self.by_channel.insert(channel, last).is_none() {
             self.names += ENTRY + length;
-            Cursor::default()
-        });
-        *lost = last.max(*lost);
+        }
     }
 
     /// Segments before `oldest` are lost, with any message up to `last`.
     pub(super) fn lose(&mut self, oldest: u64, last: Cursor) {
         self.oldest = oldest;
         self.forgotten = self.forgotten.max(last);
+        self.by_channel.values_mut().for_each(|lost| *lost = last.max(*lost));
     }
 
     /// Forgets the oldest quarter of the channels if there are too many.
@@ -118,7 +123,7 @@ impl Removed {
             let last = Cursor::new(long(at)?, long(at + 8)?);
             let length = usize::from(*bytes.get(at + 16)?);
             let name = std::str::from_utf8(bytes.get(at + ENTRY..at + ENTRY + length)?).ok()?;
-            removed.raise(name.parse().ok()?, last);
+            removed.set(name.parse().ok()?, last);
             at += ENTRY + length;
         }
         Some(removed)

@@ -29,6 +29,16 @@ async fn ids(bus: &FileBus) -> Vec<Cursor> {
     all(bus, "c", Since::Earliest).await.0
 }
 
+/// What was imported to a new directory, once the writer of the other one has ended, on its own thread.
+async fn imported(new: &Temporary, from: &Temporary) -> Imported {
+    loop {
+        match import(&new.0, &from.0) {
+            Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
+            imported => return imported.unwrap(),
+        }
+    }
+}
+
 #[tokio::test]
 async fn info_describes_a_log_that_is_used() {
     let directory = Temporary::new();
@@ -130,13 +140,7 @@ async fn an_import_keeps_ids_keys_and_losses() {
     assert!(matches!(import(&new.0, &directory.0), Err(OpenError::Locked { .. })));
     bus.close().await;
     let before = ids(&open(&directory, 1 << 20)).await;
-    // The writer of that bus ends on its own thread.
-    let imported = loop {
-        match import(&new.0, &directory.0) {
-            Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
-            imported => break imported.unwrap(),
-        }
-    };
+    let imported = imported(&new, &directory).await;
     assert_eq!((imported.messages, imported.ids), (before.len() as u64, Some((before[0], last[0]))));
     // A copy of either kind has everything that a restart has.
     let (restored, again) = (open(&copy, 64 << 20), open(&new, 64 << 20));
@@ -217,6 +221,29 @@ async fn an_import_of_a_memory_has_its_order_and_its_floors() {
     again.close().await;
 }
 
+/// Channels that the memory does not know any more have lost what it has forgotten, and those that it knows have not.
+#[tokio::test]
+async fn an_import_of_a_memory_has_what_it_forgot() {
+    // It remembers two channels without messages.
+    let log = Arc::new(Log::new(Limits { total: Some(16 << 10), ..Limits::default() }, Cursor::new(START, 0)));
+    let append = |channel: &str| log.append(vec![draft(channel, "1")], START + 1)[0];
+    let kept = append("kept");
+    let channels: Vec<String> = (0..4).map(|n| format!("purged{n}")).collect();
+    let purged: Vec<Cursor> = channels.iter().map(|channel| append(channel)).collect();
+    for (channel, id) in channels.iter().zip(&purged) {
+        log.purge_up_to(&channel.parse().unwrap(), *id);
+    }
+    let new = Temporary::new();
+    assert_eq!(import_log(&new.0, &log).unwrap().messages, 1);
+    let again = open(&new, 1 << 20);
+    for (channel, id) in channels.iter().zip(&purged) {
+        assert!(all(&again, channel, Since::After(id.before())).await.1, "{channel}");
+    }
+    assert_eq!(all(&again, "kept", Since::Earliest).await.0, [kept]);
+    assert!(again.catalog.segments.lock().removed.of(&"kept".parse().unwrap()) < kept);
+    again.close().await;
+}
+
 /// As after a power cut: what was handed out and is lost is a gap in the new log, too.
 #[tokio::test]
 async fn an_import_makes_a_gap_of_what_the_other_log_lost() {
@@ -235,5 +262,26 @@ async fn an_import_makes_a_gap_of_what_the_other_log_lost() {
     assert!(again.publish(publication("c", "2")).await.unwrap()[0] > lost);
     assert!(all(&again, "c", Since::After(lost)).await.1);
     assert!(!all(&again, "c", Since::After(sent)).await.1);
+    again.close().await;
+}
+
+/// A client that has received the newest message misses nothing, although its bytes are gone.
+#[tokio::test]
+async fn an_import_knows_the_newest_id_although_it_is_erased() {
+    let (directory, new) = (Temporary::new(), Temporary::new());
+    let options = FileOptions { fsync: Fsync::Never, purge_within: Duration::from_millis(1), ..FileOptions::default() };
+    let bus = FileBus::open(&directory.0, options, Limits::default(), Moment::now).unwrap();
+    bus.publish(publication("c", "1")).await.unwrap();
+    let last = bus.publish(publication("c", "2")).await.unwrap()[0];
+    bus.purge("c".parse().unwrap()).await.unwrap();
+    while !purge::all(&bus.states.lock()).is_empty() {
+        bus.sweep();
+        tokio::task::yield_now().await;
+    }
+    bus.close().await;
+    assert_eq!(imported(&new, &directory).await.messages, 0);
+    let again = open(&new, 1 << 20);
+    assert_eq!(all(&again, "c", Since::After(last)).await, (vec![], false));
+    assert!(all(&again, "c", Since::After(last.before())).await.1, "the message before it was purged, too");
     again.close().await;
 }
