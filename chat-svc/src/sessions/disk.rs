@@ -1,13 +1,17 @@
 //! Sessions of one process whose bus has its log on disk: in memory, and with each change in the log, so that they outlive the process.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytestring::ByteString;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use shared::{
     live::{
-        bus::{Bus, BusError, StateTable, StoredState},
+        bus::{Bus, BusError, Publication, StateTable, StoredState},
         clock::wall_clock,
     },
     throttle::Throttle,
@@ -23,21 +27,25 @@ use super::{
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// The table of the log.
 const TABLE: StateTable = StateTable::new("session", 4 << 20);
-/// For how many times as long as it can be resumed a session is stored: renewals in between are not written.
+/// For how many times as long as it can be resumed the session of a connected client is stored: renewals in between are not written.
 const STORED_FOR: u64 = 8;
+
+/// How many expired sessions are removed at once.
+const MAX_REMOVED: usize = 4_096;
 
 /// See the module.
 pub(super) struct DiskStore {
     bus: Arc<dyn Bus>,
     memory: MemoryStore,
-    /// Until when each session is in the log, in milliseconds since the Unix epoch. That is longer than it is in memory, so that not each
-    /// renewal is written.
+    /// Until when each session is in the log, in milliseconds since the Unix epoch. While its client is connected, that is longer than it is in memory,
+    /// so that not each renewal is written.
     written: Mutex<HashMap<ByteString, u64>>,
     warnings: Mutex<Throttle>,
 }
 
 impl DiskStore {
-    /// The store on `bus`. Sessions that an earlier process stored can be resumed within `keep` from now on.
+    /// The store on `bus`. Sessions that an earlier process stored can be resumed within `keep` from now on, and those whose clients had left it, for as
+    /// long as before.
     pub(super) fn open(bus: Arc<dyn Bus>, keep: Duration) -> Self {
         let (memory, mut written) = (MemoryStore::default(), HashMap::new());
         for StoredState { key, value, until_ms, .. } in bus.states(TABLE) {
@@ -52,6 +60,7 @@ impl DiskStore {
                 before: None,
                 session,
                 keep: left,
+                is_live: false,
             });
             written.insert(pid.into(), until_ms);
         }
@@ -74,12 +83,9 @@ impl DiskStore {
             return None;
         }
         let value = self.memory.session(&save.pid)?.as_bytes().to_vec();
-        Some(StoredState {
-            table: TABLE,
-            key,
-            value: Some(value),
-            until_ms: now.saturating_add(keep.saturating_mul(STORED_FOR)),
-        })
+        // Without a client it is not renewed, and must not be resumed later, also by a later process.
+        let stored_for = if save.is_live { keep.saturating_mul(STORED_FOR) } else { keep };
+        Some(StoredState { table: TABLE, key, value: Some(value), until_ms: now.saturating_add(stored_for) })
     }
 
     fn warn(&self, text: &str) {
@@ -142,10 +148,28 @@ impl SessionStore for DiskStore {
         true
     }
 
-    fn sweep(&self) {
-        self.memory.sweep();
-        let now = wall_clock();
-        self.written.lock().retain(|_, until| *until > now);
+    /// Sessions of connected clients that did not return to this process are in the log for longer than in memory.
+    fn sweep(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.memory.sweep().await;
+            let now = wall_clock();
+            let forgotten: HashSet<ByteString> = {
+                let mut written = self.written.lock();
+                written.retain(|_, until| *until > now);
+                written.keys().filter(|pid| self.memory.session(pid).is_none()).take(MAX_REMOVED).cloned().collect()
+            };
+            if forgotten.is_empty() {
+                return;
+            }
+            let removal =
+                |pid: &ByteString| StoredState { table: TABLE, key: pid.as_bytes().to_vec(), value: None, until_ms: 0 };
+            let removed = self.bus.publish(Publication::of_states(forgotten.iter().map(removal).collect())).await;
+            // If it cannot be written now, the next call tries again.
+            if removed.is_ok() {
+                let mut written = self.written.lock();
+                written.retain(|pid, _| !forgotten.contains(pid));
+            }
+        })
     }
 
     fn problem(&self) -> Option<String> {
@@ -155,7 +179,7 @@ impl SessionStore for DiskStore {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use shared::live::{
         bus::{FileBus, file::FileOptions},
@@ -173,12 +197,17 @@ mod tests {
     }
 
     fn save(pid: &str, holder: Holder, session: Option<&str>) -> Save {
-        Save { pid: pid.into(), holder, before: None, session: session.map(Into::into), keep: KEEP }
+        Save { pid: pid.into(), holder, before: None, session: session.map(Into::into), keep: KEEP, is_live: true }
+    }
+
+    /// A directory that does not exist.
+    fn temporary() -> PathBuf {
+        std::env::temp_dir().join(format!("trident-sessions-{:016x}", rand::random::<u64>()))
     }
 
     #[actix_web::test]
     async fn sessions_outlive_the_process() {
-        let directory = std::env::temp_dir().join(format!("trident-sessions-{:016x}", rand::random::<u64>()));
+        let directory = temporary();
         let me = Holder::draw();
         let first = bus(&directory);
         let store = DiskStore::open(first.clone(), KEEP);
@@ -206,6 +235,36 @@ mod tests {
         assert!(found.left <= KEEP && found.left > KEEP / 2, "{:?}", found.left);
         assert_eq!(store.acquire("ended", Holder::draw()).await, Ok(None));
         second.close().await;
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    /// Each restart would let clients return that left long ago, and dead sessions would take the space of those of connected clients.
+    #[actix_web::test]
+    async fn a_session_without_a_client_is_stored_until_it_expires() {
+        let (directory, me) = (temporary(), Holder::draw());
+        let first = bus(&directory);
+        let store = DiskStore::open(first.clone(), KEEP);
+        store.save(&[save("live", me, Some("1")), save("left", me, Some("1"))]).await.unwrap();
+        let left = Save { keep: KEEP / 2, is_live: false, ..save("left", me, Some("2")) };
+        store.save(&[left]).await.unwrap();
+        let half = u64::try_from(KEEP.as_millis() / 2).unwrap();
+        assert!(first.states(TABLE)[0].until_ms <= wall_clock() + half);
+        first.close().await;
+
+        let second = bus(&directory);
+        let store = DiskStore::open(second.clone(), KEEP);
+        let found = store.acquire("left", Holder::draw()).await.unwrap().unwrap();
+        assert!(found.left <= KEEP / 2, "{:?}", found.left);
+        second.close().await;
+
+        // The clients do not return to the last process.
+        let third = bus(&directory);
+        let store = DiskStore::open(third.clone(), Duration::ZERO);
+        store.save(&[save("new", me, Some("1"))]).await.unwrap();
+        store.sweep().await;
+        let keys: Vec<Vec<u8>> = third.states(TABLE).into_iter().map(|state| state.key).collect();
+        assert_eq!(keys, [b"new".to_vec()]);
+        assert!(store.written.lock().contains_key("new") && store.written.lock().len() == 1);
+        third.close().await;
         std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -110,8 +110,9 @@ impl SessionStore for MemoryStore {
         false
     }
 
-    fn sweep(&self) {
+    fn sweep(&self) -> BoxFuture<'_, ()> {
         self.0.lock().forget_old(Instant::now());
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -125,7 +126,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn save(pid: &str, holder: Holder) -> Save {
-        Save { pid: pid.into(), holder, before: None, session: Some("{}".into()), keep: KEEP }
+        Save { pid: pid.into(), holder, before: None, session: Some("{}".into()), keep: KEEP, is_live: true }
     }
 
     #[test]

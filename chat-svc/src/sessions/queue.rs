@@ -51,7 +51,7 @@ impl EndedSession {
     pub(super) fn save(self, pid: ByteString, now: Instant) -> Save {
         let Self { holder, before, session, until } = self;
         let keep = if session.is_some() { until.saturating_duration_since(now) } else { Duration::ZERO };
-        Save { pid, holder, before, session, keep }
+        Save { pid, holder, before, session, keep, is_live: false }
     }
 }
 

@@ -58,7 +58,7 @@ impl Sessions {
             tokio::select! {
                 biased;
                 _ = tick.tick() => {
-                    self.sweep(Instant::now());
+                    self.sweep(Instant::now()).await;
                     if self.0.store.outlives_us() {
                         self.refresh().await;
                     }
@@ -69,9 +69,9 @@ impl Sessions {
     }
 
     /// Frees the memory of expired sessions.
-    fn sweep(&self, now: Instant) {
+    async fn sweep(&self, now: Instant) {
         self.0.ledger.lock().expire(now);
-        self.0.store.sweep();
+        self.0.store.sweep().await;
     }
 
     async fn save(&self, mut unsaved: Vec<(ByteString, Unsaved)>) {
@@ -110,7 +110,7 @@ impl Sessions {
             return Some(unsaved.ended.clone()?.save(pid, now));
         };
         let session = Some(SessionRecord::of(&socket, &*socket.get::<Member>()?, true).text());
-        Some(Save { pid, holder, before, session, keep: self.0.keep + REFRESH })
+        Some(Save { pid, holder, before, session, keep: self.0.keep + REFRESH, is_live: true })
     }
 
     /// Extends the expiry of the sessions of connected clients.
@@ -123,6 +123,7 @@ impl Sessions {
                 before: live.before,
                 session: None,
                 keep: self.0.keep + REFRESH,
+                is_live: true,
             };
             live.iter().map(touch).collect()
         };

@@ -44,6 +44,8 @@ pub(crate) struct Save {
     pub(crate) session: Option<Arc<str>>,
     /// The lifetime from now on; zero removes the session.
     pub(crate) keep: Duration,
+    /// Whether its client is connected: then it is renewed before it expires.
+    pub(crate) is_live: bool,
 }
 
 /// The result of a [`Save`].
@@ -94,8 +96,10 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Whether it outlives this process, so that sessions of connected clients belong in it too.
     fn outlives_us(&self) -> bool;
 
-    /// Frees expired sessions, if the store does not do so itself. Call it every few seconds.
-    fn sweep(&self) {}
+    /// Frees expired sessions, if the store does not do so itself. Call it every few seconds, and not while something is saved.
+    fn sweep(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Why sessions cannot be stored for now; `None` when they can.
     fn problem(&self) -> Option<String> {

@@ -65,7 +65,14 @@ async fn large_sessions_are_saved_some_at_a_time() {
         let save = |(n, bytes): (usize, &usize)| {
             let session = Some("x".repeat(*bytes).into());
             let keep = Duration::from_secs(60);
-            Save { pid: format!("{calls}-{n}").into(), holder: Holder::draw(), before: None, session, keep }
+            Save {
+                pid: format!("{calls}-{n}").into(),
+                holder: Holder::draw(),
+                before: None,
+                session,
+                keep,
+                is_live: true,
+            }
         };
         let saves: Vec<Save> = sizes.iter().enumerate().map(save).collect();
         server.command(&["CONFIG", "RESETSTAT"]).await;
@@ -158,6 +165,7 @@ async fn a_restarted_redis_is_used_again() {
         before: None,
         session: Some(session.into()),
         keep: Duration::from_secs(60),
+        is_live: true,
     };
     assert_eq!(store.save(&[save("1")]).await, Ok(vec![SaveOutcome::Saved]));
     server.kill();

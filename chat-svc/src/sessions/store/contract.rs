@@ -11,7 +11,7 @@ fn pid() -> ByteString {
 }
 
 fn save(pid: &ByteString, holder: Holder, session: &str) -> Save {
-    Save { pid: pid.clone(), holder, before: None, session: Some(session.into()), keep: KEEP }
+    Save { pid: pid.clone(), holder, before: None, session: Some(session.into()), keep: KEEP, is_live: true }
 }
 
 async fn saved(store: &dyn SessionStore, save: Save) -> SaveOutcome {
