@@ -216,6 +216,7 @@ impl FileBus {
             left: purge::Left::default(),
             left_after_ms: 0,
             roll_after_ms: 0,
+            is_kept: false,
             warnings: Throttle::new(WARN_EVERY),
             dirty_since: None,
             syncing: None,

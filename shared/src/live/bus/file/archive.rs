@@ -339,7 +339,8 @@ impl DiskArchive {
                 (counted, sum) = (entries.summary().count, entries.summary().bytes);
             }
         }
-        for segment in sealed.iter().rev() {
+        // Segments that have states alone need not be opened.
+        for segment in sealed.iter().rev().filter(|segment| segment.sealed.messages > 0) {
             let Some(entry) = self.channel_entry(segment, None, channel)? else { continue };
             let Summary { count: more, bytes: size, .. } = entry.summary;
             if counted.saturating_add(more) > count || sum.saturating_add(size) > bytes {

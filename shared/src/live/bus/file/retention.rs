@@ -18,9 +18,9 @@ use super::{
 /// A segment with more channels is not checked for the limits of each: it goes by age and by the total.
 const MAX_CHANNELS: u64 = 64;
 
-/// Removes the oldest segments that exceed `total` bytes or are not needed; returns how many. Messages from `keys_ms` on may have idempotency keys, which
-/// only `total` removes before their time. The limits of channels are checked only if there
-/// is a new segment: they look at the index of each segment.
+/// Removes the oldest segments that exceed `total` bytes or are not needed; returns how many, and whether the next one remains for its idempotency keys:
+/// messages from `keys_ms` on may have some, which only `total` removes before their time. The limits of channels are checked only if there
+/// is a new segment, or one remained: they look at the index of each segment.
 ///
 /// # Errors
 /// When the disk fails: then everything that is still listed is there.
@@ -30,7 +30,7 @@ pub(super) fn enforce(
     total: Option<u64>,
     keys_ms: u64,
     has_new: bool,
-) -> Result<usize, WriteError> {
+) -> Result<(usize, bool), WriteError> {
     let (mut size, _) = catalog.size();
     // Neither is copied unless something is removed.
     let (sealed, mut removed, has_checkpoint) = {
@@ -40,7 +40,7 @@ pub(super) fn enforce(
     // Until a segment has a checkpoint, the states and holes are in the one before.
     let removable = sealed.len().saturating_sub(usize::from(!has_checkpoint));
     let oldest_ms = archive.oldest_ms();
-    let mut count = 0;
+    let (mut count, mut is_kept) = (0, false);
     for segment in &sealed[..removable] {
         let is_over = total.is_some_and(|most| size > most);
         let has_expired = segment.sealed.last.ms < oldest_ms;
@@ -48,6 +48,7 @@ pub(super) fn enforce(
         let is_over_limits = || is_over_limits(catalog, archive, &sealed, segment).unwrap_or(false);
         let has_keys = segment.sealed.last.ms >= keys_ms;
         if !(is_over || !has_keys && (has_expired || has_new && is_over_limits())) {
+            is_kept = has_keys;
             break;
         }
         lose(catalog, segment, Arc::make_mut(&mut removed)).map_err(WriteError::Other)?;
@@ -55,7 +56,7 @@ pub(super) fn enforce(
         count += 1;
     }
     if count == 0 {
-        return Ok(0);
+        return Ok((0, is_kept));
     }
     Arc::make_mut(&mut removed).shrink();
     removed.write(&*catalog.disk)?;
@@ -71,7 +72,7 @@ pub(super) fn enforce(
             }
         }
     }
-    Ok(count)
+    Ok((count, is_kept))
 }
 
 /// Notes that the messages of a segment are removed.

@@ -83,6 +83,8 @@ pub(super) struct Writer {
     pub(super) left_after_ms: u64,
     /// The same for a new segment, after an attempt that failed.
     pub(super) roll_after_ms: u64,
+    /// A segment is there for its idempotency keys only, perhaps.
+    pub(super) is_kept: bool,
     pub(super) warnings: Throttle,
     /// The directory has vanished or was replaced: what is written would not be found at the next start.
     pub(super) is_gone: bool,

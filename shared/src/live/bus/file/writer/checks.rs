@@ -67,9 +67,14 @@ impl Writer {
     fn remove_old(&mut self, has_new: bool) -> Result<(), Failure> {
         let has_keys = self.answers.lock().keys().stats().keys > 0;
         let keys_ms = if has_keys { (self.clock)().time_ms.saturating_sub(TTL_MS) } else { u64::MAX };
+        let has_new = has_new || self.is_kept;
         match retention::enforce(&self.store.catalog, &self.archive, self.total, keys_ms, has_new) {
-            Ok(0) => {}
-            Ok(count) => log::debug!("{}: {count} segments were removed", self.directory()),
+            Ok((count, is_kept)) => {
+                self.is_kept = has_new && is_kept;
+                if count > 0 {
+                    log::debug!("{}: {count} segments were removed", self.directory());
+                }
+            }
             Err(WriteError::Sync(error)) => return Err(self.sync_failure(&error)),
             Err(WriteError::Other(error)) => {
                 self.warn(&format!("old segments are not removed: {}", explain(&error)));
