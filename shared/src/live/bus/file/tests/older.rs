@@ -446,8 +446,7 @@ fn segments_that_remain_for_their_keys_are_removed_after_that() {
     static TIME: AtomicU64 = AtomicU64::new(START);
     let limits = Limits { channel: Retention { count: Some(2), ..Retention::default() }, ..Limits::default() };
     let (disk, clock) = (SimulatedDisk::new(), || TIME.load(Relaxed).into());
-    let (bus, writer) =
-        FileBus::on(Arc::new(disk.clone()), FileOptions::default(), 4_096, limits, clock).unwrap();
+    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), FileOptions::default(), 4_096, limits, clock).unwrap();
     let mut simulated = Simulated { bus, writer };
     simulated.publish(keyed("1")).unwrap();
     for _ in 0..30 {

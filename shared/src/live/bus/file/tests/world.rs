@@ -3,7 +3,7 @@
 //! What was acknowledged and not purged is there once, under its id. What retention removed is the oldest, and whoever misses it gets a gap; nobody
 //! else does. What was purged is never read again, and once it is erased, no file has it.
 
-use std::cell::Cell;
+use std::{cell::Cell, collections::BTreeMap};
 
 use proptest::prelude::*;
 
@@ -16,6 +16,9 @@ const HALF_MS: u64 = 1_800_000;
 const TEXT: &str = "<the message ";
 const NAMES: [&str; 2] = ["a", "b"];
 
+/// The value of a key, and when it expires; `None` if it was removed.
+type Value = Option<(Vec<u8>, u64)>;
+
 thread_local! {
     static TIME: Cell<u64> = const { Cell::new(START) };
 }
@@ -24,8 +27,10 @@ thread_local! {
 enum Step {
     /// One publication: for each message the channel and the bytes.
     Publish(Vec<(usize, usize)>),
-    /// A publication of a state of so many bytes alone, several times.
-    States(usize, u8),
+    /// A state of this key and so many bytes, which lasts for so many milliseconds; several times.
+    States(u8, usize, u64, u8),
+    /// The state of this key is removed.
+    Remove(u8),
     Purge(usize),
     /// Purges become due, and the writer looks.
     Erase,
@@ -40,7 +45,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let publication = proptest::collection::vec((0..2_usize, 0..1_500_usize), 1..4);
     let step = prop_oneof![
         12 => publication.prop_map(Step::Publish),
-        4 => (0..400_usize, 1..30_u8).prop_map(|(length, times)| Step::States(length, times)),
+        4 => (0..3_u8, 0..250_usize, prop_oneof![1..200_u64, Just(u64::MAX)], 1..30_u8)
+            .prop_map(|(key, length, lasts, times)| Step::States(key, length, lasts, times)),
+        2 => (0..3_u8).prop_map(Step::Remove),
         2 => (0..2_usize).prop_map(Step::Purge),
         2 => Just(Step::Erase),
         3 => Just(Step::Check),
@@ -72,6 +79,11 @@ struct World {
     unknown: Vec<(usize, usize)>,
     /// The same of a purge.
     purging: Option<(usize, Cursor)>,
+    states: BTreeMap<u8, (Vec<u8>, u64)>,
+    /// The same of a state.
+    changing: Option<(u8, Value)>,
+    /// Then the channels that lost messages may be forgotten, and each of them gets the gaps of the others.
+    was_full: bool,
     number: usize,
 }
 
@@ -89,6 +101,7 @@ fn open(disk: &SimulatedDisk, total: Option<u64>) -> Result<Simulated, OpenError
 
 impl World {
     fn new(total: Option<u64>) -> Self {
+        TIME.set(START);
         let disk = SimulatedDisk::new();
         let simulated = open(&disk, total).unwrap();
         Self {
@@ -100,6 +113,9 @@ impl World {
             floors: [Cursor::ZERO; 2],
             unknown: Vec::new(),
             purging: None,
+            states: BTreeMap::new(),
+            changing: None,
+            was_full: false,
             number: 0,
         }
     }
@@ -130,24 +146,57 @@ impl World {
         self.simulated.bus.state.failure.borrow().is_some()
     }
 
+    /// One round of the writer. The thread that erases works alone, so a seed repeats its case.
     fn work(&mut self, work: Work) {
         if let Err(failure) = self.simulated.writer.work(work) {
             self.simulated.bus.state.failure.send_replace(Some(failure.0));
         }
+        while self.simulated.writer.erasing.as_ref().is_some_and(|erasing| !erasing.is_finished()) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The states that are there, and have not expired.
+    fn states_there(&self) -> BTreeMap<u8, (Vec<u8>, u64)> {
+        let states = self.simulated.bus.states(TABLE).into_iter();
+        states.map(|state| (state.key[0], (state.value.unwrap(), state.until_ms))).collect()
+    }
+
+    fn expire(&mut self) {
+        self.states.retain(|_, (_, until_ms)| *until_ms > TIME.get());
+    }
+
+    fn change(&mut self, key: u8, value: Value) {
+        match value {
+            Some(value) => drop(self.states.insert(key, value)),
+            None => drop(self.states.remove(&key)),
+        }
+    }
+
+    /// What was acknowledged on a channel: what is not there any more, and what is.
+    fn missing_and_there(&self, channel: usize) -> (Vec<Sent>, Vec<Sent>) {
+        let mut expected: Vec<Sent> = self.sent.iter().filter(|sent| sent.channel == channel).copied().collect();
+        let there = self.read(channel, Since::Earliest).0;
+        assert!(expected.ends_with(&there), "{expected:?} were acknowledged, and {there:?} are there");
+        expected.truncate(expected.len() - there.len());
+        (expected, there)
     }
 
     /// Compares what can be read with the list.
-    fn compare(&self) {
-        for channel in 0..NAMES.len() {
-            let expected: Vec<Sent> = self.sent.iter().filter(|sent| sent.channel == channel).copied().collect();
-            let there = self.read(channel, Since::Earliest).0;
-            assert!(expected.ends_with(&there), "{expected:?} were acknowledged, and {there:?} are there");
-            let missing = &expected[..expected.len() - there.len()];
+    fn compare(&mut self) {
+        let there = self.states_there();
+        self.expire();
+        assert_eq!(there, self.states);
+        let all: Vec<_> = (0..NAMES.len()).map(|channel| self.missing_and_there(channel)).collect();
+        // No cursor after this misses anything on any channel.
+        let newest = all.iter().filter_map(|(missing, _)| missing.last()).map(|last| last.id).chain(self.floors).max();
+        for (channel, (missing, there)) in all.into_iter().enumerate() {
             assert!(self.total.is_some() || missing.is_empty(), "{missing:?} are lost");
             let purged = self.purged.iter().filter(|purged| purged.channel == channel);
             let lost: Vec<Cursor> = missing.iter().chain(purged).map(|sent| sent.id).collect();
             // No cursor after this misses anything.
             let floor = missing.last().map_or(Cursor::ZERO, |last| last.id).max(self.floors[channel]);
+            let floor = newest.filter(|_| self.was_full).unwrap_or(floor);
             let all: Vec<Cursor> = self.sent.iter().chain(&self.purged).map(|sent| sent.id).collect();
             for cursor in all.iter().step_by(1 + all.len() / 8).chain(all.last()) {
                 let (found, is_gap) = self.read(channel, Since::After(*cursor));
@@ -169,6 +218,13 @@ impl World {
             let purges = purge::all(&self.simulated.bus.states.lock());
             if purges.iter().any(|purge| &*purge.channel == NAMES[channel] && purge.up_to == up_to) {
                 self.has_purged(channel, up_to);
+            }
+        }
+        if let Some((key, value)) = self.changing.take() {
+            let there = self.states_there();
+            let value = value.filter(|(_, until_ms)| *until_ms > TIME.get());
+            if there.get(&key) == value.as_ref() {
+                self.change(key, value);
             }
         }
         let unknown = std::mem::take(&mut self.unknown);
@@ -203,6 +259,19 @@ impl World {
         }
     }
 
+    fn store(&mut self, key: u8, value: Value) {
+        if self.has_failed() {
+            return;
+        }
+        let (bytes, until_ms) = value.clone().map_or((None, 0), |(bytes, until_ms)| (Some(bytes), until_ms));
+        let state = StoredState { table: TABLE, key: vec![key], value: bytes, until_ms };
+        match self.simulated.publish_all(vec![Publication::of_states(vec![state])]).0.remove(0) {
+            Some(Ok(_)) => self.change(key, value),
+            Some(Err(BusError::DiskFull(_) | BusError::StatesFull(_))) => {}
+            _ => self.changing = Some((key, value)),
+        }
+    }
+
     fn has_purged(&mut self, channel: usize, up_to: Cursor) {
         self.floors[channel] = self.floors[channel].max(up_to);
         let is_purged = |sent: &Sent| sent.channel == channel && sent.id <= up_to;
@@ -225,7 +294,6 @@ impl World {
         TIME.set(TIME.get() + HALF_MS);
         self.work(Work { is_check: true, ..Work::default() });
         while self.simulated.writer.erasing.is_some() && !self.has_failed() {
-            std::thread::yield_now();
             self.work(Work { is_check: true, ..Work::default() });
         }
         if self.has_failed() || !purge::all(&self.simulated.bus.states.lock()).is_empty() {
@@ -250,18 +318,18 @@ impl World {
                 disk.faults(Faults { steps: deaths.next(), ..Faults::default() });
             }
             Step::Kill => self.restart(self.disk.kill()),
-            Step::Fill(space) => self.disk.faults(Faults { space: Some(space), ..Faults::default() }),
+            Step::Fill(space) => {
+                self.was_full = true;
+                self.disk.faults(Faults { space: Some(space), ..Faults::default() });
+            }
             _ if self.has_failed() => {}
             Step::Publish(messages) => self.publish(messages),
-            Step::States(length, times) => {
+            Step::States(key, length, lasts, times) => {
                 for n in 0..times {
-                    let value = Some(vec![n; length]);
-                    let state = StoredState { table: TABLE, key: b"key".to_vec(), value, until_ms: u64::MAX };
-                    if !self.has_failed() {
-                        self.simulated.publish_all(vec![Publication::of_states(vec![state])]);
-                    }
+                    self.store(key, Some((vec![n; length], TIME.get().saturating_add(lasts))));
                 }
             }
+            Step::Remove(key) => self.store(key, None),
             Step::Purge(channel) => self.purge(channel),
             Step::Erase => self.erase(),
             Step::Check => {
