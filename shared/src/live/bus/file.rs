@@ -11,13 +11,7 @@
 //! [`record`] is their format, [`segment`] a file of them, [`index`] finds the messages of a channel, [`store`] writes, [`open`] starts after
 //! whatever happened, and [`disk`] is the interface to the system. See `docs/decisions/0080-file-bus.md`.
 
-use std::{
-    fmt, io,
-    path::Path,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, path::Path, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -34,6 +28,7 @@ use self::{
     queue::Queue,
     state::{DiskState, Problem},
     states::States,
+    task::Tasks,
     writer::Writer,
 };
 use super::{
@@ -74,7 +69,9 @@ mod retention;
 mod segment;
 mod state;
 mod states;
+pub mod stepped;
 mod store;
+mod task;
 mod writer;
 
 pub use backup::{Copied, back_up};
@@ -218,11 +215,12 @@ impl FileBus {
             roll_after_ms: 0,
             is_kept: false,
             warnings: Throttle::new(WARN_EVERY),
+            tasks: Tasks::Threads,
             dirty_since: None,
             syncing: None,
             promised_ms: 0,
             // What an earlier process wrote last may not be confirmed.
-            written: Some(Instant::now()),
+            written: Some(now.mono_ms),
             is_gone: false,
         };
         Ok((bus, writer))

@@ -35,7 +35,13 @@ impl MemoryBus {
     /// clock was set back in between.
     #[must_use]
     pub fn new(limits: Limits, clock: Clock) -> Self {
-        Self::of_epoch(limits, clock, Epoch::numbered(rand::random()))
+        Self::numbered(limits, clock, rand::random())
+    }
+
+    /// The same, with the mark of `number`: processes of one log have different ones.
+    #[must_use]
+    pub fn numbered(limits: Limits, clock: Clock, number: u32) -> Self {
+        Self::of_epoch(limits, clock, Epoch::numbered(number))
     }
 
     /// The same, with a limit in bytes for idempotency keys.

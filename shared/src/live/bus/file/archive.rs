@@ -131,11 +131,15 @@ impl DiskArchive {
         }
     }
 
-    /// Serves the next request, on this thread.
+    /// Serves the next request, on this thread; `false` if there is none.
+    pub(super) fn serve_one(&self) -> bool {
+        let request = self.requests.lock().waiting.pop_front();
+        request.map(|request| self.serve(request)).is_some()
+    }
+
     #[cfg(test)]
     pub(super) fn serve_next(&self) {
-        let request = self.requests.lock().waiting.pop_front();
-        self.serve(request.expect("there is a request"));
+        assert!(self.serve_one(), "there is a request");
     }
 
     fn serve(&self, request: Request) {

@@ -63,6 +63,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Identifies the run of the operating system: what was written but not synced is there for as long as this does not change. `None` if
     /// the system does not say.
     fn boot(&self) -> Option<u64>;
+    /// A number that nobody can predict, for a new segment.
+    fn random(&self) -> u32;
     /// The path of the directory, for messages.
     fn directory(&self) -> String;
 }

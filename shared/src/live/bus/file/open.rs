@@ -238,7 +238,7 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         }
         None => {
             let head = Head {
-                salt: rand::random(),
+                salt: disk.random(),
                 number: removed.oldest.max(1),
                 created_ms: now_ms.max(Cursor::FIRST_ISSUED.ms),
                 before: Cursor::ZERO,

@@ -2,7 +2,7 @@
 //!
 //! The number of channels is bounded: beyond, the oldest are forgotten, and one id is remembered for all of them.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
     disk::{Disk, DiskFile, is_full, is_unreadable, read_exact},
@@ -35,7 +35,7 @@ pub(super) struct Removed {
     pub(super) oldest: u64,
     /// Channels that are not in the table may have lost messages up to here.
     forgotten: Cursor,
-    by_channel: HashMap<ChannelName, Cursor>,
+    by_channel: BTreeMap<ChannelName, Cursor>,
     /// The bytes of their entries.
     names: usize,
 }

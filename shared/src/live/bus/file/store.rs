@@ -198,7 +198,7 @@ impl Store {
         };
         // Readers look at the index meanwhile.
         let bytes = index.encode(number, salt, length);
-        let head = Head { salt: rand::random(), number: number + 1, created_ms: self.created_ms, before: self.last };
+        let head = Head { salt: disk.random(), number: number + 1, created_ms: self.created_ms, before: self.last };
         let created = write_index(&*disk, number, &bytes).and_then(|()| create(&*disk, &head));
         let file = created.inspect_err(|_| {
             // Its space is needed, and it will be another one.

@@ -1,6 +1,7 @@
 //! The bus on a real directory, and what its disk does to it.
 
 use std::{
+    cell::Cell,
     io,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -82,9 +83,12 @@ struct Simulated {
 
 impl Simulated {
     fn open(disk: &SimulatedDisk, fsync: Fsync, segment_bytes: u64) -> Result<Self, OpenError> {
-        static TIME: AtomicU64 = AtomicU64::new(START);
+        // Of each test: by the time of another one, something would be due.
+        thread_local! {
+            static TIME: Cell<u64> = const { Cell::new(START) };
+        }
         let options = FileOptions { fsync, ..FileOptions::default() };
-        let clock = || TIME.fetch_add(1, Relaxed).into();
+        let clock = || TIME.replace(TIME.get() + 1).into();
         let opened = FileBus::on(Arc::new(disk.clone()), options, segment_bytes, Limits::default(), clock);
         opened.map(|(bus, writer)| Self { bus, writer })
     }

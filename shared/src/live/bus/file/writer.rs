@@ -10,7 +10,7 @@
 use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use super::{
     state::DiskState,
     states::Pending,
     store::{Placed, Store},
+    task::Tasks,
 };
 use crate::{
     live::{
@@ -64,14 +65,16 @@ pub(super) struct Writer {
     pub(super) fsync: Fsync,
     /// Bytes on disk; beyond, the oldest segments are removed.
     pub(super) total: Option<u64>,
-    /// When something was written that is not durable yet, with [`Fsync::EverySecond`].
-    pub(super) dirty_since: Option<Instant>,
+    /// Where its long work is done.
+    pub(super) tasks: Tasks,
+    /// When something was written that is not durable yet, with [`Fsync::EverySecond`]; by the monotonic clock, in milliseconds.
+    pub(super) dirty_since: Option<u64>,
     /// The sync that runs on a thread of its own.
     pub(super) syncing: Option<Syncing>,
     /// Ids up to this millisecond may be handed out before they are durable: a durable group says so.
     pub(super) promised_ms: u64,
-    /// When messages were written that are not confirmed.
-    pub(super) written: Option<Instant>,
+    /// When messages were written that are not confirmed; by the monotonic clock, in milliseconds.
+    pub(super) written: Option<u64>,
     /// The bytes of purged messages leave the disk within this time.
     pub(super) purge_within: Duration,
     pub(super) erasing: Option<Erasing>,
@@ -103,9 +106,14 @@ struct Planned {
 impl Writer {
     /// Works until the queue is closed, or the disk fails. A panic is a failure, too, or publishers would wait for ever.
     pub(super) fn run(mut self, queue: &Queue) {
-        if panic::catch_unwind(AssertUnwindSafe(|| self.work_on(queue))).is_err() {
+        if panic::catch_unwind(AssertUnwindSafe(|| while self.round(queue, self.patience()) {})).is_err() {
             self.fail(queue, "the writer of the log ended unexpectedly".to_owned());
         }
+        self.end();
+    }
+
+    /// Leaves the directory to others.
+    pub(super) fn end(&mut self) {
         if let Some(erasing) = self.erasing.take() {
             erasing.cancel();
         }
@@ -131,18 +139,16 @@ impl Writer {
         }
     }
 
-    fn work_on(&mut self, queue: &Queue) {
-        loop {
-            let work = queue.take(self.patience());
-            let is_last = work.is_last;
-            let done = self.work(work).and_then(|()| if is_last { self.finish() } else { Ok(()) });
-            if let Err(Failure(reason)) = done {
-                return self.fail(queue, reason);
-            }
-            if is_last {
-                return;
-            }
+    /// Waits for work, for `patience` at most, and does it. Returns whether there can be more.
+    pub(super) fn round(&mut self, queue: &Queue, patience: Option<Duration>) -> bool {
+        let work = queue.take(patience);
+        let is_last = work.is_last;
+        let done = self.work(work).and_then(|()| if is_last { self.finish() } else { Ok(()) });
+        if let Err(Failure(reason)) = done {
+            self.fail(queue, reason);
+            return false;
         }
+        !is_last
     }
 
     /// Does one round of work.
@@ -256,10 +262,10 @@ impl Writer {
         }
         let purges = pending.changes.iter().filter(|change| change.table == purge::TABLE).filter_map(Purge::of);
         purges.for_each(|purge| purge.obey(&self.store.catalog, &self.log));
-        let written = Instant::now();
-        self.written = Some(written);
+        let written_ms = self.mono_ms();
+        self.written = Some(written_ms);
         if self.fsync == Fsync::EverySecond && !is_synced {
-            self.dirty_since.get_or_insert(written);
+            self.dirty_since.get_or_insert(written_ms);
         }
         if let Err(id) = self.log.append_placed(messages, now) {
             let reason = format!("{}: the id {id} is not newer than those before", self.directory());

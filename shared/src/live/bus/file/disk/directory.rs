@@ -216,6 +216,10 @@ impl Disk for Directory {
         u64::from_str_radix(&digits, 16).ok()
     }
 
+    fn random(&self) -> u32 {
+        rand::random()
+    }
+
     fn directory(&self) -> String {
         self.path.display().to_string()
     }

@@ -251,6 +251,10 @@ impl Disk for SimulatedDisk {
         Some(self.0.lock().boot)
     }
 
+    fn random(&self) -> u32 {
+        rand::random()
+    }
+
     fn directory(&self) -> String {
         "the simulated disk".to_owned()
     }

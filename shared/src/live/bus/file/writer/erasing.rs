@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    thread::{self, JoinHandle},
 };
 
 use tokio::sync::oneshot;
@@ -18,6 +17,7 @@ use crate::live::bus::file::{
     index::Listing as _,
     purge::{self, Attempt, Left, Purge},
     queue::Job,
+    task::Task,
 };
 
 /// After a failure, the next attempt begins after so many milliseconds.
@@ -28,7 +28,7 @@ const RETRY_DAMAGED_MS: u64 = 600_000;
 /// The bytes of some purges are being removed, on a thread of its own.
 #[derive(Debug)]
 pub(in crate::live::bus::file) struct Erasing {
-    thread: JoinHandle<Result<Attempt, WriteError>>,
+    pub(super) task: Task<Result<Attempt, WriteError>>,
     is_cancelled: Arc<AtomicBool>,
     purges: Vec<Purge>,
 }
@@ -37,22 +37,22 @@ impl Erasing {
     /// Whether it has ended, and is to be completed.
     #[cfg(test)]
     pub(in crate::live::bus::file) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.task.is_finished()
     }
 
     /// Waits for its end, which comes soon.
     pub(super) fn cancel(self) {
         self.is_cancelled.store(true, Relaxed);
-        let _ = self.thread.join();
+        let _ = self.task.join();
     }
 }
 
 impl Writer {
     /// Begins to remove the bytes of all purges if the first one is due, and completes what was begun.
     pub(super) fn erase(&mut self) -> Result<(), Failure> {
-        if let Some(Erasing { thread, purges, .. }) = self.erasing.take_if(|erasing| erasing.thread.is_finished()) {
+        if let Some(Erasing { task, purges, .. }) = self.erasing.take_if(|erasing| erasing.task.is_finished()) {
             let ended = |_| Err(WriteError::Other(io::Error::other("its thread ended unexpectedly")));
-            match thread.join().unwrap_or_else(ended).and_then(|attempt| self.erased(purges, attempt)) {
+            match task.join().unwrap_or_else(ended).and_then(|attempt| self.erased(purges, attempt)) {
                 Ok(gone) if gone.is_empty() => {}
                 Ok(gone) => {
                     self.publish(vec![removal(&gone)])?;
@@ -89,8 +89,8 @@ impl Writer {
         let (catalog, is_cancelled) = (self.store.catalog.clone(), Arc::<AtomicBool>::default());
         let cancelled = is_cancelled.clone();
         let run = move || purge::erase(&catalog, &new, &left, &cancelled);
-        match thread::Builder::new().name("log-eraser".to_owned()).spawn(run) {
-            Ok(thread) => self.erasing = Some(Erasing { thread, is_cancelled, purges }),
+        match self.tasks.begin("log-eraser", run) {
+            Ok(task) => self.erasing = Some(Erasing { task, is_cancelled, purges }),
             Err(_) => self.erase_after_ms = now.mono_ms.saturating_add(RETRY_MS),
         }
         Ok(())

@@ -2,22 +2,21 @@
 
 use std::{
     io,
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use super::{Failure, Writer};
-use crate::live::bus::file::{Fsync, disk::explain};
+use crate::live::bus::file::{Fsync, disk::explain, task::Task};
 
-/// The longest time between syncs with [`Fsync::EverySecond`].
-const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// After so long without a publication, the log is confirmed.
-const QUIET: Duration = Duration::from_secs(1);
+/// The longest time between syncs with [`Fsync::EverySecond`], in milliseconds.
+const SYNC_EVERY_MS: u64 = 1_000;
+/// After so many milliseconds without a publication, the log is confirmed.
+const QUIET_MS: u64 = 1_000;
 
 /// A sync on a thread of its own, so that publishers do not wait for it.
 #[derive(Debug)]
 pub(in crate::live::bus::file) struct Syncing {
-    thread: JoinHandle<io::Result<()>>,
+    pub(super) task: Task<io::Result<()>>,
     /// What it makes durable: the segment up to here, and a reservation up to this millisecond.
     up_to: u64,
     reserved_ms: u64,
@@ -25,24 +24,29 @@ pub(in crate::live::bus::file) struct Syncing {
 
 impl Writer {
     /// How long the writer may wait for publications before [`keep`](Self::keep) has something to do.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        let sync = self.dirty_since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
-        let confirm = self.written.filter(|_| self.is_confirmable()).map(|at| QUIET.saturating_sub(at.elapsed()));
-        [sync, confirm].into_iter().flatten().min()
+    pub(in crate::live::bus::file) fn patience(&self) -> Option<Duration> {
+        let sync = self.dirty_since.map(|since| since.saturating_add(SYNC_EVERY_MS));
+        let confirm = self.written.filter(|_| self.is_confirmable()).map(|at| at.saturating_add(QUIET_MS));
+        let due_ms = [sync, confirm].into_iter().flatten().min()?;
+        Some(Duration::from_millis(due_ms.saturating_sub(self.mono_ms())))
     }
 
     /// Syncs and confirms what is due.
     pub(super) fn keep(&mut self) -> Result<(), Failure> {
-        if self.syncing.as_ref().is_some_and(|syncing| syncing.thread.is_finished()) {
+        if self.syncing.as_ref().is_some_and(|syncing| syncing.task.is_finished()) {
             self.join_sync()?;
         }
-        if self.dirty_since.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
+        if self.dirty_since.is_some_and(|since| self.mono_ms().saturating_sub(since) >= SYNC_EVERY_MS) {
             self.begin_sync()?;
         }
-        if self.is_confirmable() && self.written.is_some_and(|at| at.elapsed() >= QUIET) {
+        if self.is_confirmable() && self.written.is_some_and(|at| self.mono_ms().saturating_sub(at) >= QUIET_MS) {
             self.confirm()?;
         }
         Ok(())
+    }
+
+    pub(super) fn mono_ms(&self) -> u64 {
+        (self.clock)().mono_ms
     }
 
     /// With [`Fsync::Never`], what would be confirmed is not durable.
@@ -101,10 +105,10 @@ impl Writer {
             state.count_sync(begun.elapsed());
             synced
         };
-        match thread::Builder::new().name("log-sync".to_owned()).spawn(run) {
-            Ok(thread) => {
+        match self.tasks.begin("log-sync", run) {
+            Ok(task) => {
                 self.dirty_since = None;
-                self.syncing = Some(Syncing { thread, up_to, reserved_ms: self.store.reserved_ms });
+                self.syncing = Some(Syncing { task, up_to, reserved_ms: self.store.reserved_ms });
                 Ok(())
             }
             // Without a thread, publishers wait.
@@ -112,11 +116,17 @@ impl Writer {
         }
     }
 
+    /// Runs what was begun and waits for its turn, without threads. Returns whether there was something.
+    pub(in crate::live::bus::file) fn run_tasks(&mut self) -> bool {
+        let has_synced = self.syncing.as_mut().is_some_and(|syncing| syncing.task.run());
+        self.erasing.as_mut().is_some_and(|erasing| erasing.task.run()) || has_synced
+    }
+
     /// Waits for the sync that was begun.
     pub(in crate::live::bus::file) fn join_sync(&mut self) -> Result<(), Failure> {
-        let Some(Syncing { thread, up_to, reserved_ms }) = self.syncing.take() else { return Ok(()) };
+        let Some(Syncing { task, up_to, reserved_ms }) = self.syncing.take() else { return Ok(()) };
         let ended = |_| Err(io::Error::other("its thread ended unexpectedly"));
-        thread.join().unwrap_or_else(ended).map_err(|error| self.sync_failure(&error))?;
+        task.join().unwrap_or_else(ended).map_err(|error| self.sync_failure(&error))?;
         self.store.synced = self.store.synced.max(up_to);
         self.promised_ms = self.promised_ms.max(reserved_ms);
         Ok(())
