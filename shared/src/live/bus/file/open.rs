@@ -284,7 +284,10 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     };
     if let Some(hole) = scanned.hole(store.last, boot) {
         log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);
+        // If this is interrupted after the group, that group is the last one: it has to say so again, also if the system runs on.
+        (store.boot, store.reserved_ms) = (0, scanned.group.reserved_ms);
         store.add_hole(hole, []).map_err(opening.error("cannot write"))?;
+        (store.boot, store.reserved_ms) = (boot, 0);
     }
     if let Some(plan) = plan {
         plan.complete(&mut store, now_ms).map_err(opening.error("cannot write"))?;

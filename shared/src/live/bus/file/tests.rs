@@ -319,6 +319,29 @@ fn a_cursor_into_a_lost_part_is_a_gap() {
     assert_eq!(read(&killed.bus, "c", Since::After(kept)), (vec![(lost, "\"2\"".to_owned())], false), "only killed");
 }
 
+/// A start that was interrupted while it recorded what is lost left a group without a reservation, and the next start took the ids again.
+#[test]
+fn an_interrupted_start_does_not_forget_a_lost_part() {
+    let disk = SimulatedDisk::new();
+    let mut simulated = Simulated::open(&disk, Fsync::Never, 1 << 20).unwrap();
+    simulated.publish(publication("c", "1")).unwrap();
+    let lost = simulated.publish(publication("c", "2")).unwrap()[0];
+    let count = |disk: &SimulatedDisk| {
+        read(&Simulated::open(disk, Fsync::Never, 1 << 20).unwrap().bus, "c", Since::Earliest).0.len()
+    };
+    let seed = (0..100).find(|seed| count(&disk.cut_power(*seed)) == 1).unwrap();
+    let mut interrupted = 0;
+    for steps in 0..20 {
+        let disk = disk.cut_power(seed);
+        disk.faults(Faults { steps: Some(steps), ..Faults::default() });
+        interrupted += usize::from(Simulated::open(&disk, Fsync::Never, 1 << 20).is_err());
+        let mut again = Simulated::open(&disk.kill(), Fsync::Never, 1 << 20).unwrap();
+        assert!(read(&again.bus, "c", Since::After(lost)).1, "a client may have received it: {steps}");
+        assert!(again.publish(publication("c", "3")).unwrap()[0] > lost, "{steps}");
+    }
+    assert!(interrupted > 4, "{interrupted}");
+}
+
 /// The next segment repeats what is lost with its first write, which may never come, or be torn.
 #[test]
 fn a_lost_part_is_known_in_a_segment_that_has_nothing_yet() {
