@@ -158,7 +158,8 @@ impl FileBus {
         let archive = Arc::new(DiskArchive::new(catalog.clone(), limits, clock));
         let log = Log::new(limits, Cursor::new(store.created_ms, 0)).with_holes(holes).with_archive(archive.clone());
         let log = Arc::new(log);
-        log.mark_lost_up_to(plan.before);
+        // Clients get no cursor of a lost part: it would be a gap again.
+        log.mark_lost_up_to(store.issued_up_to(plan.before));
         let mut answers = Answers::new(options.key_bytes);
         let states = store.states.clone();
         let loaded = load::load(&catalog, &plan, &log, now, |change| match change.table {
@@ -178,7 +179,7 @@ impl FileBus {
         let (forgotten, channels) = removed.after(plan.before);
         forgotten.into_iter().for_each(|last| log.forget_up_to(last));
         channels.for_each(|(channel, last)| log.purge_up_to(channel, last));
-        log.continue_after(store.last_issued());
+        log.continue_after(store.issued_up_to(store.last));
         states.lock().expire(now.time_ms);
         let purges = purge::all(&states.lock());
         purges.iter().for_each(|purge| purge.obey(&catalog, &log));

@@ -159,9 +159,9 @@ impl Store {
         file.write_at(&vec![0; bytes], at)
     }
 
-    /// The newest id that was issued and is not lost.
-    pub(super) fn last_issued(&self) -> Cursor {
-        let mut last = self.last;
+    /// The newest id up to `last` that was issued and is not lost.
+    pub(super) fn issued_up_to(&self, last: Cursor) -> Cursor {
+        let mut last = last;
         while let Some(hole) = self.holes.iter().find(|hole| last > hole.after && last <= hole.up_to) {
             last = hole.after;
         }
