@@ -250,6 +250,8 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
     // What an earlier process left in the cache of the system is shown to readers only once it is durable.
     let proven = scanned.group.synced.min(scanned.end);
     segment::rewrite(&*file, proven, scanned.end).map_err(opening.error("cannot write"))?;
+    // And its length: a sync that failed may have lost that an incomplete write was cut.
+    file.set_len(scanned.end).map_err(opening.error("cannot cut the log"))?;
     file.sync().map_err(opening.error("cannot sync the log"))?;
     disk.sync_names().map_err(opening.error("cannot sync the directory"))?;
 
