@@ -1,6 +1,7 @@
+import { FINISHED } from "./end.js";
 import { ask, Ended, retryAfter } from "./http.js";
 import { limited } from "./limited.js";
-import type { Cursor, Message } from "./message.js";
+import type { Cursor, Message, StreamEnd } from "./message.js";
 import type { Signal } from "./platform.js";
 import type { Sink, Wanted } from "./transport.js";
 
@@ -8,6 +9,8 @@ interface Batch {
   cursor: Cursor;
   gap: boolean;
   messages: Message[];
+  end?: StreamEnd;
+  closed?: true;
 }
 
 /** The most that one answer of the server carries. */
@@ -17,6 +20,7 @@ const LIMIT = 1_000;
 export interface Taken {
   /** Where the next begins. */
   cursor: Cursor;
+  /** Messages, and an end. */
   count: number;
   /** Whether nothing was left when the server answered. */
   isAll: boolean;
@@ -27,6 +31,8 @@ export interface Taken {
 /**
  * Waits for room, asks for what comes after `since` and hands it over. Whoever is full asks for nothing. An answer that takes longer than
  * `wanted.silence` is an error.
+ *
+ * @throws {Ended} when all channels are streams that have ended
  *
  * @param wait seconds that the server may wait for a message; without it, it answers at once
  */
@@ -47,9 +53,13 @@ export async function takeBatch(wanted: Wanted, since: Wanted["since"], wait: nu
   const { cursor, messages } = batch;
   if (batch.gap && since) sink.gap({ requested: since, resumed: response.headers.get("Trident-Gap") ?? cursor });
   for (const message of messages) sink.message(message);
+  if (batch.end) sink.end(batch.end);
   sink.place(cursor);
   sink.heard();
-  return { cursor, count: messages.length, isAll: messages.length < limit, retryAfter: retryAfter(response.headers.get("Retry-After")) };
+  if (batch.closed) throw new Ended(FINISHED);
+  // A batch ends where a stream does, and more may follow on other channels.
+  const count = messages.length + (batch.end ? 1 : 0);
+  return { cursor, count, isAll: !batch.end && count < limit, retryAfter: retryAfter(response.headers.get("Retry-After")) };
 }
 
 /** Takes all that there is after `since`, and gives the place after it. A server without `/data` leaves it as it is. */

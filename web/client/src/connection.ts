@@ -2,7 +2,7 @@ import { thisBrowser, type Browser } from "./browser.js";
 import { Core, TIMING, type CoreOptions, type Effect } from "./core.js";
 import type { End, TransportName } from "./end.js";
 import { ask, Ended, endOf } from "./http.js";
-import type { Cursor, Gap, Message } from "./message.js";
+import { isAfter, type Cursor, type Gap, type Message, type StreamEnd } from "./message.js";
 import type { Closed, ConnectOptions, Events, State } from "./options.js";
 import { watchPage } from "./page.js";
 import { SLICE, task, type Address } from "./platform.js";
@@ -14,7 +14,7 @@ import { sse } from "./transports/sse.js";
 import { stream } from "./transports/stream.js";
 import { ws } from "./transports/ws.js";
 
-type Item = { message: Message } | { gap: Gap };
+type Item = { message: Message } | { gap: Gap } | { end: StreamEnd };
 type Reading = { resolve(result: IteratorResult<Message, undefined>): void; reject(error: unknown): void };
 
 /** Timers may be late, and machines sleep: it is looked at least so often whether something is overdue, in milliseconds. */
@@ -35,7 +35,7 @@ export class Connection implements AsyncIterableIterator<Message> {
   #queue: Item[] = [];
   #most: number;
   #listeners: { [Type in keyof Events]: Set<(event: Events[Type]) => void> } = {
-    message: new Set(), gap: new Set(), state: new Set(), closed: new Set(),
+    message: new Set(), gap: new Set(), end: new Set(), state: new Set(), closed: new Set(),
   };
   #reading: Reading[] = [];
   #isIterated = false;
@@ -69,7 +69,7 @@ export class Connection implements AsyncIterableIterator<Message> {
     this.#most = Math.max(1, options.queue ?? 512);
     this.cursor = since === "earliest" ? undefined : since;
     this.state = { phase: "waiting", transport: transports[0] as TransportName, why: "start", message: "", retryIn: 0 };
-    this.#core = new Core({ transports, since, timing, canRefresh: typeof token === "function" } as CoreOptions);
+    this.#core = new Core({ channels: options.channels, transports, since, timing, canRefresh: typeof token === "function" } as CoreOptions);
     const happens = (what: (now: number) => void) => () => this.#happens(what);
     this.#unwatch = watchPage({
       hide: happens(() => this.#core.hide()),
@@ -102,7 +102,7 @@ export class Connection implements AsyncIterableIterator<Message> {
     return this;
   }
 
-  /** The next message. After the end what has come is given first; then an error, if it was refused. */
+  /** The next message. After the end what has come is given first; then an error, if it was refused. It is done when all channels have ended. */
   next(): Promise<IteratorResult<Message, undefined>> {
     this.#isIterated = true;
     return new Promise((resolve, reject) => {
@@ -153,6 +153,7 @@ export class Connection implements AsyncIterableIterator<Message> {
         return void this.#probe(effect.attempt);
       case "message":
       case "gap":
+      case "end":
         this.#queue.push(effect);
         this.#deliver();
         if (!this.#isFull()) return;
@@ -170,7 +171,7 @@ export class Connection implements AsyncIterableIterator<Message> {
   #end(end: End): void {
     this.#unwatch();
     this.#life.abort();
-    this.#untold = end.why === "closed" ? undefined : new TridentError(end);
+    this.#untold = end.why === "closed" || end.why === "finished" ? undefined : new TridentError(end);
     this.#closed = { ...end, error: this.#untold };
     this.#roomFor.splice(0).forEach((resolve) => resolve());
     this.#emit("closed", this.#closed);
@@ -189,6 +190,7 @@ export class Connection implements AsyncIterableIterator<Message> {
       heard: () => tell((now) => this.#core.heard(now)),
       message: (message) => tell((now) => this.#core.message(now, message)),
       gap: (gap) => tell((now) => this.#core.gap(now, gap)),
+      end: (end) => tell((now) => this.#core.end(now, end)),
       retry: (milliseconds) => tell(() => this.#core.retry(milliseconds)),
       place: (cursor) => tell(() => this.#place(cursor)),
       isFull: () => this.#isFull(),
@@ -274,6 +276,9 @@ export class Connection implements AsyncIterableIterator<Message> {
       if ("gap" in item) {
         this.cursor = item.gap.resumed;
         this.#emit("gap", item.gap);
+      } else if ("end" in item) {
+        if (this.cursor !== undefined && isAfter(item.end.id, this.cursor)) this.cursor = item.end.id;
+        this.#emit("end", item.end);
       } else {
         this.cursor = item.message.id;
         // Settled first, for a listener may ask for the next; whoever waits gets to know after the listeners.

@@ -6,15 +6,15 @@
  *                       ▼                                                                   │
  *  start ─▶ waiting ─ due ─▶ connecting ─ opened ─▶ open ─ message, gap, heard ─▶ deliver ──┤
  *              ▲                  └─ nothing within `open`: held back ──────────────────────┤
- *              └─ shown ─ hidden ◀─ page left                                               └─▶ closed: refused, told to
+ *              └─ shown ─ hidden ◀─ page left                                               └─▶ closed: refused, finished, told to
  * ```
  *
  * Whoever drives it calls a method for what happened, with the time, then does what `take()` gives, in order, and calls
  * `tick` no later than at `deadline()`.
  */
 import { Choice } from "./choice.js";
-import type { End, TransportName } from "./end.js";
-import { isAfter, type Cursor, type Gap, type Message } from "./message.js";
+import { FINISHED, type End, type TransportName } from "./end.js";
+import { isAfter, type Cursor, type Gap, type Message, type StreamEnd } from "./message.js";
 
 export type Phase = "waiting" | "connecting" | "open" | "hidden" | "closed";
 
@@ -26,6 +26,7 @@ export type Effect =
   | { do: "probe"; attempt: number }
   | { do: "message"; message: Message }
   | { do: "gap"; gap: Gap }
+  | { do: "end"; end: StreamEnd }
   | { do: "state"; phase: Phase; transport: string; end: End; retryIn: number };
 
 /** All in milliseconds. */
@@ -59,6 +60,7 @@ type Reach = undefined | "reachable" | End;
 const UNREACHABLE: End = { why: "unreachable", message: "the server cannot be reached" };
 
 export interface CoreOptions {
+  channels: readonly string[];
   /** The names of the transports, the best first. */
   transports: readonly string[];
   since?: Cursor | "earliest" | undefined;
@@ -74,6 +76,8 @@ export class Core {
   /** The place after all that was delivered: where the next connection begins. */
   cursor: Cursor | undefined;
 
+  /** The streams that have ended, and where. */
+  #ended = new Map<string, Cursor>();
   #choice: Choice;
   #timing: Timing;
   #options: CoreOptions;
@@ -178,6 +182,7 @@ export class Core {
     this.#prove();
     if (this.cursor !== undefined && !isAfter(message.id, this.cursor)) return;
     this.cursor = message.id;
+    this.#ended.delete(message.channel);
     this.#effects.push({ do: "message", message });
   }
 
@@ -186,6 +191,17 @@ export class Core {
     this.opened(now);
     this.cursor = gap.resumed;
     this.#effects.push({ do: "gap", gap });
+  }
+
+  /** A stream has ended. Once all channels have, nothing follows. */
+  end(now: number, end: StreamEnd): void {
+    this.opened(now);
+    this.#prove();
+    if (this.#ended.get(end.channel) === end.id) return;
+    this.#ended.set(end.channel, end.id);
+    this.#effects.push({ do: "end", end });
+    if (this.cursor !== undefined) this.place(end.id);
+    if (this.#options.channels.every((channel) => this.#ended.has(channel))) this.close(FINISHED);
   }
 
   /** There is nothing for this connection up to `cursor` but what was delivered. */
@@ -215,6 +231,7 @@ export class Core {
   /** The connection has ended, or was not to be had. */
   over(now: number, end: End): void {
     if ((this.phase !== "connecting" && this.phase !== "open") || this.#failed) return;
+    if (end.why === "finished") return this.close(end);
     if (this.phase === "connecting" && isDoubtful(end) && this.#reach === undefined) {
       this.#effects.push({ do: "disconnect" });
       this.#failed = end;

@@ -28,6 +28,8 @@ export type Why =
   | "online"
   /** The token may have run out and another is asked for. */
   | "token"
+  /** All channels are streams that have ended. */
+  | "finished"
   /** The server refuses for good. */
   | "refused"
   /** `close()`, or the signal. */
@@ -52,3 +54,6 @@ export interface Reason {
 
 /** The end of a connection or of an attempt at one, which leads to the next state. */
 export type End = Reason;
+
+/** Nothing follows. */
+export const FINISHED: End = { why: "finished", message: "all channels have ended" };

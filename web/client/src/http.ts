@@ -1,4 +1,4 @@
-import type { End } from "./end.js";
+import { FINISHED, type End } from "./end.js";
 import { SLICE, task, type Signal } from "./platform.js";
 import type { Sink, Wanted } from "./transport.js";
 
@@ -46,6 +46,7 @@ export async function refusal(response: Response): Promise<End> {
   }
   const isBusy = status === 408 || status === 429 || status >= 500;
   // The answer to an `EventSource` that is not to reconnect.
+  if (status === 204 && response.headers.has("Trident-End")) return FINISHED;
   if (status === 204) return { why: "refused", status: 403, code: "disconnected", message: "the server has ended this for good" };
   const isRefused = error?.code && [400, 401, 403, 413, 415, 422].includes(status);
   return {

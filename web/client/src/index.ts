@@ -12,7 +12,7 @@ import type { ConnectOptions } from "./options.js";
 export { Connection };
 export type { Phase, Timing } from "./core.js";
 export type { Reason, TransportName, Why } from "./end.js";
-export type { Cursor, Gap, Message } from "./message.js";
+export type { Cursor, Gap, Message, StreamEnd } from "./message.js";
 export { decodeChannel, encodeChannel } from "./channel.js";
 export { isAfter } from "./message.js";
 export type { Address, Credentials, Signal } from "./platform.js";
@@ -25,7 +25,7 @@ export type { Transport } from "./transport.js";
 
 /**
  * Connects, and stays so: messages come once and in order, over reconnects and changes of transport, and what is lost is
- * told as a gap. It ends when it is closed, or when the server refuses it for good.
+ * told as a gap. It ends when it is closed, when all channels are streams that have ended, or when the server refuses it for good.
  *
  * ```js
  * for await (const message of connect({ url, channels: ["news"] })) show(message);

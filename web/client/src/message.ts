@@ -21,6 +21,15 @@ export interface Gap {
   readonly resumed: Cursor;
 }
 
+/** A stream has ended: nothing follows on its channel. */
+export interface StreamEnd {
+  readonly channel: string;
+  /** A writer closed it, it was deleted, or its lifetime ended. */
+  readonly reason: "closed" | "deleted" | "expired";
+  /** The position of the end, after the last message. */
+  readonly id: Cursor;
+}
+
 /** Whether `selectors`, channels and a backend's patterns such as `chat.*`, select `channel`. No pattern selects the server's own channels. */
 export function isSelected(selectors: readonly string[], channel: string): boolean {
   return selectors.some((one) => one === channel || (channel[0] !== "$" && one.endsWith("*") && channel.startsWith(one.slice(0, -1))));

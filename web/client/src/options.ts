@@ -1,6 +1,6 @@
 import type { Phase, Timing } from "./core.js";
 import type { Reason, TransportName } from "./end.js";
-import type { Cursor, Gap, Message } from "./message.js";
+import type { Cursor, Gap, Message, StreamEnd } from "./message.js";
 import type { Address, Credentials, Signal } from "./platform.js";
 import type { Token, TridentError } from "./server.js";
 import type { Transport } from "./transport.js";
@@ -41,13 +41,14 @@ export interface State extends Reason {
 }
 
 export interface Closed extends Reason {
-  /** There is none if the connection was closed from here. */
+  /** There is none if the connection was closed from here, or all channels have ended. */
   readonly error?: TridentError | undefined;
 }
 
 export interface Events {
   message: Message;
   gap: Gap;
+  end: StreamEnd;
   state: State;
   closed: Closed;
 }

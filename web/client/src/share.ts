@@ -14,10 +14,10 @@ import { takeBatch } from "./batches.js";
 import type { Browser } from "./browser.js";
 import type { End } from "./end.js";
 import { endOf } from "./http.js";
-import { isAfter, isSelected, type Cursor, type Gap, type Message } from "./message.js";
+import { isAfter, isSelected, type Cursor, type Gap, type Message, type StreamEnd } from "./message.js";
 import type { Sink, Transport, Wanted } from "./transport.js";
 
-type Item = { message: Message } | { gap: Gap } | { place: Cursor };
+type Item = { message: Message } | { gap: Gap } | { end: StreamEnd } | { place: Cursor };
 
 /** What is said between members. With `to` it is for that member alone. */
 type Said = { from: string; to?: string } & (
@@ -213,6 +213,9 @@ class Member {
         // Perhaps of another member's channels: the server says what of this member's is lost.
         if (this.#isAlone()) this.#pass(item);
         else this.#catchUp(item.gap.resumed);
+      } else if ("end" in item) {
+        // Also one before the cursor, of a stream that had ended already.
+        if (this.#wanted.channels.includes(item.end.channel)) this.#sink.end(item.end);
       } else {
         const place = placeOf(item);
         if (this.#hasSeen(place)) continue;
@@ -339,10 +342,12 @@ class Member {
   #hub(up: Upstream): Sink {
     const send = (item: Item): void => {
       if (up !== this.#up) return;
-      const isFirst = up.place === undefined;
       if ("place" in item && up.place && up.place !== "earliest" && !isAfter(item.place, up.place)) return;
-      up.place = placeOf(item);
-      if (isFirst) this.#announce();
+      if (!("end" in item)) {
+        const isFirst = up.place === undefined;
+        up.place = placeOf(item);
+        if (isFirst) this.#announce();
+      }
       this.#take([item]);
       if (this.#others.size === 0) return;
       // What comes in one piece is handed on in one.
@@ -369,6 +374,10 @@ class Member {
         this.#isOpen = true;
         send({ gap });
       },
+      end: (end) => {
+        this.#isOpen = true;
+        send({ end });
+      },
       retry: (milliseconds) => {
         this.#sink.retry(milliseconds);
         if (this.#others.size > 0) this.#say({ retry: milliseconds });
@@ -380,7 +389,8 @@ class Member {
 }
 
 function placeOf(item: Item): Cursor {
-  return "message" in item ? item.message.id : "gap" in item ? item.gap.resumed : item.place;
+  if ("place" in item) return item.place;
+  return "message" in item ? item.message.id : "gap" in item ? item.gap.resumed : item.end.id;
 }
 
 function withResolvers<T>(): { promise: Promise<T>; resolve(value: T): void } {

@@ -1,4 +1,4 @@
-import type { Cursor, Gap, Message } from "./message.js";
+import type { Cursor, Gap, Message, StreamEnd } from "./message.js";
 import type { End } from "./end.js";
 import type { Address, Credentials, Signal } from "./platform.js";
 
@@ -26,6 +26,8 @@ export interface Sink {
   heard(): void;
   message(message: Message): void;
   gap(gap: Gap): void;
+  /** A stream among the channels has ended. */
+  end(end: StreamEnd): void;
   /** The server's wish for the time between an end and the next connection. */
   retry(milliseconds: number): void;
   /** Whether there is no room for more. */

@@ -61,6 +61,44 @@ describe("reading", () => {
     assert.deepEqual(read, [2, 3, 4]);
   });
 
+  for (const transport of ["sse", "stream", "longpoll"]) {
+    test(`${transport}: \`for await\` is done when all channels have ended`, async () => {
+      const message = (n) => ({ id: `${n}-0`, channel: n === 2 ? "c" : "d", event: "message", data: n, time: n });
+      const end = (channel, n) => ({ channel, reason: "closed", id: `${n}-0` });
+      const { url, asked } = await server((_, response, { pathname, searchParams }) => {
+        if (transport === "longpoll") {
+          const second = { cursor: "5-0", gap: false, messages: [message(4)], end: end("d", 5), closed: true };
+          const first = { cursor: "3-0", gap: false, messages: [message(2)], end: end("c", 3) };
+          return json(response, 200, searchParams.get("since") === "3-0" ? second : first);
+        }
+        if (pathname === "/events") {
+          stream(response)(2);
+          const write = (n, channel) => response.write(`event: end\nid: ${n}-0\ndata: ${JSON.stringify(end(channel, n))}\n\n`);
+          write(3, "c");
+          response.write(`id: 4-0\ndata: ${JSON.stringify(message(4))}\n\n`);
+          return write(5, "d");
+        }
+        response.writeHead(200, { "Content-Type": "application/x-ndjson" });
+        for (const line of [message(2), { end: end("c", 3) }, message(4), { end: end("d", 5) }]) response.write(`${JSON.stringify(line)}\n`);
+      });
+      const connection = open(url, { transports: [transport], channels: ["c", "d"] });
+      const [read, ended] = [[], []];
+      connection.on("end", ({ channel, reason, id }) => ended.push(`${channel} ${reason} ${id} after ${read.length}`));
+      for await (const { data } of connection) read.push(data);
+      assert.deepEqual(read, [2, 4]);
+      assert.deepEqual(ended, ["c closed 3-0 after 1", "d closed 5-0 after 2"]);
+      assert.deepEqual([connection.state.phase, connection.state.why, connection.cursor], ["closed", "finished", "5-0"]);
+      assert.equal(asked.length, transport === "longpoll" ? 2 : 1);
+    });
+  }
+
+  test("it is done at once for a cursor after the ends", async () => {
+    const { url } = await server((_, response) => response.writeHead(204, { "Trident-End": "5-0" }).end());
+    const connection = open(url, { since: "5-0" });
+    assert.deepEqual(await connection.next(), { done: true, value: undefined });
+    assert.equal(connection.state.why, "finished");
+  });
+
   test("a gap is told in its place, and moves the cursor", async () => {
     const { url } = await server((_, response) => {
       const send = stream(response);

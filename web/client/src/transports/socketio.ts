@@ -5,7 +5,7 @@
 import { catchUp } from "../batches.js";
 import type { End } from "../end.js";
 import { Ended, refusal } from "../http.js";
-import { isSelected, type Gap, type Message } from "../message.js";
+import { isSelected, type Gap, type Message, type StreamEnd } from "../message.js";
 import type { Signal } from "../platform.js";
 import type { Sink, Transport, Wanted } from "../transport.js";
 
@@ -93,6 +93,8 @@ async function read(socket: Socket, wanted: Wanted, sink: Sink, signal: Signal):
     } else if (event === "gap") {
       since = (data as Gap).resumed;
       sink.gap(data as Gap);
+    } else if (event === "end") {
+      sink.end(data as StreamEnd);
     }
     if (sink.isFull()) full();
   });

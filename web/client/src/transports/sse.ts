@@ -7,7 +7,14 @@ export const sse: Transport = async (wanted, sink, signal) => {
   const query = { since: wanted.since, format: "message" };
   const response = await ask(wanted, "events", query, "text/event-stream", signal);
   const read = eventStream({
-    event: ({ event, data }) => (event === "gap" ? sink.gap(JSON.parse(data)) : sink.message(JSON.parse(data))),
+    event: ({ id, event, data }) => {
+      const value = JSON.parse(data);
+      if (event === "gap") sink.gap(value);
+      else if (event === "end") {
+        sink.end(value);
+        sink.place(id);
+      } else sink.message(value);
+    },
     place: sink.place,
     retry: sink.retry,
   });

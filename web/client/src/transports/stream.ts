@@ -18,6 +18,7 @@ export const stream: Transport = async (wanted, sink, signal) => {
       if (whole === "") continue;
       const value = JSON.parse(whole);
       if (value.gap) sink.gap(value.gap);
+      else if (value.end) sink.end(value.end);
       else sink.message(value);
     }
   });

@@ -1,14 +1,15 @@
 import { catchUp } from "../batches.js";
 import type { End } from "../end.js";
 import { Ended, refusal } from "../http.js";
-import type { Gap, Message } from "../message.js";
+import type { Gap, Message, StreamEnd } from "../message.js";
 import type { Signal } from "../platform.js";
 import type { Sink, Transport, Wanted } from "../transport.js";
 
-type Frame = Message & { gap?: Gap; ok?: boolean; cursor: string; error?: { code: string; message: string } };
+type Frame = Message & { gap?: Gap; end?: StreamEnd; ok?: boolean; cursor: string; error?: { code: string; message: string } };
 
 /** How the server closes a connection: 4401 and 4403 for good, 1013 when it is overloaded, and else so that the client reconnects. */
 const CODES: { [code: number]: Partial<End> } = {
+  1000: { why: "ended" },
   1001: { why: "ended" },
   1012: { why: "ended" },
   1013: { why: "busy" },
@@ -91,6 +92,7 @@ class Commands {
       if ("ok" in frame) return this.#waiting.shift()?.(frame);
       // What came before is delivered again by the subscription.
       if (!this.#isSubscribed) return;
+      if (frame.end) return sink.end(frame.end);
       this.since = frame.gap ? frame.gap.resumed : frame.id;
       if (frame.gap) sink.gap(frame.gap);
       else sink.message(frame);
