@@ -9,6 +9,7 @@
 //! Numbers of catch-ups start again with each session, yet they are distinguishable: official clients keep the last offset of a session
 //! that could not be recovered, and send it for the next session until they have received an event of that one.
 
+mod catch_up;
 mod plan;
 
 use std::{
@@ -27,8 +28,11 @@ use shared::{
 };
 use socketio::EncodedPacket;
 
-use self::plan::CatchUp;
 pub(crate) use self::plan::{Offset, Plan};
+use self::{
+    catch_up::{last_given, up_to},
+    plan::CatchUp,
+};
 
 use crate::wire::{self, Event};
 
@@ -212,6 +216,9 @@ impl Feed {
                     Since::After(_) if older.is_none() => self.live.require_from(channel, from),
                     _ => self.live.add_from(channel, from),
                 }
+                if older.is_none() {
+                    self.live.require_closed(channel);
+                }
                 self.plan.channels.push((channel.clone(), from));
             }
         }
@@ -372,22 +379,11 @@ impl Feed {
             pulled.packets.push(packet);
             pulled.messages += 1;
         }
+        if let Some(end) = &batch.end {
+            pulled.packets.push(wire::end(end, offset(batch.cursor).as_deref()));
+        }
         pulled
     }
-}
-
-/// A batch of a catch-up without messages after `until`, which the live reader delivers.
-fn up_to(mut batch: Batch, until: Cursor) -> Batch {
-    batch.messages.retain(|message| message.id <= until);
-    if let Some(gap) = &mut batch.gap {
-        gap.resumed = gap.resumed.min(until);
-    }
-    batch
-}
-
-/// The cursor of the client after a batch.
-fn last_given(batch: &Batch) -> Option<Cursor> {
-    batch.messages.last().map(|last| last.id).or(batch.gap.as_ref().map(|gap| gap.resumed))
 }
 
 impl fmt::Debug for Feed {

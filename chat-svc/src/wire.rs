@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde::Serialize;
-use shared::pure::{Cursor, Gap, Message, Payload, PayloadError, Publisher};
+use shared::pure::{Cursor, Gap, Message, Payload, PayloadError, Publisher, stream::StreamEnd};
 use socketio::{
     EncodedPacket,
     socket::packet::{Packet, Payload as Args},
@@ -18,6 +18,8 @@ pub(crate) const NAMESPACE: &str = "/";
 pub(crate) const CHANNEL_OF_ROOM: &str = "chat.";
 /// The event that reports a gap.
 const GAP: &str = "gap";
+/// The event that reports the end of a stream.
+const END: &str = "end";
 
 /// The overhead of an event in bytes, in each of its forms: its name, its `meta`, and their syntax.
 const COST_BESIDE_DATA: usize = 512;
@@ -101,13 +103,23 @@ pub(crate) fn text<T: Serialize + ?Sized>(value: &T) -> String {
 
 /// A gap as an event.
 pub(crate) fn gap(gap: &Gap, offset: Option<&str>) -> EncodedPacket {
+    notice(GAP, gap, offset)
+}
+
+/// The end of a stream as an event.
+pub(crate) fn end(end: &StreamEnd, offset: Option<&str>) -> EncodedPacket {
+    notice(END, end, offset)
+}
+
+fn notice<T: Serialize>(event: &str, data: &T, offset: Option<&str>) -> EncodedPacket {
     let args = match offset {
-        Some(offset) => EncodedPacket::event(NAMESPACE, GAP, &(gap, offset)),
-        None => EncodedPacket::event(NAMESPACE, GAP, gap),
+        Some(offset) => EncodedPacket::event(NAMESPACE, event, &(data, offset)),
+        None => EncodedPacket::event(NAMESPACE, event, data),
     };
-    // Cursors always serialize.
+    // Texts and cursors always serialize.
     args.unwrap_or_else(|_| {
-        Packet::event(NAMESPACE.into(), None, Args::from_parts("[\"gap\"]".into(), Vec::new())).into()
+        let args = Args::from_parts(format!("[{}]", text(event)).into(), Vec::new());
+        Packet::event(NAMESPACE.into(), None, args).into()
     })
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn json_type() -> HeaderValue {
 }
 
 const GAP: &str = "Trident-Gap";
+const END: &str = "Trident-End";
 
 /// Whether the cursor is known from which a client without messages can resume.
 ///
@@ -56,26 +57,41 @@ pub(crate) fn answer(
     unread: &Unread,
     figures: &TransportMetrics,
 ) -> HttpResponse {
-    let empty = || Batch { gap: None, messages: Vec::new(), cursor: reader.cursor() };
+    let has_end = found.as_ref().is_some_and(|found| found.end.is_some());
+    let ended = if has_end { reader.ended() } else { ended(ask, reader) };
+    let empty = || Batch { gap: None, messages: Vec::new(), end: None, cursor: reader.cursor() };
     match (ask.format, found) {
-        (Format::Batch, found) => batch(ask, &found.unwrap_or_else(empty), unread, figures),
+        (Format::Batch, found) => batch(ask, &found.unwrap_or_else(empty), ended.is_some(), unread, figures),
+        // What ended after it is in the answer to the next poll.
         (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask, &found, figures),
-        (Format::Raw, None) => nothing(ask, reader.cursor()),
-        // Lost, and nothing after it yet: the client has to get the new cursor, so this is not a 304.
-        (Format::Raw, Some(found)) => {
+        (Format::Raw, None) if ended.is_none() => nothing(ask, reader.cursor()),
+        // Lost or over, and nothing after it: the client has to get the new cursor, so this is not a 304.
+        (Format::Raw, found) => {
+            let found = found.unwrap_or_else(empty);
             count(&found, figures);
             let mut answer = HttpResponse::NoContent();
-            tell_gap(tagged(ask, &mut answer, found.cursor), &found).finish()
+            tell_end(tell_gap(tagged(ask, &mut answer, found.cursor), &found), ended).finish()
         }
     }
 }
 
-/// `{"cursor":…,"gap":…,"messages":[…]}`; the cursor after a gap is in the header, as on a raw answer.
-fn batch(ask: &Ask, batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
+/// Where all channels of a client have ended that has a cursor after it: nothing follows.
+pub(crate) fn ended(ask: &Ask, reader: &Reader) -> Option<Cursor> {
+    reader.ended().filter(|_| matches!(ask.subscription.since, Since::After(_)))
+}
+
+/// The answer to a client that wants to stream, after the end.
+pub(crate) fn over(end: Cursor) -> HttpResponse {
+    tell_end(HttpResponse::NoContent().insert_header(no_store()), Some(end)).finish()
+}
+
+/// `{"cursor":…,"gap":…,"messages":[…]}`; the cursor after a gap is in the header, as on a raw answer. `is_last`: nothing follows.
+fn batch(ask: &Ask, batch: &Batch, is_last: bool, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
     tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch::body(
         batch,
+        is_last,
         ask.publisher,
         unread,
     ))
@@ -112,6 +128,14 @@ pub(crate) fn unknown(ask: &Ask) -> HttpResponse {
 fn tell_gap<'a>(answer: &'a mut HttpResponseBuilder, batch: &Batch) -> &'a mut HttpResponseBuilder {
     if let Some(gap) = batch.gap {
         answer.insert_header((GAP, gap.resumed.to_string()));
+    }
+    answer
+}
+
+/// Where the last of the channels has ended, if all have.
+fn tell_end(answer: &mut HttpResponseBuilder, ended: Option<Cursor>) -> &mut HttpResponseBuilder {
+    if let Some(end) = ended {
+        answer.insert_header((END, end.to_string()));
     }
     answer
 }

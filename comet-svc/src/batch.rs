@@ -1,4 +1,4 @@
-//! `{"cursor":…,"gap":…,"messages":[…]}`: the body of an answer with several messages.
+//! `{"cursor":…,"gap":…,"messages":[…]}`, with `end` and `closed` if a stream has ended: the body of an answer with several messages.
 //!
 //! A short body is built at once. A long one is a list of messages, which the log stores anyway. Each is encoded when the client has taken
 //! what precedes it, so a client that requests much and reads nothing costs only the list.
@@ -22,9 +22,16 @@ use shared::{
 /// The size in bytes of the longest body that is built at once, and of the pieces of a longer one.
 const PIECE: usize = 16 * 1024;
 
-/// The body of an answer with `batch`, with the users who published its messages if `publisher` says so.
-pub(crate) fn body(batch: &Batch, publisher: Publisher, unread: &Unread) -> BoxBody {
-    let head = format!("{{\"cursor\":\"{}\",\"gap\":{},\"messages\":[", batch.cursor, batch.gap.is_some());
+/// The body of an answer with `batch`, with the users who published its messages if `publisher` says so. `is_last`: all of the channels are
+/// streams that have ended, and nothing follows.
+pub(crate) fn body(batch: &Batch, is_last: bool, publisher: Publisher, unread: &Unread) -> BoxBody {
+    let mut head = format!("{{\"cursor\":\"{}\",\"gap\":{},", batch.cursor, batch.gap.is_some());
+    if let Some(end) = &batch.end {
+        // Texts and cursors always serialize.
+        let end = serde_json::to_string(end).unwrap_or_default();
+        head.push_str(&format!("\"end\":{end},"));
+    }
+    head.push_str(if is_last { "\"closed\":true,\"messages\":[" } else { "\"messages\":[" });
     if let Some(whole) = short(&head, batch, publisher) {
         return BoxBody::new(whole);
     }
@@ -155,10 +162,10 @@ mod tests {
             let draft = Draft::new("a".parse().unwrap(), payload).by(Some("ann".into()));
             let message = |n| Arc::new(Message::new(Cursor::new(1, n), draft.clone()));
             let messages: Vec<_> = (0..count).map(message).collect();
-            let batch = Batch { gap: None, messages, cursor: Cursor::new(1, count) };
+            let batch = Batch { gap: None, messages, end: None, cursor: Cursor::new(1, count) };
             let unread = Unread::new(None);
             for (publisher, user) in [(Publisher::Hidden, None), (Publisher::Shown, Some("ann"))] {
-                let body = body(&batch, publisher, &unread);
+                let body = body(&batch, false, publisher, &unread);
                 let BodySize::Sized(length) = body.size() else { panic!("no length") };
                 assert_eq!(unread.bytes(), if is_long { length as usize } else { 0 });
                 let bytes = to_bytes(body).await.unwrap();

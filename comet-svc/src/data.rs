@@ -89,6 +89,9 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
                 let mut slot = slot(Transport::Stream)?;
                 let times = StreamSchedule::of(&service.edge.settings, &access);
                 let reader = ask.subscription.open(&service).await?;
+                if let Some(end) = answer::ended(&ask, &reader) {
+                    return Ok(ResponseBody::boxed(answer::over(end)));
+                }
                 let mut answer = answer::streamed(reader.place());
                 if is_head {
                     // A body of unknown length, like that of the GET; a HEAD is sent none of it.
@@ -104,7 +107,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
                 let mut reader = ask.subscription.open(&service).await?;
                 let answer = match newest(&ask, &service).await {
                     Some(newest) => {
-                        let batch = Batch { gap: None, cursor: newest.id, messages: vec![newest] };
+                        let batch = Batch { gap: None, end: None, cursor: newest.id, messages: vec![newest] };
                         answer::raw(&ask, &batch, figures)
                     }
                     None => {
@@ -121,9 +124,10 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
                 let figures = uncounted.as_ref().unwrap_or(slot.figures());
                 let mut reader = ask.subscription.open(&service).await?;
                 let mut is_draining = false;
-                let batch = if is_head {
+                let is_over = answer::ended(&ask, &reader).is_some();
+                let batch = if is_head || is_over {
                     match reader.stored(limit(&ask, &service)).await {
-                        None => return Ok(ResponseBody::boxed(answer::unknown(&ask))),
+                        None if !is_over => return Ok(ResponseBody::boxed(answer::unknown(&ask))),
                         batch => batch,
                     }
                 } else {

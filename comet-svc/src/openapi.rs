@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "these functions are never called")]
 
 use edge::openapi::{ErrorBody, Refused, Selector, publishing};
-use shared::pure::{Cursor, message::Whole};
+use shared::pure::{Cursor, message::Whole, stream::StreamEnd};
 use utoipa::{
     IntoParams, OpenApi, PartialSchema, ToSchema,
     openapi::{
@@ -33,6 +33,12 @@ struct Batch {
     cursor: Cursor,
     /// Whether messages after the requested cursor are lost.
     gap: bool,
+    /// A stream among the channels has ended after the messages.
+    #[schema(required = false, nullable = false)]
+    end: Option<StreamEnd>,
+    /// `true` if all channels are streams that have ended: nothing follows. Otherwise absent.
+    #[schema(required = false, nullable = false)]
+    closed: Option<bool>,
     /// In the order of their ids; empty if there was none within `wait`.
     messages: Vec<Whole<'static>>,
 }
@@ -113,7 +119,7 @@ struct DataHeaders {
     params(DataQuery, DataHeaders),
     responses(
         (status = 200,
-         description = "A batch, or raw data; a stream has a `Message` or raw data per line, a gap as `{\"gap\":{\"requested\":…,\"resumed\":…}}`, and an empty \
+         description = "A batch, or raw data; a stream has a `Message` or raw data per line, a gap as `{\"gap\":{\"requested\":…,\"resumed\":…}}`, the end of a Durable Stream as `{\"end\":{…}}`, and an empty \
                         line as a sign of life",
          content((Answer = "application/json"), (String = "application/x-ndjson")),
          headers(

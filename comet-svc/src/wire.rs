@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use edge::stream::Form;
 use serde::Serialize;
-use shared::pure::{Cursor, Gap, Message, Publisher, Wire};
+use shared::pure::{Cursor, Gap, Message, Publisher, Wire, stream::StreamEnd};
 
 use crate::ask::Format;
 
@@ -36,6 +36,16 @@ impl Form for Lines {
         // Two cursors always serialize.
         let told = serde_json::to_string(&Told { gap }).unwrap_or_default();
         format!("{told}\n").into()
+    }
+
+    fn end(&self, end: &StreamEnd, _: Cursor) -> Bytes {
+        #[derive(Serialize)]
+        struct Ended<'a> {
+            end: &'a StreamEnd,
+        }
+        // Texts and cursors always serialize.
+        let line = serde_json::to_string(&Ended { end }).unwrap_or_default();
+        format!("{line}\n").into()
     }
 
     fn keep_alive(&self) -> Bytes {

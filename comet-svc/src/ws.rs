@@ -65,6 +65,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
             Ok(admitted) => admitted,
             Err(close) => return Ok(head.finish().set_body(close.frame().into())),
         };
+        let has_cursor = subscription.as_ref().is_some_and(|it| matches!(it.since, Since::After(_)));
         let (reader, channels) = match subscription {
             Some(subscription) => match subscription.open(&service).await {
                 Ok(reader) => (reader, subscription.channels),
@@ -78,7 +79,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
         // Only a request without an upgrade, which is rejected, has another body.
         let RequestBody::Stream(incoming) = body else { return Err(upgrade_required()) };
         access.register(&mut slot, &channels);
-        let socket = Socket::new(service, access, reader, slot, incoming);
+        let socket = Socket::new(service, access, (reader, has_cursor), slot, incoming);
         Ok(head.finish().set_body(ResponseBody::live(Box::new(socket))))
     })
 }

@@ -15,7 +15,7 @@ use actix_web::http::{
 const ALLOWED_HEADERS: &str =
     "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID";
 /// Response headers that pages may read, in addition to those that are always allowed.
-const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Retry-After, WWW-Authenticate, Allow";
+const EXPOSED_HEADERS: &str = "ETag, Trident-Gap, Trident-End, Retry-After, WWW-Authenticate, Allow";
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 /// The relation between the page that sends a request and its target (Fetch Metadata §2.3).
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

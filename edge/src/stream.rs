@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
 use shared::{
     live::reader::{Batch, Limit, Reader},
-    pure::{Cursor, Gap, Message},
+    pure::{Cursor, Gap, Message, stream::StreamEnd},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -39,6 +39,8 @@ pub trait Form: Copy + Eq + Unpin + 'static {
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R;
     /// A gap.
     fn gap(&self, gap: &Gap) -> Bytes;
+    /// The end of a stream among the channels, at the cursor that the client has after it.
+    fn end(&self, end: &StreamEnd, cursor: Cursor) -> Bytes;
     /// A keep-alive.
     fn keep_alive(&self) -> Bytes;
     /// The last bytes before the server ends the stream.
@@ -154,7 +156,13 @@ impl<F: Form> Stream<F> {
             return Poll::Ready(self.end());
         }
         match self.reader.poll_read(cx, BATCH) {
-            Poll::Ready(Some(batch)) => return Poll::Ready(self.chunk(&batch)),
+            Poll::Ready(Some(batch)) => {
+                let chunk = self.chunk(&batch);
+                if batch.end.is_some() && self.reader.ended().is_some() {
+                    return Poll::Ready([chunk, self.end()].concat().into());
+                }
+                return Poll::Ready(chunk);
+            }
             Poll::Ready(None) => return Poll::Ready(self.end()),
             Poll::Pending => {}
         }
@@ -196,7 +204,7 @@ impl<F: Form> Stream<F> {
 
 /// What a client is sent for `batch`, as one chunk.
 fn encode<F: Form>(form: &F, batch: &Batch) -> Bytes {
-    if let (None, [message]) = (&batch.gap, &batch.messages[..]) {
+    if let (None, [message], None) = (&batch.gap, &batch.messages[..], &batch.end) {
         return form.with_message(message, Bytes::clone);
     }
     let gap = batch.gap.map(|gap| form.gap(&gap)).unwrap_or_default();
@@ -205,6 +213,9 @@ fn encode<F: Form>(form: &F, batch: &Batch) -> Bytes {
     chunk.extend_from_slice(&gap);
     for message in &batch.messages {
         form.with_message(message, |bytes| chunk.extend_from_slice(bytes));
+    }
+    if let Some(end) = &batch.end {
+        chunk.extend_from_slice(&form.end(end, batch.cursor));
     }
     chunk.freeze()
 }

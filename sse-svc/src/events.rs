@@ -22,13 +22,15 @@ use edge::{
     subscribe::{CHANNEL, SINCE, Subscription, since_last_event},
 };
 use futures_util::stream;
-use shared::pure::Publisher;
+use shared::pure::{Publisher, Since};
 
 use crate::wire::{EventStream, Format};
 
 const FORMAT: Parameter = Parameter::once("format");
 const LAST_EVENT_ID: &str = "Last-Event-ID";
-/// The same in the query, for polyfills of `EventSource` that cannot set a header. They repeat the parameters of the URL.
+/// Where the last of the channels has ended, if all have.
+const END: &str = "Trident-End";
+/// The same as the last id in the query, for polyfills of `EventSource` that cannot set a header. They repeat the parameters of the URL.
 const LAST_EVENT_ID_QUERY: Parameter = Parameter::repeated("lastEventId", 16);
 
 /// Streams the messages after the cursor. `HEAD` gets the headers only, and is limited like `GET`.
@@ -88,6 +90,11 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
             Err(denied @ ApiError::Denied { .. }) => return Err(denied),
             Err(_) => return Ok(answer.finish().set_body(form.closing().into())),
         };
+        // As above: nothing follows the cursor that the client has.
+        if let (Since::After(_), Some(end)) = (subscription.since, reader.ended()) {
+            let answer = HttpResponse::NoContent().insert_header((END, end.to_string())).finish();
+            return Ok(ResponseBody::boxed(answer));
+        }
         access.register(&mut slot, &subscription.channels);
         Ok(answer.finish().set_body(Stream::new(reader, form, slot, times).into()))
     })

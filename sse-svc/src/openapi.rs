@@ -55,7 +55,8 @@ struct EventsHeaders {
 
 /// Read an event stream
 ///
-/// The id of each event is its cursor. `event: gap` reports that messages are lost, with a `Gap` as its data. A comment is sent after 15 s
+/// The id of each event is its cursor. `event: gap` reports that messages are lost, with a `Gap` as its data, and `event: end` that a Durable Stream has ended.
+/// When all channels have ended, the stream ends, and a browser that reconnects gets 204. A comment is sent after 15 s
 /// of silence. The stream ends after about ten minutes, and browsers reconnect automatically. At the connection limit, the answer is a
 /// stream that ends immediately and contains the time after which to reconnect, since browsers never reconnect after another status than
 /// 200.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use edge::stream::{Form, Retry};
-use shared::pure::{Cursor, Gap, Message, Publisher, Wire};
+use shared::pure::{Cursor, Gap, Message, Publisher, Wire, stream::StreamEnd};
 
 /// The data of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,12 @@ impl Form for EventStream {
         // Two cursors always serialize.
         let data = serde_json::to_string(gap).unwrap_or_default();
         format!("event: gap\nid: {}\ndata: {data}\n\n", gap.resumed).into()
+    }
+
+    fn end(&self, end: &StreamEnd, cursor: Cursor) -> Bytes {
+        // Texts and cursors always serialize.
+        let data = serde_json::to_string(end).unwrap_or_default();
+        format!("event: end\nid: {cursor}\ndata: {data}\n\n").into()
     }
 
     fn keep_alive(&self) -> Bytes {
@@ -115,7 +121,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use shared::pure::{Draft, Payload};
+    use shared::pure::{Draft, Payload, stream::EndReason};
 
     use super::*;
 
@@ -181,5 +187,12 @@ mod tests {
         let gap = Gap { requested: Cursor::new(1, 2), resumed: Cursor::new(3, 4) };
         let form = form(Format::Message);
         assert_eq!(form.gap(&gap), "event: gap\nid: 3-4\ndata: {\"requested\":\"1-2\",\"resumed\":\"3-4\"}\n\n");
+    }
+
+    #[test]
+    fn an_end_is_an_event_with_the_cursor_to_resume_from() {
+        let end = StreamEnd { channel: "runs/1".parse().unwrap(), reason: EndReason::Expired, id: Cursor::new(3, 4) };
+        let expected = "event: end\nid: 5-0\ndata: {\"channel\":\"runs/1\",\"reason\":\"expired\",\"id\":\"3-4\"}\n\n";
+        assert_eq!(form(Format::Raw).end(&end, Cursor::new(5, 0)), expected);
     }
 }

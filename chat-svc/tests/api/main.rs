@@ -9,6 +9,7 @@ mod history;
 mod limits;
 mod recovery;
 mod registration;
+mod streams;
 mod values;
 
 use chat_svc::Chat;

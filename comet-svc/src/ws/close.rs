@@ -17,6 +17,8 @@ pub(super) struct Close {
 }
 
 impl Close {
+    /// All channels are streams that have ended.
+    pub(super) const ENDED: Self = Self::new(1000, "all channels have ended");
     /// The maximum age is reached.
     pub(super) const AGE: Self = Self::new(1001, "maximum age (TRIDENT_MAX_AGE): reconnect");
     /// A ping was not answered in time.

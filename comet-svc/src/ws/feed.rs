@@ -34,6 +34,8 @@ pub(super) struct Feed {
     catch_ups: VecDeque<CatchUp>,
     /// The reader of the current one, which few connections have at a time.
     reader: Option<Box<Older>>,
+    /// A stream has ended after the position that the client had, or the client has named one at which some may have ended already.
+    has_end: bool,
 }
 
 /// Channels that are read again from an older position.
@@ -50,9 +52,9 @@ struct Older {
 }
 
 impl Feed {
-    /// Reads what `live` reads.
-    pub(super) fn new(log: &Arc<Log>, live: Reader) -> Self {
-        Self { log: log.clone(), live, catch_ups: VecDeque::new(), reader: None }
+    /// Reads what `live` reads. `has_cursor`: the client has named its position.
+    pub(super) fn new(log: &Arc<Log>, live: Reader, has_cursor: bool) -> Self {
+        Self { log: log.clone(), live, catch_ups: VecDeque::new(), reader: None, has_end: has_cursor }
     }
 
     /// Subscribes to `channels` from `since` on: those that are not read yet, or all of them again from an older position. Channels that
@@ -89,7 +91,10 @@ impl Feed {
         };
         for channel in &channels {
             match since {
-                Since::Now => self.live.add_from(channel, head),
+                Since::Now => {
+                    self.live.add_from(channel, head);
+                    self.live.require_closed(channel);
+                }
                 // Not before its catch-up is done.
                 _ if is_older => self.live.add_from(channel, Cursor::MAX),
                 Since::After(cursor) => {
@@ -99,6 +104,7 @@ impl Feed {
                 Since::Earliest => {}
             }
         }
+        self.has_end |= matches!(since, Since::After(_));
         if is_older {
             self.catch_ups.push_back(CatchUp { channels, since });
         }
@@ -121,6 +127,11 @@ impl Feed {
     /// Whether it reads some channels, and all of them from the position of the live reader on.
     pub(super) fn is_idle(&self) -> bool {
         self.catch_ups.is_empty() && self.live.can_join() && self.live.channels().next().is_some()
+    }
+
+    /// Whether all channels are streams that have ended, and nothing follows. Ask when there is nothing to read.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_end && self.catch_ups.is_empty() && self.live.ended().is_some()
     }
 
     /// The live reader.
@@ -149,7 +160,12 @@ impl Feed {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        self.live.poll_read(cx, limit)
+        let before = self.live.cursor();
+        self.live.poll_read(cx, limit).map(|batch| {
+            let end = batch.as_ref().and_then(|batch| batch.end.as_ref());
+            self.has_end |= end.is_some_and(|end| end.id > before);
+            batch
+        })
     }
 
     /// The next messages of the current catch-up. `None` if there are none at present, or it is done.
@@ -179,15 +195,16 @@ impl Feed {
             // The live reader waits meanwhile, so the client has everything up to this position.
             self.live.client_has(self.live.client().max(last));
         }
-        Poll::Ready(batch.filter(|batch| batch.gap.is_some() || !batch.messages.is_empty()))
+        Poll::Ready(batch.filter(|batch| batch.gap.is_some() || batch.end.is_some() || !batch.messages.is_empty()))
     }
 }
 
 const STILL_CATCHING_UP: &str = "earlier subscriptions are still being delivered; subscribe again later";
 
-/// A batch of a catch-up without messages after `until`, which the live reader delivers.
+/// A batch of a catch-up without what is after `until`, which the live reader delivers.
 fn up_to(mut batch: Batch, until: Cursor) -> Batch {
     batch.messages.retain(|message| message.id <= until);
+    batch.end = batch.end.filter(|end| end.id <= until);
     if let Some(gap) = &mut batch.gap {
         gap.resumed = gap.resumed.min(until);
     }

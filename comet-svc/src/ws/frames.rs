@@ -1,4 +1,4 @@
-//! Messages as text frames, one for each, and one for a gap before them.
+//! Messages as text frames, one for each, one for a gap before them, and one for the end of a stream after them.
 
 use std::any::Any;
 
@@ -27,10 +27,11 @@ impl TextFrames {
     /// The frames of a batch, in two parts: the data of a long last message is not copied.
     pub(super) fn encode(self, batch: &Batch) -> (Bytes, Bytes) {
         let publisher = self.publisher;
+        let lines = Lines { format: Format::Batch, publisher };
         let data = batch.messages.iter().map(|message| message.len() + BESIDE_DATA).sum::<usize>();
         let (mut frames, mut rest) = (BytesMut::with_capacity(data.min(MAX_INITIAL)), Bytes::new());
         if let Some(gap) = &batch.gap {
-            append(&Lines { format: Format::Batch, publisher }.gap(gap), &mut frames);
+            append(&lines.gap(gap), &mut frames);
         }
         for (left, message) in (0..batch.messages.len()).rev().zip(&batch.messages) {
             message.with_line(publisher, |line| {
@@ -41,6 +42,11 @@ impl TextFrames {
                     append(line, &mut frames);
                 }
             });
+        }
+        if let Some(end) = &batch.end {
+            let mut after = BytesMut::from(&rest[..]);
+            append(&lines.end(end, batch.cursor), if rest.is_empty() { &mut frames } else { &mut after });
+            rest = after.freeze();
         }
         (frames.freeze(), rest)
     }

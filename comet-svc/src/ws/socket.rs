@@ -87,20 +87,36 @@ enum Phase {
 }
 
 impl Socket {
-    /// A connection that has just been opened.
-    pub(super) fn new(service: Service, access: Access, reader: Reader, slot: Slot, incoming: ClientBytes) -> Self {
+    /// A connection that has just been opened. `has_cursor`: its client has named the position of `reader`.
+    pub(super) fn new(
+        service: Service,
+        access: Access,
+        (reader, has_cursor): (Reader, bool),
+        slot: Slot,
+        incoming: ClientBytes,
+    ) -> Self {
         let (settings, now) = (&service.edge.settings, Instant::now());
         let times = StreamSchedule::of(settings, &access);
         let conversation = Conversation::new(settings.socket_rate.unwrap_or(0), now.into_std());
         let idle = Idle { alive: KeepAlive::new(times.keep_alive, now), service, access, conversation };
         let timer = Box::pin(sleep_until(now + APART));
-        Self { timer, phase: Phase::Opening, ..Self::resumed(idle, reader, slot, times, incoming) }
+        Self { timer, phase: Phase::Opening, ..Self::with(idle, (reader, has_cursor), slot, times, incoming) }
     }
 
     /// A connection that was parked.
     pub(super) fn resumed(
         idle: Idle,
         reader: Reader,
+        slot: Slot,
+        times: StreamSchedule,
+        incoming: ClientBytes,
+    ) -> Self {
+        Self::with(idle, (reader, false), slot, times, incoming)
+    }
+
+    fn with(
+        idle: Idle,
+        (reader, has_cursor): (Reader, bool),
         slot: Slot,
         times: StreamSchedule,
         incoming: ClientBytes,
@@ -119,7 +135,7 @@ impl Socket {
             end: times.end,
             timer: Box::pin(sleep_until(times.end.map_or(due, |end| due.min(end)))),
             phase: Phase::Open,
-            feed: Feed::new(service.log(), reader),
+            feed: Feed::new(service.log(), reader, has_cursor),
             service,
             access,
             slot,
@@ -287,6 +303,9 @@ impl Socket {
             Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch)),
             // The process is shutting down. A command in progress is still answered.
             Poll::Ready(None) if self.command.is_none() => Poll::Ready(self.close_for(&Close::RESTART)),
+            Poll::Pending if self.command.is_none() && self.feed.is_over() => {
+                Poll::Ready(self.close_for(&Close::ENDED))
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }

@@ -9,6 +9,7 @@ mod endings;
 mod publishing;
 mod raw;
 mod stream;
+mod streams;
 mod ws;
 
 use edge::{

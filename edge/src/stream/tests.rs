@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc};
 
 use shared::{
     live::log::{Limits as LogLimits, Log},
-    pure::{ChannelName, Cursor, Draft, Payload, Retention, Since, Wire},
+    pure::{ChannelName, Cursor, Draft, Payload, Retention, Since, Wire, stream::StreamEnd},
 };
 
 use super::*;
@@ -33,6 +33,10 @@ impl Form for Letters {
 
     fn gap(&self, _: &Gap) -> Bytes {
         Bytes::from_static(b"G")
+    }
+
+    fn end(&self, _: &StreamEnd, _: Cursor) -> Bytes {
+        Bytes::from_static(b"E")
     }
 
     fn keep_alive(&self) -> Bytes {

@@ -13,6 +13,7 @@ pub mod publishing;
 pub mod raw;
 mod site;
 pub mod sse;
+mod streams;
 
 use std::{future::Future, time::Duration};
 

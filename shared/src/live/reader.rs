@@ -127,6 +127,12 @@ impl Reader {
         if self.reads_copies { history.dropped_with_copies() } else { history.dropped() }
     }
 
+    /// Up to where messages of a channel are lost, whose history is `history`.
+    fn lost(&self, subscription: &Subscription, history: &History) -> Option<Cursor> {
+        let dropped = self.dropped(history);
+        if self.reads_copies { dropped } else { subscription.channel.lost(dropped) }
+    }
+
     /// Channels created by this reader count for `opener` from now on.
     pub fn opens_for(&mut self, opener: Option<Arc<Opener>>) {
         self.opener = opener;
@@ -141,9 +147,13 @@ impl Reader {
         self.opening = None;
         match (since, state.start) {
             (_, None) => self.opening = Some(Opening::Unresolved { since, probe }),
-            (Since::Now, Some(start)) => self.cursor = start,
+            (Since::Now, Some(start)) => {
+                self.cursor = start;
+                self.requires_closed();
+            }
             (Since::Earliest, _) => {
                 self.opening = Some(Opening::Earliest);
+                self.requires_closed();
                 // What the memory has forgotten may be on disk, where a pattern does not find it.
                 if self.log.archive().is_some_and(|archive| archive.has_before(self.log.forgotten())) {
                     self.requires_forgotten();
@@ -158,6 +168,7 @@ impl Reader {
             {
                 self.cursor = Cursor::ZERO;
                 self.opening = Some(Opening::Foreign(cursor));
+                self.requires_closed();
             }
             (Since::After(cursor), _) => {
                 self.cursor = cursor;
@@ -201,7 +212,7 @@ impl Reader {
         let is_lost = |subscription: &Subscription| {
             let dropped = match self.log.archive() {
                 Some(archive) => Some(archive.removed(&subscription.channel.name)),
-                None => self.dropped(&subscription.channel.history.lock()),
+                None => self.lost(subscription, &subscription.channel.history.lock()),
             };
             dropped.is_some_and(|dropped| {
                 dropped > self.cursor.max(subscription.from) && dropped > subscription.reported_loss_up_to
@@ -242,25 +253,30 @@ impl Reader {
             let head = self.log.head();
             // Afterwards: whatever is visible has been noted.
             self.match_channels();
-            let is_at_head = head == self.cursor && self.opening.is_none();
-            if is_at_head && self.end_scans() {
+            let end = self.next_end(head);
+            let is_done = head == self.cursor && self.opening.is_none() && end.is_none();
+            if is_done && self.end_scans() {
                 return None;
             }
-            if !self.find_matched() || is_at_head {
+            if !self.find_matched() || is_done {
                 return None;
             }
             let up_to = self.activate(head);
+            // A batch ends where a stream does.
+            let up_to = end.as_ref().map_or(up_to, |end| up_to.min(end.id.max(self.cursor)));
             match self.read_older(head, up_to, limit) {
                 Older::None => {}
                 Older::Waiting => return None,
                 Older::Batch(batch) => return Some(batch),
                 Older::Skipped => continue,
             }
-            match self.read_memory(head, up_to, limit) {
-                // Older messages are on disk, or other channels of a pattern are next.
-                None => {}
-                Some(None) if up_to < head => {}
-                Some(batch) => return batch,
+            // Otherwise older messages are on disk.
+            let Some(batch) = self.read_memory(head, up_to, limit) else { continue };
+            match end.filter(|end| end.id <= self.cursor) {
+                Some(end) => return Some(self.with_end(batch, end)),
+                // Other channels of a pattern are next.
+                None if batch.is_none() && up_to < head => {}
+                None => return batch,
             }
         }
     }
@@ -276,7 +292,7 @@ impl Reader {
                 let after = self.cursor.max(subscription.from);
                 let (first, dropped) = match self.reads_copies {
                     true => (after, history.dropped_with_copies()),
-                    false => (history.after_copies(after), history.dropped()),
+                    false => (history.after_copies(after), subscription.channel.lost(history.dropped())),
                 };
                 merge.begin(at, &history, first);
                 let Some(dropped) = dropped else { continue };
@@ -317,7 +333,7 @@ impl Reader {
         self.deactivate();
         let given = messages.last().map(|last| last.id).or(gap.as_ref().map(|gap| gap.resumed));
         self.client = given.unwrap_or(self.client);
-        (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, cursor: self.cursor })
+        (gap.is_some() || !messages.is_empty()).then_some(Batch { gap, messages, end: None, cursor: self.cursor })
     }
 
     /// The latest cursor known before `first`, the oldest stored message after the reader's own cursor: resuming from it skips nothing, and

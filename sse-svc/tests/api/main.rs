@@ -10,6 +10,7 @@ mod permission;
 mod publishing;
 mod resuming;
 mod slow;
+mod streams;
 
 use edge::testing::Site;
 

@@ -108,7 +108,7 @@ struct Listener {
     backoff: Backoff,
 }
 
-/// Prints published messages until a signal, or until the server rejects the request.
+/// Prints published messages until a signal, until all channels are streams that have ended, or until the server rejects the request.
 ///
 /// # Errors
 /// Why the server rejects the request.
@@ -213,6 +213,10 @@ impl Listener {
         let sent = timeout(patience, request.send()).await;
         let sent = sent.map_err(|_| End::Broken(format!("no answer from {}", self.base)))?;
         let mut response = sent.map_err(|error| End::Broken(format!("cannot connect to {}: {error}", self.base)))?;
+        // All channels are streams that have ended.
+        if response.status() == 204 && response.headers().contains_key("Trident-End") {
+            return Ok(End::Done);
+        }
         if response.status() != 200 {
             let body = timeout(HEAD, response.body()).await.ok().and_then(Result::ok).unwrap_or_default();
             return Err(End::Refused(Refusal::of(response.status(), response.headers(), &body)));
@@ -269,14 +273,15 @@ impl Listener {
             let requested = if let Since::After(cursor) = self.since { cursor } else { Cursor::ZERO };
             Item::Gap(shared::pure::Gap { requested, resumed })
         });
-        let items =
-            gap.into_iter().chain(batch.messages.into_iter().map(Item::Message)).chain([Item::Place(batch.cursor)]);
+        let messages = batch.messages.into_iter().map(Item::Message);
+        let end = batch.end.map(Item::End);
+        let items = gap.into_iter().chain(messages).chain(end).chain([Item::Place(batch.cursor)]);
         for item in items {
             if !self.take(item) {
                 return Ok(End::Done);
             }
         }
-        Ok(End::Clean(Duration::ZERO))
+        Ok(if batch.closed { End::Done } else { End::Clean(Duration::ZERO) })
     }
 
     /// Prints an item and advances the cursor; false when there is nothing more to do.
@@ -290,6 +295,10 @@ impl Listener {
                 (self.show.message(&message), message.id)
             }
             Item::Gap(gap) => (self.show.gap(&gap), gap.resumed),
+            // Also one before the cursor, of a stream that had ended already.
+            Item::End(end) => {
+                (self.show.end(&end), if let Since::After(seen) = self.since { seen.max(end.id) } else { end.id })
+            }
             Item::Place(cursor) => (String::new(), cursor),
             Item::Retry(_) => return true,
         };

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
 };
 
-use shared::pure::Gap;
+use shared::pure::{Gap, stream::StreamEnd};
 
 use super::wire::Message;
 use crate::plain::plain;
@@ -62,6 +62,17 @@ impl Show {
                     gap.requested, gap.resumed
                 );
                 self.paint(YELLOW, &told) + "\n"
+            }
+        }
+    }
+
+    /// The end of a stream, with its line end.
+    pub(super) fn end(self, end: &StreamEnd) -> String {
+        match self {
+            Self::Json => format!("{}\n", serde_json::json!({ "end": end })),
+            Self::Text { .. } => {
+                let text = format!("── end: {} is {} ──", end.channel, end.reason.name());
+                self.paint(YELLOW, &text) + "\n"
             }
         }
     }

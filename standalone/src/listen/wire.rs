@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::pure::{Cursor, Gap};
+use shared::pure::{Cursor, Gap, stream::StreamEnd};
 
 /// A longer line is not sent by Trident.
 const MAX_LINE_BYTES: usize = 64 * 1024 * 1024;
@@ -22,6 +22,8 @@ pub(super) struct Message {
 pub(super) enum Item {
     Message(Message),
     Gap(Gap),
+    /// A Durable Stream among the channels has ended.
+    End(StreamEnd),
     /// The position of the stream: the client has received everything up to it.
     Place(Cursor),
     /// Milliseconds to wait before reconnecting, once this connection has ended.
@@ -33,6 +35,10 @@ pub(super) enum Item {
 pub(super) struct Batch {
     pub(super) cursor: Cursor,
     pub(super) messages: Vec<Message>,
+    pub(super) end: Option<StreamEnd>,
+    /// Whether nothing follows.
+    #[serde(default)]
+    pub(super) closed: bool,
 }
 
 /// Text that Trident does not send.
@@ -86,11 +92,11 @@ impl Lines {
     }
 }
 
-/// `/events?format=message`: each event is a whole message, except the event `gap`.
+/// `/events?format=message`: each event is a whole message, except the events `gap` and `end`.
 #[derive(Debug, Default)]
 pub(super) struct EventStream {
     id: Option<Cursor>,
-    is_gap: bool,
+    event: Vec<u8>,
     data: Vec<u8>,
 }
 
@@ -104,7 +110,7 @@ impl Decode for EventStream {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..colon] {
             b"id" => self.id = std::str::from_utf8(value).ok().and_then(|id| id.parse().ok()),
-            b"event" => self.is_gap = value == b"gap",
+            b"event" => self.event = value.to_vec(),
             b"data" => self.data.extend_from_slice(value),
             b"retry" => return Ok(std::str::from_utf8(value).ok().and_then(|ms| ms.parse().ok()).map(Item::Retry)),
             _ => {}
@@ -115,16 +121,17 @@ impl Decode for EventStream {
 
 impl EventStream {
     fn dispatch(&mut self) -> Result<Option<Item>, Foreign> {
-        let Self { id, is_gap, data } = std::mem::take(self);
-        Ok(match (data.is_empty(), is_gap) {
-            (true, _) => id.map(Item::Place),
-            (false, true) => Some(Item::Gap(serde_json::from_slice(&data)?)),
-            (false, false) => Some(Item::Message(serde_json::from_slice(&data)?)),
+        let Self { id, event, data } = std::mem::take(self);
+        Ok(match &event[..] {
+            _ if data.is_empty() => id.map(Item::Place),
+            b"gap" => Some(Item::Gap(serde_json::from_slice(&data)?)),
+            b"end" => Some(Item::End(serde_json::from_slice(&data)?)),
+            _ => Some(Item::Message(serde_json::from_slice(&data)?)),
         })
     }
 }
 
-/// `/data?mode=stream`: a line for each message or gap, and empty lines.
+/// `/data?mode=stream`: a line for each message, gap or end, and empty lines.
 #[derive(Debug, Default)]
 pub(super) struct JsonLines;
 
@@ -134,8 +141,15 @@ impl Decode for JsonLines {
         struct Lost {
             gap: Gap,
         }
+        #[derive(Deserialize)]
+        struct Ended {
+            end: StreamEnd,
+        }
         if line.is_empty() {
             return Ok(None);
+        }
+        if line.starts_with(b"{\"end\":") {
+            return Ok(Some(Item::End(serde_json::from_slice::<Ended>(line)?.end)));
         }
         if line.starts_with(b"{\"gap\":") {
             return Ok(Some(Item::Gap(serde_json::from_slice::<Lost>(line)?.gap)));
@@ -156,6 +170,7 @@ mod tests {
                     items.push(match item {
                         Item::Message(message) => serde_json::to_string(&message).unwrap(),
                         Item::Gap(gap) => format!("gap {} {}", gap.requested, gap.resumed),
+                        Item::End(end) => format!("end {} {} {}", end.channel, end.reason.name(), end.id),
                         Item::Place(cursor) => format!("place {cursor}"),
                         Item::Retry(ms) => format!("retry {ms}"),
                     });
@@ -166,25 +181,36 @@ mod tests {
         items
     }
 
+    const END: &str = r#"{"channel":"news","reason":"closed","id":"5-2"}"#;
     const MESSAGE: &str = r#"{"id":"5-1","channel":"news","event":"gap","data":{"a": 1.50},"time":5}"#;
 
     #[test]
     fn event_streams_are_read_wherever_they_are_cut() {
         let text = format!(
             "retry: 2500\n: connected\nid: 4-0\n\n: keep-alive\n\nevent: gap\nid: 5-0\ndata: \
-             {{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}\n\nid: 5-1\r\ndata: {MESSAGE}\r\n\r\nretry: 9\n\nid: 6-0\ndata: {{"
+             {{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}\n\nid: 5-1\r\ndata: {MESSAGE}\r\n\r\nevent: end\nid: 5-2\ndata: {END}\n\nretry: 9\n\nid: 6-0\ndata: {{"
         );
         for cut in 1..text.len() {
             let items = read(&mut EventStream::default(), &text, cut);
-            assert_eq!(items, ["retry 2500", "place 4-0", "gap 1-0 5-0", MESSAGE, "retry 9"], "cut at {cut}");
+            assert_eq!(
+                items,
+                ["retry 2500", "place 4-0", "gap 1-0 5-0", MESSAGE, "end news closed 5-2", "retry 9"],
+                "cut at {cut}"
+            );
         }
     }
 
     #[test]
     fn lines_are_read_wherever_they_are_cut() {
-        let text = format!("\n{{\"gap\":{{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}}}\n\n{MESSAGE}\n{{\"id");
+        let text = format!(
+            "\n{{\"gap\":{{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}}}\n\n{MESSAGE}\n{{\"end\":{END}}}\n{{\"id"
+        );
         for cut in 1..text.len() {
-            assert_eq!(read(&mut JsonLines, &text, cut), ["gap 1-0 5-0", MESSAGE], "cut at {cut}");
+            assert_eq!(
+                read(&mut JsonLines, &text, cut),
+                ["gap 1-0 5-0", MESSAGE, "end news closed 5-2"],
+                "cut at {cut}"
+            );
         }
     }
 

@@ -18,7 +18,7 @@ fn publish(log: &Log, channel: &str) -> Cursor {
 }
 
 fn feed(log: &Arc<Log>, channels: &[&str], since: Since) -> Feed {
-    Feed::new(log, Reader::open(log, &names(channels), since))
+    Feed::new(log, Reader::open(log, &names(channels), since), since != Since::Now)
 }
 
 fn names(names: &[&str]) -> Vec<ChannelName> {

@@ -7,6 +7,7 @@ mod frames;
 mod model;
 mod opening;
 mod slow;
+mod streams;
 
 use edge::testing::{Site, raw::Connection};
 use serde_json::{Value, json};

@@ -77,7 +77,7 @@ pub(super) enum Follows {
     Nothing(Place),
     /// Messages, in parts.
     Run(Run),
-    /// A gap, or messages on disk.
+    /// A gap, the end of a stream, or messages on disk.
     NotForAll,
 }
 
@@ -147,7 +147,7 @@ impl Cohort {
         while bytes < MAX_RUN
             && let Some((batch, end)) = self.reader.read(BATCH)
         {
-            if batch.gap.is_some() {
+            if batch.gap.is_some() || batch.end.is_some() {
                 is_cut = true;
                 break;
             }

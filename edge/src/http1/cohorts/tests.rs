@@ -15,7 +15,7 @@ use shared::{
         log::{Limits as LogLimits, Log},
         reader::Reader,
     },
-    pure::{ChannelName, Cursor, Draft, Gap, Message, Payload, Retention, Since, Wire},
+    pure::{ChannelName, Cursor, Draft, Gap, Message, Payload, Retention, Since, Wire, stream::StreamEnd},
 };
 use socket2::SockRef;
 use tokio::{
@@ -73,6 +73,10 @@ impl Form for Lines {
 
     fn gap(&self, gap: &Gap) -> Bytes {
         format!("G{} {}\n", gap.requested, gap.resumed).into()
+    }
+
+    fn end(&self, end: &StreamEnd, cursor: Cursor) -> Bytes {
+        format!("E{} {cursor}\n", end.channel).into()
     }
 
     fn keep_alive(&self) -> Bytes {

@@ -14,7 +14,11 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::kind::Kind;
-use crate::pure::{ChannelName, Cursor, History, stream::Lifecycle};
+use crate::pure::{ChannelName, Cursor, History};
+
+mod lives;
+
+use lives::Lives;
 
 /// The overhead of a channel in addition to its name: itself, its entries in the tables, the first slots of its history and its waiters.
 const OVERHEAD: usize = 640;
@@ -29,8 +33,10 @@ pub(in crate::live) struct Channel {
     waiters: Mutex<Waiters>,
     /// Whether it is a stream. Changed under the writer's lock.
     is_stream: AtomicBool,
-    /// The lifecycle of the stream that it is, or was last.
-    lifecycle: Mutex<Option<Box<Lifecycle>>>,
+    /// Whether one of its streams has ended.
+    has_end: AtomicBool,
+    /// Its streams.
+    lives: Mutex<Option<Box<Lives>>>,
 }
 
 #[derive(Default)]
@@ -52,7 +58,8 @@ impl Channel {
             history: Mutex::new(History::new(dropped)),
             waiters: Mutex::new(waiters),
             is_stream: AtomicBool::new(false),
-            lifecycle: Mutex::default(),
+            has_end: AtomicBool::new(false),
+            lives: Mutex::default(),
         }
     }
 
@@ -89,22 +96,6 @@ impl Channel {
         } else {
             Kind::Client
         }
-    }
-
-    /// It is a stream, with this lifecycle.
-    pub(super) fn set_lifecycle(&self, lifecycle: Lifecycle) {
-        *self.lifecycle.lock() = Some(Box::new(lifecycle));
-        self.is_stream.store(true, Relaxed);
-    }
-
-    /// It is no stream any more. Readers still see how the last one ended.
-    pub(super) fn leave_stream(&self) {
-        self.is_stream.store(false, Relaxed);
-    }
-
-    /// The lifecycle of the stream that it is, or was last.
-    pub(in crate::live) fn lifecycle(&self) -> Option<Lifecycle> {
-        self.lifecycle.lock().as_deref().copied()
     }
 
     /// The wakers of its waiters, which register again when they wait again.

@@ -11,9 +11,7 @@ use crate::{
     live::clock::Moment,
     pure::{
         ChannelName, Cursor, Draft, Message,
-        stream::{
-            Append, Check, End, EndReason, Lifecycle, Outcome, Producer, StreamError, StreamInfo, StreamOp, StreamReply,
-        },
+        stream::{Append, Check, End, EndReason, Outcome, Producer, StreamError, StreamInfo, StreamOp, StreamReply},
     },
 };
 
@@ -183,13 +181,16 @@ impl Log {
         by: Option<&Producer>,
         now: Moment,
     ) -> Result<(), StreamError> {
-        let at = self.advance(writer, now);
+        let at = writer.last.next_in(self.epoch, now.time_ms);
         let entry = writer.streams.get(channel)?;
         entry.state.close(at, by.cloned());
-        if let Some(channel) = entry.channel.clone() {
+        let channel = entry.channel.clone();
+        if let Some(channel) = &channel {
             channel.set_lifecycle(entry.state.lifecycle());
-            writer.wake_later(&[channel]);
         }
+        // After it: no reader passes the position of the end without seeing it.
+        self.advance_to(writer, at);
+        writer.wake_later(channel.as_slice());
         Ok(())
     }
 
@@ -207,14 +208,16 @@ impl Log {
 
     /// Removes a stream and its messages. If there are forks of it, its name stays in use until they are removed.
     fn end_stream(&self, writer: &mut Writer, name: &ChannelName, reason: EndReason, now: Moment) {
-        let at = self.advance(writer, now);
+        let at = writer.last.next_in(self.epoch, now.time_ms);
         let Some(entry) = writer.streams.entries.get_mut(name) else { return };
         let Some(channel) = entry.channel.take() else { return };
         let (info, has_forks) = (entry.state.info(), entry.forks > 0);
         if let Some(due) = entry.due.take() {
             writer.streams.due.remove(&(due, name.clone()));
         }
-        channel.set_lifecycle(Lifecycle { created: info.created, end: Some(End { id: at, reason }) });
+        channel.end_stream(info.created, End { id: at, reason });
+        // As above. What is removed is then lost at a position that readers see.
+        self.advance_to(writer, at);
         writer.wake_later(std::slice::from_ref(&channel));
         writer.remove_stream(name, &channel, info.start, at);
         if !has_forks {
@@ -222,11 +225,10 @@ impl Log {
         }
     }
 
-    /// The next position, without a message.
-    fn advance(&self, writer: &mut Writer, now: Moment) -> Cursor {
-        writer.last = writer.last.next_in(self.epoch, now.time_ms);
-        self.publish_head(writer.last);
-        writer.last
+    /// The log ends at `at`, where there is no message.
+    fn advance_to(&self, writer: &mut Writer, at: Cursor) {
+        writer.last = at;
+        self.publish_head(at);
     }
 
     /// The messages of `drafts` with the next ids.

@@ -211,6 +211,7 @@ impl Writer {
         if before.is_none() {
             self.revive(history.dropped());
             channel.release_opener();
+            channel.is_used_again();
         }
         // Any such id, stored or dropped, belongs to this batch.
         let newest = history.newest().map(|newest| newest.id).max(history.dropped());

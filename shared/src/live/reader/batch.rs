@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::pure::{Cursor, Gap, Message};
+use crate::pure::{Cursor, Gap, Message, stream::StreamEnd};
 
 /// Maximum size of one read. At least one message is returned, however large it is.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct Batch {
     pub gap: Option<Gap>,
     /// In id order, over all channels of the reader.
     pub messages: Vec<Arc<Message>>,
+    /// A stream among the channels has ended: to be reported last.
+    pub end: Option<StreamEnd>,
     /// The cursor after this batch, from which another reader can resume.
     pub cursor: Cursor,
 }

@@ -108,6 +108,7 @@ impl CohortReader {
             key: Some(of.channel.add_waiter(&waiter)),
             from: Cursor::ZERO,
             reported_loss_up_to: Cursor::ZERO,
+            ends_after: place.cursor,
         };
         let subscriptions: Vec<_> = self.reader.subscriptions.iter().map(subscribe).collect();
         log.count_subscriptions(subscriptions.len());

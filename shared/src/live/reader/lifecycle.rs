@@ -1,7 +1,13 @@
-//! What a reader of a stream knows of its end.
+//! What a reader of streams knows of their ends.
+//!
+//! An end has a position, as messages have. A reader returns it in the order of positions, once it has returned all messages before it. Readers
+//! of one stream with its copies, and patterns, get none.
 
-use super::{Reader, Subscription};
-use crate::pure::stream::Lifecycle;
+use super::{Batch, Reader, Subscription};
+use crate::pure::{
+    ChannelName, Cursor,
+    stream::{End, Lifecycle, StreamEnd},
+};
 
 impl Reader {
     /// The lifecycle of the stream that this reader's first channel is, or was last.
@@ -18,5 +24,57 @@ impl Reader {
         self.is_resolved()
             && !has_more
             && self.subscriptions.iter().filter_map(newest).all(|newest| newest <= self.cursor)
+    }
+
+    /// Where the last of its channels has ended, if all of them are streams that have ended up to its cursor, and nothing follows. A reader that
+    /// began without a cursor may know less: whether something follows a stream that was deleted before.
+    #[must_use]
+    pub fn ended(&self) -> Option<Cursor> {
+        if self.opening.is_some() || self.matching.is_some() || self.next_end(self.cursor).is_some() {
+            return None;
+        }
+        let ends = self.subscriptions.iter().map(|subscription| subscription.channel.ended(self.cursor));
+        ends.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// Returns the end of `channel`, which is read already, if it is a stream that is closed, even if that was before the cursor.
+    pub fn require_closed(&mut self, channel: &ChannelName) {
+        if let Some(subscription) = self.subscription(channel) {
+            subscription.require_closed();
+        }
+    }
+
+    /// The same of all channels, for a client that has no cursor.
+    pub(super) fn requires_closed(&mut self) {
+        self.subscriptions.iter_mut().for_each(Subscription::require_closed);
+    }
+
+    /// The first end up to `head` that is still to be returned.
+    pub(super) fn next_end(&self, head: Cursor) -> Option<StreamEnd> {
+        if self.reads_copies || !self.is_resolved() {
+            return None;
+        }
+        let end = |subscription: &Subscription| {
+            let end = subscription.channel.end_after(subscription.ends_after).filter(|end| end.id <= head)?;
+            Some((end, subscription.channel.name.clone()))
+        };
+        let first = self.subscriptions.iter().filter_map(end).min_by_key(|(end, _)| end.id);
+        first.map(|(End { id, reason }, channel)| StreamEnd { channel, reason, id })
+    }
+
+    /// `batch` with the end that follows it.
+    pub(super) fn with_end(&mut self, batch: Option<Batch>, end: StreamEnd) -> Batch {
+        if let Some(subscription) = self.subscription(&end.channel) {
+            subscription.ends_after = end.id;
+        }
+        self.client = self.cursor;
+        let empty = || Batch { gap: None, messages: Vec::new(), end: None, cursor: self.cursor };
+        Batch { end: Some(end), ..batch.unwrap_or_else(empty) }
+    }
+}
+
+impl Subscription {
+    fn require_closed(&mut self) {
+        self.ends_after = self.channel.past_end();
     }
 }

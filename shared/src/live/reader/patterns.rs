@@ -154,7 +154,8 @@ impl Reader {
                 && let Some(from) = matching.position_of(&channel.name)
             {
                 // What it dropped after the reader's cursor is lost: it had been noted.
-                self.subscriptions.push(Subscription { channel, key: None, from, reported_loss_up_to: Cursor::ZERO });
+                let (reported_loss_up_to, ends_after) = (Cursor::ZERO, Cursor::MAX);
+                self.subscriptions.push(Subscription { channel, key: None, from, reported_loss_up_to, ends_after });
             }
         }
     }

@@ -17,6 +17,8 @@ pub(super) struct Subscription {
     pub(super) from: Cursor,
     /// Dropped messages of this channel up to here have been reported, or were never requested.
     pub(super) reported_loss_up_to: Cursor,
+    /// Ends of its streams up to here have been reported, or were never requested.
+    pub(super) ends_after: Cursor,
 }
 
 impl Subscription {
@@ -56,7 +58,8 @@ impl Reader {
                 Some((earlier, before)) => (from.min(earlier), before.unwrap_or(reported)),
                 None => (from, reported),
             };
-            self.subscriptions.push(Subscription { channel, key: Some(key), from, reported_loss_up_to });
+            let ends_after = from.max(self.cursor);
+            self.subscriptions.push(Subscription { channel, key: Some(key), from, reported_loss_up_to, ends_after });
             self.forget_older();
         }
     }
@@ -86,11 +89,12 @@ impl Reader {
             self.move_pattern(channel, to);
         } else if let Some(subscription) = self.subscription(channel) {
             subscription.from = to(subscription.from);
+            subscription.ends_after = to(subscription.ends_after);
             self.forget_older();
         }
     }
 
-    fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
+    pub(super) fn subscription(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.is_of(channel))
     }
 
@@ -126,9 +130,12 @@ impl Reader {
         self.subscriptions.iter().any(|subscription| subscription.key.is_some())
     }
 
-    /// Whatever was dropped after the cursor is reported from now on.
+    /// Whatever was dropped after the cursor, and has ended after it, is reported from now on.
     pub(super) fn requires_losses(&mut self) {
-        self.subscriptions.iter_mut().for_each(|subscription| subscription.reported_loss_up_to = Cursor::ZERO);
+        for subscription in &mut self.subscriptions {
+            subscription.reported_loss_up_to = Cursor::ZERO;
+            subscription.ends_after = subscription.from.max(self.cursor);
+        }
         self.requires_forgotten();
     }
 

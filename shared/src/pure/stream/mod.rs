@@ -13,8 +13,8 @@ mod state;
 pub use error::{MAX_PRODUCERS, StreamError};
 pub use media_type::{MediaType, MediaTypeError};
 pub use operation::{
-    Append, Create, End, EndReason, Fork, Lifecycle, Lifetime, MAX_LIFETIME_SECS, Outcome, StreamInfo, StreamOp,
-    StreamReply,
+    Append, Create, End, EndReason, Fork, Lifecycle, Lifetime, MAX_LIFETIME_SECS, Outcome, StreamEnd, StreamInfo,
+    StreamOp, StreamReply,
 };
 pub use producers::{MAX_PRODUCER_NUMBER, Producer};
 pub use state::{Check, StreamState};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{MediaType, Producer};
 use crate::pure::{ChannelName, Cursor, Payload};
 
@@ -135,8 +137,22 @@ pub struct End {
     pub reason: EndReason,
 }
 
+/// The end of a stream, for readers on any transport. Serialized, it is the `data` that clients receive.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamEnd {
+    /// The channel of the stream.
+    pub channel: ChannelName,
+    /// Why it has ended.
+    pub reason: EndReason,
+    /// The position of the end, after its last message.
+    pub id: Cursor,
+}
+
 /// Why a stream has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EndReason {
     /// A writer closed it. It can still be read.
     Closed,

@@ -1,0 +1,117 @@
+//! The streams of one channel, and how they ended: what readers of the channel see of them.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Channel;
+use crate::pure::{
+    Cursor,
+    stream::{End, EndReason, Lifecycle},
+};
+
+/// The streams of a channel.
+pub(super) struct Lives {
+    /// Of the stream that it is, or was last.
+    lifecycle: Lifecycle,
+    /// The last one that was deleted or has expired.
+    past: Option<Past>,
+}
+
+/// A stream that does not exist any more.
+struct Past {
+    end: End,
+    /// From here on its readers know that it has ended: it may have been closed before.
+    ended: Cursor,
+    /// Up to here there were messages, which were removed with it.
+    lost: Option<Cursor>,
+    /// Whether the channel was used since: it is another stream, or something was published to it.
+    is_replaced: bool,
+}
+
+impl Channel {
+    /// It is a stream, with this lifecycle.
+    pub(in crate::live::log) fn set_lifecycle(&self, lifecycle: Lifecycle) {
+        let mut lives = self.lives.lock();
+        let past = lives.take().and_then(|lives| lives.past).map(|past| Past { is_replaced: true, ..past });
+        *lives = Some(Box::new(Lives { lifecycle, past }));
+        self.has_end.fetch_or(lifecycle.end.is_some(), Relaxed);
+        self.is_stream.store(true, Relaxed);
+    }
+
+    /// The stream that was created at `created` is deleted or has expired. Its messages are still to be removed.
+    pub(in crate::live::log) fn end_stream(&self, created: Cursor, end: End) {
+        let lost = {
+            let history = self.history.lock();
+            history.own(Cursor::ZERO, Cursor::MAX).next_back().map(|newest| newest.id).max(history.dropped())
+        };
+        let mut lives = self.lives.lock();
+        let closed = lives.as_ref().and_then(|lives| lives.lifecycle.end);
+        let past = Past { end, ended: closed.unwrap_or(end).id, lost, is_replaced: false };
+        *lives = Some(Box::new(Lives { lifecycle: Lifecycle { created, end: Some(end) }, past: Some(past) }));
+        self.has_end.store(true, Relaxed);
+    }
+
+    /// It is no stream any more. Readers still see how the last one ended.
+    pub(in crate::live::log) fn leave_stream(&self) {
+        self.is_stream.store(false, Relaxed);
+    }
+
+    /// It gets a message while it stores none.
+    pub(in crate::live::log) fn is_used_again(&self) {
+        if self.has_end.load(Relaxed)
+            && let Some(past) = self.lives.lock().as_mut().and_then(|lives| lives.past.as_mut())
+        {
+            past.is_replaced = true;
+        }
+    }
+
+    /// The lifecycle of the stream that it is, or was last.
+    pub(in crate::live) fn lifecycle(&self) -> Option<Lifecycle> {
+        self.lives.lock().as_ref().map(|lives| lives.lifecycle)
+    }
+
+    /// The first end of a stream after `cursor`. One that its readers knew of at `cursor`, since it had been closed, is none.
+    pub(in crate::live) fn end_after(&self, cursor: Cursor) -> Option<End> {
+        if !self.has_end.load(Relaxed) {
+            return None;
+        }
+        let lives = self.lives.lock();
+        let lives = lives.as_ref()?;
+        let past = lives.past.as_ref().filter(|past| past.ended > cursor).map(|past| past.end);
+        past.or_else(|| lives.closed().filter(|end| end.id > cursor))
+    }
+
+    /// The end of the last stream that does not exist any more.
+    pub(in crate::live) fn past_end(&self) -> Cursor {
+        let lives = self.lives.lock();
+        lives.as_ref().and_then(|lives| lives.past.as_ref()).map_or(Cursor::ZERO, |past| past.end.id)
+    }
+
+    /// The end of its stream, if that had ended for a reader at `cursor`, and nothing follows.
+    pub(in crate::live) fn ended(&self, cursor: Cursor) -> Option<Cursor> {
+        if !self.has_end.load(Relaxed) {
+            return None;
+        }
+        let lives = self.lives.lock();
+        let lives = lives.as_ref()?;
+        if let Some(closed) = lives.closed() {
+            return Some(closed.id).filter(|end| *end <= cursor);
+        }
+        lives.past.as_ref().filter(|past| !past.is_replaced && past.ended <= cursor).map(|past| past.end.id)
+    }
+
+    /// Up to where messages were lost, if the channel has dropped everything up to `dropped`: not at the end of a stream, if there were none.
+    pub(in crate::live) fn lost(&self, dropped: Option<Cursor>) -> Option<Cursor> {
+        if !self.has_end.load(Relaxed) {
+            return dropped;
+        }
+        let lives = self.lives.lock();
+        let past = lives.as_ref().and_then(|lives| lives.past.as_ref());
+        past.filter(|past| Some(past.end.id) == dropped).map_or(dropped, |past| past.lost)
+    }
+}
+
+impl Lives {
+    fn closed(&self) -> Option<End> {
+        self.lifecycle.end.filter(|end| end.reason == EndReason::Closed)
+    }
+}
