@@ -1,17 +1,21 @@
 //! Answers to polls: a batch of messages, one message's data, or nothing new.
 
 use actix_web::{
-    HttpResponse, HttpResponseBuilder, body,
+    HttpResponse, HttpResponseBuilder,
+    body::{self, BoxBody},
     http::header::{self, HeaderName, HeaderValue},
 };
-use edge::{ApiError, metrics::TransportMetrics, unread::Unread};
+use edge::{
+    ApiError, guarded::Guarded, limits::Slot, metrics::TransportMetrics, response::ResponseBody, service::Service,
+    unread::Unread,
+};
 use shared::{
-    live::reader::{Batch, Reader},
+    live::reader::{Batch, Limit, Reader},
     pure::{Cursor, Since},
 };
 
 use crate::{
-    ask::{Ask, Format, Mode},
+    ask::{Ask, Format, Mode, Style},
     batch, wire,
 };
 
@@ -49,6 +53,20 @@ pub(crate) fn require_place(ask: &Ask, reader: &Reader, found: Option<&Batch>) -
     Ok(())
 }
 
+/// An answer that keeps its slot until the client has read it: a client that reads slowly counts for as long.
+pub(crate) fn held(answer: HttpResponse, slot: Slot) -> HttpResponse<ResponseBody> {
+    answer.map_body(|_, body| BoxBody::new(Guarded::new(body, slot)).into())
+}
+
+/// The limit of one answer. A raw answer contains one message; the client gets the next one with its next request.
+pub(crate) fn limit(ask: &Ask, service: &Service) -> Limit {
+    match ask.format {
+        Format::Raw => Limit { messages: 1, bytes: usize::MAX },
+        // The requested number, but not a thousand of the largest messages: the cursor leads to the rest.
+        Format::Batch => Limit { messages: ask.limit, bytes: service.edge.unread.limit() },
+    }
+}
+
 /// The answer to a poll that found `batch`, or nothing.
 pub(crate) fn answer(
     ask: &Ask,
@@ -61,16 +79,16 @@ pub(crate) fn answer(
     let ended = if has_end { reader.ended() } else { ended(ask, reader) };
     let empty = || Batch { gap: None, messages: Vec::new(), end: None, cursor: reader.cursor() };
     match (ask.format, found) {
-        (Format::Batch, found) => batch(ask, &found.unwrap_or_else(empty), ended.is_some(), unread, figures),
+        (Format::Batch, found) => batch(ask.style(), &found.unwrap_or_else(empty), ended.is_some(), unread, figures),
         // What ended after it is in the answer to the next poll.
-        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask, &found, figures),
+        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask.style(), &found, figures),
         (Format::Raw, None) if ended.is_none() => nothing(ask, reader.cursor()),
         // Lost or over, and nothing after it: the client has to get the new cursor, so this is not a 304.
         (Format::Raw, found) => {
             let found = found.unwrap_or_else(empty);
             count(&found, figures);
             let mut answer = HttpResponse::NoContent();
-            tell_end(tell_gap(tagged(ask, &mut answer, found.cursor), &found), ended).finish()
+            tell_end(tell_gap(tagged(ask.style(), &mut answer, found.cursor), &found), ended).finish()
         }
     }
 }
@@ -85,25 +103,34 @@ pub(crate) fn over(end: Cursor) -> HttpResponse {
     tell_end(HttpResponse::NoContent().insert_header(no_store()), Some(end)).finish()
 }
 
+/// The answer to many polls that found `batch`, before which nothing is lost and after which nothing ends; uncounted.
+pub(crate) fn shared(style: Style, batch: &Batch, unread: &Unread) -> HttpResponse {
+    let uncounted = TransportMetrics::default();
+    match style.format {
+        Format::Batch => self::batch(style, batch, false, unread, &uncounted),
+        Format::Raw => raw(style, batch, &uncounted),
+    }
+}
+
 /// `{"cursor":…,"gap":…,"messages":[…]}`; the cursor after a gap is in the header, as on a raw answer. `is_last`: nothing follows.
-fn batch(ask: &Ask, batch: &Batch, is_last: bool, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
+fn batch(style: Style, batch: &Batch, is_last: bool, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let mut answer = HttpResponse::Ok();
     tell_gap(&mut answer, batch).content_type(json_type()).insert_header(no_store()).body(batch::body(
         batch,
         is_last,
-        ask.publisher,
+        style.publisher,
         unread,
     ))
 }
 
 /// The data of the first message, whose id is the cursor for the next request.
-pub(crate) fn raw(ask: &Ask, batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
+pub(crate) fn raw(style: Style, batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
     let line = batch.messages.first().map(|message| wire::raw_line(message)).unwrap_or_default();
     let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
     let mut answer = HttpResponse::Ok();
-    tell_gap(tagged(ask, &mut answer, cursor), batch);
+    tell_gap(tagged(style, &mut answer, cursor), batch);
     answer.content_type(json_type()).body(line.slice(..line.len().saturating_sub(1)))
 }
 
@@ -113,9 +140,9 @@ pub(crate) fn raw(ask: &Ask, batch: &Batch, figures: &TransportMetrics) -> HttpR
 pub(crate) fn nothing(ask: &Ask, cursor: Cursor) -> HttpResponse {
     match ask.subscription.since {
         Since::After(known) if ask.mode == Mode::Poll && ask.is_conditional => {
-            tagged(ask, &mut HttpResponse::NotModified(), known).finish()
+            tagged(ask.style(), &mut HttpResponse::NotModified(), known).finish()
         }
-        _ => tagged(ask, &mut HttpResponse::NoContent(), cursor).finish(),
+        _ => tagged(ask.style(), &mut HttpResponse::NoContent(), cursor).finish(),
     }
 }
 
@@ -141,12 +168,8 @@ fn tell_end(answer: &mut HttpResponseBuilder, ended: Option<Cursor>) -> &mut Htt
 }
 
 /// The headers of a raw answer.
-pub(crate) fn tagged<'a>(
-    ask: &Ask,
-    answer: &'a mut HttpResponseBuilder,
-    cursor: Cursor,
-) -> &'a mut HttpResponseBuilder {
-    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(revalidate(ask.is_private))
+pub(crate) fn tagged(style: Style, answer: &mut HttpResponseBuilder, cursor: Cursor) -> &mut HttpResponseBuilder {
+    answer.insert_header((header::ETAG, format!("\"{cursor}\""))).insert_header(revalidate(style.is_private))
 }
 
 /// The head of a stream that begins after `place`, if that is known: a client that is disconnected before the first line has no other

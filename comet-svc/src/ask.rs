@@ -41,6 +41,15 @@ pub(crate) struct Ask {
     pub(crate) publisher: Publisher,
 }
 
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    pub(crate) publisher: Publisher,
+    /// Whether the permission to read depended on a token.
+    pub(crate) is_private: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     LongPoll,
@@ -57,6 +66,11 @@ pub(crate) enum Format {
 }
 
 impl Ask {
+    /// What its answer looks like.
+    pub(crate) fn style(&self) -> Style {
+        Style { format: self.format, publisher: self.publisher, is_private: self.is_private }
+    }
+
     /// Reads the query and the headers.
     ///
     /// # Errors

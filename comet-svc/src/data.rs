@@ -1,24 +1,11 @@
 //! `GET /data`: poll, long poll and stream.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
-use actix_web::{
-    HttpResponse, ResponseError as _,
-    body::BoxBody,
-    http::{
-        Method,
-        header::{self, HeaderValue},
-    },
-};
+use actix_web::{HttpResponse, ResponseError as _, http::Method};
 use edge::{
     Access, ApiError,
     calls::{ConnectCall, Opening},
-    connections::End,
-    guarded::Guarded,
     limits::Slot,
     metrics::{Transport, TransportMetrics},
     response::ResponseBody,
@@ -29,18 +16,17 @@ use edge::{
 };
 use futures_util::stream;
 use shared::{
-    live::reader::{self, Batch, Limit},
+    live::reader::{self, Batch, Reader},
     pure::{Message, Since},
 };
+use tokio::time::Instant;
 
 use crate::{
-    answer,
+    answer::{self, held, limit},
     ask::{Ask, Format, Mode},
+    longpoll::LongPoll,
     wire::Lines,
 };
-
-/// How soon a client retries that was answered because the process is shutting down.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Answers with the messages after the cursor. `HEAD` gets the head of the `GET`, as far as it is known without waiting, and is limited
 /// like `GET`.
@@ -76,7 +62,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
 
 /// The answer to a client with `access`. `slot` is that of its connection, if it has one already.
 fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Option<Slot>) -> ResponseFuture {
-    let (ask, is_head) = (Ask::read(parts, &access), parts.method == Method::HEAD);
+    let (ask, is_head, park_after) = (Ask::read(parts, &access), parts.method == Method::HEAD, parts.park_after);
     let service = service.clone();
     response(async move {
         let ask = ask?;
@@ -108,7 +94,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
                 let answer = match newest(&ask, &service).await {
                     Some(newest) => {
                         let batch = Batch { gap: None, end: None, cursor: newest.id, messages: vec![newest] };
-                        answer::raw(&ask, &batch, figures)
+                        answer::raw(ask.style(), &batch, figures)
                     }
                     None => {
                         let batch = reader.stored(limit(&ask, &service)).await;
@@ -121,71 +107,41 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
             Mode::LongPoll => {
                 let slot = slot(Transport::LongPoll)?;
                 let is_late = service.edge.drain.is_draining();
-                let figures = uncounted.as_ref().unwrap_or(slot.figures());
-                let mut reader = ask.subscription.open(&service).await?;
-                let mut is_draining = false;
+                let reader = ask.subscription.open(&service).await?;
                 let is_over = answer::ended(&ask, &reader).is_some();
-                let batch = if is_head || is_over {
-                    match reader.stored(limit(&ask, &service)).await {
-                        None if !is_over => return Ok(ResponseBody::boxed(answer::unknown(&ask))),
-                        batch => batch,
-                    }
-                } else {
-                    // An answer that was opened with a token ends when the token expires.
-                    let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
-                    let polling = access.register_poll(&ask.subscription.channels, ask.wait);
-                    let batch = tokio::select! {
-                        biased;
-                        // First: it may have been ended before it was registered.
-                        end = polling.ended() => return Err(ended(end, &access)),
-                        batch = tokio::time::timeout(wait, reader.next(limit(&ask, &service))) => batch,
-                    };
-                    // The log is closed once the process drains.
-                    is_draining = matches!(batch, Ok(None));
-                    batch.ok().flatten()
-                };
-                if is_draining {
-                    // With an earlier answer, the client would retry here immediately. A client that already did waits.
-                    service.edge.drain.port_closed().await;
-                    if is_late {
-                        tokio::time::sleep(RETRY_AFTER).await;
-                    }
+                if is_head || is_over {
+                    // In a box: few need the room for it.
+                    return Box::pin(answer_at_once(service, ask, reader, slot, is_head)).await;
                 }
-                answer::require_place(&ask, &reader, batch.as_ref())?;
-                let mut answer = answer::answer(&ask, &reader, batch, &service.edge.unread, figures);
-                if is_draining {
-                    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
-                }
-                Ok(held(answer, slot))
+                // An answer that was opened with a token ends when the token expires.
+                let wait = access.expires_in(SystemTime::now()).map_or(ask.wait, |left| left.min(ask.wait));
+                let polling = access.register_poll(&ask.subscription.channels, ask.wait);
+                let until = Instant::now() + wait;
+                let park_after = park_after.filter(|_| !is_late);
+                // In boxes: the one may become the answer that its connection waits for, the other is gone then.
+                let poll = Box::new(LongPoll { service, access, ask, polling, until, is_late });
+                Box::pin(poll.respond(reader, slot, park_after)).await
             }
         }
     })
 }
 
-/// The answer to a poll that is ended from outside.
-fn ended(end: End, access: &Access) -> ApiError {
-    match end {
-        End::Revoked => ApiError::BadToken("the token has been revoked".to_owned()),
-        // With the time for which the user's connections are refused; a client without a user may connect again.
-        End::Disconnected => access
-            .require_connection()
-            .err()
-            .unwrap_or_else(|| ApiError::forbidden("disconnected", "a backend has disconnected this client")),
+/// The answer to a long poll that does not wait: to a `HEAD`, which delivers no messages, and to a client after which nothing follows.
+async fn answer_at_once(
+    service: Service,
+    ask: Ask,
+    mut reader: Reader,
+    slot: Slot,
+    is_head: bool,
+) -> Result<HttpResponse<ResponseBody>, ApiError> {
+    let batch = reader.stored(limit(&ask, &service)).await;
+    if batch.is_none() && answer::ended(&ask, &reader).is_none() {
+        return Ok(ResponseBody::boxed(answer::unknown(&ask)));
     }
-}
-
-/// An answer that keeps its slot until the client has read it: a client that reads slowly counts for as long.
-fn held(answer: HttpResponse, slot: Slot) -> HttpResponse<ResponseBody> {
-    answer.map_body(|_, body| BoxBody::new(Guarded::new(body, slot)).into())
-}
-
-/// The limit of one answer. A raw answer contains one message; the client gets the next one with its next request.
-fn limit(ask: &Ask, service: &Service) -> Limit {
-    match ask.format {
-        Format::Raw => Limit { messages: 1, bytes: usize::MAX },
-        // The requested number, but not a thousand of the largest messages: the cursor leads to the rest.
-        Format::Batch => Limit { messages: ask.limit, bytes: service.edge.unread.limit() },
-    }
+    answer::require_place(&ask, &reader, batch.as_ref())?;
+    let uncounted = TransportMetrics::default();
+    let figures = if is_head { &uncounted } else { slot.figures() };
+    Ok(held(answer::answer(&ask, &reader, batch, &service.edge.unread, figures), slot))
 }
 
 /// The answer to a raw poll without a cursor: the newest message.
@@ -212,7 +168,14 @@ mod tests {
             Settings::from_sources(&defaults, [], [("TRIDENT_BUS", "memory"), ("TRIDENT_PUBLIC", "*")]).unwrap();
         let service = Service::open(settings, &defaults).unwrap();
         let headers = HeaderMap::new();
-        let parts = |method, query| RequestParts { method, path: "/data", query, headers: &headers, peer: None };
+        let parts = |method, query| RequestParts {
+            method,
+            path: "/data",
+            query,
+            headers: &headers,
+            peer: None,
+            park_after: None,
+        };
         let poll = handler(&service, &parts(&Method::GET, "channel=a"));
         let publish =
             edge::publish::handler(&service, &parts(&Method::POST, "channel=a"), RequestBody::Complete("1".into()));

@@ -7,6 +7,7 @@ mod answer;
 mod ask;
 mod batch;
 mod data;
+mod longpoll;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod page;

@@ -11,7 +11,7 @@ use actix_web::{
     dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method, StatusCode,
-        header::{self, HeaderMap, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::{Next, from_fn},
     web::{self, ServiceConfig},
@@ -23,6 +23,8 @@ use super::{
     response::ResponseBody, routes::RequestParts,
 };
 
+/// The request headers that determine the CORS headers of a response, if the first one exists.
+const OF_PAGE: [HeaderName; 4] = [header::ORIGIN, header::HOST, header::X_FORWARDED_PROTO, cors::SEC_FETCH_SITE];
 /// Methods that some path supports.
 const EVERY_METHOD: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
@@ -92,11 +94,13 @@ impl ActiveRequest {
         let gauge = edge.metrics.in_flight.clone();
         gauge.inc();
         let mut page = HeaderMap::new();
-        if let Some(origin) = parts.headers.get(header::ORIGIN) {
-            page.insert(header::ORIGIN, origin.clone());
-            for name in [header::HOST, header::X_FORWARDED_PROTO, cors::SEC_FETCH_SITE] {
-                if let Some(value) = parts.headers.get(&name) {
-                    page.insert(name, value.clone());
+        if parts.headers.contains_key(header::ORIGIN) {
+            for name in OF_PAGE {
+                // Copied: the others are parts of the whole head, which would last as long as the request waits.
+                if let Some(value) =
+                    parts.headers.get(&name).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok())
+                {
+                    page.insert(name, value);
                 }
             }
         }
@@ -111,22 +115,43 @@ impl ActiveRequest {
         route: Option<Cow<'static, str>>,
         mut answer: HttpResponse<ResponseBody>,
     ) -> HttpResponse<Body> {
-        let Self { edge, mut counted, method, page } = self;
-        edge.settings.origins.mark(&page, answer.headers_mut());
-        // The declared media type is authoritative (Fetch standard §3.6): no page can run a message as a script.
-        answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        let status = answer.status();
+        complete(&self.edge, &self.page, &mut answer);
+        let counted = self.answered(route, answer.status());
+        answer.map_body(|_, body| Guarded::new(body, Some(counted)))
+    }
+
+    /// The parts for CORS.
+    pub(super) fn page(&self) -> &HeaderMap {
+        &self.page
+    }
+
+    /// Counts the response, which others have got, too. The request stays counted as long as the returned value exists.
+    pub(super) fn answered(self, route: Option<Cow<'static, str>>, status: StatusCode) -> Counted {
+        let Self { edge, mut counted, method, .. } = self;
         if let Some(record) = &mut counted.record {
             record.answered(status);
         }
-        // After a stream, the client may have to use another replica, so it has to open a new connection.
-        let is_last = edge.drain.is_draining() || answer.body().size() == BodySize::Stream;
-        if is_last && status != StatusCode::SWITCHING_PROTOCOLS {
-            answer.head_mut().set_connection_type(ConnectionType::Close);
-        }
         edge.metrics.answered(route, method.as_str(), status.as_u16());
-        answer.map_body(|_, body| Guarded::new(body, Some(counted)))
+        counted
     }
+}
+
+/// Adds to a response what all of them have. `page`: the parts of its request for CORS.
+pub(super) fn complete<B: MessageBody>(edge: &Edge, page: &HeaderMap, answer: &mut HttpResponse<B>) {
+    edge.settings.origins.mark(page, answer.headers_mut());
+    // The declared media type is authoritative (Fetch standard §3.6): no page can run a message as a script.
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // After a stream, the client may have to use another replica, so it has to open a new connection.
+    let is_last = edge.drain.is_draining() || answer.body().size() == BodySize::Stream;
+    if is_last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+    }
+}
+
+/// Whether the parts for CORS of two requests are the same.
+pub(super) fn is_same_page(page: &HeaderMap, other: &HeaderMap) -> bool {
+    // Most have none.
+    page.is_empty() && other.is_empty() || OF_PAGE.iter().all(|name| page.get(name) == other.get(name))
 }
 
 async fn layer(

@@ -68,7 +68,7 @@ mod tests {
         let Some(Target::Resource(resource)) = routes.find(path).map(|route| &route.target) else {
             panic!("{path} has no handlers");
         };
-        let parts = RequestParts { method: &Method::GET, path, query: "", headers, peer: None };
+        let parts = RequestParts { method: &Method::GET, path, query: "", headers, peer: None, park_after: None };
         let active = ActiveRequest::begin(edge, &parts);
         let response = resource.respond(&edge.settings.origins, &parts, RequestBody::Complete(Bytes::new())).await;
         let response = active.finish(Some(path.into()), response);

@@ -1,10 +1,12 @@
-//! The body of a response: whatever a handler made, or a stream whose connection can be parked while it waits.
+//! The body of a response: whatever a handler made, or a stream whose connection can be parked while it waits; or an answer that is to be
+//! waited for: what is left of one while its connection is parked, and the response that it becomes.
 
 use std::{
+    any::Any,
     error::Error,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use actix_web::{
@@ -12,8 +14,17 @@ use actix_web::{
     body::{BodySize, BoxBody, MessageBody},
 };
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use shared::live::reader::{Batch, Limit, Reader};
+use tokio::time::Instant;
 
-use super::stream::{Form, Live, Stream};
+use super::{
+    limits::Slot,
+    stream::{Form, Live, Stream},
+};
+
+/// A response that is being made. Dropping it cancels the request.
+pub type ResponseFuture = LocalBoxFuture<'static, HttpResponse<ResponseBody>>;
 
 /// The body of a response.
 pub struct ResponseBody(Kind);
@@ -21,6 +32,7 @@ pub struct ResponseBody(Kind);
 enum Kind {
     Boxed(BoxBody),
     Live(Box<dyn Live>),
+    Waiting(Box<WaitingAnswer>),
 }
 
 impl ResponseBody {
@@ -34,6 +46,21 @@ impl ResponseBody {
     #[must_use]
     pub fn live(body: Box<dyn Live>) -> Self {
         Self(Kind::Live(body))
+    }
+
+    /// An answer that is to be waited for, in place of a response: its connection is parked, or waits for what it
+    /// [resumes](WaitingAnswer) as.
+    #[must_use]
+    pub fn waiting(answer: WaitingAnswer) -> HttpResponse<Self> {
+        HttpResponse::Ok().finish().set_body(Self(Kind::Waiting(Box::new(answer))))
+    }
+
+    /// The answer that is to be waited for, or the body itself.
+    pub(super) fn into_waiting(self) -> Result<Box<WaitingAnswer>, Self> {
+        match self.0 {
+            Kind::Waiting(answer) => Ok(answer),
+            other => Err(Self(other)),
+        }
     }
 
     /// Whether it is a stream that waits and can be parked.
@@ -50,7 +77,7 @@ impl ResponseBody {
     pub(super) fn into_live(self) -> Option<Box<dyn Live>> {
         match self.0 {
             Kind::Live(stream) => Some(stream),
-            Kind::Boxed(_) => None,
+            Kind::Boxed(_) | Kind::Waiting(_) => None,
         }
     }
 }
@@ -80,6 +107,8 @@ impl MessageBody for ResponseBody {
         match &self.0 {
             Kind::Boxed(body) => body.size(),
             Kind::Live(stream) => stream.size(),
+            // It is no response yet; nobody sends it.
+            Kind::Waiting(_) => BodySize::None,
         }
     }
 
@@ -87,6 +116,7 @@ impl MessageBody for ResponseBody {
         match &mut self.get_mut().0 {
             Kind::Boxed(body) => Pin::new(body).poll_next(cx),
             Kind::Live(stream) => Pin::new(&mut **stream).poll_next(cx).map_err(|never| match never {}),
+            Kind::Waiting(_) => Poll::Ready(None),
         }
     }
 }
@@ -96,6 +126,52 @@ impl fmt::Debug for ResponseBody {
         f.write_str(match self.0 {
             Kind::Boxed(_) => "Boxed",
             Kind::Live(_) => "Live",
+            Kind::Waiting(_) => "Waiting",
         })
+    }
+}
+
+/// An answer that is not there yet: it has one read of the log, and its reader has read everything.
+pub struct WaitingAnswer {
+    /// Its reader.
+    pub reader: Reader,
+    /// What the answer will be.
+    pub form: Box<dyn AnswerForm>,
+    /// Its slot.
+    pub slot: Slot,
+    /// When the client is answered without a message.
+    pub until: Instant,
+    /// What only its client has.
+    pub own: Box<dyn OwnAnswer>,
+}
+
+/// How messages become an answer.
+pub trait AnswerForm: Any {
+    /// What an answer has at most.
+    fn limit(&self) -> Limit;
+
+    /// The answer with these messages, before which none is lost. `None` if it is too long to be sent to many at a time.
+    fn answer(&self, batch: &Batch) -> Option<HttpResponse>;
+
+    /// Whether both give the same answer to the same messages.
+    fn is_same(&self, other: &dyn AnswerForm) -> bool;
+}
+
+/// What a waiting answer keeps of its request.
+pub trait OwnAnswer {
+    /// The answer, which its connection waits for alone from now on.
+    fn resume(self: Box<Self>, reader: Reader, slot: Slot) -> ResponseFuture;
+
+    /// Whether it has been ended from outside.
+    fn is_ended(&self) -> bool;
+
+    /// Has `waker` called when it is ended from outside. Ask whether it [is](Self::is_ended) afterwards.
+    fn wait_for_end(&self, waker: &Waker);
+}
+
+impl WaitingAnswer {
+    /// See [`OwnAnswer::resume`].
+    pub(crate) fn resume(self) -> ResponseFuture {
+        self.own.resume(self.reader, self.slot)
     }
 }

@@ -11,14 +11,17 @@ use actix_web::{
     http::{Method, header},
 };
 use bytes::Bytes;
-use futures_util::{FutureExt as _, future::LocalBoxFuture, stream::LocalBoxStream};
+use futures_util::{FutureExt as _, stream::LocalBoxStream};
 use percent_encoding::percent_decode_str;
 
-pub use super::parts::{OwnedParts, RequestParts};
 use super::{
     ApiError,
     cors::{self, Origins},
     response::ResponseBody,
+};
+pub use super::{
+    parts::{OwnedParts, RequestParts},
+    response::ResponseFuture,
 };
 
 /// The body of a request. [`super::body`] reads it within limits.
@@ -37,9 +40,6 @@ impl fmt::Debug for RequestBody {
         }
     }
 }
-
-/// A response that is being made. Dropping it cancels the request.
-pub type ResponseFuture = LocalBoxFuture<'static, HttpResponse<ResponseBody>>;
 
 type Handler = Rc<dyn Fn(&RequestParts<'_>, RequestBody) -> ResponseFuture>;
 type Shortcut = Rc<dyn Fn(&RequestParts<'_>, Bytes) -> Option<ResponseFuture>>;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     async fn respond(resource: &Resource, method: Method, headers: &HeaderMap) -> (u16, String) {
-        let parts = RequestParts { method: &method, path: "/", query: "", headers, peer: None };
+        let parts = RequestParts { method: &method, path: "/", query: "", headers, peer: None, park_after: None };
         let response = resource.respond(&Origins::default(), &parts, RequestBody::Complete(Bytes::new())).await;
         let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap().to_owned());
         (response.status().as_u16(), allow.unwrap_or_default())

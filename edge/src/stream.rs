@@ -224,7 +224,7 @@ fn encode<F: Form>(form: &F, batch: &Batch) -> Bytes {
 pub(super) const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 
 /// The approximate overhead of an encoded message in bytes, for the initial allocation.
-pub(super) const BESIDE_DATA: usize = 128;
+pub const BESIDE_DATA: usize = 128;
 
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 

@@ -10,6 +10,7 @@ mod publishing;
 mod raw;
 mod stream;
 mod streams;
+mod waiting;
 mod ws;
 
 use edge::{

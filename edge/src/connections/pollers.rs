@@ -77,11 +77,17 @@ impl Poller {
 
 /// Notifies all polls of a client that they have to end.
 #[derive(Debug, Default)]
-struct Ended(Notify);
+struct Ended {
+    notify: Notify,
+    /// Of the workers on which polls are parked.
+    parked: Mutex<Vec<Waker>>,
+}
 
 impl Wake for Ended {
     fn wake(self: Arc<Self>) {
-        self.0.notify_waiters();
+        self.notify.notify_waiters();
+        let parked = std::mem::take(&mut *self.parked.lock());
+        parked.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -103,11 +109,19 @@ impl Polling {
         &self.connection
     }
 
+    /// Has `waker` called when the connection has to end, for a poll that is parked. Check the [connection](Self::connection) afterwards.
+    pub fn wait(&self, waker: &Waker) {
+        let mut parked = self.ended.parked.lock();
+        if !parked.iter().any(|known| known.will_wake(waker)) {
+            parked.push(waker.clone());
+        }
+    }
+
     /// Waits until the connection has to end.
     pub async fn ended(&self) -> End {
         loop {
             // Before the check, so that no notification is missed in between.
-            let notified = self.ended.0.notified();
+            let notified = self.ended.notify.notified();
             if let Some(end) = self.connection.end() {
                 return end;
             }

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -28,8 +29,8 @@ use super::{
 };
 use crate::{
     guarded::Guarded,
-    layer::{Body, Counted},
-    response::ResponseBody,
+    layer::{ActiveRequest, Body, Counted},
+    response::{ResponseBody, ResponseFuture, WaitingAnswer},
     stream::Parts,
 };
 
@@ -37,14 +38,41 @@ use crate::{
 /// a client that does not read.
 const GATHERED: usize = 16 * 1024;
 
+/// What waits on a connection that is parked.
+pub(super) enum Waiting {
+    /// A stream.
+    Stream(Box<WaitingStream>),
+    /// An answer.
+    Answer(Box<WaitingAnswer>, Box<WaitingRequest>),
+}
+
+/// The request of an answer that waits.
+pub(super) struct WaitingRequest {
+    pub(super) active: ActiveRequest,
+    pub(super) label: &'static str,
+    pub(super) shape: Shape,
+    pub(super) half_closed: Duration,
+    pub(super) peer: Option<SocketAddr>,
+    /// When it began, in milliseconds of the worker's clock.
+    pub(super) since: u64,
+}
+
+impl WaitingRequest {
+    /// The request again, with this response.
+    pub(super) fn resume(self, response: ResponseFuture) -> Routed {
+        let Self { active, label, shape, half_closed, since, .. } = self;
+        Routed { active, label, response, shape, body: None, expects: false, half_closed, since: Some(since) }
+    }
+}
+
 /// What follows an answer on its connection.
 pub(super) enum Answered {
     /// Another request may.
     Next,
     /// The connection is to be closed.
     Last,
-    /// The answer itself: everything so far was passed to the kernel, and its stream waits for messages.
-    Waits(Box<WaitingStream>),
+    /// The answer itself: everything so far was passed to the kernel, and its stream, or all of it, waits for messages.
+    Waits(Waiting),
 }
 
 /// A stream that waits, and the request that it answers.
@@ -165,10 +193,30 @@ impl Connection {
     pub(super) async fn answer_routed(&mut self, mut request: Box<Routed>) -> Answered {
         let (shape, body) = (request.shape, request.body.take());
         let mut exchange = Exchange { shape, body, expects: request.expects, half_closed: request.half_closed };
-        let answered = self.until_answered(request.response.as_mut(), &mut exchange).await;
-        let Some(response) = answered else { return Answered::Last };
-        let mut sending = self.begin_answer(request.finish(response), exchange);
-        self.send(&mut sending).await
+        let began = request.since.unwrap_or_else(|| self.clock.now());
+        let mut has_waited = self.was_brief || request.since.is_some();
+        loop {
+            let answered = self.until_answered(request.response.as_mut(), &mut exchange).await;
+            let Some(response) = answered else { return Answered::Last };
+            let (head, body) = response.into_parts();
+            let waiting = match body.into_waiting() {
+                Ok(waiting) => waiting,
+                Err(body) => {
+                    if has_waited {
+                        self.has_waited(began);
+                    }
+                    let mut sending = self.begin_answer(request.finish(head.set_body(body)), exchange);
+                    return self.send(&mut sending).await;
+                }
+            };
+            if exchange.body.is_none() && self.can_park_request() {
+                let Routed { active, label, half_closed, .. } = *request;
+                let request = WaitingRequest { active, label, shape, half_closed, peer: self.peer, since: began };
+                return Answered::Waits(Waiting::Answer(waiting, Box::new(request)));
+            }
+            has_waited = true;
+            request.response = waiting.resume();
+        }
     }
 
     /// Waits for `call`, and reads the body for it meanwhile. None: the connection is gone, or its client has closed its sending side
@@ -243,7 +291,7 @@ impl Connection {
             return Answered::Last;
         }
         if let Some(waiting) = sending.take_waiting() {
-            return Answered::Waits(Box::new(waiting));
+            return Answered::Waits(Waiting::Stream(Box::new(waiting)));
         }
         if sending.keeps && self.pass_over().await { Answered::Next } else { Answered::Last }
     }

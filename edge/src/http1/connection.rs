@@ -80,6 +80,9 @@ pub(super) struct Connection {
     slow: u8,
     /// How often it still waits by itself before it is parked.
     unparked_waits: u8,
+    brief: Duration,
+    /// The last request that waited was answered within that time: the next one waits as long by itself.
+    pub(super) was_brief: bool,
 }
 
 /// What is left of a connection while it is parked, and of what happened then.
@@ -89,8 +92,20 @@ pub(super) struct Remains {
     pub(super) slow: u8,
     pub(super) inbox: BytesMut,
     pub(super) outgoing: Outgoing,
-    /// The client sends more than requests: its connection is a WebSocket.
-    pub(super) is_tunnel: bool,
+    pub(super) waits_for: WaitsFor,
+    /// The peer, if it may send further requests.
+    pub(super) peer: Option<SocketAddr>,
+}
+
+/// What a parked connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// The messages of a stream: no further request is read.
+    Stream,
+    /// Messages, and what a client sends that sends more than requests: its connection is a WebSocket.
+    Tunnel,
+    /// A message that answers a request, or the next request.
+    Answer,
 }
 
 /// The state of the client's sending side.
@@ -124,13 +139,14 @@ impl Connection {
 
     /// A connection whose last response continues: everything before what is queued was passed to the kernel.
     pub(super) fn resumed(worker: &Worker, socket: TcpStream, place: &Socket, remains: Remains) -> Self {
-        let Remains { quiet, discarded, slow, inbox, outgoing, is_tunnel } = remains;
+        let Remains { quiet, discarded, slow, inbox, outgoing, waits_for, peer } = remains;
         let new = Self::around(worker, socket, place);
+        let is_tunnel = waits_for == WaitsFor::Tunnel;
         let decoder = if is_tunnel { Decoder::tunnel(worker.config.clone()) } else { new.decoder };
         // Leaving and coming back costs more than a message does: a client that is slow again and again stays alone for longer.
         let unparked_waits = (1 << (slow.clamp(1, 4) - 1)) - 1;
-        let is_discarding = !is_tunnel;
-        Self { quiet, discarded, slow, unparked_waits, inbox, outgoing, decoder, is_discarding, ..new }
+        let is_discarding = waits_for == WaitsFor::Stream;
+        Self { peer, quiet, discarded, slow, unparked_waits, inbox, outgoing, decoder, is_discarding, ..new }
     }
 
     fn around(worker: &Worker, socket: TcpStream, place: &Socket) -> Self {
@@ -155,12 +171,30 @@ impl Connection {
             parks: cfg!(target_os = "linux"),
             slow: 0,
             unparked_waits: 0,
+            brief: worker.times.brief,
+            was_brief: false,
         }
     }
 
     /// Whether it can be parked: it may be, and everything that was received has been decoded.
     pub(super) fn can_park(&self) -> bool {
         self.parks && self.input == Input::Open && self.inbox.is_empty()
+    }
+
+    /// How long its request waits before it is parked, if it is.
+    pub(super) fn park_after(&self) -> Option<Duration> {
+        self.parks.then_some(if self.was_brief { self.brief } else { Duration::ZERO })
+    }
+
+    /// Whether it can be parked while its request waits: nothing else is received, or to be sent.
+    pub(super) fn can_park_request(&mut self) -> bool {
+        let is_open = !self.is_discarding && !self.is_paused && self.outgoing.len() == 0;
+        is_open && self.can_park() && self.decoder.is_body_done() && !self.waits_unparked()
+    }
+
+    /// A request that waited is answered; it began at `since`, in milliseconds of the worker's clock.
+    pub(super) fn has_waited(&mut self, since: u64) {
+        self.was_brief = u128::from(self.clock.now().saturating_sub(since)) < self.brief.as_millis();
     }
 
     /// Whether it waits by itself once more although it can be parked; counts it.
@@ -172,8 +206,13 @@ impl Connection {
 
     /// What is left of it while it is parked.
     pub(super) fn into_remains(self) -> (TcpStream, Remains) {
-        let Self { socket, quiet, discarded, slow, inbox, outgoing, decoder, .. } = self;
-        (socket, Remains { quiet, discarded, slow, inbox, outgoing, is_tunnel: decoder.is_tunnel() })
+        let Self { socket, peer, quiet, discarded, slow, inbox, outgoing, decoder, is_discarding, .. } = self;
+        let waits_for = match is_discarding {
+            true => WaitsFor::Stream,
+            false if decoder.is_tunnel() => WaitsFor::Tunnel,
+            false => WaitsFor::Answer,
+        };
+        (socket, Remains { quiet, discarded, slow, inbox, outgoing, waits_for, peer })
     }
 
     /// A request that cannot be decoded gets a status, and the connection ends.

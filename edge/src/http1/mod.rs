@@ -18,7 +18,8 @@
 //!   stream the same time for the acknowledgement of its keep-alive ([`quiet`]);
 //! - the client's own end after the last byte of the server: 2 s.
 //!
-//! A stream that waits for messages needs none of this: its connection is parked among the [`cohorts`] of the worker, and its future ends.
+//! A stream or a request that waits for messages needs none of this: its connection is parked among the [`cohorts`] of the worker, and its
+//! future ends.
 //!
 //! A client that closes its sending side gets what is ready, and the server waits for nothing else on its behalf.
 //!
@@ -46,11 +47,17 @@ use std::{
 use actix_http::{Request, ServiceConfig};
 use actix_service::Service;
 use actix_web::{dev::ServiceResponse, rt::net::TcpStream};
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use tokio::time::{Instant, interval};
 
 pub(super) use self::sockets::Sockets;
 use self::{
-    answer::Answered, clock::Clock, cohorts::Cohorts, connection::Connection, request::NextRequest, sockets::Excess,
+    answer::Answered,
+    clock::Clock,
+    cohorts::Cohorts,
+    connection::Connection,
+    request::NextRequest,
+    sockets::{Excess, Socket},
 };
 use super::{Edge, layer::Body, routes::Routes};
 
@@ -63,6 +70,9 @@ pub(super) struct ConnectionTimeouts {
     pub(super) keep_alive: Duration,
     /// For a client that reads nothing of what is queued for it; restarted by each byte that it reads.
     pub(super) write: Duration,
+    /// A request that is answered within this time makes its connection wait by itself the next time: to be parked costs more than so short
+    /// a wait.
+    pub(super) brief: Duration,
 }
 
 impl ConnectionTimeouts {
@@ -105,7 +115,7 @@ pub(super) struct Worker {
 
 impl<S> WorkerContext<S>
 where
-    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
+    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error> + 'static,
 {
     /// Create it within the worker's runtime. `uses_ring`: messages are sent to many clients through io_uring.
     pub(super) fn new(application: S, routes: Routes, edge: Edge, times: ConnectionTimeouts, uses_ring: bool) -> Self {
@@ -161,8 +171,21 @@ where
             edge.metrics.refusals.sockets_per_address.inc();
             return;
         }
-        let mut connection = Connection::new(&self.worker, socket, peer, &place);
-        let mut patience = self.worker.times.head;
+        let connection = Connection::new(&self.worker, socket, peer, &place);
+        let patience = self.worker.times.head;
+        if let Some(host) = self.serve_from(connection, place, patience).await {
+            host.await;
+        }
+    }
+
+    /// Serves requests until the connection is closed or parked. Returns the [host](Cohorts::park), if there is none yet.
+    async fn serve_from(
+        self: Rc<Self>,
+        mut connection: Connection,
+        place: Socket,
+        mut patience: Duration,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let edge = &self.worker.edge;
         while let Some(next) = connection.read_request(patience, &self.routes, edge).await {
             let answered = match next {
                 NextRequest::Routed(request) => connection.answer_routed(request).await,
@@ -171,15 +194,38 @@ where
             match answered {
                 Answered::Next => patience = self.worker.times.keep_alive,
                 Answered::Last => break,
-                Answered::Waits(stream) => {
-                    if let Some(host) = self.cohorts.park(connection, place, *stream) {
-                        host.await;
-                    }
-                    return;
+                Answered::Waits(waiting) => {
+                    let requests: Rc<dyn Requests> = self.clone();
+                    return self.cohorts.park(connection, place, waiting, &requests);
                 }
             }
         }
         connection.close().await;
+        None
+    }
+}
+
+/// What serves the next request of a connection that was parked.
+trait Requests {
+    /// Serves requests until the connection is closed or parked again. Returns the [host](Cohorts::park), if there is none any more.
+    fn serve_next(
+        self: Rc<Self>,
+        connection: Connection,
+        place: Socket,
+    ) -> LocalBoxFuture<'static, Option<LocalBoxFuture<'static, ()>>>;
+}
+
+impl<S> Requests for WorkerContext<S>
+where
+    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error> + 'static,
+{
+    fn serve_next(
+        self: Rc<Self>,
+        connection: Connection,
+        place: Socket,
+    ) -> LocalBoxFuture<'static, Option<LocalBoxFuture<'static, ()>>> {
+        let patience = self.worker.times.keep_alive;
+        self.serve_from(connection, place, patience).boxed_local()
     }
 }
 

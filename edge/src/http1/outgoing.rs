@@ -8,7 +8,8 @@ use std::{
 };
 
 use actix_web::{
-    body::BodySize,
+    HttpResponse,
+    body::{BodySize, MessageBody as _},
     dev::ResponseHead,
     http::{ConnectionType, StatusCode, Version, header},
     rt::net::TcpStream,
@@ -20,7 +21,7 @@ use tokio::io::AsyncWrite as _;
 use super::clock::Clock;
 
 /// The properties of a request that determine how its response is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) version: Version,
     pub(super) is_head: bool,
@@ -89,6 +90,20 @@ impl Outgoing {
     /// These bytes, and nothing else yet.
     pub(super) fn of(parts: Vec<Bytes>) -> Self {
         Self { parts: parts.into_iter().filter(|bytes| !bytes.is_empty()).collect(), ..Self::default() }
+    }
+
+    /// A whole response, and what follows it. `None` if its body is not in memory.
+    pub(super) fn whole(response: HttpResponse, shape: Shape, clock: &Clock) -> Option<(Vec<Bytes>, Written)> {
+        let (head, body) = response.into_parts();
+        let mut outgoing = Self::default();
+        let size = body.size();
+        let written = outgoing.head(head.head(), size, shape, clock);
+        let body = body.try_into_bytes().ok()?;
+        if written.framing != Framing::Nothing {
+            outgoing.chunk(written.framing, body);
+        }
+        outgoing.parts.push_back(outgoing.bytes.into());
+        Some((outgoing.parts.into(), written))
     }
 
     /// The number of queued bytes.

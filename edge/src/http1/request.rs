@@ -44,6 +44,8 @@ pub(super) struct Routed {
     pub(super) expects: bool,
     /// How long the response may still take when the client has closed its sending side.
     pub(super) half_closed: Duration,
+    /// When it began, in milliseconds of the worker's clock, if it was parked meanwhile.
+    pub(super) since: Option<u64>,
 }
 
 /// A request and the writer of its body.
@@ -160,6 +162,7 @@ impl Connection {
             query: head.uri.query().unwrap_or_default(),
             headers: &head.headers,
             peer: self.peer,
+            park_after: self.park_after(),
         };
         let complete = self.decoder.whole_body(&self.inbox).filter(|_| !expects).map(Bytes::copy_from_slice);
         let has_arrived = complete.is_some();
@@ -186,7 +189,7 @@ impl Connection {
         }
         let active = ActiveRequest::begin(edge, &parts);
         let expects = expects && body.is_some();
-        let request = Routed { active, label: route.label, response, shape, body, expects, half_closed };
+        let request = Routed { active, label: route.label, response, shape, body, expects, half_closed, since: None };
         Some(NextRequest::Routed(Box::new(request)))
     }
 

@@ -38,6 +38,7 @@ const TIMES: ConnectionTimeouts = ConnectionTimeouts {
     head: Duration::from_millis(600),
     keep_alive: Duration::from_secs(2),
     write: Duration::from_secs(1),
+    brief: Duration::ZERO,
 };
 const SERVICE: ServiceDefaults = ServiceDefaults { name: "test", about: "", version: "0", listen: "127.0.0.1:0" };
 /// Bytes of an answer that no kernel takes at once.

@@ -21,10 +21,13 @@ pub(crate) enum Unparked {
     Behind,
     /// The server shuts down.
     Shutdown,
+    /// Its request was answered.
+    Answered,
 }
 
 impl Unparked {
-    const ALL: [Self; 6] = [Self::Closed, Self::Slow, Self::Received, Self::Ended, Self::Behind, Self::Shutdown];
+    const ALL: [Self; 7] =
+        [Self::Closed, Self::Slow, Self::Received, Self::Ended, Self::Behind, Self::Shutdown, Self::Answered];
 
     const fn name(self) -> &'static str {
         match self {
@@ -34,6 +37,7 @@ impl Unparked {
             Self::Ended => "ended",
             Self::Behind => "behind",
             Self::Shutdown => "shutdown",
+            Self::Answered => "answered",
         }
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Worker {
 const OPENING: Duration = Duration::from_millis(20);
 /// How long a worker waits at most until no request has been received for a while.
 const MAX_QUIET: Duration = Duration::from_secs(3);
+/// See [`ConnectionTimeouts::brief`].
+const BRIEF: Duration = Duration::from_secs(2);
 /// The pause after connections cannot be accepted, because there are no descriptors, for instance.
 const RETRY_ACCEPT: Duration = Duration::from_millis(100);
 /// How often that is logged.
@@ -88,6 +90,7 @@ impl Worker {
                     head: edge.settings.header_timeout,
                     keep_alive: times.keep_alive,
                     write: times.write,
+                    brief: BRIEF,
                 };
                 let application = map_config(layer::app(edge.clone(), application), |()| AppConfig::default());
                 let application = application.into_factory().new_service(()).await;
@@ -223,7 +226,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 /// Waits until no request has been received for this long.
 async fn quiet<S>(context: &WorkerContext<S>, silence: Duration)
 where
-    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error>,
+    S: Service<Request, Response = ServiceResponse<Body>, Error = actix_web::Error> + 'static,
 {
     let begun = context.last_request();
     loop {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::clock::NEVER,
     cohort::Follows,
-    member::Exit,
+    member::{Exit, Kept},
     table::Table,
     write::{after_first, to_one, writings},
 };
@@ -20,13 +20,12 @@ impl Table {
     /// Sends keep-alives to the members of a cohort that were sent nothing for too long.
     pub(super) fn beat(&mut self, key: usize, now: u64, budget: &mut usize) {
         let Some(cohort) = self.cohorts.get(key) else { return };
-        let bytes = cohort.kind.form.keep_alive();
-        if bytes.is_empty() {
+        let writings = writings(cohort.kind.beat());
+        if writings.is_empty() {
             return;
         }
         // Members who have something else to be sent are sent that.
         let (is_ready, keep_alive) = (cohort.is_ready, cohort.kind.keep_alive);
-        let writings = writings(cohort.kind.framed(bytes));
         let bytes: usize = writings.iter().flatten().map(Bytes::len).sum();
         while *budget > 0
             && !is_ready
@@ -45,7 +44,9 @@ impl Table {
             member.place = place;
             *budget -= 1;
             member.quiet.before_write(&member.socket, bytes, now);
-            member.own.sends_keep_alive(Instant::now());
+            if let Kept::Stream { own, .. } = &mut member.kept {
+                own.sends_keep_alive(Instant::now());
+            }
             match to_one(&member.socket, &writings) {
                 Err(_) => self.exit(front, Exit::Lost),
                 Ok(taken) if taken == bytes => {

@@ -1,7 +1,8 @@
 //! A cohort: one cursor, one form, and its members.
 
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker};
 
+use actix_web::http::StatusCode;
 use bytes::Bytes;
 use shared::{
     live::reader::{
@@ -12,51 +13,25 @@ use shared::{
 };
 
 use super::{
-    super::{
-        clock::NEVER,
-        outgoing::{Framing, framed},
-    },
+    super::clock::NEVER,
+    kind::{Content, Kind},
     member::List,
     woken::{CohortWaker, Woken},
     write::{Writing, after_first, writings},
 };
 use crate::{
-    metrics::{Transport, TransportMetrics},
-    stream::{AnyForm, BATCH, BESIDE_DATA},
+    metrics::TransportMetrics,
+    stream::{BATCH, BESIDE_DATA},
 };
 
 /// Bytes of data after a place that a cohort sends at a time, and at least the messages of one read of the log. A member that has missed more
 /// gets the rest when it is its turn again.
 const MAX_RUN: usize = 64 * 1024;
 
-/// What the members of a cohort have in common, beside their channels.
-pub(super) struct Kind {
-    pub(super) form: Box<dyn AnyForm>,
-    pub(super) framing: Framing,
-    /// Their clients may send something.
-    pub(super) is_tunnel: bool,
-    pub(super) transport: Transport,
-    /// The idle time after which a keep-alive is sent.
-    pub(super) keep_alive: Duration,
-}
-
-impl Kind {
-    fn is_same(&self, other: &Self) -> bool {
-        self.form.is_same(&*other.form)
-            && self.framing == other.framing
-            && self.is_tunnel == other.is_tunnel
-            && self.transport == other.transport
-            && self.keep_alive == other.keep_alive
-    }
-
-    /// A part of a body, with its framing.
-    pub(super) fn framed(&self, part: Bytes) -> Vec<Bytes> {
-        if self.framing == Framing::Chunks { framed(part) } else { vec![part] }
-    }
-}
-
-/// Streams that have read everything, on the same channels, in the same form.
+/// Streams or requests that have read everything, on the same channels, in the same form.
 pub(super) struct Cohort {
+    /// Its number among those of the worker.
+    pub(super) number: u64,
     pub(super) reader: CohortReader,
     pub(super) kind: Kind,
     pub(super) figures: TransportMetrics,
@@ -91,6 +66,8 @@ pub(super) struct Run {
     pub(super) writings: Vec<Writing>,
     /// There may be more after them.
     pub(super) is_cut: bool,
+    /// They are the end of an answer: whether another request may follow, and its status.
+    pub(super) answers: Option<(bool, StatusCode)>,
 }
 
 /// The messages of one read of the log.
@@ -104,6 +81,11 @@ pub(super) struct Part {
 }
 
 impl Run {
+    fn new(first: Cursor, parts: Vec<Part>, is_cut: bool, answers: Option<(bool, StatusCode)>) -> Self {
+        let writings = writings(parts.iter().flat_map(|part: &Part| part.bytes.iter().cloned()));
+        Self { first, parts, writings, is_cut, answers }
+    }
+
     /// The number of bytes of all parts.
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(Part::len).sum()
@@ -126,13 +108,15 @@ impl Cohort {
     /// A cohort whose first member is still to be added to its list.
     pub(super) fn new(
         key: usize,
+        number: u64,
         reader: CohortReader,
         kind: Kind,
         figures: TransportMetrics,
         woken: &Arc<Woken>,
     ) -> Self {
         let waker = CohortWaker::waker(key, woken);
-        Self { reader, kind, figures, list: List::default(), waker, is_ready: false, beat: NEVER, newest_partial: None }
+        let list = List::default();
+        Self { number, reader, kind, figures, list, waker, is_ready: false, beat: NEVER, newest_partial: None }
     }
 
     /// Whether a stream of the same channels can be a member.
@@ -143,11 +127,38 @@ impl Cohort {
     /// What follows `place`.
     pub(super) fn follows(&mut self, place: Place) -> Follows {
         self.reader.seek(place);
+        match &self.kind.content {
+            Content::Stream { .. } => self.run(),
+            Content::Answer(shared) => {
+                let Some((batch, end)) = self.reader.read(shared.form.limit()) else { return self.nothing() };
+                let first = batch
+                    .messages
+                    .first()
+                    .filter(|_| batch.gap.is_none() && batch.end.is_none())
+                    .map(|message| message.id);
+                let Some((first, (bytes, written, status))) = first.zip(shared.encode(&batch)) else {
+                    return Follows::NotForAll;
+                };
+                let parts = vec![Part { bytes, messages: batch.messages.len(), end }];
+                Follows::Run(Run::new(first, parts, false, Some((written.keeps, status))))
+            }
+        }
+    }
+
+    /// Nothing that is in memory follows.
+    fn nothing(&self) -> Follows {
+        if self.reader.is_on_disk() { Follows::NotForAll } else { Follows::Nothing(self.reader.place()) }
+    }
+
+    fn run(&mut self) -> Follows {
         let (mut batches, mut bytes, mut is_cut) = (Vec::<(Batch, Place)>::new(), 0, false);
         while bytes < MAX_RUN
             && let Some((batch, end)) = self.reader.read(BATCH)
         {
             if batch.gap.is_some() || batch.end.is_some() {
+                if batches.is_empty() {
+                    return Follows::NotForAll;
+                }
                 is_cut = true;
                 break;
             }
@@ -157,14 +168,10 @@ impl Cohort {
         is_cut |= bytes >= MAX_RUN || self.reader.is_on_disk();
         let Some(first) = batches.first().and_then(|(batch, _)| batch.messages.first()).map(|message| message.id)
         else {
-            return if is_cut { Follows::NotForAll } else { Follows::Nothing(self.reader.place()) };
+            return self.nothing();
         };
-        let part = |(batch, end): (Batch, Place)| {
-            let bytes = self.kind.framed(self.kind.form.chunk(&batch));
-            Part { bytes, messages: batch.messages.len(), end }
-        };
-        let parts: Vec<_> = batches.into_iter().map(part).collect();
-        let writings = writings(parts.iter().flat_map(|part| part.bytes.iter().cloned()));
-        Follows::Run(Run { first, parts, writings, is_cut })
+        let part =
+            |(batch, end): (Batch, Place)| Part { bytes: self.kind.chunk(&batch), messages: batch.messages.len(), end };
+        Follows::Run(Run::new(first, batches.into_iter().map(part).collect(), is_cut, None))
     }
 }

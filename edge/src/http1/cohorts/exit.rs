@@ -1,7 +1,10 @@
 //! Why a connection leaves the table, and what it continues with: its client left, or sent something; its time is over; or it is to be
 //! sent what the others are not.
 
-use std::io::{ErrorKind, Read as _};
+use std::{
+    borrow::Cow,
+    io::{ErrorKind, Read as _},
+};
 
 use bytes::BytesMut;
 use futures_util::{StreamExt as _, stream};
@@ -11,12 +14,12 @@ use super::{
     super::{
         answer::Sending,
         clock::NEVER,
-        connection::{MAX_DISCARDED, READ_INTO, Remains},
+        connection::{MAX_DISCARDED, MAX_READAHEAD, READ_INTO, Remains, WaitsFor},
         incoming::Incoming,
         outgoing::Outgoing,
     },
     cohort::Follows,
-    member::{Departed, Exit, Guards, Member},
+    member::{Departed, Exit, Guards, Kept, Member, Then},
     table::Table,
 };
 use crate::{guarded::Guarded, metrics::Unparked, response::ResponseBody, stream::StreamSchedule};
@@ -31,8 +34,15 @@ impl Table {
         let is_tunnel = self.cohorts[member.cohort].kind.is_tunnel;
         let mut heard = None;
         let received = READ_INTO.with_borrow_mut(|room| {
-            let count = (&member.socket).read(room)?;
-            if is_tunnel && count > 0 && !member.own.receive(&room[..count], Instant::now()) {
+            // As much as of the requests of others.
+            let most = if matches!(member.kept, Kept::Answer { .. }) { MAX_READAHEAD } else { room.len() };
+            let count = (&member.socket).read(&mut room[..most])?;
+            let is_heard = |member: &mut Member| match &mut member.kept {
+                Kept::Stream { own, .. } => is_tunnel && !own.receive(&room[..count], Instant::now()),
+                // The next request, or a part of it.
+                Kept::Answer { .. } => true,
+            };
+            if count > 0 && is_heard(member) {
                 heard = Some(BytesMut::from(&room[..count]));
             }
             Ok::<_, std::io::Error>(count)
@@ -74,7 +84,7 @@ impl Table {
             let next = self.visited.checked_add(1).filter(|next| *next < self.members.capacity());
             let visited = std::mem::replace(&mut self.visited, next.unwrap_or_default());
             if let Ok(key) = u32::try_from(visited)
-                && self.members.get(visited).is_some_and(|member| member.guards.slot.end().is_some())
+                && self.members.get(visited).is_some_and(Member::is_ended)
             {
                 self.set_due(key);
             }
@@ -109,7 +119,7 @@ impl Table {
         self.parking.connections.dec();
         self.parking.unparked(exit.reason()).inc();
         self.ends.remove(&(member.due, key));
-        let mut slow = member.slow;
+        let (mut slow, mut answered) = (member.slow, None);
         let continues = match exit {
             Exit::Lost => None,
             Exit::Alone(_) => Some((member.place, Vec::new(), BytesMut::new())),
@@ -118,24 +128,49 @@ impl Table {
                 Some((place, rest, BytesMut::new()))
             }
             Exit::Heard(received) => Some((member.place, Vec::new(), received)),
+            Exit::Answered { rest, keeps, status } => {
+                answered = Some((keeps, status));
+                Some((member.place, rest, BytesMut::new()))
+            }
         };
         if let Some((place, rest, inbox)) = continues {
-            let Member { socket, own, end, quiet, discarded, guards, .. } = member;
-            let Guards { slot, accepted, counted } = guards;
-            let end = (end != NEVER).then(|| self.clock.instant(end)).flatten();
-            let times = StreamSchedule { keep_alive: of.kind.keep_alive, end };
-            let is_tunnel = of.kind.is_tunnel;
-            let (incoming, reading) = if is_tunnel {
-                let (incoming, reading) = Incoming::new();
-                (Some(incoming), reading.boxed_local())
-            } else {
-                (None, stream::empty().boxed_local())
+            let Member { socket, kept, end, quiet, discarded, guards, .. } = member;
+            let Guards { slot, accepted } = guards;
+            let (mut waits_for, mut peer) = (WaitsFor::Stream, None);
+            let then = match (kept, &of.kind.content) {
+                (Kept::Stream { own, counted }, content) => {
+                    let end = (end != NEVER).then(|| self.clock.instant(end)).flatten();
+                    let times = StreamSchedule { keep_alive: of.kind.keep_alive, end };
+                    let (incoming, reading) = if of.kind.is_tunnel {
+                        waits_for = WaitsFor::Tunnel;
+                        let (incoming, reading) = Incoming::new();
+                        (Some(incoming), reading.boxed_local())
+                    } else {
+                        (None, stream::empty().boxed_local())
+                    };
+                    let body = own.resume(of.reader.reader_at(place), slot, times, reading);
+                    let body = Guarded::new(ResponseBody::live(body), counted);
+                    let framing = content.framing();
+                    Then::Send(Sending::resumed(body, framing, incoming))
+                }
+                (Kept::Answer { own, request }, _) => {
+                    (waits_for, peer) = (WaitsFor::Answer, request.peer);
+                    match answered {
+                        Some((keeps, status)) => {
+                            let since = request.since;
+                            let counted = request.active.answered(Some(Cow::Borrowed(request.label)), status);
+                            Then::Next { keeps, guards: (slot, counted), since }
+                        }
+                        None => {
+                            let response = own.resume(of.reader.reader_at(place), slot);
+                            Then::Answer(Box::new(request.resume(response)))
+                        }
+                    }
+                }
             };
-            let body = own.resume(of.reader.reader_at(place), slot, times, reading);
-            let body = Guarded::new(ResponseBody::live(body), counted);
-            let sending = Sending::resumed(body, of.kind.framing, incoming);
-            let remains = Remains { quiet, discarded, slow, inbox, outgoing: Outgoing::of(rest), is_tunnel };
-            self.left.push(Departed { socket, accepted, remains, sending });
+            let outgoing = Outgoing::of(rest);
+            let remains = Remains { quiet, discarded, slow, inbox, outgoing, waits_for, peer };
+            self.left.push(Departed { socket, accepted, remains, then });
         }
         if of.reader.remove() {
             self.disband(cohort);
@@ -149,7 +184,7 @@ impl Table {
         self.beats.remove(&(cohort.beat, key));
         let channels = cohort.reader.channel_set();
         if let Some(cohorts) = self.by_channels.get_mut(&channels) {
-            cohorts.retain(|of| *of != key);
+            cohorts.remove(&cohort.number);
             if cohorts.is_empty() {
                 self.by_channels.remove(&channels);
             }

@@ -1,19 +1,24 @@
 //! A parked connection: what is left of it, its place in the order of its cohort, and how it leaves.
 
-use std::net::TcpStream;
+use std::{
+    net::TcpStream,
+    task::{Context, Waker},
+};
 
+use actix_web::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use shared::live::reader::cohort::Place;
 use slab::Slab;
 
 use super::super::{
-    answer::Sending,
+    answer::{Sending, WaitingRequest},
     clock::{Clock, NEVER},
     connection::Remains,
     quiet::Quiet,
+    request::Routed,
     sockets::Socket,
 };
-use crate::{layer::Counted, limits::Slot, metrics::Unparked, stream::Own};
+use crate::{layer::Counted, limits::Slot, metrics::Unparked, response::OwnAnswer, stream::Own};
 
 /// A parked connection. Everything before its place was passed to the kernel.
 pub(super) struct Member {
@@ -23,7 +28,7 @@ pub(super) struct Member {
     pub(super) end: u64,
     /// When it has to leave, as far as is known.
     pub(super) due: u64,
-    pub(super) own: Box<dyn Own>,
+    pub(super) kept: Kept,
     pub(super) quiet: Quiet,
     /// How often it left because its client took too little, before it was parked again.
     pub(super) slow: u8,
@@ -39,7 +44,25 @@ pub(super) struct Member {
 pub(super) struct Guards {
     pub(super) slot: Slot,
     pub(super) accepted: Socket,
-    pub(super) counted: Option<Counted>,
+}
+
+/// What a member continues as.
+pub(super) enum Kept {
+    /// A stream.
+    Stream { own: Box<dyn Own>, counted: Option<Counted> },
+    /// A request that waits for its answer.
+    Answer { own: Box<dyn OwnAnswer>, request: Box<WaitingRequest> },
+}
+
+/// What a connection does that is not parked any more.
+pub(super) enum Then {
+    /// It sends the rest of a stream.
+    Send(Sending),
+    /// It answers its request alone.
+    Answer(Box<Routed>),
+    /// It has been answered, and sends what is left of that; then it serves the next request, or is closed. It waited from
+    /// `since` on.
+    Next { keeps: bool, guards: (Slot, Counted), since: u64 },
 }
 
 /// A connection that is not parked any more.
@@ -47,7 +70,7 @@ pub(super) struct Departed {
     pub(super) socket: TcpStream,
     pub(super) accepted: Socket,
     pub(super) remains: Remains,
-    pub(super) sending: Sending,
+    pub(super) then: Then,
 }
 
 /// How a member leaves.
@@ -60,6 +83,8 @@ pub(super) enum Exit {
     Slow { place: Place, rest: Vec<Bytes> },
     /// It continues alone with what its client has sent.
     Heard(BytesMut),
+    /// It was answered, with this status, but for `rest`, which its client has not taken yet. Another request may follow.
+    Answered { rest: Vec<Bytes>, keeps: bool, status: StatusCode },
 }
 
 impl Exit {
@@ -70,6 +95,7 @@ impl Exit {
             Self::Alone(reason) => *reason,
             Self::Slow { .. } => Unparked::Slow,
             Self::Heard(_) => Unparked::Received,
+            Self::Answered { .. } => Unparked::Answered,
         }
     }
 }
@@ -77,12 +103,34 @@ impl Exit {
 impl Member {
     /// When it has to leave: at its end, if its client has not answered by then, or at once if it was ended from outside.
     pub(super) fn next_due(&self, clock: &Clock) -> u64 {
-        if self.guards.slot.end().is_some() {
+        if self.is_ended() {
             return 0;
         }
         // A moment later, so that it is too late then.
-        let deadline = self.own.deadline().map_or(NEVER, |deadline| clock.millis(deadline).saturating_add(1));
+        let deadline = match &self.kept {
+            Kept::Stream { own, .. } => own.deadline(),
+            Kept::Answer { .. } => None,
+        };
+        let deadline = deadline.map_or(NEVER, |deadline| clock.millis(deadline).saturating_add(1));
         self.end.min(deadline)
+    }
+
+    /// Whether it has been ended from outside.
+    pub(super) fn is_ended(&self) -> bool {
+        match &self.kept {
+            Kept::Stream { .. } => self.guards.slot.end().is_some(),
+            Kept::Answer { own, .. } => own.is_ended(),
+        }
+    }
+
+    /// Has `waker` called when it is ended from outside.
+    pub(super) fn wait_for_end(&self, waker: &Waker) {
+        match &self.kept {
+            Kept::Stream { .. } => {
+                let _ = self.guards.slot.poll_end(&Context::from_waker(waker));
+            }
+            Kept::Answer { own, .. } => own.wait_for_end(waker),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parked connections: streams that have sent everything, and wait for messages.
+//! Parked connections: streams that have sent everything, and requests that wait for their answer. Both wait for messages.
 //!
 //! ```text
 //! Connection ─▶ park ─▶ a member of a cohort ─▶ … the log wakes the cohort ─▶ slice by slice: one read, one encoding, one write each …
@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Most streams have read everything, and those that have, on the same channels and in the same form, have the same cursor. So a worker
-//! keeps it once, for a [`cohort`]. A [`member`] of it has no task, waker, timer, or buffer: it is a descriptor in the [event set](events)
-//! of the worker, and a few words in its [`table`]. A client that takes less than it is sent leaves the cohort: it gets a connection of
-//! its own again, with a reader at its place, and is parked again when it has caught up.
+//! keeps it once, for a [`cohort`]. What its members have in common otherwise is its [`kind`]. A [`member`] of it has no task, waker, timer,
+//! or buffer: it is a descriptor in the [event set](events) of the worker, and a few words in its [`table`]. A client that takes less than
+//! it is sent leaves the cohort: it gets a connection of its own again, with a reader at its place, and is parked again when it has caught
+//! up. A request that is answered leaves it, too, for the next one of its connection.
 //!
 //! One task of each worker serves all of its cohorts: the host. After each slice of members it lets the worker do what else is ready, so a
 //! publication never waits for the previous one to be delivered; the members that are served later then get both in one write. If much else
@@ -22,6 +23,7 @@ mod beats;
 mod cohort;
 mod events;
 mod exit;
+mod kind;
 mod member;
 mod pace;
 mod table;
@@ -36,7 +38,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -45,10 +47,16 @@ use actix_web::rt::{self, net::TcpStream, task::yield_now};
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::{events::Events, member::Departed, pace::Pace, table::Table, woken::Woken};
+use self::{
+    events::Events,
+    member::{Departed, Then},
+    pace::Pace,
+    table::Table,
+    woken::Woken,
+};
 use super::{
-    Worker,
-    answer::{Answered, WaitingStream},
+    Requests, Worker,
+    answer::{Answered, Waiting},
     clock::NEVER,
     connection::Connection,
     sockets::Socket,
@@ -64,6 +72,8 @@ pub(super) struct Cohorts {
     /// The number of connections that left and are not parked again.
     alone: Cell<usize>,
     is_hosted: Cell<bool>,
+    /// What serves the next request of a connection.
+    requests: OnceCell<Weak<dyn Requests>>,
 }
 
 /// Whether a worker can send to its cohorts through io_uring.
@@ -93,6 +103,7 @@ impl Cohorts {
             woken,
             alone: Cell::new(0),
             is_hosted: Cell::new(false),
+            requests: OnceCell::new(),
         })
     }
 
@@ -105,19 +116,21 @@ impl Cohorts {
         self: &Rc<Self>,
         connection: Connection,
         accepted: Socket,
-        stream: WaitingStream,
+        waiting: Waiting,
+        requests: &Rc<dyn Requests>,
     ) -> Option<LocalBoxFuture<'static, ()>> {
-        self.admit(connection, accepted, stream);
+        self.requests.get_or_init(|| Rc::downgrade(requests));
+        self.admit(connection, accepted, waiting);
         (!self.is_hosted.replace(true)).then(|| host(Hosting(self.clone())).boxed_local())
     }
 
-    fn admit(self: &Rc<Self>, connection: Connection, accepted: Socket, stream: WaitingStream) {
+    fn admit(self: &Rc<Self>, connection: Connection, accepted: Socket, waiting: Waiting) {
         let (socket, remains) = connection.into_remains();
         // A socket that cannot be taken from the runtime is closed.
         let Ok(socket) = socket.into_std() else { return };
         let mut table = self.table.borrow_mut();
         let due = table.due();
-        let key = table.park(socket, accepted, remains, stream);
+        let key = table.park(&self.worker.edge, socket, accepted, remains, waiting);
         if self.watch(table.socket(key), key).is_err() {
             table.expel(key, Unparked::Behind);
             let left = table.take_left();
@@ -137,7 +150,7 @@ impl Cohorts {
 
     /// Continues a connection that left, in a task of its own. `parks`: it is parked again.
     fn continue_alone(self: &Rc<Self>, departed: Departed, parks: bool) {
-        let Departed { socket, accepted, remains, mut sending } = departed;
+        let Departed { socket, accepted, remains, then } = departed;
         if let Some(events) = self.events.get() {
             events.remove(&socket);
         }
@@ -145,22 +158,48 @@ impl Cohorts {
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         let alone = Alone::new(self);
         rt::spawn(async move {
-            let worker = &alone.0.worker;
-            let mut connection = Connection::resumed(worker, socket, &accepted, remains);
+            let mut connection = Connection::resumed(&alone.0.worker, socket, &accepted, remains);
             connection.parks &= parks;
-            match connection.send(&mut sending).await {
-                Answered::Waits(stream) => {
-                    let cohorts = alone.0.clone();
-                    let host = cohorts.park(connection, accepted, *stream);
-                    drop(alone);
-                    // There was none any more.
-                    if let Some(host) = host {
-                        host.await;
-                    }
-                }
-                Answered::Next | Answered::Last => connection.close().await,
+            let host = alone.0.run_alone(connection, accepted, then).await;
+            drop(alone);
+            // There was none any more.
+            if let Some(host) = host {
+                host.await;
             }
         });
+    }
+
+    /// Returns the host, if the connection is parked again and there is none any more.
+    async fn run_alone(
+        self: &Rc<Self>,
+        mut connection: Connection,
+        accepted: Socket,
+        then: Then,
+    ) -> Option<LocalBoxFuture<'static, ()>> {
+        let answered = match then {
+            Then::Send(mut sending) => connection.send(&mut sending).await,
+            Then::Answer(request) => connection.answer_routed(request).await,
+            Then::Next { keeps, guards, since } => {
+                connection.has_waited(since);
+                let flushed = connection.flush().await;
+                connection.alarm.clear();
+                drop(guards);
+                match flushed {
+                    Ok(()) if keeps => Answered::Next,
+                    Ok(()) => Answered::Last,
+                    Err(_) => return None,
+                }
+            }
+        };
+        let requests = self.requests.get().and_then(Weak::upgrade)?;
+        match answered {
+            Answered::Waits(waiting) => self.park(connection, accepted, waiting, &requests),
+            Answered::Next => requests.serve_next(connection, accepted).await,
+            Answered::Last => {
+                connection.close().await;
+                None
+            }
+        }
     }
 
     /// Closes all parked connections.

@@ -3,12 +3,13 @@
 //! All of it happens between two waits of the worker's [host](super): nothing here waits.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     io,
     net::TcpStream,
     rc::Rc,
     sync::Arc,
-    task::{Context, Waker},
+    task::Waker,
+    time::Duration,
 };
 
 use shared::live::reader::{
@@ -16,32 +17,42 @@ use shared::live::reader::{
     cohort::{ChannelSet, CohortReader, Place},
 };
 use slab::Slab;
+use tokio::time::Instant;
 
 use super::{
     super::{
-        answer::WaitingStream,
+        answer::{Waiting, WaitingStream},
         clock::{Clock, NEVER},
         connection::Remains,
         sockets::Socket,
     },
-    cohort::{Cohort, Follows, Kind, Run},
-    member::{Departed, Exit, Guards, Links, List, Member, Members},
+    cohort::{Cohort, Follows, Run},
+    kind::{Content, Kind, SharedAnswer},
+    member::{Departed, Exit, Guards, Kept, Links, List, Member, Members},
     woken::Woken,
     write::Writer,
 };
 use crate::{
+    Edge,
+    limits::Slot,
     metrics::{Parking, TransportMetrics, Unparked},
+    response::WaitingAnswer,
     stream::Parts,
 };
 
 /// The number of writes after which the worker does what else there is to do.
 pub(super) const SLICE: usize = 64;
+/// The number of cohorts of the same channels that are compared with a new member. Clients choose what makes them differ, and how often.
+pub(super) const MAX_COMPARED: usize = 16;
 
 /// See the module.
 pub(super) struct Table {
     pub(super) members: Members,
     pub(super) cohorts: Slab<Cohort>,
-    pub(super) by_channels: HashMap<ChannelSet, Vec<usize>>,
+    /// By the channels, in the order in which they began.
+    pub(super) by_channels: HashMap<ChannelSet, BTreeMap<u64, usize>>,
+    /// The number of cohorts that there have been.
+    begun: u64,
     /// Cohorts that may have something to send. The first is served next.
     ready: VecDeque<usize>,
     /// Members that have to leave, by the time.
@@ -67,6 +78,7 @@ impl Table {
             members: Slab::new(),
             cohorts: Slab::new(),
             by_channels: HashMap::new(),
+            begun: 0,
             ready: VecDeque::new(),
             ends: BTreeSet::new(),
             beats: BTreeSet::new(),
@@ -81,19 +93,24 @@ impl Table {
     }
 
     /// Parks a connection. Returns its key.
-    pub(super) fn park(&mut self, socket: TcpStream, accepted: Socket, remains: Remains, stream: WaitingStream) -> u32 {
+    pub(super) fn park(
+        &mut self,
+        edge: &Edge,
+        socket: TcpStream,
+        accepted: Socket,
+        remains: Remains,
+        waiting: Waiting,
+    ) -> u32 {
         let Remains { mut quiet, discarded, slow, .. } = remains;
-        let WaitingStream { parts: Parts { reader, form, slot, times, own }, counted, framing, is_tunnel } = stream;
         let now = self.clock.elapsed();
         quiet.flushed(now);
-        let kind = Kind { form, framing, is_tunnel, transport: slot.transport(), keep_alive: times.keep_alive };
+        let (reader, slot, kind, end, kept) = self.take_apart(edge, waiting);
         let (cohort, place) = self.join(reader, kind, slot.figures(), now);
+        let end = end.map_or(NEVER, |end| self.clock.millis(end));
+        let (guards, links) = (Guards { slot, accepted }, Links::default());
+        let member = Member { socket, place, end, due: NEVER, kept, quiet, slow, discarded, guards, cohort, links };
         // Registered first: whatever ends it from now on is noticed.
-        let _ = slot.poll_end(&Context::from_waker(&self.end_waker));
-        let end = times.end.map_or(NEVER, |end| self.clock.millis(end));
-        let guards = Guards { slot, accepted, counted };
-        let links = Links::default();
-        let member = Member { socket, place, end, due: NEVER, own, quiet, slow, discarded, guards, cohort, links };
+        member.wait_for_end(&self.end_waker);
         let key = u32::try_from(self.members.insert(member)).unwrap_or(u32::MAX);
         self.cohorts[cohort].list.push_back(&mut self.members, key);
         self.parking.connections.inc();
@@ -101,19 +118,42 @@ impl Table {
         key
     }
 
+    /// What a connection waits for, what it is sent then, and what it continues as.
+    fn take_apart(&self, edge: &Edge, waiting: Waiting) -> (Reader, Slot, Kind, Option<Instant>, Kept) {
+        match waiting {
+            Waiting::Stream(stream) => {
+                let WaitingStream { parts, counted, framing, is_tunnel } = *stream;
+                let Parts { reader, form, slot, times, own } = parts;
+                let (transport, keep_alive) = (slot.transport(), times.keep_alive);
+                let kind = Kind { content: Content::Stream { form, framing }, is_tunnel, transport, keep_alive };
+                (reader, slot, kind, times.end, Kept::Stream { own, counted })
+            }
+            Waiting::Answer(answer, request) => {
+                let WaitingAnswer { reader, form, slot, until, own } = *answer;
+                let (shape, page) = (request.shape, request.active.page().clone());
+                let content =
+                    Content::Answer(SharedAnswer { form, shape, page, edge: edge.clone(), clock: self.clock.clone() });
+                let kind = Kind { content, is_tunnel: false, transport: slot.transport(), keep_alive: Duration::MAX };
+                (reader, slot, kind, Some(until), Kept::Answer { own, request })
+            }
+        }
+    }
+
     /// Adds a reader to the cohort of its channels and its kind. Returns the key of that, and the place of the reader.
     fn join(&mut self, reader: Reader, kind: Kind, figures: &TransportMetrics, now: u64) -> (usize, Place) {
         let channels = reader.channel_set();
-        let mut known = self.by_channels.get(&channels).into_iter().flatten().copied();
-        if let Some(cohort) = known.find(|cohort| self.cohorts[*cohort].admits(&kind)) {
+        // The newest first. Beyond these there may be one of the same kind: then there are two.
+        let mut known = self.by_channels.get(&channels).into_iter().flatten().rev().take(MAX_COMPARED);
+        if let Some((_, &cohort)) = known.find(|(_, cohort)| self.cohorts[**cohort].admits(&kind)) {
             return (cohort, self.cohorts[cohort].reader.join(reader));
         }
         let (reader, place) = CohortReader::new(reader);
         let entry = self.cohorts.vacant_entry();
         let key = entry.key();
-        entry.insert(Cohort::new(key, reader, kind, figures.clone(), &self.woken));
+        self.begun += 1;
+        entry.insert(Cohort::new(key, self.begun, reader, kind, figures.clone(), &self.woken));
         self.parking.cohorts.inc();
-        self.by_channels.entry(channels).or_default().push(key);
+        self.by_channels.entry(channels).or_default().insert(self.begun, key);
         self.set_beat(key, now);
         // Something may have been published before the cohort's waker was registered.
         self.wake(key);
@@ -240,17 +280,21 @@ impl Table {
     fn send(&mut self, cohort: usize, front: u32, run: &Run, now: u64, budget: &mut usize) {
         let writes = run.writings.len();
         let most = (*budget / writes).max(1);
-        let (mut keys, mut next) = (Vec::with_capacity(most), Some(front));
-        while let Some(key) = next.filter(|_| keys.len() < most) {
+        let (mut keys, mut next, mut ended) = (Vec::with_capacity(most), Some(front), Vec::new());
+        while let Some(key) = next.filter(|_| keys.len() + ended.len() < most) {
             next = List::after(&self.members, key);
             let member = &mut self.members[key as usize];
             if member.place.cursor() >= run.first {
                 break;
             }
+            if member.is_ended() {
+                ended.push(key);
+                continue;
+            }
             member.quiet.before_write(&member.socket, run.len(), now);
             keys.push(key);
         }
-        *budget = budget.saturating_sub(keys.len() * writes);
+        *budget = budget.saturating_sub(keys.len() * writes + ended.len());
         let mut taken = Vec::with_capacity(keys.len());
         let sockets = keys.iter().map(|key| &self.members[*key as usize].socket);
         self.writer.send(sockets, keys.len(), &run.writings, &mut taken);
@@ -258,6 +302,9 @@ impl Table {
         let Some(figures) = self.cohorts.get(cohort).map(|cohort| cohort.figures.clone()) else { return };
         let messages: usize = keys.into_iter().zip(taken).map(|(key, taken)| self.sent(cohort, key, run, taken)).sum();
         figures.deliveries.inc_by(messages as u64);
+        for key in ended {
+            self.expel(key, Unparked::Ended);
+        }
     }
 
     /// The kernel has accepted this much of `run` for a member. Returns the number of messages that it was sent, at least in part.
@@ -266,6 +313,15 @@ impl Table {
             self.exit(key, Exit::Lost);
             return 0;
         };
+        if let Some((keeps, status)) = run.answers {
+            let Some(answer) = run.parts.first().filter(|_| taken > 0) else {
+                self.expel(key, Unparked::Slow);
+                return 0;
+            };
+            let rest = if taken < answer.len() { answer.after(taken) } else { Vec::new() };
+            self.exit(key, Exit::Answered { rest, keeps, status });
+            return answer.messages;
+        }
         let member = &mut self.members[key as usize];
         let (mut place, mut messages) = (member.place, 0);
         for part in &run.parts {

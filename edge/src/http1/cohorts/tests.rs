@@ -3,6 +3,7 @@
 mod crowds;
 mod failures;
 mod model;
+mod polls;
 mod tunnel;
 
 use std::{sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ const TIMES: ConnectionTimeouts = ConnectionTimeouts {
     head: Duration::from_secs(10),
     keep_alive: Duration::from_secs(10),
     write: Duration::from_secs(10),
+    brief: Duration::ZERO,
 };
 /// Long enough for the slowest machine; nothing waits so long when it works.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -95,6 +97,7 @@ struct Stage {
     cohorts: Rc<Cohorts>,
     listener: TcpListener,
     serve: Box<dyn Fn((TcpStream, std::net::SocketAddr)) -> rt::task::JoinHandle<()>>,
+    ending: Rc<polls::Ending>,
 }
 
 /// A client of [`Stage`].
@@ -118,10 +121,10 @@ impl Stage {
     }
 
     async fn new(retention: Retention) -> Self {
-        Self::of(Self::log(retention)).await
+        Self::of(Self::log(retention), TIMES).await
     }
 
-    async fn of(log: Arc<Log>) -> Self {
+    async fn of(log: Arc<Log>, times: ConnectionTimeouts) -> Self {
         let edge = Edge::new(Settings::from_sources(&SERVICE, [""; 0], []).unwrap(), &SERVICE);
         let (of, limits) = (log.clone(), edge.limits.clone());
         let open = Rc::new(move |query: &str| open(&of, &limits, query));
@@ -140,13 +143,17 @@ impl Stage {
             let response = HttpResponse::NotFound().finish().map_body(|_, body| Guarded::new(body.into(), None));
             Ok::<_, actix_web::Error>(ServiceResponse::new(TestRequest::default().to_http_request(), response))
         });
-        let routes = Routes::default().resource("/stream", streams).resource("/tunnel", tunnels);
-        let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES, true));
+        let ending = Rc::<polls::Ending>::default();
+        let (of, limits, ended) = (log.clone(), edge.limits.clone(), ending.clone());
+        let polls = Resource::default().subscribe(move |parts| polls::respond(&of, &limits, parts, &ended));
+        let routes =
+            Routes::default().resource("/stream", streams).resource("/tunnel", tunnels).resource("/poll", polls);
+        let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), times, true));
         let cohorts = worker.cohorts.clone();
         let serve = Box::new(move |(socket, peer)| rt::spawn(worker.clone().serve(socket, peer)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         crate::server::prepare(&listener);
-        Self { log, edge, cohorts, listener, serve }
+        Self { log, edge, ending, cohorts, listener, serve }
     }
 
     /// A client whose stream is not necessarily open yet.

@@ -14,7 +14,7 @@ fn two_workers_serve_their_members_of_one_log() {
     let worker = |ready: Arc<Barrier>, log: Arc<Log>| {
         thread::spawn(move || {
             rt::System::new().block_on(async {
-                let stage = Stage::of(log).await;
+                let stage = Stage::of(log, TIMES).await;
                 let mut clients = stage.open_all("a", READERS).await;
                 clients.extend(stage.open_all("a&beat=30", READERS).await);
                 stage.until("all to be parked", |stage| stage.parked().0 == 2 * READERS).await;
