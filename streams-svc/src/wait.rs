@@ -53,11 +53,7 @@ pub(crate) enum Found {
 /// What follows in the stream that was created at `created`.
 pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit: Limit) -> Poll<Found> {
     match reader.poll_read(cx, limit) {
-        // Its readers get no gap for its messages: the stream has ended.
-        Poll::Ready(Some(batch)) if batch.gap.is_some() && is_deleted(reader, created) => {
-            return Poll::Ready(Found::Deleted);
-        }
-        Poll::Ready(Some(batch)) => return Poll::Ready(Found::Batch(batch)),
+        Poll::Ready(Some(batch)) => return Poll::Ready(found(batch, reader, created)),
         Poll::Ready(None) => return Poll::Ready(Found::Draining),
         Poll::Pending => {}
     }
@@ -67,7 +63,7 @@ pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit
             None => Poll::Pending,
             // The last messages may have come together with the end, after the read.
             Some(End { reason: EndReason::Closed, .. }) => match reader.poll_read(cx, limit) {
-                Poll::Ready(Some(batch)) => Poll::Ready(Found::Batch(batch)),
+                Poll::Ready(Some(batch)) => Poll::Ready(found(batch, reader, created)),
                 Poll::Ready(None) => Poll::Ready(Found::Draining),
                 Poll::Pending => Poll::Ready(Found::Closed),
             },
@@ -75,6 +71,12 @@ pub(crate) fn poll(reader: &mut Reader, created: Cursor, cx: &Context<'_>, limit
         },
         _ => Poll::Ready(Found::Deleted),
     }
+}
+
+/// What a batch is for a reader of the stream that was created at `created`: another stream may have the name by now. The log changes the lifecycle before
+/// the messages, so it is looked at after they were read.
+fn found(batch: Batch, reader: &Reader, created: Cursor) -> Found {
+    if is_deleted(reader, created) { Found::Deleted } else { Found::Batch(batch) }
 }
 
 /// Whether the stream that was created at `created` does not exist any more.
@@ -87,4 +89,64 @@ fn is_deleted(reader: &Reader, created: Cursor) -> bool {
 /// As [`poll`], for `async` code.
 pub(crate) async fn next(reader: &mut Reader, created: Cursor, limit: Limit) -> Found {
     poll_fn(|cx| poll(reader, created, cx, limit)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use shared::{
+        live::{bus::MemoryBus, clock::Moment, log::Limits},
+        pure::{
+            Payload, Since,
+            stream::{Create, Fork, Lifetime, StreamOp},
+        },
+    };
+
+    use super::*;
+
+    const ALL: Limit = Limit { messages: 100, bytes: usize::MAX };
+
+    fn name(text: &str) -> ChannelName {
+        text.parse().unwrap()
+    }
+
+    fn create(channel: &str, json: &str, fork: Option<Fork>) -> StreamOp {
+        let create = Create {
+            channel: name(channel),
+            content_type: "application/json".parse().ok(),
+            lifetime: Lifetime::Unlimited,
+            is_closed: false,
+            payloads: vec![Payload::from_json(json.as_bytes()).unwrap()],
+            fork,
+            user: None,
+            owner: None,
+        };
+        StreamOp::Create(create.into())
+    }
+
+    /// The name of a deleted stream that becomes a fork has no gap: a slow reader got the messages of the fork as those of its own stream.
+    #[test]
+    fn a_reader_does_not_continue_with_another_stream_of_the_name() {
+        let bus = MemoryBus::new(Limits::default(), Moment::now);
+        let log = bus.log().clone();
+        let stream = |op| log.stream(op, Moment::now()).unwrap().info;
+        let cx = Context::from_waker(Waker::noop());
+        for fork in [None, Some(Fork { source: name("base"), at: None, sub: 0 })] {
+            stream(create("base", "0", None));
+            let created = stream(create("s", "1", None)).created;
+            let open = |since| Reader::open(&log, &[name("s")], since).with_copies();
+            let (mut slow, mut unread) = (open(Since::Earliest), open(Since::Earliest));
+            assert!(matches!(poll(&mut slow, created, &cx, ALL), Poll::Ready(Found::Batch(_))));
+            stream(StreamOp::Delete(name("s")));
+            let again = stream(create("s", "2", fork)).created;
+            for reader in [&mut slow, &mut unread] {
+                assert!(matches!(poll(reader, created, &cx, ALL), Poll::Ready(Found::Deleted)));
+            }
+            let read = poll(&mut open(Since::Earliest), again, &cx, ALL);
+            assert!(matches!(read, Poll::Ready(Found::Batch(batch)) if batch.gap.is_none()));
+            stream(StreamOp::Delete(name("s")));
+            stream(StreamOp::Delete(name("base")));
+        }
+    }
 }
