@@ -122,14 +122,14 @@ impl Reader {
         self
     }
 
-    /// The newest message that `history` has dropped.
-    fn dropped(&self, history: &History) -> Option<Cursor> {
-        if self.reads_copies { history.dropped_with_copies() } else { history.dropped() }
+    /// The newest message after `cursor` that `history` has dropped; an earlier one, or none, if it has dropped none.
+    fn dropped(&self, history: &History, cursor: Cursor) -> Option<Cursor> {
+        if self.reads_copies { history.dropped_after(cursor) } else { history.dropped() }
     }
 
     /// Up to where messages of a channel are lost, whose history is `history`.
     fn lost(&self, subscription: &Subscription, history: &History) -> Option<Cursor> {
-        let dropped = self.dropped(history);
+        let dropped = self.dropped(history, self.cursor);
         if self.reads_copies { dropped } else { subscription.channel.lost(dropped) }
     }
 
@@ -291,7 +291,7 @@ impl Reader {
                 let history = subscription.channel.history.lock();
                 let after = self.cursor.max(subscription.from);
                 let (first, dropped) = match self.reads_copies {
-                    true => (after, history.dropped_with_copies()),
+                    true => (after, history.dropped_after(after)),
                     false => (history.after_copies(after), subscription.channel.lost(history.dropped())),
                 };
                 merge.begin(at, &history, first);
@@ -339,8 +339,8 @@ impl Reader {
     /// The latest cursor known before `first`, the oldest stored message after the reader's own cursor: resuming from it skips nothing, and
     /// reports as few dropped messages again as possible.
     fn place_before(&self, first: Cursor) -> Cursor {
-        let dropped =
-            self.subscriptions.iter().filter_map(|subscription| self.dropped(&subscription.channel.history.lock()));
+        let dropped = |subscription: &Subscription| self.dropped(&subscription.channel.history.lock(), self.cursor);
+        let dropped = self.subscriptions.iter().filter_map(dropped);
         let removed = self.older.iter().flat_map(|older| older.removed());
         let places = dropped.chain(removed).chain(self.reported_forgotten()).chain([self.cursor, self.log.floor()]);
         places.filter(|place| *place < first).max().unwrap_or_default()

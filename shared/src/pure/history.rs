@@ -2,6 +2,7 @@
 
 use std::{
     collections::{VecDeque, vec_deque},
+    mem,
     sync::Arc,
 };
 
@@ -31,10 +32,14 @@ pub struct History {
 /// The first messages of a fork: another channel has them under the same ids, so only readers of one stream get them.
 #[derive(Clone, Copy, Debug)]
 struct Copies {
+    /// The position before the first and that of the last of them, also if there are none.
+    ends: [Cursor; 2],
     /// The channel's own messages are after this.
     up_to: Cursor,
     /// As [`History::dropped`], of the copies and of what follows.
     dropped: Option<Cursor>,
+    /// The bytes of their data.
+    bytes: usize,
 }
 
 impl History {
@@ -44,10 +49,11 @@ impl History {
         Self { dropped, ..Self::default() }
     }
 
-    /// A history of `copies`, whose source has dropped everything up to `dropped`. Messages of its own follow after `up_to`.
+    /// A history of `copies`, which are after the first and up to the last of `ends`, and whose source has dropped everything up to `dropped`.
+    /// Messages of its own follow after `up_to`.
     #[must_use]
-    pub fn of_copies(copies: Self, up_to: Cursor, dropped: Option<Cursor>) -> Self {
-        Self { copies: Some(Copies { up_to, dropped }), ..copies }
+    pub fn of_copies(copies: Self, ends: [Cursor; 2], up_to: Cursor, dropped: Option<Cursor>) -> Self {
+        Self { copies: Some(Copies { ends, up_to, dropped, bytes: copies.bytes }), ..copies }
     }
 
     /// The same, on a channel that has dropped everything up to `dropped`: its copies are not among it.
@@ -76,7 +82,10 @@ impl History {
     pub fn drop_oldest(&mut self) -> Option<Arc<Message>> {
         let oldest = self.messages.pop_front()?;
         self.bytes -= oldest.len();
-        self.mark_lost_up_to(oldest.id);
+        if let Some(copies) = self.copies.as_mut().filter(|copies| oldest.id <= copies.up_to) {
+            copies.bytes -= oldest.len();
+        }
+        self.mark_dropped(oldest.id);
         // Frees the space of a channel that was busy once.
         if self.messages.capacity() > 4 * self.messages.len().max(4) {
             self.messages.shrink_to(2 * self.messages.len());
@@ -86,10 +95,28 @@ impl History {
 
     /// Records that messages up to `last` may be lost, in addition to the stored ones.
     pub fn mark_lost_up_to(&mut self, last: Cursor) {
+        self.mark_dropped(last);
         self.dropped = self.dropped.max(Some(last));
+    }
+
+    /// Records that the messages up to the one with the id `last` were dropped. If that is a copy, the channel has lost none of its own.
+    pub fn mark_dropped(&mut self, last: Cursor) {
+        let is_own = self.copies.is_none_or(|copies| last > copies.up_to);
+        if is_own {
+            self.dropped = self.dropped.max(Some(last));
+        }
         if let Some(copies) = &mut self.copies {
             copies.dropped = copies.dropped.max(Some(last));
         }
+    }
+
+    /// Takes all messages out, and records that those up to the one with the id `up_to` were dropped.
+    pub fn take_all(&mut self, up_to: Cursor) -> Self {
+        let copies = self.copies.map(|copies| Copies { bytes: 0, ..copies });
+        let emptied = Self { dropped: self.dropped, copies, ..Self::default() };
+        let taken = mem::replace(self, emptied);
+        self.mark_dropped(up_to);
+        taken
     }
 
     /// `cursor`, or the position after which the channel has messages of its own, if that is later.
@@ -103,10 +130,23 @@ impl History {
         self.range(self.after_copies(cursor), last)
     }
 
-    /// As [`dropped`](Self::dropped), for a reader that gets copies, too.
+    /// As [`dropped`](Self::dropped), of the copies and of what follows.
     #[must_use]
     pub fn dropped_with_copies(&self) -> Option<Cursor> {
         self.copies.map_or(self.dropped, |copies| copies.dropped)
+    }
+
+    /// As [`dropped`](Self::dropped), for a reader after `cursor` that gets copies, too. What the channel dropped before it was this fork concerns only
+    /// a cursor of that time: the fork has no message there.
+    #[must_use]
+    pub fn dropped_after(&self, cursor: Cursor) -> Option<Cursor> {
+        let Some(Copies { ends, up_to, dropped, .. }) = self.copies else { return self.dropped };
+        let is_of_fork = cursor == Cursor::ZERO
+            || cursor >= up_to
+            || ends.contains(&cursor)
+            || dropped == Some(cursor)
+            || self.get(cursor).is_some();
+        if is_of_fork { dropped } else { dropped.max(self.dropped) }
     }
 
     /// The messages after `cursor` up to and including `last`, oldest first.
@@ -169,6 +209,12 @@ impl History {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// As [`bytes`](Self::bytes), without copies.
+    #[must_use]
+    pub fn own_bytes(&self) -> usize {
+        self.bytes - self.copies.map_or(0, |copies| copies.bytes)
     }
 }
 

@@ -75,7 +75,7 @@ impl Log {
         }
         let mut writer = self.writer.lock();
         let reply = match op {
-            StreamOp::Create(create) => self.create_stream(&mut writer, &create, None, now),
+            StreamOp::Create(create) => self.create_stream(&mut writer, &create, &mut None, now),
             StreamOp::Append(append) => self.append_to_stream(&mut writer, &append, now),
             StreamOp::Delete(channel) => self.delete_stream(&mut writer, &channel, now),
         };

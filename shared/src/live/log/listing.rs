@@ -89,7 +89,7 @@ impl Log {
         let messages = own.len();
         let oldest = own.next().map(|oldest| oldest.id);
         let newest = own.next_back().map(|newest| newest.id).or(oldest);
-        ChannelStats { name, messages, bytes: history.bytes(), oldest, newest }
+        ChannelStats { name, messages, bytes: history.own_bytes(), oldest, newest }
     }
 
     /// Removes the messages that `channel` stores; returns the newest id of the log. A reader whose cursor is before the newest of them gets a

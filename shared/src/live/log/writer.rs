@@ -263,7 +263,7 @@ impl Writer {
         {
             self.count_out(gone, channel.kind());
         }
-        history.mark_lost_up_to(up_to);
+        history.mark_dropped(up_to);
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
         self.reorder(&channel, before, after);

@@ -104,7 +104,12 @@ impl Writer {
         start: Cursor,
         at: Cursor,
     ) {
-        self.empty_stream(channel, at);
+        let history = {
+            let mut history = channel.history.lock();
+            let dropped = history.dropped().max(Some(at));
+            mem::replace(&mut *history, History::new(dropped))
+        };
+        self.take_messages(channel, history);
         self.streams.starts.remove(&(start, name.clone()));
         let owner = self.streams.entries.get(name).and_then(|entry| entry.owner.clone());
         self.recount(owner.as_ref(), channel.footprint(), 0);
@@ -116,11 +121,12 @@ impl Writer {
 
     /// Takes all messages out of a stream, to be freed outside of the lock: readers before `up_to` have lost something.
     pub(in crate::live::log) fn empty_stream(&mut self, channel: &Channel, up_to: Cursor) {
-        let history = {
-            let mut history = channel.history.lock();
-            let dropped = history.dropped().max(Some(up_to));
-            mem::replace(&mut *history, History::new(dropped))
-        };
+        let history = channel.history.lock().take_all(up_to);
+        self.take_messages(channel, history);
+    }
+
+    /// Counts out what was the history of a stream.
+    fn take_messages(&mut self, channel: &Channel, history: History) {
         self.bytes -= history.bytes();
         self.pool_mut(Kind::Stream).messages -= history.len();
         if let Some(entry) = self.streams.entries.get_mut(&channel.name) {

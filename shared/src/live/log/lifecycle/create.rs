@@ -8,16 +8,17 @@ use crate::{
     },
     pure::{
         Draft, History, Payload,
-        stream::{Create, Outcome, StreamError, StreamReply, StreamState},
+        stream::{Create, Outcome, StreamError, StreamInfo, StreamReply, StreamState},
     },
 };
 
 impl Log {
+    /// Takes what is `inherited` if the stream is created. Otherwise it is freed by the caller, when the writer is unlocked.
     pub(super) fn create_stream(
         &self,
         writer: &mut Writer,
         create: &Create,
-        inherited: Option<Inherited>,
+        inherited: &mut Option<Inherited>,
         now: Moment,
     ) -> Result<StreamReply, StreamError> {
         self.end_if_over(writer, &create.channel, now);
@@ -31,36 +32,34 @@ impl Log {
             None => {}
         }
         writer.require_unused(&create.channel)?;
-        if let (Some(fork), Some(Inherited { source, .. })) = (&create.fork, &inherited) {
+        if let (Some(fork), Some(Inherited { source, .. })) = (&create.fork, &*inherited) {
             match writer.streams.get(&fork.source) {
                 Ok(entry) if entry.state.info().created == source.created => {}
                 _ => return Err(StreamError::SourceGone(fork.source.clone())),
             }
         }
-        let source = inherited.as_ref().map(|inherited| &inherited.source);
         let created = writer.last.next_in(self.epoch, now.time_ms);
+        let source = inherited.as_ref().map(|inherited| &inherited.source);
         let mut state = StreamState::new(create, source, created, now.mono_ms);
-        let (part, copies) = match inherited {
-            None => (None, None),
-            Some(Inherited { source, history, dropped, bytes, part }) => {
-                let at = create.fork.as_ref().and_then(|fork| fork.at).unwrap_or(source.tail);
-                let tail = history.newest().map_or(at.max(source.start), |last| last.id);
-                state.inherit(source.start, tail);
-                // What the source has dropped later is no loss of the fork.
-                let dropped = dropped.map(|dropped| dropped.min(tail));
-                (part, Some((History::of_copies(history, created, dropped), bytes)))
-            }
-        };
+        if let Some(Inherited { source, history, .. }) = &*inherited {
+            let at = create.fork.as_ref().and_then(|fork| fork.at).unwrap_or(source.tail);
+            state.inherit(source.start, history.newest().map_or(at.max(source.start), |last| last.id));
+        }
+        let part = inherited.as_ref().and_then(|inherited| inherited.part.clone());
         let payloads: Vec<Payload> = part.into_iter().chain(create.payloads.iter().cloned()).collect();
         let drafts = drafts(&create.channel, &payloads, create.user.as_ref());
-        let copied = copies.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let copied = inherited.as_ref().map_or(0, |inherited| inherited.bytes);
         let messages = drafts.iter().map(Draft::footprint).sum::<usize>() + copied;
         let owner = create.owner.as_ref();
         let names = create.channel.len() + owner.map_or(0, |owner| owner.len());
         writer.require_space(owner, messages + state.footprint() + names + Channel::OVERHEAD)?;
         writer.last = created;
-        let (history, bytes) = copies.unwrap_or((History::default(), 0));
-        writer.add_stream(&create.channel, state, owner, (history, bytes), now);
+        let copies = inherited.take().map(|Inherited { history, dropped, .. }| {
+            let StreamInfo { start, tail, .. } = state.info();
+            // What the source has dropped later is no loss of the fork.
+            History::of_copies(history, [start, tail], created, dropped.map(|dropped| dropped.min(tail)))
+        });
+        writer.add_stream(&create.channel, state, owner, (copies.unwrap_or_default(), copied), now);
         self.publish_head(created);
         self.add_drafts(writer, drafts, now);
         if create.is_closed {

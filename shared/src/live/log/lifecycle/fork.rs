@@ -11,7 +11,7 @@ use super::SLICE;
 use crate::{
     live::{
         clock::Moment,
-        log::{Channel, Log, kind::Kind, streams::Entry},
+        log::{Channel, Log, kind::Kind, streams::Entry, writer::Writer},
     },
     pure::{
         Cursor, Draft, History, Message, Payload,
@@ -57,7 +57,7 @@ impl Log {
     pub(super) fn try_fork(
         &self,
         create: &Create,
-        inherited: Option<Inherited>,
+        mut inherited: Option<Inherited>,
         now: Moment,
     ) -> Option<Result<StreamReply, StreamError>> {
         let mut writer = self.writer.lock();
@@ -66,7 +66,7 @@ impl Log {
         }
         self.end_if_over(&mut writer, &create.channel, now);
         let is_known = inherited.is_some() || writer.streams.entries.contains_key(&create.channel);
-        let reply = is_known.then(|| self.create_stream(&mut writer, create, inherited, now));
+        let reply = is_known.then(|| self.create_stream(&mut writer, create, &mut inherited, now));
         self.unlock(writer, &[]);
         reply
     }
@@ -78,29 +78,23 @@ impl Log {
     pub(super) fn inherited(&self, create: &Create, now: Moment) -> Result<Option<Inherited>, StreamError> {
         let Some(fork) = &create.fork else { return Ok(None) };
         let (source, channel, most) = {
-            let writer = self.writer.lock();
-            let entries = &writer.streams.entries;
-            if entries.get(&create.channel).is_some_and(|entry| !entry.is_over(now) || entry.is_read()) {
-                return Ok(None);
-            }
-            writer.require_unused(&create.channel)?;
-            match entries.get(&fork.source) {
-                None => return Err(StreamError::NoSource(fork.source.clone())),
-                Some(entry) if entry.is_over(now) && !entry.is_read() => {
-                    return Err(StreamError::NoSource(fork.source.clone()));
-                }
-                Some(Entry { channel: None, .. }) => return Err(StreamError::SourceGone(fork.source.clone())),
-                Some(Entry { channel: Some(channel), state, .. }) => {
-                    (state.info(), channel.clone(), writer.pool(Kind::Stream).most())
-                }
-            }
+            let mut writer = self.writer.lock();
+            self.end_if_over(&mut writer, &create.channel, now);
+            self.end_if_over(&mut writer, &fork.source, now);
+            let found = writer.source(create, fork);
+            self.unlock(writer, &[]);
+            let Some(found) = found? else { return Ok(None) };
+            found
         };
         source.require_source(create, fork)?;
         let at = fork.at.unwrap_or(source.tail);
-        let mut originals = Originals::default();
-        originals.add(create, &channel, Cursor::ZERO..=at, usize::MAX, most)?;
-        let part = originals.add_sub(create, fork, &channel, &source, most)?;
-        let Originals { messages, bytes } = originals;
+        let found = undisturbed(&channel, || {
+            let mut originals = Originals::default();
+            originals.add(create, &channel, Cursor::ZERO..=at, usize::MAX, most)?;
+            let part = originals.add_sub(create, fork, &channel, &source, most)?;
+            Ok((originals, part))
+        })?;
+        let ((Originals { messages, bytes }, part), dropped) = found;
         {
             let mut writer = self.writer.lock();
             writer.require_space(create.owner.as_ref(), bytes)?;
@@ -113,7 +107,6 @@ impl Log {
             copy.enter(&self.forms, now.mono_ms);
             history.push(Arc::new(copy));
         }
-        let dropped = channel.history.lock().dropped_with_copies();
         Ok(Some(Inherited { source, history, dropped, bytes, part }))
     }
 
@@ -127,6 +120,42 @@ impl Log {
         let messages = before.saturating_add(sub).min(history.len());
         // As large as its messages are on average.
         (messages, history.bytes() / history.len().max(1) * messages)
+    }
+}
+
+impl Writer {
+    /// The source of a fork, its channel, and the most memory that copies can take; `None` if the fork exists.
+    fn source(&self, create: &Create, fork: &Fork) -> Result<Option<(StreamInfo, Arc<Channel>, usize)>, StreamError> {
+        let entries = &self.streams.entries;
+        if entries.contains_key(&create.channel) {
+            return Ok(None);
+        }
+        self.require_unused(&create.channel)?;
+        match entries.get(&fork.source) {
+            None => Err(StreamError::NoSource(fork.source.clone())),
+            Some(Entry { channel: None, .. }) => Err(StreamError::SourceGone(fork.source.clone())),
+            Some(Entry { channel: Some(channel), state, .. }) => {
+                Ok(Some((state.info(), channel.clone(), self.pool(Kind::Stream).most())))
+            }
+        }
+    }
+}
+
+/// What `read` finds in `channel`, and the newest message that it had dropped before. It is read again if more is dropped in the meantime: a fork would
+/// have a part of what was removed.
+pub(super) fn undisturbed<T>(
+    channel: &Channel,
+    mut read: impl FnMut() -> Result<T, StreamError>,
+) -> Result<(T, Option<Cursor>), StreamError> {
+    let dropped = || channel.history.lock().dropped_with_copies();
+    let mut before = dropped();
+    loop {
+        let found = read();
+        let after = dropped();
+        if after == before {
+            return found.map(|found| (found, before));
+        }
+        before = after;
     }
 }
 

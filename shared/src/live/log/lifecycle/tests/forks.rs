@@ -1,6 +1,6 @@
 //! Forks, and what is left of their sources.
 
-use super::*;
+use super::{super::fork::undisturbed, *};
 
 #[test]
 fn a_fork_has_the_beginning_of_its_source_under_the_same_ids() {
@@ -174,6 +174,114 @@ fn a_fork_remembers_what_was_lost() {
     assert_eq!(read(&log, "f", Since::After(at_purge)), ("45".into(), false));
     make(&log, fork("g", "s", Some(purged), 0));
     assert_eq!(read(&log, "g", Since::After(purged)), (String::new(), false), "nothing after it is lost");
+}
+
+/// What a fork is not created with was freed under the lock of every publication: as much as the source had.
+#[test]
+fn what_a_fork_is_not_created_with_is_freed_outside_of_the_lock() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    add(&log, "s", &["1"]);
+    let refused = |create: &Create, change: &dyn Fn()| {
+        let mut inherited = log.inherited(create, START.into()).unwrap();
+        change();
+        let reply = log.create_stream(&mut log.writer.lock(), create, &mut inherited, START.into());
+        assert!(inherited.is_some(), "{reply:?}");
+        reply
+    };
+    let created =
+        refused(&fork("f", "s", None, 0), &|| assert_eq!(make(&log, fork("f", "s", None, 0)).end, None)).unwrap();
+    assert_eq!(created.outcome, Outcome::Repeated(None), "by another request");
+    let in_use = refused(&fork("c", "s", None, 0), &|| assert!(publish(&log, "c", "1").is_ok()));
+    assert_eq!(in_use, Err(StreamError::ChannelInUse(name("c"))));
+    let more = Create { payloads: vec![Payload::from_text(&"x".repeat(100_000))], ..fork("m", "s", None, 0) };
+    assert_eq!(refused(&more, &|| ()), Err(StreamError::Full { limit: 100_000 }));
+    let gone = refused(&fork("g", "s", None, 0), &|| assert!(delete(&log, "s").is_ok()));
+    assert_eq!(gone, Err(StreamError::SourceGone(name("s"))));
+}
+
+/// Offsets of the stream that had the name before were continued with, after the copies that its reader never saw.
+#[test]
+fn an_offset_of_an_earlier_stream_is_none_of_a_fork() {
+    let log = log(100_000);
+    let start = make(&log, create("s")).start;
+    let copies = [add(&log, "s", &["1"]).tail, add(&log, "s", &["2"]).tail];
+    make(&log, create("f"));
+    let earlier = [add(&log, "f", &["8"]).tail, add(&log, "f", &["9"]).tail];
+    delete(&log, "f").unwrap();
+    let fork_of_all = make(&log, fork("f", "s", None, 0));
+    let own = add(&log, "f", &["3"]).tail;
+    for cursor in earlier {
+        assert!(read(&log, "f", Since::After(cursor)).1, "{cursor}");
+    }
+    for (cursor, expected) in
+        [(start, "123"), (copies[0], "23"), (copies[1], "3"), (fork_of_all.created, "3"), (own, "")]
+    {
+        assert_eq!(read(&log, "f", Since::After(cursor)), (expected.into(), false), "{cursor}");
+    }
+    let empty = make(&log, fork("e", "f", Some(start), 0));
+    assert_eq!(read(&log, "e", Since::After(empty.tail)), (String::new(), false));
+}
+
+/// The tail of a fork without messages of its own is often older than what its channel has lost. After a purge it was a gap, for ever.
+#[test]
+fn a_purge_of_a_fork_leaves_its_tail_valid() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    let first = add(&log, "s", &["1"]).tail;
+    add(&log, "s", &["2"]);
+    make(&log, create("f"));
+    let lost = add(&log, "f", &["0"]).tail;
+    delete(&log, "f").unwrap();
+    let info = make(&log, fork("f", "s", None, 0));
+    let mut on_the_channel = Reader::open(&log, &[name("f")], Since::After(info.created));
+    assert!(info.tail < lost && log.channel_stats(&name("f")).bytes == 0);
+    log.purge(&name("f"));
+    assert_eq!(read(&log, "f", Since::After(info.tail)), (String::new(), false));
+    assert_eq!(read(&log, "f", Since::Earliest), (String::new(), false));
+    assert!(read(&log, "f", Since::After(first)).1, "it has missed a copy");
+    let own = add(&log, "f", &["3"]).tail;
+    assert_eq!(read(&log, "f", Since::After(info.tail)), ("3".into(), false));
+    let batch = on_the_channel.read(ALL).unwrap();
+    assert!(batch.gap.is_none() && batch.messages[0].id == own, "none of its messages is lost");
+    assert_eq!(log.channel_stats(&name("f")).bytes, 1);
+    log.purge(&name("f"));
+    assert!(read(&log, "f", Since::After(info.tail)).1);
+    assert_eq!(read(&log, "f", Since::After(own)), (String::new(), false));
+    delete(&log, "f").unwrap();
+    delete(&log, "s").unwrap();
+    assert_eq!((log.counts().bytes, log.counts().stream_footprint), (0, 0));
+}
+
+/// A purge while the messages are collected left a fork with a part of them, or with all, and each of its offsets was a gap.
+#[test]
+fn a_fork_has_nothing_that_is_purged_while_it_is_read() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    add(&log, "s", &["1"]);
+    let last = add(&log, "s", &["2"]).tail;
+    let channel = log.find(&name("s")).unwrap();
+    let mut reads = 0;
+    let found = undisturbed(&channel, || {
+        let found = channel.history.lock().len();
+        reads += 1;
+        if reads == 1 {
+            log.purge(&name("s"));
+        }
+        Ok(found)
+    });
+    assert_eq!((found, reads), (Ok((0, Some(last))), 2));
+}
+
+/// A reader prolongs no lifetime that ends at a time: until the next sweep, the stream was forked after its end.
+#[test]
+fn a_stream_is_not_forked_after_its_end() {
+    let log = log(100_000);
+    make(&log, Create { lifetime: Lifetime::Until(START + 3_000), ..create("s") });
+    let _reader = Reader::open(&log, &[name("s")], Since::Now);
+    let forked = at(&log, 3_000, StreamOp::Create(fork("f", "s", None, 0).into()));
+    assert_eq!(forked, Err(StreamError::NoSource(name("s"))));
+    assert_eq!(log.counts().streams, 0);
 }
 
 /// With the last fork of a long chain, all the deleted ones before it were forgotten at once, under the lock of every publication.
