@@ -285,7 +285,8 @@ impl Answer<'_> {
             () if is_long_poll && messages.is_empty() => HttpResponse::NoContent(),
             () => HttpResponse::Ok(),
         };
-        let etag = (ask.position != Position::Now).then(|| etag(ask, info.created, next, is_end));
+        let first = messages.first().map(|first| first.id);
+        let etag = (ask.position != Position::Now).then(|| etag(ask, info.created, first, next, is_end));
         if let Some(etag) = &etag {
             answer.insert_header((header::ETAG, etag.as_str()));
         }
@@ -330,13 +331,15 @@ fn not_modified(mut answer: HttpResponseBuilder) -> HttpResponse {
     answer.status(actix_web::http::StatusCode::NOT_MODIFIED).finish()
 }
 
-/// Differs when the answer does: by the stream, the range, and whether it ends there.
-fn etag(ask: &Ask, created: Cursor, next: Cursor, is_end: bool) -> String {
+/// Differs when the answer does: by the stream, the range, the first message, which is another one or none after a purge, and whether it ends
+/// there.
+fn etag(ask: &Ask, created: Cursor, first: Option<Cursor>, next: Cursor, is_end: bool) -> String {
     let from = match ask.position {
         Position::After(cursor) => cursor.to_string(),
         Position::Start | Position::Now => "-1".to_owned(),
     };
-    format!("\"{created}:{from}:{next}{}\"", if is_end { ":c" } else { "" })
+    let first = first.map_or_else(|| "none".to_owned(), |first| first.to_string());
+    format!("\"{created}:{from}:{first}:{next}{}\"", if is_end { ":c" } else { "" })
 }
 
 /// What caches may do. Data before an offset never changes; that there is none yet does. Others may not get what a token or the application has

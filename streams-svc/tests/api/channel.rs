@@ -71,6 +71,41 @@ async fn an_offset_whose_messages_were_purged_is_gone() {
     assert_eq!(gone.error(), (410, "offset_gone".into()), "of the stream before");
 }
 
+/// The answer after a purge had the tag of the one before: a cache that asked whether it was valid kept what was erased.
+#[actix_web::test]
+async fn erased_data_is_not_confirmed() {
+    let site = site(&[]);
+    create(&site, "s", JSON, "[1]").await;
+    let before = site.get("/streams/s").send().await.header("ETag");
+    site.service.bus.purge("s".parse().unwrap()).await.unwrap();
+    let after = site.get("/streams/s").header("If-None-Match", &before).send().await;
+    assert_eq!((after.status, after.text()), (200, "[]"));
+    assert_ne!(after.header("ETag"), before);
+}
+
+/// Offsets of the stream that had the name before are gone, also if the name is a fork's by now.
+#[actix_web::test]
+async fn an_offset_of_an_earlier_stream_is_gone() {
+    let site = site(&[]);
+    create(&site, "base", JSON, "[1]").await;
+    let first = create(&site, "s", JSON, "[2]").await.header("Stream-Next-Offset");
+    delete(&site, "s").await;
+    let fork = super::put(&site, "s").header("Stream-Forked-From", "/streams/base").send().await;
+    assert_eq!(fork.status, 201, "{fork:?}");
+    for live in ["", "&live=long-poll&timeout=0", "&live=sse"] {
+        let gone = site.get(&format!("/streams/s?offset={first}{live}")).send().await;
+        assert_eq!(gone.error(), (410, "offset_gone".into()), "{live}");
+    }
+    // A fork without messages of its own ends before what the name has lost. After a purge, each of its offsets was gone.
+    site.service.bus.purge("s".parse().unwrap()).await.unwrap();
+    let mut offset = "-1".to_owned();
+    for _ in 0..2 {
+        let read = site.get(&format!("/streams/s?offset={offset}")).send().await;
+        assert_eq!((read.status, read.text(), read.header("Stream-Up-To-Date").as_str()), (200, "[]", "true"));
+        offset = read.header("Stream-Next-Offset");
+    }
+}
+
 /// A bus without streams says so, and does not lose anything.
 #[actix_web::test]
 async fn a_bus_without_streams_answers_501() {
