@@ -173,7 +173,8 @@ impl Live {
         let is_end = is_closed && self.reader.is_caught_up();
         let mut messages = mem::take(&mut self.cut);
         messages.extend(next);
-        if self.content_type.is_text() && !self.content_type.is_json() && !is_end {
+        let is_characters = self.content_type.is_text() && self.content_type.is_utf8() && !self.content_type.is_json();
+        if is_characters && !is_end {
             self.cut = messages.split_off(whole(&messages));
         }
         let last = messages.last()?;

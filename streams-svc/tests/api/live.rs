@@ -86,6 +86,19 @@ async fn a_stream_that_takes_the_name_is_another_one() {
     assert_eq!((read.status, read.text()), (200, "new"));
 }
 
+/// An append that ends in a byte of another charset that UTF-8 would continue was not sent before the next one.
+#[actix_web::test]
+async fn a_text_of_another_charset_is_not_held_back() {
+    let site = site(&[]);
+    create(&site, "s", "text/plain; charset=iso-8859-1", "").await;
+    let mut events = site.get("/streams/s?offset=-1&live=sse").events().await;
+    next(&mut events).await;
+    assert_eq!(post(&site, "s").body("text/plain", vec![b'T', 0xe9]).await.status, 204);
+    let (name, _) = next(&mut events).await.unwrap();
+    let (_, control) = next(&mut events).await.unwrap();
+    assert!(name == "data" && control.contains("\"upToDate\":true"), "{control}");
+}
+
 #[actix_web::test]
 async fn a_long_answer_continues_at_its_offset() {
     let site = site(&[("TRIDENT_STREAM_MAX_BODY", "0"), ("TRIDENT_RECEIVE_TOTAL", "0")]);

@@ -40,6 +40,18 @@ impl MediaType {
         self.essence().eq_ignore_ascii_case("application/json")
     }
 
+    /// Whether it is a text in UTF-8, as far as it says: without a `charset`, or with one whose texts are UTF-8, too.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        let charset = self.0.split(';').skip(1).find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+        });
+        let is_known =
+            |charset: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|known| known.eq_ignore_ascii_case(charset));
+        charset.is_none_or(is_known)
+    }
+
     /// Whether its data is text in an event stream, and not base64.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -87,6 +99,20 @@ mod tests {
         let text: MediaType = "TEXT/plain".parse().unwrap();
         assert!(text.is_text() && !text.is_json() && text != json);
         assert!(!MediaType::bytes().is_text());
+    }
+
+    #[test]
+    fn a_text_is_utf8_unless_it_names_another_charset() {
+        for (text, is_utf8) in [
+            ("text/plain", true),
+            ("text/plain; charset=utf-8", true),
+            ("text/plain;format=flowed; Charset=\"UTF-8\"", true),
+            ("text/plain; charset=US-ASCII", true),
+            ("text/plain; charset=iso-8859-1", false),
+            ("text/plain; charset=utf-16", false),
+        ] {
+            assert_eq!(text.parse::<MediaType>().unwrap().is_utf8(), is_utf8, "{text}");
+        }
     }
 
     #[test]
