@@ -4,13 +4,13 @@ use std::{
     io,
     net::TcpListener,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use actix_web::{rt, web::ServiceConfig};
 use parking_lot::Mutex;
 use shared::live::{
-    bus::{Bus, BusError, FileBus, MemoryBus, Record, RedisBus, file::FileOptions},
+    bus::{Bus, BusError, FileBus, MemoryBus, RedisBus, file::FileOptions},
     clock::Moment,
     log::{Lag, Limits, Log},
 };
@@ -23,11 +23,10 @@ use super::{
     settings::{BusAddress, ServiceDefaults},
 };
 
+mod stored;
+
 /// How often expired messages are dropped, and the state of the bus is checked.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// How often, and after which pauses, what the bus has lost is stored again.
-const STORE_ATTEMPTS: u32 = 120;
-const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The state that the routes of a service use. Clones share it.
 #[derive(Clone, Debug)]
@@ -182,51 +181,12 @@ impl Service {
         }
     }
 
-    /// Applies what the bus has stored about clients: at once what it has already, and later what it gets.
-    fn restore(&self) {
-        let Some(mut stored) = self.bus.stored() else { return };
-        let (edge, bus) = (self.edge.clone(), self.bus.clone());
-        while let Ok(all) = stored.try_recv() {
-            edge.restore(&all.records, bus.time());
-        }
-        rt::spawn(async move {
-            while let Some(all) = stored.recv().await {
-                let now = bus.time();
-                let has_ended = |record: &Record| UNIX_EPOCH + Duration::from_millis(record.expires_ms) <= now;
-                let valid: Vec<_> = all.records.iter().filter(|record| !has_ended(record)).cloned().collect();
-                let rejected = edge.restrict(&valid, now).await.rejected;
-                if rejected > 0 {
-                    log::error!("there is no memory for {rejected} stored revocations and disconnected users");
-                }
-                let missing = edge.unstored(&all.records, now);
-                if !missing.is_empty() {
-                    rt::spawn(store_again(bus.clone(), missing));
-                }
-            }
-        });
-    }
-
     fn ask_bus(&self) {
         match self.bus.ready() {
             Ok(()) => self.edge.readiness.ready("bus_unavailable"),
             Err(error) => self.edge.readiness.not_ready("bus_unavailable", error.to_string()),
         }
     }
-}
-
-/// Stores what the bus has lost. It may not be ready yet, as it waits until what it has stored applies.
-async fn store_again(bus: Arc<dyn Bus>, records: Vec<Record>) {
-    log::warn!("the bus has lost {} revocations and disconnected users: they are stored again", records.len());
-    for _ in 0..STORE_ATTEMPTS {
-        match bus.store(records.clone()).await {
-            Ok(()) => return,
-            Err(error) => log::debug!("they cannot be stored yet: {error}"),
-        }
-        rt::time::sleep(STORE_PAUSE).await;
-    }
-    log::error!(
-        "revocations and disconnected users that the bus has lost could not be stored again; a process that starts now does not know them"
-    );
 }
 
 /// Measures the lag of readers, one slice at a time.

@@ -67,10 +67,14 @@ impl DisconnectedUsers {
         self.set(user, now + time, now, Instant::max)
     }
 
-    /// The users that are refused, each with the time that is left.
-    pub(crate) fn all(&self, now: Instant) -> Vec<(Arc<str>, Duration)> {
-        let left = |until: &Instant| until.checked_duration_since(now).filter(|left| !left.is_zero());
-        self.table.read().until.iter().filter_map(|(user, until)| Some((user.clone(), left(until)?))).collect()
+    /// The users that are refused, and some for whom that has just ended.
+    pub(crate) fn users(&self) -> Vec<Arc<str>> {
+        self.table.read().until.keys().cloned().collect()
+    }
+
+    /// Their number.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     fn set(
@@ -130,10 +134,11 @@ mod tests {
         assert_eq!(users.refused_for("ann", now), Some(30 * minute));
         users.refuse_at_least("bob", minute, now).unwrap();
         users.refuse("ann", minute, now).unwrap();
-        let mut all = users.all(now);
+        let mut all = users.users();
         all.sort_unstable();
-        assert_eq!(all, [("ann".into(), minute), ("bob".into(), minute)]);
-        assert!(users.all(now + minute).is_empty());
+        assert_eq!(all, ["ann", "bob"].map(Arc::<str>::from));
+        assert_eq!(["ann", "bob"].map(|user| users.refused_for(user, now)), [Some(minute); 2]);
+        assert!(users.refused_for("ann", now + minute).is_none());
     }
 
     #[test]

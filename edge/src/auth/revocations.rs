@@ -155,6 +155,17 @@ impl Revocations {
             || is_covered(token.claims.jti.as_ref().and_then(|id| table.tokens.get(id)))
     }
 
+    /// The revocation of `tokens`, which may have expired.
+    pub(crate) fn get(&self, tokens: Revoked) -> Option<Revocation> {
+        let table = self.table.read();
+        let limit = *match &tokens {
+            Revoked::User(user) => table.users.get(user),
+            Revoked::Jti(id) => table.tokens.get(id),
+        }?;
+        let issued_before = Some(limit.issued_before).filter(|before| before.is_finite());
+        Some(Revocation { tokens, issued_before, expires: limit.expires })
+    }
+
     /// Those that have not expired.
     pub(crate) fn all(&self, now: SystemTime) -> Vec<Revocation> {
         let revocation = |tokens: Revoked, limit: &Limit| Revocation {

@@ -157,12 +157,12 @@ impl Queue {
         }
     }
 
-    /// Waits for `pace`, so that more events are taken together, unless a batch is full or the queue is closed before.
+    /// Waits for `pace`, so that more events are taken together, unless a batch or half of the queue is full, or the queue is closed before.
     pub(super) async fn gather(&self, pace: Duration) {
         let end = tokio::time::Instant::now() + pace;
         let is_due = || {
             let state = self.state.lock();
-            state.is_closed || state.entries.len() >= BATCH
+            state.is_closed || state.entries.len() >= BATCH || state.bytes >= self.most_bytes / 2
         };
         while !is_due() && tokio::time::timeout_at(end, self.changed.notified()).await.is_ok() {}
     }
@@ -307,6 +307,21 @@ mod tests {
             });
             assert_eq!(is_made.get(), expected, "nothing is made of an event that exceeds the rate");
         }
+    }
+
+    /// Events were missed that could have been written meanwhile, where the budget is small.
+    #[test]
+    fn events_do_not_wait_for_others_while_the_queue_is_nearly_full() {
+        let queue = Queue::new(Some(0), None);
+        let is_waiting = || {
+            let mut gather = std::pin::pin!(queue.gather(Duration::from_secs(60)));
+            let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            gather.as_mut().poll(context).is_pending()
+        };
+        while queue.counts().bytes < *BYTES.start() as u64 / 2 {
+            queue.push(EventKind::ChannelOccupied, 7, what);
+        }
+        assert!(queue.state.lock().entries.len() < BATCH && !is_waiting());
     }
 
     #[test]
