@@ -136,6 +136,8 @@ impl World {
                     }
                     self.trace.line(format_args!("refused: {error}"));
                     self.disk = self.disk.kill();
+                    // A repair needs space, as its error says.
+                    self.disk.set_faults(Faults { space: None, ..self.disk.faults() });
                     let disk: Arc<dyn shared::live::bus::file::disk::Disk> = Arc::new(self.disk.clone());
                     match self.act(|_| repair_disk(&disk, time::now().time_ms)) {
                         Some(Ok(examined)) => {
@@ -216,7 +218,6 @@ impl World {
                 None => return Err(format!("message {number} is there under {id}, and was refused or is lost")),
             }
         }
-        self.resolve_purges(&there);
         let is_missing = |(id, entry): &(&Cursor, &Entry)| entry.state == State::There && !there.contains(id);
         let is_volatile = |entry: &Entry| {
             ended.is_repaired
@@ -253,6 +254,7 @@ impl World {
                 keyed.ids = None;
             }
         }
+        self.resolve_purges(&there);
         all.into_iter().try_for_each(|channel| self.refresh(channel))
     }
 
