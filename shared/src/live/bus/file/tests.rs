@@ -336,8 +336,9 @@ fn an_interrupted_start_does_not_forget_a_lost_part() {
         disk.faults(Faults { steps: Some(steps), ..Faults::default() });
         interrupted += usize::from(Simulated::open(&disk, Fsync::Never, 1 << 20).is_err());
         let mut again = Simulated::open(&disk.kill(), Fsync::Never, 1 << 20).unwrap();
-        assert!(read(&again.bus, "c", Since::After(lost)).1, "a client may have received it: {steps}");
+        // Until there is a newer message, the cursor is beyond the end of the log.
         assert!(again.publish(publication("c", "3")).unwrap()[0] > lost, "{steps}");
+        assert!(read(&again.bus, "c", Since::After(lost)).1, "a client may have received it: {steps}");
     }
     assert!(interrupted > 4, "{interrupted}");
 }
