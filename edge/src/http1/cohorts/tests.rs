@@ -1,6 +1,7 @@
 //! Parked streams over real sockets.
 
 mod crowds;
+mod endings;
 mod failures;
 mod model;
 mod polls;
@@ -406,33 +407,6 @@ async fn a_parked_stream_sends_keep_alives_and_ends_at_its_time() {
 }
 
 #[actix_web::test]
-async fn a_parked_stream_that_is_ended_from_outside_ends() {
-    let stage = Stage::new(Retention::default()).await;
-    let mut clients = stage.open_all("a", 3).await;
-    stage.until("all to be parked", |stage| stage.parked() == (3, 1)).await;
-    let registry = stage.edge.limits.registry().clone();
-    let mut registered = registry.page(None, 10, |_| true).await.connections;
-    assert!(registered.pop().unwrap().end_for(End::Disconnected));
-    stage.until("one to leave", |stage| stage.parked() == (2, 1)).await;
-    stage.publish("a", &["one"]);
-    let mut ended = 0;
-    for client in &mut clients {
-        let body = client.read_until(|body| body.contains("one") || body.contains("C\n")).await;
-        ended += usize::from(body.ends_with("C\n") && !body.contains("one"));
-    }
-    assert_eq!(ended, 1);
-    // One that is ended before it is parked.
-    let mut last = stage.connect("a", "1.1", None).await;
-    while registered.len() < 3 {
-        yield_now().await;
-        registered = registry.page(None, 10, |_| true).await.connections;
-    }
-    assert!(registry.end_all(End::Revoked, |_| true).await >= 3);
-    assert!(last.read_to_end().await.ends_with("C\n"));
-    stage.until("all to leave", |stage| stage.parked() == (0, 0)).await;
-}
-
-#[actix_web::test]
 async fn a_cohort_that_is_never_done_does_not_silence_the_others() {
     let stage = Stage::new(Retention::default()).await;
     let busy = stage.open_all("busy", 200).await;
@@ -453,24 +427,6 @@ async fn a_cohort_that_is_never_done_does_not_silence_the_others() {
 }
 
 #[actix_web::test]
-async fn parked_streams_end_with_their_log_after_the_last_message() {
-    let stage = Stage::new(Retention::default()).await;
-    let mut clients = stage.open_all("a", 100).await;
-    stage.until("all to be parked", |stage| stage.parked() == (100, 1)).await;
-    stage.publish("a", &["last"]);
-    stage.log.close();
-    for client in &mut clients {
-        assert!(client.read_to_end().await.ends_with("\"last\"\nC\n") && client.body().1);
-    }
-    // The host waits until all of their clients have closed, too: the worker has to count one of them until then.
-    assert!(!clients[0].served.is_finished());
-    let host = clients.swap_remove(0);
-    drop((host.socket, clients.into_iter().map(|client| client.socket).collect::<Vec<_>>()));
-    timeout(PATIENCE, host.served).await.unwrap().unwrap();
-    assert_eq!(stage.edge.limits.connections(), 0);
-}
-
-#[actix_web::test]
 async fn a_gap_is_sent_to_each_member_with_its_own_cursor() {
     let stage = Stage::new(Retention { count: Some(2), ..Retention::default() }).await;
     let mut early = stage.open("a").await;
@@ -486,18 +442,4 @@ async fn a_gap_is_sent_to_each_member_with_its_own_cursor() {
     stage.publish("a", &["6"]);
     early.read_to("\"5\"\n\"6\"\n").await;
     assert_eq!(stage.edge.metrics.transport(Transport::Stream).gaps.get(), 2);
-}
-
-#[actix_web::test]
-async fn a_stream_that_its_connection_ends_has_a_cohort_of_its_own() {
-    let stage = Stage::new(Retention::default()).await;
-    let mut old = stage.connect("a", "1.0", None).await;
-    old.read_to("O").await;
-    let mut new = stage.open("a").await;
-    stage.until("both to be parked", |stage| stage.parked() == (2, 2)).await;
-    stage.publish("a", &["one"]);
-    new.read_to("one").await;
-    old.read_to("one").await;
-    stage.log.close();
-    assert!(old.read_to_end().await.ends_with("\n\"one\"\nC\n"), "{}", old.text());
 }
