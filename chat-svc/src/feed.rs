@@ -216,7 +216,7 @@ impl Feed {
                     Since::After(_) if older.is_none() => self.live.require_from(channel, from),
                     _ => self.live.add_from(channel, from),
                 }
-                if older.is_none() {
+                if since == Since::Now {
                     self.live.require_closed(channel);
                 }
                 self.plan.channels.push((channel.clone(), from));

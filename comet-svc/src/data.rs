@@ -1,6 +1,10 @@
 //! `GET /data`: poll, long poll and stream.
 
-use std::{convert::Infallible, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use actix_web::{HttpResponse, ResponseError as _, http::Method};
 use edge::{
@@ -19,7 +23,7 @@ use shared::{
     live::reader::{self, Batch, Reader},
     pure::{Message, Since},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     answer::{self, held, limit},
@@ -27,6 +31,9 @@ use crate::{
     longpoll::LongPoll,
     wire::Lines,
 };
+
+/// How long a client waits for the answer that says again that everything has ended.
+const REPEAT: Duration = Duration::from_secs(1);
 
 /// Answers with the messages after the cursor. `HEAD` gets the head of the `GET`, as far as it is known without waiting, and is limited
 /// like `GET`.
@@ -137,6 +144,10 @@ async fn answer_at_once(
     let batch = reader.stored(limit(&ask, &service)).await;
     if batch.is_none() && answer::ended(&ask, &reader).is_none() {
         return Ok(ResponseBody::boxed(answer::unknown(&ask)));
+    }
+    if batch.is_none() {
+        // The client knows the end. If it does not understand it, it asks again and again.
+        sleep(REPEAT).await;
     }
     answer::require_place(&ask, &reader, batch.as_ref())?;
     let uncounted = TransportMetrics::default();

@@ -90,9 +90,12 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
             Err(denied @ ApiError::Denied { .. }) => return Err(denied),
             Err(_) => return Ok(answer.finish().set_body(form.closing().into())),
         };
-        // As above: nothing follows the cursor that the client has.
+        // As above: nothing follows the cursor that the client has. Others may not get this answer from a cache.
         if let (Since::After(_), Some(end)) = (subscription.since, reader.ended()) {
-            let answer = HttpResponse::NoContent().insert_header((END, end.to_string())).finish();
+            let answer = HttpResponse::NoContent()
+                .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+                .insert_header((END, end.to_string()))
+                .finish();
             return Ok(ResponseBody::boxed(answer));
         }
         access.register(&mut slot, &subscription.channels);

@@ -91,6 +91,8 @@ impl Feed {
         };
         for channel in &channels {
             match since {
+                // The client may repeat its subscription, and what it has not got of it yet is still to be returned.
+                Since::Now if self.live.reads(channel) => {}
                 Since::Now => {
                     self.live.add_from(channel, head);
                     self.live.require_closed(channel);

@@ -173,6 +173,7 @@ impl Reader {
             (Since::After(cursor), _) => {
                 self.cursor = cursor;
                 self.requires_losses();
+                self.requires_ends();
             }
         }
         // The cursor of a client that leaves before it is determined.

@@ -216,8 +216,8 @@ impl Log {
             writer.streams.due.remove(&(due, name.clone()));
         }
         channel.end_stream(info.created, End { id: at, reason });
-        // As above. What is removed is then lost at a position that readers see.
-        self.advance_to(writer, at);
+        // As above. What is removed is then lost at a position that readers see. No reader that begins later is at the position of the end.
+        self.advance_to(writer, at.next_in(self.epoch, now.time_ms));
         writer.wake_later(std::slice::from_ref(&channel));
         writer.remove_stream(name, &channel, info.start, at);
         if !has_forks {

@@ -174,6 +174,7 @@ impl Reader {
         self.older = None;
         // Whatever was dropped up to the cursor had been read. The rest is not reported yet.
         self.requires_losses();
+        self.requires_ends();
     }
 }
 

@@ -26,15 +26,17 @@ impl Reader {
             && self.subscriptions.iter().filter_map(newest).all(|newest| newest <= self.cursor)
     }
 
-    /// Where the last of its channels has ended, if all of them are streams that have ended up to its cursor, and nothing follows. A reader that
-    /// began without a cursor may know less: whether something follows a stream that was deleted before.
+    /// Where the last of its channels has ended, if all of them are streams that have ended up to its cursor, and nothing follows. The channel of
+    /// a stream that was deleted may be used again: a reader at a later position than the last end waits for that.
     #[must_use]
     pub fn ended(&self) -> Option<Cursor> {
         if self.opening.is_some() || self.matching.is_some() || self.next_end(self.cursor).is_some() {
             return None;
         }
-        let ends = self.subscriptions.iter().map(|subscription| subscription.channel.ended(self.cursor));
-        ends.collect::<Option<Vec<_>>>()?.into_iter().max()
+        let ended = |subscription: &Subscription| subscription.channel.ended(self.cursor, subscription.ends_after);
+        let ends: Vec<_> = self.subscriptions.iter().map(ended).collect::<Option<_>>()?;
+        let last = ends.iter().map(|(end, _)| *end).max()?;
+        (last == self.cursor || ends.iter().all(|(_, is_known)| *is_known)).then_some(last)
     }
 
     /// Returns the end of `channel`, which is read already, if it is a stream that is closed, even if that was before the cursor.
@@ -47,6 +49,13 @@ impl Reader {
     /// The same of all channels, for a client that has no cursor.
     pub(super) fn requires_closed(&mut self) {
         self.subscriptions.iter_mut().for_each(Subscription::require_closed);
+    }
+
+    /// Returns the ends after the cursor, for a client that has that.
+    pub(super) fn requires_ends(&mut self) {
+        for subscription in &mut self.subscriptions {
+            subscription.ends_after = subscription.from.max(self.cursor);
+        }
     }
 
     /// The first end up to `head` that is still to be returned.
@@ -75,6 +84,6 @@ impl Reader {
 
 impl Subscription {
     fn require_closed(&mut self) {
-        self.ends_after = self.channel.past_end();
+        self.ends_after = self.channel.after_past();
     }
 }

@@ -130,11 +130,10 @@ impl Reader {
         self.subscriptions.iter().any(|subscription| subscription.key.is_some())
     }
 
-    /// Whatever was dropped after the cursor, and has ended after it, is reported from now on.
+    /// Whatever was dropped after the cursor is reported from now on.
     pub(super) fn requires_losses(&mut self) {
         for subscription in &mut self.subscriptions {
             subscription.reported_loss_up_to = Cursor::ZERO;
-            subscription.ends_after = subscription.from.max(self.cursor);
         }
         self.requires_forgotten();
     }

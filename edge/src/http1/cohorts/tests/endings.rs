@@ -1,6 +1,49 @@
 //! The ends of parked streams.
 
+use shared::pure::stream::{Append, Create, Lifetime, StreamOp};
+
 use super::*;
+
+/// Most have finished then, so each member leaves for it.
+#[actix_web::test]
+async fn the_end_of_a_stream_is_sent_after_its_last_message() {
+    for (last, expected) in [(Some("1"), "\n1\nEa "), (None, "\nEa ")] {
+        let limits = LogLimits { streams: Some(1 << 20), ..LogLimits::default() };
+        let stage = Stage::of(Arc::new(Log::new(limits, Cursor::new(START, 0))), TIMES).await;
+        let create = Create {
+            channel: channel("a"),
+            content_type: Some("application/json".parse().unwrap()),
+            lifetime: Lifetime::Unlimited,
+            is_closed: false,
+            payloads: Vec::new(),
+            fork: None,
+            user: None,
+            owner: None,
+        };
+        stage.log.stream(StreamOp::Create(create.into()), START + 1).unwrap();
+        let mut finished = stage.open_all("a", 3).await;
+        let mut goes_on = stage.open("a&b").await;
+        stage.until("all to be parked", |stage| stage.parked() == (4, 2)).await;
+        let append = Append {
+            channel: channel("a"),
+            content_type: Some("application/json".parse().unwrap()),
+            payloads: last.iter().map(|json| Payload::from_json(json.as_bytes()).unwrap()).collect(),
+            seq: None,
+            producer: None,
+            is_closing: true,
+            user: None,
+        };
+        stage.log.stream(StreamOp::Append(append.into()), START + 1).unwrap();
+        for client in &mut finished {
+            let body = client.read_to_end().await;
+            assert!(body.contains(expected) && body.ends_with("C\n"), "{body}");
+        }
+        goes_on.read_to("Ea ").await;
+        stage.until("the other one to be parked again", |stage| stage.parked() == (1, 1)).await;
+        stage.publish("b", &["2"]);
+        goes_on.read_to("\"2\"\n").await;
+    }
+}
 
 #[actix_web::test]
 async fn a_parked_stream_that_is_ended_from_outside_ends() {

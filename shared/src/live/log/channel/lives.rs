@@ -80,23 +80,28 @@ impl Channel {
         past.or_else(|| lives.closed().filter(|end| end.id > cursor))
     }
 
-    /// The end of the last stream that does not exist any more.
-    pub(in crate::live) fn past_end(&self) -> Cursor {
+    /// Just after the end of the last stream that does not exist any more: where a reader is that does not know of it.
+    pub(in crate::live) fn after_past(&self) -> Cursor {
         let lives = self.lives.lock();
-        lives.as_ref().and_then(|lives| lives.past.as_ref()).map_or(Cursor::ZERO, |past| past.end.id)
+        lives
+            .as_ref()
+            .and_then(|lives| lives.past.as_ref())
+            .map_or(Cursor::ZERO, |past| Cursor::new(past.end.id.ms, past.end.id.seq + 1))
     }
 
-    /// The end of its stream, if that had ended for a reader at `cursor`, and nothing follows.
-    pub(in crate::live) fn ended(&self, cursor: Cursor) -> Option<Cursor> {
+    /// The end of its stream, if that had ended for a reader at `cursor`, and nothing follows; and whether the reader knows of it. `known` is the
+    /// last end that it has returned, or the cursor with which it began.
+    pub(in crate::live) fn ended(&self, cursor: Cursor, known: Cursor) -> Option<(Cursor, bool)> {
         if !self.has_end.load(Relaxed) {
             return None;
         }
         let lives = self.lives.lock();
         let lives = lives.as_ref()?;
         if let Some(closed) = lives.closed() {
-            return Some(closed.id).filter(|end| *end <= cursor);
+            return (closed.id <= cursor).then_some((closed.id, true));
         }
-        lives.past.as_ref().filter(|past| !past.is_replaced && past.ended <= cursor).map(|past| past.end.id)
+        let past = lives.past.as_ref().filter(|past| !past.is_replaced && past.ended <= cursor)?;
+        Some((past.end.id, known == past.end.id || known == past.ended))
     }
 
     /// Up to where messages were lost, if the channel has dropped everything up to `dropped`: not at the end of a stream, if there were none.

@@ -160,3 +160,33 @@ fn waiting_readers_are_woken() {
     assert_eq!(wakes.0.load(Relaxed), 1);
     assert_eq!(next(&mut reader).as_deref(), Some(" s closed"));
 }
+
+/// A client that came later does not know of the end, and its position is none: something may follow.
+#[test]
+fn a_deleted_stream_has_ended_for_those_who_know_it() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    let mut before = reader(&log, &["s"], Since::Now);
+    delete(&log, "s").unwrap();
+    assert_eq!(next(&mut before).as_deref(), Some(" s deleted"));
+    let end = before.ended().unwrap();
+    let mut fresh = reader(&log, &["s"], Since::Now);
+    assert_eq!((next(&mut fresh), fresh.ended()), (None, None));
+    assert!(fresh.cursor() > end);
+    let mut again = reader(&log, &["s"], Since::After(fresh.cursor()));
+    assert_eq!((next(&mut again), again.ended()), (None, None));
+    publish(&log, "other", "1").unwrap();
+    assert_eq!(reader(&log, &["s"], Since::After(end)).ended(), Some(end));
+    assert_eq!(before.ended(), Some(end));
+}
+
+/// A pattern that is added does not touch the ends of other channels.
+#[test]
+fn an_end_is_returned_although_a_pattern_is_added() {
+    let log = log(100_000);
+    make(&log, create("s"));
+    close(&log, "s");
+    let mut reader = reader(&log, &["s"], Since::Now);
+    reader.require_from(&ChannelName::selector("p.*").unwrap(), reader.cursor());
+    assert_eq!(next(&mut reader).as_deref(), Some(" s closed"));
+}
