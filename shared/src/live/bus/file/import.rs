@@ -103,9 +103,10 @@ impl Importer {
     /// Those of the disk.
     fn hole(&mut self, hole: Hole) -> io::Result<()> {
         self.flush()?;
-        if hole.up_to > self.store.last {
+        // Also one from before the first segment, which clients may still have cursors in. Each checkpoint repeats it.
+        if !self.store.holes.contains(&hole) {
             self.store.add_hole(hole, [])?;
-            self.known = hole.up_to;
+            self.known = self.known.max(hole.up_to);
         }
         self.encoder = self.store.begin();
         Ok(())

@@ -136,7 +136,7 @@ impl Store {
     /// When it cannot be written and synced.
     pub(super) fn add_hole<'a>(&mut self, hole: Hole, changes: impl IntoIterator<Item = Change<'a>>) -> io::Result<()> {
         self.holes.push(hole);
-        self.last = hole.up_to;
+        self.last = self.last.max(hole.up_to);
         let excess = self.holes.len().saturating_sub(MAX_HOLES);
         self.holes.drain(..excess);
         let mut encoder = self.begin_group();

@@ -262,7 +262,17 @@ async fn an_import_makes_a_gap_of_what_the_other_log_lost() {
     assert!(again.publish(publication("c", "2")).await.unwrap()[0] > lost);
     assert!(all(&again, "c", Since::After(lost)).await.1);
     assert!(!all(&again, "c", Since::After(sent)).await.1);
+    // Also when the segments from before are gone, and for channels that have lost nothing.
+    while new.0.join(segment::file_name(1)).exists() {
+        again.publish(publication("c", &"x".repeat(5_000))).await.unwrap();
+    }
+    assert!(all(&again, "other", Since::After(lost)).await.1);
     again.close().await;
+    let newer = Temporary::new();
+    imported(&newer, &new).await;
+    let last = open(&newer, 1 << 20);
+    assert!(all(&last, "other", Since::After(lost)).await.1);
+    last.close().await;
 }
 
 /// A client that has received the newest message misses nothing, although its bytes are gone.
