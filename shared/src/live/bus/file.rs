@@ -214,7 +214,8 @@ impl FileBus {
             left: purge::Left::default(),
             left_after_ms: 0,
             roll_after_ms: 0,
-            is_kept: false,
+            // By an earlier process.
+            is_kept: true,
             warnings: Throttle::new(WARN_EVERY),
             tasks: Tasks::Threads,
             dirty_since: None,

@@ -444,17 +444,26 @@ proptest! {
 #[test]
 fn segments_that_remain_for_their_keys_are_removed_after_that() {
     static TIME: AtomicU64 = AtomicU64::new(START);
-    let limits = Limits { channel: Retention { count: Some(2), ..Retention::default() }, ..Limits::default() };
-    let (disk, clock) = (SimulatedDisk::new(), || TIME.load(Relaxed).into());
-    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), FileOptions::default(), 4_096, limits, clock).unwrap();
-    let mut simulated = Simulated { bus, writer };
-    simulated.publish(keyed("1")).unwrap();
-    for _ in 0..30 {
-        say(&mut simulated, "c", 500);
+    for is_restarted in [false, true] {
+        let limits = Limits { channel: Retention { count: Some(2), ..Retention::default() }, ..Limits::default() };
+        let clock = || TIME.load(Relaxed).into();
+        let open = |disk: SimulatedDisk| {
+            let (bus, writer) = FileBus::on(Arc::new(disk), FileOptions::default(), 4_096, limits, clock).unwrap();
+            Simulated { bus, writer }
+        };
+        let disk = SimulatedDisk::new();
+        let mut simulated = open(disk.clone());
+        simulated.publish(keyed("1")).unwrap();
+        for _ in 0..30 {
+            say(&mut simulated, "c", 500);
+        }
+        simulated.check();
+        assert!(simulated.bus.disk().unwrap().segments > 3);
+        if is_restarted {
+            simulated = open(disk.kill());
+        }
+        TIME.fetch_add(writer::TTL_MS + 1, Relaxed);
+        simulated.check();
+        assert!(simulated.bus.disk().unwrap().segments <= 2, "{is_restarted}");
     }
-    simulated.check();
-    assert!(simulated.bus.disk().unwrap().segments > 3);
-    TIME.fetch_add(writer::TTL_MS + 1, Relaxed);
-    simulated.check();
-    assert!(simulated.bus.disk().unwrap().segments <= 2);
 }
