@@ -81,7 +81,7 @@ pub(super) struct Connection {
     /// How often it still waits by itself before it is parked.
     unparked_waits: u8,
     brief: Duration,
-    /// The last request that waited was answered within that time: the next one waits as long by itself.
+    /// The last request that waited was answered within that time: the next one waits by itself for as long.
     pub(super) was_brief: bool,
 }
 

@@ -70,8 +70,8 @@ pub(super) struct ConnectionTimeouts {
     pub(super) keep_alive: Duration,
     /// For a client that reads nothing of what is queued for it; restarted by each byte that it reads.
     pub(super) write: Duration,
-    /// A request that is answered within this time makes its connection wait by itself the next time: to be parked costs more than so short
-    /// a wait.
+    /// A request that is answered within this time makes its connection wait by itself for as long the next time, before it is parked: to be parked costs
+    /// more than so short a wait.
     pub(super) brief: Duration,
 }
 
