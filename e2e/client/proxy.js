@@ -16,12 +16,13 @@ function transportOf(request) {
   const url = new URL(request.url, "http://proxy");
   if (url.pathname === "/events" && request.method === "GET") return "sse";
   if (url.pathname === "/data" && request.method === "GET") return url.searchParams.get("mode") === "stream" ? "stream" : "longpoll";
+  if (url.searchParams.get("live") === "sse") return "live";
   return undefined;
 }
 
 export class Proxy {
   /** What is done to each transport: `pass`, `refuse`, `hold` (all of it to the end), `holdBody` (the head goes through). */
-  to = { websocket: "pass", sse: "pass", stream: "pass", longpoll: "pass" };
+  to = { websocket: "pass", sse: "pass", stream: "pass", longpoll: "pass", live: "pass" };
   /** Headers of answers that are taken out. */
   strip = [];
   /** Milliseconds for each piece of an answer. */
@@ -29,8 +30,10 @@ export class Proxy {
   /** Whether nothing of what is open goes through. */
   isFrozen = false;
   isCut = false;
-  /** Requests by transport. */
-  count = { websocket: 0, sse: 0, stream: 0, longpoll: 0 };
+  /** Whether answers to requests with a body are lost, after the server has had the request. */
+  losesAnswers = false;
+  /** Requests by transport. `live`: event streams of Durable Streams. */
+  count = { websocket: 0, sse: 0, stream: 0, longpoll: 0, live: 0 };
 
   #sockets = new Map();
   #server = http.createServer((request, response) => this.#answer(request, response));
@@ -95,7 +98,10 @@ export class Proxy {
     request.pipe(upstream);
     upstream.on("error", () => response.destroy());
     response.on("close", () => upstream.destroy());
-    upstream.on("response", (answer) => this.#forward(answer, response, what));
+    upstream.on("response", (answer) => {
+      if (this.losesAnswers && request.method === "POST") return request.socket.destroy();
+      this.#forward(answer, response, what);
+    });
   }
 
   #forward(answer, response, what) {

@@ -21,6 +21,10 @@ export { publish } from "./publish.js";
 export type { Publication, PublishOptions } from "./publish.js";
 export { TridentError } from "./server.js";
 export type { Token } from "./server.js";
+export { Stream } from "./stream.js";
+export type { CreateOptions, StreamInfo, StreamOptions } from "./stream.js";
+export type { Chunk, ReadOptions } from "./stream-reader.js";
+export type { Producer } from "./stream-writer.js";
 export type { Transport } from "./transport.js";
 
 /**

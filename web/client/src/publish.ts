@@ -1,8 +1,7 @@
-import { refusal } from "./http.js";
-import { limited } from "./limited.js";
 import type { Cursor } from "./message.js";
 import type { Address, Credentials, Signal } from "./platform.js";
-import { baseOf, tokenOf, TridentError, type Token } from "./server.js";
+import { key, send } from "./retry.js";
+import { baseOf, type Token } from "./server.js";
 
 export interface Publication {
   channel: string;
@@ -24,9 +23,6 @@ export interface PublishOptions {
   credentials?: Credentials | undefined;
 }
 
-/** The longest wait between attempts, unless the server asks for more; and how long an attempt may take. */
-const WAIT_MOST = 8_000;
-const ATTEMPT_MOST = 10_000;
 /** The last attempt begins before this: the server forgets a key after five minutes. */
 const LAST_AFTER = 290_000;
 
@@ -39,58 +35,11 @@ const LAST_AFTER = 290_000;
  * @throws {TridentError} when it is refused, or failed for the last time; or the signal's reason
  */
 export async function publish({ channel, data, event }: Publication, options: PublishOptions = {}): Promise<Cursor> {
-  const { token, signal, attempts = 5, credentials = "same-origin" } = options;
   const url = new URL("events", baseOf(options.url).href);
   url.searchParams.set("channel", channel);
   if (event !== undefined) url.searchParams.set("event", event);
-  const headers: HeadersInit = { "Content-Type": "application/json", "Idempotency-Key": options.key ?? key() };
-  const body = JSON.stringify(data);
-  const began = Date.now();
-  let isRefused = false;
-  for (let attempt = 1; ; attempt += 1) {
-    let failure: TridentError;
-    let wait = Math.min(WAIT_MOST, 500 * 2 ** (attempt - 1)) * (1 + Math.random()) / 2;
-    const within = limited(signal, ATTEMPT_MOST);
-    try {
-      const shown = await tokenOf(token, isRefused);
-      if (shown) headers["Authorization"] = `Bearer ${shown}`;
-      const response = await fetch(url, { method: "POST", headers, body, signal: within.signal, credentials });
-      if (response.ok) return (await response.json()).id;
-      const end = await refusal(response);
-      failure = new TridentError(end);
-      if (end.status === 401 && typeof token === "function" && !isRefused) {
-        isRefused = true;
-        attempt -= 1;
-        continue;
-      }
-      if (end.why !== "busy") throw failure;
-      wait = Math.max(wait, (end.retryAfter ?? 0) * (1 + Math.random() / 2));
-    } catch (error) {
-      if (signal?.aborted) throw signal.reason;
-      if (error instanceof TridentError) throw error;
-      failure = new TridentError({ why: "network", message: "the server could not be reached" }, error);
-    } finally {
-      within.end();
-    }
-    if (attempt >= attempts || Date.now() + wait - began > LAST_AFTER) throw failure;
-    await pause(wait, signal);
-  }
-}
-
-/** 128 bits. `crypto.randomUUID` is there only for pages that came by TLS. */
-function key(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function pause(milliseconds: number, signal: Signal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      if (signal?.aborted) reject(signal.reason);
-      else resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    signal?.addEventListener("abort", end);
-  });
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": options.key ?? key() };
+  const init = { method: "POST", headers, body: JSON.stringify(data) };
+  const sending = { ...options, attempts: options.attempts ?? 5, within: LAST_AFTER };
+  return send(url, init, sending, async (response) => (await response.json()).id);
 }

@@ -1,6 +1,6 @@
 // What an application written in TypeScript sees. It is checked, not run.
 
-import { connect, publish, TridentError, type Cursor, type Gap, type Message, type Reason, type Why } from "trident-client";
+import { connect, publish, Stream, TridentError, type Chunk, type Cursor, type Gap, type Message, type Reason, type Why } from "trident-client";
 import { socketio } from "trident-client/socketio";
 import { useMessages } from "trident-client/react";
 import { io } from "socket.io-client";
@@ -34,6 +34,14 @@ for await (const { id, data } of connection) {
   if (cursor) break;
 }
 off();
+
+const stream = new Stream("runs/17", { url: "https://push.example.org/", token: "t", producer: { id: "worker", epoch: 1 } });
+const isNew: boolean = await stream.create({ ttl: 60 });
+await stream.append({ isNew });
+const offset: string = await stream.close();
+for await (const chunk of stream.read<{ word: string }>({ offset })) (chunk satisfies Chunk<{ word: string }>).items.map(({ word }) => word);
+const { ttl, isClosed } = await stream.head();
+[ttl satisfies number | undefined, isClosed];
 
 const { messages, gap, state, error } = useMessages({ channels: ["news"], limit: 20 });
 messages.map(({ data, id }) => [data, id satisfies Cursor]);

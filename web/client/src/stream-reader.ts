@@ -1,0 +1,291 @@
+import { isJson, isText, isWithinCharacter, joined } from "./content.js";
+import { TIMING, type Timing } from "./core.js";
+import { deadline, type Deadline } from "./deadline.js";
+import { eventStream } from "./event-stream.js";
+import { retryAfter } from "./http.js";
+import { watchPage } from "./page.js";
+import type { Credentials, Signal } from "./platform.js";
+import { ask, backoff, failureOf, pause } from "./retry.js";
+import { tokenOf, TridentError, type Token } from "./server.js";
+
+export interface ReadOptions {
+  /** After what: the offset of a chunk, a cursor, or `now`. Without it, from the beginning. */
+  offset?: string | undefined;
+  /** Whether to wait for what is appended later, until the stream is closed; unless `false`, it does. */
+  live?: boolean | undefined;
+  /** Ends the loop with its reason. */
+  signal?: Signal | undefined;
+}
+
+/** A part of a stream. */
+export interface Chunk<T = unknown> {
+  /** The messages of a JSON stream; of a stream of texts (`text/*`) one text, of any other one `Uint8Array`. */
+  readonly items: readonly T[];
+  /** The offset after it: reading from there goes on with what follows. */
+  readonly offset: string;
+  /** Whether this was all when the server answered. */
+  readonly isUpToDate: boolean;
+}
+
+/** What is read, and how. */
+export interface Source extends ReadOptions {
+  url: string;
+  token: Token | undefined;
+  credentials: Credentials | undefined;
+  timing: Partial<Timing> | undefined;
+  /** Each ends the loop with its reason. */
+  signals: readonly Signal[];
+}
+
+/** A text is held back for its last character up to so many bytes. */
+const HELD_MOST = 65_536;
+/** An answer that has nothing, and yet comes sooner than this, has not waited. */
+const TOO_SOON = 500;
+
+/** See `Stream.read`. */
+export async function* read<T>(source: Source): AsyncGenerator<Chunk<T>, void, undefined> {
+  const reading = new Reading<T>(source);
+  const { backoff: first, backoffMost } = reading.timing;
+  let [failures, isRefused] = [0, false];
+  try {
+    while (!reading.isDone) {
+      await reading.shown();
+      const began = Date.now();
+      let [wait, isEmpty] = [0, true];
+      try {
+        for await (const chunk of reading.attempt(isRefused)) {
+          [failures, isEmpty] = [0, false];
+          yield chunk;
+        }
+        isRefused = false;
+        wait = reading.pause;
+        // The server ends event streams now and then, and long polls that have waited; but neither at once.
+        if (isEmpty && reading.isLive && Date.now() - began < TOO_SOON) wait = Math.max(wait, backoff((failures += 1), first, backoffMost));
+      } catch (error) {
+        reading.check();
+        if (reading.isInterrupted) continue;
+        const failure = failureOf(error);
+        if (failure.status === 401 && typeof source.token === "function" && !isRefused) {
+          isRefused = true;
+          continue;
+        }
+        if (failure.why === "refused") throw failure;
+        reading.failed();
+        wait = Math.max(failure.retryAfter ?? 0, backoff((failures += 1), first, backoffMost));
+      }
+      if (wait > 0 && !reading.isDone) await reading.rest(wait);
+    }
+  } finally {
+    reading.end();
+  }
+}
+
+/** A stream that is read, request after request. */
+class Reading<T> {
+  readonly timing: Timing;
+  isDone = false;
+  /** Whether the last request was to wait for something. */
+  isLive = false;
+  /** Whether it was given up from here: the page was left, or has its network again. */
+  isInterrupted = false;
+  /** Milliseconds that the server asks to wait. */
+  pause = 0;
+  #source: Source;
+  #offset: string;
+  /** The cursor of caches (PROTOCOL.md of Durable Streams, §10.1). */
+  #cursor: string | undefined;
+  /** Whether everything that was there has been read. */
+  #isUpToDate = false;
+  #contentType = "";
+  /** Of a text, what is not given out yet: its last character is not complete. */
+  #held: Uint8Array = new Uint8Array();
+  #isEventStream = false;
+  #hasOpened = false;
+  /** Until when event streams are not tried, and for how long after the next failure. */
+  #avoidUntil = 0;
+  #avoid: number;
+  /** Goes off at the end. */
+  #life = new AbortController();
+  #attempt = new AbortController();
+  #isHidden = false;
+  #wake: (() => void) | undefined;
+  #unwatch: () => void;
+
+  constructor(source: Source) {
+    this.#source = source;
+    this.#offset = source.offset ?? "-1";
+    this.timing = { ...TIMING, ...source.timing };
+    this.#avoid = this.timing.avoid;
+    for (const signal of source.signals) {
+      const abort = (): void => {
+        this.#life.abort(signal.reason);
+        this.#interrupt();
+      };
+      if (signal.aborted) abort();
+      else signal.addEventListener("abort", abort, { signal: this.#life.signal });
+    }
+    const resume = (): void => {
+      this.#isHidden = false;
+      this.#interrupt();
+    };
+    const hide = (): void => {
+      this.#isHidden = true;
+      this.#interrupt();
+    };
+    this.#unwatch = watchPage({ hide, show: resume, online: resume, offline: () => {}, awake: () => {} });
+  }
+
+  #interrupt(): void {
+    this.isInterrupted = true;
+    this.#attempt.abort();
+    this.#wake?.();
+  }
+
+  /** @throws the reason of the signal that has gone off */
+  check(): void {
+    this.#life.signal.throwIfAborted();
+  }
+
+  end(): void {
+    this.#unwatch();
+    this.#life.abort();
+    this.#attempt.abort();
+  }
+
+  /** Resolves when the page is shown: in the back/forward cache of a browser it has no connection. */
+  async shown(): Promise<void> {
+    while (this.#isHidden) await this.rest(3_600_000);
+  }
+
+  /** Waits, at most until there is a reason to go on at once. */
+  async rest(milliseconds: number): Promise<void> {
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    await pause(milliseconds, woken.signal).catch(() => {});
+    this.check();
+  }
+
+  /** An event stream that never began may have been refused or held back on the way: for some time, long polls take its place. */
+  failed(): void {
+    if (!this.#isEventStream || this.#hasOpened) return;
+    this.#avoidUntil = Date.now() + this.#avoid;
+    this.#avoid *= 2;
+  }
+
+  /** What one request brings. */
+  async *attempt(isRefused: boolean): AsyncGenerator<Chunk<T>> {
+    this.check();
+    this.isInterrupted = this.#hasOpened = false;
+    this.pause = 0;
+    this.#attempt = new AbortController();
+    this.isLive = this.#isUpToDate;
+    // Event streams make a line feed of each end of a line: only what has none is exact there.
+    this.#isEventStream = this.isLive && isJson(this.#contentType) && Date.now() >= this.#avoidUntil;
+    const { silence, open } = this.timing;
+    const limit = deadline(this.#attempt.signal, this.#isEventStream ? open : silence);
+    try {
+      const token = await tokenOf(this.#source.token, isRefused);
+      const response = await ask(this.#address(), { cache: "no-store" }, token, this.#source.credentials, limit.signal);
+      yield* this.#isEventStream ? this.#events(response, limit) : this.#answer(response, limit);
+    } finally {
+      limit.hold();
+      this.#attempt.abort();
+    }
+  }
+
+  #address(): URL {
+    const url = new URL(this.#source.url);
+    const set = (name: string, value: string | number): void => url.searchParams.set(name, String(value));
+    set("offset", this.#offset);
+    if (this.isLive) {
+      set("live", this.#isEventStream ? "sse" : "long-poll");
+      // Well before the silence would be found too long.
+      if (!this.#isEventStream) set("timeout", Math.max(1, Math.min(60, Math.floor((this.timing.silence * 0.72) / 1_000))));
+      if (this.#cursor) set("cursor", this.#cursor);
+    }
+    return url;
+  }
+
+  /** The chunk of an answer that is read to its end before any of it counts. */
+  async *#answer(response: Response, limit: Deadline): AsyncGenerator<Chunk<T>> {
+    const { headers, status } = response;
+    const next = headers.get("Stream-Next-Offset");
+    if (next === null) throw new TridentError({ why: "blocked", status, message: "an answer without Stream-Next-Offset, and so not by the server" });
+    const pieces: Uint8Array[] = [];
+    for await (const piece of bodyOf(response, limit)) pieces.push(piece);
+    const isUpToDate = headers.get("Stream-Up-To-Date") === "true";
+    this.#contentType = headers.get("Content-Type") ?? this.#contentType;
+    this.pause = retryAfter(headers.get("Retry-After")) ?? 0;
+    const isClosed = isUpToDate && headers.get("Stream-Closed") === "true";
+    const items = this.#items(pieces, isClosed || (isUpToDate && this.#source.live === false));
+    yield* this.#took(items, next, headers.get("Stream-Cursor"), isUpToDate, isClosed);
+  }
+
+  /** What is in the body of an answer; nothing is left over at the end. */
+  #items(pieces: readonly Uint8Array[], isEnd: boolean): readonly T[] {
+    const bytes = joined([this.#held, ...pieces]);
+    if (isJson(this.#contentType)) return bytes.length === 0 ? [] : JSON.parse(new TextDecoder().decode(bytes));
+    const isHeld = isText(this.#contentType) && !isEnd && isWithinCharacter(bytes) && bytes.length <= HELD_MOST;
+    this.#held = isHeld ? bytes : new Uint8Array();
+    if (isHeld || bytes.length === 0) return [];
+    return [(isText(this.#contentType) ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) : bytes) as T];
+  }
+
+  /** The chunks of an event stream. After each event with data, an event `control` has the offset after it. */
+  async *#events(response: Response, limit: Deadline): AsyncGenerator<Chunk<T>> {
+    const { headers, status } = response;
+    if (!headers.get("Content-Type")?.startsWith("text/event-stream")) throw new TridentError({ why: "blocked", status, message: "an answer that is no event stream" });
+    const found: (Control & { items: readonly T[] })[] = [];
+    let items: readonly T[] = [];
+    const parse = eventStream({
+      event: ({ event, data }) => {
+        if (event === "data") items = JSON.parse(data);
+        else if (event === "control") found.push({ items, ...JSON.parse(data) });
+        if (event === "control") items = [];
+      },
+      place: () => {},
+      retry: () => {},
+    });
+    const decoder = new TextDecoder();
+    for await (const piece of bodyOf(response, limit)) {
+      if (!this.#hasOpened) limit.renew(this.timing.silence);
+      this.#hasOpened = true;
+      this.#avoid = this.timing.avoid;
+      limit.hold();
+      parse(decoder.decode(piece, { stream: true }));
+      for (const { items, streamNextOffset, streamCursor, upToDate = false, streamClosed = false } of found.splice(0)) {
+        yield* this.#took(items, streamNextOffset, streamCursor, upToDate, streamClosed);
+        if (this.isDone) return;
+      }
+    }
+    if (!this.#hasOpened) throw new TridentError({ why: "buffered", message: "an event stream that ended before its first event" });
+  }
+
+  *#took(items: readonly T[], offset: string, cursor: string | null | undefined, isUpToDate: boolean, isClosed: boolean): Generator<Chunk<T>> {
+    this.#offset = offset;
+    this.#cursor = cursor ?? this.#cursor;
+    this.#isUpToDate = isUpToDate;
+    this.isDone = isClosed || (isUpToDate && this.#source.live === false);
+    if (items.length > 0) yield { items, offset, isUpToDate };
+  }
+}
+
+/** The data of an event `control`. */
+interface Control {
+  streamNextOffset: string;
+  streamCursor?: string;
+  upToDate?: boolean;
+  streamClosed?: boolean;
+}
+
+/** A body, piece by piece. The time that the application takes for one is not the server's. */
+async function* bodyOf(response: Response, limit: Deadline): AsyncGenerator<Uint8Array> {
+  const reader = response.body?.getReader();
+  for (;;) {
+    limit.renew();
+    const next = await reader?.read();
+    limit.hold();
+    if (!next || next.done) return;
+    yield next.value;
+  }
+}

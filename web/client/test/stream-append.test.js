@@ -1,0 +1,211 @@
+// What a Stream sends, to a server of a few lines.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Stream, TridentError } from "../dist/index.js";
+import { json, refuse, serve, until } from "./server.js";
+
+let running;
+afterEach(() => running?.close());
+
+const stored = (response, status = 200) => response.writeHead(status, { "Stream-Next-Offset": "7_0" }).end();
+
+/** A server that answers appends with these in turn, the last of them again and again; and what it was sent. */
+async function answers(...all) {
+  const bodies = [];
+  running = await serve((request, response) => {
+    const chunks = [];
+    request.on("data", (chunk) => chunks.push(chunk));
+    request.on("end", () => {
+      bodies.push(Buffer.concat(chunks).toString());
+      const answer = all.length > 1 ? all.shift() : all[0];
+      answer(response, request);
+    });
+  });
+  return { ...running, bodies };
+}
+
+const numbers = ({ asked }) => asked.map(({ headers }) => headers["producer-seq"]);
+
+test("small appends are gathered, in order, and numbered", async () => {
+  const server = await answers((response) => setTimeout(stored, 20, response));
+  const stream = new Stream("a b/ü", { url: server.url, token: "t" });
+  for (let n = 0; n < 100; n += 1) await stream.append({ n });
+  assert.equal(await stream.flush(), "7_0");
+  await stream.append("last");
+  await stream.flush();
+  assert.deepEqual(server.bodies.flatMap((body) => JSON.parse(body)), [...Array.from({ length: 100 }, (_, n) => ({ n })), "last"]);
+  assert.equal(server.asked.length, 2);
+  const [{ method, path, headers }] = server.asked;
+  assert.deepEqual([method, path, headers.authorization], ["POST", "/streams/a%20b/%C3%BC", "Bearer t"]);
+  assert.deepEqual([headers["content-type"], headers["producer-epoch"]], ["application/json", "0"]);
+  assert.match(headers["producer-id"], /^[0-9a-f]{32}$/);
+  assert.deepEqual(numbers(server), ["0", "1"]);
+});
+
+test("they wait for 40 ms, unless there are 4 KiB", async () => {
+  const server = await answers((response) => stored(response));
+  const stream = new Stream("s", { url: server.url });
+  const began = performance.now();
+  await stream.append(1);
+  await until("sent", () => server.asked.length === 1);
+  const waited = performance.now() - began;
+  assert.ok(waited >= 35 && waited < 1_000, `${waited} ms`);
+  const patient = new Stream("s", { url: server.url, linger: 60_000 });
+  await patient.append("x".repeat(4_000));
+  await patient.append("y".repeat(100));
+  await until("sent", () => server.asked.length === 2);
+  assert.equal(JSON.parse(server.bodies[1]).length, 2);
+});
+
+test("what is appended while a request is on its way goes with the next, one at a time", async () => {
+  let open = 0;
+  const server = await answers((response) => {
+    assert.equal((open += 1), 1);
+    setTimeout(() => stored(response, (open -= 1) + 200), 30);
+  });
+  const stream = new Stream("s", { url: server.url, linger: 1 });
+  for (let n = 0; n < 20; n += 1) {
+    await stream.append(n);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await stream.flush();
+  assert.deepEqual(server.bodies.flatMap((body) => JSON.parse(body)), Array.from({ length: 20 }, (_, n) => n));
+  assert.ok(server.asked.length < 10, `${server.asked.length} requests`);
+});
+
+test("a request whose answer is lost is sent again under its number", async () => {
+  const busy = (response) => json(response, 503, { error: { code: "streams_full", message: "full" } }, { "Retry-After": "0" });
+  const server = await answers((response) => stored(response), (response) => response.destroy(), busy, (response) => stored(response, 204));
+  const stream = new Stream("s", { url: server.url });
+  await stream.append("a");
+  await stream.flush();
+  await stream.append("b");
+  await stream.flush();
+  assert.deepEqual(server.bodies, ['["a"]', '["b"]', '["b"]', '["b"]']);
+  assert.deepEqual(numbers(server), ["0", "1", "1", "1"]);
+  assert.equal(new Set(server.asked.map(({ headers }) => headers["producer-id"])).size, 1);
+});
+
+test("after a refusal nothing more is sent, and every call says why", async () => {
+  const server = await answers((response) => refuse(response, 409, "stream_closed"));
+  const stream = new Stream("s", { url: server.url });
+  await stream.append(1);
+  const isWhy = (error) => error instanceof TridentError && error.code === "stream_closed" && error.why === "refused" && error.status === 409;
+  await assert.rejects(stream.flush(), isWhy);
+  await assert.rejects(stream.append(2), isWhy);
+  await assert.rejects(stream.close(), isWhy);
+  assert.deepEqual(server.bodies, ["[1]"]);
+});
+
+test("who appends waits while too much is not stored", async () => {
+  const waiting = [];
+  const server = await answers((response) => waiting.push(response));
+  const stream = new Stream("s", { url: server.url, buffer: 10_000 });
+  await stream.append("x".repeat(5_000));
+  let isTaken = false;
+  const appended = stream.append("y".repeat(6_000)).then(() => (isTaken = true));
+  await until("one request", () => waiting.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(isTaken, false);
+  stored(waiting[0]);
+  await appended;
+  await until("the other", () => waiting.length === 2);
+  stored(waiting[1]);
+  await stream.flush();
+});
+
+test("closing sends the rest and the end in one request, once", async () => {
+  const server = await answers((response) => response.destroy(), (response) => stored(response));
+  const stream = new Stream("s", { url: server.url });
+  await stream.append(1);
+  const closing = stream.close();
+  assert.equal(stream.close(), closing);
+  assert.equal(await closing, "7_0");
+  assert.deepEqual(server.bodies, ["[1]", "[1]"]);
+  assert.deepEqual(server.asked.map(({ headers }) => [headers["stream-closed"], headers["producer-seq"]]), [["true", "0"], ["true", "0"]]);
+  await assert.rejects(stream.append(2), TypeError);
+});
+
+test("an empty close has no body, and a number of its own", async () => {
+  const server = await answers((response) => stored(response));
+  const stream = new Stream("s", { url: server.url });
+  await stream.append(1);
+  await stream.flush();
+  await stream.close();
+  assert.deepEqual([server.bodies, numbers(server)], [["[1]", ""], ["0", "1"]]);
+});
+
+test("an array is one message, and JSON has no undefined", async () => {
+  const server = await answers((response) => stored(response));
+  const stream = new Stream("s", { url: server.url });
+  await stream.append([1, 2]);
+  await assert.rejects(stream.append(undefined), /JSON has no such value/);
+  await stream.append(null);
+  await stream.flush();
+  assert.deepEqual(server.bodies, ["[[1,2],null]"]);
+});
+
+test("texts and bytes: halves of a character come together", async () => {
+  const server = await answers((response) => stored(response));
+  const stream = new Stream("s", { url: server.url, contentType: "text/plain" });
+  await stream.append("a\ud83d");
+  await stream.flush();
+  await stream.append("\ude00");
+  await stream.append("");
+  await stream.append(Uint8Array.of(0x62));
+  await assert.rejects(stream.append({}), /texts and Uint8Arrays/);
+  await stream.flush();
+  await stream.append("c\ud83d");
+  await stream.close();
+  assert.deepEqual(server.bodies, ["a", "😀b", "c\ufffd"]);
+});
+
+test("a producer fences off the one before, and does not take its numbers again", async () => {
+  const server = await answers((response) => stored(response, 204));
+  const producer = { id: "worker", epoch: 3 };
+  const stream = new Stream("s", { url: server.url, producer });
+  await stream.append(1);
+  await assert.rejects(stream.flush(), { code: "epoch_reused" });
+  assert.deepEqual([server.asked[0].headers["producer-id"], server.asked[0].headers["producer-epoch"]], ["worker", "3"]);
+});
+
+test("a signal ends the waiting", async () => {
+  await answers((response) => response.destroy());
+  const stop = new AbortController();
+  const stream = new Stream("s", { url: running.url, signal: stop.signal });
+  await stream.append(1);
+  await until("tried", () => running.asked.length > 0);
+  stop.abort(new Error("enough"));
+  await assert.rejects(stream.flush(), /enough/);
+});
+
+test("create, head and delete", async () => {
+  const server = await answers(
+    (response) => response.destroy(),
+    (response) => stored(response, 201),
+    (response) => stored(response),
+    (response) => refuse(response, 409, "stream_exists"),
+    (response) => response.writeHead(200, { "Content-Type": "text/plain", "Stream-Next-Offset": "9_0", "Stream-Closed": "true", "Stream-TTL": "60" }).end(),
+    (response) => response.writeHead(404).end(),
+    (response) => response.destroy(),
+    (response) => refuse(response, 404, "stream_not_found"),
+    (response) => response.writeHead(204).end(),
+  );
+  const stream = new Stream("s", { url: server.url, contentType: "text/plain" });
+  assert.equal(await stream.create({ ttl: 60, isClosed: true }), true);
+  assert.equal(await stream.create({ expiresAt: new Date(0) }), false);
+  await assert.rejects(stream.create(), { code: "stream_exists" });
+  assert.deepEqual(await stream.head(), { contentType: "text/plain", offset: "9_0", isClosed: true, ttl: 60, expiresAt: undefined });
+  await assert.rejects(stream.head(), { code: "stream_not_found", status: 404 });
+  assert.equal(await stream.delete(), false, "the first answer was lost");
+  assert.equal(await stream.delete(), true);
+  const [, { headers: first }, { headers: second }] = server.asked;
+  assert.deepEqual([first["stream-ttl"], first["stream-closed"], first["content-type"]], ["60", "true", "text/plain"]);
+  assert.equal(second["stream-expires-at"], "1970-01-01T00:00:00.000Z");
+});
+
+test("the path of streams and the prefix of the server", () => {
+  assert.equal(new Stream("a", { url: "https://h/push/", path: "/v1/stream" }).url, "https://h/push/v1/stream/a");
+  assert.throws(() => new Stream("a"), TypeError);
+});

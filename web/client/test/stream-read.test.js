@@ -1,0 +1,186 @@
+// What a Stream reads, from a server of a few lines.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Stream } from "../dist/index.js";
+import { refuse, serve, until } from "./server.js";
+
+let running;
+afterEach(() => running?.close());
+
+const TIMING = { open: 300, silence: 1_500, backoff: 20, backoffMost: 50, avoid: 60_000 };
+const JSON_TYPE = { "Content-Type": "application/json" };
+const UP_TO_DATE = { "Stream-Up-To-Date": "true" };
+const CLOSED = { ...UP_TO_DATE, "Stream-Closed": "true" };
+
+/** A server that answers reads with these in turn, the last of them again and again. */
+async function answers(...all) {
+  running = await serve((request, response, url) => (all.length > 1 ? all.shift() : all[0])(response, url, request));
+  return running;
+}
+
+const part = (body, offset, headers = {}) => (response) => response.writeHead(200, { ...JSON_TYPE, "Stream-Next-Offset": offset, ...headers }).end(body);
+const control = (offset, more = {}) => `event: control\ndata:${JSON.stringify({ streamNextOffset: offset, ...more })}\n\n`;
+const data = (text) => `event: data\ndata:${text}\n\n`;
+const live = (text, isEnd = true) => (response) => {
+  response.writeHead(200, { "Content-Type": "text/event-stream" }).write(text);
+  if (isEnd) response.end();
+};
+
+async function all(stream, options) {
+  const chunks = [];
+  for await (const { items, offset, isUpToDate } of stream.read(options)) chunks.push([items, offset, isUpToDate]);
+  return chunks;
+}
+
+const queries = () => running.asked.map(({ query }) => Object.fromEntries(query));
+
+test("what is there in as few requests as the server needs, and then the tail, to the end", async () => {
+  await answers(
+    part("[1,2]", "2"),
+    part("[3]", "3", UP_TO_DATE),
+    live(control("3", { upToDate: true, streamCursor: "77" }) + data("[4,\ndata:5]") + control("5", { upToDate: true }) + data("[6]") + control("6", { streamClosed: true, upToDate: true }), false),
+  );
+  const stream = new Stream("s", { url: running.url, timing: TIMING });
+  assert.deepEqual(await all(stream), [[[1, 2], "2", false], [[3], "3", true], [[4, 5], "5", true], [[6], "6", true]]);
+  assert.deepEqual(queries(), [{ offset: "-1" }, { offset: "2" }, { offset: "3", live: "sse" }]);
+});
+
+test("without live it ends at what was there", async () => {
+  await answers(part("[1]", "1", UP_TO_DATE));
+  assert.deepEqual(await all(new Stream("s", { url: running.url }), { offset: "0-0", live: false }), [[[1], "1", true]]);
+  assert.deepEqual(queries(), [{ offset: "0-0" }]);
+});
+
+test("an event stream that breaks is continued after its last offset, and nothing comes twice", async () => {
+  await answers(
+    part("[]", "0", UP_TO_DATE),
+    (response) => {
+      live(control("0") + data("[1]") + control("1") + data("[2]"), false)(response);
+      setTimeout(() => response.destroy(), 50);
+    },
+    part("[2]", "2", UP_TO_DATE),
+    live(control("2", { streamCursor: "9", upToDate: true })),
+    live(data("[3]") + control("3", { streamClosed: true, upToDate: true })),
+  );
+  const chunks = await all(new Stream("s", { url: running.url, timing: TIMING }));
+  assert.deepEqual(chunks.flatMap(([items]) => items), [1, 2, 3]);
+  assert.deepEqual(queries().at(-1), { offset: "2", live: "sse", cursor: "9" });
+});
+
+for (const [what, spoil] of [
+  ["holds event streams back", () => {}],
+  ["refuses event streams", (response) => response.writeHead(403, { "Content-Type": "text/html" }).end("<h1>no</h1>")],
+  ["ends event streams", (response) => response.writeHead(200, { "Content-Type": "text/event-stream" }).end()],
+]) {
+  test(`a proxy that ${what}: long polls`, async () => {
+    await answers(part("[1]", "1", UP_TO_DATE), spoil, part("[2]", "2", { ...UP_TO_DATE, "Stream-Cursor": "5" }), part("", "2", CLOSED));
+    const chunks = await all(new Stream("s", { url: running.url, timing: TIMING }));
+    assert.deepEqual(chunks.flatMap(([items]) => items), [1, 2]);
+    assert.deepEqual(queries().slice(2), [{ offset: "1", live: "long-poll", timeout: "1" }, { offset: "2", live: "long-poll", timeout: "1", cursor: "5" }]);
+  });
+}
+
+test("texts are read by long polls, which leave their line ends; a cut character comes whole", async () => {
+  const text = (bytes, offset, headers = {}) => part(Buffer.from(bytes), offset, { "Content-Type": "text/plain", ...headers });
+  await answers(text("a\r\n", "1", UP_TO_DATE), text([0x62, 0xe2, 0x82], "2", UP_TO_DATE), text([0xac], "3", UP_TO_DATE), text([0xf0, 0x9f], "4", CLOSED));
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[["a\r\n"], "1", true], [["b€"], "3", true], [["\ufffd"], "4", true]]);
+  assert.deepEqual(queries().map(({ live, offset }) => [live, offset]), [[undefined, "-1"], ["long-poll", "1"], ["long-poll", "2"], ["long-poll", "3"]]);
+});
+
+test("bytes are bytes", async () => {
+  await answers(part(Buffer.from([0, 255]), "1", { ...CLOSED, "Content-Type": "application/octet-stream" }));
+  assert.deepEqual(await all(new Stream("s", { url: running.url })), [[[Uint8Array.of(0, 255)], "1", true]]);
+});
+
+test("a long poll without news asks again; one that has not waited does not at once", async () => {
+  const none = (response) => response.writeHead(204, { "Stream-Next-Offset": "1", ...UP_TO_DATE }).end();
+  await answers(part("x", "1", { ...UP_TO_DATE, "Content-Type": "text/plain" }), none, none, none, none, (response) => response.writeHead(204, { "Stream-Next-Offset": "1", ...CLOSED }).end());
+  const began = performance.now();
+  assert.equal((await all(new Stream("s", { url: running.url, timing: { ...TIMING, backoff: 200, backoffMost: 200 } }))).length, 1);
+  assert.ok(performance.now() - began >= 390, "four waits of 100 ms or more");
+});
+
+for (const [status, code] of [[404, "stream_not_found"], [410, "offset_gone"], [403, "insufficient_scope"], [400, "bad_offset"]]) {
+  test(`${status} ${code} ends the loop`, async () => {
+    await answers(part("[1]", "1", UP_TO_DATE), (response) => refuse(response, status, code));
+    const seen = [];
+    await assert.rejects(async () => {
+      for await (const { items } of new Stream("s", { url: running.url, timing: TIMING }).read()) seen.push(...items);
+    }, { why: "refused", status, code });
+    assert.deepEqual([seen, running.asked.length], [[1], 2]);
+  });
+}
+
+test("failures are tried again for ever, after the same place", async () => {
+  const failures = Array.from({ length: 8 }, (_, n) => (n % 2 ? (response) => response.destroy() : (response) => response.writeHead(502).end("bad gateway")));
+  await answers(...failures, part("[1]", "1", CLOSED));
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
+  assert.equal(running.asked.length, 9);
+});
+
+test("half an answer is none", async () => {
+  await answers((response) => {
+    response.writeHead(200, { ...JSON_TYPE, "Stream-Next-Offset": "1", ...CLOSED }).write("[1");
+    setTimeout(() => response.destroy(), 20);
+  }, part("[1]", "1", CLOSED));
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
+});
+
+test("a proxy's own page is not the stream", async () => {
+  await answers((response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>welcome to the hotel</h1>"), part("[1]", "1", CLOSED));
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
+});
+
+test("a refused token is asked for anew, once in a row", async () => {
+  await answers(part("[1]", "1"), (response) => refuse(response, 401, "bad_token"), part("[2]", "2"), (response) => refuse(response, 401, "bad_token"));
+  const told = [];
+  const token = (isRefused) => told.push(isRefused) && `t${told.length}`;
+  await assert.rejects(all(new Stream("s", { url: running.url, token, timing: TIMING })), { code: "bad_token" });
+  assert.deepEqual(told, [false, false, true, false, true]);
+  assert.equal(running.asked[2].headers.authorization, "Bearer t3");
+});
+
+test("leaving the loop ends the request", async () => {
+  let isClosed = false;
+  await answers(part("[]", "0", UP_TO_DATE), (response) => {
+    live(control("0") + data("[1]") + control("1"), false)(response);
+    response.on("close", () => (isClosed = true));
+  });
+  for await (const { items } of new Stream("s", { url: running.url, timing: TIMING }).read()) if (items[0] === 1) break;
+  await until("the request ends", () => isClosed);
+});
+
+test("a signal ends the loop with its reason, whatever it waits for", async () => {
+  await answers(part("[]", "0", UP_TO_DATE), live(control("0"), false));
+  for (const within of [0, 100]) {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(new Error("enough")), within);
+    await assert.rejects(all(new Stream("s", { url: running.url, timing: TIMING }), { signal: stop.signal }), /enough/);
+  }
+  await assert.rejects(all(new Stream("s", { url: running.url, signal: AbortSignal.abort(new Error("before")) })), /before/);
+});
+
+test("what the loop does not ask for stays with the server", async () => {
+  let sent = 0;
+  await answers(part("[]", "0", UP_TO_DATE), (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream" });
+    const more = () => {
+      while (!response.destroyed && sent < 400 && response.write(data(JSON.stringify(["x".repeat(65_536)])) + control(`${(sent += 1)}`)));
+      if (sent < 400) response.once("drain", more);
+    };
+    more();
+  });
+  const reader = new Stream("s", { url: running.url, timing: TIMING }).read();
+  await reader.next();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.ok(sent < 200, `${sent} of 400 were sent to a reader that has asked for one`);
+  await reader.return();
+});
+
+test("silence is noticed", async () => {
+  await answers(part("[]", "0", UP_TO_DATE), live(control("0", { upToDate: true }), false), live(data("[1]") + control("1", { streamClosed: true })));
+  const began = performance.now();
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: { ...TIMING, silence: 400 } })), [[[1], "1", false]]);
+  assert.ok(performance.now() - began >= 390);
+});
