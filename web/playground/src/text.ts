@@ -7,7 +7,7 @@ const WORDS = {
     skip: "To the publish form",
     heading: "Playground",
     lede:
-      "One log, three transports. A message has the same id on each of them, and the id is the cursor: disconnect or change the " +
+      "One log for every transport. A message has the same id on each of them, and the id is the cursor: disconnect or change the " +
       "transport, and delivery resumes where it stopped.",
     channel: "Channel",
     listen: "Listen",
@@ -135,7 +135,7 @@ const WORDS = {
     title: "Trident 演练场",
     skip: "跳到发布表单",
     heading: "演练场",
-    lede: "一份日志，三种传输方式。同一条消息在每种方式上都是同一个 id，id 就是游标：断开连接或更换传输方式后，从停下的地方继续。",
+    lede: "一份日志，所有传输方式共用。同一条消息在每种方式上都是同一个 id，id 就是游标：断开连接或更换传输方式后，从停下的地方继续。",
     channel: "频道",
     listen: "收听",
     receive: "接收",
