@@ -7,7 +7,7 @@
 #   make web      the client library in web/client, with its own tests, the playground and the admin page (needs Node)
 #   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
 #   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
-#   make e2e-examples  the examples for backends, in all their languages (needs PHP, and Go for one; part of e2e)
+#   make e2e-examples  the examples: backends in all their languages (needs PHP, and Go for one), and a run in Chromium (part of e2e)
 #   make e2e-docs  every command, link and setting in the documentation, and its wording (part of e2e); screenshot: the picture in README.md
 #   make cases    the tests of docs/CASES.md, with a result for each case; cases-all: their exhaustive forms too (needs what e2e needs)
 #   make e2e-compose  docker compose up with real containers: many replicas, some killed; and what the documentation says about it (needs Docker; not part of e2e)
@@ -188,9 +188,10 @@ e2e-streams: build e2e/streams/node_modules/.package-lock.json
 e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
-# examples/publish and examples/backend in all their languages. Needs PHP: Debian's php-cli. The example in Go is skipped without Go (golang-go).
+# examples/publish and examples/backend in all their languages, and examples/run in Chromium. Needs PHP: Debian's php-cli. The example in Go is
+# skipped without Go (golang-go).
 .PHONY: e2e-examples
-e2e-examples: build e2e/node_modules/.package-lock.json examples/backend/express-login/node_modules/.package-lock.json
+e2e-examples: build web/client/dist/index.js e2e/node_modules/.package-lock.json examples/backend/express-login/node_modules/.package-lock.json examples/run/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:examples
 
 # The documentation as a folder of pages, target/site, for any static file server.

@@ -164,6 +164,7 @@ const PLANS = {
   "docs/BACKEND.md": [saved, serves, inPage(2, /"tea":2|"order":1/)],
   "examples/backend/README.md": [elsewhere("make e2e-examples")],
   "examples/publish/README.md": [elsewhere("make e2e-examples")],
+  "examples/run/README.md": [elsewhere("make e2e-examples")],
   "shared/README.md": [elsewhere("make test")],
   "socketio/README.md": "anything",
   "web/client/README.md": "parsed",

@@ -33,7 +33,7 @@ for (const file of FILES) {
 
     test("has a checksum for everything", () => {
       assert.equal(lock.lockfileVersion, 3);
-      assert.ok(packages.length > 0);
+      assert.ok(packages.length > 0 || Object.values(lock.packages).some(({ link }) => link));
       assert.deepEqual(names(packages.filter(({ integrity }) => !/^sha512-[A-Za-z0-9+/]{86}==$/.test(integrity ?? ""))), []);
     });
 
