@@ -188,10 +188,10 @@ e2e-streams: build e2e/streams/node_modules/.package-lock.json
 e2e-client: build web-fresh e2e/node_modules/.package-lock.json
 	cd e2e && npm run test:client
 
-# examples/publish and examples/backend in all their languages, and examples/run in Chromium. Needs PHP: Debian's php-cli. The example in Go is
+# examples/publish and examples/backend in all their languages, examples/adapters, and examples/run in Chromium. Needs PHP: Debian's php-cli. The example in Go is
 # skipped without Go (golang-go).
 .PHONY: e2e-examples
-e2e-examples: build web/client/dist/index.js e2e/node_modules/.package-lock.json examples/backend/express-login/node_modules/.package-lock.json examples/run/node_modules/.package-lock.json
+e2e-examples: build web/client/dist/index.js e2e/node_modules/.package-lock.json examples/backend/express-login/node_modules/.package-lock.json examples/run/node_modules/.package-lock.json examples/adapters/node_modules/.package-lock.json
 	cd e2e && npm run --silent test:examples
 
 # The documentation as a folder of pages, target/site, for any static file server.

@@ -1,0 +1,164 @@
+// Each adapter with the real package, against a real server: whoever loses the connection has the whole answer in the end, once.
+
+import assert from "node:assert/strict";
+import http from "node:http";
+import { Readable } from "node:stream";
+import { after, before, test } from "node:test";
+import { toServerSentEventsResponse } from "@tanstack/ai";
+import { ChatClient, fetchServerSentEvents } from "@tanstack/ai-client";
+import { DefaultChatTransport } from "ai";
+import { Window } from "happy-dom";
+import { createResumableStreamContext } from "resumable-stream/generic";
+import { startService } from "../../e2e/lib/stack.js";
+import { token } from "../../e2e/lib/token.js";
+import { sleep, soon, until } from "../../e2e/lib/wait.js";
+import { chats } from "./ai-sdk.mjs";
+import { onTrident as redis } from "./resumable-stream.mjs";
+import { onTrident as durability } from "./tanstack.mjs";
+
+const WORDS = Array.from({ length: 60 }, (_, n) => `${n} 词 `);
+const TEXT = WORDS.join("");
+
+let trident;
+let server;
+before(async () => {
+  trident = await startService("standalone", { TRIDENT_DEMO: "off" });
+  server = { url: trident.base, token: () => token() };
+});
+after(() => trident?.stop());
+
+/** A stream of strings to its end. */
+async function text(stream) {
+  let all = "";
+  for await (const part of stream) all += part;
+  return all;
+}
+
+/** An application: `answer` makes a `Response` of a `Request`. */
+async function application(answer) {
+  const sockets = new Set();
+  const requests = [];
+  const app = http.createServer(async (from, to) => {
+    const base = `http://127.0.0.1:${app.address().port}`;
+    const init = { method: from.method, headers: from.headers, duplex: "half", body: from.method === "POST" ? Readable.toWeb(from) : undefined };
+    const request = new Request(base + from.url, init);
+    requests.push(request);
+    const response = await answer(request);
+    to.writeHead(response.status, Object.fromEntries(response.headers));
+    if (response.body) Readable.fromWeb(response.body).on("error", () => to.destroy()).pipe(to);
+    else to.end();
+  });
+  app.on("connection", (socket) => sockets.add(socket));
+  await new Promise((resolve) => app.listen(0, "127.0.0.1", resolve));
+  const cut = () => sockets.forEach((socket) => socket.destroy());
+  return { base: `http://127.0.0.1:${app.address().port}`, requests, cut, close: () => (cut(), new Promise((resolve) => app.close(resolve))) };
+}
+
+test("resumable-stream: others follow a stream from its beginning, or after what they have", async () => {
+  const context = () => createResumableStreamContext({ waitUntil: () => {}, ...redis(server) });
+  const [first, second] = [context(), context()];
+  const words = () => ReadableStream.from((async function* () {
+    for (const word of WORDS) {
+      await sleep(10);
+      yield word;
+    }
+  })());
+  const source = text(await first.resumableStream("s", words));
+  await sleep(200);
+  const whole = text(await second.resumableStream("s", () => assert.fail("a second source")));
+  const rest = text(await second.resumeExistingStream("s", 20));
+  assert.equal(await second.hasExistingStream("s"), true);
+  assert.deepEqual(await soon("all of them", Promise.all([source, whole, rest])), [TEXT, TEXT, TEXT.slice(20)]);
+  assert.equal(await second.resumableStream("s", () => assert.fail("again")), null);
+  assert.equal(await second.hasExistingStream("s"), "DONE");
+  assert.equal(await second.hasExistingStream("another"), null);
+});
+
+test("resumable-stream: of many that begin at once, one is the source", async () => {
+  let sources = 0;
+  const words = () => ReadableStream.from((async function* () {
+    sources += 1;
+    await sleep(300);
+    yield TEXT;
+  })());
+  const streams = await Promise.all(Array.from({ length: 4 }, async () => createResumableStreamContext({ waitUntil: () => {}, ...redis(server) }).resumableStream("race", words)));
+  const texts = await soon("all of them", Promise.all(streams.map(text)));
+  assert.deepEqual([sources, new Set(texts)], [1, new Set([TEXT])]);
+});
+
+test("AI SDK: useChat({ resume: true }) of a page that is reloaded shows the answer from its beginning to its end", async (t) => {
+  const window = new Window({ url: "http://localhost/" });
+  Object.assign(globalThis, { window, document: window.document });
+  globalThis.navigator ??= window.navigator;
+  const [{ createElement }, { createRoot }, { useChat }] = await Promise.all([import("react"), import("react-dom/client"), import("@ai-sdk/react")]);
+  const { answer, resume } = chats(server, async (writer) => {
+    writer.write({ type: "text-start", id: "t" });
+    for (const delta of WORDS) {
+      await sleep(15);
+      writer.write({ type: "text-delta", id: "t", delta });
+    }
+    writer.write({ type: "text-end", id: "t" });
+  });
+  const app = await application((request) => (request.method === "POST" ? answer(request) : resume(new URL(request.url).pathname.split("/")[3])));
+  t.after(async () => {
+    await app.close();
+    await window.happyDOM.close();
+  });
+  function page(messages, isResumed) {
+    const shown = {};
+    const Page = () => {
+      shown.chat = useChat({ id: "c1", messages, resume: isResumed, transport: new DefaultChatTransport({ api: `${app.base}/api/chat` }) });
+      return null;
+    };
+    const root = createRoot(window.document.createElement("div"));
+    root.render(createElement(Page));
+    const text = () => shown.chat?.messages.filter(({ role }) => role === "assistant").flatMap(({ parts }) => parts).map(({ text = "" }) => text).join("") ?? "";
+    return { shown, text, close: () => root.unmount() };
+  }
+  const first = page([], false);
+  await until("the page", () => first.shown.chat);
+  void first.shown.chat.sendMessage({ text: "go" });
+  await until("some of it", () => first.text().length > 50);
+  const messages = first.shown.chat.messages.filter(({ role }) => role === "user");
+  first.close();
+  app.cut();
+  const [second, third] = [page(messages, true), page(messages, true)];
+  for (const one of [second, third]) await until("the end", () => one.text() === TEXT && one.shown.chat.status === "ready", { within: 20_000 });
+  assert.ok(TEXT.startsWith(first.text()) && first.text().length < TEXT.length);
+  assert.equal(second.shown.chat.messages.length, 2);
+  [second, third].forEach((one) => one.close());
+  assert.equal((await resume("c1")).status, 204, "nothing is being written");
+});
+
+test("TanStack AI: a client that is cut off continues after its last chunk, and another joins the run", async (t) => {
+  let calls = 0;
+  async function* model(runId) {
+    calls += 1;
+    yield { type: "RUN_STARTED", runId, threadId: "t", timestamp: Date.now() };
+    yield { type: "TEXT_MESSAGE_START", messageId: "m", role: "assistant", timestamp: Date.now() };
+    for (const delta of WORDS) {
+      await sleep(15);
+      yield { type: "TEXT_MESSAGE_CONTENT", messageId: "m", delta, timestamp: Date.now() };
+    }
+    yield { type: "TEXT_MESSAGE_END", messageId: "m", timestamp: Date.now() };
+    yield { type: "RUN_FINISHED", runId, threadId: "t", timestamp: Date.now() };
+  }
+  const app = await application((request) => toServerSentEventsResponse(model(request.headers.get("X-Run-Id")), { durability: { adapter: durability(request, server), batch: 5 } }));
+  t.after(() => app.close());
+  const connection = fetchServerSentEvents(`${app.base}/chat`);
+  const client = new ChatClient({ connection });
+  const text = () => client.getMessages().filter(({ role }) => role === "assistant").flatMap(({ parts }) => parts).map(({ content = "" }) => content).join("");
+  const sent = client.sendMessage("go");
+  for (const length of [50, 120, 200]) {
+    await until(`${length} characters`, () => text().length > length);
+    app.cut();
+  }
+  await soon("the end", sent, 20_000);
+  assert.equal(text(), TEXT);
+  assert.ok(app.requests.length > 1 && app.requests.slice(1).every(({ headers }) => headers.has("Last-Event-ID")), `${app.requests.length} requests`);
+  const run = app.requests[0].headers.get("X-Run-Id");
+  const deltas = [];
+  for await (const chunk of connection.joinRun(run)) if (chunk.type === "TEXT_MESSAGE_CONTENT") deltas.push(chunk.delta);
+  assert.equal(deltas.join(""), TEXT);
+  assert.equal(calls, 1, "the model was called once");
+});

@@ -1,0 +1,47 @@
+// The AI SDK's useChat({ resume: true }) on Trident: the answer that is being written in a chat is a stream, which a page that is
+// reloaded reads from its beginning. POST /api/chat is answered by `answer`, and GET /api/chat/<id>/stream by `resume`.
+
+import { createUIMessageStream, createUIMessageStreamResponse, UI_MESSAGE_STREAM_HEADERS } from "ai";
+import { Stream } from "trident-client";
+
+/**
+ * @param {{ url: string, token: string | (() => string) }} server its token covers `answers/*`
+ * @param {(writer: import("ai").UIMessageStreamWriter, messages: import("ai").UIMessage[]) => Promise<void>} write writes an answer: with a
+ * model, it is `writer.merge(streamText({ model, … }).toUIMessageStream())`
+ */
+export function chats(server, write) {
+  /** The answer that is being written in each chat. In an application this is in its database. */
+  const active = new Map();
+  const streamOf = (answer) => new Stream(`answers/${answer}`, { ...server, contentType: "text/plain; charset=utf-8" });
+
+  return {
+    /** Answers a message. Whether the page stays or not, the answer is written to its end. */
+    async answer(request) {
+      const { id, messages } = await request.json();
+      const answer = crypto.randomUUID();
+      const stream = streamOf(answer);
+      await stream.create({ ttl: 3600 });
+      active.set(id, answer);
+      return createUIMessageStreamResponse({
+        stream: createUIMessageStream({ originalMessages: messages, execute: ({ writer }) => write(writer, messages) }),
+        async consumeSseStream({ stream: events }) {
+          for await (const event of events) await stream.append(event);
+          await stream.close();
+          if (active.get(id) === answer) active.delete(id);
+        },
+      });
+    },
+
+    /** What is being written in a chat: from the beginning, and then as it comes. */
+    async resume(id) {
+      const answer = active.get(id);
+      if (!answer) return new Response(null, { status: 204 });
+      return new Response(ReadableStream.from(bytesOf(streamOf(answer))), { headers: UI_MESSAGE_STREAM_HEADERS });
+    },
+  };
+}
+
+async function* bytesOf(stream) {
+  const encoder = new TextEncoder();
+  for await (const { items } of stream.read()) yield encoder.encode(items.join(""));
+}
