@@ -1,16 +1,14 @@
 // The playground of a stack in Chromium, behind a proxy that tests can spoil: what its tests share.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, afterEach, before, beforeEach } from "node:test";
+import { violationsOn } from "../lib/axe.js";
 import { launch, SIZES, tab } from "../lib/browser.js";
 import { PINGS, startStack } from "../lib/stack.js";
 import { Proxy } from "./proxy.js";
 import { Writer } from "./writer.js";
 
 export const PANES = ["comet", "chat", "sse"];
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Call it in a `describe`: there is a stack for all of its tests, and a proxy for each. */
 export class Playground {
@@ -80,8 +78,6 @@ export class Playground {
   }
 
   async axe(what) {
-    await this.page.evaluate(AXE);
-    const { violations } = await this.page.evaluate(() => window.axe.run());
-    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`), [], what);
+    assert.deepEqual(await violationsOn(this.page), [], what);
   }
 }

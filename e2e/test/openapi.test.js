@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import Ajv from "ajv/dist/2020.js";
+import { violationsOn } from "../lib/axe.js";
 import { SIZES, launch, picture, tab } from "../lib/browser.js";
 import { ask, open, publish } from "../lib/http.js";
 import { startRedis } from "../lib/redis.js";
@@ -15,7 +15,6 @@ import { bearer, token } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 
 const FILE = path.join(ROOT, "docs/openapi.json");
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const DOCUMENT = JSON.parse(readFileSync(FILE, "utf8"));
 const ajv = new Ajv({ strict: false, validateFormats: false });
 ajv.addSchema({ $id: "document", ...DOCUMENT });
@@ -215,9 +214,7 @@ describe("its page", () => {
       assert.ok(!/undefined|\[object|NaN/.test(await page.locator("body").innerText()), "every cell says something");
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert.equal(overflow, 0, "it is no wider than its window");
-      await page.evaluate(AXE);
-      const { violations } = await page.evaluate(() => window.axe.run());
-      assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => String(target))]), []);
+      assert.deepEqual(await violationsOn(page), []);
       assert.deepEqual(page.complaints, []);
       await picture(page, `api-${size}-${colorScheme}`);
       await page.context().close();

@@ -3,17 +3,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import http from "node:http";
-import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { chromium } from "playwright-core";
+import { violationsOn } from "../lib/axe.js";
 import { FLAGS, executable, tab } from "../lib/browser.js";
 import { ask, publish } from "../lib/http.js";
 import { ROOT, startService } from "../lib/stack.js";
 import { bearer } from "../lib/token.js";
 import { until } from "../lib/wait.js";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** How it shows that a page lives. */
 const LIVE = {
@@ -40,9 +38,7 @@ describe("pages in one browser", () => {
   });
 
   async function axe(page, what) {
-    await page.evaluate(AXE);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`), [], what);
+    assert.deepEqual(await violationsOn(page), [], what);
   }
 
   for (const [name, lives] of Object.entries(LIVE)) {
