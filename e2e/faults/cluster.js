@@ -9,7 +9,7 @@ import { until } from "../lib/wait.js";
 /** How many replicas there are of each. */
 const COUNT = { "comet-svc": 2, "sse-svc": 2, "chat-svc": 3 };
 export const SERVICES = ["comet-svc", "sse-svc", "chat-svc"];
-const SETTINGS = {
+export const SETTINGS = {
   TRIDENT_DEMO: "off",
   // So that the gateway may say how a session's id begins.
   TRIDENT_TRUSTED_PROXIES: "127.0.0.1",
@@ -23,7 +23,7 @@ const SETTINGS = {
 };
 
 /** A place for a process: it keeps its port, whatever becomes of the process. */
-class Replica {
+export class Replica {
   constructor(name, number, settings) {
     Object.assign(this, { name, number, settings });
   }

@@ -5,9 +5,9 @@ import { StringDecoder } from "node:string_decoder";
 import { sleep } from "../lib/wait.js";
 
 /** How long a reader waits that comes back as fast as is decent. */
-const AT_ONCE = 50;
+export const AT_ONCE = 50;
 /** What the gateway answers while no replica does, and a replica while it has no room. */
-const AWAY = [502, 503, 504];
+export const AWAY = [502, 503, 504];
 
 /**
  * One request. `text(piece)` is called as the body comes, and `head(response)` before. Gives the status, 0 where there was
@@ -31,7 +31,7 @@ function exchange(url, headers, signal, { head = () => {}, text = () => {} } = {
 }
 
 /** What all of them have: `account` is where it is written down, `cursor` where they go on. */
-class HttpReader {
+export class HttpReader {
   /** Connections, or long polls; answers that no reader should get; pieces that came, signs of life among them. */
   connections = 0;
   refused = [];
@@ -63,12 +63,17 @@ class HttpReader {
     await this.#running;
   }
 
+  /** Aborted when it is to end. */
+  get signal() {
+    return this.#end.signal;
+  }
+
   ask(path, headers, on = {}) {
     const text = (piece) => {
       this.pieces += 1;
       on.text?.(piece);
     };
-    return exchange(this.base + path, headers, this.#end.signal, { ...on, text });
+    return exchange(this.base + path, headers, this.signal, { ...on, text });
   }
 
   /** What is no answer to a reader of this kind is kept; to be away is none. */

@@ -8,6 +8,8 @@ import { sleep } from "../lib/wait.js";
 const OPTIONS = { forceNew: true, autoConnect: false, reconnectionDelay: 50, reconnectionDelayMax: 400, timeout: 5_000 };
 /** How long an ack may take before the connection that it was due on is no longer trusted with it. */
 const ACK_WITHIN = 5_000;
+/** A change that was acknowledged so many milliseconds ago outlives the process: a log on disk has it. */
+const STORED_AFTER = 100;
 
 /** Emits, and gives the ack; nothing if none came in time or the connection ended. */
 function ask(socket, ...words) {
@@ -25,15 +27,24 @@ function ask(socket, ...words) {
 class Client {
   recovered = 0;
   fresh = 0;
+  /** Of `recovered`, those that had to be. */
+  owed = 0;
   /** Answers that are none of those that are expected. */
   refused = [];
   #stopped = false;
   #ready = false;
+  #isOwed = false;
+  /** How many changes wait for an ack, and when the last one was acknowledged. */
+  #due = 0;
+  #changedAt = 0;
 
   constructor({ base, transports, auth }) {
     this.socket = io(base, { ...OPTIONS, transports, auth });
     this.socket.on("connect", () => {
       this[this.socket.recovered ? "recovered" : "fresh"] += 1;
+      if (this.#isOwed && this.socket.recovered) this.owed += 1;
+      else if (this.#isOwed) this.refused.push(`${this.socket.io.opts.transports}: a session that was stored is not recovered`);
+      this.#isOwed = false;
       // What was not answered before the connection broke may have been done or not.
       if (this.socket.recovered && this.#ready) return;
       this.#ready = false;
@@ -43,6 +54,24 @@ class Client {
 
   get ready() {
     return this.#ready && this.socket.connected;
+  }
+
+  /** Changes what belongs to the session: `join`, `name`, `subscribe`. Gives the ack; nothing if there is none. */
+  async change(...words) {
+    this.#due += 1;
+    const answer = await ask(this.socket, ...words);
+    this.#due -= 1;
+    if (answer) this.#changedAt = performance.now();
+    return answer;
+  }
+
+  /** The only process is killed now: its log has the session, or its last change may be lost. */
+  killed() {
+    // Who has not returned since the last time is owed what it was owed then.
+    if (!this.socket.connected) return;
+    const isStored = this.#ready && this.#due === 0 && performance.now() - this.#changedAt >= STORED_AFTER;
+    this.#isOwed ||= isStored;
+    this.#ready &&= isStored;
   }
 
   async #prepare(id) {
@@ -86,6 +115,7 @@ export class SocketReader extends Client {
       } else if (channels.includes(meta?.channel)) {
         account.took(meta.id, data.n);
         this.cursor = meta.id;
+        if (data.as !== undefined && data.as !== meta.from) this.refused.push(`message ${data.n} of ${data.as} is from ${meta.from}`);
       }
     });
   }
@@ -96,15 +126,21 @@ export class SocketReader extends Client {
 
   /** In this order nothing that arrives meanwhile comes twice. */
   async prepare() {
-    const left = await ask(this.socket, "unsubscribe", { channels: this.channels });
-    return left?.ok ? ask(this.socket, "subscribe", { channels: this.channels, since: this.cursor }) : left;
+    const left = await this.change("unsubscribe", { channels: this.channels });
+    return left?.ok ? this.change("subscribe", { channels: this.channels, since: this.cursor }) : left;
   }
 }
 
-/** Says something in a room, again and again. What was not acknowledged is not said again: it may stand in the log. */
+/**
+ * Says something in a room, again and again. What was not acknowledged is not said again: it may stand in the log. One that `renames` itself
+ * says in each message under which name, and does so often.
+ */
 export class SocketPublisher extends Client {
   acknowledged = 0;
   refusals = 0;
+  renames = false;
+  #as;
+  #names = 0;
   #talking;
   #over = false;
 
@@ -113,8 +149,16 @@ export class SocketPublisher extends Client {
     Object.assign(this, { name: `chat by ${transports}`, room, ledger, every, pick });
   }
 
-  prepare() {
-    return ask(this.socket, "join", this.room);
+  async prepare() {
+    const named = this.renames ? await this.#rename() : { ok: true };
+    return named?.ok ? this.change("join", this.room) : named;
+  }
+
+  async #rename() {
+    const as = `${this.name} ${(this.#names += 1)}`;
+    const answer = await this.change("name", as);
+    if (answer?.ok) this.#as = as;
+    return answer;
   }
 
   start() {
@@ -126,8 +170,9 @@ export class SocketPublisher extends Client {
     while (!this.#over) {
       await sleep(this.pick(2 * this.every));
       if (!this.ready) continue;
+      if (this.renames && this.pick(10) === 0 && !(await this.#rename())?.ok) continue;
       const n = this.ledger.next();
-      const answer = await ask(this.socket, "chat message", { n });
+      const answer = await ask(this.socket, "chat message", { n, as: this.#as });
       if (answer?.ok) {
         this.ledger.acknowledged(n, answer.id);
         this.acknowledged += 1;

@@ -14,6 +14,7 @@ const COLUMNS = [
   ["gaps reported", (row) => row.gaps],
   ["longest silence, ms: SSE", (row) => row.silence.sse],
   ["comet", (row) => row.silence.comet],
+  ["/ws", (row) => row.silence.ws],
   ["Socket.IO", (row) => row.silence["socket.io"]],
 ];
 

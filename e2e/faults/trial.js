@@ -10,6 +10,7 @@ import { write } from "./paper.js";
 import { HttpPublisher } from "./publishers.js";
 import { LongPollReader, RawReader, SseReader, StreamReader } from "./readers.js";
 import { SocketPublisher, SocketReader } from "./sockets.js";
+import { WebSocketPublisher, WebSocketReader } from "./websockets.js";
 
 const HTTP_READERS = [
   // An EventSource waits for as long as the server asks; the others come back at once, in the midst of it.
@@ -22,6 +23,8 @@ const HTTP_READERS = [
   ["long poll, raw", "comet", RawReader],
   ["stream", "comet", StreamReader],
   ["stream, too", "comet", StreamReader],
+  ["/ws", "ws", WebSocketReader],
+  ["/ws, too", "ws", WebSocketReader],
 ];
 const SOCKETS = [
   ["WebSocket", ["websocket"]],
@@ -38,9 +41,10 @@ export class Trial {
   readers = [];
   publishers = [];
 
-  constructor(cluster) {
+  /** `renames`: chat clients change their names; then nothing but what `killed` announces may end their connections. */
+  constructor(cluster, { renames = false } = {}) {
     trials += 1;
-    Object.assign(this, { cluster, pick: chance(seed + trials), room: `faults-${trials}` });
+    Object.assign(this, { cluster, renames, pick: chance(seed + trials), room: `faults-${trials}` });
     this.channels = [`public.${this.room}`, `chat.${this.room}`];
     this.query = this.channels.map((name) => `channel=${name}`).join("&");
   }
@@ -64,16 +68,18 @@ export class Trial {
       new HttpPublisher({ ...common, keyed: true, every }),
       new HttpPublisher({ ...common, keyed: true, every }),
       new HttpPublisher({ ...common, keyed: false, every }),
-      new SocketPublisher({ ...common, transports: ["websocket"], every }),
-      new SocketPublisher({ ...common, transports: ["polling"], every }),
+      new WebSocketPublisher({ ...common, every: 3 * every }),
     );
+    for (const transports of [["websocket"], ["polling"]]) {
+      this.publishers.push(Object.assign(new SocketPublisher({ ...common, transports, every }), { renames: this.renames }));
+    }
     for (const one of [...this.readers, ...this.publishers]) one.start();
     await this.publish(2, 15_000);
     await this.caughtUp();
   }
 
   /** Waits until everybody has something that is published from now on, each publisher anew. */
-  async caughtUp(within = 20_000) {
+  async caughtUp(within = 40_000) {
     await this.publish(1, within);
     const mark = await this.mark();
     await until("everybody to catch up", () => this.without(mark).length === 0, { within }).catch((error) => {
@@ -97,6 +103,14 @@ export class Trial {
 
   /** How much each stream has brought, signs of life included, by name. */
   signs = () => Object.fromEntries(this.readers.filter(({ lasts, pieces }) => lasts && pieces).map((reader) => [reader.account.name, reader.pieces]));
+
+  /** Those with a session. */
+  sockets = () => [...this.readers, ...this.publishers].filter(({ socket }) => socket);
+
+  /** The only process is killed now: sessions that its log has must be recovered. */
+  killed() {
+    this.sockets().forEach((socket) => socket.killed());
+  }
 
   /** Publishes one message with a key, and gives its number. */
   async mark() {
@@ -142,8 +156,8 @@ export class Trial {
 }
 
 /** Runs `fault(trial)` while everybody is at work, and asserts that every message is accounted for. */
-async function suffer(cluster, name, fault, { gaps = false, check = () => {} }) {
-  const trial = new Trial(cluster);
+async function suffer(cluster, name, fault, { gaps = false, check = () => {}, renames }) {
+  const trial = new Trial(cluster, { renames });
   try {
     await trial.begin();
     await fault(trial);
@@ -156,7 +170,7 @@ async function suffer(cluster, name, fault, { gaps = false, check = () => {} }) 
     // Who comes later may be told of a gap by the log's edge as well as by the break in it.
     const told = trial.ledger.accounts.filter((account) => account.gaps > 0 !== gaps && !(gaps && account.transport === "later"));
     assert.deepEqual(told.map((account) => account.name), [], gaps ? "were not told of the gap" : "were told of a gap where nothing was lost");
-    check(row);
+    check(row, trial);
   } catch (error) {
     error.message += `\n${cluster.said()}\n--- nginx\n${cluster.gateway.told().slice(-2_000)}`;
     throw error;
@@ -167,11 +181,11 @@ async function suffer(cluster, name, fault, { gaps = false, check = () => {} }) 
 }
 
 /**
- * Declares tests on `cluster()`: `fault(name, body, {gaps, check})`. `gaps`: everybody is told of one, not nobody;
- * `check(row)`: what else holds of the account.
+ * Declares tests on `cluster()`: `fault(name, body, {gaps, check, renames, timeout})`. `gaps`: everybody is told of one, not nobody;
+ * `check(row, trial)`: what else holds of the account; `renames`: as of a `Trial`.
  */
 export function faultsOf(cluster) {
   return (name, body, options = {}) => {
-    test(name, { timeout: 120_000 }, () => suffer(cluster(), name, body, options));
+    test(name, { timeout: options.timeout ?? 120_000 }, () => suffer(cluster(), name, body, options));
   };
 }

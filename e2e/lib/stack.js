@@ -48,17 +48,22 @@ function status(url) {
   });
 }
 
+/** The environment of a service on this address: none of our own settings but `settings`. */
+const environment = (address, settings) => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_"))),
+  RUST_LOG: process.env.RUST_LOG ?? "info",
+  TRIDENT_LISTEN: address,
+  TRIDENT_SECRET: SECRET,
+  ...settings,
+});
+
+/** Starts a service or standalone and does not wait: for tests that end it while it starts. */
+export const launch = (name, settings, port) => start(binary(name), [], environment(`127.0.0.1:${port}`, settings));
+
 /** Starts a service or standalone on `address` and waits until it is ready. `descriptors`: how many it may have open, if not as many as we. */
 export async function startService(name, settings = {}, port = undefined, { descriptors, address = "127.0.0.1" } = {}) {
   port ??= await freePort();
-  const clean = Object.entries(process.env).filter(([key]) => !key.startsWith("TRIDENT_"));
-  const env = {
-    ...Object.fromEntries(clean),
-    RUST_LOG: process.env.RUST_LOG ?? "info",
-    TRIDENT_LISTEN: `${address}:${port}`,
-    TRIDENT_SECRET: SECRET,
-    ...settings,
-  };
+  const env = environment(`${address}:${port}`, settings);
   const service = descriptors ? start("sh", ["-c", `ulimit -n ${descriptors} && exec "$0"`, binary(name)], env) : start(binary(name), [], env);
   const base = `http://${address}:${port}`;
   try {

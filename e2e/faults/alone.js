@@ -1,0 +1,79 @@
+// One `standalone` with its log on disk, that is killed at any moment, also while it starts, and started again.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { launch, PINGS } from "../lib/stack.js";
+import { sleep } from "../lib/wait.js";
+import { Replica, SETTINGS } from "./cluster.js";
+
+/** The longest time from a start to the next fault, in milliseconds. */
+const MAX_LIFE = 700;
+/** How long a start takes, about: within that, it can be killed while it starts. */
+const START = 150;
+
+/** A directory on a disk that loses nothing. */
+class PlainDisk {
+  live = mkdtempSync(path.join(tmpdir(), "trident-disk-"));
+  environment = {};
+
+  remove() {
+    rmSync(this.live, { recursive: true });
+  }
+}
+
+/** Starts it on a directory of its own, or on `disk`. */
+export async function startAlone({ disk = new PlainDisk(), settings = {} } = {}) {
+  const all = {
+    ...SETTINGS,
+    ...PINGS,
+    ...disk.environment,
+    TRIDENT_BUS: `file:${disk.live}`,
+    // Most of what is published is read from the disk by whoever connects later.
+    TRIDENT_HISTORY_TOTAL: "1MiB",
+    TRIDENT_HISTORY_BYTES: "1MiB",
+    ...settings,
+  };
+  const replica = new Replica("standalone", 0, all);
+  await replica.start();
+  const kill = () => replica.process.stop("SIGKILL");
+  return {
+    disk,
+    base: replica.base,
+    gateway: { told: () => "" },
+    of: () => [replica],
+    start: () => replica.start(),
+    kill,
+    /** Kills it so many times while `trial` is at work; after each, `then` is what happens besides. */
+    async killed(trial, times, then = () => {}) {
+      for (let at = 1; at <= times; at += 1) {
+        // A reader that gets one message an answer is slower than all publishers together: nobody is left behind for good.
+        if (at % 10 === 0) await trial.caughtUp(60_000);
+        // Sometimes in the midst of what follows a start, sometimes after everybody has returned.
+        if (trial.pick(3) === 0) await trial.publish(1, 30_000);
+        await sleep(trial.pick(MAX_LIFE));
+        trial.killed();
+        await kill();
+        await then();
+        if (trial.pick(4) === 0) {
+          const starting = launch("standalone", all, replica.port);
+          await sleep(trial.pick(START));
+          await starting.stop("SIGKILL");
+          await then();
+        }
+        await replica.start();
+      }
+    },
+    said: () => replica.process.said().slice(-6_000),
+    async mend() {
+      if (!replica.process.alive()) await replica.start();
+    },
+    async stop() {
+      await kill();
+      disk.remove();
+    },
+  };
+}
+
+/** How often sessions were recovered; `owed`: had to be. */
+export const recoveries = (trial) => Object.fromEntries(["recovered", "owed", "fresh"].map((what) => [what, trial.sockets().reduce((sum, socket) => sum + socket[what], 0)]));
