@@ -11,7 +11,7 @@
 #   make e2e-docs  every command, link and setting in the documentation, and its wording (part of e2e); screenshot: the picture in README.md
 #   make cases    the tests of docs/CASES.md, with a result for each case; cases-all: their exhaustive forms too (needs what e2e needs)
 #   make e2e-compose  docker compose up with real containers: many replicas, some killed; and what the documentation says about it (needs Docker; not part of e2e)
-#   make e2e-faults   replicas on one Redis, while processes are killed, stopped and disconnected; accounts for every message
+#   make e2e-faults   replicas on one Redis, and one process on a disk, while processes are killed, stopped and disconnected, and the power is cut; accounts for every message (needs cc)
 #   make e2e-hostile  attacks on everything, while good clients continue to read: docs/HOSTILE.md
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
