@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use actix_web::HttpResponse;
 use edge::{
     ApiError,
-    auth::{MAX_USER_BYTES, TooManyUsers, refusal},
+    auth::{MAX_USER_BYTES, TooManyUsers},
     connections::{self, ConnectionId},
     query::Parameter,
     service::Service,
@@ -180,7 +180,8 @@ pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpR
     };
     let user = found.ok_or_else(|| unknown(&incomplete))?.user;
     // First: the client may connect again at once, to any process.
-    let records: Vec<_> = user.iter().map(|user| refusal(user, service.bus.time() + refused, false)).collect();
+    let now = service.bus.time();
+    let records: Vec<_> = user.iter().map(|user| service.edge.refuse_at_least(user, now, refused)).collect();
     let own = replicas::end(service, &id, replicas::records(&records)).await;
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::End { id: id.clone(), records: replicas::records(&records) };
@@ -201,7 +202,7 @@ pub(crate) async fn end_user(service: &Service, request: &ApiRequest) -> Result<
         let message = format!("a user has at most {MAX_USER_BYTES} bytes, as its token has to contain it");
         return Err(ApiError::invalid("bad_user", message));
     }
-    let records = vec![refusal(&user, service.bus.time() + refused, true)];
+    let records = vec![service.edge.refuse_user(&user, service.bus.time(), refused)];
     let own = replicas::restrict(service, replicas::records(&records)).await;
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::Restrict { records: replicas::records(&records) };

@@ -20,10 +20,11 @@ mod tests;
 
 pub use access::{Access, TOKEN_COOKIE};
 pub use disconnected::{DisconnectedUsers, MAX_USER_BYTES, TooManyUsers};
+pub(crate) use disconnected::{Kind, Refusal};
 pub use identity::Identity;
 pub use mint::{TokenRequest, mint};
 pub use public_key::PublicKey;
-pub use restrictions::{Restricted, refusal};
+pub use restrictions::Restricted;
 pub use revocations::{Revocation, Revocations, Revoked, TooManyRevocations, seconds, to_seconds};
 pub(super) use token_owner::{TokenOwner, TokenOwners};
 pub use verifier::{LEEWAY, TokenFault, Verifier};

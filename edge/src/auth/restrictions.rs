@@ -10,7 +10,7 @@ use std::{
 
 use shared::live::bus::Record;
 
-use super::{Revocation, Revoked};
+use super::{Kind, Refusal, Revocation, Revoked};
 use crate::{
     Edge,
     connections::{Connection, End},
@@ -20,13 +20,15 @@ use crate::{
 const REVOKED_USER: &str = "revoked:user:";
 const REVOKED_TOKEN: &str = "revoked:jti:";
 const REFUSED: &str = "refused:";
+const REFUSED_AT_LEAST: &str = "refused_at_least:";
+/// The value of a refusal is when it was decided, in milliseconds. Earlier versions wrote one of these: for a user, and for a connection.
+const OF_USER: u64 = 1;
+const OF_CONNECTION: u64 = 0;
 /// The value of a revocation of tokens whenever they were issued.
 const WHENEVER: u64 = u64::MAX;
 
 /// The number of stored records that are compared before others use the thread.
 const SLICE: usize = 1_024;
-/// The clocks of hosts differ: a record with an end that is earlier by this many milliseconds is the same.
-const TOLERANCE_MS: u64 = 1_000;
 
 /// What followed from records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,12 +62,22 @@ impl Revocation {
     }
 }
 
-/// A record that refuses new connections of `user` until `until`. If `ends` is true it ends those that there are, and replaces an earlier
-/// record; otherwise the later end of both applies.
-#[must_use]
-pub fn refusal(user: &str, until: SystemTime, ends: bool) -> Record {
-    let name = format!("{REFUSED}{user}");
-    Record { name, value: ends.into(), expires_ms: milliseconds(until), is_monotone: !ends }
+fn refusal(user: &str, kind: Kind, decided_ms: u64, expires_ms: u64) -> Record {
+    let name = match kind {
+        Kind::User => format!("{REFUSED}{user}"),
+        Kind::Connection => format!("{REFUSED_AT_LEAST}{user}"),
+    };
+    Record { name, value: decided_ms, expires_ms, is_monotone: false }
+}
+
+/// The user whose connections a record of this name and value refuses, which kind of decision it is, and when it was made.
+fn refused(name: &str, value: u64) -> Option<(&str, Kind, u64)> {
+    if let Some(user) = name.strip_prefix(REFUSED_AT_LEAST) {
+        return Some((user, Kind::Connection, value));
+    }
+    let user = name.strip_prefix(REFUSED)?;
+    // It does not shorten the time either.
+    Some(if value == OF_CONNECTION { (user, Kind::Connection, OF_USER + 1) } else { (user, Kind::User, value) })
 }
 
 fn milliseconds(time: SystemTime) -> u64 {
@@ -82,6 +94,26 @@ struct Applied<'a> {
 }
 
 impl Edge {
+    /// A record that ends the connections of `user` and refuses new ones for `time`. It replaces earlier decisions. `now` is as for
+    /// [`restrict`](Self::restrict), which applies it.
+    #[must_use]
+    pub fn refuse_user(&self, user: &str, now: SystemTime, time: Duration) -> Record {
+        refusal(user, Kind::User, self.decided_ms(user, now), milliseconds(now + time))
+    }
+
+    /// A record that refuses new connections of `user` for at least `time`. It ends none.
+    #[must_use]
+    pub fn refuse_at_least(&self, user: &str, now: SystemTime, time: Duration) -> Record {
+        let known = self.disconnected.get(user, Kind::Connection).map_or(0, |known| known.expires_ms);
+        refusal(user, Kind::Connection, self.decided_ms(user, now), milliseconds(now + time).max(known))
+    }
+
+    /// The time of a decision: it is newer than what is known, also if a clock goes back.
+    fn decided_ms(&self, user: &str, now: SystemTime) -> u64 {
+        let known = [Kind::User, Kind::Connection].into_iter().filter_map(|kind| self.disconnected.get(user, kind));
+        known.map(|known| known.decided_ms.saturating_add(1)).fold(milliseconds(now), u64::max)
+    }
+
     /// Applies records, and ends connections to which they apply. Connections are visited in slices, between which others use the thread.
     /// `now` is the time by the clock of the bus, as the ends of records are.
     pub async fn restrict(&self, records: &[Record], now: SystemTime) -> Restricted {
@@ -101,19 +133,19 @@ impl Edge {
         Restricted { ended, rejected }
     }
 
-    /// The record of this name as this process knows it, if it has not ended at `now`, which is as for [`restrict`](Self::restrict).
+    /// The record of this name as this process knows it. `now` is as for [`restrict`](Self::restrict). One that has ended by then is returned only if
+    /// it replaced one that would still apply.
     pub(crate) fn record(&self, name: &str, now: SystemTime) -> Option<Record> {
-        if let Some(user) = name.strip_prefix(REFUSED) {
-            let left = self.disconnected.refused_for(user, Instant::now())?;
-            // Without an end to connections: those that had to end have.
-            return Some(refusal(user, now + left, false));
+        if let Some((user, kind, _)) = refused(name, OF_USER) {
+            let known = self.disconnected.get(user, kind)?;
+            return Some(refusal(user, kind, known.decided_ms, known.expires_ms));
         }
         let user = name.strip_prefix(REVOKED_USER).map(|user| Revoked::User(user.to_owned()));
         let tokens = user.or_else(|| name.strip_prefix(REVOKED_TOKEN).map(|id| Revoked::Jti(id.to_owned())))?;
         Some(self.revocations.get(tokens).filter(|revocation| revocation.expires > now)?.record())
     }
 
-    /// The names of what this process knows and `stored` has not, or has as it was earlier. A bus that has lost records gets them back.
+    /// The names of what this process knows and `stored` has not, or has as it was decided earlier. A bus that has lost records gets them back.
     pub(crate) async fn unstored(&self, stored: &[Record], now: SystemTime) -> Vec<String> {
         let (mut names, mut known) = (HashSet::new(), 0);
         let mut missing = Vec::new();
@@ -121,20 +153,21 @@ impl Edge {
             for record in slice {
                 names.insert(&*record.name);
                 let Some(here) = self.record(&record.name, now) else { continue };
-                known += 1;
-                let end = record.expires_ms.saturating_add(TOLERANCE_MS);
-                if record.value < here.value || end < here.expires_ms {
+                known += usize::from(refused(&record.name, record.value).is_none());
+                let is_later = record.expires_ms < here.expires_ms && (here.is_monotone || record.value == here.value);
+                if record.value < here.value || is_later {
                     missing.push(record.name.clone());
                 }
             }
             tokio::task::yield_now().await;
         }
+        let refused = self.disconnected.all(Instant::now());
+        let mut others: Vec<_> = refused.into_iter().map(|(user, kind)| refusal(&user, kind, 0, 0).name).collect();
         // Usually these are all.
-        if known < self.revocations.count() + self.disconnected.count() {
-            let revoked = self.revocations.all(now).into_iter().map(|revocation| revocation.record().name);
-            let refused = self.disconnected.users().into_iter().map(|user| format!("{REFUSED}{user}"));
-            missing.extend(revoked.chain(refused).filter(|name| !names.contains(&**name)));
+        if known < self.revocations.count() {
+            others.extend(self.revocations.all(now).into_iter().map(|revocation| revocation.record().name));
         }
+        missing.extend(others.into_iter().filter(|name| !names.contains(&**name)));
         missing
     }
 
@@ -149,25 +182,26 @@ impl Edge {
     fn apply<'a>(&self, records: &'a [Record], now: SystemTime) -> Applied<'a> {
         let (mut applied, instant) = (Applied::default(), Instant::now());
         for record in records {
-            let refused = record.name.strip_prefix(REFUSED);
-            // Also if it has ended by the clock of this host, which may be ahead.
-            applied.users.extend(refused.filter(|_| record.value > 0));
-            let Ok(left) = (UNIX_EPOCH + Duration::from_millis(record.expires_ms)).duration_since(now) else {
-                continue;
+            let left = (UNIX_EPOCH + Duration::from_millis(record.expires_ms)).duration_since(now).ok();
+            let revoke = |tokens| match left {
+                Some(_) => self.revocations.add(Revocation::of(tokens, record), now).is_ok(),
+                None => true,
             };
-            let revoke = |tokens| self.revocations.add(Revocation::of(tokens, record), now).is_ok();
             let is_added = if let Some(user) = record.name.strip_prefix(REVOKED_USER) {
                 applied.has_revoked = true;
                 revoke(Revoked::User(user.to_owned()))
             } else if let Some(id) = record.name.strip_prefix(REVOKED_TOKEN) {
                 applied.has_revoked = true;
                 revoke(Revoked::Jti(id.to_owned()))
-            } else if let Some(user) = refused {
-                if record.value > 0 {
-                    self.disconnected.refuse(user, left, instant).is_ok()
-                } else {
-                    self.disconnected.refuse_at_least(user, left, instant).is_ok()
+            } else if let Some((user, kind, decided_ms)) = refused(&record.name, record.value) {
+                let until = instant + left.unwrap_or_default();
+                let refusal = Refusal { decided_ms, expires_ms: record.expires_ms, until };
+                let is_added = self.disconnected.refuse(user, kind, refusal, instant);
+                // Also if it has ended by the clock of this host, which may be ahead, or if there is no room.
+                if kind == Kind::User && is_added != Ok(false) {
+                    applied.users.insert(user);
                 }
+                is_added.is_ok()
             } else {
                 // Of a later version.
                 true
@@ -175,6 +209,19 @@ impl Edge {
             applied.rejected += usize::from(!is_added);
         }
         applied
+    }
+
+    /// Applies what has ended of what the bus has stored: a decision that has ended may have replaced one that this process still knows. No connection
+    /// ends.
+    pub(crate) fn replace(&self, ended: &[Record]) {
+        let now = Instant::now();
+        for Record { name, value, expires_ms, .. } in ended {
+            if let Some((user, kind, decided_ms)) = refused(name, *value) {
+                let refusal = Refusal { decided_ms, expires_ms: *expires_ms, until: now };
+                // It needs no room: it is not remembered if nothing else is known of the user.
+                let _ = self.disconnected.refuse(user, kind, refusal, now);
+            }
+        }
     }
 }
 
@@ -193,7 +240,7 @@ mod tests {
     async fn records_end_by_the_clock_of_the_bus() {
         let (edge, minute) = (edge(), Duration::from_secs(60));
         let bus = SystemTime::now() - 2 * minute;
-        edge.restrict(&[refusal("ann", bus + minute, true)], bus).await;
+        edge.restrict(&[edge.refuse_user("ann", bus, minute)], bus).await;
         assert!(edge.disconnected.refused_for("ann", Instant::now()).is_some());
     }
 
@@ -206,19 +253,19 @@ mod tests {
         let records = [
             revocation("ann", now + hour).record(),
             revocation("bob", now + hour).record(),
-            refusal("cat", now + hour, true),
+            edge.refuse_user("cat", now, hour),
         ];
         edge.restrict(&records, now).await;
         let mut missing = edge.unstored(&records[1..2], now).await;
         missing.sort_unstable();
         assert_eq!(missing, ["refused:cat", "revoked:user:ann"]);
-        assert_eq!(edge.record("refused:cat", now).map(|record| record.value), Some(0));
+        assert_eq!(edge.record("refused:cat", now).as_ref(), Some(&records[2]));
         assert_eq!(edge.record("revoked:user:ann", now).as_ref(), Some(&records[0]));
         assert!(edge.unstored(&records, now).await.is_empty());
         assert!(edge.unstored(&[], now + 2 * hour).await.iter().all(|name| name == "refused:cat"));
     }
 
-    /// A bus that has gone back to an earlier copy has the names, but not what was decided last.
+    /// A bus that has gone back to an earlier copy has the names, but not what was decided last. An earlier decision may end later.
     #[actix_web::test]
     async fn what_is_stored_as_it_was_earlier_is_known() {
         let (edge, now, hour) = (edge(), SystemTime::now(), Duration::from_secs(3_600));
@@ -227,22 +274,82 @@ mod tests {
             issued_before: before,
             expires: now + hours * hour,
         };
+        let refused =
+            |user: &str, decided_ms, hours| refusal(user, Kind::User, decided_ms, milliseconds(now + hours * hour));
         let known = [
             revocation("ann", Some(9.0), 2).record(),
             revocation("bob", None, 2).record(),
             revocation("cat", Some(9.0), 2).record(),
-            refusal("dan", now + 2 * hour, true),
-            refusal("eve", now + 2 * hour, true),
+            refused("dan", 9, 2),
+            refused("eve", 9, 2),
+            refused("fay", 9, 1),
         ];
         edge.restrict(&known, now).await;
         let stored = [
             revocation("ann", Some(9.0), 1).record(),
             revocation("bob", Some(9.0), 2).record(),
             revocation("cat", Some(9.0), 3).record(),
-            refusal("dan", now + hour, true),
-            refusal("eve", now + 2 * hour, true),
+            refused("dan", 8, 1),
+            refused("eve", 9, 2),
+            refused("fay", 8, 2),
         ];
-        assert_eq!(edge.unstored(&stored, now).await, ["revoked:user:ann", "revoked:user:bob", "refused:dan"]);
+        let missing = edge.unstored(&stored, now).await;
+        assert_eq!(missing, ["revoked:user:ann", "revoked:user:bob", "refused:dan", "refused:fay"]);
+        // What the copy has applies in no process, whatever was read first.
+        edge.restrict(&stored, now).await;
+        for name in missing {
+            assert_eq!(edge.record(&name, now).as_ref(), known.iter().find(|record| record.name == name), "{name}");
+        }
+    }
+
+    /// The user is admitted again before the earlier decision would have ended: the earlier one must not return.
+    #[actix_web::test]
+    async fn a_decision_that_has_ended_is_stored_again_over_an_earlier_one() {
+        let (edge, now, minute) = (edge(), SystemTime::now(), Duration::from_secs(60));
+        let earlier = edge.refuse_user("ann", now, 60 * minute);
+        edge.restrict(std::slice::from_ref(&earlier), now).await;
+        let shorter = edge.refuse_user("ann", now - 2 * minute, minute);
+        assert!(shorter.value > earlier.value, "also if the clock has gone back");
+        edge.replace(std::slice::from_ref(&shorter));
+        assert!(edge.disconnected.refused_for("ann", Instant::now()).is_none());
+        assert!(edge.unstored(&[], now).await.is_empty(), "nothing that has ended is missing");
+        assert_eq!(edge.unstored(std::slice::from_ref(&earlier), now).await, ["refused:ann"]);
+        assert_eq!(edge.record("refused:ann", now), Some(shorter));
+        edge.restrict(&[earlier], now).await;
+        assert!(edge.disconnected.refused_for("ann", Instant::now()).is_none());
+    }
+
+    /// Also a decision that this process makes about another connection.
+    #[actix_web::test]
+    async fn a_connection_that_ends_does_not_shorten_the_time() {
+        let (edge, now, minute) = (edge(), SystemTime::now(), Duration::from_secs(60));
+        let left =
+            || edge.disconnected.refused_for("ann", Instant::now()).map_or(0, |left| left.as_secs().div_ceil(60));
+        let first = edge.refuse_at_least("ann", now, 30 * minute);
+        edge.restrict(&[first], now).await;
+        let second = edge.refuse_at_least("ann", now, minute);
+        assert_eq!(second.expires_ms, milliseconds(now + 30 * minute), "the bus has one of them");
+        edge.restrict(&[second], now).await;
+        assert_eq!(left(), 30);
+        edge.restrict(&[edge.refuse_user("ann", now, minute)], now).await;
+        assert_eq!(left(), 1);
+        let third = edge.refuse_at_least("ann", now, 2 * minute);
+        edge.restrict(&[third], now).await;
+        assert_eq!(left(), 2);
+    }
+
+    /// Their values were whether connections end.
+    #[actix_web::test]
+    async fn records_of_earlier_versions_apply_until_there_is_a_newer_one() {
+        let (edge, now, hour) = (edge(), SystemTime::now(), Duration::from_secs(3_600));
+        let of = |value, hours| refusal("ann", Kind::User, value, milliseconds(now + hours * hour));
+        let left =
+            || edge.disconnected.refused_for("ann", Instant::now()).map_or(0, |left| left.as_secs().div_ceil(3_600));
+        edge.restore(&[of(OF_CONNECTION, 3), of(OF_USER, 2)], now);
+        assert_eq!(left(), 3);
+        edge.restore(&[edge.refuse_user("ann", now, hour)], now);
+        edge.restore(&[of(OF_CONNECTION, 3), of(OF_USER, 2)], now);
+        assert_eq!(left(), 1);
     }
 
     #[test]

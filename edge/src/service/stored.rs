@@ -36,7 +36,8 @@ impl Service {
                 let now = bus.time();
                 let records = mem::take(&mut all.records);
                 let has_ended = |record: &Record| UNIX_EPOCH + Duration::from_millis(record.expires_ms) <= now;
-                let valid: Vec<_> = records.iter().filter(|record| !has_ended(record)).cloned().collect();
+                let (ended, valid): (Vec<_>, Vec<_>) = records.iter().cloned().partition(has_ended);
+                edge.replace(&ended);
                 let rejected = edge.restrict(&valid, now).await.rejected;
                 if rejected > 0 {
                     log::error!("there is no memory for {rejected} stored revocations and disconnected users");
@@ -76,7 +77,7 @@ async fn store_again(
     for names in names.chunks(STORED_AT_ONCE) {
         loop {
             let now = time();
-            // Meanwhile, a user may be refused for a shorter time.
+            // Meanwhile, something else may be decided.
             let known = names.iter().filter_map(|name| edge.record(name, now)).collect();
             match store(known).await {
                 Ok(()) => break,
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
     use crate::{
         Settings,
-        auth::{Revocation, Revoked, refusal},
+        auth::{Revocation, Revoked},
         settings::ServiceDefaults,
     };
 
@@ -114,7 +115,7 @@ mod tests {
             expires: now + hour,
         });
         let mut records: Vec<_> = revoked.map(|revocation| revocation.record()).collect();
-        records.push(refusal("ann", now + 24 * hour, true));
+        records.push(edge.refuse_user("ann", now, 24 * hour));
         edge.restrict(&records, now).await;
         let names = edge.unstored(&[], now).await;
         assert_eq!(names.len(), records.len());
@@ -122,7 +123,7 @@ mod tests {
         let store = async |part: Vec<Record>| {
             if is_away.replace(false) {
                 // Meanwhile, a backend decides otherwise.
-                edge.restrict(&[refusal("ann", now + hour, true)], now).await;
+                edge.restrict(&[edge.refuse_user("ann", now, hour)], now).await;
                 return Err(BusError::Unavailable("away".to_owned()));
             }
             stored.borrow_mut().push(part);

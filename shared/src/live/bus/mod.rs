@@ -35,7 +35,7 @@ pub use file::FileBus;
 pub use memory::MemoryBus;
 pub use peers::{ANSWER_WITHIN, Question, Record, Replies, Stored};
 pub use redis::RedisBus;
-pub use states::{StateTable, StoredState};
+pub use states::{Merge, StateTable, StoredState};
 
 /// A future of the bus, for a trait that can be used as `Arc<dyn Bus>`: one allocation for each publication.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -49,7 +49,8 @@ impl fmt::Debug for Question {
     }
 }
 
-/// A fact that all processes on a bus know for a time. Of two records of one name, the last one applies, unless it is monotone.
+/// A fact that all processes on a bus know for a time. Of two records of one name, the one with the greater value applies, in whatever order they
+/// arrive; of equal ones, the one with the later end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// What it is about.
@@ -58,7 +59,7 @@ pub struct Record {
     pub value: u64,
     /// When it ends, in milliseconds since the Unix epoch.
     pub expires_ms: u64,
-    /// Whether the greater value and the later end apply when it is stored.
+    /// Whether the later end of both applies, too, when it is stored.
     pub is_monotone: bool,
 }
 

@@ -1,5 +1,16 @@
 //! Small states that outlive the process: keyed values with an expiry, each of a kind that has a limit.
 
+/// Which of two values of a key applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The last one.
+    Last,
+    /// The greater one, compared by bytes, with its end; of equal ones, the one with the later end.
+    Greater,
+    /// The greater one, until the later end of both.
+    Monotone,
+}
+
 /// A kind of small state, and the limit of all states of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateTable {
@@ -9,15 +20,15 @@ pub struct StateTable {
     pub max_bytes: usize,
     /// Whether a change is durable before it is confirmed, whatever `TRIDENT_FSYNC` says.
     pub is_synced: bool,
-    /// Whether a change keeps the greater value, compared by bytes, and the later end.
-    pub is_monotone: bool,
+    /// What a change of a key that has a value leaves there.
+    pub merge: Merge,
 }
 
 impl StateTable {
     /// A table in which the last change applies, and is as durable as a message.
     #[must_use]
     pub const fn new(name: &'static str, max_bytes: usize) -> Self {
-        Self { name, max_bytes, is_synced: false, is_monotone: false }
+        Self { name, max_bytes, is_synced: false, merge: Merge::Last }
     }
 }
 

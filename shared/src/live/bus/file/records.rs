@@ -3,19 +3,20 @@
 use bytes::Bytes;
 
 use super::states::States;
-use crate::live::bus::{Record, StateTable, StoredState};
+use crate::live::bus::{Merge, Record, StateTable, StoredState};
 
-/// Records such as users who are refused. They are few, and each decides who may do what: a power cut loses none.
-pub(super) const LAST: StateTable = StateTable { is_synced: true, ..StateTable::new("record", 8 << 20) };
-/// Records such as revocations, of which the strictest applies, in whatever order they arrive.
-pub(super) const MONOTONE: StateTable = StateTable { is_monotone: true, ..StateTable { name: "monotone", ..LAST } };
+/// Records such as users who are refused, of which the newest applies. They are few, and each decides who may do what: a power cut loses none.
+pub(super) const NEWEST: StateTable =
+    StateTable { is_synced: true, merge: Merge::Greater, ..StateTable::new("record", 8 << 20) };
+/// Records such as revocations, of which the strictest applies.
+pub(super) const MONOTONE: StateTable = StateTable { name: "monotone", merge: Merge::Monotone, ..NEWEST };
 /// What the holder of a lease has stored, such as the position of webhooks.
 const LEASES: StateTable = StateTable::new("lease", 1 << 20);
 
 /// A record as a state.
 pub(super) fn state_of(Record { name, value, expires_ms, is_monotone }: Record) -> StoredState {
     StoredState {
-        table: if is_monotone { MONOTONE } else { LAST },
+        table: if is_monotone { MONOTONE } else { NEWEST },
         key: name.into_bytes(),
         // The bytes have the order of the numbers.
         value: Some(value.to_be_bytes().to_vec()),
@@ -26,13 +27,14 @@ pub(super) fn state_of(Record { name, value, expires_ms, is_monotone }: Record) 
 /// All records that have not expired.
 pub(super) fn all(states: &States, now_ms: u64) -> Vec<Record> {
     let of = |table: StateTable| {
+        let is_monotone = table.merge == Merge::Monotone;
         states.of(table, now_ms).into_iter().filter_map(move |state| {
             let value = u64::from_be_bytes(state.value?.try_into().ok()?);
             let name = String::from_utf8(state.key).ok()?;
-            Some(Record { name, value, expires_ms: state.until_ms, is_monotone: table.is_monotone })
+            Some(Record { name, value, expires_ms: state.until_ms, is_monotone })
         })
     };
-    of(LAST).chain(of(MONOTONE)).collect()
+    of(NEWEST).chain(of(MONOTONE)).collect()
 }
 
 /// What the holder of the lease `name` has stored, as a state.

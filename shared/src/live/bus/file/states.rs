@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::record::{Change, Encoder};
-use crate::live::bus::{BusError, StateTable, StoredState};
+use crate::live::bus::{BusError, Merge, StateTable, StoredState};
 
 /// A table has at most this part of a segment, which begins with all of them.
 const PART_OF_SEGMENT: u64 = 8;
@@ -108,7 +108,7 @@ impl States {
     /// # Errors
     /// The limit.
     pub(super) fn plan(&self, change: StoredState, pending: &mut Pending, segment_bytes: u64) -> Result<(), BusError> {
-        let change = if change.table.is_monotone { self.merged(change, pending) } else { change };
+        let change = self.merged(change, pending);
         let table = change.table;
         let size_of = |value: Option<&[u8]>| value.map_or(0, |value| size(&change.key, value)).cast_signed();
         let before = size_of(self.replaced(&change, pending).map(|(value, _)| value));
@@ -134,15 +134,18 @@ impl States {
         }
     }
 
-    /// A change of a monotone table: the greater value and the later end of it and of what it replaces.
+    /// A change as its table [merges](Merge) it with what it replaces.
     fn merged(&self, mut change: StoredState, pending: &Pending) -> StoredState {
-        let before = self.replaced(&change, pending).map(|(value, until_ms)| (value.to_vec(), until_ms));
-        if let (Some(value), Some((before, until_ms))) = (&mut change.value, before) {
-            if before > *value {
-                *value = before;
-            }
-            change.until_ms = change.until_ms.max(until_ms);
+        if change.table.merge == Merge::Last {
+            return change;
         }
+        let before = self.replaced(&change, pending).map(|(value, until_ms)| (value.to_vec(), until_ms));
+        let (Some(value), Some(before)) = (&change.value, before) else { return change };
+        let given = (value.clone(), change.until_ms);
+        let until_ms = given.1.max(before.1);
+        let (value, end) = given.max(before);
+        change.value = Some(value);
+        change.until_ms = if change.table.merge == Merge::Monotone { until_ms } else { end };
         change
     }
 

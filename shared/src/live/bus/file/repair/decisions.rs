@@ -18,7 +18,7 @@ use crate::live::bus::file::{
 };
 
 /// The tables of decisions.
-const TABLES: [&str; 3] = [records::MONOTONE.name, records::LAST.name, purge::TABLE.name];
+const TABLES: [&str; 3] = [records::MONOTONE.name, records::NEWEST.name, purge::TABLE.name];
 
 /// A table, and a key in it.
 type Place = (&'static str, Vec<u8>);
@@ -58,7 +58,7 @@ impl Decisions {
     /// How many users there are whose connections were ended or refused.
     #[must_use]
     pub fn refused_users(&self) -> usize {
-        self.count(records::LAST.name)
+        self.count(records::NEWEST.name)
     }
 
     /// How many purges there are whose bytes may still be on disk.

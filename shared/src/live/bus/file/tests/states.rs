@@ -80,20 +80,22 @@ async fn records_and_leases_are_states() {
     let disk = SimulatedDisk::new();
     let mut simulated = Simulated::open(&disk, Fsync::Never, 8_192).unwrap();
     let given = [
-        record("refused:a", 1, 90_000, false),
-        record("refused:a", 0, 80_000, false),
+        record("refused:a", 5, 90_000, false),
+        record("refused:a", 7, 80_000, false),
+        record("refused:a", 6, 99_000, false),
+        record("refused:a", 7, 70_000, false),
         record("revoked:b", 7, 80_000, true),
         record("revoked:b", 9, 50_000, true),
         record("revoked:b", 8, 90_000, true),
         record("past", 1, 1, false),
     ];
     simulated.publish(publish(vec![records::lease("hooks", b"5")])).unwrap();
-    for record in &given[..3] {
+    for record in &given[..5] {
         simulated.publish(publish(vec![records::state_of(record.clone())])).unwrap();
     }
     // Also within one publication.
-    simulated.publish(publish(given[3..].iter().cloned().map(records::state_of).collect())).unwrap();
-    let expected = [record("refused:a", 0, 80_000, false), record("revoked:b", 9, 90_000, true)];
+    simulated.publish(publish(given[5..].iter().cloned().map(records::state_of).collect())).unwrap();
+    let expected = [record("refused:a", 7, 80_000, false), record("revoked:b", 9, 90_000, true)];
     for seed in 0..20 {
         let again = Simulated::open(&disk.cut_power(seed), Fsync::Never, 8_192).unwrap();
         let stored = again.bus.stored().unwrap().recv().await.unwrap();

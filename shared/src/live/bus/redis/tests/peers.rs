@@ -126,6 +126,10 @@ async fn records_outlive_a_process() {
     let many: Vec<_> = (0..1_200).map(|n| record(&format!("n{n}"), n, later)).collect();
     bus.store(many).await.unwrap();
     bus.store(vec![record("n1", u64::MAX, later + 1), record("past", 1, 1_000)]).await.unwrap();
+    // Of two, the one with the greater value applies with its end, in whatever order they are stored.
+    for (value, expires_ms) in [(10, later + 9), (u64::MAX - 1, later), (9, later + 99), (u64::MAX - 1, later - 1)] {
+        bus.store(vec![record("newest", value, expires_ms)]).await.unwrap();
+    }
     // A monotone one does not get smaller, whatever a process knows of it that stores it.
     let grown = |value, expires_ms| Record { is_monotone: true, ..record("grown", value, expires_ms) };
     for (value, expires_ms) in [(10, later), (9, later + 9), (u64::MAX, later - 1), (99, later)] {
@@ -137,7 +141,7 @@ async fn records_outlive_a_process() {
     assert!(bus.stored().is_none());
     let mut all = HashMap::new();
     let mut hold = Vec::new();
-    while all.len() < 1_201 {
+    while all.len() < 1_202 {
         let batch = timeout(PATIENCE, stored.recv()).await.unwrap().unwrap();
         all.extend(batch.records.iter().map(|record| (record.name.clone(), record.clone())));
         hold.push(batch);
@@ -146,8 +150,9 @@ async fn records_outlive_a_process() {
     drop(hold);
     ready(&bus).await;
     assert_eq!((&all["n1"], &all["n7"]), (&record("n1", u64::MAX, later + 1), &record("n7", 7, later)));
+    assert_eq!(all["newest"], record("newest", u64::MAX - 1, later));
     assert_eq!(all["grown"], record("grown", u64::MAX, later + 9));
-    until_async("it is removed", async || server.count(&["HLEN", scripts::RECORDS]).await == 1_201).await;
+    until_async("it is removed", async || server.count(&["HLEN", scripts::RECORDS]).await == 1_202).await;
     server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     assert!(timeout(PATIENCE, stored.recv()).await.unwrap().is_some(), "others may have stored some");
 }
