@@ -38,6 +38,8 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a connection without a request stays open: less than the 5 s of Node.js, so that a request rarely meets a connection that its
 /// server is closing.
 const IDLE: Duration = Duration::from_secs(4);
+/// How often a request is sent at most whose application says that it has not processed it.
+const MAX_ATTEMPTS: usize = 3;
 /// A connection of HTTP/2 is checked if nothing came for this long while requests wait, and given up after as long again.
 const CHECK: Duration = Duration::from_secs(5);
 
@@ -143,10 +145,17 @@ impl Outgoing {
 }
 
 async fn exchange(client: Client<Connector, Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, PostError> {
-    let response = client.request(request).await.map_err(|error| {
-        let why = chain(&error);
-        if error.is_connect() { PostError::Unreachable(why) } else { PostError::Broken(why) }
-    })?;
+    let mut attempts = 1;
+    let response = loop {
+        match client.request(request.clone()).await {
+            Ok(response) => break response,
+            Err(error) if attempts < MAX_ATTEMPTS && is_unprocessed(&error) => attempts += 1,
+            Err(error) => {
+                let why = chain(&error);
+                return Err(if error.is_connect() { PostError::Unreachable(why) } else { PostError::Broken(why) });
+            }
+        }
+    };
     let (head, body) = response.into_parts();
     let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() { PostError::TooLarge } else { PostError::Broken(chain(&*error)) }
@@ -156,6 +165,22 @@ async fn exchange(client: Client<Connector, Full<Bytes>>, request: Request<Full<
         retry_after: retry_after(&head.headers, SystemTime::now()),
         body: body.to_bytes(),
     })
+}
+
+/// Whether the application has said over HTTP/2 that it did not process the request, so that repeating it is safe whatever it does: it closes the
+/// connection and has not reached this request (`GOAWAY`, RFC 9113 §6.8), or has refused it (`REFUSED_STREAM`, §8.7).
+fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            // h2 reports the `GOAWAY` of the application only to requests after the last one that it names. When the connection then closes, the
+            // others fail with an error of the connection.
+            let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (error.is_go_away() || is_refused);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).

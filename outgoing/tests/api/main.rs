@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
+mod frames;
 mod server;
 mod tls;
+mod unprocessed;
 
 use std::time::{Duration, Instant};
 

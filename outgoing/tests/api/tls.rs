@@ -18,8 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{LONG, post};
 
-/// An application with HTTP/2 behind TLS. Each request gives the number of its connection.
-async fn start() -> (SocketAddr, CertificateDer<'static>, mpsc::UnboundedReceiver<usize>) {
+/// Accepts connections of HTTP/2 over TLS, with this certificate.
+pub(crate) fn acceptor() -> (TlsAcceptor, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -30,7 +30,12 @@ async fn start() -> (SocketAddr, CertificateDer<'static>, mpsc::UnboundedReceive
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    (TlsAcceptor::from(Arc::new(config)), certificate)
+}
+
+/// An application with HTTP/2 behind TLS. Each request gives the number of its connection.
+async fn start() -> (SocketAddr, CertificateDer<'static>, mpsc::UnboundedReceiver<usize>) {
+    let (acceptor, certificate) = acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, requests) = mpsc::unbounded_channel();

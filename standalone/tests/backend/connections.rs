@@ -198,12 +198,13 @@ async fn one_connection_is_ended() {
 async fn connections_end_when_too_many_users_are_refused() {
     let site = site(&[]);
     let ann = token(&site, "ann", "", "");
-    let (time, now) = (std::time::Duration::from_secs(60), std::time::Instant::now());
+    let (edge, time, now) = (&site.service.edge, std::time::Duration::from_secs(60), std::time::SystemTime::now());
+    let has_room = async |name: String| edge.restrict(&[edge.refuse_user(&name, now, time)], now).await.rejected == 0;
     let pad = "x".repeat(edge::auth::MAX_USER_BYTES - 8);
     let mut names = (0..).map(|n| format!("{n}{pad}"));
-    while site.service.edge.disconnected.refuse(&names.next().unwrap(), time, now).is_ok() {}
+    while has_room(names.next().unwrap()).await {}
     let mut names = (0..).map(|n| format!("u{n}"));
-    while site.service.edge.disconnected.refuse(&names.next().unwrap(), time, now).is_ok() {}
+    while has_room(names.next().unwrap()).await {}
     for path in ["users/ann/connections", "connections/{id}"] {
         let mut events = site.get("/events?channel=public.a").token(&ann).events().await;
         registered(&site, 1).await;
