@@ -179,10 +179,11 @@ e2e-socketio: build e2e/socketio/node_modules/.package-lock.json $(PYTHON)/ready
 e2e-cluster: build e2e/cluster/node_modules/.package-lock.json
 	cd e2e/cluster && npm test
 
-# The public conformance tests of Durable Streams.
+# The public conformance tests of Durable Streams, and the official clients, in JavaScript and in Python.
 .PHONY: e2e-streams
-e2e-streams: build e2e/streams/node_modules/.package-lock.json
+e2e-streams: build e2e/streams/node_modules/.package-lock.json $(PYTHON)/ready
 	cd e2e/streams && npm test
+	$(PYTHON)/bin/python -m unittest discover -s e2e/streams/python
 
 # The client library against real servers and a misbehaving proxy, in Node and in Chromium; the playground and the admin page.
 e2e-client: build web-fresh e2e/node_modules/.package-lock.json
@@ -229,9 +230,9 @@ e2e-compose: build e2e/node_modules/.package-lock.json
 	cd $* && $(NPM_CI)
 	touch $@
 
-$(PYTHON)/ready: e2e/socketio/python/requirements.txt
+$(PYTHON)/ready: e2e/socketio/python/requirements.txt e2e/streams/python/requirements.txt
 	python3 -m venv $(PYTHON)
-	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	touch $@
 
 # New inputs are stored in fuzz/corpus, which is not part of the repository; inputs that fail in fuzz/artifacts.
