@@ -79,7 +79,7 @@ describe("client in Chromium", () => {
       /open websocket/,
       /connecting sse \(websocket: /,
       /open sse/,
-      /connecting stream \(sse: nothing came within 6 s: something between holds it back\)/,
+      /connecting stream \(sse: no data within 6 s: a proxy is buffering the connection\)/,
       /open stream/,
       /waiting stream, again in \d+ ms \(stream: /,
       /open \w+ [^\n]*$/,
@@ -202,5 +202,5 @@ test("nginx that refuses WebSockets, then buffers event streams, then is gone fo
   assert.deepEqual(await page.evaluate(() => window.ids), writer.ids);
   assert.deepEqual(await page.evaluate(() => window.gaps), []);
   const log = (await page.locator("#log li").allTextContents()).join("\n");
-  for (const said of [/connecting sse \(websocket: /, /connecting stream \(sse: nothing came within 6 s: something between holds it back\)/, /waiting stream, again in \d+ ms \(stream: /]) assert.match(log, said);
+  for (const said of [/connecting sse \(websocket: /, /connecting stream \(sse: no data within 6 s: a proxy is buffering the connection\)/, /waiting stream, again in \d+ ms \(stream: /]) assert.match(log, said);
 });

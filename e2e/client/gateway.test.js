@@ -68,7 +68,7 @@ describe("client behind nginx", () => {
     await client.writer.to(500, 20);
     await client.all();
     await client.on("longpoll");
-    assert.ok(client.told.some((line) => /: no sign of life/.test(line)), client.told.join("\n"));
+    assert.ok(client.told.some((line) => /: no data for/.test(line)), client.told.join("\n"));
     await client.writer.to(510);
     await client.all();
   });

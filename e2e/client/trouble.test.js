@@ -76,7 +76,7 @@ describe("client behind a bad proxy", () => {
     await client.all();
     const why = (name) => client.told.find((state) => state.why === name && state.phase === "connecting")?.message ?? "";
     assert.match(why("blocked"), /^websocket: /);
-    assert.match(why("buffered"), /^sse: nothing came within 1\.5 s/);
+    assert.match(why("buffered"), /^sse: no data within 1\.5 s/);
     assert.match(why("network"), /ECONNRESET|socket|closed|terminated|transport/i);
   });
 

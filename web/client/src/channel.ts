@@ -2,11 +2,11 @@
 const MAX_LENGTH = 128;
 
 /**
- * The channel for a name of any characters, such as a room of another system: what no channel's name may contain is written as `~` and two
- * hexadecimal digits for each byte of its UTF-8, as URLs write it with `%`.
+ * Encodes any name, such as a room of another system, as a channel name. Characters that channel names cannot contain are written as `~`
+ * and two hexadecimal digits per byte of their UTF-8, as URLs do with `%`.
  *
- * `order:17` is `order~3A17`, `房间` is `~E6~88~BF~E9~97~B4`; names of letters, digits, `_`, `-` and `.` stay as they are. Different names are
- * different channels, and {@link decodeChannel} gives the name back.
+ * `order:17` is `order~3A17`, `房间` is `~E6~88~BF~E9~97~B4`; names of letters, digits, `_`, `-` and `.` stay as they are. Different names
+ * are different channels, and {@link decodeChannel} returns the name.
  *
  * @throws {RangeError} for the empty name, and for one that needs more than 128 characters
  * @throws {URIError} for a lone surrogate, which has no UTF-8
@@ -20,10 +20,9 @@ export function encodeChannel(name: string): string {
   return channel;
 }
 
-/**
- * The name that {@link encodeChannel} was given.
+/** Returns the name that {@link encodeChannel} encoded.
  *
- * @throws {URIError} for a channel that it does not give
+ * @throws {URIError} for a channel that {@link encodeChannel} does not return
  */
 export function decodeChannel(channel: string): string {
   return decodeURIComponent(channel.replaceAll("~", "%"));

@@ -14,11 +14,9 @@ interface Record {
 }
 
 /**
- * Which transport is next.
- *
- * They are tried in order of preference. One that fails in a way that is its own is avoided for a while, one whose failure
- * may be the network's after three in a row. When the while is over a better one is tried again, and each time that this
- * fails the while is twice as long. When all are avoided they are taken in turn.
+ * Which transport is next. Transports are tried in order of preference. A transport that fails for a reason of its own is avoided for some
+ * time; if the failure may be the network's, only after three failures in a row. After that time a better transport is tried again. Each
+ * time that this fails, the time is doubled. When all transports are avoided, they are used in turn.
  */
 export class Choice {
   #records: Record[];

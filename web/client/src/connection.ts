@@ -22,7 +22,7 @@ const GLANCE = 5_000;
 
 /** See {@link connect}. */
 export class Connection implements AsyncIterableIterator<Message> {
-  /** The place after the last message that the application was given: store it, and give it as `since`. */
+  /** The cursor of the last message that was delivered. Store it, and pass it as `since` to resume. */
   cursor: Cursor | undefined;
   state: State;
 
@@ -62,8 +62,8 @@ export class Connection implements AsyncIterableIterator<Message> {
     // Both are blocked by the same things: one of them is enough.
     const transports = options.transports ?? Object.keys(this.#transports).filter((name) => name !== "ws" || !websocket);
     const missing = transports.find((name) => !this.#transports[name]);
-    if (missing || transports.length === 0) throw new TypeError(`no transport ${missing ?? "at all"}; \`websocket\` needs socketio(), \`ws\` a WebSocket`);
-    if (options.channels.length === 0) throw new TypeError("name a channel");
+    if (missing || transports.length === 0) throw new TypeError(`no transport ${missing ?? "is given"}; \`websocket\` needs socketio(), \`ws\` a WebSocket`);
+    if (options.channels.length === 0) throw new TypeError("`channels` is empty");
     this.#base = baseOf(options.url);
     this.#browser = options.share === false ? undefined : thisBrowser();
     this.#most = Math.max(1, options.queue ?? 512);
@@ -78,13 +78,13 @@ export class Connection implements AsyncIterableIterator<Message> {
       online: happens((now) => this.#core.online(now)),
       awake: happens((now) => this.#core.tick(now)),
     });
-    const abort = (): void => this.close("the signal went off");
+    const abort = (): void => this.close("the signal was aborted");
     signal?.addEventListener("abort", abort, { signal: this.#life.signal });
     // Whoever made it may listen before anything happens.
     queueMicrotask(() => (signal?.aborted ? abort() : this.#happens((now) => this.#core.start(now))));
   }
 
-  /** Calls `listener` for each event of a type, and gives what ends that. Messages wait until somebody listens or iterates. */
+  /** Calls `listener` for each event of a type. Returns a function that removes it. Messages wait until there is a listener or an iteration. */
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void {
     const listeners = this.#listeners[type];
     listeners.add(listener);
@@ -92,8 +92,8 @@ export class Connection implements AsyncIterableIterator<Message> {
     return () => void listeners.delete(listener);
   }
 
-  /** Ends it for good. What has come and was not read can still be read. */
-  close(message = "closed from here"): void {
+  /** Closes the connection permanently. Messages that have already arrived can still be read. */
+  close(message = "closed by the page"): void {
     this.#happens(() => this.#core.close({ why: "closed", message }));
   }
 
@@ -102,7 +102,10 @@ export class Connection implements AsyncIterableIterator<Message> {
     return this;
   }
 
-  /** The next message. After the end what has come is given first; then an error, if it was refused. It is done when all channels have ended. */
+  /**
+   * The next message. After the end of the connection, messages that have already arrived come first, then an error if the server rejected it.
+   * `done` is true when all channels have ended.
+   */
   next(): Promise<IteratorResult<Message, undefined>> {
     this.#isIterated = true;
     return new Promise((resolve, reject) => {
@@ -241,7 +244,7 @@ export class Connection implements AsyncIterableIterator<Message> {
     } catch {
       return { why: "unreachable", message: String(error) };
     }
-    const message = "the server answers, but not in a way that this page may read: TRIDENT_ORIGINS has to name the page's origin";
+    const message = "blocked by CORS: add the page's origin to TRIDENT_ORIGINS";
     return { why: "unreachable", code: "bad_origin", message };
   }
 

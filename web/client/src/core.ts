@@ -5,12 +5,12 @@
  *                       ┌───────────────────── over: the cursor is kept ────────────────────┐
  *                       ▼                                                                   │
  *  start ─▶ waiting ─ due ─▶ connecting ─ opened ─▶ open ─ message, gap, heard ─▶ deliver ──┤
- *              ▲                  └─ nothing within `open`: held back ──────────────────────┤
- *              └─ shown ─ hidden ◀─ page left                                               └─▶ closed: refused, finished, told to
+ *              ▲                  └─ nothing within `open`: buffered ───────────────────────┤
+ *              └─ shown ─ hidden ◀─ page hidden                                             └─▶ closed: refused, finished, closed by the page
  * ```
  *
- * Whoever drives it calls a method for what happened, with the time, then does what `take()` gives, in order, and calls
- * `tick` no later than at `deadline()`.
+ * The driver calls a method for each thing that happened, with the time. It then carries out the effects that `take()` returns, in order,
+ * and calls `tick` no later than at `deadline()`.
  */
 import { Choice } from "./choice.js";
 import { FINISHED, type End, type TransportName } from "./end.js";
@@ -18,7 +18,7 @@ import { isAfter, type Cursor, type Gap, type Message, type StreamEnd } from "./
 
 export type Phase = "waiting" | "connecting" | "open" | "hidden" | "closed";
 
-/** What whoever drives it is to do. */
+/** What the driver must do. */
 export type Effect =
   | { do: "connect"; transport: string; since: Cursor | undefined; refresh: boolean }
   | { do: "disconnect" }
@@ -33,7 +33,7 @@ export type Effect =
 export interface Timing {
   /** From the attempt to the opening bytes. */
   open: number;
-  /** The longest time without a sign of life. The server gives one every 15 s. */
+  /** The longest time without data. The server sends a keep-alive every 15 s. */
   silence: number;
   /** The first wait after a failure; twice as long after each. */
   backoff: number;
@@ -45,7 +45,7 @@ export interface Timing {
 
 export const TIMING: Timing = { open: 6_000, silence: 35_000, backoff: 500, backoffMost: 30_000, avoid: 60_000 };
 
-/** A connection that lived for so long after its opening bytes, or brought a message, is not held back. */
+/** A connection that lived for so long after its opening bytes, or delivered a message, is not buffered by a proxy. */
 const PROOF = 2_000;
 /** How long an attempt may take before a probe is made beside it. */
 const PROBE_AFTER = 1_000;
@@ -73,7 +73,7 @@ export interface CoreOptions {
 
 export class Core {
   phase: Phase = "waiting";
-  /** The place after all that was delivered: where the next connection begins. */
+  /** The cursor after everything that was delivered: the next connection begins there. */
   cursor: Cursor | undefined;
 
   /** The streams that have ended, and where. */
@@ -144,21 +144,21 @@ export class Core {
         if (now >= (this.#probedAt as number) + PROBE_WITHIN) this.probed(now, this.#attempt, UNREACHABLE);
       } else if (now >= this.#began + open) {
         const seconds = open / 1_000;
-        this.over(now, { why: "buffered", seconds, message: `nothing came within ${seconds} s: something between holds it back` });
+        this.over(now, { why: "buffered", seconds, message: `no data within ${seconds} s: a proxy is buffering the connection` });
       } else if (now >= this.#began + this.#probeAfter()) {
         this.#probe(now);
       }
     } else if (this.phase === "open" && !this.#isHeld) {
       if (now >= this.#heard + this.#silence) {
         const seconds = Math.round((now - this.#heard) / 1_000);
-        this.over(now, { why: "silent", seconds, message: `no sign of life for ${seconds} s` });
+        this.over(now, { why: "silent", seconds, message: `no data for ${seconds} s` });
       } else if (now >= this.#choice.better()) {
-        this.over(now, { why: "better", message: "a better transport is given another try" });
+        this.over(now, { why: "better", message: "trying a better transport again" });
       }
     }
   }
 
-  /** The opening bytes have come. A transport with signs of life of its own says how long it may be silent. */
+  /** The opening bytes have arrived. A transport with its own keep-alive says how long it may be silent. */
   opened(now: number, silence = this.#timing.silence): void {
     // The attempt has ended already, and only what its end means is still being found out.
     if (this.#failed) return;
@@ -186,7 +186,7 @@ export class Core {
     this.#effects.push({ do: "message", message });
   }
 
-  /** Delivery goes on after `gap.resumed`, which may be before the cursor: a log that began anew counts from its own start. */
+  /** Delivery resumes after `gap.resumed`, which may be before the cursor: a log that began anew counts from its own start. */
   gap(now: number, gap: Gap): void {
     this.opened(now);
     this.cursor = gap.resumed;
@@ -223,7 +223,7 @@ export class Core {
     if (this.#failed) this.#settle(now, this.#failed);
   }
 
-  /** The server asks to stay away for so long after an end. */
+  /** The server asks clients to wait this long before they reconnect. */
   retry(milliseconds: number): void {
     this.#retry = milliseconds;
   }
@@ -266,7 +266,7 @@ export class Core {
     const isItsOwn = ["buffered", "blocked"].includes(end.why) || (end.why === "silent" && !this.#isProven);
     if (!isAway && (isItsOwn || !this.#isProven)) this.#choice.fail(now, isItsOwn);
     const isLeft = this.#choice.isLeft(now);
-    // Refused by something that is not the server, on every way there is, and never otherwise.
+    // Rejected by something that is not the server, on every transport, and never otherwise.
     if (!isLeft && !this.#hasWorked && [400, 401, 403].includes(end.status ?? 0)) return this.close({ ...end, why: "refused" });
     if (isItsOwn && isLeft) return this.#wait(now, 0, end);
     const { backoff, backoffMost } = this.#timing;
@@ -278,7 +278,7 @@ export class Core {
     this.#wait(now, Math.max(jittered, least), end);
   }
 
-  /** The application reads no more for now. Nothing is asked for, and silence means nothing. */
+  /** The application does not read at the moment. Nothing is requested, and silence is not a failure. */
   hold(): void {
     this.#isHeld = true;
   }
@@ -290,12 +290,12 @@ export class Core {
     this.tick(now);
   }
 
-  /** The page goes away, perhaps to come back as it was: an open connection would keep a browser from storing it. */
+  /** The page is left and may be restored from the back/forward cache: an open connection would prevent a browser from storing it there. */
   hide(): void {
     if (this.phase === "closed" || this.phase === "hidden") return;
     this.#effects.push({ do: "disconnect" });
     this.phase = "hidden";
-    this.#state({ why: "hidden", message: "the page was left" });
+    this.#state({ why: "hidden", message: "the page was hidden" });
   }
 
   show(now: number): void {
@@ -312,7 +312,7 @@ export class Core {
     if (this.phase === "hidden" || this.phase === "closed") return;
     this.#effects.push({ do: "disconnect" });
     this.#failures = 0;
-    this.#wait(now, 0, { why: "online", message: "the network is back" });
+    this.#wait(now, 0, { why: "online", message: "the network is available again" });
   }
 
   /** For good. */

@@ -1,4 +1,4 @@
-/** A time limit that begins anew with each sign of life. */
+/** A time limit that starts again whenever data arrives. */
 export interface Deadline {
   /** Goes off with another signal, or when the time is over. */
   readonly signal: AbortSignal;

@@ -1,59 +1,59 @@
 export type TransportName = "websocket" | "ws" | "sse" | "stream" | "longpoll";
 
-/** Why a connection ended, or a state was entered. */
+/** Why a connection ended, or why a state was entered. */
 export type Why =
-  /** The beginning. */
+  /** The connection was created. */
   | "start"
-  /** The server ended it in good order. */
+  /** The server closed the connection cleanly. */
   | "ended"
-  /** It could not be made, or broke. */
+  /** The connection could not be opened, or was lost. */
   | "network"
-  /** Nothing came on it in time, not even its opening bytes: something between holds it back. */
+  /** No data arrived in time, not even the opening bytes: a proxy is buffering the connection. */
   | "buffered"
-  /** Refused, or answered by something that is not the server. */
+  /** A proxy, or a server of another kind, rejected or answered the request. */
   | "blocked"
-  /** The server cannot be reached at all, by whatever transport. */
+  /** The server cannot be reached over any transport. */
   | "unreachable"
-  /** It was open, and for too long there was no sign of life. */
+  /** The connection was open, but no data arrived for too long. */
   | "silent"
-  /** The server asks to come again later. */
+  /** The server asked to retry later. */
   | "busy"
-  /** A better transport is given another try. */
+  /** A better transport is tried again. */
   | "better"
-  /** The page was left. */
+  /** The page was hidden. */
   | "hidden"
   /** The page is shown again. */
   | "shown"
-  /** The network is back. */
+  /** The network is available again. */
   | "online"
-  /** The token may have run out and another is asked for. */
+  /** The token may have expired; a new one is requested. */
   | "token"
   /** All channels are streams that have ended. */
   | "finished"
-  /** The server refuses for good. */
+  /** The server rejected the connection permanently. */
   | "refused"
-  /** `close()`, or the signal. */
+  /** The page called `close()`, or the signal was aborted. */
   | "closed";
 
-/** What led to something, for programs: by `why`, and by `code` where there is one, a page says it in the language of its reader. */
+/** The reason for a change, for programs: a page can translate `why` and `code`. */
 export interface Reason {
   readonly why: Why;
-  /** In words, for a log; may be empty. */
+  /** A description in English, for a log. It may be empty. */
   readonly message: string;
-  /** The transport that ended. */
+  /** The transport whose connection ended. */
   readonly left?: TransportName | undefined;
-  /** The HTTP status, where there was one. */
+  /** The HTTP status, if there was a response. */
   readonly status?: number | undefined;
-  /** The error's code, where the server gave one: `bad_cursor`, `token_needed`, … */
+  /** The error code of the server, if it sent one: `bad_cursor`, `token_needed`, … */
   readonly code?: string | undefined;
-  /** For how long nothing came, with `buffered` and `silent`. */
+  /** Seconds without data, for `buffered` and `silent`. */
   readonly seconds?: number | undefined;
-  /** Milliseconds that the server asks to wait. */
+  /** Milliseconds that the server asked to wait. */
   readonly retryAfter?: number | undefined;
 }
 
 /** The end of a connection or of an attempt at one, which leads to the next state. */
 export type End = Reason;
 
-/** Nothing follows. */
+/** The end of a connection whose channels have all ended. */
 export const FINISHED: End = { why: "finished", message: "all channels have ended" };

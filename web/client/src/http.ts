@@ -47,13 +47,13 @@ export async function refusal(response: Response): Promise<End> {
   const isBusy = status === 408 || status === 429 || status >= 500;
   // The answer to an `EventSource` that is not to reconnect.
   if (status === 204 && response.headers.has("Trident-End")) return FINISHED;
-  if (status === 204) return { why: "refused", status: 403, code: "disconnected", message: "the server has ended this for good" };
+  if (status === 204) return { why: "refused", status: 403, code: "disconnected", message: "the server disconnected this client permanently" };
   const isRefused = error?.code && [400, 401, 403, 413, 415, 422].includes(status);
   return {
     why: isRefused ? "refused" : isBusy ? "busy" : "blocked",
     status,
     code: error?.code,
-    message: error?.message ?? `answered ${status}, and not by the server`,
+    message: error?.message ?? `answered ${status}, but not by the server`,
     retryAfter: retryAfter(response.headers.get("Retry-After")),
   };
 }

@@ -28,14 +28,14 @@ export type { Producer } from "./stream-writer.js";
 export type { Transport } from "./transport.js";
 
 /**
- * Connects, and stays so: messages come once and in order, over reconnects and changes of transport, and what is lost is
- * told as a gap. It ends when it is closed, when all channels are streams that have ended, or when the server refuses it for good.
+ * Connects and reconnects automatically. Messages arrive once and in order across reconnects and transports; a loss is reported as a gap.
+ * The connection ends when it is closed, when all channels are streams that have ended, or when the server rejects it permanently.
  *
  * ```js
  * for await (const message of connect({ url, channels: ["news"] })) show(message);
  * ```
  *
- * @throws {TypeError} for options that no connection can be made with
+ * @throws {TypeError} for invalid options
  */
 export function connect(options: ConnectOptions): Connection {
   return new Connection(options);

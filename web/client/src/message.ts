@@ -1,7 +1,7 @@
-/** A message's id, and the place in the log after it: `<milliseconds>-<sequence>`. It means the same on every transport. */
+/** The id of a message, which is also the position in the log after it: `<milliseconds>-<sequence>`. It is valid on every transport. */
 export type Cursor = string;
 
-/** A message, the same whichever way it came. */
+/** A message; it is the same on every transport. */
 export interface Message<T = unknown> {
   readonly id: Cursor;
   readonly channel: string;
@@ -15,7 +15,7 @@ export interface Message<T = unknown> {
   readonly user?: string;
 }
 
-/** Something between `requested` and `resumed` is no longer held and will not come; delivery goes on after `resumed`. */
+/** Some messages between `requested` and `resumed` were dropped. Delivery resumes after `resumed`. */
 export interface Gap {
   readonly requested: Cursor;
   readonly resumed: Cursor;

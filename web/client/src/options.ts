@@ -6,25 +6,24 @@ import type { Token, TridentError } from "./server.js";
 import type { Transport } from "./transport.js";
 
 export interface ConnectOptions {
-  /** Where the server is, such as `https://push.example.org/`, or `/push/` in a page; a page may leave it out for the root of its own host. */
+  /** The address of the server, such as `https://push.example.org/`, or `/push/` in a page. Default in a page: the root of its own host. */
   url?: string | Address | undefined;
   /** 1 to 128 channels. */
   channels: readonly string[];
-  /** From where: a cursor, or the oldest message held; without it, from now on. */
+  /** Where to start: a cursor, or the oldest retained message. Default: new messages only. */
   since?: Cursor | "earliest" | undefined;
-  /** A JWT, or a function that is asked for one before each connection. */
+  /** A JWT, or a function that returns one and is called before each connection. */
   token?: Token | undefined;
-  /** The transports that may be used, the best first. Without it all: `websocket` if that is given, else `ws`, and then the others. */
+  /** The transports that may be used, best first. Default: `websocket` if it is given, otherwise `ws`, and then all others. */
   transports?: readonly TransportName[] | undefined;
   /** `socketio()` of `trident-client/socketio`. */
   websocket?: Transport | undefined;
-  /** Whether cookies go along; as with `fetch`, without it only to the page's own origin. */
+  /** Whether requests carry cookies, as `credentials` of `fetch`. Default: same origin only. */
   credentials?: Credentials | undefined;
-  /** Messages that may wait to be read, about; nothing more is then taken in. 512 unless told. */
+  /** Approximate number of undelivered messages at which reading pauses. Default 512. */
   queue?: number | undefined;
-  /**
-   * Whether tabs and instances of this browser share one connection, as they do unless told: those with the same server, transport,
-   * credentials and rights. Outside of pages, and where a browser lacks what it takes, each has its own.
+  /*   * Whether tabs of this browser, and connections of one page, share one connection. Default true: those with the same server, transport,
+   * credentials and permissions share it. Outside of pages, and in browsers without Web Locks or BroadcastChannel, each has its own.
    */
   share?: boolean | undefined;
   /** Closes the connection. */

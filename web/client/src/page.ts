@@ -1,4 +1,4 @@
-/** What a page, or a worker, is told of itself and of the network. */
+/** Events about a page or worker and its network. */
 export interface PageEvents {
   hide(): void;
   show(): void;

@@ -5,19 +5,19 @@ import { baseOf, type Token } from "./server.js";
 
 export interface Publication {
   channel: string;
-  /** Anything that JSON can say. */
+  /** Any JSON value. */
   data: unknown;
-  /** Without it, `message`. */
+  /** The name of the event. Default `message`. */
   event?: string | undefined;
 }
 
 export interface PublishOptions {
-  /** Where the server is; a page may leave it out for its own host. */
+  /** The address of the server. Default in a page: its own host. */
   url?: string | Address | undefined;
   token?: Token | undefined;
-  /** Repeated within five minutes, it adds nothing. Without it one is drawn, so that a repetition is safe. */
+  /** The idempotency key: a repetition with the same key within five minutes stores nothing. Default: a random key, so that retries are safe. */
   key?: string | undefined;
-  /** How often it is tried; 5 times unless told. Another token for one that was refused is no further attempt. */
+  /** Number of attempts. Default 5. A repetition with a new token after a rejected one does not count. */
   attempts?: number | undefined;
   signal?: Signal | undefined;
   credentials?: Credentials | undefined;
@@ -26,13 +26,11 @@ export interface PublishOptions {
 /** The last attempt begins before this: the server forgets a key after five minutes. */
 const LAST_AFTER = 290_000;
 
-/**
- * Publishes a message and gives its id: from then on it is in the log.
+/** Publishes a message and returns its id. The message is then in the log.
  *
- * What fails on the way, or for now, is tried again with the same key, so that it is added once: after `Retry-After`, or
- * after half a second and then twice as long each time, up to 8 s; an attempt takes at most 10 s, all of them less than five minutes.
- *
- * @throws {TridentError} when it is refused, or failed for the last time; or the signal's reason
+ * A failed attempt is retried with the same key, so the message is stored once: after `Retry-After`, or after half a second and then twice
+ * as long each time, up to 8 s. An attempt takes at most 10 s, all of them less than five minutes. @throws {TridentError} when the server
+ * rejects the message, or the last attempt failed; or the reason of the signal
  */
 export async function publish({ channel, data, event }: Publication, options: PublishOptions = {}): Promise<Cursor> {
   const url = new URL("events", baseOf(options.url).href);

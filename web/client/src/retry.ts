@@ -9,7 +9,7 @@ export interface Sending {
   readonly credentials?: Credentials | undefined;
   /** Ends the request and the waiting. */
   readonly signal?: Signal | undefined;
-  /** How often it is sent at most. Another token for one that was refused is no further attempt. */
+  /** Maximum number of attempts. A repetition with a new token after a rejected one does not count. */
   readonly attempts: number;
   /** The last attempt begins within so many milliseconds. */
   readonly within?: number | undefined;
@@ -21,11 +21,9 @@ const ATTEMPT_MOST = 10_000;
 
 /**
  * Sends a request and gives what `take` makes of the answer, if that is one of success. `attempt` counts from 1.
- *
- * What fails on the way, or for now, is sent again: after `Retry-After`, or after half a second and then twice as long each time, up to 8 s; an
+  * A failed attempt is retried: after `Retry-After`, or after half a second and then twice as long each time, up to 8 s; an
  * attempt takes at most 10 s.
- *
- * @throws {TridentError} when it is refused, or failed for the last time; or the signal's reason
+  * @throws {TridentError} when the server rejects the request, or the last attempt failed; or the reason of the signal
  */
 export async function send<T>(url: URL, init: RequestInit, sending: Sending, take: (response: Response, attempt: number) => T | Promise<T>): Promise<T> {
   const { token, signal, attempts, within = Infinity } = sending;

@@ -1,7 +1,7 @@
 import type { Address } from "./platform.js";
 import type { Reason, TransportName, Why } from "./end.js";
 
-/** The server refuses, or could not be reached for good. */
+/** The server rejected a request, or could not be reached after all attempts. */
 export class TridentError extends Error implements Reason {
   override readonly name = "TridentError";
   declare readonly why: Why;
@@ -17,7 +17,7 @@ export class TridentError extends Error implements Reason {
   }
 }
 
-/** A token, or what gives one; `isRefused` says that the last one was not accepted. */
+/** A token, or a function that returns one; `isRefused` says that the last one was rejected. */
 export type Token = string | ((isRefused: boolean) => string | undefined | Promise<string | undefined>);
 
 /**
@@ -30,7 +30,7 @@ export function baseOf(url: string | Address = "/"): Address {
   const text = typeof url === "string" ? url : url.href;
   if (!URL.canParse(text, page)) {
     const isRelative = !page && URL.canParse(text, "http://page/");
-    const what = isRelative ? "outside of a page `url` has to name the server" : "`url` is not a valid URL";
+    const what = isRelative ? "outside of a page, `url` must be the address of the server" : "`url` is not a valid URL";
     throw new TypeError(`${what}, such as "https://push.example.org/"`);
   }
   const base = new URL(text, page);

@@ -259,7 +259,7 @@ class Member {
     run().catch((error: unknown) => {
       // A service without `/data` has nothing to catch up with. A leader leaves, and begins again without the others.
       if (endOf(error).why !== "blocked") this.#finish.reject(error);
-      else if (this.#isLeading) this.#finish.resolve({ why: "ended", message: "what was missed cannot be asked for" });
+      else if (this.#isLeading) this.#finish.resolve({ why: "ended", message: "missed messages cannot be requested" });
       else this.#connectAlone();
     });
   }
@@ -304,7 +304,7 @@ class Member {
       if (isRestarted) continue;
       if (end.why !== "refused" || channels.length === this.#wanted.channels.length) {
         // What refuses this member's token may accept another's.
-        this.#say({ end: end.why === "refused" ? { why: "ended", message: "the connection of another was refused" } : end });
+        this.#say({ end: end.why === "refused" ? { why: "ended", message: "the shared connection was rejected" } : end });
         return end;
       }
       // Perhaps for a channel of somebody else: everybody finds out about their own.

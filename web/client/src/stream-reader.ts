@@ -9,21 +9,21 @@ import { ask, backoff, failureOf, pause } from "./retry.js";
 import { tokenOf, TridentError, type Token } from "./server.js";
 
 export interface ReadOptions {
-  /** After what: the offset of a chunk, a cursor, or `now`. Without it, from the beginning. */
+  /** Where to start: the offset of a chunk, a cursor, or `now`. Default: the beginning. */
   offset?: string | undefined;
-  /** Whether to wait for what is appended later, until the stream is closed; unless `false`, it does. */
+  /** Whether to wait for data that is appended later, until the stream is closed. Default true. */
   live?: boolean | undefined;
-  /** Ends the loop with its reason. */
+  /** Aborts the reading: the loop throws the reason of the signal. */
   signal?: Signal | undefined;
 }
 
 /** A part of a stream. */
 export interface Chunk<T = unknown> {
-  /** The messages of a JSON stream; of a stream of texts (`text/*`) one text, of any other one `Uint8Array`. */
+  /** The messages of a JSON stream; for `text/*` one string, and for other content types one `Uint8Array`. */
   readonly items: readonly T[];
-  /** The offset after it: reading from there goes on with what follows. */
+  /** The offset after this chunk: pass it as `offset` to resume. */
   readonly offset: string;
-  /** Whether this was all when the server answered. */
+  /** Whether this was everything that the stream contained when the server answered. */
   readonly isUpToDate: boolean;
 }
 

@@ -3,11 +3,11 @@ import type { Address, Credentials, Signal } from "./platform.js";
 import { key, send } from "./retry.js";
 import { TridentError, type Token } from "./server.js";
 
-/** Who appends to a stream. */
+/** A producer that appends to a stream. */
 export interface Producer {
   /** 1 to 256 visible ASCII characters. */
   readonly id: string;
-  /** A whole number, greater than that of every producer with this id before. */
+  /** An integer, greater than the epochs of all previous producers with this id. */
   readonly epoch: number;
 }
 
@@ -37,7 +37,7 @@ const REQUEST_MOST = 262_144;
  * append ─▶ parts ─ 40 ms, 4 KiB, flush or close ─▶ one POST at a time, numbered ─▶ the next
  * ```
  *
- * The server knows a request that is sent again by its producer and number, and stores it once.
+ * The server recognizes a repeated request by its producer and number, and stores it once.
  */
 export class Writer {
   #options: WriterOptions;

@@ -6,53 +6,55 @@ import { read, type Chunk, type ReadOptions } from "./stream-reader.js";
 import { Writer, type Producer } from "./stream-writer.js";
 
 export interface StreamOptions {
-  /** Where the server is, such as `https://push.example.org/`; a page may leave it out for the root of its own host. */
+  /** The address of the server, such as `https://push.example.org/`. Default in a page: the root of its own host. */
   url?: string | Address | undefined;
-  /** The path of streams below it: `TRIDENT_STREAMS_PATH` of the server. Without it, `streams`. */
+  /** The path of streams below that address: `TRIDENT_STREAMS_PATH` of the server. Default `streams`. */
   path?: string | undefined;
-  /** A JWT, or a function that is asked for one before each request. */
+  /** A JWT, or a function that returns one and is called before each request. */
   token?: Token | undefined;
   credentials?: Credentials | undefined;
-  /** What is written: `application/json` unless told. A reader learns it from the server. */
+  /** The content type to write. Default `application/json`. A reader gets it from the server. */
   contentType?: string | undefined;
-  /** For how long small appends are gathered into one request, in milliseconds; 40 unless told. */
+  /** How long small appends are collected into one request, in milliseconds. Default 40. */
   linger?: number | undefined;
-  /** With so many bytes a request is sent at once; 4,096 unless told. */
+  /** Number of bytes at which a request is sent at once. Default 4,096. */
   batch?: number | undefined;
-  /** Above so many bytes that are not stored yet, `append` waits; 262,144 unless told. */
+  /** Number of bytes that are not stored yet, above which `append` waits. Default 262,144. */
   buffer?: number | undefined;
-  /** How often a request is tried; 10 times unless told, which takes about 50 s. Readers try for ever while the network fails. */
+  /** Number of attempts for a request. Default 10, which take about 50 s. Readers retry without limit while the network fails. */
   attempts?: number | undefined;
-  /** Who appends, so that a worker which takes over fences off the one before: the same id, and a greater epoch. Without it one is drawn. */
+  /**
+   * The producer that appends. A worker that takes over uses the same id and a greater epoch, so that requests of the previous worker are rejected.
+   * Default: a random id.
+   */
   producer?: Producer | undefined;
-  /** Ends everything that is being done. */
+  /** Aborts every operation in progress. */
   signal?: Signal | undefined;
   timing?: Partial<Timing> | undefined;
 }
 
-/** How long a stream lives, and how it begins. */
+/** The lifetime of a stream, and its initial state. */
 export interface CreateOptions {
-  /** Seconds after the last use; without it and `expiresAt`, until it is deleted. */
+  /** Seconds after the last use until the stream expires. Without `ttl` and `expiresAt` it exists until it is deleted. */
   ttl?: number | undefined;
   expiresAt?: Date | undefined;
-  /** Whether it is closed already: it will never have anything in it. */
+  /** Whether the stream is created closed, and therefore stays empty. */
   isClosed?: boolean | undefined;
 }
 
-/** What is known of a stream. */
+/** Properties of a stream. */
 export interface StreamInfo {
   readonly contentType: string;
-  /** The offset after everything in it. */
+  /** The offset after its last data. */
   readonly offset: string;
-  /** Whether nothing can follow. */
+  /** Whether the stream is closed. */
   readonly isClosed: boolean;
-  /** Seconds without use after which it ends. */
+  /** Seconds without use after which the stream expires. */
   readonly ttl: number | undefined;
   readonly expiresAt: Date | undefined;
 }
 
-/**
- * A Durable Stream: what is appended stays, in order, and is read from any offset, at once or as it comes, until the stream is closed or deleted.
+/** A Durable Stream. Appended data is stored in order and can be read from any offset, immediately or live, until the stream is closed or deleted.
  *
  * ```js
  * const stream = new Stream("runs/17", { url, token });
@@ -62,16 +64,15 @@ export interface StreamInfo {
  *
  * for await (const { items } of new Stream("runs/17", { url, token }).read()) show(items);
  * ```
- *
- * Requests that fail are sent again, and nothing is appended twice or out of order.
+ * Failed requests are retried, and nothing is appended twice or out of order.
  */
 export class Stream {
-  /** Where it is: the address without a query. */
+  /** The address of the stream, without a query. */
   readonly url: string;
   #options: StreamOptions;
   #writer: Writer;
 
-  /** @throws {TypeError} for an address that is none */
+  /** @throws {TypeError} for an invalid address */
   constructor(name: string, options: StreamOptions = {}) {
     const path = `${options.path ?? "streams"}/${name}`.split("/").filter(Boolean).map(encodeURIComponent).join("/");
     this.url = new URL(path, baseOf(options.url).href).href;
@@ -87,11 +88,10 @@ export class Stream {
     return this.#options.contentType ?? "application/json";
   }
 
-  /**
-   * Creates it. One that is there already, with the same content type and lifetime, is found.
+  /** Creates the stream. If it exists already with the same content type and lifetime, nothing changes.
    *
    * @returns whether it is new
-   * @throws {TridentError} `stream_exists` for another stream of the name; `channel_in_use`, `not_a_stream`, …
+   * @throws {TridentError} `stream_exists` if a different stream has this name; `channel_in_use`, `not_a_stream`, …
    */
   async create({ ttl, expiresAt, isClosed }: CreateOptions = {}): Promise<boolean> {
     const headers: Record<string, string> = { "Content-Type": this.#contentType };
@@ -102,35 +102,33 @@ export class Stream {
   }
 
   /**
-   * Appends: any value to a JSON stream, as one message; text or bytes to another.
+   * Appends: any value to a JSON stream, as one message; text or bytes to another. It resolves as soon as there is room for more data, not
+   * when the data is stored: `flush` and `close` wait for that. So a loop that awaits each `append` sends few requests, and never gets far
+   * ahead of the server.
    *
-   * It resolves as soon as there is room for more, and not when it is stored: `flush` and `close` wait for that. So a loop that waits for each `append`
-   * sends few requests, and never gets far ahead of the server.
-   *
-   * @throws {TridentError} when an append before it has failed for good: nothing more is sent then
-   * @throws {TypeError} for what a stream of this content type cannot have
+   * @throws {TridentError} when a previous append has failed permanently; nothing more is sent then
+   * @throws {TypeError} for a value that a stream of this content type cannot contain
    */
   append(data: unknown): Promise<void> {
     return this.#writer.append(data);
   }
 
-  /** Waits until everything that was appended is stored, and gives the offset after it; `undefined` if nothing was. */
+  /** Waits until everything that was appended is stored. Returns the offset after it, or `undefined` if nothing was appended. */
   flush(): Promise<string | undefined> {
     return this.#writer.flush();
   }
 
-  /** Stores what was appended, and closes the stream for everybody: its readers end after that. Gives the offset of the end. */
+  /** Stores what was appended and closes the stream for all writers; its readers then end. Returns the offset of the end. */
   close(): Promise<string> {
     return this.#writer.close();
   }
 
-  /**
-   * What is in the stream after `offset`, from the beginning unless told, and then what is appended, until it is closed. Leaving the loop ends it.
+  /** Returns the data after `offset` (default: from the beginning), and then data that is appended, until the stream is closed. Leaving the loop ends the reading.
    *
-   * Only what the loop asks for is read. When the network fails, it tries again after the last chunk, for as long as it takes.
+   * Data is requested only as fast as the loop reads it. When the network fails, reading resumes after the last chunk, however long that takes.
    *
-   * @throws {TridentError} when the stream is not there or no longer there (`stream_not_found`), what follows the offset was removed (`offset_gone`),
-   * or it is refused
+   * @throws {TridentError} when the stream does not exist (any more) (`stream_not_found`), the data after the offset was removed (`offset_gone`),
+   * or the server rejects the request
    */
   read<T = unknown>(options: ReadOptions = {}): AsyncGenerator<Chunk<T>, void, undefined> {
     const { token, credentials, timing } = this.#options;
@@ -138,7 +136,7 @@ export class Stream {
     return read<T>({ url: this.url, token, credentials, timing, ...options, signals });
   }
 
-  /** @throws {TridentError} `stream_not_found` when there is none */
+  /** @throws {TridentError} `stream_not_found` if the stream does not exist */
   async head(): Promise<StreamInfo> {
     return this.#send({ method: "HEAD" }, ({ headers }) => {
       const [ttl, expiresAt] = [headers.get("Stream-TTL"), headers.get("Stream-Expires-At")];
@@ -152,7 +150,7 @@ export class Stream {
     });
   }
 
-  /** Deletes it with everything in it. Gives whether there was one; a repetition whose first answer was lost finds none. */
+  /** Deletes the stream with its data. Returns whether it existed; `false` also if it was deleted by an attempt whose answer was lost. */
   async delete(): Promise<boolean> {
     try {
       return await this.#send({ method: "DELETE" }, () => true);

@@ -269,7 +269,7 @@ describe("the end", () => {
   });
 
   test("case 13.10: outside of a page it says that `url` is missing", async () => {
-    const missing = { name: "TypeError", message: 'outside of a page `url` has to name the server, such as "https://push.example.org/"' };
+    const missing = { name: "TypeError", message: 'outside of a page, `url` must be the address of the server, such as "https://push.example.org/"' };
     assert.throws(() => connect({ channels: ["c"] }), missing);
     assert.throws(() => connect({ url: "/push/", channels: ["c"] }), missing);
     await assert.rejects(publish({ channel: "c", data: 1 }), missing);
@@ -357,5 +357,5 @@ test("the cursor goes along over changes of transport", async () => {
   assert.deepEqual(await take(connection, 3), [2, "时", 6]);
   assert.deepEqual(gaps, [{ requested: "3-0", resumed: "5-0" }]);
   assert.deepEqual(asked.map(({ path, query }) => [path, query.get("since")]), [["/events", null], ["/events", "2-0"], ["/data", "2-0"]]);
-  assert.ok(told.includes("connecting stream blocked sse: answered 403, and not by the server"), told.join("\n"));
+  assert.ok(told.includes("connecting stream blocked sse: answered 403, but not by the server"), told.join("\n"));
 });

@@ -11,7 +11,7 @@ describe("which transport", () => {
     drive.opened();
     assert.deepEqual(drive.told(), ["0 connect websocket after 5-0", "0 connect sse after 5-0", "6000 connect stream after 5-0"]);
     assert.deepEqual([drive.state.phase, drive.state.transport, drive.state.end.why], ["open", "stream", "buffered"]);
-    assert.match(drive.state.end.message, /^sse: nothing came within 6 s/);
+    assert.match(drive.state.end.message, /^sse: no data within 6 s/);
     assert.deepEqual([drive.state.end.left, drive.state.end.seconds], ["sse", 6], "and in a form for programs");
   });
 
@@ -286,7 +286,7 @@ describe("pages and machines", () => {
     drive.now += 600_000;
     drive.do((core, now) => core.tick(now));
     assert.equal(drive.state.end.why, "silent");
-    assert.match(drive.state.end.message, /no sign of life for 600 s/);
+    assert.match(drive.state.end.message, /no data for 600 s/);
   });
 
   test("without a network the waits are long, and over when it is back", () => {

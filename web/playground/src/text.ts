@@ -90,7 +90,7 @@ const WORDS = {
     "why.blocked.status": "a proxy answered {status} in place of the server.",
     "why.blocked.websocket": "WebSocket is blocked: a proxy or firewall between this page and the server rejects it.",
     "why.blocked.ws": "WebSocket is blocked: a proxy or firewall between this page and the server rejects it.",
-    "why.silent": "no sign of life for {seconds} s. Reconnecting.",
+    "why.silent": "no data for {seconds} s. Reconnecting.",
     "why.busy": "the server is overloaded. Trying again.",
     "why.better": "trying a better transport again.",
     "why.hidden": "the page is in the background.",

@@ -16,7 +16,7 @@ export const longpoll: Transport = async (wanted, sink, signal) => {
     const taken = await takeBatch(wanted, since, isWaiting ? wait : undefined, sink, signal);
     if (taken.retryAfter) return { why: "ended", message: "the server is shutting down", retryAfter: taken.retryAfter };
     if (isWaiting && taken.count === 0 && Date.now() - asked < TOO_SOON) {
-      return { why: "ended", message: "the server answered without having waited" };
+      return { why: "ended", message: "the server answered a long poll immediately" };
     }
     since = taken.cursor;
     isWaiting = taken.isAll;

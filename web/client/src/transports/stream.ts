@@ -1,7 +1,7 @@
 import { ask, pieces } from "../http.js";
 import type { Transport } from "../transport.js";
 
-/** Comet's stream: a line of JSON for each message, an empty one as a sign of life. */
+/** Comet's stream: a line of JSON for each message, and an empty one as keep-alive. */
 export const stream: Transport = async (wanted, sink, signal) => {
   const query = { since: wanted.since, mode: "stream", format: "batch" };
   const response = await ask(wanted, "data", query, "application/x-ndjson", signal);

@@ -51,7 +51,7 @@ export const ws: Transport = async (wanted, sink, signal) => {
         // Browsers answer pings and show them to nobody.
         beat = setInterval(() => {
           const quiet = commands.beat();
-          if (quiet >= wanted.silence) resolve({ why: "silent", seconds: Math.round(quiet / 1_000), message: "no answer to a sign of life" });
+          if (quiet >= wanted.silence) resolve({ why: "silent", seconds: Math.round(quiet / 1_000), message: "the server did not answer a ping" });
         }, wanted.silence / 3);
         read(commands, wanted, sink, signal).catch(reject);
       };
@@ -116,8 +116,7 @@ class Commands {
     });
   }
 
-  /**
-   * Asks for a sign of life: the channels once more, from now on, which changes nothing. Gives the milliseconds since the first command that
+  /** Sends a ping: it subscribes to the channels once more, from now on, which changes nothing. Gives the milliseconds since the first command that
    * has no answer: the timers of a hidden page run once a minute, so the time since the last frame says nothing.
    */
   beat(): number {
