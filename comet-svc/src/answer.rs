@@ -67,6 +67,32 @@ pub(crate) fn limit(ask: &Ask, service: &Service) -> Limit {
     }
 }
 
+/// The messages after the cursor of `reader` that are stored, or an end, as far as an answer can contain it.
+pub(crate) async fn stored(ask: &Ask, reader: &mut Reader, service: &Service) -> Option<Batch> {
+    loop {
+        let batch = reader.stored(limit(ask, service)).await?;
+        if is_visible(ask, reader, &batch) {
+            return Some(batch);
+        }
+    }
+}
+
+/// The same, once there is one; `None` when the log is closed.
+pub(crate) async fn next(ask: &Ask, reader: &mut Reader, service: &Service) -> Option<Batch> {
+    loop {
+        let batch = reader.next(limit(ask, service)).await?;
+        if is_visible(ask, reader, &batch) {
+            return Some(batch);
+        }
+    }
+}
+
+/// Whether the answer with `batch` differs from one without anything new. A raw answer has no place for an end while other channels continue:
+/// a client that asks without a cursor would get the same one again at once.
+fn is_visible(ask: &Ask, reader: &Reader, batch: &Batch) -> bool {
+    ask.format == Format::Batch || !batch.messages.is_empty() || batch.gap.is_some() || reader.ended().is_some()
+}
+
 /// The answer to a poll that found `batch`, or nothing.
 pub(crate) fn answer(
     ask: &Ask,

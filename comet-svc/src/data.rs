@@ -26,7 +26,7 @@ use shared::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    answer::{self, held, limit},
+    answer::{self, held},
     ask::{Ask, Format, Mode},
     longpoll::LongPoll,
     wire::Lines,
@@ -104,7 +104,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
                         answer::raw(ask.style(), &batch, figures)
                     }
                     None => {
-                        let batch = reader.stored(limit(&ask, &service)).await;
+                        let batch = answer::stored(&ask, &mut reader, &service).await;
                         answer::require_place(&ask, &reader, batch.as_ref())?;
                         answer::answer(&ask, &reader, batch, &service.edge.unread, figures)
                     }
@@ -141,7 +141,7 @@ async fn answer_at_once(
     slot: Slot,
     is_head: bool,
 ) -> Result<HttpResponse<ResponseBody>, ApiError> {
-    let batch = reader.stored(limit(&ask, &service)).await;
+    let batch = answer::stored(&ask, &mut reader, &service).await;
     if batch.is_none() && answer::ended(&ask, &reader).is_none() {
         return Ok(ResponseBody::boxed(answer::unknown(&ask)));
     }

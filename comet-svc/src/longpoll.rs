@@ -55,7 +55,7 @@ impl LongPoll {
             biased;
             // First: it may have been ended before it was registered.
             end = self.polling.ended() => return Err(ended(end, &self.access)),
-            stored = timeout_at(self.until, reader.stored(limit(&self.ask, &self.service))) => stored,
+            stored = timeout_at(self.until, answer::stored(&self.ask, &mut reader, &self.service)) => stored,
         };
         match stored {
             // In a box: most polls are parked, and need no room for it.
@@ -91,7 +91,7 @@ impl LongPoll {
         let batch = tokio::select! {
             biased;
             end = self.polling.ended() => return Err(ended(end, &self.access)),
-            batch = timeout_at(until, reader.next(limit(&self.ask, &self.service))) => batch,
+            batch = timeout_at(until, answer::next(&self.ask, &mut reader, &self.service)) => batch,
         };
         match batch {
             Ok(Some(batch)) => self.answer(&reader, Some(batch), slot),
@@ -106,7 +106,7 @@ impl LongPoll {
         let batch = tokio::select! {
             biased;
             end = self.polling.ended() => return Err(ended(end, &self.access)),
-            batch = timeout_at(self.until, reader.next(limit(&self.ask, &self.service))) => batch,
+            batch = timeout_at(self.until, answer::next(&self.ask, &mut reader, &self.service)) => batch,
         };
         // The log is closed once the process drains.
         if !matches!(batch, Ok(None)) {

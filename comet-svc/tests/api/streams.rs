@@ -65,6 +65,19 @@ async fn a_raw_answer_says_it_after_the_last_message() {
 }
 
 #[actix_web::test]
+async fn a_raw_long_poll_waits_for_the_channels_that_continue() {
+    let site = site(&[]);
+    site.create_stream("public.s").await;
+    site.close_stream("public.s", Some("1")).await;
+    let path = "/data?channel=public.s&channel=public.t&format=raw";
+    let (answer, ()) = tokio::join!(site.get(path).send(), async {
+        waiting(&site, 1).await;
+        site.publish("public.t", "2").await;
+    });
+    assert_eq!((answer.status, answer.text()), (200, "2"));
+}
+
+#[actix_web::test]
 async fn lines_end_with_it() {
     let site = site(&[]);
     for stream in ["public.a", "public.b"] {
