@@ -15,7 +15,7 @@
 #   make e2e-hostile  attacks on everything, while good clients continue to read: docs/HOSTILE.md
 #   make e2e-many     3,000 clients on three replicas of each service (release build)
 #   make bench    what Trident costs, written into docs/PERFORMANCE.md; bench-growth: how that grows
-#   make bench-peers  the same next to nchan, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
+#   make bench-peers  the same next to nchan, Bun, durable-streams, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
 #   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
 #   make supply   licences and sources of npm packages, what would be published of the crates, and known vulnerabilities of all dependencies, as far as databases can be reached
@@ -262,12 +262,18 @@ bench: bench-build
 	$(BENCH) suite > "$(CARGO_TARGET_DIR)/bench.jsonl"
 	$(BENCH) write --section suite --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench.jsonl"
 
-# Trident next to nchan, socketioxide and Node's socket.io, interleaved. About 20 minutes.
-bench-peers: bench-build bench/peers/node/node_modules/.package-lock.json $(PEERS)/nchan/ngx_nchan_module.so
+# Trident next to nchan, Bun, durable-streams, socketioxide and Socket.IO on Node and on Bun, interleaved. About 35 minutes.
+bench-peers: bench-build bench/peers/node/node_modules/.package-lock.json bench/peers/bun/node_modules/.package-lock.json \
+  $(PEERS)/nchan/ngx_nchan_module.so $(PEERS)/bin/durable-streams-server
 	cd bench/peers/socketioxide && CARGO_TARGET_DIR="$(abspath $(PEERS))" cargo build --release --locked
-	$(BENCH) --socketioxide "$(PEERS)/release/peer-socketioxide" --nchan-module "$(PEERS)/nchan/ngx_nchan_module.so" peers \
+	$(BENCH) --socketioxide "$(PEERS)/release/peer-socketioxide" --nchan-module "$(PEERS)/nchan/ngx_nchan_module.so" \
+	  --durable-streams "$(PEERS)/bin/durable-streams-server" peers \
 	  > "$(CARGO_TARGET_DIR)/bench-peers.jsonl"
 	$(BENCH) write --section peers --note "$(NOTE)" "$(CARGO_TARGET_DIR)/bench-peers.jsonl"
+
+# The server of the crate durable-streams, as its users install it.
+$(PEERS)/bin/durable-streams-server:
+	cargo install --locked --quiet --root "$(abspath $(PEERS))" --version 0.1.5 durable-streams
 
 # How costs grow, up to 19,000 readers (`ulimit -n` 20000). About ten minutes.
 bench-growth: bench-build

@@ -111,7 +111,12 @@ pub(crate) enum Scenario {
     /// The same for other servers, including messages at a fixed rate.
     Peers {
         /// The servers.
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "bare,trident,nchan,socketioxide,node")]
+        #[arg(
+            long,
+            value_enum,
+            value_delimiter = ',',
+            default_value = "bare,trident,nchan,bun,durable-streams,socketioxide,bun-socketio,node"
+        )]
         of: Vec<Peer>,
         #[command(flatten)]
         size: Size,

@@ -29,6 +29,14 @@ pub(crate) enum Peer {
     Node,
     /// A server on the crate socketioxide: bench/peers/socketioxide.
     Socketioxide,
+    /// Bun's own WebSockets and event streams: bench/peers/bun/server.js.
+    Bun,
+    /// Socket.IO's server with its engine for Bun: bench/peers/bun/socketio.js.
+    #[value(name = "bun-socketio")]
+    BunSocketio,
+    /// The server of the crate durable-streams, which keeps streams in files and does not sync them.
+    #[value(name = "durable-streams")]
+    DurableStreams,
 }
 
 impl Peer {
@@ -41,18 +49,44 @@ impl Peer {
             Self::Nchan => "nchan",
             Self::Node => "Node socket.io",
             Self::Socketioxide => "socketioxide",
+            Self::Bun => "Bun",
+            Self::BunSocketio => "Bun socket.io",
+            Self::DurableStreams => "durable-streams",
         }
     }
 
     /// The transports that it has.
     pub(crate) fn transports(self) -> &'static [Transport] {
-        use Transport::{Bare, Longpoll, Polling, Sse, Stream, Websocket};
+        use Transport::{Bare, Longpoll, Polling, Sse, Stream, Websocket, Ws};
         match self {
-            Self::Trident | Self::Redis => &[Sse, Stream, Longpoll, Websocket, Polling],
+            Self::Trident | Self::Redis => &[Sse, Stream, Longpoll, Ws, Websocket, Polling],
             Self::Bare => &[Bare],
             Self::Nchan => &[Sse, Stream, Longpoll],
-            Self::Node | Self::Socketioxide => &[Websocket, Polling],
+            Self::Node | Self::Socketioxide | Self::BunSocketio => &[Websocket, Polling],
+            Self::Bun => &[Sse, Ws],
+            Self::DurableStreams => &[Sse],
         }
+    }
+
+    /// The target of requests that publish to `channel`.
+    pub(crate) fn publishing(self, channel: &str) -> String {
+        match self {
+            Self::DurableStreams => format!("/{channel}"),
+            _ => format!("/events?channel={channel}"),
+        }
+    }
+
+    /// The target of an event stream of what is published to `channel` from now on.
+    pub(crate) fn events(self, channel: &str) -> String {
+        match self {
+            Self::DurableStreams => format!("/{channel}?offset=now&live=sse"),
+            _ => format!("/events?channel={channel}"),
+        }
+    }
+
+    /// Whether `GET /readyz` says when it is ready; another server is ready when it accepts connections.
+    pub(crate) fn has_readiness(self) -> bool {
+        !matches!(self, Self::Bare | Self::Redis | Self::DurableStreams)
     }
 }
 
@@ -77,6 +111,15 @@ pub(crate) struct Programs {
     /// The server on socketioxide.
     #[arg(long, global = true, value_name = "PROGRAM", default_value = "target/peers/release/peer-socketioxide")]
     socketioxide: PathBuf,
+    /// Bun.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "bench/peers/bun/node_modules/.bin/bun")]
+    bun: PathBuf,
+    /// The folder of the servers that Bun runs.
+    #[arg(long, global = true, value_name = "DIRECTORY", default_value = "bench/peers/bun")]
+    bun_servers: PathBuf,
+    /// The server of durable-streams.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "target/peers/bin/durable-streams-server")]
+    durable_streams: PathBuf,
 }
 
 impl Programs {
@@ -112,6 +155,18 @@ impl Programs {
                 command
             }
             Peer::Socketioxide => Command::new(&self.socketioxide),
+            Peer::Bun | Peer::BunSocketio => {
+                let mut command = Command::new(&self.bun);
+                let server = if peer == Peer::Bun { "server.js" } else { "socketio.js" };
+                command.arg(self.bun_servers.join(server)).env("NODE_ENV", "production");
+                command
+            }
+            Peer::DurableStreams => {
+                let mut command = Command::new(&self.durable_streams);
+                command.args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()]);
+                command.args(["--durability", "memory", "--worker-threads", "1", "--data-dir"]).arg(directory);
+                return Ok(command);
+            }
         };
         command.arg(address.to_string());
         Ok(command)

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     crowd::{self, Crowd, OTHER},
     reader::{Fault, WebSocket, bare},
+    server::Server,
     stamp::Stamp,
     wire::{
         http::{Decoder, Piece},
@@ -56,28 +57,22 @@ pub(crate) struct Publisher {
     buffer: Vec<u8>,
 }
 
-/// The head of a request that publishes `length` bytes.
-pub(crate) fn head(host: &str, query: &str, content_type: &str, length: usize, token: Option<&str>) -> String {
+/// The head of a request to `target` that publishes `length` bytes.
+pub(crate) fn head(host: &str, target: &str, content_type: &str, length: usize, token: Option<&str>) -> String {
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
-        "POST /events{query} HTTP/1.1\r\nHost: {host}\r\n{authorization}Content-Type: {content_type}\r\n\
+        "POST {target} HTTP/1.1\r\nHost: {host}\r\n{authorization}Content-Type: {content_type}\r\n\
          Content-Length: {length}\r\n\r\n"
     )
 }
 
 impl Publisher {
     /// Over HTTP, to `channels`.
-    pub(crate) fn http(
-        crowd: &Crowd,
-        server: SocketAddr,
-        token: Option<&str>,
-        channels: &[String],
-        size: usize,
-    ) -> io::Result<Self> {
-        let host = server.to_string();
-        let head = |channel: &String| head(&host, &format!("?channel={channel}"), "text/plain", size, token);
+    pub(crate) fn http(crowd: &Crowd, server: &Server, channels: &[String], size: usize) -> io::Result<Self> {
+        let (host, token) = (server.address.to_string(), server.token.as_deref());
+        let head = |channel: &String| head(&host, &server.peer.publishing(channel), "text/plain", size, token);
         let heads = channels.iter().map(head).collect();
-        Self::new(crowd, server, Kind::Http { decoder: Decoder::default(), heads }, size)
+        Self::new(crowd, server.address, Kind::Http { decoder: Decoder::default(), heads }, size)
     }
 
     /// Over Socket.IO, in [`ROOM`].
@@ -191,8 +186,8 @@ impl Kind {
             Self::Http { decoder, .. } => {
                 while let Some(piece) = decoder.next(&mut bytes)? {
                     match piece {
-                        // nchan says 202 where nobody reads.
-                        Piece::Head(201 | 202) | Piece::Body(_) | Piece::End => {}
+                        // nchan says 202 where nobody reads, and durable-streams 204.
+                        Piece::Head(201 | 202 | 204) | Piece::Body(_) | Piece::End => {}
                         Piece::Head(status) => return Err(Fault::Status(status, "a message")),
                     }
                 }

@@ -16,6 +16,7 @@ use rustix::{
 
 use crate::{
     peer::{Peer, Programs},
+    transport::Transport,
     usage::{self, Cpu},
 };
 
@@ -197,10 +198,10 @@ impl Server {
         let command = programs.command(peer, address, &directory.0)?;
         let mut server = Self::spawn(peer, command, address, cores)?;
         server._directory = Some(directory);
-        if matches!(peer, Peer::Bare | Peer::Redis) {
-            server.wait(|address| TcpStream::connect(address).is_ok())?;
-        } else {
+        if peer.has_readiness() {
             server.wait(|address| get(address, "/readyz"))?;
+        } else {
+            server.wait(|address| TcpStream::connect(address).is_ok())?;
         }
         if peer == Peer::Nchan {
             // The first process only watches over its worker.
@@ -209,22 +210,31 @@ impl Server {
         Ok(server)
     }
 
-    /// Publishes a first message to `channel` if a long poll needs one to begin after: with nchan, a position is known only from an
-    /// existing message.
+    /// Does what `channel` needs before it is read over `transport`: with nchan, a long poll begins after an existing message; a stream of
+    /// durable-streams has to be created.
     ///
     /// # Errors
     /// When it is not taken.
-    pub(crate) fn prime(&self, channel: &str) -> io::Result<()> {
-        if self.peer != Peer::Nchan {
-            return Ok(());
-        }
-        let head = format!("POST /events?channel={channel} HTTP/1.1\r\nHost: {}\r\n", self.address);
-        let request = format!("{head}Content-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfirst");
+    pub(crate) fn prime(&self, transport: Transport, channel: &str) -> io::Result<()> {
+        let (method, body) = match (self.peer, transport) {
+            (Peer::Nchan, Transport::Longpoll) => ("POST", "first"),
+            (Peer::DurableStreams, _) => ("PUT", ""),
+            _ => return Ok(()),
+        };
+        let (target, host, length) = (self.peer.publishing(channel), self.address, body.len());
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        );
         let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(io::Error::other("nchan refused a message")) }
+        let mut status = [0; 11];
+        stream.read_exact(&mut status)?;
+        match status == *b"HTTP/1.1 20" {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{} refused {method} {target}", self.peer.name()))),
+        }
     }
 
     fn spawn(peer: Peer, mut command: Command, address: SocketAddr, cores: Option<Cores>) -> io::Result<Self> {

@@ -13,6 +13,8 @@ pub(crate) enum Transport {
     Stream,
     /// Comet: a request that waits, and then the next.
     Longpoll,
+    /// A text frame for each message, over a WebSocket without a protocol above it.
+    Ws,
     /// Socket.IO over WebSocket.
     Websocket,
     /// Socket.IO over HTTP long polling.
@@ -28,6 +30,7 @@ impl Transport {
             Self::Sse => "sse",
             Self::Stream => "stream",
             Self::Longpoll => "longpoll",
+            Self::Ws => "ws",
             Self::Websocket => "websocket",
             Self::Polling => "polling",
             Self::Bare => "bare",

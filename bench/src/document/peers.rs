@@ -5,7 +5,7 @@ use crate::{
     chart,
     peer::Peer,
     reader::Transport,
-    report::{Fanout, Idle, Record},
+    report::{Fanout, Idle, Record, Sequential},
     summary::{Figure, Kind, Runs, Sorted, figures, is_same_load, kinds, median, ratios, rounds, spread},
     table::{self, Table},
 };
@@ -35,6 +35,7 @@ pub(super) fn part(records: &[Record]) -> Part {
         |run| Some(run.latency_us.p99 / 1000.0),
     );
     part.plot("peers-latency", "Latency at a fixed rate", rate);
+    part.table("One publisher that waits for each answer", &table::sequential(&sorted.sequential));
     part.table("Messages to nobody", &table::publish(&sorted.publish));
     part
 }
@@ -86,13 +87,15 @@ fn against(sorted: &Sorted<'_>) -> Table {
         "µs CPU, 1 in flight",
         "µs CPU, 32 in flight",
         "deliveries/s, 32 in flight",
+        "µs CPU, 32 in turn",
+        "all have 32 in turn",
         "p99, fixed rate",
         "idle kB",
         "connects/s",
         "µs CPU/connect",
     ];
     let mut rows = Vec::new();
-    for peer in [Peer::Nchan, Peer::Socketioxide, Peer::Node] {
+    for peer in [Peer::Nchan, Peer::Bun, Peer::DurableStreams, Peer::Socketioxide, Peer::BunSocketio, Peer::Node] {
         for transport in peer.transports() {
             let fanout = |is_meant: fn(&Fanout) -> bool, figure: Figure<Fanout>| {
                 let of = |peer| {
@@ -110,12 +113,21 @@ fn against(sorted: &Sorted<'_>) -> Table {
                 };
                 spread(&ratios(&of(Peer::Trident), &of(peer), figure), 2)
             };
+            let sequential = |figure: Figure<Sequential>| {
+                let of = |peer| {
+                    let runs = sorted.sequential.iter().filter(|(of, run)| *of == peer && run.transport == *transport);
+                    runs.map(|(_, run)| *run).filter(|run| run.burst == 32).collect::<Vec<_>>()
+                };
+                spread(&ratios(&of(Peer::Trident), &of(peer), figure), 2)
+            };
             let row = vec![
                 transport.name().to_owned(),
                 peer.name().to_owned(),
                 fanout(|run| in_flight(run, 1), Fanout::cpu),
                 fanout(|run| in_flight(run, 32), Fanout::cpu),
                 fanout(|run| in_flight(run, 32), |run| Some(run.deliveries_per_second)),
+                sequential(|run| run.server_cpu_us_per_delivery),
+                sequential(|run| Some(run.all_us.p50)),
                 fanout(|run| run.rate.is_some(), |run| Some(run.latency_us.p99)),
                 idle(Idle::kilobytes),
                 idle(|run| Some(run.connects_per_second)),

@@ -8,6 +8,7 @@ mod longpoll;
 mod polling;
 mod stream;
 mod websocket;
+mod ws;
 
 use std::{io::Write as _, rc::Rc};
 
@@ -58,6 +59,7 @@ impl Site {
 pub(crate) enum Reader {
     Stream(stream::Stream),
     Longpoll(longpoll::Longpoll),
+    Ws(ws::Ws),
     WebSocket(WebSocket),
     Polling(polling::Polling),
     Bare(bare::Bare),
@@ -69,6 +71,7 @@ impl Reader {
         match transport {
             Transport::Sse | Transport::Stream => Self::Stream(stream::Stream::new(transport, site)),
             Transport::Longpoll => Self::Longpoll(longpoll::Longpoll::new(site)),
+            Transport::Ws => Self::Ws(ws::Ws::new(site)),
             Transport::Websocket => {
                 let question = site.subscription();
                 Self::WebSocket(WebSocket::new(site.host, question))
@@ -83,6 +86,7 @@ impl Reader {
         match self {
             Self::Stream(reader) => reader.begin(out),
             Self::Longpoll(reader) => reader.begin(out),
+            Self::Ws(reader) => reader.begin(out),
             Self::WebSocket(reader) => reader.begin(out),
             Self::Polling(reader) => reader.begin(out),
             Self::Bare(_) => out.push(bare::READER),
@@ -97,6 +101,7 @@ impl Reader {
         match self {
             Self::Stream(reader) => reader.feed(bytes, heard),
             Self::Longpoll(reader) => reader.feed(bytes, out, heard),
+            Self::Ws(reader) => reader.feed(bytes, out, heard),
             Self::WebSocket(reader) => reader.feed(bytes, out, heard),
             Self::Polling(reader) => reader.feed(bytes, out, heard),
             Self::Bare(reader) => {
@@ -111,6 +116,7 @@ impl Reader {
         match self {
             Self::Stream(reader) => reader.is_ready(),
             Self::Longpoll(reader) => reader.is_ready(),
+            Self::Ws(reader) => reader.is_ready(),
             Self::WebSocket(reader) => reader.is_ready(),
             Self::Polling(reader) => reader.is_ready(),
             Self::Bare(reader) => reader.is_ready(),

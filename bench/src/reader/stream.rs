@@ -25,8 +25,8 @@ impl Stream {
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
         let Self { site, .. } = self;
         if self.transport == Transport::Sse {
-            let target = format_args!("/events?channel={}", site.channel());
-            get(out, &site.host, target, "Accept: text/event-stream\r\n");
+            let target = site.peer.events(site.channel());
+            get(out, &site.host, format_args!("{target}"), "Accept: text/event-stream\r\n");
         } else if site.peer == Peer::Nchan {
             get(out, &site.host, format_args!("/stream?channel={}", site.channel()), "TE: chunked\r\n");
         } else {

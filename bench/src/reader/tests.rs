@@ -96,6 +96,27 @@ fn with_nchan_the_place_is_in_the_head() {
 }
 
 #[test]
+fn a_websocket_without_a_protocol_is_ready_when_it_is_open() {
+    let (mut play, request) = Play::new(Transport::Ws);
+    assert!(request.starts_with("GET /ws?channel=c ") && request.contains("Upgrade: websocket\r\n"), "{request}");
+    assert!(!play.reader.is_ready());
+    play.say(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+    assert!(play.reader.is_ready());
+    assert_eq!(play.frame(&stamp(3)), "");
+    assert_eq!(play.heard, [3]);
+    assert_eq!(play.say(b"\x89\x00").unwrap(), b"\x8a\x80\0\0\0\0");
+    assert!(matches!(play.say(b"\x88\x00"), Err(Fault::Closed)));
+    let (mut play, _) = Play::new(Transport::Ws);
+    assert!(matches!(play.say(b"HTTP/1.1 403 No\r\n\r\n"), Err(Fault::Status(403, _))));
+}
+
+#[test]
+fn durable_streams_reads_from_the_end_of_a_stream() {
+    let (_, request) = Play::with(Peer::DurableStreams, Transport::Sse);
+    assert!(request.starts_with("GET /c?offset=now&live=sse "), "{request}");
+}
+
+#[test]
 fn a_websocket_joins_asks_and_keeps_itself_alive() {
     let (mut play, request) = Play::new(Transport::Websocket);
     assert!(request.contains("Upgrade: websocket\r\n"), "{request}");

@@ -8,12 +8,9 @@ use crate::{
     wire::{
         http,
         packet::{Packet, Packets},
-        websocket::{self, frame},
+        websocket::{self, UPGRADE, frame},
     },
 };
-
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dHJpZGVudC1iZW5jaC0wMA==\r\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -119,15 +119,13 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Fanout, Fault> {
         Via::Http => (0..plan.channels).map(channel).collect(),
         Via::Socketio => vec![format!("chat.{ROOM}")],
     };
-    if plan.transport == Transport::Longpoll {
-        channels.iter().try_for_each(|channel| server.prime(channel))?;
-    }
+    channels.iter().try_for_each(|channel| server.prime(plan.transport, channel))?;
     gather(&mut crowd, server, plan.transport, plan.readers, &mut progress, |reader| {
         Some(channels[reader % channels.len()].clone())
     })?;
     let mut publisher = match (plan.transport, plan.via) {
         (Transport::Bare, _) => Publisher::bare(&crowd, server.address, plan.payload)?,
-        (_, Via::Http) => Publisher::http(&crowd, server.address, server.token.as_deref(), &channels, plan.payload)?,
+        (_, Via::Http) => Publisher::http(&crowd, server, &channels, plan.payload)?,
         (_, Via::Socketio) => Publisher::socket_io(&crowd, server.address, plan.payload)?,
     };
     let begun = Instant::now();

@@ -26,9 +26,7 @@ pub(crate) fn run(server: &Server, transport: Transport, connections: usize) -> 
     // Socket.IO clients join the namespace, and that is all.
     let is_socket_io = matches!(transport, Transport::Websocket | Transport::Polling);
     let channel_of = |_| (!is_socket_io).then(|| channel(0));
-    if transport == Transport::Longpoll {
-        server.prime(&channel(0))?;
-    }
+    server.prime(transport, &channel(0))?;
     let mut first = Crowd::new()?;
     gather(&mut first, server, transport, FIRST.min(connections), &mut progress, channel_of)?;
     drop(first);

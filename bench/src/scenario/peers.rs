@@ -1,16 +1,21 @@
-//! Trident beside others, in one run: what each costs idle, with messages to many, and with messages to nobody. Rounds are
-//! interleaved, every server fresh for its run, so that what else the machine does falls on all alike.
+//! Trident beside others, in one run: what each costs idle, with messages to many, at once and one after the other, and with messages to
+//! nobody. Rounds are interleaved, every server fresh for its run, so that what else the machine does falls on all alike.
 
-use super::{fanout, idle, publish, suite::Size};
+use super::{fanout, idle, publish, sequential, suite::Size};
 use crate::{
     peer::Peer,
-    reader::Fault,
+    reader::{Fault, Transport},
     report::{self, Record, Run},
     server::Server,
 };
 
 /// Messages in flight; and at a fixed rate, in messages a second, with as many in flight as it takes.
 const PACES: [(usize, Option<f64>); 3] = [(1, None), (32, None), (1000, Some(10.0))];
+
+/// Messages of the bursts of a publisher that waits for each answer.
+const BURSTS: [usize; 3] = [1, 8, 32];
+/// How many bursts of them.
+const BURSTS_EACH: usize = 10;
 
 /// How often a run is begun anew that failed, for some of the servers now and then cut a client off.
 const ATTEMPTS: usize = 5;
@@ -27,6 +32,11 @@ fn attempt<R>(peer: Peer, scenario: impl Fn() -> Result<R, Fault>) -> Result<R, 
             done => return done,
         }
     }
+}
+
+/// Whether a connection gets messages without asking for each.
+fn pushes(transport: Transport) -> bool {
+    !matches!(transport, Transport::Longpoll | Transport::Polling)
 }
 
 /// Runs everything against `peers`, which `start` starts.
@@ -55,6 +65,13 @@ pub(crate) fn run(
             for (peer, transport) in &contenders {
                 let plan = size.fanout(*transport, size.readers, window, rate);
                 keep(*peer, Run::Fanout(attempt(*peer, || fanout::run(&start(*peer)?, plan))?))?;
+            }
+        }
+        for burst in BURSTS {
+            for (peer, transport) in contenders.iter().filter(|(_, transport)| pushes(*transport)) {
+                let (transport, readers, rounds, payload) = (*transport, size.readers, BURSTS_EACH, size.payload);
+                let plan = sequential::Plan { transport, readers, burst, rounds, payload };
+                keep(*peer, Run::Sequential(attempt(*peer, || sequential::run(&start(*peer)?, plan))?))?;
             }
         }
         for peer in peers.iter().filter(|peer| **peer != Peer::Bare) {

@@ -37,16 +37,17 @@ pub(crate) struct Plan {
 }
 
 /// A request to a channel, the same each time.
-fn request(host: &str, token: Option<&str>, plan: &Plan, to: usize) -> Vec<u8> {
+fn request(server: &Server, plan: &Plan, to: usize) -> Vec<u8> {
     let mut message = Vec::new();
     Stamp { seq: 0, nanos: 0 }.write(plan.payload, &mut message);
-    let (query, kind, body) = if plan.batch > 1 {
+    let (target, kind, body) = if plan.batch > 1 {
         let line = [format!("{{\"channel\":\"{}\",\"data\":\"", channel(to)).as_bytes(), &message, b"\"}\n"].concat();
-        (String::new(), "application/x-ndjson", line.repeat(plan.batch))
+        ("/events".to_owned(), "application/x-ndjson", line.repeat(plan.batch))
     } else {
-        (format!("?channel={}", channel(to)), "text/plain", message)
+        (server.peer.publishing(&channel(to)), "text/plain", message)
     };
-    let mut request = head(host, &query, kind, body.len(), token).into_bytes();
+    let host = server.address.to_string();
+    let mut request = head(&host, &target, kind, body.len(), server.token.as_deref()).into_bytes();
     request.extend_from_slice(&body);
     request
 }
@@ -120,8 +121,8 @@ impl Mark {
 pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
     let mut progress = Progress::new(format!("publish, {} a request", plan.batch));
     let plan = Plan { payload: plan.payload.max(stamp::LEN), ..plan };
-    let host = server.address.to_string();
-    let requests: Vec<_> = (0..plan.channels).map(|to| request(&host, server.token.as_deref(), &plan, to)).collect();
+    (0..plan.channels).try_for_each(|to| server.prime(Transport::Sse, &channel(to)))?;
+    let requests: Vec<_> = (0..plan.channels).map(|to| request(server, &plan, to)).collect();
     let mut turns = (0..requests.len()).cycle();
     let mut readers = Crowd::new()?;
     gather(&mut readers, server, Transport::Sse, plan.idle_readers, &mut progress, |_| Some(channel(plan.channels)))?;
@@ -186,6 +187,7 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Publish, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::Peer;
 
     #[test]
     fn a_request_contains_the_requested_number_of_messages() {
@@ -199,11 +201,12 @@ mod tests {
             warm_up: second,
             duration: second,
         };
-        let text = String::from_utf8(request("h", Some("t"), &plan, 0)).unwrap();
+        let server = |token| Server::given(Peer::Trident, ([127, 0, 0, 1], 1).into(), None, token);
+        let text = String::from_utf8(request(&server(Some("t".to_owned())), &plan, 0)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("Content-Length: 40\r") || head.ends_with("Content-Length: 40"), "{head}");
         assert!(head.contains("Authorization: Bearer t\r\n") && body.len() == 40);
-        let text = String::from_utf8(request("h", None, &Plan { batch: 3, ..plan }, 0)).unwrap();
+        let text = String::from_utf8(request(&server(None), &Plan { batch: 3, ..plan }, 0)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
         assert_eq!(body.lines().count(), 3);

@@ -60,8 +60,8 @@ impl Waiting {
             stream.read_exact(&mut [0])?;
             Vec::new()
         } else {
-            let (host, query) = (server.address.to_string(), format!("?channel={}", channel(0)));
-            publisher::head(&host, &query, "text/plain", plan.payload, server.token.as_deref()).into_bytes()
+            let (host, target) = (server.address.to_string(), server.peer.publishing(&channel(0)));
+            publisher::head(&host, &target, "text/plain", plan.payload, server.token.as_deref()).into_bytes()
         };
         Ok(Self { stream, head, payload: plan.payload, clock, sent: 0, buffer: vec![0; 16 * 1024] })
     }
@@ -130,9 +130,7 @@ pub(crate) fn run(server: &Server, plan: Plan) -> Result<Sequential, Fault> {
     let what = format!("sequential {} × {} to {}", plan.transport.name(), plan.burst, plan.readers);
     let mut progress = Progress::new(what);
     let mut crowd = Crowd::new()?;
-    if plan.transport == Transport::Longpoll {
-        server.prime(&channel(0))?;
-    }
+    server.prime(plan.transport, &channel(0))?;
     gather(&mut crowd, server, plan.transport, plan.readers, &mut progress, |_| Some(channel(0)))?;
     let mut waiting = Waiting::new(server, plan, crowd.clock)?;
     settle(&mut crowd, Duration::from_millis(500))?;

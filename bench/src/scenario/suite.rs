@@ -66,9 +66,17 @@ impl Size {
     }
 }
 
-const IDLE: [Transport; 4] = [Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Websocket];
-const FANOUT: [Transport; 6] =
-    [Transport::Bare, Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Websocket, Transport::Polling];
+const IDLE: [Transport; 5] =
+    [Transport::Sse, Transport::Stream, Transport::Longpoll, Transport::Ws, Transport::Websocket];
+const FANOUT: [Transport; 7] = [
+    Transport::Bare,
+    Transport::Sse,
+    Transport::Stream,
+    Transport::Longpoll,
+    Transport::Ws,
+    Transport::Websocket,
+    Transport::Polling,
+];
 const WINDOWS: [usize; 2] = [1, 32];
 /// Readers, and messages a second, with which the time through Redis is measured.
 const ROUND_TRIP: (usize, f64) = (10, 100.0);

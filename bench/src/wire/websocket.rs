@@ -2,6 +2,10 @@
 
 use super::Malformed;
 
+/// The header lines of a request that opens a WebSocket (RFC 6455 §4.1).
+pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                                  Sec-WebSocket-Key: dHJpZGVudC1iZW5jaC0wMA==\r\n";
+
 /// A text message.
 pub(crate) const TEXT: u8 = 1;
 /// The connection ends.
