@@ -11,9 +11,8 @@ use std::{
     time::Instant,
 };
 
-use edge::testing::redis;
+use edge::testing::{documented::redis_rights, redis};
 use process::{PATIENCE, SECRET, Server, Talk, free_address, standalone, text};
-use shared::testing::documented::redis_rights;
 
 fn token(args: &[&str]) -> Output {
     standalone().env("TRIDENT_SECRET", SECRET).arg("token").args(args).output().unwrap()

@@ -2,9 +2,8 @@
 
 use edge::{
     Settings,
-    testing::{redis::Server, until},
+    testing::{documented, redis::Server, until},
 };
-use shared::testing::documented;
 
 use super::*;
 

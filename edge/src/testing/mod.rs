@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests say what they expect by failing")]
 
 pub mod backend;
+pub mod documented;
 pub mod http;
 pub mod publishing;
 pub mod raw;

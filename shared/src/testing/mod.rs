@@ -1,4 +1,3 @@
 //! What tests of the log share with those of the services. Behind the feature `testing`; no binary has it.
 
-pub mod documented;
 pub mod redis;

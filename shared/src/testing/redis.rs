@@ -12,6 +12,34 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
+/// The permissions of a Redis user that is sufficient for the bus, without its name and password, as arguments of `ACL SETUSER`.
+pub const BUS_RIGHTS: &[&str] = &[
+    "~trident:log",
+    "~{trident:log}:*",
+    "&trident:log:processes:*",
+    "-@all",
+    "+info",
+    "+script|load",
+    "+evalsha",
+    "+exists",
+    "+get",
+    "+set",
+    "+del",
+    "+time",
+    "+hget",
+    "+hset",
+    "+hscan",
+    "+hdel",
+    "+xadd",
+    "+xread",
+    "+xrange",
+    "+xtrim",
+    "+xdel",
+    "+xinfo|stream",
+    "+publish",
+    "+subscribe",
+];
+
 /// A running redis-server, ended with the test.
 #[derive(Debug)]
 pub struct Server {
