@@ -198,6 +198,8 @@ fn server(service: &Service, recovery: Recovery, adapter: LogAdapter) -> SocketI
             config.packet_rate = settings.socket_rate.unwrap_or(0);
             config.kept_headers = Some(connect::kept_headers(settings));
             config.max_auth_bytes = connect::MAX_AUTH_BYTES;
+            // The layer around all services adds the headers, which depend on more than the origin.
+            config.cors = None;
             config.allow_eio3 = true;
             config.msgpack = true;
             bound_memory(config, settings);

@@ -1,8 +1,8 @@
 //! CORS (Fetch standard §3.2): which pages may read responses, by a list of origins.
 //!
 //! The browser sends `Origin`; [`Origins`] decides whether that page is allowed; the layer in [`super::server`] adds the headers to every
-//! response, including errors, since a page that cannot read an error cannot show what is wrong. The same list is used for Socket.IO's
-//! handshake and for WebSocket upgrades, which CORS itself does not cover.
+//! response, including errors, since a page that cannot read an error cannot show what is wrong, and including those of Socket.IO, whose
+//! own headers are off. The same list is used for Socket.IO's handshake and for WebSocket upgrades, which CORS itself does not cover.
 
 use std::{fmt, str::FromStr};
 
@@ -115,12 +115,9 @@ impl Origins {
             Verdict::No => return,
             Verdict::WithoutCredentials if self.anybody => {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-                // A response that a handler marked itself must not get the headers twice.
-                answer.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
             }
             Verdict::WithoutCredentials => {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value.clone());
-                answer.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
             }
             Verdict::WithCredentials => {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value.clone());

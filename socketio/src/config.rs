@@ -47,8 +47,9 @@ pub struct Config {
     /// The origins whose pages may use the server. Default: only the server's own.
     pub origins: Origins,
     /// The other CORS settings, for pages of other origins. Default: as Node's `cors` option, except for the allowed origins, which are
-    /// [`origins`](Self::origins).
-    pub cors: Cors,
+    /// [`origins`](Self::origins). With `None` responses have no CORS headers: the application adds its own to all its responses, and
+    /// answers preflights. `origins` still decides who may connect.
+    pub cors: Option<Cors>,
     /// A cookie to set in the polling handshake, for load balancers. Default none.
     pub cookie: Option<Cookie>,
     /// Polling answers of at least this size are compressed if the client accepts it; `None` means never. Default 1,024 bytes.
@@ -137,7 +138,7 @@ impl Default for Config {
             #[cfg(feature = "msgpack")]
             msgpack: false,
             origins: Origins::same_origin(),
-            cors: Cors::default(),
+            cors: Some(Cors::default()),
             cookie: None,
             compress_from: Some(1024),
             #[cfg(feature = "client-bundle")]

@@ -7,6 +7,7 @@ mod client;
 mod connect;
 mod history;
 mod limits;
+mod origins;
 mod recovery;
 mod registration;
 mod streams;

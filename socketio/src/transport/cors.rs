@@ -12,7 +12,8 @@ pub(super) fn is_well_formed(request: &HeaderMap) -> bool {
     request.get(header::ORIGIN).is_none_or(|origin| origin.to_str().is_ok())
 }
 
-/// The CORS headers of an answer, decided before the request is dropped.
+/// The CORS headers of an answer, decided before the request is dropped. None, if the application adds its own.
+#[derive(Default)]
 pub(super) struct Answer {
     vary: bool,
     allow: Option<HeaderValue>,
@@ -21,6 +22,7 @@ pub(super) struct Answer {
 }
 
 pub(super) fn answer(config: &Config, request: &HeaderMap) -> Answer {
+    let Some(cors) = &config.cors else { return Answer::default() };
     let origins = &config.origins;
     let any = origins.are_any();
     let allow = if any {
@@ -28,7 +30,7 @@ pub(super) fn answer(config: &Config, request: &HeaderMap) -> Answer {
     } else {
         request.get(header::ORIGIN).filter(|_| origins.allow(request)).cloned()
     };
-    let exposed = config.cors.exposed_headers.as_deref().filter(|_| allow.is_some()).and_then(value);
+    let exposed = cors.exposed_headers.as_deref().filter(|_| allow.is_some()).and_then(value);
     Answer { vary: !any, credentials: !any && allow.is_some(), allow, exposed }
 }
 
@@ -66,8 +68,10 @@ pub(super) fn preflight(config: &Config, request: &HttpRequest) -> HttpResponse 
     let mut response = HttpResponse::NoContent().finish();
     let headers = response.headers_mut();
     apply(config, request.headers(), headers);
-    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        let Cors { methods, allowed_headers, max_age, .. } = &config.cors;
+    if let Some(cors) = &config.cors
+        && headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+    {
+        let Cors { methods, allowed_headers, max_age, .. } = cors;
         let asked = || request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let allowed = allowed_headers.as_deref().map_or_else(asked, value);
         if allowed_headers.is_none() && allowed.is_some() {

@@ -18,7 +18,7 @@ fn cors_is_set() {
         exposed_headers: Some("x-server".into()),
         max_age: None,
     };
-    let (server, _io) = start(SocketIo::builder().origins(Origins::any()).configure(|config| config.cors = cors));
+    let (server, _io) = start(SocketIo::builder().origins(Origins::any()).configure(|config| config.cors = Some(cors)));
     let ask = |method: &str| {
         server.http(&format!(
             "{method} {POLLING} HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\n\
@@ -30,6 +30,30 @@ fn cors_is_set() {
     let found = names.map(|name| preflight.header(&format!("access-control-{name}")));
     assert_eq!(found, [Some("GET,POST"), Some("x-token"), Some("x-server"), None]);
     assert_eq!(ask("GET").header("access-control-expose-headers"), Some("x-server"));
+}
+
+/// An application that adds its own CORS headers does not get others beside them; origins are checked all the same.
+#[test]
+fn cors_can_be_left_to_the_application() {
+    let (server, _io) = start(SocketIo::builder().origins(Origins::list(["http://a.example"])).configure(|config| {
+        config.cors = None;
+    }));
+    for (method, origin, status) in [
+        ("GET", "http://a.example", 200),
+        ("GET", "http://x", 200),
+        ("GET", "http://b.example", 403),
+        ("PUT", "http://a.example", 400),
+        ("OPTIONS", "http://a.example", 204),
+    ] {
+        let answer = server.http(&format!(
+            "{method} {POLLING} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\n\
+             Connection: close\r\n\r\n"
+        ));
+        assert_eq!(answer.status, status, "{method} {origin}");
+        for name in ["vary", "access-control-allow-origin", "access-control-allow-credentials"] {
+            assert_eq!(answer.header(name), None, "{method} {origin}: {name}");
+        }
+    }
 }
 
 /// Case 11.11: `addTrailingSlash: false` serves the path without its slash as well.
