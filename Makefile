@@ -6,7 +6,7 @@
 #   make sim      seeds of the simulation of the log: SEEDS=0..500, or SEED=7 for the log of one: docs/FAULTS.md
 #   make web      the client library in web/client, with its own tests, the playground and the admin page (needs Node)
 #   make client   web/vendor/dist, the Socket.IO client that is part of the binaries, from npm's locked package (needs Node)
-#   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python)
+#   make e2e      services, gateway and pages with real clients (needs Node, nginx, Redis, Chromium and Python); `make -j2 e2e` runs two parts at a time
 #   make e2e-examples  the examples: backends in all their languages (needs PHP, and Go for one), and a run in Chromium (part of e2e)
 #   make e2e-docs  every command, link and setting in the documentation, and its wording (part of e2e); screenshot: the picture in README.md
 #   make cases    the tests of docs/CASES.md, with a result for each case; cases-all: their exhaustive forms too (needs what e2e needs)
@@ -18,6 +18,7 @@
 #   make bench-peers  the same next to nchan, Bun, durable-streams, socketioxide and Node's socket.io (needs nginx and apt of Debian, and Node)
 #   make soak     mixed load and faults for ten minutes: docs/SOAK.md (SOAK_SECONDS=90 for less)
 #   make fuzz     ten minutes for each decoder (needs cargo-fuzz; FUZZ_SECONDS=60 for less)
+#   make crates   the crate socketio with each of its features, with the oldest compiler, and its public items (part of supply)
 #   make supply   licences and sources of npm packages, what would be published of the crates, and known vulnerabilities of all dependencies, as far as databases can be reached
 #   make site     the documentation as pages in target/site, for any static file server (needs Node; part of e2e-docs)
 #   make api      socketio/api.txt, the list of public items of the crate socketio
@@ -79,15 +80,19 @@ deny:
 	  echo "cargo-deny is not here, so dependencies were NOT checked: cargo install --locked cargo-deny"; \
 	fi
 
-.PHONY: supply
-supply: web/client/node_modules/.package-lock.json
+.PHONY: supply packages crates
+supply: packages crates
+
+packages: web/client/node_modules/.package-lock.json
 	node --test e2e/supply/*.test.js
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
-	.ci/crates
 	cargo package --no-verify --allow-dirty --quiet -p shared
 	cargo publish --dry-run --no-verify --allow-dirty --quiet -p socketio -p socketio-redis
 	cd web/client && npm publish --dry-run --loglevel=error
 	.ci/advisories
+
+crates:
+	.ci/crates
 
 # The list of public items that .ci/crates compares with the code.
 .PHONY: api
@@ -140,11 +145,19 @@ endif
 dist:
 	ops/package/dist
 
+# Most parts wait for most of their time, and each has ports, files and processes of its own.
 e2e: e2e-system e2e-socketio e2e-cluster e2e-streams e2e-client e2e-examples e2e-docs
+	$(MAKE) e2e-rolling
 
 # Services, gateway and pages from outside.
 e2e-system: build e2e/node_modules/.package-lock.json
 	cd e2e && npm test
+
+# The gateway while replicas are exchanged, when nothing else runs: beside other tests, nginx may read a publication before it reads that the
+# server has closed its idle connection, which the gateway cannot repeat.
+.PHONY: e2e-rolling
+e2e-rolling: build e2e/node_modules/.package-lock.json
+	cd e2e && npm run --silent test:rolling
 
 # Replicas of every service on one Redis, with faults: docs/FAULTS.md. Needs redis-server.
 .PHONY: e2e-faults
