@@ -86,7 +86,7 @@ async fn pipelined_requests_are_all_answered() {
 /// Case 9.2: a client that takes a little now and again is never cut, and one that takes nothing is.
 #[actix_web::test]
 async fn a_slow_reader_is_kept_as_long_as_it_reads() {
-    // Nothing is shown by an attempt in which this process itself was not scheduled for as long as a client may pause.
+    // Being cut shows nothing in an attempt in which this process itself was not scheduled for as long as a client may pause.
     for attempt in 1.. {
         let mut stage = stage([Say::Flood]).await;
         SockRef::from(&stage.client).set_recv_buffer_size(4 * 1024).unwrap();
@@ -101,7 +101,7 @@ async fn a_slow_reader_is_kept_as_long_as_it_reads() {
             tokio::time::sleep(TIMES.write / 20).await;
             longest = longest.max(before.elapsed());
         }
-        if longest > TIMES.write / 2 && attempt < 10 {
+        if is_cut && longest > TIMES.write / 2 && attempt < 10 {
             continue;
         }
         assert!(!is_cut && !stage.served.is_finished(), "it was cut while it read");
