@@ -111,7 +111,7 @@ describe("client in Chromium", () => {
     assert.equal(await page.evaluate(() => window.mark), "the same page", "it was kept, since it held no connection");
     await client.all();
     const log = (await client.log()).join("\n");
-    assert.match(log, /hidden websocket \(the page was left\)\nconnecting websocket \(the page is shown again\)/);
+    assert.match(log, /hidden websocket \(the page was hidden\)\nconnecting websocket \(the page is shown again\)/);
   });
 
   test("a device that loses its network comes back when it has one", async () => {
@@ -128,7 +128,7 @@ describe("client in Chromium", () => {
     await page.context().setOffline(false);
     await client.all();
     assert.equal(proxy.count.sse, asked + 1);
-    assert.match((await client.log()).join("\n"), /waiting sse, again in \d+ ms[^\n]*\nconnecting sse \(the network is back\)/);
+    assert.match((await client.log()).join("\n"), /waiting sse, again in \d+ ms[^\n]*\nconnecting sse \(the network is available again\)/);
   });
 
   test("a page of another origin may read as well", async () => {
