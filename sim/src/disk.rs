@@ -10,8 +10,10 @@ use shared::live::bus::file::disk::{Disk, DiskFile};
 
 mod file;
 mod power;
+mod removal;
 
 use file::{Content, SimFile};
+pub use removal::Removal;
 
 use crate::{random::Random, trace::Trace};
 
@@ -44,6 +46,8 @@ struct State {
     random: Random,
     trace: Trace,
     watch: Option<Watch>,
+    /// The segments that were removed and not [taken](SimDisk::take_removals) yet.
+    removals: Vec<Removal>,
 }
 
 /// Called before each change.
@@ -104,6 +108,7 @@ impl SimDisk {
             random,
             trace,
             watch: None,
+            removals: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), process: 1 }
     }
@@ -293,6 +298,7 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.change(format_args!("remove {name}"), |state, _| {
+            state.note_removal(name);
             let content = state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
             let length = state.contents[content].length();
             state.free(length);

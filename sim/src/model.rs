@@ -87,8 +87,8 @@ pub struct Model {
     pub purged: BTreeMap<usize, Cursor>,
     /// Something durable was damaged: messages may be missing, if there is a gap.
     pub is_damaged: bool,
-    /// The disk has a limit.
-    pub has_retention: bool,
+    /// Retention may have removed messages up to here, and no others: those of the segments that it removed.
+    pub removed_up_to: Cursor,
     /// A gap needs no reason: a full disk let retention forget who lost something.
     pub may_exaggerate: bool,
 }
@@ -137,14 +137,14 @@ impl Model {
     ///
     /// # Errors
     /// If nothing may remove it.
-    pub fn refresh(&mut self, channel: usize, there: &BTreeSet<Cursor>, may_remove: bool) -> Result<(), String> {
+    pub fn refresh(&mut self, channel: usize, there: &BTreeSet<Cursor>) -> Result<(), String> {
         let oldest = there.first().copied().unwrap_or(Cursor::MAX);
-        let is_damaged = self.is_damaged;
+        let (is_damaged, removed_up_to) = (self.is_damaged, self.removed_up_to);
         for (id, entry) in &mut self.entries {
             if entry.channel != channel || entry.state != State::There || there.contains(id) || is_damaged {
                 continue;
             }
-            if !may_remove || *id > oldest {
+            if *id > removed_up_to || *id > oldest {
                 return Err(format!("message {} under {id} was acknowledged and is lost", entry.number));
             }
             entry.state = State::Removed;
@@ -196,7 +196,9 @@ impl Model {
             let missing = match entry.state {
                 // The disk may have removed what the memory of the process still has.
                 State::There
-                    if self.has_retention && may_skip && batch.messages.first().is_none_or(|one| *id < one.id) =>
+                    if *id <= self.removed_up_to
+                        && may_skip
+                        && batch.messages.first().is_none_or(|one| *id < one.id) =>
                 {
                     false
                 }

@@ -115,7 +115,6 @@ impl World {
         };
         // A full disk lets retention forget which channels lost something, and the memory forgets channels.
         world.model.may_exaggerate = world.config.is_memory || world.config.fills && world.config.total.is_some();
-        world.model.has_retention = world.config.total.is_some();
         world.start()?;
         Ok(world)
     }
@@ -175,6 +174,7 @@ impl World {
     /// One round of the writer, and the answers.
     pub(crate) fn write(&mut self) -> Result<(), String> {
         let has_more = self.act(|world| world.stepped().is_none_or(SteppedBus::write));
+        self.removals()?;
         self.answers()?;
         match has_more {
             Some(true) => Ok(()),

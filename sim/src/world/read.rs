@@ -134,7 +134,24 @@ impl World {
     /// Looks at what retention has left of a channel.
     pub(crate) fn refresh(&mut self, channel: usize) -> Result<(), String> {
         let there = self.stored(&[channel])?.into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>();
-        self.model.refresh(channel, &there, self.config.has_retention())
+        if self.config.is_memory {
+            // The memory forgets the oldest messages of all channels together.
+            let all: Vec<usize> = (0..CHANNELS.len()).collect();
+            let oldest = self.stored(&all)?.first().map_or(Cursor::MAX, |(id, _)| *id);
+            self.model.removed_up_to = oldest;
+        }
+        self.model.refresh(channel, &there)
+    }
+
+    /// What retention has removed in this process. It removes a segment only if all of them exceed the limit.
+    pub(crate) fn removals(&mut self) -> Result<(), String> {
+        for removal in self.disk.take_removals() {
+            self.model.removed_up_to = self.model.removed_up_to.max(removal.up_to);
+            if self.config.total.is_none_or(|total| removal.bytes <= total) {
+                return Err(format!("a segment was removed when the log had {} bytes", removal.bytes));
+            }
+        }
+        Ok(())
     }
 
     /// Serves one request for older messages.

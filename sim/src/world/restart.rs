@@ -128,6 +128,9 @@ impl World {
                 Some(Ok(stepped)) => {
                     self.disk.set_faults(Faults { crash: None, ..self.disk.faults() });
                     self.process = Some(Process::File(Box::new(stepped)));
+                    // It completes what an earlier process began.
+                    let removed = self.disk.take_removals().into_iter().map(|removal| removal.up_to).max();
+                    self.model.removed_up_to = self.model.removed_up_to.max(removed.unwrap_or_default());
                     return self.watch();
                 }
                 Some(Err(error @ OpenError::Damaged { .. })) => {
