@@ -20,8 +20,11 @@ function build() {
 
 const inodeOf = (file) => String(lstatSync(file, { bigint: true }).ino);
 
+/** In memory where the system has a place for that: a real disk that is busy would make each sync of this one slow. */
+const PLACE = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 export class UnsyncedDisk {
-  #folder = realpathSync(mkdtempSync(path.join(tmpdir(), "trident-unsynced-")));
+  #folder = realpathSync(mkdtempSync(path.join(PLACE, "trident-unsynced-")));
   /** The directory of the process. */
   live = path.join(this.#folder, "live");
   #durable = path.join(this.#folder, "durable");
