@@ -30,7 +30,7 @@ export CARGO_TARGET_DIR ?= target
 
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 PYTHON := $(CARGO_TARGET_DIR)/e2e-python
-FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message http_request ws_command
+FUZZ_TARGETS := engine_payload_v4 engine_payload_v3 socket_text socket_msgpack cursor query publish_body token redis_message http_request ws_command stream_request
 FUZZ_SECONDS ?= 600
 # With the allocator of the images (docs/decisions/0009-jemalloc.md), which needs make to build. Tests, examples and binaries are always built
 # for the whole workspace: cargo gives dependencies the features of the selected packages, and would compile them again for another selection.

@@ -41,6 +41,8 @@ mod redis_message;
 mod socket_msgpack;
 #[path = "../../fuzz/fuzz_targets/socket_text.rs"]
 mod socket_text;
+#[path = "../../fuzz/fuzz_targets/stream_request.rs"]
+mod stream_request;
 #[path = "../../fuzz/fuzz_targets/token.rs"]
 mod token;
 #[path = "../../fuzz/fuzz_targets/ws_command.rs"]
@@ -69,13 +71,13 @@ macro_rules! targets {
     };
 }
 
-targets! { cursor engine_payload_v3 engine_payload_v4 http_request publish_body query redis_message socket_msgpack socket_text token ws_command }
+targets! { cursor engine_payload_v3 engine_payload_v4 http_request publish_body query redis_message socket_msgpack socket_text stream_request token ws_command }
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 200_000;
 const MAX_INPUT_BYTES: usize = 4_096;
 /// What means something to one of the parsers.
-const WORDS: [&[u8]; 28] = [
+const WORDS: [&[u8]; 32] = [
     b"\"",
     b"{",
     b"}",
@@ -104,6 +106,10 @@ const WORDS: [&[u8]; 28] = [
     b": ",
     b"Transfer-Encoding: chunked\r\n",
     b"Content-Length: 2\r\n",
+    b"\nStream-Fork-Sub-Offset: 1",
+    b"9007199254740991",
+    b"/__ds/",
+    b"_00000000000000000001",
 ];
 
 fn fuzz() -> PathBuf {

@@ -16,7 +16,7 @@ use shared::{
 ///
 /// # Errors
 /// 400 for a body that is not JSON, but should be, and the error of `admit`.
-pub(crate) fn payloads(
+pub fn payloads(
     content_type: &MediaType,
     body: Bytes,
     admit: impl FnOnce(usize, usize) -> Result<(), ApiError>,
@@ -53,7 +53,8 @@ pub(crate) fn admit(service: &Service, share: &mut Share) -> impl FnOnce(usize, 
 }
 
 /// The data of messages, as one body.
-pub(crate) fn body(content_type: &MediaType, messages: &[Arc<Message>]) -> Bytes {
+#[must_use]
+pub fn body(content_type: &MediaType, messages: &[Arc<Message>]) -> Bytes {
     if !content_type.is_json() {
         return bytes(messages);
     }

@@ -2,10 +2,10 @@
 
 use actix_web::{
     HttpResponse,
-    http::header::{self, HeaderMap, HeaderValue},
+    http::header::{self, HeaderValue},
 };
 use edge::{
-    ApiError, Edge,
+    ApiError,
     body::BodyReader,
     metrics::Transport,
     response::ResponseBody,
@@ -19,8 +19,7 @@ use shared::pure::{
 
 use crate::{
     body::{admit, payloads},
-    fields::{self, FORK_OFFSET, FORK_SUB_OFFSET, FORKED_FROM},
-    offset::Offset,
+    fields,
     refusal::{Refusal, respond},
     target::{self, Target},
 };
@@ -104,33 +103,9 @@ impl Request {
             content_type: fields::content_type(parts.headers)?,
             lifetime: fields::lifetime(parts.headers)?,
             is_closed: fields::is_closing(parts.headers),
-            fork: fork(&service.edge, parts.headers)?,
+            fork: fields::fork(&service.edge.settings.streams.path, parts.headers)?,
         })
     }
-}
-
-/// Where the stream is forked from, if it is.
-fn fork(edge: &Edge, headers: &HeaderMap) -> Result<Option<Fork>, ApiError> {
-    let bad = |message: &str| ApiError::invalid("bad_fork", message);
-    let (at, sub) = (fields::text(headers, &FORK_OFFSET)?, fields::text(headers, &FORK_SUB_OFFSET)?);
-    let Some(path) = fields::text(headers, &FORKED_FROM)? else {
-        let is_alone = at.is_some() || sub.is_some();
-        let alone = "Stream-Fork-Offset and Stream-Fork-Sub-Offset need Stream-Forked-From";
-        return if is_alone { Err(bad(alone)) } else { Ok(None) };
-    };
-    let root = &edge.settings.streams.path;
-    if path.strip_prefix(root.as_str()).is_none_or(|rest| !rest.starts_with('/')) {
-        return Err(bad(&format!("Stream-Forked-From must be the path of a stream of this server, below {root}/")));
-    }
-    let source = target::channel(edge, path)?;
-    let at = at.map(str::parse::<Offset>).transpose().map_err(|error| bad(&error.to_string()))?.map(|Offset(at)| at);
-    let sub = sub.map_or(Some(0), |sub| fields::number(sub, u64::MAX));
-    let sub =
-        sub.ok_or_else(|| bad("Stream-Fork-Sub-Offset must be a decimal number without sign and leading zeros"))?;
-    if sub > 0 && at.is_none() {
-        return Err(bad("Stream-Fork-Sub-Offset needs Stream-Fork-Offset"));
-    }
-    Ok(Some(Fork { source, at, sub }))
 }
 
 /// The URL of the stream, as its client sees it.

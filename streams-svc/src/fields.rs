@@ -5,19 +5,20 @@ use actix_web::{
     http::header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use edge::{ApiError, routes::RequestParts};
-use shared::pure::stream::{Lifetime, MAX_LIFETIME_SECS, MAX_PRODUCER_NUMBER, MediaType, Producer, StreamInfo};
+use shared::pure::stream::{Fork, Lifetime, MAX_LIFETIME_SECS, MAX_PRODUCER_NUMBER, MediaType, Producer, StreamInfo};
 
-use crate::offset::Offset;
+use crate::{offset::Offset, target};
 
 pub(crate) const NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
 pub(crate) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
 pub(crate) const CLOSED: HeaderName = HeaderName::from_static("stream-closed");
 pub(crate) const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
 pub(crate) const SSE_ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
-pub(crate) const SEQ: HeaderName = HeaderName::from_static("stream-seq");
-pub(crate) const FORKED_FROM: HeaderName = HeaderName::from_static("stream-forked-from");
-pub(crate) const FORK_OFFSET: HeaderName = HeaderName::from_static("stream-fork-offset");
-pub(crate) const FORK_SUB_OFFSET: HeaderName = HeaderName::from_static("stream-fork-sub-offset");
+/// Text that is greater in each append than in the one before.
+pub const SEQ: HeaderName = HeaderName::from_static("stream-seq");
+const FORKED_FROM: HeaderName = HeaderName::from_static("stream-forked-from");
+const FORK_OFFSET: HeaderName = HeaderName::from_static("stream-fork-offset");
+const FORK_SUB_OFFSET: HeaderName = HeaderName::from_static("stream-fork-sub-offset");
 pub(crate) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 pub(crate) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
 pub(crate) const EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-expected-seq");
@@ -44,8 +45,11 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
     Ok(Some(text.trim()))
 }
 
-/// As [`text`], of 1 to 256 bytes.
-pub(crate) fn short_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
+/// The value of a field, of 1 to 256 bytes; `None` without it.
+///
+/// # Errors
+/// 400 for any other value.
+pub fn short_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
     let text = text(headers, name)?;
     if text.is_some_and(|text| text.is_empty() || text.len() > MAX_TEXT_BYTES) {
         return Err(ApiError::invalid(
@@ -64,18 +68,25 @@ pub(crate) fn number(text: &str, most: u64) -> Option<u64> {
 }
 
 /// `Content-Type`.
-pub(crate) fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
+///
+/// # Errors
+/// 400 if it is not a media type.
+pub fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
     let text = text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
     text.map(str::parse).transpose().map_err(|error| ApiError::invalid("bad_content_type", error))
 }
 
 /// Whether `Stream-Closed` is `true`; any other value is ignored (PROTOCOL.md of Durable Streams, §4.1).
-pub(crate) fn is_closing(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_closing(headers: &HeaderMap) -> bool {
     headers.get(CLOSED).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 /// `Stream-TTL` or `Stream-Expires-At`.
-pub(crate) fn lifetime(headers: &HeaderMap) -> Result<Lifetime, ApiError> {
+///
+/// # Errors
+/// 400 for both, and for what is no number of seconds or no time.
+pub fn lifetime(headers: &HeaderMap) -> Result<Lifetime, ApiError> {
     match (text(headers, &TTL)?, text(headers, &EXPIRES_AT)?) {
         (None, None) => Ok(Lifetime::Unlimited),
         (Some(_), Some(_)) => {
@@ -99,7 +110,10 @@ pub(crate) fn lifetime(headers: &HeaderMap) -> Result<Lifetime, ApiError> {
 }
 
 /// The producer, whose three fields belong together.
-pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, ApiError> {
+///
+/// # Errors
+/// 400 if one is missing or invalid.
+pub fn producer(headers: &HeaderMap) -> Result<Option<Producer>, ApiError> {
     let bad = |message: &str| ApiError::invalid("bad_producer", message);
     let fields = (short_text(headers, &PRODUCER_ID)?, text(headers, &PRODUCER_EPOCH)?, text(headers, &PRODUCER_SEQ)?);
     let (id, epoch, seq) = match fields {
@@ -112,6 +126,32 @@ pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, ApiError
         || bad(&format!("Producer-Epoch and Producer-Seq must be {DECIMAL}, at most {MAX_PRODUCER_NUMBER}"));
     let (epoch, seq) = parsed.ok_or_else(bad_number)?;
     Ok(Some(Producer { id: id.into(), epoch, seq }))
+}
+
+/// Where the stream is forked from, if it is: the path of its source is below `root`.
+///
+/// # Errors
+/// 400 for an invalid path, offset or sub-offset, and for an offset without a path.
+pub fn fork(root: &str, headers: &HeaderMap) -> Result<Option<Fork>, ApiError> {
+    let bad = |message: &str| ApiError::invalid("bad_fork", message);
+    let (at, sub) = (text(headers, &FORK_OFFSET)?, text(headers, &FORK_SUB_OFFSET)?);
+    let Some(path) = text(headers, &FORKED_FROM)? else {
+        let is_alone = at.is_some() || sub.is_some();
+        let alone = "Stream-Fork-Offset and Stream-Fork-Sub-Offset need Stream-Forked-From";
+        return if is_alone { Err(bad(alone)) } else { Ok(None) };
+    };
+    if path.strip_prefix(root).is_none_or(|rest| !rest.starts_with('/')) {
+        return Err(bad(&format!("Stream-Forked-From must be the path of a stream of this server, below {root}/")));
+    }
+    let source = target::channel(root, path)?;
+    let at = at.map(str::parse::<Offset>).transpose().map_err(|error| bad(&error.to_string()))?.map(|Offset(at)| at);
+    let sub = sub.map_or(Some(0), |sub| number(sub, u64::MAX));
+    let sub =
+        sub.ok_or_else(|| bad("Stream-Fork-Sub-Offset must be a decimal number without sign and leading zeros"))?;
+    if sub > 0 && at.is_none() {
+        return Err(bad("Stream-Fork-Sub-Offset needs Stream-Fork-Offset"));
+    }
+    Ok(Some(Fork { source, at, sub }))
 }
 
 /// Adds what every answer has.

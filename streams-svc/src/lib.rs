@@ -5,15 +5,15 @@
 //! of the bus ([`create`], [`append`]) or a reader of the log ([`read`], [`live`]).
 
 mod append;
-mod body;
+pub mod body;
 mod cdn_cursor;
 mod create;
-mod fields;
+pub mod fields;
 mod live;
-mod offset;
+pub mod offset;
 mod read;
 mod refusal;
-mod target;
+pub mod target;
 mod wait;
 
 use edge::{

@@ -6,7 +6,7 @@ use shared::pure::Cursor;
 
 /// A cursor as `<ms>_<seq>`, both of fixed width, so that texts sort as positions (PROTOCOL.md of Durable Streams, §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Offset(pub(crate) Cursor);
+pub struct Offset(pub Cursor);
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +16,7 @@ impl fmt::Display for Offset {
 
 /// Where a read begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Position {
+pub enum Position {
     /// At the first message.
     Start,
     /// At the end.
@@ -30,7 +30,7 @@ pub(crate) enum Position {
 #[error(
     "an offset is a Stream-Next-Offset of this server, a cursor such as 1763800000000-0, `-1` for the beginning, or `now`"
 )]
-pub(crate) struct OffsetError;
+pub struct OffsetError;
 
 impl FromStr for Offset {
     type Err = OffsetError;

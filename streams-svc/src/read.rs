@@ -113,7 +113,7 @@ fn transport(query: &str) -> Transport {
 
 impl Ask {
     fn read(service: &Service, parts: &RequestParts<'_>, access: Access) -> Result<Self, ApiError> {
-        let channel = target::channel(&service.edge, parts.path)?;
+        let channel = target::channel(&service.edge.settings.streams.path, parts.path)?;
         // Others may add parameters of their own, such as a version.
         let query = Query::read_known(parts.query, &[OFFSET, LIVE, CDN_CURSOR, TIMEOUT])?;
         let mode = match query.get(LIVE.name) {

@@ -1,7 +1,7 @@
 //! The stream that a request names, and whether its client may use it.
 
 use edge::{
-    Access, ApiError, Edge,
+    Access, ApiError,
     calls::{ConnectCall, Opening},
     metrics::Transport,
     routes::{RequestParts, below},
@@ -14,12 +14,12 @@ use shared::pure::{ChannelName, NameError, Since};
 /// The first segment of paths that belong to the protocol.
 const RESERVED: &str = "__ds";
 
-/// The channel of a path below `TRIDENT_STREAMS_PATH`: its percent-decoded rest.
+/// The channel of a path below `root`, which is `TRIDENT_STREAMS_PATH`: its percent-decoded rest.
 ///
 /// # Errors
 /// 400 when it is not a channel name, 501 for a path of the protocol's own.
-pub(crate) fn channel(edge: &Edge, path: &str) -> Result<ChannelName, ApiError> {
-    let name = below(path, &edge.settings.streams.path)?;
+pub fn channel(root: &str, path: &str) -> Result<ChannelName, ApiError> {
+    let name = below(path, root)?;
     if name.split('/').next() == Some(RESERVED) {
         let message = format!("paths below {RESERVED} are for subscriptions, which this server does not have");
         return Err(ApiError::NotSupported(message));
@@ -36,7 +36,8 @@ pub(crate) struct Target {
 impl Target {
     /// For a request that changes the stream: the client has permission to publish to its channel, which can be a stream.
     pub(crate) fn of_write(service: &Service, parts: &RequestParts<'_>) -> Result<Self, ApiError> {
-        let (access, channel) = (Access::of(&service.edge, parts), channel(&service.edge, parts.path)?);
+        let (access, channel) =
+            (Access::of(&service.edge, parts), channel(&service.edge.settings.streams.path, parts.path)?);
         access.require_connection()?;
         require_write(service, &access, &channel)?;
         Ok(Self { access, channel })
