@@ -37,9 +37,11 @@ function described(answer, method, route) {
   for (const name of Object.keys(said.headers ?? {})) {
     const value = answer.headers[name.toLowerCase()];
     const { type } = said.headers[name].schema;
-    if (value !== undefined) conforms(type === "integer" ? Number(value) : value, `${at}/headers/${escaped(name)}/schema`, what);
+    const read = { integer: Number, boolean: (text) => JSON.parse(text) }[type] ?? String;
+    if (value !== undefined) conforms(read(value), `${at}/headers/${escaped(name)}/schema`, what);
   }
   const type = answer.headers["content-type"]?.split(";")[0];
+  if (method === "head") return assert.equal(answer.body, "", what);
   if (!said.content) return assert.equal(answer.body, "", what);
   assert.ok(said.content[type], `${what} as ${type}`);
   if (type === "application/json") conforms(answer.json(), `${at}/content/${escaped(type)}/schema`, what);
@@ -145,6 +147,50 @@ describe("answers are as they are described", () => {
       described(limited, "post", route);
     });
   }
+
+  test("/streams/{path}", async () => {
+    const own = { "Content-Type": "application/json", Authorization: `Bearer ${token({ sub: "streams" })}` };
+    const producer = { "Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "0" };
+    const poor = { Authorization: `Bearer ${token({ trident: { publish: ["other"] } })}` };
+    let offset;
+    for (const [method, status, at, body, headers = {}] of [
+      ["PUT", 201, "s", "[1,2]", { "Stream-TTL": "60" }],
+      ["PUT", 200, "s", undefined, { "Stream-TTL": "60" }],
+      ["PUT", 409, "s", undefined, { "Content-Type": "text/plain" }],
+      ["PUT", 400, "s", undefined, { "Stream-TTL": "1.5" }],
+      ["PUT", 501, "__ds/x", undefined],
+      ["PUT", 404, "fork", undefined, { "Stream-Forked-From": "/streams/none" }],
+      ["PUT", 413, "s", "x".repeat(1_100_000)],
+      ["POST", 204, "s", "3"],
+      ["POST", 200, "s", "[4]", producer],
+      ["POST", 204, "s", "[4]", producer],
+      ["POST", 409, "s", "[4]", { ...producer, "Producer-Seq": "9" }],
+      ["POST", 403, "s", "[4]", { ...producer, "Producer-Epoch": "0" }],
+      ["POST", 403, "s", "[4]", poor],
+      ["POST", 401, "s", "[4]", { Authorization: "Bearer x.y.z" }],
+      ["POST", 404, "none", "1"],
+      ["POST", 413, "s", JSON.stringify(Array(60).fill(1))],
+      ["GET", 200, "s"],
+      ["GET", 200, "s?offset=now"],
+      ["GET", 204, "s?offset=now&live=long-poll&timeout=0"],
+      ["GET", 400, "s?offset=tomorrow"],
+      ["GET", 404, "none"],
+      ["HEAD", 200, "s"],
+      ["HEAD", 404, "none"],
+      ["POST", 204, "s", undefined, { "Stream-Closed": "true" }],
+      ["POST", 409, "s", "5"],
+      ["GET", 200, "s?live=sse&offset=-1"],
+      ["PATCH", 405, "s"],
+      ["DELETE", 204, "s"],
+      ["DELETE", 404, "s"],
+    ]) {
+      const answer = await ask(`${server.base}/streams/${at}`, { method, body, headers: { ...own, ...headers } });
+      assert.equal(answer.status, status, `${method} ${at}: ${answer.body}`);
+      described(answer, method === "PATCH" ? "put" : method.toLowerCase(), "/streams/{path}");
+      if (method === "GET" && status === 200) offset = answer.headers["stream-next-offset"] ?? offset;
+    }
+    conforms(offset, "/components/schemas/Offset", "an offset");
+  });
 
   test("without its bus", async () => {
     const redis = await startRedis();

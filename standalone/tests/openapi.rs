@@ -24,6 +24,7 @@ fn described() -> Value {
     );
     all.merge(comet_svc::openapi::openapi());
     all.merge(sse_svc::openapi::openapi());
+    all.merge(streams_svc::openapi::openapi());
     all.merge(backend::openapi::openapi());
     let mut all = serde_json::to_value(all).unwrap();
     all["webhooks"] = backend::openapi::webhooks();

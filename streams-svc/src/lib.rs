@@ -11,6 +11,8 @@ mod create;
 pub mod fields;
 mod live;
 pub mod offset;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod read;
 mod refusal;
 pub mod target;
