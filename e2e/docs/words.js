@@ -65,7 +65,9 @@ const rustTexts = (code) => rustLiterals(code.split(/^#\[cfg\(test\)\]/m)[0]);
 
 /** What `--help` prints, of each command. */
 function* help() {
-  const commands = ["comet-svc", "chat-svc", "sse-svc", "standalone", "standalone token", "standalone check", "standalone listen", "standalone publish"];
+  const commands = ["comet-svc", "chat-svc", "sse-svc", "streams-svc", "standalone"].concat(
+    ["token", "check", "listen", "publish", "log", "log info", "log verify", "log repair", "log backup", "log import"].map((name) => `standalone ${name}`),
+  );
   for (const command of commands) {
     const [name, ...rest] = command.split(" ");
     yield [`${command} --help`, execFileSync(binary(name), [...rest, "--help"], { encoding: "utf8" })];
@@ -76,11 +78,15 @@ function* help() {
 export const SOURCES = {
   "documentation": () => files(["*.md"], prose, { except: ["docs/GLOSSARY.md"] }),
   "comments of operational files": () =>
-    files(["Makefile", "Dockerfile", "docker-compose.yml", "*nginx.conf", "*front.conf", "*gateway.sh", "*rolling.sh"], only(/#.*$/gm)),
+    files(["Makefile", "Dockerfile", "docker-compose.yml", "*nginx.conf", "*front.conf", "*gateway.sh", "*rolling.sh", ".ci/*", "ops/**.yml", "ops/**.yaml", "ops/package/*"], only(/#.*$/gm)),
   "pages": function* () {
     yield* files([":(glob)web/*.html", ":(glob)web/*/*.html", ":(glob)*-svc/page/*.html"], shown);
     yield* files([":(glob)web/*.js", ":(glob)web/api/*.js", ":(glob)web/docs/*.js", ":(glob)web/playground/src/*.ts", ":(glob)web/admin/src/*.ts", ":(glob)*-svc/page/*.js"], scriptTexts);
   },
+  "messages of the client library": () => files([":(glob)web/client/src/**/*.ts"], scriptTexts),
+  "documentation of the client library": () =>
+    files(["channel", "end", "message", "options", "publish", "react", "stream"].map((name) => `web/client/src/${name}.ts`), only(/\/\*\*[^]*?\*\//g)),
+  "examples": () => files([":(glob)examples/**/*.js", ":(glob)examples/**/*.mjs"], scriptTexts),
   "--help": help,
   "log lines and errors": () => files(["*/src/**.rs", ":!*/tests/**", ":!*/tests.rs", ":!*/testing/**", ":!bench", ":!fuzz", ":!examples"], rustTexts),
 };

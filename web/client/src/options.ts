@@ -40,7 +40,7 @@ export interface State extends Reason {
 }
 
 export interface Closed extends Reason {
-  /** There is none if the connection was closed from here, or all channels have ended. */
+  /** `undefined` if the page closed the connection, or all channels have ended. */
   readonly error?: TridentError | undefined;
 }
 
