@@ -99,7 +99,7 @@ describe("client in Chromium", () => {
     assert.deepEqual(page.complaints, []);
   });
 
-  test("a page that is left and come back to goes on where it was", async () => {
+  test("a page that is hidden and shown again resumes where it was", async () => {
     const client = await begin();
     await client.shows("open websocket");
     await client.writer.to(20);
@@ -114,7 +114,7 @@ describe("client in Chromium", () => {
     assert.match(log, /hidden websocket \(the page was hidden\)\nconnecting websocket \(the page is shown again\)/);
   });
 
-  test("a device that loses its network comes back when it has one", async () => {
+  test("a device that loses its network reconnects when the network is available", async () => {
     const client = await begin({ plain: "" });
     await client.shows("open sse");
     await client.writer.to(20);

@@ -61,7 +61,7 @@ describe("client behind nginx", () => {
     });
   }
 
-  test("a buffer that overflows lets a stream through by fits and starts: what stays in it is missed, and fetched another way", async (t) => {
+  test("a proxy buffer that overflows delivers a stream in bursts: missing messages are fetched over another transport", async (t) => {
     const client = await begin(t, (text) => buffered(withoutUpgrades(text)));
     // So much from the beginning on that the opening is pushed out, and it looks well.
     client.writer.fill = 3_000;

@@ -77,7 +77,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           assert.deepEqual((await take(connection, 1)).map(({ data }) => data), ["after"]);
         });
 
-        test("earliest: all that is held, and then the rest", async () => {
+        test("earliest: all retained messages, and then new ones", async () => {
           const channel = newChannel();
           await new Writer(stack.base, channel).to(3);
           const connection = from({ channels: [channel], since: "earliest" });
@@ -87,7 +87,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           assert.deepEqual(all.map(({ data }) => data.n), [0, 1, 2, 3]);
         });
 
-        test("a gap is told before what comes after it", async () => {
+        test("a gap is reported before the messages that follow it", async () => {
           const channel = newChannel();
           const writer = new Writer(stack.base, channel);
           await writer.to(9);
@@ -125,7 +125,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           });
         }
 
-        test("a token that has run out is replaced, and nothing is missed", async () => {
+        test("an expired token is replaced, and no message is missed", async () => {
           const channel = newChannel("inner");
           const since = await head(stack.base, "public.any");
           const refused = [];
@@ -152,7 +152,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.equal(without.state.transport, "ws");
     });
 
-    test("a cursor of one transport goes on at every other", async () => {
+    test("a cursor of one transport resumes on every other", async () => {
       const channel = newChannel();
       const writer = new Writer(stack.base, channel);
       let since = await head(stack.base, channel);

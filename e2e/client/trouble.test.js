@@ -60,7 +60,7 @@ describe("client behind a bad proxy", () => {
     };
   }
 
-  test("WebSockets refused, then event streams held back, then everything cut: 1,000 messages once and in order", async () => {
+  test("WebSockets rejected, then event streams buffered, then everything cut: 1,000 messages once and in order", async () => {
     const client = await begin();
     await client.on("websocket");
     const writing = client.writer.to(1_000, 60);
@@ -96,7 +96,7 @@ describe("client behind a bad proxy", () => {
     });
   }
 
-  test("from now on means from the beginning, also when the first ways come to nothing", async () => {
+  test("new messages are those after the start, even if the first transports fail", async () => {
     Object.assign(proxy.to, { sse: "hold", stream: "hold" });
     const client = await begin({ since: undefined, websocket: undefined, transports: ["sse", "stream", "longpoll"] });
     await until("the place is known", () => proxy.count.longpoll > 0);
@@ -108,7 +108,7 @@ describe("client behind a bad proxy", () => {
   });
 
   for (const transport of ["sse", "stream", "longpoll"]) {
-    test(`what hangs is given up and taken up again: ${transport}`, async () => {
+    test(`a hanging connection is closed and opened again: ${transport}`, async () => {
       const client = await begin({ transports: [transport] });
       await client.writer.to(20);
       await client.all();
@@ -148,7 +148,7 @@ describe("client behind a bad proxy", () => {
     assert.deepEqual([...new Set(client.told.filter(({ phase }) => phase === "open").map(({ transport }) => transport))].sort(), ["longpoll", "sse", "stream", "websocket"]);
   });
 
-  test("a better transport is gone back to when it can be had again", async () => {
+  test("a better transport is used again when it works", async () => {
     proxy.to.websocket = "refuse";
     const client = await begin({ timing: { ...TIMING, avoid: 1_000 } });
     await client.on("sse");

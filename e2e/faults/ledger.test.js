@@ -77,7 +77,7 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
     assert.deepEqual(more.wrong, [`two was never given message 25 (${idOf(25)})`]);
   });
 
-  test("what the log has lost is excused to whom it was told, and to nobody else", () => {
+  test("a loss of the log is excused only for readers that were notified", () => {
     const loss = (ledger) => ledger.lossUpTo(idOf(30));
     const told = [...everything.filter(({ n }) => n <= 20), gap(20, 20), ...everything.filter(({ n }) => n > 20 && n !== 28)];
     assert.deepEqual(accounts(told, loss).wrong, []);

@@ -11,7 +11,7 @@ describe("a redis-server of a test's own", { timeout: 60_000 }, () => {
   });
   after(() => redis?.close());
 
-  test("keeps what it was told over a stop and over kill -9", async () => {
+  test("keeps its data over a stop and over kill -9", async () => {
     assert.match(await redis.ask("XADD", "kept", "5-0", "field", "Wert 🌊"), /^\$3$/);
     await redis.stop();
     assert.equal(redis.alive(), false);
@@ -32,7 +32,7 @@ describe("a redis-server of a test's own", { timeout: 60_000 }, () => {
     assert.equal(await late, ":2");
   });
 
-  test("forgets when told to, and not while it runs", async () => {
+  test("forgets its data on request, and not while it runs", async () => {
     assert.throws(() => redis.forget(), /runs/);
     await redis.kill();
     redis.forget();

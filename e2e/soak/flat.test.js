@@ -15,7 +15,7 @@ describe("a curve's slope", () => {
     for (const seconds of [2, 50, 400, 3_000]) assert.ok(Math.abs(slope(curve((t) => 3 * t + 8, seconds)) - 3) < 1e-9);
   });
 
-  test("of too few samples is none", () => {
+  test("too few samples give no trend", () => {
     assert.deepEqual([slope([]), slope([[1, 2]])], [0, 0]);
   });
 
@@ -61,7 +61,7 @@ describe("lives", () => {
     assert.equal(judged.isFlat, false);
   });
 
-  test("that leak after a restart are told", () => {
+  test("leaks after a restart are reported", () => {
     const [judged] = judgeLives([{ name: "one", isUntouched: false, samples: life(100, 300, (t) => t * MIB) }], times);
     assert.equal(judged.isFlat, false);
   });

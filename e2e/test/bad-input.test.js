@@ -187,7 +187,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await goesOn();
     });
 
-    test(`bytes by chance (TRIDENT_SEED=${seed})`, async () => {
+    test(`random bytes (TRIDENT_SEED=${seed})`, async () => {
       const pick = chance();
       const head = "GET /events?channel=public.well HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 1-0\r\nAccept: */*\r\n\r\n";
       for (let at = 0; at < 300; at += 1) {

@@ -78,7 +78,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       });
     }
 
-    test("whoever comes back to a session shows that they still may", { timeout: 30_000 }, async () => {
+    test("a client that recovers a session must still have permission", { timeout: 30_000 }, async () => {
       let shown = reader({ exp: soonOver(3) });
       const client = await chat(stack.base, { auth: (send) => send(shown ? { token: shown } : {}) });
       const { id } = client.socket;
@@ -224,7 +224,7 @@ describe("chat, limits", () => {
     assert.deepEqual(client.said().map(([, meta]) => meta.id), good);
   });
 
-  test("a connection that says nothing costs no place for long, and no other its", async () => {
+  test("a silent connection uses a slot only for a short time", async () => {
     const { base, port } = await serve({ TRIDENT_MAX_CONNECTIONS: "3" });
     const silent = connect(port, "127.0.0.1");
     const client = await chat(base);

@@ -49,7 +49,7 @@ describe("chat, several replicas", () => {
     await redis?.close();
   });
 
-  test("who is in a room, what is said and who types is known on both", { timeout: 60_000 }, async () => {
+  test("presence, messages and typing are known on both replicas", { timeout: 60_000 }, async () => {
     const room = newRoom();
     const [one, two] = await Promise.all(replicas.slice(0, 2).map(({ base }) => chat(base)));
     await Promise.all([one.ask("name", "Ann"), two.ask("name", "Bea")]);
@@ -101,7 +101,7 @@ describe("chat, several replicas", () => {
     });
   }
 
-  test("a replica is killed: its clients go on at another with all that they missed, and nobody waits for the dead", { timeout: 60_000 }, async () => {
+  test("a replica is killed: its clients resume on another one with all missed messages, without delay", { timeout: 60_000 }, async () => {
     const victim = await start();
     const room = newRoom();
     const line = await wayTo(victim);
@@ -143,7 +143,7 @@ describe("chat, several replicas", () => {
     await watcher.hears("chat message", (data, meta) => data === "on" && meta.from === "Survivor" && meta.room === room);
   });
 
-  test("who comes back before the server has noticed takes the session over, and the old connection ends", { timeout: 60_000 }, async () => {
+  test("a client that reconnects early takes over its session, and the old connection ends", { timeout: 60_000 }, async () => {
     for (const to of [0, 1]) {
       const room = newRoom();
       const line = await wayTo(replicas[0]);
@@ -167,7 +167,7 @@ describe("chat, several replicas", () => {
     }
   });
 
-  test("Redis goes and comes back: the chat goes on, and sessions are safe again", { timeout: 90_000 }, async () => {
+  test("Redis fails and returns: the chat continues, and sessions are stored again", { timeout: 90_000 }, async () => {
     const room = newRoom();
     const line = await wayTo(replicas[0]);
     const client = await chat(line.url);

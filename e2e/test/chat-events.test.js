@@ -192,7 +192,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.equal(meta.channel, `chat.${room}`);
     });
 
-    test("names are trimmed, shown to others, and told again", async () => {
+    test("names are trimmed, shown to others, and returned", async () => {
       const [room, mei, arun] = await together(stack.base, 2);
       assert.deepEqual(await mei.ask("name", "  玫 Mei  "), { ok: true, name: "玫 Mei" });
       await arun.hears("presence", (told) => told.room === room && told.members?.includes("玫 Mei"));

@@ -140,7 +140,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       });
     }
 
-    test("who was left without a word comes back to what was missed", { timeout: 60_000 }, async () => {
+    test("a client whose connection was lost silently recovers the missed messages", { timeout: 60_000 }, async () => {
       const line = await network(stack);
       const room = newRoom();
       const [client, other] = [await chat(line.url), await chat(stack.base)];
@@ -160,7 +160,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await line.stop();
     });
 
-    test("who changes networks and is back before the server knows takes the session over", { timeout: 60_000 }, async () => {
+    test("a client that changes networks takes over its session before the server notices", { timeout: 60_000 }, async () => {
       const line = await network(stack);
       const room = newRoom();
       const [client, other] = [await chat(line.url), await chat(stack.base)];
@@ -180,7 +180,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await line.stop();
     });
 
-    test("whoever leaves on purpose comes back as somebody new", async () => {
+    test("a client that disconnects on purpose gets a new session", async () => {
       const client = await chat(stack.base);
       const { id } = client.socket;
       await client.say("one");
@@ -207,7 +207,7 @@ describe("chat, recovery: with room for 5", () => {
     await stack?.stop();
   });
 
-  test("a loss is told: not recovered, and a gap for who asks", { timeout: 30_000 }, async () => {
+  test("a loss is reported: not recovered, and a gap for subscribers", { timeout: 30_000 }, async () => {
     const line = await network(stack);
     const room = newRoom();
     const [client, other] = [await chat(line.url), await chat(stack.base)];
@@ -240,7 +240,7 @@ describe("chat, recovery: with room for 5", () => {
 
 for (const kind of [STANDALONE, GATEWAY]) {
   describe(`chat, a server that comes and goes: ${kind}`, () => {
-    test("clients are told, and come back to the next one by themselves", { timeout: 60_000 }, async (t) => {
+    test("clients are notified, and reconnect to the next server automatically", { timeout: 60_000 }, async (t) => {
       const stack = await startStack(kind);
       t.after(() => stack.stop());
       t.after(leaveAll);
@@ -271,7 +271,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       }
     });
 
-    test("a client that was away when the server stopped comes back, too", { timeout: 60_000 }, async (t) => {
+    test("a client that was disconnected when the server stopped reconnects, too", { timeout: 60_000 }, async (t) => {
       const stack = await startStack(kind);
       t.after(() => stack.stop());
       t.after(leaveAll);

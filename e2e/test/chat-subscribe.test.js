@@ -50,7 +50,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       });
     }
 
-    test("the cursor of an ack goes on where the subscription began", async () => {
+    test("the cursor of an ack resumes where the subscription began", async () => {
       const channel = newChannel();
       const one = await chat(stack.base);
       const { cursor } = await one.ask("subscribe", { channels: [channel] });
@@ -73,7 +73,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.deepEqual(client.of("message").map(([, meta]) => meta.id), ids);
     });
 
-    test("unsubscribe ends it, and a room that one is in goes on", async () => {
+    test("unsubscribe ends it, and a joined room continues", async () => {
       const [a, b, room] = [newChannel(), newChannel(), newRoom()];
       const client = await chat(stack.base);
       await client.ask("join", room);
@@ -166,7 +166,7 @@ describe("subscribe: with room for 5", () => {
     await stack?.stop();
   });
 
-  test("what was dropped is told by a gap before what is held", async () => {
+  test("dropped messages are reported by a gap before the retained ones", async () => {
     const channel = newChannel();
     const ids = [];
     for (let n = 0; n < 10; n += 1) ids.push(await publish(stack.base, channel, n));

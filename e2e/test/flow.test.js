@@ -83,7 +83,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await quiet.close();
     });
 
-    test("each message is there when it is published, not when a buffer is full", async () => {
+    test("each message is delivered when it is published, not when a buffer is full", async () => {
       const sse = await openEvents(`${stack.base}/events?channel=public.flow`);
       await sse.next((item) => item.retry);
       const comet = await openLines(`${stack.base}/data?mode=stream&channel=public.flow`);
@@ -141,7 +141,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await Promise.all([sse.close(), stream.close()]);
     });
 
-    test("a cursor of one transport goes on upon each of the others", async () => {
+    test("a cursor of one transport resumes on each of the others", async () => {
       const channel = "public.cursor";
       const ids = [];
       for (let at = 0; at < 6; at += 1) ids.push(await publish(stack.base, channel, { at }, { path: at % 2 ? "/data" : "/events" }));
@@ -179,7 +179,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       socket.close();
     });
 
-    test("publishing needs a token that holds", async () => {
+    test("publishing requires a valid token", async () => {
       const post = (headers) => ask(`${stack.base}/events?channel=public.closed`, { method: "POST", headers: { "Content-Type": "text/plain", ...headers }, body: "x" });
       const none = await post({});
       assert.equal(none.status, 401);

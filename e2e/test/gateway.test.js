@@ -96,7 +96,7 @@ describe("a service behind the gateway goes and comes back", () => {
   });
   after(() => stack?.stop());
 
-  test("readers of /events are told to come again, all others get an error that says so", { timeout: 60_000 }, async () => {
+  test("readers of /events are asked to retry, all others get an error that says so", { timeout: 60_000 }, async () => {
     const { services, base } = stack;
     const sse = await openEvents(`${base}/events?channel=public.away`);
     await sse.next((item) => item.retry);
@@ -134,7 +134,7 @@ describe("a service behind the gateway goes and comes back", () => {
     }
   });
 
-  test("comet and Socket.IO away: 502 or 503 with Retry-After", { timeout: 30_000 }, async () => {
+  test("comet and Socket.IO unavailable: 502 or 503 with Retry-After", { timeout: 30_000 }, async () => {
     const { services, base } = stack;
     await services["comet-svc"].stop();
     await services["chat-svc"].stop();

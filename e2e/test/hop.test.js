@@ -98,7 +98,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       });
       after(() => stack?.stop());
 
-      test("each loss is told by a gap, and each gap is a loss", { timeout: 180_000 }, async () => {
+      test("each loss is reported by a gap, and each gap is a loss", { timeout: 180_000 }, async () => {
         const pick = chance();
         const { writer, reader } = await begin(stack, pick);
         let done = false;

@@ -302,7 +302,7 @@ describe("pages: one log", () => {
     }
   });
 
-  test("SSE and comet come back by themselves when the server has been away, and lose nothing silently", { timeout: 90_000 }, async () => {
+  test("SSE and comet reconnect automatically after the server was unavailable, and lose nothing silently", { timeout: 90_000 }, async () => {
     const [sse, comet] = [await tab(browser), await tab(browser)];
     await sse.goto(`${stack.base}/sse`);
     await comet.goto(`${stack.base}/comet`);

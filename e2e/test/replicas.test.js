@@ -96,7 +96,7 @@ describe("Socket.IO by polling alone, three replicas, all clients of one address
     assert.deepEqual([unknown.status, unknown.json().code], [400, 1]);
   });
 
-  test("a new session never stays with a replica that is away", { timeout: 60_000 }, async () => {
+  test("a new session never stays with an unavailable replica", { timeout: 60_000 }, async () => {
     const gone = replicas.pop();
     await gone.stop("SIGKILL");
     for (let at = 0; at < 30; at += 1) {
@@ -182,7 +182,7 @@ describe("publishing through the gateway while a replica fails", () => {
     for (let at = 0; at < 20; at += 1) await publish(gateway.base, "public.once", at);
   });
 
-  test("a replica whose host has vanished refuses nobody, and delays only who finds it out", { timeout: 90_000 }, async () => {
+  test("a replica whose host has vanished rejects nobody, and delays only the client that discovers it", { timeout: 90_000 }, async () => {
     const vanished = await hole();
     try {
       await gateway.serve({ comet: 9, chat: 9, sse: [vanished.port, service.port] });

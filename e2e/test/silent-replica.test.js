@@ -85,7 +85,7 @@ describe("a replica that takes requests and does not answer", () => {
     }
   });
 
-  test("a publication is refused and not sent again: nobody knows what became of it", { timeout: 60_000 }, async () => {
+  test("a publication is rejected and not repeated: its outcome is unknown", { timeout: 60_000 }, async () => {
     const answers = await meet((at) => publication("public.once", at));
     const done = answers.flatMap(({ status }, at) => (status === 201 ? [`${at}`] : []));
     for (const answer of answers) {
@@ -98,13 +98,13 @@ describe("a replica that takes requests and does not answer", () => {
     assert.deepEqual(await held("public.once"), done);
   });
 
-  test("one with an Idempotency-Key is sent again, and is there once", { timeout: 60_000 }, async () => {
+  test("one with an Idempotency-Key is repeated, and stored once", { timeout: 60_000 }, async () => {
     const answers = await meet((at) => publication("public.keyed", at, { "Idempotency-Key": randomUUID() }));
     assert.deepEqual(answers.map(({ status }) => status), answers.map(() => 201));
     assert.deepEqual(await held("public.keyed"), answers.map((_, at) => `${at}`));
   });
 
-  test("a reader of events is told to come again", { timeout: 60_000 }, async () => {
+  test("a reader of events is asked to retry", { timeout: 60_000 }, async () => {
     const [streams, fine] = [[], []];
     await meet(async () => {
       const stream = await openEvents(`${base}/events?channel=public.x`);
@@ -131,7 +131,7 @@ describe("a replica that takes requests and does not answer", () => {
     }
   });
 
-  test("a chat goes on, with polling alone as well", { timeout: 60_000 }, async () => {
+  test("a chat continues, with polling alone as well", { timeout: 60_000 }, async () => {
     for (const transports of [["polling"], ["websocket"]]) {
       // A session is held by one of the two by chance; a client that the silent one got tries again, with another session.
       let clients = [];

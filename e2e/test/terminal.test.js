@@ -52,7 +52,7 @@ describe("the terminal client behind the gateway, over TLS", () => {
     });
   }
 
-  test("who does not know the authority is not connected", async () => {
+  test("a client that does not trust the authority is not connected", async () => {
     const refused = run(binary("standalone"), ["publish", gateway.secure, "--channel", "jobs", "--data", "1"], { env: { TRIDENT_TOKEN: token() }, timeout: 3_000, killSignal: "SIGTERM" });
     await assert.rejects(refused, (error) => /certificate/.test(error.stderr), "it says so");
   });

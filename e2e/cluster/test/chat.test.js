@@ -141,7 +141,7 @@ describe("the chat in a cluster with Node", () => {
     assert.deepEqual(outside.heardAll("news"), [[{ end: true }]]);
   });
 
-  test("an event of Node's that ends in a string is in nobody's way back", { timeout: 60_000 }, async () => {
+  test("an event of Node's that ends in a string does not disturb recovery", { timeout: 60_000 }, async () => {
     const room = newRoom();
     const speaker = await guest(room);
     const writer = await member(replicas[1], room);
@@ -169,7 +169,7 @@ describe("the chat in a cluster with Node", () => {
     }
   });
 
-  test("a replica that is killed: another goes on telling Node, and nothing is told twice", { timeout: 120_000 }, async () => {
+  test("a replica is killed: another one continues to notify Node, and nothing is sent twice", { timeout: 120_000 }, async () => {
     // One of the two first replicas has the lease, so that by the end it was its holder that was killed, and once, it may be, another.
     let moved = 0;
     for (const victim of [...replicas]) {

@@ -72,7 +72,7 @@ describe("the Redis emitter", () => {
     for (const client of clients) assert.deepEqual(await client.hears("server event"), ["server event", "hello", [1, { two: 2 }]]);
   });
 
-  test("what is not understood is counted, and all goes on", async () => {
+  test("invalid messages are counted, and the rest continues", async () => {
     const [rust, node] = await pair();
     const before = await rust.ask("stats");
     // Not among the events: Node's adapter throws at what it cannot decode there.

@@ -27,7 +27,7 @@ const meet = async (from, to) => {
   }, { within: 20_000 });
 };
 
-test("Redis is restarted: both kinds go on, and while it was away events stayed on the server", async () => {
+test("Redis is restarted: both kinds continue, and events stayed on the server while Redis was unavailable", async () => {
   const [rust, node] = await start(["rust", "node"]);
   const neighbour = await connect(cluster.servers[0]);
   clients.push(neighbour);
@@ -48,7 +48,7 @@ test("Redis is restarted: both kinds go on, and while it was away events stayed 
   assert.match(await rust.ask("stats"), /connected: true, .* disconnects: 1\b/);
 });
 
-test("Redis answers nothing for a while: it is taken for away, and found again", async () => {
+test("Redis does not answer for a while: it counts as unavailable, and is found again", async () => {
   const [rust, node] = await start(["rust", "node"]);
   cluster.redis.freeze();
   await until("the server notices", async () => /connected: false/.test(await rust.ask("stats")), { within: 20_000 });
@@ -66,7 +66,7 @@ test("a server that dies while it is asked is not waited for", async () => {
   assert.deepEqual(found.map(({ id }) => id).sort(), [rust.id, survivor.id].sort());
 });
 
-test("a server that is there and does not answer is told by an error, in time", async () => {
+test("a server that does not answer is reported by an error, in time", async () => {
   const [rust] = await start(["rust", "node"]);
   cluster.servers[1].child.signal("SIGSTOP");
   const begun = Date.now();

@@ -99,7 +99,7 @@ describe("reading", () => {
     assert.equal(connection.state.why, "finished");
   });
 
-  test("a gap is told in its place, and moves the cursor", async () => {
+  test("a gap is reported in its place, and moves the cursor", async () => {
     const { url } = await server((_, response) => {
       const send = stream(response);
       send(2);
@@ -261,7 +261,7 @@ describe("the end", () => {
     assert.equal(asked.length, 0);
   });
 
-  test("what no connection can be made with is told at once", () => {
+  test("invalid options are reported at once", () => {
     const url = "http://127.0.0.1:9/";
     assert.throws(() => connect({ url, channels: [] }), TypeError);
     assert.throws(() => connect({ url, channels: ["c"], transports: ["websocket"] }), /websocket/);
@@ -321,7 +321,7 @@ test("a long poll that is answered with Retry-After is asked again after that ti
   assert.deepEqual([waiting.why, waiting.retryIn >= 2_000, asked.length], ["ended", true, 2]);
 });
 
-test("an answer that does not come to its end is given up after the longest silence", async () => {
+test("an incomplete answer is aborted after the maximum silence", async () => {
   const { url } = await server((_, response) => {
     if (asked > 0) return json(response, 200, { cursor: "3-0", gap: false, messages: [] });
     asked += 1;

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { ALL, Drive } from "./drive.js";
 
 describe("which transport", () => {
-  test("the best first, and one that is held back or refused is left at once", () => {
+  test("the best transport first, and a buffered or rejected one is left at once", () => {
     const drive = new Drive().start();
     drive.over("blocked").until(6_500);
     drive.opened();
@@ -21,13 +21,13 @@ describe("which transport", () => {
     assert.deepEqual(drive.told().map((line) => line.split(" ")[2]), ["sse", "sse", "sse", "longpoll"]);
   });
 
-  test("one that worked is gone back to after a break", () => {
+  test("a transport that worked is used again after a failure", () => {
     const drive = new Drive().start();
     for (let n = 0; n < 20; n += 1) drive.opened().message(`${n + 6}-0`).over("network").after(500);
     assert.ok(drive.told().every((line) => line.includes("connect websocket")));
   });
 
-  test("one that opens and breaks before it is of use is not gone back to for ever", () => {
+  test("a transport that fails before it delivers is not retried forever", () => {
     const drive = new Drive({ transports: ["sse", "longpoll"] }).start();
     for (let n = 0; n < 3; n += 1) drive.opened().over("network").again();
     assert.equal(drive.transport, "longpoll");
@@ -238,7 +238,7 @@ describe("messages", () => {
     assert.equal(drive.told().at(-1).split(" after ")[1], "10-0");
   });
 
-  test("after a gap delivery goes on where it says, also before the cursor", () => {
+  test("after a gap delivery resumes at its position, even before the cursor", () => {
     const drive = new Drive({ since: "900-0" }).start().opened();
     drive.do((core, now) => core.gap(now, { requested: "900-0", resumed: "5-0" }));
     drive.message("5-0").message("6-0");
@@ -271,7 +271,7 @@ describe("messages", () => {
 });
 
 describe("pages and machines", () => {
-  test("a page that is left holds no connection, and goes on when it is shown", () => {
+  test("a hidden page has no connection, and resumes when it is shown", () => {
     const drive = new Drive().start().opened().message("6-0");
     assert.equal(drive.do((core) => core.hide())[0].do, "disconnect");
     assert.deepEqual(drive.do((core) => core.hide()), [], "a page that is left is frozen later");
@@ -298,7 +298,7 @@ describe("pages and machines", () => {
     assert.equal(drive.told().at(-1), "5000 connect websocket after 6-0");
   });
 
-  test("who does not read is not written to, and no silence is held against the server", () => {
+  test("a client that does not read gets no data, and silence does not count as a failure", () => {
     const drive = new Drive().start().opened().message("6-0");
     drive.do((core) => core.hold());
     assert.equal(drive.core.deadline(), Infinity);

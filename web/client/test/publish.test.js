@@ -62,7 +62,7 @@ test("another token for a refused one is no further attempt", async () => {
   assert.deepEqual(asked.map(({ headers }) => headers.authorization), ["Bearer old", "Bearer new"]);
 });
 
-test("it gives up, and stops when it is told to", async () => {
+test("it gives up after the last attempt, and stops when it is aborted", async () => {
   const { url, asked } = await answers((response) => response.destroy());
   await assert.rejects(publish({ channel: "c", data: 1 }, { url, attempts: 2 }), /could not be reached/);
   assert.equal(asked.length, 2);
