@@ -114,6 +114,11 @@ struct Stage {
 
 /// A connection whose requests are answered with `lines`, or, when there is a body, with how long that is.
 async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
+    stage_with(TIMES, lines).await
+}
+
+/// The same, with other times.
+async fn stage_with(times: ConnectionTimeouts, lines: impl IntoIterator<Item = Say>) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     crate::server::prepare(&listener);
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -182,7 +187,7 @@ async fn stage(lines: impl IntoIterator<Item = Say>) -> Stage {
             response_ready(Ok(HttpResponse::Ok().body(text)))
         })
     });
-    let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), TIMES, true));
+    let worker = Rc::new(WorkerContext::new(application, routes, edge.clone(), times, true));
     let served = actix_web::rt::spawn(worker.serve(socket, peer));
     Stage { client, said, served, alive, edge }
 }
