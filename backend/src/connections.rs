@@ -199,7 +199,7 @@ pub(crate) async fn end_user(service: &Service, request: &ApiRequest) -> Result<
     let refused = refused_for(request)?;
     let user = request.segment(2)?;
     if user.len() > MAX_USER_BYTES {
-        let message = format!("a user has at most {MAX_USER_BYTES} bytes, as its token has to contain it");
+        let message = format!("the user must not exceed {MAX_USER_BYTES} bytes, the limit of a token");
         return Err(ApiError::invalid("bad_user", message));
     }
     let records = vec![service.edge.refuse_user(&user, service.bus.time(), refused)];

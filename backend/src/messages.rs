@@ -38,7 +38,7 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
     let since = query.get(SINCE.name).map(str::parse::<Since>).transpose().map_err(bad_cursor)?;
     let before = query.get(BEFORE.name).map(str::parse::<Cursor>).transpose().map_err(bad_cursor)?;
     if since.is_some() && before.is_some() {
-        return Err(ApiError::invalid("bad_cursor", "`since` and `before` are two directions: send one of them"));
+        return Err(ApiError::invalid("bad_cursor", "`since` and `before` exclude each other: send one of them"));
     }
     if !service.log().is_filled() {
         return Err(ApiError::unavailable("bus_unavailable", "this server is still loading the stored messages"));

@@ -49,7 +49,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     )),
     tags(
         (name = "backend", description = "For servers, with a token that has `trident.api`: `[\"read\"]` or `[\"write\"]`."),
-        (name = "application", description = "Requests that Trident sends to the application.")
+        (name = "application", description = "Requests that Trident sends to the backend.")
     )
 )]
 struct Backend;

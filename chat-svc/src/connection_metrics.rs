@@ -21,9 +21,9 @@ const FIGURES: &[(&str, &str, &str)] = &[
     ("connections", "trident_socketio_connections", "Open Engine.IO sessions"),
     ("connections_polling", "trident_socketio_connections_polling", "Engine.IO sessions on long-polling"),
     ("connections_websocket", "trident_socketio_connections_websocket", "Engine.IO sessions on a WebSocket"),
-    ("polls_waiting", "trident_socketio_polls_waiting", "Polls that wait for something to say"),
+    ("polls_waiting", "trident_socketio_polls_waiting", "Polls that wait for a packet"),
     ("sockets", "trident_socketio_sockets", "Sockets connected to namespaces"),
-    ("pending_bytes", "trident_socketio_pending_bytes", "Bytes of messages that wait for clients"),
+    ("pending_bytes", "trident_socketio_pending_bytes", "Bytes of messages queued for clients"),
     ("recovery_bytes", "trident_socketio_recovery_bytes", "Bytes that the in-memory adapter stores for recovery"),
     (
         "recovery_sessions",
@@ -132,7 +132,12 @@ fn cluster_figures(adapter: &RedisAdapter) -> Vec<Figure> {
             stats.failed,
             true,
         ),
-        figure("trident_socketio_cluster_received", "Messages of other replicas handled", stats.received, true),
+        figure(
+            "trident_socketio_cluster_received",
+            "Messages from other replicas that were processed",
+            stats.received,
+            true,
+        ),
         figure("trident_socketio_cluster_ignored", "Invalid messages of other replicas", stats.ignored, true),
         figure(
             "trident_socketio_cluster_disconnects",

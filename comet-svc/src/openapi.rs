@@ -120,7 +120,7 @@ struct DataHeaders {
     responses(
         (status = 200,
          description = "A batch, or raw data; a stream has a `Message` or raw data per line, a gap as `{\"gap\":{\"requested\":…,\"resumed\":…}}`, the end of a Durable Stream as `{\"end\":{…}}`, and an empty \
-                        line as a sign of life",
+                        line as keep-alive",
          content((Answer = "application/json"), (String = "application/x-ndjson")),
          headers(
              ("ETag" = String, description = "The cursor to resume from, on raw answers and at the beginning of streams"),

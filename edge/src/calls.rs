@@ -149,10 +149,10 @@ impl Calls {
         }
         CallFailed(match error {
             CallError::Post(PostError::Deadline) => {
-                format!("the application did not answer within {:?}; retry later", self.0.settings.timeout)
+                format!("the backend did not answer within {:?}; retry later", self.0.settings.timeout)
             }
-            CallError::Status(_) | CallError::Invalid(_) => "the application answered with an error".to_owned(),
-            _ => "the application is unavailable; retry later".to_owned(),
+            CallError::Status(_) | CallError::Invalid(_) => "the backend answered with an error".to_owned(),
+            _ => "the backend is unavailable; retry later".to_owned(),
         })
     }
 }

@@ -90,7 +90,7 @@ pub enum ApiError {
     /// 413: more messages in one request than the rate limit allows per second.
     #[error(
         "{messages} messages at once are more than the {limit} a second that one token or address may publish \
-         (TRIDENT_PUBLISH_RATE), so they would never be let through together; send them in several requests"
+         (TRIDENT_PUBLISH_RATE), so this request can never succeed; send them in several requests"
     )]
     TooManyAtOnce {
         /// The number of messages.

@@ -82,7 +82,7 @@ impl Readiness {
     /// Removes the reason `code`.
     pub fn ready(&self, code: &'static str) {
         if self.reasons().remove(code).is_some_and(|reason| reason.is_logged) {
-            log::info!("no longer {code}");
+            log::info!("`{code}` has ended");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the sender of webhooks reports of itself to others than Prometheus. The crate `webhooks` fills it in.
+//! The state of webhooks, for `/v1/stats` and `/readyz`. The crate `webhooks` sets it.
 
 use std::{fmt, sync::OnceLock};
 

@@ -47,8 +47,8 @@ pub fn publishing(name: &str) -> Operation {
 #[openapi(
     info(
         title = "Trident",
-        description = "Pushes data to browsers over three transports, from one ordered log. Published messages are delivered by \
-                       event streams, polling and Socket.IO alike, and an id is a cursor on each of them.\n\n\
+        description = "Pushes messages to browsers, from one ordered log. Published messages are delivered by event streams, \
+                       polling, WebSockets and Socket.IO, and an id is a cursor on each of them.\n\n\
                        Socket.IO, at `/socket.io/`, has a protocol of its own and is not described here. Unknown query \
                        parameters are rejected. `HEAD` is answered as `GET`, without a body."
     ),
@@ -87,8 +87,7 @@ struct Publishing;
 /// What any request with a token or a query can be answered.
 #[derive(IntoResponses)]
 pub enum Refused {
-    /// The request is not right: a name, a cursor, a value, or a parameter that nobody knows. The message says what is
-    /// accepted.
+    /// The request is invalid: a name, a cursor, a value or an unknown parameter. The message says what is accepted.
     #[response(status = 400)]
     BadRequest(ErrorBody),
     /// A token is required and was not sent, or the token is invalid.
@@ -97,7 +96,7 @@ pub enum Refused {
     /// The token does not cover the channel; or nobody may publish, as no key for tokens is configured.
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// The path knows other methods.
+    /// The path supports other methods.
     #[response(status = 405, headers(("Allow" = String, description = "The allowed methods")))]
     MethodNotAllowed(ErrorBody),
     /// Too many from one token or address.
@@ -131,10 +130,10 @@ enum RefusedBody {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct PublishQuery {
-    /// Where to; one message for each channel. Required but with `application/x-ndjson`, which takes no parameters.
+    /// The channels to publish to, one message each. Required, except with `application/x-ndjson`, which accepts no parameters.
     #[param(max_items = 128, style = Form, explode)]
     channel: Option<Vec<ChannelName>>,
-    /// What kind of thing happened; `message` unless it is given.
+    /// The event name; default `message`.
     event: Option<EventName>,
 }
 

@@ -39,7 +39,7 @@ pub fn handler(service: &Service, parts: &RequestParts<'_>, body: RequestBody) -
     respond(service, AuthorizedPublish::read(service, parts), parts, body)
 }
 
-/// Publishes the body of a request to `channel`, which its client may do.
+/// Publishes the body of a request to `channel`. The caller has checked the permission.
 pub fn to_channel(
     service: &Service,
     access: Access,

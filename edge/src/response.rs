@@ -1,5 +1,5 @@
-//! The body of a response: whatever a handler made, or a stream whose connection can be parked while it waits; or an answer that is to be
-//! waited for: what is left of one while its connection is parked, and the response that it becomes.
+//! The body of a response: whatever a handler made, or a stream whose connection can be parked while it waits; or a waiting answer, whose
+//! connection can be parked until the answer is ready.
 
 use std::{
     any::Any,
@@ -141,7 +141,7 @@ pub struct WaitingAnswer {
     pub slot: Slot,
     /// When the client is answered without a message.
     pub until: Instant,
-    /// What only its client has.
+    /// State that is specific to this client.
     pub own: Box<dyn OwnAnswer>,
 }
 

@@ -146,7 +146,7 @@ pub(super) struct Route {
 pub(super) enum Target {
     /// Handlers for all of its requests.
     Resource(Resource),
-    /// A shorter way for some requests of the application's, which must not have done or counted anything where it gives none.
+    /// A shortcut for some requests of actix-web's application. If it returns `None`, it must have had no side effects.
     Shortcut(Shortcut),
 }
 

@@ -98,10 +98,7 @@ where
         .collect();
     // If one has failed, the others end when `stage` is dropped.
     let workers = workers?;
-    log::info!(
-        "listening on http://{address}, {} workers, messages to many clients through {writes}",
-        edge.settings.workers
-    );
+    log::info!("listening on http://{address}, {} workers, fan-out by {writes}", edge.settings.workers);
     Ok(Running { address, edge: edge.clone(), stage, workers, times, bus: None })
 }
 
@@ -184,7 +181,7 @@ impl Running {
         if on_time && left == 0 {
             log::info!("stopped in {:.1} s", begun.elapsed().as_secs_f64());
         } else {
-            log::warn!("stopped with {left} requests cut after {:.1} s", begun.elapsed().as_secs_f64());
+            log::warn!("stopped after {:.1} s; {left} requests were aborted", begun.elapsed().as_secs_f64());
         }
     }
 

@@ -66,16 +66,16 @@ pub enum CallError {
     #[error(transparent)]
     Post(#[from] PostError),
     /// It was answered with a status other than 2xx.
-    #[error("the application answered {0}")]
+    #[error("the backend answered {0}")]
     Status(StatusCode),
     /// The answer is not what was asked for.
-    #[error("the answer of the application is invalid: {0}")]
+    #[error("the answer of the backend is invalid: {0}")]
     Invalid(String),
     /// It was not sent: the last requests have failed.
-    #[error("the application did not answer the last {FAILURES_TO_OPEN} requests or more, and is not asked at present")]
+    #[error("the backend did not answer the last {FAILURES_TO_OPEN} requests or more, and is not asked at present")]
     BreakerOpen,
     /// It was not sent: there is no memory for another call, or it has waited for its turn for half of its time.
-    #[error("too many calls to the application are waiting")]
+    #[error("too many calls to the backend are waiting")]
     Overloaded,
 }
 

@@ -98,16 +98,16 @@ pub struct Answer {
 #[non_exhaustive]
 pub enum PostError {
     /// There is none by the deadline. The application may have got the request.
-    #[error("the application did not answer in time")]
+    #[error("the backend did not answer in time")]
     Deadline,
     /// No connection could be opened, so the application has not got the request.
-    #[error("the application cannot be reached: {0}")]
+    #[error("the backend cannot be reached: {0}")]
     Unreachable(String),
     /// The connection broke. The application may have got the request.
-    #[error("the connection to the application broke: {0}")]
+    #[error("the connection to the backend broke: {0}")]
     Broken(String),
     /// The answer is too large.
-    #[error("the answer of the application has more than {MAX_ANSWER_BYTES} bytes")]
+    #[error("the answer of the backend has more than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
 }
 

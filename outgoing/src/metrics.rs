@@ -97,8 +97,8 @@ impl CallMetrics {
 
     /// Adds them to a registry: `calls_total{kind,outcome}`, `call_retries_total{kind}`, `call_seconds_total{kind}`, `calls_in_progress`.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("calls", "Calls to the application, by kind and outcome", self.outcomes.clone());
-        registry.register("call_retries", "Calls repeated because the application asked for it", self.retries.clone());
+        registry.register("calls", "Calls to the backend, by kind and outcome", self.outcomes.clone());
+        registry.register("call_retries", "Calls repeated because the backend asked for it", self.retries.clone());
         registry.register("call_seconds", "Time in which calls were answered or failed", self.seconds.clone());
         registry.register("calls_in_progress", "Calls that wait or are being answered", self.in_progress.clone());
     }

@@ -41,7 +41,7 @@ impl EncodedPacket {
     /// An event for a namespace. A tuple is several arguments, `()` none, anything else one.
     ///
     /// # Errors
-    /// What serde says against the arguments.
+    /// If the arguments cannot be serialized.
     pub fn event<T: Serialize + ?Sized>(
         nsp: impl Into<ByteString>,
         event: &str,
@@ -78,7 +78,7 @@ impl EncodedPacket {
         self.0.packet.event_name()
     }
 
-    /// Bytes that it counts for.
+    /// Size in bytes, as counted in limits.
     pub fn size(&self) -> usize {
         self.0.size
     }

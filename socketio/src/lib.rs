@@ -49,9 +49,9 @@
 //! The page must be of the same origin, `http://localhost:3000` here: pages of others are refused, also their WebSockets, unless
 //! [`Builder::origins`] names them. [`Builder::client_bundle`] serves the client itself, at `/socket.io/socket.io.js`.
 //!
-//! More to start from is among the crate's examples: `chat`, `rooms`, `ack`, `session` (authentication by the HTTP session of the
-//! application), `notify` (emits from an HTTP handler), `testing` (tests of handlers), `echo_engine` for Engine.IO alone, and `e2e`, which uses
-//! nearly all of what is here.
+//! See the crate's examples for more: `chat`, `rooms`, `ack`, `session` (authentication by the HTTP session of the application), `notify`
+//! (emits from an HTTP handler), `testing` (tests of handlers), `echo_engine` for Engine.IO alone, and `e2e`, which uses nearly all of what
+//! is here.
 //!
 //! # Features
 //!

@@ -1,7 +1,7 @@
 //! Namespaces: the handlers for the sockets that connect, and ways to send to all of them.
 //!
-//! What is in a namespace refers to it, and so is a module inside this one: its sockets, their handlers, acknowledgements and broadcasts, and
-//! the adapter, which has the sockets of this server.
+//! Types that refer to their namespace are submodules of this one: its sockets, their handlers, acknowledgements and broadcasts, and the
+//! adapter, which has the sockets of this server.
 
 mod ack;
 pub mod adapter;

@@ -6,8 +6,8 @@ use actix_web::http::header::{self, HeaderMap};
 
 use crate::panics::guard;
 
-/// Which origins may use the server from a browser. Requests without an `Origin` header come from no page and are let in;
-/// a page of the server's own origin (its `Origin` names the `Host` it asks) always is.
+/// Which origins may use the server from a browser. Requests without an `Origin` header do not come from a page and are accepted. A page of
+/// the server's own origin (its `Origin` has the `Host` of the request) is always accepted.
 ///
 /// ```
 /// use socketio::Origins;

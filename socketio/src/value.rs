@@ -56,7 +56,7 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Er
     T::deserialize(value)
 }
 
-/// Makes a value of a type of yours: what the other side would get, were it sent.
+/// Converts a value of your type into the form that the peer would receive.
 ///
 /// # Errors
 /// When `T` fails to serialize, or has a map with keys other than strings and numbers.

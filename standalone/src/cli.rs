@@ -197,7 +197,7 @@ fn log() -> Command {
         Arg::new(name).value_name(value).required(true).value_parser(clap::value_parser!(std::path::PathBuf)).help(help)
     };
     let directory = |help| path("directory", "DIRECTORY", help);
-    let unused = "The directory of TRIDENT_BUS=file:DIRECTORY, which no server uses at the same time";
+    let unused = "The directory of TRIDENT_BUS=file:DIRECTORY, which must not be in use by a server";
     let used = "The directory of TRIDENT_BUS=file:DIRECTORY; a server may use it at the same time";
     Command::new(LOG)
         .about("Describe, check, repair, copy or import a log on disk")
@@ -232,7 +232,7 @@ fn log() -> Command {
                         .long("from")
                         .value_name("DIRECTORY|URL")
                         .required(true)
-                        .help("The directory of the other log, which no server uses, or the redis:// URL of a bus"),
+                        .help("The directory of the other log, which must not be in use by a server, or the redis:// URL of a bus"),
                 )
                 .after_help(
                     "Cursors of the other log remain valid. From Redis, messages are imported that are in the stream at that time: stop its \

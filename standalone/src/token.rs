@@ -20,7 +20,7 @@ use shared::pure::access::{ApiRight, Patterns};
 /// Without `TRIDENT_SECRET`: there is nothing to sign with.
 pub fn print(settings: &Settings, matches: &ArgMatches) -> Result<(), String> {
     let secret = settings.secrets.first().ok_or(
-        "there is nothing to sign with: set TRIDENT_SECRET (--secret) to the same text as the servers', \
+        "there is nothing to sign with: set TRIDENT_SECRET (--secret) to the same value as on the servers, \
          32 bytes or more, as `openssl rand -hex 32` makes them",
     )?;
     let patterns = |name| matches.get_one::<Patterns>(name).cloned().unwrap_or_default();

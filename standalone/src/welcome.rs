@@ -23,10 +23,13 @@ pub(crate) fn text(settings: &Settings, address: SocketAddr, own_key: Option<&Se
     let mut text = format!(
         "Trident {version}\n\
          \n\
-         \x20 {url}/            all three transports side by side\n\
-         \x20 {url}/data        comet\n\
-         \x20 {url}/socket.io/  Socket.IO\n\
+         \x20 {url}/            playground: transports side by side\n\
          \x20 {url}/events      server-sent events\n\
+         \x20 {url}/socket.io/  Socket.IO\n\
+         \x20 {url}/ws          WebSocket\n\
+         \x20 {url}/data        comet: polling, long polling, HTTP streaming\n\
+         \x20 {url}/streams/    Durable Streams\n\
+         \x20 {url}/admin       processes, channels and connections\n\
          \x20 {url}/api         reference of the HTTP interface; /openapi.json for programs\n\
          \n",
         version = crate::DEFAULTS.version,

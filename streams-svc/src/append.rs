@@ -124,7 +124,7 @@ impl Request {
         };
         let payloads = payloads(content_type, body, admit(service, share))?;
         if payloads.is_empty() {
-            return Err(ApiError::invalid("bad_body", "an empty array appends nothing; leave the request out"));
+            return Err(ApiError::invalid("bad_body", "the array is empty: append at least one element"));
         }
         Ok(payloads)
     }

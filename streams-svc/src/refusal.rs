@@ -1,4 +1,4 @@
-//! Why a request is rejected, as the protocol says it: with the fields that a client continues with.
+//! Error responses of the protocol, with the headers from which a client can continue.
 
 use actix_web::{HttpResponse, ResponseError as _};
 use edge::{

@@ -58,8 +58,8 @@ fn require_write(service: &Service, access: &Access, channel: &ChannelName) -> R
         return refused(format!("`{channel}` cannot be a stream; names of streams match `{names}` (TRIDENT_STREAMS)"));
     }
     if service.edge.calls.asks(CallKind::Publish) && !access.is_backend() && !channel.is_server() {
-        let message = "the application decides who may publish (TRIDENT_CALLS), and it is not asked about streams: only a token with \
-                       trident.api changes them";
+        let message = "streams can be changed only with a token that has trident.api, because the backend decides who may publish \
+                       (TRIDENT_CALLS) and is not asked about streams";
         service.edge.metrics.refusals.not_allowed.inc();
         return Err(ApiError::forbidden("not_supported", message));
     }

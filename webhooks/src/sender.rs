@@ -284,7 +284,7 @@ impl Sender {
         let deadline = Instant::now() + ANSWER_WITHIN;
         match self.outgoing.post(Post { to: &self.to, id, body, signer: &self.signer, deadline }).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
-            Ok(answer) => Err((format!("the application answered {}", answer.status), answer.retry_after)),
+            Ok(answer) => Err((format!("the backend answered {}", answer.status), answer.retry_after)),
             Err(error) => Err((error.to_string(), None)),
         }
     }

@@ -203,8 +203,8 @@ impl Access {
         Ok(asked)
     }
 
-    /// Whether the application decides about a publication of the client to `channel`, in place of its token. A cookie that is not trusted for
-    /// publishing is not trusted for asking.
+    /// Whether the application decides about a publication of the client to `channel`, in place of its token. If a cookie must not be used
+    /// for publishing, the backend is not asked either.
     #[must_use]
     pub fn is_asked_to_publish(&self, channel: &ChannelName) -> bool {
         let is_asked = self.edge.calls.asks(CallKind::Publish) && !self.is_backend();
@@ -258,8 +258,8 @@ impl Access {
             return ApiError::forbidden(
                 "bad_origin",
                 format!(
-                    "with its token in a cookie, only a page of this host or of an origin in TRIDENT_ORIGINS may {act} \
-                     `{channel}`; anything else sends `Authorization: Bearer`"
+                    "to {act} `{channel}`, a token in a cookie is accepted only from pages of this host or of an origin in \
+                     TRIDENT_ORIGINS; other clients must send `Authorization: Bearer`"
                 ),
             );
         }
@@ -273,7 +273,7 @@ impl Access {
                     return ApiError::forbidden(
                         "insufficient_scope",
                         format!(
-                            "this token may not {act} `{channel}`, a channel of the server: that takes the claim trident.api"
+                            "this token may not {act} `{channel}`, a channel of the server: the claim trident.api is required"
                         ),
                     );
                 }

@@ -122,7 +122,7 @@ impl Table {
 /// Too many users are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the users whose connections are refused at present take {MAX_BYTES} bytes, which is the most; retry when some of these times have passed"
+    "too many users are disconnected at present (limit: {MAX_BYTES} bytes); retry when some of their times have passed"
 )]
 pub struct TooManyUsers;
 

@@ -175,7 +175,9 @@ impl Edge {
     pub(crate) fn restore(&self, records: &[Record], now: SystemTime) {
         let rejected = self.apply(records, now).rejected;
         if rejected > 0 {
-            log::error!("there is no memory for {rejected} stored revocations and disconnected users");
+            log::error!(
+                "{rejected} stored revocations and disconnected users exceed the memory limit and are not applied"
+            );
         }
     }
 

@@ -44,7 +44,7 @@ pub struct Revocation {
 
 /// There is no room for another revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are too many revocations, or they are too long together; retry when some of them have expired")]
+#[error("the revocations have reached their memory limit; retry when some of them have expired")]
 pub struct TooManyRevocations;
 
 /// The revocations that are in effect.
@@ -86,7 +86,7 @@ impl Table {
 }
 
 impl Revocations {
-    /// `revocation` as it will apply when it is added: of two for the same tokens, the later times do.
+    /// `revocation` merged with the existing one for the same tokens; the later times apply.
     #[must_use]
     pub fn merged(&self, revocation: Revocation) -> Revocation {
         let table = self.table.read();

@@ -1,4 +1,4 @@
-//! Who shows a token, as far as its claims say.
+//! The owner of a token, from its claims.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

@@ -177,7 +177,7 @@ impl Permission {
             if !(1..=MAX_CODE).contains(&code.len()) || !code.chars().all(is_code) {
                 return Err(format!("`code` is not 1 to {MAX_CODE} of the characters a-z 0-9 _"));
             }
-            let message = message.unwrap_or_else(|| "the application does not allow this".to_owned());
+            let message = message.unwrap_or_else(|| "the backend does not allow this".to_owned());
             return Ok(Self::Denied { code, message });
         }
         let other: Vec<Option<&RawValue>> = match (data, each) {

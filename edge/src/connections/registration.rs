@@ -32,7 +32,7 @@ impl Registration {
         &self.connection
     }
 
-    /// The connection reads these channels from now on.
+    /// Replaces the channels of the connection.
     pub fn set_channels(&self, channels: &[ChannelName]) {
         self.registry.set_channels(&self.connection, channels);
     }

@@ -1,9 +1,9 @@
 //! Accepted sockets, counted from accept to close by the address of their peer.
 //!
-//! Limits of connections ([`crate::limits`]) count requests that hold a place. A socket costs a descriptor before it has
-//! asked for anything, so sockets have limits of their own: of an address, twice what it may hold open and a few, and of the process,
-//! what it may have open files. Beyond either, sockets that have waited for a request for a second are closed, the longest idle first.
-//! Only when an address has none that is idle is a new one of its closed at once.
+//! Limits of connections ([`crate::limits`]) count requests that hold a place. A socket costs a descriptor before it has asked for
+//! anything, so sockets have their own limits: per address, twice the connection limit plus 8; per process, the limit of open files. Beyond
+//! either, sockets that have waited for a request for a second are closed, the longest idle first. Only when an address has none that is
+//! idle is a new one of its closed at once.
 
 use std::{
     collections::HashMap,

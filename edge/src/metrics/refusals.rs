@@ -49,7 +49,7 @@ impl RefusalLog {
     /// Logs the rejections since the last call. Call it once a second.
     pub fn write(&mut self, refusals: &Refusals) {
         for (reason, count) in self.since_last(refusals) {
-            log::info!("refused {count} ({reason})");
+            log::info!("rejected {count} requests: {reason}");
         }
     }
 

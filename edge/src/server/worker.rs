@@ -184,7 +184,7 @@ where
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
                 if logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
-                    log::error!("connections cannot be accepted, and wait: {error}");
+                    log::error!("cannot accept connections, they stay in the backlog: {error}");
                     logged = Some(Instant::now());
                 }
                 sleep(RETRY_ACCEPT).await;
@@ -211,7 +211,7 @@ where
             Err(error) if is_of_connection(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => {
-                log::error!("connections that wait at the port are lost: {error}");
+                log::error!("connections in the accept queue are lost: {error}");
                 return;
             }
         }

@@ -40,7 +40,9 @@ impl Service {
                 edge.replace(&ended);
                 let rejected = edge.restrict(&valid, now).await.rejected;
                 if rejected > 0 {
-                    log::error!("there is no memory for {rejected} stored revocations and disconnected users");
+                    log::error!(
+                        "{rejected} stored revocations and disconnected users exceed the memory limit and are not applied"
+                    );
                 }
                 // They apply: the bus does not wait for the rest.
                 drop(all);

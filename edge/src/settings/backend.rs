@@ -72,7 +72,7 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
     let (hook_secrets, calls) = (hook_secrets?, calls?);
     if calls.any() && hook_secrets.is_empty() {
         warnings.push(
-            "calls to the application are not signed: without TRIDENT_HOOK_SECRET it cannot tell them from requests of others"
+            "calls to the backend are not signed: without TRIDENT_HOOK_SECRET it cannot distinguish them from forged requests"
                 .to_owned(),
         );
     }
@@ -80,7 +80,7 @@ pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
     let hooks = hooks::read(from, kinds, &mut warnings)?;
     if hooks.url.is_some() && hook_secrets.is_empty() {
         warnings.push(
-            "webhooks are not signed: without TRIDENT_HOOK_SECRET the application cannot tell them from requests of others"
+            "webhooks are not signed: without TRIDENT_HOOK_SECRET the backend cannot distinguish them from forged requests"
                 .to_owned(),
         );
     }

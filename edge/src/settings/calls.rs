@@ -57,7 +57,7 @@ impl FromStr for CallKind {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
             format!(
-                "invalid kind {}: expected `connect`, `subscribe`, `publish`, `event`, several with commas, or `none`",
+                "invalid kind {}: expected `connect`, `subscribe`, `publish`, `event`, separated by commas, or `none`",
                 shown(text)
             )
         })

@@ -72,7 +72,7 @@ pub(super) fn warning(settings: &StreamSettings) -> Option<String> {
     (settings.anonymous && !names.is_empty()).then(|| {
         format!(
             "TRIDENT_STREAMS_ANONYMOUS is on: anybody can create, read, append to and delete every stream under {path} whose name matches \
-             `{names}` (TRIDENT_STREAMS); it is for trial"
+             `{names}` (TRIDENT_STREAMS); use it for testing only"
         )
     })
 }

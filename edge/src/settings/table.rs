@@ -80,7 +80,7 @@ settings! {
         REDIS_PASSWORD_FILE "FILE" "" "File with the password of the Redis user in TRIDENT_BUS, not percent-encoded"
         SOCKET_IO_KEY "TEXT" "socket.io" "Prefix of the Socket.IO cluster's channels in Redis; the same on all servers of a cluster, different for each cluster"
         DEMO "on|off" "on" "Demo channels `random` and `time`"
-        CHAT "on|off" "on" "The chat on Socket.IO; off: the events of the namespace `/` are calls to the application"
+        CHAT "on|off" "on" "The chat on Socket.IO; off: the events of the namespace `/` are calls to the backend"
         CLIENT_DIR "DIR" "" "Directory with the files of a Socket.IO client (its dist/) to serve instead of the built-in one"
         ACCESS_LOG "on|off" "off" "Log each request when its response has ended, with the target `access`"
         LOG "text|json" "text" "Format of log lines; RUST_LOG selects which are written"
@@ -91,7 +91,7 @@ settings! {
         HISTORY_AGE "DURATION" "1h" "Maximum age of a message; with a file: bus 7d by default"
         HISTORY_TOTAL "SIZE" "auto" "Memory for all channels together; auto: a quarter of the memory, at most 512MiB"
         DISK_TOTAL "SIZE" "4GiB" "Disk space of a file: bus for all channels together"
-        PURGE_WITHIN "DURATION" "24h" "How soon the bytes of messages that /v1 purged leave the disk of a file: bus"
+        PURGE_WITHIN "DURATION" "24h" "Time within which the bytes of messages that /v1 purged are erased from the disk of a file: bus"
     }
     "Access" {
         SECRET "[KID=]TEXT,…" "" "Keys of HS256 tokens, at least 32 bytes each; the first signs, all verify. Prefer the variable or a file, since flags are visible in process lists"
@@ -103,26 +103,26 @@ settings! {
         ORIGINS "ORIGIN,…" "http://127.0.0.1,http://localhost" "Origins of pages that may connect: a loopback host without a port means any port; `https://x:*` any port; `*` all origins, without credentials"
         TRUSTED_PROXIES "NETWORK,…" "127.0.0.0/8,::1" "Proxies whose X-Forwarded-For is trusted; `none` for none"
     }
-    "Application" {
-        CALL_URL "URL" "" "URL of the application that answers calls"
+    "Calls to the backend" {
+        CALL_URL "URL" "" "URL of the backend that answers calls"
         CALL_URL_CONNECT "URL" "" "The same for calls of the kind `connect`, instead of TRIDENT_CALL_URL"
         CALL_URL_SUBSCRIBE "URL" "" "The same for calls of the kind `subscribe`"
         CALL_URL_PUBLISH "URL" "" "The same for calls of the kind `publish`"
         CALL_URL_EVENT "URL" "" "The same for calls of the kind `event`"
-        CALLS "KIND,…" "event" "What the application is asked: `connect`, `subscribe`, `publish`, `event`; `none` for nothing"
+        CALLS "KIND,…" "event" "Calls that are sent to the backend: `connect`, `subscribe`, `publish`, `event`, separated by commas, or `none`"
         CALL_TIMEOUT "DURATION" "5s" "Timeout for the answer to a call; waiting for other calls is included"
         CALL_CONCURRENCY "N" "64" "Maximum number of calls of a kind at a time"
-        CALL_HEADERS "NAME,…" "" "Headers of clients that calls contain, besides cookies"
+        CALL_HEADERS "NAME,…" "" "Headers of clients that calls contain in addition to cookies"
         CALL_NAMESPACES "NAMESPACE,…" "" "Socket.IO namespaces whose events are all calls, such as `/orders`"
-        HOOK_SECRET "whsec_…,…" "" "Secret that signs requests to the application (Standard Webhooks), or two while one replaces the other"
+        HOOK_SECRET "whsec_…,…" "" "Secret that signs requests to the backend (Standard Webhooks); two, separated by a comma, during a rotation"
     }
     "Limits (0 = no limit)" {
         ENCODED_TOTAL "SIZE" "auto" "Memory for cached encoded messages; auto: 1/32 of the memory, at most 64MiB"
         IDEMPOTENCY_TOTAL "SIZE" "auto" "Memory for the Idempotency-Keys of the last five minutes; auto: 1/32 of the memory, at most 64MiB"
-        MAX_CHANNELS "N" "250000" "Channels that are read although they have no messages; beyond, no new one can be read"
+        MAX_CHANNELS "N" "250000" "Maximum number of channels that have readers but no messages"
         MAX_CHANNELS_PER_CLIENT "N" "auto" "The same for one token or address; auto: a quarter of them"
         MAX_BODY "SIZE" "64KiB" "Maximum size of a request body"
-        SESSIONS_TOTAL "SIZE" "auto" "Memory for recovery sessions of disconnected Socket.IO clients; beyond, the oldest are evicted; auto: 1/32 of the memory, at most 64MiB"
+        SESSIONS_TOTAL "SIZE" "auto" "Memory for recovery sessions of disconnected Socket.IO clients; above it, the oldest are evicted; auto: 1/32 of the memory, at most 64MiB"
         OUTBOX_TOTAL "SIZE" "auto" "Memory for messages queued for Socket.IO clients, at most a quarter of it for one client; the same quarter again for long answers to polls; auto: 1/8 of the memory, at most 256MiB"
         RECEIVE_TOTAL "SIZE" "auto" "Memory for requests that are incomplete or not answered yet; the same again for incomplete Socket.IO messages, and for Socket.IO events in progress; auto: 1/32 of the memory, at most 64MiB"
         MAX_CONNECTIONS "N" "auto" "Maximum number of streams, long polls and sockets at a time; auto: 16KiB each in a quarter of the memory, at most 100000"
@@ -135,20 +135,20 @@ settings! {
     "Events for backends" {
         EVENTS "KIND,…" "none" "Kinds of events that are written to the channel $events: all, none, or some of connected, disconnected, subscribed, unsubscribed, channel_occupied, channel_vacated, member_added, member_removed, client_event, api_write"
         EVENTS_BYTES "SIZE" "32MiB" "Memory for the events of $events, apart from that for other channels (0 = no limit)"
-        EVENTS_RATE "N" "1000" "Events per second of one process; what exceeds them is counted in one event, a gap (0 = no limit)"
+        EVENTS_RATE "N" "1000" "Events per second of one process; events above the rate are counted in a gap (0 = no limit)"
     }
     "Webhooks" {
-        HOOK_URL "URL" "" "URL of the application that events are posted to"
-        HOOK_EVENTS "KIND,…" "" "Kinds of events that are posted, each of them in TRIDENT_EVENTS; by default all of those"
-        HOOK_CHANNELS "PATTERN,…" "" "Channels whose messages are posted, too"
-        HOOK_GIVE_UP "DURATION" "0" "How long a batch that the application refuses is posted again before it is skipped (0: as long as its events are retained)"
+        HOOK_URL "URL" "" "URL of the backend that events are posted to"
+        HOOK_EVENTS "KIND,…" "" "Kinds of events that are posted; each must be in TRIDENT_EVENTS; default: all of TRIDENT_EVENTS"
+        HOOK_CHANNELS "PATTERN,…" "" "Channels whose messages are also posted"
+        HOOK_GIVE_UP "DURATION" "0" "How long a batch that the backend rejects is retried before it is skipped (0: as long as its events are retained)"
     }
     "Durable Streams" {
         STREAMS "PATTERN,…|off" "*" "Names of channels that can be streams; chat.*, user.*, random and time only for tokens with trident.api; `off`: none"
         STREAMS_PATH "PATH" "/streams" "Path under which streams are served"
-        STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anybody can create, read, append to and delete those of TRIDENT_STREAMS; for trial"
+        STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anyone can create, read, append to and delete those of TRIDENT_STREAMS; for testing only"
         STREAM_MAX_BODY "SIZE" "1MiB" "Maximum size of the body of an append (0 = no limit)"
-        STREAM_BYTES "SIZE" "auto" "Memory for all streams together; beyond, appends are rejected; auto: 1/8 of the memory, at most 256MiB (0 = no limit)"
+        STREAM_BYTES "SIZE" "auto" "Memory for all streams together; above it, appends are rejected; auto: 1/8 of the memory, at most 256MiB (0 = no limit)"
     }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"
@@ -164,7 +164,7 @@ settings! {
 pub(super) fn augment(command: Command, service: &ServiceDefaults) -> Command {
     let footer = "Every setting can be given as a flag, as an environment variable, or in the file of --config; they take precedence in this order.\n\
                   Durations: 500ms, 15s, 10m, 1h. Sizes: 64KiB, 8MiB, 1000000.\n\
-                  RUST_LOG (default `info`) says what is logged, as in RUST_LOG=debug or RUST_LOG=warn,edge=debug.";
+                  RUST_LOG (default `info`) selects what is logged, for example RUST_LOG=debug or RUST_LOG=warn,edge=debug.";
     command
         .args(ALL.iter().map(|setting| {
             let default = match setting.default_for(service) {

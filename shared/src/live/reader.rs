@@ -183,7 +183,7 @@ impl Reader {
         self.client = self.cursor;
     }
 
-    /// Sets the client's cursor to one that it did not get from this reader: the next gap names it.
+    /// Sets the cursor that the client last received from another reader: it becomes `requested` of the next gap.
     pub fn client_has(&mut self, cursor: Cursor) {
         self.client = cursor;
     }
@@ -200,8 +200,8 @@ impl Reader {
         self.cursor
     }
 
-    /// As [`cursor`](Self::cursor), for a client that may have to resume before it has received anything. `None` while resuming with it
-    /// could mean another position than the requested one.
+    /// As [`cursor`](Self::cursor), for a client that may have to resume before it has received anything. `None` while the position is not
+    /// determined yet, so that resuming from it could skip or repeat messages.
     #[must_use]
     pub fn place(&self) -> Option<Cursor> {
         self.opening.is_none().then_some(self.cursor)

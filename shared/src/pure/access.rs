@@ -150,7 +150,7 @@ pub struct Grants {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApiRight {
-    /// To read every channel, and what is connected.
+    /// To read every channel and list connections.
     Read,
     /// To publish to every channel, to end connections and to remove messages; includes [`ApiRight::Read`].
     Write,

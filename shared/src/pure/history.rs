@@ -136,8 +136,8 @@ impl History {
         self.copies.map_or(self.dropped, |copies| copies.dropped)
     }
 
-    /// As [`dropped`](Self::dropped), for a reader after `cursor` that gets copies, too. What the channel dropped before it was this fork concerns only
-    /// a cursor of that time: the fork has no message there.
+    /// As [`dropped`](Self::dropped), for a reader after `cursor` that gets copies, too. Messages that the channel dropped before the fork
+    /// was created concern only cursors older than the fork.
     #[must_use]
     pub fn dropped_after(&self, cursor: Cursor) -> Option<Cursor> {
         let Some(Copies { ends, up_to, dropped, .. }) = self.copies else { return self.dropped };

@@ -11,7 +11,7 @@ use rand::{TryRng as _, rngs::SysRng};
 pub struct Sid([u8; 20]);
 
 impl Sid {
-    /// A new id. Without randomness there is no session, so the failure of the operating system's generator is passed on.
+    /// A new id. Fails if the operating system provides no random bytes.
     pub fn random() -> Result<Self, IdError> {
         let raw = random_bytes()?;
         let mut text = [0; 20];

@@ -91,7 +91,7 @@ impl Frames {
         self.first.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// Whether there is not a byte in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -106,7 +106,7 @@ impl From<Data> for Frames {
     }
 }
 
-/// Something that has its frames ready, in one or several forms.
+/// A message that provides its encoded frames, in one or several forms.
 pub trait Encoded: Send + Sync {
     /// The frames in the form that the connection chose with
     /// [`Connection::set_form`](super::Connection::set_form).

@@ -109,9 +109,9 @@ pub enum Packet {
     Open(ByteString),
     /// `1`: the session ends.
     Close,
-    /// `2`: heartbeat question; its data is `probe` during an upgrade and empty otherwise.
+    /// `2`: ping (heartbeat). Its data is `probe` during an upgrade and empty otherwise.
     Ping(ByteString),
-    /// `3`: heartbeat answer, with the data of the question.
+    /// `3`: pong (heartbeat), with the data of the ping.
     Pong(ByteString),
     /// `4`: a message of the application.
     Message(Data),
@@ -188,7 +188,7 @@ impl Packet {
         }
     }
 
-    /// Reads one WebSocket frame. `b` and base64 in a text frame is taken too: clients asked to avoid binary send it.
+    /// Reads one WebSocket frame. Also accepts `b` and base64 in a text frame, as sent by clients that avoid binary frames.
     pub fn decode_frame(frame: Data, protocol: Protocol) -> Result<Self, DecodeError> {
         match frame {
             Data::Text(text) => Self::decode_text(&text, &text, protocol),

@@ -17,8 +17,8 @@ use bytes::Bytes;
 
 use super::packet::{Data, DecodeError, Packet, Protocol};
 
-/// How many packets [`decode`] collects out of one body. A body of the default size limit could name half a million
-/// packets of one byte each, which would take twenty times its own memory; who must read more uses [`Packets`].
+/// How many packets [`decode`] collects out of one body. A body of the default size limit could name half a million packets of one byte
+/// each, which would take twenty times its own memory; use [`Packets`] to read more.
 pub const MAX_PACKETS: usize = 16_384;
 
 /// Writes packets as one HTTP body. Binary (`application/octet-stream`) only in protocol 3, when the client

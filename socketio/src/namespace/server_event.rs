@@ -93,7 +93,7 @@ impl ServerEvent {
         self.0.wants_answer
     }
 
-    /// Answers with one value. Only the first answer counts, and one to an event that wants none goes nowhere.
+    /// Answers with one value. Only the first answer is sent. If the sender did not ask for an answer, it is ignored.
     ///
     /// # Errors
     /// What serde says against it.

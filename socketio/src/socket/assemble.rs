@@ -14,7 +14,7 @@ use super::text::{self, Decoded, ParseError};
 /// Bounds on one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most attachments of a packet. 10 by default, as in Node.
+    /// Maximum number of attachments of a packet. Default 10, as in Node.
     pub max_attachments: usize,
     /// Maximum size of a packet in bytes, its text and all attachments together. Default 2,000,000, twice the maximum of one message:
     /// enough for one of the largest attachments and the rest of the packet. Bounds the memory that a connection can use.
@@ -27,7 +27,7 @@ impl Default for Limits {
     }
 }
 
-/// The packet in the making of one connection. After an error the connection is to be closed.
+/// The incomplete packet of one connection. After an error the connection must be closed.
 #[derive(Debug, Default)]
 pub struct Assembler {
     limits: Limits,

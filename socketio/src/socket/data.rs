@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-/// What a socket has for `data`: JSON, kept as compact text, and without any memory while it is null. Cloning it is cheap.
+/// The value of `socket.data`: JSON, stored as compact text. It uses no memory while it is null. Cloning it is cheap.
 ///
 /// ```
 /// use socketio::SocketData;

@@ -30,7 +30,7 @@ pub fn is_reserved(event: &str) -> bool {
 /// [`Ack`](Self::Ack) whose payload has attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// `0`: joins a namespace; from the server, the consent.
+    /// `0`: joins a namespace; from the server, the confirmation.
     Connect,
     /// `1`: leaves a namespace.
     Disconnect,
@@ -153,7 +153,7 @@ impl Payload {
         self.len() == 0
     }
 
-    /// Takes it apart.
+    /// Splits the payload into its JSON and its attachments.
     pub fn into_parts(self) -> (ByteString, Vec<Bytes>) {
         (self.json, self.attachments)
     }
@@ -163,9 +163,8 @@ impl Payload {
         args::name(&self.json)
     }
 
-    /// The arguments behind the name of an event. `T` as in [`event`](Self::event): a tuple takes as many arguments as
-    /// it has members, `()` takes none, anything else takes the first. Arguments too many are left out; one too few is null
-    /// where `T` has an `Option`.
+    /// The arguments behind the name of an event. `T` as in [`event`](Self::event): a tuple takes as many arguments as it has members, `()`
+    /// takes none, anything else takes the first. Extra arguments are ignored. A missing argument is null if `T` has an `Option` there.
     ///
     /// # Errors
     /// When an argument is missing or of another shape than `T` says.
@@ -181,7 +180,7 @@ impl Payload {
         args::read(self, 0)
     }
 
-    /// The whole as one object of yours, such as the `auth` of a `Connect`.
+    /// Deserializes the payload into `T`, for example the `auth` of a `Connect`.
     ///
     /// # Errors
     /// When it has another shape than `T`.

@@ -38,7 +38,7 @@ use crate::{
 /// A request of a polling session, for servers that read requests themselves.
 #[derive(Clone, Debug)]
 pub struct PollRequest<'a> {
-    /// GET to take what waits, POST to bring packets.
+    /// GET for a poll, POST for packets.
     pub method: &'a Method,
     /// Without the question mark.
     pub query: &'a str,

@@ -191,11 +191,11 @@ async fn a_failing_application_is_reported() {
     until("the end of the subscription", || site.service.log().patterns() == 0).await;
     let problem = degraded();
     assert_eq!(problem[0].reason, "webhooks");
-    assert!(problem[0].message.contains("the application answered 503"), "{problem:?}");
+    assert!(problem[0].message.contains("the backend answered 503"), "{problem:?}");
     let state = || site.service.edge.hooks.state().unwrap();
     let error = state().last_error.unwrap();
     assert!(state().is_sender && state().is_failing && error.time > 1_600_000_000_000);
-    assert!(error.message.contains("the application answered 503"), "{error:?}");
+    assert!(error.message.contains("the backend answered 503"), "{error:?}");
     switch.store(true, std::sync::atomic::Ordering::SeqCst);
     until_long("the end of it", || degraded().is_empty()).await;
     let figures = site.service.edge.metrics.encode().unwrap();

@@ -105,7 +105,7 @@ impl Access {
         Err(ApiError::forbidden("disconnected", message))
     }
 
-    /// Whether a backend with this token may do what takes `right`. Cookies do not count.
+    /// Whether the token grants `right`. Cookies are ignored.
     ///
     /// # Errors
     /// 401 without a valid token in `Authorization`, 403 if its rights do not suffice; counted.

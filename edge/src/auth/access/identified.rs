@@ -43,7 +43,7 @@ impl Access {
     pub(crate) fn require_current(&self, now: SystemTime) -> Result<(), ApiError> {
         let Some(owner) = self.bearer.as_deref() else { return Ok(()) };
         if owner.expires_at <= now {
-            return Err(ApiError::forbidden("refused", "what the application says about this client has expired"));
+            return Err(ApiError::forbidden("refused", "the answer of the backend about this client has expired"));
         }
         if self.edge.revocations.cover(owner, now) {
             return Err(ApiError::BadToken(TokenFault::Revoked.to_string()));

@@ -7,9 +7,9 @@
 //!            segments, each with an index when it is sealed  ─▶ readers of older messages
 //! ```
 //!
-//! A log only grows at its end and is dropped at its beginning, so it is files to which records are appended, and not a key-value store.
-//! [`record`] is their format, [`segment`] a file of them, [`index`] finds the messages of a channel, [`store`] writes, [`open`] starts after
-//! whatever happened, and [`disk`] is the interface to the system. See `docs/decisions/0080-file-bus.md`.
+//! A log is appended to at its end and trimmed at its beginning. So it is stored in append-only files, not in a key-value store. [`record`]
+//! is their format, [`segment`] a file of them, [`index`] finds the messages of a channel, [`store`] writes, [`open`] starts after whatever
+//! happened, and [`disk`] is the interface to the system. See `docs/decisions/0080-file-bus.md`.
 
 use std::{fmt, io, path::Path, sync::Arc, thread, time::Duration};
 
@@ -90,7 +90,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// The memory for messages that are loaded at the start, if there is no limit.
 const LOADED: usize = 512 << 20;
 
-/// See the module. Dropping it ends the writer after what is in its queue.
+/// A bus whose log is on disk. When it is dropped, the writer finishes its queue and stops.
 pub struct FileBus {
     log: Arc<Log>,
     states: Arc<Mutex<States>>,
@@ -344,7 +344,7 @@ impl Bus for FileBus {
             // A disk that does not answer does not keep the process.
             if timeout(CLOSE_TIMEOUT, has_ended.wait_for(|has_ended| *has_ended)).await.is_err() {
                 let (directory, waited) = (self.catalog.disk.directory(), CLOSE_TIMEOUT.as_secs());
-                log::error!("{directory}: the disk did not answer within {waited} s; the log is not closed in order");
+                log::error!("{directory}: the disk did not answer within {waited} s; the log was not closed cleanly");
             }
         })
     }

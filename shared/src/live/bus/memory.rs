@@ -38,7 +38,7 @@ impl MemoryBus {
         Self::numbered(limits, clock, rand::random())
     }
 
-    /// The same, with the mark of `number`: processes of one log have different ones.
+    /// The same, with the epoch mark `number`, which must differ between the processes that use one log.
     #[must_use]
     pub fn numbered(limits: Limits, clock: Clock, number: u32) -> Self {
         Self::of_epoch(limits, clock, Epoch::numbered(number))

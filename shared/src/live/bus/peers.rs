@@ -55,7 +55,7 @@ impl fmt::Debug for Question {
 pub struct Record {
     /// What it is about.
     pub name: String,
-    /// Whatever follows for it.
+    /// A number whose meaning depends on the name.
     pub value: u64,
     /// When it ends, in milliseconds since the Unix epoch.
     pub expires_ms: u64,

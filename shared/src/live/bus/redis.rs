@@ -212,7 +212,7 @@ impl RedisBus {
         let unavailable = |why: &str| BusError::Unavailable(why.into());
         let wanted = u32::try_from(room(&publication).min(ROOM_KIB)).unwrap_or(u32::MAX);
         let permit = timeout_at(deadline, self.room.clone().acquire_many_owned(wanted)).await;
-        let Ok(Ok(permit)) = permit else { return Err(unavailable("more is published than Redis can take")) };
+        let Ok(Ok(permit)) = permit else { return Err(unavailable("Redis cannot keep up: the publish queue is full")) };
         let (reply, mut replied) = oneshot::channel();
         let is_sent = Arc::new(AtomicBool::new(false));
         let job = Job { publication, reply, is_sent: is_sent.clone(), _permit: permit };

@@ -16,7 +16,7 @@ pub enum Merge {
 pub struct StateTable {
     /// Its name, unique among all.
     pub name: &'static str,
-    /// Maximum number of bytes of all its keys and values, with 96 more for each. An eighth of a segment of the log is another limit.
+    /// Maximum total size of keys and values in bytes, counting 96 more per entry. A table is also limited to an eighth of a segment.
     pub max_bytes: usize,
     /// Whether a change is durable before it is confirmed, whatever `TRIDENT_FSYNC` says.
     pub is_synced: bool,

@@ -62,7 +62,7 @@ impl Log {
         bytes.iter().try_for_each(|(owner, bytes)| writer.require_space(owner.as_ref(), *bytes))
     }
 
-    /// Does what is asked.
+    /// Applies an operation on a stream.
     ///
     /// # Errors
     /// Why it cannot be done; nothing was changed then.

@@ -26,8 +26,8 @@ impl Reader {
             && self.subscriptions.iter().filter_map(newest).all(|newest| newest <= self.cursor)
     }
 
-    /// Where the last of its channels has ended, if all of them are streams that have ended up to its cursor, and nothing follows. The channel of
-    /// a stream that was deleted may be used again: a reader at a later position than the last end waits for that.
+    /// The position of the last end, if all channels are streams that ended at or before the cursor. The channel of a stream that was
+    /// deleted may be used again: a reader at a later position than the last end waits for that.
     #[must_use]
     pub fn ended(&self) -> Option<Cursor> {
         if self.opening.is_some() || self.matching.is_some() || self.next_end(self.cursor).is_some() {
@@ -39,7 +39,8 @@ impl Reader {
         (last == self.cursor || ends.iter().all(|(_, is_known)| *is_known)).then_some(last)
     }
 
-    /// Returns the end of `channel`, which is read already, if it is a stream that is closed, even if that was before the cursor.
+    /// Makes the reader return the end of `channel`, which it already reads, if that is a closed stream, even if the end is before the
+    /// cursor.
     pub fn require_closed(&mut self, channel: &ChannelName) {
         if let Some(subscription) = self.subscription(channel) {
             subscription.require_closed();

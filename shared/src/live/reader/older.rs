@@ -70,7 +70,7 @@ impl OlderState {
 }
 
 impl Reader {
-    /// As [`read`](Self::read), waiting only until the requested position is determined and for older messages on disk.
+    /// As [`read`](Self::read), but it does not wait for new messages: only for the requested position and for older messages from disk.
     pub fn poll_stored(&mut self, cx: &Context<'_>, limit: Limit) -> Poll<Option<Batch>> {
         self.waiter.waker.register(cx.waker());
         match self.read(limit) {

@@ -79,7 +79,7 @@ impl Reader {
         self.move_from(channel, |_| from);
     }
 
-    /// Skips messages of `channel`, which is read already, at most up to `from`.
+    /// Returns messages of `channel`, which is already read, from `from` on, if that is earlier than its position.
     pub fn include_after(&mut self, channel: &ChannelName, from: Cursor) {
         self.move_from(channel, |before| before.min(from));
     }

@@ -398,7 +398,7 @@ fn a_channel_that_nobody_needs_is_gone() {
 }
 
 #[test]
-fn lag_is_what_the_slowest_openedhas_before_it() {
+fn lag_is_that_of_the_slowest_reader() {
     let log = log(Retention::default());
     let mut fast = Reader::open(&log, &[channel(0)], Since::Now);
     let _slow = Reader::open(&log, &[channel(0)], Since::Now);

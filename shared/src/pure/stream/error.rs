@@ -31,7 +31,7 @@ pub enum StreamError {
         tail: Cursor,
     },
     /// The messages have another content type.
-    #[error("the stream is of {0}; send that Content-Type")]
+    #[error("the content type of the stream is {0}; send that Content-Type")]
     ContentType(MediaType),
     /// `Stream-Seq` is not greater than the last one.
     #[error("Stream-Seq must be greater, byte by byte, than `{last}`, the last one")]
@@ -57,7 +57,7 @@ pub enum StreamError {
         received: u64,
     },
     /// The stream remembers as many producers as it can.
-    #[error("the stream has {MAX_PRODUCERS} producers, the most; use one of them, or one of another stream")]
+    #[error("the stream has reached its limit of {MAX_PRODUCERS} producers; reuse one of them")]
     TooManyProducers,
     /// Streams take all the memory that they may.
     #[error(
@@ -69,8 +69,7 @@ pub enum StreamError {
     },
     /// The streams of one client take as much memory as they may.
     #[error(
-        "the streams of one client take at most as much memory as they leave free of {limit} bytes (TRIDENT_STREAM_BYTES), and nothing was \
-         added; delete some of them"
+        "your streams have reached the share of one client in {limit} bytes (TRIDENT_STREAM_BYTES), and nothing was added; delete some of them"
     )]
     Share {
         /// The limit of all streams in bytes.

@@ -17,7 +17,7 @@ pub struct MediaType(Arc<str>);
 pub struct MediaTypeError;
 
 impl MediaType {
-    /// What a stream is of whose creator did not say: bytes.
+    /// The default content type: `application/octet-stream`.
     #[must_use]
     pub fn bytes() -> Self {
         Self("application/octet-stream".into())
@@ -40,7 +40,7 @@ impl MediaType {
         self.essence().eq_ignore_ascii_case("application/json")
     }
 
-    /// Whether it is a text in UTF-8, as far as it says: without a `charset`, or with one whose texts are UTF-8, too.
+    /// Whether texts of this type are UTF-8: it has no `charset`, or one whose texts are valid UTF-8.
     #[must_use]
     pub fn is_utf8(&self) -> bool {
         let charset = self.0.split(';').skip(1).find_map(|parameter| {

@@ -61,7 +61,7 @@ pub struct Fork {
     pub source: ChannelName,
     /// The last of them; by default the newest.
     pub at: Option<Cursor>,
-    /// How many messages more of a JSON stream, or bytes of the next append of another one.
+    /// Additional messages of a JSON stream, or bytes of the next append of another stream.
     pub sub: u64,
 }
 

@@ -102,17 +102,17 @@ impl StreamState {
         if create.fork.is_some() { self.content_type.clone() } else { MediaType::bytes() }
     }
 
-    /// Its newest message is `tail` now.
+    /// Advances the position of the newest message to `tail`.
     pub fn advance(&mut self, tail: Cursor, mono_ms: u64) {
         (self.tail, self.renewed_ms) = (tail, mono_ms);
     }
 
-    /// It is closed at `at`, by a producer if one did.
+    /// Closes the stream at `at`; `by` is the producer that closed it, if any.
     pub fn close(&mut self, at: Cursor, by: Option<Producer>) {
         self.closing = Some(Closing { at, by });
     }
 
-    /// It is used now: its idle time begins again.
+    /// Restarts the idle timeout.
     pub fn renew(&mut self, mono_ms: u64) {
         self.renewed_ms = self.renewed_ms.max(mono_ms);
     }

@@ -107,9 +107,9 @@ impl Connection {
         self.0.send_or_end(message.into())
     }
 
-    /// Queues a source: its messages leave in order, behind all that was sent before this call and before all that is sent after it. They are
-    /// pulled as the transport takes them, until the source ends with an empty batch. For a long reply, of which only the position
-    /// then waits.
+    /// Queues a source: its messages leave in order, behind all that was sent before this call and before all that is sent after it. They
+    /// are pulled as the transport takes them, until the source ends with an empty batch. Use it for long replies: only the position is
+    /// queued.
     pub fn queue_source(&self, source: impl Source + 'static) {
         self.queue_boxed(Box::new(source));
     }
@@ -146,7 +146,7 @@ impl Connection {
         id
     }
 
-    /// Takes a source off. What was pulled from it already is still sent.
+    /// Detaches a source. Packets that were already pulled from it are still sent.
     pub fn detach(&self, id: SourceId) {
         let (source, waker) = self.0.with(|state| (state.sources.detach(id), state.active_waker()));
         drop(source);
@@ -163,7 +163,7 @@ impl Connection {
         SendPause(self)
     }
 
-    /// Ends the connection after what waits has been sent.
+    /// Closes the connection after queued messages have been sent.
     pub fn close(&self) {
         let wakers = self.0.with(|state| {
             state.session.close(Instant::now());

@@ -199,7 +199,7 @@ pub fn import(path: &Path, from: &Path) -> Result<Imported, OpenError> {
     importer.finish(&removed).map_err(|error| failed(&source, "cannot write the new log")(error))
 }
 
-/// Imports what the memory of another log has, which is filled, into the directory `path`, which has no log.
+/// Imports the messages in memory of another log, which must be filled, into the directory `path`, which must not contain a log.
 ///
 /// # Errors
 /// [`OpenError`].

@@ -1,4 +1,4 @@
-//! What a log on disk has, also while a process uses it.
+//! Describes a log on disk, even while a process uses it.
 
 use std::{collections::HashSet, fs, io, path::Path, time::SystemTime};
 

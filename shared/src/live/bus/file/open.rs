@@ -119,7 +119,7 @@ impl Opening {
                 Ok(SealedSegment { sealed, bytes: length + bytes })
             }
             _ => {
-                log::warn!("{}: the index of {name} is missing or damaged, and is made again", self.directory);
+                log::warn!("{}: the index of {name} is missing or damaged; rebuilding it", self.directory);
                 let head = Head::read(&*file).map_err(self.error(format!("cannot read {name}")))?;
                 let Some(head) = head.filter(|head| head.number == number) else {
                     return Err(self.damaged(name, 0, "all of its messages"));
@@ -188,7 +188,7 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         _ => opening.error("cannot read")(error),
     })?;
     if let Some(plan) = &plan {
-        log::info!("{}: the log is cut as a repair planned it", opening.directory);
+        log::info!("{}: completing an interrupted repair: the log is cut", opening.directory);
         plan.cut(&*disk).map_err(opening.error("cannot cut the log"))?;
     }
     let mut numbers = opening.numbers(&removed)?;

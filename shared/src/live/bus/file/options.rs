@@ -17,7 +17,7 @@ pub enum Fsync {
     Always,
     /// Once a second. A power cut loses at most what was published in the last second.
     EverySecond,
-    /// When the operating system does. The end of the process loses nothing, a power cut what was not written back.
+    /// When the operating system does. The end of the process loses nothing; a power cut loses what was not written back.
     Never,
 }
 

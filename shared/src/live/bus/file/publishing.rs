@@ -1,4 +1,4 @@
-//! The way of a publication to the writer.
+//! How a publication reaches the writer.
 
 use std::{mem, time::Duration};
 
@@ -74,7 +74,7 @@ impl FileBus {
             Err(_) => {
                 let waited = timeout(ROOM_TIMEOUT, self.room.clone().acquire_many_owned(wanted)).await;
                 let Ok(Ok(permit)) = waited else {
-                    return Err(BusError::Unavailable("more is published than the disk can take".to_owned()));
+                    return Err(BusError::Unavailable("the disk cannot keep up: the publish queue is full".to_owned()));
                 };
                 permit
             }

@@ -60,7 +60,7 @@ pub struct Cut {
     pub unreadable: Option<u64>,
     /// Bytes from there to the end of the log.
     pub bytes: u64,
-    /// Readable messages in later segments, which are lost, too: a log has no gap that it does not know.
+    /// Readable messages in later segments, which are lost, too: the log must not contain a gap that is not recorded.
     pub messages: u64,
     /// What backends decided after the damage: a repair keeps it.
     pub decisions: Decisions,

@@ -68,7 +68,10 @@ pub(super) fn enforce(
     for segment in &sealed[..count] {
         for name in [file_name(segment.sealed.number), index_name(segment.sealed.number)] {
             if let Err(error) = catalog.disk.remove(&name) {
-                log::warn!("{}: {name} is not removed before the next start: {error}", catalog.disk.directory());
+                log::warn!(
+                    "{}: cannot remove {name} now, trying again at the next start: {error}",
+                    catalog.disk.directory()
+                );
             }
         }
     }

@@ -43,7 +43,7 @@ impl SteppedBus {
         &self.bus
     }
 
-    /// When the writer has something to do without a publication, from now on; `None` if it has nothing to do.
+    /// Time until the next timed task of the writer; `None` if there is no task.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
         self.writer.as_ref().and_then(Writer::patience)
@@ -61,7 +61,7 @@ impl SteppedBus {
         false
     }
 
-    /// Runs what the writer has begun beside its own work: a sync, or the removal of purged messages. Returns whether there was something.
+    /// Runs one background task of the writer: a sync, or the erasure of purged messages. Returns whether there was one.
     pub fn work_beside(&mut self) -> bool {
         self.writer.as_mut().is_some_and(Writer::run_tasks)
     }

@@ -333,7 +333,7 @@ pub(super) async fn run(shared: &Shared, connector: &Connector, commands: &Conne
         let Err(error) = take_part(shared, connector, commands).await;
         // Others do not reach this process: it cannot answer for all, and may miss what backends decide.
         peers.table.lock().refused = Some(format!("SUBSCRIBE or PUBLISH {error}"));
-        log::debug!("other processes are not heard: {error}");
+        log::debug!("cannot receive from other processes: {error}");
         sleep(PERIOD).await;
     }
 }

@@ -147,7 +147,7 @@ impl Tail {
         self.shared.progress.send_replace(self.log.head());
         *self.shared.phase.lock() = Phase::Ready(connection.clone(), Instant::now());
         let stats = self.log.stats(self.shared.now());
-        log::info!("the log is at {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
+        log::info!("log loaded up to {}: {} messages in {} channels", self.position(), stats.messages, stats.channels);
     }
 
     /// Adds a page to the log. Entries before `edge` may have been trimmed before the page was read.

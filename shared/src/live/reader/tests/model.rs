@@ -183,7 +183,7 @@ proptest! {
 
     /// Never a skip, never a repeat, never a missing or a wrong gap.
     #[test]
-    fn a_openedsees_what_a_list_would_show(retention in retention(), steps in steps()) {
+    fn a_reader_sees_what_a_list_would_show(retention in retention(), steps in steps()) {
         let log = log(retention);
         let mut model = Model::default();
         // The time of day goes back too; the clock that ages are counted by does not.

@@ -23,7 +23,7 @@ const TABLES: [&str; 3] = [records::MONOTONE.name, records::NEWEST.name, purge::
 /// A table, and a key in it.
 type Place = (&'static str, Vec<u8>);
 
-/// Which decisions a repair may lose, since bytes that cannot be read may have had them.
+/// Which decisions a repair may have lost in unreadable bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lack {
     /// None.
