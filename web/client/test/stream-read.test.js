@@ -8,7 +8,7 @@ import { refuse, serve, until } from "./server.js";
 let running;
 afterEach(() => running?.close());
 
-const TIMING = { open: 300, silence: 1_500, backoff: 20, backoffMost: 50, avoid: 60_000 };
+const TIMING = { open: 2_000, silence: 2_500, backoff: 20, backoffMost: 50, avoid: 60_000 };
 const JSON_TYPE = { "Content-Type": "application/json" };
 const UP_TO_DATE = { "Stream-Up-To-Date": "true" };
 const CLOSED = { ...UP_TO_DATE, "Stream-Closed": "true" };
@@ -75,7 +75,7 @@ for (const [what, spoil] of [
 ]) {
   test(`a proxy that ${what}: long polls`, async () => {
     await answers(part("[1]", "1", UP_TO_DATE), spoil, part("[2]", "2", { ...UP_TO_DATE, "Stream-Cursor": "5" }), part("", "2", CLOSED));
-    const chunks = await all(new Stream("s", { url: running.url, timing: TIMING }));
+    const chunks = await all(new Stream("s", { url: running.url, timing: { ...TIMING, open: 300 } }));
     assert.deepEqual(chunks.flatMap(([items]) => items), [1, 2]);
     assert.deepEqual(queries().slice(2), [{ offset: "1", live: "long-poll", timeout: "1" }, { offset: "2", live: "long-poll", timeout: "1", cursor: "5" }]);
   });
