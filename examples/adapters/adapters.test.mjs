@@ -74,6 +74,17 @@ test("resumable-stream: others follow a stream from its beginning, or after what
   assert.equal(await second.hasExistingStream("another"), null);
 });
 
+test("resumable-stream: what is published at once is received in order, as from Redis", async () => {
+  const { publisher, subscriber } = redis(server);
+  const received = [];
+  await subscriber.subscribe("order", (message) => received.push(message));
+  const sent = Array.from({ length: 40 }, (_, n) => `${n}${n % 2 ? "" : "y".repeat(20_000)}`);
+  await Promise.all(sent.map((message) => publisher.publish("order", message)));
+  await until("all of them", () => received.length === sent.length);
+  assert.deepEqual(received.map((message) => Number.parseInt(message, 10)), sent.map((_, n) => n));
+  await subscriber.unsubscribe("order");
+});
+
 test("resumable-stream: of many that begin at once, one is the source", async () => {
   let sources = 0;
   const words = () => ReadableStream.from((async function* () {

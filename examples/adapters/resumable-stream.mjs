@@ -1,5 +1,4 @@
-// A publisher and a subscriber on Trident for resumable-stream/generic, in place of Redis:
-// createResumableStreamContext({ waitUntil: null, ...onTrident({ url, token }) })
+// A publisher and a subscriber on Trident: createResumableStreamContext({ waitUntil: null, ...onTrident({ url, token }) })
 
 import { connect, encodeChannel, publish, Stream } from "trident-client";
 
@@ -8,6 +7,8 @@ export function onTrident(server) {
   const channelOf = (name) => `rs/${encodeChannel(name)}`;
   const streamOf = (key) => new Stream(`keys/${encodeChannel(key)}`, { ...server, linger: 0 });
   const connections = new Map();
+  // One after the other: over one connection to Redis, messages stay in order.
+  let last = Promise.resolve();
 
   /** A key is a stream of its changes, whose order decides: of two that count, one is the first. */
   async function change(key, what) {
@@ -23,7 +24,7 @@ export function onTrident(server) {
 
   const publisher = {
     connect: async () => {},
-    publish: (channel, data) => publish({ channel: channelOf(channel), data }, server),
+    publish: (channel, data) => (last = last.catch(() => {}).then(() => publish({ channel: channelOf(channel), data }, server))),
     set: (key, set) => change(key, { set }),
     incr: (key) => change(key, { add: 1 }),
     get: (key) => entries(streamOf(key)).then(valueOf, (error) => {
