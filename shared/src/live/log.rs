@@ -392,3 +392,6 @@ impl fmt::Debug for Log {
         f.debug_struct("Log").field("limits", &self.limits).field("head", &self.head()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
