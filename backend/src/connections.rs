@@ -202,7 +202,7 @@ pub(crate) async fn end_user(service: &Service, request: &ApiRequest) -> Result<
         let message = format!("the user must not exceed {MAX_USER_BYTES} bytes, the limit of a token");
         return Err(ApiError::invalid("bad_user", message));
     }
-    let records = vec![service.edge.refuse_user(&user, service.bus.time(), refused)];
+    let records = service.edge.refuse_user(&user, service.bus.time(), refused).to_vec();
     let own = replicas::restrict(service, replicas::records(&records)).await;
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::Restrict { records: replicas::records(&records) };

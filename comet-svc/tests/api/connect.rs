@@ -100,7 +100,7 @@ async fn an_answer_ends_with_the_token_a_revocation_and_its_expiry() {
 async fn a_disconnected_user_that_the_application_names_is_refused() {
     let (site, mut backend) = asked().await;
     let (edge, now) = (&site.service.edge, SystemTime::now());
-    edge.restrict(&[edge.refuse_user("ann", now, Duration::from_secs(60))], now).await;
+    edge.restrict(&edge.refuse_user("ann", now, Duration::from_secs(60)), now).await;
     let sent = actix_web::rt::spawn(poll(&site, "s=1").send());
     backend.called().await.answer(&json!({ "user": "ann", "subscribe": ["orders.ann"] }));
     assert_eq!(sent.await.unwrap().error(), (403, "disconnected".to_owned()));

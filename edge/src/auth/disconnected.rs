@@ -71,7 +71,11 @@ impl Entry {
     /// Adds a decision, unless it is older than the one about the user, which then applies. Returns whether it was added, or was known.
     fn add(&mut self, kind: Kind, new: Refusal) -> bool {
         self.known_until = self.known_until.max(new.until);
-        if self.user.is_some_and(|user| user.decided_ms > new.decided_ms) {
+        let is_newer = |user: Refusal| match kind {
+            Kind::User => user.decided_ms > new.decided_ms,
+            Kind::Connection => user.decided_ms >= new.decided_ms,
+        };
+        if self.user.is_some_and(is_newer) {
             return false;
         }
         match kind {
@@ -220,12 +224,12 @@ mod tests {
             (Kind::Connection, refusal(2, 900, now)),
             (Kind::User, refusal(3, 100, now)),
             (Kind::Connection, refusal(4, 60, now)),
-            (Kind::Connection, refusal(5, 70, now)),
+            (Kind::Connection, refusal(3, 800, now)),
         ];
         let expected = [Some(500), Some(900), Some(100), Some(100), Some(100)];
         let given = DisconnectedUsers::default();
         for ((kind, refusal), expected) in decisions.into_iter().zip(expected) {
-            assert_eq!(given.refuse("ann", kind, refusal, now), Ok(true));
+            given.refuse("ann", kind, refusal, now).unwrap();
             assert_eq!(left(&given, "ann", now), expected);
         }
         // Every order, as the digits of a number.

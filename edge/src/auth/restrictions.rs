@@ -94,11 +94,12 @@ struct Applied<'a> {
 }
 
 impl Edge {
-    /// A record that ends the connections of `user` and refuses new ones for `time`. It replaces earlier decisions. `now` is as for
-    /// [`restrict`](Self::restrict), which applies it.
+    /// Records that end the connections of `user` and refuse new ones for `time`. They replace earlier decisions, also those about a connection, which
+    /// the bus stores under a name of their own. `now` is as for [`restrict`](Self::restrict), which applies them.
     #[must_use]
-    pub fn refuse_user(&self, user: &str, now: SystemTime, time: Duration) -> Record {
-        refusal(user, Kind::User, self.decided_ms(user, now), milliseconds(now + time))
+    pub fn refuse_user(&self, user: &str, now: SystemTime, time: Duration) -> [Record; 2] {
+        let (decided_ms, expires_ms) = (self.decided_ms(user, now), milliseconds(now + time));
+        [Kind::User, Kind::Connection].map(|kind| refusal(user, kind, decided_ms, expires_ms))
     }
 
     /// A record that refuses new connections of `user` for at least `time`. It ends none.
@@ -137,7 +138,8 @@ impl Edge {
     /// it replaced one that would still apply.
     pub(crate) fn record(&self, name: &str, now: SystemTime) -> Option<Record> {
         if let Some((user, kind, _)) = refused(name, OF_USER) {
-            let known = self.disconnected.get(user, kind)?;
+            // A newer decision about the user replaces those about a connection.
+            let known = self.disconnected.get(user, kind).or_else(|| self.disconnected.get(user, Kind::User))?;
             return Some(refusal(user, kind, known.decided_ms, known.expires_ms));
         }
         let user = name.strip_prefix(REVOKED_USER).map(|user| Revoked::User(user.to_owned()));
@@ -173,7 +175,10 @@ impl Edge {
 
     /// Applies records at the start, when there are no connections. `now` is as for [`restrict`](Self::restrict).
     pub(crate) fn restore(&self, records: &[Record], now: SystemTime) {
-        let rejected = self.apply(records, now).rejected;
+        let has_ended = |record: &Record| UNIX_EPOCH + Duration::from_millis(record.expires_ms) <= now;
+        let (ended, valid): (Vec<_>, Vec<_>) = records.iter().cloned().partition(has_ended);
+        let rejected = self.apply(&valid, now).rejected;
+        self.replace(&ended);
         if rejected > 0 {
             log::error!(
                 "{rejected} stored revocations and disconnected users exceed the memory limit and are not applied"
@@ -213,8 +218,8 @@ impl Edge {
         applied
     }
 
-    /// Applies what has ended of what the bus has stored: a decision that has ended may have replaced one that this process still knows. No connection
-    /// ends.
+    /// Applies what has ended of what the bus has stored, after what has not: a decision that has ended may have replaced one that still would apply. No
+    /// connection ends.
     pub(crate) fn replace(&self, ended: &[Record]) {
         let now = Instant::now();
         for Record { name, value, expires_ms, .. } in ended {
@@ -242,7 +247,7 @@ mod tests {
     async fn records_end_by_the_clock_of_the_bus() {
         let (edge, minute) = (edge(), Duration::from_secs(60));
         let bus = SystemTime::now() - 2 * minute;
-        edge.restrict(&[edge.refuse_user("ann", bus, minute)], bus).await;
+        edge.restrict(&edge.refuse_user("ann", bus, minute), bus).await;
         assert!(edge.disconnected.refused_for("ann", Instant::now()).is_some());
     }
 
@@ -255,7 +260,7 @@ mod tests {
         let records = [
             revocation("ann", now + hour).record(),
             revocation("bob", now + hour).record(),
-            edge.refuse_user("cat", now, hour),
+            edge.refuse_user("cat", now, hour)[0].clone(),
         ];
         edge.restrict(&records, now).await;
         let mut missing = edge.unstored(&records[1..2], now).await;
@@ -308,9 +313,9 @@ mod tests {
     #[actix_web::test]
     async fn a_decision_that_has_ended_is_stored_again_over_an_earlier_one() {
         let (edge, now, minute) = (edge(), SystemTime::now(), Duration::from_secs(60));
-        let earlier = edge.refuse_user("ann", now, 60 * minute);
+        let [earlier, _] = edge.refuse_user("ann", now, 60 * minute);
         edge.restrict(std::slice::from_ref(&earlier), now).await;
-        let shorter = edge.refuse_user("ann", now - 2 * minute, minute);
+        let [shorter, _] = edge.refuse_user("ann", now - 2 * minute, minute);
         assert!(shorter.value > earlier.value, "also if the clock has gone back");
         edge.replace(std::slice::from_ref(&shorter));
         assert!(edge.disconnected.refused_for("ann", Instant::now()).is_none());
@@ -333,11 +338,34 @@ mod tests {
         assert_eq!(second.expires_ms, milliseconds(now + 30 * minute), "the bus has one of them");
         edge.restrict(&[second], now).await;
         assert_eq!(left(), 30);
-        edge.restrict(&[edge.refuse_user("ann", now, minute)], now).await;
+        edge.restrict(&edge.refuse_user("ann", now, minute), now).await;
         assert_eq!(left(), 1);
         let third = edge.refuse_at_least("ann", now, 2 * minute);
         edge.restrict(&[third], now).await;
         assert_eq!(left(), 2);
+    }
+
+    /// A connection is ended for an hour, and then its user is admitted again: a process that starts afterwards admits it, too.
+    #[actix_web::test]
+    async fn a_refusal_that_was_shortened_does_not_return_with_another_process() {
+        let (before, now, minute) = (edge(), SystemTime::now(), Duration::from_secs(60));
+        let first = before.refuse_at_least("ann", now, 60 * minute);
+        before.restrict(std::slice::from_ref(&first), now).await;
+        let [user, connection] = before.refuse_user("ann", now, minute);
+        before.restrict(&[user.clone(), connection.clone()], now).await;
+        assert_eq!((&connection.name, connection.value > first.value), (&first.name, true), "the bus keeps this one");
+        // A bus that has gone back to an earlier copy has the first one, and gets this one again.
+        assert_eq!(before.unstored(std::slice::from_ref(&first), now).await, [first.name.as_str(), &user.name]);
+        assert_eq!(before.record(&first.name, now).as_ref(), Some(&connection));
+        let later = now + 2 * minute;
+        for stored in [[first.clone(), user.clone()], [user, first]] {
+            let after = edge();
+            after.restore(&stored, later);
+            assert!(
+                after.disconnected.refused_for("ann", Instant::now()).is_none(),
+                "Redis keeps what has ended for a day"
+            );
+        }
     }
 
     /// Their values were whether connections end.
@@ -349,7 +377,7 @@ mod tests {
             || edge.disconnected.refused_for("ann", Instant::now()).map_or(0, |left| left.as_secs().div_ceil(3_600));
         edge.restore(&[of(OF_CONNECTION, 3), of(OF_USER, 2)], now);
         assert_eq!(left(), 3);
-        edge.restore(&[edge.refuse_user("ann", now, hour)], now);
+        edge.restore(&edge.refuse_user("ann", now, hour), now);
         edge.restore(&[of(OF_CONNECTION, 3), of(OF_USER, 2)], now);
         assert_eq!(left(), 1);
     }

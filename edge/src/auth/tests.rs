@@ -264,7 +264,7 @@ fn a_token_adds_to_what_is_public() {
 async fn a_connection_ends_for_what_happened_before_it_was_registered() {
     let disconnect = |edge: &Edge| {
         let (record, now) = (edge.refuse_user("ann", SystemTime::now(), Duration::from_secs(60)), SystemTime::now());
-        edge.restore(&[record], now);
+        edge.restore(&record, now);
     };
     let revoke = |edge: &Edge| {
         let (tokens, now) = (Revoked::User("ann".to_owned()), SystemTime::now());

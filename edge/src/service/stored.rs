@@ -37,8 +37,8 @@ impl Service {
                 let records = mem::take(&mut all.records);
                 let has_ended = |record: &Record| UNIX_EPOCH + Duration::from_millis(record.expires_ms) <= now;
                 let (ended, valid): (Vec<_>, Vec<_>) = records.iter().cloned().partition(has_ended);
-                edge.replace(&ended);
                 let rejected = edge.restrict(&valid, now).await.rejected;
+                edge.replace(&ended);
                 if rejected > 0 {
                     log::error!(
                         "{rejected} stored revocations and disconnected users exceed the memory limit and are not applied"
@@ -117,7 +117,7 @@ mod tests {
             expires: now + hour,
         });
         let mut records: Vec<_> = revoked.map(|revocation| revocation.record()).collect();
-        records.push(edge.refuse_user("ann", now, 24 * hour));
+        records.push(edge.refuse_user("ann", now, 24 * hour)[0].clone());
         edge.restrict(&records, now).await;
         let names = edge.unstored(&[], now).await;
         assert_eq!(names.len(), records.len());
@@ -125,7 +125,7 @@ mod tests {
         let store = async |part: Vec<Record>| {
             if is_away.replace(false) {
                 // Meanwhile, a backend decides otherwise.
-                edge.restrict(&[edge.refuse_user("ann", now, hour)], now).await;
+                edge.restrict(&edge.refuse_user("ann", now, hour), now).await;
                 return Err(BusError::Unavailable("away".to_owned()));
             }
             stored.borrow_mut().push(part);

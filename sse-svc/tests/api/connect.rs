@@ -84,7 +84,7 @@ async fn a_refusal_is_final_and_a_failure_is_not() {
 async fn a_disconnected_user_that_the_application_names_gets_no_content() {
     let (site, mut backend) = asked(&[]).await;
     let (edge, now) = (&site.service.edge, std::time::SystemTime::now());
-    edge.restrict(&[edge.refuse_user("ann", now, std::time::Duration::from_secs(60))], now).await;
+    edge.restrict(&edge.refuse_user("ann", now, std::time::Duration::from_secs(60)), now).await;
     let open = actix_web::rt::spawn(site.get("/events?channel=public.a").send());
     backend.called().await.answer(&json!({ "user": "ann" }));
     assert_eq!(open.await.unwrap().status, 204);

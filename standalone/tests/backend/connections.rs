@@ -199,7 +199,7 @@ async fn connections_end_when_too_many_users_are_refused() {
     let site = site(&[]);
     let ann = token(&site, "ann", "", "");
     let (edge, time, now) = (&site.service.edge, std::time::Duration::from_secs(60), std::time::SystemTime::now());
-    let has_room = async |name: String| edge.restrict(&[edge.refuse_user(&name, now, time)], now).await.rejected == 0;
+    let has_room = async |name: String| edge.restrict(&edge.refuse_user(&name, now, time), now).await.rejected == 0;
     let pad = "x".repeat(edge::auth::MAX_USER_BYTES - 8);
     let mut names = (0..).map(|n| format!("{n}{pad}"));
     while has_room(names.next().unwrap()).await {}
