@@ -13,6 +13,8 @@ export interface Sending {
   readonly attempts: number;
   /** The last attempt begins within so many milliseconds. */
   readonly within?: number | undefined;
+  /** Whether an answer that is not the server's own is retried, too: a gateway gives one while the server is replaced. */
+  readonly isBlockedRetried?: boolean | undefined;
 }
 
 /** The longest wait between attempts, unless the server asks for more; and how long an attempt may take. */
@@ -21,12 +23,12 @@ const ATTEMPT_MOST = 10_000;
 
 /**
  * Sends a request and gives what `take` makes of the answer, if that is one of success. `attempt` counts from 1.
-  * A failed attempt is retried: after `Retry-After`, or after half a second and then twice as long each time, up to 8 s; an
+ * A failed attempt is retried: after `Retry-After`, or after half a second and then twice as long each time, up to 8 s; an
  * attempt takes at most 10 s.
   * @throws {TridentError} when the server rejects the request, or the last attempt failed; or the reason of the signal
  */
 export async function send<T>(url: URL, init: RequestInit, sending: Sending, take: (response: Response, attempt: number) => T | Promise<T>): Promise<T> {
-  const { token, signal, attempts, within = Infinity } = sending;
+  const { token, signal, attempts, within = Infinity, isBlockedRetried = false } = sending;
   const began = Date.now();
   let isRefused = false;
   for (let attempt = 1; ; attempt += 1) {
@@ -34,7 +36,7 @@ export async function send<T>(url: URL, init: RequestInit, sending: Sending, tak
     let wait = backoff(attempt, 500, WAIT_MOST);
     const limit = limited(signal, ATTEMPT_MOST);
     try {
-      const response = await ask(url, init, await tokenOf(token, isRefused), sending.credentials, limit.signal);
+      const response = await ask(url, init, await untilAborted(tokenOf(token, isRefused), limit.signal), sending.credentials, limit.signal);
       return await take(response, attempt);
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
@@ -44,7 +46,7 @@ export async function send<T>(url: URL, init: RequestInit, sending: Sending, tak
         attempt -= 1;
         continue;
       }
-      if (failure.why !== "busy" && failure.why !== "network") throw failure;
+      if (failure.why !== "busy" && failure.why !== "network" && !(isBlockedRetried && failure.why === "blocked")) throw failure;
       wait = Math.max(wait, (failure.retryAfter ?? 0) * (1 + Math.random() / 2));
     } finally {
       limit.end();
@@ -62,6 +64,24 @@ export async function ask(url: URL, init: RequestInit, token: string | undefined
   const end = await refusal(response);
   // With a code it is the server's own answer, whatever the status.
   throw new TridentError(end.why === "blocked" && end.code ? { ...end, why: "refused" } : end);
+}
+
+/**
+ * The offset that every answer about a stream has.
+ * @throws {TridentError} for an answer without it, such as the login page of a proxy
+ */
+export function offsetOf({ headers, status }: Response): string {
+  const offset = headers.get("Stream-Next-Offset");
+  if (offset === null) throw new TridentError({ why: "blocked", status, message: "an answer without Stream-Next-Offset, and so not by the server" });
+  return offset;
+}
+
+/** What the application's promise gives, unless the signal goes off before. @throws the signal's reason */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 /** The failure of an attempt. What is no answer is one of the network. */

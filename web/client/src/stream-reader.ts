@@ -5,7 +5,7 @@ import { eventStream } from "./event-stream.js";
 import { retryAfter } from "./http.js";
 import { watchPage } from "./page.js";
 import type { Credentials, Signal } from "./platform.js";
-import { ask, backoff, failureOf, pause } from "./retry.js";
+import { ask, backoff, failureOf, offsetOf, pause, untilAborted } from "./retry.js";
 import { tokenOf, TridentError, type Token } from "./server.js";
 
 export interface ReadOptions {
@@ -37,7 +37,7 @@ export interface Source extends ReadOptions {
   signals: readonly Signal[];
 }
 
-/** A text is held back for its last character up to so many bytes. */
+/** A text is held back for its last character until more than so many bytes are. */
 const HELD_MOST = 65_536;
 /** An answer that has nothing, and yet comes sooner than this, has not waited. */
 const TOO_SOON = 500;
@@ -184,7 +184,7 @@ class Reading<T> {
     const { silence, open } = this.timing;
     const limit = deadline(this.#attempt.signal, this.#isEventStream ? open : silence);
     try {
-      const token = await tokenOf(this.#source.token, isRefused);
+      const token = await untilAborted(tokenOf(this.#source.token, isRefused), limit.signal);
       const response = await ask(this.#address(), { cache: "no-store" }, token, this.#source.credentials, limit.signal);
       yield* this.#isEventStream ? this.#events(response, limit) : this.#answer(response, limit);
     } finally {
@@ -208,9 +208,8 @@ class Reading<T> {
 
   /** The chunk of an answer that is read to its end before any of it counts. */
   async *#answer(response: Response, limit: Deadline): AsyncGenerator<Chunk<T>> {
-    const { headers, status } = response;
-    const next = headers.get("Stream-Next-Offset");
-    if (next === null) throw new TridentError({ why: "blocked", status, message: "an answer without Stream-Next-Offset, and so not by the server" });
+    const { headers } = response;
+    const next = offsetOf(response);
     const pieces: Uint8Array[] = [];
     for await (const piece of bodyOf(response, limit)) pieces.push(piece);
     const isUpToDate = headers.get("Stream-Up-To-Date") === "true";
@@ -225,7 +224,7 @@ class Reading<T> {
   #items(pieces: readonly Uint8Array[], isEnd: boolean): readonly T[] {
     const bytes = joined([this.#held, ...pieces]);
     if (isJson(this.#contentType)) return bytes.length === 0 ? [] : JSON.parse(new TextDecoder().decode(bytes));
-    const isHeld = isText(this.#contentType) && !isEnd && isWithinCharacter(bytes) && bytes.length <= HELD_MOST;
+    const isHeld = isText(this.#contentType) && !isEnd && isWithinCharacter(bytes) && this.#held.length <= HELD_MOST;
     this.#held = isHeld ? bytes : new Uint8Array();
     if (isHeld || bytes.length === 0) return [];
     return [(isText(this.#contentType) ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) : bytes) as T];

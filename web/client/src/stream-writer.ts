@@ -1,6 +1,6 @@
 import { encode, isJson, joined } from "./content.js";
 import type { Address, Credentials, Signal } from "./platform.js";
-import { key, send } from "./retry.js";
+import { key, offsetOf, send } from "./retry.js";
 import { TridentError, type Token } from "./server.js";
 
 /** A producer that appends to a stream. */
@@ -29,6 +29,8 @@ type Part = string | Uint8Array;
 
 /** The most that is gathered in one request: in UTF-8 three times as much at most, which is less than the server takes unless told. */
 const REQUEST_MOST = 262_144;
+/** The most messages in one request, until the server takes fewer: it refuses more at once than `TRIDENT_PUBLISH_RATE`. */
+const MESSAGES_MOST = 500;
 
 /**
  * Appends to a stream in order: what is appended while a request is on its way goes with the next.
@@ -57,6 +59,9 @@ export class Writer {
   #failure: unknown;
   #roomFor: (() => void)[] = [];
   #closing: Promise<string> | undefined;
+  #isClosed = false;
+  /** How many parts go into one request at most. */
+  #most = MESSAGES_MOST;
   /** The first half of a character at the end of a text. */
   #half = "";
 
@@ -92,10 +97,13 @@ export class Writer {
   async #close(): Promise<string> {
     if (this.#half) this.#add(encode(this.#half));
     this.#half = "";
-    while (this.#sending || this.#waiting > REQUEST_MOST) await (this.#sending ?? this.#send());
-    this.#check();
-    await this.#send(true);
-    this.#check();
+    // The last request may turn out to be too large, too.
+    while (!this.#isClosed) {
+      while (this.#sending || this.#waiting > REQUEST_MOST || this.#parts.length > this.#most) await (this.#sending ?? this.#send());
+      this.#check();
+      await this.#send(true);
+      this.#check();
+    }
     return this.#offset ?? "";
   }
 
@@ -127,8 +135,16 @@ export class Writer {
       (offset) => {
         this.#offset = offset;
         this.#number += 1;
+        this.#isClosed = isClosing;
       },
       (error: unknown) => {
+        // Nothing of it is stored, and its number is not used.
+        if (error instanceof TridentError && error.code === "batch_too_large" && parts.length > 1) {
+          this.#most = Math.floor(parts.length / 2);
+          this.#parts = [...parts, ...this.#parts];
+          this.#waiting += this.#sent;
+          return;
+        }
         // What follows would be out of order.
         this.#failure = error ?? new Error("aborted");
         this.#parts = [];
@@ -147,7 +163,7 @@ export class Writer {
   #take(): Part[] {
     let count = 0;
     for (const { length } of this.#parts) {
-      if (count > 0 && this.#sent + length > REQUEST_MOST) break;
+      if (count === this.#most || (count > 0 && this.#sent + length > REQUEST_MOST)) break;
       this.#sent += length;
       count += 1;
     }
@@ -166,12 +182,16 @@ export class Writer {
     };
     if (isClosing) headers["Stream-Closed"] = "true";
     const body = parts.length === 0 ? null : this.#isJson ? `[${parts.join(",")}]` : joined(parts as Uint8Array[]);
-    return send(new URL(url.href), { method: "POST", headers, body: body as BodyInit | null }, this.#options, ({ status, headers }, attempt) => {
-      // 204 is a repetition, and this is none: another writer has used these numbers, and what it wrote is there in place of this.
-      if (status === 204 && body !== null && attempt === 1 && this.#number === 0 && this.#options.producer) {
-        throw new TridentError({ why: "refused", status, code: "epoch_reused", message: "this epoch of the producer was used before; give a greater one" });
+    const sending = { ...this.#options, isBlockedRetried: true };
+    return send(new URL(url.href), { method: "POST", headers, body: body as BodyInit | null }, sending, (response, attempt) => {
+      const offset = offsetOf(response);
+      // 204 is a repetition. This is none if the server has a greater number, or the first number of a given producer at the first attempt:
+      // another writer has used these numbers, and what it wrote is there in place of this.
+      const isOthers = Number(response.headers.get("Producer-Seq")) > this.#number || (attempt === 1 && this.#number === 0 && body !== null && this.#options.producer);
+      if (response.status === 204 && isOthers) {
+        throw new TridentError({ why: "refused", status: 204, code: "epoch_reused", message: "this epoch of the producer was used before; give a greater one" });
       }
-      return headers.get("Stream-Next-Offset") ?? "";
+      return offset;
     });
   }
 

@@ -1,6 +1,6 @@
 import type { Timing } from "./core.js";
 import type { Address, Credentials, Signal } from "./platform.js";
-import { send } from "./retry.js";
+import { offsetOf, send } from "./retry.js";
 import { baseOf, TridentError, type Token } from "./server.js";
 import { read, type Chunk, type ReadOptions } from "./stream-reader.js";
 import { Writer, type Producer } from "./stream-writer.js";
@@ -98,7 +98,10 @@ export class Stream {
     if (ttl !== undefined) headers["Stream-TTL"] = String(ttl);
     if (expiresAt) headers["Stream-Expires-At"] = expiresAt.toISOString();
     if (isClosed) headers["Stream-Closed"] = "true";
-    return this.#send({ method: "PUT", headers }, ({ status }) => status === 201);
+    return this.#send({ method: "PUT", headers }, (response) => {
+      offsetOf(response);
+      return response.status === 201;
+    });
   }
 
   /**
@@ -138,11 +141,12 @@ export class Stream {
 
   /** @throws {TridentError} `stream_not_found` if the stream does not exist */
   async head(): Promise<StreamInfo> {
-    return this.#send({ method: "HEAD" }, ({ headers }) => {
+    return this.#send({ method: "HEAD" }, (response) => {
+      const { headers } = response;
       const [ttl, expiresAt] = [headers.get("Stream-TTL"), headers.get("Stream-Expires-At")];
       return {
         contentType: headers.get("Content-Type") ?? "",
-        offset: headers.get("Stream-Next-Offset") ?? "",
+        offset: offsetOf(response),
         isClosed: headers.get("Stream-Closed") === "true",
         ttl: ttl === null ? undefined : Number(ttl),
         expiresAt: expiresAt === null ? undefined : new Date(expiresAt),
@@ -153,7 +157,10 @@ export class Stream {
   /** Deletes the stream with its data. Returns whether it existed; `false` also if it was deleted by an attempt whose answer was lost. */
   async delete(): Promise<boolean> {
     try {
-      return await this.#send({ method: "DELETE" }, () => true);
+      return await this.#send({ method: "DELETE" }, ({ status }) => {
+        if (status !== 204) throw new TridentError({ why: "blocked", status, message: `answered ${status}, but not by the server` });
+        return true;
+      });
     } catch (error) {
       if ((error as TridentError).code === "stream_not_found") return false;
       throw error;
@@ -161,8 +168,10 @@ export class Stream {
   }
 
   async #send<T>(init: RequestInit, take: (response: Response) => T): Promise<T> {
+    // Without a body, the server's own 404 looks like that of a gateway.
+    const sending = { ...this.#options, attempts: this.#attempts, isBlockedRetried: init.method !== "HEAD" };
     try {
-      return await send(new URL(this.url), { ...init, cache: "no-store" }, { ...this.#options, attempts: this.#attempts }, take);
+      return await send(new URL(this.url), { ...init, cache: "no-store" }, sending, take);
     } catch (error) {
       // An answer to HEAD has no body, so no code.
       if (init.method !== "HEAD" || !(error instanceof TridentError) || (error.status !== 404 && error.status !== 410)) throw error;

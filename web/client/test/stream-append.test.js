@@ -172,6 +172,86 @@ test("a producer fences off the one before, and does not take its numbers again"
   assert.deepEqual([server.asked[0].headers["producer-id"], server.asked[0].headers["producer-epoch"]], ["worker", "3"]);
 });
 
+for (const [attempts, first] of [[1, []], [2, [(response) => response.writeHead(503, { "Retry-After": "0" }).end()]]]) {
+  test(`numbers of another writer are noticed at attempt ${attempts}, also when closing`, async () => {
+    const repeated = (response) => response.writeHead(204, { "Stream-Next-Offset": "7_0", "Producer-Seq": "40" }).end();
+    const server = await answers(...first, repeated);
+    const stream = new Stream("s", { url: server.url, producer: { id: "worker", epoch: 3 } });
+    await assert.rejects(stream.close(), { code: "epoch_reused", status: 204 });
+    assert.equal(server.asked.length, attempts);
+  });
+}
+
+test("many messages become requests of 500 at most", async () => {
+  const server = await answers((response) => stored(response));
+  const stream = new Stream("s", { url: server.url, linger: 60_000 });
+  const all = Array.from({ length: 1_200 }, (_, n) => n);
+  for (const n of all) void stream.append(n);
+  await stream.close();
+  const batches = server.bodies.map((body) => JSON.parse(body));
+  assert.ok(batches.every(({ length }) => length <= 500), `${batches.map(({ length }) => length)}`);
+  assert.deepEqual(batches.flat(), all);
+});
+
+for (const how of ["flush", "close"]) {
+  test(`a request of too many messages is sent in halves: ${how}`, async () => {
+    const kept = [];
+    const server = await answers((response, { headers }) => {
+      const messages = JSON.parse(server.bodies.at(-1) || "[]");
+      if (messages.length > 20) return refuse(response, 413, "batch_too_large");
+      kept.push([headers["producer-seq"], ...messages]);
+      stored(response);
+    });
+    const stream = new Stream("s", { url: server.url, linger: 60_000 });
+    const all = Array.from({ length: 100 }, (_, n) => n);
+    for (const n of all) void stream.append(n);
+    await stream[how]();
+    assert.deepEqual(kept.flatMap(([, ...messages]) => messages), all);
+    assert.deepEqual(kept.map(([number]) => number), kept.map((_, n) => String(n)));
+    const ends = server.asked.map(({ headers }, n) => headers["stream-closed"] === "true" && server.bodies[n]);
+    assert.equal(ends.at(-1) !== false, how === "close");
+  });
+}
+
+test("one message that is too large fails", async () => {
+  const server = await answers((response) => refuse(response, 413, "batch_too_large"));
+  const stream = new Stream("s", { url: server.url });
+  void stream.append(1);
+  await assert.rejects(stream.flush(), { code: "batch_too_large" });
+  assert.equal(server.asked.length, 1);
+});
+
+test("the page of a proxy is no acknowledgement", async () => {
+  const portal = (response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>welcome to the hotel</h1>");
+  const rollout = (response) => response.writeHead(404, { "Content-Type": "text/html" }).end("no backend");
+  const server = await answers(portal, rollout, (response) => stored(response), portal, (response) => stored(response, 201), portal, (response) => response.writeHead(204).end());
+  const stream = new Stream("s", { url: server.url });
+  await stream.append(1);
+  assert.equal(await stream.close(), "7_0");
+  assert.deepEqual([server.bodies, numbers(server)], [["[1]", "[1]", "[1]"], ["0", "0", "0"]]);
+  assert.equal(await stream.create(), true);
+  assert.equal(await stream.delete(), true);
+  assert.equal(server.asked.length, 7);
+});
+
+test("a page of a proxy to every attempt fails", async () => {
+  const server = await answers((response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>log in</h1>"));
+  const stream = new Stream("s", { url: server.url, attempts: 2 });
+  await stream.append(1);
+  await assert.rejects(stream.close(), { why: "blocked", status: 200 });
+  await assert.rejects(stream.head(), { why: "blocked" });
+});
+
+test("a signal ends the waiting for a token", async () => {
+  await answers((response) => stored(response));
+  const stop = new AbortController();
+  const stream = new Stream("s", { url: running.url, signal: stop.signal, token: () => new Promise(() => {}) });
+  await stream.append(1);
+  setTimeout(() => stop.abort(new Error("enough")), 50);
+  await assert.rejects(stream.flush(), /enough/);
+  await assert.rejects(stream.read().next(), /enough/);
+});
+
 test("a signal ends the waiting", async () => {
   await answers((response) => response.destroy());
   const stop = new AbortController();

@@ -88,6 +88,13 @@ test("texts are read by long polls, which leave their line ends; a cut character
   assert.deepEqual(queries().map(({ live, offset }) => [live, offset]), [[undefined, "-1"], ["long-poll", "1"], ["long-poll", "2"], ["long-poll", "3"]]);
 });
 
+test("a long text that is cut within a character is whole, too", async () => {
+  const text = (bytes, offset, headers = {}) => part(Buffer.from(bytes), offset, { "Content-Type": "text/plain", ...headers });
+  const long = Buffer.alloc(70_000, "x");
+  await answers(text(Buffer.concat([long, Buffer.of(0xe2, 0x82)]), "1", UP_TO_DATE), text([0xac], "2", CLOSED));
+  assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[`${long}€`], "2", true]]);
+});
+
 test("bytes are bytes", async () => {
   await answers(part(Buffer.from([0, 255]), "1", { ...CLOSED, "Content-Type": "application/octet-stream" }));
   assert.deepEqual(await all(new Stream("s", { url: running.url })), [[[Uint8Array.of(0, 255)], "1", true]]);
