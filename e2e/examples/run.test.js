@@ -22,7 +22,7 @@ describe("a run", () => {
     server = await startService("standalone", { TRIDENT_DEMO: "off", TRIDENT_STREAMS: "runs/*", TRIDENT_ORIGINS: base });
     // Between Trident and everybody, the worker included.
     proxy = await Proxy.start(server.base);
-    const env = { ...process.env, TRIDENT_URL: proxy.base, TRIDENT_SECRET: SECRET, PORT: String(port), PAUSE: "25" };
+    const env = { ...process.env, TRIDENT_URL: proxy.base, TRIDENT_SECRET: SECRET, PORT: String(port), PAUSE: "80" };
     application = start(process.execPath, [path.join(EXAMPLE, "server.mjs")], env);
     await until("the application", () => application.said().includes(base));
     browser = await launch();
@@ -67,7 +67,7 @@ describe("a run", () => {
     const [caughtUp] = second.requests;
     const so_far = (await (await caughtUp.response()).json()).map(({ word }) => word).join("");
     assert.ok(so_far.length > 0 && TEXT.startsWith(so_far), "everything so far is in one answer");
-    assert.match(second.requests[1].url(), /live=sse/);
+    assert.match((await until("the next request", () => second.requests[1])).url(), /live=sse/);
     await second.page.context().setOffline(true);
     proxy.cut();
     await sleep(400);
