@@ -85,6 +85,28 @@ test("resumable-stream: what is published at once is received in order, as from 
   await subscriber.unsubscribe("order");
 });
 
+test("resumable-stream: what was published just before is received, too", async () => {
+  const { publisher, subscriber } = redis(server);
+  await publisher.publish("early", "first");
+  const received = [];
+  await subscriber.subscribe("early", (message) => received.push(message));
+  await until("it", () => received.length === 1);
+  await subscriber.unsubscribe("early");
+});
+
+test("resumable-stream: a key has one producer", async (t) => {
+  const producers = new Set();
+  const { fetch } = globalThis;
+  t.mock.method(globalThis, "fetch", (url, init) => {
+    if (init.method === "POST") producers.add(init.headers["Producer-Id"]);
+    return fetch(url, init);
+  });
+  const { publisher } = redis(server);
+  assert.deepEqual(await Promise.all([1, 2, 3].map(() => publisher.incr("n"))).then((all) => all.sort()), [1, 2, 3]);
+  assert.equal(await publisher.incr("n"), 4);
+  assert.equal(producers.size, 1);
+});
+
 test("resumable-stream: of many that begin at once, one is the source", async () => {
   let sources = 0;
   const words = () => ReadableStream.from((async function* () {
@@ -139,6 +161,41 @@ test("AI SDK: useChat({ resume: true }) of a page that is reloaded shows the ans
   assert.equal(second.shown.chat.messages.length, 2);
   [second, third].forEach((one) => one.close());
   assert.equal((await resume("c1")).status, 204, "nothing is being written");
+});
+
+test("AI SDK: an answer that cannot be stored ends, and a page that leaves ends its request", async (t) => {
+  let end;
+  const { answer, resume } = chats(server, async (writer) => {
+    writer.write({ type: "text-start", id: "t" });
+    await new Promise((resolve) => (end = resolve));
+    writer.write({ type: "text-end", id: "t" });
+  });
+  const errors = t.mock.method(console, "error", () => {});
+  const deletions = [];
+  const { fetch } = globalThis;
+  const signals = [];
+  t.mock.method(globalThis, "fetch", (url, init) => {
+    if (init.method === "POST" && end === undefined) return fetch(url, init);
+    if (init.method === "POST") return Promise.resolve(Response.json({ error: { code: "bad_token", message: "expired" } }, { status: 403 }));
+    if (init.method === "DELETE") deletions.push(url);
+    if (!init.method || init.method === "GET") signals.push(init.signal);
+    return fetch(url, init);
+  });
+  const response = await answer(new Request("http://a/", { method: "POST", body: JSON.stringify({ id: "c2", messages: [] }) }));
+  const written = response.text();
+  await until("the run", () => end);
+  const page = (await resume("c2")).body.getReader();
+  const other = (await resume("c2")).text().catch((error) => error.code);
+  void page.read().catch(() => {});
+  await until("a request", () => signals.length >= 2);
+  await page.cancel();
+  await until("its end", () => signals.some(({ aborted }) => aborted));
+  end();
+  await written;
+  await until("the end", () => deletions.length === 1);
+  await soon("the other page", other);
+  assert.equal((await resume("c2")).status, 204);
+  assert.equal(errors.mock.callCount(), 1);
 });
 
 test("TanStack AI: a client that is cut off continues after its last chunk, and another joins the run", async (t) => {

@@ -25,9 +25,17 @@ export function chats(server, write) {
       return createUIMessageStreamResponse({
         stream: createUIMessageStream({ originalMessages: messages, execute: ({ writer }) => write(writer, messages) }),
         async consumeSseStream({ stream: events }) {
-          for await (const event of events) await stream.append(event);
-          await stream.close();
-          if (active.get(id) === answer) active.delete(id);
+          // The AI SDK does not wait for this function, so nobody would catch its error.
+          try {
+            for await (const event of events) await stream.append(event);
+            await stream.close();
+          } catch (error) {
+            console.error(`answer ${answer}:`, error);
+            // Ends the pages that read it. A new Stream, as the other sends nothing more.
+            await streamOf(answer).delete().catch(() => {});
+          } finally {
+            if (active.get(id) === answer) active.delete(id);
+          }
         },
       });
     },
@@ -36,12 +44,22 @@ export function chats(server, write) {
     async resume(id) {
       const answer = active.get(id);
       if (!answer) return new Response(null, { status: 204 });
-      return new Response(ReadableStream.from(bytesOf(streamOf(answer))), { headers: UI_MESSAGE_STREAM_HEADERS });
+      return new Response(bytesOf(streamOf(answer)), { headers: UI_MESSAGE_STREAM_HEADERS });
     },
   };
 }
 
-async function* bytesOf(stream) {
+/** What is in a stream, until it ends or the page leaves. */
+function bytesOf(stream) {
   const encoder = new TextEncoder();
-  for await (const { items } of stream.read()) yield encoder.encode(items.join(""));
+  const left = new AbortController();
+  const chunks = stream.read({ signal: left.signal });
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(encoder.encode(value.items.join("")));
+    },
+    cancel: () => left.abort(),
+  });
 }
