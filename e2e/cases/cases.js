@@ -39,17 +39,17 @@ function run(command, args, folder) {
 
 const grouped = (items, key) => Object.values(Object.groupBy ? Object.groupBy(items, key) : items.reduce((all, item) => ({ ...all, [key(item)]: [...(all[key(item)] ?? []), item] }), {}));
 
-/** One cargo run for each target; the tests are picked by name. */
+/** One cargo run for each kind of target, built with the features of `make test`; the tests are picked by name. */
 async function runRust(all) {
-  for (const group of grouped(all, (one) => [one.package, ...one.target].join(" "))) {
-    const [[{ package: name, target }], began] = [group, performance.now()];
-    const output = await run("cargo", ["test", "--quiet", "--locked", "-p", name, ...target, "--", "--format=pretty", ...new Set(group.map((one) => one.name))], ".");
+  for (const group of grouped(all, (one) => one.target.join(" "))) {
+    const [[{ target }], began] = [group, performance.now()];
+    const output = await run("cargo", ["test", "--quiet", "--workspace", "--features", "jemalloc", "--locked", "--no-fail-fast", ...target, "--", "--format=pretty", ...new Set(group.map((one) => one.name))], ".");
     for (const one of group) {
       const results = [...output.matchAll(new RegExp(`^test (?:\\S+::)?${one.name}(?: - should panic)? \\.\\.\\. (\\w+)`, "gm"))].map(([, result]) => result);
       one.passed = results.length > 0 && results.every((result) => result === "ok");
       if (!one.passed) one.output = output;
     }
-    report(`${name} ${target.join(" ")}`, group, began);
+    report(target.join(" "), group, began);
   }
 }
 
