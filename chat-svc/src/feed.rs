@@ -36,11 +36,6 @@ use self::{
 
 use crate::wire::{self, Event};
 
-/// Catch-ups that a session remembers. A client whose offset belongs to an older one cannot be recovered.
-const MAX_CATCH_UPS: usize = 32;
-/// Maximum number of channels of all catch-ups together: they are stored with the session, and saved with each of its changes.
-const MAX_CATCH_UP_CHANNELS: usize = 256;
-
 /// Messages ready to be sent, with the number of messages and gaps among the events.
 #[derive(Default)]
 pub(crate) struct Pulled {
@@ -67,6 +62,8 @@ pub(crate) struct Feed {
     reading: usize,
     /// Its reader, which few members have at a time.
     reader: Option<Box<Reader>>,
+    /// The last end that it has returned, if it is for ends.
+    last_end: Cursor,
     next_number: u64,
     /// The task that waits for more.
     waker: Option<Waker>,
@@ -100,7 +97,7 @@ impl Feed {
         opener: Option<Arc<Opener>>,
     ) -> Option<Self> {
         let Some(offset) = offset else { return Self::from_beginning(log, plan, opener) };
-        let (mut reading, mut reader) = (plan.catch_ups.len(), None);
+        let (mut reading, mut reader, mut last_end) = (plan.catch_ups.len(), None, Cursor::ZERO);
         match offset.catch_up.filter(|(number, _)| plan.is_mine(*number)) {
             Some((number, cursor)) => {
                 // Those that are no longer stored may have been before it or after it.
@@ -110,7 +107,8 @@ impl Feed {
                     .catch_ups
                     .get(reading)
                     .filter(|catch_up| catch_up.number == number && cursor > Cursor::ZERO)
-                    .map(|catch_up| Reader::open_for(log, &catch_up.channels, Since::After(cursor), opener.clone()));
+                    .map(|catch_up| catch_up.resume(log, cursor, opener.clone()));
+                last_end = cursor;
             }
             // A catch-up began after the last event that the client has, unless the live reader was past its end by then. An event of an
             // earlier session precedes all of them.
@@ -124,7 +122,7 @@ impl Feed {
         for (channel, from) in &plan.channels {
             live.require_from(channel, *from);
         }
-        Some(Self::with(log, plan, live, reading, reader))
+        Some(Self { last_end, ..Self::with(log, plan, live, reading, reader) })
     }
 
     /// Subscribes to all channels of `plan`.
@@ -147,6 +145,7 @@ impl Feed {
             plan,
             reading,
             reader,
+            last_end: Cursor::ZERO,
             next_number,
             waker: None,
             holds: 0,
@@ -209,6 +208,7 @@ impl Feed {
             Since::After(cursor) => (live, Some(Some(cursor))),
             Since::Earliest => (live, Some(None)),
         };
+        let mut closed = Vec::new();
         for channel in &channels {
             if !self.live.reads(channel) {
                 match since {
@@ -216,20 +216,13 @@ impl Feed {
                     Since::After(_) if older.is_none() => self.live.require_from(channel, from),
                     _ => self.live.add_from(channel, from),
                 }
-                if since == Since::Now {
-                    self.live.require_closed(channel);
-                }
+                let from = if since == Since::Now { self.live_position(channel, from, &mut closed) } else { from };
                 self.plan.channels.push((channel.clone(), from));
             }
         }
+        self.require_ends(closed);
         if let Some(since) = older {
-            while self.reading > 0 && !self.has_room(0, channels.len()) {
-                self.plan.catch_ups.pop_front();
-                self.reading -= 1;
-            }
-            let number = self.next_number;
-            self.next_number += 1;
-            self.plan.catch_ups.push_back(CatchUp { number, channels, since, until: live });
+            self.begin_catch_up(CatchUp { number: 0, channels, since, until: live, is_for_ends: false });
         }
         self.wake();
         let cursor = older.flatten().unwrap_or(from);
@@ -251,18 +244,6 @@ impl Feed {
         }
     }
 
-    /// Whether the catch-ups in progress are so large that a session could not store another one with this many more channels.
-    pub(crate) fn is_full(&self, more: usize) -> bool {
-        !self.has_room(self.reading, more)
-    }
-
-    /// Whether the catch-ups from this position on leave room for one with this many channels.
-    fn has_room(&self, from: usize, more: usize) -> bool {
-        let kept = self.plan.catch_ups.range(from..);
-        kept.len() < MAX_CATCH_UPS
-            && kept.map(|catch_up| catch_up.channels.len()).sum::<usize>() + more <= MAX_CATCH_UP_CHANNELS
-    }
-
     /// The position after everything pulled so far, for an event that is not a message. `None` for a client that does not support offsets.
     pub(crate) fn offset(&self) -> Option<Offset> {
         let live = self.live.cursor();
@@ -270,7 +251,8 @@ impl Feed {
             _ if self.is_plain => return None,
             // A catch-up that has not begun starts at its beginning, which may be the oldest message.
             Some(catch_up) => {
-                let at = self.reader.as_ref().map_or(Cursor::ZERO, |reader| reader.cursor());
+                let at = |reader: &Reader| if catch_up.is_for_ends { self.last_end } else { reader.cursor() };
+                let at = self.reader.as_deref().map_or(Cursor::ZERO, at);
                 Offset { live, catch_up: Some((catch_up.number, at)) }
             }
             None => self.live_at(live, self.settled()),
@@ -314,7 +296,7 @@ impl Feed {
         }
         let limit = Limit { messages: 256, bytes: budget };
         while let Some(catch_up) = self.plan.catch_ups.get(self.reading) {
-            let (number, until) = (catch_up.number, catch_up.until);
+            let (number, until, is_for_ends) = (catch_up.number, catch_up.until, catch_up.is_for_ends);
             let reader = self.reader.get_or_insert_with(|| Box::new(catch_up.open(&self.log)));
             if reader.poll_resolved(cx).is_pending() {
                 return self.wait(cx);
@@ -329,9 +311,13 @@ impl Feed {
             let Poll::Ready(batch) = reader.poll_stored(cx, limit) else { return self.wait(cx) };
             let batch = batch.map(|batch| up_to(batch, until));
             let cursor = reader.cursor();
-            if cursor >= until {
+            // Of several ends, each has a batch.
+            if cursor >= until && (batch.is_none() || !is_for_ends) {
                 self.reading += 1;
-                self.reader = None;
+                (self.reader, self.last_end) = (None, Cursor::ZERO);
+            }
+            if let Some(end) = batch.as_ref().and_then(|batch| batch.end.as_ref()).filter(|_| is_for_ends) {
+                self.last_end = end.id;
             }
             if let Some(given) = batch.as_ref().and_then(last_given) {
                 // During a catch-up the live reader waits, so that the client has everything up to this position.
@@ -380,7 +366,8 @@ impl Feed {
             pulled.messages += 1;
         }
         if let Some(end) = &batch.end {
-            pulled.packets.push(wire::end(end, offset(batch.cursor).as_deref()));
+            let at = if self.last_end == end.id { end.id } else { batch.cursor };
+            pulled.packets.push(wire::end(end, offset(at).as_deref()));
         }
         pulled
     }

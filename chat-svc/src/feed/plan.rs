@@ -4,7 +4,10 @@ use std::{collections::VecDeque, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use shared::{
-    live::{log::Log, reader::Reader},
+    live::{
+        log::{Log, Opener},
+        reader::Reader,
+    },
     pure::{ChannelName, Cursor, Since},
 };
 
@@ -20,11 +23,27 @@ pub(crate) struct CatchUp {
     pub(super) since: Option<Cursor>,
     /// Its end: the position of the live reader when it began.
     pub(super) until: Cursor,
+    /// Whether it is for the ends of streams that were closed before, and for no messages. Then its positions are those of ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_for_ends: bool,
 }
 
 impl CatchUp {
     pub(super) fn open(&self, log: &Arc<Log>) -> Reader {
+        if self.is_for_ends {
+            return self.resume(log, Cursor::ZERO, None);
+        }
         Reader::open(log, &self.channels, self.since.map_or(Since::Earliest, Since::After))
+    }
+
+    /// Its reader, for a client that has received everything up to `cursor`.
+    pub(super) fn resume(&self, log: &Arc<Log>, cursor: Cursor, opener: Option<Arc<Opener>>) -> Reader {
+        let since = if self.is_for_ends { self.until } else { cursor };
+        let mut reader = Reader::open_for(log, &self.channels, Since::After(since), opener);
+        if self.is_for_ends {
+            reader.require_closed_after(cursor);
+        }
+        reader
     }
 }
 

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 use shared::{
-    live::log::Limits,
-    pure::{Draft, Payload, Retention},
+    live::{clock::Moment, log::Limits},
+    pure::{
+        Draft, Payload, Retention,
+        stream::{Create, Lifetime, StreamOp},
+    },
 };
 
-use super::*;
+use super::{catch_up::MAX_CATCH_UP_CHANNELS, *};
 
 const START: u64 = 1_763_800_000_000;
 
@@ -363,5 +366,71 @@ fn a_cursor_that_was_never_issued_hides_nothing_after_a_kill() {
             received.extend(pulled.packets.iter().map(|packet| read(packet).0.unwrap().1));
         }
         assert_eq!(received, ids[at..], "after {offset}");
+    }
+}
+
+/// The id of an end, if the packet is one, and the offset.
+fn read_end(packet: &EncodedPacket) -> (Option<Cursor>, Offset) {
+    let args: Vec<serde_json::Value> = serde_json::from_str(packet.packet().payload.as_ref().unwrap().json()).unwrap();
+    let end = (args[0] == "end").then(|| args[1]["id"].as_str().unwrap().parse().unwrap());
+    (end, args.last().unwrap().as_str().unwrap().parse().unwrap())
+}
+
+/// A client that had subscribed to streams that were closed, and was cut before it had their ends, was recovered and never got them.
+#[test]
+fn ends_of_closed_streams_are_neither_missed_nor_repeated() {
+    let log = log(None);
+    let now = || Moment { time_ms: START, mono_ms: START };
+    let close = |n: usize| {
+        let create = Create {
+            channel: channel(n),
+            content_type: "application/json".parse().ok(),
+            lifetime: Lifetime::Unlimited,
+            is_closed: true,
+            payloads: vec![Payload::from_value(&n)],
+            fork: None,
+            user: None,
+            owner: None,
+        };
+        log.stream(StreamOp::Create(create.into()), now()).unwrap().info.end.unwrap()
+    };
+    let mut ends = vec![close(1), close(2), close(3)];
+    log.append(vec![draft(0)], START);
+    // The live reader has not read everything when the client subscribes.
+    let mut feed = Feed::new(&log, 7, false);
+    log.append(vec![draft(0)], START);
+    ends.push(close(4));
+    feed.add((0..=4).map(channel).collect(), Since::Now);
+    let plan = feed.plan().clone();
+    // It is cut after each packet, or before all of them, and it had an event before it subscribed, or none.
+    let before = Offset { live: feed.live.cursor(), catch_up: None };
+    let direct = feed.offset().unwrap();
+    let mut cuts = vec![(0, None), (0, Some(before)), (0, Some(direct))];
+    let mut received = Vec::new();
+    let mut live = None;
+    loop {
+        match pull(&mut feed, 10) {
+            Some(pulled) => {
+                for packet in &pulled.packets {
+                    let (end, offset) = read_end(packet);
+                    received.extend(end);
+                    cuts.push((received.len(), Some(offset)));
+                }
+                cuts.push((received.len(), feed.offset()));
+            }
+            None if live.is_none() => live = Some(log.append(vec![draft(0)], START)),
+            None => break,
+        }
+    }
+    assert_eq!(received, ends);
+    assert_eq!(cuts.len(), 3 + 2 * 5);
+    for (count, offset) in cuts {
+        let mut resumed = Feed::resume(&log, plan.clone(), offset, None).unwrap();
+        assert!(!resumed.is_gap());
+        let mut rest = Vec::new();
+        while let Some(pulled) = pull(&mut resumed, 10) {
+            rest.extend(pulled.packets.iter().filter_map(|packet| read_end(packet).0));
+        }
+        assert_eq!(rest, ends[count..], "after {offset:?}");
     }
 }

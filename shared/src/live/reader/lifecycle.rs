@@ -6,7 +6,7 @@
 use super::{Batch, Reader, Subscription};
 use crate::pure::{
     ChannelName, Cursor,
-    stream::{End, Lifecycle, StreamEnd},
+    stream::{End, EndReason, Lifecycle, StreamEnd},
 };
 
 impl Reader {
@@ -47,7 +47,23 @@ impl Reader {
         }
     }
 
-    /// The same of all channels, for a client that has no cursor.
+    /// Where the stream `channel`, which is read, was closed, if it is.
+    #[must_use]
+    pub fn closed(&self, channel: &ChannelName) -> Option<Cursor> {
+        let subscription = self.subscriptions.iter().find(|subscription| subscription.is_of(channel))?;
+        let end = subscription.channel.lifecycle()?.end?;
+        (end.reason == EndReason::Closed).then_some(end.id)
+    }
+
+    /// Returns the ends of all its streams that are closed, even if that was before the cursor, but not those up to `known`.
+    pub fn require_closed_after(&mut self, known: Cursor) {
+        for subscription in &mut self.subscriptions {
+            subscription.require_closed();
+            subscription.ends_after = subscription.ends_after.max(known);
+        }
+    }
+
+    /// Returns the ends of all channels that are closed streams, for a client that has no cursor.
     pub(super) fn requires_closed(&mut self) {
         self.subscriptions.iter_mut().for_each(Subscription::require_closed);
     }

@@ -23,7 +23,7 @@ pub(super) struct Subscription {
 
 impl Subscription {
     /// Whether it is one to `channel` itself, and not by a pattern.
-    fn is_of(&self, channel: &ChannelName) -> bool {
+    pub(super) fn is_of(&self, channel: &ChannelName) -> bool {
         self.key.is_some() && self.channel.name == *channel
     }
 
