@@ -7,6 +7,7 @@ use std::{
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder,
+    body::{BoxBody, None as NoBody},
     http::{
         Method,
         header::{self, HeaderValue},
@@ -96,7 +97,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>) -> ResponseFu
         }
         subscription.permit(&service).await?;
         if ask.is_head {
-            return head(&service, &ask);
+            return head(&service, &ask, subscription).await;
         }
         read(&service, ask, subscription).await
     })
@@ -162,15 +163,27 @@ impl Ask {
     }
 }
 
-/// The metadata of a stream. It does not count as a use.
-fn head(service: &Service, ask: &Ask) -> Result<HttpResponse<ResponseBody>, Refusal> {
+/// The metadata of a stream, within the limits of a `GET`, and with its status if that is an error. It does not count as a use.
+async fn head(
+    service: &Service,
+    ask: &Ask,
+    mut subscription: Subscription,
+) -> Result<HttpResponse<ResponseBody>, Refusal> {
     let info = service.bus.stream_info(&ask.channel, false)?;
+    subscription.since = ask.since(&info);
+    let _slot = service.edge.limits.connect(ask.access.address(), ask.transport()).map_err(ApiError::from)?;
+    let mut reader = subscription.open(service).await?.with_copies();
+    poll_fn(|cx| reader.poll_resolved(cx)).await;
+    if poll_fn(|cx| reader.poll_gap(cx)).await {
+        return Err(lost().into());
+    }
     let mut answer = HttpResponse::Ok();
     fields::tail(&mut answer, &info);
     fields::add_lifetime(&mut answer, info.lifetime);
     answer.insert_header((header::CONTENT_TYPE, info.content_type.as_str()));
     answer.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    Ok(ResponseBody::boxed(answer.finish()))
+    // Not that of nothing: the length of the GET's response is unknown here (RFC 9110 §8.6).
+    Ok(answer.finish().set_body(BoxBody::new(NoBody::new()).into()))
 }
 
 async fn read(
@@ -187,7 +200,8 @@ async fn read(
             // Before the answer begins: a client that got an empty one would only retry with the same offset.
             poll_fn(|cx| reader.poll_resolved(cx)).await;
             if poll_fn(|cx| reader.poll_gap(cx)).await {
-                return Err(lost(&slot).into());
+                slot.figures().gaps.inc();
+                return Err(lost().into());
             }
             Ok(live::answer(service, &ask, &info, reader, slot))
         }
@@ -251,8 +265,7 @@ fn ended(end: End) -> ApiError {
 }
 
 /// The answer at an offset whose messages were removed.
-fn lost(slot: &Slot) -> ApiError {
-    slot.figures().gaps.inc();
+fn lost() -> ApiError {
     ApiError::gone("offset_gone", "messages after this offset were removed; read from the beginning (-1)")
 }
 
@@ -274,7 +287,8 @@ impl Answer<'_> {
             return Err(ApiError::missing("stream_not_found", "the stream was deleted while it was read").into());
         }
         if batch.as_ref().is_some_and(|batch| batch.gap.is_some()) {
-            return Err(lost(&slot).into());
+            slot.figures().gaps.inc();
+            return Err(lost().into());
         }
         let messages = batch.map(|batch| batch.messages).unwrap_or_default();
         let next = messages.last().map_or_else(|| ask.after_nothing(before), |last| last.id);
@@ -315,7 +329,7 @@ impl Answer<'_> {
     /// An answer that counts until the client has read it.
     fn counted(&self, mut answer: HttpResponseBuilder, body: Bytes, slot: Slot) -> HttpResponse<ResponseBody> {
         let unread = self.service.edge.unread.hold(body.len());
-        answer.body(body).map_body(|_, body| actix_web::body::BoxBody::new(Guarded::new(body, (slot, unread))).into())
+        answer.body(body).map_body(|_, body| BoxBody::new(Guarded::new(body, (slot, unread))).into())
     }
 }
 

@@ -112,3 +112,24 @@ async fn an_array_of_too_many_elements_is_rejected_before_they_are_messages() {
     let answer = post(&site, "s").body(JSON, array(100_000)).await;
     assert_eq!((answer.error(), refusals.receive_total.get()), ((503, "overloaded".into()), 1));
 }
+
+/// Cases 5.10, 9.5: `HEAD` was outside of all limits, and said that the stream had no bytes.
+#[actix_web::test]
+async fn a_head_is_limited_as_a_get_is_and_has_no_wrong_length() {
+    let site = site(&[("TRIDENT_CONNECT_RATE", "3")]);
+    create(&site, "s", TEXT, "some").await;
+    let mut connection = site.connect().await;
+    for (method, status) in
+        [("HEAD", "200 ok"), ("GET", "200 ok"), ("HEAD", "200 ok"), ("HEAD", "429 too many requests")]
+    {
+        connection.request(method, "/streams/s", &[]).await;
+        let head = connection.head().await;
+        assert!(head.starts_with(&format!("http/1.1 {status}\r\n")), "{method}: {head}");
+        if method == "GET" {
+            assert!(head.contains("content-length: 4\r\n"), "{head}");
+            connection.read(4).await;
+        } else if status == "200 ok" {
+            assert!(!head.contains("content-length") && head.contains("stream-next-offset: "), "{head}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! A stream is a channel: other transports read and write it.
 
+use actix_web::http::Method;
 use edge::metrics::Transport;
 use shared::{
     live::bus::{BusError, Publication},
@@ -63,6 +64,8 @@ async fn an_offset_whose_messages_were_purged_is_gone() {
     for (live, gaps_of_sse) in [("", 0), ("&live=long-poll&timeout=0", 0), ("&live=sse", 1)] {
         let gone = site.get(&format!("/streams/s?offset={first}{live}")).send().await;
         assert_eq!((gone.error(), gaps()), ((410, "offset_gone".into()), gaps_of_sse), "{live}");
+        let head = site.ask(Method::HEAD, &format!("/streams/s?offset={first}{live}")).send().await;
+        assert_eq!((head.status, gaps()), (410, gaps_of_sse), "a HEAD has the status of the GET, {live}");
     }
     assert_eq!(site.get("/streams/s?offset=-1").send().await.text(), "[3]");
     delete(&site, "s").await;
