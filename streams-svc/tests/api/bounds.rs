@@ -36,7 +36,7 @@ async fn streams_have_a_budget_and_what_exceeds_it_is_rejected() {
         assert!(streams > before, "{token:?}");
         let refused = put("more").await;
         assert_eq!(refused.error(), full);
-        refusals.push(refused.message().contains("leave free"));
+        refusals.push(refused.message().contains("share of one client"));
     }
     assert_eq!(refusals, [true, true, false]);
     assert!((5..9).contains(&streams), "{streams}");
