@@ -262,4 +262,4 @@ describe("documentation", () => {
 });
 
 /** Variables that are no settings of a service. */
-const OTHERS = [/^TRIDENT_(HISTORY|PUBLIC|SEED|URL|TOKEN|E2E_PROFILE)$/];
+const OTHERS = [/^TRIDENT_(HISTORY|PUBLIC|SEED|URL|TOKEN|E2E_PROFILE|KILLS)$/];
