@@ -1,12 +1,15 @@
-// Durable Streams, as its public conformance tests see it: all of them pass, and none is skipped but those of subscriptions.
+// Durable Streams, as its public conformance tests see it: all of them pass, and none is skipped but those of subscriptions. On the memory bus, on the
+// file bus, and on the file bus while the server is killed and started again between tests.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../lib/process.js";
 import { startService } from "../lib/stack.js";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -19,26 +22,29 @@ const SETTINGS = {
   TRIDENT_ORIGINS: "*",
   TRIDENT_DEMO: "off",
 };
+/** How often the server is killed at most. */
+const KILLS = Number(process.env.TRIDENT_E2E_KILLS ?? 40);
+/** Decides after which tests. */
+const SEED = Number(process.env.TRIDENT_E2E_SEED ?? Math.floor(Math.random() * 2 ** 32));
 
-let server;
 let folder;
-before(async () => {
-  server = await startService("standalone", SETTINGS);
+before(() => {
   folder = mkdtempSync(path.join(tmpdir(), "trident-streams-"));
 });
-after(async () => {
-  await server?.stop();
+after(() => {
   if (folder) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Runs the suite; the report of vitest. */
-function suite(base) {
+/** Runs the suite; the report of vitest. `control` is asked after each test, if there is one. */
+function suite(base, control = "") {
   const report = path.join(folder, "report.json");
   const vitest = path.join(HERE, "node_modules/vitest/vitest.mjs");
   // The suite's tests have five seconds otherwise, which is too little for some of them on a busy machine.
   const options = ["run", "suite.spec.js", "--testTimeout=60000", "--reporter=json", `--outputFile=${report}`, "--no-color"];
+  // Where the server is killed, no test runs beside the one that has ended.
+  if (control) options.push("--maxConcurrency=1");
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, CONFORMANCE_TEST_URL: base };
+    const env = { ...process.env, CONFORMANCE_TEST_URL: base, CONFORMANCE_CONTROL_URL: control };
     const run = spawn(process.execPath, [vitest, ...options], { cwd: HERE, env, stdio: ["ignore", "pipe", "pipe"] });
     let said = "";
     for (const stream of [run.stdout, run.stderr]) stream.on("data", (text) => (said += text));
@@ -53,8 +59,8 @@ function suite(base) {
   });
 }
 
-test("all tests of the suite pass", async () => {
-  const { testResults } = await suite(server.base);
+/** All tests have passed that are not about subscriptions. */
+function allPassed({ testResults }) {
   const results = testResults.flatMap(({ assertionResults }) => assertionResults);
   const of = (status) => results.filter((result) => result.status === status);
   const failures = of("failed").map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages[0]?.slice(0, 500)}`);
@@ -62,4 +68,59 @@ test("all tests of the suite pass", async () => {
   assert.equal(of("passed").length, TESTS);
   const others = results.filter(({ status, fullName }) => status !== "passed" && !fullName.includes("Reserved subscription APIs"));
   assert.deepEqual(others.map(({ fullName }) => fullName), []);
+}
+
+/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+function random(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+for (const [name, bus] of [
+  ["memory", () => "memory"],
+  ["file", () => `file:${path.join(folder, "log")}`],
+]) {
+  test(`all tests of the suite pass on the ${name} bus`, async () => {
+    const server = await startService("standalone", { ...SETTINGS, TRIDENT_BUS: bus() });
+    try {
+      allPassed(await suite(server.base));
+    } finally {
+      await server.stop();
+    }
+  });
+}
+
+test("all tests of the suite pass while the server is killed between them", async (t) => {
+  t.diagnostic(`TRIDENT_E2E_SEED=${SEED}`);
+  const settings = { ...SETTINGS, TRIDENT_BUS: `file:${path.join(folder, "killed")}` };
+  const [port, next] = [await freePort(), random(SEED)];
+  let server = await startService("standalone", settings, port);
+  let kills = 0;
+  const control = createServer((_, response) => {
+    const answer = async () => {
+      if (kills >= KILLS || next() > 1.5 * (KILLS / TESTS)) return;
+      kills += 1;
+      await server.stop("SIGKILL");
+      server = await startService("standalone", settings, port);
+    };
+    answer().then(
+      () => response.end(),
+      (error) => response.writeHead(500).end(String(error)),
+    );
+  });
+  await new Promise((resolve) => control.listen(0, "127.0.0.1", resolve));
+  try {
+    allPassed(await suite(server.base, `http://127.0.0.1:${control.address().port}`));
+    assert.ok(kills > KILLS / 4, `${kills} kills`);
+    t.diagnostic(`${kills} kills`);
+  } finally {
+    control.close();
+    control.closeAllConnections();
+    await server.stop();
+  }
 });

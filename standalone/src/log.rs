@@ -139,15 +139,15 @@ fn checked(examined: &Examined, is_repair: bool) -> String {
     let _ = match cut {
         None if examined.is_damaged() => Ok(()),
         None => writeln!(text, "no damage"),
-        Some(Cut { file, offset, unreadable, bytes, messages, decisions, .. }) => {
+        Some(Cut { file, offset, unreadable, bytes, messages, changes, decisions, .. }) => {
             if let Some(unreadable) = unreadable {
                 let _ = writeln!(text, "the disk cannot read byte {unreadable} of {file}");
             }
             let verb = if is_repair { "were cut" } else { "would be lost" };
             let _ = writeln!(
                 text,
-                "{file} is damaged after byte {offset}: {bytes} bytes from there to the end of the log {verb}, with {messages} messages in \
-                 later segments"
+                "{file} is damaged after byte {offset}: {bytes} bytes from there to the end of the log {verb}, with {messages} messages \
+                 and {changes} changes of streams in later segments"
             );
             write!(text, "{}", decided(decisions, is_repair))
         }
@@ -168,7 +168,7 @@ fn decided(decisions: &Decisions, is_repair: bool) -> String {
     if let Some(again) = again {
         let _ = writeln!(text, "others may have been in what cannot be read: revoke, refuse and purge again {again}");
     }
-    text.push_str("changes of recovery sessions, idempotency keys and positions of webhooks after it ");
+    text.push_str("changes of streams, recovery sessions, idempotency keys and positions of webhooks after it ");
     text.push_str(lost);
     text.push('\n');
     text

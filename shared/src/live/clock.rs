@@ -43,6 +43,12 @@ impl Moment {
     pub fn mono_at(self, time_ms: u64) -> u64 {
         self.mono_ms.saturating_sub(self.time_ms.saturating_sub(time_ms))
     }
+
+    /// The time of day at `mono_ms` of the monotonic clock, or the current one if that is in the future.
+    #[must_use]
+    pub fn time_at(self, mono_ms: u64) -> u64 {
+        self.time_ms.saturating_sub(self.mono_ms.saturating_sub(mono_ms))
+    }
 }
 
 /// Both clocks read the same.
@@ -62,6 +68,7 @@ mod tests {
         assert_eq!(now.mono_at(1_000), 50_000);
         assert_eq!(now.mono_at(400), 49_400);
         assert_eq!(now.mono_at(2_000), 50_000, "not later than now");
+        assert_eq!((now.time_at(49_400), now.time_at(50_000), now.time_at(60_000)), (400, 1_000, 1_000));
         assert!(Moment::now().mono_ms <= Moment::now().mono_ms);
     }
 }

@@ -42,6 +42,7 @@ use channel::wake;
 pub(super) use channel::{Channel, Waiter};
 use kind::Kind;
 pub use lag::Lag;
+pub(super) use lifecycle::{Admission, Change, Decision, Inherited, Staged, Stored};
 pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
 pub(super) use progress::State;
@@ -150,6 +151,7 @@ impl Log {
 
     /// The same log, whose older messages are in `archive`.
     pub(super) fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
+        self.writer.lock().streams.is_stored = true;
         Self { archive: Some(archive), ..self }
     }
 

@@ -211,9 +211,11 @@ impl Reader {
     #[must_use]
     pub fn is_gap(&self) -> bool {
         let is_lost = |subscription: &Subscription| {
+            let channel = &subscription.channel;
             let dropped = match self.log.archive() {
-                Some(archive) => Some(archive.removed(&subscription.channel.name)),
-                None => self.lost(subscription, &subscription.channel.history.lock()),
+                // All messages of a stream are in memory, and what it has lost, too.
+                Some(archive) if !channel.is_stream() => channel.lost(Some(archive.removed(&channel.name))),
+                _ => self.lost(subscription, &channel.history.lock()),
             };
             dropped.is_some_and(|dropped| {
                 dropped > self.cursor.max(subscription.from) && dropped > subscription.reported_loss_up_to
@@ -297,10 +299,11 @@ impl Reader {
                 };
                 merge.begin(at, &history, first);
                 let Some(dropped) = dropped else { continue };
-                if has_archive && dropped.min(up_to) > after {
+                let is_on_disk = has_archive && !subscription.channel.is_stream();
+                if is_on_disk && dropped.min(up_to) > after {
                     return None;
                 }
-                if !has_archive && dropped > after && dropped > subscription.reported_loss_up_to {
+                if !is_on_disk && dropped > after && dropped > subscription.reported_loss_up_to {
                     is_lost |= self.opening.is_none();
                     // A batch that exceeds the history of a channel drops its own beginning before any of it is visible: a position beyond
                     // the head, which the gap of this read does not cover. The next read reports it.

@@ -69,6 +69,28 @@ impl History {
         self.messages.push_back(message);
     }
 
+    /// Adds a message among the others, unless it is there or was dropped.
+    pub fn insert(&mut self, message: Arc<Message>) -> bool {
+        let is_copy = self.copies.is_some_and(|copies| message.id <= copies.up_to);
+        let dropped = if is_copy { self.dropped_with_copies() } else { self.dropped };
+        let Err(at) = self.messages.binary_search_by_key(&message.id, |message| message.id) else { return false };
+        if Some(message.id) <= dropped {
+            return false;
+        }
+        self.bytes += message.len();
+        if let Some(copies) = self.copies.as_mut().filter(|_| is_copy) {
+            copies.bytes += message.len();
+        }
+        self.messages.insert(at, message);
+        true
+    }
+
+    /// The position of the last copy, also if there are none, and what was dropped of them; `None` if it has no copies.
+    #[must_use]
+    pub fn copied(&self) -> Option<(Cursor, Option<Cursor>)> {
+        self.copies.map(|copies| (copies.ends[1], copies.dropped))
+    }
+
     /// Whether `retention` requires the oldest message to be dropped at `mono_ms`, by the clock that messages age by.
     #[must_use]
     pub fn is_over(&self, retention: &Retention, mono_ms: u64) -> bool {

@@ -109,18 +109,42 @@ async fn an_offset_of_an_earlier_stream_is_gone() {
     }
 }
 
-/// A bus without streams says so, and does not lose anything.
-#[actix_web::test]
-async fn a_bus_without_streams_answers_501() {
-    let folder = std::env::temp_dir().join(format!("trident-streams-{}", std::process::id()));
-    let site = site(&[("TRIDENT_BUS", &format!("file:{}", folder.display()))]);
-    let answer = super::put(&site, "s").body(JSON, "[1]").await;
-    assert_eq!(answer.error(), (501, "not_supported".into()));
-    assert!(answer.message().contains("TRIDENT_BUS"), "{answer:?}");
-    for answer in [site.get("/streams/s").send().await, post(&site, "s").body(JSON, "[1]").await] {
-        assert_eq!(answer.error(), (501, "not_supported".into()));
-    }
+/// Ends the process of a site, so that another one can have its directory.
+async fn end(site: edge::testing::Site) {
+    site.service.bus.close().await;
     site.stop().await;
+}
+
+/// On disk, a stream is the same after a restart: its offsets, its producers, and that it is closed.
+#[actix_web::test]
+async fn a_stream_on_disk_outlives_the_process() {
+    let folder = std::env::temp_dir().join(format!("trident-streams-{}", std::process::id()));
+    let start = || site(&[("TRIDENT_BUS", &format!("file:{}", folder.display()))]);
+    let by = |ask: edge::testing::Ask, seq: &str| {
+        ask.header("Producer-Id", "p").header("Producer-Epoch", "0").header("Producer-Seq", seq)
+    };
+    let before = start();
+    create(&before, "s", JSON, "[1]").await;
+    let first = by(post(&before, "s"), "0").body(JSON, "[2]").await;
+    assert_eq!(first.status, 200, "{first:?}");
+    let offset = first.header("Stream-Next-Offset");
+    end(before).await;
+    let after = start();
+    let read = after.get("/streams/s?offset=-1").send().await;
+    assert_eq!((read.text(), read.header("Stream-Next-Offset")), ("[1,2]", offset.clone()));
+    let again = by(post(&after, "s"), "0").body(JSON, "[2]").await;
+    assert_eq!(again.status, 204, "{again:?}");
+    close(&after, "s").await;
+    end(after).await;
+    let last = start();
+    let closed = post(&last, "s").body(JSON, "[3]").await;
+    assert_eq!((closed.status, closed.header("Stream-Closed").as_str()), (409, "true"));
+    assert_eq!(last.get(&format!("/streams/s?offset={offset}")).send().await.header("Stream-Closed"), "true");
+    super::delete(&last, "s").await;
+    end(last).await;
+    let gone = start();
+    assert_eq!(gone.get("/streams/s").send().await.status, 404);
+    end(gone).await;
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -7,7 +7,10 @@ use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 use super::*;
 use crate::{
     live::reader::{Limit, Reader},
-    pure::{ChannelName, Payload, Since},
+    pure::{
+        ChannelName, Payload, Since,
+        stream::{Append, Create, Fork, Lifetime, Outcome, Producer},
+    },
 };
 
 fn channel(name: &str) -> ChannelName {
@@ -38,6 +41,119 @@ pub(crate) async fn suite<F: Future<Output = Arc<dyn Bus>>>(connect: impl Fn() -
     publishers_at_once_agree_on_one_order(connect().await, connect().await).await;
     a_cursor_of_one_process_resumes_on_another(connect().await, connect().await).await;
     the_holder_of_a_lease_stores_its_state(connect().await, connect().await).await;
+}
+
+/// The guarantees of streams, for buses that have them.
+pub(crate) async fn streams(bus: Arc<dyn Bus>) {
+    a_stream_has_what_was_appended_until_it_is_closed(&bus).await;
+    appends_at_once_are_checked_one_after_the_other(&bus).await;
+    a_fork_outlives_its_source(&bus).await;
+}
+
+fn create(name: &str) -> Create {
+    Create {
+        channel: channel(name),
+        content_type: "application/json".parse().ok(),
+        lifetime: Lifetime::Unlimited,
+        is_closed: false,
+        payloads: Vec::new(),
+        fork: None,
+        user: None,
+        owner: Some("owner".into()),
+    }
+}
+
+fn append(name: &str, data: &[usize]) -> Append {
+    Append {
+        channel: channel(name),
+        content_type: "application/json".parse().ok(),
+        payloads: data.iter().map(Payload::from_value).collect(),
+        seq: None,
+        producer: None,
+        is_closing: false,
+        user: None,
+    }
+}
+
+async fn do_stream(bus: &Arc<dyn Bus>, op: impl Into<StreamOp>) -> Result<StreamReply, StreamError> {
+    bus.stream(op.into()).await.map_err(|error| match error {
+        BusError::Stream(error) => error,
+        error => panic!("{error}"),
+    })
+}
+
+impl From<Create> for StreamOp {
+    fn from(create: Create) -> Self {
+        Self::Create(create.into())
+    }
+}
+
+impl From<Append> for StreamOp {
+    fn from(append: Append) -> Self {
+        Self::Append(append.into())
+    }
+}
+
+async fn a_stream_has_what_was_appended_until_it_is_closed(bus: &Arc<dyn Bus>) {
+    let created = do_stream(bus, create("stream.a")).await.unwrap().info;
+    let mut reader = Reader::open(bus.log(), &[channel("stream.a")], Since::Earliest);
+    assert_eq!(do_stream(bus, create("stream.a")).await.unwrap().outcome, Outcome::Repeated(None));
+    do_stream(bus, append("stream.a", &[1, 2])).await.unwrap();
+    let published = bus.publish(Publication::new(vec![draft("stream.a", 3)])).await.unwrap();
+    assert_eq!(bus.stream_info(&channel("stream.a"), false).unwrap().tail, published[0]);
+    let last = do_stream(bus, Append { is_closing: true, ..append("stream.a", &[4]) }).await.unwrap().info;
+    assert!(last.created == created.created && last.tail > published[0] && last.end > Some(last.tail));
+    assert_eq!(bus.stream_info(&channel("stream.a"), false).unwrap(), last);
+    let closed = Err(StreamError::Closed { tail: last.tail });
+    assert_eq!(do_stream(bus, append("stream.a", &[5])).await, closed);
+    let refused = bus.publish(Publication::new(vec![draft("stream.b", 0), draft("stream.a", 5)])).await;
+    assert_eq!(refused, Err(BusError::Stream(StreamError::Closed { tail: last.tail })));
+    let data: Vec<_> = take(&mut reader, 4).await.into_iter().map(|(_, data)| data).collect();
+    assert_eq!(data, ["1", "2", "3", "4"]);
+    do_stream(bus, StreamOp::Delete(channel("stream.a"))).await.unwrap();
+    assert_eq!(
+        bus.stream_info(&channel("stream.a"), false),
+        Err(BusError::Stream(StreamError::NotFound(channel("stream.a"))))
+    );
+    let used = bus.publish(Publication::new(vec![draft("stream.a", 6)])).await.unwrap();
+    assert!(Some(used[0]) > last.end, "an end has a position");
+    assert_eq!(do_stream(bus, create("stream.a")).await, Err(StreamError::ChannelInUse(channel("stream.a"))));
+}
+
+async fn appends_at_once_are_checked_one_after_the_other(bus: &Arc<dyn Bus>) {
+    do_stream(bus, create("stream.race")).await.unwrap();
+    let producer = |seq| Some(Producer { id: "p".into(), epoch: 0, seq });
+    let request = |seq: usize| Append { producer: producer(seq as u64), ..append("stream.race", &[seq]) };
+    // In the order in which they are asked, before any of them is answered; each twice.
+    let ops: Vec<_> = (0..20).flat_map(|seq| [request(seq), request(seq)]).collect();
+    let answers = futures_util::future::join_all(ops.into_iter().map(|op| do_stream(bus, op))).await;
+    for (at, answer) in answers.into_iter().enumerate() {
+        let expected = if at % 2 == 0 { Outcome::Done } else { Outcome::Repeated(Some(at as u64 / 2)) };
+        assert_eq!(answer.unwrap().outcome, expected, "{at}");
+    }
+    let gap = StreamError::SequenceGap { expected: 20, received: 30 };
+    assert_eq!(do_stream(bus, request(30)).await, Err(gap));
+    let closing = Append { is_closing: true, ..append("stream.race", &[]) };
+    let (first, second) = futures_util::join!(do_stream(bus, closing), do_stream(bus, request(20)));
+    assert!(first.is_ok() && matches!(second, Err(StreamError::Closed { .. })), "{second:?}");
+}
+
+async fn a_fork_outlives_its_source(bus: &Arc<dyn Bus>) {
+    do_stream(bus, Create { payloads: vec![Payload::from_value(&1)], ..create("stream.source") }).await.unwrap();
+    let at = do_stream(bus, append("stream.source", &[2])).await.unwrap().info.tail;
+    do_stream(bus, append("stream.source", &[3])).await.unwrap();
+    let fork = Some(Fork { source: channel("stream.source"), at: Some(at), sub: 0 });
+    let info = do_stream(bus, Create { fork, ..create("stream.fork") }).await.unwrap().info;
+    assert_eq!(info.tail, at);
+    do_stream(bus, StreamOp::Delete(channel("stream.source"))).await.unwrap();
+    let taken = do_stream(bus, create("stream.source")).await;
+    assert_eq!(taken, Err(StreamError::NameTaken(channel("stream.source"))));
+    do_stream(bus, append("stream.fork", &[4])).await.unwrap();
+    let mut reader = Reader::open(bus.log(), &[channel("stream.fork")], Since::Earliest).with_copies();
+    let data: Vec<_> = take(&mut reader, 3).await.into_iter().map(|(_, data)| data).collect();
+    assert_eq!(data, ["1", "2", "4"]);
+    do_stream(bus, StreamOp::Delete(channel("stream.fork"))).await.unwrap();
+    do_stream(bus, create("stream.source")).await.unwrap();
 }
 
 async fn ids_grow_and_arrive_in_order_everywhere(one: Arc<dyn Bus>, other: Arc<dyn Bus>) {

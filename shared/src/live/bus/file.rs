@@ -23,13 +23,10 @@ use tokio::{
 use self::{
     archive::DiskArchive,
     catalog::Catalog,
-    disk::{Directory, Disk},
-    publishing::ROOM_KIB,
+    disk::Directory,
     queue::Queue,
     state::{DiskState, Problem},
     states::States,
-    task::Tasks,
-    writer::Writer,
 };
 use super::{
     Answer, Bus, BusError, DiskStats, IdempotencyKey, KeyStats, Lease, Publication, Published, Record, StateTable,
@@ -42,8 +39,10 @@ use crate::{
         degraded::{Degradation, reason},
         log::{Limits, Log},
     },
-    pure::{ChannelName, Cursor, Draft},
-    throttle::Throttle,
+    pure::{
+        ChannelName, Cursor, Draft,
+        stream::{StreamInfo, StreamOp, StreamReply},
+    },
 };
 
 mod archive;
@@ -67,10 +66,12 @@ mod removed;
 mod repair;
 mod retention;
 mod segment;
+mod start;
 mod state;
 mod states;
 pub mod stepped;
 mod store;
+mod streams;
 mod task;
 mod writer;
 
@@ -85,10 +86,6 @@ pub use repair::{Cut, Decisions, Examined, Lack, examine, repair};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Threads that read older messages.
 const READERS: usize = 2;
-/// How often a warning is repeated.
-const WARN_EVERY: Duration = Duration::from_secs(60);
-/// The memory for messages that are loaded at the start, if there is no limit.
-const LOADED: usize = 512 << 20;
 
 /// A bus whose log is on disk. When it is dropped, the writer finishes its queue and stops.
 pub struct FileBus {
@@ -133,99 +130,6 @@ impl FileBus {
                 error,
             })?;
         Ok(bus)
-    }
-
-    /// The bus on `disk`, and its writer, which does not run yet. A segment is sealed at `segment_bytes`.
-    fn on(
-        disk: Arc<dyn Disk>,
-        options: FileOptions,
-        segment_bytes: u64,
-        limits: Limits,
-        clock: Clock,
-    ) -> Result<(Self, Writer), OpenError> {
-        let (directory, now) = (disk.directory(), clock());
-        let failed = |error| OpenError::Disk { directory: directory.clone(), what: "cannot read".to_owned(), error };
-        let store = open::open(disk, now.time_ms, segment_bytes)?;
-        let catalog = store.catalog.clone();
-        retention::reserve(&catalog);
-        let plan = load::plan(
-            &catalog,
-            limits.total.unwrap_or(LOADED).min(LOADED),
-            now.time_ms.saturating_sub(writer::TTL_MS),
-        )
-        .map_err(failed)?;
-        let holes = store.holes.iter().map(|hole| (hole.after, hole.up_to)).collect();
-        let archive = Arc::new(DiskArchive::new(catalog.clone(), limits, clock));
-        let log = Log::new(limits, Cursor::new(store.created_ms, 0)).with_holes(holes).with_archive(archive.clone());
-        let log = Arc::new(log);
-        // Clients get no cursor of a lost part: it would be a gap again.
-        log.mark_lost_up_to(store.issued_up_to(plan.before));
-        let mut answers = Answers::new(options.key_bytes);
-        let states = store.states.clone();
-        let loaded = load::load(&catalog, &plan, &log, now, |change| match change.table {
-            writer::KEYS => drop(writer::restore_key(&mut answers, change, now)),
-            _ => states.lock().apply(change),
-        });
-        if let Err(bad) = loaded.map_err(failed)? {
-            return Err(OpenError::Damaged {
-                file: segment::file_name(bad.number),
-                offset: bad.offset,
-                lost: bad.lost,
-                directory,
-            });
-        }
-        // Messages of the loaded segments may have been erased, also the newest ones.
-        let removed = catalog.segments.lock().removed.clone();
-        let (forgotten, channels) = removed.after(plan.before);
-        forgotten.into_iter().for_each(|last| log.forget_up_to(last));
-        channels.for_each(|(channel, last)| log.purge_up_to(channel, last));
-        log.continue_after(store.issued_up_to(store.last));
-        states.lock().expire(now.time_ms);
-        let purges = purge::all(&states.lock());
-        purges.iter().for_each(|purge| purge.obey(&catalog, &log));
-        let (sender, receiver) = mpsc::unbounded_channel();
-        // The receiver is here.
-        let _ = sender.send(Stored::new(records::all(&states.lock(), now.time_ms), None));
-        let bus = Self {
-            log: log.clone(),
-            states,
-            catalog,
-            archive,
-            answers: Arc::new(Mutex::new(answers)),
-            state: Arc::default(),
-            queue: Arc::default(),
-            room: Arc::new(Semaphore::new(ROOM_KIB)),
-            clock,
-            purge_within: options.purge_within,
-            stored: Mutex::new(Some(receiver)),
-        };
-        let writer = Writer {
-            store,
-            archive: bus.archive.clone(),
-            log,
-            answers: bus.answers.clone(),
-            state: bus.state.clone(),
-            clock,
-            fsync: options.fsync,
-            total: options.total,
-            purge_within: options.purge_within,
-            erasing: None,
-            erase_after_ms: 0,
-            left: purge::Left::default(),
-            left_after_ms: 0,
-            roll_after_ms: 0,
-            // By an earlier process.
-            is_kept: true,
-            warnings: Throttle::new(WARN_EVERY),
-            tasks: Tasks::Threads,
-            dirty_since: None,
-            syncing: None,
-            promised_ms: 0,
-            // What an earlier process wrote last may not be confirmed.
-            written: Some(now.mono_ms),
-            is_gone: false,
-        };
-        Ok((bus, writer))
     }
 }
 
@@ -297,6 +201,14 @@ impl Bus for FileBus {
             self.publish(Publication::of_states(states)).await?;
             Ok(head)
         })
+    }
+
+    fn stream(&self, op: StreamOp) -> Answer<'_, Result<StreamReply, BusError>> {
+        Box::pin(self.change_stream(op))
+    }
+
+    fn stream_info(&self, channel: &ChannelName, renews: bool) -> Result<StreamInfo, BusError> {
+        self.log.stream_info(channel, renews, (self.clock)()).map_err(BusError::Stream)
     }
 
     fn store(&self, records: Vec<Record>) -> Answer<'_, Result<(), BusError>> {

@@ -87,6 +87,11 @@ impl Channel {
         self.history.lock().is_empty() && !self.is_read() && !self.is_stream.load(Relaxed)
     }
 
+    /// Whether it is a stream.
+    pub(in crate::live) fn is_stream(&self) -> bool {
+        self.is_stream.load(Relaxed)
+    }
+
     /// Whose budget it counts in.
     pub(super) fn kind(&self) -> Kind {
         if self.is_stream.load(Relaxed) {

@@ -114,9 +114,19 @@ impl Log {
     }
 
     /// Removes the messages of `channel` up to the one with the id `up_to`. They need not be here: a reader whose cursor is before `up_to` gets a gap
-    /// all the same.
+    /// all the same. A stream loses only what it has, and nothing if it was created later.
     pub fn purge_up_to(&self, channel: &ChannelName, up_to: Cursor) {
         let mut writer = self.writer.lock();
+        let stream =
+            writer.streams.known(channel).ok().map(|entry| (entry.state.info().created, entry.channel.clone()));
+        let up_to = match stream {
+            None => Some(up_to),
+            Some((created, _)) if created > up_to => None,
+            Some((_, known)) => {
+                known.and_then(|known| Some(known.history.lock().range(Cursor::ZERO, up_to).next_back()?.id))
+            }
+        };
+        let Some(up_to) = up_to else { return };
         writer.purge(channel, up_to);
         let gone = writer.take_gone();
         drop(writer);

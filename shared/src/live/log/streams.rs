@@ -22,6 +22,8 @@ pub(super) struct Streams {
     pub(super) due: BTreeSet<(u64, ChannelName)>,
     /// The start of each stream that has messages or may get some.
     pub(super) starts: BTreeSet<(Cursor, ChannelName)>,
+    /// Whether the log is stored: then only its bus ends streams, and what renews an idle time is stored, too.
+    pub(super) is_stored: bool,
     /// Deleted streams without forks, which the sweep forgets.
     pub(super) unforgotten: Vec<ChannelName>,
     /// Bytes of memory of the streams of each owner that has a share.
@@ -42,6 +44,8 @@ pub(super) struct Entry {
     pub(super) counted: usize,
     /// When its lifetime has to be checked.
     pub(super) due: Option<u64>,
+    /// When it was last used, as far as that is stored.
+    pub(super) stored_ms: u64,
 }
 
 impl Streams {
@@ -60,6 +64,15 @@ impl Streams {
     }
 
     /// The stream of this name, unless it is deleted.
+    pub(super) fn known(&self, name: &ChannelName) -> Result<&Entry, StreamError> {
+        match self.entries.get(name) {
+            None => Err(StreamError::NotFound(name.clone())),
+            Some(Entry { channel: None, .. }) => Err(StreamError::Gone(name.clone())),
+            Some(entry) => Ok(entry),
+        }
+    }
+
+    /// As [`known`](Self::known), to be changed.
     pub(super) fn get(&mut self, name: &ChannelName) -> Result<&mut Entry, StreamError> {
         match self.entries.get_mut(name) {
             None => Err(StreamError::NotFound(name.clone())),
@@ -90,6 +103,7 @@ impl Streams {
     pub(super) fn advance(&mut self, message: &Message, mono_ms: u64) {
         if let Some(entry) = self.entries.get_mut(&message.draft.channel) {
             entry.state.advance(message.id, mono_ms);
+            entry.stored_ms = entry.stored_ms.max(mono_ms);
             let bytes = message.footprint();
             entry.of_messages += bytes;
             let owner = entry.owner.clone();
@@ -119,8 +133,13 @@ impl Entry {
         self.channel.as_ref().is_some_and(|channel| channel.is_read())
     }
 
-    /// Whether its lifetime is over, if nobody reads it.
+    /// Whether its lifetime is over. One that is read is in use.
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        self.channel.is_some() && self.state.left(now.time_ms, now.mono_ms) == Some(0)
+        self.channel.is_some() && self.state.left(now.time_ms, now.mono_ms) == Some(0) && !self.is_in_use()
+    }
+
+    /// Whether it is read, and its lifetime depends on that.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.state.renewal().is_some() && self.is_read()
     }
 }

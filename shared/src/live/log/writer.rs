@@ -183,7 +183,9 @@ impl Writer {
         for (_, channel) in mem::take(&mut self.tombstones) {
             self.channels.remove(&channel.name);
         }
-        self.channels.values().for_each(|channel| channel.history.lock().mark_lost_up_to(last));
+        // Streams have all of their messages, whatever others have lost.
+        let others = self.channels.values().filter(|channel| channel.kind() != Kind::Stream);
+        others.for_each(|channel| channel.history.lock().mark_lost_up_to(last));
     }
 
     /// Adds a message that is newer than all others; `first` is the first of its batch. Returns the channel if this is its first message of
@@ -201,7 +203,7 @@ impl Writer {
         let kind = channel.kind();
         let retention = limits.retention(kind);
         if kind == Kind::Stream {
-            self.streams.advance(&message, mono_ms);
+            self.streams.advance(&message, published);
         }
         self.bytes += message.len();
         self.pool_mut(kind).count_in(&message);

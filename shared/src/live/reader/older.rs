@@ -35,6 +35,8 @@ pub(super) struct OlderState {
     awaited: Option<Awaited>,
     /// How many purges there were when it was requested.
     purges: u64,
+    /// For each channel, whether it was a stream then: its messages are taken from memory.
+    are_streams: Vec<bool>,
     /// A piece that was read to find out whether there is a gap.
     read: Option<Piece>,
     piece: Option<Rest>,
@@ -158,11 +160,16 @@ impl Reader {
         if let Some(awaited) = self.older.as_ref().and_then(|older| older.awaited.as_ref()) {
             let piece = awaited.take()?;
             self.older.as_mut()?.awaited = None;
-            return Some(piece);
+            return Some(self.with_streams(piece));
         }
         let mut up_to = None;
         let mut channels = Vec::with_capacity(self.subscriptions.len());
-        for subscription in &self.subscriptions {
+        let are_streams: Vec<bool> = self.subscriptions.iter().map(|one| one.channel.is_stream()).collect();
+        for (subscription, is_stream) in self.subscriptions.iter().zip(&are_streams) {
+            if *is_stream {
+                channels.push((subscription.channel.name.clone(), Cursor::MAX));
+                continue;
+            }
             let after = self.cursor.max(subscription.from);
             let dropped = subscription.channel.history.lock().dropped().unwrap_or_default().min(head);
             if dropped > after {
@@ -174,8 +181,32 @@ impl Reader {
         let archive = self.log.archive()?.clone();
         let older = self.older.get_or_insert_default();
         (older.awaited, older.purges) = (Some(awaited), archive.purges());
+        older.are_streams = are_streams;
         archive.request(request);
         None
+    }
+
+    /// The piece with the messages of streams, which are in memory. If one was deleted since, it is the purge that says what was lost.
+    fn with_streams(&mut self, mut piece: Piece) -> Piece {
+        let are_streams = self.older.as_mut().map(|older| mem::take(&mut older.are_streams)).unwrap_or_default();
+        let mut has_some = false;
+        for ((subscription, is_stream), removed) in self.subscriptions.iter().zip(are_streams).zip(&mut piece.removed) {
+            let channel = &subscription.channel;
+            if !is_stream {
+                *removed = channel.lost(Some(*removed)).unwrap_or_default();
+                continue;
+            }
+            let history = channel.history.lock();
+            let after = self.cursor.max(subscription.from);
+            let own = history.own(after, piece.end).cloned();
+            has_some |= own.len() > 0;
+            piece.messages.extend(own);
+            *removed = channel.lost(history.dropped()).unwrap_or_default();
+        }
+        if has_some {
+            piece.messages.sort_by_key(|message| message.id);
+        }
+        piece
     }
 
     /// Whether there are losses that have not been reported, if each channel has lost its messages up to `removed`.
@@ -214,8 +245,17 @@ impl Reader {
         if mem::replace(&mut rest.purges, purges) == purges {
             return false;
         }
-        let names = self.subscriptions.iter().map(|subscription| &subscription.channel.name);
-        let removed: HashMap<&ChannelName, Cursor> = names.map(|name| (name, archive.removed(name))).collect();
+        let removed = |subscription: &Subscription| {
+            let channel = &subscription.channel;
+            let removed = match channel.is_stream() {
+                true => channel.history.lock().dropped(),
+                false => Some(archive.removed(&channel.name)),
+            };
+            channel.lost(removed).unwrap_or_default()
+        };
+        let removed: HashMap<&ChannelName, Cursor> =
+            self.subscriptions.iter().map(|one| (&one.channel.name, removed(one))).collect();
+        // What a stream has is what its own records left.
         let is_kept =
             |message: &Message| removed.get(&message.draft.channel).is_none_or(|removed| message.id > *removed);
         rest.messages.retain(|message| is_kept(message));

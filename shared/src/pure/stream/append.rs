@@ -1,6 +1,6 @@
 //! The rules of an append.
 
-use super::{Append, Check, MediaType, StreamError, StreamState};
+use super::{Append, Check, MediaType, Producer, StreamError, StreamState};
 
 impl StreamState {
     /// Whether an append may be made, at `mono_ms` of the clock that does not step. The first problem in this order is reported: the stream is
@@ -49,15 +49,15 @@ impl StreamState {
         if self.content_type.is_json() { Ok(()) } else { Err(StreamError::ContentType(self.content_type.clone())) }
     }
 
-    /// Records the writer of an append that was checked.
-    pub fn accept(&mut self, append: &Append, mono_ms: u64) {
-        if let Some(producer) = &append.producer {
+    /// Records the writer of an append that was checked: its producer's request, and its `Stream-Seq`.
+    pub fn accept(&mut self, producer: Option<&Producer>, seq: Option<&str>, mono_ms: u64) {
+        if let Some(producer) = producer {
             self.producers.accept(producer, mono_ms);
         }
-        if let Some(seq) = &append.seq {
-            self.seq = Some(seq.clone());
+        if let Some(seq) = seq {
+            self.seq = Some(seq.into());
         }
-        self.renewed_ms = mono_ms;
+        self.renew(mono_ms);
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::pure::{
         Cursor, Payload,
-        stream::{Create, Lifetime, Producer},
+        stream::{Create, Lifetime},
     };
 
     fn state(content_type: &str) -> StreamState {
@@ -118,7 +118,7 @@ mod tests {
             let checked = state.check(&append, 0);
             assert_eq!(checked.is_ok(), is_greater, "{seq}: {checked:?}");
             if checked.is_ok() {
-                state.accept(&append, 0);
+                state.accept(append.producer.as_ref(), append.seq.as_deref(), 0);
             }
         }
     }
@@ -128,7 +128,7 @@ mod tests {
         let mut state = state("text/plain");
         let first = with_seq(by(append("x"), 0), "5");
         assert_eq!(state.check(&first, 0), Ok(Check::New));
-        state.accept(&first, 0);
+        state.accept(first.producer.as_ref(), first.seq.as_deref(), 0);
         assert_eq!(state.check(&first, 0), Ok(Check::Repeated(Some(0))));
         assert_eq!(state.check(&with_seq(by(append("x"), 1), "5"), 0), Err(StreamError::Seq { last: "5".into() }));
     }
@@ -145,7 +145,7 @@ mod tests {
     fn after_the_end_only_what_closed_it_is_repeated() {
         let mut state = state("text/plain");
         let last = closing(by(append("x"), 0));
-        state.accept(&last, 0);
+        state.accept(last.producer.as_ref(), last.seq.as_deref(), 0);
         state.close(Cursor::new(2, 0), last.producer.clone());
         let closed = Err(StreamError::Closed { tail: Cursor::new(1, 0) });
         assert_eq!(state.check(&closing(by(append("other"), 0)), 0), Ok(Check::Repeated(Some(0))));

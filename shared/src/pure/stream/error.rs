@@ -61,7 +61,8 @@ pub enum StreamError {
     TooManyProducers,
     /// Streams take all the memory that they may.
     #[error(
-        "all streams together have reached {limit} bytes (TRIDENT_STREAM_BYTES), and nothing was added; delete some"
+        "all streams together have reached {limit} bytes (TRIDENT_STREAM_BYTES, or a quarter of TRIDENT_DISK_TOTAL), and nothing was added; \
+         delete some"
     )]
     Full {
         /// The limit in bytes.
@@ -69,7 +70,8 @@ pub enum StreamError {
     },
     /// The streams of one client take as much memory as they may.
     #[error(
-        "your streams have reached the share of one client in {limit} bytes (TRIDENT_STREAM_BYTES), and nothing was added; delete some of them"
+        "your streams have reached the share of one client in {limit} bytes (TRIDENT_STREAM_BYTES, or a quarter of TRIDENT_DISK_TOTAL), and nothing was \
+         added; delete some of them"
     )]
     Share {
         /// The limit of all streams in bytes.

@@ -2,11 +2,14 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// Maximum length of a content type in bytes.
 const MAX_BYTES: usize = 256;
 
 /// A media type as it was written (RFC 9110 §8.3.1). Two are equal if type and subtype are, in any case: parameters do not count.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct MediaType(Arc<str>);
 
 /// An invalid media type.
@@ -69,6 +72,20 @@ impl FromStr for MediaType {
         let is_token = |part: &str| !part.is_empty() && !part.contains([' ', ',', '/', '"']);
         let is_type = essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
         if is_type && is_visible && text.len() <= MAX_BYTES { Ok(Self(text.into())) } else { Err(MediaTypeError) }
+    }
+}
+
+impl TryFrom<String> for MediaType {
+    type Error = MediaTypeError;
+
+    fn try_from(text: String) -> Result<Self, MediaTypeError> {
+        text.parse()
+    }
+}
+
+impl From<MediaType> for String {
+    fn from(media_type: MediaType) -> Self {
+        media_type.as_str().to_owned()
     }
 }
 

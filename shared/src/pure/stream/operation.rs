@@ -21,6 +21,18 @@ pub enum StreamOp {
     Delete(ChannelName),
 }
 
+impl StreamOp {
+    /// The channel of the stream.
+    #[must_use]
+    pub fn channel(&self) -> &ChannelName {
+        match self {
+            Self::Create(create) => &create.channel,
+            Self::Append(append) => &append.channel,
+            Self::Delete(channel) => channel,
+        }
+    }
+}
+
 /// The creation of a stream.
 #[derive(Clone, Debug)]
 pub struct Create {
@@ -43,7 +55,8 @@ pub struct Create {
 }
 
 /// When a stream ends by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lifetime {
     /// It does not.
     #[default]
@@ -55,7 +68,7 @@ pub enum Lifetime {
 }
 
 /// Where a fork begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
     /// The stream whose messages it begins with.
     pub source: ChannelName,

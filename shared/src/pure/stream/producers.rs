@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{MAX_PRODUCERS, StreamError};
 
 /// The greatest epoch and sequence: what every JavaScript client can represent.
@@ -12,7 +14,7 @@ const FORGOTTEN_AFTER_MS: u64 = 7 * 24 * 3_600_000;
 const OVERHEAD: usize = 96;
 
 /// One request of a producer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Producer {
     /// Its name, which outlives its restarts: 1 to 256 bytes.
     pub id: Box<str>,
@@ -71,6 +73,17 @@ impl Producers {
             self.names += id.len();
         }
         self.known.insert(id.clone(), Known { epoch: *epoch, seq: *seq, used_ms: now_ms });
+    }
+
+    /// The last request of each, and when it was made, in the order of their names.
+    pub(super) fn save(&self, time: impl Fn(u64) -> u64) -> Vec<(Producer, u64)> {
+        let saved = self.known.iter().map(|(id, &Known { epoch, seq, used_ms })| {
+            let producer = Producer { id: id.clone(), epoch, seq };
+            (producer, time(used_ms))
+        });
+        let mut all: Vec<_> = saved.collect();
+        all.sort_unstable_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        all
     }
 
     /// One that may be forgotten.

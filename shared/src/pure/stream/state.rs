@@ -1,5 +1,7 @@
 //! The state of one stream: everything but its messages.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Create, End, EndReason, Fork, Lifecycle, Lifetime, MediaType, Producer, StreamError, StreamInfo,
     producers::Producers,
@@ -26,17 +28,50 @@ pub struct StreamState {
     pub(super) renewed_ms: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
     lifetime: Lifetime,
     fork: Option<Fork>,
 }
 
 /// How it was closed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Closing {
     at: Cursor,
     pub(super) by: Option<Producer>,
+}
+
+/// A state as it is stored. Its times are those of the time of day, in milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedState {
+    content_type: MediaType,
+    lifetime: Lifetime,
+    asked: Asked,
+    created: Cursor,
+    start: Cursor,
+    tail: Cursor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closing: Option<Closing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    producers: Vec<(Producer, u64)>,
+    used_ms: u64,
+}
+
+impl SavedState {
+    /// The position at which the stream was created.
+    #[must_use]
+    pub fn created(&self) -> Cursor {
+        self.created
+    }
+
+    /// The newest position that it has: that of its creation, its last message or its closing.
+    #[must_use]
+    pub fn last(&self) -> Cursor {
+        let closed = self.closing.as_ref().map(|closing| closing.at);
+        self.created.max(self.tail).max(closed.unwrap_or_default())
+    }
 }
 
 /// Whether an append is new.
@@ -73,6 +108,43 @@ impl StreamState {
         }
     }
 
+    /// The state to be stored; `time` is the time of day at a moment of the monotonic clock.
+    #[must_use]
+    pub fn save(&self, time: impl Fn(u64) -> u64) -> SavedState {
+        let Self { content_type, lifetime, asked, created, start, tail, closing, seq, producers, renewed_ms } = self;
+        SavedState {
+            content_type: content_type.clone(),
+            lifetime: *lifetime,
+            asked: asked.clone(),
+            created: *created,
+            start: *start,
+            tail: *tail,
+            closing: closing.clone(),
+            seq: seq.clone(),
+            producers: producers.save(&time),
+            used_ms: time(*renewed_ms),
+        }
+    }
+
+    /// A state that was stored; `mono` is the moment of the monotonic clock at a time of day.
+    #[must_use]
+    pub fn restore(saved: &SavedState, mono: impl Fn(u64) -> u64) -> Self {
+        let mut producers = Producers::default();
+        saved.producers.iter().for_each(|(producer, used_ms)| producers.accept(producer, mono(*used_ms)));
+        Self {
+            content_type: saved.content_type.clone(),
+            lifetime: saved.lifetime,
+            asked: saved.asked.clone(),
+            created: saved.created,
+            start: saved.start,
+            tail: saved.tail,
+            closing: saved.closing.clone(),
+            seq: saved.seq.clone(),
+            producers,
+            renewed_ms: mono(saved.used_ms),
+        }
+    }
+
     /// Sets the first position, and the newest message that it has.
     pub fn inherit(&mut self, start: Cursor, tail: Cursor) {
         (self.start, self.tail) = (start, tail);
@@ -104,7 +176,8 @@ impl StreamState {
 
     /// Advances the position of the newest message to `tail`.
     pub fn advance(&mut self, tail: Cursor, mono_ms: u64) {
-        (self.tail, self.renewed_ms) = (tail, mono_ms);
+        self.tail = tail;
+        self.renew(mono_ms);
     }
 
     /// Closes the stream at `at`; `by` is the producer that closed it, if any.
@@ -115,6 +188,21 @@ impl StreamState {
     /// Restarts the idle timeout.
     pub fn renew(&mut self, mono_ms: u64) {
         self.renewed_ms = self.renewed_ms.max(mono_ms);
+    }
+
+    /// When it was last used, by the monotonic clock.
+    #[must_use]
+    pub fn renewed(&self) -> u64 {
+        self.renewed_ms
+    }
+
+    /// After how many milliseconds of use its idle time is stored again: a tenth of its lifetime. `None` if its lifetime does not depend on use.
+    #[must_use]
+    pub fn renewal(&self) -> Option<u64> {
+        match self.lifetime {
+            Lifetime::Idle(secs) => Some(secs.saturating_mul(100)),
+            Lifetime::Unlimited | Lifetime::Until(_) => None,
+        }
     }
 
     /// For how many milliseconds it lives on if nobody uses it; `None` without limit.
@@ -201,6 +289,29 @@ mod tests {
     }
 
     const AT: Cursor = Cursor::new(5, 0);
+
+    #[test]
+    fn a_state_is_restored_as_it_was_saved() {
+        let mut state =
+            StreamState::new(&fork(create(Some("text/csv; header=\"x\""), Lifetime::Idle(60))), None, AT, 7);
+        state.inherit(Cursor::new(1, 0), Cursor::new(4, 2));
+        for (id, epoch, seq) in [("b", 3, 0), ("a\n\"", 0, 0), ("b", 3, 1)] {
+            let producer = Producer { id: id.into(), epoch, seq };
+            state.accept(Some(&producer), Some("9"), 1_000);
+            state.advance(Cursor::new(8, 0), 1_000);
+        }
+        state.close(Cursor::new(9, 0), Some(Producer { id: "b".into(), epoch: 3, seq: 1 }));
+        // The monotonic clock is 500 ms behind the time of day, and 200 in the next process.
+        let saved = state.save(|mono_ms| mono_ms + 500);
+        let json = serde_json::to_string(&saved).unwrap();
+        assert_eq!(serde_json::from_str::<SavedState>(&json).unwrap(), saved);
+        assert_eq!((saved.created(), saved.last()), (AT, Cursor::new(9, 0)));
+        let restored = StreamState::restore(&saved, |time_ms| time_ms - 200);
+        assert_eq!((restored.info(), restored.fork()), (state.info(), state.fork()));
+        assert_eq!(restored.info().content_type.as_str(), "text/csv; header=\"x\"", "as it was written");
+        assert_eq!(restored.left(0, 1_300), Some(60_000), "it was used at 1300 of the new clock");
+        assert_eq!(restored.save(|mono_ms| mono_ms + 200), saved);
+    }
 
     #[test]
     fn a_repeated_creation_has_to_ask_for_the_same() {

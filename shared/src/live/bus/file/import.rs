@@ -6,7 +6,7 @@ use super::{
     disk::{Directory, Disk},
     error::OpenError,
     open,
-    record::{self, Change, Encoder, Hole},
+    record::{self, Encoder, Hole},
     removed::{self, Removed},
     repair::{self, failed, unopened},
     segment::{self, Found, HEAD, Head, Visit, file_name},
@@ -15,10 +15,14 @@ use super::{
 };
 use crate::{
     live::{
-        log::{Listing, Log},
+        clock::Moment,
+        log::{Change, Limits, Listing, Log},
         reader::{Limit, Reader},
     },
-    pure::{ChannelName, Cursor, Draft, Since},
+    pure::{
+        ChannelName, Cursor, Draft, Message, Since,
+        stream::{SavedStream, StreamRecord},
+    },
 };
 
 /// The bytes of one write.
@@ -45,6 +49,12 @@ struct Importer {
     has_more: bool,
     /// The newest id of which the new log says that it was issued.
     known: Cursor,
+    /// The streams, which the new log's segments repeat.
+    log: Arc<Log>,
+    /// What is to be added to the index.
+    copied: Vec<(ChannelName, usize)>,
+    /// The newest position that a change of a stream uses.
+    position: Cursor,
 }
 
 impl Importer {
@@ -62,10 +72,14 @@ impl Importer {
         }
         let head = Head { salt: rand::random(), number: 1, ..*head };
         store::create(&*disk, &head).map_err(io::Error::from).map_err(failed(&*disk, "cannot write"))?;
-        let store = open::open_locked(disk.clone(), head.created_ms, SEGMENT)?;
+        let mut store = open::open_locked(disk.clone(), head.created_ms, SEGMENT)?;
+        let log = Arc::new(Log::new(Limits::default(), Cursor::ZERO));
+        store.streams = Some((log.clone(), Moment::now));
         removed::write_incomplete(&*disk).map_err(failed(&*disk, "cannot write"))?;
         let (encoder, known) = (store.begin(), store.last);
-        Ok(Self { store, encoder, placed: Vec::new(), imported: Imported::default(), has_more: false, known })
+        let (placed, copied, imported) = (Vec::new(), Vec::new(), Imported::default());
+        let position = Cursor::ZERO;
+        Ok(Self { store, encoder, placed, imported, has_more: false, known, log, copied, position })
     }
 
     /// Adds a message, which is newer than those before.
@@ -78,17 +92,44 @@ impl Importer {
         }
         let (offset, length) = self.encoder.message(id, draft, true);
         self.placed.push(Placed { channel: draft.channel.clone(), id, offset, length });
+        if self.log.has_stream(&draft.channel) {
+            let message = Change::Message(Message::new(id, draft.clone()));
+            self.log.apply(vec![message], Moment::now()).map_err(|_| io::ErrorKind::InvalidData)?;
+        }
         self.known = id;
         self.imported.messages += 1;
         self.imported.ids = Some((self.imported.ids.map_or(id, |(first, _)| first), id));
         self.added()
     }
 
-    fn state(&mut self, change: Change<'_>) -> io::Result<()> {
+    fn state(&mut self, change: record::Change<'_>) -> io::Result<()> {
         self.encoder.state(change, true);
         if change.table != KEYS {
             self.store.states.lock().apply(change);
         }
+        self.added()
+    }
+
+    /// Adds a change of a stream. The streams of the first checkpoint begin as they are there; later ones repeat what is known.
+    fn stream(&mut self, record: &[u8]) -> io::Result<()> {
+        let record = StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)?;
+        let record = match record {
+            StreamRecord::Saved(saved) if self.log.knows_stream(&saved.channel) => return Ok(()),
+            StreamRecord::Saved(saved) => StreamRecord::Create(SavedStream { messages: 0, ..saved }),
+            record => record,
+        };
+        self.encoder.stream(&record.encode(), true);
+        self.position = self.position.max(record.position().unwrap_or_default());
+        self.known = self.known.max(self.position);
+        self.log.apply(vec![Change::stream(record)], Moment::now()).map_err(|_| io::ErrorKind::InvalidData)?;
+        self.added()
+    }
+
+    /// Adds a message of a stream that is not in the order of ids.
+    fn copy(&mut self, id: Cursor, created: Cursor, draft: Draft) -> io::Result<()> {
+        let length = self.encoder.copy(id, created, &draft, true);
+        self.copied.push((draft.channel.clone(), length));
+        self.log.restore_message(Message::new(id, draft), created, Moment::now());
         self.added()
     }
 
@@ -126,7 +167,9 @@ impl Importer {
         if self.has_more {
             self.store.write(&self.encoder)?;
             self.store.commit(&self.encoder, &self.placed);
+            self.store.commit_streams(&self.copied, self.position);
             self.placed.clear();
+            self.copied.clear();
             self.has_more = false;
         }
         if self.store.is_full() {
@@ -254,6 +297,15 @@ impl Visit for Importing<'_> {
 
     fn state(&mut self, fields: &[u8], _: u64, _: u64) -> io::Result<()> {
         self.importer.state(record::change(fields).ok_or(io::ErrorKind::InvalidData)?)
+    }
+
+    fn stream(&mut self, record: &[u8]) -> io::Result<()> {
+        self.importer.stream(record)
+    }
+
+    fn copy(&mut self, found: Found<'_>, created: Cursor) -> io::Result<()> {
+        let draft = record::draft(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        self.importer.copy(found.id, created, draft)
     }
 
     fn hole(&mut self, hole: Hole) {

@@ -9,7 +9,11 @@
 //!   stream       for each message the distance from the one before, and its length
 //! ```
 
-use std::{borrow::Cow, collections::HashMap, io};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use super::record::{read_number, write_number};
 use crate::pure::{ChannelName, Cursor};
@@ -147,6 +151,10 @@ pub(super) struct Index {
     pub(super) first: Option<Cursor>,
     /// The memory in bytes, about.
     pub(super) memory: usize,
+    /// The streams that have copies in the segment.
+    copies: HashSet<ChannelName>,
+    /// The bytes of these records.
+    copied: u64,
 }
 
 /// The entries of a channel in memory.
@@ -187,6 +195,20 @@ impl Index {
         summary.last = id;
     }
 
+    /// Adds a message of a stream that is not in the order of ids: the index does not say where.
+    pub(super) fn add_copy(&mut self, channel: &ChannelName, length: u64) {
+        self.copied += length;
+        if !self.copies.contains(channel) {
+            self.memory += CHANNEL + channel.len();
+            self.copies.insert(channel.clone());
+        }
+    }
+
+    /// Whether the segment has copies of this stream.
+    pub(super) fn has_copies(&self, channel: &ChannelName) -> bool {
+        self.copies.contains(channel)
+    }
+
     pub(super) fn channel(&self, name: &ChannelName) -> Option<&Entries> {
         self.channels.get(name)
     }
@@ -195,7 +217,8 @@ impl Index {
     pub(super) fn sealed(&self, number: u64, salt: u32, length: u64) -> Sealed {
         let first = self.channels.values().map(|entries| entries.summary.first).min().unwrap_or_default();
         let last = self.channels.values().map(|entries| entries.summary.last).max().unwrap_or_default();
-        Sealed { number, salt, length, channels: self.channels.len() as u64, messages: self.messages, first, last }
+        let (channels, messages, copied) = (self.channels.len() as u64, self.messages, self.copied);
+        Sealed { number, salt, length, channels, messages, first, last, copied }
     }
 }
 
@@ -210,6 +233,8 @@ pub(super) struct Sealed {
     pub(super) messages: u64,
     pub(super) first: Cursor,
     pub(super) last: Cursor,
+    /// The bytes of messages that are not in the order of ids, and not in the index.
+    pub(super) copied: u64,
 }
 
 impl Listing for Entries {

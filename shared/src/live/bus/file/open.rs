@@ -21,7 +21,7 @@ use super::{
     segment::{self, Found, HEAD, Head, Scanned, Visit, file_name, index_name},
     store::{self, Store},
 };
-use crate::pure::Cursor;
+use crate::pure::{Cursor, stream::StreamRecord};
 
 /// Makes the index of a segment, and notes what else it has.
 #[derive(Debug, Default)]
@@ -50,6 +50,18 @@ impl Visit for Indexing {
         if !self.holes.contains(&hole) {
             self.holes.push(hole);
         }
+    }
+
+    fn stream(&mut self, record: &[u8]) -> io::Result<()> {
+        let record = StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)?;
+        self.last = self.last.max(record.position().unwrap_or_default());
+        Ok(())
+    }
+
+    fn copy(&mut self, found: Found<'_>, _: Cursor) -> io::Result<()> {
+        let channel = record::channel(found.fields).ok_or(io::ErrorKind::InvalidData)?;
+        self.index.add_copy(&channel, found.length);
+        Ok(())
     }
 
     fn checkpoint(&mut self) {
@@ -283,6 +295,8 @@ pub(super) fn open_locked(disk: Arc<dyn Disk>, now_ms: u64, segment_bytes: u64) 
         synced: scanned.end,
         is_confirmed: scanned.end == HEAD || scanned.is_confirmed(),
         segment_bytes,
+        streams: None,
+        checkpoint_bytes: 0,
     };
     if let Some(hole) = scanned.hole(store.last, boot) {
         log::warn!("{}: messages after {} may be lost by a power cut", opening.directory, hole.after);

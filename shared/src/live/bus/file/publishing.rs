@@ -2,14 +2,11 @@
 
 use std::{mem, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     FileBus,
-    purge::{self, Purge},
+    purge::Purge,
     queue::{Job, Reply},
 };
 use crate::{
@@ -38,32 +35,25 @@ impl FileBus {
         }
         let (claim, drafts) = Claim::split(publication);
         let weight = bytes + (count + states.len()) * Message::OVERHEAD;
-        self.write(weight, |reply, permit| Job { drafts, states, claim, bytes, reply, _permit: Some(permit) }).await
+        self.write(weight, |reply| Job { drafts, states, claim, bytes, ..Job::new(reply) }).await
     }
 
     /// A purge of everything on `channel` that was acknowledged, and the states that change with it.
     pub(super) fn plan_purge(&self, channel: ChannelName) -> (Purge, Vec<StoredState>) {
         let head = self.log.head();
         // If it is known: a client that has received all messages of the channel has lost nothing.
-        let newest = self.log.channel_stats(&channel).newest.or_else(|| self.log.dropped(&channel));
+        let newest = match self.log.newest_of_stream(&channel) {
+            // A fork has copies with ids from before its creation.
+            Some((newest, created)) => newest.max(Some(created)),
+            None => self.log.channel_stats(&channel).newest.or_else(|| self.log.dropped(&channel)),
+        };
         let purge = Purge { channel, up_to: newest.unwrap_or(head), at_ms: (self.clock)().time_ms };
-        let mut earlier = purge::of_channel(&self.states.lock(), &purge.channel);
-        // A repetition does not postpone when the bytes leave the disk.
-        let at_ms = earlier.iter().map(|earlier| earlier.at_ms).chain([purge.at_ms]).min().unwrap_or_default();
-        earlier.retain(|earlier| earlier.up_to < purge.up_to);
-        // One state is enough for the channel.
-        let mut states: Vec<StoredState> = earlier.iter().map(Purge::removal).collect();
-        let purge = Purge { at_ms, ..purge };
-        states.push(purge.state());
+        let states = purge.clone().changes(&self.states.lock());
         (purge, states)
     }
 
     /// Has the writer do a job of this many bytes of memory, when there is space in its queue.
-    async fn write(
-        &self,
-        weight: usize,
-        job: impl FnOnce(Reply, OwnedSemaphorePermit) -> Job,
-    ) -> Result<Published, BusError> {
+    pub(super) async fn write(&self, weight: usize, job: impl FnOnce(Reply) -> Job) -> Result<Published, BusError> {
         if let Some(failure) = &*self.state.failure.borrow() {
             return Err(BusError::Unavailable(failure.clone()));
         }
@@ -80,7 +70,7 @@ impl FileBus {
             }
         };
         let (reply, replied) = oneshot::channel();
-        if !self.queue.push(job(reply, permit)) {
+        if !self.queue.push(Job { _permit: Some(permit), ..job(reply) }) {
             return Err(BusError::Unavailable("the process is ending".to_owned()));
         }
         // The writer took it, and may have written it.

@@ -75,13 +75,27 @@ impl Purge {
 
     /// Has all readers obey it: none of its messages is read from now on.
     pub(super) fn obey(&self, catalog: &Catalog, log: &Log) {
+        self.obey_on_disk(catalog);
+        log.purge_up_to(&self.channel, self.up_to);
+    }
+
+    /// The same only for what is read from the disk.
+    pub(super) fn obey_on_disk(&self, catalog: &Catalog) {
         let mut segments = catalog.segments.lock();
         let removed = Arc::make_mut(&mut segments.removed);
         removed.raise(self.channel.clone(), self.up_to);
         removed.shrink();
         segments.purges += 1;
-        drop(segments);
-        log.purge_up_to(&self.channel, self.up_to);
+    }
+
+    /// The states that change with it: one is enough for a channel, and a repetition does not postpone when the bytes leave the disk.
+    pub(super) fn changes(self, states: &States) -> Vec<StoredState> {
+        let mut earlier = of_channel(states, &self.channel);
+        let at_ms = earlier.iter().map(|earlier| earlier.at_ms).chain([self.at_ms]).min().unwrap_or_default();
+        earlier.retain(|earlier| earlier.up_to < self.up_to);
+        let mut changes: Vec<StoredState> = earlier.iter().map(Self::removal).collect();
+        changes.push(Self { at_ms, ..self }.state());
+        changes
     }
 }
 

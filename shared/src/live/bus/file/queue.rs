@@ -6,8 +6,14 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    live::bus::{BusError, Published, StoredState, answers::Claim},
-    pure::Draft,
+    live::{
+        bus::{BusError, Published, StoredState, answers::Claim},
+        log::Inherited,
+    },
+    pure::{
+        ChannelName, Cursor, Draft,
+        stream::{StreamOp, StreamReply},
+    },
 };
 
 /// Maximum number of bytes that the writer takes at once, unless one publication is larger.
@@ -23,11 +29,40 @@ pub(super) struct Job {
     /// Small states that change with them.
     pub(super) states: Vec<StoredState>,
     pub(super) claim: Option<Claim>,
+    /// What is asked of a stream instead.
+    pub(super) stream: Option<StreamJob>,
     /// Its data in bytes.
     pub(super) bytes: usize,
     pub(super) reply: Reply,
     /// Its part of the memory of all that wait.
     pub(super) _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What is asked of a stream.
+#[derive(Debug)]
+pub(super) struct StreamJob {
+    pub(super) ask: Ask,
+    /// What a fork begins with.
+    pub(super) inherited: Option<Inherited>,
+    /// Up to here, the channel of a new stream has no messages on disk.
+    pub(super) unused_up_to: Cursor,
+    /// Where the answer goes, before that to the job: `None` if the source of a fork has to be looked at again.
+    pub(super) reply: Option<oneshot::Sender<Option<StreamReply>>>,
+}
+
+/// See [`StreamJob`].
+#[derive(Debug)]
+pub(super) enum Ask {
+    Op(StreamOp),
+    /// Its end or its use is to be stored, if that is due.
+    Due(ChannelName),
+}
+
+impl Job {
+    /// A job without anything to do.
+    pub(super) fn new(reply: Reply) -> Self {
+        Self { drafts: Vec::new(), states: Vec::new(), claim: None, stream: None, bytes: 0, reply, _permit: None }
+    }
 }
 
 /// What the writer has to do.

@@ -9,6 +9,8 @@
 //!   hole     after: milliseconds (8), sequence (8); up to: milliseconds (8), sequence (8)
 //!   checkpoint
 //!   erased   id: milliseconds (8), sequence (8); zeros
+//!   stream   a change of a stream, as JSON
+//!   copy     id: milliseconds (8), sequence (8); creation of the stream: milliseconds (8), sequence (8); fields, as those of a message
 //! field    tag (1), length (variable), bytes
 //! ```
 //!
@@ -18,13 +20,13 @@
 //!
 //! A publication is one record or several; all but the last have the flag [`MORE`], and it counts only as a whole. Each write begins with a
 //! group record, which says how much of the segment was durable before: that proves what has to be there. The first write of a segment repeats all
-//! states and holes; the checkpoint record after them says that it is complete.
+//! states, streams and holes; the checkpoint record after them says that it is complete.
 
-use std::sync::Arc;
+use crate::pure::{Cursor, Draft};
 
-use bytes::Bytes;
+mod fields;
 
-use crate::pure::{ChannelName, Cursor, Draft, EventName, Payload};
+pub(super) use fields::{change, channel, draft, read_number, write_number};
 
 /// The length of what precedes each body.
 pub(super) const FRAME: usize = 8;
@@ -47,19 +49,8 @@ mod kind {
     pub(super) const HOLE: u8 = 4;
     pub(super) const CHECKPOINT: u8 = 5;
     pub(super) const ERASED: u8 = 6;
-}
-
-mod tag {
-    pub(super) const CHANNEL: u8 = 1;
-    pub(super) const EVENT: u8 = 2;
-    pub(super) const DATA: u8 = 3;
-    pub(super) const FROM: u8 = 4;
-    pub(super) const ATTACHMENT: u8 = 5;
-    pub(super) const USER: u8 = 6;
-    pub(super) const TABLE: u8 = 16;
-    pub(super) const KEY: u8 = 17;
-    pub(super) const VALUE: u8 = 18;
-    pub(super) const UNTIL: u8 = 19;
+    pub(super) const STREAM: u8 = 7;
+    pub(super) const COPY: u8 = 8;
 }
 
 /// The beginning of a write.
@@ -110,6 +101,19 @@ pub(super) enum Record<'a> {
     Erased {
         id: Cursor,
         is_last: bool,
+    },
+    /// A change of a stream.
+    Stream {
+        is_last: bool,
+        record: &'a [u8],
+    },
+    /// A message of a stream that is not in the order of ids: a fork has it of its source, or the segment with its message was removed.
+    Copy {
+        id: Cursor,
+        /// When the stream was created.
+        created: Cursor,
+        is_last: bool,
+        fields: &'a [u8],
     },
 }
 
@@ -173,6 +177,10 @@ pub(super) fn parse(body: &[u8]) -> Option<Record<'_>> {
         kind::STATE => Record::State { is_last, fields: rest },
         kind::HOLE if rest.len() == 32 => Record::Hole(Hole { after: cursor_at(rest, 0), up_to: cursor_at(rest, 16) }),
         kind::CHECKPOINT => Record::Checkpoint,
+        kind::STREAM => Record::Stream { is_last, record: rest },
+        kind::COPY if rest.len() >= 32 => {
+            Record::Copy { id: cursor_at(rest, 0), created: cursor_at(rest, 16), is_last, fields: &rest[32..] }
+        }
         kind::ERASED if rest.len() >= 16 => Record::Erased { id: cursor_at(rest, 0), is_last },
         _ => return None,
     })
@@ -199,12 +207,14 @@ pub(super) struct Encoder {
     bytes: Vec<u8>,
     /// Whether there is a checkpoint among the records.
     pub(super) has_checkpoint: bool,
+    /// The bytes up to its end.
+    pub(super) checkpoint_bytes: usize,
 }
 
 impl Encoder {
     /// For the place `start` of the segment with `salt`.
     pub(super) fn new(salt: u32, start: u64) -> Self {
-        Self { salt, start, bytes: Vec::new(), has_checkpoint: false }
+        Self { salt, start, bytes: Vec::new(), has_checkpoint: false, checkpoint_bytes: 0 }
     }
 
     /// All records.
@@ -246,128 +256,36 @@ impl Encoder {
         self.record(kind::MESSAGE, is_last, |bytes| {
             bytes.extend_from_slice(&id.ms.to_le_bytes());
             bytes.extend_from_slice(&id.seq.to_le_bytes());
-            let Draft { channel, event, payload, from, user } = draft;
-            field(bytes, tag::CHANNEL, channel.as_bytes());
-            if !event.is_default() {
-                field(bytes, tag::EVENT, event.as_bytes());
-            }
-            if let Some(from) = from {
-                field(bytes, tag::FROM, from.as_bytes());
-            }
-            if let Some(user) = user {
-                field(bytes, tag::USER, user.as_bytes());
-            }
-            field(bytes, tag::DATA, payload.placeholder_json().as_bytes());
-            payload.attachments().iter().for_each(|attachment| field(bytes, tag::ATTACHMENT, attachment));
+            fields::write_draft(bytes, draft);
         })
     }
 
-    /// Says that all states and holes are before it in this segment.
+    /// A change of a stream.
+    pub(super) fn stream(&mut self, record: &[u8], is_last: bool) {
+        self.record(kind::STREAM, is_last, |bytes| bytes.extend_from_slice(record));
+    }
+
+    /// A message of the stream that was created at `created`, under the id that it has; returns its length.
+    pub(super) fn copy(&mut self, id: Cursor, created: Cursor, draft: &Draft, is_last: bool) -> usize {
+        let (_, length) = self.record(kind::COPY, is_last, |bytes| {
+            for number in [id.ms, id.seq, created.ms, created.seq] {
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            fields::write_draft(bytes, draft);
+        });
+        length
+    }
+
+    /// Says that all states, streams and holes are before it in this segment.
     pub(super) fn checkpoint(&mut self) {
         self.record(kind::CHECKPOINT, true, |_| {});
         self.has_checkpoint = true;
+        self.checkpoint_bytes = self.bytes.len();
     }
 
     pub(super) fn state(&mut self, change: Change<'_>, is_last: bool) -> (u64, usize) {
-        self.record(kind::STATE, is_last, |bytes| {
-            field(bytes, tag::TABLE, change.table.as_bytes());
-            field(bytes, tag::KEY, change.key);
-            if let Some(value) = change.value {
-                field(bytes, tag::VALUE, value);
-                field(bytes, tag::UNTIL, &change.until_ms.to_le_bytes());
-            }
-        })
+        self.record(kind::STATE, is_last, |bytes| fields::write_change(bytes, change))
     }
-}
-
-fn field(bytes: &mut Vec<u8>, tag: u8, value: &[u8]) {
-    bytes.push(tag);
-    write_number(bytes, value.len() as u64);
-    bytes.extend_from_slice(value);
-}
-
-/// Appends a number in seven bits a byte.
-pub(super) fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(u8::try_from(number & 0x7f).unwrap_or_default() | 0x80);
-        number >>= 7;
-    }
-    bytes.push(u8::try_from(number).unwrap_or_default());
-}
-
-/// Takes a number that [`write_number`] wrote from the beginning of `bytes`.
-pub(super) fn read_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u8, &[u8])>> {
-    std::iter::from_fn(move || {
-        let (&tag, rest) = bytes.split_first()?;
-        let mut rest = rest;
-        let value = read_number(&mut rest).and_then(|length| rest.split_at_checked(usize::try_from(length).ok()?));
-        Some(match value {
-            Some((value, rest)) => {
-                bytes = rest;
-                Some((tag, value))
-            }
-            None => {
-                bytes = &[];
-                None
-            }
-        })
-    })
-}
-
-/// The message of these fields; `None` if they are none. The checksum proves that they are as they were written, so the data is not parsed
-/// again.
-pub(super) fn draft(bytes: &[u8]) -> Option<Draft> {
-    let (mut channel, mut event, mut data, mut from, mut user, mut attachments) =
-        (None, None, None, None, None, Vec::new());
-    for one in fields(bytes) {
-        let (tag, value) = one?;
-        match tag {
-            tag::CHANNEL => channel = Some(std::str::from_utf8(value).ok()?.parse::<ChannelName>().ok()?),
-            tag::EVENT => event = Some(EventName::from_log(std::str::from_utf8(value).ok()?).ok()?),
-            tag::DATA => data = Some(std::str::from_utf8(value).ok()?),
-            tag::FROM => from = Some(Arc::from(std::str::from_utf8(value).ok()?)),
-            tag::USER => user = Some(Arc::from(std::str::from_utf8(value).ok()?)),
-            tag::ATTACHMENT => attachments.push(Bytes::copy_from_slice(value)),
-            _ => {}
-        }
-    }
-    let payload = Payload::from_own_log(data?, attachments);
-    Some(Draft { channel: channel?, event: event.unwrap_or_default(), payload, from, user })
-}
-
-/// The channel of a message with these fields.
-pub(super) fn channel(bytes: &[u8]) -> Option<ChannelName> {
-    let name = fields(bytes).flatten().find(|(tag, _)| *tag == tag::CHANNEL)?.1;
-    std::str::from_utf8(name).ok()?.parse().ok()
-}
-
-/// The change of these fields; `None` if they are none.
-pub(super) fn change(bytes: &[u8]) -> Option<Change<'_>> {
-    let (mut table, mut key, mut value, mut until_ms) = (None, None, None, 0);
-    for one in fields(bytes) {
-        let (tag, bytes) = one?;
-        match tag {
-            tag::TABLE => table = Some(std::str::from_utf8(bytes).ok()?),
-            tag::KEY => key = Some(bytes),
-            tag::VALUE => value = Some(bytes),
-            tag::UNTIL => until_ms = u64_at(bytes, 0),
-            _ => {}
-        }
-    }
-    Some(Change { table: table?, key: key?, value, until_ms })
 }
 
 #[cfg(test)]

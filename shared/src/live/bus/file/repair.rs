@@ -10,7 +10,7 @@ use super::{
     removed::Removed,
     segment::{self, Found, HEAD, Head, Visit, file_name},
 };
-use crate::pure::Cursor;
+use crate::pure::{Cursor, stream::StreamRecord};
 
 mod decisions;
 pub(super) mod plan;
@@ -62,6 +62,8 @@ pub struct Cut {
     pub bytes: u64,
     /// Readable messages in later segments, which are lost, too: the log must not contain a gap that is not recorded.
     pub messages: u64,
+    /// Changes of streams there, such as a creation or a closing: streams are as they were before the damage.
+    pub changes: u64,
     /// What backends decided after the damage: a repair keeps it.
     pub decisions: Decisions,
     /// The newest of these messages.
@@ -161,6 +163,8 @@ fn give_up_missing(disk: &dyn Disk) -> io::Result<()> {
 struct Count<'a> {
     messages: u64,
     ids: Option<(Cursor, Cursor)>,
+    /// Changes of streams.
+    changes: u64,
     /// The newest id before.
     last: Cursor,
     /// Before the damage.
@@ -183,6 +187,17 @@ impl Visit for Count<'_> {
             Some(decisions) => decisions.state(fields, offset, length),
             None => record::change(fields).map(drop).ok_or_else(|| io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    fn stream(&mut self, record: &[u8]) -> io::Result<()> {
+        let record = StreamRecord::decode(record).ok_or(io::ErrorKind::InvalidData)?;
+        self.last = self.last.max(record.position().unwrap_or_default());
+        self.changes += u64::from(!matches!(record, StreamRecord::Saved(_)));
+        Ok(())
+    }
+
+    fn copy(&mut self, found: Found<'_>, _: Cursor) -> io::Result<()> {
+        record::draft(found.fields).map(drop).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     fn hole(&mut self, hole: Hole) {
@@ -257,12 +272,13 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Examined> {
             }
         };
         let is_missing = number != expected;
-        let Count { messages, ids, last, .. } = count;
+        let Count { messages, ids, last, changes, .. } = count;
         (expected, newest) = (number + 1, last);
         match &mut examined.cut {
             Some(cut) => {
                 cut.bytes += length;
                 cut.messages += messages;
+                cut.changes += changes;
                 // The head of a segment says what was before it.
                 cut.newest = cut.newest.max(newest);
                 decisions.read(&*file, 0, is_last)?;

@@ -10,27 +10,52 @@ use super::{
     catalog::{Catalog, SealedSegment},
     disk::is_unreadable,
     error::WriteError,
-    index::sealed,
+    index::{Summary, sealed},
     removed::Removed,
     segment::{file_name, index_name},
+};
+use crate::{
+    live::log::Log,
+    pure::{ChannelName, Cursor},
 };
 
 /// A segment with more channels is not checked for the limits of each: it goes by age and by the total.
 const MAX_CHANNELS: u64 = 64;
 
-/// Removes the oldest segments that exceed `total` bytes or are not needed; returns how many, and whether the next one remains for its idempotency keys:
-/// messages from `keys_ms` on may have some, which only `total` removes before their time. The limits of channels are checked only if there
-/// is a new segment, or one remained: they look at the index of each segment.
+/// What is removed, and when.
+pub(super) struct Rules {
+    /// Bytes on disk; beyond, the oldest segments are removed.
+    pub(super) total: Option<u64>,
+    /// Messages from here on may have idempotency keys, which only `total` removes before their time.
+    pub(super) keys_ms: u64,
+    /// Whether there is a new segment, or one remained for its keys: then the limits of channels are checked, for which the index of each segment is read.
+    pub(super) has_new: bool,
+    /// The segment whose messages of streams have been written again.
+    pub(super) moved: Option<u64>,
+}
+
+/// What was removed.
+#[derive(Debug, Default)]
+pub(super) struct Enforced {
+    /// Segments.
+    pub(super) count: usize,
+    /// Whether the next one remains for its idempotency keys.
+    pub(super) is_kept: bool,
+    /// The segment whose messages of streams are to be written again before it is removed.
+    pub(super) to_move: Option<u64>,
+}
+
+/// Removes the oldest segments that exceed the total or are not needed, except for one that has messages of the streams of `log`: these are kept.
 ///
 /// # Errors
 /// When the disk fails: then everything that is still listed is there.
 pub(super) fn enforce(
     catalog: &Catalog,
     archive: &DiskArchive,
-    total: Option<u64>,
-    keys_ms: u64,
-    has_new: bool,
-) -> Result<(usize, bool), WriteError> {
+    log: &Log,
+    rules: &Rules,
+) -> Result<Enforced, WriteError> {
+    let Rules { total, keys_ms, has_new, moved } = *rules;
     let (mut size, _) = catalog.size();
     // Neither is copied unless something is removed.
     let (sealed, mut removed, has_checkpoint) = {
@@ -40,23 +65,40 @@ pub(super) fn enforce(
     // Until a segment has a checkpoint, the states and holes are in the one before.
     let removable = sealed.len().saturating_sub(usize::from(!has_checkpoint));
     let oldest_ms = archive.oldest_ms();
-    let (mut count, mut is_kept) = (0, false);
-    for segment in &sealed[..removable] {
-        let is_over = total.is_some_and(|most| size > most);
+    let (mut count, mut is_kept, mut to_move) = (0, false, None);
+    let is_unneeded = |segment: &SealedSegment| {
         let has_expired = segment.sealed.last.ms < oldest_ms;
         // A segment whose index cannot be read goes by age and by the total.
-        let is_over_limits = || is_over_limits(catalog, archive, &sealed, segment).unwrap_or(false);
-        let has_keys = segment.sealed.last.ms >= keys_ms;
-        if !(is_over || !has_keys && (has_expired || has_new && is_over_limits())) {
-            is_kept = has_keys;
+        let is_over_limits = || is_over_limits(catalog, archive, log, &sealed, segment).unwrap_or(false);
+        segment.sealed.last.ms < keys_ms && (has_expired || has_new && is_over_limits())
+    };
+    for (at, segment) in sealed[..removable].iter().enumerate() {
+        let is_over = total.is_some_and(|most| size > most);
+        if !is_over && !is_unneeded(segment) {
+            is_kept = segment.sealed.last.ms >= keys_ms;
             break;
         }
-        lose(catalog, segment, Arc::make_mut(&mut removed)).map_err(WriteError::Other)?;
+        let of_streams = if moved == Some(segment.sealed.number) { 0 } else { live_bytes(catalog, log, segment) };
+        if of_streams > 0 {
+            // What is written again is not more than what becomes free, unless there is no other space.
+            let unneeded = sealed[at..removable].iter().take_while(|segment| is_unneeded(segment));
+            let is_worth = || {
+                let (mut live, mut bytes) = (0, 0);
+                for segment in unneeded {
+                    live += live_bytes(catalog, log, segment);
+                    bytes += segment.bytes;
+                }
+                bytes >= 2 * live
+            };
+            to_move = (is_over || has_new && is_worth()).then_some(segment.sealed.number);
+            break;
+        }
+        lose(catalog, log, segment, Arc::make_mut(&mut removed)).map_err(WriteError::Other)?;
         size -= segment.bytes;
         count += 1;
     }
     if count == 0 {
-        return Ok((0, is_kept));
+        return Ok(Enforced { count, is_kept, to_move });
     }
     Arc::make_mut(&mut removed).shrink();
     removed.write(&*catalog.disk)?;
@@ -75,17 +117,40 @@ pub(super) fn enforce(
             }
         }
     }
-    Ok((count, is_kept))
+    Ok(Enforced { count, is_kept, to_move })
 }
 
-/// Notes that the messages of a segment are removed.
-fn lose(catalog: &Catalog, segment: &SealedSegment, removed: &mut Removed) -> io::Result<()> {
+/// The bytes of a segment that streams may need: all of it if its index cannot be read.
+fn live_bytes(catalog: &Catalog, log: &Log, segment: &SealedSegment) -> u64 {
+    if !log.has_streams() {
+        return 0;
+    }
+    let of_stream = |one: io::Result<(ChannelName, Summary)>| {
+        let (channel, summary) = one?;
+        Ok(if is_of_stream(log, &channel, summary.last) { summary.bytes } else { 0 })
+    };
+    let sum = catalog
+        .disk
+        .open(&index_name(segment.sealed.number))
+        .and_then(|index| sealed::all(&*index, segment.sealed.channels).map(of_stream).sum::<io::Result<u64>>());
+    sum.map_or(segment.bytes, |sum| sum + segment.sealed.copied)
+}
+
+/// Whether the channel is a stream that was created before its message `last`.
+pub(super) fn is_of_stream(log: &Log, channel: &ChannelName, last: Cursor) -> bool {
+    log.stream_created(channel).is_some_and(|created| last > created)
+}
+
+/// Notes that the messages of a segment are removed. Streams lose nothing: theirs have been written again.
+fn lose(catalog: &Catalog, log: &Log, segment: &SealedSegment, removed: &mut Removed) -> io::Result<()> {
     let after = segment.sealed.number + 1;
     let index = catalog.disk.open(&index_name(segment.sealed.number));
     let raised = index.and_then(|index| {
         sealed::all(&*index, segment.sealed.channels).try_for_each(|one| {
             let (channel, summary) = one?;
-            removed.raise(channel, summary.last);
+            if !is_of_stream(log, &channel, summary.last) {
+                removed.raise(channel, summary.last);
+            }
             Ok(())
         })
     });
@@ -118,6 +183,7 @@ pub(super) fn reserve(catalog: &Catalog) {
 fn is_over_limits(
     catalog: &Catalog,
     archive: &DiskArchive,
+    log: &Log,
     sealed: &[Arc<SealedSegment>],
     segment: &SealedSegment,
 ) -> io::Result<bool> {
@@ -127,7 +193,7 @@ fn is_over_limits(
     let index = catalog.disk.open(&index_name(segment.sealed.number))?;
     for one in sealed::all(&*index, segment.sealed.channels) {
         let (channel, summary) = one?;
-        if archive.limit(&channel, sealed)? < summary.last {
+        if !is_of_stream(log, &channel, summary.last) && archive.limit(&channel, sealed)? < summary.last {
             return Ok(false);
         }
     }

@@ -101,9 +101,17 @@ pub(super) trait Visit {
     fn message(&mut self, found: Found<'_>) -> io::Result<()>;
     fn state(&mut self, fields: &[u8], offset: u64, length: u64) -> io::Result<()>;
     fn hole(&mut self, hole: Hole);
+    /// A change of a stream.
+    fn stream(&mut self, _record: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    /// A message of the stream that was created at `created`, out of order.
+    fn copy(&mut self, _found: Found<'_>, _created: Cursor) -> io::Result<()> {
+        Ok(())
+    }
     /// A write begins.
     fn write(&mut self) {}
-    /// All states and holes of earlier segments have been visited again.
+    /// All states, streams and holes of earlier segments have been visited again.
     fn checkpoint(&mut self) {}
 }
 
@@ -250,17 +258,18 @@ pub(super) fn scan(file: &dyn DiskFile, salt: u32, from: u64, visit: &mut impl V
                 visit.checkpoint();
                 true
             }
-            Some(Record::Message { id, is_last: true, fields }) if begun.is_empty() => {
-                visited = visit.message(Found { id, offset: at, length: size, fields });
-                true
-            }
-            Some(Record::State { is_last: true, fields }) if begun.is_empty() => {
-                visited = visit.state(fields, at, size);
-                true
-            }
-            Some(Record::Erased { is_last: true, .. }) if begun.is_empty() => true,
-            Some(Record::Message { is_last, .. } | Record::State { is_last, .. } | Record::Erased { is_last, .. }) => {
-                begun.push((at, size));
+            Some(
+                record @ (Record::Message { is_last, .. }
+                | Record::State { is_last, .. }
+                | Record::Stream { is_last, .. }
+                | Record::Copy { is_last, .. }
+                | Record::Erased { is_last, .. }),
+            ) => {
+                if is_last && begun.is_empty() {
+                    visited = give(record, at, size, visit);
+                } else {
+                    begun.push((at, size));
+                }
                 is_last
             }
         };
@@ -302,10 +311,17 @@ fn again(
         }
         bytes => bytes?,
     };
-    match record::parse(&bytes[FRAME..]) {
-        Some(Record::Message { id, fields, .. }) => visit.message(Found { id, offset, length, fields }),
-        Some(Record::State { fields, .. }) => visit.state(fields, offset, length),
-        _ => Ok(()),
+    record::parse(&bytes[FRAME..]).map_or(Ok(()), |record| give(record, offset, length, visit))
+}
+
+/// Visits a record of a publication.
+fn give(record: Record<'_>, offset: u64, length: u64, visit: &mut impl Visit) -> io::Result<()> {
+    match record {
+        Record::Message { id, fields, .. } => visit.message(Found { id, offset, length, fields }),
+        Record::State { fields, .. } => visit.state(fields, offset, length),
+        Record::Stream { record, .. } => visit.stream(record),
+        Record::Copy { id, created, fields, .. } => visit.copy(Found { id, offset, length, fields }, created),
+        Record::Erased { .. } | Record::Group(_) | Record::Hole(_) | Record::Checkpoint => Ok(()),
     }
 }
 

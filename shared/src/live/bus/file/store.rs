@@ -15,7 +15,10 @@ use super::{
     segment::{HEAD, Head, file_name, index_name},
     states::States,
 };
-use crate::pure::{ChannelName, Cursor};
+use crate::{
+    live::{clock::Clock, log::Log},
+    pure::{ChannelName, Cursor},
+};
 
 /// The memory of the index of the segment that is written; beyond, the segment is sealed early.
 const INDEX_BYTES: usize = 16 << 20;
@@ -51,6 +54,10 @@ pub(super) struct Store {
     pub(super) is_confirmed: bool,
     /// The length at which a segment is sealed.
     pub(super) segment_bytes: u64,
+    /// The log whose streams are written with each segment, and its clock.
+    pub(super) streams: Option<(Arc<Log>, Clock)>,
+    /// The bytes of the last checkpoint.
+    pub(super) checkpoint_bytes: u64,
 }
 
 impl Store {
@@ -61,6 +68,8 @@ impl Store {
             // Each segment has all of them, so that they outlive the segments before.
             self.holes.iter().for_each(|hole| encoder.hole(*hole));
             self.states.lock().encode(&mut encoder);
+            let streams = self.streams.as_ref().map(|(log, clock)| log.saved_streams(clock()));
+            streams.into_iter().flatten().for_each(|record| encoder.stream(&record.encode(), true));
             encoder.checkpoint();
         }
         encoder
@@ -108,6 +117,9 @@ impl Store {
         let active = &mut segments.active;
         active.length += encoder.bytes().len() as u64;
         active.has_checkpoint |= encoder.has_checkpoint;
+        if encoder.has_checkpoint {
+            self.checkpoint_bytes = encoder.checkpoint_bytes as u64;
+        }
         // Only the writer has the index for longer than it has the lock, and not now: nothing is copied.
         let index = Arc::make_mut(&mut active.index);
         for Placed { channel, id, offset, length } in placed {
@@ -116,6 +128,16 @@ impl Store {
         drop(segments);
         self.last = placed.last().map_or(self.last, |last| last.id);
         self.is_confirmed = false;
+    }
+
+    /// Adds what was written besides messages and states: so many bytes of messages of these streams out of order, and positions up to `last`.
+    pub(super) fn commit_streams(&mut self, copied: &[(ChannelName, usize)], last: Cursor) {
+        self.last = self.last.max(last);
+        if !copied.is_empty() {
+            let mut segments = self.catalog.segments.lock();
+            let index = Arc::make_mut(&mut segments.active.index);
+            copied.iter().for_each(|(channel, length)| index.add_copy(channel, *length as u64));
+        }
     }
 
     /// Makes everything up to the end of what is written durable, committed or not.
@@ -176,7 +198,7 @@ impl Store {
     /// Whether the segment is large enough to be sealed.
     pub(super) fn is_full(&self) -> bool {
         // Most of a segment is not its checkpoint.
-        let least = self.segment_bytes.max(2 * self.states.lock().bytes() as u64);
+        let least = self.segment_bytes.max(2 * self.states.lock().bytes() as u64).max(2 * self.checkpoint_bytes);
         let segments = self.catalog.segments.lock();
         // Until it has the states, they are only in the one before.
         let is_large = segments.active.length >= least || segments.active.index.memory >= INDEX_BYTES;

@@ -10,8 +10,12 @@ use std::{
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::{
-    disk::simulated::{Faults, SimulatedDisk},
+    disk::{
+        Disk,
+        simulated::{Faults, SimulatedDisk},
+    },
     queue::{Job, Work},
+    writer::Writer,
     *,
 };
 use crate::{
@@ -29,6 +33,7 @@ mod faults;
 mod older;
 mod purges;
 mod states;
+mod streams;
 mod tools;
 mod unreadable;
 mod world;
@@ -98,7 +103,7 @@ impl Simulated {
         let states = std::mem::take(&mut publication.states);
         let (claim, drafts) = Claim::split(publication);
         let (reply, replied) = oneshot::channel();
-        (Job { drafts, states, claim, bytes: 0, reply, _permit: None }, replied)
+        (Job { drafts, states, claim, ..Job::new(reply) }, replied)
     }
 
     /// Publishes all in one round of the writer; the answers that came, and whether the writer failed.
@@ -142,6 +147,7 @@ async fn keeps_the_contract() {
     let directory = Temporary::new();
     let bus = Arc::new(directory.bus().unwrap());
     contract::suite(|| std::future::ready(bus.clone() as Arc<dyn Bus>)).await;
+    contract::streams(bus.clone() as Arc<dyn Bus>).await;
     assert!(bus.disk().unwrap().syncs.iter().sum::<u64>() > 0);
 }
 

@@ -8,6 +8,7 @@
 //! setting says.
 
 use std::{
+    collections::VecDeque,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::Duration,
@@ -18,32 +19,36 @@ use parking_lot::Mutex;
 use super::{
     Fsync,
     archive::DiskArchive,
-    purge::{self, Left, Purge},
+    purge::Left,
     queue::{Job, Queue, Reply, Work},
     record::Change,
     state::DiskState,
-    states::Pending,
-    store::{Placed, Store},
+    store::Store,
     task::Tasks,
 };
 use crate::{
     live::{
         bus::{
-            BusError, IDEMPOTENCY_TTL, Published, StoredState,
+            BusError, IDEMPOTENCY_TTL,
             answers::{Answers, Claim, Given},
         },
         clock::{Clock, Moment},
         log::Log,
     },
-    pure::{Cursor, Epoch, Message},
+    pure::Cursor,
     throttle::Throttle,
 };
 
+mod batch;
 mod checks;
 mod erasing;
+mod moving;
+mod planning;
+mod streams;
 mod syncing;
 
 pub(super) use erasing::Erasing;
+pub(super) use moving::Moving;
 pub(super) use syncing::Syncing;
 
 /// Ids are reserved for so many milliseconds ahead, if they are handed out before they are durable.
@@ -86,6 +91,12 @@ pub(super) struct Writer {
     pub(super) left_after_ms: u64,
     /// The same for a new segment, after an attempt that failed.
     pub(super) roll_after_ms: u64,
+    /// Messages of streams that are written again.
+    pub(super) moving: Option<Moving>,
+    /// The segment whose messages have been, to be removed.
+    pub(super) moved: Option<u64>,
+    /// No earlier than this, on the monotonic clock, they are written, after an attempt that failed.
+    pub(super) move_after_ms: u64,
     /// A segment is there for its idempotency keys only, perhaps.
     pub(super) is_kept: bool,
     pub(super) warnings: Throttle,
@@ -96,12 +107,6 @@ pub(super) struct Writer {
 /// The log cannot go on, and why.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) String);
-
-/// A publication that has been encoded, or answered without.
-struct Planned {
-    reply: Reply,
-    result: Result<Published, BusError>,
-}
 
 impl Writer {
     /// Works until the queue is closed, or the disk fails. A panic is a failure, too, or publishers would wait for ever.
@@ -161,163 +166,22 @@ impl Writer {
             None if work.jobs.is_empty() => {}
             None => self.publish(work.jobs)?,
         }
+        self.move_some()?;
         self.keep()
     }
 
-    /// Publishes `jobs`, in this order.
+    /// Publishes `jobs`, in this order: together, except for one that depends on what those before it change in a stream.
     fn publish(&mut self, jobs: Vec<Job>) -> Result<(), Failure> {
-        let now = (self.clock)();
-        if self.store.is_full() && now.mono_ms >= self.roll_after_ms {
-            match self.roll() {
-                Ok(None) => {}
-                Ok(Some(answer)) => {
-                    jobs.into_iter().for_each(|job| drop(job.reply.send(Err(answer.clone()))));
-                    return Ok(());
-                }
-                Err(Failure(reason)) => return Err(fail(jobs.into_iter().map(|job| job.reply), reason)),
+        let mut jobs = VecDeque::from(jobs);
+        while !jobs.is_empty() {
+            // What the next one waits for may be the end of a stream, which cannot be written, either.
+            if let Some(error) = self.publish_next(&mut jobs)?
+                && let Some(waiting) = jobs.pop_front()
+            {
+                let _ = waiting.reply.send(Err(error));
             }
-        }
-        let reserved_before = self.store.reserved_ms;
-        let next_ms = self.store.last.next(now.time_ms).ms;
-        // If half of the reservation is left, a later sync extends it, too.
-        let is_reserving = self.fsync != Fsync::Always && next_ms >= self.promised_ms;
-        let is_extending = self.fsync != Fsync::Always && next_ms + RESERVED_MS / 2 >= reserved_before;
-        if is_reserving || is_extending {
-            self.store.reserved_ms = next_ms + RESERVED_MS;
-        }
-        let mut encoder = self.store.begin();
-        let (mut planned, mut messages, mut placed) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
-        let (mut reserved, mut id, mut pending) = (0, self.store.last, Pending::default());
-        for Job { drafts, states, claim, reply, .. } in jobs {
-            let (count, begun) = (drafts.len(), pending.changes.len());
-            let result = match self.admit(claim.as_ref(), states, &mut pending, (count, id), now) {
-                Ok(Some(published)) => Ok(published),
-                Err(error) => Err(error),
-                Ok(None) => {
-                    let mut left = count + (pending.changes.len() - begun) + usize::from(claim.is_some());
-                    let mut is_last = || {
-                        left -= 1;
-                        left == 0
-                    };
-                    let mut ids = Vec::with_capacity(count);
-                    for draft in drafts {
-                        id = id.next(now.time_ms);
-                        ids.push(id);
-                        let (offset, length) = encoder.message(id, &draft, is_last());
-                        placed.push(Placed { channel: draft.channel.clone(), id, offset, length });
-                        messages.push(Message::new(id, draft));
-                    }
-                    for change in &pending.changes[begun..] {
-                        encoder.state(change_of(change), is_last());
-                    }
-                    if let Some(claim) = claim {
-                        reserved += 1;
-                        let first = ids.first().copied().unwrap_or_default();
-                        let (key, value) = key_record(&claim, first, count);
-                        let until_ms = now.time_ms + TTL_MS;
-                        encoder.state(Change { table: KEYS, key: &key, value: Some(&value), until_ms }, is_last());
-                    }
-                    Ok(Published { ids, is_repeat: false })
-                }
-            };
-            planned.push(Planned { reply, result });
-        }
-        if messages.is_empty() && pending.changes.is_empty() {
-            self.store.reserved_ms = reserved_before;
-            answer(planned);
-            return Ok(());
-        }
-        if let Err(error) = self.store.write(&encoder) {
-            self.store.reserved_ms = reserved_before;
-            let mut answers = self.answers.lock();
-            (0..reserved).for_each(|_| answers.take_back());
-            drop(answers);
-            let answer = self.problem(&error);
-            let written = self.store.last;
-            if let Err(Failure(reason)) = self.undo() {
-                return Err(fail(planned.into_iter().map(|one| one.reply), reason));
-            }
-            for Planned { reply, result } in planned {
-                // What was published before is answered again.
-                let is_there = |published: &Published| published.ids.last().is_some_and(|id| *id <= written);
-                let result = if result.as_ref().is_ok_and(|published| !is_there(published)) {
-                    Err(answer.clone())
-                } else {
-                    result
-                };
-                let _ = reply.send(result);
-            }
-            return Ok(());
-        }
-        let is_synced =
-            self.fsync == Fsync::Always || is_reserving || pending.changes.iter().any(|change| change.table.is_synced);
-        if is_synced && let Err(Failure(reason)) = self.sync(encoder.bytes().len() as u64) {
-            return Err(fail(planned.into_iter().map(|one| one.reply), reason));
-        }
-        self.solved();
-        self.store.commit(&encoder, &placed);
-        {
-            let mut states = self.store.states.lock();
-            pending.changes.iter().for_each(|change| states.apply(change_of(change)));
-        }
-        let purges = pending.changes.iter().filter(|change| change.table == purge::TABLE).filter_map(Purge::of);
-        purges.for_each(|purge| purge.obey(&self.store.catalog, &self.log));
-        let written_ms = self.mono_ms();
-        self.written = Some(written_ms);
-        if self.fsync == Fsync::EverySecond && !is_synced {
-            self.dirty_since.get_or_insert(written_ms);
-        }
-        if let Err(id) = self.log.append_placed(messages, now) {
-            let reason = format!("{}: the id {id} is not newer than those before", self.directory());
-            return Err(fail(planned.into_iter().map(|one| one.reply), reason));
-        }
-        answer(planned);
-        if self.fsync == Fsync::Never && is_extending && !is_reserving {
-            self.begin_sync()?;
         }
         Ok(())
-    }
-
-    /// The answer to a publication that has been made before; `None` if it is new. It is one of `count` messages after `last`.
-    ///
-    /// # Errors
-    /// When there is no space for its states, or its key; then nothing of it is pending.
-    fn admit(
-        &self,
-        claim: Option<&Claim>,
-        states: Vec<StoredState>,
-        pending: &mut Pending,
-        (count, last): (usize, Cursor),
-        now: Moment,
-    ) -> Result<Option<Published>, BusError> {
-        let mut answers = self.answers.lock();
-        if let Some(claim) = claim
-            && let Some(published) = answers.find(claim, Epoch::ANY, now.mono_ms)?
-        {
-            return Ok(Some(published));
-        }
-        let begun = pending.changes.len();
-        let stored = self.store.states.lock();
-        let mut changes = states.into_iter();
-        let planned = changes.try_for_each(|change| stored.plan(change, pending, self.store.segment_bytes));
-        drop(stored);
-        let admitted = planned.and_then(|()| claim.map_or(Ok(()), |claim| answers.reserve(claim, now.mono_ms)));
-        if let Err(error) = admitted {
-            pending.take_back(begun);
-            return Err(error);
-        }
-        if let Some(claim) = claim {
-            let first = if count == 0 { Cursor::ZERO } else { last.next(now.time_ms) };
-            answers.set(claim, first, count);
-        }
-        Ok(None)
-    }
-}
-
-fn answer(planned: Vec<Planned>) {
-    for Planned { reply, result } in planned {
-        // The publisher may have left.
-        let _ = reply.send(result);
     }
 }
 
@@ -325,10 +189,6 @@ fn answer(planned: Vec<Planned>) {
 fn fail(replies: impl Iterator<Item = Reply>, reason: String) -> Failure {
     replies.for_each(|reply| drop(reply.send(Err(BusError::Unknown(reason.clone())))));
     Failure(reason)
-}
-
-fn change_of(StoredState { table, key, value, until_ms }: &StoredState) -> Change<'_> {
-    Change { table: table.name, key, value: value.as_deref(), until_ms: *until_ms }
 }
 
 /// The key and the value of an idempotency key in the log.

@@ -28,6 +28,7 @@ fn publication(key: &str) -> Publication {
 async fn keeps_the_contract() {
     let bus = bus(Moment::now);
     contract::suite(|| std::future::ready(bus.clone() as Arc<dyn Bus>)).await;
+    contract::streams(bus.clone() as Arc<dyn Bus>).await;
 }
 
 #[tokio::test]

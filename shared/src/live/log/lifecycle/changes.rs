@@ -2,6 +2,7 @@
 
 use std::{mem, sync::Arc};
 
+use super::Staged;
 use crate::{
     live::{
         clock::Moment,
@@ -9,7 +10,7 @@ use crate::{
     },
     pure::{
         ChannelName, Cursor, Draft, History, Payload,
-        stream::{StreamError, StreamState},
+        stream::{SavedCopies, SavedStream, StreamError, StreamState},
     },
 };
 
@@ -19,14 +20,28 @@ impl Writer {
         &self,
         owner: Option<&Arc<str>>,
         bytes: usize,
+        staged: &Staged,
     ) -> Result<(), StreamError> {
         let pool = self.pool(Kind::Stream);
-        let (limit, free) = (pool.most(), pool.most().saturating_sub(pool.footprint));
+        let (limit, free) = (pool.most(), pool.most().saturating_sub(pool.footprint + staged.bytes));
         if bytes > free {
             return Err(StreamError::Full { limit });
         }
-        let owned = owner.map_or(0, |owner| self.streams.owned(owner).saturating_add(bytes));
+        let owned = |owner| self.streams.owned(owner) + staged.owned(owner);
+        let owned = owner.map_or(0, |owner| owned(owner).saturating_add(bytes));
         if owned > free { Err(StreamError::Share { limit }) } else { Ok(()) }
+    }
+
+    /// Up to here, channels that are not known may have dropped messages, if they may have dropped any.
+    pub(super) fn forgotten_id(&self) -> Option<Cursor> {
+        Some(self.forgotten()).filter(|forgotten| *forgotten > Cursor::ZERO)
+    }
+
+    /// The stream was used now.
+    pub(super) fn renew(&mut self, name: &ChannelName, now: Moment) {
+        if let Ok(entry) = self.streams.get(name) {
+            entry.state.renew(now.mono_ms);
+        }
     }
 
     /// Whether the channel has no messages, so that it can become a stream.
@@ -45,15 +60,22 @@ impl Writer {
         self.streams.recount(owner, before, after);
     }
 
-    /// Adds a stream to a channel that stores no messages. A fork begins with copies, which take so many bytes of memory.
+    /// Adds a stream to a channel that stores no messages. A fork begins with the copies in `history`, which take so many bytes of memory.
     pub(in crate::live::log) fn add_stream(
         &mut self,
-        name: &ChannelName,
-        state: StreamState,
-        owner: Option<&Arc<str>>,
-        (copies, of_messages): (History, usize),
+        saved: &SavedStream,
+        history: History,
+        of_messages: usize,
         now: Moment,
     ) {
+        let (name, owner) = (&saved.channel, saved.owner.as_deref().map(Arc::from));
+        let mut state = StreamState::restore(&saved.state, |time_ms| now.mono_at(time_ms));
+        let stored_ms = state.renewed();
+        if self.streams.is_stored {
+            // It may have been used as much later without that having been stored.
+            let later = state.renewal().map_or(stored_ms, |renewal| stored_ms.saturating_add(renewal));
+            state.renew(later.min(now.mono_ms));
+        }
         let channel = self.channel(name, None).clone();
         if channel.is_unused() {
             let dropped = channel.history.lock().dropped();
@@ -61,23 +83,36 @@ impl Writer {
         }
         channel.release_opener();
         channel.set_lifecycle(state.lifecycle());
-        if let Some(fork) = state.fork() {
-            if let Some(source) = self.streams.entries.get_mut(&fork.source) {
-                source.forks += 1;
-            }
-            self.bytes += copies.bytes();
-            self.pool_mut(Kind::Stream).messages += copies.len();
-            self.recount(owner, 0, of_messages);
-            let mut history = channel.history.lock();
-            *history = copies.after_dropped(history.dropped());
-        }
-        self.recount(owner, 0, channel.footprint());
-        self.streams.starts.insert((state.info().start, name.clone()));
-        let owner = owner.cloned();
-        let entry = Entry { state, channel: Some(channel), forks: 0, owner, of_messages, counted: 0, due: None };
+        let (start, created) = (state.info().start, state.info().created);
+        self.bytes += history.bytes();
+        self.pool_mut(Kind::Stream).messages += history.len();
+        self.recount(owner.as_ref(), 0, of_messages + channel.footprint());
+        let history = match saved.copies {
+            Some(SavedCopies { end, dropped }) => History::of_copies(history, [start, end], created, dropped),
+            None => history,
+        };
+        *channel.history.lock() = history.after_dropped(saved.dropped);
+        self.streams.starts.insert((start, name.clone()));
+        let channel = Some(channel);
+        let entry = Entry { state, channel, forks: 0, owner, of_messages, counted: 0, due: None, stored_ms };
         self.streams.entries.insert(name.clone(), entry);
         self.count_stream(name);
         self.watch_lifetime(name, now);
+    }
+
+    /// Counts the stream as a fork of its source, if it is one.
+    pub(super) fn count_fork(&mut self, name: &ChannelName) {
+        let source =
+            self.streams.entries.get(name).and_then(|entry| entry.state.fork()).map(|fork| fork.source.clone());
+        if let Some(source) = source.and_then(|source| self.streams.entries.get_mut(&source)) {
+            source.forks += 1;
+        }
+    }
+
+    /// Counts a message of so many bytes of memory that was added to a stream.
+    pub(super) fn count_restored(&mut self, owner: Option<&Arc<str>>, bytes: usize) {
+        self.pool_mut(Kind::Stream).messages += 1;
+        self.recount(owner, 0, bytes);
     }
 
     /// Counts the memory of a stream that has changed.
@@ -89,11 +124,23 @@ impl Writer {
         self.recount(owner.as_ref(), before, after);
     }
 
-    /// Checks the lifetime of the stream, if it has one, when it may be over.
+    /// Checks the lifetime of the stream, if it has one, when it may be over. If the log is stored, also when its use is to be stored again.
     pub(in crate::live::log) fn watch_lifetime(&mut self, name: &ChannelName, now: Moment) {
+        let is_stored = self.streams.is_stored;
         let Some(entry) = self.streams.entries.get_mut(name).filter(|entry| entry.channel.is_some()) else { return };
-        entry.due = entry.state.left(now.time_ms, now.mono_ms).map(|left| now.mono_ms.saturating_add(left));
+        let over = entry.state.left(now.time_ms, now.mono_ms).map(|left| now.mono_ms.saturating_add(left));
+        let renewal = entry.state.renewal().filter(|_| is_stored);
+        let renewed = renewal.map(|renewal| entry.stored_ms.saturating_add(renewal).max(now.mono_ms + 1));
+        entry.due = over.into_iter().chain(renewed).min();
         self.streams.due.extend(entry.due.map(|due| (due, name.clone())));
+    }
+
+    /// The same for a stream that may be watched.
+    pub(super) fn watch_again(&mut self, name: &ChannelName, now: Moment) {
+        if let Some(due) = self.streams.entries.get_mut(name).and_then(|entry| entry.due.take()) {
+            self.streams.due.remove(&(due, name.clone()));
+        }
+        self.watch_lifetime(name, now);
     }
 
     /// Removes the messages of a stream that has ended at `at`. Its channel is one as any other again.
@@ -134,6 +181,13 @@ impl Writer {
             self.recount(owner.as_ref(), bytes, 0);
         }
         self.gone.histories.push(history);
+    }
+
+    /// Removes what is left of one stream that is to be forgotten.
+    pub(super) fn forget_next(&mut self) {
+        if let Some(name) = self.streams.unforgotten.pop() {
+            self.forget_stream(&name);
+        }
     }
 
     /// Removes what is left of a stream without forks, and of the deleted ones that it was the last fork of: some of them, if there are many.

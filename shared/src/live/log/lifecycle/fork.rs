@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 
-use super::SLICE;
+use super::{Inherited, SLICE, Staged};
 use crate::{
     live::{
         clock::Moment,
@@ -15,23 +15,9 @@ use crate::{
     },
     pure::{
         Cursor, Draft, History, Message, Payload,
-        stream::{Create, Fork, StreamError, StreamInfo, StreamReply},
+        stream::{Create, Fork, StreamError, StreamInfo, StreamOp, StreamReply},
     },
 };
-
-/// What a fork begins with. Its memory is reserved until the fork is created.
-pub(super) struct Inherited {
-    /// The source when the messages were copied.
-    pub(super) source: StreamInfo,
-    /// The copies.
-    pub(super) history: History,
-    /// The newest message that the source has dropped.
-    pub(super) dropped: Option<Cursor>,
-    /// Their memory in bytes.
-    pub(super) bytes: usize,
-    /// The first bytes of the append after them.
-    pub(super) part: Option<Payload>,
-}
 
 /// The messages of a source that a fork inherits.
 #[derive(Default)]
@@ -64,9 +50,11 @@ impl Log {
         if let Some(inherited) = &inherited {
             writer.recount(create.owner.as_ref(), inherited.bytes, 0);
         }
-        self.end_if_over(&mut writer, &create.channel, now);
+        inherited.iter_mut().for_each(|inherited| inherited.is_reserved = false);
+        self.expire_if_over(&mut writer, &create.channel, now);
         let is_known = inherited.is_some() || writer.streams.entries.contains_key(&create.channel);
-        let reply = is_known.then(|| self.create_stream(&mut writer, create, &mut inherited, now));
+        let op = StreamOp::Create(Box::new(create.clone()));
+        let reply = is_known.then(|| self.make(&mut writer, &op, &mut inherited, now));
         self.unlock(writer, &[]);
         reply
     }
@@ -75,13 +63,13 @@ impl Log {
     ///
     /// # Errors
     /// When it cannot be created. Nothing was copied then.
-    pub(super) fn inherited(&self, create: &Create, now: Moment) -> Result<Option<Inherited>, StreamError> {
+    pub(in crate::live) fn inherited(&self, create: &Create, now: Moment) -> Result<Option<Inherited>, StreamError> {
         let Some(fork) = &create.fork else { return Ok(None) };
         let (source, channel, most) = {
             let mut writer = self.writer.lock();
-            self.end_if_over(&mut writer, &create.channel, now);
-            self.end_if_over(&mut writer, &fork.source, now);
-            let found = writer.source(create, fork);
+            self.expire_if_over(&mut writer, &create.channel, now);
+            self.expire_if_over(&mut writer, &fork.source, now);
+            let found = writer.source(create, fork, now);
             self.unlock(writer, &[]);
             let Some(found) = found? else { return Ok(None) };
             found
@@ -97,7 +85,7 @@ impl Log {
         let ((Originals { messages, bytes }, part), dropped) = found;
         {
             let mut writer = self.writer.lock();
-            writer.require_space(create.owner.as_ref(), bytes)?;
+            writer.require_space(create.owner.as_ref(), bytes, &Staged::at(Cursor::ZERO))?;
             writer.recount(create.owner.as_ref(), 0, bytes);
         }
         let mut history = History::default();
@@ -107,7 +95,8 @@ impl Log {
             copy.enter(&self.forms, now.mono_ms);
             history.push(Arc::new(copy));
         }
-        Ok(Some(Inherited { source, history, dropped, bytes, part }))
+        let owner = create.owner.clone();
+        Ok(Some(Inherited { source, history, owner, is_reserved: true, dropped, bytes, part }))
     }
 
     /// About how many messages a fork copies, and their bytes of data: 0 if there is nothing to fork.
@@ -125,7 +114,12 @@ impl Log {
 
 impl Writer {
     /// The source of a fork, its channel, and the most memory that copies can take; `None` if the fork exists.
-    fn source(&self, create: &Create, fork: &Fork) -> Result<Option<(StreamInfo, Arc<Channel>, usize)>, StreamError> {
+    fn source(
+        &self,
+        create: &Create,
+        fork: &Fork,
+        now: Moment,
+    ) -> Result<Option<(StreamInfo, Arc<Channel>, usize)>, StreamError> {
         let entries = &self.streams.entries;
         if entries.contains_key(&create.channel) {
             return Ok(None);
@@ -133,6 +127,7 @@ impl Writer {
         self.require_unused(&create.channel)?;
         match entries.get(&fork.source) {
             None => Err(StreamError::NoSource(fork.source.clone())),
+            Some(entry) if entry.is_over(now) => Err(StreamError::NoSource(fork.source.clone())),
             Some(Entry { channel: None, .. }) => Err(StreamError::SourceGone(fork.source.clone())),
             Some(Entry { channel: Some(channel), state, .. }) => {
                 Ok(Some((state.info(), channel.clone(), self.pool(Kind::Stream).most())))

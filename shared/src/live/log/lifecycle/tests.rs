@@ -17,7 +17,7 @@ use crate::{
     },
     pure::{
         Epoch, Payload, Retention, Since,
-        stream::{Create, Fork, Lifetime},
+        stream::{Append, Create, Fork, Lifetime, Outcome, Producer},
     },
 };
 
@@ -304,6 +304,15 @@ fn a_stream_that_is_created_again_is_in_use() {
     let idle = Create { lifetime: Lifetime::Idle(2), ..create("s") };
     make(&log, idle.clone());
     at(&log, 1_500, StreamOp::Create(idle.into())).unwrap();
+    assert!(log.stream_info(&name("s"), false, START + 3_499).is_ok());
+    assert!(log.stream_info(&name("s"), false, START + 3_500).is_err());
+}
+
+#[test]
+fn a_stream_that_is_closed_without_a_message_is_in_use() {
+    let log = log(100_000);
+    make(&log, Create { lifetime: Lifetime::Idle(2), ..create("s") });
+    at(&log, 1_500, StreamOp::Append(Append { is_closing: true, ..append("s", &[]) }.into())).unwrap();
     assert!(log.stream_info(&name("s"), false, START + 3_499).is_ok());
     assert!(log.stream_info(&name("s"), false, START + 3_500).is_err());
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head     magic (8), version (4), checksum of all that follows (4), number of the segment (8), its salt (4), 0 (4), its length (8),
-//!          channels (8), messages (8), first and last id (32)
+//!          channels (8), messages (8), first and last id (32), bytes of messages that are not in the order of ids (8)
 //! places   for each channel, in the order of names, the place of its entry (8)
 //! entries  count (8), bytes (8), first and last id (32), place of the blocks (8), of the stream (8), length of the stream (8),
 //!          length of the name (1), name
@@ -65,7 +65,7 @@ impl Index {
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         put(&mut bytes, &[number, salt.into(), length, channels.len() as u64, self.messages]);
-        put(&mut bytes, &[first.ms, first.seq, last.ms, last.seq]);
+        put(&mut bytes, &[first.ms, first.seq, last.ms, last.seq, self.copied]);
         bytes.resize(HEAD, 0);
         let mut at = entries_at;
         for (name, _) in &channels {
@@ -122,6 +122,7 @@ pub(crate) fn check(file: &dyn DiskFile) -> io::Result<Sealed> {
         messages: number(&head, 48),
         first: cursor(&head, 56),
         last: cursor(&head, 72),
+        copied: number(&head, 88),
     })
 }
 

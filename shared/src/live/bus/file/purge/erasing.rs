@@ -107,7 +107,7 @@ fn purged<'a>(purges: impl IntoIterator<Item = &'a Purge>) -> Purged<'a> {
 
 /// Whether a segment may have messages of a channel up to this one: if its index cannot be read, it may.
 fn may_have(index: Option<&dyn DiskFile>, segment: &Sealed, channel: &ChannelName, up_to: Cursor) -> bool {
-    let Some(index) = index else { return true };
+    let Some(index) = index.filter(|_| segment.copied == 0) else { return true };
     match sealed::find(index, segment.channels, channel) {
         Ok(found) => found.is_some_and(|entry| entry.summary.first <= up_to),
         Err(_) => true,
@@ -219,10 +219,24 @@ impl Erasing<'_> {
             return Err(io::ErrorKind::NotFound.into());
         }
         if let Some(index) = index.filter(|index| sealed::check(&***index).is_ok_and(|found| found == *sealed)) {
-            return Ok((self.find_by_index(file, sealed, index)?, true));
+            let mut places = self.find_by_index(file, sealed, index)?;
+            if sealed.copied == 0 {
+                return Ok((places, true));
+            }
+            // The index does not say where messages are that are not in the order of ids.
+            let (scanned, is_whole) = self.scan(file, sealed, head.is_some())?;
+            places.extend(scanned);
+            places.sort_unstable();
+            places.dedup();
+            return Ok((places, is_whole));
         }
+        self.scan(file, sealed, head.is_some())
+    }
+
+    /// The places by reading all of it, which has a head if that `is_whole`; and whether none may be missing.
+    fn scan(&mut self, file: &dyn DiskFile, sealed: &Sealed, is_whole: bool) -> io::Result<(Vec<(u64, u64)>, bool)> {
         let mut finding = Finding { erasing: self, found: Vec::new(), at: HEAD };
-        let (mut from, mut is_whole) = (HEAD, head.is_some());
+        let (mut from, mut is_whole) = (HEAD, is_whole);
         while let Some(bad) = segment::scan(file, sealed.salt, from, &mut finding)?.bad {
             is_whole = false;
             match segment::find_group(file, sealed.salt, bad, |_| true)?.at {
@@ -337,17 +351,12 @@ struct Finding<'a, 'b> {
 
 impl Visit for Finding<'_, '_> {
     fn message(&mut self, found: Found<'_>) -> io::Result<()> {
-        self.erasing.go_on()?;
-        self.erasing.pace.bytes += found.offset.saturating_sub(self.at);
-        self.at = found.offset;
-        if self.erasing.pace.is_due() {
-            self.erasing.pace.pause();
-        }
-        let channel = record::channel(found.fields);
-        if channel.is_some_and(|channel| self.erasing.purged.get(&channel).is_some_and(|up_to| found.id <= *up_to)) {
-            self.found.push((found.offset, found.length));
-        }
-        Ok(())
+        self.visit(found, found.id)
+    }
+
+    /// It is of a stream that is as old as it is, or older.
+    fn copy(&mut self, found: Found<'_>, created: Cursor) -> io::Result<()> {
+        self.visit(found, found.id.max(created))
     }
 
     fn state(&mut self, _: &[u8], _: u64, _: u64) -> io::Result<()> {
@@ -355,4 +364,21 @@ impl Visit for Finding<'_, '_> {
     }
 
     fn hole(&mut self, _: Hole) {}
+}
+
+impl Finding<'_, '_> {
+    /// Notes a message if it is purged up to `id`.
+    fn visit(&mut self, found: Found<'_>, id: Cursor) -> io::Result<()> {
+        self.erasing.go_on()?;
+        self.erasing.pace.bytes += found.offset.saturating_sub(self.at);
+        self.at = found.offset;
+        if self.erasing.pace.is_due() {
+            self.erasing.pace.pause();
+        }
+        let channel = record::channel(found.fields);
+        if channel.is_some_and(|channel| self.erasing.purged.get(&channel).is_some_and(|up_to| id <= *up_to)) {
+            self.found.push((found.offset, found.length));
+        }
+        Ok(())
+    }
 }

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use bytes::Bytes;
+
+use super::{fields::field, *};
+use crate::pure::Payload;
 
 const SALT: u32 = 7;
 

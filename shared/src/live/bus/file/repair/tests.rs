@@ -27,14 +27,14 @@ fn publish(bus: &mut (FileBus, writer::Writer), text: &str) -> Cursor {
 fn publish_to((_, writer): &mut (FileBus, writer::Writer), channel: &str, text: &str) -> Cursor {
     let (reply, mut replied) = oneshot::channel();
     let drafts = vec![Draft::new(channel.parse().unwrap(), Payload::from_text(text))];
-    let job = queue::Job { drafts, states: Vec::new(), claim: None, bytes: 0, reply, _permit: None };
+    let job = queue::Job { drafts, ..queue::Job::new(reply) };
     writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
     replied.try_recv().unwrap().unwrap()[0]
 }
 
 fn decide((_, writer): &mut (FileBus, writer::Writer), states: Vec<crate::live::bus::StoredState>) {
     let (reply, _) = oneshot::channel();
-    let job = queue::Job { drafts: Vec::new(), states, claim: None, bytes: 0, reply, _permit: None };
+    let job = queue::Job { states, ..queue::Job::new(reply) };
     writer.work(queue::Work { jobs: vec![job], ..queue::Work::default() }).unwrap();
 }
 

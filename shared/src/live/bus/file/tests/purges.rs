@@ -42,7 +42,7 @@ fn purge_now(simulated: &mut Simulated, channel: &str) -> Cursor {
 }
 
 /// How often `text` is in the files of the disk.
-fn occurrences(disk: &SimulatedDisk, text: &str) -> usize {
+pub(super) fn occurrences(disk: &SimulatedDisk, text: &str) -> usize {
     let count = |name: &String| {
         let file = disk.open(name).unwrap();
         let mut bytes = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
@@ -53,7 +53,7 @@ fn occurrences(disk: &SimulatedDisk, text: &str) -> usize {
 }
 
 /// Checks the disk until nothing is being erased, or the process ends.
-fn erase(simulated: &mut Simulated) -> Result<(), writer::Failure> {
+pub(super) fn erase(simulated: &mut Simulated) -> Result<(), writer::Failure> {
     simulated.writer.work(Work { is_check: true, ..Work::default() })?;
     while simulated.writer.erasing.is_some() {
         std::thread::yield_now();

@@ -8,7 +8,7 @@ use crate::live::bus::{
     file::{
         disk::{explain, is_full},
         error::WriteError,
-        retention,
+        retention::{self, Enforced, Rules},
         state::Problem,
     },
 };
@@ -30,6 +30,7 @@ impl Writer {
         self.store.states.lock().expire((self.clock)().time_ms);
         self.remove_old(false)?;
         self.erase()?;
+        self.store_due_streams()?;
         if self.state.problem.lock().is_none() {
             return Ok(());
         }
@@ -64,13 +65,17 @@ impl Writer {
     }
 
     /// Removes segments that are too old or exceed the space for the log.
-    fn remove_old(&mut self, has_new: bool) -> Result<(), Failure> {
+    pub(super) fn remove_old(&mut self, has_new: bool) -> Result<(), Failure> {
         let has_keys = self.answers.lock().keys().stats().keys > 0;
         let keys_ms = if has_keys { (self.clock)().time_ms.saturating_sub(TTL_MS) } else { u64::MAX };
         let has_new = has_new || self.is_kept;
-        match retention::enforce(&self.store.catalog, &self.archive, self.total, keys_ms, has_new) {
-            Ok((count, is_kept)) => {
+        let rules = Rules { total: self.total, keys_ms, has_new, moved: self.moved.take() };
+        match retention::enforce(&self.store.catalog, &self.archive, &self.log, &rules) {
+            Ok(Enforced { count, is_kept, to_move }) => {
                 self.is_kept = has_new && is_kept;
+                if let Some(number) = to_move {
+                    self.begin_moving(number);
+                }
                 if count > 0 {
                     log::debug!("{}: {count} segments were removed", self.directory());
                 }

@@ -128,7 +128,7 @@ impl Writer {
         let segments = self.store.catalog.segments.lock();
         let index = &segments.active.index;
         purges.iter().any(|Purge { channel, up_to, .. }| {
-            index.channel(channel).is_some_and(|entries| entries.summary().first <= *up_to)
+            index.channel(channel).is_some_and(|entries| entries.summary().first <= *up_to) || index.has_copies(channel)
         })
     }
 
@@ -164,5 +164,5 @@ fn removal(purges: &[Purge]) -> Job {
     let states = purges.iter().map(Purge::removal).collect();
     // Nobody waits for the answer: if it fails, all of it is done again later.
     let (reply, _) = oneshot::channel();
-    Job { drafts: Vec::new(), states, claim: None, bytes: mem::size_of_val(purges), reply, _permit: None }
+    Job { states, bytes: mem::size_of_val(purges), ..Job::new(reply) }
 }

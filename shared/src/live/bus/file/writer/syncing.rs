@@ -27,7 +27,8 @@ impl Writer {
     pub(in crate::live::bus::file) fn patience(&self) -> Option<Duration> {
         let sync = self.dirty_since.map(|since| since.saturating_add(SYNC_EVERY_MS));
         let confirm = self.written.filter(|_| self.is_confirmable()).map(|at| at.saturating_add(QUIET_MS));
-        let due_ms = [sync, confirm].into_iter().flatten().min()?;
+        let moving = self.moving.as_ref().map(|_| self.move_after_ms);
+        let due_ms = [sync, confirm, moving].into_iter().flatten().min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(self.mono_ms())))
     }
 

@@ -185,7 +185,8 @@ fn what_a_fork_is_not_created_with_is_freed_outside_of_the_lock() {
     let refused = |create: &Create, change: &dyn Fn()| {
         let mut inherited = log.inherited(create, START.into()).unwrap();
         change();
-        let reply = log.create_stream(&mut log.writer.lock(), create, &mut inherited, START.into());
+        let reply =
+            log.make(&mut log.writer.lock(), &StreamOp::Create(create.clone().into()), &mut inherited, START.into());
         assert!(inherited.is_some(), "{reply:?}");
         reply
     };

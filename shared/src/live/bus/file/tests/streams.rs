@@ -1,0 +1,344 @@
+//! Streams on the disk: everything acknowledged is there after each end of the process, and no limit of messages removes any of it.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::*;
+use crate::pure::{
+    Retention,
+    stream::{
+        Append, Create, Fork, Lifetime, Outcome, Producer, StreamError, StreamInfo, StreamOp, StreamRecord, StreamReply,
+    },
+};
+
+mod crash;
+mod retention;
+
+thread_local! {
+    static TIME: Cell<u64> = const { Cell::new(START) };
+}
+
+/// A bus whose clock is set by its test, and its disk.
+struct Site {
+    disk: SimulatedDisk,
+    at: Simulated,
+    total: Option<u64>,
+}
+
+fn open(disk: &SimulatedDisk, total: Option<u64>) -> Result<Simulated, OpenError> {
+    let options = FileOptions { total, purge_within: Duration::from_secs(10), ..FileOptions::default() };
+    let channel = Retention { count: Some(3), bytes: None, age_ms: Some(3_600_000) };
+    let limits = Limits { channel, total: Some(4_000), streams: Some(1 << 20), ..Limits::default() };
+    let clock = || {
+        TIME.set(TIME.get() + 1);
+        TIME.get().into()
+    };
+    let (bus, writer) = FileBus::on(Arc::new(disk.clone()), options, 4_096, limits, clock)?;
+    Ok(Simulated { bus, writer })
+}
+
+fn name(text: &str) -> ChannelName {
+    text.parse().unwrap()
+}
+
+fn create(channel: &str) -> Create {
+    Create {
+        channel: name(channel),
+        content_type: "application/json".parse().ok(),
+        lifetime: Lifetime::Unlimited,
+        is_closed: false,
+        payloads: Vec::new(),
+        fork: None,
+        user: None,
+        owner: None,
+    }
+}
+
+fn append(channel: &str, texts: &[&str]) -> Append {
+    Append {
+        channel: name(channel),
+        content_type: "application/json".parse().ok(),
+        payloads: texts.iter().map(|text| Payload::from_text(text)).collect(),
+        seq: None,
+        producer: None,
+        is_closing: false,
+        user: None,
+    }
+}
+
+fn fork(channel: &str, source: &str, at: Option<Cursor>) -> Create {
+    Create { content_type: None, fork: Some(Fork { source: name(source), at, sub: 0 }), ..create(channel) }
+}
+
+fn by(append: Append, epoch: u64, seq: u64) -> Append {
+    Append { producer: Some(Producer { id: "p".into(), epoch, seq }), ..append }
+}
+
+impl Site {
+    fn new(total: Option<u64>) -> Self {
+        TIME.set(START);
+        let disk = SimulatedDisk::new();
+        let at = open(&disk, total).unwrap();
+        Self { disk, at, total }
+    }
+
+    /// The process is killed, and starts again.
+    fn restart(&mut self) {
+        self.disk = self.disk.kill();
+        self.at = open(&self.disk, self.total).unwrap();
+    }
+
+    /// Runs the writer, and the reads of older messages, until there is an answer.
+    fn ask(&mut self, op: StreamOp) -> Result<StreamReply, BusError> {
+        let Simulated { bus, writer } = &mut self.at;
+        let bus = &*bus;
+        let mut answer = pin!(bus.change_stream(op));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..100 {
+            if let Poll::Ready(answer) = answer.as_mut().poll(&mut context) {
+                return answer;
+            }
+            if !bus.archive.serve_one() {
+                writer.round(&bus.queue, Some(Duration::ZERO));
+            }
+        }
+        panic!("there is no answer");
+    }
+
+    fn make(&mut self, create: Create) -> StreamInfo {
+        self.ask(StreamOp::Create(create.into())).unwrap().info
+    }
+
+    fn add(&mut self, append: Append) -> StreamInfo {
+        self.ask(StreamOp::Append(append.into())).unwrap().info
+    }
+
+    fn refused(&mut self, op: StreamOp) -> StreamError {
+        match self.ask(op) {
+            Err(BusError::Stream(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn info(&self, channel: &str) -> Result<StreamInfo, BusError> {
+        self.at.bus.stream_info(&name(channel), false)
+    }
+
+    /// The texts of a stream, and whether there was a gap.
+    fn texts(&self, channel: &str) -> (Vec<String>, bool) {
+        self.read(Reader::open(self.at.bus.log(), &[name(channel)], Since::Earliest).with_copies())
+    }
+
+    fn read(&self, mut reader: Reader) -> (Vec<String>, bool) {
+        let context = Context::from_waker(Waker::noop());
+        let (mut texts, mut is_gap) = (Vec::new(), false);
+        for _ in 0..1_000 {
+            match reader.poll_stored(&context, Limit { messages: 3, bytes: usize::MAX }) {
+                Poll::Pending => self.at.bus.archive.serve_next(),
+                Poll::Ready(None) => return (texts, is_gap),
+                Poll::Ready(Some(batch)) => {
+                    is_gap |= batch.gap.is_some();
+                    texts.extend(batch.messages.iter().map(|message| {
+                        let text = message.draft.payload.plain_json();
+                        serde_json::from_str::<String>(&text).unwrap()
+                    }));
+                }
+            }
+        }
+        panic!("the reader does not end");
+    }
+
+    /// Everything that is known of all streams, except for when they were used.
+    fn all(&self) -> Vec<String> {
+        let saved = self.at.bus.log().saved_streams(TIME.get().into()).into_iter();
+        let without_use = |record: StreamRecord| {
+            let mut json: serde_json::Value = serde_json::from_slice(&record.encode()).unwrap();
+            json["state"]["used_ms"].take();
+            json.to_string()
+        };
+        saved.map(without_use).collect()
+    }
+}
+
+/// Everything that a stream has, with producers, epochs, `Stream-Seq`, closings, forks, names in use and owners.
+#[test]
+fn a_restart_changes_nothing() {
+    let mut site = Site::new(None);
+    let ttl = Lifetime::Idle(60);
+    let owner = Some("owner".into());
+    let made = site.make(Create { lifetime: ttl, owner, payloads: vec![Payload::from_text("first")], ..create("a") });
+    site.add(by(append("a", &["1", "2"]), 3, 0));
+    let tail = site.add(Append { seq: Some("s1".into()), ..by(append("a", &["3"]), 3, 1) }).tail;
+    site.make(create("deleted"));
+    site.add(append("deleted", &["secret"]));
+    site.make(fork("f", "a", Some(tail)));
+    site.make(fork("g", "f", None));
+    site.add(append("f", &["of f"]));
+    let bytes = Create { content_type: Some("text/plain".parse().unwrap()), ..create("bytes") };
+    site.make(bytes);
+    let data = vec![Payload::from_bytes(bytes::Bytes::from_static(b"\x00\xff"))];
+    site.add(Append { payloads: data, content_type: "text/plain".parse().ok(), ..append("bytes", &[]) });
+    site.add(Append { is_closing: true, ..by(append("f", &["last"]), 0, 0) });
+    site.ask(StreamOp::Delete(name("deleted"))).unwrap();
+    // Its name stays in use.
+    site.ask(StreamOp::Delete(name("a"))).unwrap();
+    let before = site.all();
+    let counts = site.at.bus.log().counts();
+    for _ in 0..3 {
+        site.restart();
+        assert_eq!(site.all(), before);
+        let after = site.at.bus.log().counts();
+        assert_eq!((after.streams, after.stream_footprint), (counts.streams, counts.stream_footprint));
+        assert_eq!(site.at.bus.log().head(), site.at.bus.log().head().max(made.created));
+        assert_eq!(site.texts("f"), (["first", "1", "2", "3", "of f", "last"].map(str::to_owned).to_vec(), false));
+        assert_eq!(site.texts("g"), (["first", "1", "2", "3"].map(str::to_owned).to_vec(), false));
+        assert_eq!(site.refused(StreamOp::Create(create("a").into())), StreamError::NameTaken(name("a")));
+        let closed = site.info("f").unwrap();
+        assert_eq!(
+            site.refused(StreamOp::Append(append("f", &["x"]).into())),
+            StreamError::Closed { tail: closed.tail }
+        );
+        let again = site.ask(StreamOp::Append(Append { is_closing: true, ..by(append("f", &["last"]), 0, 0) }.into()));
+        assert_eq!(again.unwrap().outcome, Outcome::Repeated(Some(0)));
+        let mut reader = Reader::open(site.at.bus.log(), &[name("bytes")], Since::Earliest);
+        let batch = reader.read(Limit::default()).unwrap();
+        assert_eq!(batch.messages[0].draft.payload.bytes().unwrap()[..], b"\x00\xff"[..]);
+        assert!(site.info("deleted").is_err());
+        assert_eq!(site.texts("deleted").0, [""; 0]);
+    }
+    let next = site.make(create("deleted")).created;
+    assert!(Some(next) > site.info("f").unwrap().end, "no position is used twice");
+}
+
+#[test]
+fn a_producer_continues_after_a_restart() {
+    let mut site = Site::new(None);
+    site.make(create("s"));
+    site.add(Append { seq: Some("b".into()), ..by(append("s", &["1"]), 3, 0) });
+    site.restart();
+    let ask = |append: Append| StreamOp::Append(append.into());
+    assert_eq!(site.ask(ask(by(append("s", &["1"]), 3, 0))).unwrap().outcome, Outcome::Repeated(Some(0)));
+    assert_eq!(site.refused(ask(by(append("s", &["x"]), 2, 0))), StreamError::StaleEpoch { current: 3 });
+    let gap = StreamError::SequenceGap { expected: 1, received: 2 };
+    assert_eq!(site.refused(ask(by(append("s", &["x"]), 3, 2))), gap);
+    let seq = Append { seq: Some("a".into()), ..append("s", &["x"]) };
+    assert_eq!(site.refused(ask(seq)), StreamError::Seq { last: "b".into() });
+    site.add(by(append("s", &["2"]), 3, 1));
+    site.restart();
+    assert_eq!(site.texts("s").0, ["1", "2"]);
+}
+
+/// An idle time began again at each start, or a stream that was read had expired after one.
+#[test]
+fn use_is_stored_and_an_end_too() {
+    let mut site = Site::new(None);
+    site.make(Create { lifetime: Lifetime::Idle(100), ..create("read") });
+    site.make(Create { lifetime: Lifetime::Idle(100), ..create("idle") });
+    let written = |site: &Site| site.at.bus.catalog.size().0;
+    for _ in 0..20 {
+        TIME.set(TIME.get() + 9_000);
+        let before = written(&site);
+        assert!(site.at.bus.stream_info(&name("read"), true).is_ok());
+        assert_eq!(written(&site), before, "a use alone writes nothing");
+        site.at.check();
+    }
+    assert_eq!(site.at.bus.log().counts().streams, 1, "the other one has ended");
+    let before = site.all();
+    site.restart();
+    assert_eq!(site.all().len(), 1, "{before:?}");
+    assert!(site.info("read").is_ok() && site.info("idle").is_err());
+    TIME.set(TIME.get() + 95_000);
+    assert!(site.info("read").is_ok(), "it was used less than 100 s ago");
+    TIME.set(TIME.get() + 30_000);
+    assert!(site.info("read").is_err());
+    // Another one may take the name at once: the end is stored before.
+    let created = site.make(create("read")).created;
+    site.restart();
+    assert_eq!(site.info("read").unwrap().created, created);
+    assert_eq!(site.info("read").unwrap().lifetime, Lifetime::Unlimited);
+}
+
+/// The memory has no message of the channel any more, and the disk has.
+#[test]
+fn a_channel_with_messages_on_disk_cannot_become_a_stream() {
+    let mut site = Site::new(None);
+    site.at.publish(publication("c", "old")).unwrap();
+    for n in 0..40 {
+        site.at.publish(publication(&format!("other{}", n % 7), &"x".repeat(300))).unwrap();
+    }
+    assert_eq!(site.at.bus.log().channel_stats(&name("c")).messages, 0);
+    let create_c = || StreamOp::Create(create("c").into());
+    assert_eq!(site.refused(create_c()), StreamError::ChannelInUse(name("c")));
+    site.restart();
+    assert_eq!(site.refused(create_c()), StreamError::ChannelInUse(name("c")));
+    let (_, states) = site.at.bus.plan_purge(name("c"));
+    site.at.publish(Publication::of_states(states)).unwrap();
+    site.ask(create_c()).unwrap();
+    site.make(create("unknown"));
+}
+
+#[test]
+fn what_is_refused_for_the_disk_changes_nothing() {
+    let mut site = Site::new(None);
+    site.make(create("s"));
+    site.add(by(append("s", &["1"]), 0, 0));
+    let before = site.all();
+    site.disk.faults(Faults { space: Some(40), ..Faults::default() });
+    for op in [
+        StreamOp::Append(by(append("s", &["2"]), 0, 1).into()),
+        StreamOp::Create(create("t").into()),
+        StreamOp::Create(fork("f", "s", None).into()),
+        StreamOp::Delete(name("s")),
+    ] {
+        assert!(matches!(site.ask(op), Err(BusError::DiskFull(_))));
+    }
+    assert_eq!((site.all(), site.texts("s").0), (before, vec!["1".to_owned()]));
+    let footprint = site.at.bus.log().counts().stream_footprint;
+    site.disk.faults(Faults::default());
+    site.at.check();
+    site.restart();
+    assert_eq!(site.at.bus.log().counts().stream_footprint, footprint, "nothing is reserved any more");
+    site.add(by(append("s", &["2"]), 0, 1));
+}
+
+/// An operation waited for ever for the end of a stream that could not be written.
+#[test]
+fn an_end_that_cannot_be_written_is_an_error() {
+    let mut site = Site::new(None);
+    site.make(Create { lifetime: Lifetime::Idle(1), ..create("s") });
+    TIME.set(TIME.get() + 2_000);
+    site.disk.faults(Faults { space: Some(40), ..Faults::default() });
+    let refused = site.ask(StreamOp::Create(create("s").into()));
+    assert!(matches!(refused, Err(BusError::DiskFull(_))), "{refused:?}");
+    let published = site.at.publish(publication("s", "x"));
+    assert!(matches!(published, Err(BusError::DiskFull(_))), "{published:?}");
+    site.disk.faults(Faults::default());
+    site.at.check();
+    site.make(create("s"));
+}
+
+/// A purge of a stream, and of a fork that has copies alone.
+#[test]
+fn a_purged_stream_stays_empty() {
+    let mut site = Site::new(None);
+    site.make(create("s"));
+    site.add(append("s", &["secret 1", "secret 2"]));
+    site.make(fork("f", "s", None));
+    for channel in ["s", "f"] {
+        let (_, states) = site.at.bus.plan_purge(name(channel));
+        site.at.publish(Publication::of_states(states)).unwrap();
+    }
+    site.add(append("s", &["3"]));
+    for _ in 0..2 {
+        assert_eq!((site.texts("s").0, site.texts("f").0), (vec!["3".to_owned()], vec![]));
+        site.restart();
+    }
+    // The bytes leave the disk.
+    TIME.set(TIME.get() + 20_000);
+    purges::erase(&mut site.at).unwrap();
+    assert_eq!(purges::occurrences(&site.disk, "secret"), 0, "no file has it");
+    site.restart();
+    assert_eq!((site.texts("s").0, site.texts("f").0), (vec!["3".to_owned()], vec![]));
+}

@@ -1,0 +1,230 @@
+//! One round of publishing: what waits is planned, written, synced, made visible and answered.
+
+use std::collections::VecDeque;
+
+use super::{
+    Failure, RESERVED_MS, Writer,
+    batch::{Batch, Planned, change_of},
+    fail,
+};
+use crate::{
+    live::{
+        bus::{
+            BusError, Published, StoredState,
+            answers::Claim,
+            file::{
+                Fsync,
+                purge::{self, Purge},
+                queue::Job,
+                states::Pending,
+            },
+        },
+        clock::Moment,
+        log::{Admission, Change, Staged},
+    },
+    pure::{Cursor, Epoch, Message, stream::EndReason},
+};
+
+impl Writer {
+    /// Publishes the first of `jobs`, and those after it up to one that depends on them. Returns why nothing could be written, if nothing was.
+    pub(super) fn publish_next(&mut self, jobs: &mut VecDeque<Job>) -> Result<Option<BusError>, Failure> {
+        let now = (self.clock)();
+        if self.store.is_full() && now.mono_ms >= self.roll_after_ms {
+            match self.roll() {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    jobs.drain(..).for_each(|job| drop(job.reply.send(Err(answer.clone()))));
+                    return Ok(None);
+                }
+                Err(Failure(reason)) => return Err(fail(jobs.drain(..).map(|job| job.reply), reason)),
+            }
+        }
+        let reserved_before = self.store.reserved_ms;
+        let next_ms = self.store.last.next(now.time_ms).ms;
+        // If half of the reservation is left, a later sync extends it, too.
+        let is_reserving = self.fsync != Fsync::Always && next_ms >= self.promised_ms;
+        let is_extending = self.fsync != Fsync::Always && next_ms + RESERVED_MS / 2 >= reserved_before;
+        if is_reserving || is_extending {
+            self.store.reserved_ms = next_ms + RESERVED_MS;
+        }
+        let mut batch = Batch {
+            encoder: self.store.begin(),
+            changes: Vec::new(),
+            placed: Vec::new(),
+            copied: Vec::new(),
+            pending: Pending::default(),
+            reserved: 0,
+            staged: Staged::at(self.store.last),
+            planned: Vec::with_capacity(jobs.len()),
+            has_streams: self.log.has_streams(),
+        };
+        while let Some(job) = jobs.pop_front() {
+            if let Some(waiting) = self.plan(job, &mut batch, now) {
+                jobs.push_front(waiting);
+                break;
+            }
+        }
+        if batch.is_empty() {
+            self.store.reserved_ms = reserved_before;
+            batch.answer();
+            return Ok(None);
+        }
+        if let Err(error) = self.store.write(&batch.encoder) {
+            self.store.reserved_ms = reserved_before;
+            return self.unwritten(batch, &error).map(Some);
+        }
+        let is_synced = self.fsync == Fsync::Always
+            || is_reserving
+            || batch.pending.changes.iter().any(|change| change.table.is_synced);
+        if is_synced && let Err(Failure(reason)) = self.sync(batch.encoder.bytes().len() as u64) {
+            return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason));
+        }
+        self.written(batch, is_synced, now)?;
+        if self.fsync == Fsync::Never && is_extending && !is_reserving {
+            self.begin_sync()?;
+        }
+        Ok(None)
+    }
+
+    /// Nothing of it is there.
+    fn unwritten(&mut self, batch: Batch, error: &std::io::Error) -> Result<BusError, Failure> {
+        let mut answers = self.answers.lock();
+        (0..batch.reserved).for_each(|_| answers.take_back());
+        drop(answers);
+        for change in &batch.changes {
+            if let Change::Stream(_, Some(inherited)) = change {
+                self.log.release(inherited);
+            }
+        }
+        let answer = self.problem(error);
+        let written = self.store.last;
+        if let Err(Failure(reason)) = self.undo() {
+            return Err(fail(batch.planned.into_iter().map(|one| one.reply), reason));
+        }
+        for mut planned in batch.planned {
+            // What was published before is answered again.
+            if planned.result.is_ok() && !planned.was_there(written) {
+                planned.result = Err(answer.clone());
+            }
+            planned.answer();
+        }
+        Ok(answer)
+    }
+
+    /// All of it is as durable as the setting promises: it becomes visible, and is answered.
+    fn written(&mut self, batch: Batch, is_synced: bool, now: Moment) -> Result<(), Failure> {
+        self.solved();
+        self.store.commit(&batch.encoder, &batch.placed);
+        self.store.commit_streams(&batch.copied, batch.staged.last);
+        {
+            let mut states = self.store.states.lock();
+            batch.pending.changes.iter().for_each(|change| states.apply(change_of(change)));
+        }
+        let purges = batch.pending.changes.iter().filter(|change| change.table == purge::TABLE);
+        let purges: Vec<Purge> = purges.filter_map(Purge::of).collect();
+        // Before a stream is seen to have ended, nothing of it is read from the disk.
+        purges.iter().for_each(|purge| purge.obey_on_disk(&self.store.catalog));
+        let written_ms = self.mono_ms();
+        self.written = Some(written_ms);
+        if self.fsync == Fsync::EverySecond && !is_synced {
+            self.dirty_since.get_or_insert(written_ms);
+        }
+        let Batch { changes, planned, .. } = batch;
+        if let Err(id) = self.log.apply(changes, now) {
+            let reason = format!("{}: the id {id} is not newer than those before", self.directory());
+            return Err(fail(planned.into_iter().map(|one| one.reply), reason));
+        }
+        purges.iter().for_each(|purge| self.log.purge_up_to(&purge.channel, purge.up_to));
+        planned.into_iter().for_each(Planned::answer);
+        Ok(())
+    }
+
+    /// Plans one job; returns it if it depends on what is planned.
+    fn plan(&mut self, job: Job, batch: &mut Batch, now: Moment) -> Option<Job> {
+        if job.stream.is_some() {
+            return self.plan_stream(job, batch, now);
+        }
+        if batch.has_streams || !batch.staged.is_empty() {
+            // What was published before is answered, whatever has become of the stream.
+            let found = job.claim.as_ref().map(|claim| self.answers.lock().find(claim, Epoch::ANY, now.mono_ms));
+            let is_new = !matches!(found, Some(Err(_) | Ok(Some(_))));
+            match self.log.admit_drafts(&job.drafts, &batch.staged, now) {
+                Ok(Admission::Waits) if is_new => return Some(job),
+                Ok(Admission::Expired(name)) if is_new => {
+                    return match self.plan_end(&name, EndReason::Expired, batch, now) {
+                        Ok(()) => Some(job),
+                        Err(error) => {
+                            batch.planned.push(Planned::new(job.reply, Err(error)));
+                            None
+                        }
+                    };
+                }
+                Err(refused) if is_new => {
+                    batch.planned.push(Planned::new(job.reply, Err(refused.into())));
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        let Job { drafts, states, claim, reply, .. } = job;
+        let (count, begun) = (drafts.len(), batch.pending.changes.len());
+        let admitted = self.admit(claim.as_ref(), states, &mut batch.pending, (count, batch.staged.last), now);
+        let result = match admitted {
+            Ok(Some(published)) => Ok(published),
+            Err(error) => Err(error),
+            Ok(None) => {
+                let (mut ids, mut changes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+                let mut id = batch.staged.last;
+                for draft in drafts {
+                    id = id.next(now.time_ms);
+                    ids.push(id);
+                    changes.push(Change::Message(Message::new(id, draft)));
+                }
+                if batch.has_streams {
+                    self.purge_streams(&mut changes, &batch.pending.changes[begun..]);
+                    self.log.stage(&changes, &mut batch.staged, now);
+                }
+                batch.staged.last = id.max(batch.staged.last);
+                batch.add(changes, begun, claim.as_ref(), now);
+                Ok(Published { ids, is_repeat: false })
+            }
+        };
+        batch.planned.push(Planned::new(reply, result));
+        None
+    }
+
+    /// The answer to a publication that has been made before; `None` if it is new. It is one of `count` messages after `last`.
+    ///
+    /// # Errors
+    /// When there is no space for its states, or its key; then nothing of it is pending.
+    fn admit(
+        &self,
+        claim: Option<&Claim>,
+        states: Vec<StoredState>,
+        pending: &mut Pending,
+        (count, last): (usize, Cursor),
+        now: Moment,
+    ) -> Result<Option<Published>, BusError> {
+        let mut answers = self.answers.lock();
+        if let Some(claim) = claim
+            && let Some(published) = answers.find(claim, Epoch::ANY, now.mono_ms)?
+        {
+            return Ok(Some(published));
+        }
+        let begun = pending.changes.len();
+        let stored = self.store.states.lock();
+        let mut changes = states.into_iter();
+        let planned = changes.try_for_each(|change| stored.plan(change, pending, self.store.segment_bytes));
+        drop(stored);
+        let admitted = planned.and_then(|()| claim.map_or(Ok(()), |claim| answers.reserve(claim, now.mono_ms)));
+        if let Err(error) = admitted {
+            pending.take_back(begun);
+            return Err(error);
+        }
+        if let Some(claim) = claim {
+            let first = if count == 0 { Cursor::ZERO } else { last.next(now.time_ms) };
+            answers.set(claim, first, count);
+        }
+        Ok(None)
+    }
+}
