@@ -199,7 +199,8 @@ impl Writer {
             self.recount(entry.owner.as_ref(), entry.counted, 0);
             let Some(fork) = entry.state.fork() else { return };
             let Some(source) = self.streams.entries.get_mut(&fork.source) else { return };
-            source.forks -= 1;
+            // An import may have read the fork before its source, which does not count it then.
+            source.forks = source.forks.saturating_sub(1);
             if source.forks == 0 && source.channel.is_none() {
                 next = Some(fork.source.clone());
             }

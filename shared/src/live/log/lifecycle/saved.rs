@@ -72,7 +72,8 @@ impl Log {
             }
             let mut messages: Vec<Message> = messages.into_values().collect();
             messages.sort_unstable_by_key(|message| message.id);
-            if messages.len() as u64 != saved.messages {
+            // More of them follow a checkpoint when they were written again behind it.
+            if (messages.len() as u64) < saved.messages {
                 incomplete.push((saved.channel.clone(), saved.state.created()));
                 lose_before(&mut saved, oldest);
                 messages.retain(|message| message.id > oldest);

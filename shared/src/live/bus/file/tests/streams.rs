@@ -15,6 +15,7 @@ use crate::pure::{
 
 mod crash;
 mod retention;
+mod tools;
 
 thread_local! {
     static TIME: Cell<u64> = const { Cell::new(START) };
