@@ -20,7 +20,7 @@ describe(`faults of Redis and the way to it (TRIDENT_SEED=${seed})`, () => {
   after(() => cluster?.stop());
   const fault = faultsOf(() => cluster);
 
-  /** What everybody is told while Redis is away, from `leave` on. */
+  /** The answers of all services while Redis is unavailable, after `leave`. */
   async function away(trial, leave) {
     const left = performance.now();
     const links = trial.links();

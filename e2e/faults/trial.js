@@ -181,7 +181,7 @@ async function suffer(cluster, name, fault, { gaps = false, check = () => {}, re
 }
 
 /**
- * Declares tests on `cluster()`: `fault(name, body, {gaps, check, renames, every, timeout})`. `gaps`: everybody is told of one, not nobody;
+ * Declares tests on `cluster()`: `fault(name, body, {gaps, check, renames, every, timeout})`. `gaps`: every reader must get one, instead of none;
  * `check(row, trial)`: what else holds of the account; `renames`: as of a `Trial`; `every`: as of `begin`.
  */
 export function faultsOf(cluster) {

@@ -204,7 +204,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
     });
 
     for (const [way, options] of Object.entries(WAYS)) {
-      test(`typing is told to the others alone, ${way}`, async () => {
+      test(`typing is sent to the others only, ${way}`, async () => {
         const [room, mei, arun] = await together(stack.base, 2, options);
         const stranger = await chat(stack.base);
         await mei.ask("name", "Mei");
@@ -223,7 +223,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       });
     }
 
-    test("presence is told at most once a second, with everybody who came and went", async () => {
+    test("presence is sent at most once a second, with everyone who joined and left", async () => {
       const [room, watcher] = await together(stack.base, 1);
       await watcher.ask("name", "Watcher");
       const others = [];

@@ -120,7 +120,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       await until("the room is empty", async () => (await ask(stranger, "who", room)).length === 0);
     });
 
-    it("hears what everybody is told", async () => {
+    it("receives broadcasts to everyone", async () => {
       const all = [await connect(), await connect(), await connect("/admin")];
       all[2].once("shouted", () => assert.fail("another namespace heard it"));
       const heard = [once(all[0], "shouted"), once(all[1], "shouted")];
