@@ -86,7 +86,7 @@ describe("client in Chromium", () => {
     ]) assert.match(log, said);
   });
 
-  test("nothing to complain about, on one way after the other", async () => {
+  test("no errors in the console, on each transport in turn", async () => {
     const client = await begin();
     await client.shows("open websocket");
     await client.writer.to(50);

@@ -221,7 +221,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground, input: ${kind}`,
     await other.context().close();
   });
 
-  test("another channel, by the keyboard alone", async () => {
+  test("another channel is opened by the keyboard alone", async () => {
     const writer = await play.visit();
     await writer.to(3);
     await play.all(writer);
@@ -239,7 +239,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground, input: ${kind}`,
     assert.deepEqual(play.page.complaints, []);
   });
 
-  test("the longest name and the longest room are accepted, and no longer ones", async () => {
+  test("names and rooms of the maximum length are accepted, and longer ones are not", async () => {
     await play.visit(SIZES.phone);
     await play.page.locator('#talk-state[data-phase="open"]').waitFor();
     const room = play.name("long").padEnd(123, "r");

@@ -10,7 +10,7 @@ import { ROOT, STANDALONE } from "../lib/stack.js";
 import { token } from "../lib/token.js";
 import { PANES, Playground } from "./playground.js";
 
-test("the page has words, in both languages, for every refusal that docs/PROTOCOL.md lists", () => {
+test("the page describes, in both languages, every refusal that docs/PROTOCOL.md lists", () => {
   const [protocol, words] = ["docs/PROTOCOL.md", "web/playground/src/text.ts"].map((file) => readFileSync(path.join(ROOT, file), "utf8"));
   const codes = [...protocol.matchAll(/^\| (?:401|403|429, 503) \|(.*)$/gm)].flatMap(([, row]) => row.match(/\b[a-z]+(?:_[a-z]+)+\b/g));
   assert.ok(codes.length >= 10, codes.join());

@@ -65,7 +65,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
   });
 
   for (const [clock, skew] of [["ahead", 600_000], ["behind", -600_000]]) {
-    test(`a device whose clock is ${clock}: latencies and missed messages are right`, async () => {
+    test(`a device whose clock is ${clock} shows correct latencies and missed messages`, async () => {
       const shift = (skew) => {
         const { now } = Date;
         Date.now = () => now() + skew;
@@ -183,7 +183,7 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground: ${kind}`, () => 
     await play.within("chat", "[data-do=offer]").waitFor({ state: "hidden" });
   });
 
-  test("a stopped server has the same words in all panes, in the chat and in the form", async () => {
+  test("a stopped server is described in the same words in all panes, the chat and the form", async () => {
     const own = await startService("standalone", PINGS);
     try {
       play.page = await tab(play.browser, { locale: "en-GB" });

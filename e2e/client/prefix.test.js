@@ -60,7 +60,7 @@ http {
     ["docs", ["#text h2"]],
     ["nothing/here", ["h1"]],
   ]) {
-    test(`case 4.6: the page /push/${name} asks for nothing outside of the prefix`, async () => {
+    test(`case 4.6: the page /push/${name} requests nothing outside of the prefix`, async () => {
       const page = await tab(browser);
       const outside = [];
       page.on("request", (request) => new URL(request.url()).pathname.startsWith("/push/") || outside.push(request.url()));
@@ -78,7 +78,7 @@ http {
   }
 
   for (const transport of ["websocket", "sse", "stream", "longpoll"]) {
-    test(`case 4.6: the client library reads through it: ${transport}`, async () => {
+    test(`case 4.6: the client library reads behind the prefix: ${transport}`, async () => {
       const channel = `public.prefix-${transport}`;
       const connection = connect({ url: base, channels: [channel], transports: [transport], websocket: socketio(io) });
       try {

@@ -89,7 +89,7 @@ describe("streams behind a bad proxy", () => {
     });
   }
 
-  test("what hangs is given up and taken up again", async () => {
+  test("a hanging request is aborted and repeated", async () => {
     const { writer, direct, read, reading } = await begin();
     await write(writer, 20);
     await until("read", () => read.length === 20);
@@ -135,7 +135,7 @@ describe("streams behind a bad proxy", () => {
     await assert.rejects(reading, { code: "stream_not_found" });
   });
 
-  test("a worker that takes over fences off the one before", async () => {
+  test("a new worker fences off the previous one", async () => {
     const { open, reading, read } = await begin();
     const worker = (epoch) => new Stream(new URL(open(server.base).url).pathname.slice("/streams/".length), { url: server.base, token: token(), producer: { id: "worker", epoch } });
     const [old, successor, careless] = [worker(1), worker(2), worker(2)];

@@ -48,7 +48,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       describe(transport, () => {
         const from = (options) => listen(stack.base, { transports: [transport], ...options });
 
-        test("messages of several channels, as they were published", async () => {
+        test("messages of several channels arrive as they were published", async () => {
           const [a, b] = [newChannel(), newChannel()];
           const since = await head(stack.base, a);
           const lines = [
@@ -68,7 +68,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           assert.equal(connection.state.transport, transport);
         });
 
-        test("from now on: what is published once it is open", async () => {
+        test("without a position: messages published after the opening", async () => {
           const channel = newChannel();
           await publishAll(stack.base, [{ channel, data: "before" }]);
           const connection = from({ channels: [channel] });
@@ -99,7 +99,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           assert.deepEqual(told, [{ requested: writer.ids[0], resumed: writer.ids[3] }, 4, 5, 6, 7, 8]);
         });
 
-        test("the chat's first room, with what it said before", async () => {
+        test("the chat's first room, with its history", async () => {
           const channel = "chat.lobby";
           const since = await head(stack.base, channel);
           const ids = await publishAll(stack.base, [1, 2, 3].map((data) => ({ channel, event: "chat message", data })));
@@ -114,7 +114,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
           ["a bad channel", { channels: ["a//b"] }, 400, "bad_channel"],
           ["a bad cursor", { channels: ["public.a"], since: "yesterday" }, 400, "bad_cursor"],
         ]) {
-          test(`${name}: it stops, and says why`, async () => {
+          test(`${name}: it stops, and reports the reason`, async () => {
             const connection = from(options);
             await assert.rejects(soon("an end", connection.next()), (error) => {
               assert.ok(error instanceof TridentError);
@@ -143,7 +143,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       });
     }
 
-    test("the best of them is taken", async () => {
+    test("the best transport is chosen", async () => {
       const connection = listen(stack.base, { channels: [newChannel()] });
       await isOpen(connection);
       assert.equal(connection.state.transport, "websocket");
@@ -172,7 +172,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.deepEqual(read, writer.ids);
     });
 
-    test("publish gives the id that a reader sees, and a key adds once", async () => {
+    test("publish returns the id that readers see, and a key stores once", async () => {
       const channel = newChannel();
       const connection = listen(stack.base, { channels: [channel] });
       await isOpen(connection);

@@ -31,7 +31,7 @@ describe("docker compose up", () => {
 
   checkRoutes(() => installation);
 
-  test("nothing runs as root or may write to its image, and all is well", { timeout: 2 * MINUTES }, async () => {
+  test("every container is healthy, runs without root, and has a read-only image", { timeout: 2 * MINUTES }, async () => {
     for (const service of ["redis", "gateway", ...SERVICES]) {
       const [container] = await until(`${service} healthy`, async () => {
         const all = await installation.containers(service);
@@ -167,7 +167,7 @@ describe("docker compose up", () => {
 
     checkRoutes(() => ({ base: installation.secure }));
 
-    test("the other port sends visitors there, and takes no token", { timeout: MINUTES }, async () => {
+    test("the plain port redirects pages, and rejects tokens", { timeout: MINUTES }, async () => {
       await until("it has heard", async () => (await ask(`${installation.base}/`)).status === 308, { within: MINUTES, every: 250 });
       assert.equal((await ask(`${installation.base}/chat`)).headers.location, `${installation.secure}/chat`);
       assert.equal((await ask(`${installation.base}/data`)).json().error.code, "tls_required");
@@ -176,7 +176,7 @@ describe("docker compose up", () => {
       client.close();
     });
 
-    test("a certificate that is put there is taken over, and so is the next one", { timeout: 2 * MINUTES }, async () => {
+    test("an installed certificate is used, and so is its replacement", { timeout: 2 * MINUTES }, async () => {
       const shown = () => new Promise((resolve, reject) => {
         const socket = tls.connect({ port: installation.tlsPort, host: "127.0.0.1", rejectUnauthorized: false }, () => {
           resolve(socket.getPeerCertificate().subject.CN);

@@ -26,7 +26,7 @@ function blocks(page, pattern, count) {
   return found.map(({ text }) => text);
 }
 
-describe("Compose as the pages have it", () => {
+describe("the Compose commands of the documentation", () => {
   const secret = randomBytes(32).toString("hex");
   const [whole] = blocks("README.md", /^docker compose/m, 1);
   const [up, withTls, down] = blocks("docs/TUTORIAL.md", /^docker compose/m, 3);
@@ -65,7 +65,7 @@ describe("Compose as the pages have it", () => {
     assert.equal(answer.status, 201, answer.body);
   };
 
-  test("the one command of README.md brings all of it up, the playground too, and Ctrl-C ends it", { timeout: 45 * MINUTES }, async () => {
+  test("the command of README.md starts everything, and Ctrl-C stops it", { timeout: 45 * MINUTES }, async () => {
     // It stays in the foreground, and nothing says when it is done but that it serves.
     await shell.run(`${whole.trim()} &\n`);
     const base = `http://127.0.0.1:${ports[0]}`;
@@ -76,7 +76,7 @@ describe("Compose as the pages have it", () => {
     await shell.run("kill -INT %docker; wait %docker || true\n");
   });
 
-  test("the tutorial brings it up, with as many replicas as it says and the secret that it writes down", { timeout: 45 * MINUTES }, async () => {
+  test("the tutorial starts it with its replicas and its secret", { timeout: 45 * MINUTES }, async () => {
     // It is ended by a signal, which it must be ready for by then.
     const server = `READY=$(mktemp -u); bash -c 'trap "exit 0" TERM; : > "$0"; while :; do sleep 1; done' "$READY" &`;
     await shell.run(`TRIDENT=$PWD\n${server} SERVER=$!\nuntil [ -e "$READY" ]; do sleep 0.05; done\nsleep 3600 & FILES=$!\n${up}`);
@@ -90,7 +90,7 @@ describe("Compose as the pages have it", () => {
     await publishes(base);
   });
 
-  test("operations has it upgraded, each replica to the new version", { timeout: 45 * MINUTES }, async () => {
+  test("the upgrade of OPERATIONS.md replaces each replica", { timeout: 45 * MINUTES }, async () => {
     const before = await ids("sse-svc");
     await shell.run(roll.replaceAll("1.2.0", NEXT));
     for (const service of ["comet-svc", "chat-svc", "sse-svc"]) {
@@ -103,7 +103,7 @@ describe("Compose as the pages have it", () => {
     await publishes(`http://127.0.0.1:${ports[0]}`);
   });
 
-  test("the tutorial adds TLS by a certificate for trial, and takes all of it down", { timeout: 10 * MINUTES }, async () => {
+  test("the tutorial adds TLS with a trial certificate, and removes everything", { timeout: 10 * MINUTES }, async () => {
     await shell.run(withTls);
     const certificate = path.join(shell.folder, "trial.pem");
     const [gateway] = await until("the gateway with TLS", async () => (await ids("gateway-tls")).length === 1 && ids("gateway-tls"), { within: MINUTES, every: 250 });

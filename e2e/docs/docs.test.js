@@ -201,7 +201,7 @@ describe("documentation", () => {
     if (blocks.length === 0) {
       test(`${page} has no blocks, and no plan`, () => assert.equal(plan, undefined));
     } else if (plan === "anything") {
-      test(`${page}: each block is run by somebody`, () => {
+      test(`${page}: each block has a test`, () => {
         for (const block of blocks) assert.ok(isElsewhere(block), `${page}:${block.line}: who runs this?\n${block.text}`);
         for (const [, target] of blocks.map(({ text }) => text).join("\n").matchAll(/^make ([a-z0-9-]+)/gm)) {
           assert.match(readFileSync(path.join(ROOT, "Makefile"), "utf8"), new RegExp(`^([a-z0-9-]+ )*${target}( [a-z0-9-]+)*:( |$)`, "m"), `make ${target}`);
@@ -219,7 +219,7 @@ describe("documentation", () => {
         assert.deepEqual(linksOf(page).toSorted(), linksOf(plan).map((link) => (link === page ? plan : link)).toSorted());
       });
     } else {
-      test(`${page}: each block does what it says`, { timeout: 300_000 }, async () => {
+      test(`${page}: each block has the documented effect`, { timeout: 300_000 }, async () => {
         assert.ok(plan, `nobody runs the blocks of ${page}: give it a plan`);
         assert.equal(blocks.length, plan.length, `${page} has ${blocks.length} blocks: ${blocks.map(({ line, text }) => `${line}: ${text.split("\n")[0]}`).join("; ")}`);
         if (plan.every(({ who }) => who)) return;

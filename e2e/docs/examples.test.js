@@ -33,7 +33,7 @@ describe("docs/MIGRATING.md: a client that subscribes", () => {
     return { asked, logged, waits, happens: (event, ...args) => listeners[event](...args) };
   }
 
-  test("resumes from the place of its subscription if nothing had come yet", () => {
+  test("resumes from the start of its subscription if no message had arrived", () => {
     const { asked, happens } = begin([{ ok: true, cursor: "5-0" }, { ok: true, cursor: "9-0" }, { ok: true, cursor: "9-0" }]);
     happens("connect");
     happens("connect");
@@ -42,7 +42,7 @@ describe("docs/MIGRATING.md: a client that subscribes", () => {
     assert.deepEqual(asked, [undefined, "5-0", "7-0"]);
   });
 
-  test("resumes after a gap, and not before it again", () => {
+  test("resumes after a gap, not before it", () => {
     const { asked, happens } = begin([{ ok: true, cursor: "5-0" }, { ok: true, cursor: "20-0" }]);
     happens("connect");
     happens("gap", { requested: "5-0", resumed: "12-0" });
@@ -50,7 +50,7 @@ describe("docs/MIGRATING.md: a client that subscribes", () => {
     assert.deepEqual(asked, [undefined, "12-0"]);
   });
 
-  test("repeats a subscription that failed for now, and reports one that is refused", () => {
+  test("repeats a subscription after a temporary failure, and reports a rejected one", () => {
     const refused = (code) => ({ ok: false, error: { code, message: code } });
     const { asked, waits, logged, happens } = begin([refused("bus_unavailable"), refused("insufficient_scope")]);
     happens("connect");
@@ -60,7 +60,7 @@ describe("docs/MIGRATING.md: a client that subscribes", () => {
   });
 });
 
-test("docs/TUTORIAL.md: the long poll pauses after an answer that is not JSON, and gives up one that does not come", async () => {
+test("docs/TUTORIAL.md: the long poll pauses after an answer that is not JSON, and aborts one that does not arrive", async () => {
   const [poll] = /async function poll\(\) \{[^]*?\n  \}/.exec(block("docs/TUTORIAL.md", "async function poll"));
   const waits = [];
   const signals = [];

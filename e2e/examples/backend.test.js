@@ -85,7 +85,7 @@ for (const [name, run] of Object.entries(EXAMPLES)) {
     });
     after(() => both?.stop());
 
-    test("a client is who its cookie says, its event is answered, and the feed has it", async () => {
+    test("a cookie identifies a client, its event is answered, and the feed contains it", async () => {
       const ann = await both.connect("theme=dark; user=ann");
       const created = new Promise((resolve) => ann.once("created", resolve));
       assert.equal((await ann.emitWithAck("subscribe", { channels: ["orders.ann"] })).ok, true);
@@ -114,7 +114,7 @@ for (const [name, run] of Object.entries(EXAMPLES)) {
       assert.equal((await ask(both.at, { method: "POST", body: "{}" })).status, 401);
     });
 
-    test("when the backend is gone, events are acked in time", async () => {
+    test("without a backend, events are acknowledged in time", async () => {
       const ann = await both.connect("user=ann");
       await Promise.all(both.backends.map((one) => one.stop("SIGKILL")));
       const answer = await ann.timeout(10_000).emitWithAck("order.create", { tea: 3 });
@@ -150,7 +150,7 @@ describe("the session of an Express application", () => {
     assert.equal((await ann.emitWithAck("subscribe", { channels: ["orders.bob"] })).error.code, "insufficient_scope");
   });
 
-  test("nobody connects without a session, with a forged one, or after logging out, which disconnects", async () => {
+  test("connecting needs a valid session, and logging out disconnects", async () => {
     const isRefused = (error) => error.message === "log in first" && error.data.code === "refused";
     assert.equal((await post("/login", { body: "user=bob&password=wrong" })).status, 401);
     await assert.rejects(both.connect(), isRefused);

@@ -62,7 +62,7 @@ describe("publishing from a backend", { concurrency: true }, () => {
   after(() => server?.stop());
 
   for (const [name, command] of Object.entries(EXAMPLES)) {
-    test(`${name}: once, whatever happens on the way`, async () => {
+    test(`${name}: a publication is stored once despite failures`, async () => {
       // Of a connection that was cut in the middle curl does not know whether it may ask again.
       const troubles = name === "curl" ? [503, 429] : [503, "cut", "lose the answer", 429];
       const proxy = await front(server.base, troubles);
@@ -85,7 +85,7 @@ describe("publishing from a backend", { concurrency: true }, () => {
       }
     });
 
-    test(`${name}: a refusal is final, and told`, async () => {
+    test(`${name}: a rejection is final, and reported`, async () => {
       const proxy = await front(server.base, []);
       try {
         const refused = start(command, proxy.base, ["public.a", "1"], { trident: { publish: ["other"] } });

@@ -58,7 +58,7 @@ describe("a run", () => {
     return first;
   }
 
-  test("is shown to its end by a page that is reloaded, on a second device, and by both while the network fails", async () => {
+  test("is shown completely after a reload, on a second device, and through a network failure", async () => {
     const first = await begin();
     await first.page.reload();
     await first.words(10);
@@ -92,7 +92,7 @@ describe("a run", () => {
     for (const one of [first, second, late]) await one.close();
   });
 
-  test("is stopped from another device, and both show the same part of it", async () => {
+  test("is stopped from another device, and both show the same part", async () => {
     const first = await begin();
     const second = await device(first.page.url(), "phone");
     await second.words(3);

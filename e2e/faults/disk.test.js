@@ -78,18 +78,18 @@ describe("a power cut loses what TRIDENT_FSYNC allows", () => {
   }
   const lost = (published) => published.filter(({ isThere }) => !isThere);
 
-  test("always: nothing", async () => {
+  test("always: no message", async () => {
     const { published, isGap } = await cut("always");
     assert.deepEqual([lost(published), isGap], [[], false]);
   });
 
-  test("never: whatever was not synced, and whoever had it gets a gap", async () => {
+  test("never: unsynced messages are lost, and readers that had them get a gap", async () => {
     const { published, isGap } = await cut("never");
     assert.ok(lost(published).length > COUNT / 2, `${lost(published).length} of ${published.length} are lost`);
     assert.equal(isGap, true);
   });
 
-  test("1s: of the last second", async () => {
+  test("1s: messages of the last second", async () => {
     const { published, isGap } = await cut("1s", 5_000);
     // A sync takes a moment, too, and a busy machine longer.
     assert.deepEqual(lost(published).filter(({ age }) => age > 3_000), []);

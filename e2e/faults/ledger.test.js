@@ -37,7 +37,7 @@ function before(n, entry, history = everything) {
 }
 
 describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
-  test("a history in which nothing is wrong", () => {
+  test("accepts a correct history", () => {
     const { wrong, ...sums } = accounts(everything);
     assert.deepEqual(wrong, []);
     assert.deepEqual(sums, { published: 60, acknowledged: 58, added: 59, delivered: 3 * 59, lost: 0, excused: 0, repeated: 0, gaps: 0, silence: { sse: 1 } });
@@ -69,7 +69,7 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
     });
   }
 
-  test("a gap excuses what is missing up to where it resumes, and nothing after it", () => {
+  test("a gap explains the messages lost before its cursor, and none after it", () => {
     const entries = [...everything.filter(({ n }) => n <= 20), gap(20, 24), ...everything.filter(({ n }) => n > 24)];
     assert.deepEqual(accounts(entries).wrong, []);
     assert.equal(accounts(entries).excused, 4);
@@ -77,7 +77,7 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
     assert.deepEqual(more.wrong, [`two was never given message 25 (${idOf(25)})`]);
   });
 
-  test("a loss of the log is excused only for readers that were notified", () => {
+  test("a loss in the log is accepted only from readers that got a gap", () => {
     const loss = (ledger) => ledger.lossUpTo(idOf(30));
     const told = [...everything.filter(({ n }) => n <= 20), gap(20, 20), ...everything.filter(({ n }) => n > 20 && n !== 28)];
     assert.deepEqual(accounts(told, loss).wrong, []);
@@ -86,14 +86,14 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
     assert.equal(accounts(told.filter(({ n }) => n !== 31), loss).lost, 1, "after the loss");
   });
 
-  test("a publication that is acknowledged with two ids was added twice", () => {
+  test("a publication acknowledged with two ids counts as stored twice", () => {
     const ledger = new Ledger();
     ledger.acknowledged(ledger.next(), "5-0");
     ledger.acknowledged(0, "5-1");
     assert.match(ledger.close().wrong[0], /acknowledged as 5-0 and as 5-1/);
   });
 
-  test("any one change to a history is found", () => {
+  test("any single change to a history is found", () => {
     const pick = chance();
     for (let round = 0; round < 500; round += 1) {
       const at = pick(everything.length);
@@ -112,7 +112,7 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
     }
   });
 
-  test("the longest silence is the longest of all readers, by transport", () => {
+  test("the longest silence is reported for each transport", () => {
     const ledger = new Ledger();
     for (const [transport, times] of [["sse", [0, 10, 500]], ["sse", [0, 20, 40]], ["comet", [100]], ["socket.io", [1, 9]]]) {
       const account = ledger.reader(transport, transport);
@@ -121,7 +121,7 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
     assert.deepEqual(ledger.close().silence, { sse: 490, comet: 0, "socket.io": 8 });
   });
 
-  test("ids are compared as the numbers that they are", () => {
+  test("ids are compared as numbers", () => {
     assert.ok(compare("9-10", "9-9") > 0 && compare("10-0", "9-9") > 0 && compare("9-9", "9-9") === 0);
   });
 });

@@ -38,7 +38,7 @@ describe("the proxy", { timeout: 60_000 }, () => {
     return said;
   }
 
-  test("hands on megabytes as they are, and the end of them", async () => {
+  test("forwards megabytes unchanged, and their end", async () => {
     const one = await client();
     const all = Array.from({ length: 300_000 }, (_, n) => `${n};`).join("");
     one.say(all);
@@ -47,7 +47,7 @@ describe("the proxy", { timeout: 60_000 }, () => {
     assert.equal(one.text === all, true);
   });
 
-  test("stalls without ending anything, and then hands on all of it", async () => {
+  test("stalls without closing, and then forwards everything", async () => {
     const one = await client();
     one.say("a");
     await until("a", () => one.text === "a");
@@ -61,7 +61,7 @@ describe("the proxy", { timeout: 60_000 }, () => {
     assert.equal(one.error ?? other.error, undefined);
   });
 
-  test("breaks off one answer in its middle", async () => {
+  test("cuts one answer in its middle", async () => {
     const one = await client();
     one.say("before.");
     await until("before", () => one.text === "before.");
@@ -76,7 +76,7 @@ describe("the proxy", { timeout: 60_000 }, () => {
     await until("the whole", () => next.text === "whole again");
   });
 
-  test("is slow, and keeps the order", async () => {
+  test("delays bytes, and keeps their order", async () => {
     const one = await client();
     const delays = [60, 0, 30, 0];
     line.slow(() => delays.shift() ?? 0);
@@ -88,7 +88,7 @@ describe("the proxy", { timeout: 60_000 }, () => {
     assert.ok(performance.now() - began >= 55);
   });
 
-  test("lets through a byte now and then, keeps its sender waiting, and then hands on all of it", async () => {
+  test("forwards single bytes with pauses, slows its sender down, and then forwards everything", async () => {
     const one = await client();
     line.trickle(20);
     const all = "0123456789".repeat(1_000_000);
@@ -100,7 +100,7 @@ describe("the proxy", { timeout: 60_000 }, () => {
     assert.equal(one.text === all, true);
   });
 
-  test("cuts and refuses", async () => {
+  test("cuts connections and refuses new ones", async () => {
     const one = await client();
     one.say("a");
     await until("a", () => one.text === "a");

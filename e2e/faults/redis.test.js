@@ -24,7 +24,7 @@ describe("a redis-server of a test's own", { timeout: 60_000 }, () => {
     assert.equal(await redis.ask("XLEN", "kept"), ":2");
   });
 
-  test("answers nothing while it is frozen, and then everything", async () => {
+  test("does not answer while it is frozen, and answers everything afterwards", async () => {
     redis.freeze();
     const late = redis.ask("XLEN", "kept");
     assert.equal(await Promise.race([late, new Promise((resolve) => setTimeout(resolve, 300, "nothing"))]), "nothing");
@@ -32,7 +32,7 @@ describe("a redis-server of a test's own", { timeout: 60_000 }, () => {
     assert.equal(await late, ":2");
   });
 
-  test("forgets its data on request, and not while it runs", async () => {
+  test("deletes its data on request, and refuses to while it runs", async () => {
     assert.throws(() => redis.forget(), /runs/);
     await redis.kill();
     redis.forget();

@@ -67,7 +67,7 @@ const query = names.map((name) => `channel=${name}`).join("&");
 const large = (n) => (n % 10 === 0 ? 990_000 : 200_000);
 const placeholders = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}';
 
-describe("entrances that are opened 1,000 times", () => {
+describe("budgets of memory, each filled 1,000 times", () => {
   let server;
   let baseline;
   const resident = () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))[1]) * KIB;
@@ -181,7 +181,7 @@ describe("entrances that are opened 1,000 times", () => {
     assert.ok(Math.max(...peak) - baseline <= SUM, `${Math.max(...peak) - baseline}`);
   });
 
-  test("answers to long polls, and streams, that nobody reads", async () => {
+  test("unread answers to long polls, and unread streams", async () => {
     const since = "/data?channel=public.doors&since=earliest&limit=1000";
     await opened(get(since), { paused: true, limits: { trident_unread_answer_bytes: BUDGETS.TRIDENT_OUTBOX_TOTAL / 4 + CLIENTS * 32 * KIB, trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
     for (const path of ["/events?channel=public.doors&since=earliest", `${since}&mode=stream`.replace("&limit=1000", "")]) {
@@ -189,7 +189,7 @@ describe("entrances that are opened 1,000 times", () => {
     }
   });
 
-  test("/ws: messages that nobody reads, and messages that do not end", async () => {
+  test("/ws: unread messages, and messages without an end", async () => {
     await opened(upgrade("/ws?channel=public.doors&since=earliest"), { paused: true, each: 24 * KIB + MAX_BODY, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
     const announced = Buffer.concat([Buffer.from(upgrade("/ws")), frame(TEXT, "x".repeat(MAX_BODY - 1), { missing: 1 })]);
     await opened(announced, { limits: receiving });
@@ -232,7 +232,7 @@ describe("entrances that are opened 1,000 times", () => {
     await sockets(packet, { each: RESERVED, limits: incomplete });
   });
 
-  test("Socket.IO: clients that do not read what others say", async () => {
+  test("Socket.IO: clients that do not read", async () => {
     const say = frame(TEXT, `42["chat message",${JSON.stringify("m".repeat(60_000))}]`);
     await sockets(undefined, {
       each: 24 * KIB + MAX_BODY,

@@ -11,7 +11,7 @@ const pick = chance(7);
 const noise = (size) => pick(size) - size / 2;
 
 describe("a curve's slope", () => {
-  test("is that of a line, of no matter how many samples", () => {
+  test("equals the slope of a line for any number of samples", () => {
     for (const seconds of [2, 50, 400, 3_000]) assert.ok(Math.abs(slope(curve((t) => 3 * t + 8, seconds)) - 3) < 1e-9);
   });
 
@@ -19,7 +19,7 @@ describe("a curve's slope", () => {
     assert.deepEqual([slope([]), slope([[1, 2]])], [0, 0]);
   });
 
-  test("is not moved by what happens in a fifth of the time", () => {
+  test("ignores outliers in up to a fifth of the samples", () => {
     assert.equal(slope(curve((t) => (t % 50 < 10 ? 1_000 * t : 20))), 0);
   });
 });
@@ -38,7 +38,7 @@ for (const [name, kind, value, isFlat] of [
   test(`${name}: ${isFlat ? "flat" : "not flat"}`, () => assert.equal(judge(kind, curve(value), LONG).isFlat, isFlat));
 }
 
-test("a short soak finds only what leaks fast", () => {
+test("a short soak finds only fast leaks", () => {
   assert.equal(judge("memory", curve((t) => (20 + t * 0.05) * MIB, 60), SHORT).isFlat, true);
   assert.equal(judge("memory", curve((t) => (20 + t * 0.2) * MIB, 60), SHORT).isFlat, false);
   assert.equal(judge("descriptors", curve((t) => 40 + t, 60), SHORT).isFlat, false);
@@ -49,12 +49,12 @@ describe("lives", () => {
     Array.from({ length: until - from }, (_, n) => ({ t: from + n, memory: memory(from + n), descriptors: 20, threads: 4 }));
   const times = { warmUp: 60, atLeast: 30, tolerance: LONG };
 
-  test("are judged after they warmed up", () => {
+  test("are judged after the warm-up", () => {
     const [judged] = judgeLives([{ name: "one", isUntouched: true, samples: life(0, 300, (t) => (t < 60 ? t : 60) * MIB) }], times);
     assert.equal(judged.isFlat, true);
   });
 
-  test("that are short are not judged, unless nothing was to end them", () => {
+  test("short ones are not judged, unless no fault ended them", () => {
     assert.deepEqual(judgeLives([{ name: "one", isUntouched: false, samples: life(100, 180) }], times), []);
     const [judged] = judgeLives([{ name: "one", isUntouched: true, samples: life(0, 80) }], times);
     assert.match(judged.why, /not there long enough/);

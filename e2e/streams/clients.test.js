@@ -47,7 +47,7 @@ async function streamReader(url, live, offset = "-1") {
   return seen;
 }
 
-test("both read what either side has written, from any place, to the end", async () => {
+test("both clients read what either has written, from any offset to the end", async () => {
   const channel = "agree/1";
   const url = `${server.base}/streams/${channel}`;
   const handle = await DurableStream.create({ url, contentType: "application/json", headers: bearer() });

@@ -140,7 +140,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await goesOn();
     });
 
-    test("publications, of which none leaves anything in the log", async () => {
+    test("publications, none of which is stored", async () => {
       const wrong = [];
       for (const [path, headers, body, status, code] of PUBLICATIONS) {
         try {
@@ -156,7 +156,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await goesOn();
     });
 
-    test("the largest body that is accepted, and JSON as deep as it fits", async () => {
+    test("the largest accepted body, and the deepest accepted JSON", async () => {
       for (const path of ["/data", "/events"]) {
         const full = await ask(`${stack.base}${path}?channel=public.full`, { method: "POST", headers: { ...JSON_BODY, ...bearer() }, body: `"${"x".repeat(65_534)}"` });
         assert.equal(full.status, 201, full.body);
@@ -176,7 +176,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await goesOn();
     });
 
-    test("what is no request", async () => {
+    test("bytes that are not a request", async () => {
       for (const [what, bytes] of Object.entries(REQUESTS)) {
         const { back, how } = await raw(stack.port, Buffer.from(bytes, "latin1"), { within: 6_000 });
         const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(back)?.[1] ?? 0);
@@ -198,7 +198,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await goesOn();
     });
 
-    test("10,000 requests that never get beyond their head", { timeout: 120_000 }, async () => {
+    test("10,000 requests with incomplete heads", { timeout: 120_000 }, async () => {
       const COUNT = 10_000;
       const sockets = new Set();
       let [opened, closed] = [0, 0];

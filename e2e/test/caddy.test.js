@@ -52,7 +52,7 @@ describe("Caddy as the gateway", () => {
     });
   }
 
-  test("a long poll gets the next message, and the demo's bare request a value", async () => {
+  test("a long poll gets the next message, and a bare request of the demo a value", async () => {
     const { json } = await ask(`${base}/data?channel=public.caddy&mode=poll`);
     const waiting = ask(`${base}/data?channel=public.caddy&since=${json().cursor}`);
     const id = await publish(base, "public.caddy", 1);
@@ -75,7 +75,7 @@ describe("Caddy as the gateway", () => {
     });
   }
 
-  test("metrics and readiness are not for clients, and the address of a client is known", async () => {
+  test("metrics and readiness are not public, and client addresses are known", async () => {
     for (const name of ["metrics", "readyz"]) assert.equal((await ask(`${base}/${name}`)).status, 404, name);
     assert.doesNotMatch(standalone.said(), /X-Forwarded-For from .* is not trusted/);
   });

@@ -41,7 +41,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       }
     });
 
-    test("a cookie counts for our own pages, and not for a stranger's", async (t) => {
+    test("a cookie is accepted from the same origin only", async (t) => {
       const cookie = { Cookie: `trident_token=${reader()}` };
       const page = await chat(stack.base, { extraHeaders: { ...cookie, Origin: stack.base } });
       assert.equal((await page.ask("subscribe", { channels: ["private.a"] })).ok, true);
@@ -53,7 +53,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.equal((await stranger.ask("subscribe", { channels: ["private.a"] })).error.code, "token_needed");
     });
 
-    test("a bad token is refused at once, with its code", async () => {
+    test("an invalid token is rejected at once, with its code", async () => {
       for (const wrong of ["nonsense", token({}, { secret: "x".repeat(40) }), token({ exp: soonOver(-120) }), token({}, { algorithm: "none" }), "", 5, {}]) {
         for (const options of Object.values(WAYS)) {
           const error = await refused(stack.base, { ...options, auth: { token: wrong } });
@@ -111,7 +111,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await staff.hears("chat message", (data) => data === "listen");
     });
 
-    test("pages of other origins are refused, at the handshake and at the upgrade", async () => {
+    test("other origins are rejected, at the handshake and at the upgrade", async () => {
       const before = await figure(service.base, 'trident_refusals_total{reason="bad_origin"}');
       for (const options of Object.values(WAYS)) {
         await refused(stack.base, { ...options, extraHeaders: { Origin: "https://evil.example" } });
@@ -181,7 +181,7 @@ describe("chat, limits", () => {
     await chat(base);
   });
 
-  test("a session that never comes to the chat has a place too", async () => {
+  test("a session without a namespace uses a slot, too", async () => {
     const { base } = await serve({ TRIDENT_MAX_CONNECTIONS_PER_ADDRESS: "2" });
     const open = () => ask(`${base}/socket.io/?EIO=4&transport=polling`);
     assert.deepEqual([(await open()).status, (await open()).status, (await open()).status], [200, 200, 403]);
@@ -190,7 +190,7 @@ describe("chat, limits", () => {
     (await chat(base, { extraHeaders: { "X-Forwarded-For": "203.0.113.9" } })).close();
   });
 
-  test("the gateway says how the id of a session begins", async () => {
+  test("the gateway chooses the prefix of session ids", async () => {
     const { base } = await serve({});
     const open = async (key) => {
       const answer = await ask(`${base}/socket.io/?EIO=4&transport=polling`, { headers: { "Trident-Session-Key": key } });

@@ -69,7 +69,7 @@ describe("chat, several replicas", () => {
   });
 
   for (const [kind, options] of Object.entries(WAYS)) {
-    test(`cut off and led to the other replica 20 times while 500 messages pass, ${kind}`, { timeout: 120_000 }, async () => {
+    test(`moved to the other replica 20 times during 500 messages, ${kind}`, { timeout: 120_000 }, async () => {
       const room = newRoom();
       const line = await wayTo(replicas[0]);
       const client = await chat(line.url, options);

@@ -37,7 +37,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
     });
 
     for (const [way, options] of Object.entries(WAYS)) {
-      test(`a page as people write it, ${way}`, async () => {
+      test(`a minimal chat page, ${way}`, async () => {
         const one = await chat(stack.base, options);
         const other = await chat(stack.base, options);
         const heard = new Promise((resolve) => other.socket.on("chat message", (msg) => resolve(msg)));
@@ -52,7 +52,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       });
     }
 
-    test("a message goes to everybody in the room, the sender too, and to nobody else", async () => {
+    test("a message reaches everyone in the room, its sender included, and no one else", async () => {
       const [room, mei, arun] = await together(stack.base, 2);
       const stranger = await chat(stack.base);
       await mei.ask("name", "Mei");
@@ -84,7 +84,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.match(meta.from, /^guest-[A-Za-z0-9]{1,4}$/);
     });
 
-    test("join tells who is there and the newest 50 messages, oldest first", async () => {
+    test("join returns the members and the newest 50 messages, oldest first", async () => {
       const [room, one] = await together(stack.base, 1);
       await one.ask("name", "One");
       const ids = [];
@@ -105,7 +105,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.deepEqual(other.said(room).map(([data]) => data), ["news"]);
     });
 
-    test("one speaks in the room joined last, and reads all", async () => {
+    test("a client sends to the room joined last, and reads all its rooms", async () => {
       const [room, mei, arun] = await together(stack.base, 2);
       const tea = newRoom();
       const says = async (expected) => {
@@ -135,7 +135,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.deepEqual(await mei.ask("leave", newRoom()), { ok: true }, "a room that one is not in is left already");
     });
 
-    test("what is wrong is refused by name", async () => {
+    test("invalid arguments are rejected with their name", async () => {
       const client = await chat(stack.base);
       const long = "n".repeat(124);
       const circle = { channels: ["public.a"], since: "earliest" };
@@ -175,7 +175,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.equal(meta.room, "lobby");
     });
 
-    test("a message too large is refused, and one just small enough is not", async () => {
+    test("a message above the size limit is rejected, and one at the limit is not", async () => {
       const client = await chat(stack.base);
       assert.equal((await client.say("x".repeat(65_536 - 2))).ok, true);
       refusedWith(await client.say("x".repeat(65_536 - 1)), "too_large");
@@ -183,7 +183,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.equal((await client.say("fine")).ok, true);
     });
 
-    test("a room of the longest name", async () => {
+    test("a room with a name of the maximum length", async () => {
       const client = await chat(stack.base);
       const room = `${"r".repeat(122)}~`;
       assert.equal((await client.ask("join", room)).room, room);
@@ -249,7 +249,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.deepEqual(last, { room, count: 1, members: ["Watcher"] });
     });
 
-    test("100 members have names, 101 are a count", { timeout: 60_000 }, async () => {
+    test("up to 100 members are listed by name, more only counted", { timeout: 60_000 }, async () => {
       const [room, ...first] = await together(stack.base, 100);
       await first[0].hears("presence", (told) => told.room === room && told.count === 100 && told.members?.length === 100);
       const last = await chat(stack.base);
@@ -265,7 +265,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       for (const client of first) client.close();
     });
 
-    test("binary stays binary between clients, whatever their transport", async () => {
+    test("binary data stays binary between clients of any transport", async () => {
       const room = newRoom();
       const [one, other] = [await chat(stack.base, WAYS["polling only"]), await chat(stack.base, WAYS["WebSocket only"])];
       for (const client of [one, other]) await client.ask("join", room);
@@ -291,7 +291,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       assert.equal((await one.say("goes on")).ok, true);
     });
 
-    test("figures: connections by transport, deliveries", async () => {
+    test("metrics: connections by transport, deliveries", async () => {
       const service = stack.services[kind === GATEWAY ? "chat-svc" : "standalone"];
       const count = (what, transport) => figure(service.base, `trident_${what}{transport="${transport}"}`);
       leaveAll();
@@ -336,7 +336,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.deepEqual([data, meta.id], ["another event", id]);
     });
 
-    test("the chat shows on /events and /data, and buffers read base64 there", async () => {
+    test("the chat is readable on /events and /data, with buffers as base64", async () => {
       const [room, client] = await together(stack.base, 1);
       const events = await openEvents(`${stack.base}/events?channel=chat.${room}`);
       await events.next((item) => item.comment !== undefined);
@@ -356,7 +356,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       );
     });
 
-    test("what a client of the chat got acked is a cursor on the other transports", async () => {
+    test("an acknowledged id of the chat is a cursor on the other transports", async () => {
       const [room, client] = await together(stack.base, 1);
       const { id } = await client.say("one");
       await client.say("two");

@@ -39,7 +39,7 @@ describe("chat page", () => {
     await stack?.stop();
   });
 
-  test("a cut connection: what was missed comes in all rooms, and nothing twice", { timeout: 90_000 }, async (t) => {
+  test("after a cut, missed messages of all rooms arrive once", { timeout: 90_000 }, async (t) => {
     const line = await proxy({ host: "127.0.0.1", port: stack.port });
     t.after(() => line.stop());
     const [away, friend, room] = [await tab(browser, SIZES.phone), await chat(stack.base), newRoom()];
@@ -76,7 +76,7 @@ describe("chat page", () => {
     await away.context().close();
   });
 
-  test("cut again and again while others talk: each message once, in order", { timeout: 90_000 }, async (t) => {
+  test("after repeated cuts, each message arrives once and in order", { timeout: 90_000 }, async (t) => {
     const line = await proxy({ host: "127.0.0.1", port: stack.port });
     t.after(() => line.stop());
     const [page, friend, room] = [await tab(browser), await chat(stack.base), newRoom()];
@@ -97,7 +97,7 @@ describe("chat page", () => {
     await page.context().close();
   });
 
-  test("another server: the page is back in its rooms under its name", { timeout: 90_000 }, async (t) => {
+  test("after a change of server, the page rejoins its rooms under its name", { timeout: 90_000 }, async (t) => {
     const first = await startService("standalone");
     t.after(() => first.stop());
     const page = await tab(browser);
@@ -125,7 +125,7 @@ describe("chat page", () => {
     await page.context().close();
   });
 
-  test("any stored list of rooms is lived with, and binary messages are shown", { timeout: 60_000 }, async () => {
+  test("any stored list of rooms is accepted, and binary messages are shown", { timeout: 60_000 }, async () => {
     const page = await tab(browser);
     for (const stored of ["{", "5", '["lobby", 7, null]', '{"a":1}']) {
       await page.addInitScript((value) => localStorage.setItem("trident.rooms", value), stored);

@@ -29,7 +29,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
     };
 
     for (const [way, options] of Object.entries(WAYS)) {
-      test(`from now on, earliest, and after a cursor, ${way}`, async () => {
+      test(`from new messages, from the earliest, and after a cursor, ${way}`, async () => {
         const channel = newChannel();
         const ids = await several(channel, 1, 2, 3);
         const [now, earliest, after] = await Promise.all([1, 2, 3].map(() => chat(stack.base, options)));
@@ -73,7 +73,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.deepEqual(client.of("message").map(([, meta]) => meta.id), ids);
     });
 
-    test("unsubscribe ends it, and a joined room continues", async () => {
+    test("unsubscribe ends a subscription, and joined rooms continue", async () => {
       const [a, b, room] = [newChannel(), newChannel(), newRoom()];
       const client = await chat(stack.base);
       await client.ask("join", room);
@@ -93,7 +93,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await client.hears("message", (data) => data === 5);
     });
 
-    test("128 channels are read, and no more", async () => {
+    test("128 channels are accepted, and no more", async () => {
       const client = await chat(stack.base);
       // One of them is the lobby's.
       const channels = Array.from({ length: 127 }, newChannel);
@@ -126,7 +126,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.deepEqual(heard(client, open), ["heard"]);
     });
 
-    test("a cursor of the future is a gap", async () => {
+    test("a cursor ahead of the log is a gap", async () => {
       const channel = newChannel();
       const [id] = await several(channel, 1);
       const client = await chat(stack.base);
@@ -139,7 +139,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.ok(gap.resumed < id);
     });
 
-    test("thousands of messages of before come in pieces, whole and in order", { timeout: 60_000 }, async () => {
+    test("thousands of older messages arrive in batches, complete and in order", { timeout: 60_000 }, async () => {
       const channels = [newChannel(), newChannel(), newChannel()];
       const text = "x".repeat(200);
       const { bearer } = await import("../lib/token.js");

@@ -29,7 +29,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       }
     });
 
-    test("pages and their files are, and what is known is not sent again", async () => {
+    test("pages and their files are compressed, and a known version is not sent again", async () => {
       for (const path of ["/", "/playground.js", "/playground.css", "/comet", "/chat.js", "/sse.css"]) {
         const [zipped, plain] = await Promise.all(["gzip", "identity"].map((coding) => ask(stack.base + path, { headers: { "Accept-Encoding": coding } })));
         assert.deepEqual([zipped.headers["content-encoding"], plain.headers["content-encoding"]], ["gzip", undefined], path);
@@ -43,7 +43,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
     });
 
     if (kind === GATEWAY) {
-      test("large batches are", async () => {
+      test("large batches are compressed", async () => {
         for (let at = 0; at < 5; at += 1) await publish(stack.base, "public.zip", "x".repeat(1_000), { path: "/data" });
         const batch = await ask(`${stack.base}/data?channel=public.zip&since=earliest&mode=poll`, { headers: { "Accept-Encoding": "gzip" } });
         assert.equal(batch.headers["content-encoding"], "gzip");
@@ -73,7 +73,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
     });
     after(() => stack?.stop());
 
-    test("a stream's first bytes come before there is any message", async () => {
+    test("a stream's first bytes arrive before its first message", async () => {
       const stream = await openEvents(`${stack.base}/events?channel=public.silent`);
       await stream.next((item) => item.retry);
       assert.ok(stream.firstByteAfter < AT_ONCE, `${stream.firstByteAfter} ms`);
@@ -98,7 +98,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       await Promise.all([sse.close(), comet.close()]);
     });
 
-    test("a WebSocket upgrades, and nothing else does", async () => {
+    test("only a WebSocket request is upgraded", async () => {
       const socket = io(stack.base, { transports: ["websocket"], reconnection: false, forceNew: true });
       await soon("connect", new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject)));
       const echoed = new Promise((resolve) => socket.on("chat message", (text, meta) => text === "over a socket" && resolve(meta)));
@@ -109,14 +109,14 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.ok([200, 204, 304].includes(answer.status), String(answer.status));
     });
 
-    test("Socket.IO begins with polling and moves to a WebSocket", async () => {
+    test("Socket.IO starts with polling and upgrades to WebSocket", async () => {
       const socket = io(stack.base, { reconnection: false, forceNew: true });
       await soon("connect", new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject)));
       await until("the upgrade", () => socket.io.engine.transport.name === "websocket");
       socket.close();
     });
 
-    test("what is published once by HTTP arrives on comet, SSE and Socket.IO, with one id", async () => {
+    test("a message published by HTTP arrives on comet, SSE and Socket.IO with one id", async () => {
       const socket = io(stack.base, { transports: ["websocket"], reconnection: false, forceNew: true, auth: { token: token() } });
       const connected = new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject));
       await soon("connect", connected);
@@ -190,7 +190,7 @@ for (const kind of [STANDALONE, ONE_LOG]) {
       assert.equal((await post(bearer())).status, 201);
     });
 
-    test("a repeated Idempotency-Key adds nothing", async () => {
+    test("a repeated Idempotency-Key stores nothing", async () => {
       const post = () => ask(`${stack.base}/data?channel=public.idem`, {
         method: "POST",
         headers: { "Content-Type": "application/json", "Idempotency-Key": "the-same", ...bearer() },

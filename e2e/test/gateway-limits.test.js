@@ -85,7 +85,7 @@ describe("limits of the gateway", () => {
     }
   }
 
-  test("off, as in the services: nothing is refused", async () => {
+  test("without limits nothing is rejected", async () => {
     const gateway = await open({});
     const streams = await Promise.all(Array.from({ length: 150 }, () => openEvents(`${gateway.base}/events?channel=public.limits`)));
     await Promise.all(streams.map((stream) => stream.next((item) => item.retry)));
@@ -93,7 +93,7 @@ describe("limits of the gateway", () => {
     await Promise.all(streams.map((stream) => stream.close()));
   });
 
-  test("of an address: each service for itself, and room again when somebody goes", { timeout: 60_000 }, async () => {
+  test("connections of an address: counted by service, and freed when they close", { timeout: 60_000 }, async () => {
     const gateway = await open({ address: ADDRESS });
     const { base } = gateway;
     const times = (what) => Promise.all(Array.from({ length: ADDRESS }, what));
@@ -125,7 +125,7 @@ describe("limits of the gateway", () => {
     sockets.forEach((socket) => socket.close());
   });
 
-  test("bodies count while they come", { timeout: 30_000 }, async () => {
+  test("requests count while their bodies arrive", { timeout: 30_000 }, async () => {
     const { port, base } = await open({ address: ADDRESS });
     const said = new Map();
     const hold = () => {
@@ -157,7 +157,7 @@ describe("limits of the gateway", () => {
     await Promise.all(streams.map((stream) => stream.close()));
   });
 
-  test("a second: a second's worth at once, then refused until time has passed", { timeout: 30_000 }, async () => {
+  test("requests per second: one second's worth at once, then rejected", { timeout: 30_000 }, async () => {
     const rate = 4;
     const { base, folder } = await open({ rate });
     const polls = await Promise.all(Array.from({ length: 20 }, () => ask(`${base}/data?mode=poll&channel=public.limits`)));
@@ -177,7 +177,7 @@ describe("limits of the gateway", () => {
     await until("the log to count them", () => /refused=connect_rate$/m.test(readFileSync(`${folder}/access.log`, "utf8")));
   });
 
-  test("of an address: as the services count them, of IPv6 a network, and IPv4 however it is written", { timeout: 30_000 }, async () => {
+  test("requests of an address: IPv6 by network, and IPv4 in each notation", { timeout: 30_000 }, async () => {
     // Behind a proxy that names who asks.
     const behind = (text) => limited({ address: 1 })(text).replace("http {\n", "http {\nset_real_ip_from 127.0.0.1;\nreal_ip_header X-Forwarded-For;\n");
     const { base } = await open(behind);
@@ -194,7 +194,7 @@ describe("limits of the gateway", () => {
     }
   });
 
-  test("of an address: each stream of one HTTP/2 connection", { timeout: 30_000 }, async () => {
+  test("streams of one HTTP/2 connection count for its address", { timeout: 30_000 }, async () => {
     const gateway = await open({ address: ADDRESS }, { tls: true });
     trust(gateway.certificate);
     const session = http2.connect(gateway.secure, { ca: readFileSync(gateway.certificate) });

@@ -68,7 +68,7 @@ describe("gateway.sh", () => {
     rmSync(world, { recursive: true, force: true });
   });
 
-  test("waits for one replica of each service, and asks only those that are ready", async () => {
+  test("waits for one replica of each service, and uses only ready ones", async () => {
     tell("ready", ["10.0.0.2", "10.0.0.3"]);
     tell("comet-svc", ["10.0.0.2"]);
     tell("sse-svc", ["10.0.0.3"]);
@@ -87,7 +87,7 @@ describe("gateway.sh", () => {
     assert.equal(reloads(), 0);
   });
 
-  test("one that becomes ready is found, and one that only stops being ready is not forgotten", async () => {
+  test("a replica that becomes ready is added, and one that stops being ready stays", async () => {
     // A session's replica must not change because Redis is away for a moment: nginx itself passes over what does not answer.
     tell("ready", ["10.0.0.9"]);
     await until("the other one", () => replicas("chat").length === 2);
@@ -102,7 +102,7 @@ describe("gateway.sh", () => {
     assert.deepEqual(replicas("sse"), ["10.0.0.3:8083", "10.0.0.4:8083"]);
   });
 
-  test("one whose address is gone is forgotten, but never the last", async () => {
+  test("a replica without an address is removed, except the last one", async () => {
     tell("comet-svc", []);
     tell("chat-svc", ["10.0.0.9"]);
     await until("a reload", () => reloads() === 3);
@@ -114,7 +114,7 @@ describe("gateway.sh", () => {
     assert.equal(await gateway.stop(), 0);
   });
 
-  test("one that is stopped while it starts leaves no process", async () => {
+  test("a gateway that is stopped while it starts leaves no process", async () => {
     tell("ready", ["10.0.0.3", "10.0.0.7", "10.0.0.9"]);
     // Each command of the script takes 20 ms, so that the first nginx stops the script before the next command.
     for (let round = 0; round < 2; round++) {
@@ -126,7 +126,7 @@ describe("gateway.sh", () => {
     rmSync(path.join(world, "early"));
   });
 
-  test("TRIDENT_ORIGINS says which pages may read nginx's own errors", async () => {
+  test("TRIDENT_ORIGINS decides which origins may read nginx's own errors", async () => {
     tell("ready", ["10.0.0.3", "10.0.0.7", "10.0.0.9"]);
     for (const [origins, lines] of [
       [undefined, ['"~^http://(127\\.0\\.0\\.1|localhost)(:[0-9]+)?$" $http_origin; # TRIDENT_ORIGINS']],
@@ -149,7 +149,7 @@ describe("gateway.sh", () => {
     }
   });
 
-  test("limits are those of the services, once for each replica; what is none, or more than nginx counts, is left out", async () => {
+  test("limits are those of the services for each replica; a limit that is off, or beyond what nginx counts, is left out", async () => {
     tell("ready", ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
     const limits = () => [...written().matchAll(/^ *(limit_(?:conn|req) .*|limit_req_zone .*rate=.*)$/gm)].map(([, line]) => line);
     const zone = (rate) => `limit_req_zone $opening zone=opening:10m rate=${rate}r/s;`;
@@ -171,7 +171,7 @@ describe("gateway.sh", () => {
     }
   });
 
-  test("one that hangs is forgotten, and found again when it answers", async () => {
+  test("a replica that hangs is removed, and added again when it answers", async () => {
     tell("ready", ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
     tell("sse-svc", ["10.0.0.3", "10.0.0.4"]);
     run();
@@ -193,12 +193,12 @@ describe("gateway.sh", () => {
     await gateway.stop();
   });
 
-  test("without TLS there is no word of it", () => {
+  test("without TLS the configuration does not mention it", () => {
     assert.doesNotMatch(written(), /^ *(listen 8443|ssl_certificate)|^ *http \d+;/m);
     assert.doesNotMatch(written("front.conf"), /^ *(listen 8443|ssl_certificate)/m);
   });
 
-  test("TLS without a certificate: one for trial, for this machine alone", async () => {
+  test("TLS without a certificate: a self-signed one for localhost", async () => {
     run({ TRIDENT_TLS: "on" });
     await started();
     check();
@@ -210,7 +210,7 @@ describe("gateway.sh", () => {
     await gateway.stop();
   });
 
-  test("TLS with a certificate: renewed by a reload, once both files are there", async () => {
+  test("TLS with a certificate: renewed by a reload, once both files exist", async () => {
     const folder = path.join(world, "tls");
     mkdirSync(folder);
     makeCertificate(folder, "first.example");
@@ -231,7 +231,7 @@ describe("gateway.sh", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("the gateway without TLS sends visitors to the one with, from when that is there", async () => {
+  test("the plain gateway redirects to the TLS gateway once that is running", async () => {
     run({ TRIDENT_TLS_GATEWAY: "10.0.0.30", TRIDENT_TLS_PORT: "127.0.0.1:443" });
     tell("gateway-tls", ["10.0.0.31"]);
     await started();

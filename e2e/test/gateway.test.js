@@ -89,7 +89,7 @@ describe("nginx.conf", () => {
   });
 });
 
-describe("a service behind the gateway goes and comes back", () => {
+describe("a service behind the gateway stops and restarts", () => {
   let stack;
   before(async () => {
     stack = await startStack(GATEWAY);

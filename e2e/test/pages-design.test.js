@@ -51,7 +51,7 @@ for (const kind of [STANDALONE, GATEWAY]) describe(`design of the pages: ${kind}
     await page.context().close();
   });
 
-  test("the language that is chosen on one page is that of all pages", async () => {
+  test("a chosen language applies to all pages", async () => {
     const page = await tab(browser, { locale: "en-GB" });
     await open(page, "comet");
     await page.getByRole("button", { name: "中文" }).click();
@@ -132,7 +132,7 @@ for (const kind of [STANDALONE, GATEWAY]) describe(`design of the pages: ${kind}
     }
   });
 
-  test("a stopped server has the same words on all pages", { timeout: 90_000 }, async () => {
+  test("a stopped server is described in the same words on all pages", { timeout: 90_000 }, async () => {
     const own = await startService("standalone");
     const pages = {};
     try {

@@ -72,7 +72,7 @@ describe("pages in one browser", () => {
   }
 
   for (const name of ["comet", "sse", "chat", ""]) {
-    test(`case 13.5: /${name} comes from the back/forward cache, and lives again`, async () => {
+    test(`case 13.5: /${name} resumes from the back/forward cache`, async () => {
       const page = await tab(browser);
       await page.goto(`${server.base}/${name}`);
       await page.locator(LIVE[name]).first().waitFor();
@@ -97,7 +97,7 @@ describe("pages in one browser", () => {
   }
 
   for (const [name, count, shown] of [["", 4, '#sse [data-show="count"]'], ["sse", 7, "#count-events"]]) {
-    test(`case 13.4: ${count} tabs of /${name} all live, and leave room for the page's own requests`, async () => {
+    test(`case 13.4: ${count} tabs of /${name} all receive messages, and leave connections for the page's requests`, async () => {
       const first = await tab(browser);
       const pages = [first];
       while (pages.length < count) pages.push(await first.context().newPage());
@@ -119,7 +119,7 @@ describe("pages in one browser", () => {
     });
   }
 
-  test("case 13.5: /sse gives its connection back while it is hidden, and misses nothing", async () => {
+  test("case 13.5: /sse closes its connection while it is hidden, and misses nothing", async () => {
     const page = await tab(browser);
     await page.goto(`${server.base}/sse`);
     await page.locator(LIVE.sse).first().waitFor();
@@ -140,7 +140,7 @@ describe("pages in one browser", () => {
     await page.context().close();
   });
 
-  test("case 13.4: /sse lets go of its connection when the browser gives up, and reconnects if the server was unreachable", async () => {
+  test("case 13.4: /sse closes its connection after a fatal error, and reconnects if the server was unreachable", async () => {
     const context = await browser.newContext({ locale: "en-GB" });
     let status = 502;
     await context.route(/\/events/, (route) => (status ? route.fulfill({ status, body: "" }) : route.continue()));
@@ -159,7 +159,7 @@ describe("pages in one browser", () => {
     await context.close();
   });
 
-  test("/comet shows what a single request was answered, and obeys Retry-After once", async () => {
+  test("/comet shows the answer of a single request, and obeys Retry-After once", async () => {
     const page = await tab(browser, { locale: "en-GB" });
     // Long waits end at once, and are written down.
     await page.addInitScript(() => {

@@ -97,7 +97,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
     });
 
     for (const [name, live] of Object.entries(LIVE)) {
-      test(`/${name} lives at both sizes, by day and by night`, { timeout: 120_000 }, async () => {
+      test(`/${name} works at both sizes, light and dark`, { timeout: 120_000 }, async () => {
         for (const [size, options] of Object.entries(SIZES)) {
           // The gateway serves the same files.
           for (const colorScheme of kind === STANDALONE ? ["light", "dark"] : [size === "phone" ? "dark" : "light"]) {
@@ -142,7 +142,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await page.context().close();
     });
 
-    test("comet: a pause costs nothing, the cursor brings it all back", { timeout: 60_000 }, async () => {
+    test("comet: a paused page catches up from its cursor", { timeout: 60_000 }, async () => {
       const page = await tab(browser);
       await page.goto(`${stack.base}/comet`);
       await LIVE.comet(page);
@@ -173,7 +173,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       await other.context().close();
     });
 
-    test("SSE: close, and reopen after the last id", { timeout: 60_000 }, async () => {
+    test("SSE: a reopened stream resumes after the last id", { timeout: 60_000 }, async () => {
       const page = await tab(browser);
       await page.goto(`${stack.base}/sse`);
       await LIVE.sse(page);
@@ -237,7 +237,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
       }
     });
 
-    test("chat: what was missed during an outage comes after it, and what was written goes out", { timeout: 90_000 }, async () => {
+    test("chat: after an outage missed messages arrive and written ones are sent", { timeout: 90_000 }, async () => {
       const [away, other] = [await tab(browser), await tab(browser)];
       for (const page of [away, other]) {
         await page.goto(`${stack.base}/chat`);

@@ -77,7 +77,7 @@ const REASONS = {
   bad_origin: [{}, async ({ base }) => [await ask(`${base}/socket.io/?EIO=4&transport=polling`, { headers: { Origin: "http://evil.example" } })], [403]],
 };
 
-describe("what is refused is counted by its reason", { concurrency: 4 }, () => {
+describe("refusals are counted by reason", { concurrency: 4 }, () => {
   after(async () => {
     leaveAll();
     for (const one of own.toReversed()) await (one.stop ?? one.close)();
@@ -114,7 +114,7 @@ describe("what is refused is counted by its reason", { concurrency: 4 }, () => {
     assert.ok((await counts(service.base)).get("bus_unavailable") > 0);
   });
 
-  test("no reason is forgotten here", async () => {
+  test("every reason is tested here", async () => {
     const service = await serve({});
     // These are tested in standalone/tests/backend and edge/src: service/tests.rs, publish.rs, limits/tests.rs, server/tests.rs, http1/sockets.rs; and
     // chat-svc/tests/api/application.rs.

@@ -156,7 +156,7 @@ describe("publishing through the gateway while a replica fails", () => {
     await redis?.close();
   });
 
-  test("nothing is sent twice, and what is refused says so", { timeout: 60_000 }, async () => {
+  test("no publication is sent twice, and rejected ones get an error", { timeout: 60_000 }, async () => {
     const answers = [];
     for (let at = 0; at < 20; at += 1) {
       answers.push(await ask(`${gateway.base}/events?channel=public.once`, { method: "POST", headers: { "Content-Type": "text/plain", ...bearer() }, body: `${at}` }));
@@ -174,7 +174,7 @@ describe("publishing through the gateway while a replica fails", () => {
     await stream.close();
   });
 
-  test("a replica that cannot be reached costs nothing but the way to the next one", { timeout: 60_000 }, async () => {
+  test("an unreachable replica is skipped at once", { timeout: 60_000 }, async () => {
     await new Promise((resolve) => {
       broken.close(resolve);
       broken.closeAllConnections();
@@ -182,7 +182,7 @@ describe("publishing through the gateway while a replica fails", () => {
     for (let at = 0; at < 20; at += 1) await publish(gateway.base, "public.once", at);
   });
 
-  test("a replica whose host has vanished rejects nobody, and delays only the client that discovers it", { timeout: 90_000 }, async () => {
+  test("a replica whose host is gone delays one client, and no request fails", { timeout: 90_000 }, async () => {
     const vanished = await hole();
     try {
       await gateway.serve({ comet: 9, chat: 9, sse: [vanished.port, service.port] });

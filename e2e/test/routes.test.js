@@ -35,14 +35,14 @@ for (const kind of [STANDALONE, GATEWAY]) {
         }
       });
 
-      test("each service serves its page at / too", async () => {
+      test("each service serves its page at /", async () => {
         for (const [name, page] of [["comet-svc", "/comet"], ["chat-svc", "/chat"], ["sse-svc", "/sse"]]) {
           const { base } = stack.services[name];
           assert.equal((await ask(`${base}/`)).body, (await ask(base + page)).body, name);
         }
       });
     } else {
-      test("health, readiness and figures", async () => {
+      test("health, readiness and metrics", async () => {
         assert.equal((await get("/healthz")).status, 200);
         assert.equal((await get("/readyz")).status, 200);
         assert.match((await get("/metrics")).body, /^# (HELP|TYPE)/m);

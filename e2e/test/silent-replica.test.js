@@ -35,7 +35,7 @@ const hurried = (text) =>
     .replaceAll(/(proxy_read_timeout|proxy_next_upstream_timeout) (\d+)s;/g, (_, name, seconds) => `${name} ${seconds * 100}ms;`)
     .replaceAll("max_fails=2", "max_fails=0");
 
-describe("a replica that takes requests and does not answer", () => {
+describe("a replica that accepts requests and does not answer", () => {
   let service;
   let silent;
   let gateway;
@@ -69,7 +69,7 @@ describe("a replica that takes requests and does not answer", () => {
     return answer.json().messages.map(({ data }) => data);
   }
 
-  test("what may be asked twice is asked elsewhere", { timeout: 60_000 }, async () => {
+  test("safe requests are sent to another replica", { timeout: 60_000 }, async () => {
     for (const [path, method] of [
       ["/data?mode=poll&channel=public.x", "GET"],
       ["/comet", "GET"],
@@ -118,7 +118,7 @@ describe("a replica that takes requests and does not answer", () => {
     for (const stream of fine) await stream.close();
   });
 
-  test("a long poll ends a little later than it would", { timeout: 120_000 }, async () => {
+  test("a long poll ends late, with an answer", { timeout: 120_000 }, async () => {
     for (const [wait, within] of [[3, 5_500], [60, 8_500]]) {
       // The service's own long polls last as long as ever: those that the silent one had are the ones that are refused.
       const polls = await Promise.all(Array.from({ length: 8 }, () => ask(`${base}/data?channel=public.quiet&wait=${wait}`)));

@@ -50,7 +50,7 @@ describe("the gateway with TLS", () => {
     assert.deepEqual(complaints.filter((line) => !line.includes('"listen ... http2" directive is deprecated')), []);
   });
 
-  test("TLS 1.2 and 1.3, with what keeps the past secret; nothing older, nothing weaker", async () => {
+  test("only TLS 1.2 and 1.3, with forward secrecy", async () => {
     assert.equal((await shake()).protocol, "TLSv1.3");
     const older = await shake({ maxVersion: "TLSv1.2" });
     assert.match(older.cipher, /^ECDHE-.*(GCM|CHACHA20)/);
@@ -62,7 +62,7 @@ describe("the gateway with TLS", () => {
     }
   });
 
-  test("every answer says that this host is to be asked over TLS", async () => {
+  test("every answer has Strict-Transport-Security", async () => {
     for (const [path, status] of [["/", 200], ["/playground.js", 200], ["/base.css", 200], ["/favicon.ico", 200], ["/chat", 200], ["/data?mode=poll", 200], ["/healthz", 200], ["/nothing", 404], ["/data?since=never", 400], ["/socket.io/?EIO=4&transport=polling", 200]]) {
       const answer = await ask(base + path);
       assert.equal(answer.status, status, path);
@@ -81,7 +81,7 @@ describe("the gateway with TLS", () => {
     assert.deepEqual([large.status, large.headers["strict-transport-security"]], [413, "max-age=31536000"]);
   });
 
-  test("no place of nginx.conf has headers of its own and forgets that one", () => {
+  test("no location of nginx.conf drops the inherited headers", () => {
     const places = readFileSync(path.join(ROOT, "nginx.conf"), "utf8").split(/^ {8}(?=location )/m).slice(1);
     assert.ok(places.length > 20);
     const forgetful = places.filter((place) => place.includes("add_header") && !place.includes("add_header Strict-Transport-Security $strict_transport always;"));
@@ -128,7 +128,7 @@ describe("the gateway with TLS", () => {
     });
   }
 
-  test("a page of this very host may connect, and publish by its cookie; another port is another origin", async () => {
+  test("a page of the same origin may connect and publish with its cookie; another port may not", async () => {
     const path = "/socket.io/?EIO=4&transport=polling";
     const elsewhere = `https://127.0.0.1:${gateway.port}`;
     assert.equal((await ask(base + path, { headers: { Origin: base } })).status, 200);
@@ -138,7 +138,7 @@ describe("the gateway with TLS", () => {
     assert.ok([401, 403].includes((await post(elsewhere)).status));
   });
 
-  test("without TLS visitors are sent on, and what may bring a token is refused", async () => {
+  test("without TLS pages are redirected, and requests that may have a token are rejected", async () => {
     for (const path of ["/", "/comet", "/base.css", "/nothing?a=b"]) {
       const answer = await ask(gateway.base + path);
       assert.equal(answer.status, 308, path);
@@ -159,7 +159,7 @@ describe("the gateway with TLS", () => {
     assert.deepEqual([mistaken.status, mistaken.headers.location], [308, `${base}/chat?a=b`]);
   });
 
-  test("another certificate is a reload: nothing that is open ends", { timeout: 60_000 }, async () => {
+  test("a new certificate is a reload that closes no open connection", { timeout: 60_000 }, async () => {
     const stream = await openEvents(`${base}/events?channel=public.renewed`);
     await stream.next((item) => item.retry);
     const client = await chat(base, { transports: ["websocket"], ca: authority });

@@ -54,7 +54,7 @@ async function application(answer) {
   return { base: `http://127.0.0.1:${app.address().port}`, requests, cut, close: () => (cut(), new Promise((resolve) => app.close(resolve))) };
 }
 
-test("resumable-stream: others follow a stream from its beginning, or after what they have", async () => {
+test("resumable-stream: others follow a stream from its beginning, or from an offset", async () => {
   const context = () => createResumableStreamContext({ waitUntil: () => {}, ...redis(server) });
   const [first, second] = [context(), context()];
   const words = () => ReadableStream.from((async function* () {
@@ -74,7 +74,7 @@ test("resumable-stream: others follow a stream from its beginning, or after what
   assert.equal(await second.hasExistingStream("another"), null);
 });
 
-test("resumable-stream: what is published at once is received in order, as from Redis", async () => {
+test("resumable-stream: messages published together are received in order, as from Redis", async () => {
   const { publisher, subscriber } = redis(server);
   const received = [];
   await subscriber.subscribe("order", (message) => received.push(message));
@@ -85,7 +85,7 @@ test("resumable-stream: what is published at once is received in order, as from 
   await subscriber.unsubscribe("order");
 });
 
-test("resumable-stream: what was published just before is received, too", async () => {
+test("resumable-stream: messages published just before are received, too", async () => {
   const { publisher, subscriber } = redis(server);
   await publisher.publish("early", "first");
   const received = [];
@@ -107,7 +107,7 @@ test("resumable-stream: a key has one producer", async (t) => {
   assert.equal(producers.size, 1);
 });
 
-test("resumable-stream: of many that begin at once, one is the source", async () => {
+test("resumable-stream: of many that start together, one is the source", async () => {
   let sources = 0;
   const words = () => ReadableStream.from((async function* () {
     sources += 1;

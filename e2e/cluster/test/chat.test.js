@@ -89,7 +89,7 @@ describe("the chat in a cluster with Node", () => {
     await cluster?.close();
   });
 
-  test("what is said in a room reaches Node's clients of that room once, whichever replica it is said on", { timeout: 60_000 }, async () => {
+  test("a room's message from any replica reaches Node's clients of the room once", { timeout: 60_000 }, async () => {
     const room = newRoom();
     const [here, elsewhere] = [await guest(room), await guest(newRoom())];
     const speakers = await Promise.all(replicas.map((replica) => member(replica, room)));
@@ -107,7 +107,7 @@ describe("the chat in a cluster with Node", () => {
     assert.deepEqual(said(elsewhere), []);
   });
 
-  test("what Node emits to a room reaches the chat's clients in it, and nobody else", { timeout: 60_000 }, async () => {
+  test("an event that Node emits to a room reaches only the chat's clients in it", { timeout: 60_000 }, async () => {
     const room = newRoom();
     const speaker = await guest(room);
     const inside = await Promise.all(replicas.map((replica) => member(replica, room)));
@@ -197,7 +197,7 @@ describe("the chat in a cluster with Node", () => {
     assert.ok(moved > 0, "the lease has another holder");
   });
 
-  test("replicas that are stopped one after the other: Node misses nothing and hears nothing twice", { timeout: 120_000 }, async () => {
+  test("replicas that are stopped in turn: Node receives every message once", { timeout: 120_000 }, async () => {
     const room = newRoom();
     const goers = replicas.filter((replica) => replica.alive());
     const stays = await startReplica();

@@ -66,7 +66,7 @@ describe("the Redis emitter", () => {
     assert.equal(node.socket.connected, true);
   });
 
-  test("tells servers", async () => {
+  test("sends server-side events", async () => {
     await pair();
     emitter.serverSideEmit("hello", 1, { two: 2 });
     for (const client of clients) assert.deepEqual(await client.hears("server event"), ["server event", "hello", [1, { two: 2 }]]);

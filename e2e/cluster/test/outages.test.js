@@ -57,7 +57,7 @@ test("Redis does not answer for a while: it counts as unavailable, and is found 
   await meet(rust, node);
 });
 
-test("a server that dies while it is asked is not waited for", async () => {
+test("a request to a server that dies ends without a timeout", async () => {
   const [rust, , survivor] = await start(["rust", "node", "node"]);
   cluster.servers[1].child.signal("SIGSTOP");
   const asked = rust.ask("fetch", {});

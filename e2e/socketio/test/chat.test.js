@@ -61,7 +61,7 @@ for (const [place, begin] of Object.entries(PLACES)) {
       await there?.stop();
     });
 
-    it("all kinds of them in one room understand each other", async () => {
+    it("clients of every kind in one room receive each other's messages", async () => {
       const room = `babel-${process.pid}`;
       const members = [];
       for (const [name, connect] of Object.entries(CLIENTS)) {
@@ -95,7 +95,7 @@ for (const [place, begin] of Object.entries(PLACES)) {
     });
 
     for (const name of ["WebSocket only", "polling only", "msgpack, WebSocket only"]) {
-      it(`gives back what was missed: ${name}`, async () => {
+      it(`recovers missed messages: ${name}`, async () => {
         const network = await proxy({ host: "127.0.0.1", port: there.port });
         const socket = client(network.url, { ...KINDS[name], reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 20 });
         const other = await connected(there.base, KINDS["WebSocket only"]);
@@ -132,7 +132,7 @@ for (const [place, begin] of Object.entries(PLACES)) {
       });
     }
 
-    it("Python's client is one of them", { skip: existsSync(PYTHON) ? false : `no ${PYTHON}: make e2e-socketio` }, async () => {
+    it("the Python client takes part", { skip: existsSync(PYTHON) ? false : `no ${PYTHON}: make e2e-socketio` }, async () => {
       const options = { env: { ...process.env, SOCKETIO_CHAT_URL: there.base }, cwd: join(HERE, "../python"), timeout: 120_000 };
       await promisify(execFile)(PYTHON, ["-m", "unittest", "test_chat"], options);
     });

@@ -21,7 +21,7 @@ for (const [name, options] of Object.entries(KINDS)) {
     };
     after(() => sockets.forEach((socket) => socket.disconnect()));
 
-    it("connects by the transport it should", async () => {
+    it("connects with the configured transport", async () => {
       const socket = await connect();
       assert.equal(socket.io.engine.transport.name, options.transports.at(-1));
       assert.match(socket.id, /^[\w-]{20}$/);
@@ -49,7 +49,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.deepEqual((await echoes).map(([n]) => n), Array.from({ length: 100 }, (_, n) => n));
     });
 
-    it("is answered, and answers", async () => {
+    it("sends and receives acknowledgements", async () => {
       const socket = await connect();
       assert.deepEqual(await ask(socket, "echo", "one"), "one");
       assert.deepEqual(await ask(socket, "echo", "one", 2, { three: 3 }), ["one", 2, { three: 3 }]);
@@ -62,7 +62,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.deepEqual((await answered).slice(0, 2), [{ n: 1 }, "yes"]);
     });
 
-    it("is not waited for, and does not wait, for ever", async () => {
+    it("acknowledgements time out on both sides", async () => {
       const socket = await connect();
       socket.once("question", () => {});
       const unanswered = once(socket, "unanswered");
@@ -95,7 +95,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.deepEqual((await answered)[0], Buffer.from("abab"));
     });
 
-    it("shares a room", async () => {
+    it("receives the messages of its room", async () => {
       const [speaker, listener, stranger] = [await connect(), await connect(), await connect()];
       const room = `room ${name}`;
       assert.equal(await ask(speaker, "join", room), true);
@@ -130,7 +130,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       all[2].off("shouted");
     });
 
-    it("answers for a room", async () => {
+    it("acknowledges a broadcast to a room", async () => {
       const [one, two, three, asker] = [await connect(), await connect(), await connect(), await connect()];
       const room = `jury ${name}`;
       for (const socket of [one, two, three]) await ask(socket, "join", room);
@@ -141,7 +141,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.equal(missing, 1);
     });
 
-    it("uses several namespaces of one connection", async () => {
+    it("uses several namespaces on one connection", async () => {
       const root = await connect();
       const admin = root.io.socket("/admin", {});
       sockets.push(admin);
@@ -157,12 +157,12 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.equal(await ask(admin, "echo", "again"), "again");
     });
 
-    it("finds a namespace that is made on demand", async () => {
+    it("connects to a namespace that is created on demand", async () => {
       const tenant = await connect("/tenant-42");
       assert.equal(await ask(tenant, "where"), "/tenant-42");
     });
 
-    it("is refused with a reason", async () => {
+    it("is rejected with a reason", async () => {
       for (const [namespace, message, data] of [
         ["/nowhere", "Invalid namespace", undefined],
         ["/tenant-x", "Invalid namespace", undefined],
@@ -181,7 +181,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.ok(guest.connected);
     });
 
-    it("says who it is", async () => {
+    it("sends its handshake data", async () => {
       const socket = await connect("/", { auth: { token: "t", n: 1 }, query: { a: "b c", z: "é" }, extraHeaders: { "x-custom": "yes" } });
       assert.deepEqual(await ask(socket, "auth"), { token: "t", n: 1 });
       const handshake = await ask(socket, "handshake");
@@ -197,7 +197,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.match(handshake.address, /127\.0\.0\.1/);
     });
 
-    it("is let go by the server", async () => {
+    it("is disconnected by the server", async () => {
       const socket = await connect();
       const left = once(socket, "disconnect");
       socket.emit("leave");
@@ -208,7 +208,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.ok(["io server disconnect", "transport close"].includes((await closed)[0]));
     });
 
-    it("stays while nothing is said", async () => {
+    it("stays connected without traffic", async () => {
       const socket = await connect();
       let reason;
       socket.once("disconnect", (why) => (reason = why));
@@ -221,7 +221,7 @@ for (const [name, options] of Object.entries(KINDS)) {
 }
 
 describe("the client's files", () => {
-  it("are served as they are", async () => {
+  it("are served byte for byte", async () => {
     const bundled = await start("e2e", { CLIENT_DIR });
     try {
       for (const name of ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"]) {

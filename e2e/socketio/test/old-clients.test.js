@@ -34,7 +34,7 @@ for (const [name, options] of Object.entries(KINDS)) {
     };
     after(() => sockets.forEach((socket) => socket.disconnect()));
 
-    it("connects by the transport it should", async () => {
+    it("connects with the configured transport", async () => {
       const socket = await connect();
       assert.equal(socket.io.engine.transport.name, options.transports.at(-1));
       const { id } = await ask(socket, "whoami");
@@ -54,7 +54,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.deepEqual((await echoes).map(([n]) => n), Array.from({ length: 100 }, (_, n) => n));
     });
 
-    it("is answered, and answers", async () => {
+    it("sends and receives acknowledgements", async () => {
       const socket = await connect();
       assert.deepEqual(await ask(socket, "echo", "one", 2, { three: 3 }), ["one", 2, { three: 3 }]);
       socket.once("question", (what, answer) => answer(what, "yes"));
@@ -74,7 +74,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       }
     });
 
-    it("shares a room", async () => {
+    it("receives the messages of its room", async () => {
       const [speaker, listener] = [await connect(), await connect()];
       const room = `old room ${name}`;
       await ask(speaker, "join", room);
@@ -95,7 +95,7 @@ for (const [name, options] of Object.entries(KINDS)) {
       assert.equal(error.message ?? error, "Invalid namespace");
     });
 
-    it("stays while nothing is said, and leaves", async () => {
+    it("stays connected without traffic, and disconnects", async () => {
       const socket = await connect();
       await times(socket, "pong", 2);
       assert.equal(await ask(socket, "echo", "still here"), "still here");

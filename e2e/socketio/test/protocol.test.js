@@ -29,14 +29,14 @@ describe("the Engine.IO server", () => {
   before(async () => (server = await start("echo_engine")));
   after(() => server.stop());
 
-  it("offers what the suite asks for, to everybody", async () => {
+  it("offers the test suite its namespaces from any origin", async () => {
     const response = await fetch(`${server.url}/engine.io/?EIO=4&transport=polling`, { headers: { origin: "http://a.example" } });
     assert.equal(response.headers.get("access-control-allow-origin"), "*");
     const open = JSON.parse((await response.text()).slice(1));
     assert.deepEqual({ ...open, sid: "" }, { sid: "", upgrades: ["websocket"], pingInterval: 300, pingTimeout: 200, maxPayload: 1_000_000 });
   });
 
-  it("sends every message back, by both transports", async () => {
+  it("echoes every message on both transports", async () => {
     const url = `${server.url}/engine.io/?EIO=4&transport=polling`;
     const { sid } = JSON.parse((await (await fetch(url)).text()).slice(1));
     const posted = await fetch(`${url}&sid=${sid}`, { method: "POST", body: "4hello\x1ebAQIDBA==" });
@@ -60,7 +60,7 @@ describe("the Socket.IO server", () => {
   before(async () => (server = await start("echo")));
   after(() => server.stop());
 
-  it("shows who has come, and sends everything back", async () => {
+  it("sends the handshake data and echoes every event", async () => {
     const socket = client(server.url, { transports: ["websocket"], auth: { token: "123" } });
     const auth = once(socket, "auth");
     socket.connect();
@@ -74,7 +74,7 @@ describe("the Socket.IO server", () => {
     socket.disconnect();
   });
 
-  it("has one more namespace, whose sockets are shown themselves and nothing else", async () => {
+  it("a second namespace sends its sockets only their own handshake", async () => {
     const custom = client(`${server.url}/custom`, { transports: ["websocket"] });
     const auth = once(custom, "auth");
     custom.connect();
@@ -87,7 +87,7 @@ describe("the Socket.IO server", () => {
     random.disconnect();
   });
 
-  it("recovers nothing, and waits a second for a namespace", async () => {
+  it("does not recover sessions, and closes after one second without a namespace", async () => {
     const socket = websocket(`${server.url}/socket.io/?EIO=4&transport=websocket`);
     await socket.next();
     socket.send("40");
@@ -110,7 +110,7 @@ describe("the server for the client's own tests", () => {
   before(async () => (server = await start("client_suite")));
   after(() => server.stop());
 
-  it("case 12.3: answers each event as they expect", async () => {
+  it("case 12.3: answers each event as the client's tests expect", async () => {
     const socket = await connected(server.url, { transports: ["websocket"] });
     const bytes = Buffer.from("asdfasdf");
     for (const [event, args, answer, expected] of [
@@ -157,7 +157,7 @@ describe("the server for the client's own tests", () => {
     socket.disconnect();
   });
 
-  it("has the namespaces that they use, and refuses whom they want to be refused", async () => {
+  it("has the namespaces of the client's tests, and rejects the connections that they expect to fail", async () => {
     for (const namespace of ["/foo", "/timeout_socket", "/valid", "/asd"]) {
       (await connected(server.url + namespace, { transports: ["websocket"] })).disconnect();
     }

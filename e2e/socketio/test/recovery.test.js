@@ -25,7 +25,7 @@ for (const name of ["WebSocket only", "polling only", "upgrade", "msgpack, WebSo
     before(async () => (network = await proxy(server)));
     after(() => network.stop());
 
-    it("gives id, rooms and what was missed back", async () => {
+    it("restores the id, the rooms and the missed packets", async () => {
       const socket = stubborn(network.url, KINDS[name]);
       socket.connect();
       await once(socket, "connect");
@@ -68,7 +68,7 @@ for (const name of ["WebSocket only", "polling only", "upgrade", "msgpack, WebSo
       }
     });
 
-    it("does not come back once it has left", async () => {
+    it("a client that disconnected is not recovered", async () => {
       const socket = stubborn(network.url, KINDS[name]);
       socket.connect();
       await once(socket, "connect");
@@ -85,7 +85,7 @@ for (const name of ["WebSocket only", "polling only", "upgrade", "msgpack, WebSo
 }
 
 describe(`recovery, ${CUTS} cuts`, () => {
-  it(`brings each of ${COUNT} messages once and in order`, async () => {
+  it(`delivers each of ${COUNT} messages once and in order`, async () => {
     const network = await proxy(server);
     const socket = stubborn(network.url, KINDS["WebSocket only"]);
     const narrator = client(server.url, KINDS["WebSocket only"]);

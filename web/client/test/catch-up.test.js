@@ -45,7 +45,7 @@ for (const transport of ["websocket", "ws"]) describe(`a WebSocket is read no fa
     assert.equal(server.sent.subscriptions, 0, "no subscription as long as there is something to catch up with");
   });
 
-  test("what a pattern selects is read", async () => {
+  test("a pattern's channels are read", async () => {
     const server = await start(history(10, ["chat.a", "news", "chat.b"]));
     const connection = open(server, { transports, channels: ["chat.*"], since: "earliest" });
     for (const n of [0, 2, 3, 5, 6, 8, 9]) assert.equal((await connection.next()).value.data, n);
@@ -54,7 +54,7 @@ for (const transport of ["websocket", "ws"]) describe(`a WebSocket is read no fa
     assert.equal((await connection.next()).value.data, "chat.new");
   });
 
-  test("case 13.2: a subscriber that is full ends its subscription, keeps what is on its way, and goes on where it was", async () => {
+  test("case 13.2: a full subscriber ends its subscription, keeps received messages, and resumes at its cursor", async () => {
     const server = await start([]);
     const connection = open(server, { transports, channels: ["c"], queue: 50 });
     await until("open", () => connection.state.phase === "open");
@@ -69,7 +69,7 @@ for (const transport of ["websocket", "ws"]) describe(`a WebSocket is read no fa
     assert.ok(server.sent.subscriptions >= 2);
   });
 
-  test("case 13.2: what is published while it catches up is not sent twice", async () => {
+  test("case 13.2: messages published during catching up are not sent twice", async () => {
     const server = await start(history(2_000));
     const connection = open(server, { transports, channels: ["c"], since: "earliest", queue: 50 });
     for (let n = 0; n < 3_000; n += 1) {

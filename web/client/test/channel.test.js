@@ -40,7 +40,7 @@ describe("names of rooms as channels", () => {
     }
   });
 
-  test("case 13.12: what no channel can be made of is refused", () => {
+  test("case 13.12: values without a channel name are rejected", () => {
     assert.throws(() => encodeChannel(""), RangeError);
     assert.throws(() => encodeChannel("房".repeat(15)), /1 to 128 characters/);
     assert.equal(encodeChannel("房".repeat(14)).length, 126);

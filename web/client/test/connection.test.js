@@ -32,7 +32,7 @@ async function take(connection, count) {
 const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
 describe("reading", () => {
-  test("by `for await`, which closes the connection when it is left", async () => {
+  test("by `for await`, which closes the connection when the loop ends", async () => {
     const { url, asked } = await server((_, response) => {
       const send = stream(response);
       for (const n of numbers(2, 9)) send(n);
@@ -50,7 +50,7 @@ describe("reading", () => {
     assert.equal(asked[0].query.get("format"), "message");
   });
 
-  test("by a listener, from the first message on, however late it comes", async () => {
+  test("by a listener, from the first message, however late it is added", async () => {
     const { url } = await server((_, response) => [2, 3, 4].forEach(stream(response)));
     const connection = open(url);
     await until("open", () => connection.state.phase === "open");
@@ -92,7 +92,7 @@ describe("reading", () => {
     });
   }
 
-  test("it is done at once for a cursor after the ends", async () => {
+  test("it ends at once for a cursor after the ends", async () => {
     const { url } = await server((_, response) => response.writeHead(204, { "Trident-End": "5-0" }).end());
     const connection = open(url, { since: "5-0" });
     assert.deepEqual(await connection.next(), { done: true, value: undefined });
@@ -116,7 +116,7 @@ describe("reading", () => {
     assert.deepEqual(told, ["2-0→7-0 7-0"]);
   });
 
-  test("a listener that throws does not take the connection with it", async (t) => {
+  test("a listener that throws does not end the connection", async (t) => {
     const { url } = await server((_, response) => [2, 3].forEach(stream(response)));
     const connection = open(url);
     await until("open", () => connection.state.phase === "open");
@@ -138,7 +138,7 @@ describe("reading", () => {
     assert.deepEqual(thrown, ["its own"]);
   });
 
-  test("a listener and a reader, one of whom asks from within the other, each get all in order", async () => {
+  test("a listener and a reader inside it each get all messages in order", async () => {
     const { url } = await server((_, response) => numbers(2, 9).forEach(stream(response)));
     const connection = open(url);
     const [heard, read] = [[], []];
@@ -151,7 +151,7 @@ describe("reading", () => {
     assert.deepEqual([heard, read.sort()], [numbers(2, 9), numbers(2, 9)]);
   });
 
-  test("closing from within a listener ends it there", async () => {
+  test("closing inside a listener ends the delivery at once", async () => {
     const { url } = await server((_, response) => numbers(2, 50).forEach(stream(response)));
     const connection = open(url);
     const states = [];
@@ -162,11 +162,11 @@ describe("reading", () => {
   });
 });
 
-describe("who does not read", () => {
+describe("a client that does not read", () => {
   const SIZE = 4_000;
   const COUNT = 20_000;
 
-  test("is not sent to: the stream stands still, and all of it comes when it is read", async () => {
+  test("gets no data: the stream stops, and everything arrives once it is read", async () => {
     let written = 0;
     const { url } = await server((_, response) => {
       stream(response);
@@ -189,7 +189,7 @@ describe("who does not read", () => {
     for (let n = 1; n <= COUNT; n += 1) assert.equal((await connection.next()).value.data.n, n);
   });
 
-  test("asks for no more by long polls either", async () => {
+  test("sends no long polls either", async () => {
     const { url, asked } = await server((_, response, { searchParams }) => {
       const since = Number((searchParams.get("since") ?? "1-0").split("-")[0]);
       const limit = Number(searchParams.get("limit"));
@@ -208,7 +208,7 @@ describe("who does not read", () => {
 
 describe("the end", () => {
   for (const [status, code] of [[400, "bad_cursor"], [401, "token_needed"], [403, "insufficient_scope"]]) {
-    test(`${status}: the reason is told, and whoever reads gets it as an error`, async () => {
+    test(`${status}: the reason is reported, and readers get it as an error`, async () => {
       const { url, asked } = await server((_, response) => refuse(response, status, code));
       const connection = open(url, { transports: ["sse", "longpoll"] });
       const closed = new Promise((resolve) => connection.on("closed", resolve));
@@ -220,14 +220,14 @@ describe("the end", () => {
     });
   }
 
-  test("204 to an event stream: a backend has ended it, and it is not repeated", async () => {
+  test("204 to an event stream ends it for good", async () => {
     const { url, asked } = await server((_, response) => response.writeHead(204).end());
     const connection = open(url, { transports: ["sse", "longpoll"] });
     await assert.rejects(connection.next(), { why: "refused", status: 403, code: "disconnected" });
     assert.equal(asked.length, 1);
   });
 
-  test("what came before it is read first", async () => {
+  test("messages before the end are read first", async () => {
     const { url } = await server((_, response) => {
       if (!first) return refuse(response, 403, "insufficient_scope");
       first = false;
@@ -241,7 +241,7 @@ describe("the end", () => {
     await assert.rejects(connection.next(), TridentError);
   });
 
-  test("a signal ends it, with what waits", async () => {
+  test("a signal ends it and its pending reads", async () => {
     const { url } = await server((_, response) => void stream(response));
     const controller = new AbortController();
     const connection = open(url, { signal: controller.signal });
@@ -253,7 +253,7 @@ describe("the end", () => {
     assert.deepEqual(await late.next(), { done: true, value: undefined });
   });
 
-  test("closed at once, it asks for nothing", async () => {
+  test("closed at once, it sends no request", async () => {
     const { url, asked } = await server((_, response) => void stream(response));
     const connection = open(url);
     connection.close();
@@ -268,7 +268,7 @@ describe("the end", () => {
     assert.throws(() => connect({ url, channels: ["c"], transports: [] }), TypeError);
   });
 
-  test("case 13.10: outside of a page it says that `url` is missing", async () => {
+  test("case 13.10: outside of a page a missing `url` is reported", async () => {
     const missing = { name: "TypeError", message: 'outside of a page, `url` must be the address of the server, such as "https://push.example.org/"' };
     assert.throws(() => connect({ channels: ["c"] }), missing);
     assert.throws(() => connect({ url: "/push/", channels: ["c"] }), missing);
@@ -277,7 +277,7 @@ describe("the end", () => {
   });
 });
 
-test("a server that does not accept the page's origin is not one that cannot be reached: the setting is named", async (t) => {
+test("a server that rejects the page's origin is not reported as unreachable: the error names the setting", async (t) => {
   const asked = [];
   t.mock.method(globalThis, "fetch", async (_, { mode }) => {
     asked.push(mode);
@@ -335,7 +335,7 @@ test("an incomplete answer is aborted after the maximum silence", async () => {
   assert.equal((await takeBatch(wanted, "2-0", undefined, sink, new AbortController().signal)).cursor, "3-0");
 });
 
-test("the cursor goes along over changes of transport", async () => {
+test("the cursor is kept when the transport changes", async () => {
   const { url, asked } = await server((_, response, { pathname }) => {
     if (pathname === "/events") {
       if (asked.length > 1) return response.writeHead(403).end("<h1>no streams here</h1>");

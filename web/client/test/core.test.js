@@ -15,7 +15,7 @@ describe("which transport", () => {
     assert.deepEqual([drive.state.end.left, drive.state.end.seconds], ["sse", 6], "and in a form for programs");
   });
 
-  test("three failures that may be the network's, and the next is tried", () => {
+  test("after three failures that may be the network's, the next transport is tried", () => {
     const drive = new Drive({ transports: ["sse", "longpoll"] }).start();
     for (let n = 0; n < 3; n += 1) drive.over("network").again();
     assert.deepEqual(drive.told().map((line) => line.split(" ")[2]), ["sse", "sse", "sse", "longpoll"]);
@@ -33,7 +33,7 @@ describe("which transport", () => {
     assert.equal(drive.transport, "longpoll");
   });
 
-  test("silence after the opening bytes alone is the transport's fault; after signs of life it is the network's", () => {
+  test("silence after the opening bytes alone counts against the transport; later silence counts against the network", () => {
     const held = new Drive().start().opened().until(35_000);
     assert.deepEqual(held.told().at(-1), "35000 connect sse after 5-0");
     assert.deepEqual([held.state.end.why, held.state.end.left, held.state.end.seconds], ["silent", "websocket", 35]);
@@ -43,7 +43,7 @@ describe("which transport", () => {
     assert.match(broken.told().at(-1), /^50499.* connect websocket/);
   });
 
-  test("a better one is tried again, each time later", () => {
+  test("a better transport is tried again after growing intervals", () => {
     const drive = new Drive({ transports: ["sse", "longpoll"] }).start();
     const tries = [];
     for (let n = 0; n < 6; n += 1) {
@@ -61,7 +61,7 @@ describe("which transport", () => {
     assert.equal(drive.transport, "sse", "and stays once it works");
   });
 
-  test("when all are avoided they are taken in turn, each after a wait, and none is avoided for longer", () => {
+  test("when all are avoided they are tried in turn, each after a wait", () => {
     const drive = new Drive({ timing: { backoffMost: 1_000 } }).start();
     for (const name of [...ALL, ...ALL, ...ALL]) {
       assert.equal(drive.transport, name);
@@ -79,7 +79,7 @@ describe("which transport", () => {
 
 describe("how long to wait", () => {
   for (const [random, share] of [[0, 0.5], [0.999_999, 1]]) {
-    test(`twice as long each time, up to 30 s, less up to a half by chance (${random})`, () => {
+    test(`waits double up to 30 s, minus random jitter of up to half (${random})`, () => {
       const drive = new Drive({ transports: ["sse"], random: () => random }).start();
       for (const most of [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
         drive.over("network");
@@ -93,7 +93,7 @@ describe("how long to wait", () => {
     });
   }
 
-  test("never sooner than the server asks: Retry-After, and an event stream's retry", () => {
+  test("waits are never shorter than Retry-After or an event stream's retry", () => {
     const drive = new Drive({ transports: ["sse"] }).start();
     drive.over("busy", { retryAfter: 7_000 });
     assert.equal(Math.round(drive.state.retryIn), 10_500);
@@ -106,7 +106,7 @@ describe("how long to wait", () => {
   });
 });
 
-test("clients that are all asked to wait for as long are not all back at once", () => {
+test("clients with the same Retry-After reconnect at different times", () => {
   const waits = [0, 0.5, 0.999_999].map((random) => {
     const drive = new Drive({ transports: ["sse"], random: () => random }).start().over("busy", { status: 503, code: "draining", retryAfter: 2_000 });
     return Math.round(drive.state.retryIn);
@@ -124,7 +124,7 @@ describe("a server that cannot be reached", () => {
   ];
 
   for (const [what, why, more] of failures) {
-    test(`case 13.3: ${what} is not held against the transport, and it is back within 5 s, however long it was away`, () => {
+    test(`case 13.3: ${what} does not count against the transport, and the client reconnects within 5 s`, () => {
       for (const away of [1_000, 6_000, 60_000, 3_600_000]) {
         const drive = new Drive().start().opened().message("6-0").over("network");
         drive.reach = AWAY;
@@ -144,7 +144,7 @@ describe("a server that cannot be reached", () => {
     });
   }
 
-  test("case 13.3: a probe without an answer is one that found nothing, also beside an attempt that hangs", () => {
+  test("case 13.3: a probe without an answer has no effect, even beside a hanging attempt", () => {
     const refused = new Drive();
     refused.reach = "silence";
     refused.start().over("blocked").until(2_999);
@@ -181,7 +181,7 @@ describe("a server that cannot be reached", () => {
     assert.ok(drive.core.deadline() > drive.now, "a deadline that has passed would be due for ever");
   });
 
-  test("case 13.3: where a probe is answered the transport is to blame, by whomever it was answered", () => {
+  test("case 13.3: an answered probe counts against the transport, whoever answered it", () => {
     const drive = new Drive().start().over("blocked");
     assert.deepEqual([drive.transport, drive.state.end.why, drive.state.end.left], ["sse", "blocked", "websocket"]);
   });
@@ -189,14 +189,14 @@ describe("a server that cannot be reached", () => {
 
 describe("refused", () => {
   for (const status of [400, 403]) {
-    test(`${status} is the end`, () => {
+    test(`${status} ends the connection`, () => {
       const drive = new Drive({ canRefresh: true }).start().over("refused", { status });
       assert.deepEqual(drive.told().at(-1), "0 closed: refused");
       assert.equal(drive.core.deadline(), Infinity);
     });
   }
 
-  test("401 with a token that cannot be asked for again is the end", () => {
+  test("401 with a token that cannot be renewed ends the connection", () => {
     assert.deepEqual(new Drive().start().over("refused", { status: 401 }).told().at(-1), "0 closed: refused");
   });
 
@@ -213,7 +213,7 @@ describe("refused", () => {
     assert.match(drive.told().at(-1), /with another token$/);
   });
 
-  test("403 by somebody else is the transport's failure, until it is on all of them", () => {
+  test("a proxy's 403 counts against the transport, until all transports get it", () => {
     const drive = new Drive().start();
     for (const name of ALL) {
       assert.equal(drive.transport, name);
@@ -222,7 +222,7 @@ describe("refused", () => {
     assert.equal(drive.told().at(-1), "0 closed: refused");
   });
 
-  test("and not even then where it has worked before", () => {
+  test("not even then on a transport that worked before", () => {
     const drive = new Drive().start().opened().message("6-0");
     for (let n = 0; n < 2 * ALL.length; n += 1) drive.over("blocked", { status: 403 }).again();
     assert.equal(drive.core.phase, "connecting");
@@ -230,7 +230,7 @@ describe("refused", () => {
 });
 
 describe("messages", () => {
-  test("come once and in order, whatever is sent again", () => {
+  test("arrive once and in order, whatever is sent again", () => {
     const drive = new Drive().start().opened();
     for (const id of ["5-0", "6-0", "6-1", "6-0", "6-1", "4-9", "6-10", "6-2", "10-0", "9-9"]) drive.message(id);
     assert.deepEqual(drive.delivered, ["6-0", "6-1", "6-10", "10-0"]);
@@ -245,18 +245,18 @@ describe("messages", () => {
     assert.deepEqual(drive.delivered, ["gap 5-0", "6-0"]);
   });
 
-  test("a place moves the cursor on, and never back", () => {
+  test("a position moves the cursor forward, and never back", () => {
     const drive = new Drive().start().opened();
     for (const place of ["7-0", "6-0"]) drive.do((core) => core.place(place));
     assert.equal(drive.core.cursor, "7-0");
   });
 
-  test("`earliest` stands until there is a cursor", () => {
+  test("`earliest` is repeated until there is a cursor", () => {
     const drive = new Drive({ since: "earliest" }).start().over("blocked").opened().message("6-0").over("ended").after(500);
     assert.deepEqual(drive.told().map((line) => line.split(" after ")[1]), ["earliest", "earliest", "6-0"]);
   });
 
-  test("a first connection that takes its time leaves a place to begin after", () => {
+  test("a slow first connection starts after the position at its request", () => {
     const drive = new Drive({ since: undefined });
     drive.reach = "8-0";
     drive.start().until(999);
@@ -289,7 +289,7 @@ describe("pages and machines", () => {
     assert.match(drive.state.end.message, /no data for 600 s/);
   });
 
-  test("without a network the waits are long, and over when it is back", () => {
+  test("without a network the waits are long, and end when it returns", () => {
     const drive = new Drive().start().opened().message("6-0");
     drive.do((core) => core.offline());
     drive.over("network");

@@ -43,7 +43,7 @@ for (const [name, text, expected] of CASES) {
   });
 }
 
-test(`any text means the same however it is cut (TRIDENT_SEED=${seed})`, () => {
+test(`any text gives the same events however it is cut (TRIDENT_SEED=${seed})`, () => {
   const { below } = chance(seed);
   const parts = ["data", "id", "event", "retry", ":", ": ", " ", "\r", "\n", "\r\n", "\n\n", "\r\r", "x", "12", "\0", "时", ""];
   for (let n = 0; n < 3_000; n += 1) {
@@ -60,6 +60,6 @@ test(`any text means the same however it is cut (TRIDENT_SEED=${seed})`, () => {
   }
 });
 
-test("what a piece ends is there at once: no line waits for what comes after its CR", () => {
+test("a complete line is delivered at once: no line waits for the byte after its CR", () => {
   assert.deepEqual(parse(["data: a\r", "\r"]), [["", "message", "a"]]);
 });

@@ -85,7 +85,7 @@ function run(seed) {
   return { drive, log };
 }
 
-test(`every message once and in order, whatever fails (TRIDENT_SEED=${seed})`, () => {
+test(`every message arrives once and in order despite failures (TRIDENT_SEED=${seed})`, () => {
   const used = new Set();
   for (let n = 0; n < 60; n += 1) {
     const { drive, log } = run(seed + n);

@@ -11,7 +11,7 @@ import { test } from "node:test";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const run = (command, ...args) => execFileSync(command, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 
-test("its entrances open", async () => {
+test("its entry points load", async () => {
   assert.equal(typeof (await import("trident-client")).connect, "function");
   assert.equal(typeof (await import("trident-client/browser")).connect, "function");
   assert.equal(typeof (await import("trident-client/socketio")).socketio, "function");

@@ -27,7 +27,7 @@ test("one request, and the id", async () => {
   assert.match(headers["idempotency-key"], /^[0-9a-f]{32}$/);
 });
 
-test("what fails for now is tried again, with the same key", async () => {
+test("temporary failures are retried with the same key", async () => {
   const busy = (response) => json(response, 503, { error: { code: "bus_unavailable", message: "unavailable" } }, { "Retry-After": "0" });
   const { url, asked } = await answers((response) => response.destroy(), busy, good);
   assert.equal(await publish({ channel: "c", data: 1 }, { url }), "7-0");
@@ -35,7 +35,7 @@ test("what fails for now is tried again, with the same key", async () => {
   assert.equal(new Set(asked.map(({ headers }) => headers["idempotency-key"])).size, 1);
 });
 
-test("what is refused is not", async () => {
+test("rejections are not retried", async () => {
   const { url, asked } = await answers((response) => refuse(response, 403, "insufficient_scope"));
   const token = () => "t";
   await assert.rejects(publish({ channel: "c", data: 1 }, { url, token }), (error) => error instanceof TridentError && error.code === "insufficient_scope");
@@ -49,14 +49,14 @@ for (const [status, code] of [[413, "too_large"], [415, "unsupported_media_type"
   });
 }
 
-test("a refused token is asked for anew, once", async () => {
+test("a rejected token is replaced once", async () => {
   const { url, asked } = await answers((response) => refuse(response, 401, "bad_token"));
   const given = [];
   await assert.rejects(publish({ channel: "c", data: 1 }, { url, token: (isRefused) => given.push(isRefused) && "t" }), /bad_token/);
   assert.deepEqual([given, asked.length], [[false, true], 2]);
 });
 
-test("another token for a refused one is no further attempt", async () => {
+test("replacing a rejected token does not count as an attempt", async () => {
   const { url, asked } = await answers((response) => refuse(response, 401, "bad_token"), good);
   assert.equal(await publish({ channel: "c", data: 1 }, { url, attempts: 1, token: (isRefused) => (isRefused ? "new" : "old") }), "7-0");
   assert.deepEqual(asked.map(({ headers }) => headers.authorization), ["Bearer old", "Bearer new"]);

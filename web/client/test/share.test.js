@@ -77,7 +77,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 1);
   });
 
-  test("case 13.4: each begins where it wants to: from now on, after a cursor, at the beginning", async () => {
+  test("case 13.4: each member has its own start: new messages, a cursor, or the earliest", async () => {
     const { server, tab } = await begin();
     const ids = [0, 1, 2, 3].map((n) => server.publish("c", n));
     const leader = tab(["other"]);
@@ -92,7 +92,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 1);
   });
 
-  test("case 13.4: who reads slowly keeps nobody waiting, and gets all of it", async () => {
+  test("case 13.4: a slow member delays no other, and gets all messages", async () => {
     const { server, tab } = await begin();
     for (const isLeaderSlow of [true, false]) {
       const channel = `c${isLeaderSlow}`;
@@ -108,7 +108,7 @@ describe("one connection for a browser and an origin", () => {
     }
   });
 
-  test("case 13.4: a leader that waits for its own reader goes on when another joins", async () => {
+  test("case 13.4: a leader that waits for its own reader continues when another member joins", async () => {
     const { server, tab } = await begin();
     const leader = tab(["c"], { isUnread: true, queue: 10 });
     await leader.isOpen();
@@ -121,7 +121,7 @@ describe("one connection for a browser and an origin", () => {
     for (let n = 0; n <= 100; n += 1) assert.equal((await leader.connection.next()).value.data, n);
   });
 
-  test("case 13.4: a gap is told to whom something is lost, and to nobody else", async () => {
+  test("case 13.4: a gap is reported only to the members that lost messages", async () => {
     const { server, tab } = await begin();
     const id = server.publish("a", 0);
     const leader = tab(["b"]);
@@ -154,7 +154,7 @@ describe("one connection for a browser and an origin", () => {
     for (const { read } of tabs) assert.deepEqual(read, Array.from({ length: n }, (_, at) => at));
   });
 
-  test("case 13.4: a refusal for the channels of one closes that one alone", async () => {
+  test("case 13.4: a rejection of one member's channels closes that member only", async () => {
     const { server, tab } = await begin();
     const good = tab(["c"]);
     await good.isOpen();
@@ -176,7 +176,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test("case 13.4: the channels of who has left are not counted", async () => {
+  test("case 13.4: channels of members that left are not counted", async () => {
     const { server, tab } = await begin();
     const names = (prefix) => Array.from({ length: 60 }, (_, n) => `${prefix}${n}`);
     const [a, b] = [tab(names("a")), tab(names("b"))];
@@ -189,7 +189,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 1);
   });
 
-  test("case 13.4: a token that the server refuses ends nobody else", async () => {
+  test("case 13.4: a rejected token ends no other member", async () => {
     const { server, tab } = await begin();
     const jwt = (jti) => `h.${Buffer.from(JSON.stringify({ sub: "Mei", jti })).toString("base64url")}.s`;
     server.refused.add(jwt("old"));
@@ -200,7 +200,7 @@ describe("one connection for a browser and an origin", () => {
     await until("read", () => good.read.length === 1);
   });
 
-  test("case 13.4: where nothing can be caught up with, each connects by itself", async () => {
+  test("case 13.4: without catch-up each member has its own connection", async () => {
     const { server, tab } = await begin({ hasData: false });
     server.publish("c", 0);
     const tabs = [tab(["c"]), tab(["c"]), tab(["c"], { since: "earliest" })];
@@ -219,7 +219,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test("case 13.4: other rights are another connection, a newer token of the same user is not", async () => {
+  test("case 13.4: other rights need another connection, a newer token of the same user does not", async () => {
     const { server, tab } = await begin();
     const jwt = (claims) => `h.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.s`;
     const mei = { sub: "Mei 美", trident: { subscribe: ["c"] } };
@@ -228,7 +228,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 3);
   });
 
-  test("case 13.4: a page whose leader is frozen connects by itself", async () => {
+  test("case 13.4: a page whose leader is frozen opens its own connection", async () => {
     const { browser, server, tab } = await begin();
     await tab(["c"]).isOpen();
     browser.isFrozen = () => true;
@@ -239,7 +239,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test("case 13.4: outside of pages, and where a browser has no locks, each has its own", async () => {
+  test("case 13.4: outside of pages, and without locks, each member has its own connection", async () => {
     const { server } = await begin();
     const connections = [1, 2].map(() => connect({ url: server.url, channels: ["c"], transports: ["sse"] }));
     ends.push(() => connections.forEach((one) => one.close()));
@@ -247,7 +247,7 @@ describe("one connection for a browser and an origin", () => {
     assert.equal(server.open(), 2);
   });
 
-  test(`case 13.4: tabs come, go, and are cut off, and each reads all of its channels once (TRIDENT_SEED=${seed})`, async () => {
+  test(`case 13.4: tabs open, close and lose connections, and each reads all of its channels once (TRIDENT_SEED=${seed})`, async () => {
     const { below } = chance(seed);
     const { browser, server, tab } = await begin();
     const published = [];

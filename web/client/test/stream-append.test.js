@@ -43,7 +43,7 @@ test("small appends are gathered, in order, and numbered", async () => {
   assert.deepEqual(numbers(server), ["0", "1"]);
 });
 
-test("they wait for 40 ms, unless there are 4 KiB", async () => {
+test("appends wait for 40 ms, unless there are 4 KiB", async () => {
   const server = await answers((response) => stored(response));
   const stream = new Stream("s", { url: server.url });
   const began = performance.now();
@@ -58,7 +58,7 @@ test("they wait for 40 ms, unless there are 4 KiB", async () => {
   assert.equal(JSON.parse(server.bodies[1]).length, 2);
 });
 
-test("what is appended while a request is on its way goes with the next, one at a time", async () => {
+test("appends during a request go with the next one, one request at a time", async () => {
   const waiting = [];
   const server = await answers((response) => waiting.push(response));
   const stream = new Stream("s", { url: server.url, linger: 0 });
@@ -89,7 +89,7 @@ test("a request whose answer is lost is sent again under its number", async () =
   assert.equal(new Set(server.asked.map(({ headers }) => headers["producer-id"])).size, 1);
 });
 
-test("after a refusal nothing more is sent, and every call says why", async () => {
+test("after a rejection nothing more is sent, and every call reports it", async () => {
   const server = await answers((response) => refuse(response, 409, "stream_closed"));
   const stream = new Stream("s", { url: server.url });
   await stream.append(1);
@@ -100,7 +100,7 @@ test("after a refusal nothing more is sent, and every call says why", async () =
   assert.deepEqual(server.bodies, ["[1]"]);
 });
 
-test("who appends waits while too much is not stored", async () => {
+test("append waits while too many bytes are unacknowledged", async () => {
   const waiting = [];
   const server = await answers((response) => waiting.push(response));
   const stream = new Stream("s", { url: server.url, buffer: 10_000 });
@@ -148,7 +148,7 @@ test("an array is one message, and JSON has no undefined", async () => {
   assert.deepEqual(server.bodies, ["[[1,2],null]"]);
 });
 
-test("texts and bytes: halves of a character come together", async () => {
+test("texts and bytes: halves of a character are joined", async () => {
   const server = await answers((response) => stored(response));
   const stream = new Stream("s", { url: server.url, contentType: "text/plain" });
   await stream.append("a\ud83d");
@@ -163,7 +163,7 @@ test("texts and bytes: halves of a character come together", async () => {
   assert.deepEqual(server.bodies, ["a", "😀b", "c\ufffd"]);
 });
 
-test("a producer fences off the one before, and does not take its numbers again", async () => {
+test("a producer fences off the previous one, and does not reuse its sequence numbers", async () => {
   const server = await answers((response) => stored(response, 204));
   const producer = { id: "worker", epoch: 3 };
   const stream = new Stream("s", { url: server.url, producer });
@@ -173,7 +173,7 @@ test("a producer fences off the one before, and does not take its numbers again"
 });
 
 for (const [attempts, first] of [[1, []], [2, [(response) => response.writeHead(503, { "Retry-After": "0" }).end()]]]) {
-  test(`numbers of another writer are noticed at attempt ${attempts}, also when closing`, async () => {
+  test(`sequence numbers of another writer are noticed at attempt ${attempts}, also when closing`, async () => {
     const repeated = (response) => response.writeHead(204, { "Stream-Next-Offset": "7_0", "Producer-Seq": "40" }).end();
     const server = await answers(...first, repeated);
     const stream = new Stream("s", { url: server.url, producer: { id: "worker", epoch: 3 } });
@@ -221,7 +221,7 @@ test("one message that is too large fails", async () => {
   assert.equal(server.asked.length, 1);
 });
 
-test("the page of a proxy is no acknowledgement", async () => {
+test("a proxy's error page is not an acknowledgement", async () => {
   const portal = (response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>welcome to the hotel</h1>");
   const rollout = (response) => response.writeHead(404, { "Content-Type": "text/html" }).end("no backend");
   const server = await answers(portal, rollout, (response) => stored(response), portal, (response) => stored(response, 201), portal, (response) => response.writeHead(204).end());
@@ -234,7 +234,7 @@ test("the page of a proxy is no acknowledgement", async () => {
   assert.equal(server.asked.length, 7);
 });
 
-test("a page of a proxy to every attempt fails", async () => {
+test("a proxy's error page to every attempt is an error", async () => {
   const server = await answers((response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>log in</h1>"));
   const stream = new Stream("s", { url: server.url, attempts: 2 });
   await stream.append(1);

@@ -35,7 +35,7 @@ async function all(stream, options) {
 
 const queries = () => running.asked.map(({ query }) => Object.fromEntries(query));
 
-test("what is there in as few requests as the server needs, and then the tail, to the end", async () => {
+test("existing messages arrive in as few requests as possible, then the tail, to the end", async () => {
   await answers(
     part("[1,2]", "2"),
     part("[3]", "3", UP_TO_DATE),
@@ -46,7 +46,7 @@ test("what is there in as few requests as the server needs, and then the tail, t
   assert.deepEqual(queries(), [{ offset: "-1" }, { offset: "2" }, { offset: "3", live: "sse" }]);
 });
 
-test("without live it ends at what was there", async () => {
+test("without live it ends after the existing messages", async () => {
   await answers(part("[1]", "1", UP_TO_DATE));
   assert.deepEqual(await all(new Stream("s", { url: running.url }), { offset: "0-0", live: false }), [[[1], "1", true]]);
   assert.deepEqual(queries(), [{ offset: "0-0" }]);
@@ -81,26 +81,26 @@ for (const [what, spoil] of [
   });
 }
 
-test("texts are read by long polls, which leave their line ends; a cut character comes whole", async () => {
+test("texts are read by long polls, which keep line ends; a split character is joined", async () => {
   const text = (bytes, offset, headers = {}) => part(Buffer.from(bytes), offset, { "Content-Type": "text/plain", ...headers });
   await answers(text("a\r\n", "1", UP_TO_DATE), text([0x62, 0xe2, 0x82], "2", UP_TO_DATE), text([0xac], "3", UP_TO_DATE), text([0xf0, 0x9f], "4", CLOSED));
   assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[["a\r\n"], "1", true], [["b€"], "3", true], [["\ufffd"], "4", true]]);
   assert.deepEqual(queries().map(({ live, offset }) => [live, offset]), [[undefined, "-1"], ["long-poll", "1"], ["long-poll", "2"], ["long-poll", "3"]]);
 });
 
-test("a long text that is cut within a character is whole, too", async () => {
+test("a long text that is split within a character is joined, too", async () => {
   const text = (bytes, offset, headers = {}) => part(Buffer.from(bytes), offset, { "Content-Type": "text/plain", ...headers });
   const long = Buffer.alloc(70_000, "x");
   await answers(text(Buffer.concat([long, Buffer.of(0xe2, 0x82)]), "1", UP_TO_DATE), text([0xac], "2", CLOSED));
   assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[`${long}€`], "2", true]]);
 });
 
-test("bytes are bytes", async () => {
+test("bytes stay bytes", async () => {
   await answers(part(Buffer.from([0, 255]), "1", { ...CLOSED, "Content-Type": "application/octet-stream" }));
   assert.deepEqual(await all(new Stream("s", { url: running.url })), [[[Uint8Array.of(0, 255)], "1", true]]);
 });
 
-test("a long poll without news asks again; one that has not waited does not at once", async () => {
+test("an empty long poll is repeated, and delayed if it was answered at once", async () => {
   const none = (response) => response.writeHead(204, { "Stream-Next-Offset": "1", ...UP_TO_DATE }).end();
   await answers(part("x", "1", { ...UP_TO_DATE, "Content-Type": "text/plain" }), none, none, none, none, (response) => response.writeHead(204, { "Stream-Next-Offset": "1", ...CLOSED }).end());
   const began = performance.now();
@@ -119,14 +119,14 @@ for (const [status, code] of [[404, "stream_not_found"], [410, "offset_gone"], [
   });
 }
 
-test("failures are tried again for ever, after the same place", async () => {
+test("failures are retried without limit, from the same offset", async () => {
   const failures = Array.from({ length: 8 }, (_, n) => (n % 2 ? (response) => response.destroy() : (response) => response.writeHead(502).end("bad gateway")));
   await answers(...failures, part("[1]", "1", CLOSED));
   assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
   assert.equal(running.asked.length, 9);
 });
 
-test("half an answer is none", async () => {
+test("an incomplete answer is discarded", async () => {
   await answers((response) => {
     response.writeHead(200, { ...JSON_TYPE, "Stream-Next-Offset": "1", ...CLOSED }).write("[1");
     setTimeout(() => response.destroy(), 20);
@@ -134,12 +134,12 @@ test("half an answer is none", async () => {
   assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
 });
 
-test("a proxy's own page is not the stream", async () => {
+test("a proxy's error page is not read as the stream", async () => {
   await answers((response) => response.writeHead(200, { "Content-Type": "text/html" }).end("<h1>welcome to the hotel</h1>"), part("[1]", "1", CLOSED));
   assert.deepEqual(await all(new Stream("s", { url: running.url, timing: TIMING })), [[[1], "1", true]]);
 });
 
-test("a refused token is asked for anew, once in a row", async () => {
+test("a rejected token is replaced once in a row", async () => {
   await answers(part("[1]", "1"), (response) => refuse(response, 401, "bad_token"), part("[2]", "2"), (response) => refuse(response, 401, "bad_token"));
   const told = [];
   const token = (isRefused) => told.push(isRefused) && `t${told.length}`;
@@ -168,7 +168,7 @@ test("a signal ends the loop with its reason, whatever it waits for", async () =
   await assert.rejects(all(new Stream("s", { url: running.url, signal: AbortSignal.abort(new Error("before")) })), /before/);
 });
 
-test("what the loop does not ask for stays with the server", async () => {
+test("messages that the loop does not request stay on the server", async () => {
   let sent = 0;
   await answers(part("[]", "0", UP_TO_DATE), (response) => {
     response.writeHead(200, { "Content-Type": "text/event-stream" });

@@ -51,7 +51,7 @@ test("a hidden page, whose timers run once a minute, keeps a connection that ans
   assert.ok(opened.length > 0 && opened.every((most) => most > 2 * 60_000), opened.join(" "));
 });
 
-test("one that no longer answers is silent, measured from the first sign of life that was asked for", async (t) => {
+test("a connection that stops answering is silent from its first unanswered ping", async (t) => {
   const { socket, end, isOver, after } = await open(t);
   await after(60_000);
   socket.isThere = false;
@@ -80,7 +80,7 @@ for (const [code, why] of [[1012, "ended"], [1013, "busy"]]) {
   });
 }
 
-test("a token that no subprotocol can carry leaves the other transports", async () => {
+test("a token that no subprotocol can contain leaves the other transports", async () => {
   globalThis.WebSocket = class {
     constructor() {
       throw new SyntaxError("the subprotocol is not valid");
