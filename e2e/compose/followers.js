@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { io } from "socket.io-client";
-import { Hopper } from "../lib/hopper.js";
+import { RoamingReader } from "../lib/roaming.js";
 import { ask, openEvents } from "../lib/http.js";
 import { bearer } from "../lib/token.js";
 import { sleep } from "../lib/wait.js";
@@ -79,7 +79,7 @@ export class Follower {
 }
 
 /** Goes from transport to transport of `/events` and `/data` with its cursor; a replica that is away is asked again. */
-export class Wanderer extends Hopper {
+export class Wanderer extends RoamingReader {
   #on = true;
 
   start() {

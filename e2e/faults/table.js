@@ -1,7 +1,7 @@
 // Prints what the tests have written down as the table of docs/FAULTS.md.
 
 import { existsSync, readFileSync } from "node:fs";
-import { TABLE } from "./paper.js";
+import { TABLE } from "./rows.js";
 
 const COLUMNS = [
   ["fault", (row) => row.fault],

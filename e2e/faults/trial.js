@@ -6,7 +6,7 @@ import { ask } from "../lib/http.js";
 import { chance, seed } from "../lib/random.js";
 import { until } from "../lib/wait.js";
 import { Ledger } from "./ledger.js";
-import { write } from "./paper.js";
+import { write } from "./rows.js";
 import { HttpPublisher } from "./publishers.js";
 import { LongPollReader, RawReader, SseReader, StreamReader } from "./readers.js";
 import { SocketPublisher, SocketReader } from "./sockets.js";

@@ -13,7 +13,7 @@ import { BUILD, ROOT } from "../lib/stack.js";
 import { until } from "../lib/wait.js";
 import { attacksOn } from "./attack.js";
 import { Caller, address, request, tally } from "./crowd.js";
-import { STANDALONE, bearer, key } from "./house.js";
+import { STANDALONE, bearer, key } from "./target.js";
 
 const HOOK_KEY = Buffer.from("a key that is good for tests alone");
 
@@ -111,9 +111,9 @@ function forgeries() {
 attacksOn(
   STANDALONE,
   (attack) => {
-    attack("an application that misbehaves", "answers webhooks with a redirect, and with 100 MB", async (house) => {
+    attack("an application that misbehaves", "answers webhooks with a redirect, and with 100 MB", async (target) => {
       answers.push(redirect, flood);
-      const published = await ask(`${house.base}/events?channel=hooked`, { method: "POST", headers: { ...bearer({ trident: { publish: ["hooked"] } }), "Content-Type": "application/json" }, body: "1" });
+      const published = await ask(`${target.base}/events?channel=hooked`, { method: "POST", headers: { ...bearer({ trident: { publish: ["hooked"] } }), "Content-Type": "application/json" }, body: "1" });
       assert.equal(published.status, 201);
       await until("the batch to be accepted", () => received.length >= 3, { within: 20_000 });
       assert.equal(elsewhere, 0, "the redirect is followed");
@@ -122,8 +122,8 @@ attacksOn(
       return "not followed, not read; the same batch is accepted at the third attempt";
     });
 
-    attack("request forgery through answers", "the application answers calls with a redirect to another server, and with 100 MB; a client asks for the address of another server", async (house) => {
-      const socket = io(house.base, { forceNew: true, transports: ["websocket"], localAddress: address(650), extraHeaders: { Origin: "http://page.example" } });
+    attack("request forgery through answers", "the application answers calls with a redirect to another server, and with 100 MB; a client asks for the address of another server", async (target) => {
+      const socket = io(target.base, { forceNew: true, transports: ["websocket"], localAddress: address(650), extraHeaders: { Origin: "http://page.example" } });
       try {
         await new Promise((resolve, reject) => socket.once("connect", resolve).once("connect_error", reject));
         const codes = [];
@@ -132,7 +132,7 @@ attacksOn(
           codes.push((await socket.timeout(20_000).emitWithAck("order.create", { callback: other.url })).error.code);
         }
         assert.deepEqual(codes, ["backend_unavailable", "backend_unavailable"]);
-        const aimed = await request(house.port, `${other.url}`, { from: address(650) });
+        const aimed = await request(target.port, `${other.url}`, { from: address(650) });
         assert.equal(aimed.status, 404);
         assert.equal(elsewhere, 0, "the other server is asked");
         return "2 × backend_unavailable, 404; the other server is never asked";
@@ -142,11 +142,11 @@ attacksOn(
       }
     });
 
-    attack("forged and replayed signatures", `${Object.keys(forgeries()).length} kinds of request to the backends of \`examples/\` in Node.js and Python, and one request five times`, async (house) => {
+    attack("forged and replayed signatures", `${Object.keys(forgeries()).length} kinds of request to the backends of \`examples/\` in Node.js and Python, and one request five times`, async (target) => {
       const got = [];
       for (const [command, file] of [[process.execPath, "node/server.mjs"], ["python3", "python/server.py"]]) {
         const port = await freePort();
-        const env = { ...process.env, TRIDENT_URL: house.base, TRIDENT_TOKEN: key({ trident: { api: ["read"] } }), TRIDENT_HOOK_SECRET: SECRET, PORT: `${port}` };
+        const env = { ...process.env, TRIDENT_URL: target.base, TRIDENT_TOKEN: key({ trident: { api: ["read"] } }), TRIDENT_HOOK_SECRET: SECRET, PORT: `${port}` };
         const backend = start(command, [path.join(ROOT, "examples/backend", file)], env);
         try {
           const post = ({ body, headers }) => ask(`http://127.0.0.1:${port}/calls`, { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body });
@@ -173,44 +173,44 @@ attacksOn(
       return `${tally(got)}; the repeated request is one order`;
     });
 
-    attack("/v1 from another site", "200 requests with the cookie of a backend, from a page of another origin and of none", async (house) => {
+    attack("/v1 from another site", "200 requests with the cookie of a backend, from a page of another origin and of none", async (target) => {
       const cookie = { Cookie: `trident_token=${key({ trident: { api: ["write"] } })}` };
       const got = [];
       for (let n = 0; n < 50; n += 1) {
         for (const page of [{ Origin: "http://evil.example" }, {}]) {
           const from = address(700 + n);
-          got.push((await request(house.port, "/v1/connections", { from, headers: { ...cookie, ...page } })).status);
-          got.push((await request(house.port, "/v1/users/ann/connections", { from, method: "DELETE", headers: { ...cookie, ...page } })).status);
+          got.push((await request(target.port, "/v1/connections", { from, headers: { ...cookie, ...page } })).status);
+          got.push((await request(target.port, "/v1/users/ann/connections", { from, method: "DELETE", headers: { ...cookie, ...page } })).status);
         }
       }
       assert.deepEqual([...new Set(got)], [401]);
       return tally(got);
     });
 
-    attack("clients that fill the event feed", "2,000 streams, opened and closed from 100 addresses, with all events on; 50 events a second are written", async (house) => {
-      const missed = await house.figure("trident_events_missed_total");
+    attack("clients that fill the event feed", "2,000 streams, opened and closed from 100 addresses, with all events on; 50 events a second are written", async (target) => {
+      const missed = await target.figure("trident_events_missed_total");
       const got = [];
       for (let round = 0; round < 20; round += 1) {
-        const all = Array.from({ length: 100 }, (_, n) => request(house.port, "/events?channel=public.feed", { from: address(800 + n), method: "HEAD" }));
-        const polls = Array.from({ length: 100 }, (_, n) => request(house.port, "/data?channel=public.feed&wait=1&since=earliest", { from: address(800 + n) }).catch(() => ({ status: "closed" })));
+        const all = Array.from({ length: 100 }, (_, n) => request(target.port, "/events?channel=public.feed", { from: address(800 + n), method: "HEAD" }));
+        const polls = Array.from({ length: 100 }, (_, n) => request(target.port, "/data?channel=public.feed&wait=1&since=earliest", { from: address(800 + n) }).catch(() => ({ status: "closed" })));
         got.push(...(await Promise.all([...all, ...(round === 0 ? polls : [])])).map(({ status }) => status));
       }
-      const feed = await ask(`${house.base}/data?channel=$events&mode=poll&since=earliest&limit=1000`.replace("$", "%24"), { headers: bearer({ trident: { api: ["read"] } }) });
+      const feed = await ask(`${target.base}/data?channel=$events&mode=poll&since=earliest&limit=1000`.replace("$", "%24"), { headers: bearer({ trident: { api: ["read"] } }) });
       assert.equal(feed.status, 200);
       const kinds = feed.json().messages.map(({ data }) => data.kind);
-      assert.ok(kinds.includes("gap") || (await house.figure("trident_events_missed_total")) === missed, "what is missing is a gap");
+      assert.ok(kinds.includes("gap") || (await target.figure("trident_events_missed_total")) === missed, "what is missing is a gap");
       return `${tally(got)}; what exceeds the rate is a gap`;
     });
 
-    attack("anonymous connects", `${ADDRESSES} addresses send ${10 * ROUNDS} polls each within ${ROUNDS / 5} s, of ${10 * ROUNDS} channels, with all events on; 50 events a second are written`, async (house) => {
-      const figures = async () => Promise.all(["recorded", "missed"].map((name) => house.figure(`trident_events_${name}_total`)));
+    attack("anonymous connects", `${ADDRESSES} addresses send ${10 * ROUNDS} polls each within ${ROUNDS / 5} s, of ${10 * ROUNDS} channels, with all events on; 50 events a second are written`, async (target) => {
+      const figures = async () => Promise.all(["recorded", "missed"].map((name) => target.figure(`trident_events_${name}_total`)));
       const names = Array.from({ length: 10 * ROUNDS }, (_, n) => `public.storm.${n}`);
       const lines = names.map((channel) => JSON.stringify({ channel, data: 1 })).join("\n");
-      const stored = await ask(`${house.base}/events`, { method: "POST", headers: { ...bearer({ trident: { publish: ["public.*"] } }), "Content-Type": "application/x-ndjson" }, body: lines });
+      const stored = await ask(`${target.base}/events`, { method: "POST", headers: { ...bearer({ trident: { publish: ["public.*"] } }), "Content-Type": "application/x-ndjson" }, body: lines });
       assert.equal(stored.status, 201, stored.body);
       const before = await figures();
       const began = performance.now();
-      const callers = Array.from({ length: ADDRESSES }, (_, n) => new Caller(house.port, { from: address(1_000 + n) }));
+      const callers = Array.from({ length: ADDRESSES }, (_, n) => new Caller(target.port, { from: address(1_000 + n) }));
       const polls = names.map((channel) => `GET /data?channel=${channel}&since=earliest HTTP/1.1\r\nHost: x\r\n\r\n`);
       let took;
       try {
@@ -230,10 +230,10 @@ attacksOn(
       assert.ok(recorded <= 50 * (took + 2), `${recorded} events in ${took} s`);
       // The number in the gaps is exact.
       const lost = async () => {
-        const feed = await ask(`${house.base}/data?channel=%24events&mode=poll&since=earliest&limit=1000`, { headers: bearer({ trident: { api: ["read"] } }) });
+        const feed = await ask(`${target.base}/data?channel=%24events&mode=poll&since=earliest&limit=1000`, { headers: bearer({ trident: { api: ["read"] } }) });
         return feed.json().messages.reduce((sum, { data }) => sum + (data.kind === "gap" ? data.count : 0), 0);
       };
-      await until("the gaps to count all that is missing", async () => (await lost()) === (await house.figure("trident_events_missed_total")), { within: 10_000, every: 200 });
+      await until("the gaps to count all that is missing", async () => (await lost()) === (await target.figure("trident_events_missed_total")), { within: 10_000, every: 200 });
       return `${served} × 200 in ${took.toFixed(1)} s; ${recorded} events, and gaps that count the other ${missed} exactly`;
     });
   },

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import os from "node:os";
 import { after, before, describe, test } from "node:test";
-import { Guests, percentiles } from "./guests.js";
+import { GoodClients, percentiles } from "./clients.js";
 import { BUILD } from "../lib/stack.js";
-import { bearer, openHouse, resident } from "./house.js";
+import { bearer, openTarget, resident } from "./target.js";
 import { watchOthers } from "./machine.js";
-import { write } from "./paper.js";
+import { write } from "./rows.js";
 
 const MIB = 1_048_576;
 /** Memory that any of the processes may take more during an attack. */
@@ -52,42 +52,42 @@ function watchMemory(pids) {
 }
 
 /**
- * Declares the attacks on a house: `declare(attack)`, where `attack(name, tried, body, {lets})` is a test and `body(house)` does
+ * Declares the attacks on a target: `declare(attack)`, where `attack(name, tried, body, {lets})` is a test and `body(target)` does
  * it, asserts what only this attack can know, and gives what it got, in words. `lets`: the readers whose times are looked at, where an
- * attack can but keep others waiting. `options` are those of the house; `publishTo` is a service that the good publisher goes to past the
+ * attack can but keep others waiting. `options` are those of the target; `publishTo` is a service that the good publisher goes to past the
  * gateway, where that has no connection to spare.
  */
 export function attacksOn(kind, declare, options = {}) {
   describe(`attacks on ${kind}`, () => {
-    let house;
-    let guests;
+    let target;
+    let clients;
     before(async () => {
-      house = await openHouse(kind, options);
-      guests = await Guests.arrive(house.base, bearer({ sub: "publisher" }).Authorization, options.publishTo && house.service(options.publishTo).base);
+      target = await openTarget(kind, options);
+      clients = await GoodClients.start(target.base, bearer({ sub: "publisher" }).Authorization, options.publishTo && target.service(options.publishTo).base);
     });
     after(async () => {
-      await guests?.leave();
-      await house?.stop();
+      await clients?.stop();
+      await target?.stop();
     });
 
     declare((name, tried, body, { lets } = {}) => {
       test(`${name}: ${kind}`, { timeout: 90_000 }, async () => {
-        const quiet = percentiles(await guests.quiet(lets));
-        const grown = watchMemory(house.pids());
+        const quiet = percentiles(await clients.quiet(lets));
+        const grown = watchMemory(target.pids());
         const others = watchOthers();
         let got;
         let seen;
         let busy;
         let during;
         try {
-          await guests.mark();
-          got = await behindAllOthers(() => body(house));
-          seen = await guests.window(lets);
+          await clients.mark();
+          got = await behindAllOthers(() => body(target));
+          seen = await clients.window(lets);
         } catch (error) {
-          error.message += `\n${house.said().slice(-3_000)}`;
+          error.message += `\n${target.said().slice(-3_000)}`;
           throw error;
         } finally {
-          seen ??= await guests.window(lets).catch(() => ({ times: [] }));
+          seen ??= await clients.window(lets).catch(() => ({ times: [] }));
           during = percentiles(seen.times);
           busy = others();
           const memory = grown();
@@ -95,8 +95,8 @@ export function attacksOn(kind, declare, options = {}) {
           write(row);
           console.log(`${name}: ${kind}: ${row.got}; memory +${(memory / MIB).toFixed(1)} MiB; p50/p99 ${during.p50}/${during.p99} ms, without ${quiet.p50}/${quiet.p99} ms; others kept ${busy.toFixed(2)} of a processor busy`);
         }
-        assert.ok(house.alive(), house.said());
-        assert.doesNotMatch(house.said(), /panicked/);
+        assert.ok(target.alive(), target.said());
+        assert.doesNotMatch(target.said(), /panicked/);
         assert.deepEqual(seen.wrong.slice(0, 10), [], `${seen.wrong.length} things are wrong`);
         const bound = Math.max(TIMES * quiet.p99, busy > OTHERS.share ? OTHERS.floor : FLOOR);
         assert.ok(during.p99 <= bound, `the good clients' p99 was ${during.p99} ms, and may be ${bound} ms; others kept ${busy.toFixed(2)} of a processor busy`);

@@ -6,7 +6,7 @@ import { refused } from "../lib/chat.js";
 import { ask } from "../lib/http.js";
 import { address, request, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS, key } from "./house.js";
+import { KINDS, key } from "./target.js";
 
 const now = () => Math.floor(Date.now() / 1_000);
 const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -28,28 +28,28 @@ const TOKENS = {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("invalid tokens", `${Object.keys(TOKENS).length} kinds of invalid token, as cookie, header and Socket.IO \`auth\`, to publish and to read`, async (house) => {
+    attack("invalid tokens", `${Object.keys(TOKENS).length} kinds of invalid token, as cookie, header and Socket.IO \`auth\`, to publish and to read`, async (target) => {
       const from = address(430);
       const page = { Origin: "http://page.example" };
-      const publish = (headers) => request(house.port, "/data?channel=public.replay", { from, method: "POST", headers: { ...page, "Content-Type": "application/json", ...headers }, body: "1" });
+      const publish = (headers) => request(target.port, "/data?channel=public.replay", { from, method: "POST", headers: { ...page, "Content-Type": "application/json", ...headers }, body: "1" });
       assert.equal((await publish({ Cookie: `trident_token=${key()}` })).status, 201, "one that holds");
       const wrong = [];
       const got = [];
       for (const [what, make] of Object.entries(TOKENS)) {
         for (const headers of [{ Cookie: `trident_token=${make()}` }, { Authorization: `Bearer ${make()}` }]) {
-          const answers = [await publish(headers), await request(house.port, "/data?mode=poll&channel=secret", { from, headers }), await request(house.port, "/events?channel=secret", { from, headers, method: "HEAD" })];
+          const answers = [await publish(headers), await request(target.port, "/data?mode=poll&channel=secret", { from, headers }), await request(target.port, "/events?channel=secret", { from, headers, method: "HEAD" })];
           for (const { status } of answers) {
             got.push(status);
             if (status !== 401) wrong.push(`${what}, as ${Object.keys(headers)}: ${status}`);
           }
         }
-        const error = await refused(house.base, { transports: ["websocket"], auth: { token: make() } }).catch((failure) => failure);
+        const error = await refused(target.base, { transports: ["websocket"], auth: { token: make() } }).catch((failure) => failure);
         if (/was accepted/.test(error.message)) wrong.push(`${what}: Socket.IO accepted it`);
       }
       assert.deepEqual(wrong, []);
-      const { messages } = (await ask(`${house.base}/data?mode=poll&channel=public.replay&since=earliest`)).json();
+      const { messages } = (await ask(`${target.base}/data?mode=poll&channel=public.replay&since=earliest`)).json();
       assert.equal(messages.length, 1, "only what the token that holds has published");
-      assert.ok((await house.figure("trident_refusals_total", 'reason="bad_token"')) >= got.length, "counted");
+      assert.ok((await target.figure("trident_refusals_total", 'reason="bad_token"')) >= got.length, "counted");
       return `${tally(got)}; Socket.IO: none accepted`;
     });
   });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { until } from "../lib/wait.js";
 import { Caller, address } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS } from "./house.js";
+import { KINDS } from "./target.js";
 
 const upgrade = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
 const [CONTINUATION, TEXT, BINARY, CLOSE, PING] = [0, 1, 2, 8, 9];
@@ -60,8 +60,8 @@ const PLAIN = { ...SHAPES, "what is no packet": many(3, frame(TEXT, "hello")), "
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("WebSocket frames at /ws", `${Object.keys(PLAIN).length} kinds: those of Socket.IO, messages that are not JSON, a message that stops`, async (house) => {
-      const callers = Object.entries(PLAIN).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(600 + n), say: upgrade("/ws?channel=public.quiet") }) }));
+    attack("WebSocket frames at /ws", `${Object.keys(PLAIN).length} kinds: those of Socket.IO, messages that are not JSON, a message that stops`, async (target) => {
+      const callers = Object.entries(PLAIN).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(target.port, { from: address(600 + n), say: upgrade("/ws?channel=public.quiet") }) }));
       try {
         await until("the upgrades", () => callers.every(({ caller }) => caller.statuses[0] === 101));
         for (const { caller, bytes } of callers) caller.say(bytes);
@@ -73,8 +73,8 @@ for (const kind of KINDS) {
         callers.forEach(({ caller }) => caller.leave());
       }
     });
-    attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, endless fragments, floods of pings and pongs, Engine.IO's own too`, async (house) => {
-      const callers = Object.entries(SHAPES).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(house.port, { from: address(500 + n), say: upgrade("/socket.io/?EIO=4&transport=websocket") }) }));
+    attack("WebSocket frames", `${Object.keys(SHAPES).length} kinds: not masked, reserved bits and opcodes, control frames too long, bad UTF-8, oversize, endless fragments, floods of pings and pongs, Engine.IO's own too`, async (target) => {
+      const callers = Object.entries(SHAPES).map(([what, bytes], n) => ({ what, bytes, caller: new Caller(target.port, { from: address(500 + n), say: upgrade("/socket.io/?EIO=4&transport=websocket") }) }));
       try {
         await until("the upgrades", () => callers.every(({ caller }) => caller.statuses[0] === 101));
         for (const { caller, bytes } of callers) caller.say(bytes);

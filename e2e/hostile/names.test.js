@@ -5,7 +5,7 @@ import { chatClient } from "../lib/chat.js";
 import { ask } from "../lib/http.js";
 import { address, request, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS, bearer, key } from "./house.js";
+import { KINDS, bearer, key } from "./target.js";
 
 const MINE = { publish: ["news.*"], subscribe: ["news.*"] };
 /** As they are written, percent-encoding included. */
@@ -20,28 +20,28 @@ const decoded = (name) => name.replaceAll(/%([0-9a-f]{2})/gi, (_, hex) => String
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("names that try to match more", `${NAMES.length} names with a token for \`news.*\`: encoded slashes and NUL, wildcards, lookalikes, case, \`..\`, overlong; to read, to publish, by Socket.IO`, async (house) => {
+    attack("names that try to match more", `${NAMES.length} names with a token for \`news.*\`: encoded slashes and NUL, wildcards, lookalikes, case, \`..\`, overlong; to read, to publish, by Socket.IO`, async (target) => {
       const from = address(440);
-      const secret = await ask(`${house.base}/data?channel=secret`, { method: "POST", headers: { ...bearer({ sub: "owner" }), "Content-Type": "application/json" }, body: '"treasure"' });
+      const secret = await ask(`${target.base}/data?channel=secret`, { method: "POST", headers: { ...bearer({ sub: "owner" }), "Content-Type": "application/json" }, body: '"treasure"' });
       assert.equal(secret.status, 201);
       const token = { sub: "reader", trident: MINE };
       const headers = bearer(token);
-      assert.equal((await request(house.port, "/data?mode=poll&channel=news.a", { from, headers })).status, 200, "what it is for");
+      assert.equal((await request(target.port, "/data?mode=poll&channel=news.a", { from, headers })).status, 200, "what it is for");
       const wrong = [];
       const got = [];
       for (const name of NAMES) {
         const answers = [
-          await request(house.port, `/data?mode=poll&since=earliest&channel=${name}`, { from, headers }),
-          await request(house.port, `/events?since=earliest&channel=${name}`, { from, headers, method: "HEAD" }),
-          await request(house.port, `/data?channel=${name}`, { from, headers: { ...headers, "Content-Type": "application/json" }, method: "POST", body: "1" }),
-          await request(house.port, "/events", { from, headers: { ...headers, "Content-Type": "application/x-ndjson" }, method: "POST", body: JSON.stringify({ channel: decoded(name), data: 1 }) }),
+          await request(target.port, `/data?mode=poll&since=earliest&channel=${name}`, { from, headers }),
+          await request(target.port, `/events?since=earliest&channel=${name}`, { from, headers, method: "HEAD" }),
+          await request(target.port, `/data?channel=${name}`, { from, headers: { ...headers, "Content-Type": "application/json" }, method: "POST", body: "1" }),
+          await request(target.port, "/events", { from, headers: { ...headers, "Content-Type": "application/x-ndjson" }, method: "POST", body: JSON.stringify({ channel: decoded(name), data: 1 }) }),
         ];
         for (const [at, { status, body }] of answers.entries()) {
           got.push(status);
           if (![400, 401, 403, 404, 405].includes(status)) wrong.push(`${name}, ${at}: ${status} ${body.slice(0, 80)}`);
         }
       }
-      const client = await chatClient(house.base, { transports: ["websocket"], auth: { token: key(token) } }).open();
+      const client = await chatClient(target.base, { transports: ["websocket"], auth: { token: key(token) } }).open();
       try {
         for (const name of NAMES) {
           const channel = decoded(name);
@@ -53,7 +53,7 @@ for (const kind of KINDS) {
         client.close();
       }
       assert.deepEqual(wrong, []);
-      const { messages } = (await ask(`${house.base}/data?mode=poll&channel=secret&since=earliest`, { headers: bearer() })).json();
+      const { messages } = (await ask(`${target.base}/data?mode=poll&channel=secret&since=earliest`, { headers: bearer() })).json();
       assert.deepEqual(messages.map(({ data }) => data), ["treasure"]);
       return `${tally(got)}; Socket.IO: none subscribed`;
     });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { ask } from "../lib/http.js";
 import { address, request, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS, key } from "./house.js";
+import { KINDS, key } from "./target.js";
 
 const OURS = "http://page.example";
 const STRANGERS = ["http://evil.example", "null", "https://page.example", "http://page.example:81", "http://page.example.evil.example", "http://evilpage.example", "http://page.example@evil.example", "http://page.exampl\u0435", "file://", "http://evil.example, http://page.example", ""];
@@ -26,9 +26,9 @@ const REFUSED = ["a simple POST", "a POST of JSON", "a WebSocket", "a Socket.IO 
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("pages of other sites", `${Object.keys(KINDS_OF_REQUEST).length} kinds of request with the cookie from ${STRANGERS.length} origins: foreign, null, lookalikes`, async (house) => {
+    attack("pages of other sites", `${Object.keys(KINDS_OF_REQUEST).length} kinds of request with the cookie from ${STRANGERS.length} origins: foreign, null, lookalikes`, async (target) => {
       const Cookie = `trident_token=${key({ sub: "visitor" })}`;
-      const send = (path, options, Origin) => request(house.port, path, { ...options, from: address(420), headers: { ...options.headers, Cookie, Origin } });
+      const send = (path, options, Origin) => request(target.port, path, { ...options, from: address(420), headers: { ...options.headers, Cookie, Origin } });
       for (const [what, [path, options, status]] of Object.entries(KINDS_OF_REQUEST)) {
         const answer = await send(path, options, OURS);
         assert.equal(answer.status, status, `${what} of a page of ours: ${answer.body}`);
@@ -47,21 +47,21 @@ for (const kind of KINDS) {
         }
       }
       assert.deepEqual(wrong, []);
-      const { messages } = (await ask(`${house.base}/data?mode=poll&channel=${CHANNEL}&since=earliest`)).json();
+      const { messages } = (await ask(`${target.base}/data?mode=poll&channel=${CHANNEL}&since=earliest`)).json();
       assert.equal(messages.length, 2, "what a page of ours published, and nothing else");
       return `writing and connecting: ${tally(got)}; reading: no answer is readable`;
     });
 
-    attack("the rights of a backend, from a page", `\`/v1\` with a cookie that has \`trident.api\`, from a page of ours and ${STRANGERS.length} other origins; \`/admin\` in a frame`, async (house) => {
+    attack("the rights of a backend, from a page", `\`/v1\` with a cookie that has \`trident.api\`, from a page of ours and ${STRANGERS.length} other origins; \`/admin\` in a frame`, async (target) => {
       const Cookie = `trident_token=${key({ sub: "backend", trident: { api: ["write"] } })}`;
       const got = [];
       for (const Origin of [OURS, ...STRANGERS].map((origin) => Buffer.from(origin).toString("latin1"))) {
         for (const [method, path, body] of [["GET", "/v1/connections"], ["DELETE", `/v1/channels/${CHANNEL}/messages`], ["POST", "/v1/revocations", '{"user":"visitor"}']]) {
-          got.push((await request(house.port, path, { method, body, from: address(421), headers: { Cookie, Origin, "Content-Type": "application/json" } })).status);
+          got.push((await request(target.port, path, { method, body, from: address(421), headers: { Cookie, Origin, "Content-Type": "application/json" } })).status);
         }
       }
       assert.deepEqual([...new Set(got)], [401], got.join());
-      const page = await request(house.port, "/admin", { from: address(421) });
+      const page = await request(target.port, "/admin", { from: address(421) });
       assert.match(page.headers["content-security-policy"], /frame-ancestors 'none'/);
       return `${tally(got)}; the page forbids frames`;
     });

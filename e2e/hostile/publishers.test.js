@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { ask } from "../lib/http.js";
 import { address, Caller, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS, bearer } from "./house.js";
+import { KINDS, bearer } from "./target.js";
 import { SETTINGS } from "./defences.js";
 import { until } from "../lib/wait.js";
 
@@ -27,11 +27,11 @@ async function flood(port, n, head, body) {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("publishing at ten times the limit", `${REQUESTS * CONNECTIONS * BATCH} messages as fast as they are answered, one token, ${CONNECTIONS} connections, batches of ${BATCH}; ${RATE} a second are allowed`, async (house) => {
+    attack("publishing at ten times the limit", `${REQUESTS * CONNECTIONS * BATCH} messages as fast as they are answered, one token, ${CONNECTIONS} connections, batches of ${BATCH}; ${RATE} a second are allowed`, async (target) => {
       const head = `POST /data HTTP/1.1\r\nHost: a\r\n${`Authorization: ${bearer({ sub: "flood" }).Authorization}`}\r\nContent-Type: application/x-ndjson\r\n`;
       const body = Array.from({ length: BATCH }, (_, n) => JSON.stringify({ channel: "public.flood", data: n })).join("\n");
       const began = performance.now();
-      const callers = await Promise.all(Array.from({ length: CONNECTIONS }, (_, n) => flood(house.port, n, head, body)));
+      const callers = await Promise.all(Array.from({ length: CONNECTIONS }, (_, n) => flood(target.port, n, head, body)));
       const seconds = (performance.now() - began) / 1_000;
       const statuses = callers.flatMap((caller) => caller.statuses);
       assert.equal(statuses.length, REQUESTS * CONNECTIONS, "each request has one answer");
@@ -44,8 +44,8 @@ for (const kind of KINDS) {
       // A second's worth may come at once.
       const accepted = (statuses.length - refused) * BATCH;
       assert.ok(accepted <= RATE * (seconds + 1) + BATCH, `${accepted} messages in ${seconds.toFixed(1)} s`);
-      assert.ok((await house.figure("trident_refusals_total", 'reason="publish_rate"')) >= refused, "counted");
-      const { messages } = (await ask(`${house.base}/data?mode=poll&channel=public.flood&since=earliest&limit=1000`)).json();
+      assert.ok((await target.figure("trident_refusals_total", 'reason="publish_rate"')) >= refused, "counted");
+      const { messages } = (await ask(`${target.base}/data?mode=poll&channel=public.flood&since=earliest&limit=1000`)).json();
       assert.equal(messages.length, Math.min(accepted, 1_000), "what was accepted, and no more, is in the log");
       return `${accepted} messages accepted in ${seconds.toFixed(1)} s; ${refused} of ${statuses.length} requests 429 with Retry-After`;
     });

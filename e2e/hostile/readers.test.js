@@ -6,7 +6,7 @@ import { chatClient, leaveAll } from "../lib/chat.js";
 import { until } from "../lib/wait.js";
 import { Crowd, address, request } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS, bearer } from "./house.js";
+import { KINDS, bearer } from "./target.js";
 
 /** Of each transport. */
 const READERS = 30;
@@ -25,23 +25,23 @@ async function silentSession(port, n) {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("readers that stop reading", `${READERS} each of SSE, stream, WebSocket and polling, while ${MESSAGES} messages of 8 KiB are published`, async (house) => {
+    attack("readers that stop reading", `${READERS} each of SSE, stream, WebSocket and polling, while ${MESSAGES} messages of 8 KiB are published`, async (target) => {
       const paths = [`/events?channel=${CHANNEL}`, `/data?channel=${CHANNEL}&mode=stream`];
-      const crowds = paths.map((path) => Crowd.call(house.port, READERS, (n) => ({ from: address(620 + (n % 10)), paused: true, say: `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n` })));
+      const crowds = paths.map((path) => Crowd.call(target.port, READERS, (n) => ({ from: address(620 + (n % 10)), paused: true, say: `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n` })));
       try {
-        // The guests and these come from one address, which may have 40.
-        const sockets = await Promise.all(Array.from({ length: READERS }, () => chatClient(house.base, { transports: ["websocket"], reconnection: false, localAddress: address(640) }).open()));
+        // The clients and these come from one address, which may have 40.
+        const sockets = await Promise.all(Array.from({ length: READERS }, () => chatClient(target.base, { transports: ["websocket"], reconnection: false, localAddress: address(640) }).open()));
         for (const { socket } of sockets) socket.emit("subscribe", { channels: [CHANNEL] });
         for (const client of sockets) await client.ask("unsubscribe", { channels: ["public.nothing"] });
         for (const { socket } of sockets) socket.io.engine.transport.ws._socket.pause();
-        await Promise.all(Array.from({ length: READERS }, (_, n) => silentSession(house.port, n)));
-        await until("all to read", async () => (await house.figure("trident_log_readers")) >= 4 * READERS);
+        await Promise.all(Array.from({ length: READERS }, (_, n) => silentSession(target.port, n)));
+        await until("all to read", async () => (await target.figure("trident_log_readers")) >= 4 * READERS);
         const line = JSON.stringify({ channel: CHANNEL, data: "x".repeat(SIZE) });
         const body = Array.from({ length: BATCH }, () => line).join("\n");
         for (let batch = 0; batch < MESSAGES / BATCH; batch += 1) {
           // Each token may publish so many a second.
           const headers = { ...bearer({ sub: `bulk-${batch % 20}` }), "Content-Type": "application/x-ndjson" };
-          const answer = await request(house.port, "/data", { method: "POST", headers, body });
+          const answer = await request(target.port, "/data", { method: "POST", headers, body });
           assert.equal(answer.status, 201, answer.body);
         }
         return "each is behind or was disconnected; publishing continues";

@@ -5,7 +5,7 @@ import { until } from "../lib/wait.js";
 import { Crowd, address, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
 import { SETTINGS } from "./defences.js";
-import { GATEWAY, KINDS, TLS, bearer } from "./house.js";
+import { GATEWAY, KINDS, TLS, bearer } from "./target.js";
 
 /** At each port, those of services behind the gateway too. */
 const COUNT = 150;
@@ -41,29 +41,29 @@ async function besiege(doors, sayings, { silent = false } = {}) {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    attack("heads that never end", `${COUNT} connections at each port, a byte in 0.4 s, \`/metrics\` too`, (house) => besiege(house.doors, HEADS));
-    attack("bodies that never end", `${COUNT} publishes at each service, a byte in 0.4 s, with a length and in chunks`, async (house) => {
-      const got = await besiege(house.services, BODIES);
-      const counted = async () => (await house.figure("trident_refusals_total", 'reason="slow_body"')) >= COUNT / 2;
+    attack("heads that never end", `${COUNT} connections at each port, a byte in 0.4 s, \`/metrics\` too`, (target) => besiege(target.doors, HEADS));
+    attack("bodies that never end", `${COUNT} publishes at each service, a byte in 0.4 s, with a length and in chunks`, async (target) => {
+      const got = await besiege(target.services, BODIES);
+      const counted = async () => (await target.figure("trident_refusals_total", 'reason="slow_body"')) >= COUNT / 2;
       await until("slow bodies to be counted", counted, { every: 200 });
       return got;
     });
     if (kind === GATEWAY) {
       const most = Number(SETTINGS.TRIDENT_MAX_CONNECTIONS_PER_ADDRESS);
-      attack("bodies of one address", `100 publications at nginx of one address that send only the first byte; ${most} are allowed`, async (house) => {
-        const crowd = Crowd.call(house.port, 100, () => ({ from: address(460), say: BODIES[0] }));
+      attack("bodies of one address", `100 publications at nginx of one address that send only the first byte; ${most} are allowed`, async (target) => {
+        const crowd = Crowd.call(target.port, 100, () => ({ from: address(460), say: BODIES[0] }));
         try {
           const refused = ({ statuses, back }) => statuses[0] === 429 && /retry-after: 2/i.test(back);
           await until("all but the first to be refused", () => crowd.count(refused) >= 100 - most, { within: 1_500 });
           await until("the others to be closed", () => crowd.closed() >= most, { within: SHED_WITHIN });
           assert.equal(crowd.count(refused), 100 - most);
-          await until("the log to say it", () => house.logged("connections") >= 100 - most, { every: 200 });
+          await until("the log to say it", () => target.logged("connections") >= 100 - most, { every: 200 });
           return tally(crowd.callers.map(({ statuses }) => statuses[0] ?? "closed"));
         } finally {
           crowd.leave();
         }
       });
-      attack("bodies that stop", `${COUNT} publications at nginx that send only the first byte`, (house) => besiege([house], BODIES, { silent: true }));
+      attack("bodies that stop", `${COUNT} publications at nginx that send only the first byte`, (target) => besiege([target], BODIES, { silent: true }));
     }
   });
 }

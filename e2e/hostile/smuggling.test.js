@@ -6,7 +6,7 @@ import { ask } from "../lib/http.js";
 import { until } from "../lib/wait.js";
 import { Caller, talk, tally } from "./crowd.js";
 import { attacksOn } from "./attack.js";
-import { KINDS, bearer } from "./house.js";
+import { KINDS, bearer } from "./target.js";
 
 const AUTHORIZATION = `Authorization: ${bearer({ sub: "smuggler" }).Authorization}`;
 const HIDDEN = `POST /data?channel=public.hidden HTTP/1.1\r\nHost: a\r\n${AUTHORIZATION}\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1`;
@@ -51,40 +51,40 @@ const GO_ON = {
 
 for (const kind of KINDS) {
   attacksOn(kind, (attack) => {
-    const untouched = async (house) => {
-      const { messages } = (await ask(`${house.base}/data?mode=poll&channel=public.hidden&since=earliest`)).json();
+    const untouched = async (target) => {
+      const { messages } = (await ask(`${target.base}/data?mode=poll&channel=public.hidden&since=earliest`)).json();
       assert.deepEqual(messages, [], "a hidden request was done");
     };
 
-    attack("smuggling", `${Object.keys(ENDS).length} ambiguous framings, a publish hidden in each`, async (house) => {
+    attack("smuggling", `${Object.keys(ENDS).length} ambiguous framings, a publish hidden in each`, async (target) => {
       const wrong = [];
       const got = await Promise.all(Object.entries(ENDS).map(async ([what, bytes]) => {
-        const { statuses, closed } = await talk(house.port, bytes, { within: 8_000 });
+        const { statuses, closed } = await talk(target.port, bytes, { within: 8_000 });
         const refused = statuses.length === 0 || (statuses.length === 1 && statuses[0] >= 400);
         if (!refused || !closed) wrong.push(`${what}: ${statuses} ${closed ? "closed" : "open"}`);
         return statuses[0] ?? "closed";
       }));
       assert.deepEqual(wrong, []);
-      await untouched(house);
+      await untouched(target);
       return `${tally(got)}; each closed, nothing published`;
     });
 
-    attack("requests in bodies", `${Object.keys(GO_ON).length} odd requests, a proper one behind each`, async (house) => {
+    attack("requests in bodies", `${Object.keys(GO_ON).length} odd requests, a proper one behind each`, async (target) => {
       const wrong = [];
       const got = await Promise.all(Object.entries(GO_ON).map(async ([what, [bytes, most]]) => {
-        const { statuses, closed } = await talk(house.port, bytes + ASK, { within: 2_000, enough: (caller) => caller.statuses.length >= most });
+        const { statuses, closed } = await talk(target.port, bytes + ASK, { within: 2_000, enough: (caller) => caller.statuses.length >= most });
         // As many answers as requests; or an error, and the end.
         const proper = statuses.length === most || (statuses.length === 1 && closed);
         if (!proper || (statuses.length === most && statuses[1] !== 200)) wrong.push(`${what}: ${statuses} ${closed ? "closed" : "open"}`);
         return statuses.join(" and ");
       }));
       assert.deepEqual(wrong, []);
-      await untouched(house);
+      await untouched(target);
       return `${tally(got)}; nothing published`;
     });
 
-    attack("pipelines", "300 requests in one write on each of 5 connections; the client reads nothing for a second", async (house) => {
-      const callers = Array.from({ length: 5 }, (_, n) => new Caller(house.port, { from: `127.0.3.${n + 1}`, say: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(300) }));
+    attack("pipelines", "300 requests in one write on each of 5 connections; the client reads nothing for a second", async (target) => {
+      const callers = Array.from({ length: 5 }, (_, n) => new Caller(target.port, { from: `127.0.3.${n + 1}`, say: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(300) }));
       callers.forEach(({ socket }) => socket.pause());
       setTimeout(() => callers.forEach(({ socket }) => socket.resume()), 1_000);
       try {

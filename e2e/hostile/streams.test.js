@@ -2,7 +2,7 @@
 // acknowledged is there, whoever closes, forges or deletes.
 
 import assert from "node:assert/strict";
-import { figure, STANDALONE, bearer } from "./house.js";
+import { figure, STANDALONE, bearer } from "./target.js";
 import { attacksOn } from "./attack.js";
 import { address, request, tally } from "./crowd.js";
 
@@ -21,11 +21,11 @@ const SETTINGS = {
 const STREAM = 4_096;
 
 /** A client of its own: `write(method, stream, body, headers)` and `read(stream, query)`, in the name of `sub`. */
-function client(house, sub, n = 900) {
+function client(target, sub, n = 900) {
   const own = { "Content-Type": "application/json", ...bearer({ sub }) };
   const from = address(n);
-  const write = (method, stream, body, headers = {}) => request(house.port, `/streams/${stream}`, { method, body, headers: { ...own, ...headers }, from });
-  const read = (stream, query = "") => request(house.port, `/streams/${stream}${query}`, { headers: own, from });
+  const write = (method, stream, body, headers = {}) => request(target.port, `/streams/${stream}`, { method, body, headers: { ...own, ...headers }, from });
+  const read = (stream, query = "") => request(target.port, `/streams/${stream}${query}`, { headers: own, from });
   return { write, read };
 }
 
@@ -41,32 +41,32 @@ async function inTurns(count, atOnce, one) {
 }
 
 const code = ({ status, body }) => (status < 300 ? `${status}` : `${status} ${JSON.parse(body).error.code}`);
-const used = (house) => figure(house.base, "trident_stream_bytes");
+const used = (target) => figure(target.base, "trident_stream_bytes");
 const offsetOf = ({ headers }) => headers["stream-next-offset"];
 
 attacksOn(STANDALONE, (attack) => {
-  attack("a million streams", "one token creates 1,000 streams with names of 128 characters, and goes on", async (house) => {
-    const [greedy, other] = [client(house, "greedy"), client(house, "modest", 901)];
+  attack("a million streams", "one token creates 1,000 streams with names of 128 characters, and goes on", async (target) => {
+    const [greedy, other] = [client(target, "greedy"), client(target, "modest", 901)];
     const name = (n) => `many/${String(n).padStart(123, "x")}`;
-    const before = await used(house);
+    const before = await used(target);
     const answers = await inTurns(1_000, 8, (n) => greedy.write("PUT", name(n)));
     const made = answers.filter(({ status }) => status === 201).length;
-    const each = (await used(house) - before) / made;
+    const each = (await used(target) - before) / made;
     assert.ok(each < STREAM, `${each} bytes for each`);
-    assert.ok(made > 300 && (await used(house)) <= BUDGET / 2 + STREAM, `${made} streams in ${await used(house)} bytes`);
+    assert.ok(made > 300 && (await used(target)) <= BUDGET / 2 + STREAM, `${made} streams in ${await used(target)} bytes`);
     assert.deepEqual(new Set(answers.filter(({ status }) => status !== 201).map(code)), new Set(["503 streams_full"]));
     assert.ok(answers.filter(({ status }) => status === 503).every(({ headers }) => Number(headers["retry-after"]) > 0));
     const modest = await other.write("PUT", "modest", "[1]");
     assert.equal(modest.status, 201, modest.body);
     assert.equal((await greedy.write("DELETE", name(0))).status, 204);
     await inTurns(made, 8, (n) => greedy.write("DELETE", name(n)));
-    assert.ok((await used(house)) < before + STREAM * 2, "they are gone");
+    assert.ok((await used(target)) < before + STREAM * 2, "they are gone");
     return `${tally(answers.map(code))}; ${Math.round(each)} bytes each, so that a million would take ${Math.round((each * 1_000_000) / MIB)} MiB, and get ${BUDGET / MIB / 2}; another token: 201`;
   });
 
-  attack("fork bombs", "a stream of 20 messages of 1 KiB, forked 100 times, each fork from the one before, and its source deleted", async (house) => {
-    const [greedy, other] = [client(house, "forker"), client(house, "modest", 901)];
-    const before = await used(house);
+  attack("fork bombs", "a stream of 20 messages of 1 KiB, forked 100 times, each fork from the one before, and its source deleted", async (target) => {
+    const [greedy, other] = [client(target, "forker"), client(target, "modest", 901)];
+    const before = await used(target);
     assert.equal((await greedy.write("PUT", "bomb/0", JSON.stringify(Array(20).fill("x".repeat(1_024))))).status, 201);
     const answers = [];
     let newest = 0;
@@ -77,20 +77,20 @@ attacksOn(STANDALONE, (attack) => {
     }
     const made = answers.filter(({ status }) => status === 201).length;
     assert.ok(made > 0 && made < 100, `${made} forks`);
-    assert.ok((await used(house)) <= BUDGET, `${await used(house)} bytes`);
+    assert.ok((await used(target)) <= BUDGET, `${await used(target)} bytes`);
     const modest = await other.write("PUT", "modest2", "[1]");
     assert.equal(modest.status, 201, modest.body);
     assert.ok([204, 410].includes((await greedy.write("DELETE", "bomb/0")).status));
     const last = await greedy.read(`bomb/${newest}`);
     assert.equal(JSON.parse(last.body).length, 20, "a fork has the messages of its deleted source");
     await inTurns(101, 8, (n) => greedy.write("DELETE", `bomb/${n}`));
-    assert.ok((await used(house)) <= before + STREAM, `${(await used(house)) - before} bytes are left`);
+    assert.ok((await used(target)) <= before + STREAM, `${(await used(target)) - before} bytes are left`);
     return `${tally(answers.map(code))}; another token: 201; all deleted`;
   });
 
-  attack("offsets of other streams", "28 offsets on a stream: of another one, of its deleted predecessor, of the future, broken ones", async (house) => {
-    const owner = client(house, "owner");
-    const reader = client(house, "reader", 901);
+  attack("offsets of other streams", "28 offsets on a stream: of another one, of its deleted predecessor, of the future, broken ones", async (target) => {
+    const owner = client(target, "owner");
+    const reader = client(target, "reader", 901);
     const secret = JSON.stringify(Array(20).fill({ secret: true }));
     const old = await owner.write("PUT", "offsets/mine", secret);
     await owner.write("DELETE", "offsets/mine");
@@ -112,13 +112,13 @@ attacksOn(STANDALONE, (attack) => {
       if (status === 200) for (const message of JSON.parse(body)) assert.ok(message.mine && !message.secret, body);
     }
     assert.equal(code(await reader.read("offsets/mine", `?offset=${offsetOf(old)}`)), "410 offset_gone");
-    const poor = await request(house.port, `/streams/offsets/mine?offset=${offsetOf(other)}`, { headers: bearer({ trident: { subscribe: ["offsets/other"] } }) });
+    const poor = await request(target.port, `/streams/offsets/mine?offset=${offsetOf(other)}`, { headers: bearer({ trident: { subscribe: ["offsets/other"] } }) });
     assert.equal(poor.status, 403);
     return tally(answers.map(code));
   });
 
-  attack("forged producers", "another token writes with the id of a worker: older, equal and later numbers, gaps, 2^53; and 1,050 producers of its own", async (house) => {
-    const [worker, forger] = [client(house, "worker"), client(house, "forger", 901)];
+  attack("forged producers", "another token writes with the id of a worker: older, equal and later numbers, gaps, 2^53; and 1,050 producers of its own", async (target) => {
+    const [worker, forger] = [client(target, "worker"), client(target, "forger", 901)];
     const as = (id, epoch, seq) => ({ "Producer-Id": id, "Producer-Epoch": String(epoch), "Producer-Seq": String(seq) });
     await worker.write("PUT", "forged");
     for (let n = 0; n < 3; n += 1) assert.equal((await worker.write("POST", "forged", `["worker ${n}"]`, as("worker", 5, n))).status, 200);
@@ -138,9 +138,9 @@ attacksOn(STANDALONE, (attack) => {
     return `${tally(forged.map(code))}; producers: ${tally(many.map(code))}`;
   });
 
-  attack("lifetimes of nothing", "200 streams with a TTL of 0, or that have expired, read and appended to at once", async (house) => {
-    const hasty = client(house, "hasty");
-    const before = await used(house);
+  attack("lifetimes of nothing", "200 streams with a TTL of 0, or that have expired, read and appended to at once", async (target) => {
+    const hasty = client(target, "hasty");
+    const before = await used(target);
     const past = { "Stream-Expires-At": "2001-01-01T00:00:00Z" };
     const answers = await inTurns(200, 8, async (n) => {
       const lifetime = n % 2 ? { "Stream-TTL": "0" } : past;
@@ -152,12 +152,12 @@ attacksOn(STANDALONE, (attack) => {
     assert.ok(all.every(({ status }) => status < 500), tally(all.map(code)));
     await inTurns(50, 8, (n) => hasty.read(`brief/${n}`));
     for (let n = 0; n < 50; n += 1) assert.equal((await hasty.read(`brief/${n}`)).status, 404);
-    assert.ok((await used(house)) <= before + STREAM, `${(await used(house)) - before} bytes are left`);
+    assert.ok((await used(target)) <= before + STREAM, `${(await used(target)) - before} bytes are left`);
     return `creating: ${tally(answers.map(([made]) => code(made)))}; then none is there`;
   });
 
-  attack("races with the end", "10 streams: 12 appends, a close and a deletion of another at once, with readers of each kind", async (house) => {
-    const racer = client(house, "racer");
+  attack("races with the end", "10 streams: 12 appends, a close and a deletion of another at once, with readers of each kind", async (target) => {
+    const racer = client(target, "racer");
     const outcomes = [];
     await inTurns(10, 3, async (n) => {
       const stream = `race/${n}`;

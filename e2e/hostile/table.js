@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ROOT } from "../lib/stack.js";
-import { TABLE } from "./paper.js";
+import { TABLE } from "./rows.js";
 
 const COLUMNS = [
   ["attack", ({ attack }) => attack],

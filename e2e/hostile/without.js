@@ -9,7 +9,7 @@ import { DEFENCES } from "./defences.js";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 
-/** The file that declares an attack, `<name>: <house>`. */
+/** The file that declares an attack, `<name>: <target>`. */
 function fileOf(attack) {
   const [name] = attack.split(": ");
   const found = readdirSync(HERE).filter((file) => file.endsWith(".test.js") && readFileSync(path.join(HERE, file), "utf8").includes(`attack("${name}"`));

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, before, describe, test } from "node:test";
-import { Hopper } from "../lib/hopper.js";
+import { RoamingReader } from "../lib/roaming.js";
 import { ask } from "../lib/http.js";
 import { chance, seed } from "../lib/random.js";
 import { ONE_LOG, STANDALONE, startStack } from "../lib/stack.js";
@@ -62,7 +62,7 @@ class Writer {
 
 async function begin(stack, pick) {
   const { cursor } = (await ask(`${stack.base}/data?mode=poll&channel=${CHANNEL}`)).json();
-  return { writer: new Writer(stack.base, chance(seed + 1)), reader: new Hopper(stack.base, CHANNEL, cursor, pick) };
+  return { writer: new Writer(stack.base, chance(seed + 1)), reader: new RoamingReader(stack.base, CHANNEL, cursor, pick) };
 }
 
 for (const kind of [STANDALONE, ONE_LOG]) {

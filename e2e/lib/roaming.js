@@ -31,7 +31,7 @@ function cutShort(url, headers, most, within) {
   });
 }
 
-export class Hopper {
+export class RoamingReader {
   /** What came, in the order in which it came: `{id, data}` and `{gap}`. */
   taken = [];
   hops = { sse: 0, sseQuery: 0, longpoll: 0, raw: 0, stream: 0 };

@@ -8,5 +8,5 @@ import { without } from "./defences.js";
 /** A line of JSON for each attack. */
 export const TABLE = path.join(OUT, "hostile.jsonl");
 
-/** An attack on a house without one of its defences is not written down. */
+/** An attack on a target without one of its defences is not written down. */
 export const write = (row) => without || appendFileSync(TABLE, `${JSON.stringify(row)}\n`);

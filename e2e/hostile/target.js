@@ -16,7 +16,7 @@ export const TLS = "TLS";
 
 const PAGE = 4_096;
 
-/** A token that these houses accept. */
+/** A token that these targets accept. */
 export const key = (claims = {}, options) => token({ aud: "trident", ...claims }, options);
 export const bearer = (claims) => ({ Authorization: `Bearer ${key(claims)}` });
 
@@ -50,7 +50,7 @@ function attacked(text, connections) {
  * Starts one. `base` and `port` are where clients go; `doors` all ports that somebody may knock at, by name. `descriptors`: how many
  * standalone may have open; nginx's connections, of which each client takes two, are one for each. `settings`: of standalone, beyond the usual.
  */
-export async function openHouse(kind, { descriptors, settings: more = {} } = {}) {
+export async function openTarget(kind, { descriptors, settings: more = {} } = {}) {
   const parts = [];
   try {
     if (kind === STANDALONE) {

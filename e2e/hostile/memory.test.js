@@ -8,7 +8,7 @@ import { startService } from "../lib/stack.js";
 import { bearer } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 import { Crowd, request } from "./crowd.js";
-import { figure } from "./house.js";
+import { figure } from "./target.js";
 
 const [KIB, MIB] = [1_024, 1_048_576];
 const CLIENTS = 1_000;

@@ -1,7 +1,7 @@
 // Good clients: one publisher and a reader of each transport, in a process of their own, so that what an attack costs the
 // attacker is not taken for what it costs them.
 //
-// This file is both ends: `Guests` asks, and the process answers `{value}` or `{error}`.
+// This file is both ends: `GoodClients` asks, and the process answers `{value}` or `{error}`.
 
 import { fork } from "node:child_process";
 import http from "node:http";
@@ -25,23 +25,23 @@ export function percentiles(times) {
   return { p50: share(0.5), p99: share(0.99) };
 }
 
-/** The guests of a house, seen from the test. */
-export class Guests {
+/** The clients of a target, seen from the test. */
+export class GoodClients {
   #process;
   #failed;
   /** Times without an attack so far, by whose they are. */
   #quiet = new Map();
 
   /** `publishTo`: where the publisher goes, if not where the readers go. */
-  static async arrive(base, authorization, publishTo = base) {
-    const guests = new Guests();
+  static async start(base, authorization, publishTo = base) {
+    const clients = new GoodClients();
     // It is no test, although it is begun by one.
     const { NODE_TEST_CONTEXT, ...env } = process.env;
-    guests.#process = fork(FILE, [base, authorization, publishTo], { execArgv: [], env });
-    guests.#failed = new Promise((_, reject) => guests.#process.once("exit", (code, signal) => reject(new Error(`the guests are gone: ${signal ?? code}`))));
-    guests.#failed.catch(() => {});
-    await guests.#ask("begin");
-    return guests;
+    clients.#process = fork(FILE, [base, authorization, publishTo], { execArgv: [], env });
+    clients.#failed = new Promise((_, reject) => clients.#process.once("exit", (code, signal) => reject(new Error(`the clients are gone: ${signal ?? code}`))));
+    clients.#failed.catch(() => {});
+    await clients.#ask("begin");
+    return clients;
   }
 
   #ask(what, ...words) {
@@ -49,7 +49,7 @@ export class Guests {
       this.#process.once("message", ({ value, error }) => (error ? reject(new Error(error)) : resolve(value)));
       this.#process.send([what, words]);
     });
-    return soon(`the guests (${what})`, Promise.race([answer, this.#failed]), 45_000);
+    return soon(`the clients (${what})`, Promise.race([answer, this.#failed]), 45_000);
   }
 
   /** From now on. */
@@ -68,7 +68,7 @@ export class Guests {
     return all;
   }
 
-  async leave() {
+  async stop() {
     await this.#ask("end");
     this.#process.disconnect();
   }
@@ -127,7 +127,7 @@ class Party {
     guest(SocketReader, "polling", { transports: ["polling"] });
     for (const reader of this.readers) reader.start();
     this.talking = this.#talk();
-    await until("all guests to read", () => this.accounts.every(({ last }) => last !== undefined), { within: 20_000 });
+    await until("all clients to read", () => this.accounts.every(({ last }) => last !== undefined), { within: 20_000 });
   }
 
   async #talk() {
