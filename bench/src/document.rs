@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stands_between_the_marks_is_written_anew() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let document = "a\n<!-- measured: x -->\nold\n<!-- end of x -->\nb\n<!-- measured: y -->\n<!-- end of y -->\n";
         let once = fill(document, "x", "new\n").unwrap();
         assert_eq!(once, document.replace("old\n", "new\n\n"));

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_told_by_rank_in_microseconds() {
+    fn latencies_are_reported_as_percentiles_in_microseconds() {
         let mut nanos = Latency::histogram();
         (1..=1000).for_each(|micros| nanos.saturating_record(micros * 1000));
         nanos.saturating_record(u64::MAX);

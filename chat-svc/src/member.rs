@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn full_is_full_with_what_is_still_to_come() {
+    fn channels_count_towards_the_maximum() {
         let names: Vec<String> = (0..MAX_CHANNELS).map(|n| format!("c{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for (have, more, full) in

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_differ() {
+    fn random_ids_are_unique() {
         let (one, other) = (random_id("call"), random_id("call"));
         assert!(one.starts_with("call_") && one.len() == 27 && one != other);
     }

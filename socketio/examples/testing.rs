@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_shout_is_loud_and_counted() {
+    async fn a_shout_is_in_capitals_and_counted() {
         let client = Client::connect(init_service(App::new().configure(server().routes())).await).await;
         // An event with the number 5, by which the client recognizes the answer.
         client.send(r#"425["shout","hey"]"#).await;

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn attachments_too() {
+    fn attachments_round_trip_through_args() {
         let payload = Payload::event("e", &(1, crate::value::Binary(bytes::Bytes::from_static(b"x")))).unwrap();
         let args: Args = Event::new(payload.clone()).args().unwrap();
         assert_eq!(Payload::event("e", &args).unwrap(), payload);

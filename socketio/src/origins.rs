@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists() {
+    fn listed_origins_are_allowed_and_others_are_not() {
         let list = Origins::list(["https://a.example", "http://localhost:*", "http://b:81/"]);
         for (origin, expected) in [
             ("https://a.example", true),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn bounded() {
+    fn a_socket_joins_at_most_the_maximum_of_rooms() {
         let mut rooms = Rooms::default();
         assert_eq!(rooms.join(&sid("a"), sid("x"), 1), Ok(true));
         assert_eq!(rooms.join(&sid("a"), sid("x"), 1), Ok(false));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn selectors() {
+    fn to_and_except_select_members() {
         for (to, except, expected) in [
             (vec![], vec![], true),
             (vec!["x"], vec![], true),

@@ -52,7 +52,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn dates() {
+    fn times_are_written_as_iso_dates() {
         for (seconds, expected) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_827_696, "2000-02-29T12:34:56.000Z"),

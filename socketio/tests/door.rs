@@ -338,7 +338,7 @@ async fn a_close_packet_answers_the_poll_and_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn a_goodbye_without_a_poll_counts_even_if_its_client_does_not_wait() {
+async fn a_close_packet_without_a_poll_ends_the_session() {
     for way in WAYS {
         for is_dropped in [false, true] {
             let (io, mut ended) = server();

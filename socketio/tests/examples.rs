@@ -43,7 +43,7 @@ fn connect(server: &Running, query: &str, auth: &str) -> (WebSocket, String) {
 }
 
 #[test]
-fn chat() {
+fn the_example_chat_works() {
     let server = start(&chat::server());
     let (mut mei, _) = connect(&server, "", r#"{"name":"Mei"}"#);
     let (mut bob, _) = connect(&server, "", r#"{"name":"Bob"}"#);
@@ -56,7 +56,7 @@ fn chat() {
 }
 
 #[test]
-fn rooms() {
+fn the_example_rooms_works() {
     let server = start(&rooms::server());
     let (mut one, _) = connect(&server, "", "");
     let (mut two, answer) = connect(&server, "", "");
@@ -79,7 +79,7 @@ fn rooms() {
 }
 
 #[test]
-fn ack() {
+fn the_example_ack_works() {
     let server = start(&ack::server());
     let (mut client, _) = connect(&server, "", "");
     client.send(r#"421["add",1,2]"#);
@@ -94,7 +94,7 @@ fn ack() {
 }
 
 #[test]
-fn session() {
+fn the_example_session_works() {
     let io = session::server();
     let sessions = web::Data::<session::Sessions>::default();
     let server = Running::start(move || session::routes(&io, sessions.clone()));
@@ -110,7 +110,7 @@ fn session() {
 }
 
 #[test]
-fn notify() {
+fn the_example_notify_works() {
     let io = notify::server();
     let server = Running::start(move || notify::routes(&io));
     let (mut client, _) = connect(&server, "&room=orders", "");

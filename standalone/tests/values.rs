@@ -228,7 +228,7 @@ async fn read_over_http(site: &Site, expected: &[String]) {
 /// Cases 3.1 and 3.2: a value that is accepted has the same digits on SSE and comet, and is the same double for Socket.IO
 /// clients, whichever door it came in by.
 #[actix_web::test]
-async fn a_value_is_the_same_at_every_door_and_in_every_form() {
+async fn a_value_is_the_same_on_every_input_and_in_every_output() {
     let (site, _chat) = site(&[]);
     let mut json = Client::join(&site, Speech::Json).await;
     let mut packed = Client::join(&site, Speech::Msgpack).await;
@@ -300,7 +300,7 @@ async fn a_large_text_is_the_same_in_every_form() {
 
 /// Cases 3.1, 3.2 and 3.3: a value that is refused has one code at every door, each time.
 #[actix_web::test]
-async fn a_refused_value_has_the_same_code_at_every_door() {
+async fn a_rejected_value_has_the_same_code_on_every_input() {
     let (site, _chat) = site(&[]);
     let mut json = Client::join(&site, Speech::Json).await;
     let mut packed = Client::join(&site, Speech::Msgpack).await;

@@ -188,7 +188,7 @@ fn an_audience_that_is_set_has_to_be_there() {
 }
 
 #[test]
-fn key_files() {
+fn key_files_are_read_or_rejected_with_a_reason() {
     let both = format!("a comment\n{RSA}{P256}\n");
     assert_eq!(PublicKey::from_pem(&both, None).unwrap().len(), 2);
     for (bad, reason) in [

@@ -342,7 +342,7 @@ async fn an_invalid_request_is_rejected_and_ends_the_connection() {
 }
 
 #[actix_web::test]
-async fn a_connection_without_requests_is_closed_in_peace() {
+async fn a_connection_without_requests_is_closed_without_error() {
     let mut stage = stage([]).await;
     assert_eq!(stage.read_to_end().await, "");
     assert_eq!(stage.edge.metrics.refusals.slow_head.get(), 0);

@@ -267,7 +267,7 @@ async fn a_stream_asked_for_before_the_answer_came_stays_behind_it() {
 }
 
 #[actix_web::test]
-async fn an_idle_connection_is_closed_in_peace() {
+async fn an_idle_connection_is_closed_without_error() {
     let (running, _) = serve(&[]);
     let mut client = Client::new(&running).await;
     client.send(&get("/healthz")).await.read_to("ok\"}").await;

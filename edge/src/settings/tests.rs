@@ -147,7 +147,7 @@ fn more_for_a_channel_than_for_all_is_warned_of() {
 }
 
 #[test]
-fn buses() {
+fn bus_addresses_are_parsed_or_rejected() {
     for good in [
         "redis://h",
         "redis://h:6379/0",

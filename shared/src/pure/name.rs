@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channel_names() {
+    fn channel_names_are_checked() {
         for good in ["a", "chat.lobby", "A-Z_0~9", &"x".repeat(128), "$events", "a/b", "a/b.c/...", "$a/b"] {
             assert_eq!(good.parse::<ChannelName>().as_deref(), Ok(good));
         }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn event_names() {
+    fn event_names_are_checked() {
         for good in ["message", "chat message", "ünïcödé 时间", "e\u{301}", "👍🏽", "gaps", &"é".repeat(128), "a:b"]
         {
             assert_eq!(good.parse::<EventName>().as_deref(), Ok(good));

@@ -441,7 +441,7 @@ proptest! {
 
     /// Nothing that comes in makes any of it panic, however little is wrong with it.
     #[test]
-    fn garbage_is_refused_in_peace(name in 0..30_usize, at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
+    fn invalid_messages_are_rejected_without_panic(name in 0..30_usize, at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
         let vectors = vectors();
         let mut names: Vec<_> = vectors.keys().collect();
         names.sort();

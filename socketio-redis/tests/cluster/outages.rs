@@ -114,7 +114,7 @@ fn a_redis_that_starts_later_is_waited_for() {
 
 /// Each namespace is subscribed to once, or there would seem to be more servers than there are.
 #[test]
-fn connections_that_are_cut_are_made_anew() {
+fn broken_connections_are_reopened() {
     let (cluster, [one, two]) = Cluster::of();
     let mut client = two.join(&[]);
     for kind in ["pubsub", "normal"] {

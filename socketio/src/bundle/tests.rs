@@ -51,7 +51,7 @@ fn header_of(response: &HttpResponse, name: HeaderName) -> &str {
 }
 
 #[actix_web::test]
-async fn each_file() {
+async fn every_file_is_served_with_its_headers() {
     let package = Package::new();
     let bundle = package.open();
     assert_eq!(bundle.version(), Some("4.8.1"));
@@ -81,7 +81,7 @@ async fn other_names_are_not_handled() {
 }
 
 #[actix_web::test]
-async fn methods() {
+async fn only_get_and_head_are_answered() {
     let package = Package::new();
     let bundle = package.open();
     for (method, status) in [(Method::HEAD, StatusCode::OK), (Method::POST, StatusCode::METHOD_NOT_ALLOWED)] {
@@ -91,7 +91,7 @@ async fn methods() {
 }
 
 #[actix_web::test]
-async fn not_modified() {
+async fn a_known_version_gives_304() {
     let package = Package::new();
     let bundle = package.open();
     for (tag, status) in [
@@ -112,7 +112,7 @@ async fn not_modified() {
 }
 
 #[actix_web::test]
-async fn encodings() {
+async fn gzip_is_sent_where_it_is_accepted() {
     let package = Package::new();
     let bundle = package.open();
     for (accept, encoding) in [
@@ -147,7 +147,7 @@ async fn encodings() {
 }
 
 #[actix_web::test]
-async fn nothing_there() {
+async fn a_missing_folder_gives_404() {
     let bundle = Bundle::open("/nonexistent/socket.io-client/dist");
     assert_eq!(bundle.version(), None);
     assert!(bundle.problem().unwrap().contains("socket.io.js"));

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn header_lengths() {
+    fn frame_headers_have_the_length_of_rfc_6455() {
         for (len, header) in [
             (0, vec![0x81, 1]),
             (124, vec![0x81, 125]),

@@ -41,7 +41,7 @@ fn bytes_become_placeholders() {
 }
 
 #[test]
-fn placeholders_anywhere() {
+fn placeholders_become_attachments_at_any_depth() {
     let attachments = [bytes(b"zero"), bytes(b"one")];
     for (json, value) in [
         (r#"{"num":1,"_placeholder":true}"#, Value::Binary(bytes(b"one"))),
@@ -114,7 +114,7 @@ fn into_plain_json() {
 }
 
 #[test]
-fn numbers_survive() {
+fn numbers_keep_their_digits() {
     for number in [
         "0",
         "-1",

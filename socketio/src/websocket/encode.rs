@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames() {
+    fn control_frames_are_encoded() {
         assert_eq!(pong(Bytes::from_static(b"hi")), &b"\x8a\x02hi"[..]);
         assert_eq!(close(None), &b"\x88\0"[..]);
         assert_eq!(close_with(4401, "token"), &b"\x88\x07\x11\x31token"[..]);

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit() {
+    fn a_rate_of_zero_is_unlimited() {
         let now = Instant::now();
         let mut bucket = Bucket::new(0, now);
         assert!((0..1000).all(|_| bucket.take(now)));

@@ -49,7 +49,7 @@ fn arguments_of_the_wrong_type_are_rejected_by_the_ack() {
 
 /// Case 11.9: `once`, `off` of one handler, `prependAny`, and the lists of listeners.
 #[test]
-fn handlers_come_and_go_one_by_one() {
+fn handlers_are_added_and_removed_one_by_one() {
     let (server, io) = start(SocketIo::builder());
     io.of("/").on_connect(async |socket| {
         socket.once("e", async |socket, (), _| socket.emit("once", &()).unwrap());

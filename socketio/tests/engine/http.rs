@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn refusals() {
+fn invalid_requests_have_the_errors_of_engine_io() {
     let (server, engine) = start(|_| {});
     let known = session(&server.open("/engine.io/"));
     let websocket = known.replace("polling", "websocket");
@@ -77,7 +77,7 @@ fn large_answers_are_compressed() {
 }
 
 #[test]
-fn cors() {
+fn cors_headers_depend_on_the_origin() {
     let (server, _engine) = start(|config| config.origins = Origins::list(["https://good.example"]));
     let ask = |method: &str, origin: &str, more: &str| {
         server.http(&format!(

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn polling_from_handshake_to_goodbye() {
+fn a_polling_session_from_handshake_to_close() {
     let (server, engine) = start(|_| {});
     let answer = server.get(OPEN);
     assert_eq!(answer.status, 200);
@@ -42,7 +42,7 @@ fn polling_from_handshake_to_goodbye() {
 
 /// A browser repeats a request when the connection that it reused breaks before the answer.
 #[test]
-fn repeated_requests() {
+fn a_repeated_request_counts_once() {
     let (server, _engine) = start(|_| {});
     let session = session(&server.open("/engine.io/"));
     let stamped = |t: &str| format!("{session}&t={t}");
@@ -96,7 +96,7 @@ fn a_poll_given_up_ends_the_session() {
 }
 
 #[test]
-fn bad_posts() {
+fn an_invalid_post_closes_the_session() {
     let (server, engine) = start(|config| config.max_http_buffer_size = 100);
     let open = || session(&server.open("/engine.io/"));
 

@@ -86,7 +86,7 @@ fn websockets_that_break_the_rules() {
 }
 
 #[test]
-fn upgrade() {
+fn a_polling_session_upgrades_to_websocket() {
     let (server, engine) = start(|_| {});
     let sid = server.open("/engine.io/");
     let path = session(&sid);

@@ -62,7 +62,7 @@ fn served_beside_the_sessions() {
 }
 
 #[test]
-fn not_installed() {
+fn a_missing_bundle_gives_404() {
     let server = start_with(|config| config.client_bundle = Some(Bundle::open("/nonexistent/dist")));
     let response = server.request("GET", "/socket.io/socket.io.js", &[], b"");
     assert_eq!(response.status, 404);

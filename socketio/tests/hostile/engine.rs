@@ -7,7 +7,7 @@ use crate::raw::{Tcp, UPGRADE, WebSocket};
 use crate::server::{start, start_as, start_with};
 
 #[test]
-fn the_handshake() {
+fn the_handshake_has_the_fields_of_engine_io() {
     let server = start();
     let response = server.get("EIO=4&transport=polling");
     assert_eq!(response.status, 200);
@@ -58,7 +58,7 @@ fn the_path_is_a_prefix() {
 }
 
 #[test]
-fn refusals() {
+fn invalid_requests_have_the_errors_of_engine_io() {
     let server = start();
     for (method, query, code, message) in [
         ("GET", "", 0, "Transport unknown"),
@@ -91,7 +91,7 @@ fn refusals() {
 }
 
 #[test]
-fn invalid_origins() {
+fn invalid_origins_are_rejected() {
     let server = start();
     for (query, code, message) in [
         ("EIO=4&transport=tobi", 0, "Transport unknown"),
@@ -115,7 +115,7 @@ fn refused_methods_of_a_session() {
 }
 
 #[test]
-fn refused_upgrades() {
+fn invalid_upgrades_are_rejected() {
     let server = start();
     for (query, message) in [
         ("EIO=4&transport=tobi", "Transport unknown"),
@@ -134,7 +134,7 @@ fn refused_upgrades() {
 }
 
 #[test]
-fn broken_upgrades() {
+fn broken_upgrades_are_rejected() {
     let server = start();
     for without in ["Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
         let headers: Vec<_> = UPGRADE.iter().copied().filter(|(name, _)| *name != without).collect();
@@ -145,7 +145,7 @@ fn broken_upgrades() {
 }
 
 #[test]
-fn origins() {
+fn listed_origins_connect_and_others_do_not() {
     let server = start_with(|config| config.origins = Origins::list(["https://good.example", "http://localhost:*"]));
     let query = "/socket.io/?EIO=4&transport=polling";
     for (origin, allowed) in [
@@ -176,7 +176,7 @@ fn origins() {
 }
 
 #[test]
-fn preflight() {
+fn preflight_requests_are_answered() {
     let server = start();
     let response = server.request(
         "OPTIONS",

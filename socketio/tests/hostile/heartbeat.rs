@@ -66,7 +66,7 @@ fn a_client_of_protocol_4_does_not_ask() {
 }
 
 #[test]
-fn nobody_joins() {
+fn a_connection_without_namespace_is_closed() {
     let server = start_with(|config| config.connect_timeout = INTERVAL);
     let mut socket = server.websocket();
     assert_eq!(socket.expect_end(), Vec::<String>::new());

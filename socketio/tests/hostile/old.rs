@@ -184,7 +184,7 @@ fn wrong_payloads_of_protocol_3() {
 }
 
 #[test]
-fn jsonp() {
+fn jsonp_polling_works() {
     let server = server();
     let script = |response: &Response, j: u8| -> String {
         assert!(response.header("content-type").unwrap().starts_with("text/javascript"), "{response:?}");
@@ -231,7 +231,7 @@ fn options_that_are_off() {
 }
 
 #[test]
-fn msgpack() {
+fn msgpack_is_answered_and_invalid_packets_are_rejected() {
     let server = server();
     let mut socket = server.websocket();
     socket.binary(b"\x82\xa4type\x00\xa3nsp\xa1/");

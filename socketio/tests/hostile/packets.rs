@@ -147,7 +147,7 @@ fn these_do_not() {
 
 /// Case 3.3: an event of any depth costs its handler at most, and the connection stays; what is read here is bounded.
 #[test]
-fn deep_nesting() {
+fn deeply_nested_events_are_answered() {
     let server = start();
     let mut socket = server.joined();
     for depth in [2_000, 300_000] {

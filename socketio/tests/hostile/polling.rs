@@ -7,7 +7,7 @@ use crate::raw::{PATIENCE, Tcp, eventually};
 use crate::server::{start, start_with};
 
 #[test]
-fn round_trip() {
+fn packets_round_trip_over_polling() {
     let server = start();
     let session = server.open();
     let answer = session.post("40");
@@ -63,7 +63,7 @@ fn volatile_events_need_a_poll_that_waits() {
 }
 
 #[test]
-fn overlapping_polls() {
+fn overlapping_polls_close_the_session() {
     let server = start();
     let session = server.open();
     session.join();
@@ -80,7 +80,7 @@ fn overlapping_polls() {
 }
 
 #[test]
-fn overlapping_posts() {
+fn overlapping_posts_close_the_session() {
     let server = start();
     let session = server.open();
     session.join();
@@ -218,7 +218,7 @@ fn binary_bodies_are_of_the_past() {
 }
 
 #[test]
-fn large_bodies() {
+fn bodies_above_the_limit_are_rejected() {
     let server = start_with(|config| config.max_http_buffer_size = 1000);
     let event = |len: usize| format!("42[\"echo\",\"{}\"]", "a".repeat(len - 13));
     // As large as allowed, with a length and in chunks.

@@ -261,7 +261,7 @@ fn an_invalid_recovery_request_starts_a_new_session() {
 }
 
 #[test]
-fn too_late() {
+fn an_expired_session_is_not_recovered() {
     let server = start_with(|config| {
         config.recovery = Some(Recovery { max_disconnection: Duration::ZERO, ..Recovery::default() });
     });

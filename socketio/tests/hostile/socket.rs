@@ -8,7 +8,7 @@ use crate::raw::{Message, eventually};
 use crate::server::{start, start_with};
 
 #[test]
-fn namespaces() {
+fn namespaces_are_joined_with_and_without_a_comma() {
     let server = start();
     let mut socket = server.websocket();
     // With and without the comma.
@@ -36,7 +36,7 @@ fn namespaces() {
 }
 
 #[test]
-fn refused_namespaces() {
+fn rejected_namespaces_get_a_connect_error() {
     let server = start();
     let mut socket = server.websocket();
     for (connect, refusal) in [
@@ -158,7 +158,7 @@ fn too_many_namespaces() {
 }
 
 #[test]
-fn a_flood() {
+fn packets_beyond_the_rate_close_the_connection() {
     let server = start_with(|config| config.packet_rate = 10);
     let mut socket = server.joined();
     for _ in 0..100 {

@@ -191,7 +191,7 @@ fn frames_that_are_too_large() {
 }
 
 #[test]
-fn invalid_frames() {
+fn invalid_frames_close_the_connection() {
     for bytes in [
         &b"\x81\x05hello"[..],       // not masked
         b"\x83\x80\x01\x02\x03\x04", // a reserved opcode

@@ -34,7 +34,7 @@ async fn the_bytes_are_as_browsers_and_proxies_need_them() {
 
 /// What raw events cannot distinguish: channels, a text and a number, a gap and a message of that name.
 #[actix_web::test]
-async fn events_of_whole_messages_are_told_apart() {
+async fn whole_messages_distinguish_what_raw_events_do_not() {
     let site = site(&[("TRIDENT_HISTORY_COUNT", "2")]);
     let dropped = site.publish("public.a", "1").await;
     site.publish("public.a", "2").await;

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_told_in_both_forms() {
+    fn gaps_are_printed_in_both_forms() {
         let gap = Gap { requested: "1-0".parse().unwrap(), resumed: "5-0".parse().unwrap() };
         assert_eq!(Show::Json.gap(&gap), "{\"gap\":{\"requested\":\"1-0\",\"resumed\":\"5-0\"}}\n");
         let text = Show::Text { is_colored: false }.gap(&gap);

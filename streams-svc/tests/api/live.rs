@@ -88,7 +88,7 @@ async fn a_stream_that_takes_the_name_is_another_one() {
 
 /// An append that ends in a byte of another charset that UTF-8 would continue was not sent before the next one.
 #[actix_web::test]
-async fn a_text_of_another_charset_is_not_held_back() {
+async fn a_text_of_another_charset_is_delivered_at_once() {
     let site = site(&[]);
     create(&site, "s", "text/plain; charset=iso-8859-1", "").await;
     let mut events = site.get("/streams/s?offset=-1&live=sse").events().await;

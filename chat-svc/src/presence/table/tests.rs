@@ -128,7 +128,7 @@ fn another_replica_comes_changes_and_falls_silent() {
 }
 
 #[test]
-fn a_replica_that_says_goodbye_is_removed_immediately() {
+fn a_replica_that_stops_is_removed_immediately() {
     let (mut table, now) = (Table::default(), Instant::now());
     table.enter(&room(1), &name(1));
     hear(&mut table, parts(1, true, true, &[(1, 2)]), now);

@@ -18,7 +18,7 @@ fn names(names: &[&str]) -> Vec<ChannelName> {
 }
 
 #[test]
-fn commands() {
+fn valid_commands_are_parsed() {
     let subscribe = |channels: &[&str], since| Action::Subscribe { channels: names(channels), since };
     let publish = |event: &str, data: &str, key: Option<&str>| {
         let payload = Payload::from_json(data.as_bytes()).unwrap();

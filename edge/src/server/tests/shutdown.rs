@@ -86,7 +86,7 @@ async fn what_is_queued_at_the_port_is_served() {
 }
 
 #[actix_web::test]
-async fn the_port_is_closed_although_work_goes_on() {
+async fn the_port_closes_while_requests_continue() {
     let (running, _) = serve(&[]);
     let (edge, address) = (running.edge().clone(), running.address());
     let work = edge.drain.work();

@@ -93,7 +93,7 @@ mod tests {
 
     /// During an update, replicas of two versions serve one bus.
     #[test]
-    fn it_stays_what_it_is() {
+    fn the_digest_is_stable() {
         let draft = Draft::new("news".parse().unwrap(), Payload::from_text("x"));
         assert_eq!(Digest::of(&[draft]).to_string(), "8d9ed7b0c02da1f4d91c19b2a8c544fa");
     }

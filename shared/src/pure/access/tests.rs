@@ -28,7 +28,7 @@ fn patterns_reach_what_they_say() {
 }
 
 #[test]
-fn invalid_patterns() {
+fn invalid_patterns_are_rejected() {
     for bad in
         ["", "a*b", "**", "$events", "$*", "$e*", "a**", "a b", "ä*", " news", "a\n*", &format!("{}*", "x".repeat(129))]
     {

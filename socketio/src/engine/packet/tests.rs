@@ -8,7 +8,7 @@ fn binary(bytes: &'static [u8]) -> Data {
 }
 
 #[test]
-fn text_frames() {
+fn text_frames_round_trip() {
     for protocol in BOTH {
         for (packet, frame) in [
             (Packet::Open("{}".into()), "0{}"),
@@ -29,7 +29,7 @@ fn text_frames() {
 }
 
 #[test]
-fn binary_frames() {
+fn binary_frames_round_trip() {
     let packet = Packet::Message(binary(b"\x01\x02\x03"));
     for (protocol, frame) in [(Protocol::V4, binary(b"\x01\x02\x03")), (Protocol::V3, binary(b"\x04\x01\x02\x03"))] {
         assert_eq!(packet.encode_frame(protocol), frame);
@@ -42,7 +42,7 @@ fn binary_frames() {
 }
 
 #[test]
-fn base64_frames() {
+fn base64_frames_round_trip() {
     let packet = Packet::Message(binary(b"\x01\x02\x03\x04"));
     assert_eq!(packet.encode_text(Protocol::V4), "bAQIDBA==");
     assert_eq!(packet.encode_text(Protocol::V3), "b4AQIDBA==");
@@ -66,7 +66,7 @@ fn what_is_dropped() {
 }
 
 #[test]
-fn refused() {
+fn invalid_frames_are_rejected() {
     for protocol in BOTH {
         for (frame, error) in [
             ("", DecodeError::Empty),

@@ -19,7 +19,7 @@ fn decode_binary(body: &'static [u8]) -> Result<Vec<Packet>, DecodeError> {
 }
 
 #[test]
-fn v4() {
+fn payloads_of_protocol_4_round_trip() {
     for (packets, body) in [
         (vec![message("hello")], "4hello"),
         (vec![message("hello"), Packet::Ping("".into()), message("world")], "4hello\x1e2\x1e4world"),
@@ -32,7 +32,7 @@ fn v4() {
 }
 
 #[test]
-fn v4_refused() {
+fn invalid_payloads_of_protocol_4_are_rejected() {
     for (body, error) in [
         ("", DecodeError::Empty),
         ("\x1e", DecodeError::Empty),
@@ -52,7 +52,7 @@ fn v4_refused() {
 }
 
 #[test]
-fn v3_text() {
+fn text_payloads_of_protocol_3_round_trip() {
     for (packets, body) in [
         (vec![message("hello"), message("€")], "6:4hello2:4€"),
         // An astral character is two units of UTF-16 and four bytes.
@@ -92,7 +92,7 @@ fn v3_text_refused() {
 }
 
 #[test]
-fn v3_binary() {
+fn binary_payloads_of_protocol_3_round_trip() {
     // The example of the protocol's text: "hello" as text, 01 02 03 04 as bytes.
     let packets = vec![message("hello"), buffer(b"\x01\x02\x03\x04")];
     let body = b"\x00\x06\xff4hello\x01\x05\xff\x04\x01\x02\x03\x04";

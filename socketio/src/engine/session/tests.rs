@@ -267,7 +267,7 @@ fn messages_pass_and_other_packets_are_ignored() {
 }
 
 #[test]
-fn overlapping_polls() {
+fn a_second_poll_closes_the_session() {
     let mut world = World::polling();
     assert_eq!(world.poll(), []);
     assert_eq!(world.session.begin_poll(None), Err(Refused));
@@ -276,7 +276,7 @@ fn overlapping_polls() {
 }
 
 #[test]
-fn overlapping_posts() {
+fn a_second_post_closes_the_session() {
     let mut world = World::polling();
     let _ = world.session.begin_post(None).unwrap();
     world.session.end_post();
@@ -286,7 +286,7 @@ fn overlapping_posts() {
 }
 
 #[test]
-fn repeated_requests() {
+fn a_repeated_request_counts_once() {
     let stamp = |value| Some(Stamp::of(value));
     // A client that draws its stamps: what the answer to the last GET carried is lost.
     let mut world = World::polling();

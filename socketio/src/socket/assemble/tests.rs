@@ -16,7 +16,7 @@ fn a_text_is_a_packet() {
 }
 
 #[test]
-fn attachments_follow() {
+fn a_packet_is_complete_with_its_last_attachment() {
     let mut assembler = Assembler::default();
     // Twice, since nothing of the first may be left.
     for _ in 0..2 {
@@ -44,7 +44,7 @@ fn text_while_attachments_are_due() {
 }
 
 #[test]
-fn stray_binary() {
+fn binary_without_a_packet_is_rejected() {
     let mut assembler = Assembler::default();
     let error = assembler.binary(bytes(b"x")).unwrap_err();
     assert!(matches!(error, ParseError::UnexpectedBinary));
@@ -63,7 +63,7 @@ fn bad_placeholders_are_rejected_before_anything_is_stored() {
 }
 
 #[test]
-fn limits() {
+fn attachments_and_bytes_are_limited() {
     let limits = Limits { max_attachments: 1, max_bytes: ONE.len() + 3 };
     let mut assembler = Assembler::new(limits);
     assert!(matches!(assembler.text(&"52-[\"a\"]".into()), Err(ParseError::TooManyAttachments(1))));

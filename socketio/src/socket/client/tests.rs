@@ -62,14 +62,14 @@ fn stray_and_missing_attachments() {
 }
 
 #[test]
-fn leaving() {
+fn an_event_after_the_last_disconnect_closes_the_connection() {
     let mut client = joined();
     assert_eq!(say(&mut client, "1"), Ok(Some(Input::Disconnect { nsp: "/".into() })));
     assert_eq!(say(&mut client, "2[\"a\"]"), Err(DisconnectReason::ForcedServerClose));
 }
 
 #[test]
-fn leaving_one_of_two_and_coming_back() {
+fn a_namespace_can_be_left_and_joined_again() {
     let mut client = joined();
     assert!(matches!(say(&mut client, "0/x"), Ok(Some(Input::Connect { .. }))));
     assert!(client.joined(&"/x".into()));
@@ -89,7 +89,7 @@ fn packets_in_flight_when_the_server_removes_a_socket_are_ignored() {
 }
 
 #[test]
-fn while_joining() {
+fn packets_before_the_connect_answer_close_the_connection() {
     for (text, expected) in [
         ("2[\"a\"]", DisconnectReason::ForcedServerClose),
         ("0", DisconnectReason::ForcedServerClose),
@@ -124,7 +124,7 @@ fn namespaces_are_bounded() {
 }
 
 #[test]
-fn times() {
+fn a_connection_without_namespace_expires() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut client = Client::new(config().into(), start);

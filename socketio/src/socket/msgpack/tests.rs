@@ -21,7 +21,7 @@ fn argument(bytes: &[u8]) -> Result<String, ParseError> {
 }
 
 #[test]
-fn both_ways() {
+fn packets_round_trip() {
     let payload = |json: &'static str| Some(Payload::from_parts(json.into(), vec![]));
     for (packet, bytes) in [
         (Packet::new(Kind::Connect, "/".into()), &b"\x82\xa4type\x00\xa3nsp\xa1/"[..]),
@@ -57,7 +57,7 @@ fn what_official_clients_add() {
 }
 
 #[test]
-fn arguments() {
+fn msgpack_values_become_json() {
     for (bytes, json) in [
         (&b"\xc0"[..], "null"),
         (b"\xd4\x00\x00", "null"),
@@ -107,7 +107,7 @@ fn arguments() {
 }
 
 #[test]
-fn dates() {
+fn timestamps_become_iso_dates() {
     for (milliseconds, json) in [
         (0, r#""1970-01-01T00:00:00.000Z""#),
         (-1, r#""1969-12-31T23:59:59.999Z""#),
@@ -130,7 +130,7 @@ fn dates() {
 }
 
 #[test]
-fn refused_arguments() {
+fn invalid_arguments_are_rejected() {
     for bytes in [
         &b""[..],
         b"\xc1",
@@ -164,7 +164,7 @@ fn refused_arguments() {
 }
 
 #[test]
-fn refused_packets() {
+fn invalid_packets_are_rejected() {
     for message in [
         &b""[..],
         b"\x01",
@@ -212,7 +212,7 @@ fn refused_packets() {
 }
 
 #[test]
-fn limits() {
+fn nesting_is_limited_where_packets_are_decoded() {
     let nested = |depth: usize| [&b"\x91".repeat(depth - 1)[..], b"\x90"].concat();
     // Of an event depth is for the handler to judge; of a client's first packet it is bounded.
     for depth in [MAX_NESTING, 400_000] {
@@ -234,7 +234,7 @@ fn limits() {
 
 /// A skipped member may contain anything, but no more bytes than the message has.
 #[test]
-fn skipping() {
+fn unknown_members_are_skipped() {
     let skipped = |bytes: &[u8]| decoded(&[b"\x83\xa4type\x01\xa3nsp\xa1/\xa1x", bytes].concat());
     skipped(&[&b"\x91".repeat(1_000)[..], b"\x01"].concat()).unwrap();
     skipped(b"\x82\xa1a\x92\x01\x02\xa1b\x80").unwrap();

@@ -27,7 +27,7 @@ struct Pair(i32, i32);
 struct Id(u64);
 
 #[test]
-fn arguments_out() {
+fn arguments_are_written_as_json() {
     for (event, ack, expected) in [
         (event(()), ack(()), ""),
         (event("hello"), ack("hello"), r#""hello""#),
@@ -62,7 +62,7 @@ fn null_is_an_argument() {
 }
 
 #[test]
-fn bytes_out() {
+fn binary_arguments_become_attachments() {
     let payload = Payload::event("e", &(Binary::from("a"), vec![Binary::from("b")])).unwrap();
     assert_eq!(payload.json(), r#"["e",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":1}]]"#);
     assert_eq!(payload.attachments(), ["a", "b"]);
@@ -87,7 +87,7 @@ fn values_that_fail_to_serialize() {
 }
 
 #[test]
-fn arguments_in() {
+fn arguments_are_read_as_types() {
     let three = payload(r#"["e","a",2,{"x":3}]"#);
     assert_eq!(three.event_args::<()>().unwrap(), ());
     assert_eq!(three.event_args::<String>().unwrap(), "a");
@@ -121,7 +121,7 @@ fn arguments_in() {
 }
 
 #[test]
-fn bytes_in() {
+fn attachments_are_read_as_binary() {
     let sent = Payload::event("e", &("a", Binary::from("b"), Some(Binary::from("c")))).unwrap();
     let (text, binary, option) = sent.event_args::<(String, Binary, Option<Binary>)>().unwrap();
     assert_eq!(text, "a");
@@ -135,7 +135,7 @@ fn bytes_in() {
 }
 
 #[test]
-fn event_names() {
+fn the_first_argument_is_the_event_name() {
     for (json, name) in [
         (r#"["chat message",1]"#, Some("chat message")),
         (r#" [ "a" ] "#, Some("a")),
@@ -176,7 +176,7 @@ fn one_more_string() {
 }
 
 #[test]
-fn whole_payloads() {
+fn a_payload_is_read_and_written_as_one_value() {
     let auth = Payload::plain(&json!({"token": "a"})).unwrap();
     assert_eq!(auth.json(), r#"{"token":"a"}"#);
     assert_eq!(auth.read::<serde_json::Value>().unwrap(), json!({"token": "a"}));

@@ -15,7 +15,7 @@ fn packet(kind: Kind, nsp: &'static str, id: Option<u64>, json: &'static str) ->
 }
 
 #[test]
-fn both_ways() {
+fn packets_round_trip() {
     for (text, packet) in [
         ("0", packet(Kind::Connect, "/", None, "")),
         (r#"0{"token":"123"}"#, packet(Kind::Connect, "/", None, r#"{"token":"123"}"#)),
@@ -45,7 +45,7 @@ fn both_ways() {
 }
 
 #[test]
-fn one_way() {
+fn other_valid_forms_are_decoded() {
     for (text, packet) in [
         // Older clients leave the comma out where nothing follows.
         ("0/custom", packet(Kind::Connect, "/custom", None, "")),
@@ -69,7 +69,7 @@ fn one_way() {
 }
 
 #[test]
-fn binary_packets() {
+fn binary_packets_state_their_attachments() {
     for (text, attachments, json) in [
         (r#"51-["a",{"_placeholder":true,"num":0}]"#, 1, r#"["a",{"_placeholder":true,"num":0}]"#),
         (r#"510-["a"]"#, 10, r#"["a"]"#),
@@ -92,7 +92,7 @@ fn binary_packets() {
 
 /// Everything that closes a connection.
 #[test]
-fn refused() {
+fn invalid_packets_are_rejected() {
     for text in [
         // Types
         "",
@@ -225,7 +225,7 @@ fn the_name_of_the_error() {
 }
 
 #[test]
-fn nesting() {
+fn nesting_is_limited() {
     let event = |depth: usize| {
         let depth = depth - 1;
         format!("2[\"a\",{}{}]", "[".repeat(depth), "]".repeat(depth)).into()

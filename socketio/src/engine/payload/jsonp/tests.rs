@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn wrapped() {
+fn a_payload_is_escaped_in_its_script() {
     for (j, payload, script) in [
         ("0", "4hello", r#"___eio[0]("4hello");"#),
         ("12", r#"4"\"#, r#"___eio[12]("4\"\\");"#),
@@ -16,7 +16,7 @@ fn wrapped() {
 }
 
 #[test]
-fn unwrapped() {
+fn a_form_is_decoded_to_its_payload() {
     for (form, payload) in [
         ("d=4hello", "4hello"),
         ("d=6%3A4hello", "6:4hello"),
@@ -39,7 +39,7 @@ fn unwrapped() {
 }
 
 #[test]
-fn no_payload() {
+fn a_body_without_payload_is_rejected() {
     assert_eq!(unwrap(b""), Err(DecodeError::NoData));
     assert_eq!(unwrap(b"data=1&dd=2"), Err(DecodeError::NoData));
     assert_eq!(unwrap(b"d=%ff"), Err(DecodeError::Utf8));

@@ -77,7 +77,7 @@ proptest::proptest! {
     /// Whatever happens in whatever order: a session ends once, sends nothing after its end, and delivers the application's messages on one
     /// transport.
     #[test]
-    fn any_life(steps in steps(), websocket: bool, v3: bool) {
+    fn any_order_of_events_ends_once_and_delivers_on_one_transport(steps in steps(), websocket: bool, v3: bool) {
         let protocol = if v3 { Protocol::V3 } else { Protocol::V4 };
         let mut world = World::new(protocol, if websocket { Transport::WebSocket } else { Transport::Polling });
         let mut ends = 0;

@@ -18,7 +18,7 @@ async fn away(bus: &RedisBus) {
 }
 
 #[tokio::test]
-async fn killed_and_started_with_its_file_nothing_is_lost_or_told() {
+async fn a_restart_with_its_file_loses_nothing_and_gives_no_gap() {
     let mut server = Server::kept().await;
     let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
     let mut reader = Reader::open(other.log(), &[channel("a")], Since::Now);
@@ -41,7 +41,7 @@ async fn killed_and_started_with_its_file_nothing_is_lost_or_told() {
 }
 
 #[tokio::test]
-async fn emptied_it_is_a_gap_for_everybody_once_and_ids_go_on() {
+async fn an_emptied_redis_gives_each_reader_one_gap_and_ids_continue() {
     let mut server = Server::start().await;
     let (one, other) = (connect(&server.url()).await, connect(&server.url()).await);
     let mut readers = [&one, &other].map(|bus| Reader::open(bus.log(), &[channel("a")], Since::Now));
