@@ -111,7 +111,13 @@ impl Decode for EventStream {
         match &line[..colon] {
             b"id" => self.id = std::str::from_utf8(value).ok().and_then(|id| id.parse().ok()),
             b"event" => self.event = value.to_vec(),
-            b"data" => self.data.extend_from_slice(value),
+            b"data" => {
+                // HTML, "interpreting an event stream": a line feed joins the lines of an event's data.
+                if !self.data.is_empty() {
+                    self.data.push(b'\n');
+                }
+                self.data.extend_from_slice(value);
+            }
             b"retry" => return Ok(std::str::from_utf8(value).ok().and_then(|ms| ms.parse().ok()).map(Item::Retry)),
             _ => {}
         }
@@ -212,6 +218,17 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    #[test]
+    fn lines_of_data_are_joined_by_a_line_feed() {
+        let mut lines = Lines::default();
+        let (head, tail) = MESSAGE.split_once("1.50").unwrap();
+        let event = format!("data: {head}1.5\ndata: 0{tail}\n\n");
+        assert!(lines.feed(event.as_bytes(), &mut EventStream::default(), |_| true).is_err(), "not the number 1.50");
+        let (head, tail) = MESSAGE.split_once(' ').unwrap();
+        let event = format!("data: {head}\ndata: {tail}\n\n");
+        assert_eq!(read(&mut EventStream::default(), &event, 7), [format!("{head}\n{tail}")]);
     }
 
     #[test]
