@@ -1,11 +1,11 @@
 //! The history of a channel, in both directions, and its removal.
 
-use actix_web::{HttpResponse, http::header};
-use edge::{ApiError, publish::refused, query::Parameter, service::Service};
+use actix_web::{HttpResponse, body::BoxBody, http::header};
+use edge::{ApiError, pieces::PiecesBody, publish::refused, query::Parameter, service::Service};
 use serde::Serialize;
 use shared::{
     live::reader::{Limit, Reader, latest},
-    pure::{Cursor, Gap, Since},
+    pure::{Cursor, Gap, Since, pieces},
 };
 
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
 
 const SINCE: Parameter = Parameter::once("since");
 const BEFORE: Parameter = Parameter::once("before");
-/// Maximum size of a page in bytes of data; it has at least one message, however large.
-const MAX_BYTES: usize = 1024 * 1024;
-
 /// What a page has besides its messages.
 #[derive(Serialize)]
 struct Bounds {
@@ -34,7 +31,7 @@ struct Bounds {
 pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<HttpResponse, ApiError> {
     let channel = request.channel()?;
     let query = request.query(&[SINCE, BEFORE, LIMIT])?;
-    let limit = Limit { messages: limit(&query)?, bytes: MAX_BYTES };
+    let limit = Limit { messages: limit(&query)?, bytes: service.edge.unread.limit() };
     let since = query.get(SINCE.name).map(str::parse::<Since>).transpose().map_err(bad_cursor)?;
     let before = query.get(BEFORE.name).map(str::parse::<Cursor>).transpose().map_err(bad_cursor)?;
     if since.is_some() && before.is_some() {
@@ -66,23 +63,13 @@ pub(crate) async fn list(service: &Service, request: &ApiRequest) -> Result<Http
             (messages, Bounds { cursor, more, gap: None })
         }
     };
-    let publisher = request.access.publisher();
-    let size: usize = messages.iter().map(|message| message.len() + 128).sum();
-    let mut body = Vec::with_capacity(64 + size);
-    body.extend_from_slice(b"{\"messages\":[");
-    for (n, message) in messages.iter().enumerate() {
-        if n > 0 {
-            body.push(b',');
-        }
-        message.with_line(publisher, |line| body.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line)));
-    }
-    body.extend_from_slice(b"],");
     let bounds = serde_json::to_vec(&bounds).map_err(ApiError::internal)?;
-    body.extend_from_slice(bounds.strip_prefix(b"{").unwrap_or(&bounds));
+    let tail = [&b"],"[..], bounds.strip_prefix(b"{").unwrap_or(&bounds)].concat();
+    let lines = pieces::lines(b"{\"messages\":[".to_vec(), messages, request.access.publisher(), tail);
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("application/json")
-        .body(body))
+        .body(BoxBody::new(PiecesBody::new(lines, &service.edge.unread))))
 }
 
 fn bad_cursor(error: impl std::fmt::Display) -> ApiError {

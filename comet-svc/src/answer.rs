@@ -6,8 +6,8 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
 };
 use edge::{
-    ApiError, guarded::Guarded, limits::Slot, metrics::TransportMetrics, response::ResponseBody, service::Service,
-    unread::Unread,
+    ApiError, guarded::Guarded, limits::Slot, metrics::TransportMetrics, pieces::PiecesBody, response::ResponseBody,
+    service::Service, unread::Unread,
 };
 use shared::{
     live::reader::{Batch, Limit, Reader},
@@ -107,7 +107,7 @@ pub(crate) fn answer(
     match (ask.format, found) {
         (Format::Batch, found) => batch(ask.style(), &found.unwrap_or_else(empty), ended.is_some(), unread, figures),
         // What ended after it is in the answer to the next poll.
-        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask.style(), &found, figures),
+        (Format::Raw, Some(found)) if !found.messages.is_empty() => raw(ask.style(), &found, unread, figures),
         (Format::Raw, None) if ended.is_none() => nothing(ask, reader.cursor()),
         // Lost or over, and nothing after it: the client has to get the new cursor, so this is not a 304.
         (Format::Raw, found) => {
@@ -134,7 +134,7 @@ pub(crate) fn shared(style: Style, batch: &Batch, unread: &Unread) -> HttpRespon
     let uncounted = TransportMetrics::default();
     match style.format {
         Format::Batch => self::batch(style, batch, false, unread, &uncounted),
-        Format::Raw => raw(style, batch, &uncounted),
+        Format::Raw => raw(style, batch, unread, &uncounted),
     }
 }
 
@@ -151,13 +151,19 @@ fn batch(style: Style, batch: &Batch, is_last: bool, unread: &Unread, figures: &
 }
 
 /// The data of the first message, whose id is the cursor for the next request.
-pub(crate) fn raw(style: Style, batch: &Batch, figures: &TransportMetrics) -> HttpResponse {
+pub(crate) fn raw(style: Style, batch: &Batch, unread: &Unread, figures: &TransportMetrics) -> HttpResponse {
     count(batch, figures);
-    let line = batch.messages.first().map(|message| wire::raw_line(message)).unwrap_or_default();
-    let cursor = batch.messages.first().map_or(batch.cursor, |message| message.id);
+    let message = batch.messages.first();
+    let cursor = message.map_or(batch.cursor, |message| message.id);
     let mut answer = HttpResponse::Ok();
     tell_gap(tagged(style, &mut answer, cursor), batch);
-    answer.content_type(json_type()).body(line.slice(..line.len().saturating_sub(1)))
+    answer.content_type(json_type());
+    if let Some(message) = message.filter(|message| message.is_long()) {
+        let pieces = message.data_pieces(Vec::new(), Vec::new());
+        return answer.body(BoxBody::new(PiecesBody::new((message.draft.payload.plain_len(), pieces), unread)));
+    }
+    let line = message.map(|message| wire::raw_line(message)).unwrap_or_default();
+    answer.body(line.slice(..line.len().saturating_sub(1)))
 }
 
 /// Nothing new after `cursor`, which is included so that the client can continue from there.

@@ -101,7 +101,7 @@ fn respond(service: &Service, parts: &RequestParts<'_>, access: Access, slot: Op
                 let answer = match newest(&ask, &service).await {
                     Some(newest) => {
                         let batch = Batch { gap: None, end: None, cursor: newest.id, messages: vec![newest] };
-                        answer::raw(ask.style(), &batch, figures)
+                        answer::raw(ask.style(), &batch, &service.edge.unread, figures)
                     }
                     None => {
                         let batch = answer::stored(&ask, &mut reader, &service).await;

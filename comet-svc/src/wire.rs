@@ -1,9 +1,11 @@
 //! Messages as JSON: whole, as lines, or their data only.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use edge::stream::Form;
 use serde::Serialize;
-use shared::pure::{Cursor, Gap, Message, Publisher, Wire, stream::StreamEnd};
+use shared::pure::{Cursor, Gap, Message, Pieces, Publisher, Wire, stream::StreamEnd};
 
 use crate::ask::Format;
 
@@ -25,6 +27,13 @@ impl Form for Lines {
         match self.format {
             Format::Batch => message.with_line(self.publisher, with),
             Format::Raw => message.with_wire(Wire::RawLine, encode_raw_line, with),
+        }
+    }
+
+    fn pieces(&self, message: &Arc<Message>) -> Pieces {
+        match self.format {
+            Format::Batch => message.line_pieces(self.publisher, Vec::new(), b"\n"),
+            Format::Raw => message.data_pieces(Vec::new(), b"\n".to_vec()),
         }
     }
 

@@ -31,6 +31,7 @@ pub mod openapi;
 mod operations;
 pub mod page;
 mod parts;
+pub mod pieces;
 pub mod publish;
 pub mod query;
 pub mod receiving;

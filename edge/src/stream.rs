@@ -2,7 +2,7 @@
 //!
 //! The web server polls the body while its write buffer has space; the body polls its reader, and whatever the reader returns is sent as
 //! one chunk. If a client does not read, the buffer stays full and nobody polls (backpressure): the connection then costs its cursor and
-//! the data of one write, at most 16 KiB and one batch. There is no task and no queue, and only one timer.
+//! the data of one write, at most 16 KiB and one batch, or a piece of a long message. There is no task and no queue, and only one timer.
 //!
 //! A stream that has returned everything can be [taken apart](Live), and made again from its parts: meanwhile a cohort of connections
 //! needs neither the body nor its timer.
@@ -13,7 +13,9 @@ use std::{
     convert::Infallible,
     fmt,
     future::Future as _,
+    iter,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
@@ -23,7 +25,7 @@ use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
 use shared::{
     live::reader::{Batch, Limit, Reader},
-    pure::{Cursor, Gap, Message, stream::StreamEnd},
+    pure::{Cursor, Gap, Message, Pieces, stream::StreamEnd},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -37,6 +39,8 @@ pub trait Form: Copy + Eq + Unpin + 'static {
     fn opening(&self, place: Option<Cursor>) -> Bytes;
     /// Calls `with` with the encoded message, which all readers share.
     fn with_message<R>(&self, message: &Message, with: impl FnOnce(&Bytes) -> R) -> R;
+    /// The encoded message, if it is [long](Message::is_long): each reader encodes it for itself.
+    fn pieces(&self, message: &Arc<Message>) -> Pieces;
     /// A gap.
     fn gap(&self, gap: &Gap) -> Bytes;
     /// The end of a stream among the channels, at the cursor that the client has after it.
@@ -106,6 +110,8 @@ pub struct Stream<F> {
     written: Instant,
     timer: Pin<Box<Sleep>>,
     phase: Phase,
+    /// What follows of messages of which one is long. It is sent first.
+    rest: Option<Pieces>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +132,8 @@ impl<F: Form> Stream<F> {
             reader.set_tag(connection.id().tag());
         }
         let written = Instant::now();
-        let mut stream = Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase };
+        let mut stream =
+            Self { reader, form, slot, times, written, timer: Box::pin(sleep_until(written)), phase, rest: None };
         let due = stream.due();
         stream.timer.as_mut().reset(due);
         stream
@@ -139,11 +146,19 @@ impl<F: Form> Stream<F> {
         self.times.end.map_or(silence, |end| silence.min(end))
     }
 
-    fn chunk(&self, batch: &Batch) -> Bytes {
+    /// The first data of `batch`, and of `closing` after it.
+    fn chunk(&mut self, batch: Batch, closing: Bytes) -> Bytes {
         let figures = self.slot.figures();
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
-        encode(&self.form, batch)
+        if has_long(&batch) {
+            let mut pieces = in_pieces(self.form, batch).chain(iter::once(closing));
+            let first = pieces.next().unwrap_or_default();
+            self.rest = Some(Box::new(pieces));
+            return first;
+        }
+        let chunk = encode(&self.form, &batch);
+        if closing.is_empty() { chunk } else { [chunk, closing].concat().into() }
     }
 
     /// The next data: messages, a keep-alive, or the end.
@@ -157,11 +172,9 @@ impl<F: Form> Stream<F> {
         }
         match self.reader.poll_read(cx, BATCH) {
             Poll::Ready(Some(batch)) => {
-                let chunk = self.chunk(&batch);
-                if batch.end.is_some() && self.reader.ended().is_some() {
-                    return Poll::Ready([chunk, self.end()].concat().into());
-                }
-                return Poll::Ready(chunk);
+                let is_over = batch.end.is_some() && self.reader.ended().is_some();
+                let closing = if is_over { self.end() } else { Bytes::new() };
+                return Poll::Ready(self.chunk(batch, closing));
             }
             Poll::Ready(None) => return Poll::Ready(self.end()),
             Poll::Pending => {}
@@ -220,6 +233,23 @@ fn encode<F: Form>(form: &F, batch: &Batch) -> Bytes {
     chunk.freeze()
 }
 
+/// Whether some of the messages are to be encoded in pieces.
+pub(super) fn has_long(batch: &Batch) -> bool {
+    batch.messages.iter().any(|message| message.is_long())
+}
+
+/// What a client is sent for `batch`, in pieces.
+fn in_pieces<F: Form>(form: F, batch: Batch) -> Pieces {
+    let Batch { gap, messages, end, cursor } = batch;
+    let gap = gap.map(|gap| form.gap(&gap)).unwrap_or_default();
+    let end = end.map(|end| form.end(&end, cursor)).unwrap_or_default();
+    let messages = messages.into_iter().flat_map(move |message| match message.is_long() {
+        true => form.pieces(&message),
+        false => Box::new(iter::once(form.with_message(&message, Bytes::clone))),
+    });
+    Box::new(iter::once(gap).chain(messages).chain(iter::once(end)))
+}
+
 /// The maximum read from the log: this much may be kept for a client that stops reading. At least one message is returned, however large.
 pub(super) const BATCH: Limit = Limit { messages: 256, bytes: 8 * 1024 };
 
@@ -239,13 +269,18 @@ impl<F: Form> MessageBody for Stream<F> {
         let this = self.get_mut();
         // A form may have no opening or end; an empty chunk would mean the end of the body.
         let chunk = loop {
-            let chunk = match this.phase {
-                Phase::Opening => {
+            let chunk = match (this.rest.as_mut().map(Iterator::next), this.phase) {
+                (Some(Some(piece)), _) => piece,
+                (Some(None), _) => {
+                    this.rest = None;
+                    continue;
+                }
+                (None, Phase::Opening) => {
                     this.phase = Phase::Live;
                     this.form.opening(this.reader.place())
                 }
-                Phase::Live => ready!(this.poll_live(cx)),
-                Phase::Ended => return Poll::Ready(None),
+                (None, Phase::Live) => ready!(this.poll_live(cx)),
+                (None, Phase::Ended) => return Poll::Ready(None),
             };
             if !chunk.is_empty() {
                 break chunk;

@@ -4,6 +4,7 @@
 //! its maximum age. `POST /events` publishes.
 
 mod events;
+mod long;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod page;

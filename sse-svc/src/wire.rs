@@ -1,8 +1,12 @@
 //! Messages as an event stream (WHATWG HTML, "Server-sent events", <https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use edge::stream::{Form, Retry};
-use shared::pure::{Cursor, Gap, Message, Publisher, Wire, stream::StreamEnd};
+use shared::pure::{Cursor, Gap, Message, Pieces, Publisher, Wire, stream::StreamEnd};
+
+use crate::long;
 
 /// The data of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,16 @@ impl Form for EventStream {
         }
     }
 
+    fn pieces(&self, message: &Arc<Message>) -> Pieces {
+        match self.format {
+            Format::Raw => long::event(message, head(message)),
+            Format::Message => {
+                let before = format!("id: {}\ndata: ", message.id).into_bytes();
+                message.line_pieces(self.publisher, before, b"\n\n")
+            }
+        }
+    }
+
     fn gap(&self, gap: &Gap) -> Bytes {
         // Two cursors always serialize.
         let data = serde_json::to_string(gap).unwrap_or_default();
@@ -74,15 +88,10 @@ impl Form for EventStream {
 }
 
 /// One event: `id`, `event` unless it is `message`, and a `data` line for each line of a text.
-fn event(message: &Message) -> Bytes {
+pub(crate) fn event(message: &Message) -> Bytes {
     let draft = &message.draft;
     let mut frame = String::with_capacity(64 + draft.event.len() + draft.payload.len());
-    frame.push_str("id: ");
-    frame.push_str(&message.id.to_string());
-    if !draft.event.is_default() {
-        frame.push_str("\nevent: ");
-        frame.push_str(&draft.event);
-    }
+    push_head(message, &mut frame);
     let json = draft.payload.plain_json();
     match json.starts_with('"').then(|| serde_json::from_str::<String>(&json)) {
         Some(Ok(text)) => lines(&text).for_each(|line| data(&mut frame, line)),
@@ -90,6 +99,22 @@ fn event(message: &Message) -> Bytes {
     }
     frame.push_str("\n\n");
     frame.into()
+}
+
+/// The first fields of the event of a message: `id`, and `event` unless it is `message`.
+pub(crate) fn head(message: &Message) -> String {
+    let mut head = String::new();
+    push_head(message, &mut head);
+    head
+}
+
+fn push_head(message: &Message, frame: &mut String) {
+    frame.push_str("id: ");
+    frame.push_str(&message.id.to_string());
+    if !message.draft.event.is_default() {
+        frame.push_str("\nevent: ");
+        frame.push_str(&message.draft.event);
+    }
 }
 
 /// One event whose data is the whole message, which is one line of JSON.

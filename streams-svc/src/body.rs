@@ -1,14 +1,21 @@
 //! The data of a stream: from the body of a request to messages, and back.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use edge::{ApiError, publish::refused, receiving::Share, service::Service};
 use serde_json::value::RawValue;
 use shared::{
     live::bus::{BusError, MAX_MESSAGES},
-    pure::{Message, Payload, PayloadError, stream::MediaType},
+    pure::{
+        Message, Payload, PayloadError, Pieces,
+        pieces::{self, PIECE},
+        stream::MediaType,
+    },
 };
+
+/// Bytes of a message that is copied together with others.
+const SHORT: usize = 4 * 1024;
 
 /// The messages of a body. A JSON array has as many as it has elements (PROTOCOL.md of Durable Streams, §9.1.2); a body without JSON is one.
 ///
@@ -52,34 +59,37 @@ pub(crate) fn admit(service: &Service, share: &mut Share) -> impl FnOnce(usize, 
     }
 }
 
-/// The data of messages, as one body.
+/// The data of messages as one body, which is encoded while the client reads, and its number of bytes.
 #[must_use]
-pub fn body(content_type: &MediaType, messages: &[Arc<Message>]) -> Bytes {
-    if !content_type.is_json() {
-        return bytes(messages);
+pub fn body(content_type: &MediaType, messages: Vec<Arc<Message>>) -> (usize, Pieces) {
+    if content_type.is_json() {
+        return pieces::array(messages);
     }
-    let size = messages.iter().map(|message| message.len() + 1).sum::<usize>() + 2;
-    let mut body = BytesMut::with_capacity(size);
-    body.put_u8(b'[');
-    for (n, message) in messages.iter().enumerate() {
-        if n > 0 {
-            body.put_u8(b',');
-        }
-        body.extend_from_slice(message.draft.payload.plain_json().as_bytes());
-    }
-    body.put_u8(b']');
-    body.freeze()
+    let parts = parts(&messages);
+    (parts.iter().map(Bytes::len).sum(), Box::new(gathered(parts)))
 }
 
-/// The bytes of messages that are no JSON, one after the other.
-pub(crate) fn bytes(messages: &[Arc<Message>]) -> Bytes {
-    let parts = || messages.iter().filter_map(|message| message.draft.payload.bytes());
-    if messages.len() == 1 {
-        return parts().next().cloned().unwrap_or_default();
-    }
-    let mut bytes = BytesMut::with_capacity(parts().map(Bytes::len).sum());
-    parts().for_each(|part| bytes.extend_from_slice(part));
-    bytes.freeze()
+/// The bytes of messages that are no JSON.
+pub(crate) fn parts(messages: &[Arc<Message>]) -> Vec<Bytes> {
+    messages.iter().filter_map(|message| message.draft.payload.bytes().cloned()).collect()
+}
+
+/// `parts`, of which several short ones become one.
+fn gathered(parts: Vec<Bytes>) -> impl Iterator<Item = Bytes> {
+    let mut parts = parts.into_iter().peekable();
+    iter::from_fn(move || {
+        let first = parts.next()?;
+        if first.len() >= SHORT || parts.peek().is_none_or(|next| next.len() >= SHORT) {
+            return Some(first);
+        }
+        let mut piece = first.to_vec();
+        while piece.len() < PIECE
+            && let Some(next) = parts.next_if(|next| next.len() < SHORT)
+        {
+            piece.extend_from_slice(&next);
+        }
+        Some(piece.into())
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +103,11 @@ mod tests {
         let payloads = payloads(&content_type, Bytes::from_static(body_text.as_bytes()), |_, _| Ok(()));
         let message = |payload| Arc::new(Message::new(Cursor::ZERO, Draft::new("s".parse().unwrap(), payload)));
         let messages: Vec<_> = payloads.map_err(|error| error.code().to_owned())?.into_iter().map(message).collect();
-        Ok((messages.len(), String::from_utf8(body(&content_type, &messages).to_vec()).unwrap()))
+        let count = messages.len();
+        let (length, pieces) = body(&content_type, messages);
+        let whole = String::from_utf8(pieces.collect::<Vec<_>>().concat()).unwrap();
+        assert_eq!(whole.len(), length);
+        Ok((count, whole))
     }
 
     #[test]
@@ -122,5 +136,21 @@ mod tests {
         assert_eq!(round_trip("text/plain", "[1, 2"), Ok((1, "[1, 2".to_owned())));
         assert_eq!(round_trip("application/ndjson", "{}\n{}\n"), Ok((1, "{}\n{}\n".to_owned())));
         assert_eq!(round_trip("text/plain", ""), Ok((0, String::new())));
+    }
+
+    /// Short messages share pieces, and long ones are not copied.
+    #[test]
+    fn bytes_are_sent_in_pieces() {
+        let sizes = [1, 2, SHORT, 3, 1 << 20, 4, 5, 6].into_iter().chain([100; 1_000]);
+        let bytes: Vec<_> = sizes.map(|size| Bytes::from(vec![b'x'; size])).collect();
+        let payload = |bytes: &Bytes| Draft::new("s".parse().unwrap(), Payload::from_bytes(bytes.clone()));
+        let messages = bytes.iter().map(|bytes| Arc::new(Message::new(Cursor::ZERO, payload(bytes)))).collect();
+        let (length, pieces) = body(&"image/png".parse().unwrap(), messages);
+        let pieces: Vec<_> = pieces.collect();
+        let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
+        assert_eq!(lengths.iter().sum::<usize>(), length);
+        assert_eq!(lengths[..4], [3, SHORT, 3, 1 << 20]);
+        assert!(lengths[4..].iter().all(|length| *length < PIECE + SHORT), "{lengths:?}");
+        assert_eq!(pieces[3].as_ptr(), bytes[4].as_ptr());
     }
 }

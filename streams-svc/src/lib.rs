@@ -8,6 +8,7 @@ mod append;
 pub mod body;
 mod cdn_cursor;
 mod create;
+mod event_data;
 pub mod fields;
 mod live;
 pub mod offset;

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future as _,
-    mem,
+    iter, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,7 +15,6 @@ use actix_web::{
     body::{BodySize, BoxBody, MessageBody},
     http::header::{self, HeaderName, HeaderValue},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edge::{limits::Slot, response::ResponseBody, service::Service, stream::StreamSchedule};
 use rand::RngExt as _;
@@ -26,14 +25,15 @@ use shared::{
         reader::{Limit, Reader},
     },
     pure::{
-        Cursor, Message,
+        Cursor, Message, Pieces,
+        pieces::PIECE,
         stream::{End, EndReason, MediaType, StreamInfo},
     },
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    body, cdn_cursor,
+    cdn_cursor, event_data,
     fields::SSE_ENCODING,
     offset::Offset,
     read::Ask,
@@ -65,6 +65,7 @@ pub(crate) fn answer(
         content_type: info.content_type.clone(),
         next: ask.after_nothing(info),
         cut: Vec::new(),
+        rest: None,
         cdn_cursor: cdn_cursor::next(ask.cdn_cursor, wall_clock()),
         keep_alive: schedule.keep_alive,
         end,
@@ -96,6 +97,8 @@ struct Live {
     next: Cursor,
     /// Messages that were read and not sent: the text after the last of them ends within a character.
     cut: Vec<Arc<Message>>,
+    /// The rest of the event that was begun, and of the one after it.
+    rest: Option<Pieces>,
     cdn_cursor: u64,
     keep_alive: Duration,
     end: Instant,
@@ -118,7 +121,7 @@ struct Control {
 }
 
 impl Live {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.end <= Instant::now() || self.slot.end().is_some() {
             return Poll::Ready(None);
         }
@@ -130,26 +133,26 @@ impl Live {
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Found::Batch(batch)) => {
-                    if let Some(events) = self.events(batch.messages) {
-                        return Poll::Ready(Some(events));
+                    if let Some(chunk) = self.events(batch.messages) {
+                        return Poll::Ready(Some(chunk));
                     }
                 }
                 // What was held back is sent as it is: nothing follows.
                 Poll::Ready(Found::Closed) if !self.cut.is_empty() => {
-                    if let Some(events) = self.events(Vec::new()) {
-                        return Poll::Ready(Some(events));
+                    if let Some(chunk) = self.events(Vec::new()) {
+                        return Poll::Ready(Some(chunk));
                     }
                 }
                 Poll::Ready(Found::Closed) => {
                     self.has_ended = true;
-                    return Poll::Ready(Some(self.control(true)));
+                    return Poll::Ready(Some(self.control(true).into()));
                 }
                 Poll::Ready(Found::Deleted | Found::Draining) => return Poll::Ready(None),
                 Poll::Pending => break,
             }
         }
         if !self.has_begun {
-            return Poll::Ready(Some(self.control(false)));
+            return Poll::Ready(Some(self.control(false).into()));
         }
         if self.slot.poll_end(cx).is_ready() {
             return Poll::Ready(None);
@@ -160,11 +163,11 @@ impl Live {
             return Poll::Ready(None);
         }
         self.timer.as_mut().reset(self.end.min(now + self.keep_alive));
-        Poll::Ready(Some(": keep-alive\n".to_owned()))
+        Poll::Ready(Some(": keep-alive\n".into()))
     }
 
-    /// The events of the next messages: their data, and the offset after them. `None` if they are held back.
-    fn events(&mut self, next: Vec<Arc<Message>>) -> Option<String> {
+    /// Begins the events of the next messages: their data, and the offset after them. `None` if they are held back.
+    fn events(&mut self, next: Vec<Arc<Message>>) -> Option<Bytes> {
         // The end first: after it there are no more messages.
         let is_closed = matches!(
             self.reader.lifecycle(),
@@ -180,17 +183,26 @@ impl Live {
         let last = messages.last()?;
         self.slot.figures().deliveries.inc_by(messages.len() as u64);
         self.next = last.id;
-        let mut event = String::from("event: data\n");
-        if self.content_type.is_text() {
-            let data = body::body(&self.content_type, &messages);
-            lines(&String::from_utf8_lossy(&data), &mut event);
-        } else {
-            lines(&STANDARD.encode(body::bytes(&messages)), &mut event);
-        }
-        event.push('\n');
         self.has_ended = is_end;
-        event.push_str(&self.control(is_end));
-        Some(event)
+        let control = format!("\n{}", self.control(is_end));
+        let data = event_data::fields(&self.content_type, messages);
+        self.rest = Some(Box::new(iter::once("event: data\n".into()).chain(data).chain(iter::once(control.into()))));
+        self.next_piece()
+    }
+
+    /// The next bytes of the event that was begun. More follows when the client has taken them: one that does not read keeps the messages, which
+    /// the log stores anyway.
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let rest = self.rest.as_mut()?;
+        let mut piece = Vec::new();
+        while piece.len() < PIECE {
+            let Some(next) = rest.next() else {
+                self.rest = None;
+                break;
+            };
+            piece.extend_from_slice(&next);
+        }
+        (!piece.is_empty()).then(|| piece.into())
     }
 
     fn control(&mut self, is_end: bool) -> String {
@@ -255,21 +267,6 @@ impl Tail {
     }
 }
 
-/// The fields `data` of a text. A line that begins with a space gets another one, which the client removes.
-fn lines(text: &str, event: &mut String) {
-    let mut rest = text;
-    loop {
-        let end = rest.find(['\r', '\n']);
-        let line = &rest[..end.unwrap_or(rest.len())];
-        event.push_str(if line.starts_with(' ') { "data: " } else { "data:" });
-        event.push_str(line);
-        event.push('\n');
-        let Some(end) = end else { return };
-        let after = if rest[end..].starts_with("\r\n") { end + 2 } else { end + 1 };
-        rest = &rest[after..];
-    }
-}
-
 impl MessageBody for Live {
     type Error = Infallible;
 
@@ -279,11 +276,14 @@ impl MessageBody for Live {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = self.get_mut();
+        if let Some(piece) = this.next_piece() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
         if this.has_ended {
             return Poll::Ready(None);
         }
         this.poll_chunk(cx).map(|chunk| match chunk {
-            Some(chunk) => Some(Ok(chunk.into())),
+            Some(chunk) => Some(Ok(chunk)),
             None => {
                 this.has_ended = true;
                 None
@@ -322,24 +322,5 @@ mod tests {
         // One is in memory anyway; more is sent as it is.
         check(&[&long], 0);
         check(&[&tea[..1], &long], 2);
-    }
-
-    #[test]
-    fn each_line_of_a_text_is_a_field() {
-        let of = |text: &str| {
-            let mut event = String::new();
-            lines(text, &mut event);
-            event
-        };
-        for (text, fields) in [
-            ("", "data:\n"),
-            ("a", "data:a\n"),
-            (" a", "data:  a\n"),
-            ("a\n", "data:a\ndata:\n"),
-            ("a\r\nb\rc\n\nd", "data:a\ndata:b\ndata:c\ndata:\ndata:d\n"),
-            ("x\r\n\r\nevent: control\r\ndata: y", "data:x\ndata:\ndata:event: control\ndata:data: y\n"),
-        ] {
-            assert_eq!(of(text), fields, "{text:?}");
-        }
     }
 }

@@ -13,13 +13,13 @@ use actix_web::{
         header::{self, HeaderValue},
     },
 };
-use bytes::Bytes;
 use edge::{
     Access, ApiError,
     connections::End,
     guarded::Guarded,
     limits::Slot,
     metrics::Transport,
+    pieces::PiecesBody,
     query::{Parameter, Query},
     response::ResponseBody,
     routes::{OwnedParts, RequestParts, ResponseFuture},
@@ -322,14 +322,9 @@ impl Answer<'_> {
         if is_long_poll && messages.is_empty() {
             return Ok(ResponseBody::boxed(answer.finish()));
         }
-        let body = body::body(&info.content_type, &messages);
-        Ok(self.counted(answer, body, slot))
-    }
-
-    /// An answer that counts until the client has read it.
-    fn counted(&self, mut answer: HttpResponseBuilder, body: Bytes, slot: Slot) -> HttpResponse<ResponseBody> {
-        let unread = self.service.edge.unread.hold(body.len());
-        answer.body(body).map_body(|_, body| BoxBody::new(Guarded::new(body, (slot, unread))).into())
+        let body = PiecesBody::new(body::body(&info.content_type, messages), &service.edge.unread);
+        // The slot is kept until the client has read it.
+        Ok(answer.finish().set_body(BoxBody::new(Guarded::new(body, slot)).into()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Messages as text frames, one for each, one for a gap before them, and one for the end of a stream after them.
 
-use std::any::Any;
+use std::{any::Any, iter};
 
 use bytes::{Bytes, BytesMut};
 use edge::stream::{AnyForm, Form as _};
-use shared::{live::reader::Batch, pure::Publisher};
+use shared::{
+    live::reader::Batch,
+    pure::{Pieces, Publisher},
+};
 use socketio::websocket::encode;
 
 use crate::{ask::Format, wire::Lines};
@@ -50,6 +53,27 @@ impl TextFrames {
         }
         (frames.freeze(), rest)
     }
+
+    /// The first bytes of the frames of a batch, and the rest, if there is one. Long messages are encoded in pieces.
+    pub(super) fn begin(self, batch: Batch) -> (Bytes, Option<Pieces>) {
+        if !batch.messages.iter().any(|message| message.is_long()) {
+            let (frames, rest) = self.encode(&batch);
+            return (frames, (!rest.is_empty()).then(|| Box::new(iter::once(rest)) as Pieces));
+        }
+        let Batch { gap, messages, end, cursor } = batch;
+        let around = |messages, gap, end| self.encode(&Batch { gap, messages, end, cursor }).0;
+        let (first, last) = (around(Vec::new(), gap, None), around(Vec::new(), None, end));
+        let pieces = messages.into_iter().flat_map(move |message| -> Pieces {
+            if !message.is_long() {
+                let batch = Batch { gap: None, messages: vec![message], end: None, cursor };
+                return Box::new(<[Bytes; 2]>::from(self.encode(&batch)).into_iter());
+            }
+            let mut header = BytesMut::new();
+            encode::text_header(message.line_len(self.publisher), &mut header);
+            message.line_pieces(self.publisher, header.into(), b"")
+        });
+        (first, Some(Box::new(pieces.chain(iter::once(last)))))
+    }
 }
 
 impl AnyForm for TextFrames {
@@ -78,4 +102,40 @@ fn append(line: &Bytes, frames: &mut BytesMut) {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     encode::text_header(text.len(), frames);
     frames.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shared::pure::{
+        Cursor, Draft, Gap, Message, Payload,
+        stream::{EndReason, StreamEnd},
+    };
+
+    use super::*;
+
+    /// A connection whose client did not read kept the whole frame of a message of any size.
+    #[test]
+    fn frames_of_long_messages_are_in_pieces_and_the_same() {
+        let message = |n: u64, size| {
+            let draft = Draft::new("a".parse().unwrap(), Payload::from_text(&"x".repeat(size)));
+            Arc::new(Message::new(Cursor::new(1, n), draft.by(Some("ann".into()))))
+        };
+        let cursor = Cursor::new(2, 0);
+        let gap = Some(Gap { requested: Cursor::ZERO, resumed: Cursor::new(1, 0) });
+        let end = Some(StreamEnd { channel: "a".parse().unwrap(), reason: EndReason::Closed, id: cursor });
+        for sizes in [&[1_usize << 20][..], &[1, 1 << 20], &[1 << 20, 5_000, 70_000, 1], &[1, 5_000]] {
+            let messages: Vec<_> = (1..).zip(sizes).map(|(n, size)| message(n, *size)).collect();
+            for (gap, end) in [(None, None), (gap, end.clone())] {
+                let batch = || Batch { gap, messages: messages.clone(), end: end.clone(), cursor };
+                let frames = TextFrames { publisher: Publisher::Shown };
+                let (first, rest) = frames.begin(batch());
+                let pieces: Vec<Bytes> = iter::once(first).chain(rest.into_iter().flatten()).collect();
+                assert!(pieces.iter().all(|piece| piece.len() <= 32 * 1024), "{sizes:?}");
+                let (frames, rest) = frames.encode(&batch());
+                assert!(pieces.concat() == [frames, rest].concat(), "{sizes:?}");
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ use futures_util::{Stream as _, future::LocalBoxFuture};
 use serde_json::value::RawValue;
 use shared::{
     live::reader::{Batch, Limit, Reader},
-    pure::Cursor,
+    pure::{Cursor, Pieces},
 };
 use socketio::websocket::{Frames, encode};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -54,8 +54,8 @@ pub(super) struct Socket {
     share: Share,
     conversation: Conversation,
     command: Option<Running>,
-    /// The second part of a frame, which is sent before anything else.
-    rest: Bytes,
+    /// The rest of the frames that were begun, which is sent before anything else.
+    rest: Option<Pieces>,
     /// The server sent an answer last: messages come next, so that neither delays the other for long.
     answered: bool,
     alive: KeepAlive,
@@ -130,7 +130,7 @@ impl Socket {
             frames: Frames::new(service.edge.settings.max_body.unwrap_or(usize::MAX)),
             share: service.edge.receiving.share(),
             command: None,
-            rest: Bytes::new(),
+            rest: None,
             answered: false,
             end: times.end,
             timer: Box::pin(sleep_until(times.end.map_or(due, |end| due.min(end)))),
@@ -149,7 +149,7 @@ impl Socket {
     pub(super) fn is_idle(&self) -> bool {
         self.phase == Phase::Open
             && self.command.is_none()
-            && self.rest.is_empty()
+            && self.rest.is_none()
             && self.frames.is_empty()
             && self.feed.is_idle()
     }
@@ -300,7 +300,7 @@ impl Socket {
     /// The next messages, or the end of the log.
     fn poll_messages(&mut self, cx: &Context<'_>) -> Poll<Bytes> {
         match self.feed.poll_next(cx, BATCH) {
-            Poll::Ready(Some(batch)) => Poll::Ready(self.encode(&batch)),
+            Poll::Ready(Some(batch)) => Poll::Ready(self.encode(batch)),
             // The process is shutting down. A command in progress is still answered.
             Poll::Ready(None) if self.command.is_none() => Poll::Ready(self.close_for(&Close::RESTART)),
             Poll::Pending if self.command.is_none() && self.feed.is_over() => {
@@ -310,13 +310,22 @@ impl Socket {
         }
     }
 
-    fn encode(&mut self, batch: &Batch) -> Bytes {
+    fn encode(&mut self, batch: Batch) -> Bytes {
         let figures = self.slot.figures();
         figures.deliveries.inc_by(u64::try_from(batch.messages.len()).unwrap_or(u64::MAX));
         figures.gaps.inc_by(batch.gap.is_some().into());
-        let (frames, rest) = TextFrames { publisher: self.access.publisher() }.encode(batch);
+        let (first, rest) = TextFrames { publisher: self.access.publisher() }.begin(batch);
         self.rest = rest;
-        frames
+        first
+    }
+
+    /// The next bytes of the frames that were begun.
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let piece = self.rest.as_mut()?.find(|piece| !piece.is_empty());
+        if piece.is_none() {
+            self.rest = None;
+        }
+        piece
     }
 
     /// A ping, or the end, when it is time for one.
@@ -350,8 +359,8 @@ impl MessageBody for Socket {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = self.get_mut();
-        if !this.rest.is_empty() {
-            return Poll::Ready(Some(Ok(std::mem::take(&mut this.rest))));
+        if let Some(piece) = this.next_piece() {
+            return Poll::Ready(Some(Ok(piece)));
         }
         if this.phase == Phase::Opening {
             ready!(this.timer.as_mut().poll(cx));
@@ -360,9 +369,13 @@ impl MessageBody for Socket {
         if this.phase == Phase::Closed {
             return Poll::Ready(None);
         }
-        let bytes = ready!(this.poll_open(cx));
+        let mut bytes = ready!(this.poll_open(cx));
         if bytes.is_some() {
             this.alive.wrote(Instant::now());
+        }
+        // A long message may come first.
+        if bytes.as_ref().is_some_and(Bytes::is_empty) {
+            bytes = this.next_piece();
         }
         Poll::Ready(bytes.map(Ok))
     }

@@ -41,7 +41,7 @@ pub struct Parts {
 
 /// How messages are encoded, on any transport.
 pub trait AnyForm: Any {
-    /// The messages of one read of the log, and a gap before them.
+    /// The messages of one read of the log, of which none is long, and a gap before them.
     fn chunk(&self, batch: &Batch) -> Bytes;
 
     /// What is sent after a silence; empty for nothing.

@@ -31,6 +31,10 @@ impl Form for Letters {
         message.with_wire(Wire::Line, |message| message.draft.payload.plain_json().into_owned().into(), with)
     }
 
+    fn pieces(&self, message: &Arc<Message>) -> Pieces {
+        message.data_pieces(Vec::new(), Vec::new())
+    }
+
     fn gap(&self, _: &Gap) -> Bytes {
         Bytes::from_static(b"G")
     }
@@ -175,4 +179,23 @@ async fn a_stream_takes_little_at_a_time() {
         longest = longest.max(chunk.len());
     }
     assert!(longest <= BATCH.bytes + payload.plain_json().len(), "{longest} bytes");
+}
+
+/// A stalled stream kept the whole form of a message of any size, which nothing counted.
+#[tokio::test(start_paused = true)]
+async fn a_long_message_is_sent_in_pieces_and_then_what_follows() {
+    let bench = Bench::new(Some(3));
+    let draft = |json: String| Draft::new(Bench::channel(), Payload::from_json(json.as_bytes()).unwrap());
+    let long = format!("\"{}\"", "x".repeat(1 << 20));
+    bench.log.append(["0", "1", &long, "2"].map(|json| draft(json.to_owned())).into(), START + 1);
+    let mut stream =
+        bench.stream("O", StreamSchedule { end: Some(Instant::now() + Duration::from_secs(20)), ..EVERY_15_S });
+    bench.log.close();
+    let (mut said, mut longest) = (String::new(), 0);
+    while let Some(chunk) = next(&mut stream).await {
+        longest = longest.max(chunk.len());
+        said += &chunk;
+    }
+    assert!(said == format!("OG1{long}2C"), "{} bytes", said.len());
+    assert!(longest <= 32 * 1024, "{longest} bytes");
 }

@@ -164,14 +164,20 @@ impl Message {
     }
 
     fn encode_line(&self, user: Option<&str>) -> Bytes {
-        let draft = &self.draft;
-        let data = draft.payload.plain_json();
+        let data = self.draft.payload.plain_json();
         let Ok(data) = serde_json::from_str(&data) else { return Bytes::new() };
-        let (channel, event, from) = (&draft.channel, &draft.event, draft.from.as_deref());
-        let whole = Whole { id: self.id, channel, event, data, time: self.time(), from, user };
-        let mut line = serde_json::to_vec(&whole).unwrap_or_default();
+        let mut line = self.encode_with(data, user);
         line.push(b'\n');
         line.into()
+    }
+
+    /// The whole message, with `data` in place of its own.
+    pub(super) fn encode_with(&self, data: &RawValue, user: Option<&str>) -> Vec<u8> {
+        let draft = &self.draft;
+        let (channel, event, from) = (&draft.channel, &draft.event, draft.from.as_deref());
+        let whole = Whole { id: self.id, channel, event, data, time: self.time(), from, user };
+        // Texts and numbers always serialize.
+        serde_json::to_vec(&whole).unwrap_or_default()
     }
 
     /// Calls `with` with a transport's packet for this message. The packet is encoded by `encode` unless it is cached, and takes `cost`

@@ -11,6 +11,7 @@ pub mod history;
 pub mod message;
 pub mod name;
 pub mod payload;
+pub mod pieces;
 pub mod stream;
 
 pub use cursor::{Cursor, CursorError, Epoch, Since};
@@ -21,3 +22,4 @@ pub use history::{History, Retention};
 pub use message::{Draft, Message, Publisher};
 pub use name::{ChannelName, EventName, NameError};
 pub use payload::{MAX_DEPTH, Payload, PayloadError};
+pub use pieces::Pieces;

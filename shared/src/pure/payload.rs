@@ -6,8 +6,10 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+mod plain;
 mod scan;
 
+pub use plain::PlainJson;
 pub use scan::MAX_DEPTH;
 use scan::Values;
 
@@ -158,7 +160,9 @@ impl Payload {
         if self.attachments.is_empty() {
             return (&*self.json).into();
         }
-        base64_in_place(&self.json, &self.attachments).into()
+        let mut plain = String::with_capacity(self.plain_len());
+        self.append_plain(&mut plain);
+        plain.into()
     }
 
     /// The bytes of memory that this uses.
@@ -195,44 +199,30 @@ enum Part<'a> {
     Placeholder(usize),
 }
 
-/// The pieces of compact `json`. Placeholders are recognized outside of strings only, in the two orders of their two keys: a string that
+/// The parts of compact `json`. Placeholders are recognized outside of strings only, in the two orders of their two keys: a string that
 /// looks like one is text.
 fn parts(json: &str) -> impl Iterator<Item = Part<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let rest = &json[at..];
-        let (part, length) = if let Some((number, length)) = placeholder(rest) {
-            (Part::Placeholder(number), length)
-        } else {
-            let length = match rest.bytes().next()? {
-                b'"' => string_end(rest),
-                // To the next byte that can start a string or a placeholder; both are ASCII, so this is a character boundary.
-                first if first.is_ascii() => rest[1..].find(['"', '{']).map_or(rest.len(), |next| next + 1),
-                _ => rest.len(),
-            };
-            (Part::Text(&rest[..length]), length)
-        };
+        let (part, length) = part_at(json, at)?;
         at += length;
         Some(part)
     })
 }
 
-/// Replaces each placeholder of compact `json` by its buffer in base64.
-fn base64_in_place(json: &str, attachments: &[Bytes]) -> String {
-    use base64::Engine as _;
-    let mut plain = String::with_capacity(json.len() + attachments.iter().map(|a| a.len() / 3 * 4 + 16).sum::<usize>());
-    for part in parts(json) {
-        match part {
-            Part::Text(text) => plain.push_str(text),
-            Part::Placeholder(number) => {
-                plain.push_str("{\"base64\":\"");
-                let buffer = attachments.get(number).map_or(&[][..], |bytes| bytes);
-                base64::engine::general_purpose::STANDARD.encode_string(buffer, &mut plain);
-                plain.push_str("\"}");
-            }
-        }
+/// The part that begins at `at`, and its length. `None` at the end.
+fn part_at(json: &str, at: usize) -> Option<(Part<'_>, usize)> {
+    let rest = &json[at..];
+    if let Some((number, length)) = placeholder(rest) {
+        return Some((Part::Placeholder(number), length));
     }
-    plain
+    let length = match rest.bytes().next()? {
+        b'"' => string_end(rest),
+        // To the next byte that can start a string or a placeholder; both are ASCII, so this is a character boundary.
+        first if first.is_ascii() => rest[1..].find(['"', '{']).map_or(rest.len(), |next| next + 1),
+        _ => rest.len(),
+    };
+    Some((Part::Text(&rest[..length]), length))
 }
 
 /// The number and the length of the placeholder at the beginning of `json`.

@@ -133,3 +133,34 @@ async fn a_head_is_limited_as_a_get_is_and_has_no_wrong_length() {
         }
     }
 }
+
+/// Every reader that stopped reading kept an event of its own: of a message of 1 MiB, up to 6 MiB.
+#[actix_web::test]
+async fn a_large_message_is_an_event_in_pieces() {
+    const SIZE: usize = 1_000_000;
+    let site = site(&[]);
+    for (stream, kind, data) in [
+        ("json", JSON, format!("\"{}\"", "x".repeat(SIZE))),
+        ("text", TEXT, "\n".repeat(SIZE)),
+        ("bytes", "image/png", "x".repeat(SIZE)),
+    ] {
+        assert_eq!(put(&site, stream).body(kind, data).await.status, 201);
+        let mut reader = site.connect().await;
+        reader.request("GET", &format!("/streams/{stream}?offset=-1&live=sse"), &[]).await;
+        reader.head().await;
+        let (mut read, mut longest) = (Vec::new(), 0);
+        while !read.ends_with(b"\"upToDate\":true}\n\n") {
+            let chunk = reader.chunk().await;
+            longest = longest.max(chunk.len());
+            read.extend(chunk);
+        }
+        assert!(longest <= 64 * 1024, "{longest} bytes of {stream}");
+        let expected = match stream {
+            "json" => SIZE + "event: data\ndata:[\"\"]\n".len(),
+            "text" => SIZE * 6 + "event: data\ndata:\n".len(),
+            _ => SIZE.div_ceil(3) * 4 + "event: data\ndata:\n".len(),
+        };
+        let control = read.windows(9).rposition(|end| end == b"\n\nevent: ").unwrap();
+        assert_eq!(control + 1, expected, "{stream}");
+    }
+}

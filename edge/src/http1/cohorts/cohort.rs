@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     metrics::TransportMetrics,
-    stream::{BATCH, BESIDE_DATA},
+    stream::{BATCH, BESIDE_DATA, has_long},
 };
 
 /// Bytes of data after a place that a cohort sends at a time, and at least the messages of one read of the log. A member that has missed more
@@ -52,7 +52,7 @@ pub(super) enum Follows {
     Nothing(Place),
     /// Messages, in parts.
     Run(Run),
-    /// A gap, the end of a stream, or messages on disk.
+    /// A gap, the end of a stream, a long message, or messages on disk.
     NotForAll,
 }
 
@@ -155,7 +155,8 @@ impl Cohort {
         while bytes < MAX_RUN
             && let Some((batch, end)) = self.reader.read(BATCH)
         {
-            if batch.gap.is_some() || batch.end.is_some() {
+            // Each member sends a long message by itself, in pieces: those that stop reading would keep it, long after the others.
+            if batch.gap.is_some() || batch.end.is_some() || has_long(&batch) {
                 if batches.is_empty() {
                     return Follows::NotForAll;
                 }

@@ -17,7 +17,7 @@ use shared::{
         log::{Limits as LogLimits, Log},
         reader::Reader,
     },
-    pure::{ChannelName, Cursor, Draft, Gap, Message, Payload, Retention, Since, Wire, stream::StreamEnd},
+    pure::{ChannelName, Cursor, Draft, Gap, Message, Payload, Pieces, Retention, Since, Wire, stream::StreamEnd},
 };
 use socket2::SockRef;
 use tokio::{
@@ -72,6 +72,10 @@ impl Form for Lines {
         } else {
             message.with_wire(Wire::Line, line, with)
         }
+    }
+
+    fn pieces(&self, message: &Arc<Message>) -> Pieces {
+        message.data_pieces(Vec::new(), b"\n".to_vec())
     }
 
     fn gap(&self, gap: &Gap) -> Bytes {

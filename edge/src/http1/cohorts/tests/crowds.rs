@@ -82,3 +82,26 @@ async fn many_parked_streams_end_at_a_shutdown() {
     }
     assert_eq!((stage.parked(), stage.edge.limits.connections(), stage.edge.drain.in_flight()), ((0, 0), 0, 0));
 }
+
+/// The members that stopped reading kept the bytes of a long message, each of another one, and nothing counted them.
+#[actix_web::test]
+async fn each_member_sends_a_long_message_by_itself() {
+    let stage = Stage::new(Retention::default()).await;
+    let mut clients = stage.open_all("a", 3).await;
+    stage.until("all to be parked", |stage| stage.parked() == (3, 1)).await;
+    let long = "x".repeat(1 << 20);
+    stage.publish("a", &["one", &long, "two"]);
+    for client in &mut clients {
+        let wait = async {
+            while !client.text.ends_with(b"\"two\"\n\r\n") {
+                assert_ne!(client.socket.read_buf(&mut client.text).await.unwrap(), 0);
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap();
+        let (body, _) = client.body();
+        let (_, body) = body.split_once('\n').unwrap();
+        assert!(body == format!("\"one\"\n\"{long}\"\n\"two\"\n"), "{} bytes", body.len());
+    }
+    assert_eq!(stage.edge.metrics.parking.unparked(Unparked::Behind).get(), 3);
+    stage.until("all to be parked again", |stage| stage.parked() == (3, 1)).await;
+}
