@@ -1,5 +1,6 @@
 // One `standalone` with its log on disk, that is killed at any moment, also while it starts, and started again.
 
+import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -22,20 +23,27 @@ class PlainDisk {
   }
 }
 
-/** Starts it on a directory of its own, or on `disk`. */
-export async function startAlone({ disk = new PlainDisk(), settings = {} } = {}) {
+/** Kills a process, which must have run until then. */
+async function endOf(process) {
+  assert.equal(await process.stop("SIGKILL"), "SIGKILL", process.said());
+  assert.doesNotMatch(process.said(), /panicked|unsynced:/);
+}
+
+/** Starts it on a directory of its own, or on `disk`, with room there for what is published while it is killed `kills` times. */
+export async function startAlone({ disk = new PlainDisk(), kills = 1, settings = {} } = {}) {
   const all = {
     ...SETTINGS,
     ...PINGS,
     ...disk.environment,
     TRIDENT_BUS: `file:${disk.live}`,
-    // Most of what is published is read from the disk by whoever connects later.
-    TRIDENT_HISTORY_TOTAL: "1MiB",
+    // Most of what is published is read from the disk by clients that connect later, and from several sealed segments.
+    TRIDENT_HISTORY_TOTAL: "64KiB",
+    TRIDENT_DISK_TOTAL: `${4 * Math.max(1, Math.ceil(kills / 20))}MiB`,
     ...settings,
   };
   const replica = new Replica("standalone", 0, all);
   await replica.start();
-  const kill = () => replica.process.stop("SIGKILL");
+  const kill = () => endOf(replica.process);
   return {
     disk,
     base: replica.base,
@@ -57,7 +65,7 @@ export async function startAlone({ disk = new PlainDisk(), settings = {} } = {})
         if (trial.pick(4) === 0) {
           const starting = launch("standalone", all, replica.port);
           await sleep(trial.pick(START));
-          await starting.stop("SIGKILL");
+          await endOf(starting);
           await then();
         }
         await replica.start();
@@ -68,7 +76,7 @@ export async function startAlone({ disk = new PlainDisk(), settings = {} } = {})
       if (!replica.process.alive()) await replica.start();
     },
     async stop() {
-      await kill();
+      await replica.process.stop("SIGKILL");
       disk.remove();
     },
   };

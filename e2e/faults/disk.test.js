@@ -38,13 +38,13 @@ function suffers(name, times, start, fault) {
 suffers(
   `one process with its log on disk: kill -9, ${KILLS} times`,
   KILLS,
-  () => startAlone({ settings: { TRIDENT_FSYNC: process.env.TRIDENT_FSYNC || "always" } }),
+  () => startAlone({ kills: KILLS, settings: { TRIDENT_FSYNC: process.env.TRIDENT_FSYNC || "always" } }),
   (alone, trial) => alone.killed(trial, KILLS),
 );
 suffers(
   `one process with its log on disk: ${CUTS} power cuts`,
   CUTS,
-  () => startAlone({ disk: new UnsyncedDisk() }),
+  () => startAlone({ disk: new UnsyncedDisk(), kills: CUTS }),
   (alone, trial) => alone.killed(trial, CUTS, () => alone.disk.cut(trial.pick(2) ? trial.pick : undefined)),
 );
 
@@ -68,8 +68,8 @@ describe("a power cut loses what TRIDENT_FSYNC allows", () => {
       await alone.kill();
       alone.disk.cut();
       await alone.start();
-      const { messages } = await poll(cursor);
-      const ids = new Set(messages.map(({ id }) => id));
+      const ids = new Set();
+      for (let batch = await poll(cursor); batch.messages.length > 0; batch = await poll(batch.cursor)) batch.messages.forEach(({ id }) => ids.add(id));
       const isGap = (await poll(published.at(-1).id)).gap;
       return { isGap, published: published.map(({ id, at }) => ({ id, age: end - at, isThere: ids.has(id) })) };
     } finally {

@@ -10,6 +10,15 @@ export function compare(one, other) {
   return a[0] - b[0] || a[1] - b[1];
 }
 
+/** The text of message `n`, of which each part shows whose it is. */
+export const textOf = (n, size) => `${n} `.repeat(Math.ceil(size / (String(n).length + 1))).slice(0, size);
+
+/** What is wrong with a message as it arrived, if anything: in a channel that nobody asked for, or not with the text of its number. */
+export function changeOf({ channel, data: { n, size, text } }, channels) {
+  if (channel !== undefined && !channels.includes(channel)) return `message ${n} came in channel ${channel}`;
+  return size === undefined || text === textOf(n, size) ? undefined : `the text of message ${n} is changed: ${JSON.stringify(text)}`;
+}
+
 /** What one reader was given. */
 class Account {
   /** In the order in which it came: `{id, n, at}` and `{gap: {requested, resumed}, at}`. */

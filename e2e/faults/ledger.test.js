@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { chance, seed } from "../lib/random.js";
-import { Ledger, compare } from "./ledger.js";
+import { changeOf, Ledger, compare, textOf } from "./ledger.js";
 
 const MESSAGES = 60;
 const idOf = (n) => `${1_000 + Math.floor(n / 7)}-${n % 7}`;
@@ -110,6 +110,15 @@ describe(`the ledger (TRIDENT_SEED=${seed})`, () => {
       const kind = pick(kinds.length);
       assert.ok(accounts(kinds[kind]()).wrong.length > 0, `kind ${kind} at ${at}`);
     }
+  });
+
+  test("a message of another channel, or with another text, is reported", () => {
+    const message = { channel: "a", data: { n: 12, size: 7, text: textOf(12, 7) } };
+    assert.equal(message.data.text, "12 12 1");
+    const changed = (more, data = {}) => changeOf({ ...message, ...more, data: { ...message.data, ...data } }, ["a", "b"]);
+    assert.deepEqual([changed(), changed({ channel: "b" }), changed({ channel: undefined })], [undefined, undefined, undefined]);
+    assert.match(changed({ channel: "c" }), /came in channel c/);
+    for (const data of [{ text: "12 12 " }, { text: "12 13 1" }, { text: undefined }, { n: 13 }]) assert.match(changed({}, data), /is changed/);
   });
 
   test("the longest silence is reported for each transport", () => {

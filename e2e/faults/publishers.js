@@ -3,6 +3,7 @@
 import http from "node:http";
 import { sleep } from "../lib/wait.js";
 import { token } from "../lib/token.js";
+import { textOf } from "./ledger.js";
 
 /** The longest pause before trying again; the server's Retry-After may ask for more. */
 const AGAIN_AFTER = 200;
@@ -50,7 +51,7 @@ export class HttpPublisher {
   /** Publishes messages with these numbers as one batch, each with `size` bytes of text. */
   async publish(numbers, key, size = this.pick(300)) {
     const began = performance.now();
-    const body = numbers.map((n) => JSON.stringify({ channel: this.channel, data: { n, text: "x".repeat(size) } })).join("\n");
+    const body = numbers.map((n) => JSON.stringify({ channel: this.channel, data: { n, size, text: textOf(n, size) } })).join("\n");
     for (;;) {
       const answer = await this.#post(body, key);
       if (answer.status === 201) {

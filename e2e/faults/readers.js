@@ -3,6 +3,7 @@
 import http from "node:http";
 import { StringDecoder } from "node:string_decoder";
 import { sleep } from "../lib/wait.js";
+import { changeOf } from "./ledger.js";
 
 /** How long a reader waits that comes back as fast as is decent. */
 export const AT_ONCE = 50;
@@ -42,7 +43,7 @@ export class HttpReader {
   #running;
 
   constructor({ base, channels, cursor, account, pick }) {
-    Object.assign(this, { base, cursor, account, pick });
+    Object.assign(this, { base, channels, cursor, account, pick });
     this.query = channels.map((channel) => `channel=${channel}`).join("&");
   }
 
@@ -81,7 +82,10 @@ export class HttpReader {
     if (![0, ...expected].includes(status)) this.refused.push(`${this.account.name}: ${status}`);
   }
 
-  took({ id, data }) {
+  took(message) {
+    const { id, data } = message;
+    const change = changeOf(message, this.channels);
+    if (change) this.refused.push(`${this.account.name}: ${change}`);
     this.account.took(id, data.n);
     this.cursor = id;
   }

@@ -4,6 +4,7 @@
 
 import { io } from "socket.io-client";
 import { sleep } from "../lib/wait.js";
+import { changeOf } from "./ledger.js";
 
 const OPTIONS = { forceNew: true, autoConnect: false, reconnectionDelay: 50, reconnectionDelayMax: 400, timeout: 5_000 };
 /** How long an ack may take before the connection that it was due on is no longer trusted with it. */
@@ -113,6 +114,8 @@ export class SocketReader extends Client {
         account.gap(data);
         this.cursor = data.resumed;
       } else if (channels.includes(meta?.channel)) {
+        const change = changeOf({ data }, channels);
+        if (change) this.refused.push(`${account.name}: ${change}`);
         account.took(meta.id, data.n);
         this.cursor = meta.id;
         if (data.as !== undefined && data.as !== meta.from) this.refused.push(`message ${data.n} of ${data.as} is from ${meta.from}`);

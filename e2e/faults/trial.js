@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { ask } from "../lib/http.js";
 import { chance, seed } from "../lib/random.js";
 import { until } from "../lib/wait.js";
-import { Ledger } from "./ledger.js";
+import { changeOf, Ledger } from "./ledger.js";
 import { write } from "./rows.js";
 import { HttpPublisher } from "./publishers.js";
 import { LongPollReader, RawReader, SseReader, StreamReader } from "./readers.js";
@@ -141,6 +141,8 @@ export class Trial {
         const batch = answer.json();
         if (batch.gap) account.gap({ requested: since, resumed: answer.headers["trident-gap"] });
         if (batch.messages.length === 0) break;
+        const changes = batch.messages.map((message) => changeOf(message, this.channels)).filter(Boolean);
+        assert.deepEqual(changes, [], account.name);
         batch.messages.forEach(({ id, data }) => account.took(id, data.n));
         since = batch.cursor;
       }
