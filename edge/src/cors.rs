@@ -184,7 +184,8 @@ fn vary_by_origin(answer: &mut HeaderMap) {
 /// network and the cookie belongs to `https://`.
 ///
 /// TLS ends in the proxy, which sends `X-Forwarded-Proto`; the first of several proxies faces the client. Otherwise the browser's
-/// `Sec-Fetch-Site` is used: it is `same-origin` only if the schemes agree. No page can forge either.
+/// `Sec-Fetch-Site` is used: it is `same-origin` only if the schemes agree. A page can set neither: the browser writes `Sec-Fetch-Site`, and
+/// another header of a page needs a preflight, which its origin does not pass.
 fn is_same_scheme(origin: &str, request: &HeaderMap) -> bool {
     let text = |name: &HeaderName| request.get(name).and_then(|value| value.to_str().ok());
     let forwarded = text(&header::X_FORWARDED_PROTO).and_then(|protocols| protocols.split(',').next()).map(str::trim);
