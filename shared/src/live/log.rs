@@ -12,7 +12,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -45,7 +45,7 @@ pub use lag::Lag;
 pub(super) use lifecycle::{Admission, Change, Decision, Inherited, Staged, Stored};
 pub use limits::{Limits, Vacancy};
 pub use listing::{ChannelStats, Listing};
-pub(super) use progress::State;
+pub(super) use progress::{Present, State};
 pub(super) use watch::Noted;
 pub use watch::Watch;
 use writer::Writer;
@@ -74,6 +74,8 @@ pub struct Log {
     forms: Arc<FormCache>,
     /// The number of readers' subscriptions to channels.
     subscriptions: AtomicUsize,
+    /// See [`Present`].
+    losses: Arc<AtomicU64>,
 }
 
 /// The size of the log and the lag of its readers.
@@ -129,6 +131,7 @@ impl Log {
 
     fn with(limits: Limits, epoch: Epoch, state: State) -> Self {
         let forms = Arc::new(FormCache::new(limits.forms));
+        let writer = Writer::new(&limits, state.head, forms.clone());
         Self {
             limits,
             epoch,
@@ -136,7 +139,8 @@ impl Log {
             archive: None,
             state: Mutex::new(state),
             closed: AtomicBool::new(false),
-            writer: Mutex::new(Writer::new(&limits, state.head, forms.clone())),
+            losses: writer.visible_losses(),
+            writer: Mutex::new(writer),
             probe_waiters: Mutex::default(),
             forms,
             subscriptions: AtomicUsize::new(0),
@@ -210,22 +214,6 @@ impl Log {
         wake(touched);
         wakers.into_iter().for_each(Waker::wake);
         drop(gone);
-    }
-
-    /// Appends `drafts`, and returns the number of channels whose readers were visited.
-    #[cfg(test)]
-    pub(super) fn visits_of(&self, drafts: Vec<Draft>, now_ms: u64) -> usize {
-        let mut writer = self.writer.lock();
-        let mut id = writer.last;
-        let place = |draft| {
-            id = id.next(now_ms);
-            Message::new(id, draft)
-        };
-        let messages = drafts.into_iter().map(place).collect();
-        let touched = self.insert_all(&mut writer, messages, now_ms.into());
-        drop(writer);
-        wake(&touched);
-        touched.len()
     }
 
     /// Returns each channel that received a message, once.

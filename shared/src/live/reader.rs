@@ -17,6 +17,7 @@ mod batch;
 pub mod cohort;
 mod latest;
 mod lifecycle;
+mod losses;
 mod merge;
 mod older;
 mod patterns;
@@ -25,13 +26,14 @@ mod tag;
 
 pub use batch::{Batch, Limit};
 pub use latest::{latest, newest};
+use losses::Found;
 use merge::{Merge, Merged};
 use older::{Older, OlderState};
 use patterns::Matching;
 use subscriptions::Subscription;
 
-use super::log::{Log, Opener, State, Waiter};
-use crate::pure::{ChannelName, Cursor, Gap, History, Message, Since};
+use super::log::{Log, Opener, Present, State, Waiter};
+use crate::pure::{ChannelName, Cursor, Gap, History, Loss, Message, Since};
 
 /// A subscription to one or more channels. Dropping it ends it.
 pub struct Reader {
@@ -122,17 +124,6 @@ impl Reader {
         self
     }
 
-    /// The newest message after `cursor` that `history` has dropped; an earlier one, or none, if it has dropped none.
-    fn dropped(&self, history: &History, cursor: Cursor) -> Option<Cursor> {
-        if self.reads_copies { history.dropped_after(cursor) } else { history.dropped() }
-    }
-
-    /// Up to where messages of a channel are lost, whose history is `history`.
-    fn lost(&self, subscription: &Subscription, history: &History) -> Option<Cursor> {
-        let dropped = self.dropped(history, self.cursor);
-        if self.reads_copies { dropped } else { subscription.channel.lost(dropped) }
-    }
-
     /// Channels created by this reader count for `opener` from now on.
     pub fn opens_for(&mut self, opener: Option<Arc<Opener>>) {
         self.opener = opener;
@@ -155,7 +146,7 @@ impl Reader {
                 self.opening = Some(Opening::Earliest);
                 self.requires_closed();
                 // What the memory has forgotten may be on disk, where a pattern does not find it.
-                if self.log.archive().is_some_and(|archive| archive.has_before(self.log.forgotten())) {
+                if self.log.archive().is_some_and(|archive| archive.has_before(self.log.forgotten().up_to)) {
                     self.requires_forgotten();
                 }
             }
@@ -210,23 +201,12 @@ impl Reader {
     /// Whether the next read will report a gap, as far as that is known without the disk. See [`poll_gap`](Self::poll_gap).
     #[must_use]
     pub fn is_gap(&self) -> bool {
-        let is_lost = |subscription: &Subscription| {
-            let channel = &subscription.channel;
-            let dropped = match self.log.archive() {
-                // All messages of a stream are in memory, and what it has lost, too.
-                Some(archive) if !channel.is_stream() => channel.lost(Some(archive.removed(&channel.name))),
-                _ => self.lost(subscription, &channel.history.lock()),
-            };
-            dropped.is_some_and(|dropped| {
-                dropped > self.cursor.max(subscription.from) && dropped > subscription.reported_loss_up_to
-            })
-        };
         match self.opening {
             // As long as a cursor cannot be checked, messages after it may be lost.
             Some(Opening::Foreign(_) | Opening::Unresolved { since: Since::After(_), .. }) => true,
             Some(Opening::Earliest) => self.is_forgotten(),
             Some(Opening::Unresolved { .. }) => false,
-            None => self.is_forgotten() || self.subscriptions.iter().any(is_lost),
+            None => self.is_forgotten() || self.subscriptions.iter().any(|subscription| self.is_lost(subscription)),
         }
     }
 
@@ -253,7 +233,8 @@ impl Reader {
             return None;
         }
         loop {
-            let head = self.log.head();
+            let present = self.log.present();
+            let head = present.head;
             // Afterwards: whatever is visible has been noted.
             self.match_channels();
             let end = self.next_end(head);
@@ -267,14 +248,14 @@ impl Reader {
             let up_to = self.activate(head);
             // A batch ends where a stream does.
             let up_to = end.as_ref().map_or(up_to, |end| up_to.min(end.id.max(self.cursor)));
-            match self.read_older(head, up_to, limit) {
+            match self.read_older(present, up_to, limit) {
                 Older::None => {}
                 Older::Waiting => return None,
                 Older::Batch(batch) => return Some(batch),
                 Older::Skipped => continue,
             }
             // Otherwise older messages are on disk.
-            let Some(batch) = self.read_memory(head, up_to, limit) else { continue };
+            let Some(batch) = self.read_memory(present, up_to, limit) else { continue };
             match end.filter(|end| end.id <= self.cursor) {
                 Some(end) => return Some(self.with_end(batch, end)),
                 // Other channels of a pattern are next.
@@ -284,30 +265,26 @@ impl Reader {
         }
     }
 
-    /// What is in memory after the cursor, up to `up_to`, which is at most `head`; `None` if older messages are on disk.
-    fn read_memory(&mut self, head: Cursor, up_to: Cursor, limit: Limit) -> Option<Option<Batch>> {
+    /// What is in memory after the cursor, up to `up_to`, which is at most the head; `None` if older messages are on disk.
+    fn read_memory(&mut self, present: Present, up_to: Cursor, limit: Limit) -> Option<Option<Batch>> {
         let has_archive = self.log.archive().is_some();
-        let mut is_lost = false;
+        let mut found = Found::in_read(present);
         let Merged { messages, is_truncated } = loop {
             let mut merge = Merge::new(up_to, limit);
             for (at, subscription) in self.subscriptions.iter_mut().enumerate() {
                 let history = subscription.channel.history.lock();
                 let after = self.cursor.max(subscription.from);
-                let (first, dropped) = match self.reads_copies {
-                    true => (after, history.dropped_after(after)),
-                    false => (history.after_copies(after), subscription.channel.lost(history.dropped())),
+                let (first, losses) = match self.reads_copies {
+                    true => (after, history.losses_after(after)),
+                    false => (history.after_copies(after), subscription.channel.losses(&history)),
                 };
                 merge.begin(at, &history, first);
-                let Some(dropped) = dropped else { continue };
-                let is_on_disk = has_archive && !subscription.channel.is_stream();
-                if is_on_disk && dropped.min(up_to) > after {
-                    return None;
-                }
-                if !is_on_disk && dropped > after && dropped > subscription.reported_loss_up_to {
-                    is_lost |= self.opening.is_none();
-                    // A batch that exceeds the history of a channel drops its own beginning before any of it is visible: a position beyond
-                    // the head, which the gap of this read does not cover. The next read reports it.
-                    subscription.reported_loss_up_to = dropped.min(head);
+                for loss in losses.into_iter().filter(|loss| loss.up_to > after) {
+                    if !has_archive || subscription.channel.is_stream() {
+                        found.add(loss, subscription.reported);
+                    } else if up_to > after {
+                        return None;
+                    }
                 }
             }
             match merge.finish(|at| self.subscriptions[at].channel.history.lock()) {
@@ -317,21 +294,26 @@ impl Reader {
             }
         };
         let end = messages.last().filter(|_| is_truncated).map_or(up_to, |last| last.id);
-        Some(self.deliver(messages, end, head, is_lost))
+        Some(self.deliver(messages, end, found))
     }
 
-    /// A batch of `messages`, which are everything up to `end`, read when the log ended at `head`; `None` if there is nothing to deliver.
-    fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, head: Cursor, is_lost: bool) -> Option<Batch> {
-        let is_lost = self.take_forgotten(head) || is_lost;
+    /// A batch of `messages`, which are everything up to `end`; `None` if there is nothing to deliver. `found` is what its channels have lost.
+    fn deliver(&mut self, messages: Vec<Arc<Message>>, end: Cursor, mut found: Found) -> Option<Batch> {
+        // From the oldest message on, only damage is a loss.
+        let is_lost = found.is_damaged || (found.is_news && self.opening.is_none());
+        let is_lost = self.find_forgotten(&mut found) || is_lost;
+        let is_begin = self.opening.is_some();
         let requested = match self.opening.take() {
             Some(Opening::Foreign(cursor)) => Some(cursor),
-            // From the oldest message on, only damage is a loss.
             Some(Opening::Earliest | Opening::Unresolved { .. }) | None => is_lost.then_some(self.client),
         };
         let gap = requested.map(|requested| Gap {
             requested,
             resumed: messages.first().map_or(end, |first| self.place_before(first.id)),
         });
+        if is_begin || gap.is_some() {
+            self.has_reported(found.losses);
+        }
         self.cursor = end;
         self.waiter.at(self.cursor);
         self.deactivate();
@@ -343,10 +325,11 @@ impl Reader {
     /// The latest cursor known before `first`, the oldest stored message after the reader's own cursor: resuming from it skips nothing, and
     /// reports as few dropped messages again as possible.
     fn place_before(&self, first: Cursor) -> Cursor {
-        let dropped = |subscription: &Subscription| self.dropped(&subscription.channel.history.lock(), self.cursor);
-        let dropped = self.subscriptions.iter().filter_map(dropped);
+        let losses = |subscription: &Subscription| self.losses(&subscription.channel.history.lock());
+        let dropped = self.subscriptions.iter().flat_map(losses).map(|loss| loss.up_to);
         let removed = self.older.iter().flat_map(|older| older.removed());
-        let places = dropped.chain(removed).chain(self.reported_forgotten()).chain([self.cursor, self.log.floor()]);
+        let forgotten = self.matching.iter().map(|_| self.log.forgotten().up_to);
+        let places = dropped.chain(removed).chain(forgotten).chain([self.cursor, self.log.floor()]);
         places.filter(|place| *place < first).max().unwrap_or_default()
     }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Cursor, Message};
+use super::{Cursor, Loss, Message};
 
 /// Limits of a channel's history; the first one reached applies. `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,9 @@ pub struct Retention {
 pub struct History {
     messages: VecDeque<Arc<Message>>,
     bytes: usize,
-    dropped: Option<Cursor>,
+    dropped: Loss,
+    /// What it may have lost although it is not known on which channel that was. Messages up to there may be stored.
+    marked: Loss,
     /// Set for a fork of a stream: its first messages are copies.
     copies: Option<Copies>,
 }
@@ -37,29 +39,34 @@ struct Copies {
     /// The channel's own messages are after this.
     up_to: Cursor,
     /// As [`History::dropped`], of the copies and of what follows.
-    dropped: Option<Cursor>,
+    dropped: Loss,
     /// The bytes of their data.
     bytes: usize,
 }
 
 impl History {
-    /// An empty history that has dropped everything up to `dropped`.
+    /// An empty history of a channel that may have lost something.
     #[must_use]
-    pub fn new(dropped: Option<Cursor>) -> Self {
-        Self { dropped, ..Self::default() }
+    pub fn new(marked: Loss) -> Self {
+        Self { marked, ..Self::default() }
     }
 
-    /// A history of `copies`, which are after the first and up to the last of `ends`, and whose source has dropped everything up to `dropped`.
+    /// A history of `copies`, which are after the first and up to the last of `ends`, and whose source has lost `dropped`.
     /// Messages of its own follow after `up_to`.
     #[must_use]
-    pub fn of_copies(copies: Self, ends: [Cursor; 2], up_to: Cursor, dropped: Option<Cursor>) -> Self {
+    pub fn of_copies(copies: Self, ends: [Cursor; 2], up_to: Cursor, dropped: Loss) -> Self {
         Self { copies: Some(Copies { ends, up_to, dropped, bytes: copies.bytes }), ..copies }
     }
 
-    /// The same, on a channel that has dropped everything up to `dropped`: its copies are not among it.
+    /// The same, on a channel that has dropped everything up to `dropped`, and whose history so far is `before`. Its copies are not among it. What is
+    /// not known from `before` counts as lost by the event `number`.
     #[must_use]
-    pub fn after_dropped(self, dropped: Option<Cursor>) -> Self {
-        Self { dropped, ..self }
+    pub fn after_dropped(self, dropped: Option<Cursor>, before: &Self, number: u64) -> Self {
+        let up_to = dropped.unwrap_or_default();
+        let known = |loss: Loss| if loss.up_to > up_to { Loss::default() } else { loss };
+        let [dropped, marked] = before.losses().map(known);
+        let is_known = dropped.up_to.max(marked.up_to) == up_to;
+        Self { dropped: if is_known { dropped } else { Loss { up_to, number } }, marked, ..self }
     }
 
     /// Adds the newest message. Its id has to be greater than any before it.
@@ -72,7 +79,7 @@ impl History {
     /// Adds a message among the others, unless it is there or was dropped.
     pub fn insert(&mut self, message: Arc<Message>) -> bool {
         let is_copy = self.copies.is_some_and(|copies| message.id <= copies.up_to);
-        let dropped = if is_copy { self.dropped_with_copies() } else { self.dropped };
+        let dropped = if is_copy { self.dropped_with_copies() } else { self.dropped() };
         let Err(at) = self.messages.binary_search_by_key(&message.id, |message| message.id) else { return false };
         if Some(message.id) <= dropped {
             return false;
@@ -88,7 +95,7 @@ impl History {
     /// The position of the last copy, also if there are none, and what was dropped of them; `None` if it has no copies.
     #[must_use]
     pub fn copied(&self) -> Option<(Cursor, Option<Cursor>)> {
-        self.copies.map(|copies| (copies.ends[1], copies.dropped))
+        self.copies.map(|copies| (copies.ends[1], copies.dropped.id()))
     }
 
     /// Whether `retention` requires the oldest message to be dropped at `mono_ms`, by the clock that messages age by.
@@ -100,14 +107,14 @@ impl History {
             || retention.age_ms.is_some_and(|most| mono_ms.saturating_sub(oldest.published()) > most)
     }
 
-    /// Drops the oldest message and records that it did.
-    pub fn drop_oldest(&mut self) -> Option<Arc<Message>> {
+    /// Drops the oldest message and records that it did, by the event `number`.
+    pub fn drop_oldest(&mut self, number: u64) -> Option<Arc<Message>> {
         let oldest = self.messages.pop_front()?;
         self.bytes -= oldest.len();
         if let Some(copies) = self.copies.as_mut().filter(|copies| oldest.id <= copies.up_to) {
             copies.bytes -= oldest.len();
         }
-        self.mark_dropped(oldest.id);
+        self.mark_dropped(Loss { up_to: oldest.id, number });
         // Frees the space of a channel that was busy once.
         if self.messages.capacity() > 4 * self.messages.len().max(4) {
             self.messages.shrink_to(2 * self.messages.len());
@@ -115,30 +122,42 @@ impl History {
         Some(oldest)
     }
 
-    /// Records that messages up to `last` may be lost, in addition to the stored ones.
-    pub fn mark_lost_up_to(&mut self, last: Cursor) {
-        self.mark_dropped(last);
-        self.dropped = self.dropped.max(Some(last));
+    /// Records that other messages than the stored ones may be lost.
+    pub fn mark_lost(&mut self, loss: Loss) {
+        self.marked = self.marked.with(loss);
+        if let Some(copies) = &mut self.copies {
+            copies.dropped = copies.dropped.with(loss);
+        }
     }
 
-    /// Records that the messages up to the one with the id `last` were dropped. If that is a copy, the channel has lost none of its own.
-    pub fn mark_dropped(&mut self, last: Cursor) {
-        let is_own = self.copies.is_none_or(|copies| last > copies.up_to);
-        if is_own {
-            self.dropped = self.dropped.max(Some(last));
+    /// Records that messages were dropped. If the newest of them is a copy, the channel has lost none of its own.
+    pub fn mark_dropped(&mut self, loss: Loss) {
+        if self.copies.is_none_or(|copies| loss.up_to > copies.up_to) {
+            self.dropped = self.dropped.with(loss);
         }
         if let Some(copies) = &mut self.copies {
-            copies.dropped = copies.dropped.max(Some(last));
+            copies.dropped = copies.dropped.with(loss);
         }
     }
 
-    /// Takes all messages out, and records that those up to the one with the id `up_to` were dropped.
-    pub fn take_all(&mut self, up_to: Cursor) -> Self {
+    /// Takes all messages out, and records that they were dropped.
+    pub fn take_all(&mut self, loss: Loss) -> Self {
         let copies = self.copies.map(|copies| Copies { bytes: 0, ..copies });
-        let emptied = Self { dropped: self.dropped, copies, ..Self::default() };
-        let taken = mem::replace(self, emptied);
-        self.mark_dropped(up_to);
+        let taken = self.leave(copies);
+        self.mark_dropped(loss);
         taken
+    }
+
+    /// The same at the end of a stream: what follows is no fork.
+    pub fn end(&mut self, loss: Loss) -> Self {
+        let taken = self.leave(None);
+        self.mark_dropped(loss);
+        taken
+    }
+
+    fn leave(&mut self, copies: Option<Copies>) -> Self {
+        let emptied = Self { dropped: self.dropped, marked: self.marked, copies, ..Self::default() };
+        mem::replace(self, emptied)
     }
 
     /// `cursor`, or the position after which the channel has messages of its own, if that is later.
@@ -155,20 +174,20 @@ impl History {
     /// As [`dropped`](Self::dropped), of the copies and of what follows.
     #[must_use]
     pub fn dropped_with_copies(&self) -> Option<Cursor> {
-        self.copies.map_or(self.dropped, |copies| copies.dropped)
+        self.copies.map_or(self.dropped(), |copies| copies.dropped.id())
     }
 
-    /// As [`dropped`](Self::dropped), for a reader after `cursor` that gets copies, too. Messages that the channel dropped before the fork
+    /// As [`losses`](Self::losses), for a reader after `cursor` that gets copies, too. Messages that the channel dropped before the fork
     /// was created concern only cursors older than the fork.
     #[must_use]
-    pub fn dropped_after(&self, cursor: Cursor) -> Option<Cursor> {
-        let Some(Copies { ends, up_to, dropped, .. }) = self.copies else { return self.dropped };
+    pub fn losses_after(&self, cursor: Cursor) -> [Loss; 2] {
+        let Some(Copies { ends, up_to, dropped, .. }) = self.copies else { return self.losses() };
         let is_of_fork = cursor == Cursor::ZERO
             || cursor >= up_to
             || ends.contains(&cursor)
-            || dropped == Some(cursor)
+            || dropped.up_to == cursor
             || self.get(cursor).is_some();
-        if is_of_fork { dropped } else { dropped.max(self.dropped) }
+        if is_of_fork { [dropped, Loss::default()] } else { [dropped.with(self.dropped), self.marked] }
     }
 
     /// The messages after `cursor` up to and including `last`, oldest first.
@@ -212,7 +231,13 @@ impl History {
     /// The newest message that was dropped or may be lost: a client with an older cursor has missed something.
     #[must_use]
     pub fn dropped(&self) -> Option<Cursor> {
-        self.dropped
+        self.dropped.with(self.marked).id()
+    }
+
+    /// What was dropped, and what may be lost besides, also before messages that are stored.
+    #[must_use]
+    pub fn losses(&self) -> [Loss; 2] {
+        [self.dropped, self.marked]
     }
 
     /// The number of stored messages.
@@ -259,7 +284,7 @@ mod tests {
             history.push(message(ms, "123456"));
         }
         while history.is_over(&retention, now_ms) {
-            history.drop_oldest();
+            history.drop_oldest(1);
         }
         assert_eq!(history.dropped().map_or(0, |cursor| cursor.ms), 5 - history.len() as u64);
         ids(&history)

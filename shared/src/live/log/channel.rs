@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::kind::Kind;
-use crate::pure::{ChannelName, Cursor, History};
+use crate::pure::{ChannelName, Cursor, History, Loss};
 
 mod lives;
 
@@ -50,12 +50,12 @@ impl Channel {
     /// As the constant of the module.
     pub(super) const OVERHEAD: usize = OVERHEAD;
 
-    /// A channel that has dropped everything up to `dropped`, opened by `opener`.
-    pub(super) fn new(name: ChannelName, dropped: Option<Cursor>, opener: Option<&Arc<Opener>>) -> Self {
+    /// A channel that may have lost something, opened by `opener`.
+    pub(super) fn new(name: ChannelName, marked: Loss, opener: Option<&Arc<Opener>>) -> Self {
         let waiters = Waiters { places: Slab::new(), charge: opener.map(Charge::on) };
         Self {
             name,
-            history: Mutex::new(History::new(dropped)),
+            history: Mutex::new(History::new(marked)),
             waiters: Mutex::new(waiters),
             is_stream: AtomicBool::new(false),
             has_end: AtomicBool::new(false),

@@ -103,6 +103,7 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pure::Loss;
 
     fn name(n: usize) -> ChannelName {
         format!("c.{n}").parse().unwrap()
@@ -114,7 +115,7 @@ mod tests {
         const COUNT: usize = 100_000;
         let mut channels = Channels::new();
         for n in 0..COUNT {
-            channels.get_or_insert_with(&name(n), || Channel::new(name(n), None, None));
+            channels.get_or_insert_with(&name(n), || Channel::new(name(n), Loss::default(), None));
         }
         let largest = channels.parts.iter().map(HashMap::len).max().unwrap();
         assert!(largest < 2 * COUNT / PARTS, "{largest} of {COUNT} in one part");

@@ -24,6 +24,15 @@ pub(in crate::live) struct State {
     pub(super) ended_probe: Option<u64>,
 }
 
+/// What a reader can see at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::live) struct Present {
+    /// The newest id.
+    pub(in crate::live) head: Cursor,
+    /// The number of events by which something was lost.
+    pub(in crate::live) losses: u64,
+}
+
 impl State {
     /// The probe that decides whether a cursor newer than the head belongs to another log.
     pub(in crate::live) fn next_probe(&self) -> u64 {
@@ -41,6 +50,18 @@ impl Log {
     /// The newest id: everything up to it can be read.
     pub fn head(&self) -> Cursor {
         self.state().head
+    }
+
+    /// Where a read begins.
+    pub(in crate::live) fn present(&self) -> Present {
+        // In this order: what is counted was lost up to this head.
+        let losses = self.losses();
+        Present { head: self.head(), losses }
+    }
+
+    /// The number of events by which something was lost so far.
+    pub(in crate::live) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// The cursor before which the log does not know which messages existed.
@@ -90,6 +111,7 @@ impl Log {
         let channels: Vec<_> = writer.channels.values().cloned().collect();
         let watching = Noted::wakers(&writer.watches);
         self.publish_head(last);
+        writer.show_losses();
         drop(writer);
         wake(&channels);
         watching.into_iter().for_each(Waker::wake);
@@ -97,7 +119,9 @@ impl Log {
 
     /// Records that any channel may have lost messages up to `last`, which may be before the newest id. Stored messages are kept.
     pub(in crate::live) fn forget_up_to(&self, last: Cursor) {
-        self.writer.lock().forget_up_to(last);
+        let mut writer = self.writer.lock();
+        writer.forget_up_to(last);
+        writer.show_losses();
     }
 
     /// Continues after `last`, if that is newer than the newest message that is here: messages up to it were removed before the log was filled.

@@ -39,3 +39,32 @@ fn only_cursors_of_a_lost_part_are_none_of_this_log() {
     let issued = |ms| log.can_have_issued(Cursor::new(START + ms, 0));
     assert_eq!([9, 10, 11, 20, 21].map(issued), [true, true, false, false, true]);
 }
+
+impl Log {
+    /// Appends `drafts`, and returns the number of channels whose readers were visited.
+    pub(in crate::live) fn visits_of(&self, drafts: Vec<Draft>, now_ms: u64) -> usize {
+        let mut writer = self.writer.lock();
+        let mut id = writer.last;
+        let place = |draft| {
+            id = id.next(now_ms);
+            Message::new(id, draft)
+        };
+        let messages = drafts.into_iter().map(place).collect();
+        let touched = self.insert_all(&mut writer, messages, now_ms.into());
+        drop(writer);
+        wake(&touched);
+        touched.len()
+    }
+}
+
+/// Two channels that were purged up to the same id are remembered each: none counts as one that exists because it is read.
+#[test]
+fn channels_with_the_same_loss_are_remembered_each() {
+    let log = Log::new(Limits { channels: Some(2), ..Limits::default() }, Cursor::new(START, 0));
+    let names: [ChannelName; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+    for name in &names {
+        log.purge_up_to(name, Cursor::new(START + 5, 0));
+    }
+    assert_eq!(log.vacancy(&names), Vacancy { new: 0, left: Some(2) });
+    names.iter().for_each(|name| assert_eq!(log.dropped(name), Some(Cursor::new(START + 5, 0))));
+}

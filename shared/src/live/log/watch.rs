@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{Channel, Log, Waiter};
-use crate::pure::{ChannelName, Cursor, Message};
+use crate::pure::{ChannelName, Cursor, Loss, Message};
 
 /// Returns the messages of all channels with a prefix, in the order of their ids. Created by [`Log::watch`].
 pub struct Watch {
@@ -144,8 +144,8 @@ impl Log {
         self.writer.lock().channels.visit(part, &mut select).then_some(visited)
     }
 
-    /// Up to here, channels that the log does not know any more may have lost messages.
-    pub(in crate::live) fn forgotten(&self) -> Cursor {
+    /// What channels that the log does not know any more may have lost.
+    pub(in crate::live) fn forgotten(&self) -> Loss {
         self.writer.lock().forgotten()
     }
 

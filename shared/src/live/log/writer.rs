@@ -3,7 +3,15 @@
 //! Nothing here visits all channels or all messages: the work of a publication or of a slice of the sweep is bounded, so that the lock is
 //! free again within milliseconds however large the log is. Evicted messages are freed outside of the lock.
 
-use std::{collections::BTreeMap, mem, sync::Arc, task::Waker};
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+};
 
 use super::{
     Limits,
@@ -14,7 +22,7 @@ use super::{
     streams::Streams,
     watch::{Noted, Watches},
 };
-use crate::pure::{ChannelName, Cursor, History, Message, forms::FormCache};
+use crate::pure::{ChannelName, Cursor, History, Loss, Message, forms::FormCache};
 
 /// Maximum number of channels without messages and readers whose last dropped id is remembered; beyond, one id is remembered for all of
 /// them.
@@ -30,11 +38,15 @@ pub(super) struct Writer {
     pub(super) channels: Channels,
     /// The channels with messages, by [`Kind`].
     pools: [Pool; Kind::ALL.len()],
-    /// Every channel that is kept only because of its last dropped id, by that id.
-    tombstones: BTreeMap<Cursor, Arc<Channel>>,
+    /// Every channel that is kept only because of what it dropped, by that.
+    tombstones: BTreeMap<Loss, Arc<Channel>>,
     max_tombstones: usize,
-    /// Up to here, channels without a tombstone may have dropped messages.
-    forgotten: Option<Cursor>,
+    /// What channels without a tombstone may have dropped.
+    forgotten: Loss,
+    /// The number of events so far by which messages were lost.
+    losses: u64,
+    /// The same, of those that readers see.
+    visible_losses: Arc<AtomicU64>,
     pub(super) bytes: usize,
     pub(super) forms: Arc<FormCache>,
     /// The channels that have a lifecycle.
@@ -69,7 +81,9 @@ impl Writer {
             pools: [Pool::new(limits.total), Pool::new(limits.server), Pool::new(limits.streams)],
             tombstones: BTreeMap::new(),
             max_tombstones: limits.total.map_or(MAX_TOMBSTONES, |total| MAX_TOMBSTONES.min(total / BYTES_A_TOMBSTONE)),
-            forgotten: None,
+            forgotten: Loss::default(),
+            losses: 0,
+            visible_losses: Arc::default(),
             bytes: 0,
             forms,
             streams: Streams::default(),
@@ -104,14 +118,31 @@ impl Writer {
         self.channels.len() - with_messages - self.tombstones.len() - self.streams.len()
     }
 
-    /// Messages dropped since the last call.
+    /// Messages dropped since the last call. Readers see that from now on.
     pub(super) fn take_gone(&mut self) -> Gone {
+        self.show_losses();
         mem::take(&mut self.gone)
     }
 
-    /// Up to here, channels that are not known any more may have lost messages.
-    pub(super) fn forgotten(&self) -> Cursor {
-        self.forgotten.unwrap_or_default()
+    /// What channels that are not known any more may have lost.
+    pub(super) fn forgotten(&self) -> Loss {
+        self.forgotten
+    }
+
+    /// The number of events by which something was lost, as far as readers see what they did.
+    pub(super) fn visible_losses(&self) -> Arc<AtomicU64> {
+        self.visible_losses.clone()
+    }
+
+    /// Readers see all that was lost: everything is marked, and the head is published.
+    pub(super) fn show_losses(&self) {
+        self.visible_losses.store(self.losses, Ordering::Release);
+    }
+
+    /// The number of the next event by which something is lost.
+    pub(super) fn next_loss(&mut self) -> u64 {
+        self.losses += 1;
+        self.losses
     }
 
     /// Records channels with new messages for those that watch them.
@@ -143,30 +174,28 @@ impl Writer {
     ) -> (Arc<Channel>, usize) {
         let channel = self.channel(name, opener).clone();
         if channel.is_unused() {
-            self.revive(channel.history.lock().dropped());
+            self.revive(&channel.history.lock());
         }
         let key = channel.add_waiter(waiter);
         (channel, key)
     }
 
-    /// A channel that had dropped everything up to `dropped` is used again.
-    pub(super) fn revive(&mut self, dropped: Option<Cursor>) {
-        if let Some(dropped) = dropped {
-            self.tombstones.remove(&dropped);
-        }
+    /// A channel whose history is `history` is used again.
+    pub(super) fn revive(&mut self, history: &History) {
+        self.tombstones.remove(&history.losses()[0]);
     }
 
-    /// Removes `channel`, which has no messages and no readers, from the log; its last dropped id is remembered.
+    /// Removes `channel`, which has no messages and no readers, from the log; what it dropped is remembered.
     pub(super) fn retire(&mut self, channel: &Arc<Channel>) {
-        let dropped = channel.history.lock().dropped().filter(|dropped| Some(*dropped) > self.forgotten);
-        let Some(dropped) = dropped else {
+        let [dropped, _] = channel.history.lock().losses();
+        if dropped.is_part_of(self.forgotten) {
             self.channels.remove(&channel.name);
             return;
-        };
+        }
         self.tombstones.insert(dropped, channel.clone());
         while self.tombstones.len() > self.max_tombstones {
             let Some((dropped, oldest)) = self.tombstones.pop_first() else { break };
-            self.forgotten = self.forgotten.max(Some(dropped));
+            self.forgotten = self.forgotten.with(dropped);
             self.channels.remove(&oldest.name);
         }
     }
@@ -179,13 +208,17 @@ impl Writer {
 
     /// The same without continuing after it.
     pub(super) fn forget_up_to(&mut self, last: Cursor) {
-        self.forgotten = self.forgotten.max(Some(last));
-        for (_, channel) in mem::take(&mut self.tombstones) {
-            self.channels.remove(&channel.name);
-        }
+        let loss = Loss { up_to: last, number: self.next_loss() };
+        self.forgotten = self.forgotten.with(loss);
+        let forgotten = self.forgotten;
+        let tombstones = mem::take(&mut self.tombstones);
+        let (parts, others) = tombstones.into_iter().partition(|(dropped, _)| dropped.is_part_of(forgotten));
+        self.tombstones = others;
+        let parts: BTreeMap<Loss, Arc<Channel>> = parts;
+        parts.values().for_each(|channel| self.channels.remove(&channel.name));
         // Streams have all of their messages, whatever others have lost.
         let others = self.channels.values().filter(|channel| channel.kind() != Kind::Stream);
-        others.for_each(|channel| channel.history.lock().mark_lost_up_to(last));
+        others.for_each(|channel| channel.history.lock().mark_lost(loss));
     }
 
     /// Adds a message that is newer than all others; `first` is the first of its batch. Returns the channel if this is its first message of
@@ -211,7 +244,7 @@ impl Writer {
         let mut history = channel.history.lock();
         let before = history.oldest().map(|oldest| oldest.id);
         if before.is_none() {
-            self.revive(history.dropped());
+            self.revive(&history);
             channel.release_opener();
             channel.is_used_again();
         }
@@ -219,12 +252,15 @@ impl Writer {
         let newest = history.newest().map(|newest| newest.id).max(history.dropped());
         let is_first = newest < Some(first);
         history.push(Arc::new(message));
-        for _ in 0..MAX_DROPS {
-            if !history.is_over(&retention, mono_ms) {
-                break;
+        if history.is_over(&retention, mono_ms) {
+            let number = self.next_loss();
+            for _ in 0..MAX_DROPS {
+                let Some(gone) = history.drop_oldest(number) else { break };
+                self.count_out(gone, kind);
+                if !history.is_over(&retention, mono_ms) {
+                    break;
+                }
             }
-            let Some(gone) = history.drop_oldest() else { break };
-            self.count_out(gone, kind);
         }
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
@@ -238,8 +274,9 @@ impl Writer {
         let Some((before, channel)) = first.map(|(id, channel)| (*id, channel.clone())) else {
             return false;
         };
+        let number = self.next_loss();
         let mut history = channel.history.lock();
-        if let Some(gone) = history.drop_oldest() {
+        if let Some(gone) = history.drop_oldest(number) {
             self.count_out(gone, kind);
         }
         let after = history.oldest().map(|oldest| oldest.id);
@@ -258,14 +295,15 @@ impl Writer {
             return self.empty_stream(&channel, up_to);
         }
         if before.is_none() {
-            self.revive(history.dropped());
+            self.revive(&history);
         }
+        let number = self.next_loss();
         while history.oldest().is_some_and(|oldest| oldest.id <= up_to)
-            && let Some(gone) = history.drop_oldest()
+            && let Some(gone) = history.drop_oldest(number)
         {
             self.count_out(gone, channel.kind());
         }
-        history.mark_dropped(up_to);
+        history.mark_dropped(Loss { up_to, number });
         let after = history.oldest().map(|oldest| oldest.id);
         drop(history);
         self.reorder(&channel, before, after);

@@ -13,7 +13,7 @@ use std::{
 use super::Reader;
 use crate::{
     live::log::Channel,
-    pure::{ChannelName, Cursor},
+    pure::{ChannelName, Cursor, History},
 };
 
 /// The number of channels of one read.
@@ -35,6 +35,10 @@ pub(super) struct Backlog {
     /// The scans replace what was noted or collected: without them messages would be lost.
     are_scans_required: bool,
     limit: usize,
+    /// The number of channels of one read.
+    at_once: usize,
+    /// Whether what the memory has dropped may be on disk.
+    has_archive: bool,
 }
 
 impl Default for Backlog {
@@ -45,17 +49,30 @@ impl Default for Backlog {
             scans: VecDeque::new(),
             are_scans_required: false,
             limit: MIN_LIMIT,
+            at_once: AT_ONCE,
+            has_archive: false,
         }
     }
 }
 
 impl Backlog {
+    /// An empty one, of a log that has an archive or not.
+    pub(super) fn new(has_archive: bool) -> Self {
+        Self { has_archive, ..Self::default() }
+    }
+
+    /// Whether a channel has dropped messages after `cursor`. What may be lost on any channel, the log says for all of them.
+    fn is_behind(&self, history: &History, cursor: Cursor) -> bool {
+        let [dropped, marked] = history.losses();
+        dropped.up_to > cursor || (self.has_archive && marked.up_to > cursor)
+    }
+
     /// Adds `channel` if it has anything after `cursor`.
     pub(super) fn add(&mut self, channel: &Arc<Channel>, cursor: Cursor) {
         let (is_behind, next) = {
             let history = channel.history.lock();
             let next = history.own(cursor, Cursor::MAX).next().map(|next| next.id);
-            (history.dropped() > Some(cursor), next)
+            (self.is_behind(&history, cursor), next)
         };
         if is_behind {
             self.behind.push(channel.clone());
@@ -85,6 +102,12 @@ impl Backlog {
         self.unread.is_empty() && self.behind.is_empty() && self.scans.is_empty()
     }
 
+    /// Has one read take so few channels.
+    #[cfg(test)]
+    pub(super) fn take_at_once(&mut self, channels: usize) {
+        self.at_once = channels;
+    }
+
     /// Keeps the channels whose names are `wanted`; returns whether some are not.
     pub(super) fn retain(&mut self, wanted: impl Fn(&ChannelName) -> bool) -> bool {
         let before = self.unread.len() + self.behind.len();
@@ -102,7 +125,7 @@ impl Backlog {
     fn take(&mut self, active: usize, head: Cursor) -> (Vec<Arc<Channel>>, Cursor) {
         let mut channels = std::mem::take(&mut self.behind);
         // At least one, so that the cursor moves.
-        let room = AT_ONCE.saturating_sub(active + channels.len()).max(1);
+        let room = self.at_once.saturating_sub(active + channels.len()).max(1);
         let mut last = head;
         for _ in 0..room {
             let Some(first) = self.unread.first_entry().filter(|first| *first.key() <= head) else { break };
@@ -188,7 +211,7 @@ impl Reader {
         let Some(matching) = self.matching.as_mut().filter(|_| is_idle) else { return };
         self.subscriptions.retain(|matched| {
             matched.key.is_some() || {
-                let is_behind = matched.channel.history.lock().dropped() > Some(cursor);
+                let is_behind = matching.backlog.is_behind(&matched.channel.history.lock(), cursor);
                 if !is_behind {
                     matching.backlog.add(&matched.channel, cursor);
                 }

@@ -107,7 +107,8 @@ impl CohortReader {
             channel: of.channel.clone(),
             key: Some(of.channel.add_waiter(&waiter)),
             from: Cursor::ZERO,
-            reported_loss_up_to: Cursor::ZERO,
+            reported: 0,
+            removal_reported_up_to: Cursor::ZERO,
             ends_after: place.cursor,
         };
         let subscriptions: Vec<_> = self.reader.subscriptions.iter().map(subscribe).collect();

@@ -144,10 +144,10 @@ mod tests {
             merge
         };
         let (before, late) = (merge(), merge());
-        histories[1].borrow_mut().drop_oldest();
+        histories[1].borrow_mut().drop_oldest(1);
         let taken = before.finish(|at| histories[at].borrow()).unwrap();
         assert!(taken.is_truncated && taken.messages.len() == 1, "up to the message that is gone");
-        histories[0].borrow_mut().drop_oldest();
+        histories[0].borrow_mut().drop_oldest(1);
         assert!(late.finish(|at| histories[at].borrow()).is_none(), "the first one is gone");
     }
 }

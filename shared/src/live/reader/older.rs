@@ -11,9 +11,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Batch, Limit, Reader, Subscription};
+use super::{Batch, Found, Limit, Reader, Subscription};
 use crate::{
-    live::log::{Awaited, Piece, PieceShare, Request},
+    live::log::{Awaited, Piece, PieceShare, Present, Request},
     pure::{ChannelName, Cursor, Message},
 };
 
@@ -125,13 +125,13 @@ impl Reader {
         let Some(piece) = self.next_piece(up_to) else {
             return if self.is_waiting() { Poll::Pending } else { Poll::Ready(false) };
         };
-        let is_lost = piece.is_damaged || self.is_lost(&piece.removed);
+        let is_lost = piece.is_damaged || self.is_removed(&piece.removed);
         self.older.get_or_insert_default().read = Some(piece);
         Poll::Ready(is_lost)
     }
 
-    /// Reads from disk up to `up_to`, which is at most `head`, if some messages after the cursor are only there.
-    pub(super) fn read_older(&mut self, head: Cursor, up_to: Cursor, limit: Limit) -> Older {
+    /// Reads from disk up to `up_to`, which is at most the head, if some messages after the cursor are only there.
+    pub(super) fn read_older(&mut self, present: Present, up_to: Cursor, limit: Limit) -> Older {
         if self.log.archive().is_none() {
             return Older::None;
         }
@@ -139,15 +139,16 @@ impl Reader {
             let Some(piece) = self.next_piece(up_to) else {
                 return if self.is_waiting() { Older::Waiting } else { Older::None };
             };
-            let is_lost = self.report(&piece.removed) || piece.is_damaged;
+            let mut found = Found::in_read(present);
+            (found.is_news, found.is_damaged) = (self.report(&piece.removed), piece.is_damaged);
             let Piece { messages, end, share, .. } = piece;
             let purges = self.older.as_ref().map_or(0, |older| older.purges);
             // A reader never moves back, whatever the piece says.
             let rest = Rest { messages: messages.into(), end: end.max(self.cursor), purges, _share: share };
-            return self.serve(rest, head, limit, is_lost);
+            return self.serve(rest, limit, found);
         }
         match self.older.as_mut().and_then(|older| older.piece.take()) {
-            Some(rest) => self.serve(rest, head, limit, false),
+            Some(rest) => self.serve(rest, limit, Found::in_read(present)),
             None => Older::None,
         }
     }
@@ -193,7 +194,7 @@ impl Reader {
         for ((subscription, is_stream), removed) in self.subscriptions.iter().zip(are_streams).zip(&mut piece.removed) {
             let channel = &subscription.channel;
             if !is_stream {
-                *removed = channel.lost(Some(*removed)).unwrap_or_default();
+                *removed = channel.lost(*removed);
                 continue;
             }
             let history = channel.history.lock();
@@ -201,7 +202,7 @@ impl Reader {
             let own = history.own(after, piece.end).cloned();
             has_some |= own.len() > 0;
             piece.messages.extend(own);
-            *removed = channel.lost(history.dropped()).unwrap_or_default();
+            *removed = channel.lost(history.dropped().unwrap_or_default());
         }
         if has_some {
             piece.messages.sort_by_key(|message| message.id);
@@ -210,12 +211,12 @@ impl Reader {
     }
 
     /// Whether there are losses that have not been reported, if each channel has lost its messages up to `removed`.
-    fn is_lost(&self, removed: &[Cursor]) -> bool {
+    fn is_removed(&self, removed: &[Cursor]) -> bool {
         let reported = self.older.as_ref().map_or(&[][..], |older| &older.reported);
         let is_lost = |subscription: &Subscription, removed: Cursor| {
             let known = reported.iter().find(|(channel, _)| *channel == subscription.channel.name);
             // What was removed before the subscription began is not missed.
-            let before = known.map_or(subscription.reported_loss_up_to, |(_, before)| *before);
+            let before = known.map_or(subscription.removal_reported_up_to, |(_, before)| *before);
             removed > self.cursor.max(subscription.from).max(before)
         };
         let mut removed = self.subscriptions.iter().zip(removed);
@@ -224,7 +225,7 @@ impl Reader {
 
     /// The losses of the channels up to `removed` are reported from now on. Returns whether there are any that were not.
     fn report(&mut self, removed: &[Cursor]) -> bool {
-        let is_lost = self.is_lost(removed);
+        let is_lost = self.is_removed(removed);
         let cursor = self.cursor;
         let reported = &mut self.older.get_or_insert_default().reported;
         for (subscription, removed) in self.subscriptions.iter().zip(removed) {
@@ -248,10 +249,10 @@ impl Reader {
         let removed = |subscription: &Subscription| {
             let channel = &subscription.channel;
             let removed = match channel.is_stream() {
-                true => channel.history.lock().dropped(),
-                false => Some(archive.removed(&channel.name)),
+                true => channel.history.lock().dropped().unwrap_or_default(),
+                false => archive.removed(&channel.name),
             };
-            channel.lost(removed).unwrap_or_default()
+            channel.lost(removed)
         };
         let removed: HashMap<&ChannelName, Cursor> =
             self.subscriptions.iter().map(|one| (&one.channel.name, removed(one))).collect();
@@ -265,8 +266,8 @@ impl Reader {
     }
 
     /// Delivers the beginning of what is left of a piece, and keeps the rest.
-    fn serve(&mut self, mut rest: Rest, head: Cursor, limit: Limit, is_lost: bool) -> Older {
-        let is_lost = self.obey_purges(&mut rest) || is_lost;
+    fn serve(&mut self, mut rest: Rest, limit: Limit, mut found: Found) -> Older {
+        found.is_news |= self.obey_purges(&mut rest);
         let (mut messages, mut bytes) = (Vec::new(), 0_usize);
         while let Some(message) = rest.messages.pop_front() {
             bytes = bytes.saturating_add(message.len());
@@ -284,6 +285,6 @@ impl Reader {
         {
             older.piece = Some(rest);
         }
-        self.deliver(messages, end, head, is_lost).map_or(Older::Skipped, Older::Batch)
+        self.deliver(messages, end, found).map_or(Older::Skipped, Older::Batch)
     }
 }

@@ -5,19 +5,16 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Reader, backlog::Backlog, subscriptions::Subscription};
+use super::{Reader, backlog::Backlog, losses::Found, subscriptions::Subscription};
 use crate::{
     live::log::{Channel, Noted},
-    pure::{ChannelName, Cursor},
+    pure::{ChannelName, Cursor, Loss},
 };
 
 /// The patterns of a reader.
-#[derive(Default)]
 pub(super) struct Matching {
     pub(super) patterns: Vec<Pattern>,
     pub(super) backlog: Backlog,
-    /// What channels that are not known any more have lost up to here has been reported, or was never requested.
-    reported_up_to: Cursor,
 }
 
 /// A pattern of a reader.
@@ -26,12 +23,34 @@ pub(super) struct Pattern {
     pub(super) noted: Arc<Noted>,
     /// Messages up to here are not wanted, even if the reader's cursor is older.
     from: Cursor,
+    /// Losses by this event of the log, and by those before it, have been reported or were never requested.
+    pub(super) reported: u64,
+}
+
+/// How patterns read a channel.
+pub(super) struct Matched {
+    /// Messages up to here are not wanted.
+    pub(super) from: Cursor,
+    /// As [`Pattern::reported`].
+    pub(super) reported: u64,
+    /// As of the subscription that there was.
+    pub(super) removal: Option<Cursor>,
 }
 
 impl Matching {
+    /// The patterns that read `channel`.
+    fn patterns_of(&self, channel: &ChannelName) -> impl Iterator<Item = &Pattern> {
+        self.patterns.iter().filter(|pattern| pattern.name.selects(channel))
+    }
+
     /// The position from which a pattern reads `channel`, if one does.
     fn position_of(&self, channel: &ChannelName) -> Option<Cursor> {
-        self.patterns.iter().filter(|pattern| pattern.name.selects(channel)).map(|pattern| pattern.from).min()
+        self.patterns_of(channel).map(|pattern| pattern.from).min()
+    }
+
+    /// Which losses of `channel` all patterns have reported that read it.
+    fn reported_of(&self, channel: &ChannelName) -> u64 {
+        self.patterns_of(channel).map(|pattern| pattern.reported).min().unwrap_or_default()
     }
 }
 
@@ -41,14 +60,12 @@ impl Reader {
         if self.reads_pattern(pattern) {
             return;
         }
+        let (reported, has_archive) = (self.log.losses(), self.log.archive().is_some());
         // Noted first: what is published meanwhile is found twice, and not missed.
         let noted = self.log.note_pattern(pattern, &self.waiter);
-        let forgotten = self.log.forgotten();
-        let matching = self.matching.get_or_insert_default();
-        if matching.patterns.is_empty() {
-            matching.reported_up_to = forgotten;
-        }
-        matching.patterns.push(Pattern { name: pattern.clone(), noted, from });
+        let empty = || Box::new(Matching { patterns: Vec::new(), backlog: Backlog::new(has_archive) });
+        let matching = self.matching.get_or_insert_with(empty);
+        matching.patterns.push(Pattern { name: pattern.clone(), noted, from, reported });
         if has_earlier {
             matching.backlog.scan(pattern);
         }
@@ -100,22 +117,21 @@ impl Reader {
         self.matching.iter().flat_map(|matching| matching.patterns.iter().map(|pattern| &pattern.name))
     }
 
-    /// The position from which a pattern reads `channel`, if one does, and up to where its losses were reported. The channel is read by
-    /// its name from now on.
-    pub(super) fn take_matched(&mut self, channel: &ChannelName) -> Option<(Cursor, Option<Cursor>)> {
-        let from = self.matching.as_ref()?.position_of(channel)?;
-        let mut reported = None::<Cursor>;
+    /// How patterns read `channel`, if they do. The channel is read by its name from now on.
+    pub(super) fn take_matched(&mut self, channel: &ChannelName) -> Option<Matched> {
+        let matching = self.matching.as_ref()?;
+        let (from, reported) = (matching.position_of(channel)?, matching.reported_of(channel));
+        let mut removal = None::<Cursor>;
         // A channel that was forgotten and created again may have been noted as both.
         self.subscriptions.retain(|matched| {
             let is_it = matched.channel.name == *channel;
             if is_it {
-                reported =
-                    Some(reported.map_or(matched.reported_loss_up_to, |other| other.min(matched.reported_loss_up_to)));
+                removal = removal.into_iter().chain([matched.removal_reported_up_to]).min();
             }
             !is_it
         });
         let is_unread = self.matching.as_mut()?.backlog.retain(|name| name != channel);
-        Some((from, if is_unread { Some(Cursor::ZERO) } else { reported }))
+        Some(Matched { from, reported, removal: if is_unread { Some(Cursor::ZERO) } else { removal } })
     }
 
     /// A channel that patterns may select is not read by its name any more.
@@ -153,52 +169,52 @@ impl Reader {
             if known.insert(Arc::as_ptr(&channel))
                 && let Some(from) = matching.position_of(&channel.name)
             {
-                // What it dropped after the reader's cursor is lost: it had been noted.
-                let (reported_loss_up_to, ends_after) = (Cursor::ZERO, Cursor::MAX);
-                self.subscriptions.push(Subscription { channel, key: None, from, reported_loss_up_to, ends_after });
+                let reported = matching.reported_of(&channel.name);
+                // What the disk removed after the reader's cursor is lost: it had been noted.
+                let (removal_reported_up_to, ends_after) = (Cursor::ZERO, Cursor::MAX);
+                let matched = Subscription { channel, key: None, from, reported, removal_reported_up_to, ends_after };
+                self.subscriptions.push(matched);
             }
         }
     }
 
     /// Whether a channel that the log does not know any more may have lost messages after the cursor, which is not reported yet.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.forgotten().is_some()
+        self.matching.is_some() && self.is_unreported(self.log.forgotten())
     }
 
-    /// Up to where such channels may have lost messages, if that is not reported yet.
-    fn forgotten(&self) -> Option<Cursor> {
-        let matching = self.matching.as_ref()?;
-        let from = matching.patterns.iter().map(|pattern| pattern.from).min().unwrap_or_default();
-        let reported = self.cursor.max(from).max(matching.reported_up_to);
-        Some(self.log.forgotten()).filter(|forgotten| *forgotten > reported)
+    /// Whether a loss on any channel is still to be reported.
+    fn is_unreported(&self, loss: Loss) -> bool {
+        let mut patterns = self.matching.iter().flat_map(|matching| &matching.patterns);
+        patterns.any(|pattern| loss.is_news(self.cursor.max(pattern.from), pattern.reported))
     }
 
-    /// As [`is_forgotten`](Self::is_forgotten); it is being reported by a read up to `head`.
-    pub(super) fn take_forgotten(&mut self, head: Cursor) -> bool {
-        let forgotten = self.forgotten();
-        if let (Some(matching), Some(forgotten)) = (&mut self.matching, forgotten) {
-            matching.reported_up_to = matching.reported_up_to.max(forgotten.min(head));
+    /// As [`is_forgotten`](Self::is_forgotten); a gap reports it.
+    pub(super) fn find_forgotten(&self, found: &mut Found) -> bool {
+        if self.matching.is_none() {
+            return false;
         }
-        forgotten.is_some()
-    }
-
-    /// Up to where the losses of such channels have been reported.
-    pub(super) fn reported_forgotten(&self) -> Option<Cursor> {
-        self.matching.as_ref().map(|matching| matching.reported_up_to)
+        let forgotten = self.log.forgotten();
+        let is_unreported = self.is_unreported(forgotten);
+        if is_unreported {
+            found.add(forgotten, 0);
+        }
+        is_unreported
     }
 
     /// Whatever was lost after the cursor is reported from now on.
     pub(super) fn requires_forgotten(&mut self) {
-        if let Some(matching) = &mut self.matching {
-            matching.reported_up_to = Cursor::ZERO;
-        }
+        let patterns = self.matching.iter_mut().flat_map(|matching| &mut matching.patterns);
+        patterns.for_each(|pattern| pattern.reported = 0);
     }
 
-    /// As [`requires_forgotten`](Self::requires_forgotten), for what `pattern` selects.
+    /// As [`requires_losses`](Self::requires_losses), for what `pattern` selects.
     pub(super) fn require_matched(&mut self, pattern: &ChannelName) {
-        if self.reads_pattern(pattern) {
-            self.requires_losses();
-        }
+        let patterns = self.matching.iter_mut().flat_map(|matching| &mut matching.patterns);
+        let Some(known) = patterns.into_iter().find(|known| known.name == *pattern) else { return };
+        known.reported = 0;
+        let selected = self.subscriptions.iter_mut().filter(|one| pattern.selects(&one.channel.name));
+        selected.for_each(Subscription::require_losses);
     }
 }
 

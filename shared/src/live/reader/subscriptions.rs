@@ -15,8 +15,10 @@ pub(super) struct Subscription {
     pub(super) key: Option<usize>,
     /// Messages of this channel up to here are not wanted, even if the reader's cursor is older.
     pub(super) from: Cursor,
-    /// Dropped messages of this channel up to here have been reported, or were never requested.
-    pub(super) reported_loss_up_to: Cursor,
+    /// Losses by this event of the log, and by those before it, have been reported or were never requested.
+    pub(super) reported: u64,
+    /// What was removed from disk up to here was never requested.
+    pub(super) removal_reported_up_to: Cursor,
     /// Ends of its streams up to here have been reported, or were never requested.
     pub(super) ends_after: Cursor,
 }
@@ -47,19 +49,17 @@ impl Reader {
         } else if !self.reads(channel) {
             let matched = self.take_matched(channel);
             let (channel, key) = self.log.add_waiter(channel, &self.waiter, self.opener.as_ref());
-            let dropped = match self.log.archive() {
-                // What only the memory dropped is still on disk, and its removal from there would be a loss.
-                Some(archive) => archive.removed(&channel.name),
-                None => channel.history.lock().dropped().unwrap_or_default(),
-            };
-            // Drops that are not visible yet may still have to be reported; see `read`.
-            let reported = dropped.min(self.log.head());
-            let (from, reported_loss_up_to) = match matched {
-                Some((earlier, before)) => (from.min(earlier), before.unwrap_or(reported)),
-                None => (from, reported),
+            // What only the memory dropped is still on disk, and its removal from there would be a loss.
+            let removed =
+                self.log.archive().map_or(Cursor::ZERO, |archive| archive.removed(&channel.name)).min(self.log.head());
+            let (from, reported, removal_reported_up_to) = match matched {
+                Some(matched) => (from.min(matched.from), matched.reported, matched.removal.unwrap_or(removed)),
+                None => (from, self.log.losses(), removed),
             };
             let ends_after = from.max(self.cursor);
-            self.subscriptions.push(Subscription { channel, key: Some(key), from, reported_loss_up_to, ends_after });
+            let key = Some(key);
+            let added = Subscription { channel, key, from, reported, removal_reported_up_to, ends_after };
+            self.subscriptions.push(added);
             self.forget_older();
         }
     }
@@ -69,7 +69,7 @@ impl Reader {
     pub fn require_from(&mut self, channel: &ChannelName, from: Cursor) {
         self.add_from(channel, from);
         if let Some(subscription) = self.subscription(channel) {
-            subscription.reported_loss_up_to = Cursor::ZERO;
+            subscription.require_losses();
         }
         self.require_matched(channel);
     }
@@ -128,14 +128,6 @@ impl Reader {
     /// Whether it waits on a channel, which the end of the log wakes.
     pub(super) fn has_channel(&self) -> bool {
         self.subscriptions.iter().any(|subscription| subscription.key.is_some())
-    }
-
-    /// Whatever was dropped after the cursor is reported from now on.
-    pub(super) fn requires_losses(&mut self) {
-        for subscription in &mut self.subscriptions {
-            subscription.reported_loss_up_to = Cursor::ZERO;
-        }
-        self.requires_forgotten();
     }
 
     /// Ends all subscriptions.

@@ -46,7 +46,7 @@ fn drops_before_publication_are_reported_afterwards() {
     let mut behind = Reader::open(&log, &[channel(0)], Since::After(sent[0]));
     // As it is in the midst of such an append.
     let (unshown, shown) = (Cursor::new(START + 5, 0), Cursor::new(START + 5, 1));
-    behind.subscriptions[0].channel.history.lock().mark_lost_up_to(unshown);
+    behind.subscriptions[0].channel.history.lock().mark_lost(Loss { up_to: unshown, number: log.losses() + 1 });
     let mut new = Reader::open(&log, &[channel(0)], Since::Now);
     assert_eq!((new.place(), behind.read(Limit::default()).map(|batch| batch.cursor)), (Some(sent[1]), Some(sent[1])));
     let draft = draft(0, 1);

@@ -273,7 +273,7 @@ pub fn import_log(path: &Path, log: &Arc<Log>) -> Result<Imported, OpenError> {
     }
     importer.issued(log.head()).map_err(unwritten)?;
     let mut removed = Removed::default();
-    removed.lose(0, before.max(log.forgotten()));
+    removed.lose(0, before.max(log.forgotten().up_to));
     for channel in channels {
         let dropped = log.dropped(&channel).unwrap_or_default();
         removed.set(channel, dropped.max(before));

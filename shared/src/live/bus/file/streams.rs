@@ -76,7 +76,7 @@ impl FileBus {
     async fn require_unused(&self, channel: &ChannelName) -> Result<Cursor, BusError> {
         let head = self.log.head();
         // What the memory has dropped may be on disk, unless it was removed there, too.
-        let dropped = self.log.dropped(channel).unwrap_or_else(|| self.log.forgotten());
+        let dropped = self.log.dropped(channel).unwrap_or_else(|| self.log.forgotten().up_to);
         if dropped > self.archive.removed(channel) && !self.log.knows_stream(channel) {
             let mut reader = Reader::open(&self.log, std::slice::from_ref(channel), Since::Earliest);
             let oldest = reader.stored(Limit { messages: 1, bytes: usize::MAX }).await;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Channel;
 use crate::pure::{
-    Cursor,
+    Cursor, History, Loss,
     stream::{End, EndReason, Lifecycle},
 };
 
@@ -22,7 +22,7 @@ struct Past {
     /// From here on its readers know that it has ended: it may have been closed before.
     ended: Cursor,
     /// Up to here there were messages, which were removed with it.
-    lost: Option<Cursor>,
+    lost: Loss,
     /// Whether the channel was used since: it is another stream, or something was published to it.
     is_replaced: bool,
 }
@@ -37,11 +37,12 @@ impl Channel {
         self.is_stream.store(true, Relaxed);
     }
 
-    /// The stream that was created at `created` is deleted or has expired. Its messages are still to be removed.
-    pub(in crate::live::log) fn end_stream(&self, created: Cursor, end: End) {
+    /// The stream that was created at `created` is deleted or has expired. Its messages are still to be removed, by the event `number`.
+    pub(in crate::live::log) fn end_stream(&self, created: Cursor, end: End, number: u64) {
         let lost = {
             let history = self.history.lock();
-            history.own(Cursor::ZERO, Cursor::MAX).next_back().map(|newest| newest.id).max(history.dropped())
+            let newest = history.own(Cursor::ZERO, Cursor::MAX).next_back();
+            newest.map_or(history.losses()[0], |newest| Loss { up_to: newest.id, number })
         };
         let mut lives = self.lives.lock();
         let closed = lives.as_ref().and_then(|lives| lives.lifecycle.end);
@@ -105,13 +106,23 @@ impl Channel {
     }
 
     /// Up to where messages were lost, if the channel has dropped everything up to `dropped`: not at the end of a stream, if there were none.
-    pub(in crate::live) fn lost(&self, dropped: Option<Cursor>) -> Option<Cursor> {
+    pub(in crate::live) fn lost(&self, dropped: Cursor) -> Cursor {
+        self.lost_at(dropped).map_or(dropped, |lost| lost.up_to)
+    }
+
+    /// What it has lost, and may have lost. `history` is its own.
+    pub(in crate::live) fn losses(&self, history: &History) -> [Loss; 2] {
+        let [dropped, marked] = history.losses();
+        [self.lost_at(dropped.up_to).unwrap_or(dropped), marked]
+    }
+
+    /// What was lost with the last stream, if it ended at `end`.
+    fn lost_at(&self, end: Cursor) -> Option<Loss> {
         if !self.has_end.load(Relaxed) {
-            return dropped;
+            return None;
         }
         let lives = self.lives.lock();
-        let past = lives.as_ref().and_then(|lives| lives.past.as_ref());
-        past.filter(|past| Some(past.end.id) == dropped).map_or(dropped, |past| past.lost)
+        lives.as_ref()?.past.as_ref().filter(|past| past.end.id == end).map(|past| past.lost)
     }
 }
 

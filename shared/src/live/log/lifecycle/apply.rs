@@ -7,7 +7,7 @@ use crate::{
         log::{Log, writer::Writer},
     },
     pure::{
-        ChannelName, Cursor, Message,
+        ChannelName, Cursor, Loss, Message,
         stream::{End, EndReason, Producer, SavedStream, StreamRecord},
     },
 };
@@ -124,11 +124,12 @@ impl Log {
         if let Some(due) = entry.due.take() {
             writer.streams.due.remove(&(due, name.clone()));
         }
-        channel.end_stream(info.created, End { id: at, reason });
+        let number = writer.next_loss();
+        channel.end_stream(info.created, End { id: at, reason }, number);
         // As above. What is removed is then lost at a position that readers see. No reader that begins later is at the position of the end.
         self.advance_to(writer, at.next_in(self.epoch, 0));
         writer.wake_later(std::slice::from_ref(&channel));
-        writer.remove_stream(name, &channel, info.start, at);
+        writer.remove_stream(name, &channel, info.start, Loss { up_to: at, number });
         if !has_forks {
             writer.forget_stream(name);
         }

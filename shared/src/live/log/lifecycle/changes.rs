@@ -9,7 +9,7 @@ use crate::{
         log::{Channel, SLICE, kind::Kind, streams::Entry, writer::Writer},
     },
     pure::{
-        ChannelName, Cursor, Draft, History, Payload,
+        ChannelName, Cursor, Draft, History, Loss, Payload,
         stream::{SavedCopies, SavedStream, StreamError, StreamState},
     },
 };
@@ -34,7 +34,7 @@ impl Writer {
 
     /// Up to here, channels that are not known may have dropped messages, if they may have dropped any.
     pub(super) fn forgotten_id(&self) -> Option<Cursor> {
-        Some(self.forgotten()).filter(|forgotten| *forgotten > Cursor::ZERO)
+        self.forgotten().id()
     }
 
     /// The stream was used now.
@@ -78,8 +78,7 @@ impl Writer {
         }
         let channel = self.channel(name, None).clone();
         if channel.is_unused() {
-            let dropped = channel.history.lock().dropped();
-            self.revive(dropped);
+            self.revive(&channel.history.lock());
         }
         channel.release_opener();
         channel.set_lifecycle(state.lifecycle());
@@ -87,11 +86,18 @@ impl Writer {
         self.bytes += history.bytes();
         self.pool_mut(Kind::Stream).messages += history.len();
         self.recount(owner.as_ref(), 0, of_messages + channel.footprint());
+        let number = self.next_loss();
         let history = match saved.copies {
-            Some(SavedCopies { end, dropped }) => History::of_copies(history, [start, end], created, dropped),
+            Some(SavedCopies { end, dropped }) => {
+                let dropped = dropped.map_or(Loss::default(), |up_to| Loss { up_to, number });
+                History::of_copies(history, [start, end], created, dropped)
+            }
             None => history,
         };
-        *channel.history.lock() = history.after_dropped(saved.dropped);
+        let mut known = channel.history.lock();
+        let history = history.after_dropped(saved.dropped, &known, number);
+        *known = history;
+        drop(known);
         self.streams.starts.insert((start, name.clone()));
         let channel = Some(channel);
         let entry = Entry { state, channel, forks: 0, owner, of_messages, counted: 0, due: None, stored_ms };
@@ -143,19 +149,15 @@ impl Writer {
         self.watch_lifetime(name, now);
     }
 
-    /// Removes the messages of a stream that has ended at `at`. Its channel is one as any other again.
+    /// Removes the messages of a stream that has ended: everything is lost up to its end. Its channel is one as any other again.
     pub(in crate::live::log) fn remove_stream(
         &mut self,
         name: &ChannelName,
         channel: &Arc<Channel>,
         start: Cursor,
-        at: Cursor,
+        loss: Loss,
     ) {
-        let history = {
-            let mut history = channel.history.lock();
-            let dropped = history.dropped().max(Some(at));
-            mem::replace(&mut *history, History::new(dropped))
-        };
+        let history = channel.history.lock().end(loss);
         self.take_messages(channel, history);
         self.streams.starts.remove(&(start, name.clone()));
         let owner = self.streams.entries.get(name).and_then(|entry| entry.owner.clone());
@@ -168,7 +170,8 @@ impl Writer {
 
     /// Takes all messages out of a stream, to be freed outside of the lock: readers before `up_to` have lost something.
     pub(in crate::live::log) fn empty_stream(&mut self, channel: &Channel, up_to: Cursor) {
-        let history = channel.history.lock().take_all(up_to);
+        let number = self.next_loss();
+        let history = channel.history.lock().take_all(Loss { up_to, number });
         self.take_messages(channel, history);
     }
 

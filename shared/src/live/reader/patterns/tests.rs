@@ -158,11 +158,13 @@ fn a_loss_during_a_read_is_reported() {
     let log = log(None);
     let mut reader = open(&log, &["a.*"], Since::Now);
     publish(&log, "b");
-    let head = log.head();
+    let before = log.present();
     log.mark_lost_up_to(Cursor::new(9_000, 0));
-    assert!(reader.take_forgotten(head), "its gap ends before the loss does");
-    assert!(reader.take_forgotten(log.head()));
-    assert!(!reader.take_forgotten(log.head()));
+    for (present, is_lost) in [(before, true), (log.present(), true), (log.present(), false)] {
+        let mut found = Found::in_read(present);
+        assert_eq!(reader.find_forgotten(&mut found), is_lost, "the first gap ends before the loss does");
+        reader.has_reported(found.losses);
+    }
 }
 
 /// Without a pattern that begins earlier, a channel is read from where the other one begins.

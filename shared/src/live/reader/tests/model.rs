@@ -1,6 +1,6 @@
 //! Readers against a plain model: a list of everything that was ever published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -100,10 +100,10 @@ impl Model {
     }
 }
 
-/// Messages of a channel that need not be reported: reported losses, and everything that is to be skipped.
-#[derive(Clone, Copy, Debug, Default)]
+/// Messages of a channel that need not be reported: those whose loss was, and everything that is to be skipped.
+#[derive(Clone, Debug, Default)]
 struct Told {
-    told: Cursor,
+    told: BTreeSet<Cursor>,
     from: Cursor,
 }
 
@@ -130,7 +130,7 @@ impl Expected {
         };
         let (held, lost): (Vec<_>, Vec<_>) =
             wanted(self.cursor).into_iter().partition(|(id, channel)| model.is_held(*id, *channel));
-        let untold = lost.iter().any(|(id, channel)| *id > self.channels[channel].told) && !self.earliest;
+        let untold = lost.iter().any(|(id, channel)| !self.channels[channel].told.contains(id)) && !self.earliest;
         let is_gap = self.foreign.is_some() || untold;
         let expected: Vec<_> = held.iter().map(|(id, _)| *id).take(most).collect();
 
@@ -162,7 +162,7 @@ impl Expected {
         if is_gap || self.earliest {
             for (id, channel) in &lost {
                 let told = self.channels.get_mut(channel).expect("a channel that is read");
-                told.told = told.told.max(*id);
+                told.told.insert(*id);
             }
         }
         self.foreign = None;
@@ -173,9 +173,9 @@ impl Expected {
     }
 }
 
-fn newest_lost(model: &Model, channel: usize) -> Cursor {
+fn lost(model: &Model, channel: usize) -> BTreeSet<Cursor> {
     let lost = model.all.iter().filter(|(id, of, _)| *of == channel && !model.is_held(*id, channel));
-    lost.map(|(id, ..)| *id).max().unwrap_or_default()
+    lost.map(|(id, ..)| *id).collect()
 }
 
 proptest! {
@@ -241,7 +241,7 @@ proptest! {
                     };
                     let told = |n: &usize| {
                         let counts = matches!(since, Since::After(_)) && foreign.is_none();
-                        let told = if counts { Cursor::ZERO } else { newest_lost(&model, *n) };
+                        let told = if counts { BTreeSet::new() } else { lost(&model, *n) };
                         (*n, Told { told, from: Cursor::ZERO })
                     };
                     let channels = channels.iter().map(told).collect();
@@ -262,7 +262,7 @@ proptest! {
                     } else {
                         let from = from.map(|back| model.all.iter().rev().nth(back).map_or(log.head(), |(id, ..)| *id));
                         let from = from.unwrap_or_default();
-                        expected.channels.insert(n, Told { told: newest_lost(&model, n), from });
+                        expected.channels.insert(n, Told { told: lost(&model, n), from });
                         expected.reader.add_from(&channel(n), from);
                     }
                 }
