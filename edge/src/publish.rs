@@ -60,7 +60,7 @@ fn respond(
     let service = service.clone();
     response(async move {
         let publish = publish?;
-        let mut share = service.edge.receiving.share();
+        let mut share = publish.access.receiving();
         let body = body.read(&service.edge, &mut share).await?;
         publish.run(&service, &body, share).await
     })

@@ -129,6 +129,12 @@ fn figures(sockets: &http1::Sockets, unread: &Unread, receiving: &Receiving, con
             is_counter: false,
         },
         Figure {
+            name: "trident_receiving_anonymous_bytes",
+            help: "Bytes of these requests that are heads, or of clients without a token",
+            value: receiving.anonymous_bytes() as u64,
+            is_counter: false,
+        },
+        Figure {
             name: "trident_registered_connections",
             help: "Connections that a backend can list and end, including those of clients between two polls",
             value: connections.count() as u64,

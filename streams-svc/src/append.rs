@@ -38,7 +38,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
     let (body, owner) = (BodyReader::new(parts.headers, body), service.clone());
     respond(service, parts, async move {
         let (service, request) = (owner, request?);
-        let mut share = service.edge.receiving.share();
+        let mut share = request.target.access.receiving();
         let body =
             body.read_up_to((MAX_BODY, service.edge.settings.streams.max_body), &service.edge, &mut share).await?;
         let payloads = match request.payloads(body, &service, &mut share) {

@@ -44,7 +44,7 @@ pub(crate) fn handler(service: &Service, parts: &RequestParts<'_>, body: Request
             let reader = target::reader(&service, &owned.parts(), Transport::Poll, access.clone()).await?;
             target::subscription(&service, &reader, &fork.source, Since::Now)?.permit(&service).await?;
         }
-        let mut share = service.edge.receiving.share();
+        let mut share = access.receiving();
         let body =
             body.read_up_to((MAX_BODY, service.edge.settings.streams.max_body), &service.edge, &mut share).await?;
         // A fork is of the type of its source. If that becomes another stream until the fork is created, what was read as this type is rejected.

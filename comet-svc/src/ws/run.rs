@@ -67,7 +67,7 @@ async fn publish_one(
             .ok_or_else(|| ApiError::invalid("bad_idempotency_key", "`key` has 1 to 128 visible ASCII characters"))
     });
     let (key, received) = (key.transpose()?, draft.payload.len());
-    let mut share = service.edge.receiving.share();
+    let mut share = access.receiving();
     let published = publish(service, access, vec![draft], key, received, &mut share).await?;
     published.first().copied().ok_or_else(|| ApiError::internal("the bus returned no id"))
 }

@@ -128,7 +128,7 @@ impl Socket {
         let due = alive.next();
         Self {
             frames: Frames::new(service.edge.settings.max_body.unwrap_or(usize::MAX)),
-            share: service.edge.receiving.share(),
+            share: access.receiving(),
             command: None,
             rest: None,
             answered: false,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use edge::{
     auth::{Revocation, Revoked},
-    testing::{Ask, Site, backend::Backend},
+    testing::{Ask, Site, backend::Backend, until},
 };
 use serde_json::json;
 
@@ -136,4 +136,27 @@ async fn an_encoded_mode_is_the_mode_that_the_application_gets() {
     assert_eq!((&call.body["transport"], site.service.edge.limits.connections()), (&json!("stream"), 1));
     call.answer(&json!({ "subscribe": ["orders.ann"] }));
     assert_eq!(open.await.unwrap().status, 200);
+}
+
+/// Where the application decides who publishes, anyone may send half a publication: from many sockets, they took all of the memory.
+#[actix_web::test]
+async fn publications_without_a_token_leave_room_for_those_with_one() {
+    let backend = Backend::start().await;
+    let url = backend.url();
+    let settings = [("TRIDENT_CALL_URL", &*url), ("TRIDENT_CALLS", "publish"), ("TRIDENT_RECEIVE_TOTAL", "256KiB")];
+    let site = site(&settings);
+    backend.answer_all(|_| json!({ "allow": true }));
+    let (receiving, refusals) = (&site.service.edge.receiving, &site.service.edge.metrics.refusals);
+    let mut clients = Vec::new();
+    for n in 0..6 {
+        let mut client = site.connect().await;
+        client.request("POST", "/data?channel=a", &[("Content-Type", "text/plain"), ("Content-Length", "60000")]).await;
+        client.write(vec![b'x'; 50_000]).await;
+        until("it is counted or refused", || refusals.receive_total.get() + u64::from(receiving.bytes() > 40_000) > n)
+            .await;
+        clients.push(client);
+    }
+    assert_eq!(refusals.receive_total.get(), 5);
+    let ask = site.ask(actix_web::http::Method::POST, "/data?channel=a").token(&site.token("a", "a"));
+    assert_eq!(ask.body("text/plain", vec![b'x'; 60_000]).await.status, 201);
 }

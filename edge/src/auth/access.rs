@@ -16,7 +16,7 @@ use shared::pure::{
 };
 
 use super::{Identity, TokenFault, token_owner::TokenOwner};
-use crate::{ApiError, Edge, address, parts::RequestParts, settings::CallKind};
+use crate::{ApiError, Edge, address, parts::RequestParts, receiving::Share, settings::CallKind};
 
 /// The cookie with the token, for browsers: an `EventSource` cannot send headers.
 pub const TOKEN_COOKIE: &str = "trident_token";
@@ -330,6 +330,13 @@ impl Access {
             Some(bearer) => Identity::Token(bearer.fingerprint),
             None => Identity::Address(address::counted(self.address)),
         }
+    }
+
+    /// The memory of a request of this client, initially 0 bytes.
+    #[must_use]
+    pub fn receiving(&self) -> Share {
+        let all = &self.edge.receiving;
+        if self.has_token() { all.share() } else { all.anonymous_share(self.address) }
     }
 
     /// The client's address, as reported by trusted proxies.

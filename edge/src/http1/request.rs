@@ -1,6 +1,6 @@
 //! A request whose head is decoded: what answers it, and where the rest of its body goes.
 
-use std::{future::poll_fn, io::ErrorKind, task::Poll, time::Duration};
+use std::{future::poll_fn, io::ErrorKind, net::IpAddr, task::Poll, time::Duration};
 
 use actix_http::{Payload, Request};
 use actix_web::http::{Method, StatusCode};
@@ -76,7 +76,9 @@ impl Connection {
         edge: &Edge,
     ) -> Option<NextRequest> {
         let mut has_begun = Decoder::has_begun(&self.inbox);
-        let mut share = edge.receiving.share();
+        // Whose request it is, is not known before its head is complete.
+        let peer = self.peer.map_or(IpAddr::from([0; 4]), |peer| peer.ip());
+        let mut share = edge.receiving.anonymous_share(peer);
         self.alarm.set(if has_begun { self.head_timeout } else { patience });
         self.alarm.set_idle(true);
         loop {

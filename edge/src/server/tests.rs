@@ -114,8 +114,14 @@ fn serve(args: &[&str]) -> (Running, Gate) {
 }
 
 fn serve_for(args: &[&str], times: ServerTimeouts) -> (Running, Gate) {
-    let args = [&["--header-timeout", "1s", "--body-timeout", "300ms"], args].concat();
-    let edge = Edge::new(Settings::from_sources(&SERVICE, args, [("TRIDENT_WORKERS", "1")]).unwrap(), &SERVICE);
+    serve_with(&[&["--header-timeout", "1s", "--body-timeout", "300ms"], args].concat(), times)
+}
+
+fn serve_with(args: &[&str], times: ServerTimeouts) -> (Running, Gate) {
+    let edge = Edge::new(
+        Settings::from_sources(&SERVICE, args.iter().copied(), [("TRIDENT_WORKERS", "1")]).unwrap(),
+        &SERVICE,
+    );
     let gate = Gate::default();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     (start_with(listener, &edge, Routes::default, routes(&gate), times).unwrap(), gate)
@@ -312,6 +318,25 @@ async fn heads_without_room_are_refused() {
     assert!(short.send(&get("/nothing")).await.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
     drop(others);
     until("all is given back", || running.edge().receiving.bytes() == 0).await;
+}
+
+/// Half a head from each of many sockets took all of the memory that publications of tokens need.
+#[actix_web::test]
+async fn heads_leave_room_for_requests_with_a_token() {
+    let (running, _) = serve_with(&["--receive-total", "256KiB"], QUICK);
+    let (receiving, refusals) = (&running.edge().receiving, &running.edge().metrics.refusals);
+    let mut clients = Vec::new();
+    for n in 0..6 {
+        let mut client = Client::new(&running).await;
+        client.send(&format!("GET /slow HTTP/1.1\r\nX: {}", "x".repeat(40_000))).await;
+        let counted = || refusals.receive_total.get() + u64::from(receiving.bytes() > 40_000);
+        until("it is counted or refused", || counted() > n).await;
+        clients.push(client);
+    }
+    assert_eq!(refusals.receive_total.get(), 5);
+    assert_eq!(receiving.share().set(128 * 1024), Ok(()));
+    drop(clients);
+    until("all is given back", || (receiving.bytes(), receiving.anonymous_bytes()) == (0, 0)).await;
 }
 
 /// However long something still comes of it.

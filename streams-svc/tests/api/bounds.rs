@@ -1,5 +1,6 @@
 //! What a client chooses the size of has a limit.
 
+use edge::testing::until;
 use shared::{live::bus::MAX_MESSAGES, pure::access::ApiRight};
 
 use super::{JSON, TEXT, create, delete, post, put, site};
@@ -163,4 +164,24 @@ async fn a_large_message_is_an_event_in_pieces() {
         let control = read.windows(9).rposition(|end| end == b"\n\nevent: ").unwrap();
         assert_eq!(control + 1, expected, "{stream}");
     }
+}
+
+/// Clients without a token took all of the memory for requests.
+#[actix_web::test]
+async fn appends_without_a_token_leave_room_for_those_with_one() {
+    let site = site(&[("TRIDENT_RECEIVE_TOTAL", "256KiB")]);
+    create(&site, "s", TEXT, "x").await;
+    let (receiving, refusals) = (&site.service.edge.receiving, &site.service.edge.metrics.refusals);
+    let mut clients = Vec::new();
+    for n in 0..5 {
+        let mut client = site.connect().await;
+        client.request("POST", "/streams/s", &[("Content-Type", TEXT), ("Content-Length", "100000")]).await;
+        client.write(vec![b'x'; 50_000]).await;
+        until("it is counted or refused", || refusals.receive_total.get() + u64::from(receiving.bytes() > 40_000) > n)
+            .await;
+        clients.push(client);
+    }
+    assert_eq!(refusals.receive_total.get(), 4);
+    let append = post(&site, "s").token(&site.token("*", "*")).body(TEXT, vec![b'x'; 100_000]).await;
+    assert_eq!(append.status, 204, "{append:?}");
 }
