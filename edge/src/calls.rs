@@ -31,7 +31,7 @@ use recent::Recent;
 
 use super::{
     ApiError,
-    metrics::Metrics,
+    metrics::{Figure, Metrics},
     settings::{CallKind, CallSettings, Settings},
 };
 
@@ -107,8 +107,19 @@ impl Calls {
         }
         let failures = metrics.refusals.backend_unavailable.clone();
         let log = Mutex::new(Throttle::new(LOG_EVERY));
-        let (connects, subscribes) = (Recent::default(), Recent::default());
+        let remembered = settings.remembered_total() / 2;
+        let (connects, subscribes) = (Recent::new(remembered), Recent::new(remembered));
         Self(Arc::new(Inner { settings: calls, callers, failures, log, connects, subscribes }))
+    }
+
+    /// The memory of remembered answers.
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        vec![Figure {
+            name: "trident_call_answer_bytes",
+            help: "Bytes of answers of the backend that are remembered for clients that poll",
+            value: (self.0.connects.bytes() + self.0.subscribes.bytes()) as u64,
+            is_counter: false,
+        }]
     }
 
     /// The settings of calls.

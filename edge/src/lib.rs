@@ -7,6 +7,7 @@
 
 mod access_log;
 pub mod address;
+pub mod aged;
 mod asset;
 pub mod auth;
 pub mod body;

@@ -212,6 +212,13 @@ impl Settings {
         self.outbox_total.map(|total| total / 4)
     }
 
+    /// Bytes of memory for answers of the application that are remembered for clients that poll.
+    #[must_use]
+    pub fn remembered_total(&self) -> usize {
+        const MAX: usize = 64 << 20;
+        self.receive_total.map_or(MAX, |total| total.min(MAX))
+    }
+
     /// The effective settings: the text of each setting, in the order of `--help`, and its source. Without keys and passwords. Does not
     /// validate them.
     #[must_use]

@@ -80,6 +80,8 @@ impl Edge {
         let calls = Calls::new(&settings, &outgoing, &metrics);
         let counted = (sockets.clone(), unread.clone(), receiving.clone(), limits.registry().clone());
         metrics.watch_figures(move || figures(&counted.0, &counted.1, &counted.2, &counted.3));
+        let of = calls.clone();
+        metrics.watch_figures(move || of.figures());
         let events = limits.registry().events().clone();
         let recorded = events.clone();
         metrics.watch_figures(move || recorded.figures());

@@ -27,7 +27,10 @@ use std::{
 };
 
 use bytestring::ByteString;
-use edge::settings::BusAddress;
+use edge::{
+    aged::{Owner, Owners},
+    settings::BusAddress,
+};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -73,6 +76,8 @@ pub(crate) struct ResumedSession {
     before: Option<Holder>,
     /// The remaining lifetime in milliseconds, if no new socket takes it.
     left: u64,
+    /// Whose it is, if this process knows.
+    owner: Option<Owner>,
     /// The previous holder, if its socket may still exist on another replica.
     #[serde(skip)]
     pub(crate) elsewhere: Option<Holder>,
@@ -89,6 +94,7 @@ struct Inner {
     queue: Queue,
     /// The sessions of disconnected clients.
     ledger: Mutex<Ledger>,
+    owners: Owners,
     is_store_unavailable: AtomicBool,
 }
 
@@ -132,6 +138,7 @@ impl Sessions {
             live: Mutex::default(),
             queue: Queue::default(),
             ledger: Mutex::new(Ledger::new(max_bytes)),
+            owners: Owners::default(),
             is_store_unavailable: AtomicBool::new(false),
         }))
     }
@@ -160,16 +167,17 @@ impl Sessions {
             live.shrink_to_fit();
         }
         // Under the lock, before anyone can find that it is not live any more.
-        self.keep(pid, EndedSession { holder, before, session, until: Instant::now() + self.0.keep });
+        let owner = self.0.owner(member);
+        self.keep(pid, Some(owner), EndedSession { holder, before, session, until: Instant::now() + self.0.keep });
     }
 
-    /// Stores the end of a session, and evicts others to make space.
-    fn keep(&self, pid: &ByteString, ended: EndedSession) {
+    /// Stores the end of a session of the client `owner`, and evicts others to make space.
+    fn keep(&self, pid: &ByteString, owner: Option<Owner>, ended: EndedSession) {
         let now = Instant::now();
         let gone = {
             let mut ledger = self.0.ledger.lock();
             match &ended.session {
-                Some(session) => ledger.add(pid, ended.holder, session.len(), ended.until, now),
+                Some(session) => ledger.add(pid, (ended.holder, owner), session.len(), ended.until, now),
                 None => {
                     ledger.remove(pid);
                     Vec::new()
@@ -208,8 +216,8 @@ impl Sessions {
         loop {
             match self.acquire_now(pid).await {
                 Ok(taken) => {
-                    self.0.ledger.lock().remove(pid);
-                    return taken;
+                    let owner = self.0.ledger.lock().remove(pid);
+                    return taken.map(|taken| ResumedSession { owner: taken.owner.or(owner), ..taken });
                 }
                 Err(StoreUnavailable(why)) if Instant::now() >= until => {
                     log::info!("chat: a session was not found: {why}");
@@ -239,7 +247,7 @@ impl Sessions {
                 let Ok(kept) = serde_json::from_str::<SessionRecord>(&found.session) else { return Ok(None) };
                 let elsewhere = kept.is_live.then_some(found.before);
                 let left = u64::try_from(found.left.as_millis()).unwrap_or(u64::MAX);
-                Ok(Some(ResumedSession { kept, holder, before: None, left, elsewhere }))
+                Ok(Some(ResumedSession { kept, holder, before: None, left, owner: None, elsewhere }))
             }
             // The store has lost it, or never had it.
             Ok(None) => Ok(self.end_here(pid, holder).map(|here| ResumedSession { elsewhere: None, ..here })),
@@ -255,16 +263,17 @@ impl Sessions {
         let inner = &*self.0;
         let live = inner.live.lock().remove(pid);
         if let Some(Live { socket, holder: old, before }) = live {
-            let kept = end(&socket)?;
+            let owner = socket.get::<Member>().map(|member| inner.owner(&member));
+            let (kept, before) = (end(&socket)?, before.or(Some(old)));
             let left = u64::try_from(inner.keep.as_millis()).unwrap_or(u64::MAX);
-            return Some(ResumedSession { kept, holder, before: before.or(Some(old)), left, elsewhere: Some(old) });
+            return Some(ResumedSession { kept, holder, before, left, owner, elsewhere: Some(old) });
         }
         let ended = inner.queue.cancel_end(pid)?;
         let kept = serde_json::from_str(&ended.session?).ok()?;
         let left = ended.until.saturating_duration_since(Instant::now());
         let left = u64::try_from(left.as_millis()).ok().filter(|left| *left > 0)?;
         let before = ended.before.or(Some(ended.holder));
-        Some(ResumedSession { kept, holder, before, left, elsewhere: Some(ended.holder) })
+        Some(ResumedSession { kept, holder, before, left, owner: None, elsewhere: Some(ended.holder) })
     }
 
     /// The socket was not admitted: the session keeps its remaining lifetime, so that rejected attempts do not extend it.
@@ -272,13 +281,13 @@ impl Sessions {
         let ResumedSession { kept, holder, before, left, .. } = taken;
         let until = Instant::now() + Duration::from_millis(*left);
         let session = Some(SessionRecord { is_live: false, ..kept.clone() }.text());
-        self.keep(pid, EndedSession { holder: *holder, before: *before, session, until });
+        self.keep(pid, taken.owner, EndedSession { holder: *holder, before: *before, session, until });
     }
 
     /// The session cannot be continued and must not be resumed.
     pub(crate) fn forget(&self, pid: &ByteString, taken: &ResumedSession) {
         let ended = EndedSession { holder: taken.holder, before: taken.before, session: None, until: Instant::now() };
-        self.keep(pid, ended);
+        self.keep(pid, None, ended);
     }
 
     /// Another replica holds the session now: the socket of `holder` ends.
@@ -294,6 +303,13 @@ impl Sessions {
             log::info!("chat: {} continues on another replica", socket.id());
             end(&socket);
         }
+    }
+}
+
+impl Inner {
+    /// The client whose session this is.
+    fn owner(&self, member: &Member) -> Owner {
+        self.owners.of(&member.access.identity())
     }
 }
 

@@ -26,7 +26,7 @@ impl Sessions {
     fn keep_record(&self, pid: &str, kept: SessionRecord) {
         let until = Instant::now() + self.0.keep;
         let ended = EndedSession { holder: Holder::draw(), before: None, session: Some(kept.text()), until };
-        self.keep(&pid.into(), ended);
+        self.keep(&pid.into(), None, ended);
     }
 }
 

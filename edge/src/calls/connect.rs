@@ -99,7 +99,7 @@ impl ConnectCall {
         if polls {
             let (recent, credential) = (&edge.calls.0.connects, facts.credential()?);
             let late = || edge.calls.failed(CallKind::Connect, &PostError::Deadline.into());
-            let answer = recent.get(credential, deadline, ask).await.ok_or_else(late)??;
+            let answer = recent.get((credential, &access.identity()), deadline, ask).await.ok_or_else(late)??;
             let client = admitted(&edge, &access, &answer)?;
             if client.require_current(SystemTime::now()).is_ok() {
                 return Ok(client);

@@ -9,10 +9,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::pure::access::Patterns;
 
+use super::recent::Footprint;
 use crate::auth::MAX_USER_BYTES;
 
 /// Maximum size of the answer in bytes: a part of it is stored with each connection.
 const MAX_BYTES: usize = 8 * 1024;
+
+/// The memory of a pattern in addition to its text.
+const PATTERN: usize = 64;
 
 /// The answer to a call `connect`.
 #[derive(Debug)]
@@ -91,6 +95,19 @@ impl ConnectAnswer {
             data: data.map(ToOwned::to_owned),
             at: Some(now),
         }))
+    }
+}
+
+impl Footprint for ConnectAnswer {
+    fn footprint(&self) -> usize {
+        match self {
+            Self::Admitted(Identified { user, subscribe, publish, data, .. }) => {
+                let patterns = subscribe.iter().chain(publish).flat_map(Patterns::iter);
+                let patterns: usize = patterns.map(|pattern| PATTERN + pattern.to_string().len()).sum();
+                user.as_ref().map_or(0, |user| user.len()) + data.as_ref().map_or(0, |data| data.get().len()) + patterns
+            }
+            Self::Refused(reason) => reason.len(),
+        }
     }
 }
 

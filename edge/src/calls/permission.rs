@@ -119,14 +119,15 @@ impl PermissionCall {
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
     pub(crate) async fn subscribe_poll(edge: &Edge, access: &Access, channels: &[ChannelName]) -> Result<(), ApiError> {
-        let identity = access.identity().to_string();
+        let identity = access.identity();
+        let name = identity.to_string();
         let data = access.data().map(|data| data.get().as_bytes()).unwrap_or_default();
         let names = channels.iter().map(|channel| channel.as_str().as_bytes());
-        let client = Credential::of([identity.as_bytes(), data].into_iter().chain(names));
+        let client = Credential::of([name.as_bytes(), data].into_iter().chain(names));
         let deadline = Instant::now() + edge.calls.settings().timeout;
         let ask = async || Self::subscribe(edge, access, channels).await;
         let late = || edge.calls.failed(CallKind::Subscribe, &PostError::Deadline.into());
-        edge.calls.0.subscribes.get(client, deadline, ask).await.ok_or_else(late)??;
+        edge.calls.0.subscribes.get((client, &identity), deadline, ask).await.ok_or_else(late)??;
         Ok(())
     }
 

@@ -10,7 +10,10 @@ use std::{
 
 use shared::live::log::{Opener, Vacancy};
 
-use crate::auth::Identity;
+use crate::{
+    aged::{Owner, Owners},
+    auth::Identity,
+};
 
 /// The minimum number of new clients between two clean-ups of the table.
 const LOOK_AFTER: usize = 1_024;
@@ -46,17 +49,23 @@ pub(super) struct Openers {
     reserve: usize,
     most_per_client: Option<usize>,
     clients: Mutex<Clients>,
+    owners: Owners,
 }
 
 #[derive(Debug, Default)]
 struct Clients {
-    known: HashMap<Identity, Weak<Opener>>,
+    known: HashMap<Owner, Weak<Opener>>,
     look_at: usize,
 }
 
 impl Openers {
     pub(super) fn new(most: Option<usize>, most_per_client: Option<usize>) -> Self {
-        Self { reserve: most.unwrap_or_default() / 4, most_per_client, clients: Mutex::default() }
+        Self {
+            reserve: most.unwrap_or_default() / 4,
+            most_per_client,
+            clients: Mutex::default(),
+            owners: Owners::default(),
+        }
     }
 
     /// The counter for channels opened by `identity`, if it may open those that `vacancy` reports as new.
@@ -77,8 +86,9 @@ impl Openers {
     }
 
     fn of(&self, identity: &Identity) -> Arc<Opener> {
+        let owner = self.owners.of(identity);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = clients.known.get(identity).and_then(Weak::upgrade) {
+        if let Some(known) = clients.known.get(&owner).and_then(Weak::upgrade) {
             return known;
         }
         if clients.known.len() >= clients.look_at {
@@ -87,7 +97,7 @@ impl Openers {
             clients.look_at = 2 * clients.known.len() + LOOK_AFTER;
         }
         let opener = Arc::new(Opener::default());
-        clients.known.insert(identity.clone(), Arc::downgrade(&opener));
+        clients.known.insert(owner, Arc::downgrade(&opener));
         opener
     }
 }
