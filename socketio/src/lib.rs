@@ -114,6 +114,8 @@
 //! | `io.adapter(…)` | [`Adapter`], [`Builder::adapter`] |
 //! | `io.close()`, `await io.close()` | [`SocketIo::close`], whose result can be awaited |
 //! | `io.on("new_namespace", fn)` | [`SocketIo::on_new_namespace`] |
+//! | `io.of("/").adapter.on("create-room" \| "join-room" \| "leave-room" \| "delete-room", fn)` | [`Namespace::on_room_event`]; the rooms of sockets' own ids are not reported |
+//! | `socket.conn.on("upgrade", fn)` | [`Socket::on_upgrade`] |
 //! | `io.engine.on("connection_error", fn)` | [`Builder::on_refused_request`] |
 //! | `io.engine.on("initial_headers" \| "headers", fn)` | [`Builder::on_headers`] |
 //! | `socket.request`, `socket.request.session` | [`Builder::request_data`], [`Handshake::request_data`] |
@@ -134,10 +136,10 @@
 //! | `perMessageDeflate`, the `compress` flag | the WebSocket codec of actix-http has no extensions; not built beside it, as compression keeps a window for each connection |
 //! | a parser of one's own | packets are encoded once for all clients of a form; the forms are JSON and msgpack |
 //! | middlewares of the engine (`io.engine.use`) | a middleware of the actix-web application around the routes does the same |
-//! | `socket.conn.on("upgrade")`, `"drain"`, `"packet"` | not built yet. Upgrades are counted in [`Stats`]; a [`Source`] is asked when the client has taken what it was given |
-//! | the adapter's `create-room`, `join-room`, `leave-room`, `delete-room` | not available. An [`Adapter`] is notified of [joins](Adapter::joined) and [leaves](Adapter::left); [`Namespace::rooms`] lists rooms |
-//! | the details of a disconnect | not built yet. [`DisconnectReason`] is the same enumeration without the underlying error |
-//! | the streams adapter | not built yet |
+//! | `socket.conn.on("drain")` | it serves to send more when the client has received what it was sent: a [`Source`] is asked for more at that moment |
+//! | `socket.conn.on("packet")`, `"packetCreate"` | [`Socket::on_any`] and [`Socket::on_any_outgoing`] report events; pings and acks are not shown, so that they cost nothing |
+//! | the details of a disconnect | the underlying error says nothing that a program can act on; [`DisconnectReason`] is the same enumeration |
+//! | the streams adapter | it exists so that a server that lost Redis for a moment misses nothing. `socketio-redis` is compatible with the Pub/Sub adapter, and Trident's services read their own log for that purpose |
 //!
 //! # What is supported
 //!
@@ -251,8 +253,8 @@ pub use self::{
     hooks::{AnswerHeaders, RefusedRequest},
     namespace::{
         Ack, AckError, AckFuture, AckSink, AckStream, Answer, BroadcastOperator, ConnectError, EmitError, ListenerId,
-        Namespace, NamespaceFamily, RemoteSocket, Responses, ResponsesFuture, Sending, ServerEvent, ServerResponses,
-        Socket, WeakNamespace, adapter,
+        Namespace, NamespaceFamily, RemoteSocket, Responses, ResponsesFuture, RoomEvent, Sending, ServerEvent,
+        ServerResponses, Socket, WeakNamespace, adapter,
     },
     origins::Origins,
     reason::DisconnectReason,

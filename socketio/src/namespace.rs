@@ -10,12 +10,13 @@ mod broadcast;
 mod emit;
 mod error;
 pub(crate) mod handler;
+mod room_event;
 mod server_event;
 pub(crate) mod socket;
 
 use std::sync::{
     Arc, PoisonError, RwLock, Weak,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use bytestring::ByteString;
@@ -27,6 +28,7 @@ pub use self::{
     broadcast::{AckStream, Answer, BroadcastOperator, RemoteSocket, ResponsesFuture, Sending},
     error::{AckError, EmitError},
     handler::ConnectError,
+    room_event::RoomEvent,
     server_event::{ServerEvent, ServerResponses},
     socket::{ListenerId, Socket},
 };
@@ -102,9 +104,13 @@ pub(crate) struct Handlers {
     any: List<EventHandler>,
     disconnect: List<DisconnectHandler>,
     server: List<ServerHandler>,
+    rooms: List<RoomHandler>,
+    watches_rooms: AtomicBool,
 }
 
 pub(crate) type ServerHandler = Arc<dyn Fn(&ServerEvent) + Send + Sync>;
+
+type RoomHandler = Arc<dyn Fn(&Namespace, &RoomEvent) + Send + Sync>;
 
 fn add<T>(list: &List<T>, item: T) {
     list.write().unwrap_or_else(PoisonError::into_inner).push(item);
@@ -193,6 +199,14 @@ macro_rules! registration {
         /// adapter's thread. Spawn work that takes time, with a clone of the event if it needs an answer.
         pub fn on_server_event(&self, handler: impl Fn(&ServerEvent) + Send + Sync + 'static) -> &Self {
             add(&self.handlers().server, Arc::new(handler));
+            self
+        }
+
+        /// Called with each change of a room on this server from now on, in order, on a server thread: what Node's adapter emits as
+        /// `create-room`, `join-room`, `leave-room` and `delete-room`. The handler may join and leave rooms.
+        pub fn on_room_event(&self, handler: impl Fn(&Namespace, &RoomEvent) + Send + Sync + 'static) -> &Self {
+            add(&self.handlers().rooms, Arc::new(handler));
+            self.handlers().watches_rooms.store(true, Ordering::Release);
             self
         }
     };

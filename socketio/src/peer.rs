@@ -155,6 +155,13 @@ impl Peer for ClientPeer {
         }
     }
 
+    fn on_upgrade(&self, _: &Connection) {
+        let sockets = self.state().sockets.clone();
+        for socket in sockets {
+            socket.upgraded();
+        }
+    }
+
     fn on_close(&self, _: &Connection, reason: DisconnectReason) {
         self.end_sockets(reason);
     }

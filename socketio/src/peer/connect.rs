@@ -172,7 +172,9 @@ impl ClientPeer {
         if let Some(missed) = missed.into_source() {
             connection.queue_boxed(missed);
         }
-        Some(namespace.local().insert(socket, rooms))
+        let rooms = namespace.local().insert(socket, rooms);
+        namespace.report_rooms(connection);
+        Some(rooms)
     }
 
     /// Runs the handlers of the namespace for a socket that is in.
@@ -186,6 +188,7 @@ impl ClientPeer {
         // Its end may have come before it was in the lists that its end clears.
         if !socket.is_connected() {
             namespace.local().remove(&socket);
+            namespace.report_rooms(socket.connection());
         }
     }
 

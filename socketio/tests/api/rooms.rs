@@ -1,6 +1,8 @@
 //! Who is reached.
 
-use socketio::{SocketData, SocketIo};
+use std::time::Duration;
+
+use socketio::{Room, RoomEvent, SocketData, SocketIo};
 
 use crate::{join, start, support::eventually};
 
@@ -108,4 +110,67 @@ fn too_many_rooms_are_refused_and_counted() {
         assert_eq!(client.text(), answer, "{rooms}");
     }
     assert_eq!(io.stats().rooms_refused, 1);
+}
+
+/// Case 11.9: changes of rooms are reported as by Node's adapter, in order, also those that a handler makes itself.
+#[test]
+fn changes_of_rooms_are_reported_in_order() {
+    let (server, io) = start(SocketIo::builder());
+    let (reports, reported) = std::sync::mpsc::channel();
+    io.of("/").on_connect(async |socket| socket.join("a").unwrap());
+    io.of("/").on("join", async |socket, rooms: Vec<String>, _| socket.join(rooms).unwrap());
+    io.of("/").on("leave", async |socket, room: String, _| socket.leave(&room));
+    io.of("/").on_room_event(move |namespace, event| {
+        if let RoomEvent::Created { room } = event
+            && room == "b"
+        {
+            namespace.in_("b").sockets_join("c");
+        }
+        reports.send(event.clone()).unwrap();
+    });
+    let (mut client, id) = join(&server, "40");
+    client.send(r#"42["join",["a","b"]]"#);
+    client.send(r#"42["leave","a"]"#);
+    let next = || reported.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (room, socket) = (Room::from, Room::from(id.as_str()));
+    let created = |name| RoomEvent::Created { room: room(name) };
+    let joined = |name| RoomEvent::Joined { room: room(name), socket: socket.clone() };
+    let left = |name| RoomEvent::Left { room: room(name), socket: socket.clone() };
+    let deleted = |name| RoomEvent::Deleted { room: room(name) };
+    assert_eq!([next(), next(), next(), next()], [created("a"), joined("a"), created("b"), joined("b")]);
+    // The client's request and the handler's own change are made at the same time.
+    let mut rest: Vec<_> = (0..4).map(|_| next()).collect();
+    rest.sort_by_key(|event| matches!(event, RoomEvent::Created { .. } | RoomEvent::Joined { .. }));
+    assert_eq!(rest, [left("a"), deleted("a"), created("c"), joined("c")]);
+    let (second, _) = join(&server, "40");
+    assert_eq!(next(), created("a"));
+    assert!(matches!(next(), RoomEvent::Joined { room, .. } if room == "a"));
+    drop(client);
+    assert_eq!([next(), next(), next(), next()], [left("b"), deleted("b"), left("c"), deleted("c")]);
+    drop(second);
+    assert!(matches!(next(), RoomEvent::Left { room, .. } if room == "a"));
+    assert_eq!(next(), deleted("a"));
+}
+
+/// Case 11.9: a socket learns that its connection has changed to WebSocket, and only then.
+#[test]
+fn an_upgrade_is_reported_to_the_sockets() {
+    let (server, io) = start(SocketIo::builder());
+    io.of("/").on_connect(async |socket| {
+        socket.on_upgrade(async |socket| {
+            let name = format!("{:?}", socket.connection().transport());
+            socket.emit("upgraded", &name).unwrap();
+        });
+    });
+    let sid = server.open("/socket.io/");
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(server.post(&path, "40").body, "ok");
+    assert!(server.get(&path).body.starts_with("40{"));
+    let mut socket = server.websocket(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"));
+    socket.send("2probe");
+    assert_eq!(socket.text(), "3probe");
+    socket.send("5");
+    assert_eq!(socket.text(), r#"42["upgraded","WebSocket"]"#);
+    let (mut direct, _) = join(&server, "40");
+    direct.send("1");
 }

@@ -40,6 +40,22 @@ pub async fn json_is_kept_as_it_was_written(route: Route) {
     assert_eq!(answer.status, 201);
 }
 
+/// Case 4.8: a structured syntax suffix (RFC 6839 §3.1) is JSON, and both names of lines of JSON are accepted.
+pub async fn other_media_types_of_json_are_accepted(route: Route) {
+    let site = route.site();
+    for kind in ["application/vnd.api+json", "application/cloudevents+json; charset=utf-8"] {
+        id(&route.post(&site, "?channel=a").body(kind, "{ \"a\": 1 }").await);
+        assert_eq!(data(&site, "a").pop().as_deref(), Some("{\"a\":1}"), "{kind}");
+    }
+    for kind in ["application/ndjson", "application/x-ndjson"] {
+        let lines = "{\"channel\":\"b\",\"data\":1}\n{\"channel\":\"b\",\"data\":2}\n";
+        assert_eq!(ids(&route.post(&site, "").body(kind, lines).await).len(), 2, "{kind}");
+    }
+    for kind in ["application/vnd.api+xml", "text/vnd+json", "application/json-seq"] {
+        assert_eq!(route.post(&site, "?channel=a").body(kind, "1").await.status, 415, "{kind}");
+    }
+}
+
 /// Whatever it contains, including white space and line ends.
 pub async fn a_text_is_a_json_string(route: Route) {
     let site = route.site();

@@ -61,7 +61,7 @@ fn ids(answer: &Answer) -> Vec<String> {
 macro_rules! publish_suite {
     ($path:literal, $start:expr) => {
         $crate::publish_suite! { @each $path, $start;
-            accepted { json_is_kept_as_it_was_written a_text_is_a_json_string each_channel_gets_a_message
+            accepted { json_is_kept_as_it_was_written a_text_is_a_json_string other_media_types_of_json_are_accepted each_channel_gets_a_message
                 a_batch_is_added_in_order an_event_has_a_name what_was_answered_can_be_read
                 a_cookie_of_a_page_of_ours_lets_publish }
             refused { without_a_key_nobody_publishes without_a_token_nobody_publishes an_invalid_token_is_rejected

@@ -123,12 +123,15 @@ impl Conn {
         let mut state = self.state();
         let result = change(&mut state);
 
-        if state.transport != state.session.transport() {
+        let upgraded = if state.transport != state.session.transport() {
             state.transport = state.session.transport();
             self.counters().upgrades.inc();
             self.counters().connections_polling.dec();
             self.counters().connections_websocket.inc();
-        }
+            state.peer.clone()
+        } else {
+            None
+        };
         let deadline = match (state.session.deadline(), state.peer_deadline) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, _) => a,
@@ -157,6 +160,10 @@ impl Conn {
         if let Some(at) = schedule {
             let this = Arc::downgrade(self);
             self.core.workers.schedule(&self.home, at, this);
+        }
+        if let Some(peer) = upgraded {
+            let connection = Connection(self.clone());
+            self.core.workers.queue(&self.home, Box::new(move || peer.on_upgrade(&connection)));
         }
         if let Some((reason, peer, permit, waiting, listed)) = closed {
             // 3. No later request finds it.

@@ -29,6 +29,11 @@ pub trait Peer: Send + Sync {
     /// A message has arrived. Messages of one connection are passed one after the other.
     fn on_message(&self, connection: &Connection, message: Data);
 
+    /// The connection has changed from long polling to WebSocket.
+    fn on_upgrade(&self, connection: &Connection) {
+        let _ = connection;
+    }
+
     /// The connection has ended; called once, and nothing is called after it.
     fn on_close(&self, connection: &Connection, reason: DisconnectReason);
 

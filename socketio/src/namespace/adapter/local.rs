@@ -1,19 +1,20 @@
 //! The sockets of one namespace on this server, and the operations of adapters on them.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+mod members;
+
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytestring::ByteString;
 
+use self::members::Members;
 use crate::{
     AckSink, EncodedPacket, Outgoing, Room, Selector, Socket, SocketData,
     engine::{Party, SendError},
-    rooms::{Rooms, TooManyRooms, choice},
+    namespace::room_event::RoomEvents,
+    rooms::TooManyRooms,
     stats::Counters,
 };
 
@@ -28,12 +29,6 @@ pub struct Local {
     members: RwLock<Members>,
     ack_ids: AtomicU64,
     counters: Arc<Counters>,
-}
-
-#[derive(Default)]
-pub(crate) struct Members {
-    sockets: HashMap<ByteString, Socket>,
-    rooms: Rooms,
 }
 
 /// A socket, on this server or another, at the time of the query.
@@ -242,6 +237,15 @@ impl Local {
         socket.early_rooms(|early| early.clone()).unwrap_or_default()
     }
 
+    /// Changes of rooms that the application is to know.
+    pub(in crate::namespace) fn room_events<R>(&self, take: impl FnOnce(&mut RoomEvents) -> R) -> R {
+        take(&mut self.write().events)
+    }
+
+    pub(in crate::namespace) fn has_room_events(&self) -> bool {
+        !self.read().events.is_empty()
+    }
+
     /// Puts the matching sockets into rooms.
     pub fn join(&self, to: &Selector, rooms: &[Room]) {
         for socket in self.handles(to) {
@@ -276,7 +280,7 @@ impl Local {
         let early = socket.early_rooms(std::mem::take).unwrap_or_default();
         for room in rooms.iter().chain(&early) {
             // The session's rooms were within the limit before, and the others are as they were added.
-            let _ = members.rooms.join(socket.id(), room.clone(), 0);
+            let _ = members.join(socket, room, 0);
         }
         members.rooms.of(socket.id()).to_vec()
     }
@@ -293,7 +297,9 @@ impl Local {
         if members.sockets.capacity() > 64 && members.sockets.len() * 4 < members.sockets.capacity() {
             members.sockets.shrink_to_fit();
         }
-        members.rooms.leave_all(sid)
+        let rooms = members.rooms.leave_all(sid);
+        members.left(socket, &rooms);
+        rooms
     }
 
     /// Joins rooms, unless the socket is no longer here; returns the new ones, and the error that prevented the rest.
@@ -311,7 +317,7 @@ impl Local {
             return (joined, result);
         }
         for room in rooms {
-            match members.rooms.join(socket.id(), room.clone(), limit) {
+            match members.join(socket, room, limit) {
                 Ok(true) => joined.push(room.clone()),
                 Ok(false) => {}
                 Err(error) => return (joined, Err(error)),
@@ -326,7 +332,7 @@ impl Local {
             socket.early_rooms(|early| early.retain(|room| !rooms.contains(room)));
             return Vec::new();
         }
-        rooms.iter().filter(|room| members.rooms.leave(socket.id(), room)).cloned().collect()
+        rooms.iter().filter(|room| members.leave(socket, room)).cloned().collect()
     }
 }
 
@@ -342,18 +348,6 @@ fn join_early(early: &mut Vec<Room>, rooms: &[Room], limit: usize) -> Result<(),
         early.push(room.clone());
     }
     Ok(())
-}
-
-impl Members {
-    /// Whether exactly this socket is here: a recovered one has the id of its predecessor.
-    fn contains(&self, socket: &Socket) -> bool {
-        self.sockets.get(socket.id()).is_some_and(|known| known == socket)
-    }
-
-    /// Calls `f` once for each matching socket.
-    fn each(&self, to: &Selector, f: impl FnMut(&Socket)) {
-        choice::each(&self.sockets, &self.rooms, to, f);
-    }
 }
 
 impl std::fmt::Debug for Local {

@@ -91,6 +91,7 @@ impl Socket {
         let rooms = local.remove(self);
         if !rooms.is_empty() {
             inner.namespace.adapter().left(local, &inner.id, &rooms);
+            inner.namespace.report_rooms(&inner.connection);
         }
         inner.namespace.counters().sockets.dec();
         // 4. Waiters are notified. Handlers are dropped last: they may own this very socket, and would keep it alive forever.
@@ -118,6 +119,13 @@ impl Socket {
             run(handler(self.clone(), reason));
         }
         inner.namespace.left_by_one();
+    }
+
+    /// Its connection has changed to another transport.
+    pub(crate) fn upgraded(&self) {
+        for handler in self.upgrade_handlers() {
+            run(handler(self.clone()));
+        }
     }
 
     /// The namespace has taken it: from here on it is connected, and events wait for [`Socket::open`].

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use super::{Phase, Socket};
 use crate::{
     Ack, ConnectError, DisconnectReason, Event, Room,
-    namespace::handler::{self, Called, DisconnectHandler, EventHandler, EventMiddleware, OutgoingHandler},
+    namespace::handler::{
+        self, Called, DisconnectHandler, EventHandler, EventMiddleware, OutgoingHandler, SocketHandler,
+    },
 };
 
 /// Identifies one handler of a socket: returned by [`Socket::add_listener`] and similar methods, taken by [`Socket::remove_listener`].
@@ -39,6 +41,7 @@ pub(super) struct Listeners {
     pub(super) middlewares: Vec<EventMiddleware>,
     pub(super) disconnecting: Vec<DisconnectHandler>,
     pub(super) disconnect: Vec<DisconnectHandler>,
+    upgrade: Vec<SocketHandler>,
     /// Events received before the namespace's handler had its first step.
     pub(super) early: Vec<(Event, Option<u64>)>,
     /// Rooms joined before the socket was admitted, as by a middleware.
@@ -245,6 +248,21 @@ impl Socket {
         F: AsyncFn(Socket, DisconnectReason) + Send + Sync + 'static,
     {
         self.listen(|listeners| listeners.disconnect.push(handler::disconnect(handler)));
+    }
+
+    /// Called when the connection has changed from long polling to WebSocket: `socket.conn.on("upgrade")` in Node. A socket that connects
+    /// later finds the transport in its [`connection`](Self::connection).
+    pub fn on_upgrade<F>(&self, handler: F)
+    where
+        F: AsyncFn(Socket) + Send + Sync + 'static,
+    {
+        self.listen(|listeners| listeners.upgrade.push(handler::socket(handler)));
+    }
+
+    pub(super) fn upgrade_handlers(&self) -> Vec<SocketHandler> {
+        let mut handlers = Vec::new();
+        self.look(|listeners| handlers.clone_from(&listeners.upgrade));
+        handlers
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Listeners) -> R) -> Option<R> {

@@ -15,6 +15,7 @@ impl Socket {
         let (joined, result) = local.join_one(self, &rooms.into_rooms(), limit);
         if !joined.is_empty() {
             self.0.namespace.adapter().joined(local, &self.0.id, &joined);
+            self.0.namespace.report_rooms(&self.0.connection);
         }
         if let Err(error) = result {
             self.0.namespace.counters().rooms_refused.inc();
@@ -29,6 +30,7 @@ impl Socket {
         let left = local.leave_one(self, &rooms.into_rooms());
         if !left.is_empty() {
             self.0.namespace.adapter().left(local, &self.0.id, &left);
+            self.0.namespace.report_rooms(&self.0.connection);
         }
     }
 
