@@ -186,6 +186,9 @@ pub(crate) async fn end(service: &Service, request: &ApiRequest) -> Result<HttpR
     let is_stored = service.bus.store(records.clone()).await;
     let question = Question::End { id: id.clone(), records: replicas::records(&records) };
     let others = replicas::ask::<Obeyed>(service, &question).await;
+    // Of two decisions the bus keeps the newer one, which may end earlier. Whoever comes here last knows both, and stores them as one.
+    let known = service.edge.decided_meanwhile(&records, service.bus.time());
+    let is_stored = if known.is_empty() { is_stored } else { is_stored.and(service.bus.store(known).await) };
     let Obeyed { ended, rejected } = own.and(&others.answers);
     if ended == 0 {
         return Err(unknown(&others.incomplete));

@@ -11,17 +11,17 @@ use crate::{
     site, token,
 };
 
-async fn get(site: &Site, path: &str) -> Value {
+pub(super) async fn get(site: &Site, path: &str) -> Value {
     let answer = site.get(path).token(&site.backend_token(ApiRight::Read)).send().await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.json()
 }
 
-fn ask(site: &Site, method: &str, path: &str) -> Ask {
+pub(super) fn ask(site: &Site, method: &str, path: &str) -> Ask {
     site.ask(method.parse().unwrap(), path).token(&site.backend_token(ApiRight::Write))
 }
 
-async fn registered(site: &Site, count: usize) {
+pub(super) async fn registered(site: &Site, count: usize) {
     until("the connections", || site.service.edge.limits.registry().count() == count).await;
 }
 

@@ -7,6 +7,7 @@ mod channels;
 mod client;
 mod connections;
 mod events;
+mod overlap;
 mod replicas;
 mod users;
 
