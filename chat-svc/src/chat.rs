@@ -154,9 +154,13 @@ impl Chat {
 
 /// Reports problems of the chat to `/readyz` and the log.
 fn watch(service: &Service, sessions: Sessions, cluster: Option<Arc<RedisAdapter>>) {
+    let resumed = match service.edge.settings.bus {
+        BusAddress::Redis(_) => "with another replica",
+        BusAddress::File(_) | BusAddress::Memory => "after a restart",
+    };
     service.edge.readiness.watch(move || {
         let sessions = sessions.problem().map(|why| {
-            let message = format!("sessions are not stored in Redis, so clients cannot resume them elsewhere: {why}");
+            let message = format!("sessions are not stored, so clients cannot resume them {resumed}: {why}");
             Degradation::new(reason::SESSION_STORE, message)
         });
         let cluster = cluster.as_ref().and_then(|cluster| cluster.problem()).map(|why| {

@@ -6,7 +6,7 @@ use edge::{calls::PermissionCall, service::Service, settings::CallKind, subscrib
 use serde::Serialize;
 use shared::{
     live::bus::{IdempotencyKey, Publication},
-    pure::{ChannelName, Cursor, Draft, EventName, Since, fields::text},
+    pure::{ChannelName, Cursor, Draft, EventName, Since, fields::text, name::is_printable},
 };
 use socketio::{Ack, DisconnectReason, Socket};
 
@@ -197,10 +197,10 @@ impl ChatEvents {
         let name = args.text();
         let name = name.as_deref().map(str::trim).filter(|name| {
             let length = name.chars().count();
-            (1..=MAX_NAME_CHARS).contains(&length) && !name.chars().any(char::is_control)
+            (1..=MAX_NAME_CHARS).contains(&length) && name.chars().all(is_shown)
         });
         let name: Arc<str> = name
-            .ok_or_else(|| Refusal::new("bad_name", format!("a name is 1 to {MAX_NAME_CHARS} printable characters")))?
+            .ok_or_else(|| Refusal::new("bad_name", format!("a name is 1 to {MAX_NAME_CHARS} printable characters: none that is invisible or changes the direction of text")))?
             .into();
         {
             let mut state = member.state();
@@ -257,6 +257,13 @@ fn no_room() -> Refusal {
     Refusal::new("no_room", "you are not in a room: `join` one first")
 }
 
+/// Whether a character may be part of a name. Scripts such as Persian and some emoji need joiners, which are invisible themselves.
+fn is_shown(c: char) -> bool {
+    const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
+    const ZERO_WIDTH_JOINER: char = '\u{200d}';
+    is_printable(c) || matches!(c, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER)
+}
+
 /// The key of a chat message, which identifies a repetition for as long as an `Idempotency-Key` does.
 fn key(member: &Member, key: Option<&str>) -> Outcome<Option<IdempotencyKey>> {
     // Applications may send other arguments, which are ignored.
@@ -291,6 +298,16 @@ fn room_of(channel: &ChannelName) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_have_no_character_that_is_invisible_or_turns_text() {
+        for good in ["Mei 时间", "👨\u{200d}👩\u{200d}👧", "می\u{200c}خواهم", "שלום"] {
+            assert!(good.chars().all(is_shown), "{good:?}");
+        }
+        for bad in ["a\u{202e}b", "\u{2066}a", "a\u{200b}", "\u{feff}", "a\u{e000}", "a\tb", "\u{2028}"] {
+            assert!(!bad.chars().all(is_shown), "{bad:?}");
+        }
+    }
 
     #[test]
     fn rooms_are_channels() {

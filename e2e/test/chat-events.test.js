@@ -145,7 +145,7 @@ for (const kind of [STANDALONE, GATEWAY]) {
         ["bad_room", "join"],
         ["bad_room", "leave"],
         ["bad_room", "leave", 7],
-        ...[undefined, null, 7, "", "   ", "x".repeat(41), "a\u0000b", "a\nb", {}].map((name) => ["bad_name", "name", name]),
+        ...[undefined, null, 7, "", "   ", "x".repeat(41), "a\u0000b", "a\nb", "a\u202eb", {}].map((name) => ["bad_name", "name", name]),
         ["bad_name", "name"],
         ...[null, 1, "true", {}].map((typing) => ["bad_typing", "typing", typing]),
         ["bad_typing", "typing"],

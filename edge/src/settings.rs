@@ -294,7 +294,11 @@ impl Settings {
         let memory = Memory::available();
         let streams = streams::read(&mut from, memory);
         let is_secret_empty = from.is_empty_variable(&table::SECRET) && !from.is_given(&table::SECRET);
-        let (faults, unknown) = from.finish();
+        let (mut faults, unknown) = from.finish();
+        if !faults.is_empty() {
+            // A misspelt name may be the reason why another setting is wrong.
+            faults.extend(unknown.iter().cloned().map(Fault::unknown));
+        }
 
         let settings = || {
             Some(Self {

@@ -100,7 +100,7 @@ fn token() -> Command {
                 .long("ttl")
                 .value_name("DURATION")
                 .default_value("1h")
-                .value_parser(ValueParser::new(duration))
+                .value_parser(ValueParser::new(lifetime))
                 .help("How long it is valid, for example 30s, 10m, 1h, 7d"),
         )
         .arg(Arg::new("sub").long("sub").value_name("TEXT").help("The user that it identifies (claim `sub`)"))
@@ -159,6 +159,16 @@ fn listen() -> Command {
         )
 }
 
+/// How long a token is valid.
+fn lifetime(text: &str) -> Result<std::time::Duration, String> {
+    match duration(text)? {
+        std::time::Duration::ZERO => {
+            Err("a token that has expired already is of no use: give a time above 0".to_owned())
+        }
+        lifetime => Ok(lifetime),
+    }
+}
+
 fn publish() -> Command {
     Command::new(PUBLISH)
         .about("Publish a message to one or more channels, and print the ids")
@@ -174,9 +184,9 @@ fn publish() -> Command {
                 .long("text")
                 .value_name("TEXT")
                 .conflicts_with("data")
-                .required_unless_present("data")
                 .help("The data, as text; - reads it from stdin"),
         )
+        .group(clap::ArgGroup::new("payload").args(["data", "text"]).required(true))
         .arg(
             Arg::new("event")
                 .long("event")

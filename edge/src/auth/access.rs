@@ -265,7 +265,8 @@ impl Access {
         }
         match self.bearer {
             None => ApiError::TokenNeeded(format!(
-                "a token is required to {act} `{channel}`; send it as `Authorization: Bearer <token>`"
+                "a token is required to {act} `{channel}`; send it as `Authorization: Bearer <token>`, with Socket.IO as \
+                 `auth: {{token}}`, or with /ws as a second subprotocol beside `trident.v1`"
             )),
             Some(ref bearer) => {
                 let Grants { publish, subscribe, api: _ } = &bearer.claims.trident;

@@ -127,7 +127,25 @@ fn an_invalid_token_is_reported_with_the_reason() {
         (forged(r#"{"alg":"RS256"}"#, r#"{"exp":2000000000}"#), "accepted: HS256"),
         (forged(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, r#"{"exp":2000000000}"#), "crit"),
         (forged(r#"{"alg":"HS256"}"#, "{}"), "the required claim `exp` is missing"),
-        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":"never"}"#), "claim `exp`"),
+        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":"never"}"#), "claim `exp` must be a number of seconds since 1970"),
+        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"nbf":"soon"}"#), "claim `nbf` must be a number of seconds"),
+        (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"sub":5}"#), "claim `sub` must be a text"),
+        (
+            forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"aud":[1]}"#),
+            "claim `aud` must be a text or a list of texts",
+        ),
+        (
+            forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"subscribe":"a.*"}}"#),
+            "claim `trident.subscribe` must be a list of texts",
+        ),
+        (
+            forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":[1]}}"#),
+            "claim `trident.publish` must be a list of texts",
+        ),
+        (
+            forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"api":["admin"]}}"#),
+            "claim `trident.api` must be a list of \"read\" and \"write\"",
+        ),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":-1}"#), "seconds since 1970"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"nbf":1500000000}"#), "claim nbf"),
         (forged(r#"{"alg":"HS256"}"#, r#"{"exp":2000000000,"trident":{"publish":["a*b"]}}"#), "invalid pattern `a*b`"),

@@ -205,7 +205,7 @@ pub(super) fn build(registry: &mut Registry, service: &str, version: &str) {
     let info = Family::<Vec<(String, String)>, Gauge>::default();
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     info.get_or_create(&vec![label("service", service), label("version", version)]).set(1);
-    registry.register("trident_build_info", "Always 1; the labels have version and build", info);
+    registry.register("trident_build_info", "Always 1; the labels are the service and its version", info);
 }
 
 /// The operating system's data on this process (Linux: `/proc/self`; nothing elsewhere), under Prometheus's standard names.

@@ -23,6 +23,11 @@ impl Fault {
         Self { setting: Some(name), message: message.to_string() }
     }
 
+    /// A variable that is no setting.
+    pub(super) fn unknown(message: String) -> Self {
+        Self { setting: None, message }
+    }
+
     pub(super) fn arguments(error: &clap::Error) -> Self {
         Self { setting: None, message: error.to_string().trim_end().to_owned() }
     }

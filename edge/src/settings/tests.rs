@@ -115,6 +115,16 @@ fn an_unknown_flag_is_reported_by_the_parser() {
 }
 
 #[test]
+fn unknown_variables_are_reported_beside_invalid_values() {
+    let faults = read(&[], &[("TRIDENT_HISTORY_COUNT", "x"), ("TRIDENT_FOO", "1")]).unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults[0].starts_with("TRIDENT_HISTORY_COUNT") && faults[1].contains("TRIDENT_FOO has no effect"),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn unknown_variables_are_reported_unless_an_orchestrator_set_them() {
     let settings = read(
         &[],

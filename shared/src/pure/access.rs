@@ -3,6 +3,8 @@
 //! A token's claims arrive here decoded, with a verified signature. [`Claims::check`] checks whether they are valid now, and [`Grants`]
 //! whether they allow a channel. Public channels are a list of [`Patterns`], too.
 
+mod claims;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -136,13 +138,13 @@ impl fmt::Display for Patterns {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     /// The channels that the token may publish to.
-    #[serde(default, skip_serializing_if = "Patterns::is_empty")]
+    #[serde(default, skip_serializing_if = "Patterns::is_empty", deserialize_with = "claims::publish")]
     pub publish: Patterns,
     /// The channels that the token may subscribe to.
-    #[serde(default, skip_serializing_if = "Patterns::is_empty")]
+    #[serde(default, skip_serializing_if = "Patterns::is_empty", deserialize_with = "claims::subscribe")]
     pub subscribe: Patterns,
     /// What the token may do as a backend.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "claims::api")]
     pub api: Vec<ApiRight>,
 }
 
@@ -168,51 +170,26 @@ impl Grants {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     /// When the token expires, in seconds since 1970 (may have a fraction). Required.
-    #[serde(serialize_with = "numeric_date", deserialize_with = "exp")]
+    #[serde(serialize_with = "claims::numeric_date", deserialize_with = "claims::exp")]
     pub exp: f64,
     /// The token is not valid before this time, in the same unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "claims::nbf")]
     pub nbf: Option<f64>,
     /// When the token was issued, in the same unit. A value that is not a number counts as missing.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "number")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "claims::number_or_none")]
     pub iat: Option<f64>,
     /// The user that the token identifies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "claims::sub")]
     pub sub: Option<String>,
     /// The id of the token. A value that is not a text counts as missing.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "claims::text_or_none")]
     pub jti: Option<String>,
     /// The intended recipients of the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "claims::aud")]
     pub aud: Option<Audience>,
     /// The permissions of the token.
     #[serde(default)]
     pub trident: Grants,
-}
-
-/// A type error has to name the claim, which serde does not.
-fn exp<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    f64::deserialize(deserializer).map_err(|error| serde::de::Error::custom(format!("claim `exp`: {error}")))
-}
-
-fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    Ok(serde_json::Value::deserialize(deserializer)?.as_f64())
-}
-
-fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match serde_json::Value::deserialize(deserializer)? {
-        serde_json::Value::String(text) => Some(text),
-        _ => None,
-    })
-}
-
-/// Whole seconds are written as integers, since some readers of tokens accept nothing else.
-fn numeric_date<S: serde::Serializer>(date: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if date.fract() == 0.0 && (0.0..1e15).contains(date) {
-        serializer.serialize_u64(*date as u64)
-    } else {
-        serializer.serialize_f64(*date)
-    }
 }
 
 /// The claim `aud`: one audience or several (RFC 7519 §4.1.3).

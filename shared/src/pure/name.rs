@@ -266,7 +266,8 @@ impl FromStr for EventName {
 /// use, and of spaces only the normal one. Characters of a later Unicode version are accepted.
 ///
 /// Format characters change the direction of the text that follows or are invisible, so that two different names could look the same.
-fn is_printable(c: char) -> bool {
+#[must_use]
+pub fn is_printable(c: char) -> bool {
     match c.general_category() {
         GeneralCategory::Control
         | GeneralCategory::Format

@@ -247,6 +247,7 @@ impl Scanner<'_> {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let found = match self.text[self.at..].chars().next() {
+            Some(quote @ ('\'' | '"')) => format!("`{quote}`"),
             Some(char) => format!("`{}`", char.escape_debug()),
             None => "the end of the text".to_owned(),
         };

@@ -124,7 +124,7 @@ pub(super) fn explain(error: &io::Error) -> String {
         io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
         io::ErrorKind::PermissionDenied => format!("this process has no permission ({error})"),
-        io::ErrorKind::NotFound => "the directory or a file of it does not exist any more".to_owned(),
+        io::ErrorKind::NotFound => "the directory, or a file in it, does not exist".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -126,6 +126,7 @@ fn invalid_json_is_rejected_with_its_position() {
     for (text, message) in [
         ("{\"a\": 1,\n \"b\" 2}", "expected `:` at line 2 column 6, found `2`"),
         ("", "expected a value at line 1 column 1, found the end of the text"),
+        ("{'a': 1}", "expected a key in double quotes at line 1 column 2, found `'`"),
         ("[\"时间\" x", "expected `,` or `]` at line 1 column 7, found `x`"),
     ] {
         assert_eq!(strict(text), Err(PayloadError::Json(message.to_owned())));
