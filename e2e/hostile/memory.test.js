@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { startService } from "../lib/stack.js";
-import { bearer } from "../lib/token.js";
+import { bearer, token } from "../lib/token.js";
 import { until } from "../lib/wait.js";
 import { Crowd, request } from "./crowd.js";
 import { figure } from "./target.js";
@@ -21,15 +21,22 @@ const BUDGETS = {
   TRIDENT_SESSIONS_TOTAL: 2 * MIB,
   TRIDENT_OUTBOX_TOTAL: 16 * MIB,
   TRIDENT_RECEIVE_TOTAL: 4 * MIB,
+  TRIDENT_STREAM_BYTES: 8 * MIB,
 };
+/** Clients between two polls. */
+const IDLE_POLLERS = 16 * MIB;
 const CHANNELS = 10_000;
 /** As docs/OPERATIONS.md adds them up. */
 const SUM = BUDGETS.TRIDENT_HISTORY_TOTAL + BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 + BUDGETS.TRIDENT_IDEMPOTENCY_TOTAL + BUDGETS.TRIDENT_SESSIONS_TOTAL
-  + BUDGETS.TRIDENT_OUTBOX_TOTAL * 1.25 + BUDGETS.TRIDENT_RECEIVE_TOTAL * 3 + CHANNELS * 0.6 * KIB;
+  + BUDGETS.TRIDENT_OUTBOX_TOTAL * 1.25 + BUDGETS.TRIDENT_RECEIVE_TOTAL * 3 + BUDGETS.TRIDENT_STREAM_BYTES + CHANNELS * 0.6 * KIB;
 /** Bytes that each connection may take beside them. */
 const CONNECTION = 16 * KIB;
-/** The largest message, of which one may wait for each reader of a stream. */
+/** The largest message. */
 const MAX_BODY = 64 * KIB;
+/** The largest message of a stream. */
+const MAX_STREAM_BODY = MIB;
+/** What a response takes whose client does not read. */
+const STALLED = 64 * KIB;
 /** What each channel that a connection reads takes, its name included. */
 const SUBSCRIPTION = 0.25 * KIB;
 /** What one Socket.IO connection may have of an incomplete message whatever all others have. */
@@ -42,12 +49,14 @@ const SETTINGS = {
   TRIDENT_MAX_CHANNELS: String(CHANNELS),
   TRIDENT_MAX_CHANNELS_PER_CLIENT: String(CHANNELS),
   TRIDENT_PUBLISH_RATE: "0",
+  TRIDENT_API_RATE: "0",
   // So that nothing ends while it is measured.
   TRIDENT_HEADER_TIMEOUT: "60s",
   TRIDENT_BODY_TIMEOUT: "60s",
 };
 
 const AUTHORIZATION = Object.entries(bearer()).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+const BACKEND = `Authorization: Bearer ${token({ trident: { api: ["write"] } })}\r\n`;
 const upgrade = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
 const UPGRADE = upgrade("/socket.io/?EIO=4&transport=websocket");
 const [TEXT, BINARY] = [1, 2];
@@ -110,7 +119,7 @@ describe("budgets of memory, each filled 1,000 times", () => {
       const mib = (bytes) => `${(bytes / MIB).toFixed(1)} MiB`;
       console.log(`resident ${mib(peak - baseline)} more than at the start; ${mib(bound)} are allowed; ${crowd.closed()} of ${clients} were refused`);
       assert.ok(peak - baseline <= bound, `${mib(peak - baseline)} more than at the start, ${mib(bound)} are allowed`);
-      return { statuses: crowd.callers.flatMap(({ statuses }) => statuses), crowd };
+      return { statuses: crowd.callers.flatMap(({ statuses }) => statuses), closed: crowd.closed() };
     } finally {
       clearInterval(timer);
       crowd.leave();
@@ -138,9 +147,18 @@ describe("budgets of memory, each filled 1,000 times", () => {
     return (await request(server.port, fields["Content-Type"] ? "/data" : "/data?channel=public.doors", { method: "POST", headers, body })).status;
   };
 
+  /** Creates a stream with one message. */
+  const createStream = async (name, type, body) => {
+    const { status } = await request(server.port, `/streams/${name}`, { method: "PUT", headers: { ...bearer(), "Content-Type": type }, body });
+    assert.equal(status, 201);
+  };
+
   before(async () => {
     server = await startService("standalone", SETTINGS);
     assert.equal(await publish("1"), 201);
+    await createStream("public.json", "application/json", JSON.stringify("x".repeat(MAX_STREAM_BODY - 2)));
+    await createStream("public.lines", "text/plain", "\n".repeat(MAX_STREAM_BODY));
+    await createStream("public.bytes", "image/png", "x".repeat(MAX_STREAM_BODY));
     baseline = resident();
   });
   after(async () => {
@@ -185,12 +203,48 @@ describe("budgets of memory, each filled 1,000 times", () => {
     const since = "/data?channel=public.doors&since=earliest&limit=1000";
     await opened(get(since), { paused: true, limits: { trident_unread_answer_bytes: BUDGETS.TRIDENT_OUTBOX_TOTAL / 4 + CLIENTS * 32 * KIB, trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
     for (const path of ["/events?channel=public.doors&since=earliest", `${since}&mode=stream`.replace("&limit=1000", "")]) {
-      await opened(get(path), { paused: true, each: 24 * KIB + MAX_BODY, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
+      await opened(get(path), { paused: true, each: STALLED, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
     }
   });
 
+  test("unread messages of streams, on all routes, and pages of /v1", async () => {
+    const since = "since=earliest";
+    const sse = (name) => get(`/streams/${name}?offset=-1&live=sse`);
+    // Each is the answer to a part of the clients: one crowd takes as long as another.
+    const requests = [
+      sse("public.json"), sse("public.lines"), sse("public.bytes"), get("/streams/public.json"), get(`/events?channel=public.json&${since}`),
+      get(`/events?channel=public.json&format=message&${since}`), get(`/data?channel=public.json&mode=stream&${since}`), get(`/data?channel=public.json&format=raw&${since}`),
+      get(`/data?channel=public.json&${since}`), upgrade(`/ws?channel=public.json&${since}`), get("/v1/channels/public.json/messages", BACKEND),
+    ];
+    const { closed } = await opened((n) => requests[n % requests.length], { paused: true, each: STALLED, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
+    assert.equal(closed, 0);
+  });
+
+  test("streams: appends without an end", async () => {
+    const head = `POST /streams/public.bytes HTTP/1.1\r\nHost: a\r\n${AUTHORIZATION}Content-Type: image/png\r\nContent-Length: ${MAX_STREAM_BODY}\r\n\r\n`;
+    const { statuses } = await opened(head + "x".repeat(200_000), { limits: receiving });
+    assert.ok(statuses.length > CLIENTS / 2 && statuses.every((status) => status === 503), String(statuses.slice(0, 5)));
+  });
+
+  test("long polls of different clients, clients between two polls, and patterns", async () => {
+    const { statuses } = await opened((n) => get("/data?mode=longpoll&channel=public.quiet", `Origin: http://${n}.example\r\n`));
+    assert.deepEqual(statuses, []);
+    // Each is without two others: as many sets of the same channels as clients.
+    const own = (n) => names.filter((_, m) => m !== n % 128 && m !== (n + 1 + Math.floor(n / 128)) % 128).map((name) => `channel=${name}`).join("&");
+    await opened((n) => get(`/data?mode=longpoll&wait=1&${own(n)}`), {
+      each: 128 * SUBSCRIPTION + IDLE_POLLERS / CLIENTS,
+      limits: { trident_idle_poller_bytes: IDLE_POLLERS },
+      then: async (crowd) => {
+        await until("the answers", () => crowd.count(({ statuses: [status] }) => status) === CLIENTS, { within: 20_000 });
+        const idle = await now("trident_idle_poller_bytes");
+        assert.ok(idle > IDLE_POLLERS / 2, `${idle} bytes: the budget is not reached`);
+      },
+    });
+    await opened(get("/events?channel=public.*", BACKEND), { each: STALLED, limits: { trident_log_channels: CHANNELS + 16 + 128 } });
+  });
+
   test("/ws: unread messages, and messages without an end", async () => {
-    await opened(upgrade("/ws?channel=public.doors&since=earliest"), { paused: true, each: 24 * KIB + MAX_BODY, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
+    await opened(upgrade("/ws?channel=public.doors&since=earliest"), { paused: true, each: STALLED, limits: { trident_encoded_bytes: BUDGETS.TRIDENT_ENCODED_TOTAL * 1.125 } });
     const announced = Buffer.concat([Buffer.from(upgrade("/ws")), frame(TEXT, "x".repeat(MAX_BODY - 1), { missing: 1 })]);
     await opened(announced, { limits: receiving });
   });

@@ -36,6 +36,8 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use shared::{live::clock::wall_clock, pure::ChannelName};
 
+#[cfg(test)]
+pub(crate) use self::pollers::MAX_IDLE_BYTES;
 pub use self::{
     channels::ChannelSet,
     id::{ConnectionId, InvalidConnectionId},

@@ -24,6 +24,8 @@ use std::{
 
 pub use channels::NoChannel;
 use channels::Openers;
+#[cfg(test)]
+pub(crate) use rate::MAX_IDENTITIES;
 use rate::{Rate, RateLimited};
 use shared::{
     live::log::{Opener, Vacancy},

@@ -259,7 +259,7 @@ impl Settings {
         let history_total = from.read(&table::HISTORY_TOTAL, values::size_limit_or_auto);
         let encoded_total = from.read(&table::ENCODED_TOTAL, values::size_limit_or_auto);
         let idempotency_total = from.read(&table::IDEMPOTENCY_TOTAL, values::size_limit_or_auto);
-        let max_channels = from.read(&table::MAX_CHANNELS, values::limit);
+        let max_channels = from.read(&table::MAX_CHANNELS, values::limit_or_auto);
         let max_channels_per_client = from.read(&table::MAX_CHANNELS_PER_CLIENT, values::limit_or_auto);
         let max_body = from.read(&table::MAX_BODY, values::size_limit);
         let sessions_total = from.read(&table::SESSIONS_TOTAL, values::size_limit_or_auto);
@@ -290,8 +290,9 @@ impl Settings {
         let access_log = from.read(&table::ACCESS_LOG, values::on_off);
         let trusted_proxies = from.read(&table::TRUSTED_PROXIES, values::networks);
         let client_dir = from.read(&table::CLIENT_DIR, values::directory);
-        let backend = backend::read(&mut from);
         let memory = Memory::available();
+        let max_channels = max_channels.map(|given| given.unwrap_or_else(|| Some(memory::channels(memory))));
+        let backend = backend::read(&mut from, memory);
         let streams = streams::read(&mut from, memory);
         let is_secret_empty = from.is_empty_variable(&table::SECRET) && !from.is_given(&table::SECRET);
         let (mut faults, unknown) = from.finish();

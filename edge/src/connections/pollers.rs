@@ -25,7 +25,7 @@ use crate::metrics::Transport;
 /// How long a client has for its next poll, in addition to the `wait` of the last one.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// Bytes of connections between two polls.
-const MAX_IDLE_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_IDLE_BYTES: usize = 16 * 1024 * 1024;
 /// The memory of such a connection in addition to its channels: itself, its places in the tables, its waker.
 const OVERHEAD: usize = 320;
 /// The number of parts of the table, each with its own lock.

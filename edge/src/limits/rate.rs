@@ -11,7 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
 use crate::auth::Identity;
 
 /// Maximum number of identities with a bucket of their own; beyond, identities share buckets.
-const MAX_IDENTITIES: usize = 65_536;
+pub(crate) const MAX_IDENTITIES: usize = 65_536;
 /// The number of shared buckets.
 const SHARED: u64 = 1024;
 /// The number of checks between two clean-ups.

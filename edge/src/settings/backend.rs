@@ -6,7 +6,7 @@ use outgoing::SigningSecret;
 use shared::pure::{EventKinds, Publisher, access::Patterns};
 
 use super::{
-    CallSettings, HookSettings, calls, hooks,
+    CallSettings, HookSettings, Memory, calls, hooks, memory,
     sources::Sources,
     table,
     values::{self, shown},
@@ -59,13 +59,14 @@ impl EventSettings {
 }
 
 /// Reads them.
-pub(super) fn read(from: &mut Sources<'_>) -> Option<BackendSettings> {
+pub(super) fn read(from: &mut Sources<'_>, machine: Option<Memory>) -> Option<BackendSettings> {
     let show_user = from.read(&table::SHOW_USER, str::parse);
     let api_rate = from.read(&table::API_RATE, values::rate);
     let chat = from.read(&table::CHAT, values::on_off);
     let hook_secrets = from.read(&table::HOOK_SECRET, hook_secrets);
     let kinds = from.read(&table::EVENTS, str::parse);
-    let bytes = from.read(&table::EVENTS_BYTES, values::size_limit);
+    let bytes = from.read(&table::EVENTS_BYTES, values::size_limit_or_auto);
+    let bytes = bytes.map(|given| given.unwrap_or_else(|| Some(memory::events_total(machine))));
     let rate = from.read(&table::EVENTS_RATE, values::rate);
     let mut warnings = Vec::new();
     let calls = calls::read(from, &mut warnings);

@@ -4,15 +4,23 @@
 
 use std::{fmt, path::Path};
 
-/// The share of the memory for messages, and for connections.
-const QUARTER: u64 = 4;
-/// The share of the memory for messages queued for clients.
-const EIGHTH: u64 = 8;
-/// The share of the memory for caches.
-const SMALL: u64 = 32;
+/// Shares are in parts of this many: all of them together fit into 512 MiB.
+const PARTS: u64 = 64;
+/// The share for messages, and for connections.
+const LARGE: u64 = 12;
+/// The share for messages queued for clients, and for streams.
+const MEDIUM: u64 = 6;
+/// The share for channels without messages.
+const CHANNELS: u64 = 4;
+/// The share for each cache, and for requests in progress.
+const SMALL: u64 = 2;
+/// The share for the events of `$events`.
+const EVENTS: u64 = 1;
 /// The average memory assumed for a connection: an idle one takes 3 to 6 KiB, one that is being written to more.
 const CONNECTION: u64 = 16 * 1024;
-/// The minimum of a small share.
+/// The memory of a channel that is read although it has no messages.
+const CHANNEL: u64 = 614;
+/// The minimum of a share.
 const LEAST: u64 = 1024 * 1024;
 
 /// The amount of memory, and its source.
@@ -84,9 +92,9 @@ fn groups(cgroup: &str) -> Vec<String> {
     files
 }
 
-/// Bytes of all channels: a quarter of the memory, at most 512 MiB.
+/// Bytes of all channels: 3/16 of the memory, at most 512 MiB.
 pub(super) fn history_total(memory: Option<Memory>) -> usize {
-    share(memory, QUARTER, 512 << 20)
+    share(memory, LARGE, 512 << 20)
 }
 
 /// Bytes of a cache: 1/32 of the memory, at most 64 MiB.
@@ -94,24 +102,35 @@ pub(super) fn small_total(memory: Option<Memory>) -> usize {
     share(memory, SMALL, 64 << 20)
 }
 
-/// Bytes of messages queued for Socket.IO clients: an eighth of the memory, at most 256 MiB.
+/// Bytes of the events for backends: 1/64 of the memory, at most 32 MiB.
+pub(super) fn events_total(memory: Option<Memory>) -> usize {
+    share(memory, EVENTS, 32 << 20)
+}
+
+/// Channels without messages: as many as 1/16 of the memory suffices for, at most 250,000.
+pub(super) fn channels(memory: Option<Memory>) -> usize {
+    share(memory, CHANNELS, 250_000 * CHANNEL) / usize::try_from(CHANNEL).unwrap_or(usize::MAX)
+}
+
+/// Bytes of messages queued for Socket.IO clients, and of streams: 3/32 of the memory, at most 256 MiB.
 pub(super) fn outbox_total(memory: Option<Memory>) -> usize {
-    share(memory, EIGHTH, 256 << 20)
+    share(memory, MEDIUM, 256 << 20)
 }
 
-/// Connections: as many as a quarter of the memory suffices for, at most 100,000.
+/// Connections: as many as 3/16 of the memory suffices for, at most 100,000.
 pub(super) fn connections(memory: Option<Memory>) -> usize {
-    share(memory, QUARTER, 100_000 * CONNECTION) / usize::try_from(CONNECTION).unwrap_or(usize::MAX)
+    share(memory, LARGE, 100_000 * CONNECTION) / usize::try_from(CONNECTION).unwrap_or(usize::MAX)
 }
 
-fn share(memory: Option<Memory>, part: u64, most: u64) -> usize {
-    let share = memory.map_or(most, |memory| (memory.bytes / part).clamp(LEAST, most));
+fn share(memory: Option<Memory>, parts: u64, most: u64) -> usize {
+    let share = memory.map_or(most, |memory| (memory.bytes / PARTS * parts).clamp(LEAST, most));
     usize::try_from(share).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{connections::MAX_IDLE_BYTES, limits::MAX_IDENTITIES};
 
     const MEMINFO: &str = "MemTotal:        8000000 kB\nMemFree:  1 kB\n";
 
@@ -144,8 +163,36 @@ mod tests {
             (connections(memory), history_total(memory) >> 20, outbox_total(memory) >> 20, small_total(memory) >> 20)
         };
         assert_eq!(of(16 * 1024), (100_000, 512, 256, 64));
-        assert_eq!(of(512), (8_192, 128, 64, 16));
+        assert_eq!(of(512), (6_144, 96, 48, 16));
         assert_eq!(of(1), (64, 1, 1, 1));
         assert_eq!((connections(None), history_total(None)), (100_000, 512 << 20));
+        assert_eq!((channels(None), events_total(None)), (250_000, 32 << 20));
+    }
+
+    /// Case 5.8: the budgets that docs/OPERATIONS.md lists, without what a connection may take beyond 16 KiB, what only tokens with `trident.api`
+    /// can fill, and a log on disk.
+    #[test]
+    fn all_budgets_together_fit_into_a_small_machine() {
+        let memory = Some(Memory { bytes: 512 << 20, is_limit: true });
+        let (small, outbox, events) = (small_total(memory), outbox_total(memory), events_total(memory));
+        let budgets = [
+            ("messages", history_total(memory)),
+            ("streams", outbox),
+            ("encoded forms, and an eighth", small * 9 / 8),
+            ("idempotency keys", small),
+            ("recovery sessions", small),
+            ("messages for Socket.IO clients", outbox),
+            ("unread answers to polls", outbox / 4),
+            ("requests, incomplete Socket.IO messages, Socket.IO events, calls", 4 * small),
+            ("remembered answers", small),
+            ("events for backends, and those that wait", events * 5 / 4),
+            ("channels without messages", channels(memory) * 614),
+            ("connections", connections(memory) * 16 * 1024),
+            ("clients between two polls", MAX_IDLE_BYTES),
+            ("rates of publications", MAX_IDENTITIES * 200),
+            ("an idle process", 10 << 20),
+        ];
+        let sum: usize = budgets.iter().map(|(_, bytes)| bytes).sum();
+        assert!(sum <= 512 << 20, "{} KiB: {budgets:?}", sum >> 10);
     }
 }

@@ -89,7 +89,7 @@ settings! {
         HISTORY_COUNT "N" "1000" "Messages per channel; with a file: bus 100000 by default"
         HISTORY_BYTES "SIZE" "8MiB" "Bytes per channel; with a file: bus 256MiB by default"
         HISTORY_AGE "DURATION" "1h" "Maximum age of a message; with a file: bus 7d by default"
-        HISTORY_TOTAL "SIZE" "auto" "Memory for all channels together; auto: a quarter of the memory, at most 512MiB"
+        HISTORY_TOTAL "SIZE" "auto" "Memory for all channels together; auto: 3/16 of the memory, at most 512MiB"
         DISK_TOTAL "SIZE" "4GiB" "Disk space of a file: bus for all channels together"
         PURGE_WITHIN "DURATION" "24h" "Time within which the bytes of messages that /v1 purged are erased from the disk of a file: bus"
     }
@@ -119,13 +119,13 @@ settings! {
     "Limits (0 = no limit)" {
         ENCODED_TOTAL "SIZE" "auto" "Memory for cached encoded messages; auto: 1/32 of the memory, at most 64MiB"
         IDEMPOTENCY_TOTAL "SIZE" "auto" "Memory for the Idempotency-Keys of the last five minutes; auto: 1/32 of the memory, at most 64MiB"
-        MAX_CHANNELS "N" "250000" "Maximum number of channels that have readers but no messages"
+        MAX_CHANNELS "N" "auto" "Maximum number of channels that have readers but no messages; auto: 0.6KiB each in 1/16 of the memory, at most 250000"
         MAX_CHANNELS_PER_CLIENT "N" "auto" "The same for one token or address; auto: a quarter of them"
         MAX_BODY "SIZE" "64KiB" "Maximum size of a request body"
         SESSIONS_TOTAL "SIZE" "auto" "Memory for recovery sessions of disconnected Socket.IO clients; above it, the oldest are evicted; auto: 1/32 of the memory, at most 64MiB"
-        OUTBOX_TOTAL "SIZE" "auto" "Memory for messages queued for Socket.IO clients, at most a quarter of it for one client; the same quarter again for long answers to polls; auto: 1/8 of the memory, at most 256MiB"
+        OUTBOX_TOTAL "SIZE" "auto" "Memory for messages queued for Socket.IO clients, at most a quarter of it for one client; the same quarter again for long answers to polls; auto: 3/32 of the memory, at most 256MiB"
         RECEIVE_TOTAL "SIZE" "auto" "Memory for requests that are incomplete or not answered yet; the same again for incomplete Socket.IO messages, and for Socket.IO events in progress; auto: 1/32 of the memory, at most 64MiB"
-        MAX_CONNECTIONS "N" "auto" "Maximum number of streams, long polls and sockets at a time; auto: 16KiB each in a quarter of the memory, at most 100000"
+        MAX_CONNECTIONS "N" "auto" "Maximum number of streams, long polls and sockets at a time; auto: 16KiB each in 3/16 of the memory, at most 100000"
         MAX_CONNECTIONS_PER_ADDRESS "N" "0" "The same for one client address (IPv6: one /64)"
         CONNECT_RATE "N" "0" "Streams, polls and sockets per second that one client address may open"
         PUBLISH_RATE "N" "10000" "Published messages per second of one token or address"
@@ -134,7 +134,7 @@ settings! {
     }
     "Events for backends" {
         EVENTS "KIND,…" "none" "Kinds of events that are written to the channel $events: all, none, or some of connected, disconnected, subscribed, unsubscribed, channel_occupied, channel_vacated, member_added, member_removed, client_event, api_write"
-        EVENTS_BYTES "SIZE" "32MiB" "Memory for the events of $events, apart from that for other channels (0 = no limit)"
+        EVENTS_BYTES "SIZE" "auto" "Memory for the events of $events, apart from that for other channels; auto: 1/64 of the memory, at most 32MiB (0 = no limit)"
         EVENTS_RATE "N" "1000" "Events per second of one process; events above the rate are counted in a gap (0 = no limit)"
     }
     "Webhooks" {
@@ -148,7 +148,7 @@ settings! {
         STREAMS_PATH "PATH" "/streams" "Path under which streams are served"
         STREAMS_ANONYMOUS "on|off" "off" "Streams need no token: anyone can create, read, append to and delete those of TRIDENT_STREAMS; for testing only"
         STREAM_MAX_BODY "SIZE" "1MiB" "Maximum size of the body of an append (0 = no limit)"
-        STREAM_BYTES "SIZE" "auto" "Memory for all streams together; above it, appends are rejected; auto: 1/8 of the memory, at most 256MiB (0 = no limit)"
+        STREAM_BYTES "SIZE" "auto" "Memory for all streams together; above it, appends are rejected; auto: 3/32 of the memory, at most 256MiB (0 = no limit)"
     }
     "Times" {
         KEEPALIVE "DURATION" "15s" "Idle time on a stream after which a keep-alive is sent"
