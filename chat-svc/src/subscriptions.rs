@@ -32,7 +32,13 @@ impl ChatEvents {
         let since = fields.text("since", "a cursor or \"earliest\"")?;
         let since: Option<Since> =
             since.map(|since| since.parse()).transpose().map_err(|error| Refusal::new("bad_cursor", error))?;
-        self.permit(member, &channels).await?;
+        let mut asked = member.access.require_subscribe_all(&channels)?;
+        // A repetition without a cursor changes nothing: the application has decided already.
+        if since.is_none() {
+            let state = member.state();
+            asked.retain(|channel| !state.subscriptions.contains(channel));
+        }
+        self.ask_about(member, &asked).await?;
         if let Some(since) = since {
             self.filled().await?;
             if let Since::After(cursor) = since {
@@ -69,8 +75,13 @@ impl ChatEvents {
     /// Whether a member may read `channels`: by its token, or as the application decides.
     pub(crate) async fn permit(&self, member: &Member, channels: &[ChannelName]) -> Outcome<()> {
         let asked = member.access.require_subscribe_all(channels)?;
-        if !asked.is_empty() {
-            PermissionCall::subscribe(&self.service.edge, &member.access, &asked).await?;
+        self.ask_about(member, &asked).await
+    }
+
+    /// Asks the application whether a member may read `channels`.
+    async fn ask_about(&self, member: &Member, channels: &[ChannelName]) -> Outcome<()> {
+        if !channels.is_empty() {
+            PermissionCall::subscribe(&self.service.edge, &member.access, channels).await?;
         }
         Ok(())
     }

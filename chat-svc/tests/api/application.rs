@@ -313,3 +313,27 @@ async fn a_client_that_may_not_read_the_first_room_begins_in_none() {
     assert_eq!(client.refused(r#""chat message","hi""#).await, "no_room");
     assert_eq!(client.asks(r#""join","tea""#).await["ok"], true);
 }
+
+#[actix_web::test]
+async fn a_repeated_subscription_causes_no_call() {
+    let (site, backend) = called(&[("TRIDENT_CALLS", "subscribe")]).await;
+    let calls = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let made = calls.clone();
+    backend.answer_all(move |call| {
+        made.borrow_mut().push(call["channels"].clone());
+        json!({ "allow": true })
+    });
+    let mut client = Client::connect(&site).await;
+    calls.take();
+    for _ in 0..3 {
+        assert_eq!(client.asks(r#""subscribe",{"channels":["orders"]}"#).await["ok"], true);
+    }
+    assert_eq!(calls.take(), [json!(["orders"])]);
+    // What is new is asked about, and so are older messages.
+    assert_eq!(client.asks(r#""subscribe",{"channels":["orders","news"]}"#).await["ok"], true);
+    assert_eq!(client.asks(r#""subscribe",{"channels":["orders"],"since":"earliest"}"#).await["ok"], true);
+    assert_eq!(calls.take(), [json!(["news"]), json!(["orders"])]);
+    assert_eq!(client.asks(r#""unsubscribe",{"channels":["orders"]}"#).await["ok"], true);
+    assert_eq!(client.asks(r#""subscribe",{"channels":["news","orders"]}"#).await["ok"], true);
+    assert_eq!(calls.take(), [json!(["orders"])]);
+}

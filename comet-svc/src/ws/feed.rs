@@ -146,6 +146,11 @@ impl Feed {
         self.live.channels().cloned().collect()
     }
 
+    /// Whether `channel` is subscribed to.
+    pub(super) fn reads(&self, channel: &ChannelName) -> bool {
+        self.live.reads(channel)
+    }
+
     fn is_full(&self, more: usize) -> bool {
         let waiting: usize = self.catch_ups.iter().map(|catch_up| catch_up.channels.len()).sum();
         self.catch_ups.len() >= MAX_CATCH_UPS || waiting + more > MAX_CATCH_UP_CHANNELS

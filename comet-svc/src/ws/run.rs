@@ -15,7 +15,7 @@ use shared::{
 };
 use tokio::time::timeout;
 
-use super::command::Action;
+use super::{command::Action, feed::Feed};
 
 /// How long a subscription waits for a log that is being loaded.
 const FILLED_WITHIN: Duration = Duration::from_secs(3);
@@ -30,14 +30,41 @@ pub(super) enum Done {
     Published(Cursor),
 }
 
-/// Runs `action` for the client with `access`.
+/// Runs `action` for the client with `access`, whose connection reads `feed`.
 ///
 /// # Errors
 /// As the same request over HTTP.
-pub(super) async fn run(service: Service, access: Access, action: Action) -> Result<Done, ApiError> {
+pub(super) fn run(
+    service: Service,
+    access: Access,
+    feed: &Feed,
+    action: Action,
+) -> impl Future<Output = Result<Done, ApiError>> + use<> {
+    let asked = channels_to_ask(&access, feed, &action);
+    run_permitted(service, access, asked, action)
+}
+
+/// The channels about which the application is asked before `action` runs. A repeated subscription without a cursor changes nothing, and
+/// clients send one as a sign of life: the application is not asked about channels that the connection reads already.
+fn channels_to_ask(access: &Access, feed: &Feed, action: &Action) -> Result<Vec<ChannelName>, ApiError> {
+    let Action::Subscribe { channels, since } = action else { return Ok(Vec::new()) };
+    let mut asked = access.require_subscribe_all(channels)?;
+    if since.unwrap_or_default() == Since::Now {
+        asked.retain(|channel| !feed.reads(channel));
+    }
+    Ok(asked)
+}
+
+/// As [`run`], once it is known which channels the application is asked about.
+async fn run_permitted(
+    service: Service,
+    access: Access,
+    asked: Result<Vec<ChannelName>, ApiError>,
+    action: Action,
+) -> Result<Done, ApiError> {
+    let asked = asked?;
     match action {
         Action::Subscribe { channels, since } => {
-            let asked = access.require_subscribe_all(&channels)?;
             if !asked.is_empty() {
                 PermissionCall::subscribe(&service.edge, &access, &asked).await?;
             }

@@ -255,7 +255,7 @@ impl Socket {
                 Step::Pong => self.alive.pong(),
                 Step::Reply(bytes) => return Poll::Ready(Some(bytes)),
                 Step::Run(command) => {
-                    let done = run::run(self.service.clone(), self.access.clone(), command.action);
+                    let done = run::run(self.service.clone(), self.access.clone(), &self.feed, command.action);
                     self.command = Some(Running { id: command.id, done: Box::pin(done) });
                 }
                 Step::Close(before, close) => {

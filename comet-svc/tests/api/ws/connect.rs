@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Client, request};
+use super::{Client, request, subscribe};
 use crate::connect::asked;
 
 #[actix_web::test]
@@ -51,4 +51,30 @@ async fn the_application_decides_about_commands() {
     let message = if one.get("ok").is_some() { other } else { one };
     assert_eq!(message["data"], 8);
     assert_eq!(Client::open(&site, "?channel=secret").await.closed().await, Some(4403));
+}
+
+#[actix_web::test]
+async fn a_repeated_subscription_causes_no_call() {
+    let backend = edge::testing::backend::Backend::start().await;
+    let url = backend.url();
+    let site = crate::site(&[("TRIDENT_CALL_URL", &url), ("TRIDENT_CALLS", "subscribe")]);
+    let calls = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let made = calls.clone();
+    backend.answer_all(move |call| {
+        made.borrow_mut().push(call["channels"].clone());
+        json!({ "allow": true })
+    });
+    let mut client = Client::open(&site, "?channel=orders").await;
+    for _ in 0..3 {
+        assert_eq!(client.ask(subscribe(&["orders"], None)).await["ok"], true);
+    }
+    assert_eq!(calls.take(), [json!(["orders"])]);
+    // What is new is asked about, and so are older messages.
+    assert_eq!(client.ask(subscribe(&["orders", "news"], None)).await["ok"], true);
+    assert_eq!(client.ask(subscribe(&["orders"], Some("earliest"))).await["ok"], true);
+    assert_eq!(calls.take(), [json!(["news"]), json!(["orders"])]);
+    let unsubscribe = json!({ "unsubscribe": { "channels": ["orders"] } });
+    assert_eq!(client.ask(unsubscribe).await["ok"], true);
+    assert_eq!(client.ask(subscribe(&["news", "orders"], None)).await["ok"], true);
+    assert_eq!(calls.take(), [json!(["orders"])]);
 }
