@@ -51,8 +51,9 @@ const inPage = (times, wanted, prelude = "") => async ({ shell, block, browser }
   const page = await tab(browser, { bypassCSP: true });
   await page.goto(`${shell.base}/`);
   await page.addScriptTag({ url: `${shell.base}/socket.io/socket.io.js` });
-  await page.evaluate(`window.shown = []; window.show = (...what) => shown.push(JSON.stringify(what)); ${prelude}`);
-  await page.evaluate(`(async () => {\n${block.text}\n})()`);
+  await page.evaluate(`window.shown = []; window.show = (...what) => shown.push(JSON.stringify(what));`);
+  // In one task: the block may wait for what the line before it begins.
+  await page.evaluate(`(async () => {\n${prelude}\n${block.text}\n})()`);
   await page.waitForFunction(([times, source]) => shown.filter((one) => new RegExp(source).test(one)).length >= times, [times, wanted.source], { timeout: 15_000 });
   await page.context().close();
 };
