@@ -60,22 +60,42 @@ export function say(word, values = {}) {
   return words[language][word].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
+/** Values as nodes, separated by commas. Each is isolated, so that right-to-left names do not reorder the text around them. */
+export function apart(values) {
+  return [values].flat().flatMap((value, at) => {
+    const node = document.createElement("bdi");
+    node.textContent = String(value);
+    return at === 0 ? [node] : [", ", node];
+  });
+}
+
+/** The same as `say`, with each value, or each of a list, isolated: for values that somebody else chose. */
+export function sayApart(word, values = {}) {
+  return words[language][word].split(/\{(\w+)\}/).flatMap((part, at) => (at % 2 === 0 ? [part] : apart(values[part] ?? "")));
+}
+
+/** Shows a text, or texts and nodes. Unchanged text is left alone, so that screen readers do not repeat it. */
+export function put(element, what) {
+  const content = document.createDocumentFragment();
+  content.append(...[what].flat());
+  if (element.textContent !== content.textContent) element.replaceChildren(content);
+}
+
 /** Calls `show` now and whenever the language changes. */
 export function inEveryLanguage(show) {
   listeners.add(show);
   show();
 }
 
-/** Sets a text that stays right when the language changes. Unchanged text is left alone, so that screen readers do not repeat it. */
+/** Sets what `put` shows, so that it stays right when the language changes. */
 const texts = new Map();
 export function setText(element, text) {
   texts.set(element, text);
-  const now = text();
-  if (element.textContent !== now) element.textContent = now;
+  put(element, text());
 }
 listeners.add(() => {
   for (const [element, text] of texts) {
-    if (element.isConnected) element.textContent = text();
+    if (element.isConnected) put(element, text());
     else texts.delete(element);
   }
 });

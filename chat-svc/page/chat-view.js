@@ -1,6 +1,6 @@
 // What the page shows of its rooms. Buttons call the actions that `bind` was given.
 
-import { currentLanguage, inEveryLanguage, say, setText } from "./page.js";
+import { currentLanguage, inEveryLanguage, say, sayApart, setText } from "./page.js";
 import { FIRST_ROOM, roomOf, rooms, session } from "./chat-rooms.js";
 
 export const part = (id) => document.getElementById(id);
@@ -21,7 +21,7 @@ export function bind(given) {
 function element(name, className, text) {
   const made = document.createElement(name);
   if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
+  if (text !== undefined) made.append(...[text].flat());
   return made;
 }
 
@@ -145,7 +145,7 @@ export function showRooms() {
   lay(part("rooms"), [...rooms.keys()].map(roomRow));
   for (const name of roomRows.keys()) if (!rooms.has(name)) roomRows.delete(name);
   const { people, count } = roomOf(current);
-  const rows = people.map((name) => element("li", "", name === me ? say("you", { name }) : name));
+  const rows = people.map((name) => element("li", "", [element("span", "", name === me ? sayApart("you", { name }) : name)]));
   if (count > people.length) rows.push(element("li", "more soft", people.length ? say("more", { count: count - people.length }) : say("count", { count })));
   part("people").replaceChildren(...rows);
   part("title").textContent = hasRooms ? current : say("chat");
@@ -156,12 +156,12 @@ export function showRooms() {
 export function showTyping() {
   const names = [...roomOf(session.current).typing.keys()].filter((name) => name !== session.me);
   const word = names.length > 3 ? "typing.many" : names.length > 1 ? "typing.few" : "typing.one";
-  setText(part("typing"), () => (names.length === 0 ? "" : say(word, { names: names.join(", ") })));
+  setText(part("typing"), () => (names.length === 0 ? "" : sayApart(word, { names })));
 }
 
 // ---- the connection ----
 
-/** `state` is `wait`, `live` or `down`; `trouble` gives a sentence in the language of the page. */
+/** `state` is `wait`, `live` or `down`; `trouble` gives a sentence in the language of the page, or its parts. */
 export function showState(state, word, trouble = () => "") {
   part("state").dataset.state = state;
   setText(part("state"), () => say(word));

@@ -6,7 +6,7 @@
 import { reason } from "./chat-text.js";
 import { FIRST_ROOM, adopt, fromHistory, isAfter, nameOf, newestId, roomOf, rooms, session, setPeople, storeRooms, storedRooms, take, textOf } from "./chat-rooms.js";
 import { bind, part, showMessages, showRooms, showState, showTransport, showTyping, toEnd } from "./chat-view.js";
-import { isReachable, memory, say, startPage } from "./page.js";
+import { isReachable, memory, say, sayApart, startPage } from "./page.js";
 
 const ACK_WITHIN = 10_000;
 const JOIN_WITHIN = 4_000;
@@ -162,7 +162,7 @@ async function onConnect() {
     if (session.me) {
       const name = session.me;
       const answer = await ask(JOIN_WITHIN, "name", name);
-      if (!answer.ok && !answer.silent) showState("live", "state.live", () => say("no.name", { name, why: reason(answer.error) }));
+      if (!answer.ok && !answer.silent) showState("live", "state.live", () => sayApart("no.name", { name, why: reason(answer.error) }));
     }
     // The current room last: messages are sent to the room that was entered last.
     for (const name of [...rooms.keys()].filter((name) => name !== session.current)) await join(name, { quietly: true });
@@ -247,7 +247,7 @@ part("name").addEventListener("change", async () => {
   }
   const answer = await ask(ACK_WITHIN, "name", wanted);
   if (!answer.ok) {
-    showState("live", "state.live", () => say("no.name", { name: wanted, why: reason(answer.error) }));
+    showState("live", "state.live", () => sayApart("no.name", { name: wanted, why: reason(answer.error) }));
     part("name").value = session.me;
     return;
   }

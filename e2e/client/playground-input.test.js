@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
+import { io } from "socket.io-client";
 import { SIZES, tab } from "../lib/browser.js";
 import { ONE_LOG, STANDALONE } from "../lib/stack.js";
 import { token } from "../lib/token.js";
@@ -82,14 +83,15 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground, input: ${kind}`,
   test("the form says what the token allows, where to get one, and picks a channel that may be published to", async () => {
     await play.visit(SIZES.desktop, "random");
     const state = play.page.locator("#token-state");
-    await state.filter({ hasText: "Publishing needs a token. standalone prints a link with one" }).waitFor();
+    await state.filter({ hasText: "“standalone token --help” shows how. A standalone that starts without TRIDENT_SECRET prints a link" }).waitFor();
     await play.page.locator("#token").fill(token({ trident: { publish: ["orders", "news.*"], subscribe: ["jobs"] } }));
     assert.equal(await play.page.locator("#to").inputValue(), "orders");
-    await state.filter({ hasText: /^Publish: orders, news\.\*\. Receive: jobs\. Valid until .+\.$/ }).waitFor();
+    await state.filter({ hasText: /^Publish: orders, news\.\*\. Receive: jobs, and public channels\. Valid until .+\.$/ }).waitFor();
     await play.page.locator("#to").fill("random");
     await state.and(play.page.locator(".bad")).filter({ hasText: "This token does not allow publishing to random. It allows: orders, news.*." }).waitFor();
     await play.page.locator("#token").fill(token({ trident: { publish: ["public.*"], subscribe: [] } }));
     assert.equal(await play.page.locator("#to").inputValue(), "public.hello");
+    await state.filter({ hasText: "Receive: public channels. Valid" }).waitFor();
     await play.page.getByRole("button", { name: "Publish" }).click();
     await play.page.locator("#published").filter({ hasText: "to public.hello. The panes below listen to another channel." }).waitFor();
     await play.page.getByRole("button", { name: "Listen to public.hello" }).click();
@@ -217,8 +219,48 @@ for (const kind of [STANDALONE, ONE_LOG]) describe(`playground, input: ${kind}`,
     }
     await play.page.getByLabel("Room").fill("not a room");
     await play.page.getByRole("button", { name: "Enter" }).click();
-    await play.page.locator("#talk-typing.bad").filter({ hasText: /\w/ }).waitFor();
+    await play.page.locator("#talk-typing.bad").filter({ hasText: "_ - . ~ and / between segments." }).waitFor();
     await other.context().close();
+  });
+
+  test("right-to-left names do not reorder the text around them", async () => {
+    await play.visit();
+    const room = play.name("bidi");
+    const names = ["אבג", "דהו"];
+    const others = [];
+    for (const name of names) {
+      const socket = io(play.stack.base, { forceNew: true, transports: ["websocket"] });
+      others.push(socket);
+      assert.equal((await socket.emitWithAck("name", name)).ok, true);
+      assert.equal((await socket.emitWithAck("join", room)).ok, true);
+    }
+    await play.page.locator('#talk-state[data-phase="open"]').waitFor();
+    await play.page.getByLabel("Room").fill(room);
+    await play.page.getByLabel("Room").press("Enter");
+    for (const name of names) await play.page.locator("#talk-people", { hasText: name }).waitFor();
+    for (const socket of others) await socket.emitWithAck("typing", true);
+    for (const name of names) await play.page.locator("#talk-typing", { hasText: name }).waitFor();
+    for (const place of ["#talk-people", "#talk-typing"]) {
+      // Where each name begins on the screen, in the order of the text.
+      const lefts = await play.page.locator(place).evaluate((element, names) => {
+        const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        const found = [];
+        for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+          for (const name of names) {
+            const at = text.data.indexOf(name);
+            if (at < 0) continue;
+            const range = document.createRange();
+            range.setStart(text, at);
+            range.setEnd(text, at + name.length);
+            found.push([element.textContent.indexOf(name), range.getBoundingClientRect().left]);
+          }
+        }
+        return found.toSorted(([a], [b]) => a - b).map(([, left]) => left);
+      }, names);
+      assert.equal(lefts.length, 2, place);
+      assert.ok(lefts[0] < lefts[1], `${place}: ${lefts}`);
+    }
+    for (const socket of others) socket.disconnect();
   });
 
   test("another channel is opened by the keyboard alone", async () => {

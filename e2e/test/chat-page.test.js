@@ -114,6 +114,8 @@ describe("chat page", () => {
     t.after(() => next.stop());
     await live(page);
     await page.locator("#people li", { hasText: "Mei (you)" }).waitFor();
+    // A name cannot reorder the text around it.
+    await page.locator("#people li bdi", { hasText: /^Mei$/ }).waitFor();
     const friend = await chat(next.base);
     const { members } = await friend.ask("join", room);
     assert.ok(members.includes("Mei"), JSON.stringify(members));

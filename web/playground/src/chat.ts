@@ -1,9 +1,9 @@
 import { io, type Socket } from "socket.io-client";
 import { BASE } from "./base.js";
-import { isReachable } from "../../page.js";
+import { apart, isReachable, put, type Content } from "../../page.js";
 import { isServerAway, missed, whenReachChanges } from "./reach.js";
 import { explain } from "./reason.js";
-import { inEveryLanguage, say } from "./text.js";
+import { inEveryLanguage, say, sayApart } from "./text.js";
 
 /** What the server says of a message. */
 interface Meta {
@@ -150,7 +150,7 @@ export class Chat {
     const line = document.createElement("li");
     for (const [kind, text] of [["b", meta.from ?? ""], ["span", textOf(data)]] as const) {
       const part = document.createElement(kind);
-      part.textContent = text;
+      part.append(...apart(text));
       line.append(part);
     }
     line.title = meta.id;
@@ -185,17 +185,14 @@ export class Chat {
     state.dataset.phase = connected ? "open" : "waiting";
     state.textContent = say(connected ? "phase.open" : "phase.waiting");
     const { members, count = 0 } = this.#present ?? {};
-    const people = members ? `${say("here", { count })} · ${members.join(", ")}` : say("here", { count });
-    this.#write("#talk-people", `${this.#room} · ${people}`);
-    const typing = [...this.#typing.keys()].join(", ");
+    this.#write("#talk-people", [`${this.#room} · ${say("here", { count })}`, ...(members ? [" · ", ...apart(members)] : [])]);
+    const names = [...this.#typing.keys()];
     const trouble = !connected && isServerAway() ? say("unreachable") : this.#trouble?.();
-    this.#write("#talk-typing", trouble ?? (typing && say("typing", { names: typing })));
+    this.#write("#talk-typing", trouble ?? (names.length > 0 ? sayApart("typing", { names }) : ""));
     this.#part("#talk-typing").classList.toggle("bad", trouble !== undefined);
   }
 
-  /** Writes only what has changed, so that a screen reader does not repeat it. */
-  #write(selector: string, text: string): void {
-    const part = this.#part(selector);
-    if (part.textContent !== text) part.textContent = text;
+  #write(selector: string, what: Content): void {
+    put(this.#part(selector), what);
   }
 }

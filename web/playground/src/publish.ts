@@ -182,7 +182,9 @@ export class PublishForm {
     } else if (!allows(claims.publish, channel)) {
       text = say("token.refuses", { channel, publish: list(claims.publish) });
     } else {
-      const values = { publish: list(claims.publish), subscribe: list(claims.subscribe), time: claims.expires === undefined ? "–" : time(claims.expires) };
+      // Public channels need no token.
+      const subscribe = claims.subscribe.length === 0 ? say("receive.public") : say("receive.also", { channels: list(claims.subscribe) });
+      const values = { publish: list(claims.publish), subscribe, time: claims.expires === undefined ? "–" : time(claims.expires) };
       [text, isBad] = [say("token.allows", values), false];
     }
     const state = part("token-state");

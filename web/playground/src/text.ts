@@ -1,4 +1,4 @@
-import { addWords, isWord as isKnown, say as sayAny } from "../../page.js";
+import { addWords, isWord as isKnown, say as sayAny, sayApart as sayAnyApart } from "../../page.js";
 
 /** The words of the playground, in both languages. */
 const WORDS = {
@@ -15,12 +15,16 @@ const WORDS = {
     chart: "Latency and rate in the last two minutes",
     publish: "Publish",
     token: "Token",
-    "token.none": "Publishing needs a token. standalone prints a link with one when it starts, and the command “standalone token” makes others.",
+    "token.none": 
+      "Publishing needs a token. The command “standalone token” makes one, and “standalone token --help” shows how. A standalone that " +
+      "starts without TRIDENT_SECRET prints a link with a token.",
     "token.not": "This is not a token: a JWT has three parts, separated by dots.",
     "token.expired": "This token expired at {time}. The command “standalone token” makes a new one.",
     "token.allows": "Publish: {publish}. Receive: {subscribe}. Valid until {time}.",
     "token.refuses": "This token does not allow publishing to {channel}. It allows: {publish}.",
     nothing: "nothing",
+    "receive.public": "public channels",
+    "receive.also": "{channels}, and public channels",
     event: "Event",
     data: "Data",
     format: "Format of the data",
@@ -98,10 +102,10 @@ const WORDS = {
     "why.online": "the network is available again.",
     "why.token": "the token may have expired. Requesting a new one.",
     "why.finished": "all channels have ended.",
-    "why.refused": "the server refused the request.",
+    "why.refused": "the server rejected the request.",
     "why.refused.status": "a proxy answered {status} in place of the server.",
     "why.closed": "",
-    "code.bad_channel": "a channel's name is 1 to 128 of A-Z a-z 0-9 _ - . ~",
+    "code.bad_channel": "a channel's name is 1 to 128 of A-Z a-z 0-9 _ - . ~ and / between segments.",
     "code.bad_event": "an event's name is 1 to 128 printable characters, and not one that Socket.IO or the server reserves.",
     "code.token_needed": "this channel needs a token.",
     "code.bad_token": "the token is invalid: damaged, expired, or signed with another key.",
@@ -119,13 +123,13 @@ const WORDS = {
     "code.disk_full": "the server's disk is full. Trying again.",
     "code.streams_full": "the server has no memory left for streams. Trying again.",
     "code.backend_unavailable": "the application behind the server does not answer. Trying again.",
-    "code.refused": "the application behind the server refuses this.",
-    "code.too_many_users": "the server refuses too many disconnected users at once.",
+    "code.refused": "the application behind the server rejects this.",
+    "code.too_many_users": "the server already rejects as many disconnected users as it can.",
     "code.too_many_revocations": "the server has no memory for another revocation.",
     "code.outcome_unknown": "the connection to the log broke: the message may have been published or not.",
     "code.catching_up": "the server is still receiving older messages. Trying again.",
     "code.forbidden": "you are not allowed to do this in this room.",
-    "code.bad_room": "a room's name is 1 to 123 of A-Z a-z 0-9 _ - . ~",
+    "code.bad_room": "a room's name is 1 to 123 of A-Z a-z 0-9 _ - . ~ and / between segments.",
     "code.bad_name": "a name is 1 to 40 printable characters.",
     "code.bad_message": "the message is not valid.",
     "code.no_room": "you are not in a room. Enter one first.",
@@ -142,12 +146,14 @@ const WORDS = {
     chart: "最近两分钟的延迟与速率",
     publish: "发布",
     token: "令牌",
-    "token.none": "发布需要令牌。standalone 启动时会打印一个带令牌的链接，命令“standalone token”可生成更多令牌。",
+    "token.none": "发布需要令牌，由命令“standalone token”生成，用法见“standalone token --help”。standalone 启动时如未设置 TRIDENT_SECRET，会打印一个带令牌的链接。",
     "token.not": "这不是令牌：JWT 由三部分组成，以点分隔。",
     "token.expired": "令牌已于 {time} 过期。用命令“standalone token”生成新的。",
     "token.allows": "可发布：{publish}；可接收：{subscribe}；有效至 {time}。",
     "token.refuses": "这个令牌不允许发布到 {channel}。允许的频道：{publish}。",
     nothing: "无",
+    "receive.public": "公共频道",
+    "receive.also": "{channels}，以及公共频道",
     event: "事件",
     data: "数据",
     format: "数据格式",
@@ -226,7 +232,7 @@ const WORDS = {
     "why.refused": "服务器拒绝了请求。",
     "why.refused.status": "代理代替服务器返回了 {status}。",
     "why.closed": "",
-    "code.bad_channel": "频道名须为 1 到 128 个字符，可用 A-Z a-z 0-9 _ - . ~",
+    "code.bad_channel": "频道名须为 1 到 128 个字符，可用 A-Z a-z 0-9 _ - . ~，以及各段之间的 /",
     "code.bad_event": "事件名须为 1 到 128 个可打印字符，且不能是 Socket.IO 或服务器的保留名。",
     "code.token_needed": "这个频道需要令牌。",
     "code.bad_token": "令牌无效：已损坏、已过期，或由别的密钥签发。",
@@ -246,11 +252,11 @@ const WORDS = {
     "code.backend_unavailable": "服务器后面的应用没有应答，正在重试。",
     "code.refused": "服务器后面的应用拒绝了此操作。",
     "code.too_many_users": "服务器同时拒绝的已断开用户太多。",
-    "code.too_many_revocations": "服务器没有内存再保存一条撤销记录。",
+    "code.too_many_revocations": "服务器没有内存再保存一条吊销记录。",
     "code.outcome_unknown": "与日志的连接中断：消息可能已经发布，也可能没有。",
     "code.catching_up": "服务器仍在接收较早的消息，正在重试。",
     "code.forbidden": "你不能在这个房间里这样做。",
-    "code.bad_room": "房间名须为 1 到 123 个字符，可用 A-Z a-z 0-9 _ - . ~",
+    "code.bad_room": "房间名须为 1 到 123 个字符，可用 A-Z a-z 0-9 _ - . ~，以及各段之间的 /",
     "code.bad_name": "名字须为 1 到 40 个可打印字符。",
     "code.bad_message": "消息无效。",
     "code.no_room": "你不在任何房间里，请先进入一个。",
@@ -266,3 +272,5 @@ export { currentLanguage, inEveryLanguage, setText, startPage, translate } from 
 export const isWord = (name: string): name is Word => isKnown(name);
 /** A text, with each `{name}` filled in. */
 export const say = (word: Word, values: { [name: string]: string | number } = {}): string => sayAny(word, values);
+/** The same, with each value isolated from the text around it. */
+export const sayApart = (word: Word, values: { [name: string]: string | number | readonly string[] } = {}): (string | Node)[] => sayAnyApart(word, values);
