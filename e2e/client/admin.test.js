@@ -70,7 +70,8 @@ describe("admin page", () => {
     assert.ok(!page.url().includes("eyJ"));
     assert.equal(await page.evaluate(() => localStorage.length), 0);
     await go("Users");
-    assert.ok(await page.locator("#revoke [type=submit]").isDisabled(), "with the right to read only");
+    await page.getByText("This token may only read").waitFor();
+    assert.ok(await page.locator("#revoke [type=submit]").isHidden(), "with the right to read only");
     await page.reload();
     await page.locator("#users-title").waitFor();
     await page.getByRole("button", { name: "Sign out" }).click();
@@ -151,7 +152,19 @@ describe("admin page", () => {
     assert.deepEqual(page.complaints, []);
   });
 
-  test("the channel that the question names is purged, whichever is shown when it is answered", async () => {
+  test("a token that may only read is offered nothing that writes", async () => {
+    await reader("rita", "public.readonly");
+    await visit("#channel/public.readonly", { ...SIZES.desktop, right: "read" });
+    await shows("#present tr", "rita");
+    for (const name of ["Publish", "Purge"]) assert.equal(await page.getByRole("button", { name }).count(), 0, name);
+    await go("Connections");
+    await shows("#connections-table td", "rita");
+    assert.equal(await page.getByRole("button", { name: "Disconnect" }).count(), 0);
+    assert.equal(await page.getByRole("columnheader", { name: "Action" }).count(), 0);
+    assert.deepEqual(page.complaints, []);
+  });
+
+  test("a question is closed when something else is shown, and what it is about stays", async () => {
     for (const name of ["public.first", "public.second"]) await publish(server.base, name, name);
     await visit("#channel/public.first");
     await shows("#messages .data", "public.first");
@@ -161,11 +174,40 @@ describe("admin page", () => {
     await shows("#confirm-text", "public.second");
     await page.goBack();
     await shows("#messages .data", "public.first");
-    await page.getByRole("button", { name: "Continue" }).click();
+    await page.locator("#confirm").waitFor({ state: "hidden" });
     const stored = async (name) => (await ask(`${server.base}/v1/channels/${name}`, { headers: { Authorization: `Bearer ${key("read")}` } })).json().messages;
-    await until("the purge", async () => (await stored("public.second")) === 0);
-    assert.equal(await stored("public.first"), 1);
+    for (const name of ["public.first", "public.second"]) assert.equal(await stored(name), 1, name);
+    // The next question is about what is shown now.
+    await page.getByRole("button", { name: "Purge" }).click();
+    await page.getByRole("button", { name: "Continue" }).click();
+    await until("the purge", async () => (await stored("public.first")) === 0);
+    assert.equal(await stored("public.second"), 1);
     assert.deepEqual(page.complaints, []);
+  });
+
+  test("a channel without a valid name shows nothing of the one before", async () => {
+    await reader("vera", "public.valid");
+    await publish(server.base, "public.valid", 1);
+    await visit("#channel/public.valid");
+    await shows("#present-count", "Users: 1");
+    await page.evaluate(() => { location.hash = "#channel/a b"; });
+    await shows("#problem", "A channel's name is");
+    await shows("#tail-state", "closed");
+    for (const place of ["#channel-facts", "#present-count", "#messages"]) assert.equal(await page.locator(place).textContent(), "", place);
+    await page.locator("#present tbody tr").first().waitFor({ state: "detached" });
+  });
+
+  test("the page counts itself as a reader as soon as it follows the channel", async () => {
+    await visit();
+    // Without the refresh that happens every five seconds.
+    await page.addInitScript(() => {
+      const { setTimeout } = window;
+      window.setTimeout = (act, ms, ...rest) => (ms === 5_000 ? 0 : setTimeout(act, ms, ...rest));
+    });
+    await page.goto(`${server.base}/admin#channel/public.alone`);
+    await page.reload();
+    await shows("#channel-facts div", "Readersstream 1");
+    await shows("#present-count", /(Users: 1|without a user: 1)\b/);
   });
 
   test("users and connections are shown, disconnected and revoked", async () => {
@@ -306,6 +348,8 @@ describe("admin page", () => {
     await page.waitForFunction(() => document.querySelectorAll("#connections-table tbody tr").length === 1);
     await page.getByRole("button", { name: /^Disconnect / }).click();
     await shows("#confirm-text", MARKUP);
+    // A name cannot reorder the question.
+    await shows("#confirm-text bdi", MARKUP);
     await page.goto(`${server.base}/admin#channel/${encodeURIComponent(MARKUP)}`);
     await shows("#channel-title", MARKUP);
     assert.equal(await page.locator("main img, dialog img, main script, dialog script").count(), 0);
@@ -337,9 +381,12 @@ describe("admin page", () => {
           await page.locator(ready).first().waitFor();
           for (const language of ["English", "中文"]) {
             const what = `${hash} ${size} ${colorScheme} ${language}`;
+            const below = await page.locator("[role=search] label").evaluateAll((labels) =>
+              labels.filter((label) => label.checkVisibility() && label.getBoundingClientRect().bottom <= label.control.getBoundingClientRect().top).map(({ textContent }) => textContent));
             if (language === "中文") await page.locator("#language").click();
             // The other language has the same elements and colours.
             if (language === "English") assert.deepEqual(await violationsOn(page), [], what);
+            assert.deepEqual(below, [], `${what}: a label is beside its field`);
             assert.deepEqual(await clipped(page), [], what);
             assert.deepEqual(await primaries(page), [], what);
             const [width, wide] = await page.evaluate(() => [document.documentElement.clientWidth, document.documentElement.scrollWidth]);

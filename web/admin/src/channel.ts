@@ -30,6 +30,8 @@ export class OneChannel implements View {
   #hasNewer = false;
   /** Counts the windows that were asked for: an answer for an earlier one is too late. */
   #window = 0;
+  /** Counts the refreshes: an answer for an earlier one is too late. */
+  #refreshes = 0;
   #table = new Table<Present>(part("present"), [
     { title: "user", make: ({ user }) => this.#link(user) },
     { title: "connections", text: ({ connections }) => connections.map(({ transport, since }) => `${transport} ${age(since)}`).join(", ") },
@@ -76,7 +78,9 @@ export class OneChannel implements View {
     this.#name = name;
     [this.#facts, this.#presence] = [undefined, undefined];
     part("channel-title").textContent = name;
-    for (const place of ["published", "purged"]) part(place).textContent = "";
+    part("channel-facts").replaceChildren();
+    for (const place of ["present-count", "published", "purged"]) part(place).textContent = "";
+    this.#refreshes += 1;
     this.#pages.clear();
     void attempt(() => this.#showLive());
   }
@@ -88,10 +92,11 @@ export class OneChannel implements View {
   }
 
   async refresh(): Promise<void> {
-    const name = this.#name;
+    const refresh = (this.#refreshes += 1);
     const facts = await ask<Channel>("GET", this.#path);
+    if (refresh !== this.#refreshes) return;
     await this.#pages.refresh();
-    if (name !== this.#name) return;
+    if (refresh !== this.#refreshes) return;
     this.#facts = facts;
     this.#show();
   }
@@ -135,7 +140,12 @@ export class OneChannel implements View {
   /** The newest messages, and those that are published from now on. */
   async #showLive(): Promise<void> {
     this.#begin();
-    const history = await this.#history({});
+    this.#state("phase.connecting", "wait");
+    const window = this.#window;
+    const history = await this.#history({}).catch((error) => {
+      if (window === this.#window) this.#state("phase.closed", "down");
+      throw error;
+    });
     if (!history) return;
     this.#list.addNewer(history.messages);
     this.#hasOlder = history.more;
@@ -193,6 +203,8 @@ export class OneChannel implements View {
     });
     tail.on("gap", (gap) => isCurrent() && this.#note("gap", { ...gap }));
     tail.on("state", ({ phase }) => {
+      // This page is a reader now.
+      if (isCurrent() && phase === "open") void attempt(() => this.refresh());
       if (isCurrent()) this.#state(`phase.${phase}` as Word, phase === "open" ? "live" : phase === "closed" ? "down" : "wait");
     });
     tail.on("closed", ({ error }) => {

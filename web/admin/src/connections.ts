@@ -5,7 +5,6 @@ import { element, part } from "./dom.js";
 import { age, count } from "./format.js";
 import { Pages } from "./pages.js";
 import { act, attempt } from "./problem.js";
-import { mayWrite } from "./session.js";
 import { Table } from "./table.js";
 import { say } from "./text.js";
 import type { Connection, Connections } from "./types.js";
@@ -23,7 +22,7 @@ export class ConnectionList implements View {
     { title: "address", text: ({ address }) => address },
     { title: "age", text: ({ since }) => age(since) },
     { title: "behind", text: ({ lag }) => (lag === undefined ? "–" : count(lag)) },
-    { title: "id", text: ({ id }) => id, className: "mono" },
+    { title: "id", make: ({ id }) => element("span", id, "mono") },
     { title: "action", make: (connection) => this.#button(connection), className: "action" },
   ], ({ id }) => id, "connections.none");
   #pages = new Pages<Connection>(
@@ -64,7 +63,6 @@ export class ConnectionList implements View {
   #button({ id, user }: Connection): HTMLElement {
     const button = element("button", say("disconnect")) as HTMLButtonElement;
     button.type = "button";
-    button.disabled = !mayWrite();
     button.setAttribute("aria-label", say("disconnect.one", { id }));
     button.addEventListener("click", async () => {
       if (!(await isConfirmed(user === undefined ? "confirm.end" : "confirm.end.user", { id, user: user ?? "" }))) return;

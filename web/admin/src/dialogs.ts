@@ -1,7 +1,7 @@
 import type { Message } from "trident-client";
-import { copy } from "../../page.js";
+import { copy, put } from "../../page.js";
 import { part } from "./dom.js";
-import { inEveryLanguage, say, type Word } from "./text.js";
+import { inEveryLanguage, say, sayApart, type Word } from "./text.js";
 
 const message = part<HTMLDialogElement>("message");
 const confirm = part<HTMLDialogElement>("confirm");
@@ -34,7 +34,7 @@ export function closeDialogs(): void {
 
 /** Asks whether to go on with something that cannot be undone. */
 export function isConfirmed(question: Word, values: { [name: string]: string | number } = {}): Promise<boolean> {
-  part("confirm-text").textContent = say(question, values);
+  put(part("confirm-text"), sayApart(question, values));
   confirm.returnValue = "no";
   confirm.showModal();
   return new Promise((resolve) => confirm.addEventListener("close", () => resolve(confirm.returnValue === "yes"), { once: true }));

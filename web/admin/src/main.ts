@@ -72,7 +72,8 @@ function setSignedIn(isSignedIn: boolean): void {
 
 function enter(): void {
   setSignedIn(true);
-  for (const button of document.querySelectorAll<HTMLButtonElement>("[data-write]")) button.disabled = !mayWrite();
+  // The style sheet hides what this token may not do.
+  document.body.dataset.right = mayWrite() ? "write" : "read";
   show();
 }
 
@@ -106,7 +107,10 @@ part("sign-in-form").addEventListener("submit", async (submission) => {
 part("sign-out").addEventListener("click", () => location.reload());
 part("sign-out").addEventListener("click", forgetToken, { capture: true });
 addEventListener("hashchange", () => {
-  if (shown && location.hash !== "#main") show();
+  if (!shown || location.hash === "#main") return;
+  // A question is about what was shown.
+  closeDialogs();
+  show();
 });
 document.addEventListener("visibilitychange", () => {
   if (shown && !document.hidden) keepFresh(shown);

@@ -29,8 +29,8 @@ export class Table<Row> {
     table.append(this.#caption, this.#head, this.#body);
     inEveryLanguage(() => {
       const line = document.createElement("tr");
-      for (const { title } of columns) {
-        const cell = element("th", say(title));
+      for (const { title, className } of columns) {
+        const cell = element("th", say(title), className);
         cell.setAttribute("scope", "col");
         line.append(cell);
       }
