@@ -13,8 +13,8 @@
 //! up. A request that is answered leaves it, too, for the next one of its connection.
 //!
 //! One task of each worker serves all of its cohorts: the host. After each slice of members it lets the worker do what else is ready, so a
-//! publication never waits for the previous one to be delivered; the members that are served later then get both in one write. If much else
-//! is ready, its slices are as long ([`pace`]).
+//! publication never waits for the previous one to be delivered; the members that are served later then get both in one write. Its slices are
+//! short after a publication, and it gets as much time as everything else ([`pace`]).
 //!
 //! The host is the future of the first connection that is parked, and lasts as long as any other: the worker counts it, and waits for it when
 //! it shuts down.
@@ -81,7 +81,7 @@ pub(super) struct Cohorts {
 /// # Errors
 /// Those of the kernel, if it cannot.
 pub(super) fn try_ring() -> io::Result<()> {
-    uring::Ring::open(table::SLICE).map(drop)
+    uring::Ring::open(pace::MAX_SLICE).map(drop)
 }
 
 /// What the host does next.
@@ -136,7 +136,7 @@ impl Cohorts {
             let left = table.take_left();
             drop(table);
             left.into_iter().for_each(|departed| self.continue_alone(departed, false));
-        } else if table.is_ready() || table.due() < due {
+        } else if table.ready() > 0 || table.due() < due {
             self.woken.host.wake();
         }
     }
@@ -211,10 +211,15 @@ impl Cohorts {
 
     /// One turn of the host.
     fn poll_turn(self: &Rc<Self>, cx: &mut Context<'_>, timer: Pin<&mut Sleep>, pace: &mut Pace) -> Poll<Next> {
-        let end = pace.begin(Instant::now());
+        let mut now = Instant::now();
+        let end = pace.begin(now);
         self.woken.host.register(cx.waker());
         let mut table = self.table.borrow_mut();
-        self.woken.take().into_iter().for_each(|cohort| table.wake(cohort));
+        let woken = self.woken.take();
+        if !woken.is_empty() {
+            let again = woken.into_iter().filter(|cohort| !table.wake(*cohort)).count();
+            pace.published(now, again, table.ready());
+        }
         if self.woken.take_ended() {
             table.visit_all();
         }
@@ -222,10 +227,13 @@ impl Cohorts {
         let mut has_more = self.events.get().is_some_and(|events| events.poll_take(cx, &mut received).is_ready());
         received.into_iter().for_each(|member| table.receive(member));
         has_more |= loop {
-            if !table.turn() {
+            let slice = pace.slice(now);
+            if !table.turn(slice) {
+                pace.done();
                 break false;
             }
-            if Instant::now() >= end {
+            now = Instant::now();
+            if slice == 0 || now >= end {
                 break true;
             }
         };

@@ -29,6 +29,7 @@ use super::{
     cohort::{Cohort, Follows, Run},
     kind::{Content, Kind, SharedAnswer},
     member::{Departed, Exit, Guards, Kept, Links, List, Member, Members},
+    pace::MAX_SLICE,
     woken::Woken,
     write::Writer,
 };
@@ -40,8 +41,6 @@ use crate::{
     stream::Parts,
 };
 
-/// The number of writes after which the worker does what else there is to do.
-pub(super) const SLICE: usize = 64;
 /// The number of cohorts of the same channels that are compared with a new member. Clients choose what makes them differ, and how often.
 pub(super) const MAX_COMPARED: usize = 16;
 
@@ -74,7 +73,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(clock: Rc<Clock>, woken: Arc<Woken>, parking: Parking, uses_ring: bool) -> Self {
         Self {
-            writer: Writer::open(uses_ring, SLICE, parking.rings.clone()),
+            writer: Writer::open(uses_ring, MAX_SLICE, parking.rings.clone()),
             members: Slab::new(),
             cohorts: Slab::new(),
             by_channels: HashMap::new(),
@@ -176,9 +175,9 @@ impl Table {
         (self.members.len(), self.cohorts.len())
     }
 
-    /// Whether there is something to do at once.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// The number of cohorts that may have something to send.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     /// When there is something to do, unless there is at once.
@@ -192,18 +191,19 @@ impl Table {
         std::mem::take(&mut self.left)
     }
 
-    /// A cohort may have something to send.
-    pub(super) fn wake(&mut self, key: usize) {
-        if let Some(cohort) = self.cohorts.get_mut(key)
-            && !std::mem::replace(&mut cohort.is_ready, true)
-        {
+    /// A cohort may have something to send. Returns whether that is new.
+    pub(super) fn wake(&mut self, key: usize) -> bool {
+        let Some(cohort) = self.cohorts.get_mut(key) else { return true };
+        let is_new = !std::mem::replace(&mut cohort.is_ready, true);
+        if is_new {
             self.ready.push_back(key);
         }
+        is_new
     }
 
-    /// Does what there is to do, up to a slice of it. Returns whether there is more.
-    pub(super) fn turn(&mut self) -> bool {
-        let (now, mut budget) = (self.clock.elapsed(), SLICE);
+    /// Does what there is to do, up to a slice of it, which sends messages with up to `writes` writes. Returns whether there is more.
+    pub(super) fn turn(&mut self, writes: usize) -> bool {
+        let (now, mut budget) = (self.clock.elapsed(), MAX_SLICE);
         self.visit();
         // First: a client whose token has expired is sent no message.
         while budget > 0
@@ -222,7 +222,7 @@ impl Table {
             self.beats.remove(&(at, key));
             self.beat(key, now, &mut share);
         }
-        budget += share;
+        budget = (budget + share).min(writes);
         while budget > 0
             && let Some(key) = self.ready.pop_front()
         {

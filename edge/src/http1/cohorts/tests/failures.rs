@@ -15,7 +15,7 @@ async fn a_keep_alive_before_the_wake_up_passes_over_nothing() {
     let mut late = stage.open("a&beat=300").await;
     stage.until("both to be parked", |stage| stage.parked() == (2, 1)).await;
     early.read_until(|body| body.contains('K') || body.contains("one")).await;
-    held_back.into_iter().for_each(|cohort| stage.cohorts.table.borrow_mut().wake(cohort));
+    assert!(held_back.into_iter().all(|cohort| stage.cohorts.table.borrow_mut().wake(cohort)));
     stage.cohorts.woken.host.wake();
     stage.publish("a", &["two"]);
     assert!(early.read_to("two").await.contains("\"one\"\n"), "{}", early.text());
