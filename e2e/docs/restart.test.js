@@ -9,7 +9,8 @@ import { until } from "../lib/wait.js";
 import { blocksOf } from "./blocks.js";
 
 const CHANNEL = "public.news";
-const sampleOf = (page) => blocksOf(page).find(({ language, text }) => language === "js" && text.includes(`"subscribe", { channels: ["${CHANNEL}"]`)).text;
+const sampleOf = (page, words = `"subscribe", { channels: ["${CHANNEL}"]`) => blocksOf(page).find(({ language, text }) => language === "js" && text.includes(words)).text.replace(/^import .*$/m, "");
+const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
 
 describe("a restart without the log", () => {
   let server;
@@ -34,9 +35,9 @@ describe("a restart without the log", () => {
     const socket = open();
     socket.on("gap", (gap) => shown.readme.push("gap", gap.requested));
     new Function("socket", "show", sampleOf("README.md"))(socket, (data) => shown.readme.push(data));
-    const script = sampleOf("docs/TUTORIAL.md").replace(/^import .*$/m, "");
     const log = (...words) => shown.tutorial.push(...(words[0] === "lost:" ? ["gap", words[1].requested] : [words.at(-1)]));
-    new Function("io", "process", "console", script)(open, { env: { TRIDENT_URL: server.base }, argv: ["", "", "earliest"] }, { log, error: log });
+    const env = { TRIDENT_URL: server.base };
+    void new AsyncFunction("io", "process", "console", sampleOf("docs/TUTORIAL.md"))(open, { env, argv: ["", "", "earliest"] }, { log, error: log });
     const shows = (wanted) => until(`${wanted}`, () => Object.values(shown).every((one) => one.join() === wanted.join()), { within: 20_000 });
     await shows(["before"]);
     const { port } = server;
@@ -46,5 +47,20 @@ describe("a restart without the log", () => {
     await publish(server.base, CHANNEL, "after");
     await shows(["before", "gap", before, "after"]);
     assert.ok(sockets.every(({ connected }) => connected));
+  });
+
+  test("the sample of the chat joins its room again under its name", async () => {
+    const lines = [];
+    const open = (url) => sockets[sockets.push(io(url, { forceNew: true })) - 1];
+    const said = new AsyncFunction("io", "process", "console", sampleOf("docs/TUTORIAL.md", '"join"'))(open, { env: { TRIDENT_URL: server.base } }, { log: (...words) => lines.push(words) });
+    await said;
+    const { port } = server;
+    await server.stop("SIGKILL");
+    server = await startService("standalone", { TRIDENT_DEMO: "off" }, port);
+    const friend = open(server.base);
+    await until("the name in the room", async () => (await friend.emitWithAck("join", "tea")).members.includes("Mei"), { within: 20_000 });
+    await friend.emitWithAck("chat message", "I do");
+    await until("the message", () => lines.some(([line]) => /^tea .*: I do /.test(line)));
+    assert.equal(lines.filter(([line]) => /Who takes milk/.test(line)).length, 1, "said once");
   });
 });
